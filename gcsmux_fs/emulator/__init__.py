@@ -1,0 +1,1 @@
+"""A local server that speaks the service's gRPC: buckets are folders, objects are files."""

@@ -1,0 +1,1 @@
+"""The kernel's face: operations, mount life cycle, signals, sd_notify."""

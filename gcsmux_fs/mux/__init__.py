@@ -1,0 +1,1 @@
+"""The shared bidirectional stream: protocol core, assembly of ranges, retries, the pool."""

@@ -1,0 +1,1 @@
+"""Object names seen as a tree of directories: spelling, listings, inodes."""

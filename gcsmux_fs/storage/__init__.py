@@ -1,0 +1,1 @@
+"""Google Cloud Storage on the wire: the only room that knows gRPC and protobuf."""

@@ -1,0 +1,1 @@
+"""Messages generated from protos/storage.proto; `scripts/compile-protos` makes them."""

@@ -1,0 +1,552 @@
+import datetime
+
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ObjectChecksums(_message.Message):
+    __slots__ = ("crc32c", "md5_hash")
+    CRC32C_FIELD_NUMBER: _ClassVar[int]
+    MD5_HASH_FIELD_NUMBER: _ClassVar[int]
+    crc32c: int
+    md5_hash: bytes
+    def __init__(self, crc32c: _Optional[int] = ..., md5_hash: _Optional[bytes] = ...) -> None: ...
+
+class ChecksummedData(_message.Message):
+    __slots__ = ("content", "crc32c")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CRC32C_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    crc32c: int
+    def __init__(self, content: _Optional[bytes] = ..., crc32c: _Optional[int] = ...) -> None: ...
+
+class CommonObjectRequestParams(_message.Message):
+    __slots__ = ("encryption_algorithm", "encryption_key_bytes", "encryption_key_sha256_bytes")
+    ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_KEY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_KEY_SHA256_BYTES_FIELD_NUMBER: _ClassVar[int]
+    encryption_algorithm: str
+    encryption_key_bytes: bytes
+    encryption_key_sha256_bytes: bytes
+    def __init__(self, encryption_algorithm: _Optional[str] = ..., encryption_key_bytes: _Optional[bytes] = ..., encryption_key_sha256_bytes: _Optional[bytes] = ...) -> None: ...
+
+class Object(_message.Message):
+    __slots__ = ("name", "bucket", "generation", "metageneration", "storage_class", "size", "content_encoding", "content_disposition", "cache_control", "content_language", "delete_time", "content_type", "create_time", "component_count", "checksums", "update_time", "metadata", "etag", "finalize_time")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    METAGENERATION_FIELD_NUMBER: _ClassVar[int]
+    STORAGE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_DISPOSITION_FIELD_NUMBER: _ClassVar[int]
+    CACHE_CONTROL_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    COMPONENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    FINALIZE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    bucket: str
+    generation: int
+    metageneration: int
+    storage_class: str
+    size: int
+    content_encoding: str
+    content_disposition: str
+    cache_control: str
+    content_language: str
+    delete_time: _timestamp_pb2.Timestamp
+    content_type: str
+    create_time: _timestamp_pb2.Timestamp
+    component_count: int
+    checksums: ObjectChecksums
+    update_time: _timestamp_pb2.Timestamp
+    metadata: _containers.ScalarMap[str, str]
+    etag: str
+    finalize_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., bucket: _Optional[str] = ..., generation: _Optional[int] = ..., metageneration: _Optional[int] = ..., storage_class: _Optional[str] = ..., size: _Optional[int] = ..., content_encoding: _Optional[str] = ..., content_disposition: _Optional[str] = ..., cache_control: _Optional[str] = ..., content_language: _Optional[str] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., component_count: _Optional[int] = ..., checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., finalize_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Bucket(_message.Message):
+    __slots__ = ("name", "bucket_id", "project", "metageneration", "location", "location_type", "storage_class", "create_time", "update_time", "labels", "etag", "hierarchical_namespace")
+    class HierarchicalNamespace(_message.Message):
+        __slots__ = ("enabled",)
+        ENABLED_FIELD_NUMBER: _ClassVar[int]
+        enabled: bool
+        def __init__(self, enabled: _Optional[bool] = ...) -> None: ...
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    METAGENERATION_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_TYPE_FIELD_NUMBER: _ClassVar[int]
+    STORAGE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    HIERARCHICAL_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    bucket_id: str
+    project: str
+    metageneration: int
+    location: str
+    location_type: str
+    storage_class: str
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    labels: _containers.ScalarMap[str, str]
+    etag: str
+    hierarchical_namespace: Bucket.HierarchicalNamespace
+    def __init__(self, name: _Optional[str] = ..., bucket_id: _Optional[str] = ..., project: _Optional[str] = ..., metageneration: _Optional[int] = ..., location: _Optional[str] = ..., location_type: _Optional[str] = ..., storage_class: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., hierarchical_namespace: _Optional[_Union[Bucket.HierarchicalNamespace, _Mapping]] = ...) -> None: ...
+
+class GetBucketRequest(_message.Message):
+    __slots__ = ("name", "if_metageneration_match", "if_metageneration_not_match", "read_mask")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    read_mask: _field_mask_pb2.FieldMask
+    def __init__(self, name: _Optional[str] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class GetObjectRequest(_message.Message):
+    __slots__ = ("bucket", "object", "generation", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "common_object_request_params", "read_mask", "soft_deleted", "restore_token")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    SOFT_DELETED_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    object: str
+    generation: int
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    common_object_request_params: CommonObjectRequestParams
+    read_mask: _field_mask_pb2.FieldMask
+    soft_deleted: bool
+    restore_token: str
+    def __init__(self, bucket: _Optional[str] = ..., object: _Optional[str] = ..., generation: _Optional[int] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., soft_deleted: _Optional[bool] = ..., restore_token: _Optional[str] = ...) -> None: ...
+
+class ListObjectsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "delimiter", "include_trailing_delimiter", "prefix", "versions", "read_mask", "lexicographic_start", "lexicographic_end", "soft_deleted", "include_folders_as_prefixes", "match_glob", "filter")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DELIMITER_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TRAILING_DELIMITER_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    LEXICOGRAPHIC_START_FIELD_NUMBER: _ClassVar[int]
+    LEXICOGRAPHIC_END_FIELD_NUMBER: _ClassVar[int]
+    SOFT_DELETED_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_FOLDERS_AS_PREFIXES_FIELD_NUMBER: _ClassVar[int]
+    MATCH_GLOB_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    delimiter: str
+    include_trailing_delimiter: bool
+    prefix: str
+    versions: bool
+    read_mask: _field_mask_pb2.FieldMask
+    lexicographic_start: str
+    lexicographic_end: str
+    soft_deleted: bool
+    include_folders_as_prefixes: bool
+    match_glob: str
+    filter: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., delimiter: _Optional[str] = ..., include_trailing_delimiter: _Optional[bool] = ..., prefix: _Optional[str] = ..., versions: _Optional[bool] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., lexicographic_start: _Optional[str] = ..., lexicographic_end: _Optional[str] = ..., soft_deleted: _Optional[bool] = ..., include_folders_as_prefixes: _Optional[bool] = ..., match_glob: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
+
+class ListObjectsResponse(_message.Message):
+    __slots__ = ("objects", "prefixes", "next_page_token")
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    PREFIXES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    objects: _containers.RepeatedCompositeFieldContainer[Object]
+    prefixes: _containers.RepeatedScalarFieldContainer[str]
+    next_page_token: str
+    def __init__(self, objects: _Optional[_Iterable[_Union[Object, _Mapping]]] = ..., prefixes: _Optional[_Iterable[str]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteObjectRequest(_message.Message):
+    __slots__ = ("bucket", "object", "generation", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "common_object_request_params")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    object: str
+    generation: int
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    common_object_request_params: CommonObjectRequestParams
+    def __init__(self, bucket: _Optional[str] = ..., object: _Optional[str] = ..., generation: _Optional[int] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ...) -> None: ...
+
+class BidiReadHandle(_message.Message):
+    __slots__ = ("handle",)
+    HANDLE_FIELD_NUMBER: _ClassVar[int]
+    handle: bytes
+    def __init__(self, handle: _Optional[bytes] = ...) -> None: ...
+
+class BidiReadObjectSpec(_message.Message):
+    __slots__ = ("bucket", "object", "generation", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "common_object_request_params", "read_mask", "read_handle", "routing_token")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    READ_HANDLE_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    object: str
+    generation: int
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    common_object_request_params: CommonObjectRequestParams
+    read_mask: _field_mask_pb2.FieldMask
+    read_handle: BidiReadHandle
+    routing_token: str
+    def __init__(self, bucket: _Optional[str] = ..., object: _Optional[str] = ..., generation: _Optional[int] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., read_handle: _Optional[_Union[BidiReadHandle, _Mapping]] = ..., routing_token: _Optional[str] = ...) -> None: ...
+
+class ReadRange(_message.Message):
+    __slots__ = ("read_offset", "read_length", "read_id")
+    READ_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    READ_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    READ_ID_FIELD_NUMBER: _ClassVar[int]
+    read_offset: int
+    read_length: int
+    read_id: int
+    def __init__(self, read_offset: _Optional[int] = ..., read_length: _Optional[int] = ..., read_id: _Optional[int] = ...) -> None: ...
+
+class BidiReadObjectRequest(_message.Message):
+    __slots__ = ("read_object_spec", "read_ranges")
+    READ_OBJECT_SPEC_FIELD_NUMBER: _ClassVar[int]
+    READ_RANGES_FIELD_NUMBER: _ClassVar[int]
+    read_object_spec: BidiReadObjectSpec
+    read_ranges: _containers.RepeatedCompositeFieldContainer[ReadRange]
+    def __init__(self, read_object_spec: _Optional[_Union[BidiReadObjectSpec, _Mapping]] = ..., read_ranges: _Optional[_Iterable[_Union[ReadRange, _Mapping]]] = ...) -> None: ...
+
+class ObjectRangeData(_message.Message):
+    __slots__ = ("checksummed_data", "read_range", "range_end")
+    CHECKSUMMED_DATA_FIELD_NUMBER: _ClassVar[int]
+    READ_RANGE_FIELD_NUMBER: _ClassVar[int]
+    RANGE_END_FIELD_NUMBER: _ClassVar[int]
+    checksummed_data: ChecksummedData
+    read_range: ReadRange
+    range_end: bool
+    def __init__(self, checksummed_data: _Optional[_Union[ChecksummedData, _Mapping]] = ..., read_range: _Optional[_Union[ReadRange, _Mapping]] = ..., range_end: _Optional[bool] = ...) -> None: ...
+
+class BidiReadObjectResponse(_message.Message):
+    __slots__ = ("metadata", "object_data_ranges", "read_handle")
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_DATA_RANGES_FIELD_NUMBER: _ClassVar[int]
+    READ_HANDLE_FIELD_NUMBER: _ClassVar[int]
+    metadata: Object
+    object_data_ranges: _containers.RepeatedCompositeFieldContainer[ObjectRangeData]
+    read_handle: BidiReadHandle
+    def __init__(self, metadata: _Optional[_Union[Object, _Mapping]] = ..., object_data_ranges: _Optional[_Iterable[_Union[ObjectRangeData, _Mapping]]] = ..., read_handle: _Optional[_Union[BidiReadHandle, _Mapping]] = ...) -> None: ...
+
+class BidiReadObjectRedirectedError(_message.Message):
+    __slots__ = ("read_handle", "routing_token")
+    READ_HANDLE_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    read_handle: BidiReadHandle
+    routing_token: str
+    def __init__(self, read_handle: _Optional[_Union[BidiReadHandle, _Mapping]] = ..., routing_token: _Optional[str] = ...) -> None: ...
+
+class RpcStatus(_message.Message):
+    __slots__ = ("code", "message", "details")
+    class Detail(_message.Message):
+        __slots__ = ("type_url", "value")
+        TYPE_URL_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        type_url: str
+        value: bytes
+        def __init__(self, type_url: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    message: str
+    details: _containers.RepeatedCompositeFieldContainer[RpcStatus.Detail]
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[RpcStatus.Detail, _Mapping]]] = ...) -> None: ...
+
+class ReadRangeError(_message.Message):
+    __slots__ = ("read_id", "status")
+    READ_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    read_id: int
+    status: RpcStatus
+    def __init__(self, read_id: _Optional[int] = ..., status: _Optional[_Union[RpcStatus, _Mapping]] = ...) -> None: ...
+
+class BidiReadObjectError(_message.Message):
+    __slots__ = ("read_range_errors",)
+    READ_RANGE_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    read_range_errors: _containers.RepeatedCompositeFieldContainer[ReadRangeError]
+    def __init__(self, read_range_errors: _Optional[_Iterable[_Union[ReadRangeError, _Mapping]]] = ...) -> None: ...
+
+class ContentRange(_message.Message):
+    __slots__ = ("start", "end", "complete_length")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    end: int
+    complete_length: int
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., complete_length: _Optional[int] = ...) -> None: ...
+
+class ReadObjectRequest(_message.Message):
+    __slots__ = ("bucket", "object", "generation", "read_offset", "read_limit", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "common_object_request_params", "read_mask")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    READ_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    READ_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    object: str
+    generation: int
+    read_offset: int
+    read_limit: int
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    common_object_request_params: CommonObjectRequestParams
+    read_mask: _field_mask_pb2.FieldMask
+    def __init__(self, bucket: _Optional[str] = ..., object: _Optional[str] = ..., generation: _Optional[int] = ..., read_offset: _Optional[int] = ..., read_limit: _Optional[int] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class ReadObjectResponse(_message.Message):
+    __slots__ = ("checksummed_data", "object_checksums", "content_range", "metadata")
+    CHECKSUMMED_DATA_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_RANGE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    checksummed_data: ChecksummedData
+    object_checksums: ObjectChecksums
+    content_range: ContentRange
+    metadata: Object
+    def __init__(self, checksummed_data: _Optional[_Union[ChecksummedData, _Mapping]] = ..., object_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ..., content_range: _Optional[_Union[ContentRange, _Mapping]] = ..., metadata: _Optional[_Union[Object, _Mapping]] = ...) -> None: ...
+
+class WriteObjectSpec(_message.Message):
+    __slots__ = ("resource", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "predefined_acl", "object_size", "appendable")
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    PREDEFINED_ACL_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    APPENDABLE_FIELD_NUMBER: _ClassVar[int]
+    resource: Object
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    predefined_acl: str
+    object_size: int
+    appendable: bool
+    def __init__(self, resource: _Optional[_Union[Object, _Mapping]] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., predefined_acl: _Optional[str] = ..., object_size: _Optional[int] = ..., appendable: _Optional[bool] = ...) -> None: ...
+
+class BidiWriteHandle(_message.Message):
+    __slots__ = ("handle",)
+    HANDLE_FIELD_NUMBER: _ClassVar[int]
+    handle: bytes
+    def __init__(self, handle: _Optional[bytes] = ...) -> None: ...
+
+class AppendObjectSpec(_message.Message):
+    __slots__ = ("bucket", "object", "generation", "if_metageneration_match", "if_metageneration_not_match", "routing_token", "write_handle")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    WRITE_HANDLE_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    object: str
+    generation: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    routing_token: str
+    write_handle: BidiWriteHandle
+    def __init__(self, bucket: _Optional[str] = ..., object: _Optional[str] = ..., generation: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., routing_token: _Optional[str] = ..., write_handle: _Optional[_Union[BidiWriteHandle, _Mapping]] = ...) -> None: ...
+
+class WriteObjectRequest(_message.Message):
+    __slots__ = ("upload_id", "write_object_spec", "write_offset", "checksummed_data", "object_checksums", "finish_write", "common_object_request_params")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITE_OBJECT_SPEC_FIELD_NUMBER: _ClassVar[int]
+    WRITE_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUMMED_DATA_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    FINISH_WRITE_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    write_object_spec: WriteObjectSpec
+    write_offset: int
+    checksummed_data: ChecksummedData
+    object_checksums: ObjectChecksums
+    finish_write: bool
+    common_object_request_params: CommonObjectRequestParams
+    def __init__(self, upload_id: _Optional[str] = ..., write_object_spec: _Optional[_Union[WriteObjectSpec, _Mapping]] = ..., write_offset: _Optional[int] = ..., checksummed_data: _Optional[_Union[ChecksummedData, _Mapping]] = ..., object_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ..., finish_write: _Optional[bool] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ...) -> None: ...
+
+class WriteObjectResponse(_message.Message):
+    __slots__ = ("persisted_size", "resource", "persisted_data_checksums")
+    PERSISTED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    PERSISTED_DATA_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    persisted_size: int
+    resource: Object
+    persisted_data_checksums: ObjectChecksums
+    def __init__(self, persisted_size: _Optional[int] = ..., resource: _Optional[_Union[Object, _Mapping]] = ..., persisted_data_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ...) -> None: ...
+
+class BidiWriteObjectRequest(_message.Message):
+    __slots__ = ("upload_id", "write_object_spec", "append_object_spec", "write_offset", "checksummed_data", "object_checksums", "state_lookup", "flush", "finish_write", "common_object_request_params")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITE_OBJECT_SPEC_FIELD_NUMBER: _ClassVar[int]
+    APPEND_OBJECT_SPEC_FIELD_NUMBER: _ClassVar[int]
+    WRITE_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUMMED_DATA_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    STATE_LOOKUP_FIELD_NUMBER: _ClassVar[int]
+    FLUSH_FIELD_NUMBER: _ClassVar[int]
+    FINISH_WRITE_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    write_object_spec: WriteObjectSpec
+    append_object_spec: AppendObjectSpec
+    write_offset: int
+    checksummed_data: ChecksummedData
+    object_checksums: ObjectChecksums
+    state_lookup: bool
+    flush: bool
+    finish_write: bool
+    common_object_request_params: CommonObjectRequestParams
+    def __init__(self, upload_id: _Optional[str] = ..., write_object_spec: _Optional[_Union[WriteObjectSpec, _Mapping]] = ..., append_object_spec: _Optional[_Union[AppendObjectSpec, _Mapping]] = ..., write_offset: _Optional[int] = ..., checksummed_data: _Optional[_Union[ChecksummedData, _Mapping]] = ..., object_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ..., state_lookup: _Optional[bool] = ..., flush: _Optional[bool] = ..., finish_write: _Optional[bool] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ...) -> None: ...
+
+class BidiWriteObjectResponse(_message.Message):
+    __slots__ = ("persisted_size", "resource", "write_handle", "persisted_data_checksums")
+    PERSISTED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    WRITE_HANDLE_FIELD_NUMBER: _ClassVar[int]
+    PERSISTED_DATA_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    persisted_size: int
+    resource: Object
+    write_handle: BidiWriteHandle
+    persisted_data_checksums: ObjectChecksums
+    def __init__(self, persisted_size: _Optional[int] = ..., resource: _Optional[_Union[Object, _Mapping]] = ..., write_handle: _Optional[_Union[BidiWriteHandle, _Mapping]] = ..., persisted_data_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ...) -> None: ...
+
+class StartResumableWriteRequest(_message.Message):
+    __slots__ = ("write_object_spec", "common_object_request_params", "object_checksums")
+    WRITE_OBJECT_SPEC_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    write_object_spec: WriteObjectSpec
+    common_object_request_params: CommonObjectRequestParams
+    object_checksums: ObjectChecksums
+    def __init__(self, write_object_spec: _Optional[_Union[WriteObjectSpec, _Mapping]] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., object_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ...) -> None: ...
+
+class StartResumableWriteResponse(_message.Message):
+    __slots__ = ("upload_id",)
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    def __init__(self, upload_id: _Optional[str] = ...) -> None: ...
+
+class QueryWriteStatusRequest(_message.Message):
+    __slots__ = ("upload_id", "common_object_request_params")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    common_object_request_params: CommonObjectRequestParams
+    def __init__(self, upload_id: _Optional[str] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ...) -> None: ...
+
+class QueryWriteStatusResponse(_message.Message):
+    __slots__ = ("persisted_size", "resource", "persisted_data_checksums")
+    PERSISTED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    PERSISTED_DATA_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    persisted_size: int
+    resource: Object
+    persisted_data_checksums: ObjectChecksums
+    def __init__(self, persisted_size: _Optional[int] = ..., resource: _Optional[_Union[Object, _Mapping]] = ..., persisted_data_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ...) -> None: ...
+
+class GetStorageLayoutRequest(_message.Message):
+    __slots__ = ("name", "prefix", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    prefix: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., prefix: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class StorageLayout(_message.Message):
+    __slots__ = ("name", "location", "location_type", "hierarchical_namespace")
+    class HierarchicalNamespace(_message.Message):
+        __slots__ = ("enabled",)
+        ENABLED_FIELD_NUMBER: _ClassVar[int]
+        enabled: bool
+        def __init__(self, enabled: _Optional[bool] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_TYPE_FIELD_NUMBER: _ClassVar[int]
+    HIERARCHICAL_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    location: str
+    location_type: str
+    hierarchical_namespace: StorageLayout.HierarchicalNamespace
+    def __init__(self, name: _Optional[str] = ..., location: _Optional[str] = ..., location_type: _Optional[str] = ..., hierarchical_namespace: _Optional[_Union[StorageLayout.HierarchicalNamespace, _Mapping]] = ...) -> None: ...
