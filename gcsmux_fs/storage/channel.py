@@ -1,0 +1,121 @@
+"""Channels to the service: endpoint, credentials, headers.
+
+Two ways in, as Google's SDKs have them: TLS with Application Default Credentials (or a key file),
+and plaintext without credentials for an emulator.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import google.auth
+import google.auth.credentials
+import google.auth.exceptions
+import google.auth.transport.grpc
+import google.auth.transport.requests
+import google.oauth2.service_account
+import grpc
+import grpc.aio
+
+from gcsmux_fs import __version__
+from gcsmux_fs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["DEFAULT_ENDPOINT", "ChannelSettings", "Metadata", "open_channel", "request_headers"]
+
+Metadata = tuple[tuple[str, str], ...]
+
+DEFAULT_ENDPOINT = "storage.googleapis.com:443"
+
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+
+# Answers of BidiReadObject hold chunks of 2 MiB, a page of 1,000 objects at most some MiB (custom
+# metadata is capped at 8 KiB an object); gRPC's own default of 4 MiB would end such a call, and no
+# limit at all would let one message claim any amount of memory.
+_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+# A connection that died without a word (a lost route, a sleeping laptop) is found after one ping
+# interval plus its timeout; 60 s is the shortest interval that Google's front ends are known to
+# accept everywhere.
+_KEEPALIVE_SECONDS = 60
+_KEEPALIVE_TIMEOUT_SECONDS = 20
+
+# gRPC waits up to 120 s between attempts to connect, far longer than a server takes to restart;
+# the mux has its own jittered backoff above this one.
+_FIRST_RECONNECT_SECONDS = 0.2
+_MAX_RECONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """Where the service is and who asks; `endpoint` is `host:port`."""
+
+    endpoint: str = DEFAULT_ENDPOINT
+    plaintext: bool = False
+    anonymous: bool = False
+    key_file: Path | None = None
+    billing_project: str = ""
+
+
+def open_channel(settings: ChannelSettings) -> grpc.aio.Channel:
+    """Open a channel in the running asyncio loop; connecting happens at the first call.
+
+    Raises:
+        ConfigError: no credentials, or a key file that is none.
+    """
+    options: list[tuple[str, str | int]] = [
+        ("grpc.primary_user_agent", f"gcsmux-fs/{__version__}"),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_SECONDS * 1000),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_SECONDS * 1000),
+        ("grpc.initial_reconnect_backoff_ms", int(_FIRST_RECONNECT_SECONDS * 1000)),
+        ("grpc.min_reconnect_backoff_ms", int(_FIRST_RECONNECT_SECONDS * 1000)),
+        ("grpc.max_reconnect_backoff_ms", int(_MAX_RECONNECT_SECONDS * 1000)),
+        # gRPC would otherwise look for a proxy and a service config of its own.
+        ("grpc.enable_http_proxy", 0 if settings.plaintext else 1),
+        ("grpc.service_config_disable_resolution", 1),
+    ]
+    if settings.plaintext:
+        return grpc.aio.insecure_channel(settings.endpoint, options=options)
+    credentials = grpc.ssl_channel_credentials()
+    if not settings.anonymous:
+        plugin = google.auth.transport.grpc.AuthMetadataPlugin(
+            _credentials(settings.key_file), google.auth.transport.requests.Request()
+        )
+        credentials = grpc.composite_channel_credentials(
+            credentials, grpc.metadata_call_credentials(plugin)
+        )
+    return grpc.aio.secure_channel(settings.endpoint, credentials, options=options)
+
+
+def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:
+    try:
+        if key_file is not None:
+            return google.oauth2.service_account.Credentials.from_service_account_file(
+                str(key_file), scopes=[_SCOPE]
+            )
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+    except google.auth.exceptions.DefaultCredentialsError:
+        raise ConfigError(
+            "no credentials were found; run `gcloud auth application-default login`, name a "
+            "service account's key with --key-file, or use --anonymous for a public bucket"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot use the key file {key_file}: {error}") from None
+    return credentials
+
+
+def request_headers(settings: ChannelSettings, bucket_path: str, routing_token: str) -> Metadata:
+    """Return the metadata of one call on a bucket; the routing token travels verbatim."""
+    params = f"bucket={bucket_path}"
+    if routing_token:
+        params += f"&routing_token={routing_token}"
+    client = f"gl-python/{platform.python_version()} grpc/{grpc.__version__} gcsmux/{__version__}"
+    headers = [("x-goog-request-params", params), ("x-goog-api-client", client)]
+    if settings.billing_project:
+        headers.append(("x-goog-user-project", settings.billing_project))
+    return tuple(headers)

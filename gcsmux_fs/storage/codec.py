@@ -1,0 +1,231 @@
+"""Between wire bytes and our value types: a BidiReadObject answer is decoded without a copy.
+
+Protobuf's own parser copies every byte of content out of the message. Content is nearly all of
+what travels, so responses of BidiReadObject are walked by hand instead: the few fields around the
+content are read, and the content becomes a memoryview of the message as gRPC delivered it. All
+other messages go through protobuf. Field numbers: protos/storage.proto; the encoding:
+https://protobuf.dev/programming-guides/encoding/.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crc32c import crc32c
+from google.protobuf.message import DecodeError
+
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model import ListingPage, ObjectInfo
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, Redirect, StreamEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from gcsmux_fs.storage.ports import OpenSpec, RangeRequest
+
+__all__ = [
+    "MalformedMessage",
+    "bucket_path",
+    "decode_bidi_response",
+    "decode_listing",
+    "decode_object",
+    "decode_stream_end",
+    "encode_bidi_request",
+]
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MAX_VARINT_BYTES = 10
+_TYPE_PREFIX = "type.googleapis.com/google.storage.v2."
+
+
+class MalformedMessage(Exception):
+    """A response that is not well-formed protobuf of the expected type."""
+
+
+def bucket_path(bucket: str) -> str:
+    """Return a bucket's name on the wire."""
+    return f"projects/_/buckets/{bucket}"
+
+
+def encode_bidi_request(spec: OpenSpec | None, ranges: Iterable[RangeRequest]) -> bytes:
+    """Return a serialized BidiReadObjectRequest; `spec` belongs to the first message only."""
+    request = pb.BidiReadObjectRequest()
+    if spec is not None:
+        target = request.read_object_spec
+        target.bucket = bucket_path(spec.key.bucket)
+        target.object = spec.key.name
+        target.generation = spec.key.generation
+        if spec.handle:
+            target.read_handle.handle = spec.handle
+        if spec.routing_token:
+            target.routing_token = spec.routing_token
+    for wanted in ranges:
+        request.read_ranges.add(
+            read_offset=wanted.offset, read_length=wanted.length, read_id=wanted.read_id
+        )
+    return request.SerializeToString()
+
+
+def decode_bidi_response(data: bytes) -> BidiMessage:
+    """Decode one BidiReadObjectResponse; chunks hold views of `data`, checked by their CRC32C.
+
+    Raises:
+        MalformedMessage: the bytes are no such message.
+    """
+    chunks: list[Chunk] = []
+    metadata: ObjectInfo | None = None
+    handle = b""
+    view = memoryview(data)
+    try:
+        for number, wire, value, end in _fields(data, 0, len(data)):
+            if wire != _BYTES:
+                continue
+            if number == 6:
+                chunks.append(_decode_chunk(data, view, value, end))
+            elif number == 4:
+                metadata = decode_object(pb.Object.FromString(data[value:end]))
+            elif number == 7:
+                handle = pb.BidiReadHandle.FromString(data[value:end]).handle
+    except (IndexError, DecodeError, UnicodeDecodeError) as error:
+        raise MalformedMessage(f"response of {len(data)} bytes: {error}") from error
+    return BidiMessage(tuple(chunks), metadata, handle)
+
+
+def _decode_chunk(data: bytes, view: memoryview, start: int, end: int) -> Chunk:
+    read_id = offset = 0
+    range_end = False
+    content = view[:0]
+    checksum: int | None = None
+    for number, wire, value, stop in _fields(data, start, end):
+        if number == 1 and wire == _BYTES:
+            for inner, inner_wire, inner_value, inner_stop in _fields(data, value, stop):
+                if inner == 1 and inner_wire == _BYTES:
+                    content = view[inner_value:inner_stop]
+                elif inner == 2 and inner_wire == _FIXED32:
+                    checksum = int.from_bytes(data[inner_value:inner_stop], "little")
+        elif number == 2 and wire == _BYTES:
+            for inner, inner_wire, inner_value, _ in _fields(data, value, stop):
+                if inner_wire == _VARINT:
+                    if inner == 1:
+                        offset = _signed(inner_value)
+                    elif inner == 3:
+                        read_id = _signed(inner_value)
+        elif number == 3 and wire == _VARINT:
+            range_end = value != 0
+    intact = checksum is None or crc32c(content) == checksum
+    return Chunk(read_id, offset, content, range_end, intact, len(data))
+
+
+def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (field number, wire type, value, stop) of the fields in `data[position:end]`.
+
+    For varints `value` is the number itself; otherwise `data[value:stop]` is the payload.
+    """
+    while position < end:
+        tag = data[position]
+        position += 1
+        if tag > 0x7F:
+            tag, position = _varint(data, position - 1)
+        wire = tag & 7
+        if wire == _BYTES:
+            length = data[position]
+            position += 1
+            if length > 0x7F:
+                length, position = _varint(data, position - 1)
+            value, position = position, position + length
+        elif wire == _VARINT:
+            value = data[position]
+            position += 1
+            if value > 0x7F:
+                value, position = _varint(data, position - 1)
+        elif wire == _FIXED32:
+            value, position = position, position + 4
+        elif wire == _FIXED64:
+            value, position = position, position + 8
+        else:
+            raise MalformedMessage(f"wire type {wire} at byte {position}")
+        if position > end:
+            raise MalformedMessage(f"field {tag >> 3} runs past the end of its message")
+        yield tag >> 3, wire, value, position
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    result = shift = 0
+    for index in range(position, position + _MAX_VARINT_BYTES):
+        byte = data[index]
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result & 0xFFFF_FFFF_FFFF_FFFF, index + 1
+        shift += 7
+    raise MalformedMessage(f"varint at byte {position} does not end")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def decode_stream_end(code: StatusCode, message: str, details: bytes) -> StreamEnd:
+    """Decode a status and its `grpc-status-details-bin`; unknown or broken details are ignored."""
+    failures: list[RangeFailure] = []
+    redirect: Redirect | None = None
+    try:
+        for detail in pb.RpcStatus.FromString(details).details:
+            kind = detail.type_url.removeprefix(_TYPE_PREFIX)
+            if kind == "BidiReadObjectError":
+                failed = pb.BidiReadObjectError.FromString(detail.value)
+                failures += (
+                    RangeFailure(
+                        entry.read_id, _status_code(entry.status.code), entry.status.message
+                    )
+                    for entry in failed.read_range_errors
+                )
+            elif kind == "BidiReadObjectRedirectedError":
+                moved = pb.BidiReadObjectRedirectedError.FromString(detail.value)
+                redirect = Redirect(moved.routing_token, moved.read_handle.handle)
+    except DecodeError:
+        return StreamEnd(code, message)
+    return StreamEnd(code, message, tuple(failures), redirect)
+
+
+def _status_code(value: int) -> StatusCode:
+    try:
+        return StatusCode(value)
+    except ValueError:
+        return StatusCode.UNKNOWN
+
+
+def decode_object(message: pb.Object) -> ObjectInfo:
+    """Return the value type of an Object message."""
+    created = _nanoseconds(message.create_time)
+    return ObjectInfo(
+        name=message.name,
+        generation=message.generation,
+        size=message.size,
+        mtime_ns=_nanoseconds(message.update_time) or created,
+        ctime_ns=created,
+        metageneration=message.metageneration,
+        crc32c=message.checksums.crc32c if message.checksums.HasField("crc32c") else None,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        storage_class=message.storage_class,
+        etag=message.etag,
+        metadata=dict(message.metadata),
+        finalized=message.HasField("finalize_time"),
+    )
+
+
+def _nanoseconds(stamp: Timestamp) -> int:
+    return stamp.seconds * 1_000_000_000 + stamp.nanos
+
+
+def decode_listing(message: pb.ListObjectsResponse) -> ListingPage:
+    """Return the value type of a page of a listing."""
+    objects: Sequence[pb.Object] = message.objects
+    return ListingPage(
+        tuple(decode_object(entry) for entry in objects),
+        tuple(message.prefixes),
+        message.next_page_token,
+    )

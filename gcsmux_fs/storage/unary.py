@@ -1,0 +1,195 @@
+"""The unary calls over grpc.aio, behind the `ObjectStore` port, with their retries."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+import grpc.aio
+import trio
+
+from gcsmux_fs.errors import (
+    PermissionDenied,
+    StatusCode,
+    StorageError,
+    Unsupported,
+    storage_error,
+)
+from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
+from gcsmux_fs.storage.channel import ChannelSettings, request_headers
+from gcsmux_fs.storage.codec import bucket_path, decode_listing, decode_object
+from gcsmux_fs.storage.crossing import await_asyncio
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from google.protobuf.message import Message
+
+__all__ = ["GrpcObjectStore", "UnaryPolicy"]
+
+log = logging.getLogger(__name__)
+
+_SERVICE = "/google.storage.v2.Storage/"
+_CONTROL = "/google.storage.control.v2.StorageControl/"
+
+# What Google's own clients retry for idempotent calls, and ABORTED, which a front end under load
+# answers as well (https://cloud.google.com/storage/docs/retry-strategy).
+_RETRYABLE = frozenset(
+    {
+        StatusCode.UNAVAILABLE,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.INTERNAL,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.ABORTED,
+    }
+)
+
+Answer = TypeVar("Answer", bound="Message")
+
+
+@dataclass(frozen=True, slots=True)
+class UnaryPolicy:
+    """How long a call may take and how it is tried again; all in seconds.
+
+    `total_seconds` bounds one operation with all its attempts, so that a program waiting in
+    `stat` or `ls` gets an errno; `attempt_seconds` bounds one attempt (60 s in the service's own
+    configuration); the backoff doubles from `first_backoff_seconds` to `max_backoff_seconds`.
+    """
+
+    total_seconds: float = 120.0
+    attempt_seconds: float = 60.0
+    first_backoff_seconds: float = 0.1
+    max_backoff_seconds: float = 10.0
+
+
+class GrpcObjectStore:
+    """Unary calls on one bucket through one channel."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        settings: ChannelSettings,
+        bucket: str,
+        *,
+        policy: UnaryPolicy,
+        random: Random,
+    ) -> None:
+        self._channel = channel
+        self._bucket = bucket
+        self._path = bucket_path(bucket)
+        self._policy = policy
+        self._random = random
+        self._headers = request_headers(settings, self._path, "")
+        self._hierarchical = False
+        self.requests = 0
+
+    async def get_bucket(self) -> BucketInfo:
+        """Return the bucket's layout, which whoever may list its objects may ask for.
+
+        Where the call itself is refused or missing, a listing tells whether the bucket is there
+        and readable; the bucket then counts as flat.
+        """
+        try:
+            layout = await self._call(
+                f"{_CONTROL}GetStorageLayout",
+                pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout"),
+                pb.StorageLayout.FromString,
+                subject=f"bucket {self._bucket}",
+            )
+        except (PermissionDenied, Unsupported):
+            await self.list_objects("", page_size=1)
+            return BucketInfo(self._bucket)
+        self._hierarchical = layout.hierarchical_namespace.enabled
+        return BucketInfo(self._bucket, layout.location_type, self._hierarchical)
+
+    async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
+        """Return one object (see `ObjectStore.get_object`)."""
+        message = await self._call(
+            f"{_SERVICE}GetObject",
+            pb.GetObjectRequest(bucket=self._path, object=name, generation=generation),
+            pb.Object.FromString,
+            subject=f"gs://{self._bucket}/{name!r}",
+        )
+        return decode_object(message)
+
+    async def list_objects(
+        self,
+        prefix: str,
+        *,
+        delimiter: str = "",
+        page_token: str = "",
+        page_size: int = 1000,
+        start_at: str = "",
+        end_before: str = "",
+    ) -> ListingPage:
+        """Return one page of a listing (see `ObjectStore.list_objects`)."""
+        page = await self._call(
+            f"{_SERVICE}ListObjects",
+            pb.ListObjectsRequest(
+                parent=self._path,
+                prefix=prefix,
+                delimiter=delimiter,
+                page_token=page_token,
+                page_size=page_size,
+                lexicographic_start=start_at,
+                lexicographic_end=end_before,
+                include_folders_as_prefixes=bool(delimiter) and self._hierarchical,
+            ),
+            pb.ListObjectsResponse.FromString,
+            subject=f"listing of gs://{self._bucket}/{prefix!r}",
+        )
+        return decode_listing(page)
+
+    async def _call(
+        self,
+        method: str,
+        request: Message,
+        parse: Callable[[bytes], Answer],
+        *,
+        subject: str,
+    ) -> Answer:
+        policy = self._policy
+        deadline = trio.current_time() + policy.total_seconds
+        backoff = policy.first_backoff_seconds
+        start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            method, request_serializer=None, response_deserializer=None
+        )
+        data = request.SerializeToString()
+        while True:
+            remaining = deadline - trio.current_time()
+            try:
+                return parse(await self._attempt(start, data, remaining))
+            except grpc.aio.AioRpcError as error:
+                failure = _translate(error, subject)
+            delay = self._random.uniform(backoff / 2, backoff)
+            if failure.code not in _RETRYABLE or trio.current_time() + delay >= deadline:
+                raise failure
+            log.debug("%s: trying again in %.2f s", failure, delay)
+            await trio.sleep(delay)
+            backoff = min(backoff * 2, policy.max_backoff_seconds)
+
+    async def _attempt(
+        self,
+        start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes],
+        data: bytes,
+        remaining: float,
+    ) -> bytes:
+        self.requests += 1
+
+        async def call() -> bytes:
+            return await start(
+                data,
+                metadata=self._headers,
+                timeout=min(self._policy.attempt_seconds, remaining),
+            )
+
+        return await await_asyncio(call())
+
+
+def _translate(error: grpc.aio.AioRpcError, subject: str) -> StorageError:
+    code = StatusCode(error.code().value[0])
+    return storage_error(code, error.details() or code.name.lower(), subject=subject)
