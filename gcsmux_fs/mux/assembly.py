@@ -1,0 +1,87 @@
+"""One range while it arrives: chunks in, one contiguous run of bytes out.
+
+Invariants:
+1. `received` bytes from the start of the range are delivered, gapless and each once; what comes
+   next is at `next_offset`.
+2. A chunk is taken only if it matched its checksum and does not begin beyond `next_offset`; what
+   it repeats or what it holds beyond the range is cut off.
+3. A range that came as one chunk is kept as a view of the message, without a copy, unless that
+   would hold on to a message more than twice its size.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gcsmux_fs.storage.ports import Chunk
+
+__all__ = ["Absorbed", "RangeAssembly"]
+
+
+class Absorbed(enum.Enum):
+    """What a chunk did for its range."""
+
+    PROGRESS = enum.auto()
+    NOTHING = enum.auto()
+    COMPLETE = enum.auto()
+    CORRUPT = enum.auto()
+    GAP = enum.auto()
+    SHORT = enum.auto()
+
+
+class RangeAssembly:
+    """Collects the bytes of `[offset, offset + length)`."""
+
+    __slots__ = ("_whole", "_written", "length", "offset", "received")
+
+    def __init__(self, offset: int, length: int) -> None:
+        self.offset = offset
+        self.length = length
+        self.received = 0
+        self._whole: memoryview | None = None
+        self._written: memoryview | None = None
+
+    @property
+    def next_offset(self) -> int:
+        """First byte that has not been delivered."""
+        return self.offset + self.received
+
+    @property
+    def missing(self) -> int:
+        """Number of bytes still to come."""
+        return self.length - self.received
+
+    def absorb(self, chunk: Chunk) -> Absorbed:
+        """Take what is new and sound of a chunk."""
+        if not chunk.intact:
+            return Absorbed.CORRUPT
+        repeated = self.next_offset - chunk.offset
+        if repeated < 0:
+            return Absorbed.GAP
+        content = chunk.content[repeated : repeated + self.missing]
+        if len(content):
+            self._store(content, chunk.message_bytes)
+        if not self.missing:
+            return Absorbed.COMPLETE
+        if chunk.range_end:
+            return Absorbed.SHORT
+        return Absorbed.PROGRESS if len(content) else Absorbed.NOTHING
+
+    def _store(self, content: memoryview, message_bytes: int) -> None:
+        if len(content) == self.length:
+            held_cheaply = message_bytes <= 2 * self.length
+            self._whole = content if held_cheaply else memoryview(bytes(content))
+        else:
+            if self._written is None:
+                self._written = memoryview(bytearray(self.length))
+            self._written[self.received : self.received + len(content)] = content
+        self.received += len(content)
+
+    def result(self) -> memoryview:
+        """Return the bytes, read-only, once complete."""
+        whole = self._whole if self._whole is not None else self._written
+        assert whole is not None
+        assert not self.missing
+        return whole.toreadonly()
