@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gcsmux_fs.namespace.names import (
+    MAX_FILE_NAME_BYTES,
+    Form,
+    locate,
+    locate_directory,
+    place,
+    step,
+)
+
+from .object_names import buckets, names
+
+
+def path_of_directory(location: str) -> tuple[bytes, ...]:
+    components: list[bytes] = []
+    while location:
+        location, name = locate_directory(location)
+        components.insert(0, name)
+    return tuple(components)
+
+
+def path_of(target: str, form: Form) -> tuple[bytes, ...]:
+    location, name = locate(target, form)
+    return (*path_of_directory(location), name)
+
+
+def path(name: str, *, beside_folder: bool = False) -> bytes:
+    form = Form.FILE if beside_folder else Form.CONTENT if name.endswith("/") else Form.PLAIN
+    return b"/".join(path_of(name, form))
+
+
+def walk(components: tuple[bytes, ...]) -> str:
+    """Follow a path as a lookup does, taking every plain name but the last for a directory."""
+    location = ""
+    for component in components[:-1]:
+        found = step(location, component)
+        assert found is not None
+        location = found.target if found.form is Form.PART else found.target + "/"
+    last = step(location, components[-1])
+    assert last is not None
+    assert last.form is not Form.PART
+    return last.target
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("photos/2024/cat.jpg", b"photos/2024/cat.jpg"),
+        ("naïve\n file", "naïve\n file".encode()),
+        ("100%/a%20b", b"100%/a%20b"),
+        ("a//b", b"a/%~/b"),
+        ("/a", b"%~/a"),
+        ("a/./b", b"a/%~./b"),
+        ("a/../b", b"a/%~../b"),
+        ("nul\0", b"%~nul%00"),
+        ("%~100%", b"%~%25~100%25"),
+        ("%file~x", b"%~%25file~x"),
+        ("%anything~x", b"%~%25anything~x"),
+        ("a/", b"a/%content~"),
+        ("/", b"%~/%content~"),
+        ("x" * 300, b"%part~" + b"x" * 249 + b"/" + b"x" * 51),
+        ("x" * 249 + "." * 7, b"%part~" + b"x" * 249 + b"/" + b"." * 7),
+        ("x" * 249 + "." * 2, b"x" * 249 + b".."),
+        ("x" * 254 + "/y", b"x" * 254 + b"/y"),
+    ],
+)
+def test_names_are_spelled_as_documented(name: str, expected: bytes) -> None:
+    assert expected == path(name)
+
+
+def test_an_object_beside_a_folder_of_its_name_is_marked() -> None:
+    assert path("dir/50%", beside_folder=True) == b"dir/%file~50%25"
+
+
+def test_a_mark_that_makes_a_name_too_long_moves_it_into_a_part_directory() -> None:
+    name = "x" * 250
+    assert path(name) == b"x" * 250
+    assert path(name, beside_folder=True) == b"%part~" + b"x" * 249 + b"/%file~x"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"",
+        b".",
+        b"..",
+        b"a/b",
+        b"\xff",
+        b"\xed\xa0\x80",  # a lone surrogate
+        b"%~plain",
+        b"%~%41",
+        b"%~100%",
+        b"%other~x",
+        b"%file~",
+        b"%content~x",
+        b"%part~short",
+        b"%part~" + b"x" * 250,
+        b"x" * 256,
+    ],
+)
+def test_what_is_no_spelling_leads_nowhere(name: bytes) -> None:
+    assert step("dir/", name) is None
+
+
+def test_a_long_name_is_not_found_under_shorter_parts() -> None:
+    assert step("x" * 248, b"xyz") is None
+    assert step("x" * 249, b"123456") is None
+    assert step("x" * 249, b"1234567") is not None
+
+
+def test_the_root_of_a_bucket_has_no_object_of_its_own() -> None:
+    assert step("", b"%content~") is None
+
+
+@given(names, st.booleans())
+@example("\0" * 1024, True)
+@example("/" * 1024, False)
+@example("é" * 512, True)
+def test_a_path_leads_back_to_its_object(name: str, beside_folder: bool) -> None:
+    form = Form.CONTENT if name.endswith("/") else Form.FILE if beside_folder else Form.PLAIN
+    components = path_of(name, form)
+    assert name == walk(components)
+    for component in components:
+        assert 1 <= len(component) <= MAX_FILE_NAME_BYTES
+        assert component not in (b".", b"..")
+        assert b"/" not in component
+        assert b"\0" not in component
+    assert len(b"/".join(components)) <= 3 * len(name.encode()) + 128
+
+
+@given(buckets)
+def test_no_two_objects_and_no_object_and_directory_share_a_path(bucket: dict[str, int]) -> None:
+    directories = {
+        name[: index + 1] for name in bucket for index, char in enumerate(name) if char == "/"
+    }
+    files = [
+        path_of(
+            name,
+            Form.CONTENT
+            if name.endswith("/")
+            else Form.FILE
+            if name + "/" in directories
+            else Form.PLAIN,
+        )
+        for name in bucket
+    ]
+    paths = files + [path_of_directory(location) for location in directories]
+    assert len(set(paths)) == len(paths)
+    # A path may lead through another one only if that is a directory.
+    ancestors = {found[:depth] for found in paths for depth in range(1, len(found))}
+    assert not ancestors & set(files)
+
+
+@given(names, st.binary(min_size=1, max_size=12) | names.map(str.encode))
+def test_no_name_is_accepted_that_a_listing_would_not_show(location: str, name: bytes) -> None:
+    location = location[: location.rfind("/") + 1]
+    found = step(location, name)
+    if found is not None and found.form in (Form.PLAIN, Form.FILE):
+        shown = place(location, found.target[len(location) :], found.form)
+        assert shown is not None
+        assert name == shown.name
