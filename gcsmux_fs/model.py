@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketInfo", "ByteRange", "ListingPage", "ObjectInfo", "ObjectKey"]
 
-_NO_METADATA: Mapping[str, str] = {}
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectKey:
@@ -57,7 +55,7 @@ class ObjectInfo:
     content_encoding: str = ""
     storage_class: str = ""
     etag: str = ""
-    metadata: Mapping[str, str] = field(default=_NO_METADATA)
+    metadata: Mapping[str, str] = field(default_factory=dict)
     finalized: bool = True
 
 
