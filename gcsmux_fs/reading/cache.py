@@ -1,0 +1,102 @@
+"""Ready blocks, least recently used first out, in two tiers.
+
+Theory of operation: a block that readahead fetched and its reader has not finished stays in the
+unread tier, all others are in the seen tier. Eviction empties the seen tier first, so that many
+sequential readers in a small budget do not throw out each other's windows before they are read.
+
+A block in neither tier has no content: whoever still refers to an evicted block can tell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
+
+from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
+from gcsmux_fs.reading.extents import Block, ObjectExtents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsmux_fs.reading.budget import MemoryBudget
+
+__all__ = ["BlockCache", "charge_of"]
+
+
+def charge_of(block: Block) -> int:
+    """Return what a block costs the budget."""
+    return block.end - block.start + BLOCK_OVERHEAD_BYTES
+
+
+class _Tier(LRUCache[tuple[ObjectExtents, int], Block]):
+    """An LRU of blocks, counted in bytes; admission keeps it below its `maxsize`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit, getsizeof=charge_of)
+
+
+class BlockCache:
+    """The ready blocks of all objects, charged to `budget`."""
+
+    def __init__(self, budget: MemoryBudget, on_evict: Callable[[Block], None]) -> None:
+        self._budget = budget
+        self._on_evict = on_evict
+        self._seen = _Tier(budget.limit)
+        self._unread = _Tier(budget.limit)
+        #: The block used last: using it again changes no order.
+        self.newest: Block | None = None
+
+    def __len__(self) -> int:
+        return len(self._seen) + len(self._unread)
+
+    def add(self, block: Block) -> None:
+        """Take in a block that has its content."""
+        if block.protected:
+            self._unread[block.key] = block
+            self._budget.unread += charge_of(block)
+        else:
+            self._seen[block.key] = block
+            self._budget.seen += charge_of(block)
+        self.newest = block
+
+    def touch(self, block: Block) -> None:
+        """Make a block the most recently used one, which an LRU does on a look-up."""
+        (self._unread if block.protected else self._seen)[block.key]
+        self.newest = block
+
+    def consume(self, block: Block, end: int) -> None:
+        """Note that a fresh block has been read up to `end`."""
+        block.touched = True
+        if end >= block.end:
+            block.fresh = False
+            self.unprotect(block)
+
+    def unprotect(self, block: Block) -> None:
+        """Put a block on a level with those already read; it counts as used just now."""
+        if not block.protected:
+            return
+        block.protected = False
+        if block.content is not None:
+            del self._unread[block.key]
+            self._seen[block.key] = block
+            charge = charge_of(block)
+            self._budget.unread -= charge
+            self._budget.seen += charge
+            self.newest = block
+
+    def evict(self, amount: int) -> None:
+        """Evict at least `amount` bytes, seen blocks first; the caller knows that they exist."""
+        freed = 0
+        while freed < amount:
+            if self._seen:
+                _, block = self._seen.popitem()
+                self._budget.seen -= charge_of(block)
+            else:
+                _, block = self._unread.popitem()
+                self._budget.unread -= charge_of(block)
+            freed += charge_of(block)
+            block.content = None
+            if block is self.newest:
+                self.newest = None
+            self._on_evict(block)

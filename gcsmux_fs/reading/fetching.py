@@ -1,0 +1,323 @@
+"""The one table of blocks: what is here, what is on its way, and who waits for it.
+
+Theory of operation: a READ that is not answered at once becomes a `Demand`. It takes what is
+ready, joins what is on its way, and asks for the rest; readahead asks for what nobody has asked
+for yet. Both go through the same index, so the same bytes are never asked for twice. Nothing here
+waits: everything happens inside the call that begins a READ or inside the source's callback, and a
+demand's `wake` is called when its answer is there.
+
+Invariants:
+
+1. No two requests under way overlap, and none overlaps a ready block.
+2. Memory is admitted before it is asked for; a ready block may be evicted at any time, a loading
+   one never.
+3. A demand that finds no memory queues, first in, first out; it holds nothing meanwhile.
+4. A demand is woken exactly once, unless it was abandoned: then never, and nothing refers to it.
+5. A block that fails leaves the index at once: whoever waits gets the error, the next READ asks
+   anew.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import functools
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.errors import StorageError
+from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
+from gcsmux_fs.reading.cache import BlockCache, charge_of
+from gcsmux_fs.reading.extents import ObjectExtents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gcsmux_fs.model import ByteRange, ObjectKey
+    from gcsmux_fs.reading.budget import MemoryBudget
+    from gcsmux_fs.reading.counters import Counters
+    from gcsmux_fs.reading.extents import Block
+    from gcsmux_fs.reading.ports import RangeSource
+
+__all__ = ["BlockFetcher", "Demand", "Outcome"]
+
+
+class Outcome(enum.Enum):
+    """How a READ began."""
+
+    #: All of it was ready.
+    HIT = enum.auto()
+    #: All of it was ready or on its way.
+    JOINED = enum.auto()
+    #: Some of it had to be asked for.
+    ASKED = enum.auto()
+    #: There was no memory to ask for it yet.
+    QUEUED = enum.auto()
+
+
+class Demand:
+    """A READ of `[offset, end)`; `fetch` is the range, at least as wide, in which gaps are filled.
+
+    A READ within one block is answered by a slice of it. A READ across blocks is joined in a
+    buffer of its own, filled as they arrive, so that a block which is evicted while the others
+    are on their way is neither needed again nor kept in memory beyond the budget.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_buffer",
+        "_error",
+        "_missing",
+        "end",
+        "fetch",
+        "object",
+        "offset",
+        "wake",
+    )
+
+    def __init__(
+        self,
+        owner: ObjectExtents,
+        offset: int,
+        end: int,
+        fetch: tuple[int, int],
+        wake: Callable[[], None],
+    ) -> None:
+        self.object = owner
+        self.offset = offset
+        self.end = end
+        self.fetch = fetch
+        self.wake = wake
+        self._answer: memoryview | None = None
+        self._buffer: memoryview | None = None
+        self._error: StorageError | None = None
+        self._missing: set[Block] = set()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `result` has an answer."""
+        return self._answer is not None or self._error is not None
+
+    def result(self) -> memoryview:
+        """Return the bytes, once done.
+
+        Raises:
+            StorageError: some of them could not be fetched.
+        """
+        if self._error is not None:
+            # Others may wait for the same block: each raises, and amends, an error of its own.
+            raise copy.copy(self._error)
+        assert self._answer is not None
+        return self._answer
+
+    def gather(self, blocks: Sequence[Block]) -> None:
+        """Take what is ready of `blocks`, which cover the READ, and join what is loading."""
+        if len(blocks) > 1:
+            self._buffer = memoryview(bytearray(self.end - self.offset))
+        for block in blocks:
+            if block.content is None:
+                if block.waiters is None:
+                    block.waiters = {}
+                block.waiters[self] = None
+                self._missing.add(block)
+        for block in blocks:
+            if block.content is not None:
+                self.take(block, block.content)
+
+    def take(self, block: Block, content: memoryview) -> None:
+        """Take this READ's part of a block."""
+        self._missing.discard(block)
+        first = max(self.offset, block.start)
+        last = min(self.end, block.end)
+        part = content[first - block.start : last - block.start]
+        if self._buffer is None:
+            self._answer = part
+            return
+        self._buffer[first - self.offset : last - self.offset] = part
+        if not self._missing:
+            self._answer = self._buffer.toreadonly()
+
+    def fail(self, error: StorageError) -> None:
+        """End with an error."""
+        self.leave()
+        self._error = error
+
+    def leave(self) -> None:
+        """Wait for nothing any more."""
+        for block in self._missing:
+            if block.waiters is not None:
+                block.waiters.pop(self, None)
+        self._missing.clear()
+
+
+class BlockFetcher:
+    """Brings blocks in from `source` within `budget`, for READs and ahead of them."""
+
+    def __init__(self, source: RangeSource, budget: MemoryBudget, counters: Counters) -> None:
+        self._source = source
+        self._budget = budget
+        self._counters = counters
+        self._objects: dict[ObjectKey, ObjectExtents] = {}
+        self._queue: OrderedDict[Demand, None] = OrderedDict()
+        self.cache = BlockCache(budget, on_evict=self._evicted)
+        self.blocks_loading = 0
+
+    @property
+    def queued(self) -> int:
+        """Demands that wait for memory."""
+        return len(self._queue)
+
+    @property
+    def object_count(self) -> int:
+        """Object generations that have an open file or a block."""
+        return len(self._objects)
+
+    def open(self, key: ObjectKey) -> ObjectExtents:
+        """Return the index of an object for one more open file."""
+        extents = self._objects.get(key)
+        if extents is None:
+            extents = self._objects[key] = ObjectExtents(key)
+        extents.open_files += 1
+        return extents
+
+    def close(self, extents: ObjectExtents) -> None:
+        """Give back what `open` returned; the last one cancels readahead that nobody waits for."""
+        extents.open_files -= 1
+        if extents.open_files:
+            return
+        for block in [b for b in extents.loading if b.speculative and not b.waiters]:
+            if block.ticket is not None:
+                block.ticket.cancel()
+            self._drop(block)
+        self._forget_if_empty(extents)
+        self._serve_queue()
+
+    def begin(self, demand: Demand) -> Outcome:
+        """Start on a READ; unless it is done at return, its `wake` will be called."""
+        extents = demand.object
+        if self._queue and extents.gaps(*demand.fetch):
+            self._queue[demand] = None
+            return Outcome.QUEUED
+        before = self._counters.demand_ranges
+        if not self._start(demand):
+            self._queue[demand] = None
+            return Outcome.QUEUED
+        if demand.is_done:
+            return Outcome.HIT
+        return Outcome.JOINED if self._counters.demand_ranges == before else Outcome.ASKED
+
+    def abandon(self, demand: Demand) -> None:
+        """Forget a READ that is not done; ranges it has asked for may still arrive."""
+        demand.leave()
+        if demand in self._queue:
+            del self._queue[demand]
+            self._serve_queue()
+
+    def read_ahead(self, extents: ObjectExtents, wanted: ByteRange, *, first_window: bool) -> bool:
+        """Ask for what is missing of `wanted`; return False if there is no memory for it now."""
+        for start, end in extents.gaps(wanted.offset, wanted.end):
+            needed = self._budget.for_readahead(
+                end - start + BLOCK_OVERHEAD_BYTES, first_window=first_window
+            )
+            if needed is None or self._queue:
+                self._counters.readahead_refusals += 1
+                return False
+            self.cache.evict(needed)
+            self._request(extents, start, end, speculative=True)
+            self._counters.readahead_bytes += end - start
+            self._counters.readahead_ranges += 1
+        return True
+
+    def release(self, extents: ObjectExtents, passed: ByteRange) -> None:
+        """Protect the blocks that end within `passed` no more than others."""
+        for block in extents.overlapping(passed.offset, passed.end):
+            if block.protected and block.end <= passed.end:
+                self.cache.unprotect(block)
+
+    def _start(self, demand: Demand) -> bool:
+        extents = demand.object
+        # Making room for a gap may evict a ready block of this very READ, hence the loop; it ends,
+        # because what it has asked for can't be evicted and all of it fits.
+        while gaps := extents.gaps(*demand.fetch):
+            charge = sum(end - start + BLOCK_OVERHEAD_BYTES for start, end in gaps)
+            needed = self._budget.for_demand(charge)
+            if needed is None:
+                return False
+            self.cache.evict(needed)
+            for start, end in gaps:
+                self._request(extents, start, end, speculative=False)
+                self._counters.demand_bytes += end - start
+                self._counters.demand_ranges += 1
+        blocks = extents.overlapping(demand.offset, demand.end)
+        demand.gather(blocks)
+        for block in blocks:
+            if block.content is not None:
+                self.cache.touch(block)
+                if block.fresh:
+                    self.cache.consume(block, demand.end)
+        return True
+
+    def _request(self, extents: ObjectExtents, start: int, end: int, *, speculative: bool) -> None:
+        block = extents.add(start, end, speculative=speculative)
+        self.blocks_loading += 1
+        if speculative:
+            self._budget.loading_readahead += charge_of(block)
+        else:
+            self._budget.loading_demand += charge_of(block)
+        block.ticket = self._source.request(
+            extents.key, start, end - start, functools.partial(self._arrived, block)
+        )
+
+    def _arrived(self, block: Block, result: memoryview | StorageError) -> None:
+        waiters = block.waiters or ()
+        block.waiters = block.ticket = None
+        if isinstance(result, StorageError):
+            self._drop(block)
+            self._forget_if_empty(block.object)
+            if not waiters and block.speculative:
+                self._counters.readahead_failures += 1
+            for demand in waiters:
+                demand.fail(result)
+                demand.wake()
+        else:
+            self._unload(block)
+            block.object.loading.discard(block)
+            block.content = result
+            self.cache.add(block)
+            for demand in waiters:
+                demand.take(block, result)
+                if block.fresh:
+                    self.cache.consume(block, demand.end)
+                if demand.is_done:
+                    demand.wake()
+        self._serve_queue()
+
+    def _unload(self, block: Block) -> None:
+        self.blocks_loading -= 1
+        if block.speculative:
+            self._budget.loading_readahead -= charge_of(block)
+        else:
+            self._budget.loading_demand -= charge_of(block)
+
+    def _drop(self, block: Block) -> None:
+        self._unload(block)
+        block.object.remove(block)
+
+    def _evicted(self, block: Block) -> None:
+        if not block.touched:
+            self._counters.readahead_wasted_bytes += block.end - block.start
+        block.object.remove(block)
+        self._forget_if_empty(block.object)
+
+    def _forget_if_empty(self, extents: ObjectExtents) -> None:
+        if not extents.open_files and not extents.block_count:
+            self._objects.pop(extents.key, None)
+
+    def _serve_queue(self) -> None:
+        while self._queue:
+            demand = next(iter(self._queue))
+            if not self._start(demand):
+                return
+            del self._queue[demand]
+            if demand.is_done:
+                demand.wake()

@@ -1,0 +1,38 @@
+"""What a read asks of the room below: ranges of one object generation, answered by callback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsmux_fs.errors import StorageError
+    from gcsmux_fs.model import ObjectKey
+
+__all__ = ["RangeSource", "RangeTicket"]
+
+
+class RangeTicket(Protocol):
+    """One range that has been asked for and not yet been answered."""
+
+    def cancel(self) -> None:
+        """Give the range up: no callback follows. Idempotent, and harmless after the answer."""
+
+
+class RangeSource(Protocol):
+    """Fetches ranges; those asked for within one scheduler tick travel together."""
+
+    def request(
+        self,
+        key: ObjectKey,
+        offset: int,
+        length: int,
+        done: Callable[[memoryview | StorageError], None],
+    ) -> RangeTicket:
+        """Ask for `length` bytes (at least 1) at `offset`.
+
+        `done` is called exactly once, on trio's thread and never from inside this call, with a
+        read-only view of exactly `length` bytes, or with the error that ended the range. The view
+        is kept for as long as the block is cached, and with it whatever memory it looks into.
+        """

@@ -1,0 +1,318 @@
+"""Open files and their READs: the face of the read path towards the kernel's side.
+
+Theory of operation: a READ goes to `OpenFile.read_cached` first, a plain function: what is ready is
+answered on the spot, without a task switch. Otherwise `OpenFile.read` waits. Both let the file's
+planner see the READ and send what it wants fetched ahead in the same tick as the READ's own
+ranges, after them, so that all travel in one message. Everything between two awaits is atomic;
+the only await of a READ is the one for its demand.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.errors import DeadlineExceeded
+from gcsmux_fs.reading.budget import MemoryBudget, WindowShares
+from gcsmux_fs.reading.counters import Counters, ReadStatistics
+from gcsmux_fs.reading.extents import GRANULE_BYTES
+from gcsmux_fs.reading.fetching import BlockFetcher, Demand, Outcome
+from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.reading.extents import Block
+    from gcsmux_fs.reading.ports import RangeSource
+    from gcsmux_fs.reading.readahead import Cursor
+
+__all__ = [
+    "DEFAULT_READ_AHEAD_BYTES",
+    "DEFAULT_READ_TIMEOUT_SECONDS",
+    "OpenFile",
+    "ReadPath",
+]
+
+DEFAULT_READ_AHEAD_BYTES = 64 * 1024 * 1024
+"""How far ahead of one reader to fetch at most: 1 GB/s at a round trip of 50 ms is 50 MB under way,
+more than this client takes from one stream."""
+
+DEFAULT_READ_TIMEOUT_SECONDS = 120.0
+"""When to give a READ up: the kernel never does, and a program in read() can't be killed meanwhile.
+Google's clients retry for as long by default, so a shorter one would end what they survive."""
+
+_SMALL_OBJECT_BYTES = 1024 * 1024
+"""An object up to this size that is read from its start in earnest is fetched whole: one request
+instead of several, and no more than a first readahead window would have fetched."""
+
+
+class ReadPath:
+    """All open files of a mount, on one cache and one budget.
+
+    Args:
+        source: Where ranges come from.
+        budget_bytes: Hard limit for all blocks, cached or on their way; at least
+            `budget.MINIMUM_BUDGET_BYTES`.
+        read_ahead_bytes: How far ahead of one open file to fetch at most; 0 turns readahead off.
+        read_timeout: Seconds after which a READ fails.
+    """
+
+    def __init__(
+        self,
+        source: RangeSource,
+        *,
+        budget_bytes: int,
+        read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES,
+        read_timeout: float = DEFAULT_READ_TIMEOUT_SECONDS,
+    ) -> None:
+        self.read_timeout = read_timeout
+        self.read_ahead_bytes = read_ahead_bytes
+        self.budget = MemoryBudget(budget_bytes)
+        self.counters = Counters()
+        self.fetcher = BlockFetcher(source, self.budget, self.counters)
+        self.shares: WindowShares[OpenFile] = WindowShares(
+            self.budget.readahead_share_total, idle_after_bytes=budget_bytes
+        )
+        self.open_files = 0
+        self.waiting_reads = 0
+
+    def open(self, key: ObjectKey, size: int) -> OpenFile:
+        """Open an object generation of `size` bytes; every `OpenFile` must be closed."""
+        return OpenFile(self, key, size)
+
+    def statistics(self) -> ReadStatistics:
+        """Return what has been counted so far, and the gauges of now."""
+        counters, budget, fetcher = self.counters, self.budget, self.fetcher
+        return ReadStatistics(
+            hits=counters.hits,
+            waits=counters.waits,
+            misses=counters.misses,
+            bytes_served=counters.bytes_served,
+            demand_bytes=counters.demand_bytes,
+            demand_ranges=counters.demand_ranges,
+            readahead_bytes=counters.readahead_bytes,
+            readahead_ranges=counters.readahead_ranges,
+            readahead_wasted_bytes=counters.readahead_wasted_bytes,
+            readahead_failures=counters.readahead_failures,
+            readahead_refusals=counters.readahead_refusals,
+            budget_limit=budget.limit,
+            budget_used=budget.used,
+            budget_in_flight=budget.loading_demand + budget.loading_readahead,
+            budget_unread=budget.unread,
+            blocks_ready=len(fetcher.cache),
+            blocks_loading=fetcher.blocks_loading,
+            waiting_reads=self.waiting_reads,
+            queued_reads=fetcher.queued,
+            objects=fetcher.object_count,
+            open_files=self.open_files,
+        )
+
+
+class OpenFile:
+    """One open file: reads of one object generation, with readahead of its own."""
+
+    __slots__ = ("_closed", "_extents", "_last_block", "_path", "_planner", "key", "size")
+
+    def __init__(self, path: ReadPath, key: ObjectKey, size: int) -> None:
+        self.key = key
+        self.size = size
+        self._path = path
+        self._extents = path.fetcher.open(key)
+        self._planner = ReadaheadPlanner(size)
+        self._last_block: Block | None = None
+        self._closed = False
+        path.open_files += 1
+
+    def __repr__(self) -> str:
+        return f"<OpenFile {self.key} {self._planner!r}>"
+
+    def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
+        """Return the bytes of a READ if all are ready, else None; then `read` it.
+
+        The READ is cut at the object's end. The answer is read-only; it keeps its block's memory,
+        so it should not be held for long.
+        """
+        end = offset + size
+        if end > self.size:
+            end = self.size
+        if offset >= end:
+            return b""
+        block = self._last_block
+        if block is None or not block.start <= offset < block.end or block.content is None:
+            block = self._last_block = self._extents.find(offset)
+            if block is None:
+                return None
+        content = block.content
+        if content is None:
+            return None
+        path = self._path
+        if end > block.end:
+            return self._read_across(offset, end)
+        cache = path.fetcher.cache
+        if cache.newest is not block:
+            cache.touch(block)
+        if block.fresh:
+            cache.consume(block, end)
+        counters = path.counters
+        counters.hits += 1
+        counters.bytes_served += end - offset
+        planner = self._planner
+        cursor = planner.current
+        if cursor is not None and offset == cursor.position and end < cursor.top_up_at:
+            # What observe() would do, for the READ that comes next in order and calls for no plan.
+            cursor.position = end
+            cursor.bytes_read += end - offset
+        else:
+            cursor = planner.observe(offset, end)
+            if cursor is not None and end >= cursor.top_up_at:
+                self._read_ahead(cursor)
+        start = block.start
+        return content[offset - start : end - start]
+
+    async def read(self, offset: int, size: int) -> memoryview | bytes:
+        """Return the bytes of a READ, cut at the object's end; a checkpoint.
+
+        Raises:
+            DeadlineExceeded: not all bytes had arrived after the read timeout.
+            StorageError: some of them could not be fetched.
+        """
+        answer = self.read_cached(offset, size)
+        if answer is not None:
+            await trio.lowlevel.checkpoint()
+            return answer
+        end = min(offset + size, self.size)
+        with trio.move_on_after(self._path.read_timeout):
+            largest = self._path.budget.largest_demand
+            if end - offset <= largest:
+                return await self._demand(offset, end)
+            # More than the budget gives at once: piece by piece, joined outside of it.
+            joined = bytearray()
+            while offset < end:
+                part_end = min(offset + largest, end)
+                joined += await self._demand(offset, part_end)
+                offset = part_end
+            return memoryview(joined).toreadonly()
+        raise DeadlineExceeded(
+            f"not read within {self._path.read_timeout:g} s",
+            subject=f"{self.key} [{offset}, {end})",
+        )
+
+    def begin(self, offset: int, end: int, wake: Callable[[], None]) -> Demand:
+        """Start a READ of `[offset, end)`, not empty, within the object, and its readahead.
+
+        Unless the demand is done at return, `wake` is called once when it is.
+        """
+        path = self._path
+        if self._closed:
+            raise ValueError("read of a closed file")
+        cursor = self._planner.observe(offset, end)
+        demand = Demand(self._extents, offset, end, self._range_to_fetch(offset, end), wake)
+        outcome = path.fetcher.begin(demand)
+        counters = path.counters
+        if outcome is Outcome.HIT:
+            counters.hits += 1
+        elif outcome is Outcome.JOINED:
+            counters.waits += 1
+        else:
+            counters.misses += 1
+        if cursor is not None:
+            if outcome is Outcome.JOINED or outcome is Outcome.ASKED:
+                self._planner.waited(cursor, offset)
+            if end >= cursor.top_up_at:
+                self._read_ahead(cursor)
+        return demand
+
+    def abandon(self, demand: Demand) -> None:
+        """Give up a READ that is not done."""
+        self._path.fetcher.abandon(demand)
+
+    def stop_read_ahead(self) -> None:
+        """Give up what has been planned ahead; a reader that goes on begins anew."""
+        for passed in self._planner.stop():
+            self._path.fetcher.release(self._extents, passed)
+
+    def close(self) -> None:
+        """Close the file; what it has cached stays. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._last_block = None
+        self.stop_read_ahead()
+        self._path.shares.drop(self)
+        self._path.fetcher.close(self._extents)
+        self._path.open_files -= 1
+
+    def _range_to_fetch(self, offset: int, end: int) -> tuple[int, int]:
+        size = self.size
+        small = size <= min(_SMALL_OBJECT_BYTES, self._path.budget.largest_demand)
+        if small and offset == 0 and end >= min(size, KERNEL_READ_BYTES):
+            return 0, size
+        last = -(-end // GRANULE_BYTES) * GRANULE_BYTES
+        return offset - offset % GRANULE_BYTES, min(last, size)
+
+    def _read_across(self, offset: int, end: int) -> bytes | None:
+        """Answer a READ from several blocks, if all are ready."""
+        parts: list[memoryview] = []
+        at = offset
+        blocks = self._extents.overlapping(offset, end)
+        for block in blocks:
+            if block.content is None or block.start > at:
+                return None
+            parts.append(block.content[at - block.start : end - block.start])
+            at = block.end
+        if at < end:
+            return None
+        path = self._path
+        cache = path.fetcher.cache
+        for block in blocks:
+            cache.touch(block)
+            if block.fresh:
+                cache.consume(block, end)
+        self._last_block = blocks[-1]
+        path.counters.hits += 1
+        path.counters.bytes_served += end - offset
+        cursor = self._planner.observe(offset, end)
+        joined = b"".join(parts)
+        if cursor is not None and end >= cursor.top_up_at:
+            self._read_ahead(cursor)
+        return joined
+
+    def _read_ahead(self, cursor: Cursor) -> None:
+        path = self._path
+        shares = path.shares
+        served = path.counters.bytes_served
+        shares.renew(self, served)
+        for idle in shares.pop_idle(served):
+            idle.stop_read_ahead()
+        plan = self._planner.plan(cursor, min(path.read_ahead_bytes, shares.share))
+        for passed in plan.release:
+            path.fetcher.release(self._extents, passed)
+        for wanted in plan.fetch:
+            if not path.fetcher.read_ahead(self._extents, wanted, first_window=plan.first_window):
+                self._planner.refused(cursor, wanted.offset)
+                break
+        if not self._planner.is_active:
+            shares.drop(self)
+
+    async def _demand(self, offset: int, end: int) -> memoryview:
+        task = trio.lowlevel.current_task()
+        demand = self.begin(offset, end, functools.partial(trio.lowlevel.reschedule, task))
+
+        def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
+            self.abandon(demand)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        if demand.is_done:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._path.waiting_reads += 1
+            try:
+                await trio.lowlevel.wait_task_rescheduled(abort)
+            finally:
+                self._path.waiting_reads -= 1
+        answer = demand.result()
+        self._path.counters.bytes_served += end - offset
+        return answer
