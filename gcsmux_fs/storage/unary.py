@@ -67,7 +67,16 @@ class UnaryPolicy:
 
 
 class GrpcObjectStore:
-    """Unary calls on one bucket through one channel."""
+    """Unary calls on one bucket through one channel.
+
+    Args:
+        channel: made in the running asyncio loop.
+        settings: what the channel was made from.
+        bucket: the bucket's plain name.
+        policy: times and retries.
+        random: source of jitter.
+        hierarchical: the bucket has folders of its own, which listings are to show.
+    """
 
     def __init__(
         self,
@@ -77,6 +86,7 @@ class GrpcObjectStore:
         *,
         policy: UnaryPolicy,
         random: Random,
+        hierarchical: bool = False,
     ) -> None:
         self._channel = channel
         self._bucket = bucket
@@ -84,7 +94,7 @@ class GrpcObjectStore:
         self._policy = policy
         self._random = random
         self._headers = request_headers(settings, self._path, "")
-        self._hierarchical = False
+        self._hierarchical = hierarchical
         self.requests = 0
 
     async def get_bucket(self) -> BucketInfo:
@@ -103,8 +113,7 @@ class GrpcObjectStore:
         except (PermissionDenied, Unsupported):
             await self.list_objects("", page_size=1)
             return BucketInfo(self._bucket)
-        self._hierarchical = layout.hierarchical_namespace.enabled
-        return BucketInfo(self._bucket, layout.location_type, self._hierarchical)
+        return BucketInfo(self._bucket, layout.location_type, layout.hierarchical_namespace.enabled)
 
     async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
         """Return one object (see `ObjectStore.get_object`)."""
