@@ -1,0 +1,8 @@
+"""`python -m gcsmux_fs` is `gcsmux-mount`: how the serving process is started."""
+
+from __future__ import annotations
+
+from gcsmux_fs.cli import mount_command
+
+if __name__ == "__main__":
+    mount_command()

@@ -1,0 +1,95 @@
+"""Whether this user can mount by FUSE on this machine at all, and what to do if not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from gcsmux_fs.errors import ConfigError
+
+__all__ = ["FuseAccess", "check_fuse_access", "fuse_refusal", "look_at_fuse"]
+
+_DEVICE = Path("/dev/fuse")
+_CONF = Path("/etc/fuse.conf")
+_STATUS = Path("/proc/self/status")
+# libfuse runs fusermount3 from the directory it was built for, and only then from PATH.
+_FUSERMOUNT_DIRECTORIES = "/usr/bin:/bin"
+
+_CAP_SYS_ADMIN = 21
+
+
+@dataclass(frozen=True, slots=True)
+class FuseAccess:
+    """What mounting depends on; `device_errno` is what opening /dev/fuse failed with, or 0."""
+
+    device_errno: int
+    is_root: bool
+    can_mount: bool
+    has_fusermount: bool
+    no_new_privileges: bool
+    user_allow_other: bool
+
+
+def look_at_fuse() -> FuseAccess:
+    """Return how things are on this machine, for this process."""
+    status = dict(re.findall(r"^(\w+):\s*(\w+)$", _STATUS.read_text(), re.MULTILINE))
+    search_path = f"{_FUSERMOUNT_DIRECTORIES}:{os.environ.get('PATH', '')}"
+    return FuseAccess(
+        device_errno=_open_errno(_DEVICE),
+        is_root=os.geteuid() == 0,
+        can_mount=bool(int(status.get("CapEff", "0"), 16) & (1 << _CAP_SYS_ADMIN)),
+        has_fusermount=shutil.which("fusermount3", path=search_path) is not None,
+        no_new_privileges=status.get("NoNewPrivs") == "1",
+        user_allow_other=_user_allow_other(_CONF),
+    )
+
+
+def check_fuse_access(*, allow_other: bool) -> None:
+    """Raise ConfigError with one sentence if a mount is bound to fail."""
+    sentence = fuse_refusal(look_at_fuse(), allow_other=allow_other)
+    if sentence is not None:
+        raise ConfigError(sentence)
+
+
+def fuse_refusal(access: FuseAccess, *, allow_other: bool) -> str | None:
+    """Return what is missing, and how to get it, in one sentence; None if nothing is."""
+    if access.device_errno == errno.ENOENT:
+        return (
+            "there is no /dev/fuse: load it by modprobe fuse; a container needs --device /dev/fuse."
+        )
+    if access.device_errno:
+        reason = os.strerror(access.device_errno)
+        return f"/dev/fuse cannot be opened ({reason}): mount as root, or let this user use it."
+    if access.can_mount:
+        return None
+    if access.is_root:
+        return "root may not mount here: the container needs the capability SYS_ADMIN."
+    if not access.has_fusermount:
+        return "there is no fusermount3, by which users mount: install the package fuse3."
+    if access.no_new_privileges:
+        return (
+            "fusermount3 cannot help a process under NoNewPrivileges: lift that, or mount as root."
+        )
+    if allow_other and not access.user_allow_other:
+        return "allow_other is for root only: put the line user_allow_other into /etc/fuse.conf."
+    return None
+
+
+def _open_errno(path: Path) -> int:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _user_allow_other(path: Path) -> bool:
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return "user_allow_other" in (line.strip() for line in lines)
