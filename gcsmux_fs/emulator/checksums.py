@@ -1,0 +1,116 @@
+"""CRC32C of objects and of their chunks, each computed once per generation.
+
+A small object's checksum is computed when it is first shown. A large one's takes a thread and is
+waited for only where one object is asked for (GetObject): listings and streams show what is known
+by then. Above `MAX_WHOLE_BYTES` only the writer's own word is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import crc32c
+from cachetools import LRUCache
+
+from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES
+from gcsmux_fs.emulator.refusal import Refusal
+
+if TYPE_CHECKING:
+    from gcsmux_fs.emulator.bucket import Bucket
+    from gcsmux_fs.emulator.generations import Identity
+    from gcsmux_fs.emulator.objects import Content, StoredObject
+
+__all__ = ["MAX_WHOLE_BYTES", "Checksums"]
+
+# A listing page of 1,000 such objects is read in some tens of milliseconds.
+_SMALL_BYTES = 64 * 1024
+# Some seconds at what one core does; a stat should not take longer.
+MAX_WHOLE_BYTES = 4 * 1024**3
+_READ_BYTES = 4 * 1024 * 1024
+# 20 MB of memory at most; in chunks, 200 GB of content.
+_MAX_KEPT = 100_000
+
+_Key = tuple[str, str, int, "Identity | None"]
+
+
+def _key(of: StoredObject) -> _Key:
+    return of.bucket, of.name, of.generation, of.identity
+
+
+class Checksums:
+    """The checksums known so far. An object that may still grow has none."""
+
+    def __init__(self) -> None:
+        self._whole: LRUCache[_Key, int] = LRUCache(_MAX_KEPT)
+        self._chunks: LRUCache[tuple[_Key, int], int] = LRUCache(_MAX_KEPT)
+        self._computing: dict[_Key, asyncio.Task[int]] = {}
+
+    def note(self, of: StoredObject, crc: int) -> None:
+        """Remember the checksum of content that has just been received."""
+        self._whole[_key(of)] = crc
+
+    def known(self, of: StoredObject) -> int | None:
+        """Return the object's checksum if it has been computed."""
+        return self._whole.get(_key(of)) if of.finalized else None
+
+    def cheap(self, of: StoredObject, bucket: Bucket) -> int | None:
+        """Return the object's checksum if it is known, or small enough to compute at once."""
+        known = self.known(of)
+        if known is not None or not of.finalized or of.size > _SMALL_BYTES:
+            return known
+        try:
+            with bucket.open(of.name) as content:
+                if _key(content.object) != _key(of):
+                    return None
+                self.note(of, _compute(content))
+        except Refusal:
+            return None
+        return self.known(of)
+
+    async def whole(self, of: StoredObject, bucket: Bucket) -> int | None:
+        """Return the object's checksum, computing it in a thread if need be."""
+        known = self.cheap(of, bucket)
+        if known is not None or not of.finalized or of.size > MAX_WHOLE_BYTES:
+            return known
+        key = _key(of)
+        task = self._computing.get(key)
+        if task is None:
+            content = bucket.open(of.name)
+            if _key(content.object) != key:
+                content.close()
+                return None
+            task = asyncio.create_task(asyncio.to_thread(_compute_and_close, content))
+            self._computing[key] = task
+            task.add_done_callback(lambda _: self._computing.pop(key, None))
+        try:
+            self._whole[key] = await asyncio.shield(task)
+        except Refusal:
+            return None
+        return self._whole[key]
+
+    def chunk(self, of: StoredObject, offset: int, content: memoryview) -> int:
+        """Return the checksum of a chunk, remembering those of whole, aligned chunks of files."""
+        if of.identity is None or len(content) != MAX_CHUNK_BYTES or offset % MAX_CHUNK_BYTES:
+            return crc32c.crc32c(content)
+        key = (_key(of), offset)
+        known = self._chunks.get(key)
+        if known is None:
+            known = self._chunks[key] = crc32c.crc32c(content)
+        return known
+
+
+def _compute(content: Content) -> int:
+    crc = 0
+    size = content.object.size
+    buffer = memoryview(bytearray(min(_READ_BYTES, size)))
+    for offset in range(0, size, _READ_BYTES):
+        part = buffer[: size - offset]
+        content.read_into(part, offset)
+        crc = crc32c.crc32c(part, crc)
+    return crc
+
+
+def _compute_and_close(content: Content) -> int:
+    with content:
+        return _compute(content)

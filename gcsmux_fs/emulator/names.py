@@ -1,0 +1,71 @@
+"""Names of objects: which are allowed, which of them a file can have, and how they are ordered.
+
+The service orders names by their UTF-8 bytes. Python orders strings by code point, and UTF-8 was
+made so that the two orders agree; plain comparison of strings is therefore used throughout.
+"""
+
+from __future__ import annotations
+
+from gcsmux_fs.emulator.refusal import invalid
+
+__all__ = [
+    "MAX_NAME_BYTES",
+    "after_prefix",
+    "bucket_of",
+    "check_object_name",
+    "file_can_be_named",
+    "is_object_name",
+]
+
+# The service's limit for object names.
+MAX_NAME_BYTES = 1024
+# NAME_MAX of every common Linux file system.
+_MAX_COMPONENT_BYTES = 255
+_BUCKET_PREFIX = "projects/_/buckets/"
+_LAST_BEFORE_SURROGATES = 0xD7FF
+_FIRST_AFTER_SURROGATES = 0xE000
+_LAST_CODE_POINT = 0x10FFFF
+
+
+def bucket_of(resource: str) -> str:
+    """Return the bucket that `projects/_/buckets/NAME` names."""
+    name = resource.removeprefix(_BUCKET_PREFIX)
+    if name == resource or not name or "/" in name:
+        raise invalid(f"Not a bucket's name: {resource!r}")
+    return name
+
+
+def is_object_name(name: str) -> bool:
+    """Tell whether the service could hold an object of this name.
+
+    Names with line breaks count: the service refuses them, but files have them.
+    """
+    try:
+        return 0 < len(name.encode()) <= MAX_NAME_BYTES and "\0" not in name
+    except UnicodeEncodeError:
+        return False
+
+
+def check_object_name(name: str) -> None:
+    """Refuse a name that no object can have."""
+    if not is_object_name(name):
+        raise invalid(f"Not an object's name: {name!r}")
+
+
+def file_can_be_named(name: str) -> bool:
+    """Tell whether a path below a bucket's folder can spell `name` exactly."""
+    return all(
+        part not in ("", ".", "..") and len(part.encode()) <= _MAX_COMPONENT_BYTES
+        for part in name.split("/")
+    )
+
+
+def after_prefix(prefix: str) -> str | None:
+    """Return the first string after all that begin with `prefix`; None if nothing follows them."""
+    while prefix and ord(prefix[-1]) == _LAST_CODE_POINT:
+        prefix = prefix[:-1]
+    if not prefix:
+        return None
+    last = ord(prefix[-1])
+    following = _FIRST_AFTER_SURROGATES if last == _LAST_BEFORE_SURROGATES else last + 1
+    return prefix[:-1] + chr(following)

@@ -1,0 +1,170 @@
+"""Objects and buckets as messages, field masks, and preconditions."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gcsmux_fs.emulator.refusal import Refusal, invalid
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+if TYPE_CHECKING:
+    from google.protobuf.field_mask_pb2 import FieldMask
+
+    from gcsmux_fs.emulator.bucket import Bucket
+    from gcsmux_fs.emulator.objects import StoredObject
+
+__all__ = [
+    "HIERARCHICAL_LOCATION",
+    "Preconditions",
+    "bucket_resource",
+    "check_generation",
+    "check_preconditions",
+    "object_resource",
+    "requested_mask",
+    "wants",
+]
+
+# Buckets of this location type are hierarchical: the service has no flat ones there.
+HIERARCHICAL_LOCATION = "zone"
+_LOCATIONS = {"region": "US-CENTRAL1", HIERARCHICAL_LOCATION: "US-CENTRAL1-A"}
+_PROJECT = "projects/gcsmux-emulator"
+_NS_PER_SECOND = 1_000_000_000
+_ALL_FIELDS = "*"
+
+
+def wants(mask: FieldMask | None, field: str) -> bool:
+    """Tell whether a read mask (None: everything) lets a field through."""
+    return mask is None or any(path in (_ALL_FIELDS, field) for path in mask.paths)
+
+
+def object_resource(of: StoredObject, crc: int | None, mask: FieldMask | None = None) -> pb.Object:
+    """Return the object's message, with the fields of `mask` only."""
+    attributes = of.attributes
+    time = _timestamp(of.time_ns)
+    message = pb.Object(
+        name=of.name,
+        bucket=f"projects/_/buckets/{of.bucket}",
+        generation=of.generation,
+        metageneration=of.metageneration,
+        storage_class=attributes.storage_class,
+        size=of.size,
+        content_encoding=attributes.content_encoding,
+        content_disposition=attributes.content_disposition,
+        cache_control=attributes.cache_control,
+        content_language=attributes.content_language,
+        content_type=attributes.content_type,
+        create_time=time,
+        update_time=time,
+        metadata=attributes.metadata,
+        etag=_etag(of.generation, of.metageneration),
+        finalize_time=time if of.finalized else None,
+        checksums=None if crc is None else pb.ObjectChecksums(crc32c=crc),
+    )
+    return message if mask is None or _ALL_FIELDS in mask.paths else _only(message, mask)
+
+
+def _only(message: pb.Object, mask: FieldMask) -> pb.Object:
+    kept = pb.Object()
+    mask.MergeMessage(message, kept)
+    return kept
+
+
+def requested_mask(request: Maskable) -> FieldMask | None:
+    """Return the read mask of a request, if it has one.
+
+    Raises:
+        Refusal: the mask names no field of an object (INVALID_ARGUMENT).
+    """
+    if not request.HasField("read_mask"):
+        return None
+    for path in request.read_mask.paths:
+        if path != _ALL_FIELDS and path.split(".")[0] not in pb.Object.DESCRIPTOR.fields_by_name:
+            raise invalid(f"No such field in the read mask: {path!r}")
+    return request.read_mask
+
+
+def bucket_resource(bucket: Bucket, location_type: str) -> pb.Bucket:
+    """Return the bucket's message."""
+    status = bucket.folder.stat()
+    hierarchical = location_type == HIERARCHICAL_LOCATION
+    return pb.Bucket(
+        name=f"projects/_/buckets/{bucket.name}",
+        bucket_id=bucket.name,
+        project=_PROJECT,
+        metageneration=1,
+        location=_LOCATIONS[location_type],
+        location_type=location_type,
+        storage_class="RAPID" if hierarchical else "STANDARD",
+        create_time=_timestamp(status.st_ctime_ns),
+        update_time=_timestamp(status.st_ctime_ns),
+        etag=_etag(1, 1),
+        hierarchical_namespace=pb.Bucket.HierarchicalNamespace(enabled=hierarchical),
+    )
+
+
+def _timestamp(time_ns: int) -> Timestamp:
+    seconds, nanos = divmod(time_ns, _NS_PER_SECOND)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def _etag(generation: int, metageneration: int) -> str:
+    return base64.b64encode(f"{generation:x}/{metageneration:x}".encode()).decode()
+
+
+class Maskable(Protocol):
+    """A request with a read mask."""
+
+    @property
+    def read_mask(self) -> FieldMask:
+        """The mask, empty if there is none."""
+
+    def HasField(self, field_name: Literal["read_mask"], /) -> bool:  # noqa: N802
+        """Tell whether there is a mask."""
+
+
+class Preconditions(Protocol):
+    """The four conditions that most requests can carry; each has presence."""
+
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+
+    def HasField(self, field_name: str, /) -> bool:  # noqa: N802 - protobuf's name
+        """Tell whether a field was given."""
+
+
+def check_generation(found: StoredObject, generation: int) -> None:
+    """Refuse a request for a generation that is not the one that is there (0: any)."""
+    if generation and generation != found.generation:
+        raise Refusal(
+            StatusCode.NOT_FOUND, f"No such object: {found}: generation {generation} is gone"
+        )
+
+
+def check_preconditions(
+    found: StoredObject | None,
+    conditions: Preconditions,
+    not_match_code: StatusCode = StatusCode.FAILED_PRECONDITION,
+) -> None:
+    """Refuse a request whose conditions do not hold; a missing object has generation 0.
+
+    A read that finds the generation it said it has already ends with ABORTED, as the service's
+    own test server does; that is gRPC's word for HTTP's 304.
+    """
+    generation = 0 if found is None else found.generation
+    metageneration = 0 if found is None else found.metageneration
+    for field, actual in (("generation", generation), ("metageneration", metageneration)):
+        wanted = f"if_{field}_match"
+        if conditions.HasField(wanted) and getattr(conditions, wanted) != actual:
+            raise Refusal(
+                StatusCode.FAILED_PRECONDITION,
+                f"{wanted}={getattr(conditions, wanted)} does not hold: it is {actual}",
+            )
+        unwanted = f"if_{field}_not_match"
+        if conditions.HasField(unwanted) and getattr(conditions, unwanted) == actual:
+            raise Refusal(not_match_code, f"{unwanted}={actual} does not hold")

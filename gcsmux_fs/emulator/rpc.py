@@ -1,0 +1,131 @@
+"""The border to gRPC: where requests come in, and where every answer is shaped and leaves.
+
+Services are plain async functions on messages; a `Border` makes handlers of them. It decodes,
+counts, waits until an answer is due, and turns each `Refusal` into a status. Any other exception
+becomes INTERNAL and one log line: no call is left without an end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from gcsmux_fs.emulator.refusal import Refusal
+from gcsmux_fs.emulator.shaping import sleep_until
+from gcsmux_fs.errors import StatusCode
+
+if TYPE_CHECKING:
+    from gcsmux_fs.emulator.control import Counters
+    from gcsmux_fs.emulator.shaping import Shape
+
+    RawContext = grpc.aio.ServicerContext[bytes, bytes]
+    _Handler = grpc.RpcMethodHandler[bytes, bytes]
+
+__all__ = ["Border", "Send"]
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[bytes], Awaitable[None]]
+_RequestT = TypeVar("_RequestT", bound=Message)
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class Border:
+    """Makes gRPC handlers of service functions."""
+
+    def __init__(self, shape: Shape, counters: Counters) -> None:
+        self.shape = shape
+        self.counters = counters
+
+    def unary(
+        self,
+        name: str,
+        request_type: type[_RequestT],
+        method: Callable[[_RequestT], Awaitable[Message]],
+    ) -> tuple[str, _Handler]:
+        """Return the handler of a method with one request and one response."""
+
+        async def handle(raw: bytes, context: RawContext) -> bytes:
+            due = self._arrived(name)
+            try:
+                answer = await method(_decode(request_type, raw))
+                await sleep_until(due)
+                return answer.SerializeToString()
+            except Exception as error:
+                await _fail(name, context, due, error)
+                return b""
+
+        return name, grpc.unary_unary_rpc_method_handler(handle)
+
+    def raw(self, name: str, method: Callable[[bytes], Awaitable[bytes]]) -> tuple[str, _Handler]:
+        """Return the handler of a method on bytes that is neither counted nor delayed."""
+
+        async def handle(raw: bytes, context: RawContext) -> bytes:
+            try:
+                return await method(raw)
+            except Exception as error:
+                await _fail(name, context, 0.0, error)
+                return b""
+
+        return name, grpc.unary_unary_rpc_method_handler(handle)
+
+    def streaming(
+        self,
+        name: str,
+        request_type: type[_RequestT],
+        method: Callable[[AsyncIterator[_RequestT], Send], Awaitable[None]],
+    ) -> tuple[str, _Handler]:
+        """Return the handler of a method with streams on either side.
+
+        On the wire a stream of one message is the same as a single one, so that this also serves
+        methods that stream on one side only. What the method sends is its own to delay.
+        """
+
+        async def handle(raw: AsyncIterator[bytes], context: RawContext) -> None:
+            due = self._arrived(name)
+            requests = (_decode(request_type, message) async for message in raw)
+            try:
+                await method(requests, context.write)
+            except Exception as error:
+                await _fail(name, context, due, error)
+
+        return name, grpc.stream_stream_rpc_method_handler(handle)
+
+    def _arrived(self, name: str) -> float:
+        """Count a call that arrives now; return when its answer is due."""
+        self.counters.requests[name] += 1
+        return self.shape.due(asyncio.get_running_loop().time())
+
+
+async def _fail(name: str, context: RawContext, due: float, error: Exception) -> None:
+    """End a call with the status that `error` stands for, when its answer is due.
+
+    This raises, as `abort` does, unless the client has gone.
+    """
+    if isinstance(error, Refusal):
+        refusal = error
+    elif context.cancelled() or context.done():
+        log.debug("%s: the client has gone: %r", name, error)
+        return
+    else:
+        log.error("%s failed: %r", name, error, exc_info=error)
+        refusal = Refusal(StatusCode.INTERNAL, "Internal error of the emulator; see its log")
+    await sleep_until(due)
+    trailer = ((_DETAILS_KEY, refusal.details),) if refusal.details else ()
+    code = grpc.StatusCode[refusal.code.name]
+    await context.abort(code, refusal.message, trailing_metadata=trailer)
+
+
+def _decode(request_type: type[_RequestT], raw: bytes) -> _RequestT:
+    try:
+        return request_type.FromString(raw)
+    except DecodeError:
+        raise Refusal(
+            StatusCode.INTERNAL, f"Cannot decode a {request_type.DESCRIPTOR.name}"
+        ) from None

@@ -1,0 +1,144 @@
+"""The emulator itself: a gRPC server over a folder.
+
+    async with Emulator(Path("buckets")) as emulator:
+        channel = grpc.aio.insecure_channel(emulator.address)
+
+Faults are ordered, and counters read, through `emulator.control` in the same process, and through
+the methods that `gcsmux_fs.emulator.control` describes from any other.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from gcsmux_fs.emulator.bucket import Store
+from gcsmux_fs.emulator.checksums import Checksums
+from gcsmux_fs.emulator.control import CONTROL_SERVICE, Control
+from gcsmux_fs.emulator.resources import HIERARCHICAL_LOCATION
+from gcsmux_fs.emulator.rpc import Border
+from gcsmux_fs.emulator.service_meta import MetaService
+from gcsmux_fs.emulator.service_read import ReadService
+from gcsmux_fs.emulator.shaping import Shape
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["LOCATION_TYPES", "Emulator", "EmulatorError"]
+
+LOCATION_TYPES = ("region", HIERARCHICAL_LOCATION)
+_STORAGE_SERVICE = "google.storage.v2.Storage"
+_LAYOUT_SERVICE = "google.storage.control.v2.StorageControl"
+_OPTIONS = (
+    # Without it a second server could take the same port and half of the calls.
+    ("grpc.so_reuseport", 0),
+    # Twice the largest message of a writer (2 MiB of content).
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024 + 65536),
+    # Clients may ping idle connections as the service lets them, without a GOAWAY.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+class EmulatorError(Exception):
+    """The emulator cannot start; the message is one sentence."""
+
+
+class Emulator:
+    """Serves the folders in `folder` as buckets while its `async with` block lasts.
+
+    Port 0 picks a free one, to be read from `port`. `latency_seconds` delays every answer,
+    `bandwidth_bytes` a second is what each stream may carry at most (0: no limit).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        latency_seconds: float = 0.0,
+        bandwidth_bytes: int = 0,
+        location_type: str = "region",
+        faults_file: Path | None = None,
+    ) -> None:
+        if not folder.is_dir():
+            raise EmulatorError(f"{folder} is not a directory.")
+        if location_type not in LOCATION_TYPES:
+            raise EmulatorError(f"The location type {location_type!r} is not known.")
+        self.host = host
+        self.port = port
+        self.control = Control(faults_file)
+        shape = Shape(latency_seconds, bandwidth_bytes)
+        self._border = Border(shape, self.control.counters)
+        checksums = Checksums()
+        store = Store(folder)
+        self._meta = MetaService(store, checksums, location_type)
+        self._read = ReadService(store, checksums, shape, self.control)
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """Where clients find it: HOST:PORT."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    async def __aenter__(self) -> Emulator:
+        _check_bind(self.host, self.port)
+        server = grpc.aio.server(handlers=self._handlers(), options=_OPTIONS)
+        try:
+            self.port = server.add_insecure_port(self.address)
+        except RuntimeError:
+            raise EmulatorError(f"Cannot listen on {self.address}.") from None
+        await server.start()
+        self._server = server
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop at once: calls under way end with UNAVAILABLE or CANCELLED."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.stop(None)
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        border, meta, read = self._border, self._meta, self._read
+        storage = dict(
+            (
+                border.unary("GetBucket", pb.GetBucketRequest, meta.get_bucket),
+                border.unary("GetObject", pb.GetObjectRequest, meta.get_object),
+                border.unary("ListObjects", pb.ListObjectsRequest, meta.list_objects),
+                border.unary("DeleteObject", pb.DeleteObjectRequest, meta.delete_object),
+                border.streaming("BidiReadObject", pb.BidiReadObjectRequest, read.bidi_read_object),
+                border.streaming("ReadObject", pb.ReadObjectRequest, read.read_object),
+            )
+        )
+        layout = dict(
+            (border.unary("GetStorageLayout", pb.GetStorageLayoutRequest, meta.get_storage_layout),)
+        )
+        control = dict(
+            (
+                border.raw("Stats", self.control.answer_stats),
+                border.raw("Faults", self.control.answer_faults),
+            )
+        )
+        return [
+            grpc.method_handlers_generic_handler(_STORAGE_SERVICE, storage),
+            grpc.method_handlers_generic_handler(_LAYOUT_SERVICE, layout),
+            grpc.method_handlers_generic_handler(CONTROL_SERVICE, control),
+        ]
+
+
+def _check_bind(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on; gRPC would not say why."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        # Python adds the address in parentheses.
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise EmulatorError(f"Cannot listen on {host}:{port}: {reason}.") from None

@@ -1,0 +1,146 @@
+"""Unary calls that look at buckets and objects, and those that make or remove them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from google.protobuf.empty_pb2 import Empty
+
+from gcsmux_fs.emulator.listing import MAX_PAGE_ENTRIES, Position, Query, list_page
+from gcsmux_fs.emulator.names import bucket_of, check_object_name
+from gcsmux_fs.emulator.refusal import Refusal, invalid, not_found
+from gcsmux_fs.emulator.resources import (
+    HIERARCHICAL_LOCATION,
+    bucket_resource,
+    check_generation,
+    check_preconditions,
+    object_resource,
+    requested_mask,
+    wants,
+)
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+if TYPE_CHECKING:
+    from gcsmux_fs.emulator.bucket import Bucket, Store
+    from gcsmux_fs.emulator.checksums import Checksums
+
+__all__ = ["MetaService"]
+
+_LAYOUT_SUFFIX = "/storageLayout"
+
+
+class MetaService:
+    """Answers from what is in the folder at that moment."""
+
+    def __init__(self, store: Store, checksums: Checksums, location_type: str) -> None:
+        self._store = store
+        self._checksums = checksums
+        self._location_type = location_type
+        self._hierarchical = location_type == HIERARCHICAL_LOCATION
+
+    async def get_bucket(self, request: pb.GetBucketRequest) -> pb.Bucket:
+        """Answer GetBucket."""
+        bucket = bucket_resource(self._store.bucket(bucket_of(request.name)), self._location_type)
+        _check_bucket_conditions(request, bucket)
+        return bucket
+
+    async def get_object(self, request: pb.GetObjectRequest) -> pb.Object:
+        """Answer GetObject."""
+        mask = requested_mask(request)
+        bucket = self._store.bucket(bucket_of(request.bucket))
+        check_object_name(request.object)
+        found = bucket.find(request.object)
+        if found is None or request.soft_deleted:
+            raise not_found(f"No such object: gs://{bucket.name}/{request.object!r}")
+        check_generation(found, request.generation)
+        check_preconditions(found, request, StatusCode.ABORTED)
+        crc = await self._checksums.whole(found, bucket) if wants(mask, "checksums") else None
+        return object_resource(found, crc, mask)
+
+    async def list_objects(self, request: pb.ListObjectsRequest) -> pb.ListObjectsResponse:
+        """Answer ListObjects; versions and soft-deleted objects do not exist here."""
+        mask = requested_mask(request)
+        bucket = self._store.bucket(bucket_of(request.parent))
+        _check_listing(request)
+        if request.soft_deleted:
+            return pb.ListObjectsResponse()
+        query = Query(
+            prefix=request.prefix,
+            delimiter=request.delimiter,
+            start=request.lexicographic_start,
+            end=request.lexicographic_end,
+            trailing_delimiter=request.include_trailing_delimiter,
+        )
+        page = list_page(
+            partial(
+                bucket.names_from,
+                folders=request.include_folders_as_prefixes and self._hierarchical,
+            ),
+            query,
+            Position.parse(request.page_token, query),
+            min(request.page_size or MAX_PAGE_ENTRIES, MAX_PAGE_ENTRIES),
+        )
+        shown = (bucket.find(name, listed=True) for name in page.objects)
+        show_crc = wants(mask, "checksums")
+        return pb.ListObjectsResponse(
+            objects=[
+                object_resource(
+                    found, self._checksums.cheap(found, bucket) if show_crc else None, mask
+                )
+                for found in shown
+                if found is not None
+            ],
+            prefixes=page.prefixes,
+            next_page_token=page.following.token(query) if page.following else "",
+        )
+
+    async def delete_object(self, request: pb.DeleteObjectRequest) -> Empty:
+        """Answer DeleteObject."""
+        bucket = self._store.bucket(bucket_of(request.bucket))
+        check_object_name(request.object)
+        found = bucket.find(request.object)
+        if found is None:
+            raise not_found(f"No such object: gs://{bucket.name}/{request.object!r}")
+        check_generation(found, request.generation)
+        check_preconditions(found, request)
+        bucket.delete(request.object)
+        return Empty()
+
+    async def get_storage_layout(self, request: pb.GetStorageLayoutRequest) -> pb.StorageLayout:
+        """Answer GetStorageLayout of the control service."""
+        if not request.name.endswith(_LAYOUT_SUFFIX):
+            raise invalid(f"Not the name of a storage layout: {request.name!r}")
+        bucket: Bucket = self._store.bucket(bucket_of(request.name.removesuffix(_LAYOUT_SUFFIX)))
+        resource = bucket_resource(bucket, self._location_type)
+        return pb.StorageLayout(
+            name=request.name,
+            location=resource.location,
+            location_type=resource.location_type,
+            hierarchical_namespace=pb.StorageLayout.HierarchicalNamespace(
+                enabled=resource.hierarchical_namespace.enabled
+            ),
+        )
+
+
+def _check_listing(request: pb.ListObjectsRequest) -> None:
+    """Refuse what is malformed, and what would be answered wrongly if it were overlooked."""
+    if request.page_size < 0:
+        raise invalid(f"page_size is negative: {request.page_size}")
+    if request.include_folders_as_prefixes and request.delimiter != "/":
+        raise invalid("include_folders_as_prefixes needs the delimiter '/'")
+    for name in ("match_glob", "filter"):
+        if getattr(request, name):
+            raise Refusal(StatusCode.UNIMPLEMENTED, f"The emulator has no {name}")
+
+
+def _check_bucket_conditions(request: pb.GetBucketRequest, bucket: pb.Bucket) -> None:
+    actual = bucket.metageneration
+    if request.HasField("if_metageneration_match") and request.if_metageneration_match != actual:
+        raise Refusal(StatusCode.FAILED_PRECONDITION, f"The metageneration is {actual}")
+    if (
+        request.HasField("if_metageneration_not_match")
+        and request.if_metageneration_not_match == actual
+    ):
+        raise Refusal(StatusCode.ABORTED, f"The metageneration is {actual}")

@@ -1,0 +1,173 @@
+"""BidiReadObject and ReadObject.
+
+Both open a generation and send chunks of it: one for as many ranges as its client asks for, while
+it sends (see `BidiStream`), the other for one range.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.emulator.bidi_stream import BidiStream
+from gcsmux_fs.emulator.handles import Handle
+from gcsmux_fs.emulator.names import bucket_of, check_object_name
+from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES, Slice, resolve_range
+from gcsmux_fs.emulator.refusal import invalid
+from gcsmux_fs.emulator.resources import (
+    check_generation,
+    check_preconditions,
+    object_resource,
+    requested_mask,
+    wants,
+)
+from gcsmux_fs.emulator.shaping import Line, sleep_until
+from gcsmux_fs.emulator.wire import Chunk, encode_bidi_response, encode_read_response
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from google.protobuf.field_mask_pb2 import FieldMask
+
+    from gcsmux_fs.emulator.bucket import Bucket, Store
+    from gcsmux_fs.emulator.checksums import Checksums
+    from gcsmux_fs.emulator.control import Control
+    from gcsmux_fs.emulator.objects import Content
+    from gcsmux_fs.emulator.rpc import Send
+    from gcsmux_fs.emulator.shaping import Shape
+
+__all__ = ["ReadService"]
+
+
+class ReadService:
+    """Sends content."""
+
+    def __init__(self, store: Store, checksums: Checksums, shape: Shape, control: Control) -> None:
+        self._store = store
+        self._checksums = checksums
+        self._shape = shape
+        self._control = control
+        # Read into and encoded from between two awaits, hence one for all streams; being always
+        # the same, it stays in the processor's cache.
+        self._buffer = memoryview(bytearray(MAX_CHUNK_BYTES))
+
+    async def bidi_read_object(
+        self, requests: AsyncIterator[pb.BidiReadObjectRequest], send: Send
+    ) -> None:
+        """Answer BidiReadObject."""
+        first = await anext(requests, None)
+        if first is None or not first.HasField("read_object_spec"):
+            raise invalid("The first message must hold a read_object_spec")
+        spec = first.read_object_spec
+        due = self._shape.due(asyncio.get_running_loop().time())
+        bucket = self._store.bucket(bucket_of(spec.bucket))
+        mask = requested_mask(spec)
+        with self._open(bucket, spec) as content:
+            stream = BidiStream(
+                content.object.size, self._shape, self._control, partial(self._chunks, content)
+            )
+            stream.add(first, due)
+            taking = asyncio.create_task(stream.take_in(requests))
+            counters = self._control.counters
+            counters.streams_open += 1
+            try:
+                await sleep_until(due)
+                await send(self._opening(content, bucket, mask))
+                await stream.send_out(send)
+            finally:
+                counters.streams_open -= 1
+                taking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await taking
+
+    async def read_object(self, requests: AsyncIterator[pb.ReadObjectRequest], send: Send) -> None:
+        """Answer ReadObject."""
+        request = await anext(requests, None)
+        if request is None:
+            raise invalid("The request is missing")
+        due = self._shape.due(asyncio.get_running_loop().time())
+        if request.read_limit < 0:
+            raise invalid(f"read_limit is negative: {request.read_limit}")
+        mask = requested_mask(request)
+        bucket = self._store.bucket(bucket_of(request.bucket))
+        check_object_name(request.object)
+        with bucket.open(request.object) as content:
+            found = content.object
+            check_generation(found, request.generation)
+            check_preconditions(found, request, StatusCode.ABORTED)
+            wanted = resolve_range(request.read_offset, request.read_limit, found.size)
+            self._control.counters.ranges += 1
+            self._control.counters.bytes_asked += wanted.length
+            crc = await self._checksums.whole(found, bucket)
+            opening = pb.ReadObjectResponse(
+                object_checksums=None if crc is None else pb.ObjectChecksums(crc32c=crc),
+                metadata=object_resource(found, crc, mask),
+            )
+            if request.read_offset or request.read_limit:
+                opening.content_range.start = wanted.offset
+                opening.content_range.end = wanted.end
+                opening.content_range.complete_length = found.size
+            others = opening.SerializeToString()
+            line = Line(self._shape)
+            loop = asyncio.get_running_loop()
+            await sleep_until(due)
+            for offset in range(wanted.offset, wanted.end, self._shape.slice_bytes) or (
+                wanted.offset,
+            ):
+                await sleep_until(line.free_at(loop.time()))
+                length = min(self._shape.slice_bytes, wanted.end - offset)
+                part = self._buffer[:length]
+                content.read_into(part, offset)
+                message = encode_read_response(
+                    part, self._checksums.chunk(found, offset, part), others
+                )
+                line.occupy(loop.time(), length)
+                self._control.counters.bytes_sent += length
+                await send(message)
+                others = b""
+
+    def _open(self, bucket: Bucket, spec: pb.BidiReadObjectSpec) -> Content:
+        """Open what a spec names, with its handle and its conditions honoured."""
+        check_object_name(spec.object)
+        generation = spec.generation
+        if spec.HasField("read_handle") and spec.read_handle.handle:
+            handle = Handle.unseal(spec.read_handle.handle)
+            if (handle.bucket, handle.name) != (bucket.name, spec.object):
+                raise invalid("The read handle is of another object")
+            if generation and generation != handle.generation:
+                raise invalid("The read handle is of another generation")
+            generation = handle.generation
+        content = bucket.open(spec.object)
+        try:
+            check_generation(content.object, generation)
+            check_preconditions(content.object, spec, StatusCode.ABORTED)
+        except BaseException:
+            content.close()
+            raise
+        return content
+
+    def _opening(self, content: Content, bucket: Bucket, mask: FieldMask | None) -> bytes:
+        """Return the first message of a stream: what the object is, and a new handle."""
+        found = content.object
+        crc = self._checksums.cheap(found, bucket) if wants(mask, "checksums") else None
+        handle = Handle(found.bucket, found.name, found.generation).seal()
+        return pb.BidiReadObjectResponse(
+            metadata=object_resource(found, crc, mask),
+            read_handle=pb.BidiReadHandle(handle=handle),
+        ).SerializeToString()
+
+    def _chunks(self, content: Content, slices: Sequence[Slice]) -> bytes:
+        """Read slices and return the message that carries them."""
+        chunks: list[Chunk] = []
+        used = 0
+        for place in slices:
+            part = self._buffer[used : used + place.length]
+            content.read_into(part, place.offset)
+            crc = self._checksums.chunk(content.object, place.offset, part)
+            chunks.append(Chunk(place, part, crc))
+            used += place.length
+        return encode_bidi_response(chunks)
