@@ -137,6 +137,58 @@ class GetBucketRequest(_message.Message):
     read_mask: _field_mask_pb2.FieldMask
     def __init__(self, name: _Optional[str] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
+class ListBucketsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "prefix", "read_mask", "return_partial_success")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    RETURN_PARTIAL_SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    prefix: str
+    read_mask: _field_mask_pb2.FieldMask
+    return_partial_success: bool
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., prefix: _Optional[str] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., return_partial_success: _Optional[bool] = ...) -> None: ...
+
+class ListBucketsResponse(_message.Message):
+    __slots__ = ("buckets", "next_page_token", "unreachable")
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
+    buckets: _containers.RepeatedCompositeFieldContainer[Bucket]
+    next_page_token: str
+    unreachable: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., unreachable: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CreateBucketRequest(_message.Message):
+    __slots__ = ("parent", "bucket", "bucket_id", "predefined_acl", "predefined_default_object_acl", "enable_object_retention")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    PREDEFINED_ACL_FIELD_NUMBER: _ClassVar[int]
+    PREDEFINED_DEFAULT_OBJECT_ACL_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_OBJECT_RETENTION_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    bucket: Bucket
+    bucket_id: str
+    predefined_acl: str
+    predefined_default_object_acl: str
+    enable_object_retention: bool
+    def __init__(self, parent: _Optional[str] = ..., bucket: _Optional[_Union[Bucket, _Mapping]] = ..., bucket_id: _Optional[str] = ..., predefined_acl: _Optional[str] = ..., predefined_default_object_acl: _Optional[str] = ..., enable_object_retention: _Optional[bool] = ...) -> None: ...
+
+class DeleteBucketRequest(_message.Message):
+    __slots__ = ("name", "if_metageneration_match", "if_metageneration_not_match")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    def __init__(self, name: _Optional[str] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ...) -> None: ...
+
 class GetObjectRequest(_message.Message):
     __slots__ = ("bucket", "object", "generation", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "common_object_request_params", "read_mask", "soft_deleted", "restore_token")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
@@ -523,6 +575,16 @@ class QueryWriteStatusResponse(_message.Message):
     resource: Object
     persisted_data_checksums: ObjectChecksums
     def __init__(self, persisted_size: _Optional[int] = ..., resource: _Optional[_Union[Object, _Mapping]] = ..., persisted_data_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ...) -> None: ...
+
+class CancelResumableWriteRequest(_message.Message):
+    __slots__ = ("upload_id",)
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    def __init__(self, upload_id: _Optional[str] = ...) -> None: ...
+
+class CancelResumableWriteResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class GetStorageLayoutRequest(_message.Message):
     __slots__ = ("name", "prefix", "request_id")
