@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gcsmux_fs import allocator
 from gcsmux_fs.config import parse_duration, parse_size
 from gcsmux_fs.emulator.refusal import Refusal
 from gcsmux_fs.emulator.server import LOCATION_TYPES, Emulator, EmulatorError
@@ -104,6 +105,7 @@ def _command(
         faults_file=faults_file,
     )
     _raise_file_limit()
+    allocator.tune()
     asyncio.run(_serve(emulator))
 
 
