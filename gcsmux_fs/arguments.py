@@ -287,7 +287,7 @@ def mount_arguments(
     --anonymous.
     """
     if not mountpoint:
-        raise ConfigError("the mount point is empty: write the path of an empty directory.")
+        raise ConfigError("the mount point is empty: write the path of a directory.")
     name, prefix = parse_bucket(bucket, only_dir)
     connection = resolve_connection(
         endpoint,

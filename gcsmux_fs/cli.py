@@ -106,8 +106,8 @@ def _sentence(error: click.ClickException, arguments: Sequence[str]) -> str:
         return f"{missing} is missing: write {PROGRAM} [OPTIONS] BUCKET MOUNTPOINT."
     if isinstance(error, click.BadParameter) and error.param is not None:
         return f"{error.param.opts[-1]}: {error.message}"
-    message = error.format_message()
-    return message[:1].lower() + message[1:]
+    message = error.format_message().removesuffix(".")
+    return f"{message[:1].lower()}{message[1:]}."
 
 
 def _unknown_option(name: str, arguments: Sequence[str]) -> str:

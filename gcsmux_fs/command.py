@@ -56,7 +56,7 @@ class MountCommand(click.Command):
         records = {
             param.name: record
             for param in self.get_params(ctx)
-            if (record := param.get_help_record(ctx)) is not None
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx))
         }
         for heading, names in self._headings.items():
             with formatter.section(heading):

@@ -248,6 +248,11 @@ class Settings:
             if not 0 <= number <= _MAX_ID:
                 raise ConfigError(f"{option} {number} is out of range: 0 to {_MAX_ID}.")
 
+        if self.log_file is not None and self.log_file.is_relative_to(self.mountpoint):
+            raise ConfigError(
+                f"--log-file {self.log_file} would be written into the mount itself: name another."
+            )
+
     @property
     def source(self) -> str:
         """What the mount table shows as the device: `gs://bucket` or `gs://bucket/prefix`."""

@@ -56,8 +56,9 @@ class _LineFormatter(logging.Formatter):
     """Writes a record as one line, its traceback included."""
 
     def __init__(self, layout: str, *, with_level_prefix: bool = False) -> None:
-        super().__init__(layout, datefmt="%Y-%m-%dT%H:%M:%S")
+        super().__init__(layout)
         self.converter = time.gmtime
+        self.default_time_format = "%Y-%m-%dT%H:%M:%S"
         self.default_msec_format = "%s.%03dZ"
         self._with_level_prefix = with_level_prefix
 

@@ -53,7 +53,7 @@ class MountEntry:
 
 def parse_mountinfo(content: bytes) -> tuple[MountEntry, ...]:
     """Return the entries of a table in its order."""
-    return tuple(_parse_line(line) for line in content.splitlines() if line)
+    return tuple(_parse_line(line) for line in content.split(b"\n") if line)
 
 
 def _parse_line(line: bytes) -> MountEntry:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from gcsmux_fs.fuse.device import FuseAccess, fuse_refusal, look_at_fuse
+
+ROOT = FuseAccess(
+    device_errno=0,
+    is_root=True,
+    can_mount=True,
+    has_fusermount=False,
+    no_new_privileges=False,
+    user_allow_other=False,
+)
+USER = replace(ROOT, is_root=False, can_mount=False, has_fusermount=True)
+
+
+@pytest.mark.parametrize(
+    ("access", "sentence"),
+    [
+        (replace(ROOT, device_errno=errno.ENOENT), "there is no /dev/fuse"),
+        (replace(USER, device_errno=errno.EACCES), "cannot be opened (Permission denied)"),
+        (replace(ROOT, device_errno=errno.EPERM), "cannot be opened (Operation not permitted)"),
+        (replace(ROOT, can_mount=False), "the container needs the capability SYS_ADMIN"),
+        (replace(USER, has_fusermount=False), "there is no fusermount3"),
+        (replace(USER, no_new_privileges=True), "under NoNewPrivileges"),
+    ],
+)
+def test_what_is_missing_is_told_with_the_way_to_get_it(access: FuseAccess, sentence: str) -> None:
+    assert sentence in (fuse_refusal(access, allow_other=False) or "")
+
+
+def test_root_needs_no_helper_and_no_line_in_fuse_conf() -> None:
+    assert fuse_refusal(ROOT, allow_other=True) is None
+
+
+def test_users_need_the_line_in_fuse_conf_for_allow_other_only() -> None:
+    assert fuse_refusal(USER, allow_other=False) is None
+    assert "user_allow_other" in (fuse_refusal(USER, allow_other=True) or "")
+    assert fuse_refusal(replace(USER, user_allow_other=True), allow_other=True) is None
+
+
+@pytest.mark.mount
+def test_this_machine_can_mount() -> None:
+    assert fuse_refusal(look_at_fuse(), allow_other=False) is None

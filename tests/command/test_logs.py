@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gcsmux_fs.config import Settings
+from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.logs import configure_logging, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\w+) ([\w.]+): (.*)")
+SETTINGS = Settings(bucket="bucket", mountpoint=Path("/mnt"))
+
+
+@contextmanager
+def configured(settings: Settings) -> Iterator[None]:
+    """Configure the log as the command does, and put everything back."""
+    root = logging.getLogger()
+    names = ("gcsmux_fs", "pyfuse3")
+    before = root.handlers[:], root.level, logging.raiseExceptions
+    for handler in before[0]:
+        root.removeHandler(handler)
+    try:
+        configure_logging(settings, detached=False)
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        for handler in root.handlers[:]:
+            root.removeHandler(handler)
+            handler.close()
+        for handler in before[0]:
+            root.addHandler(handler)
+        root.setLevel(before[1])
+        logging.raiseExceptions = before[2]
+        for name in names:
+            logger = logging.getLogger(name)
+            logger.setLevel(logging.NOTSET)
+            logger.filters.clear()
+
+
+@given(st.text())
+def test_whatever_is_logged_stays_on_one_visible_line(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert len(shown.splitlines()) <= 1
+    shown.encode()
+
+
+def test_visible_text_of_any_script_is_logged_as_it_is() -> None:
+    assert printable("größe 文件 🙂 a b") == "größe 文件 🙂 a b"
+
+
+def test_a_record_is_one_line_of_a_private_file(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path)):
+        logging.getLogger("gcsmux_fs.mux").info("opened %s", "a\n2030-01-01 ERROR\x1b[31m\udcff")
+        try:
+            raise ValueError("first\nsecond")
+        except ValueError:
+            logging.getLogger("gcsmux_fs").exception("failed")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    first, second = path.read_text().splitlines()
+    match = LINE.fullmatch(first)
+    assert match is not None
+    assert match.groups() == (
+        "INFO",
+        "gcsmux_fs.mux",
+        r"opened a\n2030-01-01 ERROR\x1b[31m\udcff",
+    )
+    assert LINE.fullmatch(second)
+    assert r"ValueError: first\nsecond" in second
+
+
+def test_the_log_follows_when_its_file_is_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path)):
+        logging.getLogger("gcsmux_fs").info("before")
+        path.rename(tmp_path / "log.1")
+        logging.getLogger("gcsmux_fs").info("after")
+    assert "before" in (tmp_path / "log.1").read_text()
+    assert "after" in path.read_text()
+
+
+def test_the_level_is_ours_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path, log_level="debug")):
+        logging.getLogger("gcsmux_fs.mux").debug("ours")
+        logging.getLogger("google.auth").info("theirs")
+    assert [line.split(": ")[1] for line in path.read_text().splitlines()] == ["ours"]
+
+
+@pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 1)])
+def test_an_answer_to_a_killed_reader_is_no_error(tmp_path: Path, level: str, lines: int) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path, log_level=level)):
+        logging.getLogger("pyfuse3").error(
+            "fuse_read(): fuse_reply_* failed with %s", os.strerror(2)
+        )
+    assert len(path.read_text().splitlines()) == lines
+
+
+def test_other_complaints_of_pyfuse3_stay_errors(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path)):
+        logging.getLogger("pyfuse3").error(
+            "fuse_read(): fuse_reply_* failed with %s", os.strerror(22)
+        )
+    assert " ERROR pyfuse3: " in path.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"--log-file .* cannot be written: Is a directory"),
+        configured(replace(SETTINGS, log_file=tmp_path)),
+    ):
+        pass

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, parse_mountinfo, top_mount
+
+LINE = (
+    b"42 27 0:39 / /mnt/my\\040data ro,nosuid,nodev,relatime shared:1 master:2 - fuse.gcsmux"
+    b" gs://b/p\\040x\\134z ro,user_id=0,group_id=0\n"
+)
+
+
+def test_a_line_is_read_with_its_optional_fields_and_escapes() -> None:
+    assert parse_mountinfo(LINE) == (
+        MountEntry(
+            mount_id=42,
+            parent_id=27,
+            major=0,
+            minor=39,
+            root="/",
+            path="/mnt/my data",
+            fstype="fuse.gcsmux",
+            source="gs://b/p x\\z",
+        ),
+    )
+
+
+def test_ours_is_told_by_its_type_and_device() -> None:
+    (entry,) = parse_mountinfo(LINE)
+    assert entry.is_ours
+    assert entry.device == os.makedev(0, 39)
+
+
+def escape(path: bytes) -> bytes:
+    """Write a path as the kernel's seq_path does."""
+    return b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in path)
+
+
+@given(st.binary(min_size=1).filter(lambda path: b"\0" not in path))
+def test_any_path_is_read_back_as_the_file_system_spells_it(path: bytes) -> None:
+    line = b"1 2 0:3 / /" + escape(path) + b" ro - ext4 /dev/sda1 ro"
+    (entry,) = parse_mountinfo(line)
+    assert os.fsencode(entry.path) == b"/" + path
+
+
+def entry(mount_id: int, parent_id: int, path: str, fstype: str = "fuse.gcsmux") -> MountEntry:
+    return MountEntry(mount_id, parent_id, 0, mount_id, "/", path, fstype, "source")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_topmost_of_stacked_mounts_is_found_in_any_order(order: tuple[int, ...]) -> None:
+    stacked = [entry(10, 1, "/mnt"), entry(30, 10, "/mnt"), entry(20, 30, "/mnt")]
+    table = (*(stacked[index] for index in order), entry(40, 20, "/mnt/below"))
+    found = top_mount(table, "/mnt")
+    assert found is not None
+    assert found.mount_id == 20
+
+
+def test_where_nothing_is_mounted_nothing_is_found() -> None:
+    assert top_mount((entry(10, 1, "/mnt"),), "/mnt/data") is None
+
+
+def test_the_real_table_has_a_root() -> None:
+    assert top_mount(mount_table(), "/") is not None
