@@ -27,10 +27,12 @@ from gcsmux_fs.errors import StatusCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Bucket", "Store"]
+__all__ = ["Bucket", "Store", "attributes_of_file"]
 
 _DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _DEFAULT_STORAGE_CLASS = "STANDARD"
+# A folder is where the file should be, or the bucket's folder is on another file system.
+_NO_PLACE = (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EXDEV, errno.ENAMETOOLONG)
 
 
 class Bucket:
@@ -140,6 +142,12 @@ class Bucket:
         self._remove_file(name)
         self._side.remove(name)
 
+    def remove_folders(self) -> None:
+        """Remove all that is left of a bucket without objects."""
+        for folder, _, _ in os.walk(self.folder, topdown=False):
+            Path(folder).rmdir()
+        self._side.clear()
+
     def _get(self, name: str) -> StoredObject:
         found = self.find(name)
         if found is None:
@@ -159,7 +167,7 @@ class Bucket:
                 Record(
                     name,
                     generation,
-                    attributes=_attributes_of_file(name) if record is None else record.attributes,
+                    attributes=attributes_of_file(name) if record is None else record.attributes,
                     identity=identity,
                 )
             )
@@ -169,7 +177,7 @@ class Bucket:
             generation=generation,
             size=status.st_size,
             time_ns=status.st_mtime_ns,
-            attributes=_attributes_of_file(name) if record is None else record.attributes,
+            attributes=attributes_of_file(name) if record is None else record.attributes,
             path=self._tree.path_of(name),
             identity=identity,
         )
@@ -194,7 +202,7 @@ class Bucket:
 
     def _describe(self, record: Record) -> None:
         """Record what a file cannot say of itself, and only that."""
-        plain = _attributes_of_file(record.name)
+        plain = attributes_of_file(record.name)
         own = record.identity is not None and record.identity.ctime_ns // 1000
         if record.attributes == plain and record.generation == own:
             self._side.remove(record.name)
@@ -203,19 +211,30 @@ class Bucket:
 
     def _move_into_place(self, incoming: Path, name: str) -> bool:
         """Rename received content to its object's path; False if no file can be there."""
-        target = Path(self._tree.path_of(name))
+        target = self._make_folders(name)
+        if target is None:
+            return False
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if os.path.realpath(target.parent) != str(target.parent.absolute()):
-                return False
             incoming.replace(target)
         except OSError as error:
-            expected = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
-            if error.errno in (*expected, errno.EXDEV, errno.ENAMETOOLONG):
-                self._remove_file(name)
-                return False
-            raise
+            if error.errno not in _NO_PLACE:
+                raise
+            self._remove_file(name)
+            return False
         return True
+
+    def _make_folders(self, name: str) -> Path | None:
+        """Make the folders that the object's file is in; None if a file or a link is in the way."""
+        *folders, last = name.split("/")
+        path = self.folder
+        for folder in folders:
+            path /= folder
+            try:
+                path.mkdir()
+            except FileExistsError:
+                if path.is_symlink() or not path.is_dir():
+                    return None
+        return path / last
 
     def _remove_file(self, name: str) -> None:
         if self._tree.stat(name) is not None:
@@ -265,12 +284,11 @@ class Store:
         bucket = self.bucket(name)
         if next(bucket.names_from(""), None) is not None:
             raise Refusal(StatusCode.FAILED_PRECONDITION, f"The bucket is not empty: {name!r}")
-        for folder, _, _ in os.walk(bucket.folder, topdown=False):
-            Path(folder).rmdir()
+        bucket.remove_folders()
         del self._buckets[name]
 
 
-def _attributes_of_file(name: str) -> Attributes:
+def attributes_of_file(name: str) -> Attributes:
     """Return what is assumed of a file that somebody just put there."""
     guessed, encoding = mimetypes.guess_type(name)
     # `a.tar.gz` guesses as a tar with gzip on top; the file itself is neither to be unpacked.

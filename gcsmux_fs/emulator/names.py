@@ -6,12 +6,15 @@ made so that the two orders agree; plain comparison of strings is therefore used
 
 from __future__ import annotations
 
+import re
+
 from gcsmux_fs.emulator.refusal import invalid
 
 __all__ = [
     "MAX_NAME_BYTES",
     "after_prefix",
     "bucket_of",
+    "check_bucket_name",
     "check_object_name",
     "file_can_be_named",
     "is_object_name",
@@ -22,6 +25,7 @@ MAX_NAME_BYTES = 1024
 # NAME_MAX of every common Linux file system.
 _MAX_COMPONENT_BYTES = 255
 _BUCKET_PREFIX = "projects/_/buckets/"
+_NEW_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _LAST_BEFORE_SURROGATES = 0xD7FF
 _FIRST_AFTER_SURROGATES = 0xE000
 _LAST_CODE_POINT = 0x10FFFF
@@ -33,6 +37,12 @@ def bucket_of(resource: str) -> str:
     if name == resource or not name or "/" in name:
         raise invalid(f"Not a bucket's name: {resource!r}")
     return name
+
+
+def check_bucket_name(name: str) -> None:
+    """Refuse the name of a bucket to be made that the service would not take."""
+    if not _NEW_BUCKET.fullmatch(name):
+        raise invalid(f"Not a name for a bucket: {name!r}")
 
 
 def is_object_name(name: str) -> bool:

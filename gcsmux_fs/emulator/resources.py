@@ -21,6 +21,7 @@ __all__ = [
     "HIERARCHICAL_LOCATION",
     "Preconditions",
     "bucket_resource",
+    "check_condition",
     "check_generation",
     "check_preconditions",
     "object_resource",
@@ -127,15 +128,10 @@ class Maskable(Protocol):
 
 
 class Preconditions(Protocol):
-    """The four conditions that most requests can carry; each has presence."""
+    """A request with some of the conditions `if_[meta]generation_[not_]match`."""
 
-    if_generation_match: int
-    if_generation_not_match: int
-    if_metageneration_match: int
-    if_metageneration_not_match: int
-
-    def HasField(self, field_name: str, /) -> bool:  # noqa: N802 - protobuf's name
-        """Tell whether a field was given."""
+    def HasField(self, field_name: str, /) -> bool:  # noqa: N802
+        """Tell whether a condition was given."""
 
 
 def check_generation(found: StoredObject, generation: int) -> None:
@@ -158,13 +154,19 @@ def check_preconditions(
     """
     generation = 0 if found is None else found.generation
     metageneration = 0 if found is None else found.metageneration
-    for field, actual in (("generation", generation), ("metageneration", metageneration)):
-        wanted = f"if_{field}_match"
-        if conditions.HasField(wanted) and getattr(conditions, wanted) != actual:
-            raise Refusal(
-                StatusCode.FAILED_PRECONDITION,
-                f"{wanted}={getattr(conditions, wanted)} does not hold: it is {actual}",
-            )
-        unwanted = f"if_{field}_not_match"
-        if conditions.HasField(unwanted) and getattr(conditions, unwanted) == actual:
-            raise Refusal(not_match_code, f"{unwanted}={actual} does not hold")
+    check_condition(conditions, "generation", generation, not_match_code)
+    check_condition(conditions, "metageneration", metageneration, not_match_code)
+
+
+def check_condition(
+    conditions: Preconditions, field: str, actual: int, not_match_code: StatusCode
+) -> None:
+    """Refuse a request whose two conditions on one number do not hold."""
+    wanted, unwanted = f"if_{field}_match", f"if_{field}_not_match"
+    if conditions.HasField(wanted) and getattr(conditions, wanted) != actual:
+        raise Refusal(
+            StatusCode.FAILED_PRECONDITION,
+            f"{wanted}={getattr(conditions, wanted)} does not hold: it is {actual}",
+        )
+    if conditions.HasField(unwanted) and getattr(conditions, unwanted) == actual:
+        raise Refusal(not_match_code, f"{unwanted}={actual} does not hold")

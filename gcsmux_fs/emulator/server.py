@@ -21,6 +21,7 @@ from gcsmux_fs.emulator.resources import HIERARCHICAL_LOCATION
 from gcsmux_fs.emulator.rpc import Border
 from gcsmux_fs.emulator.service_meta import MetaService
 from gcsmux_fs.emulator.service_read import ReadService
+from gcsmux_fs.emulator.service_write import WriteService
 from gcsmux_fs.emulator.shaping import Shape
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -79,6 +80,7 @@ class Emulator:
         store = Store(folder)
         self._meta = MetaService(store, checksums, location_type)
         self._read = ReadService(store, checksums, shape, self.control)
+        self._write = WriteService(store, checksums, shape)
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -105,30 +107,39 @@ class Emulator:
             await server.stop(None)
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
-        border, meta, read = self._border, self._meta, self._read
-        storage = dict(
-            (
-                border.unary("GetBucket", pb.GetBucketRequest, meta.get_bucket),
-                border.unary("GetObject", pb.GetObjectRequest, meta.get_object),
-                border.unary("ListObjects", pb.ListObjectsRequest, meta.list_objects),
-                border.unary("DeleteObject", pb.DeleteObjectRequest, meta.delete_object),
-                border.streaming("BidiReadObject", pb.BidiReadObjectRequest, read.bidi_read_object),
-                border.streaming("ReadObject", pb.ReadObjectRequest, read.read_object),
-            )
+        unary, streaming = self._border.unary, self._border.streaming
+        meta, read, write = self._meta, self._read, self._write
+        storage = (
+            unary("GetBucket", pb.GetBucketRequest, meta.get_bucket),
+            unary("ListBuckets", pb.ListBucketsRequest, meta.list_buckets),
+            unary("CreateBucket", pb.CreateBucketRequest, meta.create_bucket),
+            unary("DeleteBucket", pb.DeleteBucketRequest, meta.delete_bucket),
+            unary("GetObject", pb.GetObjectRequest, meta.get_object),
+            unary("ListObjects", pb.ListObjectsRequest, meta.list_objects),
+            unary("DeleteObject", pb.DeleteObjectRequest, meta.delete_object),
+            streaming("BidiReadObject", pb.BidiReadObjectRequest, read.bidi_read_object),
+            streaming("ReadObject", pb.ReadObjectRequest, read.read_object),
+            streaming("WriteObject", pb.WriteObjectRequest, write.write_object),
+            streaming("BidiWriteObject", pb.BidiWriteObjectRequest, write.bidi_write_object),
+            unary(
+                "StartResumableWrite", pb.StartResumableWriteRequest, write.start_resumable_write
+            ),
+            unary("QueryWriteStatus", pb.QueryWriteStatusRequest, write.query_write_status),
+            unary(
+                "CancelResumableWrite",
+                pb.CancelResumableWriteRequest,
+                write.cancel_resumable_write,
+            ),
         )
-        layout = dict(
-            (border.unary("GetStorageLayout", pb.GetStorageLayoutRequest, meta.get_storage_layout),)
-        )
-        control = dict(
-            (
-                border.raw("Stats", self.control.answer_stats),
-                border.raw("Faults", self.control.answer_faults),
-            )
+        layout = (unary("GetStorageLayout", pb.GetStorageLayoutRequest, meta.get_storage_layout),)
+        control = (
+            self._border.raw("Stats", self.control.answer_stats),
+            self._border.raw("Faults", self.control.answer_faults),
         )
         return [
-            grpc.method_handlers_generic_handler(_STORAGE_SERVICE, storage),
-            grpc.method_handlers_generic_handler(_LAYOUT_SERVICE, layout),
-            grpc.method_handlers_generic_handler(CONTROL_SERVICE, control),
+            grpc.method_handlers_generic_handler(_STORAGE_SERVICE, dict(storage)),
+            grpc.method_handlers_generic_handler(_LAYOUT_SERVICE, dict(layout)),
+            grpc.method_handlers_generic_handler(CONTROL_SERVICE, dict(control)),
         ]
 
 

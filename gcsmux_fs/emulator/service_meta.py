@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import partial
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 
-from gcsmux_fs.emulator.listing import MAX_PAGE_ENTRIES, Position, Query, list_page
-from gcsmux_fs.emulator.names import bucket_of, check_object_name
+from gcsmux_fs.emulator.listing import MAX_PAGE_ENTRIES, Entry, Position, Query, list_page
+from gcsmux_fs.emulator.names import bucket_of, check_bucket_name, check_object_name
 from gcsmux_fs.emulator.refusal import Refusal, invalid, not_found
 from gcsmux_fs.emulator.resources import (
     HIERARCHICAL_LOCATION,
     bucket_resource,
+    check_condition,
     check_generation,
     check_preconditions,
     object_resource,
@@ -43,8 +45,43 @@ class MetaService:
     async def get_bucket(self, request: pb.GetBucketRequest) -> pb.Bucket:
         """Answer GetBucket."""
         bucket = bucket_resource(self._store.bucket(bucket_of(request.name)), self._location_type)
-        _check_bucket_conditions(request, bucket)
+        check_condition(request, "metageneration", bucket.metageneration, StatusCode.ABORTED)
         return bucket
+
+    async def list_buckets(self, request: pb.ListBucketsRequest) -> pb.ListBucketsResponse:
+        """Answer ListBuckets, for any project."""
+        if request.page_size < 0:
+            raise invalid(f"page_size is negative: {request.page_size}")
+        names = self._store.names()
+        query = Query(prefix=request.prefix.removeprefix("projects/_/buckets/"))
+        page = list_page(
+            lambda start: (Entry(name) for name in names[bisect_left(names, start) :]),
+            query,
+            Position.parse(request.page_token, query),
+            min(request.page_size or MAX_PAGE_ENTRIES, MAX_PAGE_ENTRIES),
+        )
+        return pb.ListBucketsResponse(
+            buckets=[
+                bucket_resource(self._store.bucket(name), self._location_type)
+                for name in page.objects
+            ],
+            next_page_token=page.following.token(query) if page.following else "",
+        )
+
+    async def create_bucket(self, request: pb.CreateBucketRequest) -> pb.Bucket:
+        """Answer CreateBucket: a new folder. Its location type is that of the emulator."""
+        check_bucket_name(request.bucket_id)
+        return bucket_resource(self._store.create(request.bucket_id), self._location_type)
+
+    async def delete_bucket(self, request: pb.DeleteBucketRequest) -> Empty:
+        """Answer DeleteBucket."""
+        name = bucket_of(request.name)
+        bucket = bucket_resource(self._store.bucket(name), self._location_type)
+        check_condition(
+            request, "metageneration", bucket.metageneration, StatusCode.FAILED_PRECONDITION
+        )
+        self._store.delete(name)
+        return Empty()
 
     async def get_object(self, request: pb.GetObjectRequest) -> pb.Object:
         """Answer GetObject."""
@@ -133,14 +170,3 @@ def _check_listing(request: pb.ListObjectsRequest) -> None:
     for name in ("match_glob", "filter"):
         if getattr(request, name):
             raise Refusal(StatusCode.UNIMPLEMENTED, f"The emulator has no {name}")
-
-
-def _check_bucket_conditions(request: pb.GetBucketRequest, bucket: pb.Bucket) -> None:
-    actual = bucket.metageneration
-    if request.HasField("if_metageneration_match") and request.if_metageneration_match != actual:
-        raise Refusal(StatusCode.FAILED_PRECONDITION, f"The metageneration is {actual}")
-    if (
-        request.HasField("if_metageneration_not_match")
-        and request.if_metageneration_not_match == actual
-    ):
-        raise Refusal(StatusCode.ABORTED, f"The metageneration is {actual}")

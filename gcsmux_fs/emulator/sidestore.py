@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 from bisect import bisect_left, insort
 from contextlib import suppress
@@ -114,6 +115,12 @@ class SideStore:
         if old is not None:
             (self._folder / (_stem(name) + _RECORD_SUFFIX)).unlink(missing_ok=True)
             self._index(name, old, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._records.clear()
+        self._data_names.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _index(self, name: str, old: Record | None, new: Record | None) -> None:
         had_data = old is not None and bool(old.data)
