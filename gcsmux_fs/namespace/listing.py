@@ -1,0 +1,175 @@
+"""A directory's entries out of the pages of a listing, each as soon as its name is certain.
+
+Theory of operation
+
+Pages are cut from one sorted sequence of objects and prefixes. The object `foo` is called
+otherwise if there is a folder `foo/`, which may come pages later: `foo-bar` and `foo.txt` sort in
+between. An object is therefore held back until the sequence has passed the place of its folder.
+Whatever is held back at the end of a page is the beginning of the page's last name, so that it is
+a handful of objects, and everything else can be shown at once.
+
+1. An entry never changes its name or its position once it is in `names`.
+2. No entry appears twice: what a server repeats is dropped.
+3. Reading all pages ends: a page token that comes again, an entry that is not beneath the location
+   or belongs before entries of an earlier page (which might have been called wrongly) is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from gcsmux_fs.errors import StorageError
+from gcsmux_fs.model import ObjectInfo
+from gcsmux_fs.namespace.names import Form, content_name, place, split_location
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model import ListingPage
+
+__all__ = ["Child", "Directory", "Listing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory; `placeholder` is the object called `location`, where one is known of."""
+
+    location: str
+    placeholder: ObjectInfo | None = None
+
+
+Child: TypeAlias = ObjectInfo | Directory
+
+
+class Listing:
+    """The entries of the directory `location` that the pages so far have made certain."""
+
+    __slots__ = (
+        "_directory",
+        "_held",
+        "_last_placeholder",
+        "_reached",
+        "_tokens",
+        "children",
+        "complete",
+        "location",
+        "names",
+        "page_token",
+        "placeholder",
+    )
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.names: list[bytes] = []
+        self.children: dict[bytes, Child] = {}
+        self.placeholder: ObjectInfo | None = None
+        self.page_token = ""
+        self.complete = False
+        self._directory = split_location(location)[0]
+        self._reached = ""
+        self._held: list[ObjectInfo] = []
+        self._last_placeholder: ObjectInfo | None = None
+        self._tokens: set[str] = set()
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else f"up to {self._reached!r}"
+        return f"<Listing of {self.location!r}: {len(self.names)} entries, {state}>"
+
+    def add_page(self, page: ListingPage) -> None:
+        """Take in the page that `page_token` led to.
+
+        Raises:
+            StorageError: the server contradicts itself (invariant 3).
+        """
+        token = page.next_page_token
+        if token in self._tokens:
+            raise self._error("the server repeats a page token")
+        keys: list[tuple[str, ObjectInfo | None]] = [(info.name, info) for info in page.objects]
+        keys.extend((prefix, None) for prefix in page.prefixes)
+        keys.sort(key=lambda entry: entry[0])
+        new = [entry for entry in keys if not self._is_repeated(*entry)]
+        if new:
+            self._reached = new[-1][0]
+        self.complete = not token
+        self._take(new, frozenset(page.prefixes))
+        self.page_token = token
+        self._tokens.add(token)
+
+    def _is_repeated(self, key: str, info: ObjectInfo | None) -> bool:
+        """Tell whether the entry was there before; raise if it should have been."""
+        if not key.startswith(self.location):
+            raise self._error(f"the server lists {key!r}, which is not beneath it")
+        if info is None and not key.endswith("/"):
+            raise self._error(f"the server lists {key!r} as a prefix")
+        if key > self._reached:
+            return False
+        if info is None:
+            repeated = self._name_of(key[:-1], Form.PLAIN) in self.children
+        elif key.endswith("/"):
+            # A placeholder may follow its prefix, and names nothing else.
+            return False
+        else:
+            repeated = any(key == held.name for held in self._held) or any(
+                self._name_of(key, form) in self.children for form in (Form.PLAIN, Form.FILE)
+            )
+        if not repeated:
+            raise self._error(f"the server lists {key!r} after {self._reached!r}")
+        return True
+
+    def _take(self, entries: list[tuple[str, ObjectInfo | None]], prefixes: frozenset[str]) -> None:
+        held, self._held = self._held, []
+        for info in held:
+            self._settle(info, prefixes)
+        for key, found in entries:
+            if found is None:
+                self._add_folder(key)
+            elif key.endswith("/"):
+                self._add_placeholder(found)
+            else:
+                self._settle(found, prefixes)
+
+    def _settle(self, info: ObjectInfo, prefixes: frozenset[str]) -> None:
+        folder = info.name + "/"
+        if folder in prefixes:
+            form = Form.FILE
+        elif folder < self._reached or self.complete:
+            form = Form.PLAIN
+        else:
+            self._held.append(info)
+            return
+        placed = place(self.location, info.name[len(self._directory) :], form)
+        if placed is not None:
+            self._emit(placed.name, Directory(placed.part) if placed.part else info)
+
+    def _add_folder(self, key: str) -> None:
+        placed = place(self.location, key[len(self._directory) : -1], Form.PLAIN)
+        if placed is None:
+            return
+        last = self._last_placeholder
+        placeholder = last if last is not None and last.name == key else None
+        self._emit(
+            placed.name, Directory(placed.part) if placed.part else Directory(key, placeholder)
+        )
+
+    def _add_placeholder(self, info: ObjectInfo) -> None:
+        if info.name == self.location:
+            self.placeholder = info
+            if info.size:
+                self._emit(content_name(), info)
+            return
+        self._last_placeholder = info
+        name = self._name_of(info.name[:-1], Form.PLAIN)
+        child = self.children.get(name) if name is not None else None
+        if name is not None and isinstance(child, Directory) and child.location == info.name:
+            self.children[name] = Directory(info.name, info)
+
+    def _emit(self, name: bytes, child: Child) -> None:
+        if name not in self.children:
+            self.children[name] = child
+            self.names.append(name)
+
+    def _name_of(self, target: str, form: Form) -> bytes | None:
+        placed = place(self.location, target[len(self._directory) :], form)
+        return placed.name if placed is not None else None
+
+    def _error(self, message: str) -> StorageError:
+        return StorageError(message, subject=f"listing of {self.location!r}")

@@ -1,0 +1,126 @@
+"""Listings of directories in time: which is the latest, how old it is, which are kept.
+
+1. What is kept is bounded: beyond `max_entries` the least recently used snapshots go, except open
+   ones, whose memory would not be freed.
+2. Times are those of asking, before the answer: an entry is never taken for newer than it is.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.namespace.listing import Listing
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model import ListingPage
+
+__all__ = ["Snapshot", "Snapshots"]
+
+# An empty snapshot takes about 1 KiB, as much as a few entries.
+_WEIGHT_IN_ENTRIES = 4
+
+
+class Snapshot:
+    """One listing of a directory, begun at one time and growing page by page.
+
+    `distrusted` are the names of entries that turned out to be no longer true.
+    """
+
+    __slots__ = ("_asked", "_starts", "begun", "distrusted", "listing", "openers")
+
+    def __init__(self, location: str, begun: float) -> None:
+        self.listing = Listing(location)
+        self.begun = begun
+        self.openers = 0
+        self.distrusted: set[bytes] = set()
+        self._starts: list[int] = []
+        self._asked: list[float] = []
+
+    def __repr__(self) -> str:
+        return f"<Snapshot begun at {self.begun}, {self.openers} openers: {self.listing!r}>"
+
+    @property
+    def weight(self) -> int:
+        """The memory taken, in entries."""
+        return len(self.listing.names) + _WEIGHT_IN_ENTRIES
+
+    def add_page(self, page: ListingPage, asked: float) -> None:
+        """Take in the next page, asked for at the time `asked`."""
+        start = len(self.listing.names)
+        self.listing.add_page(page)
+        self._starts.append(start)
+        self._asked.append(asked)
+
+    def asked_at(self, position: int) -> float:
+        """Return when the entry at `position` was asked for."""
+        return self._asked[bisect.bisect_right(self._starts, position) - 1]
+
+    def is_in_last_page(self, position: int) -> bool:
+        """Tell whether `position` lies in the last page so far."""
+        return bool(self._starts) and position >= self._starts[-1]
+
+
+class Snapshots:
+    """The latest snapshot of each directory, as far as it is kept."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._latest: OrderedDict[str, Snapshot] = OrderedDict()
+        self.entries = 0
+
+    def __len__(self) -> int:
+        return len(self._latest)
+
+    def latest(self, location: str) -> Snapshot | None:
+        """Return the directory's latest snapshot, if it is kept."""
+        snapshot = self._latest.get(location)
+        if snapshot is not None:
+            self._latest.move_to_end(location)
+        return snapshot
+
+    def begin(self, location: str, now: float) -> Snapshot:
+        """Begin a new snapshot of the directory, which becomes the latest."""
+        outdated = self._latest.get(location)
+        if outdated is not None:
+            self.discard(outdated)
+        snapshot = Snapshot(location, now)
+        self._latest[location] = snapshot
+        self.entries += snapshot.weight
+        self._evict(snapshot)
+        return snapshot
+
+    def add_page(self, snapshot: Snapshot, page: ListingPage, asked: float) -> None:
+        """Take in a snapshot's next page (see `Listing.add_page`)."""
+        before = snapshot.weight
+        snapshot.add_page(page, asked)
+        if self._is_kept(snapshot):
+            self.entries += snapshot.weight - before
+            self._evict(snapshot)
+
+    def discard(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot no longer; whoever holds it may go on with it."""
+        if self._is_kept(snapshot):
+            del self._latest[snapshot.listing.location]
+            self.entries -= snapshot.weight
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Count one opener less."""
+        snapshot.openers -= 1
+        self._evict(None)
+
+    def _is_kept(self, snapshot: Snapshot) -> bool:
+        return self._latest.get(snapshot.listing.location) is snapshot
+
+    def _evict(self, spared: Snapshot | None) -> None:
+        while self.entries > self._max_entries:
+            idle = (
+                snapshot
+                for snapshot in self._latest.values()
+                if not snapshot.openers and snapshot is not spared
+            )
+            victim = next(idle, None)
+            if victim is None:
+                return
+            self.discard(victim)

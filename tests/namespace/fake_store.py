@@ -1,0 +1,136 @@
+"""An object store in memory: real listings, delays in trio's time, a log of requests."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from gcsmux_fs.errors import GenerationGone, InvalidRequest, NotFound, StorageError
+from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
+
+
+def object_info(name: str, generation: int = 1, size: int = 3) -> ObjectInfo:
+    """Return an object whose times are made from its generation."""
+    return ObjectInfo(
+        name=name,
+        generation=generation,
+        size=size,
+        mtime_ns=generation * 1_000_000_000,
+        ctime_ns=generation * 1_000_000_000,
+    )
+
+
+@dataclass
+class FakeStore:
+    """The `ObjectStore` port over a dictionary.
+
+    `placeholders_listed` is the service's `include_trailing_delimiter`: the object `foo/` is then
+    listed beside its prefix. `folders` are those of a hierarchical bucket, each ending in `/`.
+    """
+
+    delay_seconds: float = 0.0
+    placeholders_listed: bool = False
+    folders: set[str] = field(default_factory=set)
+    requests: list[str] = field(default_factory=list)
+    failures: list[StorageError] = field(default_factory=list)
+    _objects: dict[str, ObjectInfo] = field(default_factory=dict)
+    _sorted: list[str] | None = None
+    _generation: int = 0
+
+    def put(self, *names: str, size: int = 3) -> None:
+        """Write objects, each as a new generation."""
+        for name in names:
+            self._generation += 1
+            self._objects[name] = object_info(name, self._generation, size)
+        self._sorted = None
+
+    def touch_metadata(self, name: str) -> None:
+        """Change an object's metadata, which leaves its generation."""
+        info = self._objects[name]
+        self._objects[name] = replace(info, metageneration=info.metageneration + 1)
+
+    def delete(self, *names: str) -> None:
+        """Delete objects."""
+        for name in names:
+            del self._objects[name]
+        self._sorted = None
+
+    def __getitem__(self, name: str) -> ObjectInfo:
+        return self._objects[name]
+
+    def take_requests(self) -> list[str]:
+        """Return the requests since the last call."""
+        taken, self.requests = self.requests, []
+        return taken
+
+    async def get_bucket(self) -> BucketInfo:
+        """Return a bucket that is hierarchical if it has folders."""
+        await self._answer("bucket")
+        return BucketInfo("bucket", hierarchical=bool(self.folders))
+
+    async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
+        """Return one object (see `ObjectStore.get_object`)."""
+        await self._answer(f"get {name}")
+        found = self._objects.get(name)
+        if found is None:
+            raise NotFound("no such object", subject=name)
+        if generation not in (0, found.generation):
+            raise GenerationGone("no such generation", subject=name)
+        return found
+
+    async def list_objects(
+        self,
+        prefix: str,
+        *,
+        delimiter: str = "",
+        page_token: str = "",
+        page_size: int = 1000,
+        start_at: str = "",
+        end_before: str = "",
+    ) -> ListingPage:
+        """Return one page of a listing (see `ObjectStore.list_objects`)."""
+        bounds = f" [{start_at}, {end_before})" if start_at or end_before else ""
+        await self._answer(f"list {prefix}{bounds}{' again' if page_token else ''}")
+        if page_token and not page_token.startswith("after "):
+            raise InvalidRequest("no such page token")
+        names = self._names()
+        key = max(prefix, start_at)
+        if page_token:
+            key = page_token[len("after ") :]
+        objects: list[ObjectInfo] = []
+        prefixes: list[str] = []
+        index = bisect.bisect_left(names, key)
+        while index < len(names):
+            name = names[index]
+            if not name.startswith(prefix) or (end_before and name >= end_before):
+                break
+            if len(objects) + len(prefixes) >= page_size:
+                return ListingPage(tuple(objects), tuple(prefixes), f"after {name}")
+            cut = name.find(delimiter, len(prefix)) + 1 if delimiter else 0
+            if not cut:
+                if name in self._objects:
+                    objects.append(self._objects[name])
+                index += 1
+                continue
+            folder = name[:cut]
+            if name == folder and name in self._objects and self.placeholders_listed:
+                objects.append(self._objects[name])
+            prefixes.append(folder)
+            index = bisect.bisect_left(names, folder[:-1] + chr(ord(delimiter) + 1))
+        return ListingPage(tuple(objects), tuple(prefixes), "")
+
+    def _names(self) -> list[str]:
+        if self._sorted is None:
+            self._sorted = sorted({*self._objects, *self.folders})
+        return self._sorted
+
+    async def _answer(self, request: str) -> None:
+        self.requests.append(request)
+        if self.delay_seconds:
+            await trio.sleep(self.delay_seconds)
+        else:
+            await trio.lowlevel.checkpoint()
+        if self.failures:
+            raise self.failures.pop(0)

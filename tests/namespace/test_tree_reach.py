@@ -1,0 +1,134 @@
+"""Whatever the names in a bucket: a walk finds every object, each once, and lookups lead there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gcsmux_fs.namespace.names import MAX_FILE_NAME_BYTES
+from gcsmux_fs.namespace.tree import ROOT_INODE, Tree
+
+from .fake_store import FakeStore
+from .object_names import buckets, names
+
+
+@dataclass
+class Walk:
+    """What `find` would see: files by the path to their object's name, and all directories."""
+
+    files: dict[tuple[bytes, ...], str] = field(default_factory=dict)
+    directories: dict[tuple[bytes, ...], bool] = field(default_factory=dict)
+
+
+async def walk(tree: Tree) -> Walk:
+    """Read all directories, looking each entry up by its name on the way, and forget it all."""
+    seen = Walk()
+    pending: list[tuple[int, tuple[bytes, ...]]] = [(ROOT_INODE, ())]
+    while pending:
+        directory, path = pending.pop()
+        handle = tree.open_directory(directory)
+        position = 0
+        while batch := list(await handle.entries_from(position)):
+            for position, name, entry in batch:  # noqa: B007
+                looked_up = await tree.lookup(directory, name)
+                assert entry.inode == looked_up.inode
+                tree.forget(looked_up.inode, 1)
+                entry_path = (*path, name)
+                assert entry_path not in seen.files
+                assert entry_path not in seen.directories
+                if entry.is_directory:
+                    above = await tree.lookup(entry.inode, b"..")
+                    assert directory == above.inode
+                    tree.forget(above.inode, 1)
+                    seen.directories[entry_path] = True
+                    pending.append((entry.inode, entry_path))
+                else:
+                    assert entry.info is not None
+                    seen.files[entry_path] = entry.info.name
+                    tree.forget(entry.inode, 1)
+        handle.release()
+        if directory != ROOT_INODE:
+            tree.forget(directory, 1)
+    return seen
+
+
+@given(
+    bucket=buckets,
+    page_size=st.integers(1, 4),
+    ttl_seconds=st.sampled_from([0.0, 60.0]),
+    placeholders_listed=st.booleans(),
+    prefix=st.just("") | names.map(lambda name: name[: name.find("/") + 1]),
+)
+def test_a_walk_finds_every_object_at_a_path_of_its_own(
+    bucket: dict[str, int],
+    page_size: int,
+    ttl_seconds: float,
+    placeholders_listed: bool,
+    prefix: str,
+) -> None:
+    store = FakeStore(placeholders_listed=placeholders_listed)
+    for name, size in bucket.items():
+        store.put(name, size=size)
+
+    async def run() -> Walk:
+        async with trio.open_nursery() as nursery:
+            tree = Tree(
+                store,
+                nursery,
+                prefix=prefix,
+                ttl_seconds=ttl_seconds,
+                negative_ttl_seconds=0,
+                page_size=page_size,
+            )
+            seen = await walk(tree)
+            statistics = tree.statistics()
+            nursery.cancel_scope.cancel()
+        assert (statistics.inodes, statistics.requests) == (1, 0)
+        return seen
+
+    seen = trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+    expected = {
+        name
+        for name, size in bucket.items()
+        if name.startswith(prefix) and (size or not name.endswith("/"))
+    }
+    assert sorted(expected) == sorted(seen.files.values())
+    for path in [*seen.files, *seen.directories]:
+        assert 1 <= len(path[-1]) <= MAX_FILE_NAME_BYTES
+        assert path[-1] not in (b".", b"..")
+        assert not set(b"/\0") & set(path[-1])
+    # Every folder is a directory, whose own objects may be no more than its placeholder.
+    folders = {
+        name[: index + 1]
+        for name in bucket
+        if name.startswith(prefix)
+        for index in range(len(prefix), len(name))
+        if name[index] == "/"
+    }
+    parts = [path for path in seen.directories if path[-1].startswith(b"%part~")]
+    assert len(folders) == len(seen.directories) - len(parts)
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 1000])
+async def test_an_object_keeps_out_of_the_way_of_a_folder_that_comes_pages_later(
+    page_size: int,
+) -> None:
+    store = FakeStore()
+    store.put("foo", "foo!", "foo-bar", "foo.txt", "foo/x", "zoo")
+    async with trio.open_nursery() as nursery:
+        tree = Tree(store, nursery, ttl_seconds=60, negative_ttl_seconds=5, page_size=page_size)
+        seen = await walk(tree)
+        nursery.cancel_scope.cancel()
+    assert seen.files == {
+        (b"%file~foo",): "foo",
+        (b"foo!",): "foo!",
+        (b"foo-bar",): "foo-bar",
+        (b"foo.txt",): "foo.txt",
+        (b"foo", b"x"): "foo/x",
+        (b"zoo",): "zoo",
+    }
