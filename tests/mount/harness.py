@@ -102,6 +102,7 @@ class MountProcess:
     options: Sequence[str] = ()
     bucket: str = BUCKET
     expected_warnings: Sequence[str] = ()
+    log_level: str = "debug"
     process: subprocess.Popen[str] = field(init=False)
 
     @property
@@ -122,11 +123,11 @@ class MountProcess:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(address)
             manager.settimeout(_START_SECONDS)
+            command: list[str | Path] = [COMMANDS / "gcsmux-mount", "-f"]
+            command += ["--log-file", self.log_file, "--log-level", self.log_level]
+            command += [*self.options, self.bucket, self.path]
             self.process = subprocess.Popen(
-                [
-                    *(COMMANDS / "gcsmux-mount", "-f", "--log-file", self.log_file),
-                    *("--log-level", "debug", *self.options, self.bucket, self.path),
-                ],
+                command,
                 env={
                     **os.environ,
                     "STORAGE_EMULATOR_HOST_GRPC": self.emulator.endpoint,

@@ -1,0 +1,278 @@
+"""A mount from its beginning to its end: the one place where all rooms meet.
+
+Start order is written from top to bottom, and undone from bottom to top: channel, bucket, streams,
+names, the kernel's mount, the loop that serves it. The mount ends when the kernel has unmounted
+it, or on SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+import random
+import signal
+import time
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pyfuse3
+import trio
+
+from gcsmux_fs import __version__, allocator
+from gcsmux_fs.errors import (
+    ConfigError,
+    NotFound,
+    PermissionDenied,
+    StorageError,
+    Unauthenticated,
+    Unavailable,
+)
+from gcsmux_fs.fuse.attributes import AttributeEncoder
+from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of
+from gcsmux_fs.fuse.mountpoint import answers_async
+from gcsmux_fs.fuse.operations import BucketOperations
+from gcsmux_fs.fuse.tuning import raise_limits
+from gcsmux_fs.fuse.wakeups import wakeups
+from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.namespace.tree import Tree
+from gcsmux_fs.reading.reader import ReadPath
+from gcsmux_fs.storage import crossing
+from gcsmux_fs.storage.bidi import GrpcBidiTransport
+from gcsmux_fs.storage.channel import ChannelSettings, open_channel
+from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    import grpc.aio
+
+    from gcsmux_fs.announce import Announcer
+    from gcsmux_fs.config import Settings
+    from gcsmux_fs.model import BucketInfo
+
+__all__ = ["serve"]
+
+log = logging.getLogger(__name__)
+
+# A user who mistyped the endpoint waits no longer than this for the sentence that says so.
+_STARTUP_POLICY = UnaryPolicy(total_seconds=8.0, attempt_seconds=7.0, max_backoff_seconds=1.0)
+
+# One task serves one request; a waiting READ holds its task, and lookups must not wait behind
+# READs. The kernel sends at most `max_background` READs ahead, plus one per blocked program. Each
+# task owns a buffer of 1 MiB of which a read-only mount touches a page or two.
+_MAX_TASKS = 512
+_MIN_IDLE_TASKS = 16
+
+
+def serve(settings: Settings, announcer: Announcer) -> int:
+    """Mount, tell the announcer when the mount answers, serve until unmounted; the exit code.
+
+    Raises:
+        ConfigError: the mount could not begin; the message is one sentence for the user.
+    """
+    if not allocator.tune():
+        log.debug("the C library's allocator cannot be tuned")
+    try:
+        crossing.run(functools.partial(_serve, settings, announcer))
+    except BaseExceptionGroup as group:
+        # Nurseries wrap what ends them; a sentence for the user counts more than what followed it.
+        sentences, _ = group.split(ConfigError)
+        if sentences is None:
+            raise
+        raise _first_leaf(sentences) from None
+    return 0
+
+
+def _first_leaf(group: BaseExceptionGroup[ConfigError]) -> ConfigError:
+    first = group.exceptions[0]
+    return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _serve(settings: Settings, announcer: Announcer) -> None:
+    channel_settings = ChannelSettings(
+        settings.endpoint,
+        plaintext=settings.plaintext,
+        anonymous=settings.anonymous,
+        key_file=settings.key_file,
+        billing_project=settings.billing_project,
+    )
+    statistics: Callable[[], dict[str, object]] = dict
+    async with _channel(channel_settings) as channel:
+        source = random.Random()
+        new_store = functools.partial(
+            GrpcObjectStore, channel, channel_settings, settings.bucket, random=source
+        )
+        info = await _check_bucket(new_store(policy=_STARTUP_POLICY), settings)
+        store = new_store(
+            policy=UnaryPolicy(total_seconds=settings.read_timeout_seconds),
+            hierarchical=info.hierarchical,
+        )
+        transport = GrpcBidiTransport(channel, channel_settings)
+        async with trio.open_nursery() as rooms:
+            pool = StreamPool(
+                transport,
+                RetryPolicy(give_up_seconds=settings.read_timeout_seconds),
+                source,
+                call_soon=asyncio.get_running_loop().call_soon,
+            )
+            tree = Tree(
+                store,
+                rooms,
+                prefix=settings.prefix,
+                ttl_seconds=settings.metadata_ttl_seconds,
+                negative_ttl_seconds=settings.negative_ttl_seconds,
+                directory_mtime_ns=time.time_ns(),
+            )
+            reader = ReadPath(
+                pool,
+                budget_bytes=settings.memory_bytes,
+                read_ahead_bytes=settings.read_ahead_bytes,
+                read_timeout=settings.read_timeout_seconds,
+            )
+            operations = BucketOperations(
+                tree,
+                reader,
+                AttributeEncoder.of(settings),
+                bucket=settings.bucket,
+            )
+            statistics = functools.partial(
+                _statistics, store, transport, pool, tree, reader, operations
+            )
+            rooms.start_soon(pool.run)
+            await _serve_kernel(settings, operations, announcer, statistics)
+            rooms.cancel_scope.cancel()
+    # Only here has everything ended that could hold something.
+    _log_statistics(statistics())
+
+
+@asynccontextmanager
+async def _channel(settings: ChannelSettings) -> AsyncIterator[grpc.aio.Channel]:
+    channel = open_channel(settings)
+    try:
+        yield channel
+    finally:
+        with trio.CancelScope(shield=True):
+            await crossing.await_asyncio(channel.close())
+
+
+async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInfo:
+    """Find out now, not at the first `ls`, whether the bucket can be read."""
+    bucket = f"gs://{settings.bucket}"
+    try:
+        info = await store.get_bucket()
+        await store.list_objects(settings.prefix, page_size=1)
+    except NotFound:
+        raise ConfigError(f"there is no bucket {bucket}: check its name.") from None
+    except Unauthenticated as error:
+        raise ConfigError(f"{bucket} wants other credentials: {error.message}.") from None
+    except PermissionDenied as error:
+        raise ConfigError(
+            f"no permission to read {bucket} ({error.message}): it takes storage.objects.list and"
+            " storage.objects.get, as in the role Storage Object Viewer."
+        ) from None
+    except Unavailable as error:
+        raise ConfigError(
+            f"the service at {settings.endpoint} does not answer: {error.message}."
+        ) from None
+    except StorageError as error:
+        raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
+    log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
+    return info
+
+
+async def _serve_kernel(
+    settings: Settings,
+    operations: BucketOperations,
+    announcer: Announcer,
+    statistics: Callable[[], dict[str, object]],
+) -> None:
+    """Mount and answer the kernel until it has unmounted, or a signal says so."""
+    with _mounted(settings, operations), wakeups():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch_signals, nursery.cancel_scope, announcer)
+            nursery.start_soon(_report_on_signal, statistics)
+            nursery.start_soon(_announce, settings, announcer)
+            await pyfuse3.main(min_tasks=_MIN_IDLE_TASKS, max_tasks=_MAX_TASKS)
+            nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def _mounted(settings: Settings, operations: BucketOperations) -> Iterator[None]:
+    try:
+        pyfuse3.init(operations, str(settings.mountpoint), _fuse_options(settings))
+    except RuntimeError as error:
+        raise ConfigError(f"mounting on {settings.mountpoint} failed: {error}.") from None
+    log.info("gcsmux-fs %s: mounted %s on %s", __version__, settings.source, settings.mountpoint)
+    try:
+        yield
+    finally:
+        pyfuse3.close(unmount=True)
+        log.info("unmounted %s", settings.mountpoint)
+
+
+def _fuse_options(settings: Settings) -> set[str]:
+    # pyfuse3 takes ASCII only, and a comma would end the option.
+    source = quote(settings.source, safe=":/")
+    options = {
+        "ro",
+        "default_permissions",
+        f"fsname={source}",
+        f"subtype={SUBTYPE}",
+    }
+    if settings.allow_other:
+        options.add("allow_other")
+    return options | set(settings.fuse_options)
+
+
+async def _announce(settings: Settings, announcer: Announcer) -> None:
+    """Say `ready` once another process has been answered by the mount."""
+    if settings.kernel_read_ahead_bytes:
+        raise_limits(device_of(settings.mountpoint), settings.kernel_read_ahead_bytes)
+    if not await answers_async(settings.mountpoint):
+        raise ConfigError(f"{settings.mountpoint} was mounted but does not answer.")
+    announcer.ready()
+
+
+async def _watch_signals(scope: trio.CancelScope, announcer: Announcer) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("%s: unmounting", signal.Signals(number).name)
+            announcer.stopping()
+            scope.cancel()
+
+
+async def _report_on_signal(statistics: Callable[[], dict[str, object]]) -> None:
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        async for _ in signals:
+            _log_statistics(statistics())
+
+
+def _statistics(
+    store: GrpcObjectStore,
+    transport: GrpcBidiTransport,
+    pool: StreamPool,
+    tree: Tree,
+    reader: ReadPath,
+    operations: BucketOperations,
+) -> dict[str, object]:
+    """Return every gauge and counter of the mount in one flat dictionary."""
+    streams = asdict(pool.statistics())
+    counters = streams.pop("counters")
+    return {
+        **counters,
+        **streams,
+        **asdict(reader.statistics()),
+        **asdict(tree.statistics()),
+        "unary_requests": store.requests,
+        "tasks": transport.open_calls,
+        "open_handles": operations.open_handles,
+    }
+
+
+def _log_statistics(statistics: dict[str, object]) -> None:
+    log.info("statistics %s", json.dumps(statistics))
