@@ -1,16 +1,18 @@
 """How much memory blocks may take, and how readers share it.
 
 Theory of operation: one hard number of bytes covers every block, loading or ready. `MemoryBudget`
-decides what may be asked for and how much has to be evicted first; it evicts nothing itself.
+decides what may be asked for and how much has to go first; it evicts and cancels nothing itself.
 `WindowShares` divides what readahead may hold among the files that read ahead now. There is no
 clock: idleness is measured in bytes that the whole mount has served meanwhile.
 
 Invariants:
 
 1. loading + unread + seen never exceeds the limit.
-2. Readahead, in flight or not yet read, leaves an eighth of the limit to demand at any time, and a
-   quarter once every reader has its first window; so a READ never waits for readahead alone.
-3. A READ waits only for bytes in flight, which arrive or fail by themselves: no deadlock.
+2. Readahead, in flight or not yet read, takes at most 3/4 of the limit; 7/8 while readers get their
+   first window.
+3. A READ waits only while bytes that READs wait for fill the limit. They arrive or fail by
+   themselves: no deadlock. Readahead, in flight or ready, gives way; so an object that stalls with
+   its readahead under way holds up no other.
 """
 
 from __future__ import annotations
@@ -74,13 +76,19 @@ class MemoryBudget:
 
     @property
     def largest_demand(self) -> int:
-        """The longest READ to serve in one piece: it fits, overhead and all, in invariant 2."""
+        """The longest READ to serve in one piece: with its overhead, several fit side by side."""
         return self.limit // 16
 
-    def for_demand(self, charge: int) -> int | None:
-        """Return how many bytes to evict before a READ may add `charge`; None: it must wait."""
-        if self.loading_demand + self.loading_readahead + charge > self.limit:
-            return None
+    def admits_demand(self, charge: int) -> bool:
+        """Return whether a READ may add `charge`, after some of the rest has gone."""
+        return self.loading_demand + charge <= self.limit
+
+    def to_cancel(self, charge: int) -> int:
+        """Return how many bytes of readahead under way must go before a READ adds `charge`."""
+        return max(0, self.loading_demand + self.loading_readahead + charge - self.limit)
+
+    def to_evict(self, charge: int) -> int:
+        """Return how many ready bytes must go before a READ adds `charge`, after `to_cancel`."""
         return max(0, self.used + charge - self.limit)
 
     def for_readahead(self, charge: int, *, first_window: bool) -> int | None:

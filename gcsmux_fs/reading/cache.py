@@ -9,11 +9,11 @@ A block in neither tier has no content: whoever still refers to an evicted block
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
-from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
 from gcsmux_fs.reading.extents import Block, ObjectExtents
 
 if TYPE_CHECKING:
@@ -21,19 +21,14 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.reading.budget import MemoryBudget
 
-__all__ = ["BlockCache", "charge_of"]
-
-
-def charge_of(block: Block) -> int:
-    """Return what a block costs the budget."""
-    return block.end - block.start + BLOCK_OVERHEAD_BYTES
+__all__ = ["BlockCache"]
 
 
 class _Tier(LRUCache[tuple[ObjectExtents, int], Block]):
     """An LRU of blocks, counted in bytes; admission keeps it below its `maxsize`."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(limit, getsizeof=charge_of)
+        super().__init__(limit, getsizeof=operator.attrgetter("charge"))
 
 
 class BlockCache:
@@ -54,10 +49,10 @@ class BlockCache:
         """Take in a block that has its content."""
         if block.protected:
             self._unread[block.key] = block
-            self._budget.unread += charge_of(block)
+            self._budget.unread += block.charge
         else:
             self._seen[block.key] = block
-            self._budget.seen += charge_of(block)
+            self._budget.seen += block.charge
         self.newest = block
 
     def touch(self, block: Block) -> None:
@@ -80,9 +75,8 @@ class BlockCache:
         if block.content is not None:
             del self._unread[block.key]
             self._seen[block.key] = block
-            charge = charge_of(block)
-            self._budget.unread -= charge
-            self._budget.seen += charge
+            self._budget.unread -= block.charge
+            self._budget.seen += block.charge
             self.newest = block
 
     def evict(self, amount: int) -> None:
@@ -91,11 +85,11 @@ class BlockCache:
         while freed < amount:
             if self._seen:
                 _, block = self._seen.popitem()
-                self._budget.seen -= charge_of(block)
+                self._budget.seen -= block.charge
             else:
                 _, block = self._unread.popitem()
-                self._budget.unread -= charge_of(block)
-            freed += charge_of(block)
+                self._budget.unread -= block.charge
+            freed += block.charge
             block.content = None
             if block is self.newest:
                 self.newest = None

@@ -20,6 +20,7 @@ class Counters:
     readahead_bytes: int = 0
     readahead_ranges: int = 0
     readahead_wasted_bytes: int = 0
+    readahead_cancelled_bytes: int = 0
     readahead_failures: int = 0
     readahead_refusals: int = 0
 
@@ -43,6 +44,8 @@ class ReadStatistics:
     readahead_ranges: int
     #: Bytes fetched ahead and evicted before any READ took some.
     readahead_wasted_bytes: int
+    #: Bytes asked for ahead and cancelled: the file was closed, or a READ needed the memory.
+    readahead_cancelled_bytes: int
     #: Ranges asked for ahead that failed with nobody waiting.
     readahead_failures: int
     #: Ranges not asked for ahead, for want of memory.

@@ -17,6 +17,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
+
 if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.reading.fetching import Demand
@@ -38,6 +40,7 @@ class Block:
     """One range of an object, loading or ready; mutable, known by its identity."""
 
     __slots__ = (
+        "charge",
         "content",
         "end",
         "fresh",
@@ -56,10 +59,12 @@ class Block:
         self.start = start
         self.end = end
         self.key = (owner, start)
+        #: What it costs the budget.
+        self.charge = end - start + BLOCK_OVERHEAD_BYTES
         self.content: memoryview | None = None
         self.ticket: RangeTicket | None = None
         self.waiters: dict[Demand, None] | None = None
-        #: Asked for by readahead, not by a READ.
+        #: Asked for by readahead, and no READ has come to wait for it.
         self.speculative = speculative
         #: Asked for by readahead, and no READ has reached its last byte yet.
         self.fresh = speculative

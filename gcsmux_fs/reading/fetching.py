@@ -9,8 +9,8 @@ demand's `wake` is called when its answer is there.
 Invariants:
 
 1. No two requests under way overlap, and none overlaps a ready block.
-2. Memory is admitted before it is asked for; a ready block may be evicted at any time, a loading
-   one never.
+2. Memory is admitted before it is asked for. To make room for a READ, a ready block may be evicted
+   at any time, and a loading one cancelled that nobody waits for.
 3. A demand that finds no memory queues, first in, first out; it holds nothing meanwhile.
 4. A demand is woken exactly once, unless it was abandoned: then never, and nothing refers to it.
 5. A block that fails leaves the index at once: whoever waits gets the error, the next READ asks
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.errors import StorageError
 from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
-from gcsmux_fs.reading.cache import BlockCache, charge_of
+from gcsmux_fs.reading.cache import BlockCache
 from gcsmux_fs.reading.extents import ObjectExtents
 
 if TYPE_CHECKING:
@@ -159,6 +159,8 @@ class BlockFetcher:
         self._counters = counters
         self._objects: dict[ObjectKey, ObjectExtents] = {}
         self._queue: OrderedDict[Demand, None] = OrderedDict()
+        #: Loading blocks that nobody waits for, in the order in which they were asked for.
+        self._ahead: dict[Block, None] = {}
         self.cache = BlockCache(budget, on_evict=self._evicted)
         self.blocks_loading = 0
 
@@ -185,10 +187,8 @@ class BlockFetcher:
         extents.open_files -= 1
         if extents.open_files:
             return
-        for block in [b for b in extents.loading if b.speculative and not b.waiters]:
-            if block.ticket is not None:
-                block.ticket.cancel()
-            self._drop(block)
+        for block in [b for b in extents.loading if b.speculative]:
+            self._cancel(block)
         self._forget_if_empty(extents)
         self._serve_queue()
 
@@ -213,6 +213,13 @@ class BlockFetcher:
             del self._queue[demand]
             self._serve_queue()
 
+    def expire(self, demand: Demand, error: StorageError) -> None:
+        """End a READ with an error of our own, unless its answer has come in the meantime."""
+        if not demand.is_done:
+            self.abandon(demand)
+            demand.fail(error)
+            demand.wake()
+
     def read_ahead(self, extents: ObjectExtents, wanted: ByteRange, *, first_window: bool) -> bool:
         """Ask for what is missing of `wanted`; return False if there is no memory for it now."""
         for start, end in extents.gaps(wanted.offset, wanted.end):
@@ -236,37 +243,67 @@ class BlockFetcher:
 
     def _start(self, demand: Demand) -> bool:
         extents = demand.object
-        # Making room for a gap may evict a ready block of this very READ, hence the loop; it ends,
-        # because what it has asked for can't be evicted and all of it fits.
+        # Making room for a gap may take away another block of this very READ, hence the loop; it
+        # ends, because what a READ has asked for stays.
         while gaps := extents.gaps(*demand.fetch):
-            charge = sum(end - start + BLOCK_OVERHEAD_BYTES for start, end in gaps)
-            needed = self._budget.for_demand(charge)
-            if needed is None:
+            length = sum([end - start for start, end in gaps])
+            count = extents.block_count
+            if not self._make_room(length + len(gaps) * BLOCK_OVERHEAD_BYTES):
                 return False
-            self.cache.evict(needed)
+            is_complete = extents.block_count == count
             for start, end in gaps:
                 self._request(extents, start, end, speculative=False)
-                self._counters.demand_bytes += end - start
-                self._counters.demand_ranges += 1
+            self._counters.demand_bytes += length
+            self._counters.demand_ranges += len(gaps)
+            if is_complete:
+                break
         blocks = extents.overlapping(demand.offset, demand.end)
         demand.gather(blocks)
         for block in blocks:
-            if block.content is not None:
+            if block.content is None:
+                self._adopt(block)
+            else:
                 self.cache.touch(block)
                 if block.fresh:
                     self.cache.consume(block, demand.end)
+        return True
+
+    def _make_room(self, charge: int) -> bool:
+        budget = self._budget
+        if not budget.admits_demand(charge):
+            return False
+        while budget.to_cancel(charge):
+            # The newest is needed last.
+            self._cancel(next(reversed(self._ahead)))
+        if excess := budget.to_evict(charge):
+            self.cache.evict(excess)
         return True
 
     def _request(self, extents: ObjectExtents, start: int, end: int, *, speculative: bool) -> None:
         block = extents.add(start, end, speculative=speculative)
         self.blocks_loading += 1
         if speculative:
-            self._budget.loading_readahead += charge_of(block)
+            self._budget.loading_readahead += block.charge
+            self._ahead[block] = None
         else:
-            self._budget.loading_demand += charge_of(block)
+            self._budget.loading_demand += block.charge
         block.ticket = self._source.request(
             extents.key, start, end - start, functools.partial(self._arrived, block)
         )
+
+    def _adopt(self, block: Block) -> None:
+        """Treat a loading block as a READ's own: one waits for it now."""
+        if block.speculative:
+            block.speculative = False
+            del self._ahead[block]
+            self._budget.loading_readahead -= block.charge
+            self._budget.loading_demand += block.charge
+
+    def _cancel(self, block: Block) -> None:
+        if block.ticket is not None:
+            block.ticket.cancel()
+        self._drop(block)
+        self._counters.readahead_cancelled_bytes += block.end - block.start
 
     def _arrived(self, block: Block, result: memoryview | StorageError) -> None:
         waiters = block.waiters or ()
@@ -274,7 +311,7 @@ class BlockFetcher:
         if isinstance(result, StorageError):
             self._drop(block)
             self._forget_if_empty(block.object)
-            if not waiters and block.speculative:
+            if block.speculative:
                 self._counters.readahead_failures += 1
             for demand in waiters:
                 demand.fail(result)
@@ -295,9 +332,10 @@ class BlockFetcher:
     def _unload(self, block: Block) -> None:
         self.blocks_loading -= 1
         if block.speculative:
-            self._budget.loading_readahead -= charge_of(block)
+            del self._ahead[block]
+            self._budget.loading_readahead -= block.charge
         else:
-            self._budget.loading_demand -= charge_of(block)
+            self._budget.loading_demand -= block.charge
 
     def _drop(self, block: Block) -> None:
         self._unload(block)

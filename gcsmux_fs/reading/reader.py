@@ -1,8 +1,8 @@
 """Open files and their READs: the face of the read path towards the kernel's side.
 
-Theory of operation: a READ goes to `OpenFile.read_cached` first, a plain function: what is ready is
-answered on the spot, without a task switch. Otherwise `OpenFile.read` waits. Both let the file's
-planner see the READ and send what it wants fetched ahead in the same tick as the READ's own
+Theory of operation: a READ goes to `OpenFile.read_cached` first, a plain function: what is ready
+is answered on the spot, without a task switch; for the rest, `OpenFile.read` waits. Both let the
+file's planner see the READ and send what it wants fetched ahead in the same tick as the READ's own
 ranges, after them, so that all travel in one message. Everything between two awaits is atomic;
 the only await of a READ is the one for its demand.
 """
@@ -17,6 +17,7 @@ import trio
 from gcsmux_fs.errors import DeadlineExceeded
 from gcsmux_fs.reading.budget import MemoryBudget, WindowShares
 from gcsmux_fs.reading.counters import Counters, ReadStatistics
+from gcsmux_fs.reading.deadlines import Deadlines
 from gcsmux_fs.reading.extents import GRANULE_BYTES
 from gcsmux_fs.reading.fetching import BlockFetcher, Demand, Outcome
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
@@ -76,8 +77,8 @@ class ReadPath:
         self.shares: WindowShares[OpenFile] = WindowShares(
             self.budget.readahead_share_total, idle_after_bytes=budget_bytes
         )
+        self.deadlines = Deadlines(read_timeout, self._expire)
         self.open_files = 0
-        self.waiting_reads = 0
 
     def open(self, key: ObjectKey, size: int) -> OpenFile:
         """Open an object generation of `size` bytes; every `OpenFile` must be closed."""
@@ -96,6 +97,7 @@ class ReadPath:
             readahead_bytes=counters.readahead_bytes,
             readahead_ranges=counters.readahead_ranges,
             readahead_wasted_bytes=counters.readahead_wasted_bytes,
+            readahead_cancelled_bytes=counters.readahead_cancelled_bytes,
             readahead_failures=counters.readahead_failures,
             readahead_refusals=counters.readahead_refusals,
             budget_limit=budget.limit,
@@ -104,11 +106,21 @@ class ReadPath:
             budget_unread=budget.unread,
             blocks_ready=len(fetcher.cache),
             blocks_loading=fetcher.blocks_loading,
-            waiting_reads=self.waiting_reads,
+            waiting_reads=len(self.deadlines),
             queued_reads=fetcher.queued,
             objects=fetcher.object_count,
             open_files=self.open_files,
         )
+
+    def too_late(self, key: ObjectKey, offset: int, end: int) -> DeadlineExceeded:
+        """Return the error of a READ of `[offset, end)` whose time is up."""
+        return DeadlineExceeded(
+            f"not read within {self.read_timeout:g} s", subject=f"{key} [{offset}, {end})"
+        )
+
+    def _expire(self, demand: Demand) -> None:
+        error = self.too_late(demand.object.key, demand.offset, demand.end)
+        self.fetcher.expire(demand, error)
 
 
 class OpenFile:
@@ -130,7 +142,7 @@ class OpenFile:
         return f"<OpenFile {self.key} {self._planner!r}>"
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
-        """Return the bytes of a READ if all are ready, else None; then `read` it.
+        """Return the bytes of a READ if all are ready; otherwise None, and the READ is not begun.
 
         The READ is cut at the object's end. The answer is read-only; it keeps its block's memory,
         so it should not be held for long.
@@ -179,26 +191,13 @@ class OpenFile:
             DeadlineExceeded: not all bytes had arrived after the read timeout.
             StorageError: some of them could not be fetched.
         """
-        answer = self.read_cached(offset, size)
-        if answer is not None:
-            await trio.lowlevel.checkpoint()
-            return answer
         end = min(offset + size, self.size)
-        with trio.move_on_after(self._path.read_timeout):
-            largest = self._path.budget.largest_demand
-            if end - offset <= largest:
-                return await self._demand(offset, end)
-            # More than the budget gives at once: piece by piece, joined outside of it.
-            joined = bytearray()
-            while offset < end:
-                part_end = min(offset + largest, end)
-                joined += await self._demand(offset, part_end)
-                offset = part_end
-            return memoryview(joined).toreadonly()
-        raise DeadlineExceeded(
-            f"not read within {self._path.read_timeout:g} s",
-            subject=f"{self.key} [{offset}, {end})",
-        )
+        if offset >= end:
+            await trio.lowlevel.checkpoint()
+            return b""
+        if end - offset > self._path.budget.largest_demand:
+            return await self._read_in_parts(offset, end)
+        return await self._demand(offset, end)
 
     def begin(self, offset: int, end: int, wake: Callable[[], None]) -> Demand:
         """Start a READ of `[offset, end)`, not empty, within the object, and its readahead.
@@ -297,22 +296,35 @@ class OpenFile:
         if not self._planner.is_active:
             shares.drop(self)
 
+    async def _read_in_parts(self, offset: int, end: int) -> memoryview:
+        """Read more than the budget gives at once, joined outside of it."""
+        largest = self._path.budget.largest_demand
+        joined = memoryview(bytearray(end - offset))
+        with trio.move_on_after(self._path.read_timeout):
+            for start in range(offset, end, largest):
+                part = await self._demand(start, min(start + largest, end))
+                joined[start - offset : start - offset + len(part)] = part
+            return joined.toreadonly()
+        raise self._path.too_late(self.key, offset, end)
+
     async def _demand(self, offset: int, end: int) -> memoryview:
         task = trio.lowlevel.current_task()
         demand = self.begin(offset, end, functools.partial(trio.lowlevel.reschedule, task))
-
-        def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
-            self.abandon(demand)
-            return trio.lowlevel.Abort.SUCCEEDED
-
         if demand.is_done:
             await trio.lowlevel.checkpoint()
         else:
-            self._path.waiting_reads += 1
+            deadlines = self._path.deadlines
+            deadlines.add(demand)
             try:
-                await trio.lowlevel.wait_task_rescheduled(abort)
+                await trio.lowlevel.wait_task_rescheduled(functools.partial(self._abort, demand))
             finally:
-                self._path.waiting_reads -= 1
+                deadlines.discard(demand)
         answer = demand.result()
         self._path.counters.bytes_served += end - offset
         return answer
+
+    def _abort(self, demand: Demand, _: Callable[[], None]) -> trio.lowlevel.Abort:
+        self.abandon(demand)
+        # At once, not when the task runs: its time may be up in this very tick.
+        self._path.deadlines.discard(demand)
+        return trio.lowlevel.Abort.SUCCEEDED

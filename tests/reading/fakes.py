@@ -1,0 +1,127 @@
+"""A range source that serves made-up objects, at the test's bidding or in virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.model import ObjectKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsmux_fs.errors import StorageError
+
+MIB = 1024 * 1024
+KIB = 1024
+
+
+def key_of(name: str, generation: int = 1) -> ObjectKey:
+    return ObjectKey("bucket", name, generation)
+
+
+_PATTERN = bytes((i * 7 + (i >> 8) * 13) & 0xFF for i in range(65_521)) * 34
+
+
+def content_of(key: ObjectKey, offset: int, length: int) -> bytes:
+    """Return bytes that differ between objects and offsets (the period is prime)."""
+    shift = (offset + sum(key.name.encode()) * 251 + key.generation * 17) % 65_521
+    wanted = bytearray()
+    while len(wanted) < length:
+        wanted += _PATTERN[shift : shift + length - len(wanted)]
+        shift = 0
+    return bytes(wanted)
+
+
+@dataclass(eq=False)
+class Asked:
+    """One request as the source saw it; `settle` ends it."""
+
+    key: ObjectKey
+    offset: int
+    length: int
+    done: Callable[[memoryview | StorageError], None] = field(repr=False)
+    is_open: bool = True
+    is_cancelled: bool = False
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return self.offset, self.offset + self.length
+
+    def cancel(self) -> None:
+        self.is_cancelled = self.is_cancelled or self.is_open
+        self.is_open = False
+
+    def settle(self, error: StorageError | None = None) -> None:
+        assert self.is_open
+        self.is_open = False
+        if error is None:
+            self.done(memoryview(content_of(self.key, self.offset, self.length)))
+        else:
+            self.done(error)
+
+
+class ManualSource:
+    """Answers when told to, in whatever order."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+
+    def request(
+        self,
+        key: ObjectKey,
+        offset: int,
+        length: int,
+        done: Callable[[memoryview | StorageError], None],
+    ) -> Asked:
+        request = Asked(key, offset, length, done)
+        self.asked.append(request)
+        return request
+
+    @property
+    def pending(self) -> list[Asked]:
+        return [request for request in self.asked if request.is_open]
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """All ranges asked for, in order."""
+        return [request.span for request in self.asked]
+
+    @property
+    def total(self) -> int:
+        return sum(request.length for request in self.asked)
+
+    def settle_all(self) -> None:
+        while pending := self.pending:
+            for request in pending:
+                if request.is_open:
+                    request.settle()
+
+
+class TimedSource(ManualSource):
+    """Answers each range by itself after a latency, unless the range's object is stalled."""
+
+    def __init__(self, nursery: trio.Nursery, latency: float) -> None:
+        super().__init__()
+        self._nursery = nursery
+        self._latency = latency
+        self.stalled: set[ObjectKey] = set()
+
+    def request(
+        self,
+        key: ObjectKey,
+        offset: int,
+        length: int,
+        done: Callable[[memoryview | StorageError], None],
+    ) -> Asked:
+        request = super().request(key, offset, length, done)
+        if key not in self.stalled:
+            self._nursery.start_soon(self._answer, request)
+        return request
+
+    async def _answer(self, request: Asked) -> None:
+        await trio.sleep(self._latency)
+        if request.is_open:
+            request.settle()

@@ -1,0 +1,272 @@
+"""Many readers in one budget: nobody starves, little is fetched twice."""
+
+from __future__ import annotations
+
+import functools
+import random
+import tracemalloc
+
+import pytest
+import trio
+import trio.testing
+
+from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES, MINIMUM_BUDGET_BYTES, MemoryBudget
+from gcsmux_fs.reading.reader import OpenFile, ReadPath
+
+from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of
+
+READ = 128 * KIB
+
+
+async def read_through(file: OpenFile, size: int = READ, pause: float = 0.0) -> None:
+    for offset in range(0, file.size, size):
+        answer = file.read_cached(offset, size)
+        if answer is None:
+            answer = await file.read(offset, size)
+        else:
+            await trio.lowlevel.checkpoint()
+        assert answer == content_of(file.key, offset, min(size, file.size - offset))
+        if pause:
+            await trio.sleep(pause)
+
+
+def assert_at_rest(path: ReadPath) -> None:
+    statistics = path.statistics()
+    assert statistics.budget_in_flight == 0
+    assert statistics.budget_unread == 0
+    assert statistics.blocks_loading == 0
+    assert statistics.waiting_reads == 0
+    assert statistics.queued_reads == 0
+    assert statistics.open_files == 0
+    assert statistics.budget_used <= statistics.budget_limit
+
+
+@pytest.mark.parametrize(
+    ("readers", "budget", "read_size"),
+    [
+        (32, 32 * MIB, READ),
+        (32, MINIMUM_BUDGET_BYTES, READ),
+        (4, 64 * MIB, READ),
+        (8, 32 * MIB, MIB),
+    ],
+)
+async def test_sequential_readers_in_a_small_budget_fetch_hardly_anything_twice(
+    readers: int, budget: int, read_size: int
+) -> None:
+    size = 8 * MIB + 999
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.02)
+        path = ReadPath(source, budget_bytes=budget)
+        files = [path.open(key_of(f"file {n}"), size) for n in range(readers)]
+        async with trio.open_nursery() as reading:
+            for n, file in enumerate(files):
+                # Some readers are slower than others.
+                reading.start_soon(read_through, file, read_size, 0.001 * (n % 4))
+        for file in files:
+            file.close()
+    assert source.total <= 1.1 * readers * size
+    assert_at_rest(path)
+
+
+async def test_readers_of_one_file_fetch_it_once() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.02)
+        path = ReadPath(source, budget_bytes=64 * MIB)
+        files = [path.open(key_of("shared"), 30 * MIB) for _ in range(16)]
+        async with trio.open_nursery() as reading:
+            for file in files:
+                reading.start_soon(read_through, file)
+        for file in files:
+            file.close()
+    assert source.total == 30 * MIB
+    assert_at_rest(path)
+
+
+async def test_long_round_trip_is_filled_by_a_window_that_grows() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.05)
+        path = ReadPath(source, budget_bytes=256 * MIB)
+        file = path.open(key_of("far"), 256 * MIB)
+        await read_through(file, MIB)
+        # Doubling up to 64 MiB takes 8 round trips, the rest 4 to 6 more.
+        assert trio.current_time() <= 14 * 0.05
+        file.close()
+    assert source.total == 256 * MIB
+    assert_at_rest(path)
+
+
+async def test_shuffled_kernel_reads_fetch_each_byte_once() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.005)
+        path = ReadPath(source, budget_bytes=64 * MIB)
+        file = path.open(key_of("parallel"), 32 * MIB)
+        offsets = list(range(0, file.size, READ))
+        chance = random.Random(1)
+        async with trio.open_nursery() as reading:
+            limiter = trio.CapacityLimiter(12)
+
+            async def read(offset: int) -> None:
+                async with limiter:
+                    assert await file.read(offset, READ) == content_of(file.key, offset, READ)
+
+            for first in range(0, len(offsets), 8):
+                batch = offsets[first : first + 8]
+                chance.shuffle(batch)
+                for offset in batch:
+                    reading.start_soon(read, offset)
+                await trio.sleep(0.002)
+        file.close()
+    assert source.total == 32 * MIB
+    assert path.statistics().readahead_bytes >= 28 * MIB
+    assert_at_rest(path)
+
+
+async def test_stalled_object_holds_up_no_other() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.01)
+        path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+        stalled = path.open(key_of("stalled"), 512 * MIB)
+        await read_some(stalled, 16 * MIB)
+        source.stalled.add(stalled.key)
+        with trio.move_on_after(10):
+            await read_some(stalled, 512 * MIB, start=16 * MIB)
+        idle = [path.open(key_of("stalled"), 512 * MIB) for _ in range(8)]
+        for n, file in enumerate(idle):
+            nursery.start_soon(file.read, n * 50 * MIB, READ)
+            nursery.start_soon(file.read, n * 50 * MIB + READ, READ)
+        await trio.testing.wait_all_tasks_blocked()
+        other = path.open(key_of("other"), 16 * MIB)
+        before = trio.current_time()
+        await read_through(other)
+        assert trio.current_time() - before <= (16 * MIB // READ + 1) * 0.01
+        large = path.open(key_of("large"), 4 * MIB)
+        assert await large.read(7, 3 * MIB) == content_of(large.key, 7, 3 * MIB)
+        nursery.cancel_scope.cancel()
+
+
+async def read_some(file: OpenFile, end: int, start: int = 0) -> None:
+    for offset in range(start, end, READ):
+        if file.read_cached(offset, READ) is None:
+            await file.read(offset, READ)
+
+
+async def test_reads_that_found_no_memory_are_served_in_order() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    file = path.open(key_of("random"), 512 * MIB)
+    woken: list[int] = []
+    for n in range(40):
+        offset = (40 - n) * 4 * MIB
+        file.begin(offset, offset + 500 * KIB, functools.partial(woken.append, n))
+    assert path.statistics().queued_reads > 20
+    # Small enough to fit, but it came last.
+    file.begin(300 * MIB, 300 * MIB + 4096, functools.partial(woken.append, 40))
+    while source.pending:
+        source.pending[0].settle()
+    assert woken == list(range(41))
+
+
+async def test_files_left_open_half_read_do_not_keep_others_from_reading_ahead() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.01)
+        path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+        idle = [path.open(key_of(f"idle {n}"), 64 * MIB) for n in range(40)]
+        for file in idle:
+            await read_some(file, READ)
+        reader = path.open(key_of("busy"), 64 * MIB)
+        await read_some(reader, 32 * MIB)
+        before = path.statistics()
+        await read_some(reader, 64 * MIB, start=32 * MIB)
+        after = path.statistics()
+        assert after.demand_bytes == before.demand_bytes
+        assert after.budget_unread <= MINIMUM_BUDGET_BYTES * 3 // 4
+        # One of them goes on, and has readahead again.
+        await read_some(idle[3], 2 * MIB, start=READ)
+        assert path.statistics().readahead_bytes > after.readahead_bytes
+        for file in [*idle, reader]:
+            file.close()
+    assert_at_rest(path)
+
+
+async def test_blocks_read_already_are_evicted_before_those_fetched_ahead() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    ahead = path.open(key_of("ahead"), 64 * MIB)
+    ahead.begin(0, READ, lambda: None)
+    source.settle_all()
+    noise = path.open(key_of("noise"), 512 * MIB)
+    for n in range(100):
+        noise.begin(n * 4 * MIB, n * 4 * MIB + 256 * KIB, lambda: None)
+        source.settle_all()
+    assert ahead.read_cached(0, READ) is None
+    for offset in range(READ, MIB, READ):
+        assert ahead.read_cached(offset, READ) is not None
+    assert path.statistics().readahead_wasted_bytes == 0
+
+
+async def test_readahead_that_nobody_reads_is_counted_as_wasted_once_evicted() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    file = path.open(key_of("ahead"), 64 * MIB)
+    file.begin(0, READ, lambda: None)
+    source.settle_all()
+    file.close()
+    assert path.statistics().budget_unread == 0
+    noise = path.open(key_of("noise"), 512 * MIB)
+    for n in range(100):
+        noise.begin(n * 4 * MIB, n * 4 * MIB + 256 * KIB, lambda: None)
+        source.settle_all()
+    assert path.statistics().readahead_wasted_bytes == MIB - READ
+
+
+@pytest.mark.parametrize("readahead", [0, 256 * KIB, 4 * MIB])
+async def test_window_keeps_to_the_setting(readahead: int) -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.05)
+        path = ReadPath(source, budget_bytes=64 * MIB, read_ahead_bytes=readahead)
+        file = path.open(key_of("file"), 32 * MIB)
+        for offset in range(0, file.size, READ):
+            if file.read_cached(offset, READ) is None:
+                await file.read(offset, READ)
+            furthest = max(request.span[1] for request in source.asked)
+            assert furthest <= offset + READ + readahead
+        file.close()
+    assert (path.statistics().readahead_bytes > 0) == (readahead > 0)
+
+
+def test_budget_admits_readahead_to_its_share_and_demand_to_the_limit() -> None:
+    budget = MemoryBudget(800)
+    assert budget.for_readahead(600, first_window=False) == 0
+    assert budget.for_readahead(601, first_window=False) is None
+    assert budget.for_readahead(700, first_window=True) == 0
+    assert budget.for_readahead(701, first_window=True) is None
+    budget.seen = 500
+    assert budget.for_readahead(600, first_window=False) == 300
+    budget.loading_demand = 300
+    assert budget.for_readahead(501, first_window=False) is None
+    budget.loading_readahead = 100
+    assert budget.admits_demand(500)
+    assert not budget.admits_demand(501)
+    assert (budget.to_cancel(400), budget.to_evict(400)) == (0, 500)
+    assert (budget.to_cancel(500), budget.to_evict(500)) == (100, 600)
+    assert budget.used == 900
+
+
+def test_overhead_charged_for_a_block_is_what_a_block_takes() -> None:
+    """Measured, so that many small blocks do not break the memory promise."""
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=512 * MIB)
+    file = path.open(key_of("file"), 512 * MIB)
+    content = memoryview(bytes(16 * KIB))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for n in range(2000):
+            offset = n * 7_919 * 16 * KIB % (512 * MIB)
+            file.begin(offset, offset + 4096, lambda: None)
+            source.asked.pop().done(content[:])
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    each = (taken - before) / path.statistics().blocks_ready
+    assert BLOCK_OVERHEAD_BYTES / 2 <= each <= BLOCK_OVERHEAD_BYTES * 1.1
