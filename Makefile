@@ -1,0 +1,38 @@
+# make demo and make test do everything on a fresh Debian 12: see README.md.
+
+SHELL := bash
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test lint format clean
+
+help:
+	@echo "make demo     mount a sample bucket for real and compare every byte"
+	@echo "make test     lint, types and all tests, real mounts included"
+	@echo "make lint     lint and types alone"
+	@echo "make format   format the code"
+	@echo "make clean    remove what the others have made, .venv included"
+
+bootstrap:
+	@scripts/bootstrap
+
+demo: bootstrap
+	@$(BIN)/python scripts/demo.py
+
+test: lint
+	$(BIN)/pytest
+
+lint: bootstrap
+	PYTHON=$(BIN)/python scripts/compile-protos --check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	scripts/check-units
+
+format: bootstrap
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist ./*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
