@@ -221,7 +221,7 @@ def run() -> None:
                 ("seconds", f"{seconds:.1f}"),
                 ("streams opened", f"{found['streams_opened']:,}"),
                 ("ranges sent", f"{found['ranges_sent']:,}"),
-                ("cache hits", f"{found['cache_hits']:,}"),
+                ("cache hits", f"{found['hits']:,}"),
             ]
         )
         print("every byte read through the mount equals its source")
