@@ -80,8 +80,9 @@ class RangeAssembly:
         self.received += len(content)
 
     def result(self) -> memoryview:
-        """Return the bytes, read-only, once complete."""
+        """Hand over the bytes, read-only, once complete; they are no longer held here."""
         whole = self._whole if self._whole is not None else self._written
         assert whole is not None
         assert not self.missing
+        self._whole = self._written = None
         return whole.toreadonly()

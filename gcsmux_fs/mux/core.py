@@ -1,10 +1,10 @@
 """The protocol core of one object generation: many ranges on one bidirectional stream, sans-IO.
 
-Theory of operation. Readers ask for ranges at any time (`request`); what they ask for waits in
-`unsent` until `flush` turns it into a message. At most one message is being sent at a time; what
-is asked meanwhile goes together into the next one, at most 100 ranges. The first ranges travel in
-the opening message. Answers find their range by read id. When a stream ends, every unfinished
-range goes back to `unsent`, in its order, and the next stream asks for its missing bytes only.
+Theory of operation. Readers ask for ranges at any time (`request`); what they ask for waits
+unsent until `flush` turns it into a message. At most one message is being sent at a time; what is
+asked meanwhile goes together into the next one, at most 100 ranges. The first ranges travel in the
+opening message. Answers find their range by read id. When a stream ends, every unfinished range is
+unsent again, in its order, and the next stream asks for its missing bytes only.
 The core knows no clock, no lock and no I/O: time comes in as an argument, and everything that is
 to happen comes out of `take_actions`, in order.
 
@@ -27,152 +27,57 @@ Invariants:
 6. No more than one message is under way, of at most 100 ranges.
 7. A range that fails fails alone.
 8. Nothing is opened while nobody waits.
+9. Between two backoffs without a byte, the streams opened are bounded in number (see `retry`).
 """
 
 from __future__ import annotations
 
-import enum
 import math
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import (
-    DataCorruption,
-    GenerationGone,
-    StatusCode,
-    StorageError,
-    storage_error,
+from gcsmux_fs.errors import DataCorruption, GenerationGone, StatusCode, StorageError
+from gcsmux_fs.mux.actions import Action, Cancel, Counters, Deliver, Fail, Moved, Open, Send, State
+from gcsmux_fs.mux.assembly import Absorbed
+from gcsmux_fs.mux.ranges import PendingRange, RangeTable
+from gcsmux_fs.mux.retry import (
+    GiveUp,
+    ReopenRecord,
+    RetryPolicy,
+    decide,
+    final_error,
+    range_is_final,
 )
-from gcsmux_fs.mux.assembly import Absorbed, RangeAssembly
-from gcsmux_fs.mux.retry import GiveUp, ReopenRecord, RetryPolicy, decide, range_is_final
-from gcsmux_fs.storage.ports import OpenSpec, RangeRequest, StreamEnd
+from gcsmux_fs.storage.ports import OpenSpec, StreamEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from random import Random
 
     from gcsmux_fs.model import ObjectKey
-    from gcsmux_fs.storage.ports import BidiMessage, Chunk
+    from gcsmux_fs.mux.ranges import Done
+    from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeRequest
 
-    Done = Callable[[memoryview | StorageError], None]
-
-__all__ = [
-    "Action",
-    "Cancel",
-    "Counters",
-    "Deliver",
-    "Fail",
-    "Moved",
-    "Open",
-    "PendingRange",
-    "Send",
-    "State",
-    "StreamCore",
-]
-
-# The service's bound on ranges in one message.
-_MAX_RANGES_PER_MESSAGE = 100
-
-
-class State(enum.Enum):
-    """Where the stream of an object is."""
-
-    CLOSED = enum.auto()
-    OPENING = enum.auto()
-    OPEN = enum.auto()
-    BACKOFF = enum.auto()
-
-
-class PendingRange(RangeAssembly):
-    """A range somebody waits for; `read_id` is 0 while it is not on the wire.
-
-    `done` is carried for the driver, which calls it with what the range ended in.
-    """
-
-    __slots__ = ("done", "live", "read_id", "strikes")
-
-    def __init__(self, offset: int, length: int, done: Done) -> None:
-        super().__init__(offset, length)
-        self.done = done
-        self.read_id = 0
-        self.strikes = 0
-        self.live = True
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Open stream generation `stream` with `ranges` in its first message."""
-
-    stream: int
-    spec: OpenSpec
-    ranges: tuple[RangeRequest, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send one more message on the current stream."""
-
-    ranges: tuple[RangeRequest, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Give the current stream up; nothing of it is wanted any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """A range is whole."""
-
-    range: PendingRange
-    content: memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """A range has failed for good."""
-
-    range: PendingRange
-    error: StorageError
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """The state has changed (for the log)."""
-
-    before: State
-    after: State
-    stream: int
-    cause: str
-
-
-Action = Open | Send | Cancel | Deliver | Fail | Moved
-
-
-@dataclass(slots=True)
-class Counters:
-    """What has happened on all streams that share it."""
-
-    streams_opened: int = 0
-    streams_reopened: int = 0
-    streams_failed: int = 0
-    redirects: int = 0
-    messages_sent: int = 0
-    ranges_sent: int = 0
-    ranges_resumed: int = 0
-    ranges_delivered: int = 0
-    ranges_failed: int = 0
-    ranges_cancelled: int = 0
-    bytes_received: int = 0
-    chunks_dropped: int = 0
-    checksum_failures: int = 0
-    gaps: int = 0
-    stale_events: int = 0
+__all__ = ["StreamCore"]
 
 
 class StreamCore:
     """See the module's text."""
+
+    __slots__ = (
+        "_actions",
+        "_counters",
+        "_handle",
+        "_policy",
+        "_random",
+        "_ranges",
+        "_record",
+        "_retry_at",
+        "_sending",
+        "_since",
+        "_token",
+        "key",
+        "state",
+        "stream",
+    )
 
     def __init__(
         self, key: ObjectKey, policy: RetryPolicy, random: Random, counters: Counters
@@ -183,13 +88,10 @@ class StreamCore:
         self._policy = policy
         self._random = random
         self._counters = counters
+        self._ranges = RangeTable()
         self._record = ReopenRecord()
         self._handle = b""
         self._token = ""
-        self._next_read_id = 1
-        self._unsent: deque[PendingRange] = deque()
-        self._on_wire: dict[int, PendingRange] = {}
-        self._abandoned: set[int] = set()
         self._sending = False
         self._since = 0.0
         self._retry_at = math.inf
@@ -198,30 +100,28 @@ class StreamCore:
     def __repr__(self) -> str:
         return (
             f"<StreamCore {self.key} {self.state.name} stream {self.stream},"
-            f" {len(self._on_wire)} on the wire, {len(self._unsent)} unsent>"
+            f" {self._ranges.on_wire} on the wire, {self._ranges.unsent} unsent>"
         )
 
     @property
     def waiting(self) -> int:
         """Ranges that have not ended."""
-        return len(self._on_wire) + len(self._unsent)
+        return len(self._ranges)
 
     @property
     def has_call(self) -> bool:
         """Whether a stream exists right now."""
-        return self.state in (State.OPENING, State.OPEN)
+        return self.state is State.OPEN or self.state is State.OPENING
 
     @property
     def deadline(self) -> float:
         """When `on_timer` has something to do; infinity for never."""
-        if self.state is State.BACKOFF:
-            return self._retry_at
-        if self.state is State.OPENING:
-            return self._since + self._policy.open_seconds
         if self.state is State.OPEN:
             patience = self._policy.stall_seconds if self.waiting else self._policy.idle_seconds
             return self._since + patience
-        return math.inf
+        if self.state is State.OPENING:
+            return self._since + self._policy.open_seconds
+        return self._retry_at if self.state is State.BACKOFF else math.inf
 
     def take_actions(self) -> list[Action]:
         """Return what is to be done, in order, and forget it."""
@@ -231,46 +131,47 @@ class StreamCore:
     # -- readers
 
     def request(self, offset: int, length: int, done: Done, now: float) -> PendingRange:
-        """Ask for `length` >= 1 bytes; `flush` sends it."""
+        """Ask for `length` bytes; `flush` sends it.
+
+        Raises:
+            ValueError: no byte is asked for; the service takes a length of 0 for "to the end".
+        """
+        if length < 1 or offset < 0:
+            raise ValueError(f"no range: {length} bytes at {offset}")
         wanted = PendingRange(offset, length, done)
         if not self.waiting:
             self._since = now
             if self.state is State.CLOSED:
                 self._record.reset()
-        self._unsent.append(wanted)
+        self._ranges.add(wanted)
         return wanted
 
     def cancel(self, wanted: PendingRange, now: float) -> None:
         """Forget a range whose reader has left; a range that has ended is left alone."""
         if not wanted.live:
             return
-        wanted.live = False
         self._counters.ranges_cancelled += 1
         if wanted.read_id:
-            del self._on_wire[wanted.read_id]
-            self._abandoned.add(wanted.read_id)
-        else:
-            self._unsent.remove(wanted)
+            self._ranges.abandon(wanted)
+        self._ranges.end(wanted)
         if self.waiting:
             return
         self._since = now
         if self.state is State.BACKOFF:
             self._move(State.CLOSED, "every reader has left")
-        elif self.has_call and (self._abandoned or self.state is State.OPENING):
+        elif self.state is State.OPENING or (self.has_call and self._ranges.abandoned):
             # Bytes that nobody waits for would go on coming, perhaps many MiB of them.
             self._drop_call("every reader has left")
 
     def flush(self, now: float) -> None:
         """Send what waits to be sent, if the stream's state lets it."""
-        if not self._unsent or self._sending or self.state is State.BACKOFF:
+        if self._sending or self.state is State.BACKOFF or not self._ranges.unsent:
             return
         if self.state is State.CLOSED:
             self._open(now, "ranges asked for")
             return
-        ranges = self._next_batch()
         self._sending = True
-        self._counters.messages_sent += 1
-        self._actions.append(Send(ranges))
+        self._actions.append(Send(self._next_batch()))
 
     def close(self, error: StorageError) -> None:
         """End everything: waiting ranges fail with `error`, the stream is given up."""
@@ -302,6 +203,7 @@ class StreamCore:
             self._handle = message.handle
         found = message.metadata
         if found is not None and found.generation != self.key.generation:
+            self._forget_route()
             self._fail_all(
                 GenerationGone(f"the server has {found.generation}", subject=str(self.key))
             )
@@ -316,8 +218,8 @@ class StreamCore:
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
+        culprits_gone = self._fail_listed(end)
         self._lose_call()
-        listed = self._fail_listed(end)
         if end.redirect is not None:
             self._counters.redirects += 1
             self._token = end.redirect.routing_token
@@ -325,7 +227,7 @@ class StreamCore:
         if not self.waiting:
             self._move(State.CLOSED, f"ended while idle ({end.code.name})")
             return
-        self._recover(end, now, ranges_failed=listed)
+        self._recover(end, now, culprits_gone=culprits_gone)
 
     def on_timer(self, now: float) -> None:
         """The time is `deadline` or later."""
@@ -339,18 +241,17 @@ class StreamCore:
             what = "no first response" if self.state is State.OPENING else "no progress"
             self._actions.append(Cancel())
             self._lose_call()
-            self._recover(StreamEnd(StatusCode.DEADLINE_EXCEEDED, what), now)
+            self._recover(StreamEnd(StatusCode.DEADLINE_EXCEEDED, what), now, culprits_gone=False)
 
     # -- inside
 
     def _on_chunk(self, chunk: Chunk, now: float) -> None:
         self._counters.bytes_received += len(chunk.content)
-        wanted = self._on_wire.get(chunk.read_id)
+        wanted = self._ranges.find(chunk.read_id)
         if wanted is None:
             # The end of a range may come by itself, after its last byte: nothing is lost with it.
             self._counters.chunks_dropped += len(chunk.content) > 0
-            if chunk.range_end:
-                self._abandoned.discard(chunk.read_id)
+            self._ranges.drop(chunk)
             return
         before = wanted.received
         outcome = wanted.absorb(chunk)
@@ -359,7 +260,7 @@ class StreamCore:
             self._since = now
             self._record.reset()
         if outcome is Absorbed.COMPLETE:
-            self._end_range(wanted)
+            self._ranges.end(wanted)
             self._counters.ranges_delivered += 1
             self._actions.append(Deliver(wanted, wanted.result()))
         elif outcome in (Absorbed.CORRUPT, Absorbed.GAP, Absorbed.SHORT):
@@ -371,7 +272,7 @@ class StreamCore:
         elif why is Absorbed.GAP:
             self._counters.gaps += 1
         if not range_over:
-            self._abandoned.add(wanted.read_id)
+            self._ranges.abandon(wanted)
         wanted.strikes += 1
         if wanted.strikes >= self._policy.max_strikes:
             self._fail(
@@ -382,23 +283,29 @@ class StreamCore:
                 ),
             )
             return
-        self._requeue([wanted])
+        self._ranges.requeue(wanted)
+        self._counters.ranges_resumed += 1
 
     def _fail_listed(self, end: StreamEnd) -> bool:
-        """Fail or strike the ranges that the server names; tell whether any was known."""
-        known = False
+        """Fail or strike the ranges that the server names as the cause of the end.
+
+        Return whether at least one of them will not be asked for again: it failed for good here,
+        or its reader had left.
+        """
+        culprits_gone = False
         for failure in end.failures:
-            wanted = self._on_wire.get(failure.read_id)
+            wanted = self._ranges.find(failure.read_id)
             if wanted is None:
+                culprits_gone |= self._ranges.was_abandoned(failure.read_id)
                 continue
-            known = True
             wanted.strikes += 1
             if range_is_final(failure.code) or wanted.strikes >= self._policy.max_strikes:
-                error = storage_error(failure.code, failure.message, subject=self._subject(wanted))
+                culprits_gone = True
+                error = final_error(failure.code, failure.message, self._subject(wanted))
                 self._fail(wanted, error)
-        return known
+        return culprits_gone
 
-    def _recover(self, end: StreamEnd, now: float, *, ranges_failed: bool = False) -> None:
+    def _recover(self, end: StreamEnd, now: float, *, culprits_gone: bool) -> None:
         """The stream is lost while ranges wait: resume them, now or later, or fail them."""
         self._counters.streams_failed += 1
         decision = decide(
@@ -407,20 +314,18 @@ class StreamCore:
             self._policy,
             key=self.key,
             had_handle=bool(self._handle),
-            ranges_failed=ranges_failed,
+            culprits_gone=culprits_gone,
             now=now,
             random=self._random,
         )
         if isinstance(decision, GiveUp):
-            self._handle, self._token = b"", ""
+            self._forget_route()
             self._fail_all(decision.error)
             self._move(State.CLOSED, f"given up ({decision.error})")
             return
-        if not decision.keep_handle:
-            self._handle = b""
-        if not decision.keep_token:
-            self._token = ""
-        self._requeue(list(self._on_wire.values()))
+        if not decision.keep_route:
+            self._forget_route()
+        self._counters.ranges_resumed += self._ranges.requeue_all()
         if decision.delay > 0:
             self._retry_at = now + decision.delay
             self._move(State.BACKOFF, f"{decision.cause}, retry in {decision.delay:.3f} s")
@@ -434,44 +339,23 @@ class StreamCore:
         self.stream += 1
         self._since = now
         self._sending = True
-        self._abandoned.clear()
         self._move(State.OPENING, cause)
-        self._counters.messages_sent += 1
         spec = OpenSpec(self.key, self._handle, self._token)
         self._actions.append(Open(self.stream, spec, self._next_batch()))
 
     def _next_batch(self) -> tuple[RangeRequest, ...]:
-        batch: list[RangeRequest] = []
-        while self._unsent and len(batch) < _MAX_RANGES_PER_MESSAGE:
-            wanted = self._unsent.popleft()
-            wanted.read_id = self._next_read_id
-            self._next_read_id += 1
-            self._on_wire[wanted.read_id] = wanted
-            batch.append(RangeRequest(wanted.read_id, wanted.next_offset, wanted.missing))
+        batch = self._ranges.next_batch()
+        self._counters.messages_sent += 1
         self._counters.ranges_sent += len(batch)
-        return tuple(batch)
-
-    def _requeue(self, ranges: list[PendingRange]) -> None:
-        for wanted in reversed(ranges):
-            del self._on_wire[wanted.read_id]
-            wanted.read_id = 0
-            self._unsent.appendleft(wanted)
-        self._counters.ranges_resumed += len(ranges)
-
-    def _end_range(self, wanted: PendingRange) -> None:
-        wanted.live = False
-        if wanted.read_id:
-            del self._on_wire[wanted.read_id]
-        else:
-            self._unsent.remove(wanted)
+        return batch
 
     def _fail(self, wanted: PendingRange, error: StorageError) -> None:
-        self._end_range(wanted)
+        self._ranges.end(wanted)
         self._counters.ranges_failed += 1
         self._actions.append(Fail(wanted, error))
 
     def _fail_all(self, error: StorageError) -> None:
-        for wanted in [*self._on_wire.values(), *self._unsent]:
+        for wanted in self._ranges.all():
             self._fail(wanted, error)
 
     def _drop_call(self, cause: str) -> None:
@@ -481,7 +365,11 @@ class StreamCore:
 
     def _lose_call(self) -> None:
         self._sending = False
-        self._abandoned.clear()
+        self._ranges.forget_abandoned()
+
+    def _forget_route(self) -> None:
+        """Begin at the front door next time: what earlier streams left behind leads nowhere."""
+        self._handle, self._token = b"", ""
 
     def _move(self, after: State, cause: str) -> None:
         self._actions.append(Moved(self.state, after, self.stream, cause))

@@ -6,46 +6,42 @@ here awaits, except for the one task that sleeps until the earliest deadline of 
 made in one turn of the scheduler are flushed together, once, at its end, so that they travel in
 one message.
 
+A reader's callback may ask for more and cancel what it likes: what a core decides meanwhile is
+carried out after what it had decided before, by the same loop.
+
 Invariants:
 1. `done` of a request is called exactly once, never from inside `request`, and not at all after
    its ticket was cancelled.
 2. A call exists only for a core that says so; at most `max_idle_streams` of them idle, the longest
    idle being closed first.
-3. The heap holds an entry at or before the deadline of every core that has one.
+3. What is remembered is bounded: of the objects with neither a reader nor a stream, the longest
+   unused are forgotten.
+4. Nothing that a reader or the transport raises keeps another reader from its bytes.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
-import math
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.errors import StorageError, Unavailable
-from gcsmux_fs.mux.core import (
-    Action,
-    Cancel,
-    Counters,
-    Deliver,
-    Fail,
-    Moved,
-    Open,
-    PendingRange,
-    Send,
-    StreamCore,
-)
+from gcsmux_fs.errors import StatusCode, StorageError, Unavailable
+from gcsmux_fs.mux.actions import Action, Cancel, Counters, Deliver, Fail, Moved, Open, Send
+from gcsmux_fs.mux.core import StreamCore
+from gcsmux_fs.mux.deadlines import Deadlines
+from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
     from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.mux.ranges import PendingRange
     from gcsmux_fs.mux.retry import RetryPolicy
-    from gcsmux_fs.storage.ports import BidiCall, BidiMessage, BidiTransport, StreamEnd
+    from gcsmux_fs.storage.ports import BidiCall, BidiMessage, BidiTransport
 
 __all__ = ["PoolStatistics", "StreamPool", "Ticket"]
 
@@ -63,6 +59,7 @@ class PoolStatistics:
     """Gauges and counters, for debugging and tests."""
 
     streams_open: int
+    streams_idle: int
     objects_known: int
     ranges_waiting: int
     counters: dict[str, int]
@@ -93,6 +90,7 @@ class StreamPool:
         *,
         call_soon: Callable[[Callable[[], None]], object],
         max_idle_streams: int = _MAX_IDLE_STREAMS,
+        max_remembered: int = _MAX_REMEMBERED,
     ) -> None:
         self.counters = Counters()
         self._transport = transport
@@ -100,13 +98,21 @@ class StreamPool:
         self._random = random
         self._call_soon = call_soon
         self._max_idle_streams = max_idle_streams
-        self._streams: OrderedDict[ObjectKey, _SharedStream] = OrderedDict()
+        self._max_remembered = max_remembered
+        self._streams: dict[ObjectKey, _SharedStream] = {}
+        # Those with a stream and no reader, and those with neither; the longest so first.
         self._idle: OrderedDict[ObjectKey, _SharedStream] = OrderedDict()
-        self._dirty: list[_SharedStream] = []
-        self._timers: list[tuple[float, int, _SharedStream]] = []
-        self._timer_serial = 0
+        self._resting: OrderedDict[ObjectKey, None] = OrderedDict()
+        self._dirty: dict[_SharedStream, None] = {}
+        self._deadlines: Deadlines[_SharedStream] = Deadlines()
         self._earlier = trio.Event()
         self._closed = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<StreamPool of {len(self._streams)} objects: {len(self._idle)} streams idle,"
+            f" {len(self._resting)} without>"
+        )
 
     def request(
         self,
@@ -116,37 +122,36 @@ class StreamPool:
         done: Callable[[memoryview | StorageError], None],
     ) -> Ticket:
         """Ask for `length` >= 1 bytes; `done` gets a read-only view of them, or the error."""
-        stream = self._streams.get(key)
-        if stream is None:
-            stream = self._streams[key] = _SharedStream(self, key)
-            self._forget_oldest()
-        else:
-            self._streams.move_to_end(key)
-        self._idle.pop(key, None)
+        stream = self._streams.get(key) or _SharedStream(self, key)
         wanted = stream.core.request(offset, length, done, trio.current_time())
+        if stream.core.waiting == 1:
+            self._streams[key] = stream
+            self._idle.pop(key, None)
+            self._resting.pop(key, None)
         if not self._dirty:
             self._call_soon(self._flush)
-        self._dirty.append(stream)
+        self._dirty[stream] = None
         return Ticket(stream, wanted)
 
     async def run(self) -> None:
         """Keep the deadlines of all streams, until cancelled; then end every stream."""
         try:
             while True:
-                with trio.move_on_at(self._timers[0][0] if self._timers else math.inf):
+                with trio.move_on_at(self._deadlines.earliest):
                     await self._earlier.wait()
                 self._earlier = trio.Event()
                 self._fire(trio.current_time())
         finally:
             self._closed = True
             for stream in list(self._streams.values()):
-                stream.close(Unavailable("the mount is ending", subject=str(stream.core.key)))
+                stream.close("the mount is ending")
 
     def statistics(self) -> PoolStatistics:
         """Return gauges and counters."""
         cores = [stream.core for stream in self._streams.values()]
         return PoolStatistics(
             streams_open=sum(core.has_call for core in cores),
+            streams_idle=len(self._idle),
             objects_known=len(cores),
             ranges_waiting=sum(core.waiting for core in cores),
             counters=asdict(self.counters),
@@ -163,98 +168,93 @@ class StreamPool:
         return self._transport.open(action.spec, action.ranges, _Listener(stream, action.stream))
 
     def settle(self, stream: _SharedStream) -> None:
-        """Note a stream's new deadline and whether it is idle now."""
+        """Note a stream's new deadline, and whether anybody uses it now."""
         core = stream.core
-        if core.has_call and not core.waiting:
+        if self._deadlines.note(stream, core.deadline):
+            self._earlier.set()
+        if core.waiting:
+            return
+        if core.has_call:
             self._idle.setdefault(core.key, stream)
             while len(self._idle) > self._max_idle_streams:
                 _, oldest = self._idle.popitem(last=False)
-                oldest.close(Unavailable("too many idle streams"))
-        elif not core.has_call:
+                oldest.close("too many idle streams")
+        else:
             self._idle.pop(core.key, None)
-        deadline = core.deadline
-        if deadline < stream.timer_at:
-            stream.timer_at = deadline
-            self._timer_serial += 1
-            heapq.heappush(self._timers, (deadline, self._timer_serial, stream))
-            if self._timers[0][2] is stream:
-                self._earlier.set()
+            self._resting.setdefault(core.key)
+            while len(self._resting) > self._max_remembered:
+                forgotten, _ = self._resting.popitem(last=False)
+                del self._streams[forgotten]
 
     # -- inside
 
     def _flush(self) -> None:
-        streams, self._dirty = self._dirty, []
+        streams, self._dirty = self._dirty, {}
         now = trio.current_time()
         for stream in streams:
-            stream.core.flush(now)
-            stream.act()
             if self._closed:
-                stream.close(Unavailable("the mount is ending", subject=str(stream.core.key)))
+                stream.close("the mount is ending")
+            else:
+                stream.core.flush(now)
+                stream.act()
 
     def _fire(self, now: float) -> None:
-        while self._timers and self._timers[0][0] <= now:
-            _, _, stream = heapq.heappop(self._timers)
-            stream.timer_at = math.inf
+        while (stream := self._deadlines.pop_due(now)) is not None:
             stream.core.on_timer(now)
             stream.act()
 
-    def _forget_oldest(self) -> None:
-        """Drop the longest unused objects that have neither a stream nor a reader."""
-        excess = len(self._streams) - _MAX_REMEMBERED
-        if excess <= 0:
-            return
-        unused = [
-            key
-            for key, stream in self._streams.items()
-            if not stream.core.waiting and not stream.core.has_call
-        ]
-        # Dropping a batch pays for having looked at all of them.
-        for key in unused[: excess + _MAX_REMEMBERED // 8]:
-            del self._streams[key]
-
 
 class _SharedStream:
-    """One object's core, its call if it has one, and its entry in the pool's heap of timers."""
+    """One object's core, and its call if it has one."""
 
-    __slots__ = ("_call", "_pool", "core", "timer_at")
+    __slots__ = ("_acting", "_call", "_pool", "core")
 
     def __init__(self, pool: StreamPool, key: ObjectKey) -> None:
         self.core = pool.new_core(key)
-        self.timer_at = math.inf
         self._pool = pool
         self._call: BidiCall | None = None
+        self._acting = False
 
     def cancel(self, wanted: PendingRange) -> None:
         wanted.done = _nobody  # it may have ended in the very batch of actions being carried out
-        self.core.cancel(wanted, trio.current_time())
+        if wanted.live:
+            self.core.cancel(wanted, trio.current_time())
+            self.act()
+
+    def close(self, why: str) -> None:
+        self.core.close(Unavailable(why, subject=str(self.core.key)))
         self.act()
 
-    def close(self, error: StorageError) -> None:
-        self.core.close(error)
+    def ended(self, number: int, end: StreamEnd) -> None:
+        """Take note that the call of stream generation `number` is over."""
+        if number == self.core.stream:
+            self._call = None
+        self.core.on_end(number, end, trio.current_time())
         self.act()
 
     def act(self) -> None:
-        """Carry out what the core decided."""
-        while actions := self.core.take_actions():
-            for action in actions:
-                self._carry_out(action)
+        """Carry out what the core decided, in order, also when a callback brings us back here."""
+        if self._acting:
+            return
+        self._acting = True
+        try:
+            while actions := self.core.take_actions():
+                for action in actions:
+                    self._carry_out(action)
+        finally:
+            self._acting = False
         self._pool.settle(self)
 
     def _carry_out(self, action: Action) -> None:
         match action:
-            case Deliver(wanted, content):
-                wanted.done(content)
-            case Send(ranges):
-                assert self._call is not None
-                self._call.send(ranges)
-            case Open():
-                self._call = self._pool.open(action, self)
+            case Deliver(wanted, outcome) | Fail(wanted, outcome):
+                self._tell(wanted, outcome)
+            case Send() | Open():
+                self._transmit(action)
             case Cancel():
-                assert self._call is not None
-                self._call.cancel()
-                self._call = None
-            case Fail(wanted, error):
-                wanted.done(error)
+                call, self._call = self._call, None
+                if call is not None:
+                    call.cancel()
             case Moved(before, after, stream, cause):
                 log.debug(
                     "%s: stream %d: %s -> %s: %s",
@@ -264,6 +264,26 @@ class _SharedStream:
                     after.name,
                     cause,
                 )
+
+    def _tell(self, wanted: PendingRange, outcome: memoryview | StorageError) -> None:
+        try:
+            wanted.done(outcome)
+        except Exception:
+            log.exception("%s: a reader's callback failed", self.core.key)
+
+    def _transmit(self, action: Open | Send) -> None:
+        try:
+            if isinstance(action, Open):
+                self._call = self._pool.open(action, self)
+            elif self._call is not None:
+                self._call.send(action.ranges)
+        except Exception as error:
+            log.exception("%s: the transport failed", self.core.key)
+            call, self._call = self._call, None
+            if call is not None:
+                call.cancel()
+            end = StreamEnd(StatusCode.INTERNAL, f"the transport failed: {error}")
+            self.core.on_end(self.core.stream, end, trio.current_time())
 
 
 def _nobody(_outcome: memoryview | StorageError) -> None:
@@ -288,5 +308,4 @@ class _Listener:
         self._stream.act()
 
     def on_end(self, end: StreamEnd) -> None:
-        self._stream.core.on_end(self._number, end, trio.current_time())
-        self._stream.act()
+        self._stream.ended(self._number, end)

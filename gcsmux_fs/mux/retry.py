@@ -2,17 +2,21 @@
 
 The rules, with their sources:
 
-- A redirect (BidiReadObjectRedirectedError) is followed at once; after five in a row without
-  progress it counts as an ordinary failure (Google's Java client stops at three).
-- A failure to open with a read handle that says the handle is unusable is followed at once by one
-  attempt without it.
-- A stream that had moved bytes is reopened at once the first time: front ends recycle connections
-  at will, and a reader should not notice.
+- A redirect (BidiReadObjectRedirectedError) is followed at once; after five in a row it counts as
+  an ordinary failure, to be followed after a backoff (Google's Java client stops at three).
+- An end that names ranges as its cause is followed at once when none of them will be asked for
+  again, for then the others have nothing to fear; else it is an ordinary failure.
+- A failure that says a read handle is unusable is followed at once by one attempt without it.
+- The first failure since bytes last arrived is followed at once: front ends recycle connections at
+  will, and a reader should not notice.
 - Everything else that may pass is tried again after a jittered, doubling backoff, which progress
   resets, until `give_up_seconds` have passed without progress.
-- UNAUTHENTICATED is tried once more after progress: the token of a long stream has expired, and a
-  new call fetches a new one.
+- UNAUTHENTICATED is tried once more: the token of a long stream has expired, and a new call
+  fetches a new one.
 - The rest is final, and told at once.
+
+Between two backoffs, or two arrivals of bytes, only a bounded number of streams is opened at once:
+each rule without a delay is used up by its use.
 """
 
 from __future__ import annotations
@@ -28,7 +32,15 @@ if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.storage.ports import StreamEnd
 
-__all__ = ["GiveUp", "Reopen", "ReopenRecord", "RetryPolicy", "decide", "range_is_final"]
+__all__ = [
+    "GiveUp",
+    "Reopen",
+    "ReopenRecord",
+    "RetryPolicy",
+    "decide",
+    "final_error",
+    "range_is_final",
+]
 
 # CANCELLED is how a recycled connection shows when the client did not cancel; OK is a server that
 # closed early. UNKNOWN is retried by no client of the service.
@@ -47,6 +59,9 @@ _PASSING = frozenset(
 _HANDLE_REFUSED = frozenset(
     {StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION}
 )
+
+# A handle or token that led to so many failures in a row leads nowhere: begin at the front door.
+_FAILURES_BLAMED_ON_ROUTE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +112,11 @@ class ReopenRecord:
 
 @dataclass(frozen=True, slots=True)
 class Reopen:
-    """Open again `delay` seconds from now, with or without what earlier streams left behind."""
+    """Open again `delay` seconds from now; `keep_route`: with the read handle and routing token."""
 
     delay: float
     cause: str
-    keep_handle: bool = True
-    keep_token: bool = True
+    keep_route: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,41 +133,48 @@ def decide(
     *,
     key: ObjectKey,
     had_handle: bool,
-    ranges_failed: bool,
+    culprits_gone: bool,
     now: float,
     random: Random,
 ) -> Reopen | GiveUp:
     """Decide how to go on after `end`, and note it in `record`.
 
-    `ranges_failed`: the end named ranges of ours as its cause, and they were dealt with.
+    `culprits_gone`: the end named ranges as its cause, and one of them will not be asked for again.
     """
     if end.redirect is not None and record.redirects < policy.max_redirects:
         record.redirects += 1
         return Reopen(0.0, "redirect")
-    if ranges_failed:
+    if culprits_gone:
         return Reopen(0.0, "a range failed, the others go on")
-    if had_handle and end.code in _HANDLE_REFUSED and not record.handle_refused:
-        record.handle_refused = True
-        return Reopen(0.0, f"handle refused ({end.code.name})", keep_handle=False, keep_token=False)
-    if end.code is StatusCode.UNAUTHENTICATED and not record.token_renewed:
-        record.token_renewed = True
-        return Reopen(0.0, "credentials expired")
-    if end.code not in _PASSING:
-        return GiveUp(_final_error(end, key))
+    explained = end.redirect is not None or bool(end.failures)
+    if not explained:
+        if had_handle and end.code in _HANDLE_REFUSED and not record.handle_refused:
+            record.handle_refused = True
+            return Reopen(0.0, f"handle refused ({end.code.name})", keep_route=False)
+        if end.code is StatusCode.UNAUTHENTICATED and not record.token_renewed:
+            record.token_renewed = True
+            return Reopen(0.0, "credentials expired")
+        if end.code not in _PASSING:
+            return GiveUp(final_error(end.code, end.message, str(key)))
     if record.failing_since is None:
         record.failing_since = now
     elif now - record.failing_since >= policy.give_up_seconds:
-        return GiveUp(_final_error(end, key))
-    delay = 0.0
-    if record.failures:
-        ceiling = min(
-            policy.max_backoff_seconds,
-            policy.first_backoff_seconds * 2.0 ** min(record.failures - 1, 32),
-        )
-        delay = random.uniform(ceiling / 2, ceiling)
+        return GiveUp(final_error(end.code, end.message, str(key)))
+    if end.redirect is None:
+        record.redirects = 0
+    delay = _backoff(record.failures, policy, random)
     record.failures += 1
-    # A token that led to failure twice leads nowhere: start again at the front door.
-    return Reopen(delay, end.code.name, keep_token=record.failures <= 2)
+    keep_route = end.redirect is not None or record.failures < _FAILURES_BLAMED_ON_ROUTE
+    return Reopen(delay, end.code.name, keep_route=keep_route)
+
+
+def _backoff(failures: int, policy: RetryPolicy, random: Random) -> float:
+    if not failures:
+        return 0.0
+    # The exponent is bounded only to keep the power finite.
+    doubled = policy.first_backoff_seconds * 2.0 ** min(failures - 1, 32)
+    ceiling = min(policy.max_backoff_seconds, doubled)
+    return random.uniform(ceiling / 2, ceiling)
 
 
 def range_is_final(code: StatusCode) -> bool:
@@ -161,9 +182,15 @@ def range_is_final(code: StatusCode) -> bool:
     return code not in _PASSING
 
 
-def _final_error(end: StreamEnd, key: ObjectKey) -> StorageError:
-    if end.code is StatusCode.NOT_FOUND:
-        message = end.message or "the generation is no longer there"
-        return GenerationGone(message, subject=str(key), code=end.code)
-    code = StatusCode.UNAVAILABLE if end.code is StatusCode.OK else end.code
-    return storage_error(code, end.message or "the stream ended", subject=str(key))
+def final_error(code: StatusCode, message: str, subject: str) -> StorageError:
+    """Return what a reader is told of a stream, or one range, that ended with `code`.
+
+    The reader holds a generation that was there once, so NOT_FOUND means that it is gone.
+    """
+    if code is StatusCode.NOT_FOUND:
+        return GenerationGone(
+            message or "the generation is no longer there", subject=subject, code=code
+        )
+    if code is StatusCode.OK:
+        code = StatusCode.UNAVAILABLE
+    return storage_error(code, message or "the stream ended", subject=subject)

@@ -1,0 +1,820 @@
+"""Each numbered invariant of the protocol core, by example."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gcsmux_fs.errors import (
+    DataCorruption,
+    DeadlineExceeded,
+    GenerationGone,
+    PermissionDenied,
+    RangeUnsatisfiable,
+    StatusCode,
+    StorageError,
+    Unavailable,
+)
+from gcsmux_fs.mux.actions import State
+from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest
+
+from .driven_core import CONTENT, KEY, DrivenCore, chunk, end, failure, info, redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def driven() -> DrivenCore:
+    return DrivenCore()
+
+
+def last_requests(driven: DrivenCore) -> tuple[RangeRequest, ...]:
+    return driven.sent[-1]
+
+
+# -- asking
+
+
+def test_the_first_ranges_travel_in_the_opening_message(driven: DrivenCore) -> None:
+    driven.ask_quietly(0, 10)
+    driven.ask_quietly(50, 5)
+    driven.flush()
+    assert len(driven.opened) == 1
+    assert driven.opened[0].spec.key == KEY
+    assert [(r.offset, r.length) for r in driven.opened[0].ranges] == [(0, 10), (50, 5)]
+    assert State.OPENING is driven.core.state
+
+
+def test_what_is_asked_while_a_message_is_under_way_goes_together_into_the_next(
+    driven: DrivenCore,
+) -> None:
+    driven.ask(0, 10)
+    driven.ask(10, 10)
+    driven.ask(20, 10)
+    assert len(driven.sent) == 1
+    driven.confirm()
+    assert [(r.offset, r.length) for r in last_requests(driven)] == [(10, 10), (20, 10)]
+    driven.ask(30, 10)
+    assert len(driven.sent) == 2
+
+
+def test_a_message_holds_at_most_a_hundred_ranges(driven: DrivenCore) -> None:
+    for offset in range(250):
+        driven.ask_quietly(offset, 1)
+    driven.flush()
+    driven.confirm()
+    driven.confirm()
+    driven.confirm()
+    assert [len(batch) for batch in driven.sent] == [100, 100, 50]
+
+
+def test_a_resumed_stream_also_sends_at_most_a_hundred_ranges_at_once(driven: DrivenCore) -> None:
+    for offset in range(250):
+        driven.ask_quietly(offset, 1)
+    driven.flush()
+    driven.confirm()
+    driven.confirm()
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.confirm()
+    driven.confirm()
+    assert [len(batch) for batch in driven.sent[3:]] == [100, 100, 50]
+    assert list(range(250)) == [r.offset for batch in driven.sent[3:] for r in batch]
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 0), (5, -1), (-1, 4)])
+def test_a_range_without_bytes_is_refused(driven: DrivenCore, offset: int, length: int) -> None:
+    with pytest.raises(ValueError, match="no range"):
+        driven.ask_quietly(offset, length)
+    assert driven.core.waiting == 0
+
+
+def test_read_ids_are_never_used_twice(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.ask(10, 10)
+    driven.confirm()
+    for _ in range(3):
+        driven.end(end(StatusCode.UNAVAILABLE))
+        driven.advance(10)
+    ids = [r.read_id for batch in driven.sent for r in batch]
+    assert len(ids) == len(set(ids))
+
+
+# -- answers (invariants 1, 2, 5)
+
+
+def test_ranges_are_answered_by_read_id_in_any_order(driven: DrivenCore) -> None:
+    first, second = driven.ask_quietly(0, 10), driven.ask_quietly(100, 20)
+    driven.flush()
+    one, two = last_requests(driven)
+    driven.message(chunk(two, 0, 5), chunk(one, 0, 5))
+    driven.message(chunk(two, 5, range_end=True))
+    driven.message(chunk(one, 5, range_end=True))
+    assert {second: CONTENT[100:120], first: CONTENT[:10]} == driven.outcomes
+    assert [second, first] == list(driven.outcomes)
+
+
+def test_late_chunks_of_a_finished_range_are_dropped_and_counted(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked))
+    driven.message(chunk(asked, 0, 5))
+    assert driven.counters.chunks_dropped == 1
+    assert len(driven.outcomes) == 1
+
+
+def test_the_mark_of_the_end_on_an_empty_chunk_is_no_loss(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked))
+    driven.message(chunk(asked, 10, range_end=True))
+    assert driven.counters.chunks_dropped == 0
+
+
+def test_an_unknown_read_id_disturbs_nobody(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    stranger = RangeRequest(asked.read_id + 1000, 0, 10)
+    driven.message(chunk(stranger), chunk(asked))
+    assert {wanted: CONTENT[:10]} == driven.outcomes
+    assert driven.counters.chunks_dropped == 1
+
+
+def test_an_empty_message_is_a_keep_alive(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.message()
+    assert State.OPEN is driven.core.state
+    assert driven.core.waiting == 1
+
+
+def test_a_corrupt_chunk_is_asked_for_again_under_a_new_id(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    driven.confirm()
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 0, 4), chunk(asked, 4, 8, intact=False), chunk(asked, 8))
+    (again,) = last_requests(driven)
+    assert (again.offset, again.length) == (4, 6)
+    assert again.read_id != asked.read_id
+    driven.message(chunk(asked, range_end=True))
+    assert driven.outcomes == {}
+    driven.message(chunk(again))
+    assert {wanted: CONTENT[:10]} == driven.outcomes
+    assert driven.counters.checksum_failures == 1
+
+
+def test_a_gap_is_asked_for_again(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.confirm()
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 3, 10, range_end=True))
+    (again,) = last_requests(driven)
+    assert (again.offset, again.length) == (0, 10)
+    assert driven.counters.gaps == 1
+
+
+def test_a_range_that_ends_early_is_asked_for_again_from_there(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.confirm()
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 0, 6, range_end=True))
+    (again,) = last_requests(driven)
+    assert (again.offset, again.length) == (6, 4)
+
+
+def test_bad_answers_without_end_become_data_corruption(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    other = driven.ask(100, 10)
+    driven.confirm()
+    (unhurt,) = last_requests(driven)
+    (asked,) = driven.sent[0]
+    for _ in range(driven.policy.max_strikes):
+        driven.confirm()
+        driven.message(chunk(asked, intact=False, range_end=True))
+        asked = driven.wire[max(driven.wire)]
+    assert isinstance(driven.outcomes[wanted], DataCorruption)
+    assert driven.policy.max_strikes + 1 == driven.counters.ranges_sent
+    driven.message(chunk(unhurt))
+    assert CONTENT[100:110] == driven.outcomes[other]
+
+
+def test_bad_answers_are_forgiven_by_progress(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    for first in range(10):
+        driven.confirm()
+        asked = driven.wire[max(driven.wire)]
+        driven.message(chunk(asked, 0, 1), chunk(asked, 1, 2, intact=False))
+        assert first + 1 == wanted.received
+    assert {wanted: CONTENT[:10]} == driven.outcomes
+
+
+# -- loss (invariants 3, 4)
+
+
+def test_after_a_loss_a_range_resumes_at_its_first_missing_byte(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 0, 7), handle=b"h", metadata=info())
+    driven.end(end(StatusCode.UNAVAILABLE))
+    (again,) = driven.opened[-1].ranges
+    assert (again.offset, again.length) == (7, 3)
+    assert again.read_id > asked.read_id
+    assert driven.opened[-1].spec.handle == b"h"
+    assert driven.core.stream == 2
+    driven.message(chunk(again))
+    assert {wanted: CONTENT[:10]} == driven.outcomes
+
+
+def test_resumed_ranges_keep_their_order_before_newer_ones(driven: DrivenCore) -> None:
+    driven.ask_quietly(0, 10)
+    driven.ask_quietly(10, 10)
+    driven.flush()
+    driven.ask(20, 10)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    assert [r.offset for r in driven.opened[-1].ranges] == [0, 10, 20]
+
+
+def test_events_of_an_old_stream_change_nothing(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.ask(20, 10)
+    before = repr(driven.core)
+    driven.message(chunk(asked), stream=1)
+    driven.confirm(stream=1)
+    driven.end(end(StatusCode.NOT_FOUND), stream=1)
+    driven.message(stream=99)
+    assert before == repr(driven.core)
+    assert driven.outcomes == {}
+    assert len(driven.sent) == 2
+    assert driven.counters.stale_events == 4
+
+
+def test_events_after_the_end_change_nothing(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    driven.end(end(StatusCode.PERMISSION_DENIED))
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.confirm()
+    driven.message()
+    assert State.CLOSED is driven.core.state
+    assert isinstance(driven.outcomes[wanted], PermissionDenied)
+    assert driven.counters.stale_events == 3
+
+
+def test_a_server_that_ends_well_with_ranges_outstanding_is_asked_again(
+    driven: DrivenCore,
+) -> None:
+    driven.ask(0, 10)
+    driven.end(end(StatusCode.OK))
+    assert len(driven.opened) == 2
+
+
+# -- failures of one range (invariant 7)
+
+
+def test_a_failed_range_fails_alone(driven: DrivenCore) -> None:
+    bad, good = driven.ask_quietly(0, 10), driven.ask_quietly(10, 10)
+    driven.flush()
+    refused, other = last_requests(driven)
+    driven.message(chunk(other, 0, 4))
+    driven.end(end(StatusCode.OUT_OF_RANGE, failure(refused, StatusCode.OUT_OF_RANGE)))
+    assert isinstance(driven.outcomes[bad], RangeUnsatisfiable)
+    (again,) = driven.opened[-1].ranges
+    assert (again.offset, again.length) == (14, 6)
+    driven.message(chunk(again))
+    assert CONTENT[10:20] == driven.outcomes[good]
+
+
+def test_the_failure_of_a_range_whose_reader_has_left_harms_nobody_else(
+    driven: DrivenCore,
+) -> None:
+    left, stays = driven.ask_quietly(0, 10), driven.ask_quietly(10, 10)
+    driven.flush()
+    refused, _ = last_requests(driven)
+    driven.cancel(left)
+    driven.end(end(StatusCode.OUT_OF_RANGE, failure(refused, StatusCode.OUT_OF_RANGE)))
+    assert State.OPENING is driven.core.state
+    (again,) = driven.opened[-1].ranges
+    driven.message(chunk(again))
+    assert {stays: CONTENT[10:20]} == driven.outcomes
+
+
+def test_the_failure_of_an_id_never_used_is_an_ordinary_failure(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    stranger = RangeFailure(999, StatusCode.DATA_LOSS, "no")
+    driven.end(end(StatusCode.DATA_LOSS, stranger))
+    assert len(driven.opened) == 2
+    driven.end(end(StatusCode.DATA_LOSS, stranger))
+    assert State.BACKOFF is driven.core.state
+
+
+def test_a_range_that_fails_for_now_is_tried_again_but_not_for_ever(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    for _ in range(driven.policy.max_strikes):
+        assert driven.outcomes == {}
+        driven.advance(10)
+        (asked,) = driven.opened[-1].ranges
+        driven.end(end(StatusCode.UNAVAILABLE, failure(asked, StatusCode.UNAVAILABLE)))
+    assert isinstance(driven.outcomes[wanted], Unavailable)
+    assert driven.policy.max_strikes == len(driven.opened)
+
+
+def test_ranges_that_fail_for_now_are_not_tried_again_without_pause(driven: DrivenCore) -> None:
+    for offset in range(50):
+        driven.ask_quietly(offset, 1)
+    driven.flush()
+    for _ in range(3):
+        (asked, *_) = driven.opened[-1].ranges
+        driven.end(end(StatusCode.ABORTED, failure(asked, StatusCode.RESOURCE_EXHAUSTED)))
+        driven.confirm()
+    assert State.BACKOFF is driven.core.state
+    assert len(driven.opened) == 2
+
+
+def test_a_range_of_a_generation_that_is_gone_says_so(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.end(end(StatusCode.NOT_FOUND, failure(asked, StatusCode.NOT_FOUND)))
+    assert isinstance(driven.outcomes[wanted], GenerationGone)
+
+
+# -- final errors
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (StatusCode.NOT_FOUND, GenerationGone),
+        (StatusCode.PERMISSION_DENIED, PermissionDenied),
+        (StatusCode.UNKNOWN, StorageError),
+        (StatusCode.UNIMPLEMENTED, StorageError),
+        (StatusCode.DATA_LOSS, DataCorruption),
+    ],
+)
+def test_what_is_final_is_told_at_once(
+    driven: DrivenCore, code: StatusCode, kind: type[StorageError]
+) -> None:
+    sent, unsent = driven.ask(0, 10), driven.ask(10, 10)
+    driven.end(end(code))
+    for wanted in (sent, unsent):
+        error = driven.outcomes[wanted]
+        assert isinstance(error, kind)
+        assert code is error.code
+    assert State.CLOSED is driven.core.state
+    assert len(driven.opened) == 1
+    assert math.inf == driven.core.deadline
+
+
+def test_another_generation_than_asked_for_is_refused(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked), metadata=info(8), handle=b"of generation 8")
+    assert isinstance(driven.outcomes[wanted], GenerationGone)
+    assert driven.cancelled_calls == 1
+    driven.ask(0, 10)
+    assert driven.opened[-1].spec.handle == b""
+
+
+def test_a_stream_without_metadata_is_taken_for_what_was_asked(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked), handle=b"h")
+    assert {wanted: CONTENT[:10]} == driven.outcomes
+
+
+# -- redirects, handles, tokens
+
+
+def test_a_redirect_is_followed_at_once_with_its_token_and_handle(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.end(redirect("east", b"h2"))
+    assert (
+        driven.opened[-1].spec.routing_token,
+        driven.opened[-1].spec.handle,
+    ) == ("east", b"h2")
+    assert State.OPENING is driven.core.state
+
+
+def test_a_redirect_without_a_handle_keeps_the_one_there_is(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.message(handle=b"h1")
+    driven.end(redirect("east"))
+    assert driven.opened[-1].spec.handle == b"h1"
+
+
+def test_redirects_without_end_are_slowed_down_and_given_up(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    while not driven.outcomes:
+        driven.end(redirect())
+        driven.wait_for_reopen()
+    assert isinstance(driven.outcomes[wanted], Unavailable)
+    assert len(driven.opened) < 40
+    assert driven.now < 100 + driven.policy.give_up_seconds + driven.policy.max_backoff_seconds
+
+
+def test_a_redirect_after_many_failures_is_still_followed() -> None:
+    driven = DrivenCore(RetryPolicy(give_up_seconds=math.inf))
+    wanted = driven.ask(0, 10)
+    for _ in range(12):
+        driven.end(redirect("east"))
+        driven.wait_for_reopen()
+        assert driven.opened[-1].spec.routing_token == "east"
+        for _ in range(3):
+            driven.end(end(StatusCode.UNAVAILABLE))
+            driven.wait_for_reopen()
+    driven.end(redirect("east"))
+    (asked,) = driven.opened[-1].ranges
+    driven.message(chunk(asked))
+    assert driven.outcomes == {wanted: CONTENT[:10]}
+
+
+def test_a_refused_handle_is_dropped_and_the_open_tried_once_more_at_once(
+    driven: DrivenCore,
+) -> None:
+    driven.ask(0, 10)
+    driven.message(handle=b"old")
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.end(end(StatusCode.INVALID_ARGUMENT))
+    assert [opened.spec.handle for opened in driven.opened] == [b"", b"old", b""]
+    driven.end(end(StatusCode.NOT_FOUND))
+    assert [GenerationGone] == [type(error) for error in driven.outcomes.values()]
+
+
+def test_a_handle_and_token_that_lead_nowhere_are_dropped(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.end(redirect("east", b"h"))
+    for _ in range(3):
+        driven.end(end(StatusCode.UNAVAILABLE))
+        driven.advance(1)
+    specs = [(opened.spec.routing_token, opened.spec.handle) for opened in driven.opened]
+    assert specs == [("", b"")] + [("east", b"h")] * 3 + [("", b"")]
+
+
+def test_expired_credentials_are_renewed_once(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 0, 3))
+    driven.end(end(StatusCode.UNAUTHENTICATED))
+    assert len(driven.opened) == 2
+    driven.end(end(StatusCode.UNAUTHENTICATED))
+    assert isinstance(driven.outcomes[wanted], PermissionDenied)
+
+
+# -- time
+
+
+def test_a_lost_stream_is_reopened_at_once_and_then_after_growing_delays(
+    driven: DrivenCore,
+) -> None:
+    driven.ask(0, 10)
+    delays: list[float] = []
+    for _ in range(9):
+        driven.end(end(StatusCode.UNAVAILABLE))
+        delays.append(driven.wait_for_reopen())
+    assert delays[0] == 0
+    for delay, ceiling in zip(delays[1:], (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8.0), strict=True):
+        assert ceiling / 2 - 1e-9 <= delay <= ceiling + 1e-9
+
+
+def test_progress_resets_the_backoff(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    for received in range(5):
+        (asked,) = driven.opened[-1].ranges
+        assert asked.offset == received
+        driven.message(chunk(asked, 0, 1))
+        driven.end(end(StatusCode.UNAVAILABLE))
+        assert driven.core.state is State.OPENING
+        driven.end(end(StatusCode.UNAVAILABLE))
+        assert driven.wait_for_reopen() <= 0.1 + 1e-9
+
+
+def test_a_first_response_without_bytes_is_no_progress(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.message(metadata=info(), handle=b"h")
+    driven.end(end(StatusCode.UNAVAILABLE))
+    assert State.BACKOFF is driven.core.state
+
+
+def test_without_progress_readers_are_told_after_a_while(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    while not driven.outcomes:
+        driven.end(end(StatusCode.UNAVAILABLE))
+        driven.advance(driven.policy.max_backoff_seconds)
+    assert isinstance(driven.outcomes[wanted], Unavailable)
+    given_up_after = driven.now - driven.policy.max_backoff_seconds - 100
+    assert driven.policy.give_up_seconds <= given_up_after
+    assert given_up_after <= driven.policy.give_up_seconds + driven.policy.max_backoff_seconds
+    assert State.CLOSED is driven.core.state
+
+
+def test_the_next_read_after_giving_up_tries_again_at_once(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    while not driven.outcomes:
+        driven.end(end(StatusCode.UNAVAILABLE))
+        driven.advance(driven.policy.max_backoff_seconds)
+    opened = len(driven.opened)
+    driven.ask(0, 10)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    assert opened + 2 == len(driven.opened)
+    assert driven.core.waiting == 1
+
+
+def test_what_is_asked_during_a_backoff_waits_for_its_end(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.ask(10, 10)
+    assert len(driven.opened) == 2
+    driven.advance(0.1)
+    assert [r.offset for r in driven.opened[-1].ranges] == [0, 10]
+
+
+def test_a_backoff_ends_when_nobody_waits_any_more(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.cancel(wanted)
+    assert State.CLOSED is driven.core.state
+    driven.advance(1000)
+    assert len(driven.opened) == 2
+
+
+def test_no_first_response_counts_as_a_failure(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.confirm()
+    driven.advance(driven.policy.open_seconds - 1)
+    assert len(driven.opened) == 1
+    driven.advance(1)
+    assert len(driven.opened) == 2
+    assert driven.cancelled_calls == 1
+
+
+def test_an_open_that_never_answers_is_given_up_as_a_deadline(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    driven.advance(300)
+    assert isinstance(driven.outcomes[wanted], DeadlineExceeded)
+
+
+def test_a_stream_that_stalls_is_replaced_and_keeps_what_came(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.advance(10)
+    driven.message(chunk(asked, 0, 4))
+    driven.advance(driven.policy.stall_seconds - 1)
+    driven.message()
+    assert len(driven.opened) == 1
+    driven.advance(1)
+    assert driven.cancelled_calls == 1
+    (again,) = driven.opened[-1].ranges
+    assert (again.offset, again.length) == (4, 6)
+
+
+def test_an_idle_stream_is_no_stall(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.confirm()
+    driven.message(chunk(asked))
+    driven.advance(driven.policy.idle_seconds - 5)
+    driven.ask(10, 10)
+    driven.advance(driven.policy.stall_seconds - 1)
+    assert driven.cancelled_calls == 0
+    driven.advance(1)
+    assert driven.cancelled_calls == 1
+
+
+def test_an_idle_stream_is_closed_after_a_while(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.advance(5)
+    driven.message(chunk(asked), handle=b"h")
+    driven.advance(driven.policy.idle_seconds - 1)
+    assert State.OPEN is driven.core.state
+    driven.advance(1)
+    assert State.CLOSED is driven.core.state
+    assert driven.cancelled_calls == 1
+    assert math.inf == driven.core.deadline
+
+
+# -- nobody waits (invariant 8)
+
+
+def test_a_stream_that_breaks_while_idle_is_reopened_by_the_next_read_only(
+    driven: DrivenCore,
+) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked), handle=b"h")
+    driven.end(end(StatusCode.ABORTED))
+    driven.advance(1000)
+    assert len(driven.opened) == 1
+    driven.ask(10, 10)
+    assert len(driven.opened) == 2
+    assert driven.opened[-1].spec.handle == b"h"
+    assert driven.counters.streams_failed == 0
+
+
+def test_a_flush_with_nothing_to_send_does_nothing(driven: DrivenCore) -> None:
+    driven.flush()
+    assert driven.opened == []
+    assert driven.moves == []
+
+
+def test_a_range_cancelled_before_it_was_sent_never_is(driven: DrivenCore) -> None:
+    driven.cancel(driven.ask_quietly(0, 10))
+    driven.flush()
+    assert driven.sent == []
+    assert State.CLOSED is driven.core.state
+
+
+# -- cancelling (invariants 1, 5)
+
+
+def test_a_cancelled_range_is_dropped_and_the_others_go_on(driven: DrivenCore) -> None:
+    left, stays = driven.ask_quietly(0, 10), driven.ask_quietly(10, 10)
+    driven.flush()
+    gone, asked = last_requests(driven)
+    driven.cancel(left)
+    driven.message(chunk(gone, range_end=True), chunk(asked))
+    assert {stays: CONTENT[10:20]} == driven.outcomes
+    assert driven.counters.chunks_dropped == 1
+    assert driven.counters.ranges_cancelled == 1
+
+
+def test_cancelling_what_has_ended_changes_nothing(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked))
+    before = repr(driven.core)
+    driven.cancel(wanted)
+    driven.cancel(wanted)
+    assert before == repr(driven.core)
+    assert driven.counters.ranges_cancelled == 0
+
+
+def test_a_stream_whose_bytes_nobody_wants_is_given_up(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 0, 1))
+    driven.cancel(wanted)
+    assert State.CLOSED is driven.core.state
+    assert driven.cancelled_calls == 1
+
+
+def test_a_stream_that_nobody_waits_for_while_it_opens_is_given_up(driven: DrivenCore) -> None:
+    driven.cancel(driven.ask(0, 10))
+    assert State.CLOSED is driven.core.state
+    assert driven.cancelled_calls == 1
+
+
+def test_a_stream_is_kept_when_a_reader_leaves_before_its_range_was_sent(
+    driven: DrivenCore,
+) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked))
+    driven.cancel(driven.ask_quietly(10, 10))
+    assert State.OPEN is driven.core.state
+    assert driven.cancelled_calls == 0
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_stream_is_kept_once_the_server_has_sent_all_that_nobody_wants(
+    driven: DrivenCore, marked: bool
+) -> None:
+    stays, left = driven.ask_quietly(0, 10), driven.ask_quietly(10, 10)
+    driven.flush()
+    _, gone = last_requests(driven)
+    driven.message()
+    driven.cancel(left)
+    driven.message(chunk(gone, range_end=marked))
+    assert driven.core._ranges.abandoned == 0
+    driven.confirm()
+    driven.cancel(stays)
+    assert driven.cancelled_calls == 1  # of `stays` itself more may come
+
+
+def test_what_nobody_wants_is_forgotten_with_its_stream(driven: DrivenCore) -> None:
+    left = driven.ask_quietly(0, 10)
+    driven.ask_quietly(10, 10)
+    driven.flush()
+    driven.cancel(left)
+    assert driven.core._ranges.abandoned == 1
+    driven.end(end(StatusCode.UNAVAILABLE))
+    assert driven.core._ranges.abandoned == 0
+
+
+def test_thousands_of_readers_may_leave_in_any_order(driven: DrivenCore) -> None:
+    asked = [driven.ask_quietly(offset % 4000, 1) for offset in range(20_000)]
+    driven.flush()
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.end(end(StatusCode.UNAVAILABLE))
+    for wanted in reversed(asked):
+        driven.cancel(wanted)
+    assert driven.core.waiting == 0
+    assert State.CLOSED is driven.core.state
+
+
+# -- closing
+
+
+def opening(driven: DrivenCore) -> None:
+    driven.flush()
+
+
+def opened(driven: DrivenCore) -> None:
+    driven.flush()
+    driven.message()
+
+
+def backing_off(driven: DrivenCore) -> None:
+    driven.flush()
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.end(end(StatusCode.UNAVAILABLE))
+
+
+@pytest.mark.parametrize(
+    ("reach", "state", "calls"),
+    [
+        (None, State.CLOSED, 0),
+        (opening, State.OPENING, 1),
+        (opened, State.OPEN, 1),
+        (backing_off, State.BACKOFF, 0),
+    ],
+)
+def test_closing_ends_everything_in_any_state(
+    driven: DrivenCore, reach: Callable[[DrivenCore], None] | None, state: State, calls: int
+) -> None:
+    wanted = driven.ask_quietly(0, 10)
+    if reach is not None:
+        reach(driven)
+    assert state is driven.core.state
+    error = Unavailable("the mount is ending")
+    driven.close(error)
+    assert {wanted: error} == driven.outcomes
+    assert State.CLOSED is driven.core.state
+    assert calls == driven.cancelled_calls
+    assert math.inf == driven.core.deadline
+
+
+# -- telling
+
+
+def test_every_transition_is_told_with_its_stream(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 0, 5))
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.advance(0.1)
+    (asked,) = driven.opened[-1].ranges
+    driven.message(chunk(asked))
+    driven.advance(100)
+    assert driven.moves == [
+        "CLOSED -> OPENING (1)",
+        "OPENING -> OPEN (1)",
+        "OPEN -> OPENING (2)",
+        "OPENING -> BACKOFF (2)",
+        "BACKOFF -> OPENING (3)",
+        "OPENING -> OPEN (3)",
+        "OPEN -> CLOSED (3)",
+    ]
+
+
+def test_the_core_shows_its_state(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.ask(10, 10)
+    assert (
+        repr(driven.core)
+        == "<StreamCore gs://bucket/'object'#7 OPENING stream 1, 1 on the wire, 1 unsent>"
+    )
+
+
+def test_counters_tell_what_happened(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 0, 4))
+    driven.end(end(StatusCode.UNAVAILABLE))
+    (again,) = driven.opened[-1].ranges
+    driven.message(chunk(again))
+    told = driven.counters
+    assert (told.streams_opened, told.streams_reopened, told.streams_failed) == (2, 1, 1)
+    assert (told.messages_sent, told.ranges_sent, told.ranges_resumed) == (2, 2, 1)
+    assert (told.ranges_delivered, told.bytes_received) == (1, 10)
+
+
+def test_a_policy_of_no_patience_still_ends(driven: DrivenCore) -> None:
+    hasty = DrivenCore(RetryPolicy(open_seconds=0.0, give_up_seconds=0.0, idle_seconds=0.0))
+    wanted = hasty.ask(0, 10)
+    hasty.advance(10)
+    assert isinstance(hasty.outcomes[wanted], DeadlineExceeded)
+
+
+def test_a_chunk_longer_than_the_range_is_cut(driven: DrivenCore) -> None:
+    wanted = driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    long = Chunk(asked.read_id, 0, memoryview(CONTENT)[:100], True, True, 100)
+    driven.message(long)
+    assert {wanted: CONTENT[:10]} == driven.outcomes
