@@ -1,0 +1,156 @@
+"""Our messages against google-cloud-storage's own, in one process and in both directions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from google.cloud._storage_v2 import types
+from google.protobuf.descriptor import FieldDescriptor
+from google.rpc import status_pb2
+
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+if TYPE_CHECKING:
+    from google._upb import _message as upb
+    from google.protobuf.descriptor import Descriptor
+    from google.protobuf.message import Message
+
+    AnyField = FieldDescriptor | upb.FieldDescriptor
+    AnyDescriptor = Descriptor | upb.Descriptor
+
+# google.storage.control.v2 has a package of its own; these are its published field numbers.
+CONTROL_FIELDS = {
+    "GetStorageLayoutRequest": {"name": 1, "prefix": 2, "request_id": 3},
+    "StorageLayout": {
+        "name": 1,
+        "location": 2,
+        "location_type": 3,
+        "hierarchical_namespace": 5,
+    },
+}
+SHARED = sorted(set(pb.DESCRIPTOR.message_types_by_name) - set(CONTROL_FIELDS))
+
+# A message as plain values: field number to value, maps and repeated fields as dicts and lists.
+Plain = dict[int, object]
+
+
+def ours(name: str) -> type[Message]:
+    return cast("type[Message]", getattr(pb, name))
+
+
+def theirs(name: str) -> type[Message]:
+    found = status_pb2.Status if name == "RpcStatus" else getattr(types, name).pb()
+    return cast("type[Message]", found)
+
+
+def is_map(field: AnyField) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def scalar(field: AnyField, depth: int) -> int | bool | str | bytes:
+    """A value that says where it belongs, and that no default has."""
+    number = field.number * 1000 + depth + 1
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return True
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        text = f"ü{number}"
+        return text.encode() if field.type == FieldDescriptor.TYPE_BYTES else text
+    if field.type == FieldDescriptor.TYPE_INT64:
+        return -number
+    return number
+
+
+def fill(message: Message, like: AnyDescriptor, variant: int, depth: int = 0) -> None:
+    """Set every field of `message` that `like` also has; of each oneof, its `variant`-th."""
+    for field in message.DESCRIPTOR.fields:
+        shared = like.fields_by_number.get(field.number)
+        if shared is None:
+            continue
+        oneof = shared.containing_oneof
+        if oneof is not None and len(oneof.fields) > 1:
+            chosen = oneof.fields[variant % len(oneof.fields)]
+            if chosen.number != field.number:
+                continue
+        if is_map(field):
+            getattr(message, field.name)[f"k{depth}"] = f"v{depth}"
+        elif field.message_type is not None and shared.message_type is not None:
+            target = getattr(message, field.name)
+            parts = [target.add(), target.add()] if field.is_repeated else [target]
+            for part in parts:
+                part.SetInParent()
+                fill(part, shared.message_type, variant, depth + 1)
+        elif field.is_repeated:
+            getattr(message, field.name).append(scalar(field, depth))
+        else:
+            setattr(message, field.name, scalar(field, depth))
+
+
+def plain(message: Message) -> Plain:
+    """Return the fields that are set, by number, whatever their names are."""
+    found: Plain = {}
+    for field, value in message.ListFields():
+        if is_map(field):
+            found[field.number] = dict(value)
+        elif field.message_type is not None:
+            found[field.number] = (
+                [plain(part) for part in value] if field.is_repeated else plain(value)
+            )
+        else:
+            found[field.number] = list(value) if field.is_repeated else value
+    return found
+
+
+def transferred(sender: Message, receiver: type[Message]) -> Plain:
+    received = receiver()
+    received.ParseFromString(sender.SerializeToString())
+    return plain(received)
+
+
+@pytest.mark.parametrize("variant", range(3))
+@pytest.mark.parametrize("name", SHARED)
+def test_what_we_send_google_reads_alike(name: str, variant: int) -> None:
+    sent = ours(name)()
+    fill(sent, ours(name).DESCRIPTOR, variant)
+    assert plain(sent) == transferred(sent, theirs(name))
+
+
+@pytest.mark.parametrize("variant", range(3))
+@pytest.mark.parametrize("name", SHARED)
+def test_what_google_sends_we_read_alike(name: str, variant: int) -> None:
+    sent = theirs(name)()
+    fill(sent, ours(name).DESCRIPTOR, variant)
+    assert plain(sent) == transferred(sent, ours(name))
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_fields_have_the_names_and_presence_of_googles(name: str) -> None:
+    pairs = [(ours(name).DESCRIPTOR, theirs(name).DESCRIPTOR)]
+    while pairs:
+        mine, google = pairs.pop()
+        for field in mine.fields:
+            other = google.fields_by_number[field.number]
+            assert field.name == other.name.rstrip("_"), field.full_name
+            assert field.type == other.type, field.full_name
+            assert field.is_repeated == other.is_repeated, field.full_name
+            assert field.has_presence == other.has_presence, field.full_name
+            inner, theirs_inner = field.message_type, other.message_type
+            if inner is None or theirs_inner is None or is_map(field):
+                continue
+            if inner.file.name == pb.DESCRIPTOR.name:
+                pairs.append((inner, theirs_inner))
+
+
+@pytest.mark.parametrize("name", sorted(CONTROL_FIELDS))
+def test_control_messages_have_the_published_numbers(name: str) -> None:
+    numbers = {field.name: field.number for field in ours(name).DESCRIPTOR.fields}
+    assert CONTROL_FIELDS[name] == numbers
+
+
+def test_an_absent_condition_differs_from_one_of_zero() -> None:
+    absent = types.GetObjectRequest.pb()(bucket="b")
+    zero = types.GetObjectRequest.pb()(bucket="b", if_generation_match=0)
+    assert not pb.GetObjectRequest.FromString(absent.SerializeToString()).HasField(
+        "if_generation_match"
+    )
+    assert pb.GetObjectRequest.FromString(zero.SerializeToString()).HasField("if_generation_match")
