@@ -77,7 +77,10 @@ def _nobody(_outcome: memoryview | StorageError) -> None:
 
 
 class DrivenCore:
-    """Feeds a core and keeps what it decides."""
+    """Feeds a core, keeps what it decides, and holds it to the rules of its port.
+
+    `call` is the stream generation of the call there is, `under_way` whether a message of it is.
+    """
 
     def __init__(self, policy: RetryPolicy | None = None, seed: int = 0) -> None:
         self.policy = policy or RetryPolicy()
@@ -87,6 +90,8 @@ class DrivenCore:
         self.opened: list[Open] = []
         self.sent: list[tuple[RangeRequest, ...]] = []
         self.cancelled_calls = 0
+        self.call = 0
+        self.under_way = False
         self.moves: list[str] = []
         self.outcomes: dict[PendingRange, bytes | StorageError] = {}
 
@@ -118,7 +123,10 @@ class DrivenCore:
 
     def confirm(self, stream: int | None = None) -> None:
         """The message under way has gone."""
-        self.core.on_sent(self.core.stream if stream is None else stream, self.now)
+        number = self.core.stream if stream is None else stream
+        if number == self.call:
+            self.under_way = False
+        self.core.on_sent(number, self.now)
         self._take()
 
     def message(
@@ -133,7 +141,10 @@ class DrivenCore:
         self._take()
 
     def end(self, ending: StreamEnd, stream: int | None = None) -> None:
-        self.core.on_end(self.core.stream if stream is None else stream, ending, self.now)
+        number = self.core.stream if stream is None else stream
+        if number == self.call:
+            self.call = 0
+        self.core.on_end(number, ending, self.now)
         self._take()
 
     # -- time
@@ -161,12 +172,18 @@ class DrivenCore:
     def _take(self) -> None:
         for action in self.core.take_actions():
             match action:
-                case Open(ranges=ranges):
+                case Open(stream, ranges=ranges):
+                    assert not self.call
+                    self.call = stream
                     self.opened.append(action)
-                    self.sent.append(ranges)
+                    self._send(ranges)
                 case Send(ranges):
-                    self.sent.append(ranges)
+                    assert self.call
+                    assert not self.under_way
+                    self._send(ranges)
                 case Cancel():
+                    assert self.call
+                    self.call = 0
                     self.cancelled_calls += 1
                 case Deliver(wanted, content):
                     self._end(wanted, bytes(content))
@@ -174,6 +191,11 @@ class DrivenCore:
                     self._end(wanted, error)
                 case Moved(before, after, stream):
                     self.moves.append(f"{before.name} -> {after.name} ({stream})")
+
+    def _send(self, ranges: tuple[RangeRequest, ...]) -> None:
+        assert 1 <= len(ranges) <= 100
+        self.under_way = True
+        self.sent.append(ranges)
 
     def _end(self, wanted: PendingRange, outcome: bytes | StorageError) -> None:
         assert wanted not in self.outcomes

@@ -1,0 +1,216 @@
+"""The protocol core against anything a reader, a server and a clock can do to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gcsmux_fs.errors import StatusCode, StorageError
+from gcsmux_fs.mux.actions import State
+from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest, Redirect, StreamEnd
+
+from .driven_core import CONTENT, DrivenCore, chunk, info
+
+if TYPE_CHECKING:
+    from gcsmux_fs.mux.ranges import PendingRange
+
+# Five redirects, a refused handle, expired credentials, the first failure, and the opening itself.
+MOST_OPENED_AT_ONE_INSTANT = 5 + 1 + 1 + 1 + 1
+
+codes = st.sampled_from(StatusCode)
+handles = st.sampled_from([b"", b"handle"])
+
+
+class CoreMachine(RuleBasedStateMachine):
+    """`wanted` holds every range ever asked for; `left` those whose reader has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.driven = DrivenCore()
+        self.wanted: list[PendingRange] = []
+        self.left: set[PendingRange] = set()
+        self.progress: tuple[object, ...] = ()
+        self.opened_before = 0
+
+    # -- readers
+
+    @rule(offset=st.integers(0, 4000), length=st.integers(1, 96), flush=st.booleans())
+    def request(self, offset: int, length: int, flush: bool) -> None:
+        self.wanted.append(self.driven.ask_quietly(offset, length))
+        if flush:
+            self.driven.flush()
+
+    @rule(count=st.integers(90, 260))
+    def request_many(self, count: int) -> None:
+        self.wanted += [self.driven.ask_quietly(offset, 3) for offset in range(count)]
+        self.driven.flush()
+
+    @rule()
+    def flush(self) -> None:
+        self.driven.flush()
+
+    @precondition(lambda self: self.wanted)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        wanted = data.draw(st.sampled_from(self.wanted))
+        if wanted not in self.driven.outcomes:
+            self.left.add(wanted)
+        self.driven.cancel(wanted)
+
+    @rule()
+    def cancel_all(self) -> None:
+        for wanted in self.wanted:
+            if wanted not in self.driven.outcomes:
+                self.left.add(wanted)
+            self.driven.cancel(wanted)
+
+    # -- the server
+
+    @precondition(lambda self: self.driven.under_way and self.driven.call)
+    @rule()
+    def confirm(self) -> None:
+        self.driven.confirm()
+
+    @precondition(lambda self: self.driven.sent)
+    @rule(data=st.data(), handle=handles, metadata=st.booleans())
+    def answer_badly(self, data: st.DataObject, handle: bytes, metadata: bool) -> None:
+        """Chunks of any id ever used, at any place, in any state."""
+        chunks: list[Chunk] = []
+        for _ in range(data.draw(st.integers(0, 4))):
+            asked = data.draw(st.sampled_from(self.recent()))
+            start = max(0, asked.offset + data.draw(st.integers(-8, 100)))
+            content = memoryview(CONTENT)[start : start + data.draw(st.integers(0, 150))]
+            read_id = asked.read_id + data.draw(st.sampled_from([0, 0, 0, 0, 1, 10**6]))
+            range_end, intact = data.draw(st.booleans()), data.draw(st.integers(0, 3)) > 0
+            chunks.append(Chunk(read_id, start, content, range_end, intact, len(content)))
+        self.driven.message(*chunks, handle=handle, metadata=info() if metadata else None)
+
+    @precondition(lambda self: self.driven.sent)
+    @rule(data=st.data())
+    def answer_well(self, data: st.DataObject) -> None:
+        """The next bytes of one range, or all of it."""
+        asked = data.draw(st.sampled_from(self.recent()))
+        count = data.draw(st.integers(1, asked.length))
+        self.driven.message(chunk(asked, 0, count, range_end=count == asked.length))
+
+    @rule()
+    def serve_another_generation(self) -> None:
+        self.driven.message(metadata=info(8))
+
+    @rule(
+        data=st.data(),
+        code=codes,
+        redirected=st.booleans(),
+        token=st.sampled_from(["", "east"]),
+        handle=handles,
+    )
+    def end(
+        self, data: st.DataObject, code: StatusCode, redirected: bool, token: str, handle: bytes
+    ) -> None:
+        ids = [asked.read_id for asked in self.recent()] if self.driven.sent else []
+        failures = tuple(
+            RangeFailure(read_id, data.draw(codes), "no")
+            for read_id in data.draw(st.lists(st.sampled_from([*ids, 10**6]), max_size=3))
+        )
+        redirect = Redirect(token, handle) if redirected else None
+        self.driven.end(StreamEnd(code, "why", failures, redirect))
+
+    @precondition(lambda self: self.driven.core.stream > 1)
+    @rule(data=st.data())
+    def stale(self, data: st.DataObject) -> None:
+        number = data.draw(st.integers(1, self.driven.core.stream - 1))
+        before = repr(self.driven.core)
+        self.driven.message(chunk(self.recent()[0]), stream=number)
+        self.driven.confirm(stream=number)
+        self.driven.end(StreamEnd(data.draw(codes)), stream=number)
+        assert before == repr(self.driven.core)
+
+    # -- time
+
+    @rule(seconds=st.sampled_from([0.0, 0.06, 1.0, 31.0, 61.0, 130.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.driven.advance(seconds)
+
+    @rule()
+    def close(self) -> None:
+        self.driven.close(StorageError("closing"))
+
+    # -- what must hold
+
+    def recent(self) -> list[RangeRequest]:
+        return [asked for batch in self.driven.sent[-3:] for asked in batch]
+
+    def waiting(self) -> set[PendingRange]:
+        return set(self.wanted) - self.left - set(self.driven.outcomes)
+
+    @invariant()
+    def every_range_is_accounted_for(self) -> None:
+        assert len(self.waiting()) == self.driven.core.waiting
+        assert not self.left & set(self.driven.outcomes)
+
+    @invariant()
+    def delivered_bytes_are_right(self) -> None:
+        for wanted, outcome in self.driven.outcomes.items():
+            if isinstance(outcome, bytes):
+                assert CONTENT[wanted.offset : wanted.offset + wanted.length] == outcome
+
+    @invariant()
+    def nothing_is_opened_while_nobody_waits(self) -> None:
+        if not self.waiting():
+            assert self.driven.core.state in (State.CLOSED, State.OPEN)
+        assert bool(self.driven.call) == self.driven.core.has_call
+
+    @invariant()
+    def opening_again_and_again_takes_time_or_makes_progress(self) -> None:
+        told = self.driven.counters
+        progress = (
+            self.driven.now,
+            sum(wanted.received for wanted in self.wanted),
+            len(self.wanted),
+            len(self.left),
+            len(self.driven.outcomes),
+        )
+        if progress != self.progress:
+            self.progress = progress
+            self.opened_before = told.streams_opened
+        assert told.streams_opened - self.opened_before <= MOST_OPENED_AT_ONE_INSTANT
+
+    @invariant()
+    def a_deadline_is_kept_whenever_time_can_help(self) -> None:
+        assert (self.driven.core.deadline < float("inf")) == (
+            self.driven.core.state is not State.CLOSED
+        )
+
+    @invariant()
+    def what_is_kept_of_the_dead_is_bounded(self) -> None:
+        if self.driven.core.state in (State.CLOSED, State.BACKOFF):
+            assert self.driven.core._ranges.abandoned == 0
+
+    def teardown(self) -> None:
+        """A healthy server serves everybody who still waits."""
+        waited = self.waiting()
+        self.driven.flush()
+        for _ in range(len(waited) + 10):
+            if not self.waiting():
+                break
+            self.driven.wait_for_reopen()
+            if self.driven.under_way:
+                self.driven.confirm()
+            self.driven.message(*[chunk(asked, range_end=True) for asked in self.on_wire()])
+        assert not self.waiting()
+        assert all(isinstance(self.driven.outcomes[wanted], bytes) for wanted in waited)
+        self.delivered_bytes_are_right()
+        self.driven.advance(10_000)
+        assert self.driven.core.state is State.CLOSED
+        assert not self.driven.call
+
+    def on_wire(self) -> list[RangeRequest]:
+        known = self.driven.core._ranges
+        return [asked for asked in self.driven.wire.values() if known.find(asked.read_id)]
+
+
+TestCore = CoreMachine.TestCase
+TestCore.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
