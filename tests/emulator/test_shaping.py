@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gcsmux_fs.emulator.outbox import Outbox
+from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES
+from gcsmux_fs.emulator.refusal import Refusal, invalid
+from gcsmux_fs.emulator.shaping import Line, Shape
+
+from .virtual_loop import run_virtually
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("bandwidth", [50_000, MIB, 10 * MIB, 100 * MIB, 2000 * MIB])
+def test_a_busy_line_carries_its_bandwidth_in_a_second(bandwidth: int) -> None:
+    shape = Shape(bandwidth_bytes=bandwidth)
+    line = Line(shape)
+    now, sent = 0.0, 0
+    while (now := line.free_at(now)) < 1.0:
+        line.occupy(now, shape.slice_bytes)
+        sent += shape.slice_bytes
+    assert bandwidth == pytest.approx(sent, rel=0.1)
+
+
+def test_timers_that_fire_late_do_not_lower_the_rate() -> None:
+    shape = Shape(bandwidth_bytes=100 * MIB)
+    line = Line(shape)
+    now, sent = 0.0, 0
+    while (now := line.free_at(now) + 0.002) < 1.0:
+        line.occupy(now, shape.slice_bytes)
+        sent += shape.slice_bytes
+    assert shape.bandwidth_bytes == pytest.approx(sent, rel=0.1)
+
+
+def test_an_idle_line_saves_nothing_up() -> None:
+    shape = Shape(bandwidth_bytes=MIB)
+    line = Line(shape)
+    line.occupy(0.0, shape.slice_bytes)
+    line.occupy(100.0, MIB)
+    assert line.free_at(100.0) == pytest.approx(101.0, abs=0.06)
+
+
+def test_without_a_cap_a_line_is_always_free_and_slices_are_full() -> None:
+    line = Line(Shape())
+    line.occupy(1.0, 10**12)
+    assert line.free_at(1.0) == 1.0
+    assert Shape().slice_bytes == MAX_CHUNK_BYTES
+
+
+def test_answers_leave_when_due_and_not_one_delay_after_another() -> None:
+    async def scenario() -> list[tuple[float, bytes]]:
+        clock = asyncio.get_running_loop().time
+        sent: list[tuple[float, bytes]] = []
+
+        async def send(message: bytes) -> None:
+            sent.append((clock(), message))
+
+        async with Outbox(send) as outbox:
+            outbox.put(clock() + 1.0, b"one")
+            outbox.put(clock() + 1.0, b"two")
+            await asyncio.sleep(0.5)
+            outbox.put(clock() + 1.0, b"three")
+        return sent
+
+    assert run_virtually(scenario()) == [(1.0, b"one"), (1.0, b"two"), (1.5, b"three")]
+
+
+def test_answers_go_before_the_refusal_that_follows_them() -> None:
+    sent: list[bytes] = []
+
+    async def send(message: bytes) -> None:
+        sent.append(message)
+
+    async def scenario() -> None:
+        async with Outbox(send) as outbox:
+            outbox.put(1.0, b"one")
+            raise invalid("then this")
+
+    with pytest.raises(Refusal):
+        run_virtually(scenario())
+    assert sent == [b"one"]
