@@ -9,9 +9,9 @@ Whatever is held back at the end of a page is the beginning of the page's last n
 a handful of objects, and everything else can be shown at once.
 
 1. An entry never changes its name or its position once it is in `names`.
-2. No entry appears twice: what a server repeats is dropped.
-3. Reading all pages ends: a page token that comes again, an entry that is not beneath the location
-   or belongs before entries of an earlier page (which might have been called wrongly) is an error.
+2. No entry appears twice: what a server repeats where two pages meet is dropped.
+3. Reading all pages ends, with every entry: a page token that comes again, an entry that is not
+   beneath the location, or one that sorts before the page it is in, is an error.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from gcsmux_fs.namespace.names import Form, content_name, place, split_location
 
 if TYPE_CHECKING:
     from gcsmux_fs.model import ListingPage
+    from gcsmux_fs.namespace.names import Place
 
 __all__ = ["Child", "Directory", "Listing"]
 
@@ -86,34 +87,20 @@ class Listing:
         keys: list[tuple[str, ObjectInfo | None]] = [(info.name, info) for info in page.objects]
         keys.extend((prefix, None) for prefix in page.prefixes)
         keys.sort(key=lambda entry: entry[0])
-        new = [entry for entry in keys if not self._is_repeated(*entry)]
-        if new:
-            self._reached = new[-1][0]
+        for key, info in keys:
+            self._check(key, is_prefix=info is None)
+        if keys:
+            self._reached = keys[-1][0]
         self.complete = not token
-        self._take(new, frozenset(page.prefixes))
+        self._take(keys, frozenset(page.prefixes))
         self.page_token = token
         self._tokens.add(token)
 
-    def _is_repeated(self, key: str, info: ObjectInfo | None) -> bool:
-        """Tell whether the entry was there before; raise if it should have been."""
-        if not key.startswith(self.location):
-            raise self._error(f"the server lists {key!r}, which is not beneath it")
-        if info is None and not key.endswith("/"):
-            raise self._error(f"the server lists {key!r} as a prefix")
-        if key > self._reached:
-            return False
-        if info is None:
-            repeated = self._name_of(key[:-1], Form.PLAIN) in self.children
-        elif key.endswith("/"):
-            # A placeholder may follow its prefix, and names nothing else.
-            return False
-        else:
-            repeated = any(key == held.name for held in self._held) or any(
-                self._name_of(key, form) in self.children for form in (Form.PLAIN, Form.FILE)
-            )
-        if not repeated:
+    def _check(self, key: str, *, is_prefix: bool) -> None:
+        if not key.startswith(self.location) or (is_prefix and not key.endswith("/")):
+            raise self._error(f"the server lists {key!r}, which cannot be beneath it")
+        if key < self._reached:
             raise self._error(f"the server lists {key!r} after {self._reached!r}")
-        return True
 
     def _take(self, entries: list[tuple[str, ObjectInfo | None]], prefixes: frozenset[str]) -> None:
         held, self._held = self._held, []
@@ -136,12 +123,12 @@ class Listing:
         else:
             self._held.append(info)
             return
-        placed = place(self.location, info.name[len(self._directory) :], form)
+        placed = self._place(info.name, form)
         if placed is not None:
             self._emit(placed.name, Directory(placed.part) if placed.part else info)
 
     def _add_folder(self, key: str) -> None:
-        placed = place(self.location, key[len(self._directory) : -1], Form.PLAIN)
+        placed = self._place(key[:-1], Form.PLAIN)
         if placed is None:
             return
         last = self._last_placeholder
@@ -157,19 +144,18 @@ class Listing:
                 self._emit(content_name(), info)
             return
         self._last_placeholder = info
-        name = self._name_of(info.name[:-1], Form.PLAIN)
-        child = self.children.get(name) if name is not None else None
-        if name is not None and isinstance(child, Directory) and child.location == info.name:
-            self.children[name] = Directory(info.name, info)
+        # Where a page ends between the two, the prefix may have come first.
+        placed = self._place(info.name[:-1], Form.PLAIN)
+        if placed is not None and self.children.get(placed.name) == Directory(info.name):
+            self.children[placed.name] = Directory(info.name, info)
 
     def _emit(self, name: bytes, child: Child) -> None:
         if name not in self.children:
             self.children[name] = child
             self.names.append(name)
 
-    def _name_of(self, target: str, form: Form) -> bytes | None:
-        placed = place(self.location, target[len(self._directory) :], form)
-        return placed.name if placed is not None else None
+    def _place(self, target: str, form: Form) -> Place | None:
+        return place(self.location, target[len(self._directory) :], form)
 
     def _error(self, message: str) -> StorageError:
         return StorageError(message, subject=f"listing of {self.location!r}")

@@ -1,14 +1,19 @@
-"""An object store in memory: real listings, delays in trio's time, a log of requests."""
+"""An object store in memory: real listings, delays in trio's time, a log of requests.
+
+An answer is made up when it is asked for and arrives after the delay, like over a network.
+"""
 
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import trio
 
 from gcsmux_fs.errors import GenerationGone, InvalidRequest, NotFound, StorageError
 from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
+
+_TOKEN_MARK = "from "
 
 
 def object_info(name: str, generation: int = 1, size: int = 3) -> ObjectInfo:
@@ -46,10 +51,10 @@ class FakeStore:
             self._objects[name] = object_info(name, self._generation, size)
         self._sorted = None
 
-    def touch_metadata(self, name: str) -> None:
-        """Change an object's metadata, which leaves its generation."""
-        info = self._objects[name]
-        self._objects[name] = replace(info, metageneration=info.metageneration + 1)
+    def replace_info(self, info: ObjectInfo) -> None:
+        """Put an object just as it is said to be."""
+        self._objects[info.name] = info
+        self._sorted = None
 
     def delete(self, *names: str) -> None:
         """Delete objects."""
@@ -72,8 +77,8 @@ class FakeStore:
 
     async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
         """Return one object (see `ObjectStore.get_object`)."""
-        await self._answer(f"get {name}")
         found = self._objects.get(name)
+        await self._answer(f"get {name}")
         if found is None:
             raise NotFound("no such object", subject=name)
         if generation not in (0, found.generation):
@@ -91,23 +96,27 @@ class FakeStore:
         end_before: str = "",
     ) -> ListingPage:
         """Return one page of a listing (see `ObjectStore.list_objects`)."""
+        if page_token and not page_token.startswith(_TOKEN_MARK):
+            raise InvalidRequest("no such page token")
+        begin = max(prefix, start_at, page_token.removeprefix(_TOKEN_MARK))
+        page = self._page(prefix, delimiter, page_size, begin, end_before)
         bounds = f" [{start_at}, {end_before})" if start_at or end_before else ""
         await self._answer(f"list {prefix}{bounds}{' again' if page_token else ''}")
-        if page_token and not page_token.startswith("after "):
-            raise InvalidRequest("no such page token")
+        return page
+
+    def _page(
+        self, prefix: str, delimiter: str, page_size: int, begin: str, end_before: str
+    ) -> ListingPage:
         names = self._names()
-        key = max(prefix, start_at)
-        if page_token:
-            key = page_token[len("after ") :]
         objects: list[ObjectInfo] = []
         prefixes: list[str] = []
-        index = bisect.bisect_left(names, key)
+        index = bisect.bisect_left(names, begin)
         while index < len(names):
             name = names[index]
             if not name.startswith(prefix) or (end_before and name >= end_before):
                 break
             if len(objects) + len(prefixes) >= page_size:
-                return ListingPage(tuple(objects), tuple(prefixes), f"after {name}")
+                return ListingPage(tuple(objects), tuple(prefixes), _TOKEN_MARK + name)
             cut = name.find(delimiter, len(prefix)) + 1 if delimiter else 0
             if not cut:
                 if name in self._objects:
