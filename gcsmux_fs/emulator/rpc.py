@@ -36,6 +36,10 @@ _RequestT = TypeVar("_RequestT", bound=Message)
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
+class _ClientGone(Exception):
+    """A message could not be sent: the call was cancelled, or the connection is lost."""
+
+
 class Border:
     """Makes gRPC handlers of service functions."""
 
@@ -90,8 +94,17 @@ class Border:
         async def handle(raw: AsyncIterator[bytes], context: RawContext) -> None:
             due = self._arrived(name)
             requests = (_decode(request_type, message) async for message in raw)
+
+            async def send(message: bytes) -> None:
+                try:
+                    await context.write(message)
+                except grpc.aio.BaseError as error:
+                    raise _ClientGone from error
+
             try:
-                await method(requests, context.write)
+                await method(requests, send)
+            except _ClientGone:
+                log.debug("%s: the client has gone", name)
             except Exception as error:
                 await _fail(name, context, due, error)
 
@@ -106,13 +119,10 @@ class Border:
 async def _fail(name: str, context: RawContext, due: float, error: Exception) -> None:
     """End a call with the status that `error` stands for, when its answer is due.
 
-    This raises, as `abort` does, unless the client has gone.
+    This raises, as `abort` does.
     """
     if isinstance(error, Refusal):
         refusal = error
-    elif context.cancelled() or context.done():
-        log.debug("%s: the client has gone: %r", name, error)
-        return
     else:
         log.error("%s failed: %r", name, error, exc_info=error)
         refusal = Refusal(StatusCode.INTERNAL, "Internal error of the emulator; see its log")

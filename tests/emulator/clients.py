@@ -1,0 +1,107 @@
+"""An emulator in this process, and clients of it: Google's own, unchanged, and a bare channel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage.asyncio.async_grpc_client import AsyncGrpcClient
+
+from gcsmux_fs.emulator.server import Emulator
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+__all__ = ["BIDI", "BUCKET", "Clients", "bidi_request", "rest_of", "serve"]
+
+BUCKET = "projects/_/buckets/b"
+BIDI = "BidiReadObject"
+
+
+class Clients:
+    """Google's asynchronous client, its generated one below it, and a channel for raw calls."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.google: Any = AsyncGrpcClient(
+            credentials=AnonymousCredentials(),
+            client_options=ClientOptions(api_endpoint=emulator.address),
+        )
+        self.generated: Any = self.google.grpc_client
+        self.channel = grpc.aio.insecure_channel(emulator.address)
+
+    async def close(self) -> None:
+        await self.generated.transport.close()
+        await self.channel.close()
+
+    def call(
+        self, method: str, answer: type[Message], service: str = "google.storage.v2.Storage"
+    ) -> grpc.aio.StreamStreamCall[Message, Message]:
+        """Begin a call by hand; a unary one is a stream of one message."""
+        return self.channel.stream_stream(
+            f"/{service}/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )()
+
+    async def bidi(
+        self, *requests: pb.BidiReadObjectRequest
+    ) -> tuple[list[pb.BidiReadObjectResponse], grpc.StatusCode]:
+        """Send these requests on one stream, close our side, and return all that comes back."""
+        call = self.call(BIDI, pb.BidiReadObjectResponse)
+        # A write fails when the server has seen enough and ended the call.
+        with contextlib.suppress(asyncio.InvalidStateError):
+            for request in requests:
+                await call.write(request)
+            await call.done_writing()
+        received: list[pb.BidiReadObjectResponse] = []
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await rest_of(call, received)
+        return received, await call.code()
+
+
+async def rest_of(
+    call: grpc.aio.StreamStreamCall[Message, Message], received: list[pb.BidiReadObjectResponse]
+) -> None:
+    """Add what is still to come to `received`; raises AioRpcError if an error ends it."""
+    while (response := await call.read()) is not grpc.aio.EOF:
+        assert isinstance(response, pb.BidiReadObjectResponse)
+        received.append(response)
+
+
+def bidi_request(
+    name: str = "", ranges: Sequence[tuple[int, int, int]] = (), **spec: Any
+) -> pb.BidiReadObjectRequest:
+    """Return a request for ranges (offset, length, read_id); with a name, it is a first one."""
+    return pb.BidiReadObjectRequest(
+        read_object_spec=pb.BidiReadObjectSpec(bucket=BUCKET, object=name, **spec)
+        if name
+        else None,
+        read_ranges=[
+            pb.ReadRange(read_offset=offset, read_length=length, read_id=read_id)
+            for offset, length, read_id in ranges
+        ],
+    )
+
+
+def serve(folder: Path, scenario: Callable[[Clients], Awaitable[None]], **options: Any) -> None:
+    """Run a scenario against an emulator of `folder`."""
+
+    async def run() -> None:
+        async with Emulator(folder, **options) as emulator:
+            clients = Clients(emulator)
+            try:
+                async with asyncio.timeout(60):
+                    await scenario(clients)
+            finally:
+                await clients.close()
+
+    asyncio.run(run())
