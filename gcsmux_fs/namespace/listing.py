@@ -75,8 +75,10 @@ class Listing:
         state = "complete" if self.complete else f"up to {self._reached!r}"
         return f"<Listing of {self.location!r}: {len(self.names)} entries, {state}>"
 
-    def add_page(self, page: ListingPage) -> None:
+    def add_page(self, page: ListingPage) -> int:
         """Take in the page that `page_token` led to.
+
+        Returns how many of the entries that this adds, the first ones, are from earlier pages.
 
         Raises:
             StorageError: the server contradicts itself (invariant 3).
@@ -92,9 +94,9 @@ class Listing:
         if keys:
             self._reached = keys[-1][0]
         self.complete = not token
-        self._take(keys, frozenset(page.prefixes))
         self.page_token = token
         self._tokens.add(token)
+        return self._take(keys, frozenset(page.prefixes))
 
     def _check(self, key: str, *, is_prefix: bool) -> None:
         if not key.startswith(self.location) or (is_prefix and not key.endswith("/")):
@@ -102,10 +104,12 @@ class Listing:
         if key < self._reached:
             raise self._error(f"the server lists {key!r} after {self._reached!r}")
 
-    def _take(self, entries: list[tuple[str, ObjectInfo | None]], prefixes: frozenset[str]) -> None:
+    def _take(self, entries: list[tuple[str, ObjectInfo | None]], prefixes: frozenset[str]) -> int:
+        before = len(self.names)
         held, self._held = self._held, []
         for info in held:
             self._settle(info, prefixes)
+        released = len(self.names) - before
         for key, found in entries:
             if found is None:
                 self._add_folder(key)
@@ -113,6 +117,7 @@ class Listing:
                 self._add_placeholder(found)
             else:
                 self._settle(found, prefixes)
+        return released
 
     def _settle(self, info: ObjectInfo, prefixes: frozenset[str]) -> None:
         folder = info.name + "/"

@@ -49,9 +49,9 @@ class Snapshot:
     def add_page(self, page: ListingPage, asked: float) -> None:
         """Take in the next page, asked for at the time `asked`."""
         start = len(self.listing.names)
-        self.listing.add_page(page)
-        self._starts.append(start)
-        self._asked.append(asked)
+        released = self.listing.add_page(page)
+        self._starts += [start, start + released]
+        self._asked += [self.begun, asked]
 
     def asked_at(self, position: int) -> float:
         """Return when the entry at `position` was asked for."""

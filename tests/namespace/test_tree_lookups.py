@@ -1,0 +1,397 @@
+"""Lookups: what is asked of the service, what is answered without, and for how long."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import trio
+
+from gcsmux_fs.errors import GenerationGone, InvalidRequest, Unavailable
+from gcsmux_fs.namespace.tree import ROOT_INODE, Entry, NoSuchEntry, Tree
+
+from .fake_store import FakeStore, object_info
+from .mounted import follow, mounted, object_at, read_names
+
+
+async def test_one_round_trip_tells_what_a_name_is() -> None:
+    store = FakeStore(delay_seconds=1)
+    store.put("file", "dir/x")
+    async with mounted(store) as tree:
+        for name in ["file", "dir"]:
+            before = trio.current_time()
+            entry = await follow(tree, name)
+            assert trio.current_time() - before == 1
+            assert entry.is_directory == (name == "dir")
+            assert sorted(store.take_requests()) == [
+                f"get {name}",
+                f"list {name} [{name}/, {name}0)",
+            ]
+
+
+async def test_an_answer_counts_for_the_ttl_from_its_asking() -> None:
+    store = FakeStore(delay_seconds=1)
+    store.put("a")
+    async with mounted(store, ttl_seconds=10) as tree:
+        assert (await follow(tree, "a")).name_valid_seconds == 9
+        store.take_requests()
+        await trio.sleep(8.9)
+        assert (await follow(tree, "a")).name_valid_seconds == pytest.approx(0.1)
+        assert store.take_requests() == []
+        await trio.sleep(0.1)
+        await follow(tree, "a")
+        assert len(store.take_requests()) == 2
+
+
+async def test_an_unchanged_object_keeps_its_inode_and_an_overwritten_one_does_not() -> None:
+    store = FakeStore()
+    store.put("a")
+    async with mounted(store, ttl_seconds=10) as tree:
+        first = await follow(tree, "a")
+        await trio.sleep(10)
+        again = await follow(tree, "a")
+        store.put("a")
+        await trio.sleep(10)
+        overwritten = await follow(tree, "a")
+        assert again.inode == first.inode
+        assert overwritten.inode != first.inode
+        assert overwritten.info == store["a"]
+
+
+async def test_without_a_ttl_every_lookup_sees_the_newest_object() -> None:
+    store = FakeStore()
+    async with mounted(store, ttl_seconds=0, negative_ttl_seconds=0) as tree:
+        assert await object_at(tree, "a") is None
+        for generation in [1, 2, 3]:
+            store.put("a")
+            assert await object_at(tree, "a") == ("a", generation)
+            assert (await follow(tree, "a")).name_valid_seconds == 0
+
+
+async def test_without_a_ttl_a_lookup_does_not_join_a_question_older_than_itself() -> None:
+    store = FakeStore(delay_seconds=1)
+    store.put("a")
+    seen: list[tuple[str, int] | None] = []
+
+    async def look(tree: Tree) -> None:
+        seen.append(await object_at(tree, "a"))
+
+    async with mounted(store, ttl_seconds=0) as tree, trio.open_nursery() as nursery:
+        nursery.start_soon(look, tree)
+        await trio.sleep(0.5)
+        store.put("a")
+        nursery.start_soon(look, tree)
+    assert seen == [("a", 1), ("a", 2)]
+
+
+async def test_an_endless_ttl_never_asks_again() -> None:
+    store = FakeStore()
+    store.put("a")
+    async with mounted(store, ttl_seconds=math.inf, negative_ttl_seconds=math.inf) as tree:
+        assert (await follow(tree, "a")).name_valid_seconds == math.inf
+        with pytest.raises(NoSuchEntry) as absent:
+            await follow(tree, "b")
+        assert absent.value.valid_seconds == math.inf
+        store.take_requests()
+        store.put("a", "b")
+        await trio.sleep(80_000)
+        assert await object_at(tree, "a") == ("a", 1)
+        assert await object_at(tree, "b") is None
+        assert store.take_requests() == []
+
+
+async def test_absence_counts_for_the_negative_ttl() -> None:
+    store = FakeStore()
+    async with mounted(store, negative_ttl_seconds=5) as tree:
+        with pytest.raises(NoSuchEntry) as absent:
+            await follow(tree, "a")
+        assert absent.value.valid_seconds == 5
+        store.put("a")
+        store.take_requests()
+        await trio.sleep(4.9)
+        assert await object_at(tree, "a") is None
+        assert store.take_requests() == []
+        await trio.sleep(0.1)
+        assert await object_at(tree, "a") == ("a", 1)
+
+
+async def test_a_lookup_after_a_listing_asks_nothing() -> None:
+    store = FakeStore()
+    store.put("d/a", "d/b/x")
+    async with mounted(store, ttl_seconds=60, negative_ttl_seconds=5) as tree:
+        directory = await follow(tree, "d")
+        await read_names(tree, directory.inode)
+        store.take_requests()
+        assert await object_at(tree, "d/a") == ("d/a", 1)
+        assert (await follow(tree, "d/b")).is_directory
+        assert await object_at(tree, "d/c") is None
+        assert store.take_requests() == []
+        await trio.sleep(5)
+        assert await object_at(tree, "d/a") == ("d/a", 1)
+        assert store.take_requests() == []
+        assert await object_at(tree, "d/c") is None
+        assert len(store.take_requests()) == 2
+
+
+async def test_what_was_asked_last_is_believed() -> None:
+    store = FakeStore()
+    store.put("a")
+    async with mounted(store) as tree:
+        assert await object_at(tree, "a") == ("a", 1)
+        store.put("a")
+        await trio.sleep(1)
+        await read_names(tree)
+        assert await object_at(tree, "a") == ("a", 2)
+
+
+async def test_a_name_that_is_not_yet_in_an_unfinished_listing_is_asked_for() -> None:
+    store = FakeStore()
+    store.put("a", "b", "c")
+    async with mounted(store, page_size=2) as tree:
+        handle = tree.open_directory(ROOT_INODE)
+        for _, _, entry in await handle.entries_from(0):
+            tree.forget(entry.inode, 1)
+        store.take_requests()
+        assert await object_at(tree, "a") == ("a", 1)
+        assert store.take_requests() == []
+        assert await object_at(tree, "c") == ("c", 3)
+        assert len(store.take_requests()) == 2
+        handle.release()
+
+
+async def test_names_that_no_object_can_have_are_not_asked_for() -> None:
+    store = FakeStore()
+    async with mounted(store) as tree:
+        for name in [b"\xff", b"%~plain", b"%part~short", b"x" * 256]:
+            with pytest.raises(NoSuchEntry) as absent:
+                await tree.lookup(ROOT_INODE, name)
+            assert absent.value.valid_seconds == math.inf
+        assert store.take_requests() == []
+
+
+async def test_a_name_that_the_service_refuses_is_absent() -> None:
+    store = FakeStore(failures=[InvalidRequest("a newline")])
+    async with mounted(store) as tree:
+        assert await object_at(tree, "a\nb") is None
+
+
+async def test_an_object_as_long_as_can_be_is_not_asked_for_as_a_folder() -> None:
+    store = FakeStore()
+    directories = "x" * 255 + "/" + "y" * 255 + "/" + "z" * 255
+    name = f"{directories}/{'a' * 256}"
+    assert len(name) == 1024
+    store.put(name)
+    async with mounted(store, ttl_seconds=0) as tree:
+        assert await object_at(tree, f"{directories}/%part~{'a' * 249}/aaaaaaa") == (name, 1)
+        assert f"get {name}" in store.requests
+        assert not [request for request in store.requests if f"{name}/" in request]
+
+
+async def test_a_folder_goes_before_the_object_of_its_name() -> None:
+    store = FakeStore()
+    store.put("foo")
+    async with mounted(store, ttl_seconds=0, negative_ttl_seconds=0) as tree:
+        assert await object_at(tree, "foo") == ("foo", 1)
+        assert await object_at(tree, "%file~foo") is None
+        store.put("foo/x")
+        assert (await follow(tree, "foo")).is_directory
+        assert await object_at(tree, "%file~foo") == ("foo", 1)
+        assert await object_at(tree, "foo/x") == ("foo/x", 2)
+
+
+async def test_unusual_names_are_looked_up_without_any_listing() -> None:
+    store = FakeStore()
+    long = "é" * 300
+    names = ["//a", "./..", "b/", f"{long}", f"{long}/c", "%~d", "nul\0"]
+    store.put(*names)
+    part = f"%part~{'é' * 124}/%part~{'é' * 124}"
+    rest = "é" * 52
+    paths = ["%~/%~/a", "%~./%~..", "b/%content~", f"{part}/%file~{rest}", f"{part}/{rest}/c"]
+    async with mounted(store) as tree:
+        for name, path in zip(names, [*paths, "%~%25~d", "%~nul%00"], strict=True):
+            found = await object_at(tree, path)
+            assert found is not None
+            assert found[0] == name
+
+
+async def test_an_empty_placeholder_is_no_file() -> None:
+    store = FakeStore()
+    store.put("d/", size=0)
+    async with mounted(store) as tree:
+        assert (await follow(tree, "d")).is_directory
+        assert await object_at(tree, "d/%content~") is None
+
+
+async def test_a_part_directory_is_there_only_if_something_is_in_it() -> None:
+    store = FakeStore()
+    store.put("x" * 250, "y" * 256)
+    async with mounted(store) as tree:
+        assert (await follow(tree, f"%part~{'y' * 249}")).is_directory
+        with pytest.raises(NoSuchEntry):
+            await follow(tree, f"%part~{'x' * 249}")
+
+
+async def test_an_empty_folder_of_a_hierarchical_bucket_is_found() -> None:
+    store = FakeStore(folders={"empty/", "a/b/"})
+    async with mounted(store) as tree:
+        assert (await follow(tree, "empty")).is_directory
+        assert (await follow(tree, "a/b")).is_directory
+        assert await read_names(tree) == [b"a", b"empty"]
+
+
+@pytest.mark.parametrize("placeholders_listed", [True, False])
+async def test_a_placeholder_gives_its_time_to_the_directory(placeholders_listed: bool) -> None:
+    store = FakeStore(placeholders_listed=placeholders_listed)
+    store.replace_info(object_info("d/", 77, size=0))
+    async with mounted(store, directory_mtime_ns=5) as tree:
+        entry = await follow(tree, "d")
+        assert entry.mtime_ns == (77_000_000_000 if placeholders_listed else 5)
+        await read_names(tree, entry.inode)
+        assert (await tree.get(entry.inode)).mtime_ns == 77_000_000_000
+
+
+async def test_a_tree_may_begin_at_a_prefix() -> None:
+    store = FakeStore()
+    store.put("a", "p/", "p/b/c", "q/d")
+    async with mounted(store, prefix="p/") as tree:
+        assert await read_names(tree) == [b"%content~", b"b"]
+        assert await object_at(tree, "b/c") == ("p/b/c", 3)
+        assert await object_at(tree, "a") is None
+        for name in [b".", b".."]:
+            entry = await tree.lookup(ROOT_INODE, name)
+            assert entry.inode == ROOT_INODE
+            tree.forget(ROOT_INODE, 1)
+
+
+async def test_who_asks_the_same_at_the_same_time_asks_once() -> None:
+    store = FakeStore(delay_seconds=1)
+    store.put("a")
+    inodes: set[int] = set()
+
+    async def look(tree: Tree) -> None:
+        inodes.add((await follow(tree, "a")).inode)
+
+    async with mounted(store) as tree:
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(look, tree)
+        assert len(store.take_requests()) == 2
+        assert len(inodes) == 1
+        tree.forget(inodes.pop(), 10)
+        assert tree.statistics().inodes == 1
+
+
+async def test_a_cancelled_asker_takes_nobody_else_along() -> None:
+    store = FakeStore(delay_seconds=1)
+    store.put("a")
+    found: list[Entry] = []
+
+    async def look(tree: Tree) -> None:
+        found.append(await follow(tree, "a"))
+
+    async with mounted(store) as tree:
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.5):
+                nursery.start_soon(look, tree)
+                await follow(tree, "a")
+        assert len(found) == 1
+        assert len(store.take_requests()) == 2
+
+
+async def test_a_question_that_everybody_gave_up_leaves_nothing_but_its_answer() -> None:
+    store = FakeStore(delay_seconds=1)
+    store.put("a")
+    async with mounted(store) as tree:
+        with trio.move_on_after(0.5):
+            await follow(tree, "a")
+        assert tree.statistics().requests > 0
+        await trio.sleep(1)
+        assert tree.statistics().requests == 0
+        assert tree.statistics().inodes == 1
+        store.take_requests()
+        assert await object_at(tree, "a") == ("a", 1)
+        assert store.take_requests() == []
+
+
+async def test_a_failure_reaches_everybody_and_is_not_remembered() -> None:
+    store = FakeStore(delay_seconds=1, failures=[Unavailable("no"), Unavailable("no")])
+    store.put("a")
+    failures: list[Unavailable] = []
+
+    async def look(tree: Tree) -> None:
+        try:
+            await follow(tree, "a")
+        except Unavailable as error:
+            failures.append(error)
+
+    async with mounted(store) as tree:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look, tree)
+            nursery.start_soon(look, tree)
+        assert len(failures) == 2
+        assert await object_at(tree, "a") == ("a", 1)
+
+
+async def test_a_generation_found_gone_is_asked_for_again_whatever_was_listed() -> None:
+    store = FakeStore()
+    store.put("d/a", "d/b")
+    async with mounted(store) as tree:
+        directory = await follow(tree, "d")
+        await read_names(tree, directory.inode)
+        old = await follow(tree, "d/a")
+        store.put("d/a")
+        await trio.sleep(1)
+        assert tree.invalidate(old.inode) == [
+            (directory.inode, b"a"),
+            (directory.inode, b"%file~a"),
+        ]
+        store.take_requests()
+        assert await object_at(tree, "d/a") == ("d/a", 3)
+        assert await object_at(tree, "d/b") == ("d/b", 2)
+        assert len(store.take_requests()) == 2
+        await read_names(tree, directory.inode)
+        assert store.take_requests() == ["list d/"]
+
+
+async def test_attributes_of_a_generation_outlive_it() -> None:
+    store = FakeStore()
+    store.put("a")
+    async with mounted(store, ttl_seconds=0) as tree:
+        entry = await follow(tree, "a")
+        old = store["a"]
+        assert tree.pin(entry.inode) == old
+        tree.forget(entry.inode, 1)
+        store.put("a")
+        store.take_requests()
+        assert (await tree.get(entry.inode)).info == old
+        assert store.take_requests() == []
+        tree.unpin(entry.inode)
+        with pytest.raises(GenerationGone):
+            await tree.get(entry.inode)
+
+
+async def test_an_object_being_appended_to_is_asked_for_again() -> None:
+    store = FakeStore()
+    growing = replace(object_info("a", size=1), finalized=False)
+    store.replace_info(growing)
+    async with mounted(store, ttl_seconds=10) as tree:
+        entry = await follow(tree, "a")
+        assert entry.attributes_valid_seconds == 10
+        store.replace_info(replace(growing, size=2))
+        await trio.sleep(10)
+        grown = await tree.get(entry.inode)
+        assert grown.info == replace(growing, size=2)
+        assert grown.inode == entry.inode
+        store.delete("a")
+        await trio.sleep(10)
+        assert (await tree.get(entry.inode)).info == grown.info
+
+
+async def test_a_directory_is_no_file_to_open() -> None:
+    store = FakeStore()
+    store.put("d/", "d/x")
+    async with mounted(store) as tree:
+        entry = await follow(tree, "d")
+        with pytest.raises(GenerationGone, match="not a file"):
+            tree.pin(entry.inode)
