@@ -1,0 +1,242 @@
+"""Files as objects: what is served, which generation it has, and what survives a restart."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gcsmux_fs.emulator.bucket import Store
+from gcsmux_fs.emulator.listing import Entry
+from gcsmux_fs.emulator.objects import Attributes
+from gcsmux_fs.emulator.refusal import Refusal
+from gcsmux_fs.errors import StatusCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gcsmux_fs.emulator.bucket import Bucket
+    from gcsmux_fs.emulator.objects import StoredObject
+
+ATTRIBUTES = Attributes(content_type="x/y", storage_class="COLD", metadata={"k": "v"})
+
+
+def started(served: Path) -> Bucket:
+    """The bucket, as an emulator that was just started sees it."""
+    return Store(served).bucket("b")
+
+
+def put(
+    bucket: Bucket, name: str, content: bytes, attributes: Attributes = ATTRIBUTES
+) -> StoredObject:
+    incoming = bucket.incoming()
+    incoming.write_bytes(content)
+    return bucket.publish(name, incoming, attributes)
+
+
+def content(bucket: Bucket, name: str) -> bytes:
+    with bucket.open(name) as opened:
+        buffer = bytearray(opened.object.size)
+        opened.read_into(memoryview(buffer), 0)
+    return bytes(buffer)
+
+
+def names(bucket: Bucket, start: str = "") -> list[str]:
+    return [entry.name for entry in bucket.names_from(start)]
+
+
+def generation(bucket: Bucket, name: str) -> int:
+    found = bucket.find(name)
+    assert found is not None
+    return found.generation
+
+
+def test_a_generation_survives_a_restart(served: Path, bucket: Path) -> None:
+    (bucket / "f").write_bytes(b"x")
+    assert generation(started(served), "f") == generation(started(served), "f")
+
+
+def test_every_change_of_a_file_is_a_later_generation(served: Path, bucket: Path) -> None:
+    running = started(served)
+    path = bucket / "f"
+    path.write_bytes(b"1")
+    seen = [generation(running, "f")]
+    for number in range(50):
+        if number % 2:
+            path.write_bytes(b"%d" % (number % 10))
+        else:
+            (bucket / "new").write_bytes(b"x")
+            (bucket / "new").replace(path)
+        seen.append(generation(running, "f"))
+    assert sorted(set(seen)) == seen
+    assert seen[-1] == generation(started(served), "f")
+
+
+def test_a_change_that_gives_the_old_times_back_is_noticed(served: Path, bucket: Path) -> None:
+    running = started(served)
+    path = bucket / "f"
+    path.write_bytes(b"old")
+    before = path.stat()
+    first = generation(running, "f")
+    path.write_bytes(b"new")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert generation(running, "f") > first
+
+
+def test_an_object_deleted_and_made_again_is_a_later_generation(served: Path, bucket: Path) -> None:
+    running = started(served)
+    for name in ("f", "a//f"):
+        first = put(running, name, b"x").generation
+        running.delete(name)
+        assert running.find(name) is None
+        assert put(running, name, b"x").generation > first
+
+
+@pytest.mark.parametrize("name", ["/a", "a//b", "a/", ".", "a/../b", "a/./b", "é" * 200, "//"])
+def test_names_that_no_file_can_have_are_kept_aside(served: Path, bucket: Path, name: str) -> None:
+    written = put(started(served), name, b"content")
+    restarted = started(served)
+    assert written == restarted.find(name)
+    assert content(restarted, name) == b"content"
+    assert written.attributes == ATTRIBUTES
+    assert [name] == names(restarted)
+    assert list(bucket.iterdir()) == []
+    restarted.delete(name)
+    assert names(started(served)) == []
+
+
+def test_an_object_may_be_named_as_a_folder_of_others_is(served: Path, bucket: Path) -> None:
+    running = started(served)
+    put(running, "foo/bar", b"inner")
+    put(running, "foo", b"outer")
+    put(running, "top", b"outer")
+    put(running, "top/x", b"inner")
+    for seen in (running, started(served)):
+        assert names(seen) == ["foo", "foo/bar", "top", "top/x"]
+        assert [content(seen, "foo"), content(seen, "foo/bar")] == [b"outer", b"inner"]
+        assert [content(seen, "top"), content(seen, "top/x")] == [b"outer", b"inner"]
+
+
+def test_what_a_client_says_of_a_file_holds_until_the_file_changes(
+    served: Path, bucket: Path
+) -> None:
+    written = put(started(served), "f.html", b"x")
+    assert (bucket / "f.html").read_bytes() == b"x"
+    restarted = started(served)
+    assert written == restarted.find("f.html")
+    (bucket / "f.html").write_bytes(b"changed")
+    found = restarted.find("f.html")
+    assert found is not None
+    assert Attributes("text/html", storage_class="STANDARD") == found.attributes
+    assert found.generation > written.generation
+
+
+def test_a_plain_file_leaves_no_record(served: Path) -> None:
+    put(started(served), "f.txt", b"x", Attributes("text/plain", storage_class="STANDARD"))
+    assert list((served / ".gcsmux-emulator" / "b").iterdir()) == []
+
+
+def test_a_file_put_beside_a_kept_object_takes_its_place(served: Path, bucket: Path) -> None:
+    running = started(served)
+    put(running, "foo/bar", b"x")
+    kept = put(running, "foo", b"kept")
+    running.delete("foo/bar")
+    (bucket / "foo").rmdir()
+    (bucket / "foo").write_bytes(b"file")
+    assert content(running, "foo") == b"file"
+    assert names(running) == ["foo"]
+    assert generation(running, "foo") > kept.generation
+
+
+def test_links_are_followed_to_files_inside_only(
+    served: Path, bucket: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    (bucket / "folder").mkdir()
+    (bucket / "folder" / "f").write_bytes(b"inside")
+    (bucket / "good").symlink_to("folder/f")
+    (bucket / "out").symlink_to(tmp_path / "secret")
+    (bucket / "loop").symlink_to(".")
+    (bucket / "dangling").symlink_to("nothing")
+    (bucket / "up").symlink_to(tmp_path)
+    running = started(served)
+    assert names(running) == ["folder/f", "good"]
+    assert content(running, "good") == b"inside"
+    for name in ("out", "loop/good", "dangling", "up/secret", "loop"):
+        assert running.find(name) is None, name
+    put(running, "up/x/new", b"x")
+    assert not (tmp_path / "x").exists()
+    assert content(running, "up/x/new") == b"x"
+
+
+def test_only_regular_files_are_objects(served: Path, bucket: Path) -> None:
+    os.mkfifo(bucket / "fifo")
+    (bucket / "f").touch()
+    running = started(served)
+    assert names(running) == ["f"]
+    assert running.find("fifo") is None
+
+
+def test_names_that_are_not_utf8_are_not_there(served: Path, bucket: Path) -> None:
+    (bucket / os.fsdecode(b"bad\xff")).touch()
+    (bucket / "f").touch()
+    assert names(started(served)) == ["f"]
+
+
+def test_a_folder_that_changes_is_read_again(served: Path, bucket: Path) -> None:
+    running = started(served)
+    for number in range(20):
+        (bucket / f"{number:02}").touch()
+        assert number + 1 == len(names(running))
+    os.utime(bucket, ns=(0, 0))
+    assert len(names(running)) == 20
+    (bucket / "00").unlink()
+    assert len(names(running)) == 19
+
+
+def test_a_damaged_record_is_overlooked(served: Path) -> None:
+    put(started(served), "a//b", b"x")
+    (record,) = (served / ".gcsmux-emulator" / "b").glob("*.json")
+    record.write_text("{")
+    assert names(started(served)) == []
+
+
+def test_a_truncated_file_is_never_read_short(served: Path, bucket: Path) -> None:
+    (bucket / "f").write_bytes(bytes(100))
+    with started(served).open("f") as opened:
+        (bucket / "f").write_bytes(bytes(50))
+        with pytest.raises(Refusal) as refused:
+            opened.read_into(memoryview(bytearray(100)), 0)
+    assert refused.value.code == StatusCode.NOT_FOUND
+
+
+components = st.sampled_from(["a", "b", "a-", "a0", "ü", "..", "", "🪣"])
+object_names = st.lists(components, min_size=1, max_size=3).map("/".join).filter(bool)
+
+
+@given(st.sets(object_names, max_size=12), object_names)
+def test_names_can_be_entered_anywhere(
+    tmp_path_factory: pytest.TempPathFactory, present: set[str], start: str
+) -> None:
+    served = tmp_path_factory.mktemp("served")
+    (served / "b").mkdir()
+    running = started(served)
+    for name in present:
+        put(running, name, b"")
+    for seen in (running, started(served)):
+        assert sorted(present) == names(seen)
+        assert sorted(name for name in present if name >= start) == names(seen, start)
+        assert all(seen.find(name, listed=True) == seen.find(name) for name in present)
+
+
+def test_folders_come_before_what_is_in_them(served: Path, bucket: Path) -> None:
+    (bucket / "a" / "b").mkdir(parents=True)
+    (bucket / "a" / "c").touch()
+    entries = list(started(served).names_from("", folders=True))
+    assert [Entry("a/", folder=True), Entry("a/b/", folder=True), Entry("a/c")] == entries
+    assert [Entry("a/b/", folder=True), Entry("a/c")] == list(
+        started(served).names_from("a/b/", folders=True)
+    )
