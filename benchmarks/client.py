@@ -7,7 +7,6 @@ last, with `WINDOW_BYTES` asked for ahead in ranges of `RANGE_BYTES`.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
 import random
@@ -23,7 +22,7 @@ from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, open_channel
+from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
@@ -65,13 +64,13 @@ async def read_all(pool: StreamPool, key: ObjectKey, size: int) -> int:
 async def measure(endpoint: str, bucket: str, name: str) -> None:
     """Read the object and print what it took."""
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
-    channel = open_channel(settings)
+    channel = await open_channel(settings)
     source = random.Random()
     store = GrpcObjectStore(channel, settings, bucket, policy=UnaryPolicy(), random=source)
     info: ObjectInfo = await store.get_object(name)
     transport = GrpcBidiTransport(channel, settings)
     async with trio.open_nursery() as nursery:
-        call_soon = asyncio.get_running_loop().call_soon
+        call_soon = trio.lowlevel.current_trio_token().run_sync_soon
         pool = StreamPool(transport, RetryPolicy(), source, call_soon=call_soon)
         nursery.start_soon(pool.run)
         began, cpu = time.perf_counter(), time.process_time()
@@ -82,7 +81,7 @@ async def measure(endpoint: str, bucket: str, name: str) -> None:
             "cpu_seconds": time.process_time() - cpu,
         }
         nursery.cancel_scope.cancel()
-    await crossing.await_asyncio(channel.close())
+    await close_channel(channel)
     print(json.dumps(result))
 
 

@@ -7,7 +7,6 @@ it, or on SIGTERM or SIGINT.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
 import logging
@@ -43,7 +42,7 @@ from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.reading.reader import ReadPath
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, open_channel
+from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 transport,
                 RetryPolicy(give_up_seconds=settings.read_timeout_seconds),
                 source,
-                call_soon=asyncio.get_running_loop().call_soon,
+                call_soon=trio.lowlevel.current_trio_token().run_sync_soon,
             )
             tree = Tree(
                 store,
@@ -146,18 +145,19 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             rooms.start_soon(pool.run)
             await _serve_kernel(settings, operations, announcer, statistics)
             rooms.cancel_scope.cancel()
+        await transport.drain()
     # Only here has everything ended that could hold something.
     _log_statistics(statistics())
 
 
 @asynccontextmanager
 async def _channel(settings: ChannelSettings) -> AsyncIterator[grpc.aio.Channel]:
-    channel = open_channel(settings)
+    channel = await open_channel(settings)
     try:
         yield channel
     finally:
         with trio.CancelScope(shield=True):
-            await crossing.await_asyncio(channel.close())
+            await close_channel(channel)
 
 
 async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInfo:

@@ -21,11 +21,19 @@ import grpc.aio
 
 from gcsmux_fs import __version__
 from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.storage.crossing import await_asyncio
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DEFAULT_ENDPOINT", "ChannelSettings", "Metadata", "open_channel", "request_headers"]
+__all__ = [
+    "DEFAULT_ENDPOINT",
+    "ChannelSettings",
+    "Metadata",
+    "close_channel",
+    "open_channel",
+    "request_headers",
+]
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -61,12 +69,21 @@ class ChannelSettings:
     billing_project: str = ""
 
 
-def open_channel(settings: ChannelSettings) -> grpc.aio.Channel:
-    """Open a channel in the running asyncio loop; connecting happens at the first call.
+async def open_channel(settings: ChannelSettings) -> grpc.aio.Channel:
+    """Open a channel in asyncio's thread; connecting happens at the first call.
 
     Raises:
         ConfigError: no credentials, or a key file that is none.
     """
+    return await await_asyncio(_open(settings))
+
+
+async def close_channel(channel: grpc.aio.Channel) -> None:
+    """Close a channel, ending its calls."""
+    await await_asyncio(channel.close())
+
+
+async def _open(settings: ChannelSettings) -> grpc.aio.Channel:
     options: list[tuple[str, str | int]] = [
         ("grpc.primary_user_agent", f"gcsmux-fs/{__version__}"),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),

@@ -164,14 +164,11 @@ class GrpcObjectStore:
         policy = self._policy
         deadline = trio.current_time() + policy.total_seconds
         backoff = policy.first_backoff_seconds
-        start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
-            method, request_serializer=None, response_deserializer=None
-        )
         data = request.SerializeToString()
         while True:
             remaining = deadline - trio.current_time()
             try:
-                return parse(await self._attempt(start, data, remaining))
+                return parse(await self._attempt(method, data, remaining))
             except grpc.aio.AioRpcError as error:
                 failure = _translate(error, subject)
             delay = self._random.uniform(backoff / 2, backoff)
@@ -181,20 +178,15 @@ class GrpcObjectStore:
             await trio.sleep(delay)
             backoff = min(backoff * 2, policy.max_backoff_seconds)
 
-    async def _attempt(
-        self,
-        start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes],
-        data: bytes,
-        remaining: float,
-    ) -> bytes:
+    async def _attempt(self, method: str, data: bytes, remaining: float) -> bytes:
         self.requests += 1
 
         async def call() -> bytes:
-            return await start(
-                data,
-                metadata=self._headers,
-                timeout=min(self._policy.attempt_seconds, remaining),
+            start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+                method, request_serializer=None, response_deserializer=None
             )
+            timeout = min(self._policy.attempt_seconds, remaining)
+            return await start(data, metadata=self._headers, timeout=timeout)
 
         return await await_asyncio(call())
 
