@@ -231,10 +231,12 @@ def _fuse_options(settings: Settings) -> set[str]:
 
 async def _announce(settings: Settings, announcer: Announcer) -> None:
     """Say `ready` once another process has been answered by the mount."""
-    if settings.kernel_read_ahead_bytes:
-        raise_limits(device_of(settings.mountpoint), settings.kernel_read_ahead_bytes)
     if not await answers_async(settings.mountpoint):
         raise ConfigError(f"{settings.mountpoint} was mounted but does not answer.")
+    if settings.kernel_read_ahead_bytes:
+        # The kernel takes its own limits from FUSE's INIT, so that this has to come after it.
+        device = device_of(settings.mountpoint)
+        await trio.to_thread.run_sync(raise_limits, device, settings.kernel_read_ahead_bytes)
     announcer.ready()
 
 
