@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.fuse.notify import notify
-from gcsmux_fs.logs import printable
+from gcsmux_fs.logs import sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ class Announcer(Protocol):
             ParentGone: nobody waits for this mount any more.
         """
 
-    def failed(self, sentence: str, exit_code: int) -> None:
+    def failed(self, reason: str, exit_code: int) -> None:
         """Tell why there is no mount, or no longer one."""
 
     def stopping(self) -> None:
@@ -82,13 +82,13 @@ class PipeAnnouncer:
         except BrokenPipeError:
             raise ParentGone("the command that started this mount has gone.") from None
 
-    def failed(self, sentence: str, exit_code: int) -> None:
+    def failed(self, reason: str, exit_code: int) -> None:
         """Say why not; after `ready` there is only the log to tell."""
         if self._descriptor is None:
-            log.error("%s", sentence)
+            log.error("%s", reason)
             return
         with contextlib.suppress(BrokenPipeError):
-            self._say(f"failed {exit_code} {printable(sentence)}")
+            self._say(f"failed {exit_code} {sentence(reason)}")
 
     def stopping(self) -> None:
         """Do nothing: the parent is long gone."""
@@ -119,10 +119,10 @@ class ForegroundAnnouncer:
         """Tell systemd, which starts what waits for this mount."""
         notify("READY=1", "STATUS=Mounted.")
 
-    def failed(self, sentence: str, exit_code: int) -> None:
-        """Print the sentence; systemctl status shows it too."""
-        text = printable(sentence)
-        notify(f"STATUS={text}", f"EXIT_STATUS={exit_code}")
+    def failed(self, reason: str, exit_code: int) -> None:
+        """Print the reason as one sentence; systemctl status shows it too."""
+        text = sentence(reason)
+        notify(f"STATUS={text}")
         print(f"{self._program}: {text}", file=sys.stderr)
 
     def stopping(self) -> None:

@@ -24,7 +24,7 @@ from gcsmux_fs.daemon import StartFailed, command_for, start
 from gcsmux_fs.errors import ConfigError, GcsmuxError
 from gcsmux_fs.fuse.device import check_fuse_access
 from gcsmux_fs.fuse.mountpoint import prepare_mountpoint
-from gcsmux_fs.logs import configure_logging, printable
+from gcsmux_fs.logs import configure_logging, sentence
 from gcsmux_fs.mountoptions import nearest
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def _serve(settings: Settings, announcer: Announcer, *, detached: bool) -> int:
         configure_logging(settings, detached=detached)
         check_fuse_access(allow_other=settings.allow_other)
         mountpoint = prepare_mountpoint(settings.mountpoint)
+        # gRPC repeats on stderr what its errors say anyway; it reads this when it is loaded.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         # Only a process that serves loads gRPC and pyfuse3: a third of a second.
         from gcsmux_fs.mounting import serve
 
@@ -92,8 +94,8 @@ def _serve(settings: Settings, announcer: Announcer, *, detached: bool) -> int:
     return _FAILURE_EXIT_CODE
 
 
-def _tell(sentence: str, exit_code: int) -> int:
-    print(f"{PROGRAM}: {printable(sentence)}", file=sys.stderr)
+def _tell(reason: str, exit_code: int) -> int:
+    print(f"{PROGRAM}: {sentence(reason)}", file=sys.stderr)
     return exit_code
 
 
@@ -106,8 +108,8 @@ def _sentence(error: click.ClickException, arguments: Sequence[str]) -> str:
         return f"{missing} is missing: write {PROGRAM} [OPTIONS] BUCKET MOUNTPOINT."
     if isinstance(error, click.BadParameter) and error.param is not None:
         return f"{error.param.opts[-1]}: {error.message}"
-    message = error.format_message().removesuffix(".")
-    return f"{message[:1].lower()}{message[1:]}."
+    message = error.format_message()
+    return message[:1].lower() + message[1:]
 
 
 def _unknown_option(name: str, arguments: Sequence[str]) -> str:

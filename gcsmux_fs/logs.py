@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.config import Settings
 
-__all__ = ["configure_logging", "printable"]
+__all__ = ["configure_logging", "printable", "sentence"]
 
 _SYSLOG_SOCKET = Path("/dev/log")
 _PROGRAM = "gcsmux-mount"
@@ -50,6 +50,12 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def sentence(text: str) -> str:
+    """Return `text` as one printable line that ends as a sentence does."""
+    line = printable(text.strip())
+    return line if line.endswith("?") else line.rstrip(".") + "."
 
 
 class _LineFormatter(logging.Formatter):

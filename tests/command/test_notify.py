@@ -49,7 +49,7 @@ def test_a_failure_shows_in_the_status_and_cannot_forge_an_assignment(
 ) -> None:
     ForegroundAnnouncer("gcsmux-mount").failed("no bucket\nREADY=1", 1)
     assert b"READY=1" not in manager.recv(4096).splitlines()
-    assert capsys.readouterr().err == "gcsmux-mount: no bucket\\nREADY=1\n"
+    assert capsys.readouterr().err == "gcsmux-mount: no bucket\\nREADY=1.\n"
 
 
 def test_without_a_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ facts = [
 ]
 announcer.failed(repr(facts), 1)
 """
-    assert str(failure(code, tmp_path)) == "[True, True, True, 'localhost:9000', False, None]"
+    assert str(failure(code, tmp_path)) == "[True, True, True, 'localhost:9000', False, None]."
 
 
 STARTER = """\
