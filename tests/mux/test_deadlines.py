@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gcsmux_fs.mux.deadlines import Deadlines
+
+
+def test_owners_come_due_in_the_order_of_their_deadlines() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    assert deadlines.note("late", 3.0)
+    assert deadlines.note("early", 1.0)
+    assert not deadlines.note("middle", 2.0)
+    assert [deadlines.pop_due(2.5) for _ in range(3)] == ["early", "middle", None]
+    assert deadlines.earliest == 3.0
+
+
+def test_a_deadline_that_moves_to_later_is_asked_about_at_the_earlier_time() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.note("a", 1.0)
+    assert not deadlines.note("a", 5.0)
+    assert deadlines.earliest == 1.0
+    assert deadlines.pop_due(1.0) == "a"
+    assert deadlines.earliest == math.inf
+
+
+def test_an_owner_without_a_deadline_is_never_due() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.note("a", 1.0)
+    assert not deadlines.note("a", math.inf)
+    assert deadlines.pop_due(2.0) is None
+
+
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.integers(0, 5), st.floats(0, 50)),
+        st.tuples(st.integers(0, 5), st.just(math.inf)),
+        st.tuples(st.none(), st.floats(0, 5)),
+    ),
+    max_size=400,
+)
+
+
+@given(operations)
+def test_nobody_is_woken_late_and_the_heap_stays_small(
+    steps: list[tuple[int | None, float]],
+) -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    true: dict[int, float] = {}
+    now = 0.0
+    for owner, value in steps:
+        if owner is not None:
+            deadline = now + value
+            true[owner] = deadline
+            before = deadlines.earliest
+            nearer = deadlines.note(owner, deadline)
+            assert nearer == (deadlines.earliest < before)
+        else:
+            now += value
+            while (due := deadlines.pop_due(now)) is not None:
+                if true[due] <= now:
+                    true[due] = math.inf
+                deadlines.note(due, true[due])
+            assert all(deadline > now for deadline in true.values())
+        assert deadlines.earliest <= min(true.values(), default=math.inf)
+        assert len(deadlines) <= 2 * len(true) + 64
