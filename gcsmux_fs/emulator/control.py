@@ -57,7 +57,8 @@ class Counters:
 
     def to_json(self) -> bytes:
         """Return the counters as JSON."""
-        return json.dumps(asdict(self)).encode()
+        # asdict() makes a Counter of pairs out of a Counter.
+        return json.dumps({**asdict(self), "requests": self.requests}).encode()
 
 
 @dataclass(frozen=True, slots=True)
