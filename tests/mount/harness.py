@@ -1,8 +1,8 @@
-"""Real mounts for tests: the emulator and `gcsmux-mount`, each in a process of its own.
+"""Real mounts for tests: `gcsmux-mount` in a process of its own, and programs that use the mount.
 
 A mount that a test leaves behind would hang whatever touches it next, so everything here ends what
-it began: unmount, then abort through fusectl, then SIGKILL. Whatever touches a mount has a
-deadline.
+it began: unmount, then abort through fusectl, then SIGKILL. The process that runs the tests never
+touches a mount itself; whoever does has a deadline, after which the mount is aborted.
 """
 
 from __future__ import annotations
@@ -16,18 +16,38 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, cast
+
+from .server import BUCKET, COMMANDS, END_SECONDS, EmulatorProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BUCKET", "EmulatorProcess", "MountProcess", "run_on_mount", "wait_until"]
+__all__ = ["BUCKET", "EmulatorProcess", "MountProcess", "NewMount", "Program", "wait_until"]
 
-BUCKET = "test-bucket"
-COMMANDS = Path(sys.executable).parent
+_PACKAGE = __package__ or ""
+# Where this package is imported from, by whatever name.
+_ROOT = Path(__file__).parents[_PACKAGE.count(".") + 1]
 _START_SECONDS = 30
-_END_SECONDS = 30
+# What may take longest is a gigabyte on a busy machine; a hang is told after this.
+_CALL_SECONDS = 90
+_CONNECTIONS = Path("/sys/fs/fuse/connections")
+_AT_REST = (
+    "blocks_loading",
+    "budget_in_flight",
+    "open_files",
+    "open_handles",
+    "queued_reads",
+    "ranges_waiting",
+    "requests",
+    "waiting_reads",
+)
+_AT_END = (*_AT_REST, "streams_open", "tasks")
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
@@ -38,64 +58,13 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
         time.sleep(0.02)
 
 
-def run_on_mount(
-    command: Sequence[str | Path], *, cwd: Path | None = None, timeout: float = 60
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a program that touches a mount, in a process of its own, with a deadline."""
-    return subprocess.run(command, cwd=cwd, capture_output=True, timeout=timeout, check=False)
-
-
-@dataclass
-class EmulatorProcess:
-    """`gcsmux-emulator` over a folder; it can be stopped, killed and started again."""
-
-    folder: Path
-    options: Sequence[str] = ()
-    port: int = 0
-    _process: subprocess.Popen[str] | None = None
-
-    @property
-    def endpoint(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def bucket(self) -> Path:
-        return self.folder / BUCKET
-
-    def start(self) -> None:
-        """Start it, on the same port as before if it ran before."""
-        self._process = subprocess.Popen(
-            [COMMANDS / "gcsmux-emulator", self.folder, "--port", str(self.port), *self.options],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline().rpartition(":")[2])
-
-    def kill(self) -> None:
-        """End it without a word to anybody, as a crash would."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(_END_SECONDS)
-            assert self._process.stdout is not None
-            self._process.stdout.close()
-            self._process = None
-
-    def __enter__(self) -> Self:
-        self.bucket.mkdir(parents=True, exist_ok=True)
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end(signal.SIGTERM)
-
-
 @dataclass
 class MountProcess:
-    """`gcsmux-mount -f`, told to be ready by its own READY=1 to a notification socket."""
+    """`gcsmux-mount -f`, told to be ready by its own READY=1 to a notification socket.
+
+    `folder` is for the mount point and the log; lines of level WARNING or worse that a test
+    expects hold one of `expected_warnings`.
+    """
 
     emulator: EmulatorProcess
     folder: Path
@@ -116,6 +85,8 @@ class MountProcess:
     @property
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""
+
+    # -- from beginning to end
 
     def __enter__(self) -> Self:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -140,7 +111,7 @@ class MountProcess:
                 while b"READY=1" not in manager.recv(4096).split(b"\n"):
                     pass
             except TimeoutError:
-                self._kill()
+                self.abort()
                 assert self.process.stderr is not None
                 raise AssertionError(
                     f"the mount did not come up: {self.process.stderr.read()}\n{self.log}"
@@ -151,34 +122,64 @@ class MountProcess:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
+            if kind is None and self.process.poll() is None:
+                self.check_at_rest()
+        except BaseException as error:
+            kind = type(error)
+            raise
+        finally:
+            self._end(failed=kind is not None)
+        if kind is None:
+            assert self.unexpected_warnings() == []
+            self._check_gauges(self.last_statistics(), _AT_END)
+
+    def _end(self, *, failed: bool) -> None:
+        try:
             if self.process.poll() is None:
-                run_on_mount(["umount", self.path], timeout=_END_SECONDS)
-            code = self.process.wait(_END_SECONDS)
+                self.unmount()
+            code = self.process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            self._kill()
-            if kind is None:
+            self.abort()
+            if not failed:
                 raise AssertionError(f"the mount did not end\n{self.log}") from None
             return
         finally:
             assert self.process.stderr is not None
             stderr = self.process.stderr.read()
             self.process.stderr.close()
-        if kind is None:
+        if not failed:
             assert (code, stderr) == (0, "")
-            assert self.unexpected_warnings() == []
-            self.check_at_rest()
 
-    def _kill(self) -> None:
+    def unmount(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run umount(8), or what stands for it where we are not root."""
+        command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
+        return subprocess.run(
+            [*command, *options, self.path],
+            capture_output=True,
+            text=True,
+            timeout=END_SECONDS,
+            check=False,
+        )
+
+    def abort(self) -> None:
         """Clear a mount that does not answer: abort its connection, then kill the process."""
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             fields = line.split()
             if fields[4] == str(self.path):
+                if not any(_CONNECTIONS.iterdir()):
+                    subprocess.run(
+                        ["mount", "-t", "fusectl", "none", _CONNECTIONS],
+                        capture_output=True,
+                        check=False,
+                    )
                 minor = fields[2].partition(":")[2]
                 with contextlib.suppress(OSError):
-                    Path(f"/sys/fs/fuse/connections/{minor}/abort").write_text("1")
+                    (_CONNECTIONS / minor / "abort").write_text("1")
         self.process.kill()
-        self.process.wait(_END_SECONDS)
+        self.process.wait(END_SECONDS)
         subprocess.run(["umount", "-l", self.path], capture_output=True, check=False)
+
+    # -- what it says of itself
 
     def unexpected_warnings(self) -> list[str]:
         """Return the log lines of level WARNING or worse that the test did not announce."""
@@ -189,22 +190,146 @@ class MountProcess:
             and not any(part in line for part in self.expected_warnings)
         ]
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> dict[str, int]:
         """Ask the running mount for its statistics (SIGUSR1 logs them)."""
         before = self.log.count("statistics {")
         self.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: self.log.count("statistics {") > before, "statistics")
         return self.last_statistics()
 
-    def last_statistics(self) -> dict[str, Any]:
+    def last_statistics(self) -> dict[str, int]:
         """Return the statistics logged last."""
         lines = [line for line in self.log.splitlines() if "statistics {" in line]
-        found: dict[str, Any] = json.loads(lines[-1].partition("statistics ")[2])
+        found: dict[str, int] = json.loads(lines[-1].partition("statistics ")[2])
         return found
 
+    def reads(self) -> int:
+        """Return how many READs the kernel has sent so far."""
+        found = self.statistics()
+        return found["hits"] + found["waits"] + found["misses"]
+
     def check_at_rest(self) -> None:
-        """After the end nothing is left: no stream, no task, no waiting range, no open file."""
-        found = self.last_statistics()
-        gauges = ("streams_open", "ranges_waiting", "bytes_in_flight", "waiters", "open_handles")
-        assert {name: found[name] for name in gauges} == dict.fromkeys(gauges, 0)
-        assert found["tasks"] == 0
+        """When nobody uses the mount, nobody waits, and nothing is open or under way.
+
+        The kernel tells of closed files when it likes, and readahead may still be arriving.
+        """
+        gauges: dict[str, int] = {}
+
+        def at_rest() -> bool:
+            gauges.update(self.statistics())
+            return not any(gauges[name] for name in _AT_REST)
+
+        with contextlib.suppress(AssertionError):
+            wait_until(at_rest, "rest", seconds=10)
+        self._check_gauges(gauges, _AT_REST)
+
+    def _check_gauges(self, found: dict[str, int], names: Sequence[str]) -> None:
+        assert {name: found[name] for name in names} == dict.fromkeys(names, 0)
+
+    def peak_memory_bytes(self) -> int:
+        """Return the most memory that the process has had (VmHWM)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+    # -- who uses it
+
+    def run(
+        self, *command: str | Path, timeout: float = _CALL_SECONDS
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program in the mount's root directory, and wait for its end."""
+        with subprocess.Popen(
+            # The shell's own `cd` touches the mount, not the process that runs the tests.
+            ["sh", "-c", 'cd -- "$0" && exec "$@"', self.path, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                self.abort()
+                process.kill()
+                raise AssertionError(f"{command} hangs on the mount\n{self.log[-5000:]}") from None
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+    def program(self) -> Program:
+        """Return a program that uses the mount, for `with`."""
+        return Program(self)
+
+
+class Program:
+    """A process that uses a mount, function by function; every call has a deadline.
+
+    An exception is raised here as it was raised there.
+    """
+
+    def __init__(self, mount: MountProcess) -> None:
+        self._mount = mount
+        self._connection, theirs = Pipe()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"{_PACKAGE}.programs", str(theirs.fileno())],
+                cwd=_ROOT,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self.process.kill()
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._mount.abort()
+            raise AssertionError(f"a killed program hangs\n{self._mount.log[-5000:]}") from None
+
+    def call(
+        self,
+        function: Callable[Arguments, Answer],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Answer:
+        """Have a function called there and return its answer."""
+        assert not kwargs
+        self.begin(function, *args)
+        return cast("Answer", self.answer())
+
+    def begin(
+        self, function: Callable[..., object], *args: object, reporting: bool = False
+    ) -> None:
+        """Have a function called there, without waiting; with `reporting` it gets a connection."""
+        self._connection.send((function, args, reporting))
+
+    def answer(self, seconds: float = _CALL_SECONDS) -> object:
+        """Wait for the answer of what was begun."""
+        worked, answer = cast("tuple[bool, object]", self.report(seconds))
+        if not worked:
+            assert isinstance(answer, Exception)
+            raise answer
+        return answer
+
+    def report(self, seconds: float = _CALL_SECONDS) -> object:
+        """Wait for what a function says while it runs.
+
+        Raises:
+            EOFError: the process has ended.
+        """
+        if not self._connection.poll(seconds):
+            self._mount.abort()
+            raise AssertionError(f"a program hangs on the mount\n{self._mount.log[-5000:]}")
+        try:
+            return self._connection.recv()
+        except ConnectionResetError:
+            raise EOFError from None
+
+
+class NewMount(Protocol):
+    """What the fixture `mount` gives: a mount of the test's bucket, to be begun by `with`."""
+
+    def __call__(
+        self, *options: str, bucket: str = BUCKET, expected_warnings: Sequence[str] = ()
+    ) -> MountProcess:
+        """Return a mount with these command-line options."""

@@ -1,0 +1,352 @@
+"""What test programs do on a mount; these functions run in a process of their own.
+
+`Program` of the harness starts this module and has it call functions, those below or any of the
+standard library. Nothing here imports the project: a program knows a mount by its path only.
+
+Tagged content: every 4 KiB block holds a tag and its own number, 256 times, so that any block read
+tells from which content and which place it came.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import errno
+import hashlib
+import mmap
+import os
+import random
+import signal
+import sqlite3
+import stat
+import struct
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "BLOCK_BYTES",
+    "Entry",
+    "Storm",
+    "first_entry",
+    "list_rest",
+    "mapped_tags",
+    "random_reads",
+    "read_loop",
+    "read_sequentially",
+    "read_whole",
+    "refusals",
+    "select_read_only",
+    "storm",
+    "tagged",
+    "tags",
+    "tree",
+]
+
+BLOCK_BYTES = 4096
+_PAIR = struct.Struct("<QQ")
+
+
+def tagged(tag: int, offset: int, size: int) -> bytes:
+    """Return `size` bytes at `offset` of the content with this tag."""
+    first, last = offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES)
+    repeats = BLOCK_BYTES // _PAIR.size
+    blocks = b"".join(_PAIR.pack(tag, number) * repeats for number in range(first, last))
+    start = offset - first * BLOCK_BYTES
+    return blocks[start : start + size]
+
+
+def tags(content: bytes | memoryview, offset: int) -> set[int]:
+    """Return the tags of all blocks in `content`, read at `offset` (of whole blocks).
+
+    Raises:
+        ValueError: a block is none, or not in its place.
+    """
+    found: set[int] = set()
+    for at in range(0, len(content), BLOCK_BYTES):
+        block = bytes(content[at : at + BLOCK_BYTES])
+        tag, _ = _PAIR.unpack_from(block)
+        if block != tagged(tag, offset + at, len(block)):
+            raise ValueError(f"the block at {offset + at} is torn or misplaced")
+        found.add(tag)
+    return found
+
+
+# -- whole trees and files
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or directory of a tree; a directory has neither digest nor size nor time."""
+
+    digest: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+
+
+def tree(root: str) -> dict[bytes, Entry]:
+    """Walk a tree and read all of it; return its entries by path below `root`."""
+    found: dict[bytes, Entry] = {}
+    top = os.fsencode(root)
+    for folder, folders, files in os.walk(top, onerror=_throw):
+        for name in folders:
+            found[os.path.relpath(os.path.join(folder, name), top)] = Entry()
+        for name in files:
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            digest = hashlib.sha256(read_whole(path)).hexdigest()
+            found[os.path.relpath(path, top)] = Entry(digest, status.st_size, status.st_mtime_ns)
+    return found
+
+
+def _throw(error: OSError) -> None:
+    raise error
+
+
+def read_whole(path: str | bytes) -> bytes:
+    """Return all bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def read_sequentially(path: str, report_every: int, connection: Connection | None) -> str:
+    """Read a file from end to end; return its SHA-256. Says where it is now and then."""
+    digest = hashlib.sha256()
+    at = 0
+    with open(path, "rb", buffering=0) as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            if connection is not None and at // report_every != (at + len(piece)) // report_every:
+                connection.send(at + len(piece))
+            at += len(piece)
+    return digest.hexdigest()
+
+
+def read_head(path: str, size: int) -> int:
+    """Read the first `size` bytes of a file in order; return how many there were."""
+    done = 0
+    with open(path, "rb", buffering=0) as file:
+        while done < size and (piece := file.read(min(1 << 17, size - done))):
+            done += len(piece)
+    return done
+
+
+def in_parallel(function: Callable[[str, int], int], paths: Sequence[str], argument: int) -> int:
+    """Call `function` for all paths at once, each in a thread; return the sum."""
+    with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+        return sum(pool.map(function, paths, [argument] * len(paths)))
+
+
+# -- reads
+
+
+def random_reads(
+    files: Sequence[tuple[str, int, int]], readers: int, reads: int, seed: int
+) -> tuple[int, int]:
+    """Let `readers` threads read at random; return how many reads were done and how many wrong.
+
+    `files` are (path, tag, size). Half of the reads are of 4 KiB, the others of any length.
+    """
+
+    def read(reader: int) -> tuple[int, int]:
+        source = random.Random(seed + reader)
+        wrong = 0
+        for _ in range(reads):
+            path, tag, size = source.choice(files)
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                for _ in range(4):
+                    length = source.choice([4096, source.randrange(1, 300_000)])
+                    offset = source.randrange(size)
+                    found = os.pread(descriptor, length, offset)
+                    wrong += found != tagged(tag, offset, min(length, size - offset))
+            finally:
+                os.close(descriptor)
+        return 4 * reads, wrong
+
+    with concurrent.futures.ThreadPoolExecutor(readers) as pool:
+        results = list(pool.map(read, range(readers)))
+    return sum(done for done, _ in results), sum(wrong for _, wrong in results)
+
+
+def mapped_tags(path: str, offset: int, size: int) -> set[int]:
+    """Map a file, leave the mapping open, and return the tags of the blocks seen through it."""
+    if path not in _mappings:
+        with open(path, "rb") as file:
+            _mappings[path] = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    return tags(_mappings[path][offset : offset + size], offset)
+
+
+_mappings: dict[str, mmap.mmap] = {}
+
+
+def read_loop(path: str) -> str:
+    """Read a file again and again until that fails; return the name of the error."""
+    try:
+        while True:
+            with open(path, "rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                while file.read(1 << 20):
+                    pass
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+
+
+# -- directories
+
+
+def first_entry(path: str) -> str:
+    """Begin to list a directory, leave it open, and return its first entry."""
+    _listings[path] = os.scandir(path)
+    return next(_listings[path]).name
+
+
+def list_rest(path: str) -> list[str]:
+    """Return what has not been listed yet by `first_entry`."""
+    with _listings.pop(path) as listing:
+        return [entry.name for entry in listing]
+
+
+_listings: dict[str, os._ScandirIterator[str]] = {}
+
+
+# -- refusals
+
+
+def refusals(file: str, folder: str, absent: str) -> dict[str, str]:
+    """Try all that writes; return the error of each try."""
+    tries: dict[str, Callable[[], object]] = {
+        "create": lambda: os.open(absent, os.O_WRONLY | os.O_CREAT),
+        "create exclusively": lambda: os.open(absent, os.O_RDONLY | os.O_CREAT | os.O_EXCL),
+        "open for writing": lambda: os.open(file, os.O_WRONLY),
+        "open for both": lambda: os.open(file, os.O_RDWR),
+        "open for appending": lambda: os.open(file, os.O_WRONLY | os.O_APPEND),
+        "open and truncate": lambda: os.open(file, os.O_WRONLY | os.O_TRUNC),
+        "truncate": lambda: os.truncate(file, 0),
+        "chmod": lambda: os.chmod(file, 0o600),
+        "chown": lambda: os.chown(file, 1, 1),
+        "utime": lambda: os.utime(file, (0, 0)),
+        "unlink": lambda: os.unlink(file),
+        "rename": lambda: os.rename(file, absent),
+        "link": lambda: os.link(file, absent),
+        "symlink": lambda: os.symlink(file, absent),
+        "mkdir": lambda: os.mkdir(absent),
+        "rmdir": lambda: os.rmdir(folder),
+        "mkfifo": lambda: os.mkfifo(absent),
+        "setxattr": lambda: os.setxattr(file, "user.note", b"text"),
+        "removexattr": lambda: os.removexattr(file, "user.gcs.generation"),
+    }
+    found: dict[str, str] = {}
+    for name, attempt in tries.items():
+        try:
+            attempt()
+            found[name] = "done"
+        except OSError as error:
+            found[name] = errno.errorcode[error.errno or 0]
+    return found
+
+
+def select_read_only(path: str, parameters: str, statement: str) -> list[tuple[object, ...]]:
+    """Open a SQLite database by its URI and return the rows of a query."""
+    with closing(sqlite3.connect(f"file:{path}?{parameters}", uri=True)) as database:
+        return list(database.execute(statement))
+
+
+# -- processes that are killed
+
+
+@dataclass(frozen=True)
+class Storm:
+    """What a storm of killed processes came to; `stuck` are those that could not be reaped."""
+
+    killed: int
+    stuck: int
+
+
+def storm(
+    root: str, names: Sequence[str], *, bursts: int, readers: int, others: int, seed: int
+) -> Storm:
+    """Start processes that read and stat, kill them all at a random moment, again and again.
+
+    After each burst nobody touches the mount until all its processes are gone: a mount that has
+    frozen keeps the killed ones waiting, and shows.
+    """
+    source = random.Random(seed)
+    killed = stuck = 0
+    for _ in range(bursts):
+        processes = [
+            _visit(root, names, number < readers, source.random())
+            for number in range(readers + others)
+        ]
+        time.sleep(source.uniform(0, 0.02))
+        source.shuffle(processes)
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
+        killed += len(processes)
+        stuck += _reap(processes, seconds=15)
+        if stuck:
+            break
+    return Storm(killed, stuck)
+
+
+def _visit(root: str, names: Sequence[str], reads: bool, seed: float) -> int:
+    process = os.fork()
+    if process:
+        return process
+    source = random.Random(seed)
+    while True:
+        path = os.path.join(root, source.choice(names))
+        if reads:
+            descriptor = os.open(path, os.O_RDONLY)
+            size = os.fstat(descriptor).st_size
+            for _ in range(8):
+                os.pread(descriptor, 65536, source.randrange(max(1, size)))
+            os.close(descriptor)
+        else:
+            # Names that nobody has asked for yet are not answered by the kernel.
+            for name in (path, f"{path}-{source.getrandbits(32)}"):
+                try:
+                    os.stat(name)
+                except FileNotFoundError:
+                    continue
+
+
+def _reap(processes: Sequence[int], seconds: float) -> int:
+    """Collect killed processes; return how many are still there after `seconds`."""
+    left = set(processes)
+    end = time.monotonic() + seconds
+    while left and time.monotonic() < end:
+        gone = {process for process in left if os.waitpid(process, os.WNOHANG)[0]}
+        left -= gone
+        if not gone:
+            time.sleep(0.001)
+    return len(left)
+
+
+def modes(path: str) -> tuple[str, int, int]:
+    """Return the mode (as `ls` shows it), owner and group of a file."""
+    status = os.stat(path)
+    return stat.filemode(status.st_mode), status.st_uid, status.st_gid
+
+
+def _serve(connection: Connection) -> None:
+    """Call what comes through the connection; give back what it returns or raises."""
+    while True:
+        try:
+            function, arguments, reporting = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = function(*arguments, connection) if reporting else function(*arguments)
+            connection.send((True, answer))
+        except Exception as error:  # raised again on the other side
+            connection.send((False, error))
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))

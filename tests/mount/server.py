@@ -1,0 +1,166 @@
+"""The emulator as a process of its own, and what tests make and ask of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import grpc
+
+from gcsmux_fs.emulator.control import CONTROL_SERVICE
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["BUCKET", "COMMANDS", "END_SECONDS", "EmulatorProcess", "EmulatorStatistics"]
+
+BUCKET = "test-bucket"
+COMMANDS = Path(sys.executable).parent
+END_SECONDS = 30
+_CALL_SECONDS = 20
+_BUCKET_PATH = f"projects/_/buckets/{BUCKET}"
+
+
+@dataclass(frozen=True)
+class EmulatorStatistics:
+    """What `gcsmux_fs.emulator.control` counts."""
+
+    requests: dict[str, int]
+    ranges: int
+    bytes_asked: int
+    bytes_sent: int
+    cuts: int
+    streams_open: int
+
+
+@dataclass
+class EmulatorProcess:
+    """`gcsmux-emulator` over a folder; it can be stopped, killed and started again."""
+
+    folder: Path
+    options: Sequence[str] = ()
+    port: int = 0
+    _process: subprocess.Popen[str] | None = field(default=None, init=False)
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def bucket(self) -> Path:
+        return self.folder / BUCKET
+
+    # -- the process
+
+    def start(self) -> None:
+        """Start it, on the same port as before if it ran before."""
+        assert self._process is None
+        self._process = subprocess.Popen(
+            [COMMANDS / "gcsmux-emulator", self.folder, "--port", str(self.port), *self.options],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline().rpartition(":")[2])
+
+    def kill(self) -> None:
+        """End it without a word to anybody, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let it neither answer nor hang up for a while."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            try:
+                self._process.wait(END_SECONDS)
+            finally:
+                self._process.kill()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.bucket.mkdir(parents=True, exist_ok=True)
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(signal.SIGTERM)
+
+    # -- objects
+
+    def place(self, name: str, content: bytes) -> None:
+        """Make a file an object, in place of what is there: a new generation in one instant."""
+        incoming = self.folder / ".incoming"
+        incoming.write_bytes(content)
+        target = self.bucket / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        incoming.replace(target)
+
+    def change(self, name: str, content: bytes) -> None:
+        """Change an object's file in place: the old generation is gone even for open streams."""
+        with (self.bucket / name).open("r+b") as file:
+            file.write(content)
+            file.flush()
+            # Bytes alone change the time only once in a tick of the kernel's clock.
+            os.utime(file.fileno())
+
+    def write(
+        self,
+        name: str,
+        content: bytes,
+        *,
+        content_type: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        """Write an object, of any name, through the service's own call; return its generation."""
+        resource = pb.Object(
+            name=name, bucket=_BUCKET_PATH, content_type=content_type, metadata=metadata or {}
+        )
+        request = pb.WriteObjectRequest(
+            write_object_spec=pb.WriteObjectSpec(resource=resource),
+            checksummed_data=pb.ChecksummedData(content=content),
+            finish_write=True,
+        )
+        with grpc.insecure_channel(self.endpoint) as channel:
+            call = channel.stream_unary("/google.storage.v2.Storage/WriteObject")
+            answer = call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS)
+        return pb.WriteObjectResponse.FromString(answer).resource.generation
+
+    # -- control
+
+    def statistics(self, *, reset: bool = False) -> EmulatorStatistics:
+        """Return the counters, and set them to zero if `reset`."""
+        return EmulatorStatistics(**json.loads(self._control("Stats", {"reset": reset})))
+
+    def cut_streams(self, after_bytes: int, times: int = -1, code: str = "UNAVAILABLE") -> None:
+        """End each stream that has sent so many bytes, so many times (-1: for ever)."""
+        cut = {"after_bytes": after_bytes, "times": times, "code": code}
+        self._control("Faults", {"bidi_cut": cut})
+
+    def mend(self) -> None:
+        """Cut streams no more."""
+        self._control("Faults", {})
+
+    def _control(self, method: str, request: Mapping[str, object]) -> bytes:
+        with grpc.insecure_channel(self.endpoint) as channel:
+            call = channel.unary_unary(f"/{CONTROL_SERVICE}/{method}")
+            answer: bytes = call(json.dumps(request).encode(), timeout=_CALL_SECONDS)
+        return answer

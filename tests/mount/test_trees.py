@@ -1,0 +1,97 @@
+"""A mount shows the objects of its bucket: every name, every byte, every time."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+from .harness import EmulatorProcess, MountProcess, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .harness import NewMount
+
+pytestmark = pytest.mark.mount
+
+# What makes programs stumble: spaces, quotes, newlines, leading dashes, globs, other scripts,
+# combining and astral characters, names at the limit of a file name.
+ODD_NAMES = [
+    "with spaces in it",
+    " leading and trailing ",
+    "two\nlines",
+    "tab\tand \\ backslash",
+    "quotes ' \" `",
+    "-rf",
+    "*?[a]{b}$HOME",
+    "%25~",
+    ".hidden",
+    "grüße",
+    "e\u0301",
+    "世界 🌍",
+    "x" * 255,
+    "ü" * 127,
+]
+
+
+def make_tree(folder: Path, seed: int) -> None:
+    """Fill a folder with files of many sizes in nested folders."""
+    source = random.Random(seed)
+    folders = [folder]
+    names = iter(ODD_NAMES)
+    for number in range(60):
+        parent = source.choice(folders)
+        name = next(names, f"name-{number}")
+        if number % 3 == 2:
+            folders.append(parent / f"folder {number}")
+            folders[-1].mkdir()
+            # A folder without objects is none in a flat bucket.
+            (folders[-1] / "content").touch()
+        (parent / name).write_bytes(
+            source.randbytes(source.choice([0, 1, 4095, 4096, 4097, 70_000, 1_500_000]))
+        )
+        # Times of long ago, with fractions, are kept as they are.
+        mtime_ns = source.randrange(10**18, 17 * 10**17)
+        os.utime(parent / name, ns=(mtime_ns, mtime_ns))
+    deep = folder.joinpath(*(f"level-{number}" for number in range(40)))
+    deep.mkdir(parents=True)
+    (deep / "bottom").write_bytes(b"deep\n")
+    (folder / "large").write_bytes(source.randbytes(9_000_001))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_random_tree_is_the_same_through_the_mount(
+    emulator: EmulatorProcess, mount: NewMount, seed: int
+) -> None:
+    make_tree(emulator.bucket, seed)
+    expected = programs.tree(str(emulator.bucket))
+    with mount() as mounted, mounted.program() as program:
+        assert expected == program.call(programs.tree, str(mounted.path))
+        # Once more, from the kernel's caches.
+        assert expected == program.call(programs.tree, str(mounted.path))
+
+
+def test_folders_without_objects_show_in_a_hierarchical_bucket(folder: Path) -> None:
+    with EmulatorProcess(folder / "buckets", ["--location-type", "zone"]) as emulator:
+        (emulator.bucket / "full").mkdir()
+        (emulator.bucket / "full" / "file").write_bytes(b"content")
+        (emulator.bucket / "empty" / "nested empty").mkdir(parents=True)
+        expected = programs.tree(str(emulator.bucket))
+        with MountProcess(emulator, folder) as mounted, mounted.program() as program:
+            assert expected == program.call(programs.tree, str(mounted.path))
+            assert ["nested empty"] == program.call(os.listdir, f"{mounted.path}/empty")
+
+
+def test_forgotten_inodes_are_let_go(emulator: EmulatorProcess, mount: NewMount) -> None:
+    for number in range(500):
+        emulator.place(f"folder/file-{number}", b"content")
+    with mount() as mounted:
+        assert mounted.run("ls", "-lR").returncode == 0
+        assert mounted.statistics()["inodes"] == 502
+        mounted.run("sh", "-c", "echo 2 > /proc/sys/vm/drop_caches")
+        wait_until(lambda: mounted.statistics()["inodes"] == 1, "only the root is known")
+        assert mounted.run("cat", "folder/file-1").stdout == b"content"
