@@ -91,6 +91,4 @@ class BlockCache:
                 self._budget.unread -= block.charge
             freed += block.charge
             block.content = None
-            if block is self.newest:
-                self.newest = None
             self._on_evict(block)

@@ -67,3 +67,5 @@ class ReadStatistics:
     #: Object generations with an open file or a block.
     objects: int
     open_files: int
+    #: Open files whose readahead has a share of the memory now.
+    files_reading_ahead: int

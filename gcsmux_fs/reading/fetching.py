@@ -226,7 +226,7 @@ class BlockFetcher:
             needed = self._budget.for_readahead(
                 end - start + BLOCK_OVERHEAD_BYTES, first_window=first_window
             )
-            if needed is None or self._queue:
+            if needed is None:
                 self._counters.readahead_refusals += 1
                 return False
             self.cache.evict(needed)

@@ -110,6 +110,7 @@ class ReadPath:
             queued_reads=fetcher.queued,
             objects=fetcher.object_count,
             open_files=self.open_files,
+            files_reading_ahead=len(self.shares),
         )
 
     def too_late(self, key: ObjectKey, offset: int, end: int) -> DeadlineExceeded:
@@ -246,7 +247,7 @@ class OpenFile:
 
     def _range_to_fetch(self, offset: int, end: int) -> tuple[int, int]:
         size = self.size
-        small = size <= min(_SMALL_OBJECT_BYTES, self._path.budget.largest_demand)
+        small = size <= _SMALL_OBJECT_BYTES
         if small and offset == 0 and end >= min(size, KERNEL_READ_BYTES):
             return 0, size
         last = -(-end // GRANULE_BYTES) * GRANULE_BYTES

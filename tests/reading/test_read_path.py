@@ -252,6 +252,16 @@ async def test_read_ends_exactly_at_its_deadline_and_says_what_was_read() -> Non
     assert trio.current_time() - start == 270.5
 
 
+async def test_read_cancelled_in_the_very_tick_of_its_deadline_ends_once() -> None:
+    path = ReadPath(ManualSource(), budget_bytes=64 * MIB, read_timeout=120.0)
+    file = path.open(KEY, LARGE)
+    for _ in range(20):
+        with trio.move_on_after(120.0):
+            with pytest.raises(DeadlineExceeded):
+                await file.read(0, 4096)
+        assert path.statistics().waiting_reads == 0
+
+
 async def test_deadline_of_a_read_larger_than_the_budget_covers_all_its_parts() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=50.0)
@@ -357,3 +367,4 @@ async def test_last_close_cancels_readahead_and_gives_its_memory_back() -> None:
     statistics = path.statistics()
     assert (statistics.blocks_ready, statistics.budget_unread) == (1, 0)
     assert statistics.open_files == 0
+    assert statistics.readahead_cancelled_bytes == sum(request.length for request in ahead)

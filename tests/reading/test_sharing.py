@@ -38,6 +38,7 @@ def assert_at_rest(path: ReadPath) -> None:
     assert statistics.waiting_reads == 0
     assert statistics.queued_reads == 0
     assert statistics.open_files == 0
+    assert statistics.files_reading_ahead == 0
     assert statistics.budget_used <= statistics.budget_limit
 
 
@@ -194,6 +195,7 @@ async def test_blocks_read_already_are_evicted_before_those_fetched_ahead() -> N
     ahead = path.open(key_of("ahead"), 64 * MIB)
     ahead.begin(0, READ, lambda: None)
     source.settle_all()
+    assert ahead.read_cached(0, READ) is not None
     noise = path.open(key_of("noise"), 512 * MIB)
     for n in range(100):
         noise.begin(n * 4 * MIB, n * 4 * MIB + 256 * KIB, lambda: None)
@@ -204,19 +206,78 @@ async def test_blocks_read_already_are_evicted_before_those_fetched_ahead() -> N
     assert path.statistics().readahead_wasted_bytes == 0
 
 
+async def test_block_used_again_outlives_those_that_are_not() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    file = path.open(key_of("file"), 512 * MIB)
+    for n in range(100):
+        file.begin(n * 4 * MIB, n * 4 * MIB + 256 * KIB, lambda: None)
+        source.settle_all()
+        assert file.read_cached(0, 4096) is not None
+        assert file.read_cached(n * 4 * MIB, 4096) is not None
+    assert file.read_cached(4 * MIB, 4096) is None
+
+
+async def test_block_read_to_its_end_as_it_arrives_is_protected_no_more() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    file = path.open(key_of("file"), 64 * MIB)
+    file.begin(0, READ, lambda: None)
+    file.begin(READ, 2 * READ, lambda: None)
+    demand, joined = source.pending[:2]
+    demand.settle()
+    joined.settle()
+    statistics = path.statistics()
+    assert (statistics.blocks_ready, statistics.budget_unread) == (2, 0)
+
+
+async def test_readahead_refused_for_want_of_memory_is_made_up_for_later() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    noise = path.open(key_of("noise"), 512 * MIB)
+    for n in range(1, 20):
+        noise.begin(n * 4 * MIB, n * 4 * MIB + 400 * KIB, lambda: None)
+    file = path.open(key_of("file"), 64 * MIB)
+    file.begin(0, READ, lambda: None)
+    assert path.statistics().readahead_refusals == 1
+    source.settle_all()
+    file.begin(READ, 2 * READ, lambda: None)
+    assert path.statistics().readahead_bytes >= 4 * READ
+    source.settle_all()
+    assert file.read_cached(2 * READ, READ) is not None
+
+
+async def test_queued_read_that_is_given_up_lets_the_next_one_through() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    file = path.open(key_of("file"), 512 * MIB)
+    for n in range(1, 21):
+        file.begin(n * 4 * MIB, n * 4 * MIB + 400 * KIB, lambda: None)
+    large = file.begin(300 * MIB, 300 * MIB + 500 * KIB, lambda: None)
+    woken: list[int] = []
+    file.begin(400 * MIB, 400 * MIB + 4096, functools.partial(woken.append, 1))
+    assert path.statistics().queued_reads == 2
+    file.abandon(large)
+    assert path.statistics().queued_reads == 0
+    source.pending[-1].settle()
+    assert woken == [1]
+
+
 async def test_readahead_that_nobody_reads_is_counted_as_wasted_once_evicted() -> None:
     source = ManualSource()
     path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = path.open(key_of("ahead"), 64 * MIB)
     file.begin(0, READ, lambda: None)
     source.settle_all()
+    # Some of its first block is read.
+    assert file.read_cached(READ, 4096) is not None
     file.close()
     assert path.statistics().budget_unread == 0
     noise = path.open(key_of("noise"), 512 * MIB)
     for n in range(100):
         noise.begin(n * 4 * MIB, n * 4 * MIB + 256 * KIB, lambda: None)
         source.settle_all()
-    assert path.statistics().readahead_wasted_bytes == MIB - READ
+    assert path.statistics().readahead_wasted_bytes == MIB - 2 * READ
 
 
 @pytest.mark.parametrize("readahead", [0, 256 * KIB, 4 * MIB])
