@@ -8,6 +8,8 @@ by then. Above `MAX_WHOLE_BYTES` only the writer's own word is known.
 from __future__ import annotations
 
 import asyncio
+import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import crc32c
@@ -15,6 +17,7 @@ from cachetools import LRUCache
 
 from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES
 from gcsmux_fs.emulator.refusal import Refusal
+from gcsmux_fs.errors import StatusCode
 
 if TYPE_CHECKING:
     from gcsmux_fs.emulator.bucket import Bucket
@@ -45,6 +48,11 @@ class Checksums:
         self._whole: LRUCache[_Key, int] = LRUCache(_MAX_KEPT)
         self._chunks: LRUCache[tuple[_Key, int], int] = LRUCache(_MAX_KEPT)
         self._computing: dict[_Key, asyncio.Task[int]] = {}
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Give up what is being computed: its threads end soon."""
+        self._closed.set()
 
     def note(self, of: StoredObject, crc: int) -> None:
         """Remember the checksum of content that has just been received."""
@@ -63,7 +71,7 @@ class Checksums:
             with bucket.open(of.name) as content:
                 if _key(content.object) != _key(of):
                     return None
-                self.note(of, _compute(content))
+                self.note(of, self._compute(content))
         except Refusal:
             return None
         return self.known(of)
@@ -80,14 +88,35 @@ class Checksums:
             if _key(content.object) != key:
                 content.close()
                 return None
-            task = asyncio.create_task(asyncio.to_thread(_compute_and_close, content))
+            task = asyncio.create_task(asyncio.to_thread(self._compute_and_close, content))
             self._computing[key] = task
-            task.add_done_callback(lambda _: self._computing.pop(key, None))
+            task.add_done_callback(partial(self._computed, key))
         try:
-            self._whole[key] = await asyncio.shield(task)
+            return await asyncio.shield(task)
         except Refusal:
             return None
-        return self._whole[key]
+
+    def _computed(self, key: _Key, task: asyncio.Task[int]) -> None:
+        del self._computing[key]
+        # The error is looked at here, in case that nobody waits for the result any more.
+        if not task.cancelled() and task.exception() is None:
+            self._whole[key] = task.result()
+
+    def _compute(self, content: Content) -> int:
+        crc = 0
+        size = content.object.size
+        buffer = memoryview(bytearray(min(_READ_BYTES, size)))
+        for offset in range(0, size, _READ_BYTES):
+            if self._closed.is_set():
+                raise Refusal(StatusCode.UNAVAILABLE, "The emulator ends")
+            part = buffer[: size - offset]
+            content.read_into(part, offset)
+            crc = crc32c.crc32c(part, crc)
+        return crc
+
+    def _compute_and_close(self, content: Content) -> int:
+        with content:
+            return self._compute(content)
 
     def chunk(self, of: StoredObject, offset: int, content: memoryview) -> int:
         """Return the checksum of a chunk, remembering those of whole, aligned chunks of files."""
@@ -98,19 +127,3 @@ class Checksums:
         if known is None:
             known = self._chunks[key] = crc32c.crc32c(content)
         return known
-
-
-def _compute(content: Content) -> int:
-    crc = 0
-    size = content.object.size
-    buffer = memoryview(bytearray(min(_READ_BYTES, size)))
-    for offset in range(0, size, _READ_BYTES):
-        part = buffer[: size - offset]
-        content.read_into(part, offset)
-        crc = crc32c.crc32c(part, crc)
-    return crc
-
-
-def _compute_and_close(content: Content) -> int:
-    with content:
-        return _compute(content)

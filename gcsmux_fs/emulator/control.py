@@ -84,17 +84,17 @@ class Faults:
             Refusal: the text is not such an order (INVALID_ARGUMENT).
         """
         try:
-            raw = json.loads(text)
+            raw = dict(json.loads(text))
             unknown = set(raw) - {"bidi_cut"}
             if unknown:
-                raise invalid(f"No such fault: {', '.join(sorted(unknown))}")
+                raise KeyError(f"no such fault: {', '.join(sorted(unknown))}")
             if not raw.get("bidi_cut"):
                 return cls()
             cut = dict(raw["bidi_cut"])
             code = StatusCode[cut.pop("code", "UNAVAILABLE")]
             return cls(BidiCut(code=code, **{key: int(value) for key, value in cut.items()}))
         except (ValueError, KeyError, TypeError) as error:
-            raise invalid(f"These are not faults in JSON: {error}") from None
+            raise invalid(f"These are not faults in JSON: {error}.") from None
 
     def to_json(self) -> bytes:
         """Return what `parse` takes."""

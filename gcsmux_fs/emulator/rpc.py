@@ -46,6 +46,12 @@ class Border:
     def __init__(self, shape: Shape, counters: Counters) -> None:
         self.shape = shape
         self.counters = counters
+        self._active: set[asyncio.Task[object]] = set()
+
+    async def all_ended(self, patience_seconds: float) -> None:
+        """Wait for the calls under way, which a server that stops has cancelled."""
+        if self._active:
+            await asyncio.wait(self._active, timeout=patience_seconds)
 
     def unary(
         self,
@@ -111,7 +117,11 @@ class Border:
         return name, grpc.stream_stream_rpc_method_handler(handle)
 
     def _arrived(self, name: str) -> float:
-        """Count a call that arrives now; return when its answer is due."""
+        """Count a call that arrives now, in the current task; return when its answer is due."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._active.add(task)
+            task.add_done_callback(self._active.discard)
         self.counters.requests[name] += 1
         return self.shape.due(asyncio.get_running_loop().time())
 

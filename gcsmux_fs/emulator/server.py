@@ -33,6 +33,8 @@ __all__ = ["LOCATION_TYPES", "Emulator", "EmulatorError"]
 LOCATION_TYPES = ("region", HIERARCHICAL_LOCATION)
 _STORAGE_SERVICE = "google.storage.v2.Storage"
 _LAYOUT_SERVICE = "google.storage.control.v2.StorageControl"
+# Calls end within milliseconds of the server; only a bug lasts longer.
+_STOP_SECONDS = 5.0
 _OPTIONS = (
     # Without it a second server could take the same port and half of the calls.
     ("grpc.so_reuseport", 0),
@@ -76,7 +78,7 @@ class Emulator:
         self.control = Control(faults_file)
         shape = Shape(latency_seconds, bandwidth_bytes)
         self._border = Border(shape, self.control.counters)
-        checksums = Checksums()
+        self._checksums = checksums = Checksums()
         store = Store(folder)
         self._meta = MetaService(store, checksums, location_type)
         self._read = ReadService(store, checksums, shape, self.control)
@@ -104,7 +106,10 @@ class Emulator:
         """Stop at once: calls under way end with UNAVAILABLE or CANCELLED."""
         if self._server is not None:
             server, self._server = self._server, None
+            self._checksums.close()
             await server.stop(None)
+            # A call that the loop's end would cancel is one that gRPC reports as an error.
+            await self._border.all_ended(_STOP_SECONDS)
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
         unary, streaming = self._border.unary, self._border.streaming
