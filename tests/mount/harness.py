@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, cast
 
@@ -25,7 +25,15 @@ from .server import BUCKET, COMMANDS, END_SECONDS, EmulatorProcess
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BUCKET", "EmulatorProcess", "MountProcess", "NewMount", "Program", "wait_until"]
+__all__ = [
+    "BUCKET",
+    "END_SECONDS",
+    "EmulatorProcess",
+    "MountProcess",
+    "NewMount",
+    "Program",
+    "wait_until",
+]
 
 _PACKAGE = __package__ or ""
 # Where this package is imported from, by whatever name.

@@ -7,6 +7,8 @@ Tagged content: every 4 KiB block holds a tag and its own number, 256 times, so 
 tells from which content and which place it came.
 """
 
+# ruff: noqa: PTH (system calls are what it is about)
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -35,10 +37,14 @@ __all__ = [
     "Storm",
     "first_entry",
     "list_rest",
+    "in_parallel",
     "mapped_tags",
+    "modes",
     "random_reads",
+    "read_head",
     "read_loop",
     "read_sequentially",
+    "read_tags",
     "read_whole",
     "refusals",
     "select_read_only",
@@ -172,6 +178,16 @@ def random_reads(
     with concurrent.futures.ThreadPoolExecutor(readers) as pool:
         results = list(pool.map(read, range(readers)))
     return sum(done for done, _ in results), sum(wrong for _, wrong in results)
+
+
+def read_tags(path: str, offset: int, size: int) -> set[int]:
+    """Open a file, leave it open, and return the tags of the blocks read from it."""
+    if path not in _descriptors:
+        _descriptors[path] = os.open(path, os.O_RDONLY)
+    return tags(os.pread(_descriptors[path], size, offset), offset)
+
+
+_descriptors: dict[str, int] = {}
 
 
 def mapped_tags(path: str, offset: int, size: int) -> set[int]:

@@ -1,0 +1,49 @@
+"""Many readers at once, of one file and of many, get the bytes they asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from . import programs
+from .harness import EmulatorProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+MIB = 1024 * 1024
+
+
+def place_tagged(emulator: EmulatorProcess, sizes: list[int]) -> list[tuple[str, int, int]]:
+    """Make files of tagged content; return name, tag and size of each."""
+    files = [(f"file-{tag}", tag, size) for tag, size in enumerate(sizes)]
+    for name, tag, size in files:
+        emulator.place(name, programs.tagged(tag, 0, size))
+    return files
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [[64 * MIB + 5], [n * 123_457 for n in range(1, 41)]],
+    ids=["one file", "many files"],
+)
+@pytest.mark.parametrize("memory", ["256MiB", "16MiB"])
+def test_32_readers_at_random_offsets(
+    emulator: EmulatorProcess, mount: NewMount, sizes: list[int], memory: str
+) -> None:
+    files = place_tagged(emulator, sizes)
+    with mount("--memory", memory) as mounted, mounted.program() as program:
+        paths = [(f"{mounted.path}/{name}", tag, size) for name, tag, size in files]
+        assert program.call(programs.random_reads, paths, 32, 25, 1) == (3200, 0)
+
+
+def test_memory_stays_within_its_bound_with_32_sequential_readers(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    for number in range(32):
+        with (emulator.bucket / f"sparse-{number}").open("wb") as file:
+            file.truncate(1024 * MIB)
+    with mount("--memory", "32MiB") as mounted, mounted.program() as program:
+        paths = [f"{mounted.path}/sparse-{number}" for number in range(32)]
+        done = program.call(programs.in_parallel, programs.read_head, paths, 32 * MIB)
+        assert done == 32 * 32 * MIB
+        assert mounted.statistics()["budget_used"] <= 32 * MIB
+        assert mounted.peak_memory_bytes() <= (32 + 150) * MIB

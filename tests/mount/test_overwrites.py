@@ -1,0 +1,168 @@
+"""An object that is overwritten: old bytes or ESTALE, never a mixture; and who sees it when."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+from .harness import END_SECONDS, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .harness import EmulatorProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+MIB = 1024 * 1024
+SIZE = 48 * MIB
+OLD, NEW = 1, 2
+
+
+def old_content(size: int = SIZE) -> bytes:
+    return programs.tagged(OLD, 0, size)
+
+
+def new_content(size: int = SIZE) -> bytes:
+    return programs.tagged(NEW, 0, size)
+
+
+def replaced(emulator: EmulatorProcess) -> None:
+    """Put a new file in the place of the old one: streams that are open keep the old bytes."""
+    emulator.place("object", new_content())
+
+
+def changed(emulator: EmulatorProcess) -> None:
+    """Change the file: streams that are open end with NOT_FOUND."""
+    emulator.change("object", new_content())
+
+
+def restarted(emulator: EmulatorProcess) -> None:
+    """Replace it and lose all streams: the old generation is nowhere any more."""
+    emulator.kill()
+    emulator.place("object", new_content())
+    emulator.start()
+
+
+@pytest.mark.parametrize("overwrite", [replaced, changed, restarted])
+@pytest.mark.parametrize("mapped", [False, True], ids=["read", "mmap"])
+def test_a_reader_sees_the_old_bytes_or_estale(
+    emulator: EmulatorProcess,
+    mount: NewMount,
+    overwrite: Callable[[EmulatorProcess], None],
+    mapped: bool,
+) -> None:
+    emulator.place("object", old_content())
+    # Little memory and little ahead: most of the file has not been asked for when it changes.
+    with (
+        mount(
+            "--memory", "16MiB", "--read-ahead", "1MiB", "--metadata-ttl", "indefinite"
+        ) as mounted,
+        mounted.program() as reader,
+        mounted.program() as other,
+    ):
+        path = f"{mounted.path}/object"
+        read = programs.mapped_tags if mapped else programs.read_tags
+        assert reader.call(read, path, 0, MIB) == {OLD}
+        overwrite(emulator)
+        outcome: set[int] | int = 0
+        for offset in range(MIB, SIZE, MIB):
+            try:
+                outcome = reader.call(read, path, offset, MIB)
+            except OSError as error:
+                assert error.errno == errno.ESTALE
+                outcome = errno.ESTALE
+                break
+            except EOFError:
+                assert reader.process.wait(END_SECONDS) == -signal.SIGBUS
+                outcome = errno.ESTALE
+                break
+            assert outcome == {OLD}
+        if overwrite is replaced:
+            assert outcome in ({OLD}, errno.ESTALE)
+        else:
+            assert outcome == errno.ESTALE
+            # Although names are believed for ever: they are not, once a read has found them wrong.
+            assert other.call(programs.read_tags, path, 0, MIB) == {NEW}
+            assert other.call(programs.read_tags, path, SIZE - MIB, MIB) == {NEW}
+
+
+def test_what_is_cached_of_an_open_file_stays_readable(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("object", old_content(MIB))
+    with mount() as mounted, mounted.program() as reader:
+        descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        assert reader.call(os.pread, descriptor, MIB, 0) == old_content(MIB)
+        emulator.change("object", new_content(MIB))
+        assert reader.call(os.pread, descriptor, MIB, 0) == old_content(MIB)
+
+
+def test_with_a_ttl_of_zero_every_open_sees_the_newest_object(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    with mount("--metadata-ttl", "0", "--negative-ttl", "0") as mounted:
+        with mounted.program() as reader:
+            path = f"{mounted.path}/folder/object"
+            with pytest.raises(FileNotFoundError):
+                reader.call(os.stat, path)
+            for tag in range(20):
+                emulator.place("folder/object", programs.tagged(tag, 0, 10_000 + tag))
+                assert reader.call(os.stat, path).st_size == 10_000 + tag
+                content = reader.call(programs.read_whole, path)
+                assert content == programs.tagged(tag, 0, 10_000 + tag)
+            (emulator.bucket / "folder" / "object").unlink()
+            with pytest.raises(FileNotFoundError):
+                reader.call(os.open, path, os.O_RDONLY)
+
+
+def test_within_the_ttl_the_caches_answer(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("object", old_content(MIB))
+    with mount("--metadata-ttl", "1h") as mounted, mounted.program() as reader:
+        path = f"{mounted.path}/object"
+        assert reader.call(programs.read_whole, path) == old_content(MIB)
+        before = reader.call(os.stat, path)
+        emulator.place("object", new_content(2 * MIB))
+        emulator.statistics(reset=True)
+        assert reader.call(programs.read_whole, path) == old_content(MIB)
+        assert reader.call(os.stat, path) == before
+        assert emulator.statistics().requests == {}
+
+
+def test_after_the_ttl_the_new_object_shows(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("object", old_content(MIB))
+    with mount("--metadata-ttl", "minimal", "--negative-ttl", "1s") as mounted:
+        with mounted.program() as reader:
+            path = f"{mounted.path}/object"
+            assert reader.call(programs.read_whole, path) == old_content(MIB)
+            with pytest.raises(FileNotFoundError):
+                reader.call(os.stat, f"{mounted.path}/later")
+            emulator.place("object", new_content(2 * MIB))
+            emulator.place("later", b"here")
+
+            def shows() -> bool:
+                names = reader.call(os.listdir, str(mounted.path))
+                return reader.call(os.stat, path).st_size == 2 * MIB and "later" in names
+
+            wait_until(shows, "the new object shows")
+            assert reader.call(programs.read_whole, path) == new_content(2 * MIB)
+            assert reader.call(programs.read_whole, f"{mounted.path}/later") == b"here"
+
+
+def test_a_deleted_object_is_gone(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("object", old_content())
+    with mount("--metadata-ttl", "0", "--read-ahead", "0") as mounted:
+        with mounted.program() as reader:
+            path = f"{mounted.path}/object"
+            descriptor = reader.call(os.open, path, os.O_RDONLY)
+            (emulator.bucket / "object").unlink()
+            with pytest.raises(OSError, match="Stale file handle"):
+                reader.call(os.pread, descriptor, 4096, SIZE // 2)
+            with pytest.raises(FileNotFoundError):
+                reader.call(os.stat, path)
+            assert reader.call(os.listdir, str(mounted.path)) == []

@@ -1,0 +1,150 @@
+"""Every object of a bucket has a path, whatever its name, and that path can be used as it is."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+# The paths that docs/NAMES.md promises.
+PATHS = {
+    "plain": "plain",
+    "folder/plain": "folder/plain",
+    "both": "%file~both",
+    "both/inside": "both/inside",
+    "marker/": "marker/%content~",
+    "marker/inside": "marker/inside",
+    "lonely/": "lonely/%content~",
+    "a//b": "a/%~/b",
+    "a///b": "a/%~/%~/b",
+    "/leading": "%~/leading",
+    "//": "%~/%~/%content~",
+    ".": "%file~.",
+    "./here": "%~./here",
+    "..": "%~..",
+    "dots/.": "dots/%~.",
+    "dots/../up": "dots/%~../up",
+    "...": "...",
+    "x" * 255: "x" * 255,
+    "y" * 256: f"%part~{'y' * 249}/yyyyyyy",
+    f"deep/{'z' * 600}/end": f"deep/%part~{'z' * 249}/%part~{'z' * 249}/{'z' * 102}/end",
+    "%~": "%~%25~",
+    "%file~both": "%~%25file~both",
+    "%part~": "%~%25part~",
+    "50%": "50%",
+    "50%~": "50%~",
+    "two\nlines": "two\nlines",
+}
+# More that only have to be found, read, and found again.
+OTHERS = [
+    "/",
+    "///",
+    "a/",
+    "a/b/",
+    "both/",
+    "other/./",
+    "/../../etc/passwd",
+    "%content~",
+    "%content~/x",
+    "lonely/%content~",
+    "%~/%~/",
+    "ü" * 300,
+    "🌍" * 250,
+    "%" * 500,
+    "w/" * 500,
+    "q" * 1024,
+    "y" * 300 + "/" + "y" * 300,
+    "y" * 300,
+    "tab\tand \\",
+]
+
+
+def content_of(name: str) -> bytes:
+    return f"this is {name!r}".encode()
+
+
+def write_all(emulator: EmulatorProcess) -> dict[bytes, str]:
+    """Write all objects in any order; return their names by content."""
+    names = [*PATHS, *OTHERS]
+    random.Random(7).shuffle(names)
+    for name in names:
+        emulator.write(name, content_of(name))
+    return {content_of(name): name for name in names}
+
+
+def test_all_objects_are_found_by_walking_and_again_by_path(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    names = write_all(emulator)
+    with mount() as mounted, mounted.program() as program:
+        root = str(mounted.path)
+        paths = sorted(
+            path
+            for path, entry in program.call(programs.tree, root).items()
+            if entry != programs.Entry()
+        )
+        found = {
+            path: names[program.call(programs.read_whole, os.path.join(root.encode(), path))]
+            for path in paths
+        }
+    assert sorted(names.values()) == sorted(found.values())
+    with mount() as fresh, fresh.program() as program:
+        root = str(fresh.path)
+        random.Random(8).shuffle(paths)
+        for path in paths:
+            content = program.call(programs.read_whole, os.path.join(root.encode(), path))
+            assert content_of(found[path]) == content
+
+
+@pytest.mark.parametrize("ttl", ["60s", "0"])
+def test_paths_are_spelled_as_documented(
+    emulator: EmulatorProcess, mount: NewMount, ttl: str
+) -> None:
+    write_all(emulator)
+    with mount("--metadata-ttl", ttl, "--negative-ttl", ttl) as mounted:
+        with mounted.program() as program:
+            for name, path in PATHS.items():
+                content = program.call(programs.read_whole, f"{mounted.path}/{path}")
+                assert content_of(name) == content
+
+
+def test_no_other_spelling_leads_anywhere(emulator: EmulatorProcess, mount: NewMount) -> None:
+    write_all(emulator)
+    wrong = [
+        "%~plain",
+        "%file~plain",
+        "%file~absent",
+        "%other~plain",
+        "%part~plain",
+        "folder/%content~",
+        "%content~/plain",
+        f"%part~{'y' * 248}/yyyyyyyy",
+        "%~%7E",
+        "plain/below",
+        "nowhere/at/all",
+    ]
+    with mount() as mounted, mounted.program() as program:
+        for path in wrong:
+            with pytest.raises((FileNotFoundError, NotADirectoryError)):
+                program.call(os.stat, f"{mounted.path}/{path}")
+        with pytest.raises(OSError, match="File name too long"):
+            program.call(os.stat, f"{mounted.path}/{'x' * 256}")
+
+
+def test_a_placeholder_is_a_folder_with_its_time(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.write("folder/", b"")
+    with mount() as mounted, mounted.program() as program:
+        assert program.call(os.listdir, str(mounted.path)) == ["folder"]
+        assert program.call(os.listdir, f"{mounted.path}/folder") == []
+        assert program.call(os.listxattr, f"{mounted.path}/folder")
