@@ -80,6 +80,8 @@ class BucketOperations(pyfuse3.Operations):
         self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """Find a name; an absent one is answered so that the kernel remembers its absence."""
+        if len(name) > _NAME_MAX_BYTES:
+            raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
         try:
             return self._encoder.encode(await self._tree.lookup(parent_inode, name))
         except NoSuchEntry as absent:
