@@ -12,6 +12,7 @@ import mimetypes
 import os
 import stat
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,13 +67,13 @@ class Bucket:
             return self._of_file(name, status)
         return None if kept is None else self._of_record(kept)
 
-    def open(self, name: str) -> Content:
-        """Return the object's content, opened.
+    def open(self, name: str, *, listed: bool = False) -> Content:
+        """Return the object's content, opened; `listed` as in `find`.
 
         Raises:
             Refusal: there is no such object (NOT_FOUND), or it cannot be read (PERMISSION_DENIED).
         """
-        found = self.find(name)
+        found = self.find(name, listed=listed)
         if found is None:
             raise not_found(f"No such object: gs://{self.name}/{name!r}")
         try:
@@ -290,7 +291,13 @@ class Store:
 
 def attributes_of_file(name: str) -> Attributes:
     """Return what is assumed of a file that somebody just put there."""
-    guessed, encoding = mimetypes.guess_type(name)
-    # `a.tar.gz` guesses as a tar with gzip on top; the file itself is neither to be unpacked.
+    stem, _, extension = name.rpartition("/")[2].rpartition(".")
+    return _attributes_of_extension(extension if stem else "")
+
+
+@lru_cache
+def _attributes_of_extension(extension: str) -> Attributes:
+    guessed, encoding = mimetypes.guess_type("x." + extension)
+    # Packed content has the type of its packing, so that nobody unpacks it on the way.
     content_type = _DEFAULT_CONTENT_TYPE if guessed is None or encoding else guessed
     return Attributes(content_type=content_type, storage_class=_DEFAULT_STORAGE_CLASS)

@@ -21,7 +21,6 @@ from gcsmux_fs.errors import StatusCode
 
 if TYPE_CHECKING:
     from gcsmux_fs.emulator.bucket import Bucket
-    from gcsmux_fs.emulator.generations import Identity
     from gcsmux_fs.emulator.objects import Content, StoredObject
 
 __all__ = ["MAX_WHOLE_BYTES", "Checksums"]
@@ -34,11 +33,11 @@ _READ_BYTES = 4 * 1024 * 1024
 # 20 MB of memory at most; in chunks, 200 GB of content.
 _MAX_KEPT = 100_000
 
-_Key = tuple[str, str, int, "Identity | None"]
+_Key = tuple[str, str, int]
 
 
 def _key(of: StoredObject) -> _Key:
-    return of.bucket, of.name, of.generation, of.identity
+    return of.bucket, of.name, of.generation
 
 
 class Checksums:
@@ -63,12 +62,12 @@ class Checksums:
         return self._whole.get(_key(of)) if of.finalized else None
 
     def cheap(self, of: StoredObject, bucket: Bucket) -> int | None:
-        """Return the object's checksum if it is known, or small enough to compute at once."""
+        """Return the checksum of a listed object, if it is known or quickly computed."""
         known = self.known(of)
         if known is not None or not of.finalized or of.size > _SMALL_BYTES:
             return known
         try:
-            with bucket.open(of.name) as content:
+            with bucket.open(of.name, listed=True) as content:
                 if _key(content.object) != _key(of):
                     return None
                 self.note(of, self._compute(content))

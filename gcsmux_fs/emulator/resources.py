@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -113,7 +112,7 @@ def _timestamp(time_ns: int) -> Timestamp:
 
 
 def _etag(generation: int, metageneration: int) -> str:
-    return base64.b64encode(f"{generation:x}/{metageneration:x}".encode()).decode()
+    return f"{generation:x}-{metageneration:x}"
 
 
 class Maskable(Protocol):

@@ -40,7 +40,6 @@ class Tree:
     def __init__(self, root: Path, served: Path) -> None:
         self.root = str(root)
         self._served = os.path.realpath(served) + "/"
-        self._real_root = os.path.realpath(root)
         self._kept: LRUCache[str, tuple[tuple[int, int, int], list[str]]] = LRUCache(
             _MAX_KEPT_ENTRIES, getsizeof=lambda kept: len(kept[1]) + 1
         )
@@ -53,10 +52,7 @@ class Tree:
         """Return the status of the regular file that `name` is, or None."""
         if not (is_object_name(name) and file_can_be_named(name)):
             return None
-        folder = name.rpartition("/")[0]
-        if folder and os.path.realpath(self.path_of(folder)) != f"{self._real_root}/{folder}":
-            return None
-        return self.stat_listed(name)
+        return None if self._goes_through_link(name) else self.stat_listed(name)
 
     def stat_listed(self, name: str) -> os.stat_result | None:
         """Return what `stat` does, for a name that `names_from` gave: its folders are real."""
@@ -101,8 +97,8 @@ class Tree:
         if slash and index < len(keys) and keys[index] == head + slash:
             yield keys[index], rest
             index += 1
-        for key in keys[index:]:
-            yield key, ""
+        for following in range(index, len(keys)):
+            yield keys[following], ""
 
     def _keys(self, folder: str) -> list[str]:
         """Return the sorted names in `folder`, those of folders with a `/` at their end.
@@ -134,6 +130,18 @@ class Tree:
         if entry.is_symlink() and entry.is_file() and self._stays_inside(entry.path):
             return entry.name
         return None
+
+    def _goes_through_link(self, name: str) -> bool:
+        """Tell whether a folder on the way to the file is a link, or is not there."""
+        path = self.root
+        try:
+            for folder in name.split("/")[:-1]:
+                path = f"{path}/{folder}"
+                if stat.S_ISLNK(os.lstat(path).st_mode):
+                    return True
+        except OSError:
+            return True
+        return False
 
     def _stays_inside(self, link: str) -> bool:
         return os.path.realpath(link).startswith(self._served)
