@@ -14,6 +14,7 @@ from gcsmux_fs.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
+    from types import TracebackType
 
 __all__ = ["Flight", "Flights"]
 
@@ -28,12 +29,14 @@ class Flight(Generic[Answer]):
         self._landed = trio.Event()
         self._answer: tuple[Answer] | None = None
         self._error: Exception = Unavailable("given up: the file system is closing")
+        self._traceback: TracebackType | None = None
 
     async def wait(self) -> Answer:
         """Return the answer, or raise the error, that the request ended with."""
         await self._landed.wait()
         if self._answer is None:
-            raise self._error.with_traceback(None)
+            # The traceback would grow with each waiter that raises it.
+            raise self._error.with_traceback(self._traceback)
         return self._answer[0]
 
     async def fly(self, request: Callable[[], Awaitable[Answer]]) -> None:
@@ -42,6 +45,7 @@ class Flight(Generic[Answer]):
             self._answer = (await request(),)
         except Exception as error:  # handed to those who wait
             self._error = error
+            self._traceback = error.__traceback__
         finally:
             self._landed.set()
 

@@ -33,13 +33,14 @@ class FakeStore:
 
     `placeholders_listed` is the service's `include_trailing_delimiter`: the object `foo/` is then
     listed beside its prefix. `folders` are those of a hierarchical bucket, each ending in `/`.
+    Each of the `failures` strikes the first request that begins with its text.
     """
 
     delay_seconds: float = 0.0
     placeholders_listed: bool = False
     folders: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
-    failures: list[StorageError] = field(default_factory=list)
+    failures: list[tuple[str, StorageError]] = field(default_factory=list)
     _objects: dict[str, ObjectInfo] = field(default_factory=dict)
     _sorted: list[str] | None = None
     _generation: int = 0
@@ -141,5 +142,7 @@ class FakeStore:
             await trio.sleep(self.delay_seconds)
         else:
             await trio.lowlevel.checkpoint()
-        if self.failures:
-            raise self.failures.pop(0)
+        for failure in self.failures:
+            if request.startswith(failure[0]):
+                self.failures.remove(failure)
+                raise failure[1]

@@ -100,6 +100,7 @@ def test_a_mark_that_makes_a_name_too_long_moves_it_into_a_part_directory() -> N
         b"%content~x",
         b"%part~short",
         b"%part~" + b"x" * 250,
+        b"%part~%" + b"x" * 244,
         b"x" * 256,
     ],
 )

@@ -52,6 +52,20 @@ async def test_who_reads_on_finds_the_next_page_on_its_way() -> None:
         handle.release()
 
 
+async def test_who_reads_what_is_there_has_nothing_fetched_in_advance() -> None:
+    store = FakeStore()
+    store.put(*"abcdef")
+    async with mounted(store, page_size=2) as tree:
+        handle = tree.open_directory(ROOT_INODE)
+        assert await take(tree, handle, 1, 9) == [b"b", b"c"]
+        store.take_requests()
+        assert await take(tree, handle, 1, 1) == [b"b"]
+        assert await take(tree, handle, 0, 1) == [b"a"]
+        await trio.sleep(1)
+        assert store.take_requests() == []
+        handle.release()
+
+
 async def test_readers_at_the_same_time_share_one_listing() -> None:
     store = FakeStore(delay_seconds=1)
     store.put(*"abcdef")
@@ -139,7 +153,7 @@ async def test_a_failed_page_can_be_asked_for_again() -> None:
     async with mounted(store, page_size=2) as tree:
         handle = tree.open_directory(ROOT_INODE)
         assert await take(tree, handle, 0, 9) == [b"a"]
-        store.failures.append(Unavailable("not now"))
+        store.failures.append(("list", Unavailable("not now")))
         with pytest.raises(Unavailable):
             await take(tree, handle, 1, 9)
         assert await take(tree, handle, 1, 9) == [b"b", b"c", b"d"]
@@ -152,7 +166,7 @@ async def test_an_expired_page_token_does_not_spoil_the_directory_for_others() -
     async with mounted(store, page_size=2) as tree:
         handle = tree.open_directory(ROOT_INODE)
         assert await take(tree, handle, 0, 9) == [b"a"]
-        store.failures.append(InvalidRequest("token expired"))
+        store.failures.append(("list", InvalidRequest("token expired")))
         with pytest.raises(InvalidRequest):
             await take(tree, handle, 1, 9)
         handle.release()

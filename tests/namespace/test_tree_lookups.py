@@ -171,7 +171,7 @@ async def test_names_that_no_object_can_have_are_not_asked_for() -> None:
 
 
 async def test_a_name_that_the_service_refuses_is_absent() -> None:
-    store = FakeStore(failures=[InvalidRequest("a newline")])
+    store = FakeStore(failures=[("get", InvalidRequest("a newline"))])
     async with mounted(store) as tree:
         assert await object_at(tree, "a\nb") is None
 
@@ -225,9 +225,10 @@ async def test_an_empty_placeholder_is_no_file() -> None:
 
 async def test_a_part_directory_is_there_only_if_something_is_in_it() -> None:
     store = FakeStore()
-    store.put("x" * 250, "y" * 256)
+    store.put("x" * 249, "x" * 250, "y" * 256)
     async with mounted(store) as tree:
         assert (await follow(tree, f"%part~{'y' * 249}")).is_directory
+        assert await object_at(tree, "x" * 249) == ("x" * 249, 1)
         with pytest.raises(NoSuchEntry):
             await follow(tree, f"%part~{'x' * 249}")
 
@@ -315,7 +316,7 @@ async def test_a_question_that_everybody_gave_up_leaves_nothing_but_its_answer()
 
 
 async def test_a_failure_reaches_everybody_and_is_not_remembered() -> None:
-    store = FakeStore(delay_seconds=1, failures=[Unavailable("no"), Unavailable("no")])
+    store = FakeStore(delay_seconds=1, failures=[("get a", Unavailable("no"))])
     store.put("a")
     failures: list[Unavailable] = []
 

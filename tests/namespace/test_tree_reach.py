@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,6 +16,7 @@ from gcsmux_fs.namespace.names import MAX_FILE_NAME_BYTES
 from gcsmux_fs.namespace.tree import ROOT_INODE, Tree
 
 from .fake_store import FakeStore
+from .mounted import mounted
 from .object_names import buckets, names
 
 
@@ -22,7 +25,7 @@ class Walk:
     """What `find` would see: files by the path to their object's name, and all directories."""
 
     files: dict[tuple[bytes, ...], str] = field(default_factory=dict)
-    directories: dict[tuple[bytes, ...], bool] = field(default_factory=dict)
+    directories: set[tuple[bytes, ...]] = field(default_factory=set)
 
 
 async def walk(tree: Tree) -> Walk:
@@ -45,7 +48,7 @@ async def walk(tree: Tree) -> Walk:
                     above = await tree.lookup(entry.inode, b"..")
                     assert directory == above.inode
                     tree.forget(above.inode, 1)
-                    seen.directories[entry_path] = True
+                    seen.directories.add(entry_path)
                     pending.append((entry.inode, entry_path))
                 else:
                     assert entry.info is not None
@@ -120,10 +123,8 @@ async def test_an_object_keeps_out_of_the_way_of_a_folder_that_comes_pages_later
 ) -> None:
     store = FakeStore()
     store.put("foo", "foo!", "foo-bar", "foo.txt", "foo/x", "zoo")
-    async with trio.open_nursery() as nursery:
-        tree = Tree(store, nursery, ttl_seconds=60, negative_ttl_seconds=5, page_size=page_size)
+    async with mounted(store, page_size=page_size) as tree:
         seen = await walk(tree)
-        nursery.cancel_scope.cancel()
     assert seen.files == {
         (b"%file~foo",): "foo",
         (b"foo!",): "foo!",
@@ -132,3 +133,25 @@ async def test_an_object_keeps_out_of_the_way_of_a_folder_that_comes_pages_later
         (b"foo", b"x"): "foo/x",
         (b"zoo",): "zoo",
     }
+
+
+def documented_names() -> list[tuple[list[str], list[str]]]:
+    """Return the rows of the table in docs/NAMES.md: objects and their paths."""
+    text = (Path(__file__).parents[2] / "docs" / "NAMES.md").read_text()
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 5
+    cells = [[re.findall("`(.*?)`", cell) for cell in row] for row in rows]
+    # The row with L and R stands for names that are too long to be written out.
+    return [(objects, paths) for objects, paths in cells if objects != ["L", "R"]]
+
+
+@pytest.mark.parametrize(("objects", "paths"), documented_names())
+async def test_names_appear_as_the_documentation_says(objects: list[str], paths: list[str]) -> None:
+    store = FakeStore()
+    row_is_about_a_placeholder = paths == ["foo"]
+    size = 0 if row_is_about_a_placeholder else 3
+    store.put(*(name.replace("\\0", "\0") for name in objects), size=size)
+    async with mounted(store) as tree:
+        seen = await walk(tree)
+    shown = seen.directories if row_is_about_a_placeholder else seen.files
+    assert sorted(b"/".join(path) for path in shown) == sorted(map(str.encode, paths))
