@@ -159,7 +159,7 @@ class StreamCore:
         self._since = now
         if self.state is State.BACKOFF:
             self._move(State.CLOSED, "every reader has left")
-        elif self.state is State.OPENING or (self.has_call and self._ranges.abandoned):
+        elif self._ranges.abandoned:
             # Bytes that nobody waits for would go on coming, perhaps many MiB of them.
             self._drop_call("every reader has left")
 

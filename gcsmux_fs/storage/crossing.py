@@ -13,8 +13,9 @@ Invariants:
 1. Objects of gRPC are touched by asyncio's thread only, everything else by trio's only.
 2. A coroutine awaited through `await_asyncio` has ended when the call returns or raises, also when
    the trio side is cancelled: nothing of it goes on behind.
-3. `run` returns only after trio's main task has ended and every asyncio task was cancelled and has
-   ended.
+3. `run` returns only after trio's main task has ended and every asyncio task has ended, by itself
+   or cancelled.
+4. Neither side keeps the other from its own work: a drain ends with what was there when it began.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-__all__ = ["Crossing", "await_asyncio", "current", "run"]
+__all__ = ["CancelledByAsyncio", "Crossing", "await_asyncio", "current", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,14 @@ T = TypeVar("T")
 
 # Cancelled tasks end at once; gRPC has been seen to hold a loop up at the end of a process.
 _END_SECONDS = 10.0
+
+# The tasks of gRPC's own that wait for the end of a cancelled call end within milliseconds. To
+# cancel them instead leaves completions behind that would wake a loop which is closed by then.
+_GRACE_SECONDS = 1.0
+
+
+class CancelledByAsyncio(Exception):
+    """A coroutine was cancelled, and not by the trio task that awaits it: its loop is ending."""
 
 
 class Crossing:
@@ -100,18 +109,24 @@ class Crossing:
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
-            tasks = asyncio.all_tasks(loop)
-            for task in tasks:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(_end_all_tasks())
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             asyncio.set_event_loop(None)
             loop.close()
 
 
+async def _end_all_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        _, tasks = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _call_all(calls: deque[Callable[[], object]]) -> None:
-    while calls:
+    for _ in range(len(calls)):
         try:
             calls.popleft()()
         except Exception:
@@ -142,7 +157,11 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
 
 
 async def await_asyncio(coroutine: Coroutine[object, object, T]) -> T:
-    """Await an asyncio coroutine from a trio task; cancelling one cancels the other."""
+    """Await an asyncio coroutine from a trio task; cancelling one cancels the other.
+
+    Raises:
+        CancelledByAsyncio: the coroutine was cancelled on its own side.
+    """
     crossing = current()
     waiter = trio.lowlevel.current_task()
     tasks: list[asyncio.Task[T]] = []
@@ -165,6 +184,9 @@ async def await_asyncio(coroutine: Coroutine[object, object, T]) -> T:
     crossing.to_asyncio(start)
     await trio.lowlevel.wait_task_rescheduled(abort)
     task = tasks[0]
-    if raise_cancel is not None and task.cancelled():
+    if not task.cancelled():
+        return task.result()
+    if raise_cancel is not None:
         raise_cancel()
-    return task.result()
+    # asyncio's own exception means nothing to trio, and would pass every `except Exception`.
+    raise CancelledByAsyncio

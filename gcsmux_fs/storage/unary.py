@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 import grpc.aio
 import trio
+from google.protobuf.message import DecodeError
 
 from gcsmux_fs.errors import (
     PermissionDenied,
     StatusCode,
     StorageError,
+    Unavailable,
     Unsupported,
     storage_error,
 )
 from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
 from gcsmux_fs.storage.channel import ChannelSettings, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_listing, decode_object
-from gcsmux_fs.storage.crossing import await_asyncio
+from gcsmux_fs.storage.crossing import CancelledByAsyncio, await_asyncio
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
@@ -171,6 +173,14 @@ class GrpcObjectStore:
                 return parse(await self._attempt(method, data, remaining))
             except grpc.aio.AioRpcError as error:
                 failure = _translate(error, subject)
+            except DecodeError as error:
+                failure = storage_error(
+                    StatusCode.INTERNAL, f"malformed answer: {error}", subject=subject
+                )
+            except (CancelledByAsyncio, grpc.aio.UsageError):
+                raise Unavailable(
+                    "the channel is closed", subject=subject, code=StatusCode.CANCELLED
+                ) from None
             delay = self._random.uniform(backoff / 2, backoff)
             if failure.code not in _RETRYABLE or trio.current_time() + delay >= deadline:
                 raise failure

@@ -287,18 +287,35 @@ def test_a_failed_range_fails_alone(driven: DrivenCore) -> None:
     assert CONTENT[10:20] == driven.outcomes[good]
 
 
+def test_ranges_that_fail_one_after_another_cost_the_others_no_delay(driven: DrivenCore) -> None:
+    bad = [driven.ask_quietly(offset, 10) for offset in range(0, 50, 10)]
+    good = driven.ask_quietly(50, 10)
+    driven.flush()
+    for _ in bad:
+        (refused, *_) = driven.opened[-1].ranges
+        driven.end(end(StatusCode.OUT_OF_RANGE, failure(refused, StatusCode.OUT_OF_RANGE)))
+        assert driven.core.state is State.OPENING
+    assert set(bad) == set(driven.outcomes)
+    assert driven.core.waiting == 1
+    (asked,) = driven.opened[-1].ranges
+    driven.message(chunk(asked))
+    assert driven.outcomes[good] == CONTENT[50:60]
+
+
 def test_the_failure_of_a_range_whose_reader_has_left_harms_nobody_else(
     driven: DrivenCore,
 ) -> None:
-    left, stays = driven.ask_quietly(0, 10), driven.ask_quietly(10, 10)
+    left = [driven.ask_quietly(offset, 10) for offset in range(0, 50, 10)]
+    stays = driven.ask_quietly(50, 10)
     driven.flush()
-    refused, _ = last_requests(driven)
-    driven.cancel(left)
-    driven.end(end(StatusCode.OUT_OF_RANGE, failure(refused, StatusCode.OUT_OF_RANGE)))
-    assert State.OPENING is driven.core.state
+    for leaves in left:
+        (refused, *_) = driven.opened[-1].ranges
+        driven.cancel(leaves)
+        driven.end(end(StatusCode.OUT_OF_RANGE, failure(refused, StatusCode.OUT_OF_RANGE)))
+        assert driven.core.state is State.OPENING
     (again,) = driven.opened[-1].ranges
     driven.message(chunk(again))
-    assert {stays: CONTENT[10:20]} == driven.outcomes
+    assert driven.outcomes == {stays: CONTENT[50:60]}
 
 
 def test_the_failure_of_an_id_never_used_is_an_ordinary_failure(driven: DrivenCore) -> None:
@@ -585,6 +602,39 @@ def test_an_idle_stream_is_no_stall(driven: DrivenCore) -> None:
     assert driven.cancelled_calls == 1
 
 
+def test_patience_with_a_stream_begins_at_its_first_response(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.advance(driven.policy.open_seconds - 1)
+    driven.message()
+    driven.advance(driven.policy.stall_seconds - 1)
+    assert driven.cancelled_calls == 0
+    driven.advance(1)
+    assert driven.cancelled_calls == 1
+
+
+def test_patience_with_a_stream_begins_anew_with_every_byte(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message()
+    for first in range(9):
+        driven.advance(driven.policy.stall_seconds - 1)
+        driven.message(chunk(asked, first, first + 1))
+    assert driven.cancelled_calls == 0
+
+
+def test_a_stream_is_idle_from_when_the_last_reader_left(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked))
+    waits = driven.ask(10, 10)  # unsent: the opening message is still under way
+    driven.advance(20)
+    driven.cancel(waits)
+    driven.advance(driven.policy.idle_seconds - 1)
+    assert driven.cancelled_calls == 0
+    driven.advance(1)
+    assert driven.cancelled_calls == 1
+
+
 def test_an_idle_stream_is_closed_after_a_while(driven: DrivenCore) -> None:
     driven.ask(0, 10)
     (asked,) = last_requests(driven)
@@ -694,6 +744,27 @@ def test_a_stream_is_kept_once_the_server_has_sent_all_that_nobody_wants(
     driven.confirm()
     driven.cancel(stays)
     assert driven.cancelled_calls == 1  # of `stays` itself more may come
+
+
+def test_the_mark_of_the_end_alone_ends_what_nobody_wants(driven: DrivenCore) -> None:
+    driven.ask_quietly(0, 10)
+    left = driven.ask_quietly(10, 10)
+    driven.flush()
+    _, gone = last_requests(driven)
+    driven.cancel(left)
+    driven.message(chunk(gone, 0, 3))
+    assert driven.core._ranges.abandoned == 1
+    driven.message(chunk(gone, 3, 3, range_end=True))
+    assert driven.core._ranges.abandoned == 0
+
+
+def test_the_rest_of_an_answer_that_went_wrong_is_what_nobody_wants(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    (asked,) = last_requests(driven)
+    driven.message(chunk(asked, 0, 5, intact=False))
+    assert driven.core._ranges.abandoned == 1
+    driven.message(chunk(asked, 5, range_end=True))
+    assert driven.core._ranges.abandoned == 0
 
 
 def test_what_nobody_wants_is_forgotten_with_its_stream(driven: DrivenCore) -> None:

@@ -124,6 +124,30 @@ async def test_a_stale_ticket_does_not_disturb_the_stream_that_came_after() -> N
         assert b.pool.statistics().streams_idle == 1
 
 
+async def test_an_object_in_use_again_is_not_forgotten() -> None:
+    async with bench(max_idle_streams=0, max_remembered=1) as b:
+        await fetch(b.pool, key_of("a"), 0, 10)
+        b.transport.plans = [Plan(hang=True)]
+        hangs = b.read(0, 10, "a")
+        await b.settled()
+        for name in ("b", "c"):
+            await fetch(b.pool, key_of(name), 0, 10)
+        joins = b.read(10, 10, "a")
+        await b.settled()
+        assert [o.spec.key.name for o in b.transport.opened] == ["a", "a", "b", "c"]
+        assert b.pool.statistics().ranges_waiting == 2
+        hangs.cancel()
+        joins.cancel()
+
+
+async def test_a_call_that_has_ended_is_not_kept() -> None:
+    async with bench(Plan(refuse=StreamEnd(StatusCode.PERMISSION_DENIED))) as b:
+        reader = b.read(0, 10)
+        await b.settled()
+        assert reader.error.code is StatusCode.PERMISSION_DENIED
+        assert [stream._call for stream in b.pool._streams.values()] == [None]
+
+
 # -- instants
 
 

@@ -1,0 +1,371 @@
+"""What readers see, whatever the server does: told by the fake, and by a real server on a socket.
+
+The same scenarios run in both worlds, so that the fake is no better than the real thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from gcsmux_fs.errors import (
+    DataCorruption,
+    DeadlineExceeded,
+    GenerationGone,
+    PermissionDenied,
+    RangeUnsatisfiable,
+    StatusCode,
+    StorageError,
+    Unavailable,
+)
+from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.storage import crossing
+from gcsmux_fs.storage.bidi import GrpcBidiTransport
+from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
+from gcsmux_fs.storage.ports import Redirect, StreamEnd
+
+from .fake_transport import FakeTransport
+from .plans import CONTENT, Plan, key_of
+from .reading import Reader, fetch
+from .scripted_server import ScriptedServer, scripted_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.real_time
+
+UNAVAILABLE = StreamEnd(StatusCode.UNAVAILABLE, "away")
+
+#: Short enough for a real clock.
+POLICY = RetryPolicy(
+    first_backoff_seconds=0.01,
+    max_backoff_seconds=0.05,
+    give_up_seconds=0.5,
+    open_seconds=0.4,
+    stall_seconds=0.4,
+)
+
+
+@dataclass
+class World:
+    """A pool, and the server behind it whose plans a scenario sets."""
+
+    pool: StreamPool
+    server: FakeTransport | ScriptedServer
+
+    def plan(self, *plans: Plan, then: Plan | None = None) -> None:
+        self.server.plans[:] = plans
+        self.server.plan = then or Plan()
+
+    async def fetch(self, offset: int, length: int, name: str = "object") -> bytes:
+        with trio.fail_after(20):
+            return await fetch(self.pool, key_of(name), offset, length)
+
+    async def fetch_all(self, *ranges: tuple[int, int]) -> list[bytes | StorageError]:
+        """Ask for all at once and return what each ended in."""
+        readers = [Reader(self.pool, key_of("object"), *wanted) for wanted in ranges]
+        with trio.fail_after(20):
+            for reader in readers:
+                await reader.ended.wait()
+        outcomes = [reader.outcomes for reader in readers]
+        assert [len(outcome) for outcome in outcomes] == [1] * len(readers)
+        return [
+            outcome if isinstance(outcome, StorageError) else bytes(outcome)
+            for (outcome,) in outcomes
+        ]
+
+    @property
+    def specs(self) -> list[tuple[bytes, str]]:
+        """Read handle and routing token of each stream, as the server received them."""
+        if isinstance(self.server, FakeTransport):
+            return [(o.spec.handle, o.spec.routing_token) for o in self.server.opened]
+        return [
+            (r.read_object_spec.read_handle.handle, r.read_object_spec.routing_token)
+            for r in self.server.requests
+            if r.HasField("read_object_spec")
+        ]
+
+    @property
+    def batches(self) -> list[int]:
+        """Ranges in each message the server received."""
+        if isinstance(self.server, FakeTransport):
+            return [len(ranges) for o in self.server.opened for _, ranges in o.messages]
+        return [len(r.read_ranges) for r in self.server.requests]
+
+
+@asynccontextmanager
+async def fake_world() -> AsyncIterator[World]:
+    async with trio.open_nursery() as nursery:
+        transport = FakeTransport(nursery)
+        async with running_pool(transport) as pool:
+            yield World(pool, transport)
+        await trio.testing.wait_all_tasks_blocked()
+        assert transport.open_calls == 0
+
+
+@asynccontextmanager
+async def real_world() -> AsyncIterator[World]:
+    with scripted_server() as server:
+        settings = ChannelSettings(server.endpoint, plaintext=True, anonymous=True)
+        channel = await open_channel(settings)
+        transport = GrpcBidiTransport(channel, settings)
+        async with running_pool(transport) as pool:
+            yield World(pool, server)
+        with trio.fail_after(5):
+            await transport.drain()
+        assert transport.open_calls == 0
+        await close_channel(channel)
+
+
+@asynccontextmanager
+async def running_pool(
+    transport: FakeTransport | GrpcBidiTransport,
+) -> AsyncIterator[StreamPool]:
+    call_soon = trio.lowlevel.current_trio_token().run_sync_soon
+    pool = StreamPool(transport, POLICY, Random(0), call_soon=call_soon)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.run)
+        yield pool
+        nursery.cancel_scope.cancel()
+    left = pool.statistics()
+    assert (left.streams_open, left.ranges_waiting) == (0, 0)
+
+
+Scenario = Callable[[World], Awaitable[None]]
+
+
+def in_fake(scenario: Scenario) -> None:
+    async def main() -> None:
+        async with fake_world() as world:
+            await scenario(world)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def in_real(scenario: Scenario) -> None:
+    async def main() -> None:
+        async with real_world() as world:
+            await scenario(world)
+
+    crossing.run(main)
+
+
+@pytest.fixture(params=[in_fake, in_real])
+def live(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
+    """Live a scenario through in one of the worlds."""
+    chosen: Callable[[Scenario], None] = request.param
+    return chosen
+
+
+Live = Callable[[Scenario], None]
+
+
+def test_ranges_come_as_asked(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        wanted = [(0, 10), (100, 70_000), (0, len(CONTENT)), (len(CONTENT) - 1, 1)]
+        assert await world.fetch_all(*wanted) == [CONTENT[o : o + n] for o, n in wanted]
+        assert world.batches == [4]
+
+    live(scenario)
+
+
+def test_hundreds_of_ranges_share_few_messages(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        wanted = [(offset, 10) for offset in range(350)]
+        assert await world.fetch_all(*wanted) == [CONTENT[o : o + n] for o, n in wanted]
+        assert world.batches == [100, 100, 100, 50]
+        assert len(world.specs) == 1
+
+    live(scenario)
+
+
+def test_one_stream_serves_later_reads(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        for offset in range(20):
+            assert await world.fetch(offset, 100) == CONTENT[offset : offset + 100]
+        assert world.specs == [(b"", "")]
+
+    live(scenario)
+
+
+def test_a_stream_cut_again_and_again_goes_unnoticed(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(then=Plan(cut_after=20_000, chunk_bytes=10_000))
+        wanted = [(offset, 50_000) for offset in range(0, 200_000, 50_000)]
+        assert await world.fetch_all(*wanted) == [CONTENT[o : o + n] for o, n in wanted]
+        assert len(world.specs) >= 9
+        assert world.specs[1] == (b"handle", "")
+
+    live(scenario)
+
+
+@pytest.mark.parametrize(
+    "code", [StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.ABORTED, StatusCode.OK]
+)
+def test_failures_to_open_are_survived(live: Live, code: StatusCode) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(*[Plan(refuse=StreamEnd(code, "no"))] * 4)
+        assert await world.fetch(5, 100) == CONTENT[5:105]
+        assert len(world.specs) == 5
+
+    live(scenario)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (StatusCode.NOT_FOUND, GenerationGone),
+        (StatusCode.PERMISSION_DENIED, PermissionDenied),
+        (StatusCode.UNKNOWN, StorageError),
+    ],
+)
+def test_final_failures_are_told_at_once(
+    live: Live, code: StatusCode, kind: type[StorageError]
+) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(Plan(refuse=StreamEnd(code, "a reason")))
+        with pytest.raises(kind, match="a reason"):
+            await world.fetch(0, 10)
+        assert len(world.specs) == 1
+        assert await world.fetch(0, 10) == CONTENT[:10]
+
+    live(scenario)
+
+
+def test_an_outage_ends_in_an_error(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(then=Plan(refuse=UNAVAILABLE))
+        with pytest.raises(Unavailable, match="away"):
+            await world.fetch(0, 10)
+
+    live(scenario)
+
+
+def test_a_redirect_is_followed_with_token_and_handle(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        moved = StreamEnd(StatusCode.ABORTED, "moved", redirect=Redirect("to/the=east", b"h2"))
+        world.plan(Plan(refuse=moved))
+        assert await world.fetch(0, 10) == CONTENT[:10]
+        assert world.specs == [(b"", ""), (b"h2", "to/the=east")]
+
+    live(scenario)
+
+
+def test_a_refused_handle_is_dropped(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        cut = Plan(cut_after=10, chunk_bytes=10)
+        world.plan(cut, Plan(refuse=StreamEnd(StatusCode.FAILED_PRECONDITION, "handle")))
+        assert await world.fetch(0, 100) == CONTENT[:100]
+        assert world.specs == [(b"", ""), (b"handle", ""), (b"", "")]
+
+    live(scenario)
+
+
+def test_a_range_fails_alone(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(then=Plan(refused_ranges={70: StatusCode.DATA_LOSS}))
+        first, second, third, beyond = await world.fetch_all(
+            (0, 50), (70, 10), (100, 50), (10**9, 10)
+        )
+        assert (first, third) == (CONTENT[:50], CONTENT[100:150])
+        assert isinstance(second, DataCorruption)
+        assert isinstance(beyond, RangeUnsatisfiable)
+
+    live(scenario)
+
+
+def test_corrupt_chunks_never_reach_a_reader(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(Plan(corrupt_chunks=2, chunk_bytes=1000))
+        assert await world.fetch(0, 5000) == CONTENT[:5000]
+        assert world.pool.counters.checksum_failures == 1
+        assert world.batches == [1, 1]
+
+    live(scenario)
+
+
+def test_corruption_without_end_is_an_error(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(then=Plan(corrupt_chunks=10**6))
+        with pytest.raises(DataCorruption):
+            await world.fetch(0, 5000)
+        assert await world.fetch_all((0, 1)) != [CONTENT[:1]]
+
+    live(scenario)
+
+
+def test_another_generation_is_never_served(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(Plan(generation=8))
+        with pytest.raises(GenerationGone):
+            await world.fetch(0, 10)
+
+    live(scenario)
+
+
+def test_metadata_may_be_missing(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(Plan(generation=0))
+        assert await world.fetch(0, 10) == CONTENT[:10]
+
+    live(scenario)
+
+
+def test_expired_credentials_are_renewed(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        expired = StreamEnd(StatusCode.UNAUTHENTICATED, "expired")
+        world.plan(Plan(cut_after=10, chunk_bytes=10, cut_with=expired))
+        assert await world.fetch(0, 100) == CONTENT[:100]
+
+    live(scenario)
+
+
+def test_an_open_that_hangs_is_replaced(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(Plan(hang=True))
+        assert await world.fetch(0, 10) == CONTENT[:10]
+        assert len(world.specs) == 2
+
+    live(scenario)
+
+
+def test_a_server_that_never_answers_is_an_error(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(then=Plan(hang=True))
+        with pytest.raises(DeadlineExceeded):
+            await world.fetch(0, 10)
+
+    live(scenario)
+
+
+def test_a_stream_that_stalls_is_replaced(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(Plan(cut_after=1000, chunk_bytes=1000, cut_with=None))
+        assert await world.fetch(0, 5000) == CONTENT[:5000]
+        assert len(world.specs) == 2
+
+    live(scenario)
+
+
+def test_readers_who_leave_leave_nothing(live: Live) -> None:
+    async def scenario(world: World) -> None:
+        world.plan(then=Plan(latency=0.02, chunk_bytes=1000))
+        for patience in (0.0, 0.001, 0.01, 0.02, 0.025, 0.03, 0.05):
+            with trio.move_on_after(patience):
+                async with trio.open_nursery() as nursery:
+                    for number in range(30):
+                        nursery.start_soon(world.fetch, number, 20_000, f"object {number % 3}")
+        told = world.pool.statistics()
+        assert told.ranges_waiting == 0
+        assert told.streams_open == told.streams_idle
+        assert await world.fetch(0, 10, "object 0") == CONTENT[:10]
+
+    live(scenario)
