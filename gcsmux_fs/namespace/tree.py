@@ -117,7 +117,8 @@ class Tree:
         """Return what `name` leads to, counting one lookup of its inode.
 
         Raises:
-            NoSuchEntry: nothing.
+            NoSuchEntry: it leads to nothing.
+            GenerationGone: there is no such parent.
         """
         known = self.lookup_cached(parent, name)
         if known is not None:
@@ -147,7 +148,7 @@ class Tree:
         return self._answer(found, child, asked)
 
     async def get(self, inode: int) -> Entry:
-        """Return the attributes of an inode that the kernel knows; its name is valid no longer.
+        """Return the attributes of an inode that the kernel knows; of names it says nothing.
 
         Raises:
             GenerationGone: there is no such inode.

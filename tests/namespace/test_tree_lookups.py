@@ -315,6 +315,25 @@ async def test_a_question_that_everybody_gave_up_leaves_nothing_but_its_answer()
         assert store.take_requests() == []
 
 
+async def test_who_still_waits_when_the_tree_closes_is_told_so() -> None:
+    store = FakeStore(delay_seconds=1)
+    outcomes: list[str] = []
+
+    async def look(tree: Tree) -> None:
+        try:
+            await follow(tree, "a")
+        except Unavailable as error:
+            outcomes.append(str(error))
+
+    async with trio.open_nursery() as nursery, trio.open_nursery() as owner:
+        tree = Tree(store, owner, ttl_seconds=60, negative_ttl_seconds=5)
+        nursery.start_soon(look, tree)
+        await trio.sleep(0.5)
+        owner.cancel_scope.cancel()
+    assert tree.statistics().requests == 0
+    assert outcomes == ["given up: the file system is closing"]
+
+
 async def test_a_failure_reaches_everybody_and_is_not_remembered() -> None:
     store = FakeStore(delay_seconds=1, failures=[("get a", Unavailable("no"))])
     store.put("a")
