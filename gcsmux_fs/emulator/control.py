@@ -18,7 +18,9 @@ an object with any of these members; what is left out is off:
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["CONTROL_SERVICE", "BidiCut", "Control", "Counters", "Faults", "StreamFaults"]
+
+log = logging.getLogger(__name__)
 
 CONTROL_SERVICE = "gcsmux.emulator.Control"
 _FOR_EVER = -1
@@ -136,27 +140,29 @@ class Control:
         self.faults = Faults()
         self._file = faults_file
         self._seen: tuple[int, int, int] | None = None
-        self.reread()
+        self._read_file()
 
-    def reread(self) -> None:
-        """Take new orders from the file, if it has changed.
+    def _read_file(self) -> None:
+        """Take new orders from the file, if it has changed; a missing one orders nothing new.
 
-        A file that is missing orders nothing new.
+        Raises:
+            Refusal: the file is not an order; it is not read again before it changes.
         """
         if self._file is None:
             return
-        try:
+        with suppress(FileNotFoundError):
             status = self._file.stat()
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
             if stamp != self._seen:
-                self.faults = Faults.parse(self._file.read_text())
                 self._seen = stamp
-        except FileNotFoundError:
-            return
+                self.faults = Faults.parse(self._file.read_text())
 
     def stream(self) -> StreamFaults:
         """Return what is to befall a stream that begins now."""
-        self.reread()
+        try:
+            self._read_file()
+        except Refusal as error:
+            log.warning("%s: %s", self._file, error)
         return StreamFaults(self)
 
     def cut_done(self) -> BidiCut:

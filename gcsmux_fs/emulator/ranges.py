@@ -15,12 +15,16 @@ import heapq
 import itertools
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gcsmux_fs.emulator.refusal import Refusal, invalid
 from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.model import ByteRange
 
-__all__ = ["MAX_CHUNK_BYTES", "FailedRange", "RangeSchedule", "Slice", "resolve_range"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MAX_CHUNK_BYTES", "FailedRange", "RangeSchedule", "Slice", "cut", "resolve_range"]
 
 # ServiceConstants.MAX_READ_CHUNK_BYTES of the service.
 MAX_CHUNK_BYTES = 2 * 1024 * 1024
@@ -44,6 +48,13 @@ def resolve_range(offset: int, length: int, size: int) -> ByteRange:
         offset = max(0, size + offset)
     rest = size - offset
     return ByteRange(offset, min(length, rest) if length else rest)
+
+
+def cut(whole: ByteRange, max_bytes: int) -> Iterator[ByteRange]:
+    """Yield the pieces of a range, in order; of an empty one, itself."""
+    yield ByteRange(whole.offset, min(whole.length, max_bytes))
+    for offset in range(whole.offset + max_bytes, whole.end, max_bytes):
+        yield ByteRange(offset, min(max_bytes, whole.end - offset))
 
 
 @dataclass(frozen=True, slots=True)

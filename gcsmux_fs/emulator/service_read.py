@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.emulator.bidi_stream import BidiStream
 from gcsmux_fs.emulator.handles import Handle
 from gcsmux_fs.emulator.names import bucket_of, check_object_name
-from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES, Slice, resolve_range
+from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES, Slice, cut, resolve_range
 from gcsmux_fs.emulator.refusal import invalid
 from gcsmux_fs.emulator.resources import (
     check_generation,
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from gcsmux_fs.emulator.bucket import Bucket, Store
     from gcsmux_fs.emulator.checksums import Checksums
     from gcsmux_fs.emulator.control import Control
-    from gcsmux_fs.emulator.objects import Content
+    from gcsmux_fs.emulator.objects import Content, StoredObject
     from gcsmux_fs.emulator.rpc import Send
     from gcsmux_fs.emulator.shaping import Shape
+    from gcsmux_fs.model import ByteRange
 
 __all__ = ["ReadService"]
 
@@ -92,7 +93,6 @@ class ReadService:
         due = self._shape.due(asyncio.get_running_loop().time())
         if request.read_limit < 0:
             raise invalid(f"read_limit is negative: {request.read_limit}")
-        mask = requested_mask(request)
         bucket = self._store.bucket(bucket_of(request.bucket))
         check_object_name(request.object)
         with bucket.open(request.object) as content:
@@ -102,33 +102,37 @@ class ReadService:
             wanted = resolve_range(request.read_offset, request.read_limit, found.size)
             self._control.counters.ranges += 1
             self._control.counters.bytes_asked += wanted.length
-            crc = await self._checksums.whole(found, bucket)
-            opening = pb.ReadObjectResponse(
-                object_checksums=None if crc is None else pb.ObjectChecksums(crc32c=crc),
-                metadata=object_resource(found, crc, mask),
-            )
-            if request.read_offset or request.read_limit:
-                opening.content_range.start = wanted.offset
-                opening.content_range.end = wanted.end
-                opening.content_range.complete_length = found.size
-            others = opening.SerializeToString()
+            others = await self._opening_of_read(found, bucket, request, wanted)
             line = Line(self._shape)
-            loop = asyncio.get_running_loop()
+            clock = asyncio.get_running_loop().time
             await sleep_until(due)
-            for offset in range(wanted.offset, wanted.end, self._shape.slice_bytes) or (
-                wanted.offset,
-            ):
-                await sleep_until(line.free_at(loop.time()))
-                length = min(self._shape.slice_bytes, wanted.end - offset)
-                part = self._buffer[:length]
-                content.read_into(part, offset)
-                message = encode_read_response(
-                    part, self._checksums.chunk(found, offset, part), others
-                )
-                line.occupy(loop.time(), length)
-                self._control.counters.bytes_sent += length
+            for piece in cut(wanted, self._shape.slice_bytes):
+                await sleep_until(line.free_at(clock()))
+                part = self._buffer[: piece.length]
+                content.read_into(part, piece.offset)
+                crc = self._checksums.chunk(found, piece.offset, part)
+                message = encode_read_response(part, crc, others)
+                line.occupy(clock(), piece.length)
+                self._control.counters.bytes_sent += piece.length
                 await send(message)
                 others = b""
+
+    async def _opening_of_read(
+        self, found: StoredObject, bucket: Bucket, request: pb.ReadObjectRequest, wanted: ByteRange
+    ) -> bytes:
+        """Return what the first message of a ReadObject holds besides content."""
+        mask = requested_mask(request)
+        whole = wanted.length == found.size
+        crc = await self._checksums.whole(found, bucket) if whole else self._checksums.known(found)
+        opening = pb.ReadObjectResponse(
+            object_checksums=None if crc is None else pb.ObjectChecksums(crc32c=crc),
+            metadata=object_resource(found, crc, mask),
+        )
+        if request.read_offset or request.read_limit:
+            opening.content_range.start = wanted.offset
+            opening.content_range.end = wanted.end
+            opening.content_range.complete_length = found.size
+        return opening.SerializeToString()
 
     def _open(self, bucket: Bucket, spec: pb.BidiReadObjectSpec) -> Content:
         """Open what a spec names, with its handle and its conditions honoured."""

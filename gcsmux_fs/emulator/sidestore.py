@@ -68,12 +68,21 @@ class SideStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._records: dict[str, Record] = {}
-        if folder.is_dir():
-            for path in folder.glob("*" + _RECORD_SUFFIX):
-                with suppress(ValueError, KeyError, TypeError, OSError):
-                    record = Record.from_json(path.read_text())
-                    self._records[record.name] = record
+        for path in folder.glob("*" + _RECORD_SUFFIX):
+            with suppress(ValueError, KeyError, TypeError, OSError):
+                record = Record.from_json(path.read_text())
+                self._records[record.name] = record
         self._data_names = sorted(name for name, record in self._records.items() if record.data)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what a run that did not end well has left: content of no record."""
+        kept = {record.data for record in self._records.values()}
+        for path in self._folder.glob("*"):
+            if path.name.startswith(_INCOMING_PREFIX) or (
+                path.suffix == _DATA_SUFFIX and path.name not in kept
+            ):
+                path.unlink(missing_ok=True)
 
     def get(self, name: str) -> Record | None:
         """Return the record of that object, which may describe an older state of its file."""
@@ -81,8 +90,8 @@ class SideStore:
 
     def data_names_from(self, start: str) -> Iterator[str]:
         """Yield in order the names, not before `start`, of objects whose content is kept here."""
-        at = bisect_left(self._data_names, start)
-        yield from self._data_names[at:]
+        for at in range(bisect_left(self._data_names, start), len(self._data_names)):
+            yield self._data_names[at]
 
     def data_path(self, record: Record) -> str:
         """Return where the content of that record is."""

@@ -112,6 +112,19 @@ def test_a_faults_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
         stream.cut()
 
 
+@pytest.mark.expects_log("These are not faults in JSON")
+def test_a_faults_file_that_makes_no_sense_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    orders = tmp_path / "faults.json"
+    orders.write_text('{"bidi_cut": {"after_bytes": 5}}')
+    control = Control(orders)
+    orders.write_text("{")
+    for _ in range(3):
+        assert control.stream().allowance() == 5
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -204,6 +204,16 @@ def test_a_damaged_record_is_overlooked(served: Path) -> None:
     assert names(started(served)) == []
 
 
+def test_a_start_sweeps_up_what_a_crash_has_left(served: Path) -> None:
+    side = served / ".gcsmux-emulator" / "b"
+    put(started(served), "a//b", b"x")
+    before = sorted(side.iterdir())
+    (side / "incoming-0123").write_bytes(b"half")
+    (side / "0123.5.data").write_bytes(b"of no record")
+    assert content(started(served), "a//b") == b"x"
+    assert before == sorted(side.iterdir())
+
+
 def test_a_truncated_file_is_never_read_short(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(100))
     with started(served).open("f") as opened:
