@@ -163,6 +163,6 @@ class ObjectStore(Protocol):
         """Return one page of a listing; `start_at` is inclusive, both bounds are whole names.
 
         With `delimiter`, folders of hierarchical buckets appear among the prefixes. An object
-        whose name ends with the delimiter right after `prefix` is folded into its prefix, and the
-        object named exactly `prefix` is listed among the objects.
+        whose name is one of the prefixes may be listed among the objects as well, and the object
+        named exactly `prefix` is.
         """

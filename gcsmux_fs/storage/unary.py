@@ -148,6 +148,7 @@ class GrpcObjectStore:
                 page_size=page_size,
                 lexicographic_start=start_at,
                 lexicographic_end=end_before,
+                include_trailing_delimiter=bool(delimiter),
                 include_folders_as_prefixes=bool(delimiter) and self._hierarchical,
             ),
             pb.ListObjectsResponse.FromString,
