@@ -18,8 +18,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
 
@@ -137,6 +135,9 @@ def answers(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SECONDS) -> bo
 
 async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SECONDS) -> bool:
     """Do as `answers`, while the trio run of the caller goes on serving the mount."""
+    # Loading trio takes longer than all else that answers a mistyped command.
+    import trio
+
     with trio.move_on_after(timeout_seconds):
         observer = await trio.run_process(
             _observer_command(mountpoint, listing=False),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import stat
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gcsmux_fs import logs
 from gcsmux_fs.config import Settings
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.logs import configure_logging, printable
@@ -25,7 +27,7 @@ SETTINGS = Settings(bucket="bucket", mountpoint=Path("/mnt"))
 
 
 @contextmanager
-def configured(settings: Settings) -> Iterator[None]:
+def configured(settings: Settings, *, detached: bool = False) -> Iterator[None]:
     """Configure the log as the command does, and put everything back."""
     root = logging.getLogger()
     names = ("gcsmux_fs", "pyfuse3")
@@ -33,7 +35,7 @@ def configured(settings: Settings) -> Iterator[None]:
     for handler in before[0]:
         root.removeHandler(handler)
     try:
-        configure_logging(settings, detached=False)
+        configure_logging(settings, detached=detached)
         yield
     finally:
         logging.captureWarnings(capture=False)
@@ -126,3 +128,38 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         configured(replace(SETTINGS, log_file=tmp_path)),
     ):
         pass
+
+
+def test_a_detached_mount_logs_to_syslog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.socket"
+    monkeypatch.setattr(logs, "_SYSLOG_SOCKET", path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.settimeout(5)
+        receiver.bind(os.fspath(path))
+        with configured(SETTINGS, detached=True):
+            logging.getLogger("gcsmux_fs.mux").info("opened\nagain")
+        datagram = receiver.recv(4096).rstrip(b"\0").decode()
+    # 30 is the facility daemon (3 << 3) with the severity info (6).
+    assert datagram == f"<30>gcsmux-mount[{os.getpid()}]: INFO gcsmux_fs.mux: opened\\nagain"
+
+
+def test_a_detached_mount_without_syslog_logs_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logs, "_SYSLOG_SOCKET", tmp_path / "missing")
+    with configured(SETTINGS, detached=True):
+        logging.getLogger("gcsmux_fs").error("unheard")
+    assert capsys.readouterr().err == ""
+
+
+def test_under_systemd_the_journal_gets_the_level_and_keeps_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "journal").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setattr("sys.stderr", stream)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        with configured(SETTINGS):
+            logging.getLogger("gcsmux_fs").info("mounted")
+        stream.seek(0)
+        assert stream.read() == "<6>INFO gcsmux_fs: mounted\n"

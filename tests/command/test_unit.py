@@ -1,0 +1,67 @@
+"""The unit of systemd: what it runs is a command we know, and its mount is seen by all."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from gcsmux_fs.arguments import mount_arguments
+from gcsmux_fs.config import Settings
+
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+
+# Each gives the service a mount namespace of its own (systemd.exec(5)).
+HIDING = {
+    "BindPaths",
+    "BindReadOnlyPaths",
+    "DynamicUser",
+    "ExecPaths",
+    "InaccessiblePaths",
+    "MountAPIVFS",
+    "MountFlags",
+    "NoExecPaths",
+    "PrivateDevices",
+    "PrivateMounts",
+    "PrivateTmp",
+    "ProtectControlGroups",
+    "ProtectHome",
+    "ProtectHostname",
+    "ProtectKernelLogs",
+    "ProtectKernelModules",
+    "ProtectKernelTunables",
+    "ProtectProc",
+    "ProtectSystem",
+    "ReadOnlyPaths",
+    "ReadWritePaths",
+    "RootDirectory",
+    "TemporaryFileSystem",
+}
+
+
+def assignments(path: Path) -> dict[str, str]:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    return {name: text for name, equals, text in (line.partition("=") for line in lines) if equals}
+
+
+def test_nothing_in_the_unit_hides_the_mount() -> None:
+    assert assignments(SYSTEMD / "gcsmux@.service").keys() & HIDING == set()
+
+
+def test_the_unit_runs_a_command_that_is_understood_with_the_example() -> None:
+    variables = assignments(SYSTEMD / "example.env")
+    _, *words = assignments(SYSTEMD / "gcsmux@.service")["ExecStart"].split()
+    arguments: list[str] = []
+    for word in words:
+        # As systemd does it: $NAME is split into words, ${NAME} is one.
+        if word.startswith("${"):
+            arguments.append(variables[word[2:-1]])
+        elif word.startswith("$"):
+            arguments += shlex.split(variables[word[1:]])
+        else:
+            arguments.append(word)
+    settings = mount_arguments.main(arguments, standalone_mode=False)
+    assert isinstance(settings, Settings)
+    assert settings.foreground
+    assert settings.bucket == "my-bucket"
+    assert settings.mountpoint == Path("/mnt/my-bucket")
+    assert settings.allow_other
