@@ -134,6 +134,11 @@ class ReadPathMachine(RuleBasedStateMachine):
             reading.abandoned = True
         return reading
 
+    @rule(file=files, count=st.integers(1, 20), first=st.integers(0, 40 * MIB))
+    def read_in_parallel(self, file: OpenFile, count: int, first: int) -> None:
+        for n in range(count):
+            self.read_once(file, first + n * MIB, LARGEST_READ)
+
     @rule(reading=readings)
     def abandon(self, reading: Reading) -> None:
         if reading.demand is not None and not reading.demand.is_done and not reading.abandoned:

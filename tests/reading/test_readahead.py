@@ -229,6 +229,45 @@ def test_stopped_reader_goes_on_with_its_next_read() -> None:
     assert read(planner, 2 * MIB, 128 * KIB)[0][0] == 2 * MIB + 128 * KIB
 
 
+def test_ranges_are_aligned_whatever_the_reads_are() -> None:
+    planner = ReadaheadPlanner(100 * MIB)
+    spans = stream(planner, 0, 3 * MIB, 100_001)
+    assert spans[0][0] == 208 * KIB
+    assert {start % (16 * KIB) for start, _ in spans} == {0}
+
+
+def test_read_out_of_order_goes_to_the_nearest_of_two_readers() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    stream(planner, 120 * MIB, 121 * MIB, 128 * KIB)
+    second = planner.current
+    for at in range(0, 100 * MIB, 128 * KIB):
+        read(planner, at, 128 * KIB, waits=True)
+    first = planner.current
+    assert first is not None
+    assert second is not None
+    assert first.ahead_end > second.position
+    planner.observe(121 * MIB, 121 * MIB + 128 * KIB)
+    planner.observe(121 * MIB + 256 * KIB, 121 * MIB + 384 * KIB)
+    assert (first.position, second.position) == (100 * MIB, 121 * MIB + 384 * KIB)
+
+
+def test_what_a_reader_has_passed_is_released_bit_by_bit_and_the_rest_when_it_ends() -> None:
+    planner = ReadaheadPlanner(100 * MIB)
+    released: list[ByteRange] = []
+    for at in range(0, 20 * MIB, 128 * KIB):
+        cursor = planner.observe(at, at + 128 * KIB)
+        assert cursor is not None
+        released += planner.plan(cursor, LIMIT).release
+        if released:
+            assert at + 128 * KIB - MIB == released[-1].end
+    assert cursor is not None
+    ahead_end = cursor.ahead_end
+    released += planner.stop()
+    assert released[0].offset == 128 * KIB
+    assert all(a.end == b.offset for a, b in itertools.pairwise(released))
+    assert released[-1].end == ahead_end
+
+
 @settings(deadline=None)
 @given(
     size=st.integers(1, 30 * MIB),
@@ -236,7 +275,7 @@ def test_stopped_reader_goes_on_with_its_next_read() -> None:
         st.tuples(
             st.sampled_from(["next", "near", "anywhere"]),
             st.integers(0, 30 * MIB),
-            st.integers(1, MIB),
+            st.sampled_from([1, 4096, 100_000, 128 * KIB, MIB]),
             st.booleans(),
             st.integers(0, 16 * MIB),
         ),

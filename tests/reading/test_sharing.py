@@ -235,16 +235,62 @@ async def test_readahead_refused_for_want_of_memory_is_made_up_for_later() -> No
     source = ManualSource()
     path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     noise = path.open(key_of("noise"), 512 * MIB)
-    for n in range(1, 20):
+    for n in range(1, 21):
         noise.begin(n * 4 * MIB, n * 4 * MIB + 400 * KIB, lambda: None)
     file = path.open(key_of("file"), 64 * MIB)
     file.begin(0, READ, lambda: None)
-    assert path.statistics().readahead_refusals == 1
+    statistics = path.statistics()
+    assert (statistics.readahead_refusals, statistics.readahead_bytes) == (1, 0)
     source.settle_all()
     file.begin(READ, 2 * READ, lambda: None)
-    assert path.statistics().readahead_bytes >= 4 * READ
     source.settle_all()
-    assert file.read_cached(2 * READ, READ) is not None
+    for offset in range(READ, MIB, READ):
+        assert file.read_cached(offset, READ) is not None
+
+
+async def test_readahead_that_a_read_waits_for_does_not_give_way() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    file = path.open(key_of("file"), 64 * MIB)
+    file.begin(0, READ, lambda: None)
+    woken: list[str] = []
+    file.begin(MIB - READ, MIB, lambda: woken.append("joined"))
+    noise = path.open(key_of("noise"), 512 * MIB)
+    for n in range(1, 21):
+        noise.begin(n * 4 * MIB, n * 4 * MIB + 400 * KIB, lambda: None)
+    assert path.statistics().readahead_cancelled_bytes >= 512 * KIB
+    source.settle_all()
+    assert woken == ["joined"]
+
+
+async def test_reader_alone_grows_to_its_share_and_is_never_refused() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.05)
+        path = ReadPath(source, budget_bytes=32 * MIB)
+        file = path.open(key_of("file"), 128 * MIB)
+        await read_some(file, 128 * MIB)
+        assert path.statistics().readahead_refusals == 0
+        assert path.statistics().readahead_wasted_bytes == 0
+        assert path.statistics().files_reading_ahead == 0
+        file.close()
+    assert source.total == 128 * MIB
+
+
+async def test_parts_that_a_reader_skips_are_not_protected_for_ever() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.01)
+        path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+        file = path.open(key_of("file"), 64 * MIB)
+        await read_some(file, MIB)
+        for start in range(MIB, 64 * MIB, MIB):
+            await read_some(file, start + 512 * KIB, start=start)
+            assert path.statistics().budget_unread <= 6 * MIB
+        before = path.statistics()
+        other = path.open(key_of("other"), 64 * MIB)
+        await read_some(other, 8 * MIB)
+        after = path.statistics()
+        assert after.readahead_bytes - before.readahead_bytes >= 7 * MIB
+        nursery.cancel_scope.cancel()
 
 
 async def test_queued_read_that_is_given_up_lets_the_next_one_through() -> None:
