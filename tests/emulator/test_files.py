@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from gcsmux_fs.emulator.refusal import Refusal
 from gcsmux_fs.errors import StatusCode
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gcsmux_fs.emulator.bucket import Bucket
     from gcsmux_fs.emulator.objects import StoredObject
 
@@ -186,15 +185,54 @@ def test_names_that_are_not_utf8_are_not_there(served: Path, bucket: Path) -> No
     assert names(started(served)) == ["f"]
 
 
-def test_a_folder_that_changes_is_read_again(served: Path, bucket: Path) -> None:
+def test_a_folder_is_read_again_when_it_has_changed_or_only_just_did(
+    served: Path, bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     running = started(served)
-    for number in range(20):
-        (bucket / f"{number:02}").touch()
-        assert number + 1 == len(names(running))
-    os.utime(bucket, ns=(0, 0))
-    assert len(names(running)) == 20
-    (bucket / "00").unlink()
-    assert len(names(running)) == 19
+    readings = 0
+    real_scandir = os.scandir
+
+    def scandir(path: str) -> object:
+        nonlocal readings
+        readings += 1
+        return real_scandir(path)
+
+    monkeypatch.setattr("gcsmux_fs.emulator.tree.os.scandir", scandir)
+    (bucket / "f").touch()
+    now_ns = bucket.stat().st_ctime_ns + 1_000_000
+    monkeypatch.setattr("gcsmux_fs.emulator.tree.time.time_ns", lambda: now_ns)
+    for _ in range(2):
+        assert names(running) == ["f"]
+    # Another change within the same tick of a coarse clock would not have shown.
+    assert readings == 2
+    now_ns += 1_000_000_000
+    for _ in range(3):
+        assert names(running) == ["f"]
+    assert readings == 3
+    (bucket / "g").touch()
+    assert names(running) == ["f", "g"]
+
+
+def test_a_file_replaced_while_it_is_opened_is_the_new_one(
+    served: Path, bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = started(served)
+    (bucket / "f").write_bytes(b"old")
+    (bucket / "new").write_bytes(b"newer")
+    real_open = os.open
+
+    def replacing_open(path: str, flags: int) -> int:
+        if (bucket / "new").exists():
+            (bucket / "new").replace(bucket / "f")
+        return real_open(path, flags)
+
+    monkeypatch.setattr("gcsmux_fs.emulator.bucket.os.open", replacing_open)
+    with running.open("f") as opened:
+        monkeypatch.undo()
+        assert opened.object == running.find("f")
+        buffer = bytearray(opened.object.size)
+        opened.read_into(memoryview(buffer), 0)
+    assert buffer == b"newer"
 
 
 def test_a_damaged_record_is_overlooked(served: Path) -> None:
@@ -214,10 +252,12 @@ def test_a_start_sweeps_up_what_a_crash_has_left(served: Path) -> None:
     assert before == sorted(side.iterdir())
 
 
-def test_a_truncated_file_is_never_read_short(served: Path, bucket: Path) -> None:
-    (bucket / "f").write_bytes(bytes(100))
-    with started(served).open("f") as opened:
-        (bucket / "f").write_bytes(bytes(50))
+@pytest.mark.parametrize("name", ["f", "a//f"])
+def test_truncated_content_is_never_read_short(served: Path, name: str) -> None:
+    running = started(served)
+    path = Path(put(running, name, bytes(100)).path)
+    with running.open(name) as opened:
+        path.write_bytes(bytes(50))
         with pytest.raises(Refusal) as refused:
             opened.read_into(memoryview(bytearray(100)), 0)
     assert refused.value.code == StatusCode.NOT_FOUND
