@@ -5,8 +5,10 @@ import os
 import re
 import socket
 import stat
+import time
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +64,25 @@ def test_whatever_is_logged_stays_on_one_visible_line(text: str) -> None:
 
 def test_visible_text_of_any_script_is_logged_as_it_is() -> None:
     assert printable("größe 文件 🙂 a b") == "größe 文件 🙂 a b"
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Live fourteen hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "UTC-14")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+def test_times_are_in_utc_wherever_the_machine_is(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path)):
+        logging.getLogger("gcsmux_fs").info("now")
+    logged = datetime.fromisoformat(path.read_text().split()[0])
+    assert abs(logged - datetime.now(tz=UTC)) < timedelta(hours=1)
 
 
 def test_a_record_is_one_line_of_a_private_file(tmp_path: Path) -> None:

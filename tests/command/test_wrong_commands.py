@@ -157,7 +157,7 @@ def test_a_mistake_is_answered_without_loading_what_serves() -> None:
 
 @pytest.mark.mount
 def test_an_endpoint_that_is_no_service_is_told(tmp_path: Path) -> None:
-    """One refuses the connection, one never says a word, one says something else."""
+    """One refuses the connection, one never says a word, one says something else; also to TLS."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         refusing = closed.getsockname()[1]
     with socket.create_server(("127.0.0.1", 0)) as silent, talking() as chatty:
@@ -169,7 +169,7 @@ def test_an_endpoint_that_is_no_service_is_told(tmp_path: Path) -> None:
                 text=True,
             )
             for port in (refusing, silent.getsockname()[1], chatty)
-            for option in ([], ["-f"])
+            for option in ([], ["-f"], ["-f", "--anonymous", "--endpoint", f"127.0.0.1:{port}"])
         ]
         for command in commands:
             with command:
