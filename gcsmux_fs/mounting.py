@@ -13,7 +13,7 @@ import logging
 import random
 import signal
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -143,7 +143,8 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 _statistics, store, transport, pool, tree, reader, operations
             )
             rooms.start_soon(pool.run)
-            await _serve_kernel(settings, operations, announcer, statistics)
+            with closing(operations):
+                await _serve_kernel(settings, operations, announcer, statistics)
             rooms.cancel_scope.cancel()
         await transport.drain()
     # Only here has everything ended that could hold something.

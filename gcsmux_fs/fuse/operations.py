@@ -73,6 +73,16 @@ class BucketOperations(pyfuse3.Operations):
         """Files and directories that are open."""
         return len(self._files) + len(self._directories)
 
+    def close(self) -> None:
+        """Close all that is open: when programs outlive the mount, the kernel never says so."""
+        for inode, file in self._files.values():
+            file.close()
+            self._tree.unpin(inode)
+        for _, directory in self._directories.values():
+            directory.release()
+        self._files.clear()
+        self._directories.clear()
+
     # -- names and attributes
 
     @answered
