@@ -118,8 +118,11 @@ class Checksums:
             return self._compute(content)
 
     def chunk(self, of: StoredObject, offset: int, content: memoryview) -> int:
-        """Return the checksum of a chunk, remembering those of whole, aligned chunks of files."""
-        if of.identity is None or len(content) != MAX_CHUNK_BYTES or offset % MAX_CHUNK_BYTES:
+        """Return the checksum of a chunk, remembering those of whole, aligned chunks.
+
+        They are what readers of large objects ask for again, and few enough to be kept.
+        """
+        if len(content) != MAX_CHUNK_BYTES or offset % MAX_CHUNK_BYTES:
             return crc32c.crc32c(content)
         key = (_key(of), offset)
         known = self._chunks.get(key)

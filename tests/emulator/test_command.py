@@ -134,9 +134,9 @@ def test_a_signal_ends_it_cleanly_in_the_middle_of_a_stream(
             request_serializer=pb.BidiReadObjectRequest.SerializeToString,
             response_deserializer=pb.BidiReadObjectResponse.FromString,
         )
-        responses = call(iter([bidi_request("f", [(0, 0, 1)])]))
-        next(responses)
-        next(responses)
+        streams = [call(iter([bidi_request("f", [(0, 0, 1)])])) for _ in range(20)]
+        for stream in streams:
+            next(stream)
         process.send_signal(number)
         assert process.wait(PATIENCE_SECONDS) == 0
         assert process.stderr is not None
@@ -165,7 +165,8 @@ def test_faults_and_counters_are_there_for_other_processes(
 
 
 def test_it_may_open_as_many_files_as_the_system_lets_it(served: Path) -> None:
-    with running(str(served)) as (process, _):
+    fewer = ["sh", "-c", 'ulimit -Sn 256 && exec "$0" "$@"', *COMMAND]
+    with running(str(served), command=fewer) as (process, _):
         limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
         (line,) = [line for line in limits if line.startswith("Max open files")]
         soft, hard = line.split()[3:5]

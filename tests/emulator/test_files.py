@@ -103,8 +103,10 @@ def test_names_that_no_file_can_have_are_kept_aside(served: Path, bucket: Path, 
     assert written.attributes == ATTRIBUTES
     assert [name] == names(restarted)
     assert list(bucket.iterdir()) == []
+    put(restarted, name, b"again")
     restarted.delete(name)
-    assert names(started(served)) == []
+    assert list((served / ".gcsmux-emulator" / "b").iterdir()) == []
+    assert names(restarted) == []
 
 
 def test_an_object_may_be_named_as_a_folder_of_others_is(served: Path, bucket: Path) -> None:

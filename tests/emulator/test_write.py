@@ -216,6 +216,18 @@ def test_an_upload_resumes_where_it_stopped(served: Path, bucket: Path) -> None:
     serve(served, scenario)
 
 
+def test_an_upload_whose_condition_does_not_hold_is_not_begun(served: Path, bucket: Path) -> None:
+    (bucket / "f").touch()
+
+    async def scenario(clients: Clients) -> None:
+        with pytest.raises(exceptions.FailedPrecondition):
+            await clients.generated.start_resumable_write(
+                {"write_object_spec": spec(if_generation_match=0)}
+            )
+
+    serve(served, scenario)
+
+
 def test_a_cancelled_upload_is_unknown(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         started = await clients.generated.start_resumable_write({"write_object_spec": spec()})
