@@ -59,7 +59,7 @@ __all__ = ["serve"]
 log = logging.getLogger(__name__)
 
 # A user who mistyped the endpoint waits no longer than this for the sentence that says so.
-_STARTUP_POLICY = UnaryPolicy(total_seconds=8.0, attempt_seconds=7.0, max_backoff_seconds=1.0)
+_STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backoff_seconds=1.0)
 
 # One task serves one request; a waiting READ holds its task, and lookups must not wait behind
 # READs. The kernel sends at most `max_background` READs ahead, plus one per blocked program. Each
