@@ -26,8 +26,6 @@ MAX_NAME_BYTES = 1024
 _MAX_COMPONENT_BYTES = 255
 _BUCKET_PREFIX = "projects/_/buckets/"
 _NEW_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-_LAST_BEFORE_SURROGATES = 0xD7FF
-_FIRST_AFTER_SURROGATES = 0xE000
 _LAST_CODE_POINT = 0x10FFFF
 
 
@@ -71,11 +69,12 @@ def file_can_be_named(name: str) -> bool:
 
 
 def after_prefix(prefix: str) -> str | None:
-    """Return the first string after all that begin with `prefix`; None if nothing follows them."""
+    """Return the first string after all that begin with `prefix`; None if nothing follows them.
+
+    It is for comparison only: it may end with half a surrogate pair, which no name does.
+    """
     while prefix and ord(prefix[-1]) == _LAST_CODE_POINT:
         prefix = prefix[:-1]
     if not prefix:
         return None
-    last = ord(prefix[-1])
-    following = _FIRST_AFTER_SURROGATES if last == _LAST_BEFORE_SURROGATES else last + 1
-    return prefix[:-1] + chr(following)
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
