@@ -138,7 +138,8 @@ class MountProcess:
         finally:
             self._end(failed=kind is not None)
         if kind is None:
-            assert self.unexpected_warnings() == []
+            warnings = self.unexpected_warnings()
+            assert not warnings, "\n".join(warnings)
             self._check_gauges(self.last_statistics(), _AT_END)
 
     def _end(self, *, failed: bool) -> None:
@@ -156,7 +157,7 @@ class MountProcess:
             stderr = self.process.stderr.read()
             self.process.stderr.close()
         if not failed:
-            assert (code, stderr) == (0, "")
+            assert (code, stderr) == (0, ""), f"ended with {code}: {stderr}"
 
     def unmount(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run umount(8), or what stands for it where we are not root."""
@@ -232,7 +233,8 @@ class MountProcess:
         self._check_gauges(gauges, _AT_REST)
 
     def _check_gauges(self, found: dict[str, int], names: Sequence[str]) -> None:
-        assert {name: found[name] for name in names} == dict.fromkeys(names, 0)
+        left = {name: found[name] for name in names if found[name]}
+        assert not left, f"not at rest: {left}"
 
     def peak_memory_bytes(self) -> int:
         """Return the most memory that the process has had (VmHWM)."""

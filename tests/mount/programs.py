@@ -284,22 +284,23 @@ class Storm:
     stuck: int
 
 
-def storm(
-    root: str, names: Sequence[str], *, bursts: int, readers: int, others: int, seed: int
-) -> Storm:
-    """Start processes that read and stat, kill them all at a random moment, again and again.
+def storm(root: str, names: Sequence[str], bursts: int, seed: int) -> Storm:
+    """Start processes that use the mount, kill them all at a random moment, again and again.
 
-    After each burst nobody touches the mount until all its processes are gone: a mount that has
-    frozen keeps the killed ones waiting, and shows.
+    Every 20th burst is 32 readers and 40 that look; the others are one to three that look, for
+    it takes a queue of requests that runs empty at the wrong instant to freeze a mount. After each
+    burst nobody touches the mount until all of it are gone: a mount that has frozen keeps those
+    waiting whose request it had taken, and shows.
     """
     source = random.Random(seed)
     killed = stuck = 0
-    for _ in range(bursts):
+    for number in range(bursts):
+        readers, others = (32, 40) if number % 20 == 0 else (0, source.randint(1, 3))
         processes = [
             _visit(root, names, number < readers, source.random())
             for number in range(readers + others)
         ]
-        time.sleep(source.uniform(0, 0.02))
+        time.sleep(source.uniform(0.002, 0.012))
         source.shuffle(processes)
         for process in processes:
             os.kill(process, signal.SIGKILL)
@@ -317,19 +318,15 @@ def _visit(root: str, names: Sequence[str], reads: bool, seed: float) -> int:
     source = random.Random(seed)
     while True:
         path = os.path.join(root, source.choice(names))
-        if reads:
-            descriptor = os.open(path, os.O_RDONLY)
-            size = os.fstat(descriptor).st_size
-            for _ in range(8):
+        descriptor = os.open(path, os.O_RDONLY)
+        size = os.fstat(descriptor).st_size
+        for _ in range(8):
+            if reads:
                 os.pread(descriptor, 65536, source.randrange(max(1, size)))
-            os.close(descriptor)
-        else:
-            # Names that nobody has asked for yet are not answered by the kernel.
-            for name in (path, f"{path}-{source.getrandbits(32)}"):
-                try:
-                    os.stat(name)
-                except FileNotFoundError:
-                    continue
+            else:
+                # The kernel remembers no extended attributes: each call asks the mount.
+                os.getxattr(descriptor, "user.gcs.generation")
+        os.close(descriptor)
 
 
 def _reap(processes: Sequence[int], seconds: float) -> int:

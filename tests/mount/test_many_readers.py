@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from . import programs
@@ -42,7 +44,8 @@ def test_memory_stays_within_its_bound_with_32_sequential_readers(
         with (emulator.bucket / f"sparse-{number}").open("wb") as file:
             file.truncate(1024 * MIB)
     with mount("--memory", "32MiB") as mounted, mounted.program() as program:
-        paths = [f"{mounted.path}/sparse-{number}" for number in range(32)]
+        # A listing spares the emulator the checksums of 32 GiB, which a look at one name costs it.
+        paths = [f"{mounted.path}/{name}" for name in program.call(os.listdir, str(mounted.path))]
         done = program.call(programs.in_parallel, programs.read_head, paths, 32 * MIB)
         assert done == 32 * 32 * MIB
         assert mounted.statistics()["budget_used"] <= 32 * MIB

@@ -56,7 +56,7 @@ OTHERS = [
     "%content~",
     "%content~/x",
     "lonely/%content~",
-    "%~/%~/",
+    "%x~/%~/",
     "ü" * 300,
     "🌍" * 250,
     "%" * 500,

@@ -1,0 +1,30 @@
+"""Programs that are killed while they wait for the mount leave it as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+
+def test_a_storm_of_killed_readers_leaves_a_mount_that_answers(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    names = [f"file-{tag}" for tag in range(20)]
+    for tag, name in enumerate(names):
+        emulator.place(name, programs.tagged(tag, 0, 4_000_000))
+    # Without times to live and with little memory nearly every call reaches the mount.
+    options = ["--metadata-ttl", "0", "--negative-ttl", "0", "--memory", "16MiB"]
+    with mount(*options) as mounted, mounted.program() as killer:
+        storm = killer.call(programs.storm, str(mounted.path), names, 500, 1)
+        assert storm.stuck == 0
+        assert storm.killed > 2500
+        # Nobody has touched the mount since; now somebody does, once.
+        assert mounted.run("cat", names[3], timeout=10).stdout == programs.tagged(3, 0, 4_000_000)

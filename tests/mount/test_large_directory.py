@@ -1,0 +1,58 @@
+"""A directory of 100,000 objects shows its first entries before its last page is asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+OBJECTS = 100_000
+PAGES = 100
+# The page that shows them, and what is asked ahead while they are shown.
+FIRST_PAGES = 5
+MIB = 1024 * 1024
+
+
+def pages_asked(emulator: EmulatorProcess) -> int:
+    return emulator.statistics().requests.get("ListObjects", 0)
+
+
+def test_the_first_entries_come_before_the_last_page(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    directory = emulator.bucket / "large"
+    directory.mkdir()
+    names = [f"object-{number:06}" for number in range(OBJECTS)]
+    folder = os.open(directory, os.O_RDONLY)
+    for name in names:
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+    os.close(folder)
+    with mount() as mounted, mounted.program() as program:
+        path = f"{mounted.path}/large"
+        before = pages_asked(emulator)
+        head = mounted.run("sh", "-c", "ls -f large | head -n 20").stdout.splitlines()
+        assert len(head) == 20
+        assert 1 <= pages_asked(emulator) - before <= FIRST_PAGES
+
+    with mount() as mounted, mounted.program() as program:
+        path = f"{mounted.path}/large"
+        before = pages_asked(emulator)
+        first = program.call(programs.first_entry, path)
+        assert 1 <= pages_asked(emulator) - before <= FIRST_PAGES
+        rest = program.call(programs.list_rest, path)
+        assert names == sorted([first, *rest])
+        # One more has found out that there is such a directory.
+        assert pages_asked(emulator) - before == PAGES + 1
+        emulator.statistics(reset=True)
+        assert program.call(os.stat, f"{path}/{names[77_777]}").st_size == 0
+        assert sorted(program.call(os.listdir, path)) == names
+        assert emulator.statistics().requests == {}
+        assert mounted.peak_memory_bytes() < 300 * MIB

@@ -1,0 +1,79 @@
+"""The mount ends at once when it is told to, whoever uses it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+from .harness import END_SECONDS, Program, wait_until
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, MountProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+MIB = 1024 * 1024
+
+
+def start_readers(stack: ExitStack, mounted: MountProcess, count: int = 16) -> list[Program]:
+    """Start programs that read until they cannot any more."""
+    readers = [stack.enter_context(mounted.program()) for _ in range(count)]
+    for number, reader in enumerate(readers):
+        reader.begin(programs.read_loop, f"{mounted.path}/file-{number % 4}")
+    wait_until(lambda: mounted.statistics()["open_files"] >= 4, "readers at work")
+    return readers
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "umount -l"])
+def test_under_load_the_process_ends_and_readers_get_an_errno(
+    emulator: EmulatorProcess, mount: NewMount, how: str
+) -> None:
+    for tag in range(4):
+        emulator.place(f"file-{tag}", programs.tagged(tag, 0, 40 * MIB))
+    with ExitStack() as stack:
+        mounted = stack.enter_context(mount("--memory", "32MiB", "--metadata-ttl", "0"))
+        readers = start_readers(stack, mounted)
+        if how == "umount -l":
+            assert mounted.unmount("-l").returncode == 0
+        else:
+            mounted.process.send_signal(signal.Signals[how])
+        assert mounted.process.wait(END_SECONDS) == 0
+        for reader in readers:
+            assert reader.answer(END_SECONDS) in (
+                "ENOTCONN",  # the connection had ended
+                "ECONNABORTED",  # it ended during the call
+                "ENOENT",  # the folder under the mount point shows, which is empty
+                "EIO",
+            )
+
+
+def test_a_mount_in_use_is_not_unmounted_by_asking(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("object", b"content")
+    with mount() as mounted, mounted.program() as reader:
+        descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        assert "busy" in mounted.unmount().stderr
+        assert reader.call(os.pread, descriptor, 10, 0) == b"content"
+        reader.call(os.close, descriptor)
+
+
+def test_an_unreachable_server_does_not_keep_the_mount_from_ending(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    for tag in range(4):
+        emulator.place(f"file-{tag}", programs.tagged(tag, 0, 40 * MIB))
+    with ExitStack() as stack:
+        mounted = stack.enter_context(mount("--memory", "32MiB"))
+        readers = start_readers(stack, mounted)
+        with emulator.stopped():
+            wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "readers that wait")
+            mounted.process.terminate()
+            assert mounted.process.wait(END_SECONDS) == 0
+            for reader in readers:
+                assert reader.answer(END_SECONDS)
