@@ -1,0 +1,98 @@
+"""What the command's options do to a mount, and two mounts of one bucket."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+from .harness import BUCKET
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, MountProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+NOBODY = 65534
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root to become somebody else")
+
+
+def test_two_mounts_of_one_bucket(emulator: EmulatorProcess, mount: NewMount) -> None:
+    content = programs.tagged(1, 0, 5_000_000)
+    emulator.place("folder/object", content)
+    with mount() as one, mount() as other, one.program() as first, other.program() as second:
+        for _ in range(3):
+            assert first.call(programs.read_whole, f"{one.path}/folder/object") == content
+            assert second.call(programs.read_whole, f"{other.path}/folder/object") == content
+        one.unmount()
+        assert second.call(os.listdir, f"{other.path}/folder") == ["object"]
+
+
+@pytest.mark.parametrize(
+    ("options", "bucket"),
+    [
+        (["--only-dir", "a/b"], BUCKET),
+        (["--only-dir", "a/b/"], BUCKET),
+        ([], f"gs://{BUCKET}/a/b"),
+        (["--only-dir", "b"], f"gs://{BUCKET}/a/"),
+    ],
+)
+def test_a_folder_can_be_mounted(
+    emulator: EmulatorProcess, mount: NewMount, options: list[str], bucket: str
+) -> None:
+    emulator.place("a/b/c/object", b"inside")
+    emulator.place("a/bc", b"beside")
+    emulator.place("object", b"above")
+    with mount(*options, bucket=bucket) as mounted, mounted.program() as program:
+        found = program.call(programs.tree, str(mounted.path))
+        assert list(found) == [b"c", b"c/object"]
+        assert program.call(programs.read_whole, f"{mounted.path}/c/object") == b"inside"
+        with pytest.raises(FileNotFoundError):
+            program.call(os.stat, f"{mounted.path}/object")
+
+
+def test_owner_and_modes_are_as_told(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("folder/object", b"content")
+    options = ["--uid", "1234", "--gid", "2345", "--file-mode", "440", "--dir-mode", "550"]
+    with mount(*options) as mounted, mounted.program() as program:
+        for path in ("", "/folder"):
+            found = program.call(programs.modes, f"{mounted.path}{path}")
+            assert found == ("dr-xr-x---", 1234, 2345)
+        found = program.call(programs.modes, f"{mounted.path}/folder/object")
+        assert found == ("-r--r-----", 1234, 2345)
+    with mount() as mounted, mounted.program() as program:
+        found = program.call(programs.modes, f"{mounted.path}/folder/object")
+        assert found == ("-rw-r--r--", os.geteuid(), os.getegid())
+
+
+def read_as_nobody(mounted: MountProcess) -> tuple[int, bytes, bytes]:
+    result = mounted.run(*AS_NOBODY, "cat", mounted.path / "object")
+    return result.returncode, result.stdout, result.stderr
+
+
+@needs_root
+def test_others_are_refused_unless_allowed(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("object", b"content")
+    with mount() as mounted:
+        code, output, errors = read_as_nobody(mounted)
+        assert (code, output) == (1, b"")
+        assert b"Permission denied" in errors
+    for options in (["--allow-other"], ["-o", "ro,_netdev,allow_other"]):
+        with mount(*options) as mounted:
+            assert read_as_nobody(mounted) == (0, b"content", b"")
+
+
+@needs_root
+def test_modes_are_kept_to_when_others_are_allowed(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("object", b"content")
+    with mount("--allow-other", "--file-mode", "600") as mounted:
+        code, _, errors = read_as_nobody(mounted)
+        assert code == 1
+        assert b"Permission denied" in errors
+    with mount("--allow-other", "--uid", str(NOBODY), "--file-mode", "400") as mounted:
+        assert read_as_nobody(mounted) == (0, b"content", b"")

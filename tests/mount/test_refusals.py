@@ -1,0 +1,84 @@
+"""A mount is read-only: what writes is refused, what is absent is absent, nothing else breaks."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+
+def test_all_that_writes_gets_erofs(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("file", b"content")
+    emulator.place("folder/file", b"content")
+    with mount() as mounted, mounted.program() as program:
+        found = program.call(
+            programs.refusals,
+            f"{mounted.path}/file",
+            f"{mounted.path}/folder",
+            f"{mounted.path}/absent",
+        )
+        assert found == dict.fromkeys(found, "EROFS")
+        assert program.call(programs.read_whole, f"{mounted.path}/file") == b"content"
+
+
+def test_programs_that_write_are_told_so(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("file", b"content")
+    emulator.place("folder/file", b"content")
+    with mount() as mounted:
+        for command in (
+            "touch file",
+            "touch absent",
+            "rm -f file",
+            "rm -rf folder",
+            "mkdir absent",
+            "rmdir folder",
+            "mv file absent",
+            "ln file absent",
+            "ln -s file absent",
+            "cp file absent",
+            "chmod 600 file",
+            "chown 1:1 file",
+            "truncate -s 0 file",
+            "mkfifo absent",
+            "echo text > absent",
+            "echo text >> file",
+        ):
+            result = mounted.run("sh", "-c", command)
+            assert result.returncode != 0, command
+            assert b"Read-only file system" in result.stderr, command
+
+
+def test_what_is_not_there_is_enoent(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("folder/file", b"content")
+    with mount() as mounted, mounted.program() as program:
+        for path in ("absent", "folder/absent", "absent/below", "fold", "folder/fil"):
+            with pytest.raises(FileNotFoundError):
+                program.call(os.stat, f"{mounted.path}/{path}")
+        with pytest.raises(NotADirectoryError):
+            program.call(os.stat, f"{mounted.path}/folder/file/below")
+        with pytest.raises(IsADirectoryError):
+            program.call(programs.read_whole, f"{mounted.path}/folder")
+
+
+def test_what_is_no_operation_of_a_bucket_is_refused(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("file", b"content")
+    with mount() as mounted, mounted.program() as program:
+        path = f"{mounted.path}/file"
+        refused = [(os.readlink, (path,), errno.EINVAL)]
+        for function, arguments, number in refused:
+            with pytest.raises(OSError, match=os.strerror(number)):
+                program.call(function, *arguments)
+        for name in ("user.absent", "user.gcs.absent", "security.selinux"):
+            with pytest.raises(OSError, match="No data available|not supported"):
+                program.call(os.getxattr, path, name)
