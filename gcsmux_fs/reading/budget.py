@@ -44,6 +44,7 @@ class MemoryBudget:
         "_readahead_limit",
         "limit",
         "loading_demand",
+        "loading_joined",
         "loading_readahead",
         "seen",
         "unread",
@@ -53,7 +54,11 @@ class MemoryBudget:
         self.limit = limit
         self._readahead_limit = limit * 3 // 4
         self._first_window_limit = limit * 7 // 8
+        #: On the way, asked for by READs.
         self.loading_demand = 0
+        #: On the way, asked for ahead, and a READ has come to wait for it.
+        self.loading_joined = 0
+        #: On the way, asked for ahead, and nobody waits for it.
         self.loading_readahead = 0
         #: Ready, fetched ahead of a reader at work, not yet read to the end.
         self.unread = 0
@@ -63,7 +68,12 @@ class MemoryBudget:
     @property
     def used(self) -> int:
         """All bytes charged."""
-        return self.loading_demand + self.loading_readahead + self.unread + self.seen
+        return self.in_flight + self.unread + self.seen
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes charged for what is on its way."""
+        return self.loading_demand + self.loading_joined + self.loading_readahead
 
     @property
     def readahead_share_total(self) -> int:
@@ -81,11 +91,11 @@ class MemoryBudget:
 
     def admits_demand(self, charge: int) -> bool:
         """Return whether a READ may add `charge`, after some of the rest has gone."""
-        return self.loading_demand + charge <= self.limit
+        return self.loading_demand + self.loading_joined + charge <= self.limit
 
     def to_cancel(self, charge: int) -> int:
         """Return how many bytes of readahead under way must go before a READ adds `charge`."""
-        return max(0, self.loading_demand + self.loading_readahead + charge - self.limit)
+        return max(0, self.in_flight + charge - self.limit)
 
     def to_evict(self, charge: int) -> int:
         """Return how many ready bytes must go before a READ adds `charge`, after `to_cancel`."""
@@ -94,7 +104,7 @@ class MemoryBudget:
     def for_readahead(self, charge: int, *, first_window: bool) -> int | None:
         """Return how many seen bytes to evict before readahead may add `charge`; None: refused."""
         limit = self._first_window_limit if first_window else self._readahead_limit
-        if self.loading_readahead + self.unread + charge > limit:
+        if self.loading_readahead + self.loading_joined + self.unread + charge > limit:
             return None
         excess = self.used + charge - self.limit
         return max(0, excess) if excess <= self.seen else None

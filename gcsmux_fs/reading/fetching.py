@@ -297,7 +297,7 @@ class BlockFetcher:
             block.speculative = False
             del self._ahead[block]
             self._budget.loading_readahead -= block.charge
-            self._budget.loading_demand += block.charge
+            self._budget.loading_joined += block.charge
 
     def _cancel(self, block: Block) -> None:
         if block.ticket is not None:
@@ -334,6 +334,8 @@ class BlockFetcher:
         if block.speculative:
             del self._ahead[block]
             self._budget.loading_readahead -= block.charge
+        elif block.fresh:
+            self._budget.loading_joined -= block.charge
         else:
             self._budget.loading_demand -= block.charge
 

@@ -102,7 +102,7 @@ class ReadPath:
             readahead_refusals=counters.readahead_refusals,
             budget_limit=budget.limit,
             budget_used=budget.used,
-            budget_in_flight=budget.loading_demand + budget.loading_readahead,
+            budget_in_flight=budget.in_flight,
             budget_unread=budget.unread,
             blocks_ready=len(fetcher.cache),
             blocks_loading=fetcher.blocks_loading,

@@ -161,7 +161,8 @@ class ReadPathMachine(RuleBasedStateMachine):
         budget, blocks = self.path.budget, blocks_of(self.path)
         assert budget.used <= budget.limit
         assert budget.used == sum(block.charge for block in blocks)
-        assert budget.loading_readahead + budget.unread <= budget.limit * 7 // 8
+        ahead = budget.loading_readahead + budget.loading_joined + budget.unread
+        assert ahead <= budget.limit * 7 // 8
         ready = [block for block in blocks if block.content is not None]
         assert budget.seen == sum(block.charge for block in ready if not block.protected)
         assert budget.unread == sum(block.charge for block in ready if block.protected)

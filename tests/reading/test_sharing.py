@@ -349,14 +349,18 @@ def test_budget_admits_readahead_to_its_share_and_demand_to_the_limit() -> None:
     assert budget.for_readahead(701, first_window=True) is None
     budget.seen = 500
     assert budget.for_readahead(600, first_window=False) == 300
-    budget.loading_demand = 300
-    assert budget.for_readahead(501, first_window=False) is None
+    # What READs have come to wait for is still what readahead asked for.
+    budget.loading_joined = 50
+    assert budget.for_readahead(550, first_window=False) == 300
+    assert budget.for_readahead(551, first_window=False) is None
+    budget.loading_demand = 150
+    assert budget.for_readahead(601, first_window=True) is None
     budget.loading_readahead = 100
-    assert budget.admits_demand(500)
-    assert not budget.admits_demand(501)
-    assert (budget.to_cancel(400), budget.to_evict(400)) == (0, 500)
-    assert (budget.to_cancel(500), budget.to_evict(500)) == (100, 600)
-    assert budget.used == 900
+    assert budget.admits_demand(600)
+    assert not budget.admits_demand(601)
+    assert (budget.to_cancel(500), budget.to_evict(500)) == (0, 500)
+    assert (budget.to_cancel(600), budget.to_evict(600)) == (100, 600)
+    assert (budget.in_flight, budget.used) == (300, 800)
 
 
 def test_overhead_charged_for_a_block_is_what_a_block_takes() -> None:
