@@ -7,8 +7,6 @@ Tagged content: every 4 KiB block holds a tag and its own number, 256 times, so 
 tells from which content and which place it came.
 """
 
-# ruff: noqa: PTH (system calls are what it is about)
-
 from __future__ import annotations
 
 import concurrent.futures
@@ -36,8 +34,9 @@ __all__ = [
     "Entry",
     "Storm",
     "first_entry",
-    "list_rest",
     "in_parallel",
+    "link_target",
+    "list_rest",
     "mapped_tags",
     "modes",
     "random_reads",
@@ -339,6 +338,11 @@ def _reap(processes: Sequence[int], seconds: float) -> int:
         if not gone:
             time.sleep(0.001)
     return len(left)
+
+
+def link_target(path: str) -> str:
+    """Return where a symbolic link leads."""
+    return os.readlink(path)
 
 
 def modes(path: str) -> tuple[str, int, int]:

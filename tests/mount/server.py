@@ -140,7 +140,9 @@ class EmulatorProcess:
             finish_write=True,
         )
         with grpc.insecure_channel(self.endpoint) as channel:
-            call = channel.stream_unary("/google.storage.v2.Storage/WriteObject")
+            call: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(
+                "/google.storage.v2.Storage/WriteObject"
+            )
             answer = call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS)
         return pb.WriteObjectResponse.FromString(answer).resource.generation
 
@@ -161,6 +163,7 @@ class EmulatorProcess:
 
     def _control(self, method: str, request: Mapping[str, object]) -> bytes:
         with grpc.insecure_channel(self.endpoint) as channel:
-            call = channel.unary_unary(f"/{CONTROL_SERVICE}/{method}")
-            answer: bytes = call(json.dumps(request).encode(), timeout=_CALL_SECONDS)
-        return answer
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                f"/{CONTROL_SERVICE}/{method}"
+            )
+            return call(json.dumps(request).encode(), timeout=_CALL_SECONDS)

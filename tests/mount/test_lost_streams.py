@@ -108,14 +108,16 @@ def test_a_refusal_is_an_errno_at_once(
 ) -> None:
     emulator.place("object", b"content")
     emulator.cut_streams(0, code=code)
-    with mount(expected_warnings=[f"read: {errno.errorcode[number]}"]) as mounted:
-        with mounted.program() as reader:
-            descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-            with pytest.raises(OSError, match=os.strerror(number)):
-                reader.call(os.pread, descriptor, 10, 0)
-            # The next read asks anew.
-            emulator.mend()
-            assert reader.call(os.pread, descriptor, 10, 0) == b"content"
+    with (
+        mount(expected_warnings=[f"read: {errno.errorcode[number]}"]) as mounted,
+        mounted.program() as reader,
+    ):
+        descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            reader.call(os.pread, descriptor, 10, 0)
+        # The next read asks anew.
+        emulator.mend()
+        assert reader.call(os.pread, descriptor, 10, 0) == b"content"
 
 
 def test_a_failure_that_lasts_is_retried_for_as_long_as_told(
@@ -123,15 +125,17 @@ def test_a_failure_that_lasts_is_retried_for_as_long_as_told(
 ) -> None:
     emulator.place("object", b"content")
     emulator.cut_streams(0)
-    with mount("--read-timeout", "2s", expected_warnings=["read: "]) as mounted:
-        with mounted.program() as reader:
-            descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-            with pytest.raises(OSError, match="Errno") as raised:
-                reader.call(os.pread, descriptor, 10, 0)
-            assert raised.value.errno in (errno.EIO, errno.ETIMEDOUT)
-            assert emulator.statistics().cuts >= 3
-            emulator.mend()
-            assert reader.call(os.pread, descriptor, 10, 0) == b"content"
+    with (
+        mount("--read-timeout", "2s", expected_warnings=["read: "]) as mounted,
+        mounted.program() as reader,
+    ):
+        descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        with pytest.raises(OSError, match="Errno") as raised:
+            reader.call(os.pread, descriptor, 10, 0)
+        assert raised.value.errno in (errno.EIO, errno.ETIMEDOUT)
+        assert emulator.statistics().cuts >= 3
+        emulator.mend()
+        assert reader.call(os.pread, descriptor, 10, 0) == b"content"
 
 
 def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_told(
@@ -140,16 +144,15 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_told(
     content = programs.tagged(1, 0, 8 * MIB)
     emulator.place("object", content)
     options = ["--read-timeout", "2s", "--metadata-ttl", "0", "--negative-ttl", "0"]
-    with mount(*options, expected_warnings=["ETIMEDOUT"]) as mounted:
-        with mounted.program() as reader:
-            descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-            assert reader.call(os.pread, descriptor, 4096, 0) == content[:4096]
-            with emulator.stopped():
-                with pytest.raises(TimeoutError):
-                    reader.call(os.pread, descriptor, 4096, 4 * MIB)
-                with pytest.raises(TimeoutError):
-                    reader.call(os.stat, f"{mounted.path}/other")
-                with pytest.raises(TimeoutError):
-                    reader.call(os.listdir, str(mounted.path))
-            assert reader.call(os.pread, descriptor, 4096, 4 * MIB) == content[4 * MIB :][:4096]
-            assert reader.call(os.listdir, str(mounted.path)) == ["object"]
+    with mount(*options, expected_warnings=["ETIMEDOUT"]) as mounted, mounted.program() as reader:
+        descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        assert reader.call(os.pread, descriptor, 4096, 0) == content[:4096]
+        with emulator.stopped():
+            with pytest.raises(TimeoutError):
+                reader.call(os.pread, descriptor, 4096, 4 * MIB)
+            with pytest.raises(TimeoutError):
+                reader.call(os.stat, f"{mounted.path}/other")
+            with pytest.raises(TimeoutError):
+                reader.call(os.listdir, str(mounted.path))
+        assert reader.call(os.pread, descriptor, 4096, 4 * MIB) == content[4 * MIB :][:4096]
+        assert reader.call(os.listdir, str(mounted.path)) == ["object"]

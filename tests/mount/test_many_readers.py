@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from . import programs
-from .harness import EmulatorProcess, NewMount
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

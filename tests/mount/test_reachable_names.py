@@ -86,22 +86,21 @@ def test_all_objects_are_found_by_walking_and_again_by_path(
 ) -> None:
     names = write_all(emulator)
     with mount() as mounted, mounted.program() as program:
-        root = str(mounted.path)
+        root = bytes(mounted.path)
         paths = sorted(
             path
-            for path, entry in program.call(programs.tree, root).items()
+            for path, entry in program.call(programs.tree, str(mounted.path)).items()
             if entry != programs.Entry()
         )
         found = {
-            path: names[program.call(programs.read_whole, os.path.join(root.encode(), path))]
-            for path in paths
+            path: names[program.call(programs.read_whole, root + b"/" + path)] for path in paths
         }
     assert sorted(names.values()) == sorted(found.values())
     with mount() as fresh, fresh.program() as program:
-        root = str(fresh.path)
+        root = bytes(fresh.path)
         random.Random(8).shuffle(paths)
         for path in paths:
-            content = program.call(programs.read_whole, os.path.join(root.encode(), path))
+            content = program.call(programs.read_whole, root + b"/" + path)
             assert content_of(found[path]) == content
 
 
@@ -110,11 +109,11 @@ def test_paths_are_spelled_as_documented(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
     write_all(emulator)
-    with mount("--metadata-ttl", ttl, "--negative-ttl", ttl) as mounted:
-        with mounted.program() as program:
-            for name, path in PATHS.items():
-                content = program.call(programs.read_whole, f"{mounted.path}/{path}")
-                assert content_of(name) == content
+    options = ["--metadata-ttl", ttl, "--negative-ttl", ttl]
+    with mount(*options) as mounted, mounted.program() as program:
+        for name, path in PATHS.items():
+            content = program.call(programs.read_whole, f"{mounted.path}/{path}")
+            assert content_of(name) == content
 
 
 def test_no_other_spelling_leads_anywhere(emulator: EmulatorProcess, mount: NewMount) -> None:

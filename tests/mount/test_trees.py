@@ -83,7 +83,7 @@ def test_folders_without_objects_show_in_a_hierarchical_bucket(folder: Path) -> 
         expected = programs.tree(str(emulator.bucket))
         with MountProcess(emulator, folder) as mounted, mounted.program() as program:
             assert expected == program.call(programs.tree, str(mounted.path))
-            assert ["nested empty"] == program.call(os.listdir, f"{mounted.path}/empty")
+            assert program.call(os.listdir, f"{mounted.path}/empty") == ["nested empty"]
 
 
 def test_forgotten_inodes_are_let_go(emulator: EmulatorProcess, mount: NewMount) -> None:
