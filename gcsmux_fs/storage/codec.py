@@ -76,7 +76,8 @@ def decode_bidi_response(data: bytes) -> BidiMessage:
         MalformedMessage: the bytes are no such message.
     """
     chunks: list[Chunk] = []
-    metadata: ObjectInfo | None = None
+    # Protobuf merges a message that comes twice in one field; parsing the two as one does the same.
+    metadata: bytes | None = None
     handle = b""
     view = memoryview(data)
     try:
@@ -86,12 +87,16 @@ def decode_bidi_response(data: bytes) -> BidiMessage:
             if number == 6:
                 chunks.append(_decode_chunk(data, view, value, end))
             elif number == 4:
-                metadata = decode_object(pb.Object.FromString(data[value:end]))
+                metadata = (metadata or b"") + data[value:end]
             elif number == 7:
-                handle = pb.BidiReadHandle.FromString(data[value:end]).handle
-    except (IndexError, DecodeError, UnicodeDecodeError) as error:
+                handle += data[value:end]
+        return BidiMessage(
+            tuple(chunks),
+            decode_object(pb.Object.FromString(metadata)) if metadata is not None else None,
+            pb.BidiReadHandle.FromString(handle).handle if handle else b"",
+        )
+    except (IndexError, DecodeError) as error:
         raise MalformedMessage(f"response of {len(data)} bytes: {error}") from error
-    return BidiMessage(tuple(chunks), metadata, handle)
 
 
 def _decode_chunk(data: bytes, view: memoryview, start: int, end: int) -> Chunk:

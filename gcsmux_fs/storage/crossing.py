@@ -42,9 +42,12 @@ T = TypeVar("T")
 # Cancelled tasks end at once; gRPC has been seen to hold a loop up at the end of a process.
 _END_SECONDS = 10.0
 
-# The tasks of gRPC's own that wait for the end of a cancelled call end within milliseconds. To
-# cancel them instead leaves completions behind that would wake a loop which is closed by then.
-_GRACE_SECONDS = 1.0
+# gRPC's own tasks that see to the end of a cancelled call end by themselves within milliseconds.
+_GRACE_SECONDS = 0.2
+
+# What gRPC had begun and was cancelled is still completed, milliseconds later; a loop that is
+# closed by then makes another loop of the process (a server's, in tests) stumble over it.
+_AFTERMATH_SECONDS = 0.05
 
 
 class CancelledByAsyncio(Exception):
@@ -60,6 +63,7 @@ class Crossing:
         self._to_asyncio: deque[Callable[[], object]] = deque()
         self._trio_awake = False
         self._asyncio_awake = False
+        self._stopped = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_asyncio, name="asyncio", daemon=True)
 
@@ -70,13 +74,16 @@ class Crossing:
 
     def stop(self) -> None:
         """End asyncio's thread with all that runs in it."""
+        self._stopped = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_END_SECONDS)
         if self._thread.is_alive():
             log.warning("the thread of gRPC did not end within %.0f s", _END_SECONDS)
 
     def to_asyncio(self, call: Callable[[], object]) -> None:
-        """Have asyncio's thread call `call`; to be used in trio's."""
+        """Have asyncio's thread call `call`, unless it has ended; to be used in trio's."""
+        if self._stopped:
+            return
         self._to_asyncio.append(call)
         if not self._asyncio_awake:
             self._asyncio_awake = True
@@ -123,6 +130,7 @@ async def _end_all_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(_AFTERMATH_SECONDS)
 
 
 def _call_all(calls: deque[Callable[[], object]]) -> None:

@@ -59,7 +59,7 @@ class ScriptedServer:
             else:
                 plan = self.plans.pop(0) if self.plans else self.plan
                 await self._go_by(plan, context)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, grpc.aio.InternalError):
             pass  # the client has gone, or the server is stopping; gRPC would log it as an error
         finally:
             self.active -= 1
@@ -187,6 +187,8 @@ def scripted_server(
         ready.set()
         await stopping.wait()
         await server.stop(None)
+        # gRPC completes what was cancelled a little later, and wants the loop for it.
+        await asyncio.sleep(0.05)
 
     thread = threading.Thread(target=asyncio.run, args=[serve()])
     thread.start()

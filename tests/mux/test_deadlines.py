@@ -66,3 +66,13 @@ def test_nobody_is_woken_late_and_the_heap_stays_small(
             assert all(deadline > now for deadline in true.values())
         assert deadlines.earliest <= min(true.values(), default=math.inf)
         assert len(deadlines) <= 2 * len(true) + 64
+
+
+def test_a_deadline_that_comes_nearer_and_nearer_leaves_no_trail() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    for step in range(1000):
+        assert deadlines.note("a", 2000.0 - step)
+        assert len(deadlines) <= 66
+    assert deadlines.earliest == 1001.0
+    assert deadlines.pop_due(3000.0) == "a"
+    assert deadlines.pop_due(3000.0) is None

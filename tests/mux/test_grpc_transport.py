@@ -1,0 +1,384 @@
+"""The transport on a real socket: ends, cancelling, shutdown, and what a server can do wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.storage import crossing
+from gcsmux_fs.storage.bidi import GrpcBidiTransport
+from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
+from gcsmux_fs.storage.ports import (
+    BidiMessage,
+    OpenSpec,
+    RangeFailure,
+    RangeRequest,
+    Redirect,
+    StreamEnd,
+)
+
+from .plans import CONTENT, Plan, key_of
+from .scripted_server import ScriptedServer, end_call, scripted_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from .scripted_server import Context
+
+# gRPC has one poller for all loops of a process: the server's, which lives in this one only in
+# tests, may be handed what the client's cancelled calls complete after their loop was closed.
+STRAY = "PollerCompletionQueue._handle_events"
+pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY)]
+
+SPEC = OpenSpec(key_of("object"))
+WHOLE = [RangeRequest(1, 0, len(CONTENT))]
+PATIENCE_SECONDS = 10
+
+
+class Listener:
+    """Keeps what it hears, and fails what the port forbids."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.messages: list[BidiMessage] = []
+        self.ends: list[StreamEnd] = []
+        self._news = trio.Event()
+
+    def on_sent(self) -> None:
+        self._hear()
+        self.sent += 1
+
+    def on_message(self, message: BidiMessage) -> None:
+        self._hear()
+        self.messages.append(message)
+
+    def on_end(self, end: StreamEnd) -> None:
+        self._hear()
+        self.ends.append(end)
+
+    def _hear(self) -> None:
+        assert not self.ends
+        trio.lowlevel.current_trio_token()  # only in trio's thread
+        self._news.set()
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(bytes(c.content) for m in self.messages for c in m.chunks)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not condition():
+                self._news = trio.Event()
+                await self._news.wait()
+
+    async def until_sent(self, count: int) -> None:
+        await self.until(lambda: self.sent == count)
+
+    async def end(self) -> StreamEnd:
+        await self.until(lambda: self.ends)
+        return self.ends[0]
+
+
+@asynccontextmanager
+async def transport_to(endpoint: str) -> AsyncIterator[GrpcBidiTransport]:
+    settings = ChannelSettings(endpoint, plaintext=True, anonymous=True, billing_project="bill")
+    channel = await open_channel(settings)
+    transport = GrpcBidiTransport(channel, settings)
+    try:
+        yield transport
+        with trio.fail_after(PATIENCE_SECONDS):
+            await transport.drain()
+        assert transport.open_calls == 0
+    finally:
+        await close_channel(channel)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with scripted_server() as scripted:
+        yield scripted
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something in the server's thread."""
+    while not condition():  # noqa: ASYNC110
+        await trio.sleep(0.01)
+
+
+def on_socket(server: ScriptedServer, test: Callable[[GrpcBidiTransport], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with transport_to(server.endpoint) as transport:
+            await test(transport)
+
+    crossing.run(main)
+
+
+# -- what travels
+
+
+def test_bytes_come_with_metadata_and_handle(server: ScriptedServer) -> None:
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        call = transport.open(SPEC, WHOLE, listener)
+        await listener.until(lambda: len(listener.content) == len(CONTENT))
+        assert listener.content == CONTENT
+        first = listener.messages[0]
+        assert first.handle == b"handle"
+        assert first.metadata is not None
+        assert first.metadata.size == len(CONTENT)
+        assert all(c.intact for m in listener.messages for c in m.chunks)
+        call.cancel()
+
+    on_socket(server, test)
+
+
+def test_bucket_and_routing_token_travel_in_header_and_spec(server: ScriptedServer) -> None:
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        spec = OpenSpec(key_of("name"), b"the handle", "token/=%41")
+        call = transport.open(spec, [], listener)
+        await listener.until(lambda: listener.messages)
+        call.cancel()
+
+    on_socket(server, test)
+    (headers,) = server.headers
+    wanted = "bucket=projects/_/buckets/bucket&routing_token=token/=%41"
+    assert headers["x-goog-request-params"] == wanted
+    assert headers["x-goog-user-project"] == "bill"
+    told = server.requests[0].read_object_spec
+    assert (told.bucket, told.object) == ("projects/_/buckets/bucket", "name")
+    assert (told.read_handle.handle, told.routing_token) == (b"the handle", "token/=%41")
+
+
+def test_each_message_is_confirmed_once(server: ScriptedServer) -> None:
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        call = transport.open(SPEC, [RangeRequest(1, 0, 10)], listener)
+        for number in range(1, 11):
+            await listener.until_sent(number)
+            call.send([RangeRequest(number + 1, 0, 10)])
+        await listener.until(lambda: len(listener.content) == 110)
+        assert listener.sent == 11
+        call.cancel()
+
+    on_socket(server, test)
+
+
+# -- how it ends
+
+
+def test_the_end_tells_code_message_failures_and_redirect(server: ScriptedServer) -> None:
+    end = StreamEnd(
+        StatusCode.ABORTED,
+        "moved – äü",
+        (RangeFailure(1, StatusCode.OUT_OF_RANGE, "beyond"), RangeFailure(9, StatusCode.OK, "")),
+        Redirect("east", b"h2"),
+    )
+    server.plan = Plan(refuse=end)
+
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        transport.open(SPEC, WHOLE, listener)
+        assert await listener.end() == end
+
+    on_socket(server, test)
+
+
+def test_a_server_that_ends_well_at_once(server: ScriptedServer) -> None:
+    async def end_well(_: Context) -> None:
+        """Return without a word."""
+
+    server.raw = end_well
+
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        transport.open(SPEC, WHOLE, listener)
+        assert (await listener.end()).code is StatusCode.OK
+
+    on_socket(server, test)
+
+
+def test_a_status_is_not_lost_to_a_message_that_crosses_it(server: ScriptedServer) -> None:
+    end = StreamEnd(StatusCode.ABORTED, "moved", (), Redirect("east", b"h2"))
+
+    async def refuse_unread(context: Context) -> None:
+        await end_call(context, end)
+
+    server.raw = refuse_unread
+
+    async def test(transport: GrpcBidiTransport) -> None:
+        for _ in range(150):
+            listener = Listener()
+            transport.open(SPEC, WHOLE, listener)
+            assert await listener.end() == end
+
+    on_socket(server, test)
+
+
+@pytest.mark.expects_log("ExecuteBatchError", STRAY)  # from the server, which is cut short
+def test_a_message_over_the_limit_ends_the_call(server: ScriptedServer) -> None:
+    async def send_too_much(context: Context) -> None:
+        await context.write(bytes(17 * 1024 * 1024))
+
+    server.raw = send_too_much
+
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        transport.open(SPEC, WHOLE, listener)
+        assert (await listener.end()).code is StatusCode.RESOURCE_EXHAUSTED
+
+    on_socket(server, test)
+
+
+@pytest.mark.parametrize("garbage", [b"\x32\xff\xff\xff\xff\x0f", b"\x07", b"\x22\x02\xff\xff"])
+def test_a_malformed_message_ends_the_call(server: ScriptedServer, garbage: bytes) -> None:
+    async def send_garbage(context: Context) -> None:
+        await context.write(garbage)
+        await asyncio.Event().wait()
+
+    server.raw = send_garbage
+
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        transport.open(SPEC, WHOLE, listener)
+        end = await listener.end()
+        assert end.code is StatusCode.INTERNAL
+        assert end.message.startswith("malformed message")
+
+    on_socket(server, test)
+
+
+def test_nobody_listens_at_the_other_end() -> None:
+    async def main() -> None:
+        async with transport_to("127.0.0.1:1") as transport:
+            listener = Listener()
+            transport.open(SPEC, WHOLE, listener)
+            assert (await listener.end()).code is StatusCode.UNAVAILABLE
+
+    crossing.run(main)
+
+
+@pytest.mark.expects_log("server stop", STRAY)  # from the server
+def test_the_server_goes_away_in_mid_stream() -> None:
+    async def main() -> None:
+        with scripted_server(plan=Plan(cut_after=1000, chunk_bytes=1000, cut_with=None)) as server:
+            endpoint = server.endpoint
+            listener = Listener()
+            manager = transport_to(endpoint)
+            transport = await manager.__aenter__()
+            transport.open(SPEC, WHOLE, listener)
+            await listener.until(lambda: listener.content)
+        end = await listener.end()
+        assert end.code in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
+        await manager.__aexit__(None, None, None)
+
+    crossing.run(main)
+
+
+def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None:
+    server.plan = Plan(hang=True)
+
+    async def main() -> None:
+        settings = ChannelSettings(server.endpoint, plaintext=True)
+        channel = await open_channel(settings)
+        transport = GrpcBidiTransport(channel, settings)
+        listener, late = Listener(), Listener()
+        transport.open(SPEC, WHOLE, listener)
+        await listener.until(lambda: listener.sent)
+        await close_channel(channel)
+        assert (await listener.end()).code is StatusCode.CANCELLED
+        transport.open(SPEC, WHOLE, late)
+        assert (await late.end()).code is StatusCode.UNAVAILABLE
+        with trio.fail_after(PATIENCE_SECONDS):
+            await transport.drain()
+
+    crossing.run(main)
+
+
+# -- cancelling
+
+
+@pytest.mark.parametrize("after_seconds", [None, 0.0, 0.001, 0.003, 0.01, 0.05])
+@pytest.mark.parametrize("plan", [Plan(), Plan(hang=True), Plan(chunk_bytes=100)])
+def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
+    server: ScriptedServer, after_seconds: float | None, plan: Plan
+) -> None:
+    server.plan = plan
+
+    async def test(transport: GrpcBidiTransport) -> None:
+        for _ in range(5):
+            listener = Listener()
+            call = transport.open(SPEC, WHOLE, listener)
+            if after_seconds is not None:
+                await trio.sleep(after_seconds)
+            heard = (listener.sent, len(listener.messages), len(listener.ends))
+            call.cancel()
+            call.cancel()
+            await trio.sleep(0.005)
+            assert heard == (listener.sent, len(listener.messages), len(listener.ends))
+        with trio.fail_after(PATIENCE_SECONDS):
+            await transport.drain()
+        assert transport.open_calls == 0
+
+    on_socket(server, test)
+
+
+def test_a_call_may_be_cancelled_while_it_waits_for_a_connection() -> None:
+    # A socket that is bound and does not listen neither answers nor refuses in time.
+    async def main() -> None:
+        with trio.socket.socket() as deaf:
+            await deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            async with transport_to(f"127.0.0.1:{deaf.getsockname()[1]}") as transport:
+                listener = Listener()
+                call = transport.open(SPEC, WHOLE, listener)
+                await trio.sleep(0.05)
+                call.cancel()
+                with trio.fail_after(PATIENCE_SECONDS):
+                    await transport.drain()
+                assert listener.ends == []
+
+    crossing.run(main)
+
+
+def test_a_server_learns_that_a_call_was_cancelled(server: ScriptedServer) -> None:
+    server.plan = Plan(hang=True)
+
+    async def test(transport: GrpcBidiTransport) -> None:
+        calls = [transport.open(SPEC, WHOLE, Listener()) for _ in range(10)]
+        with trio.fail_after(PATIENCE_SECONDS):
+            await until(lambda: server.active == 10)
+            for call in calls:
+                call.cancel()
+            await until(lambda: server.active == 0)
+
+    on_socket(server, test)
+
+
+# -- shutdown
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan(hang=True), Plan(latency=0.05)])
+def test_a_run_that_ends_with_calls_open_leaves_no_thread_and_no_word(
+    server: ScriptedServer, plan: Plan
+) -> None:
+    server.plan = plan
+
+    async def main() -> None:
+        settings = ChannelSettings(server.endpoint, plaintext=True)
+        transport = GrpcBidiTransport(await open_channel(settings), settings)
+        for _ in range(10):
+            transport.open(SPEC, WHOLE, Listener())
+        await trio.sleep(0.02)
+
+    for _ in range(3):
+        crossing.run(main)
+    gc.collect()
+    assert [thread for thread in threading.enumerate() if thread.name == "asyncio"] == []

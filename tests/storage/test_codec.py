@@ -1,0 +1,386 @@
+"""The codec against google-cloud-storage's own message classes, and against broken bytes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from crc32c import crc32c
+from google.cloud import _storage_v2 as theirs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model import ObjectInfo, ObjectKey
+from gcsmux_fs.storage.codec import (
+    MalformedMessage,
+    decode_bidi_response,
+    decode_listing,
+    decode_object,
+    decode_stream_end,
+    encode_bidi_request,
+)
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+from gcsmux_fs.storage.ports import (
+    BidiMessage,
+    Chunk,
+    OpenSpec,
+    RangeFailure,
+    RangeRequest,
+    Redirect,
+    StreamEnd,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KEY = ObjectKey("bucket", "na/me ü\n", 2**62 + 1)
+TYPE = "type.googleapis.com/google.storage.v2."
+
+int64 = st.integers(-(2**63), 2**63 - 1)
+uint32 = st.integers(0, 2**32 - 1)
+
+
+# -- requests: ours, read by theirs
+
+
+@given(
+    st.builds(OpenSpec, st.just(KEY), st.binary(max_size=40), st.text(max_size=40)),
+    st.lists(st.builds(RangeRequest, int64, int64, int64), max_size=100),
+)
+def test_an_opening_message_reads_the_same_to_google(
+    spec: OpenSpec, ranges: list[RangeRequest]
+) -> None:
+    read = theirs.BidiReadObjectRequest.deserialize(encode_bidi_request(spec, ranges))
+    told = read.read_object_spec
+    assert told.bucket == "projects/_/buckets/bucket"
+    assert (told.object_, told.generation) == (KEY.name, KEY.generation)
+    assert (told.read_handle.handle, told.routing_token) == (spec.handle, spec.routing_token)
+    assert ("read_handle" in told, "routing_token" in told) == (
+        bool(spec.handle),
+        bool(spec.routing_token),
+    )
+    asked = [RangeRequest(r.read_id, r.read_offset, r.read_length) for r in read.read_ranges]
+    assert asked == ranges
+
+
+def test_a_later_message_carries_ranges_only() -> None:
+    read = theirs.BidiReadObjectRequest.deserialize(
+        encode_bidi_request(None, [RangeRequest(1, 2, 3)])
+    )
+    assert "read_object_spec" not in read
+    assert len(read.read_ranges) == 1
+
+
+# -- responses: theirs, read by ours
+
+
+def their_chunk(chunk: Chunk, checksum: int | None) -> theirs.ObjectRangeData:
+    return theirs.ObjectRangeData(
+        checksummed_data=theirs.ChecksummedData(content=bytes(chunk.content), crc32c=checksum),
+        read_range=theirs.ReadRange(
+            read_id=chunk.read_id, read_offset=chunk.offset, read_length=len(chunk.content)
+        ),
+        range_end=chunk.range_end,
+    )
+
+
+@st.composite
+def chunks_with_checksums(draw: st.DrawFn) -> tuple[Chunk, int | None]:
+    content = draw(st.binary(max_size=300))
+    checksum = draw(st.one_of(st.none(), st.just(crc32c(content)), uint32))
+    intact = checksum is None or checksum == crc32c(content)
+    chunk = Chunk(
+        draw(int64), draw(int64), memoryview(content), draw(st.booleans()), intact, len(content)
+    )
+    return chunk, checksum
+
+
+@given(
+    st.lists(chunks_with_checksums(), max_size=5),
+    st.binary(max_size=40),
+    st.one_of(st.none(), int64),
+)
+def test_a_response_of_google_reads_as_it_was_meant(
+    wanted: list[tuple[Chunk, int | None]], handle: bytes, generation: int | None
+) -> None:
+    response = theirs.BidiReadObjectResponse(
+        object_data_ranges=[their_chunk(chunk, checksum) for chunk, checksum in wanted]
+    )
+    if handle:
+        response.read_handle = theirs.BidiReadHandle(handle=handle)
+    if generation is not None:
+        response.metadata = theirs.Object(name="n", generation=generation)
+    data = theirs.BidiReadObjectResponse.serialize(response)
+    size = len(data)
+    read = decode_bidi_response(data)
+    assert read.handle == handle
+    assert (read.metadata.generation if read.metadata else None) == generation
+    assert [
+        (c.read_id, c.offset, bytes(c.content), c.range_end, c.intact) for c in read.chunks
+    ] == [(c.read_id, c.offset, bytes(c.content), c.range_end, c.intact) for c, _ in wanted]
+    for chunk in read.chunks:
+        assert chunk.content.obj is data
+        assert chunk.content.readonly
+        assert chunk.message_bytes == size
+
+
+def test_an_empty_response_is_a_keep_alive() -> None:
+    assert decode_bidi_response(b"") == BidiMessage()
+
+
+# -- responses as no sender of ours writes them: protobuf's own parser is the judge
+
+
+def varint(value: int, padding: int = 0) -> bytes:
+    """Encode a varint, with up to `padding` needless bytes, which every parser must take."""
+    out = bytearray()
+    value &= 2**64 - 1
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    for _ in range(min(padding, 5 - len(out))):
+        out[-1] |= 0x80
+        out.append(0)
+    return bytes(out)
+
+
+def field(number: int, wire: int, payload: bytes) -> bytes:
+    return varint(number << 3 | wire) + payload
+
+
+def sized(number: int, payload: bytes, padding: int = 0) -> bytes:
+    return field(number, 2, varint(len(payload), padding) + payload)
+
+
+paddings = st.integers(0, 3)
+
+
+def message(*fields: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    return st.lists(st.one_of(*fields), max_size=6).map(b"".join)
+
+
+strange = st.one_of(
+    st.builds(lambda n, v: field(n, 0, varint(v)), st.integers(100, 2**28), int64),
+    st.builds(sized, st.integers(100, 2**28), st.binary(max_size=20), paddings),
+    st.builds(field, st.integers(100, 200), st.just(1), st.binary(min_size=8, max_size=8)),
+    st.builds(field, st.integers(100, 200), st.just(5), st.binary(min_size=4, max_size=4)),
+)
+read_ranges = message(
+    strange,
+    st.builds(
+        lambda n, v, p: field(n, 0, varint(v, p)), st.sampled_from([1, 2, 3]), int64, paddings
+    ),
+    st.builds(sized, st.just(1), st.binary(max_size=5)),
+)
+checksummed = message(
+    strange,
+    st.builds(sized, st.just(1), st.binary(max_size=50), paddings),
+    st.builds(field, st.just(2), st.just(5), st.binary(min_size=4, max_size=4)),
+    st.builds(lambda v: field(2, 0, varint(v)), uint32),
+)
+range_data = message(
+    strange,
+    st.builds(sized, st.just(1), checksummed, paddings),
+    st.builds(sized, st.just(2), read_ranges, paddings),
+    st.builds(lambda v: field(3, 0, varint(v)), int64),
+)
+objects = message(
+    strange,
+    st.builds(sized, st.just(1), st.text(max_size=10).map(str.encode)),
+    st.builds(lambda v: field(3, 0, varint(v)), int64),
+)
+responses = message(
+    strange,
+    st.builds(sized, st.just(6), range_data, paddings),
+    st.builds(sized, st.just(4), objects),
+    st.builds(sized, st.just(7), st.builds(sized, st.just(1), st.binary(max_size=10))),
+    st.builds(lambda v: field(6, 0, varint(v)), int64),
+)
+
+
+def as_protobuf_reads(data: bytes) -> BidiMessage:
+    read = pb.BidiReadObjectResponse.FromString(data)
+    chunks: list[Chunk] = []
+    for entry in read.object_data_ranges:
+        content = entry.checksummed_data.content
+        intact = (
+            not entry.checksummed_data.HasField("crc32c")
+            or crc32c(content) == entry.checksummed_data.crc32c
+        )
+        place = entry.read_range
+        chunks.append(
+            Chunk(
+                place.read_id,
+                place.read_offset,
+                memoryview(content),
+                entry.range_end,
+                intact,
+                len(data),
+            )
+        )
+    metadata = decode_object(read.metadata) if read.HasField("metadata") else None
+    return BidiMessage(tuple(chunks), metadata, read.read_handle.handle)
+
+
+@settings(max_examples=500)
+@given(responses)
+def test_fields_in_any_order_repeated_or_unknown_read_as_protobuf_reads_them(data: bytes) -> None:
+    assert decode_bidi_response(data) == as_protobuf_reads(data)
+
+
+@settings(max_examples=500)
+@given(responses, st.data())
+def test_truncated_or_damaged_messages_are_malformed_or_harmless(
+    data: bytes, drawn: st.DataObject
+) -> None:
+    broken = bytearray(data)
+    if broken and drawn.draw(st.booleans()):
+        broken[drawn.draw(st.integers(0, len(broken) - 1))] = drawn.draw(st.integers(0, 255))
+    cut = bytes(broken[: drawn.draw(st.integers(0, len(broken)))])
+    try:
+        read = decode_bidi_response(cut)
+    except MalformedMessage:
+        return
+    assert all(c.content.obj is cut for c in read.chunks)
+    assert sum(len(c.content) for c in read.chunks) <= len(cut)
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_malformed_or_harmless(data: bytes) -> None:
+    with suppress(MalformedMessage):
+        decode_bidi_response(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(sized(6, sized(1, b"\x0a\xff\xff\xff\xff\x07")), id="claims 2 GiB"),
+        pytest.param(b"\x32\x05\x0a", id="cut in the length"),
+        pytest.param(b"\x80" * 11, id="a tag without end"),
+        pytest.param(field(9, 0, b"\xff" * 11), id="a number without end"),
+        pytest.param(field(9, 3, b""), id="a group"),
+        pytest.param(field(9, 7, b""), id="no wire type"),
+        pytest.param(sized(4, b"\xff"), id="broken metadata"),
+        pytest.param(sized(4, sized(1, b"\xff\xfe")), id="a name that is no UTF-8"),
+        pytest.param(sized(7, b"\xff"), id="a broken handle"),
+        pytest.param(sized(6, b"\x0d\x00\x00"), id="a field beyond its message"),
+        pytest.param(sized(6, b"\x0d\x00\x00") + bytes(10), id="a field into the next message"),
+    ],
+)
+def test_what_is_no_response_is_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_bidi_response(data)
+
+
+# -- ends
+
+
+def their_status(code: int, details: Sequence[tuple[str, bytes]]) -> bytes:
+    status = pb.RpcStatus(code=code, message="m")
+    for kind, value in details:
+        status.details.add(type_url=f"{TYPE}{kind}", value=value)
+    return status.SerializeToString()
+
+
+def test_the_errors_of_ranges_are_read_from_the_status() -> None:
+    error = theirs.BidiReadObjectError(
+        read_range_errors=[
+            theirs.ReadRangeError(read_id=5, status={"code": 11, "message": "beyond"}),
+            theirs.ReadRangeError(read_id=-6, status={"code": 99}),
+        ]
+    )
+    details = their_status(
+        11, [("BidiReadObjectError", theirs.BidiReadObjectError.serialize(error))]
+    )
+    assert decode_stream_end(StatusCode.OUT_OF_RANGE, "m", details) == StreamEnd(
+        StatusCode.OUT_OF_RANGE,
+        "m",
+        (
+            RangeFailure(5, StatusCode.OUT_OF_RANGE, "beyond"),
+            RangeFailure(-6, StatusCode.UNKNOWN, ""),
+        ),
+    )
+
+
+def test_a_redirect_is_read_from_the_status() -> None:
+    error = theirs.BidiReadObjectRedirectedError(
+        routing_token="east", read_handle=theirs.BidiReadHandle(handle=b"h")
+    )
+    value = theirs.BidiReadObjectRedirectedError.serialize(error)
+    details = their_status(10, [("Strange", b"\xff"), ("BidiReadObjectRedirectedError", value)])
+    assert decode_stream_end(StatusCode.ABORTED, "m", details) == StreamEnd(
+        StatusCode.ABORTED, "m", redirect=Redirect("east", b"h")
+    )
+
+
+@given(st.binary(max_size=100))
+def test_details_that_are_none_are_ignored(details: bytes) -> None:
+    end = decode_stream_end(StatusCode.ABORTED, "m", details)
+    assert (end.code, end.message) == (StatusCode.ABORTED, "m")
+
+
+# -- objects
+
+
+def their_object(name: str) -> theirs.Object:
+    return theirs.Object(
+        name=name,
+        bucket="projects/_/buckets/bucket",
+        generation=7,
+        metageneration=2,
+        size=2**40,
+        content_type="text/plain",
+        content_encoding="gzip",
+        storage_class="STANDARD",
+        etag="e",
+        checksums=theirs.ObjectChecksums(crc32c=0, md5_hash=b"0" * 16),
+        create_time={"seconds": 1_700_000_000, "nanos": 5},
+        update_time={"seconds": 1_700_000_001, "nanos": 999_999_999},
+        finalize_time={"seconds": 1_700_000_000},
+        metadata={"key" * 300: "ü" * 2000, "other": "v" * 3000},
+    )
+
+
+def test_an_object_of_google_is_read_whole() -> None:
+    data = theirs.Object.serialize(their_object("a/ü"))
+    assert len(data) > 8000
+    assert decode_object(pb.Object.FromString(data)) == ObjectInfo(
+        name="a/ü",
+        generation=7,
+        size=2**40,
+        mtime_ns=1_700_000_001_999_999_999,
+        ctime_ns=1_700_000_000_000_000_005,
+        metageneration=2,
+        crc32c=0,
+        content_type="text/plain",
+        content_encoding="gzip",
+        storage_class="STANDARD",
+        etag="e",
+        metadata={"key" * 300: "ü" * 2000, "other": "v" * 3000},
+        finalized=True,
+    )
+
+
+def test_what_an_unfinalized_object_does_not_say_is_not_invented() -> None:
+    created = theirs.Object(name="a", generation=1, create_time={"seconds": 5})
+    read = decode_object(pb.Object.FromString(theirs.Object.serialize(created)))
+    assert (read.crc32c, read.finalized) == (None, False)
+    assert read.mtime_ns == read.ctime_ns == 5_000_000_000
+
+
+def test_a_page_of_a_listing_of_google_is_read_in_order() -> None:
+    names = [f"object {number:04}" for number in range(1000)]
+    page = theirs.ListObjectsResponse(
+        objects=[their_object(name) for name in names],
+        prefixes=["a/", "b/"],
+        next_page_token="next",
+    )
+    data = theirs.ListObjectsResponse.serialize(page)
+    assert len(data) > 8_000_000
+    read = decode_listing(pb.ListObjectsResponse.FromString(data))
+    assert [entry.name for entry in read.objects] == names
+    assert (read.prefixes, read.next_page_token) == (("a/", "b/"), "next")

@@ -1,0 +1,300 @@
+"""The unary calls against a real server whose answers a test lines up."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from random import Random
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+import pytest
+import trio
+
+from gcsmux_fs.errors import (
+    DeadlineExceeded,
+    NotFound,
+    PermissionDenied,
+    StatusCode,
+    StorageError,
+    Unavailable,
+)
+from gcsmux_fs.model import BucketInfo
+from gcsmux_fs.storage import crossing
+from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
+from gcsmux_fs.storage.crossing import await_asyncio
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+
+pytestmark = pytest.mark.real_time
+
+POLICY = UnaryPolicy(
+    total_seconds=1.0,
+    attempt_seconds=0.3,
+    first_backoff_seconds=0.01,
+    max_backoff_seconds=0.05,
+)
+
+
+class Server:
+    """Answers each call with the next of `answers`: bytes, a status, or None for never."""
+
+    def __init__(self) -> None:
+        self.answers: list[bytes | grpc.StatusCode | None] = []
+        self.requests: list[tuple[str, bytes]] = []
+        self.always: bytes | grpc.StatusCode | None = b""
+
+    def handler(self, method: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+        async def answer(request: bytes, context: Context) -> bytes:
+            self.requests.append((method, request))
+            planned = self.answers.pop(0) if self.answers else self.always
+            if planned is None:
+                await asyncio.sleep(60)
+            if isinstance(planned, grpc.StatusCode):
+                await context.abort(planned, "a reason")
+            assert isinstance(planned, bytes)
+            return planned
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def with_store(
+    test: Callable[[GrpcObjectStore, Server], Awaitable[None]],
+    *,
+    hierarchical: bool = False,
+) -> None:
+    async def main() -> None:
+        async with served() as (server, endpoint):
+            settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
+            channel = await open_channel(settings)
+            store = GrpcObjectStore(
+                channel,
+                settings,
+                "bucket",
+                policy=POLICY,
+                random=Random(0),
+                hierarchical=hierarchical,
+            )
+            with trio.fail_after(10):
+                await test(store, server)
+            await close_channel(channel)
+
+    crossing.run(main)
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Server, str]]:
+    """Serve in asyncio's thread, beside the client."""
+    answering = Server()
+
+    async def start() -> tuple[grpc.aio.Server, int]:
+        server = grpc.aio.server()
+        for service, methods in {
+            "google.storage.v2.Storage": ["GetObject", "ListObjects"],
+            "google.storage.control.v2.StorageControl": ["GetStorageLayout"],
+        }.items():
+            handlers = {method: answering.handler(method) for method in methods}
+            server.add_generic_rpc_handlers(
+                [grpc.method_handlers_generic_handler(service, handlers)]
+            )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        return server, port
+
+    server, port = await await_asyncio(start())
+    yield answering, f"127.0.0.1:{port}"
+    await await_asyncio(server.stop(None))
+
+
+OBJECT = pb.Object(name="a/b", generation=7, size=5).SerializeToString()
+
+
+def test_an_object_is_asked_for_by_bucket_name_and_generation() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.always = OBJECT
+        found = await store.get_object("a/b", 7)
+        assert (found.name, found.generation, found.size) == ("a/b", 7, 5)
+        ((method, data),) = server.requests
+        request = pb.GetObjectRequest.FromString(data)
+        assert method == "GetObject"
+        assert (request.bucket, request.object) == ("projects/_/buckets/bucket", "a/b")
+        assert request.generation == 7
+        assert store.requests == 1
+
+    with_store(test)
+
+
+@pytest.mark.parametrize("hierarchical", [False, True])
+def test_folders_are_listed_in_hierarchical_buckets_only(hierarchical: bool) -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.always = pb.ListObjectsResponse(
+            objects=[pb.Object(name="a")], prefixes=["b/"], next_page_token="n"
+        ).SerializeToString()
+        page = await store.list_objects(
+            "p", delimiter="/", page_token="t", page_size=9, start_at="s", end_before="e"
+        )
+        assert [entry.name for entry in page.objects] == ["a"]
+        assert (page.prefixes, page.next_page_token) == (("b/",), "n")
+        request = pb.ListObjectsRequest.FromString(server.requests[0][1])
+        assert request == pb.ListObjectsRequest(
+            parent="projects/_/buckets/bucket",
+            prefix="p",
+            delimiter="/",
+            include_trailing_delimiter=True,
+            page_token="t",
+            page_size=9,
+            lexicographic_start="s",
+            lexicographic_end="e",
+            include_folders_as_prefixes=hierarchical,
+        )
+
+    with_store(test, hierarchical=hierarchical)
+
+
+def test_a_bucket_tells_its_layout() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        layout = pb.StorageLayout(location_type="zone")
+        layout.hierarchical_namespace.enabled = True
+        server.always = layout.SerializeToString()
+        assert await store.get_bucket() == BucketInfo("bucket", "zone", True)
+        request = pb.GetStorageLayoutRequest.FromString(server.requests[0][1])
+        assert request.name == "projects/_/buckets/bucket/storageLayout"
+
+    with_store(test)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED])
+def test_a_bucket_whose_layout_is_not_told_is_listed_instead(code: grpc.StatusCode) -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [code, b""]
+        assert await store.get_bucket() == BucketInfo("bucket")
+        assert [method for method, _ in server.requests] == ["GetStorageLayout", "ListObjects"]
+        server.answers = [code, grpc.StatusCode.NOT_FOUND]
+        with pytest.raises(NotFound):
+            await store.get_bucket()
+
+    with_store(test)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    ],
+)
+def test_what_may_pass_is_tried_again(code: grpc.StatusCode) -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [code] * 3 + [OBJECT]
+        assert (await store.get_object("a/b")).size == 5
+        assert store.requests == 4
+
+    with_store(test)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.NOT_FOUND, NotFound),
+        (grpc.StatusCode.PERMISSION_DENIED, PermissionDenied),
+        (grpc.StatusCode.UNKNOWN, StorageError),
+    ],
+)
+def test_what_is_final_is_told_at_once(code: grpc.StatusCode, kind: type[StorageError]) -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.always = code
+        with pytest.raises(kind) as caught:
+            await store.get_object("a\n")
+        assert store.requests == 1
+        assert str(caught.value) == f"gs://bucket/'a\\n': a reason [{code.name}]"
+
+    with_store(test)
+
+
+def test_an_outage_ends_within_the_time_for_the_whole() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.always = grpc.StatusCode.UNAVAILABLE
+        with pytest.raises(Unavailable):
+            await store.get_object("a")
+        assert 10 < store.requests < 100
+
+    with_store(test)
+
+
+def test_a_call_that_is_never_answered_is_tried_again_and_given_up() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [None]
+        server.always = OBJECT
+        assert (await store.get_object("a")).size == 5
+        server.answers = [None] * 10
+        with pytest.raises(DeadlineExceeded):
+            await store.get_object("a")
+
+    with_store(test)
+
+
+def test_a_malformed_answer_is_tried_again_and_then_an_error() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [b"\xff", OBJECT]
+        assert (await store.get_object("a")).size == 5
+        server.always = b"\xff"
+        with pytest.raises(Unavailable):
+            await store.get_object("a")
+
+    with_store(test)
+
+
+def test_a_caller_may_leave_at_any_moment() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [None] * 6
+        for patience in (0.0, 0.001, 0.003, 0.01, 0.03, 0.1):
+            with trio.move_on_after(patience) as scope:
+                await store.get_object("a")
+            assert scope.cancelled_caught
+        server.answers = []
+        server.always = OBJECT
+        assert (await store.get_object("a")).size == 5
+
+    with_store(test)
+
+
+def test_after_its_channel_a_store_answers_with_an_error() -> None:
+    async def main() -> None:
+        settings = ChannelSettings("127.0.0.1:1", plaintext=True)
+        channel = await open_channel(settings)
+        store = GrpcObjectStore(channel, settings, "bucket", policy=POLICY, random=Random(0))
+        await close_channel(channel)
+        with pytest.raises(Unavailable) as caught:
+            await store.get_object("a")
+        assert caught.value.code is StatusCode.CANCELLED
+
+    crossing.run(main)
+
+
+def test_a_channel_that_closes_under_a_call_ends_it_with_an_error() -> None:
+    async def main() -> None:
+        async with served() as (server, endpoint):
+            server.always = None
+            settings = ChannelSettings(endpoint, plaintext=True)
+            channel = await open_channel(settings)
+            store = GrpcObjectStore(channel, settings, "bucket", policy=POLICY, random=Random(0))
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def ask() -> None:
+                    with pytest.raises(Unavailable):
+                        await store.get_object("a")
+
+                await trio.sleep(0.05)
+                await close_channel(channel)
+
+    crossing.run(main)
