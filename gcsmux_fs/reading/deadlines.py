@@ -14,7 +14,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.reading.fetching import Demand
+    from gcsmux_fs.reading.demand import Demand
 
 __all__ = ["Deadlines"]
 

@@ -21,7 +21,7 @@ from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectKey
-    from gcsmux_fs.reading.fetching import Demand
+    from gcsmux_fs.reading.demand import Demand
     from gcsmux_fs.reading.ports import RangeTicket
 
 __all__ = ["GRANULE_BYTES", "PAGE_BYTES", "Block", "ObjectExtents"]

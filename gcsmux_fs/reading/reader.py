@@ -18,8 +18,9 @@ from gcsmux_fs.errors import DeadlineExceeded
 from gcsmux_fs.reading.budget import MemoryBudget, WindowShares
 from gcsmux_fs.reading.counters import Counters, ReadStatistics
 from gcsmux_fs.reading.deadlines import Deadlines
+from gcsmux_fs.reading.demand import Demand
 from gcsmux_fs.reading.extents import GRANULE_BYTES
-from gcsmux_fs.reading.fetching import BlockFetcher, Demand, Outcome
+from gcsmux_fs.reading.fetching import BlockFetcher, Outcome
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ class OpenFile:
     def begin(self, offset: int, end: int, wake: Callable[[], None]) -> Demand:
         """Start a READ of `[offset, end)`, not empty, within the object, and its readahead.
 
-        Unless the demand is done at return, `wake` is called once when it is.
+        Unless the demand is done at return, `wake` is called once when it is; it may not call back
+        into the read path. READs must be done or abandoned before the file is closed.
         """
         path = self._path
         if self._closed:

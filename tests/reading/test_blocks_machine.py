@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model import ObjectKey
-    from gcsmux_fs.reading.fetching import Demand
+    from gcsmux_fs.reading.demand import Demand
 
 SIZES = {"tiny": 40 * KIB + 5, "small": 300 * KIB, "odd": 5 * MIB + 777, "wide": 40 * MIB}
 BUDGET_BYTES = 2 * MIB
