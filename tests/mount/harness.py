@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, cast
 from .server import BUCKET, COMMANDS, END_SECONDS, EmulatorProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "BUCKET",
@@ -248,9 +248,22 @@ class MountProcess:
         self, *command: str | Path, timeout: float = _CALL_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program in the mount's root directory, and wait for its end."""
+        # The shell's own `cd` touches the mount, not the process that runs the tests.
+        return self.run_beside(
+            "sh", "-c", 'cd -- "$0" && exec "$@"', self.path, *command, timeout=timeout
+        )
+
+    def run_beside(
+        self,
+        *command: str | Path,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = _CALL_SECONDS,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program in the folder that holds the mount point `mnt`, and wait for its end."""
         with subprocess.Popen(
-            # The shell's own `cd` touches the mount, not the process that runs the tests.
-            ["sh", "-c", 'cd -- "$0" && exec "$@"', self.path, *command],
+            command,
+            cwd=self.folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUCKET", "COMMANDS", "END_SECONDS", "EmulatorProcess", "EmulatorStatistics"]
 
-BUCKET = "test-bucket"
+BUCKET = "my-bucket"
 COMMANDS = Path(sys.executable).parent
 END_SECONDS = 30
 _CALL_SECONDS = 20

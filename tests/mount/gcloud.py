@@ -1,0 +1,39 @@
+"""What the examples of docs/SEMANTICS.md run as `gcloud`: it writes objects to the emulator.
+
+python -m tests.mount.gcloud PORT storage cp SOURCE gs://BUCKET/NAME [--content-type=TYPE]
+    [--custom-metadata=KEY=VALUE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .server import BUCKET, EmulatorProcess
+
+
+def main() -> None:
+    """Write one object."""
+    parser = argparse.ArgumentParser(prog="gcloud")
+    parser.add_argument("port", type=int)
+    parser.add_argument("storage", choices=["storage"])
+    parser.add_argument("cp", choices=["cp"])
+    parser.add_argument("source")
+    parser.add_argument("target")
+    parser.add_argument("--content-type", default="")
+    parser.add_argument("--custom-metadata", default="")
+    arguments = parser.parse_args()
+    source: str = arguments.source
+    target: str = arguments.target
+    key, _, value = str(arguments.custom_metadata).partition("=")
+    EmulatorProcess(Path(), port=arguments.port).write(
+        target.removeprefix(f"gs://{BUCKET}/"),
+        sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes(),
+        content_type=arguments.content_type,
+        metadata={key: value} if key else None,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The examples of docs/SEMANTICS.md do what they show.
+
+Each `console` block has a bucket and a mount of its own; its line `$ gcsmux-mount ...` is where
+the mount begins. Other lines that begin with `$ ` are given to one shell, which has its deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .harness import BUCKET, EmulatorProcess, MountProcess
+
+if TYPE_CHECKING:
+    from .harness import NewMount
+
+pytestmark = pytest.mark.mount
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "SEMANTICS.md"
+EXAMPLES = re.findall(r"^```console\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+MARK = "\x01"
+
+
+def commands_of(example: str) -> list[tuple[str, str]]:
+    """Return the commands of an example, each with the output that it shows."""
+    parts = re.split(r"^\$ (.*)\n", example, flags=re.MULTILINE)
+    assert parts[0] == ""
+    return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def check(mounted: MountProcess, commands: list[tuple[str, str]]) -> None:
+    """Run commands in one shell, beside the mount point, and compare what they print."""
+    shim = [sys.executable, "-m", f"{__package__}.gcloud", str(mounted.emulator.port)]
+    # From the directory that this package is imported from.
+    root = Path(__file__).parents[(__package__ or "").count(".") + 1]
+    script = [f'gcloud() {{ PYTHONPATH={shlex.quote(str(root))} {shlex.join(shim)} "$@"; }}']
+    for command, _ in commands:
+        script += [f"printf '{MARK}'", f"{{ {command}\n}} 2>&1"]
+    environment = {**os.environ, "LC_ALL": "C"}
+    result = mounted.run_beside("bash", "-c", "\n".join(script), environment=environment)
+    outputs = result.stdout.decode().split(MARK)[1:]
+    assert [(command, output) for (command, _), output in zip(commands, outputs, strict=True)] == (
+        commands
+    )
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(1, len(EXAMPLES) + 1))
+def test_an_example_does_what_it_shows(
+    emulator: EmulatorProcess, mount: NewMount, example: str
+) -> None:
+    commands = commands_of(example)
+    starts = [n for n, (command, _) in enumerate(commands) if command.startswith("gcsmux-mount")]
+    assert len(starts) == 1
+    start = starts[0]
+    *options, bucket, mountpoint = shlex.split(commands[start][0])[1:]
+    assert (bucket, mountpoint) == (BUCKET, "mnt")
+    mounted = mount(*options)
+    check(mounted, commands[:start])
+    with mounted:
+        check(mounted, commands[start + 1 :])
