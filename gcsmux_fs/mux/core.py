@@ -66,6 +66,7 @@ class StreamCore:
         "_actions",
         "_counters",
         "_handle",
+        "_outgrown",
         "_policy",
         "_random",
         "_ranges",
@@ -73,6 +74,7 @@ class StreamCore:
         "_retry_at",
         "_sending",
         "_since",
+        "_size",
         "_token",
         "key",
         "state",
@@ -92,6 +94,10 @@ class StreamCore:
         self._record = ReopenRecord()
         self._handle = b""
         self._token = ""
+        # An object that is still being appended to grows, but a stream serves what it found there
+        # when it, or the handle that it was opened with, was new: so much, as far as is known.
+        self._size: float = math.inf
+        self._outgrown = False
         self._sending = False
         self._since = 0.0
         self._retry_at = math.inf
@@ -144,6 +150,7 @@ class StreamCore:
             if self.state is State.CLOSED:
                 self._record.reset()
         self._ranges.add(wanted)
+        self._outgrown |= offset + length > self._size
         return wanted
 
     def cancel(self, wanted: PendingRange, now: float) -> None:
@@ -169,6 +176,12 @@ class StreamCore:
             return
         if self.state is State.CLOSED:
             self._open(now, "ranges asked for")
+            return
+        if self._outgrown:
+            self._actions.append(Cancel())
+            self._lose_call()
+            self._counters.ranges_resumed += self._ranges.requeue_all()
+            self._open(now, "the object has grown")
             return
         self._sending = True
         self._actions.append(Send(self._next_batch()))
@@ -209,6 +222,8 @@ class StreamCore:
             )
             self._drop_call("another generation was served")
             return
+        if found is not None:
+            self._size = found.size or math.inf
         for chunk in message.chunks:
             self._on_chunk(chunk, now)
         self.flush(now)
@@ -339,6 +354,9 @@ class StreamCore:
         self.stream += 1
         self._since = now
         self._sending = True
+        if self._outgrown:
+            self._forget_route()
+            self._outgrown = False
         self._move(State.OPENING, cause)
         spec = OpenSpec(self.key, self._handle, self._token)
         self._actions.append(Open(self.stream, spec, self._next_batch()))
@@ -370,6 +388,7 @@ class StreamCore:
     def _forget_route(self) -> None:
         """Begin at the front door next time: what earlier streams left behind leads nowhere."""
         self._handle, self._token = b"", ""
+        self._size = math.inf
 
     def _move(self, after: State, cause: str) -> None:
         self._actions.append(Moved(self.state, after, self.stream, cause))

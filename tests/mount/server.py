@@ -146,6 +146,29 @@ class EmulatorProcess:
             answer = call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS)
         return pb.WriteObjectResponse.FromString(answer).resource.generation
 
+    def append(self, name: str, content: bytes, *, generation: int = 0, offset: int = 0) -> int:
+        """Begin an object that grows, or with `generation` add to it; return its generation."""
+        request = pb.BidiWriteObjectRequest(
+            write_offset=offset,
+            checksummed_data=pb.ChecksummedData(content=content),
+            flush=True,
+            state_lookup=True,
+        )
+        if generation:
+            request.append_object_spec.bucket = _BUCKET_PATH
+            request.append_object_spec.object = name
+            request.append_object_spec.generation = generation
+        else:
+            request.write_object_spec.appendable = True
+            request.write_object_spec.resource.name = name
+            request.write_object_spec.resource.bucket = _BUCKET_PATH
+        with grpc.insecure_channel(self.endpoint) as channel:
+            call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+                "/google.storage.v2.Storage/BidiWriteObject"
+            )
+            answers = list(call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS))
+        return pb.BidiWriteObjectResponse.FromString(answers[0]).resource.generation
+
     # -- control
 
     def statistics(self, *, reset: bool = False) -> EmulatorStatistics:

@@ -1,0 +1,64 @@
+"""A stream serves the size that its object had when it was opened; later bytes need a fresh one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gcsmux_fs.errors import RangeUnsatisfiable, StatusCode
+
+from .driven_core import CONTENT, DrivenCore, chunk, end, failure, info
+
+
+@pytest.fixture
+def driven() -> DrivenCore:
+    """Return a core whose stream was opened when the object had 100 bytes, and has a handle."""
+    driven = DrivenCore()
+    driven.ask(0, 10)
+    (asked,) = driven.sent[-1]
+    driven.message(chunk(asked), handle=b"of 100 bytes", metadata=replace(info(), size=100))
+    driven.confirm()
+    return driven
+
+
+def test_a_range_beyond_the_known_size_opens_afresh_and_resumes_the_others(
+    driven: DrivenCore,
+) -> None:
+    other = driven.ask(50, 50)
+    driven.message(chunk(driven.wire[2], 0, 20))
+    driven.confirm()
+    beyond = driven.ask(90, 20)
+    assert driven.cancelled_calls == 1
+    opened = driven.opened[-1]
+    assert opened.spec.handle == b""
+    assert [(r.offset, r.length) for r in opened.ranges] == [(70, 30), (90, 20)]
+    driven.message(*map(chunk, opened.ranges), metadata=replace(info(), size=200))
+    assert driven.outcomes[other] == CONTENT[50:100]
+    assert driven.outcomes[beyond] == CONTENT[90:110]
+
+
+def test_a_stream_that_was_closed_is_opened_without_its_handle(driven: DrivenCore) -> None:
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.ask(100, 1)
+    assert driven.opened[-1].spec.handle == b""
+
+
+def test_within_the_size_it_is_opened_with_its_handle(driven: DrivenCore) -> None:
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.ask(0, 100)
+    assert driven.opened[-1].spec.handle == b"of 100 bytes"
+
+
+def test_what_is_still_beyond_the_end_fails(driven: DrivenCore) -> None:
+    beyond = driven.ask(100, 1)
+    (asked,) = driven.opened[-1].ranges
+    driven.message(metadata=replace(info(), size=100))
+    driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
+    assert isinstance(driven.outcomes[beyond], RangeUnsatisfiable)
+    assert len(driven.opened) == 2
+
+
+def test_ranges_within_the_size_stay_on_their_stream(driven: DrivenCore) -> None:
+    driven.ask(0, 100)
+    assert len(driven.opened) == 1
