@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import random
 import shutil
@@ -137,6 +138,31 @@ def test_sqlite_read_only(emulator: EmulatorProcess, mount: NewMount, parameters
         assert program.call(programs.select_read_only, path, parameters, check) == [("ok",)]
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             program.call(programs.select_read_only, path, parameters, "delete from numbers")
+
+
+def test_sqlite_in_wal_mode_needs_immutable(emulator: EmulatorProcess, mount: NewMount) -> None:
+    with closing(sqlite3.connect(emulator.bucket / "data.db")) as database:
+        database.execute("pragma journal_mode = wal")
+        database.execute("create table numbers as select 42 as number")
+        database.commit()
+    with mount() as mounted, mounted.program() as program:
+        path, query = f"{mounted.path}/data.db", "select number from numbers"
+        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+            program.call(programs.select_read_only, path, "mode=ro", query)
+        found = program.call(programs.select_read_only, path, "immutable=1", query)
+        assert found == [(42,)]
+
+
+def test_locks_work_between_programs(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("object", b"content")
+    with mount() as mounted, mounted.program() as one, mounted.program() as other:
+        held = one.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        wanted = other.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        one.call(fcntl.flock, held, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            other.call(fcntl.flock, wanted, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        one.call(fcntl.flock, held, fcntl.LOCK_UN)
+        other.call(fcntl.flock, wanted, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_python_runs_from_a_mount(emulator: EmulatorProcess, mount: NewMount) -> None:
