@@ -186,7 +186,7 @@ def scripted_server(
         stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
         ready.set()
         await stopping.wait()
-        await server.stop(None)
+        await server.stop(1.0)  # calls the client has given up take a moment to end
         # gRPC completes what was cancelled a little later, and wants the loop for it.
         await asyncio.sleep(0.05)
 

@@ -65,21 +65,25 @@ def test_each_side_stays_in_its_thread() -> None:
 def test_cancelling_the_waiter_cancels_the_coroutine_and_waits_for_it() -> None:
     log: list[str] = []
 
-    async def slow() -> None:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            await asyncio.sleep(0.05)
-            log.append("cleaned up")
-            raise
-
     async def main() -> None:
-        with trio.move_on_after(0.02) as scope:
+        crossing = current()
+        scope = trio.CancelScope()
+
+        async def slow() -> None:
+            crossing.to_trio(scope.cancel)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.05)
+                log.append("cleaned up")
+                raise
+
+        with scope:
             await await_asyncio(slow())
         assert scope.cancelled_caught
         assert log == ["cleaned up"]
 
-    run(main)
+    with_timeout(main)
 
 
 def test_a_waiter_that_is_cancelled_already_starts_nothing_that_stays() -> None:
@@ -93,15 +97,19 @@ def test_a_waiter_that_is_cancelled_already_starts_nothing_that_stays() -> None:
 
 
 def test_a_coroutine_that_ends_in_spite_of_it_gives_its_result() -> None:
-    async def stubborn() -> str:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            return "late"
-        return "never"
-
     async def main() -> None:
-        with trio.move_on_after(0.02) as scope:
+        crossing = current()
+        scope = trio.CancelScope()
+
+        async def stubborn() -> str:
+            crossing.to_trio(scope.cancel)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                return "late"
+            return "never"
+
+        with scope:
             assert await await_asyncio(stubborn()) == "late"
         assert not scope.cancelled_caught
 
