@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -17,8 +18,9 @@ from .driven_core import CONTENT, DrivenCore, chunk, info
 if TYPE_CHECKING:
     from gcsmux_fs.mux.ranges import PendingRange
 
-# Five redirects, a refused handle, expired credentials, the first failure, and the opening itself.
-MOST_OPENED_AT_ONE_INSTANT = 5 + 1 + 1 + 1 + 1
+# Five redirects, a refused handle, expired credentials, the first failure, an object that has
+# grown, and the opening itself.
+MOST_OPENED_AT_ONE_INSTANT = 5 + 1 + 1 + 1 + 1 + 1
 
 codes = st.sampled_from(StatusCode)
 handles = st.sampled_from([b"", b"handle"])
@@ -75,8 +77,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.driven.confirm()
 
     @precondition(lambda self: self.driven.sent)
-    @rule(data=st.data(), handle=handles, metadata=st.booleans())
-    def answer_badly(self, data: st.DataObject, handle: bytes, metadata: bool) -> None:
+    @rule(data=st.data(), handle=handles, size=st.sampled_from([None, 0, 2000, 4096]))
+    def answer_badly(self, data: st.DataObject, handle: bytes, size: int | None) -> None:
         """Chunks of any id ever used, at any place, in any state."""
         chunks: list[Chunk] = []
         for _ in range(data.draw(st.integers(0, 4))):
@@ -86,7 +88,8 @@ class CoreMachine(RuleBasedStateMachine):
             read_id = asked.read_id + data.draw(st.sampled_from([0, 0, 0, 0, 1, 10**6]))
             range_end, intact = data.draw(st.booleans()), data.draw(st.integers(0, 3)) > 0
             chunks.append(Chunk(read_id, start, content, range_end, intact, len(content)))
-        self.driven.message(*chunks, handle=handle, metadata=info() if metadata else None)
+        metadata = None if size is None else replace(info(), size=size)
+        self.driven.message(*chunks, handle=handle, metadata=metadata)
 
     @precondition(lambda self: self.driven.sent)
     @rule(data=st.data())
