@@ -26,10 +26,11 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def emulator(folder: Path) -> Iterator[EmulatorProcess]:
-    """The emulator with one empty bucket; at the end no stream may be left open."""
+    """The emulator with one empty bucket; at the end no stream is open, and nothing was wrong."""
     with EmulatorProcess(folder / "buckets") as process:
         yield process
         wait_until(lambda: process.statistics().streams_open == 0, "no stream")
+    assert process.log == ""
 
 
 @pytest.fixture

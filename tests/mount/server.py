@@ -58,18 +58,32 @@ class EmulatorProcess:
     def bucket(self) -> Path:
         return self.folder / BUCKET
 
+    @property
+    def _log_file(self) -> Path:
+        # No bucket's name begins with a dot.
+        return self.folder / ".emulator.log"
+
+    @property
+    def log(self) -> str:
+        """What it has complained of."""
+        return self._log_file.read_text()
+
     # -- the process
 
     def start(self) -> None:
         """Start it, on the same port as before if it ran before."""
         assert self._process is None
-        self._process = subprocess.Popen(
-            [COMMANDS / "gcsmux-emulator", self.folder, "--port", str(self.port), *self.options],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        with self._log_file.open("a") as log:
+            self._process = subprocess.Popen(
+                [COMMANDS / "gcsmux-emulator", self.folder, f"--port={self.port}", *self.options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline().rpartition(":")[2])
+        ready = self._process.stdout.readline()
+        assert ready, self.log
+        self.port = int(ready.rpartition(":")[2])
 
     def kill(self) -> None:
         """End it without a word to anybody, as a crash would."""
