@@ -4,11 +4,12 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test lint format clean
+.PHONY: help bootstrap demo test bench lint format clean
 
 help:
 	@echo "make demo     mount a sample bucket for real and compare every byte"
 	@echo "make test     lint, types and all tests, real mounts included"
+	@echo "make bench    measure the mount beside our client without FUSE"
 	@echo "make lint     lint and types alone"
 	@echo "make format   format the code"
 	@echo "make clean    remove what the others have made, .venv included"
@@ -18,6 +19,9 @@ bootstrap:
 
 demo: bootstrap
 	@$(BIN)/python scripts/demo.py
+
+bench: bootstrap
+	@$(BIN)/python -m benchmarks.bench
 
 test: lint
 	$(BIN)/pytest

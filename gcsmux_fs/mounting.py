@@ -36,6 +36,7 @@ from gcsmux_fs.fuse.mountpoint import answers_async
 from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.tuning import raise_limits
 from gcsmux_fs.fuse.wakeups import wakeups
+from gcsmux_fs.memorywatch import block_budget, watch_memory
 from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.namespace.tree import Tree
@@ -129,7 +130,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             )
             reader = ReadPath(
                 pool,
-                budget_bytes=settings.memory_bytes,
+                budget_bytes=block_budget(settings.memory_bytes),
                 read_ahead_bytes=settings.read_ahead_bytes,
                 read_timeout=settings.read_timeout_seconds,
             )
@@ -143,6 +144,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 _statistics, store, transport, pool, tree, reader, operations
             )
             rooms.start_soon(pool.run)
+            rooms.start_soon(watch_memory, settings.memory_bytes)
             with closing(operations):
                 await _serve_kernel(settings, operations, announcer, statistics)
             rooms.cancel_scope.cancel()

@@ -5,8 +5,8 @@ Invariants:
    next is at `next_offset`.
 2. A chunk is taken only if it matched its checksum and does not begin beyond `next_offset`; what
    it repeats or what it holds beyond the range is cut off.
-3. A range that came as one chunk is kept as a view of the message, without a copy, unless that
-   would hold on to a message more than twice its size.
+3. A range that came as one chunk is kept as a view of the message, without a copy, unless the
+   message holds noticeably more than the range: the memory budget counts the range alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from gcsmux_fs.storage.ports import Chunk
 
 __all__ = ["Absorbed", "RangeAssembly"]
+
+# What a view may hold beyond its own bytes: the message's framing, and a sixteenth of the range.
+_FRAMING_BYTES = 512
+_EXCESS_DIVISOR = 16
 
 
 class Absorbed(enum.Enum):
@@ -71,7 +75,8 @@ class RangeAssembly:
 
     def _store(self, content: memoryview, message_bytes: int) -> None:
         if len(content) == self.length:
-            held_cheaply = message_bytes <= 2 * self.length
+            excess = message_bytes - self.length
+            held_cheaply = excess <= max(_FRAMING_BYTES, self.length // _EXCESS_DIVISOR)
             self._whole = content if held_cheaply else memoryview(bytes(content))
         else:
             if self._written is None:
