@@ -9,7 +9,8 @@ What it keeps to, and where it differs from the service:
 - A stream that is open when its object is replaced or deleted goes on with the old bytes. When the
   file is changed in place, the stream ends with NOT_FOUND: old and new are never mixed.
 - Whole-object checksums of files above 64 KiB are computed when GetObject or ReadObject first asks
-  for them; listings and BidiReadObject show them from then on. Files above 4 GiB have none.
+  for them; listings and BidiReadObject show them from then on. Files above 256 MiB have none,
+  unless their writer gave one.
 - Objects whose names no file can have, appendable objects that are not finalized, and what clients
   say of their objects are kept in `.gcsmux-emulator` below the served directory.
 - Buckets of location type `zone` are hierarchical: their empty folders show in listings that ask

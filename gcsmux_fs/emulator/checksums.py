@@ -27,8 +27,8 @@ __all__ = ["MAX_WHOLE_BYTES", "Checksums"]
 
 # A listing page of 1,000 such objects is read in some tens of milliseconds.
 _SMALL_BYTES = 64 * 1024
-# Some seconds at what one core does; a stat should not take longer.
-MAX_WHOLE_BYTES = 4 * 1024**3
+# A quarter of a second at what one core reads; a stat should not take longer.
+MAX_WHOLE_BYTES = 256 * 1024**2
 _READ_BYTES = 4 * 1024 * 1024
 # 20 MB of memory at most; in chunks, 200 GB of content.
 _MAX_KEPT = 100_000
