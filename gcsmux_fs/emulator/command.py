@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import selectors
 import signal
 import sys
 from pathlib import Path
@@ -106,7 +107,16 @@ def _command(
     )
     _raise_file_limit()
     allocator.tune()
-    asyncio.run(_serve(emulator))
+    with asyncio.Runner(loop_factory=_precise_loop) as runner:
+        runner.run(_serve(emulator))
+
+
+def _precise_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop whose timers are exact to microseconds: epoll rounds up to milliseconds.
+
+    select() cannot watch descriptors above 1,023; the loop watches two, opened before any other.
+    """
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def main() -> None:
