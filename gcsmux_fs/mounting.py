@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import random
 import signal
 import time
@@ -113,12 +114,13 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             hierarchical=info.hierarchical,
         )
         transport = GrpcBidiTransport(channel, channel_settings)
+        call_soon = trio.lowlevel.current_trio_token().run_sync_soon
         async with trio.open_nursery() as rooms:
             pool = StreamPool(
                 transport,
                 RetryPolicy(give_up_seconds=settings.read_timeout_seconds),
                 source,
-                call_soon=trio.lowlevel.current_trio_token().run_sync_soon,
+                call_soon=call_soon,
             )
             tree = Tree(
                 store,
@@ -139,6 +141,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 reader,
                 AttributeEncoder.of(settings),
                 bucket=settings.bucket,
+                call_soon=call_soon,
             )
             statistics = functools.partial(
                 _statistics, store, transport, pool, tree, reader, operations
@@ -236,7 +239,7 @@ async def _announce(settings: Settings, announcer: Announcer) -> None:
     """Say `ready` once another process has been answered by the mount."""
     if not await answers_async(settings.mountpoint):
         raise ConfigError(f"{settings.mountpoint} was mounted but does not answer.")
-    if settings.kernel_read_ahead_bytes:
+    if settings.kernel_read_ahead_bytes or os.geteuid() == 0:
         # The kernel takes its own limits from FUSE's INIT, so that this has to come after it.
         device = device_of(settings.mountpoint)
         await trio.to_thread.run_sync(raise_limits, device, settings.kernel_read_ahead_bytes)

@@ -9,6 +9,7 @@ reaches them all the same.
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,11 +19,12 @@ import pyfuse3
 from gcsmux_fs.errors import GenerationGone
 from gcsmux_fs.fuse.attributes import AttributeEncoder, absent_entry, extended_attributes
 from gcsmux_fs.fuse.guard import answered
+from gcsmux_fs.fuse.walks import WalkReadahead
 from gcsmux_fs.model import ObjectKey
 from gcsmux_fs.namespace.tree import NoSuchEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gcsmux_fs.model import ObjectInfo
     from gcsmux_fs.namespace.tree import DirectoryHandle, Tree
@@ -58,20 +60,23 @@ class BucketOperations(pyfuse3.Operations):
         encoder: AttributeEncoder,
         *,
         bucket: str,
+        call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
         super().__init__()
         self._tree = tree
         self._reader = reader
         self._encoder = encoder
         self._bucket = bucket
+        self._soon = call_soon
+        self._walks = WalkReadahead(tree, reader, bucket)
         self._handles = itertools.count(1)
         self._files: dict[int, tuple[int, OpenFile]] = {}
         self._directories: dict[int, tuple[int, DirectoryHandle]] = {}
 
     @property
     def open_handles(self) -> int:
-        """Files and directories that are open."""
-        return len(self._files) + len(self._directories)
+        """Files and directories that are open, and files fetched before they are."""
+        return len(self._files) + len(self._directories) + len(self._walks)
 
     def close(self) -> None:
         """Close all that is open: when programs outlive the mount, the kernel never says so."""
@@ -82,6 +87,7 @@ class BucketOperations(pyfuse3.Operations):
             directory.release()
         self._files.clear()
         self._directories.clear()
+        self._walks.close()
 
     # -- names and attributes
 
@@ -168,6 +174,9 @@ class BucketOperations(pyfuse3.Operations):
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes | memoryview:  # type: ignore[override]
         """Return bytes, fewer than asked for only at the end of the object."""
         inode, file = self._files[fh]
+        if off == 0:
+            # What is read next comes after what is wanted now.
+            self._soon(functools.partial(self._walks.observe, inode, file))
         data = file.read_cached(off, size)
         if data is not None:
             return data

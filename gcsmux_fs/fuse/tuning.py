@@ -25,10 +25,12 @@ _CONNECTIONS = Path("/sys/fs/fuse/connections")
 def raise_limits(device: tuple[int, int], read_ahead_bytes: int) -> None:
     """Raise the limits of the mount whose device number is `device`; failures are only logged.
 
-    Only files of sysfs are touched, never the mount itself.
+    A `read_ahead_bytes` of 0 leaves that one alone: a large window harms page faults of mmap, while
+    more requests under way harm nothing. Only files of sysfs are touched, never the mount itself.
     """
     major, minor = device
-    _write(Path(f"/sys/class/bdi/{major}:{minor}/read_ahead_kb"), read_ahead_bytes // 1024)
+    if read_ahead_bytes:
+        _write(Path(f"/sys/class/bdi/{major}:{minor}/read_ahead_kb"), read_ahead_bytes // 1024)
     connection = _CONNECTIONS / str(minor)
     if not connection.is_dir():
         subprocess.run(

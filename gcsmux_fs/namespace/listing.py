@@ -16,6 +16,7 @@ a handful of objects, and everything else can be shown at once.
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from gcsmux_fs.namespace.names import Place
 
 __all__ = ["Child", "Directory", "Listing"]
+
+_SEARCHED_ENTRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,27 @@ class Listing:
         self.page_token = token
         self._tokens.add(token)
         return self._take(keys, frozenset(page.prefixes))
+
+    def position_of(self, name: bytes, expected: int) -> int | None:
+        """Return the position of an entry, or None if it is not found quickly.
+
+        It is looked for from `expected` on, then where it sorts: spelled names and folders sort a
+        little apart from their place in the listing, and are not worth a search of all entries.
+        """
+        names = self.names
+        for start in (expected, bisect.bisect_left(names, name) - _SEARCHED_ENTRIES // 2):
+            first = max(start, 0)
+            for position in range(first, min(first + _SEARCHED_ENTRIES, len(names))):
+                if names[position] == name:
+                    return position
+        return None
+
+    def file_at(self, position: int) -> ObjectInfo | None:
+        """Return the object at a position, or None if there is a folder, or nothing."""
+        if position >= len(self.names):
+            return None
+        child = self.children[self.names[position]]
+        return None if isinstance(child, Directory) else child
 
     def _check(self, key: str, *, is_prefix: bool) -> None:
         if not key.startswith(self.location) or (is_prefix and not key.endswith("/")):

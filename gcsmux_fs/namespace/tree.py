@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.namespace.listing import Listing
     from gcsmux_fs.storage.ports import ObjectStore
 
 __all__ = ["ROOT_INODE", "DirectoryHandle", "Entry", "NoSuchEntry", "Tree", "TreeStatistics"]
@@ -186,6 +187,15 @@ class Tree:
         """Return a handle that reads the directory; nothing is asked before it reads."""
         location = self._inode(inode).name
         return DirectoryHandle(self._directories, location, self._enter, ttl_seconds=self._ttl)
+
+    def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
+        """Return the latest listing of the directory a file is in, and the file's name there."""
+        known = self._inodes.get(inode)
+        if known is None or known.is_directory:
+            return None
+        location, name = locate(known.name, Form.PLAIN)
+        snapshot = self._directories.snapshots.latest(location)
+        return None if snapshot is None else (snapshot.listing, name)
 
     def invalidate(self, inode: int) -> list[tuple[int, bytes]]:
         """Believe no longer that any name leads to this inode: a read found its generation gone.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.errors import DeadlineExceeded
+from gcsmux_fs.model import ByteRange
 from gcsmux_fs.reading.budget import MemoryBudget, WindowShares
 from gcsmux_fs.reading.counters import Counters, ReadStatistics
 from gcsmux_fs.reading.deadlines import Deadlines
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_READ_AHEAD_BYTES",
     "DEFAULT_READ_TIMEOUT_SECONDS",
+    "SMALL_OBJECT_BYTES",
     "OpenFile",
     "ReadPath",
 ]
@@ -46,9 +48,13 @@ DEFAULT_READ_TIMEOUT_SECONDS = 120.0
 """When to give a READ up: the kernel never does, and a program in read() can't be killed meanwhile.
 Google's clients retry for as long by default, so a shorter one would end what they survive."""
 
-_SMALL_OBJECT_BYTES = 1024 * 1024
+SMALL_OBJECT_BYTES = 1024 * 1024
 """An object up to this size that is read from its start in earnest is fetched whole: one request
 instead of several, and no more than a first readahead window would have fetched."""
+
+_TINY_OBJECT_BYTES = 64 * 1024
+"""An object up to this size is fetched whole by any READ: it is as much as a random READ may move,
+and a congested kernel reads such files page by page, each of which would be a round trip."""
 
 
 class ReadPath:
@@ -236,6 +242,15 @@ class OpenFile:
         for passed in self._planner.stop():
             self._path.fetcher.release(self._extents, passed)
 
+    def fetch_whole(self) -> bool:
+        """Fetch a small object ahead of its first READ; False if there is no memory for it now."""
+        whole = ByteRange(0, self.size)
+        return self._path.fetcher.read_ahead(self._extents, whole, first_window=False)
+
+    def give_up_whole(self) -> None:
+        """Expect no longer that somebody reads what `fetch_whole` has fetched."""
+        self._path.fetcher.release(self._extents, ByteRange(0, self.size))
+
     def close(self) -> None:
         """Close the file; what it has cached stays. Idempotent."""
         if self._closed:
@@ -249,8 +264,8 @@ class OpenFile:
 
     def _range_to_fetch(self, offset: int, end: int) -> tuple[int, int]:
         size = self.size
-        small = size <= _SMALL_OBJECT_BYTES
-        if small and offset == 0 and end >= min(size, KERNEL_READ_BYTES):
+        in_earnest = offset == 0 and end >= min(size, KERNEL_READ_BYTES)
+        if size <= _TINY_OBJECT_BYTES or (in_earnest and size <= SMALL_OBJECT_BYTES):
             return 0, size
         last = -(-end // GRANULE_BYTES) * GRANULE_BYTES
         return offset - offset % GRANULE_BYTES, min(last, size)
