@@ -42,6 +42,7 @@ from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.reading.reader import ReadPath
+from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
@@ -114,13 +115,13 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             hierarchical=info.hierarchical,
         )
         transport = GrpcBidiTransport(channel, channel_settings)
-        call_soon = trio.lowlevel.current_trio_token().run_sync_soon
+        soon = Soon()
         async with trio.open_nursery() as rooms:
             pool = StreamPool(
                 transport,
                 RetryPolicy(give_up_seconds=settings.read_timeout_seconds),
                 source,
-                call_soon=call_soon,
+                call_soon=soon,
             )
             tree = Tree(
                 store,
@@ -141,11 +142,12 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 reader,
                 AttributeEncoder.of(settings),
                 bucket=settings.bucket,
-                call_soon=call_soon,
+                call_soon=soon,
             )
             statistics = functools.partial(
                 _statistics, store, transport, pool, tree, reader, operations
             )
+            rooms.start_soon(soon.run)
             rooms.start_soon(pool.run)
             rooms.start_soon(watch_memory, settings.memory_bytes)
             with closing(operations):

@@ -76,8 +76,10 @@ class ReadService:
             counters = self._control.counters
             counters.streams_open += 1
             try:
+                # Made ready meanwhile, so that the latency is what was asked for.
+                opening = self._opening(content, bucket, mask)
                 await sleep_until(due)
-                await send(self._opening(content, bucket, mask))
+                await send(opening)
                 await stream.send_out(send)
             finally:
                 counters.streams_open -= 1

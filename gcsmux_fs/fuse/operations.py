@@ -198,9 +198,9 @@ class BucketOperations(pyfuse3.Operations):
         file.close()
         self._tree.unpin(inode)
 
-    @answered
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
-        """Nothing is ever written: there is nothing to flush."""
+        """Nothing is ever written; ENOSYS, which the kernel remembers, saves a call per close."""
+        raise pyfuse3.FUSEError(errno.ENOSYS)
 
     @answered
     async def fsync(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:

@@ -7,7 +7,6 @@ until its file is read or the walk has passed it.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.reader import OpenFile, ReadPath
 
 __all__ = ["WalkReadahead"]
-
-log = logging.getLogger(__name__)
 
 # Directories whose walks are followed at a time: a program walks one, or goes down a few levels.
 _MAX_WALKS = 64
@@ -47,13 +44,6 @@ class WalkReadahead:
 
     def observe(self, inode: int, file: OpenFile) -> None:
         """Note that `file` is read from its start, and fetch what is likely to be read next."""
-        try:
-            self._observe(inode, file)
-        except Exception:
-            # Called by the scheduler, which no exception may reach; nobody waits for this.
-            log.exception("reading ahead of a walk failed")
-
-    def _observe(self, inode: int, file: OpenFile) -> None:
         fetched = self._held.pop(file.key, None)
         if fetched is not None:
             fetched.close()
@@ -74,7 +64,7 @@ class WalkReadahead:
             if info is None or not 0 < info.size <= SMALL_OBJECT_BYTES:
                 continue
             if not self._fetch(info):
-                planner.refused()
+                planner.refused(successor)
                 return
 
     def close(self) -> None:

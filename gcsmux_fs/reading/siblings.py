@@ -64,8 +64,9 @@ class SiblingPlanner:
         self._planned_until = position + 1 + self._window
         return range(start, self._planned_until)
 
-    def refused(self) -> None:
-        """There was no memory for what was planned: begin again with the smallest window."""
+    def refused(self, position: int) -> None:
+        """There was no memory for the file at `position` and those planned after it."""
+        self._planned_until = position
         self._window = 0
 
     def _is_near(self, position: int) -> bool:

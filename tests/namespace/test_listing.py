@@ -132,3 +132,20 @@ def test_a_name_that_belongs_into_an_earlier_page_is_an_error(late: str) -> None
 def test_a_name_that_cannot_be_beneath_the_directory_is_an_error(stray: str) -> None:
     with pytest.raises(StorageError, match="the server lists"):
         Listing("d/").add_page(page(stray))
+
+
+def test_the_position_of_an_entry_is_found_where_it_is_expected_or_where_it_sorts() -> None:
+    listing = Listing("d/")
+    listing.add_page(page(*(f"d/{number:03}" for number in range(500))))
+    assert listing.position_of(b"007", 5) == 7
+    assert listing.position_of(b"007", 400) == 7
+    assert listing.position_of(b"499", 0) == 499
+    assert listing.position_of(b"absent", 0) is None
+
+
+def test_files_are_found_by_position_and_folders_are_none() -> None:
+    listing = Listing("d/")
+    listing.add_page(page("d/a", "d/b/>"))
+    assert listing.file_at(0) == object_info("d/a", size=3)
+    assert listing.file_at(1) is None
+    assert listing.file_at(2) is None

@@ -1,0 +1,75 @@
+"""Programs that walk a directory of small files: what is fetched before it is opened."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+FILES = 300
+SIZE = 20_000
+
+
+def place_files(emulator: EmulatorProcess) -> dict[str, bytes]:
+    contents = {f"dir/{number:04}": programs.tagged(number, 0, SIZE) for number in range(FILES)}
+    for name, content in contents.items():
+        emulator.place(name, content)
+    return contents
+
+
+def test_a_walk_in_listing_order_waits_for_its_first_files_only(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    contents = place_files(emulator)
+    with mount() as mounted, mounted.program() as program:
+        for name in sorted(program.call(os.listdir, f"{mounted.path}/dir")):
+            found = program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
+            assert found == contents[f"dir/{name}"]
+        statistics = mounted.statistics()
+        assert statistics["misses"] <= 5
+        # Each file was asked for once, whoever asked.
+        assert emulator.statistics().bytes_asked == FILES * SIZE
+
+
+def test_a_shuffled_reader_fetches_what_it_reads_and_nothing_else(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    contents = place_files(emulator)
+    names = sorted(contents)
+    random.Random(3).shuffle(names)
+    with mount() as mounted, mounted.program() as program:
+        program.call(os.listdir, f"{mounted.path}/dir")
+        for name in names[:50]:
+            assert program.call(programs.read_whole, f"{mounted.path}/{name}") == contents[name]
+        assert emulator.statistics().bytes_asked <= 60 * SIZE
+
+
+def test_a_walk_over_cached_files_asks_for_nothing(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    place_files(emulator)
+    with mount() as mounted, mounted.program() as program:
+        for _ in range(2):
+            emulator.statistics(reset=True)
+            for name in sorted(program.call(os.listdir, f"{mounted.path}/dir")):
+                program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
+        assert emulator.statistics().requests == {}
+
+
+def test_without_read_ahead_nothing_is_fetched_before_it_is_opened(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    place_files(emulator)
+    with mount("--read-ahead", "0") as mounted, mounted.program() as program:
+        for name in sorted(program.call(os.listdir, f"{mounted.path}/dir"))[:20]:
+            program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
+        assert emulator.statistics().bytes_asked == 20 * SIZE
