@@ -1,21 +1,25 @@
 """Our client without FUSE: the mux alone, as fast as it takes ranges; the limit for the mount.
 
-Run as a program in a process of its own: `client.py ENDPOINT BUCKET OBJECT`. Prints one JSON line
-with `bytes`, `seconds` and `cpu_seconds` of reading the object once, from its first byte to its
-last, with `WINDOW_BYTES` asked for ahead in ranges of `RANGE_BYTES`.
+Run as `client.py ENDPOINT BUCKET TASK` in a process of its own; prints the outcome. Sequential
+reads ask for `WINDOW_BYTES` ahead in ranges of `RANGE_BYTES`; where a mount has threads, the client
+has as many readers.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import random
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
+from benchmarks.programs import tensor_plan
+from benchmarks.tasks import Kind, Outcome, Task, percentiles
 from gcsmux_fs import allocator
 from gcsmux_fs.model import ObjectKey
 from gcsmux_fs.mux.pool import StreamPool
@@ -29,62 +33,216 @@ if TYPE_CHECKING:
     from gcsmux_fs.errors import StorageError
     from gcsmux_fs.model import ObjectInfo
 
-MIB = 1024 * 1024
-RANGE_BYTES = 2 * MIB
-WINDOW_BYTES = 64 * MIB
+__all__: list[str] = []
+
+_MIB = 1024 * 1024
+RANGE_BYTES = 2 * _MIB
+WINDOW_BYTES = 64 * _MIB
 
 
-async def read_all(pool: StreamPool, key: ObjectKey, size: int) -> int:
-    """Read the object once; return the number of bytes that came."""
-    received = 0
-    offset = 0
-    room = trio.Semaphore(WINDOW_BYTES // RANGE_BYTES)
-    failures: list[StorageError] = []
+@dataclass(frozen=True)
+class _Client:
+    """Names and ranges of one bucket."""
 
-    def done(outcome: memoryview | StorageError) -> None:
-        nonlocal received
-        room.release()
-        if isinstance(outcome, memoryview):
-            received += len(outcome)
-        else:
-            failures.append(outcome)
+    bucket: str
+    store: GrpcObjectStore
+    pool: StreamPool
 
-    while offset < size and not failures:
-        await room.acquire()
-        length = min(RANGE_BYTES, size - offset)
-        pool.request(key, offset, length, done)
-        offset += length
-    for _ in range(WINDOW_BYTES // RANGE_BYTES):
-        await room.acquire()
-    if failures:
-        raise failures[0]
-    return received
+    async def key(self, name: str) -> ObjectKey:
+        return self.key_of(await self.store.get_object(name))
+
+    def key_of(self, info: ObjectInfo) -> ObjectKey:
+        return ObjectKey(self.bucket, info.name, info.generation)
+
+    async def list(self, folder: str) -> tuple[list[ObjectInfo], list[str], float]:
+        """Return objects and folders in a folder, and how long the first page took."""
+        objects: list[ObjectInfo] = []
+        folders: list[str] = []
+        prefix = f"{folder}/" if folder else ""
+        began, first, token = time.perf_counter(), 0.0, ""
+        while True:
+            page = await self.store.list_objects(prefix, delimiter="/", page_token=token)
+            first = first or time.perf_counter() - began
+            objects += page.objects
+            folders += [name.rstrip("/") for name in page.prefixes]
+            token = page.next_page_token
+            if not token:
+                return objects, folders, first
+
+    async def read(self, key: ObjectKey, offset: int, length: int, window: int) -> int:
+        """Read a stretch with `window` bytes asked for at once; return how many came."""
+        received = 0
+        room = trio.Semaphore(max(1, window // RANGE_BYTES))
+        slots = room.value
+        failures: list[StorageError] = []
+
+        def done(outcome: memoryview | StorageError) -> None:
+            nonlocal received
+            room.release()
+            if isinstance(outcome, memoryview):
+                received += len(outcome)
+            else:
+                failures.append(outcome)
+
+        end = offset + length
+        while offset < end and not failures:
+            await room.acquire()
+            size = min(RANGE_BYTES, end - offset)
+            self.pool.request(key, offset, size, done)
+            offset += size
+        for _ in range(slots):
+            await room.acquire()
+        if failures:
+            raise failures[0]
+        return received
 
 
-async def measure(endpoint: str, bucket: str, name: str) -> None:
-    """Read the object and print what it took."""
+async def _in_parallel(works: Sequence[Callable[[], Awaitable[int]]]) -> tuple[float, int]:
+    """Do all at once; return the seconds it took, and the sum of what they return."""
+    total = 0
+
+    async def run(work: Callable[[], Awaitable[int]]) -> None:
+        nonlocal total
+        total += await work()
+
+    began = time.perf_counter()
+    async with trio.open_nursery() as nursery:
+        for work in works:
+            nursery.start_soon(run, work)
+    return time.perf_counter() - began, total
+
+
+async def _sequential(client: _Client, task: Task) -> Outcome:
+    shares = task.threads // len(task.names)
+    length = task.size_bytes // shares
+    works = [
+        functools.partial(
+            client.read, await client.key(name), share * length, length, WINDOW_BYTES // task.threads
+        )
+        for name in task.names
+        for share in range(shares)
+    ]
+    return Outcome(*await _in_parallel(works))
+
+
+async def _random(client: _Client, task: Task) -> Outcome:
+    key = await client.key(task.names[0])
+    source = random.Random(task.seed)
+    places = task.size_bytes // task.block_bytes
+    samples: list[float] = []
+    await client.read(key, 0, 1, RANGE_BYTES)
+    end = time.perf_counter() + task.seconds
+
+    async def reader() -> int:
+        total = 0
+        while (began := time.perf_counter()) < end:
+            offset = source.randrange(places) * task.block_bytes
+            total += await client.read(key, offset, task.block_bytes, RANGE_BYTES)
+            samples.append(time.perf_counter() - began)
+        return total
+
+    seconds, count = await _in_parallel([reader] * task.threads)
+    return Outcome(seconds, count, len(samples), percentiles(samples))
+
+
+async def _tensors(client: _Client, task: Task) -> Outcome:
+    key = await client.key(task.names[0])
+    total = 0
+    began = time.perf_counter()
+    for offset, length in tensor_plan(task.size_bytes, task.seed):
+        total += await client.read(key, offset, length, WINDOW_BYTES)
+    return Outcome(time.perf_counter() - began, total, 1)
+
+
+async def _files(client: _Client, task: Task) -> Outcome:
+    began = time.perf_counter()
+    objects, _, _ = await client.list(task.names[0])
+    listed = time.perf_counter() - began
+    if task.shuffled:
+        random.Random(task.seed).shuffle(objects)
+    waiting = iter(objects[: task.count or None])
+    samples: list[float] = []
+
+    async def reader() -> int:
+        total = 0
+        for info in waiting:
+            began = time.perf_counter()
+            total += await client.read(client.key_of(info), 0, info.size, RANGE_BYTES)
+            samples.append(time.perf_counter() - began)
+        return total
+
+    seconds, count = await _in_parallel([reader] * task.threads)
+    figures = {"listing_seconds": listed}
+    return Outcome(seconds, count, len(samples), percentiles(samples), figures)
+
+
+async def _first_byte(client: _Client, task: Task) -> Outcome:
+    samples: list[float] = []
+    for name in task.names:
+        began = time.perf_counter()
+        await client.read(await client.key(name), 0, 1, RANGE_BYTES)
+        samples.append(time.perf_counter() - began)
+    return Outcome(sum(samples), len(samples), len(samples), percentiles(samples))
+
+
+async def _list(client: _Client, task: Task) -> Outcome:
+    began = time.perf_counter()
+    objects, _, first = await client.list(task.names[0])
+    seconds = time.perf_counter() - began
+    return Outcome(seconds, operations=len(objects), figures={"first_entry_seconds": first})
+
+
+async def _walk(client: _Client, task: Task) -> Outcome:
+    """List what a walk of the tree lists, one page after the other."""
+    began = time.perf_counter()
+    waiting = [task.names[0]]
+    count = 0
+    while waiting:
+        objects, folders, _ = await client.list(waiting.pop())
+        count += len(objects)
+        waiting += folders
+    return Outcome(time.perf_counter() - began, operations=count)
+
+
+_WORK: dict[Kind, Callable[[_Client, Task], Awaitable[Outcome]]] = {
+    Kind.SEQUENTIAL: _sequential,
+    Kind.RANDOM: _random,
+    Kind.MAPPED: _sequential,
+    Kind.TENSORS: _tensors,
+    Kind.FILES: _files,
+    Kind.FIRST_BYTE: _first_byte,
+    Kind.LIST: _list,
+    Kind.WALK: _walk,
+}
+
+
+@asynccontextmanager
+async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
     channel = await open_channel(settings)
     source = random.Random()
-    store = GrpcObjectStore(channel, settings, bucket, policy=UnaryPolicy(), random=source)
-    info: ObjectInfo = await store.get_object(name)
     transport = GrpcBidiTransport(channel, settings)
     async with trio.open_nursery() as nursery:
         call_soon = trio.lowlevel.current_trio_token().run_sync_soon
         pool = StreamPool(transport, RetryPolicy(), source, call_soon=call_soon)
         nursery.start_soon(pool.run)
-        began, cpu = time.perf_counter(), time.process_time()
-        count = await read_all(pool, ObjectKey(bucket, name, info.generation), info.size)
-        result = {
-            "bytes": count,
-            "seconds": time.perf_counter() - began,
-            "cpu_seconds": time.process_time() - cpu,
-        }
+        store = GrpcObjectStore(channel, settings, bucket, policy=UnaryPolicy(), random=source)
+        # The connection is made here; a mount has made its own before it is measured, too.
+        await store.get_bucket()
+        yield _Client(bucket, store, pool)
         nursery.cancel_scope.cancel()
     await close_channel(channel)
-    print(json.dumps(result))
+
+
+async def _measure(endpoint: str, bucket: str, task: Task) -> None:
+    async with _connected(endpoint, bucket) as client:
+        cpu = time.process_time()
+        outcome = await _WORK[task.kind](client, task)
+        outcome.figures["cpu_seconds"] = time.process_time() - cpu
+        print(outcome.to_json())
 
 
 if __name__ == "__main__":
     allocator.tune()
-    crossing.run(functools.partial(measure, *sys.argv[1:4]))
+    the_task = Task.from_json(sys.argv[3])
+    crossing.run(functools.partial(_measure, sys.argv[1], sys.argv[2], the_task))
