@@ -48,13 +48,11 @@ class ObjectInfo:
     generation: int
     size: int
     mtime_ns: int
-    ctime_ns: int
     metageneration: int = 1
     crc32c: int | None = None
     content_type: str = ""
     content_encoding: str = ""
     storage_class: str = ""
-    etag: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     finalized: bool = True
 

@@ -87,7 +87,6 @@ def extended_attributes(info: ObjectInfo) -> dict[bytes, bytes]:
         "content-type": info.content_type,
         "content-encoding": info.content_encoding,
         "storage-class": info.storage_class,
-        "etag": info.etag,
     }
     if info.crc32c is not None:
         values["crc32c"] = base64.b64encode(info.crc32c.to_bytes(4, "big")).decode()

@@ -9,6 +9,8 @@ https://protobuf.dev/programming-guides/encoding/.
 
 from __future__ import annotations
 
+import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from crc32c import crc32c
@@ -20,7 +22,7 @@ from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, Redirect, StreamEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -38,6 +40,7 @@ __all__ = [
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 _TYPE_PREFIX = "type.googleapis.com/google.storage.v2."
 
 
@@ -203,21 +206,23 @@ def _status_code(value: int) -> StatusCode:
 
 
 def decode_object(message: pb.Object) -> ObjectInfo:
-    """Return the value type of an Object message."""
-    created = _nanoseconds(message.create_time)
+    """Return the value type of an Object message.
+
+    A listing holds many thousands of these: values that most of them have in common are shared.
+    """
+    metadata = message.metadata
+    checksums = message.checksums
     return ObjectInfo(
         name=message.name,
         generation=message.generation,
         size=message.size,
-        mtime_ns=_nanoseconds(message.update_time) or created,
-        ctime_ns=created,
+        mtime_ns=_nanoseconds(message.update_time) or _nanoseconds(message.create_time),
         metageneration=message.metageneration,
-        crc32c=message.checksums.crc32c if message.checksums.HasField("crc32c") else None,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        storage_class=message.storage_class,
-        etag=message.etag,
-        metadata=dict(message.metadata),
+        crc32c=checksums.crc32c if checksums.HasField("crc32c") else None,
+        content_type=sys.intern(message.content_type),
+        content_encoding=sys.intern(message.content_encoding),
+        storage_class=sys.intern(message.storage_class),
+        metadata=dict(metadata) if metadata else _NO_METADATA,
         finalized=message.HasField("finalize_time"),
     )
 

@@ -23,7 +23,6 @@ def object_info(name: str, generation: int = 1, size: int = 3) -> ObjectInfo:
         generation=generation,
         size=size,
         mtime_ns=generation * 1_000_000_000,
-        ctime_ns=generation * 1_000_000_000,
     )
 
 
