@@ -11,7 +11,6 @@ import functools
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +29,8 @@ from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_chann
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
     from gcsmux_fs.errors import StorageError
     from gcsmux_fs.model import ObjectInfo
 
@@ -99,17 +100,16 @@ class _Client:
 
 async def _in_parallel(works: Sequence[Callable[[], Awaitable[int]]]) -> tuple[float, int]:
     """Do all at once; return the seconds it took, and the sum of what they return."""
-    total = 0
+    counts: list[int] = []
 
     async def run(work: Callable[[], Awaitable[int]]) -> None:
-        nonlocal total
-        total += await work()
+        counts.append(await work())
 
     began = time.perf_counter()
     async with trio.open_nursery() as nursery:
         for work in works:
             nursery.start_soon(run, work)
-    return time.perf_counter() - began, total
+    return time.perf_counter() - began, sum(counts)
 
 
 async def _sequential(client: _Client, task: Task) -> Outcome:
@@ -117,7 +117,11 @@ async def _sequential(client: _Client, task: Task) -> Outcome:
     length = task.size_bytes // shares
     works = [
         functools.partial(
-            client.read, await client.key(name), share * length, length, WINDOW_BYTES // task.threads
+            client.read,
+            await client.key(name),
+            share * length,
+            length,
+            WINDOW_BYTES // task.threads,
         )
         for name in task.names
         for share in range(shares)

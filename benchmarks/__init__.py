@@ -1,0 +1,1 @@
+"""`make bench` and `make bench-quick`: the mount beside its limits and its peers, in one run."""

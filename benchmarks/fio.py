@@ -1,0 +1,102 @@
+"""What fio measures: its command line for a task, and its answer as an outcome."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, TypedDict
+
+from benchmarks.tasks import Kind, Outcome, Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["command", "fits", "is_there", "parse"]
+
+_NANOSECONDS = 1e9
+_SHOWN = {"50.000000": "50", "95.000000": "95", "99.000000": "99"}
+
+
+class _Latency(TypedDict, total=False):
+    percentile: dict[str, int]
+
+
+class _Reads(TypedDict):
+    io_bytes: int
+    runtime: int
+    total_ios: int
+    clat_ns: _Latency
+
+
+class _Job(TypedDict):
+    error: int
+    read: _Reads
+
+
+class _Answer(TypedDict):
+    jobs: list[_Job]
+
+
+def is_there() -> bool:
+    """Tell whether fio is installed."""
+    return shutil.which("fio") is not None
+
+
+def fits(task: Task) -> bool:
+    """Tell whether fio has a workload for the task."""
+    return task.kind in {Kind.RANDOM, Kind.MAPPED} or (
+        task.kind is Kind.SEQUENTIAL and task.threads > 1
+    )
+
+
+def command(task: Task, folder: Path) -> list[str]:
+    """Return the command line; several names are read at once, one thread shares one name."""
+    # fadvise_hint would double the kernel's read-ahead, or switch it off: programs do not ask so.
+    shared = [
+        "fio",
+        "--output-format=json",
+        "--group_reporting",
+        "--thread",
+        "--readonly",
+        "--allow_file_create=0",
+        "--invalidate=0",
+        "--fadvise_hint=0",
+        f"--bs={task.block_bytes}",
+        f"--ioengine={'mmap' if task.kind is Kind.MAPPED else 'psync'}",
+        f"--randseed={task.seed}",
+    ]
+    if task.kind is Kind.RANDOM:
+        shared += ["--rw=randread", "--norandommap", "--time_based", f"--runtime={task.seconds:g}"]
+    else:
+        shared += ["--rw=read"]
+    for name in task.names:
+        shared += [f"--name={name.replace('/', '-')}", f"--filename={folder / name}"]
+        threads = task.threads // len(task.names)
+        shared += [f"--numjobs={threads}"]
+        share = task.size_bytes if task.kind is Kind.RANDOM else task.size_bytes // threads
+        shared += [f"--size={share}"]
+        if threads > 1 and task.kind is not Kind.RANDOM:
+            shared += [f"--offset_increment={share}"]
+    return shared
+
+
+def parse(answer: str | bytes) -> Outcome:
+    """Return what fio has measured.
+
+    Raises:
+        ValueError: it ended with an error, or gave no answer.
+    """
+    text = answer if isinstance(answer, str) else answer.decode()
+    # A note, such as one about clocks, may come before the answer.
+    found: _Answer = json.loads(text[text.index("{") :])
+    (job, *others) = found["jobs"]
+    if others or job["error"]:
+        raise ValueError(f"fio: {len(others) + 1} groups, error {job['error']}")
+    reads = job["read"]
+    percentile = reads["clat_ns"].get("percentile", {})
+    latencies = {
+        short: percentile[name] / _NANOSECONDS
+        for name, short in _SHOWN.items()
+        if name in percentile
+    }
+    return Outcome(reads["runtime"] / 1000, reads["io_bytes"], reads["total_ios"], latencies)

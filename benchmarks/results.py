@@ -1,0 +1,129 @@
+"""What was measured: runs, gathered by case, latency and contender, and their medians."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.running import Cost
+    from benchmarks.tasks import Outcome
+
+__all__ = ["Key", "Metric", "Results", "Run", "Spread"]
+
+GB = 1e9
+
+
+class Metric(Enum):
+    """The figure of a run that its row shows: unit, factor from SI units, digits."""
+
+    RATE = ("GB/s", 1e-9, 2)
+    OPERATIONS = ("op/s", 1.0, 0)
+    LATENCY = ("ms", 1e3, 2)
+    SECONDS = ("s", 1.0, 2)
+
+    @property
+    def unit(self) -> str:
+        """What its figures are counted in."""
+        return self.value[0]
+
+    def of(self, outcome: Outcome) -> float:
+        """Return the figure, in SI units."""
+        match self:
+            case Metric.RATE:
+                return outcome.read_bytes / outcome.seconds
+            case Metric.OPERATIONS:
+                return outcome.operations / outcome.seconds
+            case Metric.LATENCY:
+                return outcome.latencies["50"]
+            case Metric.SECONDS:
+                return outcome.seconds
+
+    def show(self, figure: float) -> str:
+        """Return the figure as the table has it."""
+        _, factor, digits = self.value
+        return f"{figure * factor:,.{digits}f}"
+
+
+class Key(NamedTuple):
+    """Which runs compare with each other: those of one key are repetitions."""
+
+    case: str
+    latency_ms: int
+    contender: str
+
+
+class Spread(NamedTuple):
+    """A median, and between what it lies."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, figures: list[float]) -> Spread:
+        """Return the spread of at least one figure."""
+        return cls(statistics.median(figures), min(figures), max(figures))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run."""
+
+    key: Key
+    outcome: Outcome
+    cost: Cost
+
+    @property
+    def cpu_seconds_per_gb(self) -> float:
+        """Processor seconds of the contender's process for 10^9 bytes."""
+        return self.cost.cpu_seconds / (self.outcome.read_bytes / GB)
+
+    @property
+    def cpu_seconds_per_operation(self) -> float:
+        """Processor seconds of the contender's process for one operation."""
+        return self.cost.cpu_seconds / self.outcome.operations
+
+    @property
+    def asked_per_byte(self) -> float:
+        """Bytes asked of the server for each byte that a program has read."""
+        return self.cost.bytes_asked / self.outcome.read_bytes
+
+    @property
+    def asks(self) -> int:
+        """Requests of any kind and ranges that the server was asked for."""
+        return sum(self.cost.requests.values()) + self.cost.ranges
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return {**self.key._asdict(), "outcome": asdict(self.outcome), "cost": asdict(self.cost)}
+
+
+@dataclass
+class Results:
+    """All runs of one benchmark, and who was not there and why."""
+
+    runs: dict[Key, list[Run]] = field(default_factory=dict)
+    absent: dict[Key, str] = field(default_factory=dict)
+
+    def add(self, run: Run) -> None:
+        """Take a run."""
+        self.runs.setdefault(run.key, []).append(run)
+
+    def spread(
+        self, case: str, contender: str, latency_ms: int, figure: Callable[[Run], float]
+    ) -> Spread | None:
+        """Return the spread of a figure over the repetitions; None: there are none."""
+        runs = self.runs.get(Key(case, latency_ms, contender))
+        return Spread.of([figure(run) for run in runs]) if runs else None
+
+    def median(
+        self, case: str, contender: str, latency_ms: int, figure: Callable[[Run], float]
+    ) -> float | None:
+        """Return the median of a figure over the repetitions; None: there are none."""
+        found = self.spread(case, contender, latency_ms, figure)
+        return None if found is None else found.median

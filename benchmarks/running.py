@@ -1,0 +1,262 @@
+"""One run: a fresh mount in a process of its own, a program that uses it, and what both took."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks import fio
+from benchmarks.tasks import Outcome, Task
+from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
+from gcsmux_fs.fuse.tuning import raise_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.mount.server import EmulatorProcess
+
+__all__ = ["Cost", "Failed", "Launch", "on_folder", "on_mount", "without_mount"]
+
+ROOT = Path(__file__).parents[1]
+_START_SECONDS = 20
+_END_SECONDS = 20
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Failed(Exception):
+    """A contender could not do what was asked; the message is one line for the table."""
+
+
+class Launch(NamedTuple):
+    """How a contender's mount is started."""
+
+    command: list[str]
+    environment: Mapping[str, str] = {}
+    # The kernel's read-ahead: raised by the mount and awaited, or to be raised for it.
+    own_read_ahead: int = 0
+    raised_read_ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run cost: processor time and growth of the mount's process, work of the server."""
+
+    cpu_seconds: float = 0.0
+    memory_growth_bytes: int = 0
+    peak_memory_bytes: int = 0
+    requests: dict[str, int] = field(default_factory=dict)
+    ranges: int = 0
+    bytes_asked: int = 0
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+class _Reading(NamedTuple):
+    cpu_seconds: float
+    resident_bytes: int
+    peak_bytes: int
+
+
+def _read_process(pid: int | None) -> _Reading:
+    if pid is None:
+        return _Reading(0.0, 0, 0)
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    resident, peak = (int(status[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return _Reading((int(fields[11]) + int(fields[12])) / _TICKS, resident, peak)
+
+
+class _Meter:
+    """What mount and server have done since `begin`."""
+
+    def __init__(self, pid: int | None, emulator: EmulatorProcess | None) -> None:
+        self._pid = pid
+        self._emulator = emulator
+        self.begin()
+
+    def begin(self) -> None:
+        if self._emulator is not None:
+            self._emulator.statistics(reset=True)
+        self._before = _read_process(self._pid)
+
+    def end(self) -> Cost:
+        after = _read_process(self._pid)
+        cpu_seconds = after.cpu_seconds - self._before.cpu_seconds
+        growth = after.resident_bytes - self._before.resident_bytes
+        if self._emulator is None:
+            return Cost(cpu_seconds, growth, after.peak_bytes)
+        found = self._emulator.statistics()
+        return Cost(
+            cpu_seconds, growth, after.peak_bytes, found.requests, found.ranges, found.bytes_asked
+        )
+
+
+def without_mount(
+    command: list[str], emulator: EmulatorProcess, seconds: float
+) -> tuple[Outcome, Cost]:
+    """Run a program that speaks to the server itself and reports its own processor time."""
+    meter = _Meter(None, emulator)
+    try:
+        result = subprocess.run(
+            command, cwd=ROOT, capture_output=True, check=True, timeout=seconds, text=True
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"not done within {seconds:g} s") from None
+    except subprocess.CalledProcessError as error:
+        raise Failed(_last_line(str(error.stderr))) from None
+    outcome = Outcome.from_json(result.stdout)
+    found = meter.end()
+    cpu_seconds = outcome.figures.pop("cpu_seconds", 0.0)
+    return outcome, Cost(cpu_seconds, 0, 0, found.requests, found.ranges, found.bytes_asked)
+
+
+def on_folder(task: Task, folder: Path, seconds: float) -> tuple[Outcome, Cost]:
+    """Use a folder of the local disk, whose pages are dropped from the cache before."""
+    for name in task.names:
+        descriptor = os.open(folder / name, os.O_RDONLY)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+    meter = _Meter(None, None)
+    return _use(task, folder, meter, None, seconds), meter.end()
+
+
+def on_mount(
+    task: Task,
+    launch: Launch,
+    mountpoint: Path,
+    emulator: EmulatorProcess | None,
+    seconds: float,
+) -> tuple[Outcome, Cost]:
+    """Mount, have a program use the mount, unmount."""
+    with _mounted(launch, mountpoint) as process:
+        meter = _Meter(process.pid, emulator)
+        outcome = _use(task, mountpoint, meter, process, seconds)
+        return outcome, meter.end()
+
+
+def _use(
+    task: Task,
+    folder: Path,
+    meter: _Meter,
+    mount: subprocess.Popen[bytes] | None,
+    seconds: float,
+) -> Outcome:
+    """Run the program; when it says so, what was done before does not count."""
+    with_fio = fio.fits(task)
+    if with_fio and not fio.is_there():
+        raise Failed("not there: fio")
+    command = (
+        fio.command(task, folder)
+        if with_fio
+        else [sys.executable, "-S", "-m", "benchmarks.programs", str(folder), task.to_json()]
+    )
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as user:
+        late = threading.Event()
+
+        def give_up() -> None:
+            # A program that waits for a mount is let go only by the mount's end.
+            late.set()
+            user.kill()
+            if mount is not None:
+                mount.kill()
+
+        timer = threading.Timer(seconds, give_up)
+        timer.start()
+        try:
+            assert user.stdin is not None
+            assert user.stdout is not None
+            assert user.stderr is not None
+            lines: list[str] = []
+            for line in user.stdout:
+                if line == "mark\n":
+                    meter.begin()
+                    user.stdin.write("\n")
+                    user.stdin.flush()
+                else:
+                    lines.append(line)
+            errors = user.stderr.read()
+            user.wait(_END_SECONDS)
+        finally:
+            timer.cancel()
+    if late.is_set():
+        raise Failed(f"not done within {seconds:g} s")
+    if user.returncode:
+        raise Failed(_last_line(errors))
+    answer = "".join(lines)
+    return fio.parse(answer) if with_fio else Outcome.from_json(answer)
+
+
+@contextmanager
+def _mounted(launch: Launch, mountpoint: Path) -> Iterator[subprocess.Popen[bytes]]:
+    mountpoint.mkdir(exist_ok=True)
+    log = mountpoint.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            launch.command,
+            cwd=ROOT,
+            env={**os.environ, **launch.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _await_mount(launch, mountpoint, process, log)
+        yield process
+    finally:
+        # As root umount(8) is enough; whoever is not root has fusermount3.
+        for command in (["umount"], ["fusermount3", "-u"], ["umount", "-l"]):
+            if _entry(mountpoint) is None:
+                break
+            subprocess.run(
+                [*command, mountpoint], check=False, capture_output=True, timeout=_END_SECONDS
+            )
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(_END_SECONDS)
+
+
+def _entry(mountpoint: Path) -> MountEntry | None:
+    return top_mount(mount_table(), str(mountpoint))
+
+
+def _await_mount(
+    launch: Launch, mountpoint: Path, process: subprocess.Popen[bytes], log: Path
+) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while (entry := _entry(mountpoint)) is None:
+        if process.poll() is not None or time.monotonic() > end:
+            raise Failed(f"does not mount: {_last_line(log.read_text())}")
+        time.sleep(0.02)
+    subprocess.run(["stat", mountpoint], check=False, capture_output=True, timeout=_START_SECONDS)
+    if launch.raised_read_ahead:
+        raise_limits((entry.major, entry.minor), launch.raised_read_ahead)
+    awaited = Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb")
+    while launch.own_read_ahead and int(awaited.read_text()) != launch.own_read_ahead // 1024:
+        if process.poll() is not None or time.monotonic() > end:
+            raise Failed("the kernel's read-ahead cannot be raised: it takes root")
+        time.sleep(0.02)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no word of why"

