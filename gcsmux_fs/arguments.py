@@ -307,6 +307,7 @@ def mount_arguments(
     return Settings(
         bucket=name,
         prefix=prefix,
+        written_source=bucket,
         # Links are not followed here: to look at a path may hang, and is done under a time limit.
         mountpoint=Path(os.path.abspath(mountpoint)),  # noqa: PTH100 - Path.absolute keeps `..`
         endpoint=connection.endpoint,

@@ -1,121 +1,27 @@
-"""`gcsmux-mount`: failures become one sentence and an exit code.
+"""The entry point of `gcsmux-mount`, from which nothing is loaded before ^C has a sentence.
 
-Nothing here imports gRPC or pyfuse3, so that `--help` and a mistake are answered at once, and so
-that the process that starts the serving one never has gRPC in it. Exit codes: 0 mounted (in the
-foreground: mounted, and unmounted again), 1 a failure of the machine or the service, 2 a command
-that cannot be meant.
+Loading what reads the arguments takes a tenth of a second; a user who thinks better of it within
+that time is told what anybody is who interrupts a start, not where an import was.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
-import click
+__all__ = ["mount_command"]
 
-from gcsmux_fs.announce import ForegroundAnnouncer, PipeAnnouncer, inherited_pipe
-from gcsmux_fs.arguments import PROGRAM, mount_arguments
-from gcsmux_fs.command import long_options
-from gcsmux_fs.config import Settings
-from gcsmux_fs.daemon import StartFailed, command_for, start
-from gcsmux_fs.errors import ConfigError, GcsmuxError
-from gcsmux_fs.fuse.device import check_fuse_access
-from gcsmux_fs.fuse.mountpoint import prepare_mountpoint
-from gcsmux_fs.logs import configure_logging, sentence
-from gcsmux_fs.mountoptions import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gcsmux_fs.announce import Announcer
-
-__all__ = ["mount_command", "run"]
-
-log = logging.getLogger(__name__)
-
-_FAILURE_EXIT_CODE = 1
-_USAGE_EXIT_CODE = 2
 # The shell's convention for what SIGINT ended.
 _INTERRUPTED_EXIT_CODE = 130
 
 
 def mount_command() -> None:
     """Run `gcsmux-mount` with the arguments of this process, and exit."""
+    exit_code = _INTERRUPTED_EXIT_CODE
+    # Nurseries wrap what ends them, so that ^C may come in a group.
     try:
+        from gcsmux_fs.mountcommand import run
+
         exit_code = run(sys.argv[1:])
-    except KeyboardInterrupt:
-        exit_code = _tell("interrupted, nothing is mounted.", _INTERRUPTED_EXIT_CODE)
+    except* KeyboardInterrupt:
+        print("gcsmux-mount: interrupted, nothing is mounted.", file=sys.stderr)
     sys.exit(exit_code)
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run `gcsmux-mount` and return its exit code; whatever fails is told in one sentence."""
-    try:
-        settings = mount_arguments.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
-    except ConfigError as error:
-        return _tell(str(error), _USAGE_EXIT_CODE)
-    except click.ClickException as error:
-        return _tell(_sentence(error, arguments), _USAGE_EXIT_CODE)
-    if not isinstance(settings, Settings):
-        return 0  # --help or --version has been answered.
-    pipe = inherited_pipe()
-    if pipe is not None:
-        os.chdir("/")
-        return _serve(settings, PipeAnnouncer(pipe, settings.log_file), detached=True)
-    if settings.foreground:
-        return _serve(settings, ForegroundAnnouncer(PROGRAM), detached=False)
-    try:
-        start(command_for(arguments), settings.mountpoint)
-    except StartFailed as error:
-        return _tell(str(error), error.exit_code)
-    return 0
-
-
-def _serve(settings: Settings, announcer: Announcer, *, detached: bool) -> int:
-    """Serve the mount until it ends; the announcer hears whatever keeps it from starting."""
-    try:
-        configure_logging(settings, detached=detached)
-        check_fuse_access(allow_other=settings.allow_other)
-        mountpoint = prepare_mountpoint(settings.mountpoint)
-        # gRPC repeats on stderr what its errors say anyway; it reads this when it is loaded.
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-        # Only a process that serves loads gRPC and pyfuse3: a third of a second.
-        from gcsmux_fs.mounting import serve
-
-        return serve(replace(settings, mountpoint=mountpoint), announcer)
-    except GcsmuxError as error:
-        announcer.failed(str(error), _FAILURE_EXIT_CODE)
-    except Exception as error:
-        log.exception("the mount ended by an error of its own")
-        announcer.failed(f"internal error, please report it: {error!r}", _FAILURE_EXIT_CODE)
-    return _FAILURE_EXIT_CODE
-
-
-def _tell(reason: str, exit_code: int) -> int:
-    print(f"{PROGRAM}: {sentence(reason)}", file=sys.stderr)
-    return exit_code
-
-
-def _sentence(error: click.ClickException, arguments: Sequence[str]) -> str:
-    """Return click's complaint as one sentence that names the option as it was written."""
-    if isinstance(error, click.NoSuchOption):
-        return _unknown_option(error.option_name, arguments)
-    if isinstance(error, click.MissingParameter) and error.param is not None:
-        missing = error.param.human_readable_name.upper()
-        return f"{missing} is missing: write {PROGRAM} [OPTIONS] BUCKET MOUNTPOINT."
-    if isinstance(error, click.BadParameter) and error.param is not None:
-        return f"{error.param.opts[-1]}: {error.message}"
-    message = error.format_message()
-    return message[:1].lower() + message[1:]
-
-
-def _unknown_option(name: str, arguments: Sequence[str]) -> str:
-    """Name the option that was meant; click sees `-memory` as `-m`, the user does not."""
-    written = next((text.partition("=")[0] for text in arguments if text.startswith(name)), name)
-    known = [*long_options(mount_arguments), "help"]
-    guess = nearest(written.lstrip("-").replace("_", "-"), known)
-    hint = f"did you mean --{guess}?" if guess else "--help lists what there is."
-    return f"unknown option {written}: {hint}"

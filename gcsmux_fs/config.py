@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.units import parse_duration, parse_size, show_size
@@ -68,6 +69,9 @@ _MAX_ID = 2**32 - 2
 _MAX_PREFIX_BYTES = 1024
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+# Options of FUSE are ASCII here, a comma ends one and a backslash quotes.
+_FSNAME_CHARACTERS = "".join(set(map(chr, range(0x20, 0x7F))) - set(",\\"))
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]+[a-z0-9]")
 _ENDPOINT = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):(?P<port>[0-9]{1,10})")
@@ -204,12 +208,14 @@ class Settings:
     `/`; `mountpoint` is absolute; a time to live of `math.inf` never ends. `read_ahead_bytes` of
     zero turns reading ahead off, `kernel_read_ahead_bytes` of zero leaves the kernel's 128 KiB:
     a larger window suits long sequential reads and harms page faults of mmap, and needs root.
-    `fuse_options` are handed to libfuse as they are.
+    `fuse_options` are handed to libfuse as they are. `written_source` is the bucket as the user
+    wrote it: mount(8) finds a line of fstab mounted only if the mount table repeats it.
     """
 
     bucket: str
     mountpoint: Path
     prefix: str = ""
+    written_source: str = ""
     endpoint: str = DEFAULT_ENDPOINT
     plaintext: bool = False
     anonymous: bool = False
@@ -255,8 +261,13 @@ class Settings:
 
     @property
     def source(self) -> str:
-        """What the mount table shows as the device: `gs://bucket` or `gs://bucket/prefix`."""
+        """What is mounted, as the log calls it: `gs://bucket` or `gs://bucket/prefix`."""
         return f"gs://{self.bucket}/{self.prefix}".removesuffix("/")
+
+    @property
+    def fsname(self) -> str:
+        """What the mount table shows as the device; what FUSE cannot take is percent-encoded."""
+        return quote(self.written_source or self.source, safe=_FSNAME_CHARACTERS)
 
 
 def _check_size(option: str, size: int, least: int, most: int) -> None:

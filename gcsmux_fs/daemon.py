@@ -11,7 +11,8 @@ Invariants:
 1. The parent returns 0 only after the mount has answered a third process.
 2. Whichever way the parent ends before that (a failure, a limit, a signal), no mount stays: it
    ends the child and takes away what the child may have left mounted; and a child whose parent
-   was killed finds the pipe closed when it wants to say `ready`, and unmounts.
+   was killed, or interrupted before it knew its child, finds the pipe closed when it wants to
+   say `ready`, and unmounts.
 3. The child's environment is the parent's, so that what names the service or its credentials
    there counts for the mount too.
 """
@@ -79,9 +80,19 @@ def start(
         StartFailed: it does not, and nothing of it is left.
     """
     deadline = time.monotonic() + timeout_seconds
+    try:
+        with _signals_raise():
+            _start(command, mountpoint, deadline)
+    except _Interrupted as interrupted:
+        # The shell's convention for what a signal ended.
+        code = 128 + interrupted.number
+        raise StartFailed("interrupted, nothing is mounted.", code) from None
+
+
+def _start(command: Sequence[str], mountpoint: Path, deadline: float) -> None:
     reading, writing = os.pipe()
     stderr = os.memfd_create("stderr")
-    with _signals_raise(), contextlib.ExitStack() as cleanup:
+    with contextlib.ExitStack() as cleanup:
         cleanup.callback(os.close, stderr)
         cleanup.callback(os.close, reading)
         try:
@@ -98,11 +109,8 @@ def start(
             os.close(writing)
         try:
             _judge(_await_word(reading, deadline), child, stderr, mountpoint)
-        except BaseException as error:
+        except BaseException:
             _end(child, mountpoint)
-            if isinstance(error, _Interrupted):
-                # The shell's convention for what a signal ended.
-                raise StartFailed("interrupted, nothing is mounted.", 128 + error.number) from None
             raise
         # The child outlives this process; it is not to be reported as forgotten.
         child.returncode = 0

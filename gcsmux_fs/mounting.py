@@ -45,7 +45,7 @@ from gcsmux_fs.reading.reader import ReadPath
 from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
+from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channels
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backof
 # READs. The kernel sends at most `max_background` READs ahead, plus one per blocked program. Each
 # task owns a buffer of 1 MiB of which a read-only mount touches a page or two.
 _MAX_TASKS = 512
+# Streams have connections of their own, so that lookups never wait behind them; these carry more
+# than one stream for each task, and only those are made that are needed.
+_STREAM_CONNECTIONS = 8
 _MIN_IDLE_TASKS = 16
 
 
@@ -104,7 +107,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         billing_project=settings.billing_project,
     )
     statistics: Callable[[], dict[str, object]] = dict
-    async with _channel(channel_settings) as channel:
+    async with _channels(channel_settings) as (channel, *stream_channels):
         source = random.Random()
         new_store = functools.partial(
             GrpcObjectStore, channel, channel_settings, settings.bucket, random=source
@@ -114,7 +117,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             policy=UnaryPolicy(total_seconds=settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
         )
-        transport = GrpcBidiTransport(channel, channel_settings)
+        transport = GrpcBidiTransport(stream_channels, channel_settings)
         soon = Soon()
         async with trio.open_nursery() as rooms:
             pool = StreamPool(
@@ -159,13 +162,14 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
 
 
 @asynccontextmanager
-async def _channel(settings: ChannelSettings) -> AsyncIterator[grpc.aio.Channel]:
-    channel = await open_channel(settings)
+async def _channels(settings: ChannelSettings) -> AsyncIterator[list[grpc.aio.Channel]]:
+    channels = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
     try:
-        yield channel
+        yield channels
     finally:
         with trio.CancelScope(shield=True):
-            await close_channel(channel)
+            for channel in channels:
+                await close_channel(channel)
 
 
 async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInfo:
@@ -173,7 +177,7 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
     bucket = f"gs://{settings.bucket}"
     try:
         info = await store.get_bucket()
-        await store.list_objects(settings.prefix, page_size=1)
+        page = await store.list_objects(settings.prefix, page_size=1)
     except NotFound:
         raise ConfigError(f"there is no bucket {bucket}: check its name.") from None
     except Unauthenticated as error:
@@ -189,6 +193,8 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
         ) from None
     except StorageError as error:
         raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
+    if settings.prefix and not page.objects and not page.prefixes:
+        log.warning("there is nothing below %s (yet): is the name right?", settings.source)
     log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
     return info
 
@@ -200,9 +206,13 @@ async def _serve_kernel(
     statistics: Callable[[], dict[str, object]],
 ) -> None:
     """Mount and answer the kernel until it has unmounted, or a signal says so."""
-    with _mounted(settings, operations), wakeups():
+    with (
+        _ending_signals(settings) as received,
+        _mounted(settings, operations),
+        wakeups(),
+    ):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, nursery.cancel_scope, announcer)
+            nursery.start_soon(_watch_signals, received, nursery.cancel_scope, announcer)
             nursery.start_soon(_report_on_signal, statistics)
             nursery.start_soon(_announce, settings, announcer)
             await pyfuse3.main(min_tasks=_MIN_IDLE_TASKS, max_tasks=_MAX_TASKS)
@@ -248,12 +258,28 @@ async def _announce(settings: Settings, announcer: Announcer) -> None:
     announcer.ready()
 
 
-async def _watch_signals(scope: trio.CancelScope, announcer: Announcer) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            log.info("%s: unmounting", signal.Signals(number).name)
-            announcer.stopping()
-            scope.cancel()
+@contextmanager
+def _ending_signals(settings: Settings) -> Iterator[AsyncIterator[int]]:
+    """Receive the signals that end the mount, from before it is made until it is gone.
+
+    A terminal that is closed sends SIGHUP; a detached mount has none and ignores it.
+    """
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if settings.foreground:
+        numbers.append(signal.SIGHUP)
+    else:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with trio.open_signal_receiver(*numbers) as received:
+        yield received
+
+
+async def _watch_signals(
+    received: AsyncIterator[int], scope: trio.CancelScope, announcer: Announcer
+) -> None:
+    async for number in received:
+        log.info("%s: unmounting", signal.Signals(number).name)
+        announcer.stopping()
+        scope.cancel()
 
 
 async def _report_on_signal(statistics: Callable[[], dict[str, object]]) -> None:

@@ -38,6 +38,8 @@ _STOP_SECONDS = 5.0
 _OPTIONS = (
     # Without it a second server could take the same port and half of the calls.
     ("grpc.so_reuseport", 0),
+    # What front ends commonly allow on a connection; a client that needs more opens another one.
+    ("grpc.max_concurrent_streams", 100),
     # Twice the largest message of a writer (2 MiB of content).
     ("grpc.max_receive_message_length", 4 * 1024 * 1024 + 65536),
     # Clients may ping idle connections as the service lets them, without a GOAWAY.

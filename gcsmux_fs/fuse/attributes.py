@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AttributeEncoder", "absent_entry", "extended_attributes"]
 
+# XATTR_NAME_MAX of <linux/limits.h>: what is listed must be possible to ask for.
+_NAME_MAX_BYTES = 255
+
 # What `stat` shows as the preferred I/O size: the kernel's own READ size for this file system.
 _BLOCK_SIZE_BYTES = 128 * 1024
 
@@ -79,7 +82,7 @@ def extended_attributes(info: ObjectInfo) -> dict[bytes, bytes]:
     """Return the `user.gcs.*` attributes of an object.
 
     `crc32c` is the base64 of the big-endian value, as Google's own tools print it; custom
-    metadata appears as `user.gcs.metadata.KEY`.
+    metadata appears as `user.gcs.metadata.KEY`, except where that is longer than the kernel allows.
     """
     values = {
         "generation": str(info.generation),
@@ -91,4 +94,5 @@ def extended_attributes(info: ObjectInfo) -> dict[bytes, bytes]:
     if info.crc32c is not None:
         values["crc32c"] = base64.b64encode(info.crc32c.to_bytes(4, "big")).decode()
     values.update({f"metadata.{key}": value for key, value in info.metadata.items()})
-    return {f"user.gcs.{name}".encode(): value.encode() for name, value in values.items() if value}
+    spelled = ((f"user.gcs.{name}".encode(), value.encode()) for name, value in values.items())
+    return {name: value for name, value in spelled if value and len(name) <= _NAME_MAX_BYTES}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketOperations"]
 
-_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_CREAT | os.O_APPEND
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 # What statfs shows: a bucket has no size of its own, and programs divide by these numbers.
 _BLOCK_BYTES = 4096
@@ -164,8 +164,10 @@ class BucketOperations(pyfuse3.Operations):
         info = self._tree.pin(inode)
         handle = pyfuse3.FileHandleT(next(self._handles))
         self._files[handle] = inode, self._reader.open(self._key(info), info.size)
-        # An inode is one generation: its pages never change, and outlive the file handle.
-        return pyfuse3.FileInfo(fh=handle, keep_cache=True)
+        # An inode is one generation: its pages never change, and outlive the file handle. But an
+        # object that still grows must not have pages: the kernel fills the last one with zeros
+        # that would stay there when bytes take their place.
+        return pyfuse3.FileInfo(fh=handle, keep_cache=info.finalized, direct_io=not info.finalized)
 
     def _key(self, info: ObjectInfo) -> ObjectKey:
         return ObjectKey(self._bucket, info.name, info.generation)

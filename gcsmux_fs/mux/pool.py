@@ -47,8 +47,9 @@ __all__ = ["PoolStatistics", "StreamPool", "Ticket"]
 
 log = logging.getLogger(__name__)
 
-# An idle stream costs about 40 KiB here (2,000 of them: 80 MiB), and something on the server.
-_MAX_IDLE_STREAMS = 256
+# An idle stream costs about 40 KiB here, something on the server, and one of the hundred places
+# that a connection commonly has: idle ones leave most of the first connection's to readers.
+_MAX_IDLE_STREAMS = 40
 
 # An object whose stream was closed leaves its read handle behind, a kilobyte at most.
 _MAX_REMEMBERED = 4096

@@ -72,13 +72,13 @@ class Inode:
         """
         if info is not None:
             known = self.info
-            if known is None or (info.generation, info.metageneration, info.size) > (
-                known.generation,
-                known.metageneration,
-                known.size,
-            ):
+            if known is None or _progress(info) > _progress(known):
                 self.info = info
         self.fresh_until = max(self.fresh_until, fresh_until)
+
+
+def _progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
+    return info.generation, info.metageneration, info.size, info.finalized
 
 
 class InodeTable:

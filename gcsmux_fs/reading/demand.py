@@ -101,9 +101,11 @@ class Demand:
         self.leave()
         self._error = error
 
-    def leave(self) -> None:
-        """Wait for nothing any more."""
-        for block in self._missing:
+    def leave(self) -> list[Block]:
+        """Wait for nothing any more; return the blocks that were waited for."""
+        left = list(self._missing)
+        self._missing.clear()
+        for block in left:
             if block.waiters is not None:
                 block.waiters.pop(self, None)
-        self._missing.clear()
+        return left

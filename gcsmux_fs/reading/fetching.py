@@ -110,11 +110,12 @@ class BlockFetcher:
         return Outcome.JOINED if self._counters.demand_ranges == before else Outcome.ASKED
 
     def abandon(self, demand: Demand) -> None:
-        """Forget a READ that is not done; ranges it has asked for may still arrive."""
-        demand.leave()
-        if demand in self._queue:
-            del self._queue[demand]
-            self._serve_queue()
+        """Forget a READ that is not done; what nobody else waits for is not fetched any more."""
+        self._queue.pop(demand, None)
+        for block in demand.leave():
+            if not block.waiters and not block.speculative:
+                self._cancel(block)
+        self._serve_queue()
 
     def expire(self, demand: Demand, error: StorageError) -> None:
         """End a READ with an error of our own, unless its answer has come in the meantime."""

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.storage.ports import BidiListener, BidiMessage, OpenSpec, RangeRequest
 
-__all__ = ["GrpcBidiTransport"]
+__all__ = ["STREAMS_PER_CONNECTION", "GrpcBidiTransport"]
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +55,22 @@ _METHOD = "/google.storage.v2.Storage/BidiReadObject"
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
-class GrpcBidiTransport:
-    """Opens calls on one channel; made and used within the trio run that made the channel."""
+# Front ends commonly allow 100 streams on a connection, and gRPC lets any further call wait until
+# one of them ends: a reader would wait for streams that are merely idle.
+STREAMS_PER_CONNECTION = 80
 
-    def __init__(self, channel: grpc.aio.Channel, settings: ChannelSettings) -> None:
+
+class GrpcBidiTransport:
+    """Opens calls on its channels; made and used within the trio run that made the channels.
+
+    A channel is one connection; the next one is used when those before it are full, and the least
+    loaded when all are.
+    """
+
+    def __init__(self, channels: Sequence[grpc.aio.Channel], settings: ChannelSettings) -> None:
         self.crossing = current()
         self._settings = settings
-        self._channel = channel
+        self._loads: dict[grpc.aio.Channel, int] = dict.fromkeys(channels, 0)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -91,10 +100,22 @@ class GrpcBidiTransport:
 
     def start_call(self, headers: Metadata) -> grpc.aio.StreamStreamCall[bytes, bytes]:
         """Start the bare gRPC call."""
-        start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
+        loads = self._loads
+        channel = next(
+            (one for one, load in loads.items() if load < STREAMS_PER_CONNECTION),
+            min(loads, key=loads.__getitem__),
+        )
+        start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
             _METHOD, request_serializer=None, response_deserializer=None
         )
-        return start(metadata=headers)
+        call = start(metadata=headers)
+        loads[channel] += 1
+
+        def ended(_call: object) -> None:
+            loads[channel] -= 1
+
+        call.add_done_callback(ended)
+        return call
 
     def start_task(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start a task and hold it until it ends: asyncio itself refers to it only weakly."""
@@ -156,7 +177,9 @@ class _AsyncioHalf:
     def start(self, headers: Metadata, opening: bytes) -> None:
         try:
             call = self._call = self._transport.start_call(headers)
-        except grpc.aio.UsageError as error:
+        except Exception as error:
+            # A closed channel, most likely; whatever it is, somebody waits for this call's end.
+            log.debug("a call could not be started", exc_info=True)
             self._tell_end(StreamEnd(StatusCode.UNAVAILABLE, str(error)))
             return
         self._transport.start_task(self._run(call))

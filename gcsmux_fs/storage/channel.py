@@ -32,6 +32,7 @@ __all__ = [
     "Metadata",
     "close_channel",
     "open_channel",
+    "open_channels",
     "request_headers",
 ]
 
@@ -69,13 +70,19 @@ class ChannelSettings:
     billing_project: str = ""
 
 
-async def open_channel(settings: ChannelSettings) -> grpc.aio.Channel:
-    """Open a channel in asyncio's thread; connecting happens at the first call.
+async def open_channels(settings: ChannelSettings, count: int) -> list[grpc.aio.Channel]:
+    """Open channels in asyncio's thread, each a connection of its own, made at its first call.
 
     Raises:
         ConfigError: no credentials, or a key file that is none.
     """
-    return await await_asyncio(_open(settings))
+    return await await_asyncio(_open(settings, count))
+
+
+async def open_channel(settings: ChannelSettings) -> grpc.aio.Channel:
+    """Open one channel (see `open_channels`)."""
+    (channel,) = await open_channels(settings, 1)
+    return channel
 
 
 async def close_channel(channel: grpc.aio.Channel) -> None:
@@ -83,7 +90,7 @@ async def close_channel(channel: grpc.aio.Channel) -> None:
     await await_asyncio(channel.close())
 
 
-async def _open(settings: ChannelSettings) -> grpc.aio.Channel:
+async def _open(settings: ChannelSettings, count: int) -> list[grpc.aio.Channel]:
     options: list[tuple[str, str | int]] = [
         ("grpc.primary_user_agent", f"gcsmux-fs/{__version__}"),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -95,9 +102,11 @@ async def _open(settings: ChannelSettings) -> grpc.aio.Channel:
         # gRPC would otherwise look for a proxy and a service config of its own.
         ("grpc.enable_http_proxy", 0 if settings.plaintext else 1),
         ("grpc.service_config_disable_resolution", 1),
+        # Channels with equal arguments would otherwise share one connection.
+        ("grpc.use_local_subchannel_pool", 1),
     ]
     if settings.plaintext:
-        return grpc.aio.insecure_channel(settings.endpoint, options=options)
+        return [grpc.aio.insecure_channel(settings.endpoint, options=options) for _ in range(count)]
     credentials = grpc.ssl_channel_credentials()
     if not settings.anonymous:
         plugin = google.auth.transport.grpc.AuthMetadataPlugin(
@@ -106,7 +115,10 @@ async def _open(settings: ChannelSettings) -> grpc.aio.Channel:
         credentials = grpc.composite_channel_credentials(
             credentials, grpc.metadata_call_credentials(plugin)
         )
-    return grpc.aio.secure_channel(settings.endpoint, credentials, options=options)
+    return [
+        grpc.aio.secure_channel(settings.endpoint, credentials, options=options)
+        for _ in range(count)
+    ]
 
 
 def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:

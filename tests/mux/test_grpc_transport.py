@@ -90,7 +90,7 @@ class Listener:
 async def transport_to(endpoint: str) -> AsyncIterator[GrpcBidiTransport]:
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True, billing_project="bill")
     channel = await open_channel(settings)
-    transport = GrpcBidiTransport(channel, settings)
+    transport = GrpcBidiTransport([channel], settings)
     try:
         yield transport
         with trio.fail_after(PATIENCE_SECONDS):
@@ -288,7 +288,7 @@ def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
         channel = await open_channel(settings)
-        transport = GrpcBidiTransport(channel, settings)
+        transport = GrpcBidiTransport([channel], settings)
         listener, late = Listener(), Listener()
         transport.open(SPEC, WHOLE, listener)
         await listener.until(lambda: listener.sent)
@@ -373,7 +373,7 @@ def test_a_run_that_ends_with_calls_open_leaves_no_thread_and_no_word(
 
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
-        transport = GrpcBidiTransport(await open_channel(settings), settings)
+        transport = GrpcBidiTransport([await open_channel(settings)], settings)
         for _ in range(10):
             transport.open(SPEC, WHOLE, Listener())
         await trio.sleep(0.02)

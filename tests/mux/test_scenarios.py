@@ -119,7 +119,7 @@ async def real_world() -> AsyncIterator[World]:
     with scripted_server() as server:
         settings = ChannelSettings(server.endpoint, plaintext=True, anonymous=True)
         channel = await open_channel(settings)
-        transport = GrpcBidiTransport(channel, settings)
+        transport = GrpcBidiTransport([channel], settings)
         async with running_pool(transport) as pool:
             yield World(pool, server)
         with trio.fail_after(5):

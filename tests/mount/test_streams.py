@@ -1,0 +1,39 @@
+"""More files than a connection has room for streams: the emulator allows a hundred."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+FILES = 250
+
+
+def test_idle_streams_do_not_take_the_place_of_reads_and_lookups(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    for number in range(FILES):
+        emulator.place(f"{number:03}", programs.tagged(number, 0, 5000))
+    with mount("--read-timeout", "20s") as mounted, mounted.program() as program:
+        program.call(os.listdir, str(mounted.path))
+        for step in range(FILES):
+            number = step * 103 % FILES  # far from listing order
+            name = f"{mounted.path}/{number:03}"
+            assert program.call(programs.read_whole, name) == programs.tagged(number, 0, 5000)
+        assert mounted.statistics()["streams_open"] <= 40
+
+
+def test_a_closed_terminal_unmounts(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("object", b"x")
+    with mount() as mounted:
+        mounted.process.send_signal(signal.SIGHUP)
+        assert mounted.process.wait(20) == 0
