@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import objects, plans, report, targets
+from benchmarks import charts, objects, plans, report, targets
 from benchmarks.contenders import CONTENDERS
 from benchmarks.results import Key, Results, Run
 from benchmarks.running import Failed
@@ -81,6 +81,8 @@ def main() -> None:
         suffix = "-quick" if arguments.quick else ""
         path = _HERE / "results" / f"{date}{suffix}.json"
         report.write_json(path, date, plan, results, verdicts)
+        if not arguments.quick:
+            charts.draw_all(results, _HERE.parent / "docs" / "charts")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ from gcsmux_fs import allocator
 from gcsmux_fs.model import ObjectKey
 from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
+from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channels
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__: list[str] = []
 _MIB = 1024 * 1024
 RANGE_BYTES = 2 * _MIB
 WINDOW_BYTES = 64 * _MIB
+_STREAM_CONNECTIONS = 8  # As a mount has.
 
 
 @dataclass(frozen=True)
@@ -223,19 +225,21 @@ _WORK: dict[Kind, Callable[[_Client, Task], Awaitable[Outcome]]] = {
 @asynccontextmanager
 async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
-    channel = await open_channel(settings)
+    channel, *stream_channels = channels = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
     source = random.Random()
-    transport = GrpcBidiTransport(channel, settings)
+    transport = GrpcBidiTransport(stream_channels, settings)
     async with trio.open_nursery() as nursery:
-        call_soon = trio.lowlevel.current_trio_token().run_sync_soon
-        pool = StreamPool(transport, RetryPolicy(), source, call_soon=call_soon)
+        soon = Soon()
+        pool = StreamPool(transport, RetryPolicy(), source, call_soon=soon)
+        nursery.start_soon(soon.run)
         nursery.start_soon(pool.run)
         store = GrpcObjectStore(channel, settings, bucket, policy=UnaryPolicy(), random=source)
         # The connection is made here; a mount has made its own before it is measured, too.
         await store.get_bucket()
         yield _Client(bucket, store, pool)
         nursery.cancel_scope.cancel()
-    await close_channel(channel)
+    for channel in channels:
+        await close_channel(channel)
 
 
 async def _measure(endpoint: str, bucket: str, task: Task) -> None:

@@ -10,17 +10,18 @@ import subprocess
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from benchmarks.results import Key, Metric, Run, Spread
+from benchmarks.results import Key, Metric, Results, Run, Spread
+from benchmarks.running import Cost
+from benchmarks.tasks import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from benchmarks.plans import Case, Plan
-    from benchmarks.results import Results
     from benchmarks.targets import Verdict
 
-__all__ = ["case_table", "machine", "table", "verdict_table", "write_json"]
+__all__ = ["case_table", "machine", "read_json", "table", "verdict_table", "write_json"]
 
 # Whom the others are compared with, where they take part.
 _YARDSTICKS = ("client", "rclone", "rclone, no checks", "gcsfuse")
@@ -156,3 +157,15 @@ def write_json(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Results:
+    """Return the runs that `write_json` wrote."""
+    results = Results()
+    content = json.loads(path.read_text())
+    for raw in content["runs"]:
+        key = Key(raw["case"], raw["latency_ms"], raw["contender"])
+        results.add(Run(key, Outcome(**raw["outcome"]), Cost(**raw["cost"])))
+    for raw in content["absent"]:
+        results.absent[Key(raw["case"], raw["latency_ms"], raw["contender"])] = raw["reason"]
+    return results

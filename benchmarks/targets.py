@@ -144,16 +144,24 @@ def _listings(results: Results) -> Iterator[Verdict]:
         results.median(case, who, 0, lambda run: run.outcome.seconds) for who in ("mount", "client")
     )
     yield _at_most(case, 1.5, "of a bare listing", mount, client)
-    memory = results.median(
-        case, "mount", 0, lambda run: run.cost.memory_growth_bytes / run.outcome.operations
-    )
-    yield _at_most(case, 400, "bytes an entry", memory)
+    yield _at_most(case, 400, "bytes an entry", _entry_bytes(results))
     first, whole = (
         results.median(plans.LIST, "mount", 5, figure)
         for figure in (lambda run: run.outcome.figures["first_entry_seconds"], _whole_listing)
     )
     # A page of ten; what is shown before half of the time has passed did not wait for the last.
     yield _at_most(f"{plans.LIST}, 5 ms, first entry", 0.5, "of the whole listing", first, whole)
+
+
+def _entry_bytes(results: Results) -> float | None:
+    """Return what a further entry takes: what the first use of anything takes is left out."""
+    few, many = 1_000, 100_000
+    growth = [
+        results.median(plans.walk_case(count), "mount", 0, lambda run: run.cost.memory_growth_bytes)
+        for count in (few, many)
+    ]
+    base, most = growth
+    return None if base is None or most is None else (most - base) / (many - few)
 
 
 def _whole_listing(run: Run) -> float:

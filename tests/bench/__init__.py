@@ -1,0 +1,1 @@
+"""Tests of the benchmarks' pure parts: a wrong table is worse than none."""

@@ -1,0 +1,10 @@
+"""The benchmarks are no part of the package: they are imported from the checkout."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_ROOT = str(Path(__file__).parents[2])
+if _ROOT not in sys.path:
+    sys.path.append(_ROOT)
