@@ -42,20 +42,23 @@ def test_a_read_at_the_old_end_leaves_no_zeros_behind(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     content = programs.tagged(1, 0, 8192)
-    with mount("--metadata-ttl", "0") as mounted:
-        with mounted.program() as holder, mounted.program() as other:
-            generation = emulator.append("growing", content[:100])
-            path = f"{mounted.path}/growing"
-            descriptor = holder.call(os.open, path, os.O_RDONLY)
-            emulator.append("growing", content[100:], generation=generation, offset=100)
-            assert other.call(os.stat, path).st_size == 8192
-            # Attributes that change while a READ is under way keep the kernel from cutting the
-            # file at a READ that comes back short.
-            for _ in range(5):
-                holder.begin(os.pread, descriptor, 8192, 0)
-                for _ in range(20):
-                    other.call(os.stat, path)
-                found = holder.answer()
-                assert isinstance(found, bytes)
-                assert found == content[: len(found)]
-            assert other.call(programs.read_whole, path) == content
+    with (
+        mount("--metadata-ttl", "0") as mounted,
+        mounted.program() as holder,
+        mounted.program() as other,
+    ):
+        generation = emulator.append("growing", content[:100])
+        path = f"{mounted.path}/growing"
+        descriptor = holder.call(os.open, path, os.O_RDONLY)
+        emulator.append("growing", content[100:], generation=generation, offset=100)
+        assert other.call(os.stat, path).st_size == 8192
+        # Attributes that change while a READ is under way keep the kernel from cutting the
+        # file at a READ that comes back short.
+        for _ in range(5):
+            holder.begin(os.pread, descriptor, 8192, 0)
+            for _ in range(20):
+                other.call(os.stat, path)
+            found = holder.answer()
+            assert isinstance(found, bytes)
+            assert found == content[: len(found)]
+        assert other.call(programs.read_whole, path) == content
