@@ -6,7 +6,9 @@ and plaintext without credentials for an emulator.
 
 from __future__ import annotations
 
+import os
 import platform
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,6 @@ import google.auth.credentials
 import google.auth.exceptions
 import google.auth.transport.grpc
 import google.auth.transport.requests
-import google.oauth2.service_account
 import grpc
 import grpc.aio
 
@@ -33,12 +34,17 @@ __all__ = [
     "close_channel",
     "open_channel",
     "open_channels",
+    "renewal_failure",
     "request_headers",
 ]
 
 Metadata = tuple[tuple[str, str], ...]
 
 DEFAULT_ENDPOINT = "storage.googleapis.com:443"
+
+_CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+# How gRPC's core words that the credentials of a call, not its server, failed.
+_PLUGIN_FAILED = "Getting metadata from plugin failed"
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 
@@ -123,19 +129,43 @@ async def _open(settings: ChannelSettings, count: int) -> list[grpc.aio.Channel]
 
 def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:
     try:
-        if key_file is not None:
-            return google.oauth2.service_account.Credentials.from_service_account_file(
-                str(key_file), scopes=[_SCOPE]
-            )
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
-    except google.auth.exceptions.DefaultCredentialsError:
-        raise ConfigError(
-            "no credentials were found; run `gcloud auth application-default login`, name a "
-            "service account's key with --key-file, or use --anonymous for a public bucket"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot use the key file {key_file}: {error}") from None
-    return credentials
+        if key_file is None:
+            credentials, _ = google.auth.default(scopes=[_SCOPE])
+            return credentials
+        with warnings.catch_warnings():
+            # google-auth warns of files from strangers; whoever mounts names a file of their own.
+            warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            credentials, _ = google.auth.load_credentials_from_file(os.fspath(key_file))
+        # As google.auth.default does it: a user's own credentials have the scopes they were given
+        # at login, and asking for others makes their renewal fail.
+        return google.auth.credentials.with_scopes_if_required(credentials, [_SCOPE])
+    except google.auth.exceptions.GoogleAuthError as error:
+        # What failed, and often the error that it failed by.
+        reason = ": ".join(str(part).rstrip(".") for part in error.args)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # JSON that is no object, or an object with values of other types.
+        reason = f"it does not hold credentials ({error})"
+    raise ConfigError(_without_credentials(key_file, " ".join(reason.split()).rstrip(".")))
+
+
+def _without_credentials(key_file: Path | None, reason: str) -> str:
+    if key_file is not None:
+        return f"cannot use the key file {key_file}: {reason}."
+    if path := os.environ.get(_CREDENTIALS_VARIABLE):
+        return f"cannot use {path}, which {_CREDENTIALS_VARIABLE} names: {reason}."
+    return (
+        f"no credentials were found ({reason}); run `gcloud auth application-default login`, name"
+        " a service account's key with --key-file, or use --anonymous for a public bucket"
+    )
+
+
+def renewal_failure(message: str) -> str | None:
+    """Return why a token could not be had, if that is what gRPC's UNAVAILABLE means."""
+    _, found, reason = message.partition(_PLUGIN_FAILED)
+    return " ".join(reason.removeprefix(" with error:").split()).rstrip(".") if found else None
 
 
 def request_headers(settings: ChannelSettings, bucket_path: str, routing_token: str) -> Metadata:

@@ -13,6 +13,7 @@ import pytest
 
 from gcsmux_fs.announce import PipeAnnouncer, inherited_pipe
 from gcsmux_fs.daemon import StartFailed, start
+from gcsmux_fs.mountcommand import make_paths_absolute
 
 PREAMBLE = """\
 import os, signal, sys, time
@@ -141,6 +142,61 @@ def test_a_signal_to_the_parent_ends_the_child(tmp_path: Path, number: signal.Si
     assert (parent.returncode, output) == (128 + number, "interrupted, nothing is mounted.\n")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_signal_before_the_child_is_known_is_told_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(20)
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(StartFailed, match="interrupted, nothing is mounted") as caught:
+        start(child(""), tmp_path)
+    assert caught.value.exit_code == 130
+
+
+def test_an_interrupt_while_the_command_loads_is_told_in_one_sentence() -> None:
+    code = """
+import signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from gcsmux_fs.cli import mount_command
+mount_command()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (
+        130,
+        "",
+        "gcsmux-mount: interrupted, nothing is mounted.\n",
+    )
+
+
+def test_files_named_by_the_environment_are_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {
+        "GOOGLE_APPLICATION_CREDENTIALS": "keys/key.json",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": "/etc/roots.pem",
+        "CLOUDSDK_CONFIG": "",
+        "HOME": "relative",
+    }
+    make_paths_absolute(environment)
+    assert environment == {
+        "GOOGLE_APPLICATION_CREDENTIALS": f"{tmp_path}/keys/key.json",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": "/etc/roots.pem",
+        "CLOUDSDK_CONFIG": "",
+        "HOME": "relative",
+    }
 
 
 def test_the_child_of_a_killed_parent_learns_so_when_it_is_ready(tmp_path: Path) -> None:
