@@ -17,7 +17,6 @@ import time
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import pyfuse3
 import trio
@@ -45,7 +44,12 @@ from gcsmux_fs.reading.reader import ReadPath
 from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channels
+from gcsmux_fs.storage.channel import (
+    ChannelSettings,
+    close_channel,
+    open_channels,
+    renewal_failure,
+)
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
@@ -188,6 +192,8 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
             " storage.objects.get, as in the role Storage Object Viewer."
         ) from None
     except Unavailable as error:
+        if (reason := renewal_failure(error.message)) is not None:
+            raise ConfigError(f"the credentials cannot be renewed: {reason}.") from None
         raise ConfigError(
             f"the service at {settings.endpoint} does not answer: {error.message}."
         ) from None
@@ -234,12 +240,10 @@ def _mounted(settings: Settings, operations: BucketOperations) -> Iterator[None]
 
 
 def _fuse_options(settings: Settings) -> set[str]:
-    # pyfuse3 takes ASCII only, and a comma would end the option.
-    source = quote(settings.source, safe=":/")
     options = {
         "ro",
         "default_permissions",
-        f"fsname={source}",
+        f"fsname={settings.fsname}",
         f"subtype={SUBTYPE}",
     }
     if settings.allow_other:

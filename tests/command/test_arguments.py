@@ -27,6 +27,7 @@ def settings(*arguments: str) -> Settings:
 def test_bucket_and_mountpoint_are_enough() -> None:
     assert settings("bucket", "/mnt/data") == Settings(
         bucket="bucket",
+        written_source="bucket",
         mountpoint=Path("/mnt/data"),
         uid=os.getuid(),
         gid=os.getgid(),
@@ -49,6 +50,7 @@ def test_every_option_reaches_its_setting(tmp_path: Path) -> None:
     assert found == Settings(
         bucket="bucket",
         prefix="a/b/",
+        written_source="gs://bucket/a",
         mountpoint=Path("/mnt/data"),
         endpoint="host:1",
         key_file=key,
@@ -90,6 +92,7 @@ def test_a_line_of_fstab_configures_a_mount() -> None:
     assert found == Settings(
         bucket="bucket",
         prefix="a,b/",
+        written_source="gs://bucket",
         mountpoint=Path("/mnt/data"),
         allow_other=True,
         memory_bytes=128 * MIB,

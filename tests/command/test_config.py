@@ -196,6 +196,13 @@ def test_the_default_read_ahead_shrinks_with_the_memory() -> None:
     assert read_ahead_for(16 * MIB) == 4 * MIB
 
 
-def test_the_mount_table_shows_bucket_and_prefix() -> None:
+def test_the_mount_table_shows_what_was_written_as_far_as_fuse_can_take_it() -> None:
+    assert SETTINGS.fsname == "gs://bucket"
+    assert replace(SETTINGS, written_source="bucket").fsname == "bucket"
+    assert replace(SETTINGS, written_source="gs://b/a b#%c/").fsname == "gs://b/a b#%c/"
+    assert replace(SETTINGS, written_source="gs://b/a,\\ä\n").fsname == "gs://b/a%2C%5C%C3%A4%0A"
+
+
+def test_the_log_calls_a_mount_by_bucket_and_prefix() -> None:
     assert SETTINGS.source == "gs://bucket"
     assert replace(SETTINGS, prefix="a/b/").source == "gs://bucket/a/b"

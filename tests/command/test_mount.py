@@ -86,6 +86,16 @@ def test_the_command_returns_when_the_mount_answers_and_umount_ends_it(
     assert "unmounted" in log.read_text()
 
 
+@pytest.mark.parametrize("source", ["my-bucket", "gs://my-bucket", "gs://my-bucket/dir/"])
+def test_the_mount_table_repeats_what_was_written_so_that_mount_a_finds_it_mounted(
+    mountpoint: Path, environment: dict[str, str], source: str
+) -> None:
+    done = mount(source, mountpoint, environment=environment)
+    assert (done.returncode, mounted_at(mountpoint)) == (0, [source])
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+
+
 def test_a_mount_point_that_is_a_link_with_an_odd_name_works(
     tmp_path: Path, mountpoint: Path, environment: dict[str, str]
 ) -> None:
@@ -97,7 +107,7 @@ def test_a_mount_point_that_is_a_link_with_an_odd_name_works(
         done = mount("my-bucket", link, environment=environment)
         assert (done.returncode, done.stderr) == (0, "")
         assert shell('cat "$1/dir/hello"', link) == "hello\n"
-        assert mounted_at(odd) == ["gs://my-bucket"]
+        assert mounted_at(odd) == ["my-bucket"]
     finally:
         shell('umount -l "$1"', odd)
     wait_until_gone(link)
@@ -110,7 +120,7 @@ def test_a_live_mount_is_not_mounted_over(
     assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
     done = mount("my-bucket", mountpoint, *foreground, environment=environment)
     assert done.returncode == 1
-    assert f"gs://my-bucket is mounted on {mountpoint} already" in done.stderr
+    assert f"my-bucket is mounted on {mountpoint} already" in done.stderr
     assert shell('cat "$1/dir/hello"', mountpoint) == "hello\n"
     shell('umount "$1"', mountpoint)
     wait_until_gone(mountpoint)
@@ -123,10 +133,10 @@ def test_after_a_crash_the_next_mount_clears_the_dead_one_away(
     (pid,) = serving_processes(mountpoint)
     os.kill(pid, signal.SIGKILL)
     wait_until_gone(mountpoint)
-    assert mounted_at(mountpoint) == ["gs://my-bucket"]
+    assert mounted_at(mountpoint) == ["my-bucket"]
     done = mount("my-bucket", mountpoint, environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert mounted_at(mountpoint) == ["gs://my-bucket"]
+    assert mounted_at(mountpoint) == ["my-bucket"]
     assert shell('cat "$1/dir/hello"', mountpoint) == "hello\n"
     shell('umount "$1"', mountpoint)
     wait_until_gone(mountpoint)

@@ -148,7 +148,8 @@ def test_the_version_and_the_help_are_answered() -> None:
 
 def test_a_mistake_is_answered_without_loading_what_serves() -> None:
     code = (
-        "import sys; from gcsmux_fs.cli import run; run(['bucket', '/mnt', '--memory', '1']);"
+        "import sys; from gcsmux_fs.mountcommand import run;"
+        "run(['bucket', '/mnt', '--memory', '1']);"
         "print(sorted({'grpc', 'pyfuse3', 'google', 'trio'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
