@@ -20,6 +20,10 @@ __all__ = ["Snapshot", "Snapshots"]
 
 # An empty snapshot takes about 1 KiB, as much as a few entries.
 _WEIGHT_IN_ENTRIES = 4
+# Custom metadata, up to 8 KiB an object, weighs as many entries as take the same memory.
+_METADATA_BYTES_PER_ENTRY = 256
+# Two strings' headers and a dictionary's slot.
+_PAIR_OVERHEAD_BYTES = 200
 
 
 class Snapshot:
@@ -28,7 +32,15 @@ class Snapshot:
     `distrusted` are the names of entries that turned out to be no longer true.
     """
 
-    __slots__ = ("_asked", "_starts", "begun", "distrusted", "listing", "openers")
+    __slots__ = (
+        "_asked",
+        "_metadata_bytes",
+        "_starts",
+        "begun",
+        "distrusted",
+        "listing",
+        "openers",
+    )
 
     def __init__(self, location: str, begun: float) -> None:
         self.listing = Listing(location)
@@ -37,6 +49,7 @@ class Snapshot:
         self.distrusted: set[bytes] = set()
         self._starts: list[int] = []
         self._asked: list[float] = []
+        self._metadata_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Snapshot begun at {self.begun}, {self.openers} openers: {self.listing!r}>"
@@ -44,10 +57,16 @@ class Snapshot:
     @property
     def weight(self) -> int:
         """The memory taken, in entries."""
-        return len(self.listing.names) + _WEIGHT_IN_ENTRIES
+        metadata = self._metadata_bytes // _METADATA_BYTES_PER_ENTRY
+        return len(self.listing.names) + _WEIGHT_IN_ENTRIES + metadata
 
     def add_page(self, page: ListingPage, asked: float) -> None:
         """Take in the next page, asked for at the time `asked`."""
+        self._metadata_bytes += sum(
+            len(key) + len(value) + _PAIR_OVERHEAD_BYTES
+            for info in page.objects
+            for key, value in info.metadata.items()
+        )
         start = len(self.listing.names)
         released = self.listing.add_page(page)
         self._starts += [start, start + released]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 
 from gcsmux_fs.errors import InvalidRequest, StorageError, Unavailable
 from gcsmux_fs.model import ListingPage
+from gcsmux_fs.namespace.snapshots import Snapshots
 from gcsmux_fs.namespace.tree import ROOT_INODE, DirectoryHandle, Tree
 
 from .fake_store import FakeStore, object_info
@@ -233,3 +236,16 @@ async def test_an_open_listing_stays_though_it_be_large() -> None:
         handle.release()
         assert tree.statistics().listings == 0
         assert tree.statistics().listed_entries == 0
+
+
+def test_custom_metadata_counts_towards_what_listings_may_hold() -> None:
+    def kept(metadata: dict[str, str]) -> int:
+        snapshots = Snapshots(max_entries=100)
+        for number in range(15):
+            snapshot = snapshots.begin(f"{number}/", now=0.0)
+            info = replace(object_info(f"{number}/1"), metadata=metadata)
+            snapshots.add_page(snapshot, ListingPage((info,), (), ""), asked=0.0)
+        return len(snapshots)
+
+    assert kept({}) == 15
+    assert kept({"key": "v" * 8000}) < 4
