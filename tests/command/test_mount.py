@@ -250,6 +250,20 @@ def test_an_interrupted_start_leaves_nothing_mounted(
     assert serving_processes(mountpoint) == []
 
 
+@needs_root
+@pytest.mark.parametrize("source", ["my-bucket", "gs://my-bucket/dir"])
+def test_a_line_of_fstab_that_is_mounted_is_not_mounted_again(
+    mountpoint: Path, environment: dict[str, str], tmp_path: Path, source: str
+) -> None:
+    assert mount(source, mountpoint, environment=environment).returncode == 0
+    fstab = tmp_path / "fstab"
+    fstab.write_text(f"{source} {mountpoint} fuse.gcsmux-mount ro,_netdev 0 0\n")
+    assert "already mounted" in shell('mount -a -v -T "$1"', fstab)
+    assert mounted_at(mountpoint) == [source]
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+
+
 @pytest.mark.skipif(shutil.which("mount.fuse3") is None, reason="needs the package fuse3")
 @needs_root
 def test_a_line_of_fstab_mounts(
