@@ -20,7 +20,7 @@ from gcsmux_fs.errors import (
     storage_error,
 )
 from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
-from gcsmux_fs.storage.channel import ChannelSettings, request_headers
+from gcsmux_fs.storage.channel import ChannelSettings, renewal_failure, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_listing, decode_object
 from gcsmux_fs.storage.crossing import CancelledByAsyncio, await_asyncio
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -183,7 +183,9 @@ class GrpcObjectStore:
                     "the channel is closed", subject=subject, code=StatusCode.CANCELLED
                 ) from None
             delay = self._random.uniform(backoff / 2, backoff)
-            if failure.code not in _RETRYABLE or trio.current_time() + delay >= deadline:
+            # gRPC reports credentials that cannot be renewed as UNAVAILABLE; trying again is vain.
+            final = failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None
+            if final or trio.current_time() + delay >= deadline:
                 raise failure
             log.debug("%s: trying again in %.2f s", failure, delay)
             await trio.sleep(delay)
