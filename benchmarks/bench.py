@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,13 +70,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="what the targets need, in 3 minutes")
     parser.add_argument("--only", default="", help="cases with this in their names; writes nothing")
+    parser.add_argument("--rounds", type=int, help="how often each contender takes its turn")
     arguments = parser.parse_args()
     plan = plans.quick() if arguments.quick else plans.full()
+    if arguments.rounds:
+        cases = (replace(case, rounds=arguments.rounds) for case in plan.cases)
+        plan = replace(plan, cases=tuple(cases))
     began = time.monotonic()
     results = run_plan(plan, arguments.only)
     verdicts = targets.verdicts(results)
-    print(report.verdict_table(verdicts))
-    print(f"\n{plan.name} run of {time.monotonic() - began:.0f} s")
+    if arguments.only:
+        verdicts = [each for each in verdicts if each.met is not None]
+    if verdicts:
+        print(f"{report.verdict_table(verdicts)}\n")
+    print(f"{plan.name} run of {time.monotonic() - began:.0f} s")
     if not arguments.only:
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         suffix = "-quick" if arguments.quick else ""

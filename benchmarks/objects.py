@@ -127,8 +127,10 @@ def _make_tree(root: Path, count: int) -> None:
     for folder in range(-(-count // _FOLDER_ENTRIES)):
         entries = min(_FOLDER_ENTRIES, count - folder * _FOLDER_ENTRIES)
         bucket.folder(f"all/{folder:04}", entries, b"tree", digits=4)
-    with (bucket.path / WIDE).open("wb") as file:
+    wide = bucket.path / WIDE
+    with wide.open("wb") as file:
         file.truncate(GIB)
+    os.setxattr(wide, "user.metadata", _MARK)
 
 
 def make(root: Path, bucket: str) -> None:

@@ -12,7 +12,7 @@ import time
 
 import grpc.aio
 
-from benchmarks.tasks import Outcome, Task
+from benchmarks.tasks import Outcome, Task, percentiles
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 __all__: list[str] = []
@@ -36,8 +36,15 @@ async def _measure(endpoint: str, bucket: str, task: Task) -> Outcome:
         await call.write(pb.BidiReadObjectRequest(read_object_spec=spec).SerializeToString())
         await call.read()
         began, cpu = time.perf_counter(), time.process_time()
+        asked_at: dict[int, float] = {}
+        samples: list[float] = []
+
+        async def ask(number: int) -> None:
+            asked_at[number] = time.perf_counter()
+            await call.write(request(number))
+
         for number in range(task.threads):
-            await call.write(request(number + 1))
+            await ask(number + 1)
         done = 0
         while time.perf_counter() - began < task.seconds:
             answer = await call.read()
@@ -45,11 +52,12 @@ async def _measure(endpoint: str, bucket: str, task: Task) -> Outcome:
             for each in pb.BidiReadObjectResponse.FromString(answer).object_data_ranges:
                 if each.range_end:
                     done += 1
-                    await call.write(request(task.threads + done))
+                    samples.append(time.perf_counter() - asked_at.pop(each.read_range.read_id))
+                    await ask(task.threads + done)
         seconds = time.perf_counter() - began
         figures = {"cpu_seconds": time.process_time() - cpu}
         call.cancel()
-    return Outcome(seconds, done * task.block_bytes, done, figures=figures)
+    return Outcome(seconds, done * task.block_bytes, done, percentiles(samples), figures)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from benchmarks.running import Cost
 from benchmarks.tasks import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from benchmarks.plans import Case, Plan
@@ -25,6 +25,9 @@ __all__ = ["case_table", "machine", "read_json", "table", "verdict_table", "writ
 
 # Whom the others are compared with, where they take part.
 _YARDSTICKS = ("client", "rclone", "rclone, no checks", "gcsfuse")
+_LARGE_BYTES = 100_000_000
+_READ_BYTES = 400_000
+_OPERATIONS = 50
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -77,26 +80,27 @@ def _row(metric: Metric, results: Results, key: Key, yardsticks: Sequence[str]) 
 
 
 def _costs(runs: list[Run]) -> list[str]:
-    """Return processor time per GB and per operation, requests and ranges, and bytes asked."""
-    read = all(run.outcome.read_bytes for run in runs)
-    operated = all(run.outcome.operations for run in runs)
+    """Return processor time per GB and per operation, requests and ranges, and bytes asked.
+
+    What a few bytes or operations cost each says nothing, and shows as a dash.
+    """
+    large = all(run.outcome.read_bytes >= _LARGE_BYTES for run in runs)
+    read = all(run.outcome.read_bytes >= _READ_BYTES for run in runs)
+    operated = all(run.outcome.operations >= _OPERATIONS for run in runs)
     spent = any(run.cost.cpu_seconds for run in runs)
     asked = any(run.asks for run in runs)
-
-    def median(shown: bool, figures: list[float], digits: int) -> str:
-        return f"{Spread.of(figures).median:,.{digits}f}" if shown else "-"
-
-    large = read and all(run.outcome.read_bytes > 1e8 for run in runs)
     return [
-        median(large and spent, [run.cpu_seconds_per_gb for run in runs] if large else [], 2),
-        median(
-            operated and spent,
-            [run.cpu_seconds_per_operation * 1e6 for run in runs] if operated else [],
-            0,
-        ),
-        median(asked, [float(run.asks) for run in runs], 0),
-        median(read and asked, [run.asked_per_byte for run in runs] if read else [], 2),
+        _median(runs, lambda run: run.cpu_seconds_per_gb, 2) if large and spent else "-",
+        _median(runs, lambda run: run.cpu_seconds_per_operation * 1e6, 0)
+        if operated and spent
+        else "-",
+        _median(runs, lambda run: run.asks, 0) if asked else "-",
+        _median(runs, lambda run: run.asked_per_byte, 2) if read and asked else "-",
     ]
+
+
+def _median(runs: list[Run], figure: Callable[[Run], float], digits: int) -> str:
+    return f"{Spread.of([figure(run) for run in runs]).median:,.{digits}f}"
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
