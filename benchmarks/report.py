@@ -33,12 +33,13 @@ _OPERATIONS = 50
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return lines of columns: those that hold a word to the left, figures to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    words = [any(cell[:1].isalpha() for cell in column) for column in zip(*rows, strict=True)]
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
+    words = [any(cell[:1].isalpha() for cell in column) for column in columns]
 
     def line(cells: Sequence[str]) -> str:
-        columns = zip(cells, widths, words, strict=True)
+        placed = zip(cells, widths, words, strict=True)
         return "  ".join(
-            f"{cell:<{width}}" if word else f"{cell:>{width}}" for cell, width, word in columns
+            f"{cell:<{width}}" if word else f"{cell:>{width}}" for cell, width, word in placed
         ).rstrip()
 
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
@@ -51,23 +52,15 @@ def case_table(case: Case, results: Results, latency_ms: int) -> str:
     header = [title, "median", "min", "max", *(f"/ {who}" for who in yardsticks)]
     header += ["CPU-s/GB", "CPU us/op", "asks", "asked/read"]
     rows: list[list[str]] = []
+    absent: dict[str, list[str]] = {}
     for contender in case.contenders:
         key = Key(case.name, latency_ms, contender)
         if key in results.runs:
             rows.append(_row(case.metric, results, key, yardsticks))
         elif key in results.absent:
-            rows.append([contender, *["-"] * (len(header) - 2), results.absent[key]])
-    return _with_remarks(header, rows)
-
-
-def _with_remarks(header: list[str], rows: list[list[str]]) -> str:
-    """Return the table; a row of dashes ends with its remark, which widens no column."""
-    plain = [row if row[1] != "-" else [row[0], *["-"] * (len(row) - 1)] for row in rows]
-    lines = table(header, plain).splitlines()
-    for number, row in enumerate(rows, start=2):
-        if row[1] == "-":
-            lines[number] = f"{row[0]:<{lines[1].index('  ')}}  {row[-1]}"
-    return "\n".join(lines)
+            absent.setdefault(results.absent[key], []).append(contender)
+    remarks = [f"{' and '.join(who)}: {reason}" for reason, who in absent.items()]
+    return "\n".join([table(header, rows), *remarks])
 
 
 def _row(metric: Metric, results: Results, key: Key, yardsticks: Sequence[str]) -> list[str]:
