@@ -260,7 +260,7 @@ def _lines(
     axes.set_xticks([count for count, _ in cases])
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
     axes.grid(axis="y")
     axes.legend(frameon=False)
 
