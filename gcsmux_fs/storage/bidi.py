@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import grpc
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.storage.ports import BidiListener, BidiMessage, OpenSpec, RangeRequest
 
-__all__ = ["STREAMS_PER_CONNECTION", "GrpcBidiTransport"]
+__all__ = ["STREAMS_PER_CONNECTION", "GrpcBidiTransport", "end_of"]
 
 log = logging.getLogger(__name__)
 
@@ -100,22 +101,41 @@ class GrpcBidiTransport:
 
     def start_call(self, headers: Metadata) -> grpc.aio.StreamStreamCall[bytes, bytes]:
         """Start the bare gRPC call."""
-        loads = self._loads
-        channel = next(
-            (one for one, load in loads.items() if load < STREAMS_PER_CONNECTION),
-            min(loads, key=loads.__getitem__),
-        )
+        channel = self._channel()
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
             _METHOD, request_serializer=None, response_deserializer=None
         )
         call = start(metadata=headers)
+        self._count(call, channel)
+        return call
+
+    def start_read(
+        self, method: str, headers: Metadata, request: bytes
+    ) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
+        """Start a call of another method, with one request, beside the streams."""
+        channel = self._channel()
+        start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+            method, request_serializer=None, response_deserializer=None
+        )
+        call = start(request, metadata=headers)
+        self._count(call, channel)
+        return call
+
+    def _channel(self) -> grpc.aio.Channel:
+        loads = self._loads
+        return next(
+            (one for one, load in loads.items() if load < STREAMS_PER_CONNECTION),
+            min(loads, key=loads.__getitem__),
+        )
+
+    def _count(self, call: grpc.aio.Call, channel: grpc.aio.Channel) -> None:
+        loads = self._loads
         loads[channel] += 1
 
         def ended(_call: object) -> None:
             loads[channel] -= 1
 
         call.add_done_callback(ended)
-        return call
 
     def start_task(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start a task and hold it until it ends: asyncio itself refers to it only weakly."""
@@ -206,37 +226,43 @@ class _AsyncioHalf:
         self._transport.crossing.to_trio(self._other.on_sent)
 
     async def _run(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
-        try:
-            end = await self._read_to_end(call)
-        except MalformedMessage as error:
-            call.cancel()
-            end = StreamEnd(StatusCode.INTERNAL, f"malformed message: {error}")
-        except asyncio.CancelledError:
-            # The call was cancelled, by the other half or with its channel, or the loop is ending.
-            call.cancel()
-            end = StreamEnd(StatusCode.CANCELLED, "cancelled on this side")
-        except Exception as error:
-            log.exception("reading a stream failed")
-            call.cancel()
-            end = StreamEnd(StatusCode.INTERNAL, f"reading failed: {error}")
-        self._tell_end(end)
+        self._tell_end(await end_of(call, self._read(call)))
 
-    async def _read_to_end(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> StreamEnd:
-        """Hand over responses until the call has ended, and return how it ended."""
-        try:
-            while (data := await call.read()) is not grpc.aio.EOF:
-                self._tell_message(decode_bidi_response(cast("bytes", data)))
-        except grpc.RpcError:
-            pass  # the status tells
-        details = b""
-        for key, value in await call.trailing_metadata() or ():
-            if key == _DETAILS_KEY and isinstance(value, bytes):
-                details = value
-        code = StatusCode((await call.code()).value[0])
-        return decode_stream_end(code, await call.details() or "", details)
+    async def _read(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+        """Hand over responses until the call has ended."""
+        while (data := await call.read()) is not grpc.aio.EOF:
+            self._tell_message(decode_bidi_response(cast("bytes", data)))
 
     def _tell_message(self, message: BidiMessage) -> None:
         self._transport.crossing.to_trio(lambda: self._other.on_message(message))
 
     def _tell_end(self, end: StreamEnd) -> None:
         self._transport.crossing.to_trio(lambda: self._other.on_end(end))
+
+
+async def end_of(call: grpc.aio.Call, reading: Coroutine[object, object, None]) -> StreamEnd:
+    """Await the reading of a call, and return how the call ended, whatever ended it."""
+    try:
+        return await _await_end(call, reading)
+    except MalformedMessage as error:
+        call.cancel()
+        return StreamEnd(StatusCode.INTERNAL, f"malformed message: {error}")
+    except asyncio.CancelledError:
+        # The call was cancelled, by the other half or with its channel, or the loop is ending.
+        call.cancel()
+        return StreamEnd(StatusCode.CANCELLED, "cancelled on this side")
+    except Exception as error:
+        log.exception("reading a stream failed")
+        call.cancel()
+        return StreamEnd(StatusCode.INTERNAL, f"reading failed: {error}")
+
+
+async def _await_end(call: grpc.aio.Call, reading: Coroutine[object, object, None]) -> StreamEnd:
+    with suppress(grpc.RpcError):  # the status tells
+        await reading
+    details = b""
+    for key, value in await call.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            details = value
+    code = StatusCode((await call.code()).value[0])
+    return decode_stream_end(code, await call.details() or "", details)

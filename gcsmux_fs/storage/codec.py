@@ -1,15 +1,16 @@
-"""Between wire bytes and our value types: a BidiReadObject answer is decoded without a copy.
+"""Between wire bytes and our value types: content is decoded without a copy.
 
 Protobuf's own parser copies every byte of content out of the message. Content is nearly all of
-what travels, so responses of BidiReadObject are walked by hand instead: the few fields around the
-content are read, and the content becomes a memoryview of the message as gRPC delivered it. All
-other messages go through protobuf. Field numbers: protos/storage.proto; the encoding:
-https://protobuf.dev/programming-guides/encoding/.
+what travels, so responses of BidiReadObject and ReadObject are walked by hand instead: the few
+fields around the content are read, and the content becomes a memoryview of the message as gRPC
+delivered it. All other messages go through protobuf. Field numbers: protos/storage.proto; the
+encoding: https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -26,16 +27,20 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
+    from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.storage.ports import OpenSpec, RangeRequest
 
 __all__ = [
     "MalformedMessage",
+    "ReadResponse",
     "bucket_path",
     "decode_bidi_response",
     "decode_listing",
     "decode_object",
+    "decode_read_response",
     "decode_stream_end",
     "encode_bidi_request",
+    "encode_read_request",
 ]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -70,6 +75,17 @@ def encode_bidi_request(spec: OpenSpec | None, ranges: Iterable[RangeRequest]) -
             read_offset=wanted.offset, read_length=wanted.length, read_id=wanted.read_id
         )
     return request.SerializeToString()
+
+
+def encode_read_request(key: ObjectKey, wanted: RangeRequest) -> bytes:
+    """Return a serialized ReadObjectRequest for one range."""
+    return pb.ReadObjectRequest(
+        bucket=bucket_path(key.bucket),
+        object=key.name,
+        generation=key.generation,
+        read_offset=wanted.offset,
+        read_limit=wanted.length,
+    ).SerializeToString()
 
 
 def decode_bidi_response(data: bytes) -> BidiMessage:
@@ -109,11 +125,9 @@ def _decode_chunk(data: bytes, view: memoryview, start: int, end: int) -> Chunk:
     checksum: int | None = None
     for number, wire, value, stop in _fields(data, start, end):
         if number == 1 and wire == _BYTES:
-            for inner, inner_wire, inner_value, inner_stop in _fields(data, value, stop):
-                if inner == 1 and inner_wire == _BYTES:
-                    content = view[inner_value:inner_stop]
-                elif inner == 2 and inner_wire == _FIXED32:
-                    checksum = int.from_bytes(data[inner_value:inner_stop], "little")
+            part, crc = _decode_checksummed(data, view, value, stop)
+            content = content if part is None else part
+            checksum = checksum if crc is None else crc
         elif number == 2 and wire == _BYTES:
             for inner, inner_wire, inner_value, _ in _fields(data, value, stop):
                 if inner_wire == _VARINT:
@@ -125,6 +139,63 @@ def _decode_chunk(data: bytes, view: memoryview, start: int, end: int) -> Chunk:
             range_end = value != 0
     intact = checksum is None or crc32c(content) == checksum
     return Chunk(read_id, offset, content, range_end, intact, len(data))
+
+
+def _decode_checksummed(
+    data: bytes, view: memoryview, start: int, end: int
+) -> tuple[memoryview | None, int | None]:
+    """Return the content and the checksum of a ChecksummedData, as far as it holds them."""
+    content: memoryview | None = None
+    checksum: int | None = None
+    for number, wire, value, stop in _fields(data, start, end):
+        if number == 1 and wire == _BYTES:
+            content = view[value:stop]
+        elif number == 2 and wire == _FIXED32:
+            checksum = int.from_bytes(data[value:stop], "little")
+    return content, checksum
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResponse:
+    """One decoded ReadObjectResponse; `start` is where its ContentRange, if any, begins."""
+
+    content: memoryview
+    intact: bool
+    start: int | None = None
+    metadata: ObjectInfo | None = None
+
+
+def decode_read_response(data: bytes) -> ReadResponse:
+    """Decode one ReadObjectResponse; its content is a view of `data`, checked by its CRC32C.
+
+    Raises:
+        MalformedMessage: the bytes are no such message.
+    """
+    view = memoryview(data)
+    content = view[:0]
+    checksum: int | None = None
+    metadata: bytes | None = None
+    place: bytes | None = None
+    try:
+        for number, wire, value, end in _fields(data, 0, len(data)):
+            if wire != _BYTES:
+                continue
+            if number == 1:
+                part, crc = _decode_checksummed(data, view, value, end)
+                content = content if part is None else part
+                checksum = checksum if crc is None else crc
+            elif number == 3:
+                place = (place or b"") + data[value:end]
+            elif number == 4:
+                metadata = (metadata or b"") + data[value:end]
+        return ReadResponse(
+            content,
+            checksum is None or crc32c(content) == checksum,
+            pb.ContentRange.FromString(place).start if place is not None else None,
+            decode_object(pb.Object.FromString(metadata)) if metadata is not None else None,
+        )
+    except (IndexError, DecodeError) as error:
+        raise MalformedMessage(f"response of {len(data)} bytes: {error}") from error
 
 
 def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -1,0 +1,121 @@
+"""The codec of ReadObject against google-cloud-storage's own classes, and against broken bytes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from crc32c import crc32c
+from google.cloud import _storage_v2 as theirs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcsmux_fs.model import ObjectKey
+from gcsmux_fs.storage.codec import (
+    MalformedMessage,
+    ReadResponse,
+    decode_object,
+    decode_read_response,
+    encode_read_request,
+)
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+from gcsmux_fs.storage.ports import RangeRequest
+
+KEY = ObjectKey("bucket", "na/me ü\n", 2**62 + 1)
+
+int64 = st.integers(-(2**63), 2**63 - 1)
+positive = st.integers(1, 2**63 - 1)
+uint32 = st.integers(0, 2**32 - 1)
+
+
+@given(st.builds(RangeRequest, positive, positive, positive))
+def test_a_request_for_a_range_reads_the_same_to_google(wanted: RangeRequest) -> None:
+    read = theirs.ReadObjectRequest.deserialize(encode_read_request(KEY, wanted))
+    assert read.bucket == "projects/_/buckets/bucket"
+    assert (read.object_, read.generation) == (KEY.name, KEY.generation)
+    assert (read.read_offset, read.read_limit) == (wanted.offset, wanted.length)
+
+
+@given(
+    st.binary(max_size=200),
+    st.one_of(st.none(), st.just("right"), uint32),
+    st.one_of(st.none(), int64),
+    st.one_of(st.none(), int64),
+)
+def test_a_response_of_google_reads_as_it_was_meant(
+    content: bytes, checksum: int | str | None, start: int | None, generation: int | None
+) -> None:
+    data = theirs.ChecksummedData(content=content)
+    if checksum is not None:
+        data.crc32c = crc32c(content) if isinstance(checksum, str) else checksum
+    response = theirs.ReadObjectResponse(checksummed_data=data)
+    if start is not None:
+        response.content_range = theirs.ContentRange(start=start, end=5, complete_length=9)
+    if generation is not None:
+        response.metadata = theirs.Object(name="n", generation=generation)
+    encoded = theirs.ReadObjectResponse.serialize(response)
+    read = decode_read_response(encoded)
+    assert bytes(read.content) == content
+    assert read.content.obj is encoded
+    assert read.content.readonly
+    assert read.intact == (checksum in (None, "right", crc32c(content)))
+    assert read.start == start
+    assert (read.metadata.generation if read.metadata else None) == generation
+
+
+def as_protobuf_reads(data: bytes) -> ReadResponse:
+    read = pb.ReadObjectResponse.FromString(data)
+    content, checksummed = read.checksummed_data.content, read.checksummed_data
+    return ReadResponse(
+        memoryview(content),
+        not checksummed.HasField("crc32c") or crc32c(content) == checksummed.crc32c,
+        read.content_range.start if read.HasField("content_range") else None,
+        decode_object(read.metadata) if read.HasField("metadata") else None,
+    )
+
+
+responses = st.builds(
+    pb.ReadObjectResponse,
+    checksummed_data=st.one_of(
+        st.none(),
+        st.builds(
+            pb.ChecksummedData, content=st.binary(max_size=30), crc32c=st.one_of(st.none(), uint32)
+        ),
+    ),
+    object_checksums=st.one_of(st.none(), st.builds(pb.ObjectChecksums, crc32c=uint32)),
+    content_range=st.one_of(st.none(), st.builds(pb.ContentRange, start=int64, end=int64)),
+    metadata=st.one_of(st.none(), st.builds(pb.Object, generation=int64, size=int64)),
+).map(pb.ReadObjectResponse.SerializeToString)
+
+
+@settings(max_examples=300)
+@given(st.lists(responses, max_size=3).map(b"".join))
+def test_fields_that_come_twice_read_as_protobuf_reads_them(data: bytes) -> None:
+    assert decode_read_response(data) == as_protobuf_reads(data)
+
+
+@settings(max_examples=500)
+@given(responses, st.data())
+def test_damaged_messages_are_malformed_or_harmless(data: bytes, drawn: st.DataObject) -> None:
+    broken = bytearray(data)
+    if broken:
+        broken[drawn.draw(st.integers(0, len(broken) - 1))] = drawn.draw(st.integers(0, 255))
+    cut = bytes(broken[: drawn.draw(st.integers(0, len(broken)))])
+    with suppress(MalformedMessage):
+        read = decode_read_response(cut)
+        assert read.content.obj is cut
+        assert len(read.content) <= len(cut)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\x0a\xff\xff\xff\xff\x07", id="claims 2 GiB"),
+        pytest.param(b"\x0a\x04\x0a\x05ab", id="content beyond its message"),
+        pytest.param(b"\x1a\x01\xff", id="a broken place"),
+        pytest.param(b"\x22\x01\xff", id="broken metadata"),
+    ],
+)
+def test_what_is_no_response_is_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_read_response(data)
