@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.emulator.faulty_call import CallEnded, Fate, current_call
 from gcsmux_fs.emulator.ranges import FailedRange, RangeSchedule, Slice
 from gcsmux_fs.emulator.refusal import RANGE_ERRORS_TYPE, Refusal, invalid, status_details
 from gcsmux_fs.emulator.shaping import Line
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BidiStream"]
 
+_GOOD = Fate()
 # The service's cap on the ranges of one message.
 _MAX_RANGES_PER_MESSAGE = 100
 
@@ -34,21 +36,24 @@ class BidiStream:
     def __init__(
         self, size: int, shape: Shape, control: Control, encode: Callable[[Sequence[Slice]], bytes]
     ) -> None:
+        self._size = size
         self._schedule = RangeSchedule(size)
-        self._shape = shape
-        self._line = Line(shape)
+        self._control = control
+        self._call = current_call(control)
+        self._shape = self._call.shaped(shape)
+        self._line = Line(self._shape)
         self._counters = control.counters
-        self._faults = control.stream()
         self._encode = encode
         self._news = asyncio.Event()
         self._half_closed = False
-        self._failure: Refusal | None = None
+        self._failure: Refusal | CallEnded | None = None
 
     def add(self, request: pb.BidiReadObjectRequest, due: float) -> None:
         """Take in the ranges of one message.
 
         Raises:
             Refusal: they break a rule, which ends the whole call (INVALID_ARGUMENT).
+            CallEnded: it was ordered to end.
         """
         if len(request.read_ranges) > _MAX_RANGES_PER_MESSAGE:
             raise invalid(
@@ -57,8 +62,13 @@ class BidiStream:
             )
         for wanted in request.read_ranges:
             self._counters.ranges += 1
+            fate = self._call.range(wanted, self._size) if self._control.armed else _GOOD
             self._counters.bytes_asked += self._schedule.add(
-                wanted.read_id, wanted.read_offset, wanted.read_length, due
+                wanted.read_id,
+                wanted.read_offset,
+                wanted.read_length,
+                due + fate.delay_seconds,
+                fate.failure,
             )
 
     async def take_in(self, requests: AsyncIterator[pb.BidiReadObjectRequest]) -> None:
@@ -70,7 +80,7 @@ class BidiStream:
                     raise invalid("Only the first message may hold a read_object_spec")
                 self.add(request, self._shape.due(loop.time()))
                 self._news.set()
-        except Refusal as failure:
+        except (Refusal, CallEnded) as failure:
             self._failure = failure
         finally:
             self._half_closed = True
@@ -81,29 +91,34 @@ class BidiStream:
 
         Raises:
             Refusal: the call has to end with an error.
+            CallEnded: it was ordered to end.
         """
+        self._control.listeners.add(self._news.set)
+        try:
+            await self._send_all(send)
+        finally:
+            self._control.listeners.discard(self._news.set)
+
+    async def _send_all(self, send: Send) -> None:
         clock = asyncio.get_running_loop().time
         while True:
             self._news.clear()
             if self._failure is not None:
                 raise self._failure
-            allowance = self._faults.allowance()
-            if allowance == 0:
-                raise self._faults.cut()
+            if self._control.armed:
+                await self._call.reached(0)
             now = clock()
             due = self._schedule.next_due(now)
             if due is None:
                 if self._half_closed:
                     return
-                await self._news.wait()
+                await self._wait_for_news()
                 continue
             due = self._line.free_at(due)
             if due > now:
                 await self._wait_until(due)
                 continue
-            room = self._shape.slice_bytes
-            taken = self._schedule.take(now, room if allowance is None else min(room, allowance))
-            await self._send(taken, now, send)
+            await self._send(self._schedule.take(now, self._shape.slice_bytes), now, send)
 
     async def _send(self, taken: Sequence[Slice | FailedRange], now: float, send: Send) -> None:
         slices = [one for one in taken if isinstance(one, Slice)]
@@ -111,12 +126,24 @@ class BidiStream:
             size = sum(one.length for one in slices)
             message = self._encode(slices)
             self._line.occupy(now, size)
-            self._faults.sent(size)
             self._counters.bytes_sent += size
             await send(message)
         failed = [one for one in taken if isinstance(one, FailedRange)]
         if failed:
             raise _range_errors(failed)
+
+    async def _wait_for_news(self) -> None:
+        """Wait while nothing is asked for; what befalls idle streams happens meanwhile."""
+        clock = asyncio.get_running_loop().time
+        begin = clock()
+        while not self._news.is_set():
+            until = self._call.idle_until()
+            if until is None:
+                await self._news.wait()
+                return
+            await self._wait_until(begin + until)
+            if not self._news.is_set():
+                await self._call.idled(until)
 
     async def _wait_until(self, due: float) -> None:
         """Wait until it is time to send, or until there is something else to consider."""

@@ -96,14 +96,16 @@ class RangeSchedule:
     def __len__(self) -> int:
         return len(self._outstanding)
 
-    def add(self, read_id: int, offset: int, length: int, due: float) -> int:
-        """Take a range in, to be sent from `due` on; return how many bytes it asks for."""
+    def add(
+        self, read_id: int, offset: int, length: int, due: float, failure: Refusal | None = None
+    ) -> int:
+        """Take a range in, to be sent, or to fail, from `due` on; return its size in bytes."""
         if read_id in self._outstanding:
             raise invalid(f"The read_id {read_id} is outstanding already")
         self._outstanding.add(read_id)
         try:
             wanted = resolve_range(offset, length, self._size)
-            pending = _Pending(read_id, wanted.offset, wanted.end)
+            pending = _Pending(read_id, wanted.offset, wanted.end, failure)
         except Refusal as failure:
             pending = _Pending(read_id, 0, 0, failure)
         heapq.heappush(self._waiting, (due, next(self._order), pending))

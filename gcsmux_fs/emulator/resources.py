@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gcsmux_fs.emulator.listing import Query
 from gcsmux_fs.emulator.refusal import Refusal, invalid
 from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -23,6 +24,7 @@ __all__ = [
     "check_condition",
     "check_generation",
     "check_preconditions",
+    "listing_query",
     "object_resource",
     "requested_mask",
     "wants",
@@ -85,6 +87,17 @@ def requested_mask(request: Maskable) -> FieldMask | None:
         if path != _ALL_FIELDS and path.split(".")[0] not in pb.Object.DESCRIPTOR.fields_by_name:
             raise invalid(f"No such field in the read mask: {path!r}")
     return request.read_mask
+
+
+def listing_query(request: pb.ListObjectsRequest) -> Query:
+    """Return what a request lists, page after page."""
+    return Query(
+        prefix=request.prefix,
+        delimiter=request.delimiter,
+        start=request.lexicographic_start,
+        end=request.lexicographic_end,
+        trailing_delimiter=request.include_trailing_delimiter,
+    )
 
 
 def bucket_resource(bucket: Bucket, location_type: str) -> pb.Bucket:

@@ -16,12 +16,14 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
+from gcsmux_fs.emulator.faulty_call import CallEnded, FaultyCall
 from gcsmux_fs.emulator.refusal import Refusal
+from gcsmux_fs.emulator.sending import Sending
 from gcsmux_fs.emulator.shaping import sleep_until
 from gcsmux_fs.errors import StatusCode
 
 if TYPE_CHECKING:
-    from gcsmux_fs.emulator.control import Counters
+    from gcsmux_fs.emulator.control import Control
     from gcsmux_fs.emulator.shaping import Shape
 
     RawContext = grpc.aio.ServicerContext[bytes, bytes]
@@ -43,9 +45,9 @@ class _ClientGone(Exception):
 class Border:
     """Makes gRPC handlers of service functions."""
 
-    def __init__(self, shape: Shape, counters: Counters) -> None:
+    def __init__(self, shape: Shape, control: Control) -> None:
         self.shape = shape
-        self.counters = counters
+        self._control = control
         self._active: set[asyncio.Task[object]] = set()
 
     async def all_ended(self, patience_seconds: float) -> None:
@@ -64,9 +66,14 @@ class Border:
         async def handle(raw: bytes, context: RawContext) -> bytes:
             due = self._arrived(name)
             try:
-                answer = await method(_decode(request_type, raw))
+                request = _decode(request_type, raw)
+                if self._control.armed:
+                    return await self._unlucky(name, request, context, method)
+                answer = await method(request)
                 await sleep_until(due)
                 return answer.SerializeToString()
+            except CallEnded:
+                return b""
             except Exception as error:
                 await _fail(name, context, due, error)
                 return b""
@@ -99,16 +106,37 @@ class Border:
 
         async def handle(raw: AsyncIterator[bytes], context: RawContext) -> None:
             due = self._arrived(name)
-            requests = (_decode(request_type, message) async for message in raw)
+            call = FaultyCall(self._control, name)
 
-            async def send(message: bytes) -> None:
+            async def requests() -> AsyncIterator[_RequestT]:
+                first = True
+                async for message in raw:
+                    request = _decode(request_type, message)
+                    if first:
+                        first = False
+                        call.enter(request, tuple(context.invocation_metadata() or ()))
+                        await call.opened()
+                    yield request
+
+            async def write(message: bytes) -> None:
                 try:
                     await context.write(message)
                 except grpc.aio.BaseError as error:
                     raise _ClientGone from error
 
+            sending = Sending(call, write)
+
+            async def send(message: bytes) -> None:
+                if sending.engaged:
+                    await sending.send(message)
+                else:
+                    sending.begun = True
+                    await write(message)
+
             try:
-                await method(requests, send)
+                await method(requests(), send)
+            except CallEnded:
+                return
             except _ClientGone:
                 log.debug("%s: the client has gone", name)
             except Exception as error:
@@ -116,13 +144,31 @@ class Border:
 
         return name, grpc.stream_stream_rpc_method_handler(handle)
 
+    async def _unlucky(
+        self,
+        name: str,
+        request: _RequestT,
+        context: RawContext,
+        method: Callable[[_RequestT], Awaitable[Message]],
+    ) -> bytes:
+        """Return a unary call's answer while faults are in force."""
+        call = FaultyCall(self._control, name)
+        call.enter(request, tuple(context.invocation_metadata() or ()))
+        await call.opened()
+        # A delay that was ordered comes before the latency that every answer has.
+        due = self.shape.due(asyncio.get_running_loop().time())
+        answer = await method(request)
+        await sleep_until(due)
+        return call.answered(answer)
+
     def _arrived(self, name: str) -> float:
         """Count a call that arrives now, in the current task; return when its answer is due."""
         task = asyncio.current_task()
         if task is not None:
             self._active.add(task)
             task.add_done_callback(self._active.discard)
-        self.counters.requests[name] += 1
+        self._control.counters.requests[name] += 1
+        self._control.look()
         return self.shape.due(asyncio.get_running_loop().time())
 
 

@@ -79,9 +79,9 @@ class Emulator:
         self.port = port
         self.control = Control(faults_file)
         shape = Shape(latency_seconds, bandwidth_bytes)
-        self._border = Border(shape, self.control.counters)
+        self._border = Border(shape, self.control)
         self._checksums = checksums = Checksums()
-        store = Store(folder)
+        store = self.control.store = Store(folder)
         self._meta = MetaService(store, checksums, location_type)
         self._read = ReadService(store, checksums, shape, self.control)
         self._write = WriteService(store, checksums, shape)

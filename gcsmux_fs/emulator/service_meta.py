@@ -17,6 +17,7 @@ from gcsmux_fs.emulator.resources import (
     check_condition,
     check_generation,
     check_preconditions,
+    listing_query,
     object_resource,
     requested_mask,
     wants,
@@ -103,13 +104,7 @@ class MetaService:
         _check_listing(request)
         if request.soft_deleted:
             return pb.ListObjectsResponse()
-        query = Query(
-            prefix=request.prefix,
-            delimiter=request.delimiter,
-            start=request.lexicographic_start,
-            end=request.lexicographic_end,
-            trailing_delimiter=request.include_trailing_delimiter,
-        )
+        query = listing_query(request)
         page = list_page(
             partial(
                 bucket.names_from,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.emulator.bidi_stream import BidiStream
+from gcsmux_fs.emulator.faulty_call import current_call
 from gcsmux_fs.emulator.handles import Handle
 from gcsmux_fs.emulator.names import bucket_of, check_object_name
 from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES, Slice, cut, resolve_range
@@ -105,10 +106,11 @@ class ReadService:
             self._control.counters.ranges += 1
             self._control.counters.bytes_asked += wanted.length
             others = await self._opening_of_read(found, bucket, request, wanted)
-            line = Line(self._shape)
+            shape = current_call(self._control).shaped(self._shape)
+            line = Line(shape)
             clock = asyncio.get_running_loop().time
             await sleep_until(due)
-            for piece in cut(wanted, self._shape.slice_bytes):
+            for piece in cut(wanted, shape.slice_bytes):
                 await sleep_until(line.free_at(clock()))
                 part = self._buffer[: piece.length]
                 content.read_into(part, piece.offset)

@@ -8,9 +8,9 @@ import grpc
 import pytest
 from google.cloud.storage.asyncio.async_multi_range_downloader import AsyncMultiRangeDownloader
 
-from gcsmux_fs.emulator.control import BidiCut, Control, Faults
-from gcsmux_fs.emulator.refusal import Refusal
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.control import Control
+from gcsmux_fs.emulator.faults import Phase, Status
+from gcsmux_fs.emulator.rules import Faults, Rule
 
 from .clients import Clients, bidi_request, serve
 
@@ -41,7 +41,7 @@ def test_counters_tell_what_was_asked_and_sent(served: Path, bucket: Path) -> No
             "ranges": 2,
             "bytes_asked": 15,
             "bytes_sent": 15,
-            "cuts": 0,
+            "faults": {},
             "streams_open": 0,
         }
         assert wanted == await control(clients, "Stats", reset=True)
@@ -56,11 +56,17 @@ def test_streams_are_cut_after_exactly_the_bytes_and_times_ordered(
     served: Path, bucket: Path
 ) -> None:
     (bucket / "f").write_bytes(bytes(3 * MIB))
+    rule = {
+        "fault": {"kind": "status", "code": "INTERNAL"},
+        "at": "content",
+        "after_bytes": 1_000_000,
+        "times": 2,
+        "name": "cut",
+    }
 
     async def scenario(clients: Clients) -> None:
-        order = {"after_bytes": 1_000_000, "times": 2, "code": "INTERNAL"}
-        assert {"bidi_cut": order} == await control(clients, "Faults", bidi_cut=order)
-        for left in (1, 0):
+        assert {"rules": [rule]} == await control(clients, "Faults", rules=[rule])
+        for done in (1, 2):
             responses, code = await clients.bidi(bidi_request("f", [(0, 0, 1)]))
             assert code == grpc.StatusCode.INTERNAL
             sent = sum(
@@ -69,10 +75,11 @@ def test_streams_are_cut_after_exactly_the_bytes_and_times_ordered(
                 for data in response.object_data_ranges
             )
             assert sent == 1_000_000
-            assert {"bidi_cut": {**order, "times": left}} == await control(clients, "Faults")
+            counted = await control(clients, "Stats")
+            assert counted["faults"] == {"cut": done}
+            assert counted["bytes_sent"] == done * 1_000_000
         _, code = await clients.bidi(bidi_request("f", [(0, 0, 1)]))
         assert code == grpc.StatusCode.OK
-        assert clients.emulator.control.counters.cuts == 2
 
     serve(served, scenario)
 
@@ -84,64 +91,70 @@ def test_googles_downloader_survives_cuts(served: Path, bucket: Path) -> None:
 
     async def scenario(clients: Clients) -> None:
         downloader = await AsyncMultiRangeDownloader.create_mrd(clients.google, "b", "f")
-        clients.emulator.control.faults = Faults(BidiCut(2_000_000, times=1))
+        cut = Rule(Status(message="Cut on order"), at=Phase.CONTENT, after_bytes=2_000_000)
+        clients.emulator.control.order(Faults((cut,)))
         buffer = io.BytesIO()
         await downloader.download_ranges([(0, 0, buffer)])
         assert data == buffer.getvalue()
-        assert clients.emulator.control.counters.cuts == 1
+        assert clients.emulator.control.counters.faults["status"] == 1
         await downloader.close()
 
     serve(served, scenario)
 
 
-def test_a_faults_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
-    orders = tmp_path / "faults.json"
-    control = Control(orders)
-    assert control.stream().allowance() is None
-    orders.write_text('{"bidi_cut": {"after_bytes": 5, "times": 1}}')
-    first = control.stream()
-    assert first.allowance() == 5
-    first.sent(5)
-    assert (first.allowance(), first.cut().code) == (0, StatusCode.UNAVAILABLE)
-    # The file has not changed, so that its order is done with.
-    assert control.stream().allowance() is None
-    orders.write_text('{"bidi_cut": {"after_bytes": 70, "times": -1}}')
-    for _ in range(3):
-        stream = control.stream()
-        assert stream.allowance() == 70
-        stream.cut()
+def orders(after_bytes: int) -> str:
+    rule = Rule(Status(), at=Phase.CONTENT, after_bytes=after_bytes, times=1)
+    return Faults((rule,)).to_json().decode()
+
+
+def ordered(control: Control) -> list[int]:
+    control.look()
+    return [rule.after_bytes for rule in control.book.faults.rules]
+
+
+def test_a_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path) -> None:
+    (bucket / "f").write_bytes(bytes(100))
+    file = served / "faults.json"
+
+    async def read(clients: Clients) -> grpc.StatusCode:
+        return (await clients.bidi(bidi_request("f", [(0, 0, 1)])))[1]
+
+    async def scenario(clients: Clients) -> None:
+        assert await read(clients) == grpc.StatusCode.OK
+        for after_bytes in (5, 70):
+            file.write_text(orders(after_bytes))
+            assert await read(clients) == grpc.StatusCode.UNAVAILABLE
+            # The file has not changed, so that its order is done with.
+            assert await read(clients) == grpc.StatusCode.OK
+
+    serve(served, scenario, faults_file=file)
 
 
 @pytest.mark.expects_log("These are not faults in JSON")
 def test_a_faults_file_that_makes_no_sense_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    orders = tmp_path / "faults.json"
-    orders.write_text('{"bidi_cut": {"after_bytes": 5}}')
-    control = Control(orders)
-    orders.write_text("{")
+    file = tmp_path / "faults.json"
+    file.write_text(orders(5))
+    control = Control(file)
+    file.write_text("{")
     for _ in range(3):
-        assert control.stream().allowance() == 5
+        assert ordered(control) == [5]
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[1]",
-        "{",
-        '{"x": 1}',
-        '{"bidi_cut": {"code": "NO", "after_bytes": 1}}',
-        '{"bidi_cut": {"bytes": 1}}',
-    ],
-)
-def test_orders_that_make_no_sense_are_refused(text: str) -> None:
-    with pytest.raises(Refusal) as refused:
-        Faults.parse(text)
-    assert refused.value.code == StatusCode.INVALID_ARGUMENT
+def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(served: Path) -> None:
+    async def scenario(clients: Clients) -> None:
+        rule = {"fault": {"kind": "hang"}}
+        await control(clients, "Faults", rules=[rule])
+        for bad, reason in (
+            ({"fault": {"kind": "hang"}, "tims": 1}, "rule 1: a rule has no 'tims'"),
+            ({"fault": {"kind": "reset"}}, "Faults of connections need the relay"),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await control(clients, "Faults", rules=[bad])
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert reason in (refused.value.details() or "")
+        assert await control(clients, "Faults") == {"rules": [rule]}
 
-
-def test_faults_in_json_are_read_as_they_are_written() -> None:
-    for faults in (Faults(), Faults(BidiCut(7, -1, StatusCode.ABORTED))):
-        assert faults == Faults.parse(faults.to_json())
+    serve(served, scenario)

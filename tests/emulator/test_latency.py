@@ -95,7 +95,7 @@ def test_bandwidth_holds_for_the_content_of_a_stream(served: Path, bucket: Path)
 def test_unary_answers_asked_together_come_back_together(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"x")
     control = Control()
-    border = Border(Shape(latency_seconds=3.0), control.counters)
+    border = Border(Shape(latency_seconds=3.0), control)
     meta = MetaService(Store(served), Checksums(), "region")
     _, handler = border.unary("GetObject", pb.GetObjectRequest, meta.get_object)
     handle = handler.unary_unary

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Self
 import grpc
 
 from gcsmux_fs.emulator.control import CONTROL_SERVICE
+from gcsmux_fs.emulator.faults import Phase, Status
+from gcsmux_fs.emulator.rules import Faults, Rule
+from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ BUCKET = "my-bucket"
 COMMANDS = Path(sys.executable).parent
 END_SECONDS = 30
 _CALL_SECONDS = 20
+_CUT = "cut"
 _BUCKET_PATH = f"projects/_/buckets/{BUCKET}"
 
 
@@ -37,8 +41,13 @@ class EmulatorStatistics:
     ranges: int
     bytes_asked: int
     bytes_sent: int
-    cuts: int
+    faults: dict[str, int]
     streams_open: int
+
+    @property
+    def cuts(self) -> int:
+        """How often `cut_streams` has ended one."""
+        return self.faults.get(_CUT, 0)
 
 
 @dataclass
@@ -187,20 +196,34 @@ class EmulatorProcess:
 
     def statistics(self, *, reset: bool = False) -> EmulatorStatistics:
         """Return the counters, and set them to zero if `reset`."""
-        return EmulatorStatistics(**json.loads(self._control("Stats", {"reset": reset})))
+        request = json.dumps({"reset": reset}).encode()
+        return EmulatorStatistics(**json.loads(self._control("Stats", request)))
 
     def cut_streams(self, after_bytes: int, times: int = -1, code: str = "UNAVAILABLE") -> None:
         """End each stream that has sent so many bytes, so many times (-1: for ever)."""
-        cut = {"after_bytes": after_bytes, "times": times, "code": code}
-        self._control("Faults", {"bidi_cut": cut})
+        status = Status(StatusCode[code], "Cut on order")
+        self.order(
+            Rule(
+                status,
+                method="BidiReadObject",
+                at=Phase.CONTENT,
+                after_bytes=after_bytes,
+                times=times,
+                name=_CUT,
+            )
+        )
+
+    def order(self, *rules: Rule, seed: int = 0) -> None:
+        """Put faults in force, in place of all that were."""
+        self._control("Faults", Faults(rules, seed).to_json())
 
     def mend(self) -> None:
-        """Cut streams no more."""
-        self._control("Faults", {})
+        """Let nothing fail any more."""
+        self.order()
 
-    def _control(self, method: str, request: Mapping[str, object]) -> bytes:
+    def _control(self, method: str, request: bytes) -> bytes:
         with grpc.insecure_channel(self.endpoint) as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                 f"/{CONTROL_SERVICE}/{method}"
             )
-            return call(json.dumps(request).encode(), timeout=_CALL_SECONDS)
+            return call(request, timeout=_CALL_SECONDS)
