@@ -50,6 +50,8 @@ from gcsmux_fs.storage.channel import (
     open_channels,
     renewal_failure,
 )
+from gcsmux_fs.storage.fallback import FallbackTransport
+from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
@@ -121,8 +123,14 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             policy=UnaryPolicy(total_seconds=settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
         )
-        transport = GrpcBidiTransport(stream_channels, channel_settings)
+        streams = GrpcBidiTransport(stream_channels, channel_settings)
         soon = Soon()
+        transport = FallbackTransport(
+            streams,
+            GrpcRangeReads(streams, channel_settings),
+            clock=trio.current_time,
+            call_soon=soon,
+        )
         async with trio.open_nursery() as rooms:
             pool = StreamPool(
                 transport,
@@ -152,7 +160,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 call_soon=soon,
             )
             statistics = functools.partial(
-                _statistics, store, transport, pool, tree, reader, operations
+                _statistics, store, streams, transport, pool, tree, reader, operations
             )
             rooms.start_soon(soon.run)
             rooms.start_soon(pool.run)
@@ -160,7 +168,8 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             with closing(operations):
                 await _serve_kernel(settings, operations, announcer, statistics)
             rooms.cancel_scope.cancel()
-        await transport.drain()
+        transport.close()
+        await streams.drain()
     # Only here has everything ended that could hold something.
     _log_statistics(statistics())
 
@@ -294,22 +303,24 @@ async def _report_on_signal(statistics: Callable[[], dict[str, object]]) -> None
 
 def _statistics(
     store: GrpcObjectStore,
-    transport: GrpcBidiTransport,
+    streams: GrpcBidiTransport,
+    transport: FallbackTransport,
     pool: StreamPool,
     tree: Tree,
     reader: ReadPath,
     operations: BucketOperations,
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
-    streams = asdict(pool.statistics())
-    counters = streams.pop("counters")
+    shared = asdict(pool.statistics())
+    counters = shared.pop("counters")
     return {
         **counters,
-        **streams,
+        **shared,
+        **asdict(transport.statistics()),
         **asdict(reader.statistics()),
         **asdict(tree.statistics()),
         "unary_requests": store.requests,
-        "tasks": transport.open_calls,
+        "tasks": streams.open_calls,
         "open_handles": operations.open_handles,
     }
 

@@ -1,0 +1,199 @@
+"""ReadObject over grpc.aio: one range of one generation, answered in the terms of a shared stream.
+
+Theory of operation. A call of ReadObject carries one range and tells neither its id nor, except in
+its first response, an offset: both are added here. Responses are decoded and verified on asyncio's
+side, as those of streams are (`gcsmux_fs.storage.bidi`).
+
+Invariants:
+1. Bytes are placed one after the other, from where the first response says that it begins, or else
+   from where the range was asked for.
+2. Of a range that was not answered whole, whoever waits is told so: by a status, or by an empty
+   chunk that ends the range early.
+3. `on_end` comes once and last, unless the call was cancelled: then nothing comes any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol, cast
+
+import grpc.aio
+
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.storage.bidi import end_of
+from gcsmux_fs.storage.channel import ChannelSettings, Metadata, request_headers
+from gcsmux_fs.storage.codec import bucket_path, decode_read_response, encode_read_request
+from gcsmux_fs.storage.ports import BidiMessage, Chunk, StreamEnd
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.storage.bidi import GrpcBidiTransport
+    from gcsmux_fs.storage.ports import RangeRequest
+
+__all__ = ["GrpcRangeReads", "RangeAnswer", "RangeListener", "RangeRead", "RangeReads"]
+
+log = logging.getLogger(__name__)
+
+_METHOD = "/google.storage.v2.Storage/ReadObject"
+
+
+class RangeListener(Protocol):
+    """Receives what comes of one range: any number of messages, then `on_end` once, last."""
+
+    def on_message(self, message: BidiMessage) -> None:
+        """Chunks of the range, or what is known of its object."""
+
+    def on_end(self, end: StreamEnd) -> None:
+        """The call is over; OK means that nothing is left to be told of the range."""
+
+
+class RangeRead(Protocol):
+    """One range under way."""
+
+    def cancel(self) -> None:
+        """Give it up: no callback follows. Idempotent."""
+
+
+class RangeReads(Protocol):
+    """Reads ranges, each by itself; callbacks never run inside `start`."""
+
+    def start(self, key: ObjectKey, wanted: RangeRequest, listener: RangeListener) -> RangeRead:
+        """Ask for one range of one generation."""
+
+
+class RangeAnswer:
+    """The answer to one range while it arrives, sans-IO."""
+
+    __slots__ = ("_end", "_first", "_next", "_read_id", "corrupt", "over")
+
+    def __init__(self, wanted: RangeRequest) -> None:
+        self._read_id = wanted.read_id
+        self._next = wanted.offset
+        self._end = wanted.offset + wanted.length
+        self._first = True
+        #: The range has ended: every byte has come, or one that is not what was sent.
+        self.over = False
+        self.corrupt = False
+
+    def take(self, data: bytes) -> BidiMessage:
+        """Return what one response holds for the range.
+
+        Raises:
+            MalformedMessage: it is no response.
+        """
+        found = decode_read_response(data)
+        if self._first and found.start is not None:
+            self._next = found.start
+        self._first = False
+        size = len(found.content)
+        if not size:
+            return BidiMessage((), found.metadata)
+        offset = self._next
+        self._next += size
+        self.corrupt = not found.intact
+        self.over = self.corrupt or self._next >= self._end
+        chunk = Chunk(self._read_id, offset, found.content, self.over, found.intact, len(data))
+        return BidiMessage((chunk,), found.metadata)
+
+    def close(self, end: StreamEnd) -> BidiMessage | None:
+        """Return what is still to be told when the call ended with `end`."""
+        if self.over or end.code is not StatusCode.OK:
+            return None
+        early = Chunk(
+            self._read_id, self._next, memoryview(b""), range_end=True, intact=True, message_bytes=0
+        )
+        return BidiMessage((early,))
+
+
+class GrpcRangeReads:
+    """Reads ranges on the connections of a transport, beside its streams."""
+
+    def __init__(self, transport: GrpcBidiTransport, settings: ChannelSettings) -> None:
+        self._transport = transport
+        self._settings = settings
+
+    def start(self, key: ObjectKey, wanted: RangeRequest, listener: RangeListener) -> _TrioHalf:
+        """Ask for one range (see `RangeReads.start`)."""
+        read = _TrioHalf(self._transport, wanted, listener)
+        read.start(
+            request_headers(self._settings, bucket_path(key.bucket), ""),
+            encode_read_request(key, wanted),
+        )
+        return read
+
+
+class _TrioHalf:
+    """The call as its user sees it; after `cancel` the listener hears nothing more."""
+
+    def __init__(
+        self, transport: GrpcBidiTransport, wanted: RangeRequest, listener: RangeListener
+    ) -> None:
+        self._crossing = transport.crossing
+        self._listener: RangeListener | None = listener
+        self._other = _AsyncioHalf(transport, self, RangeAnswer(wanted))
+
+    def start(self, headers: Metadata, request: bytes) -> None:
+        self._crossing.to_asyncio(lambda: self._other.start(headers, request))
+
+    def cancel(self) -> None:
+        """Give the call up (see `RangeRead.cancel`)."""
+        if self._listener is not None:
+            self._listener = None
+            self._crossing.to_asyncio(self._other.cancel)
+
+    def on_message(self, message: BidiMessage) -> None:
+        if self._listener is not None:
+            self._listener.on_message(message)
+
+    def on_end(self, end: StreamEnd) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_end(end)
+
+
+class _AsyncioHalf:
+    """The gRPC call and what it tells the other half."""
+
+    def __init__(self, transport: GrpcBidiTransport, other: _TrioHalf, answer: RangeAnswer) -> None:
+        self._transport = transport
+        self._other = other
+        self._answer = answer
+        self._call: grpc.aio.UnaryStreamCall[bytes, bytes] | None = None
+
+    def start(self, headers: Metadata, request: bytes) -> None:
+        try:
+            call = self._call = self._transport.start_read(_METHOD, headers, request)
+        except Exception as error:
+            # A closed channel, most likely; whatever it is, somebody waits for this call's end.
+            log.debug("a call could not be started", exc_info=True)
+            self._tell_end(StreamEnd(StatusCode.UNAVAILABLE, str(error)))
+            return
+        self._transport.start_task(self._run(call))
+
+    def cancel(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+
+    async def _run(self, call: grpc.aio.UnaryStreamCall[bytes, bytes]) -> None:
+        end = await end_of(call, self._read(call))
+        rest = self._answer.close(end)
+        if rest is not None:
+            self._tell_message(rest)
+        self._tell_end(StreamEnd(StatusCode.OK) if self._answer.over else end)
+
+    async def _read(self, call: grpc.aio.UnaryStreamCall[bytes, bytes]) -> None:
+        """Hand over responses until the call, or the range, has ended."""
+        while (data := await call.read()) is not grpc.aio.EOF:
+            if self._answer.over:
+                call.cancel()  # the server goes on beyond what was asked for
+                return
+            self._tell_message(self._answer.take(cast("bytes", data)))
+            if self._answer.corrupt:
+                call.cancel()
+                return
+
+    def _tell_message(self, message: BidiMessage) -> None:
+        self._transport.crossing.to_trio(lambda: self._other.on_message(message))
+
+    def _tell_end(self, end: StreamEnd) -> None:
+        self._transport.crossing.to_trio(lambda: self._other.on_end(end))
