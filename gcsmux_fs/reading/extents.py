@@ -18,6 +18,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
+from gcsmux_fs.reading.runs import Habits
 
 if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectKey
@@ -91,13 +92,14 @@ class _Page:
 class ObjectExtents:
     """The blocks of one object generation."""
 
-    __slots__ = ("_pages", "block_count", "key", "loading", "open_files")
+    __slots__ = ("_pages", "block_count", "habits", "key", "loading", "open_files")
 
     def __init__(self, key: ObjectKey) -> None:
         self.key = key
         self.open_files = 0
         self.block_count = 0
         self.loading: set[Block] = set()
+        self.habits = Habits()
         self._pages: dict[int, _Page] = {}
 
     def find(self, offset: int) -> Block | None:

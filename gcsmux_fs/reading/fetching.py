@@ -28,8 +28,11 @@ from gcsmux_fs.errors import StorageError
 from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
 from gcsmux_fs.reading.cache import BlockCache
 from gcsmux_fs.reading.extents import ObjectExtents
+from gcsmux_fs.reading.pace import Pace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcsmux_fs.model import ByteRange, ObjectKey
     from gcsmux_fs.reading.budget import MemoryBudget
     from gcsmux_fs.reading.counters import Counters
@@ -56,7 +59,13 @@ class Outcome(enum.Enum):
 class BlockFetcher:
     """Brings blocks in from `source` within `budget`, for READs and ahead of them."""
 
-    def __init__(self, source: RangeSource, budget: MemoryBudget, counters: Counters) -> None:
+    def __init__(
+        self,
+        source: RangeSource,
+        budget: MemoryBudget,
+        counters: Counters,
+        clock: Callable[[], float],
+    ) -> None:
         self._source = source
         self._budget = budget
         self._counters = counters
@@ -64,6 +73,8 @@ class BlockFetcher:
         self._queue: OrderedDict[Demand, None] = OrderedDict()
         #: Loading blocks that nobody waits for, in the order in which they were asked for.
         self._ahead: dict[Block, None] = {}
+        self._clock = clock
+        self.pace = Pace()
         self.cache = BlockCache(budget, on_evict=self._evicted)
         self.blocks_loading = 0
 
@@ -191,8 +202,9 @@ class BlockFetcher:
             self._ahead[block] = None
         else:
             self._budget.loading_demand += block.charge
+        asked = self._clock(), self.pace.received
         block.ticket = self._source.request(
-            extents.key, start, end - start, functools.partial(self._arrived, block)
+            extents.key, start, end - start, functools.partial(self._arrived, block, asked)
         )
 
     def _adopt(self, block: Block) -> None:
@@ -209,7 +221,9 @@ class BlockFetcher:
         self._drop(block)
         self._counters.readahead_cancelled_bytes += block.end - block.start
 
-    def _arrived(self, block: Block, result: memoryview | StorageError) -> None:
+    def _arrived(
+        self, block: Block, asked: tuple[float, int], result: memoryview | StorageError
+    ) -> None:
         waiters = block.waiters or ()
         block.waiters = block.ticket = None
         if isinstance(result, StorageError):
@@ -221,6 +235,7 @@ class BlockFetcher:
                 demand.fail(result)
                 demand.wake()
         else:
+            self.pace.note(len(result), *asked, self._clock())
             self._unload(block)
             block.object.loading.discard(block)
             block.content = result

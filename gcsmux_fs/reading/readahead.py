@@ -8,6 +8,11 @@ have ahead, its window, begins at 8 times what it has read, up to 1 MiB, and dou
 has to wait. Bytes asked for before the last doubling say nothing about the window of now, so a
 wait for one of them does not count: a burst of waiting READs doubles the window once.
 
+Runs of one file are alike: a program that reads 1 MiB here reads 1 MiB there, although the kernel
+makes several READs of it. When the last runs before were all longer than one READ, a first READ of
+128 KiB is evidence enough for a window as long as the shortest of them; and when they were
+of one length, nothing is fetched beyond it before the run has gone further itself.
+
 The window is topped up by a quarter, in ranges of a quarter, at most 2 MiB and aligned: at full
 size one message asks for several whole ranges, at the start the first range comes early.
 
@@ -27,12 +32,12 @@ from dataclasses import dataclass
 
 from gcsmux_fs.model import ByteRange
 from gcsmux_fs.reading.extents import GRANULE_BYTES, PAGE_BYTES
+from gcsmux_fs.reading.runs import TOLERANCE_BYTES, Cursor, Habits
 
 __all__ = [
     "FIRST_WINDOW_BYTES",
     "KERNEL_READ_BYTES",
     "MAX_CURSORS",
-    "Cursor",
     "ReadaheadPlan",
     "ReadaheadPlanner",
 ]
@@ -47,52 +52,11 @@ FIRST_WINDOW_BYTES = 1024 * 1024
 _EVIDENCE_FACTOR = 8
 """Window of a new reader for each byte it has read: 128 KiB, one READ, is worth a first window."""
 
-_TOLERANCE_BYTES = 1024 * 1024
-"""How far the READs of one reader stray: the kernel has up to 12 READs of 128 KiB under way."""
-
 MAX_CURSORS = 4
 """Sequential readers of one open file that are told apart; each READ compares with all of them."""
 
 _RECENT_ENDS = 8
 """READ ends remembered, so that a run is found among this many other READs in between."""
-
-
-class Cursor:
-    """One sequential reader of one open file; mutable, known by its identity."""
-
-    __slots__ = (
-        "ahead_end",
-        "bytes_read",
-        "growth_mark",
-        "position",
-        "protected_from",
-        "start",
-        "top_up_at",
-        "window",
-    )
-
-    def __init__(self, start: int, position: int, bytes_read: int) -> None:
-        self.start = start
-        self.bytes_read = bytes_read
-        #: Where the furthest READ ended.
-        self.position = position
-        #: Everything before this has been asked for, by READs or ahead of them.
-        self.ahead_end = position
-        self.window = 0
-        #: A wait for bytes before this does not make the window grow.
-        self.growth_mark = position
-        #: A READ that ends here or later calls for a plan.
-        self.top_up_at = position
-        self.protected_from = position
-
-    def __repr__(self) -> str:
-        return f"<Cursor at {self.position}, window {self.window}, ahead to {self.ahead_end}>"
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether most of what the cursor went over was skipped: not sequential after all."""
-        span = self.position - self.start
-        return span > _TOLERANCE_BYTES and self.bytes_read * 4 < span
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +72,16 @@ class ReadaheadPlan:
 class ReadaheadPlanner:
     """Follows the READs of one open file of `size` bytes."""
 
-    __slots__ = ("_cursors", "_ends", "_released", "_size", "current")
+    __slots__ = ("_cursors", "_ends", "_habits", "_newest", "_released", "_size", "current")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, habits: Habits | None = None) -> None:
         self._size = size
         #: Least recently used first.
         self._cursors: list[Cursor] = []
-        #: Where recent READs that belong to no cursor ended -> bytes of the run up to there.
-        self._ends: dict[int, int] = {}
+        #: Runs that nothing is planned for yet, by where they ended.
+        self._ends: dict[int, Cursor] = {}
+        self._habits = habits if habits is not None else Habits()
+        self._newest: Cursor | None = None
         self._released: list[ByteRange] = []
         #: The cursor of the last READ that had one.
         self.current: Cursor | None = None
@@ -134,16 +100,24 @@ class ReadaheadPlanner:
         if cursor is not None:
             cursor.bytes_read += end - offset
             cursor.position = max(cursor.position, end)
+            cursor.doubted = False
             if cursor is not self.current:
                 self.current = cursor
                 self._cursors.remove(cursor)
                 self._cursors.append(cursor)
             return cursor
-        run = self._ends.pop(offset, 0) + end - offset
-        begins = run > end - offset or (offset == 0 and run >= KERNEL_READ_BYTES)
+        length = end - offset
+        cursor = self._ends.pop(offset, None)
+        if cursor is not None:
+            cursor.position = end
+            cursor.bytes_read += length
+            begins = True
+        else:
+            cursor = self._new_run(offset, end)
+            begins = length >= KERNEL_READ_BYTES and (offset == 0 or cursor.expected > length)
         if begins and end < self._size:
-            return self._begin(end, run)
-        self._remember(end, run)
+            return self._begin(cursor)
+        self._remember(cursor)
         return None
 
     def waited(self, cursor: Cursor, offset: int) -> None:
@@ -165,13 +139,14 @@ class ReadaheadPlanner:
         if cursor.position >= self._size or cursor.is_sparse:
             self._end(cursor, released)
             return ReadaheadPlan((), tuple(released), first_window=False)
-        behind = cursor.position - _TOLERANCE_BYTES
+        behind = cursor.position - TOLERANCE_BYTES
         if behind > cursor.protected_from:
             released.append(ByteRange(cursor.protected_from, behind - cursor.protected_from))
             cursor.protected_from = behind
 
         evidence = min(FIRST_WINDOW_BYTES, cursor.bytes_read * _EVIDENCE_FACTOR)
-        window = min(max(cursor.window, evidence), limit // len(self._cursors))
+        likely = cursor.start + cursor.expected - cursor.position
+        window = min(max(cursor.window, evidence, likely), self._share(limit))
         cursor.window = window = window - window % KERNEL_READ_BYTES
         # The last READ's range was rounded up to here by the reader.
         position = -(-cursor.position // GRANULE_BYTES) * GRANULE_BYTES
@@ -179,7 +154,9 @@ class ReadaheadPlanner:
         first_window = at == position and window <= FIRST_WINDOW_BYTES
         piece = _piece_bytes(window)
         target = min(position + window, self._size)
-        if target < self._size:
+        if position <= cursor.stop < target:
+            target = cursor.stop
+        elif target < self._size:
             target -= target % piece
         fetch: list[ByteRange] = []
         while at < target:
@@ -196,7 +173,7 @@ class ReadaheadPlanner:
         while self._cursors:
             cursor = self._cursors[-1]
             self._end(cursor, released)
-            self._remember(cursor.position, cursor.bytes_read)
+            self._remember(cursor)
         return tuple(released)
 
     def _match(self, offset: int) -> Cursor | None:
@@ -206,17 +183,35 @@ class ReadaheadPlanner:
             distance = offset - cursor.position
             if distance == 0:
                 return cursor
-            reach = max(cursor.ahead_end - cursor.position, _TOLERANCE_BYTES)
-            if -_TOLERANCE_BYTES <= distance <= reach and (
-                nearest is None or abs(distance) < least
-            ):
+            reach = max(cursor.ahead_end - cursor.position, TOLERANCE_BYTES)
+            if -TOLERANCE_BYTES <= distance <= reach and (nearest is None or abs(distance) < least):
                 nearest, least = cursor, abs(distance)
         return nearest
 
-    def _begin(self, end: int, run: int) -> Cursor:
+    def _share(self, limit: int) -> int:
+        """Return what each reader at work may have ahead; what others have left counts as well."""
+        left = sum([each.ahead_end - each.position for each in self._cursors if each.doubted])
+        at_work = sum([not each.doubted for each in self._cursors])
+        return max(limit - left, limit // 2) // at_work
+
+    def _new_run(self, offset: int, end: int) -> Cursor:
+        # Most programs go on elsewhere when they are done with a run.
+        if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
+            self._habits.add(self._newest)
+        expected, longest = self._habits.expect()
+        stop = 0
+        if longest and expected > end - offset:
+            stop = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
+        cursor = Cursor(offset, end, expected, stop)
+        self._newest = cursor
+        return cursor
+
+    def _begin(self, cursor: Cursor) -> Cursor:
         if len(self._cursors) >= MAX_CURSORS:
             self._end(self._cursors[0], self._released)
-        cursor = Cursor(end - run, end, run)
+        for other in self._cursors:
+            other.doubted = True
+        cursor.begin()
         self._cursors.append(cursor)
         self.current = cursor
         return cursor
@@ -229,14 +224,16 @@ class ReadaheadPlanner:
             length = cursor.ahead_end - cursor.protected_from
             released.append(ByteRange(cursor.protected_from, length))
 
-    def _remember(self, end: int, run: int) -> None:
-        self._ends[end] = run
+    def _remember(self, cursor: Cursor) -> None:
+        self._ends[cursor.position] = cursor
         if len(self._ends) > _RECENT_ENDS:
             del self._ends[next(iter(self._ends))]
 
     def _set_top_up(self, cursor: Cursor) -> None:
         if cursor.ahead_end >= self._size:
             cursor.top_up_at = self._size
+        elif cursor.ahead_end == cursor.stop:
+            cursor.top_up_at = cursor.stop + 1
         else:
             spare = max(_piece_bytes(cursor.window), cursor.window // 4)
             cursor.top_up_at = cursor.ahead_end - cursor.window + spare

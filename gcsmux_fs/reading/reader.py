@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.reading.extents import Block
     from gcsmux_fs.reading.ports import RangeSource
-    from gcsmux_fs.reading.readahead import Cursor
+    from gcsmux_fs.reading.runs import Cursor
 
 __all__ = [
     "DEFAULT_READ_AHEAD_BYTES",
@@ -66,6 +66,7 @@ class ReadPath:
             `budget.MINIMUM_BUDGET_BYTES`.
         read_ahead_bytes: How far ahead of one open file to fetch at most; 0 turns readahead off.
         read_timeout: Seconds after which a READ fails.
+        clock: Tells the time in seconds.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class ReadPath:
         budget_bytes: int,
         read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES,
         read_timeout: float = DEFAULT_READ_TIMEOUT_SECONDS,
+        clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self.read_timeout = read_timeout
         self.read_ahead_bytes = read_ahead_bytes
         self.budget = MemoryBudget(budget_bytes)
         self.counters = Counters()
-        self.fetcher = BlockFetcher(source, self.budget, self.counters)
+        self.fetcher = BlockFetcher(source, self.budget, self.counters, clock)
         self.shares: WindowShares[OpenFile] = WindowShares(
             self.budget.readahead_share_total, idle_after_bytes=budget_bytes
         )
@@ -141,7 +143,7 @@ class OpenFile:
         self.size = size
         self._path = path
         self._extents = path.fetcher.open(key)
-        self._planner = ReadaheadPlanner(size)
+        self._planner = ReadaheadPlanner(size, self._extents.habits)
         self._last_block: Block | None = None
         self._closed = False
         path.open_files += 1
@@ -304,7 +306,8 @@ class OpenFile:
         shares.renew(self, served)
         for idle in shares.pop_idle(served):
             idle.stop_read_ahead()
-        plan = self._planner.plan(cursor, min(path.read_ahead_bytes, shares.share))
+        limit = min(path.read_ahead_bytes, shares.share, path.fetcher.pace.window_bytes)
+        plan = self._planner.plan(cursor, limit)
         for passed in plan.release:
             path.fetcher.release(self._extents, passed)
         for wanted in plan.fetch:

@@ -40,11 +40,6 @@ class SiblingPlanner:
     def __repr__(self) -> str:
         return f"<SiblingPlanner at {self._last}, {self._steps} steps, window {self._window}>"
 
-    @property
-    def expected(self) -> int:
-        """The position that comes next in order."""
-        return 0 if self._last is None else self._last + 1
-
     def observe(self, position: int) -> range:
         """Note that the file at `position` is read from its start; return what to fetch now."""
         if self._last is None or not self._is_near(position):

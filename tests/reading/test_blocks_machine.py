@@ -83,7 +83,9 @@ class ReadPathMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.source = CheckingSource()
-        self.path = ReadPath(self.source, budget_bytes=BUDGET_BYTES, read_ahead_bytes=MIB)
+        self.path = ReadPath(
+            self.source, budget_bytes=BUDGET_BYTES, read_ahead_bytes=MIB, clock=lambda: 0.0
+        )
         self.source.path = self.path
         self.positions: dict[OpenFile, int] = {}
         self.all_readings: list[Reading] = []

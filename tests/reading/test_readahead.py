@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcsmux_fs.reading.readahead import MAX_CURSORS, Cursor, ReadaheadPlanner
+from gcsmux_fs.reading.readahead import MAX_CURSORS, ReadaheadPlanner
+from gcsmux_fs.reading.runs import Cursor, Habits
 
 from .fakes import KIB, MIB
 
@@ -184,8 +185,7 @@ def test_fifth_reader_takes_the_place_of_the_one_idle_longest() -> None:
     for n in range(MAX_CURSORS):
         stream(planner, n * 100 * MIB, n * 100 * MIB + MIB, 128 * KIB)
     stream(planner, 0, 128 * KIB, 128 * KIB)
-    read(planner, 700 * MIB, 128 * KIB)
-    cursor = planner.observe(700 * MIB + 128 * KIB, 700 * MIB + 256 * KIB)
+    cursor = planner.observe(700 * MIB, 700 * MIB + 128 * KIB)
     assert cursor is not None
     released = planner.plan(cursor, LIMIT).release
     assert [r.offset for r in released] == [100 * MIB + 256 * KIB]
@@ -312,3 +312,80 @@ def test_all_that_is_planned_is_released_once(
         inside = [r for r in released if max(r.offset, wanted.offset) < min(r.end, wanted.end)]
         overlap = sum(min(r.end, wanted.end) - max(r.offset, wanted.offset) for r in inside)
         assert overlap >= wanted.length
+
+
+def test_runs_that_were_all_alike_are_fetched_whole_at_the_first_read_of_the_next() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    for n in (700, 300, 500, 100):
+        stream(planner, n * MIB, (n + 1) * MIB, 128 * KIB)
+    spans = read(planner, 400 * MIB, 128 * KIB, waits=True)
+    assert (spans[0][0], spans[-1][1]) == (400 * MIB + 128 * KIB, 401 * MIB)
+    assert covered(spans) == MIB - 128 * KIB
+    assert planner.current is not None
+    assert planner.current.top_up_at > 401 * MIB
+    for at in range(400 * MIB + 128 * KIB, 401 * MIB, 128 * KIB):
+        assert read(planner, at, 128 * KIB, waits=True) == []
+
+
+def test_run_that_goes_on_where_all_others_ended_is_followed_again() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    for n in (700, 300, 500, 100):
+        stream(planner, n * MIB, (n + 1) * MIB, 128 * KIB)
+    spans = stream(planner, 400 * MIB, 401 * MIB + 128 * KIB, 128 * KIB)
+    assert spans[-1][1] > 401 * MIB + 128 * KIB
+
+
+def test_run_is_expected_to_be_as_long_as_the_shortest_of_the_last_four() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    for n, length in ((0, 128), (100, 30), (200, 9), (300, 64), (500, 12)):
+        stream(planner, n * MIB + 16 * KIB, n * MIB + 16 * KIB + length * MIB, 128 * KIB)
+    spans = read(planner, 800 * MIB, 128 * KIB)
+    assert spans[0][0] == 800 * MIB + 128 * KIB
+    assert 7 * MIB <= covered(spans) <= 9 * MIB
+
+
+def test_single_read_among_the_last_runs_ends_the_habit() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    for n in (700, 300, 500, 100):
+        stream(planner, n * MIB, (n + 1) * MIB, 128 * KIB)
+    read(planner, 900 * MIB, 4 * KIB)
+    assert read(planner, 600 * MIB, 128 * KIB) == []
+
+
+def test_small_read_is_no_beginning_of_a_long_run_whatever_runs_were_before() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    for n in (700, 300, 500, 100):
+        stream(planner, n * MIB, (n + 1) * MIB, 128 * KIB)
+    assert read(planner, 400 * MIB, 4 * KIB) == []
+
+
+def test_readers_of_one_object_learn_from_each_other() -> None:
+    habits = Habits()
+    for n in (700, 300, 500, 100, 800):
+        other = ReadaheadPlanner(1000 * MIB, habits)
+        stream(other, n * MIB, (n + 1) * MIB, 128 * KIB)
+        read(other, 0, 4 * KIB)
+    assert covered(read(ReadaheadPlanner(1000 * MIB, habits), 400 * MIB, 128 * KIB)) == 896 * KIB
+
+
+def test_run_that_was_left_takes_no_share_of_the_next_ones_window() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    for n in (100, 300, 500):
+        stream(planner, n * MIB, n * MIB + 512 * KIB, 128 * KIB)
+    for at in range(700 * MIB, 900 * MIB, 128 * KIB):
+        read(planner, at, 128 * KIB, waits=True)
+    assert planner.current is not None
+    assert planner.current.window > 56 * MIB
+
+
+def test_what_a_reader_has_left_ahead_counts_until_it_is_given_up() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    for at in range(0, 100 * MIB, 128 * KIB):
+        read(planner, at, 128 * KIB, waits=True)
+    left = planner.current
+    assert left is not None
+    assert left.ahead_end - left.position > 32 * MIB
+    for at in range(700 * MIB, 800 * MIB, 128 * KIB):
+        read(planner, at, 128 * KIB, waits=True)
+    assert planner.current is not None
+    assert planner.current.window == LIMIT // 2

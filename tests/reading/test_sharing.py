@@ -366,7 +366,7 @@ def test_budget_admits_readahead_to_its_share_and_demand_to_the_limit() -> None:
 def test_overhead_charged_for_a_block_is_what_a_block_takes() -> None:
     """Measured, so that many small blocks do not break the memory promise."""
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=512 * MIB)
+    path = ReadPath(source, budget_bytes=512 * MIB, clock=lambda: 0.0)
     file = path.open(key_of("file"), 512 * MIB)
     content = memoryview(bytes(16 * KIB))
     tracemalloc.start()
