@@ -86,6 +86,13 @@ class _Parsed(click.ParamType[object]):
     type=click.Path(path_type=Path),
     help="JSON file that orders faults, read again when it changes.",
 )
+@click.option(
+    "--relay-port",
+    default=None,
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="A second port, for faults below gRPC; 0 picks a free one. Without it, there is none.",
+)
 def _command(
     folder: Path,
     host: str,
@@ -94,6 +101,7 @@ def _command(
     bandwidth_bytes: int | None,
     location_type: str,
     faults_file: Path | None,
+    relay_port: int | None,
 ) -> None:
     """Serve the folders in DIR as Google Cloud Storage buckets, over plaintext gRPC."""
     emulator = Emulator(
@@ -104,11 +112,14 @@ def _command(
         bandwidth_bytes=bandwidth_bytes or 0,
         location_type=location_type,
         faults_file=faults_file,
+        relay_port=relay_port,
     )
     _raise_file_limit()
     allocator.tune()
-    with asyncio.Runner(loop_factory=_precise_loop) as runner:
-        runner.run(_serve(emulator))
+    # The relay's own connections may have any descriptor.
+    loop = asyncio.new_event_loop if relay_port is not None else _precise_loop
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_serve(emulator, relaying=relay_port is not None))
 
 
 def _precise_loop() -> asyncio.AbstractEventLoop:
@@ -133,13 +144,15 @@ def main() -> None:
     sys.exit(code)
 
 
-async def _serve(emulator: Emulator) -> None:
+async def _serve(emulator: Emulator, *, relaying: bool) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     async with emulator:
         print(f"{_PROGRAM} listening on {emulator.address}", flush=True)
+        if relaying:
+            print(f"{_PROGRAM} relaying on {emulator.relay_address}", flush=True)
         await ended.wait()
 
 

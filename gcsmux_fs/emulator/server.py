@@ -3,13 +3,13 @@
     async with Emulator(Path("buckets")) as emulator:
         channel = grpc.aio.insecure_channel(emulator.address)
 
+With `relay_port` there is a second address, `relay_address`, where faults below gRPC happen.
 Faults are ordered, and counters read, through `emulator.control` in the same process, and through
 the methods that `gcsmux_fs.emulator.control` describes from any other.
 """
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -17,6 +17,7 @@ import grpc.aio
 from gcsmux_fs.emulator.bucket import Store
 from gcsmux_fs.emulator.checksums import Checksums
 from gcsmux_fs.emulator.control import CONTROL_SERVICE, Control
+from gcsmux_fs.emulator.relay import Relay, open_listener
 from gcsmux_fs.emulator.resources import HIERARCHICAL_LOCATION
 from gcsmux_fs.emulator.rpc import Border
 from gcsmux_fs.emulator.service_meta import MetaService
@@ -26,6 +27,7 @@ from gcsmux_fs.emulator.shaping import Shape
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
 __all__ = ["LOCATION_TYPES", "Emulator", "EmulatorError"]
@@ -57,7 +59,8 @@ class Emulator:
     """Serves the folders in `folder` as buckets while its `async with` block lasts.
 
     Port 0 picks a free one, to be read from `port`. `latency_seconds` delays every answer,
-    `bandwidth_bytes` a second is what each stream may carry at most (0: no limit).
+    `bandwidth_bytes` a second is what each stream may carry at most (0: no limit). `relay_port`
+    gives connections a second port, where they can be broken (see `Relay`).
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Emulator:
         bandwidth_bytes: int = 0,
         location_type: str = "region",
         faults_file: Path | None = None,
+        relay_port: int | None = None,
     ) -> None:
         if not folder.is_dir():
             raise EmulatorError(f"{folder} is not a directory.")
@@ -77,7 +81,7 @@ class Emulator:
             raise EmulatorError(f"The location type {location_type!r} is not known.")
         self.host = host
         self.port = port
-        self.control = Control(faults_file)
+        self.control = Control(faults_file, has_relay=relay_port is not None)
         shape = Shape(latency_seconds, bandwidth_bytes)
         self._border = Border(shape, self.control)
         self._checksums = checksums = Checksums()
@@ -86,15 +90,27 @@ class Emulator:
         self._read = ReadService(store, checksums, shape, self.control)
         self._write = WriteService(store, checksums, shape)
         self._server: grpc.aio.Server | None = None
+        self._relay_port = relay_port
+        self._relay: Relay | None = None
 
     @property
     def address(self) -> str:
         """Where clients find it: HOST:PORT."""
+        return self._address(self.port)
+
+    @property
+    def relay_address(self) -> str:
+        """Where clients find the relay in front of it."""
+        if self._relay is None:
+            raise RuntimeError("this emulator has no relay, or does not run")
+        return self._address(self._relay.port)
+
+    def _address(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{host}:{port}"
 
     async def __aenter__(self) -> Emulator:
-        _check_bind(self.host, self.port)
+        _listener(self.host, self.port).close()
         server = grpc.aio.server(handlers=self._handlers(), options=_OPTIONS)
         try:
             self.port = server.add_insecure_port(self.address)
@@ -102,10 +118,21 @@ class Emulator:
             raise EmulatorError(f"Cannot listen on {self.address}.") from None
         await server.start()
         self._server = server
+        if self._relay_port is not None:
+            relay = Relay(self.control, self.host, self.port)
+            try:
+                relay.start(_listener(self.host, self._relay_port))
+            except EmulatorError:
+                await self.__aexit__()
+                raise
+            self._relay = relay
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop at once: calls under way end with UNAVAILABLE or CANCELLED."""
+        if self._relay is not None:
+            relay, self._relay = self._relay, None
+            await relay.stop()
         if self._server is not None:
             server, self._server = self._server, None
             self._checksums.close()
@@ -150,12 +177,10 @@ class Emulator:
         ]
 
 
-def _check_bind(host: str, port: int) -> None:
-    """Refuse an address that cannot be listened on; gRPC would not say why."""
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; gRPC by itself would not say why an address cannot be had."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        socket.create_server(address[:2], family=family).close()
+        return open_listener(host, port)
     except OSError as error:
         # Python adds the address in parentheses.
         reason = (error.strerror or str(error)).partition(" (")[0]

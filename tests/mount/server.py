@@ -52,16 +52,25 @@ class EmulatorStatistics:
 
 @dataclass
 class EmulatorProcess:
-    """`gcsmux-emulator` over a folder; it can be stopped, killed and started again."""
+    """`gcsmux-emulator` over a folder; it can be stopped, killed and started again.
+
+    With `relay` there is a second endpoint, where faults of connections happen.
+    """
 
     folder: Path
     options: Sequence[str] = ()
     port: int = 0
+    relay: bool = False
+    relay_port: int = 0
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
 
     @property
     def endpoint(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def relay_endpoint(self) -> str:
+        return f"127.0.0.1:{self.relay_port}"
 
     @property
     def bucket(self) -> Path:
@@ -84,7 +93,13 @@ class EmulatorProcess:
         assert self._process is None
         with self._log_file.open("a") as log:
             self._process = subprocess.Popen(
-                [COMMANDS / "gcsmux-emulator", self.folder, f"--port={self.port}", *self.options],
+                [
+                    COMMANDS / "gcsmux-emulator",
+                    self.folder,
+                    f"--port={self.port}",
+                    *([f"--relay-port={self.relay_port}"] if self.relay else []),
+                    *self.options,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -93,6 +108,8 @@ class EmulatorProcess:
         ready = self._process.stdout.readline()
         assert ready, self.log
         self.port = int(ready.rpartition(":")[2])
+        if self.relay:
+            self.relay_port = int(self._process.stdout.readline().rpartition(":")[2])
 
     def kill(self) -> None:
         """End it without a word to anybody, as a crash would."""
