@@ -54,6 +54,7 @@ class FallbackStatistics:
         bidi_probes: streams opened to find out whether it is back.
         read_object_requests: calls of ReadObject.
         read_object_open: those under way.
+        stand_ins: calls that are served so.
     """
 
     bidi_missing: int
@@ -61,6 +62,7 @@ class FallbackStatistics:
     bidi_probes: int
     read_object_requests: int
     read_object_open: int
+    stand_ins: int
 
 
 class FallbackTransport:
@@ -116,6 +118,7 @@ class FallbackTransport:
             bidi_probes=self._availability.probes,
             read_object_requests=self._requests,
             read_object_open=sum(one.under_way for one in self._stand_ins),
+            stand_ins=len(self._stand_ins),
         )
 
     # -- for the stand-ins

@@ -74,7 +74,8 @@ async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIt
         with trio.fail_after(PATIENCE_SECONDS):
             await streams.drain()
         assert streams.open_calls == 0
-        assert transport.statistics().read_object_open == 0
+        found = transport.statistics()
+        assert (found.read_object_open, found.stand_ins) == (0, 0)
     finally:
         with trio.CancelScope(shield=True):
             for channel in channels:
@@ -157,13 +158,17 @@ def test_reads_that_are_cut_again_and_again(
 
 
 def test_a_corrupt_answer_and_one_beyond_the_range(server: RangeServer) -> None:
-    server.plans = [Answer(chunk_bytes=1000, corrupt=3), Answer(chunk_bytes=1000, whole=True)]
+    spoilt = Answer(chunk_bytes=1000, cut_after=4, corrupt=3, hang=True)
+    server.plans = [spoilt, Answer(), Answer(chunk_bytes=1000, whole=True)]
 
     async def test(client: Client) -> None:
         assert await client.read(0, 100_000) == CONTENT[:100_000]
         assert client.pool.counters.checksum_failures == 1
         assert await client.read(100, 100) == CONTENT[100:200]
+        # Neither is read any further, and neither takes anything else along.
         await until(lambda: server.active_reads == 0)
+        await until(lambda: client.transport.statistics().read_object_open == 0)
+        assert client.pool.counters.streams_failed == 0
 
     with_client(server.endpoint, test)
 
