@@ -116,7 +116,8 @@ class FaultyCall:
 
     def idle_until(self) -> float | None:
         """Return after how long an idle stream has something happen to it; None: never."""
-        return None if self.plan is None else self.plan.idle_until()
+        plan = self.plan
+        return None if plan is None else plan.idle_until()
 
     def range(self, wanted: pb.ReadRange, size: int) -> Fate:
         """Act on a range that is asked for; return what becomes of it.
