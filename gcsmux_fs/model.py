@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = ["BucketInfo", "ByteRange", "ListingPage", "ObjectInfo", "ObjectKey"]
 
@@ -65,7 +65,7 @@ class ListingPage:
     name of an earlier one, whichever of the two it is in. An empty `next_page_token` ends it.
     """
 
-    objects: tuple[ObjectInfo, ...]
+    objects: Collection[ObjectInfo]
     prefixes: tuple[str, ...]
     next_page_token: str
 

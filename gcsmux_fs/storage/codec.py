@@ -18,12 +18,12 @@ from crc32c import crc32c
 from google.protobuf.message import DecodeError
 
 from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.model import ListingPage, ObjectInfo
+from gcsmux_fs.model import ObjectInfo
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, Redirect, StreamEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -35,16 +35,17 @@ __all__ = [
     "ReadResponse",
     "bucket_path",
     "decode_bidi_response",
-    "decode_listing",
     "decode_object",
     "decode_read_response",
     "decode_stream_end",
     "encode_bidi_request",
     "encode_read_request",
+    "nanoseconds",
 ]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
+_LAST_NS, _FIRST_NS = (1 << 63) - 1, -(1 << 63)
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 _TYPE_PREFIX = "type.googleapis.com/google.storage.v2."
 
@@ -279,7 +280,7 @@ def _status_code(value: int) -> StatusCode:
 def decode_object(message: pb.Object) -> ObjectInfo:
     """Return the value type of an Object message.
 
-    A listing holds many thousands of these: values that most of them have in common are shared.
+    Thousands of these are remembered: values that most of them have in common are shared.
     """
     metadata = message.metadata
     checksums = message.checksums
@@ -287,7 +288,7 @@ def decode_object(message: pb.Object) -> ObjectInfo:
         name=message.name,
         generation=message.generation,
         size=message.size,
-        mtime_ns=_nanoseconds(message.update_time) or _nanoseconds(message.create_time),
+        mtime_ns=nanoseconds(message.update_time) or nanoseconds(message.create_time),
         metageneration=message.metageneration,
         crc32c=checksums.crc32c if checksums.HasField("crc32c") else None,
         content_type=sys.intern(message.content_type),
@@ -298,15 +299,6 @@ def decode_object(message: pb.Object) -> ObjectInfo:
     )
 
 
-def _nanoseconds(stamp: Timestamp) -> int:
-    return stamp.seconds * 1_000_000_000 + stamp.nanos
-
-
-def decode_listing(message: pb.ListObjectsResponse) -> ListingPage:
-    """Return the value type of a page of a listing."""
-    objects: Sequence[pb.Object] = message.objects
-    return ListingPage(
-        tuple(decode_object(entry) for entry in objects),
-        tuple(message.prefixes),
-        message.next_page_token,
-    )
+def nanoseconds(stamp: Timestamp) -> int:
+    """Return a time in 64 bits, which end in the year 2262; the wire can say 9999."""
+    return max(_FIRST_NS, min(stamp.seconds * 1_000_000_000 + stamp.nanos, _LAST_NS))

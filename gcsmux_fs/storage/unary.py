@@ -21,8 +21,9 @@ from gcsmux_fs.errors import (
 )
 from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
 from gcsmux_fs.storage.channel import ChannelSettings, renewal_failure, request_headers
-from gcsmux_fs.storage.codec import bucket_path, decode_listing, decode_object
+from gcsmux_fs.storage.codec import bucket_path, decode_object
 from gcsmux_fs.storage.crossing import CancelledByAsyncio, await_asyncio
+from gcsmux_fs.storage.listings import decode_listing
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:

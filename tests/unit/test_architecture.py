@@ -10,7 +10,7 @@ import pytest
 import gcsmux_fs
 
 PACKAGE = Path(gcsmux_fs.__file__).parent
-PLAIN = {"", "allocator", "config", "errors", "model", "units"}
+PLAIN = {"", "allocator", "columns", "config", "errors", "model", "units"}
 PORTS = {"storage.ports"}
 
 # What each room may import of this package, besides itself and the plain modules.
