@@ -56,11 +56,10 @@ class AttributeEncoder:
             attributes.st_size = 0
             attributes.st_blocks = 0
         else:
-            assert entry.info is not None
             attributes.st_mode = pyfuse3.ModeT(stat.S_IFREG | self.file_mode)
             attributes.st_nlink = 1
-            attributes.st_size = entry.info.size
-            attributes.st_blocks = (entry.info.size + 511) // 512
+            attributes.st_size = entry.size
+            attributes.st_blocks = (entry.size + 511) // 512
         attributes.st_mtime_ns = entry.mtime_ns
         attributes.st_ctime_ns = entry.mtime_ns
         attributes.st_atime_ns = entry.mtime_ns

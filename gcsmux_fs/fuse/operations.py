@@ -149,7 +149,7 @@ class BucketOperations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(_NO_ATTRIBUTE) from None
 
     async def _extended_attributes(self, inode: int) -> dict[bytes, bytes]:
-        info = (await self._tree.get(inode)).info
+        info = await self._tree.object_of(inode)
         return {} if info is None else extended_attributes(info)
 
     # -- files

@@ -56,7 +56,7 @@ class WalkReadahead:
         planner = self._planners.get(listing.location)
         if planner is None:
             planner = self._planners[listing.location] = SiblingPlanner()
-        position = listing.position_of(name, planner.expected)
+        position = listing.position_of(name)
         if position is None:
             return
         for successor in planner.observe(position):

@@ -74,9 +74,9 @@ class Directories:
 
     async def has_entries(self, snapshot: Snapshot) -> bool:
         """Read as far as it takes to tell whether there is any entry."""
-        while not snapshot.listing.names and not snapshot.listing.complete:
+        while not len(snapshot.listing) and not snapshot.listing.complete:
             await self.grow(snapshot)
-        return bool(snapshot.listing.names)
+        return len(snapshot.listing) > 0
 
     async def _add_page(self, snapshot: Snapshot) -> None:
         listing = snapshot.listing
@@ -132,7 +132,7 @@ class DirectoryHandle:
         self._advanced = position > 0
         snapshot = self._snapshot
         listing = snapshot.listing
-        while position >= len(listing.names) and not listing.complete:
+        while position >= len(listing) and not listing.complete:
             await self._directories.grow(snapshot)
         # Who reads on within the last page will want the next one.
         if position > 0 and not listing.complete and snapshot.is_in_last_page(position):
@@ -149,9 +149,9 @@ class DirectoryHandle:
         return snapshot
 
     def _entries(self, snapshot: Snapshot, start: int) -> Iterator[tuple[int, bytes, Entry]]:
-        names, children = snapshot.listing.names, snapshot.listing.children
-        for index in range(start, len(names)):
-            name = names[index]
+        position = start
+        for name, child in snapshot.listing.entries_from(start):
             trusted = name not in snapshot.distrusted
-            valid_until = snapshot.asked_at(index) + self._ttl if trusted else 0.0
-            yield index + 1, name, self._enter(children[name], valid_until)
+            valid_until = snapshot.asked_at(position) + self._ttl if trusted else 0.0
+            position += 1
+            yield position, name, self._enter(child, valid_until)

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from gcsmux_fs.errors import NotFound
-
-if TYPE_CHECKING:
-    from gcsmux_fs.model import ObjectInfo
 
 __all__ = ["Entry", "NoSuchEntry"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file or directory.
 
-    `info` is the object or, for a directory, its placeholder object; None where there is none or
-    none is known of. The name that was asked for may be taken to lead here for
-    `name_valid_seconds`, the attributes be believed for `attributes_valid_seconds`; both are 0 or
-    more and may be infinite.
+    The name that was asked for may be taken to lead here for `name_valid_seconds`, the attributes
+    be believed for `attributes_valid_seconds`; both are 0 or more and may be infinite.
     """
 
     inode: int
     is_directory: bool
-    info: ObjectInfo | None
+    size: int
     mtime_ns: int
     name_valid_seconds: float
     attributes_valid_seconds: float

@@ -38,6 +38,7 @@ __all__ = [
     "Step",
     "content_name",
     "encoded_length",
+    "is_plain",
     "locate",
     "locate_directory",
     "place",
@@ -61,6 +62,10 @@ _MIN_PART_BYTES = _MAX_PART_BYTES - 3
 
 # Quoting makes at most three bytes of one.
 _ALWAYS_FITS_BYTES = (MAX_FILE_NAME_BYTES - len(_PART)) // 3
+
+_PLAIN = re.compile(r"(?!%[a-z]*~|\.{1,2}\Z)[^/\0]+")
+# A character takes four bytes at most.
+_ALWAYS_FITS_CHARACTERS = MAX_FILE_NAME_BYTES // 4
 
 
 class Form(enum.Enum):
@@ -139,6 +144,14 @@ def place(location: str, component: str, form: Form) -> Place | None:
     if head:
         return Place((_PART + _quote(head)).encode(), location + head)
     return Place(_spell(text, form).encode())
+
+
+def is_plain(name: str, start: int) -> bool:
+    """Tell whether the component `name[start:]` is spelled as itself."""
+    if _PLAIN.fullmatch(name, start) is None:
+        return False
+    fits = len(name) - start <= _ALWAYS_FITS_CHARACTERS
+    return fits or encoded_length(name[start:]) <= MAX_FILE_NAME_BYTES
 
 
 def content_name() -> bytes:

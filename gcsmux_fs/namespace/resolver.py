@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import cachetools
 
+from gcsmux_fs.columns import Row
 from gcsmux_fs.errors import InvalidRequest, NotFound
 from gcsmux_fs.namespace.flights import Flights
 from gcsmux_fs.namespace.listing import Child, Directory
@@ -45,14 +46,15 @@ class Resolution:
 
     def child(self, found: Step) -> Child | None:
         """Return what the spelling that led to this name stands for."""
+        file = Row.of(self.info) if self.info is not None else None
         if found.form is Form.CONTENT:
-            return self.info if self.info is not None and self.info.size else None
+            return file if self.info is not None and self.info.size else None
         if found.form is Form.FILE:
-            return self.info if self.directory is not None else None
+            return file if self.directory is not None else None
         if self.directory is not None:
             return self.directory
         # The empty component leads to a name that ends with a slash, which is never a file's.
-        return None if found.target.endswith("/") else self.info
+        return None if found.target.endswith("/") else file
 
 
 class Resolver:

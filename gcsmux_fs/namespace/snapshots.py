@@ -11,6 +11,7 @@ import bisect
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.columns import ObjectColumns
 from gcsmux_fs.namespace.listing import Listing
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Snapshot", "Snapshots"]
 
-# An empty snapshot takes about 1 KiB, as much as a few entries.
-_WEIGHT_IN_ENTRIES = 4
-# Custom metadata, up to 8 KiB an object, weighs as many entries as take the same memory.
-_METADATA_BYTES_PER_ENTRY = 256
-# Two strings' headers and a dictionary's slot.
+# What an entry takes besides its name: five numbers, its place, and the headers of the name.
+_ENTRY_BYTES = 100
+# A snapshot takes 2.6 KB besides its entries, as much as these.
+_WEIGHT_IN_ENTRIES = 26
+# A special entry (see `listing`) takes 250 to 400 bytes.
+_MORE_ENTRIES_OF_SPECIAL = 2
+# Two strings' headers and a dictionary's slot, for each pair of custom metadata.
 _PAIR_OVERHEAD_BYTES = 200
 
 
@@ -34,8 +37,8 @@ class Snapshot:
 
     __slots__ = (
         "_asked",
-        "_metadata_bytes",
         "_starts",
+        "_text_bytes",
         "begun",
         "distrusted",
         "listing",
@@ -49,25 +52,26 @@ class Snapshot:
         self.distrusted: set[bytes] = set()
         self._starts: list[int] = []
         self._asked: list[float] = []
-        self._metadata_bytes = 0
+        self._text_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Snapshot begun at {self.begun}, {self.openers} openers: {self.listing!r}>"
 
     @property
     def weight(self) -> int:
-        """The memory taken, in entries."""
-        metadata = self._metadata_bytes // _METADATA_BYTES_PER_ENTRY
-        return len(self.listing.names) + _WEIGHT_IN_ENTRIES + metadata
+        """The memory taken, in entries; names and custom metadata take up to 9 KiB an object."""
+        entries = len(self.listing) + self.listing.specials * _MORE_ENTRIES_OF_SPECIAL
+        return _WEIGHT_IN_ENTRIES + entries + self._text_bytes // _ENTRY_BYTES
 
     def add_page(self, page: ListingPage, asked: float) -> None:
         """Take in the next page, asked for at the time `asked`."""
-        self._metadata_bytes += sum(
+        objects = ObjectColumns.of(page.objects)
+        self._text_bytes += sum(map(len, objects.names)) + sum(
             len(key) + len(value) + _PAIR_OVERHEAD_BYTES
-            for info in page.objects
-            for key, value in info.metadata.items()
+            for traits in objects.traits
+            for key, value in traits.metadata.items()
         )
-        start = len(self.listing.names)
+        start = len(self.listing)
         released = self.listing.add_page(page)
         self._starts += [start, start + released]
         self._asked += [self.begun, asked]

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gcsmux_fs.columns import Row
 from gcsmux_fs.errors import GenerationGone
 from gcsmux_fs.namespace.directories import Directories, DirectoryHandle
 from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
-from gcsmux_fs.namespace.inodes import ROOT_INODE, Inode, InodeTable
+from gcsmux_fs.namespace.inodes import ROOT_INODE, DirectoryInode, InodeTable
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import Form, Step, locate, locate_directory, step
 from gcsmux_fs.namespace.resolver import Resolver
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ROOT_INODE", "DirectoryHandle", "Entry", "NoSuchEntry", "Tree", "TreeStatistics"]
 
-# Room for one directory of 100,000 objects, which takes some 65 MB, and a little more.
-MAX_LISTED_ENTRIES = 120_000
+# 30 MB: two directories of 100,000 objects with names of 30 characters, or 10,000 small ones.
+MAX_LISTED_ENTRIES = 300_000
 # The service's own limit (https://cloud.google.com/storage/docs/json_api/v1/objects/list).
 MAX_PAGE_SIZE = 1000
 
@@ -124,7 +125,7 @@ class Tree:
         known = self.lookup_cached(parent, name)
         if known is not None:
             return known
-        found = self._step(self._inode(parent).name, name)
+        found = self._step(self._directory(parent).location, name)
         if found.form is Form.PART:
             snapshot = self._directories.fresh(found.target)
             exists = await self._directories.has_entries(snapshot)
@@ -134,13 +135,14 @@ class Tree:
 
     def lookup_cached(self, parent: int, name: bytes) -> Entry | None:
         """Do as `lookup`, or return None if the service must be asked."""
-        inode = self._inode(parent)
+        directory = self._directory(parent)
+        location = directory.location
         if name == b".":
-            return self._enter(Directory(inode.name), math.inf)
+            return self._enter(Directory(location), math.inf)
         if name == b"..":
-            return self._enter(Directory(self._location_above(inode)), math.inf)
-        found = self._step(inode.name, name)
-        evidence = self._evidence(inode.name, name, found)
+            return self._enter(Directory(self._location_above(directory)), math.inf)
+        found = self._step(location, name)
+        evidence = self._evidence(location, name, found)
         if evidence is None:
             return None
         child, asked = evidence
@@ -154,14 +156,19 @@ class Tree:
         Raises:
             GenerationGone: there is no such inode.
         """
-        known = self._inode(inode)
-        info = known.info
-        if info is not None and not info.finalized and self._clock() >= known.fresh_until:
-            asked = self._clock()
-            newest = await self._resolver.newest(known.name)
-            if newest is not None and newest.generation == known.generation:
-                known.learn(newest, asked + self._ttl)
-        return self._entry(known, 0.0)
+        directory = self._inodes.directory(inode)
+        if directory is not None:
+            return self._directory_entry(directory, 0.0)
+        return self._file_entry(inode, Row.of(await self._current(inode)), 0.0)
+
+    async def object_of(self, inode: int) -> ObjectInfo | None:
+        """Return the object of an inode that the kernel knows; of a directory its placeholder.
+
+        Raises:
+            GenerationGone: there is no such inode.
+        """
+        directory = self._inodes.directory(inode)
+        return await self._current(inode) if directory is None else directory.placeholder
 
     def forget(self, inode: int, lookups: int) -> None:
         """Take back lookups that were counted (see `InodeTable.forget`)."""
@@ -173,27 +180,26 @@ class Tree:
         Raises:
             GenerationGone: there is no such file.
         """
-        known = self._inode(inode)
-        if known.info is None or known.is_directory:
+        info = self._inodes.files.pin(inode)
+        if info is None:
             raise GenerationGone("not a file", subject=f"inode {inode}")
-        self._inodes.pin(inode)
-        return known.info
+        return info
 
     def unpin(self, inode: int) -> None:
         """Undo one `pin`."""
-        self._inodes.unpin(inode)
+        self._inodes.files.unpin(inode)
 
     def open_directory(self, inode: int) -> DirectoryHandle:
         """Return a handle that reads the directory; nothing is asked before it reads."""
-        location = self._inode(inode).name
+        location = self._directory(inode).location
         return DirectoryHandle(self._directories, location, self._enter, ttl_seconds=self._ttl)
 
     def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
         """Return the latest listing of the directory a file is in, and the file's name there."""
-        known = self._inodes.get(inode)
-        if known is None or known.is_directory:
+        info = self._inodes.files.get(inode)
+        if info is None:
             return None
-        location, name = locate(known.name, Form.PLAIN)
+        location, name = locate(info.name, Form.PLAIN)
         snapshot = self._directories.snapshots.latest(location)
         return None if snapshot is None else (snapshot.listing, name)
 
@@ -202,30 +208,45 @@ class Tree:
 
         Returns where the kernel may still hold a name for it, as (directory's inode, name).
         """
-        gone = self._inodes.get(inode)
-        if gone is None or gone.is_directory:
+        info = self._inodes.files.get(inode)
+        if info is None:
             return []
-        self._resolver.distrust(gone.name)
-        forms = [Form.CONTENT] if gone.name.endswith("/") else [Form.PLAIN, Form.FILE]
+        gone = info.name
+        self._resolver.distrust(gone)
+        forms = [Form.CONTENT] if gone.endswith("/") else [Form.PLAIN, Form.FILE]
         held: list[tuple[int, bytes]] = []
-        for location, name in (locate(gone.name, form) for form in forms):
+        for location, name in (locate(gone, form) for form in forms):
             snapshot = self._directories.snapshots.latest(location)
             if snapshot is not None:
                 snapshot.distrusted.add(name)
-            if (parent := self._inodes.find(location)) is not None:
+            if (parent := self._inodes.directory_at(location)) is not None:
                 held.append((parent.number, name))
         return held
 
-    def _inode(self, number: int) -> Inode:
-        inode = self._inodes.get(number)
-        if inode is None:
-            raise GenerationGone("no such inode", subject=f"inode {number}")
-        return inode
+    def _directory(self, number: int) -> DirectoryInode:
+        directory = self._inodes.directory(number)
+        if directory is None:
+            raise GenerationGone("no such directory", subject=f"inode {number}")
+        return directory
 
-    def _location_above(self, directory: Inode) -> str:
+    async def _current(self, number: int) -> ObjectInfo:
+        """Return the object of a file, asked for again if it may have changed."""
+        files = self._inodes.files
+        info = files.get(number)
+        if info is None:
+            raise GenerationGone("no such inode", subject=f"inode {number}")
+        asked = self._clock()
+        if info.finalized or asked < files.fresh_until(number):
+            return info
+        newest = await self._resolver.newest(info.name)
+        if newest is not None and newest.generation == info.generation:
+            files.learn(number, newest, asked + self._ttl)
+        return files.get(number) or info
+
+    def _location_above(self, directory: DirectoryInode) -> str:
         if directory.number == ROOT_INODE:
-            return directory.name
-        return locate_directory(directory.name)[0]
+            return directory.location
+        return locate_directory(directory.location)[0]
 
     def _step(self, location: str, name: bytes) -> Step:
         found = step(location, name)
@@ -242,7 +263,7 @@ class Tree:
             resolution = self._resolver.known(found.target)
         snapshot = self._directories.snapshots.latest(location)
         if snapshot is not None and name not in snapshot.distrusted:
-            child = snapshot.listing.children.get(name)
+            child = snapshot.listing.find(name)
             newer = resolution is None or snapshot.begun > resolution.asked
             if newer and (child is not None or snapshot.listing.complete):
                 return child, snapshot.begun
@@ -261,32 +282,36 @@ class Tree:
 
     def _enter(self, child: Child, valid_until: float) -> Entry:
         """Count one lookup of a child that is known until `valid_until`."""
+        valid_seconds = max(0.0, valid_until - self._clock())
         if isinstance(child, Directory):
-            inode = self._inodes.remember_directory(child.location)
-            inode.learn(child.placeholder, valid_until)
-        else:
-            inode = self._inodes.remember_file(child)
-            inode.learn(child, valid_until)
-        return self._entry(inode, max(0.0, valid_until - self._clock()))
+            directory = self._inodes.remember_directory(child.location)
+            directory.learn(child.placeholder)
+            return self._directory_entry(directory, valid_seconds)
+        number, row = self._inodes.files.remember(child, valid_until)
+        return self._file_entry(number, row, valid_seconds)
 
-    def _entry(self, inode: Inode, name_valid_seconds: float) -> Entry:
-        info = inode.info
-        if inode.is_directory:
-            attributes_valid_seconds = self._ttl
-        elif info is not None and info.finalized:
+    def _directory_entry(self, directory: DirectoryInode, name_valid_seconds: float) -> Entry:
+        placeholder = directory.placeholder
+        mtime_ns = self._directory_mtime_ns if placeholder is None else placeholder.mtime_ns
+        return Entry(directory.number, True, 0, mtime_ns, name_valid_seconds, self._ttl)
+
+    def _file_entry(self, number: int, row: Row, name_valid_seconds: float) -> Entry:
+        objects, index = row
+        if objects.traits[index].finalized:
             attributes_valid_seconds = math.inf
         else:
-            attributes_valid_seconds = max(0.0, inode.fresh_until - self._clock())
+            fresh_until = self._inodes.files.fresh_until(number)
+            attributes_valid_seconds = max(0.0, fresh_until - self._clock())
         return Entry(
-            inode=inode.number,
-            is_directory=inode.is_directory,
-            info=info,
-            mtime_ns=info.mtime_ns if info is not None else self._directory_mtime_ns,
-            name_valid_seconds=name_valid_seconds,
-            attributes_valid_seconds=attributes_valid_seconds,
+            number,
+            False,
+            objects.sizes[index],
+            objects.mtimes_ns[index],
+            name_valid_seconds,
+            attributes_valid_seconds,
         )
 
     def _learn_placeholder(self, placeholder: ObjectInfo) -> None:
-        directory = self._inodes.find(placeholder.name)
+        directory = self._inodes.directory_at(placeholder.name)
         if directory is not None:
-            directory.learn(placeholder, directory.fresh_until)
+            directory.learn(placeholder)

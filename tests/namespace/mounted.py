@@ -63,10 +63,11 @@ async def object_at(tree: Tree, path: str) -> tuple[str, int] | None:
         entry = await follow(tree, path)
     except NoSuchEntry:
         return None
+    info = await tree.object_of(entry.inode)
     tree.forget(entry.inode, 1)
     assert not entry.is_directory
-    assert entry.info is not None
-    return entry.info.name, entry.info.generation
+    assert info is not None
+    return info.name, info.generation
 
 
 async def read_names(tree: Tree, inode: int = ROOT_INODE) -> list[bytes]:

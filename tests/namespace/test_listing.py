@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from gcsmux_fs.columns import Row
 from gcsmux_fs.errors import StorageError
-from gcsmux_fs.model import ListingPage
+from gcsmux_fs.model import ListingPage, ObjectInfo
 from gcsmux_fs.namespace.listing import Directory, Listing
 
 from .fake_store import object_info
@@ -18,51 +19,60 @@ def page(*keys: str, token: str = "", size: int = 3) -> ListingPage:
     )
 
 
+def names(listing: Listing) -> list[bytes]:
+    return [name for name, _ in listing.entries_from(0)]
+
+
+def child(listing: Listing, name: bytes) -> ObjectInfo | Directory | None:
+    found = listing.find(name)
+    return found.info if isinstance(found, Row) else found
+
+
 def test_entries_are_shown_page_by_page() -> None:
     listing = Listing("d/")
     listing.add_page(page("d/a", "d/b/>", "d/c", token="1"))
-    assert listing.names == [b"a", b"b"]
+    assert names(listing) == [b"a", b"b"]
     listing.add_page(page("d/e", token="2"))
-    assert listing.names == [b"a", b"b", b"c"]
+    assert names(listing) == [b"a", b"b", b"c"]
     listing.add_page(page())
-    assert listing.names == [b"a", b"b", b"c", b"e"]
+    assert names(listing) == [b"a", b"b", b"c", b"e"]
     assert listing.complete
-    assert Directory("d/b/") == listing.children[b"b"]
-    assert object_info("d/c") == listing.children[b"c"]
+    assert Directory("d/b/") == child(listing, b"b")
+    assert object_info("d/c") == child(listing, b"c")
 
 
 def test_only_objects_whose_folder_may_still_come_are_held_back() -> None:
     listing = Listing("")
     listing.add_page(page("a", "a-", "a-b", "a-b-c", token="1"))
-    assert listing.names == [b"a-"]
+    assert names(listing) == [b"a-"]
     listing.add_page(page("a-b/>", "a-c", token="2"))
-    assert listing.names[1:] == [b"%file~a-b", b"a-b-c", b"a-b"]
+    assert names(listing)[1:] == [b"%file~a-b", b"a-b-c", b"a-b"]
     listing.add_page(page("a/>", "b", token="3"))
-    assert listing.names[4:] == [b"%file~a", b"a-c", b"a"]
+    assert names(listing)[4:] == [b"%file~a", b"a-c", b"a"]
 
 
 def test_the_place_of_a_folder_is_passed_by_any_name_after_it() -> None:
     listing = Listing("")
     listing.add_page(page("foo", "foo.txt", token="1"))
-    assert listing.names == []
+    assert names(listing) == []
     listing.add_page(page("foo0", token="2"))
-    assert listing.names == [b"foo", b"foo.txt"]
+    assert names(listing) == [b"foo", b"foo.txt"]
 
 
 def test_an_entry_keeps_its_position_when_earlier_ones_are_settled_late() -> None:
     listing = Listing("")
     listing.add_page(page("a", "a!", "a!!x", "a-/>", token="1"))
-    first = list(listing.names)
+    first = list(names(listing))
     listing.add_page(page("a/>"))
-    assert first == listing.names[: len(first)]
+    assert first == names(listing)[: len(first)]
 
 
 def test_the_placeholder_of_the_directory_itself_is_no_entry_unless_it_has_content() -> None:
     empty, full = Listing("d/"), Listing("d/")
     empty.add_page(page("d/", "d/a", size=0))
     full.add_page(page("d/", "d/a"))
-    assert empty.names == [b"a"]
-    assert full.names == [b"%content~", b"a"]
+    assert names(empty) == [b"a"]
+    assert names(full) == [b"%content~", b"a"]
     assert object_info("d/", size=0) == empty.placeholder
     assert object_info("d/") == full.placeholder
 
@@ -82,8 +92,8 @@ def test_a_placeholder_listed_beside_its_prefix_describes_the_directory(
     listing = Listing("")
     for each in pages:
         listing.add_page(each)
-    assert Directory("a/", object_info("a/")) == listing.children[b"a"]
-    assert {b"a", b"b"} == set(listing.names) - {b"%file~a"}
+    assert Directory("a/", object_info("a/")) == child(listing, b"a")
+    assert {b"a", b"b"} == set(names(listing)) - {b"%file~a"}
 
 
 def test_long_names_gather_in_one_directory_across_pages() -> None:
@@ -91,8 +101,8 @@ def test_long_names_gather_in_one_directory_across_pages() -> None:
     listing = Listing("d/")
     listing.add_page(page(f"d/{long}1234567", token="1"))
     listing.add_page(page(f"d/{long}{'y' * 300}/>", f"d/{long}z", f"d/{long}zzzzzzz"))
-    assert [f"%part~{long}".encode(), f"{long}z".encode()] == listing.names
-    part = listing.children[listing.names[0]]
+    assert [f"%part~{long}".encode(), f"{long}z".encode()] == names(listing)
+    part = listing.find(names(listing)[0])
     assert Directory(f"d/{long}") == part
 
 
@@ -100,7 +110,7 @@ def test_a_part_directory_shows_only_names_too_long_for_the_directory_above() ->
     long = "x" * 249
     listing = Listing(f"d/{long}")
     listing.add_page(page(f"d/{long}", f"d/{long}1", f"d/{long}1234567", f"d/{long}/>"))
-    assert listing.names == [b"1234567"]
+    assert names(listing) == [b"1234567"]
 
 
 def test_what_a_server_repeats_where_pages_meet_is_shown_once() -> None:
@@ -108,7 +118,7 @@ def test_what_a_server_repeats_where_pages_meet_is_shown_once() -> None:
     listing.add_page(page("a", "a", "b/>", "b/>", token="1"))
     listing.add_page(page("b/>", "c", token="2"))
     listing.add_page(page("c", "d"))
-    assert listing.names == [b"a", b"b", b"c", b"d"]
+    assert names(listing) == [b"a", b"b", b"c", b"d"]
 
 
 def test_a_repeated_page_token_ends_the_listing_with_an_error() -> None:
@@ -134,13 +144,38 @@ def test_a_name_that_cannot_be_beneath_the_directory_is_an_error(stray: str) -> 
         Listing("d/").add_page(page(stray))
 
 
-def test_the_position_of_an_entry_is_found_where_it_is_expected_or_where_it_sorts() -> None:
+@pytest.mark.parametrize("pages", [1, 7])
+def test_every_entry_is_found_by_its_name_and_at_its_position(pages: int) -> None:
+    keys = sorted(f"d/{number}{'-x' * (number % 3)}" for number in range(500))
+    keys += [f"d/{number}/>" for number in range(100, 500, 50)] + ["d/%~", "d/é", "d/😀"]
+    keys.sort(key=lambda key: key.removesuffix(">"))
+    step = len(keys) // pages + 1
     listing = Listing("d/")
-    listing.add_page(page(*(f"d/{number:03}" for number in range(500))))
-    assert listing.position_of(b"007", 5) == 7
-    assert listing.position_of(b"007", 400) == 7
-    assert listing.position_of(b"499", 0) == 499
-    assert listing.position_of(b"absent", 0) is None
+    for start in range(0, len(keys), step):
+        end = start + step
+        listing.add_page(page(*keys[start:end], token=str(end) if end < len(keys) else ""))
+    shown = list(listing.entries_from(0))
+    assert len(shown) == len(listing) == len(keys)
+    assert len({name for name, _ in shown}) == len(shown)
+    for position, (name, entry) in enumerate(shown):
+        assert listing.find(name) == entry
+        assert listing.position_of(name) == position
+        assert next(listing.entries_from(position)) == (name, entry)
+
+
+@pytest.mark.parametrize("name", [b"", b"absent", b"b/", b"zz", b"%file~a", b"\xff"])
+def test_what_is_no_entry_is_not_found(name: bytes) -> None:
+    listing = Listing("d/")
+    listing.add_page(page("d/", "d/a", "d/b/>", "d/c", size=0))
+    assert listing.find(name) is None
+    assert listing.position_of(name) is None
+
+
+def test_a_page_in_any_order_is_taken_as_sorted() -> None:
+    listing = Listing("")
+    listing.add_page(page("c", "a", "b/>", "a!"))
+    assert names(listing) == [b"a", b"a!", b"b", b"c"]
+    assert child(listing, b"a!") == object_info("a!")
 
 
 def test_files_are_found_by_position_and_folders_are_none() -> None:

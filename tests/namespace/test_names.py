@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from gcsmux_fs.namespace.names import (
     MAX_FILE_NAME_BYTES,
     Form,
+    is_plain,
     locate,
     locate_directory,
     place,
@@ -71,6 +72,19 @@ def walk(components: tuple[bytes, ...]) -> str:
 )
 def test_names_are_spelled_as_documented(name: str, expected: bytes) -> None:
     assert expected == path(name)
+
+
+@given(text=names | st.text())
+@example(text="x" * 255)
+@example(text="x" * 256)
+@example(text="é" * 128)
+@example(text="\n")
+def test_a_name_is_plain_just_if_it_is_spelled_as_itself(text: str) -> None:
+    component = text.replace("/", "")
+    placed = place("d/", component, Form.PLAIN)
+    assert placed is not None
+    as_itself = placed.part is None and placed.name == component.encode()
+    assert is_plain("d/" + component, 2) == as_itself
 
 
 def test_an_object_beside_a_folder_of_its_name_is_marked() -> None:

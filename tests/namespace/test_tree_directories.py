@@ -210,12 +210,12 @@ async def test_a_server_that_leads_in_a_circle_is_an_error_and_not_the_end_of_ti
 async def test_the_least_recently_used_listings_make_room() -> None:
     store = FakeStore()
     store.put(*(f"{folder}/{number:02}" for folder in "abc" for number in range(20)))
-    async with mounted(store, max_listed_entries=50) as tree:
+    async with mounted(store, max_listed_entries=100) as tree:
         inodes = {folder: (await follow(tree, folder)).inode for folder in "abc"}
         for folder in "abac":
             assert len(await read_names(tree, inodes[folder])) == 20
         assert tree.statistics().listings == 2
-        assert tree.statistics().listed_entries <= 50
+        assert tree.statistics().listed_entries <= 100
         store.take_requests()
         assert await object_at(tree, "a/00") is not None
         assert await object_at(tree, "c/00") is not None
@@ -238,14 +238,18 @@ async def test_an_open_listing_stays_though_it_be_large() -> None:
         assert tree.statistics().listed_entries == 0
 
 
-def test_custom_metadata_counts_towards_what_listings_may_hold() -> None:
-    def kept(metadata: dict[str, str]) -> int:
-        snapshots = Snapshots(max_entries=100)
+def test_custom_metadata_and_long_names_count_towards_what_listings_may_hold() -> None:
+    def kept(name: str, metadata: dict[str, str]) -> int:
+        snapshots = Snapshots(max_entries=500)
         for number in range(15):
             snapshot = snapshots.begin(f"{number}/", now=0.0)
-            info = replace(object_info(f"{number}/1"), metadata=metadata)
-            snapshots.add_page(snapshot, ListingPage((info,), (), ""), asked=0.0)
+            objects = [
+                replace(object_info(f"{number}/{name}{count}"), metadata=metadata)
+                for count in range(5)
+            ]
+            snapshots.add_page(snapshot, ListingPage(objects, (), ""), asked=0.0)
         return len(snapshots)
 
-    assert kept({}) == 15
-    assert kept({"key": "v" * 8000}) < 4
+    assert kept("", {}) == 15
+    assert kept("", {"key": "v" * 8000}) < 2
+    assert kept("n" * 1000, {}) < 8

@@ -51,8 +51,9 @@ async def walk(tree: Tree) -> Walk:
                     seen.directories.add(entry_path)
                     pending.append((entry.inode, entry_path))
                 else:
-                    assert entry.info is not None
-                    seen.files[entry_path] = entry.info.name
+                    info = await tree.object_of(entry.inode)
+                    assert info is not None
+                    seen.files[entry_path] = info.name
                     tree.forget(entry.inode, 1)
         handle.release()
         if directory != ROOT_INODE:
