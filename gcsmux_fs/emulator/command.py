@@ -87,6 +87,12 @@ class _Parsed(click.ParamType[object]):
     help="JSON file that orders faults, read again when it changes.",
 )
 @click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    help="PEM file of a certificate, to speak TLS; needs --tls-key.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file of its key.")
+@click.option(
     "--relay-port",
     default=None,
     type=click.IntRange(0, 65535),
@@ -101,9 +107,13 @@ def _command(
     bandwidth_bytes: int | None,
     location_type: str,
     faults_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     relay_port: int | None,
 ) -> None:
-    """Serve the folders in DIR as Google Cloud Storage buckets, over plaintext gRPC."""
+    """Serve the folders in DIR as Google Cloud Storage buckets, over plaintext gRPC or TLS."""
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key need each other.")
     emulator = Emulator(
         folder,
         host=host,
@@ -113,6 +123,7 @@ def _command(
         location_type=location_type,
         faults_file=faults_file,
         relay_port=relay_port,
+        tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
     )
     _raise_file_limit()
     allocator.tune()

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.emulator.faults import Goaway, RstStream
 from gcsmux_fs.emulator.plan import FaultBook
 from gcsmux_fs.emulator.refusal import Refusal, invalid
 from gcsmux_fs.emulator.rules import Faults
@@ -35,6 +36,7 @@ __all__ = ["CONTROL_SERVICE", "Control", "Counters"]
 
 log = logging.getLogger(__name__)
 
+_OF_FRAMES = (Goaway, RstStream)
 CONTROL_SERVICE = "gcsmux.emulator.Control"
 
 
@@ -75,13 +77,16 @@ class Control:
     Whoever has to act as soon as new faults are ordered adds itself to `listeners`.
     """
 
-    def __init__(self, faults_file: Path | None = None, *, has_relay: bool = False) -> None:
+    def __init__(
+        self, faults_file: Path | None = None, *, has_relay: bool = False, tls: bool = False
+    ) -> None:
         self.counters = Counters()
         self.listeners: set[Callable[[], None]] = set()
         # What faults rewrite.
         self.store: Store | None = None
         self.book = FaultBook(Faults(), self.counters.faults)
         self._has_relay = has_relay
+        self._tls = tls
         self._file = faults_file
         self._seen: tuple[int, int, int] | None = None
         self._read_file()
@@ -95,11 +100,16 @@ class Control:
         """Put faults in force, in place of all that were.
 
         Raises:
-            Refusal: they are of connections, and there is no relay (INVALID_ARGUMENT).
+            Refusal: they are of connections and there is no relay, or of frames that it cannot
+                see (INVALID_ARGUMENT).
         """
         if faults.of_relay and not self._has_relay:
             raise invalid(
                 "Faults of connections need the relay: start the emulator with --relay-port."
+            )
+        if self._tls and any(isinstance(rule.fault, _OF_FRAMES) for rule in faults.rules):
+            raise invalid(
+                "A goaway or rst_stream needs plaintext: the relay sees no frames in TLS."
             )
         self.book = FaultBook(faults, self.counters.faults)
         for listener in tuple(self.listeners):

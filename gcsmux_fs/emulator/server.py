@@ -10,8 +10,10 @@ the methods that `gcsmux_fs.emulator.control` describes from any other.
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
+import grpc
 import grpc.aio
 
 from gcsmux_fs.emulator.bucket import Store
@@ -60,7 +62,8 @@ class Emulator:
 
     Port 0 picks a free one, to be read from `port`. `latency_seconds` delays every answer,
     `bandwidth_bytes` a second is what each stream may carry at most (0: no limit). `relay_port`
-    gives connections a second port, where they can be broken (see `Relay`).
+    gives connections a second port, where they can be broken (see `Relay`). `tls` is the files of
+    a certificate and its key, both PEM; without them the port is plaintext.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Emulator:
         location_type: str = "region",
         faults_file: Path | None = None,
         relay_port: int | None = None,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         if not folder.is_dir():
             raise EmulatorError(f"{folder} is not a directory.")
@@ -81,7 +85,8 @@ class Emulator:
             raise EmulatorError(f"The location type {location_type!r} is not known.")
         self.host = host
         self.port = port
-        self.control = Control(faults_file, has_relay=relay_port is not None)
+        self._credentials = None if tls is None else _credentials(*tls)
+        self.control = Control(faults_file, has_relay=relay_port is not None, tls=tls is not None)
         shape = Shape(latency_seconds, bandwidth_bytes)
         self._border = Border(shape, self.control)
         self._checksums = checksums = Checksums()
@@ -113,7 +118,10 @@ class Emulator:
         _listener(self.host, self.port).close()
         server = grpc.aio.server(handlers=self._handlers(), options=_OPTIONS)
         try:
-            self.port = server.add_insecure_port(self.address)
+            if self._credentials is None:
+                self.port = server.add_insecure_port(self.address)
+            else:
+                self.port = server.add_secure_port(self.address, self._credentials)
         except RuntimeError:
             raise EmulatorError(f"Cannot listen on {self.address}.") from None
         await server.start()
@@ -175,6 +183,17 @@ class Emulator:
             grpc.method_handlers_generic_handler(_LAYOUT_SERVICE, dict(layout)),
             grpc.method_handlers_generic_handler(CONTROL_SERVICE, dict(control)),
         ]
+
+
+def _credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
+    try:
+        # gRPC would take anything, and refuse its clients.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        pair = (key.read_bytes(), certificate.read_bytes())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise EmulatorError(f"Cannot use {certificate} with {key}: {reason}.") from None
+    return grpc.ssl_server_credentials([pair])
 
 
 def _listener(host: str, port: int) -> socket.socket:
