@@ -11,31 +11,18 @@ from gcsmux_fs.config import Settings
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 
 # Each gives the service a mount namespace of its own (systemd.exec(5)).
+# fmt: off
 HIDING = {
-    "BindPaths",
-    "BindReadOnlyPaths",
-    "DynamicUser",
-    "ExecPaths",
-    "InaccessiblePaths",
-    "MountAPIVFS",
-    "MountFlags",
-    "NoExecPaths",
-    "PrivateDevices",
-    "PrivateMounts",
-    "PrivateTmp",
-    "ProtectControlGroups",
-    "ProtectHome",
-    "ProtectHostname",
-    "ProtectKernelLogs",
-    "ProtectKernelModules",
-    "ProtectKernelTunables",
-    "ProtectProc",
-    "ProtectSystem",
-    "ReadOnlyPaths",
-    "ReadWritePaths",
-    "RootDirectory",
-    "TemporaryFileSystem",
+    "BindLogSockets", "BindPaths", "BindReadOnlyPaths", "DynamicUser", "ExecPaths",
+    "ExtensionDirectories", "ExtensionImages", "IPCNamespacePath", "InaccessiblePaths",
+    "LogNamespace", "MountAPIVFS", "MountFlags", "MountImages", "NetworkNamespacePath",
+    "NoExecPaths", "PrivateBPF", "PrivateDevices", "PrivateIPC", "PrivateMounts",
+    "PrivateNetwork", "PrivatePIDs", "PrivateTmp", "ProcSubset", "ProtectControlGroups",
+    "ProtectHome", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables",
+    "ProtectProc", "ProtectSystem", "ReadOnlyPaths", "ReadWritePaths", "RootDirectory",
+    "RootImage", "TemporaryFileSystem",
 }
+# fmt: on
 
 
 def assignments(path: Path) -> dict[str, str]:

@@ -71,7 +71,7 @@ class MountProcess:
     """`gcsmux-mount -f`, told to be ready by its own READY=1 to a notification socket.
 
     `folder` is for the mount point and the log; lines of level WARNING or worse that a test
-    expects hold one of `expected_warnings`.
+    expects hold one of `expected_warnings`; `launcher` is a command that becomes the mount's.
     """
 
     emulator: EmulatorProcess
@@ -80,6 +80,7 @@ class MountProcess:
     bucket: str = BUCKET
     expected_warnings: Sequence[str] = ()
     log_level: str = "debug"
+    launcher: Sequence[str] = ()
     process: subprocess.Popen[str] = field(init=False)
 
     @property
@@ -102,7 +103,7 @@ class MountProcess:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(address)
             manager.settimeout(_START_SECONDS)
-            command: list[str | Path] = [COMMANDS / "gcsmux-mount", "-f"]
+            command: list[str | Path] = [*self.launcher, COMMANDS / "gcsmux-mount", "-f"]
             command += ["--log-file", self.log_file, "--log-level", self.log_level]
             command += [*self.options, self.bucket, self.path]
             self.process = subprocess.Popen(
