@@ -1,0 +1,352 @@
+"""What may go wrong during a soak, and which errors each trouble excuses.
+
+A trouble is what an orderer orders for some seconds: rules for the emulator, or something done to
+a process. Most excuse nothing: readers see a pause, if it ends within `--read-timeout`. Those of
+the same `group` are not ordered together, because each would undo what makes the other visible:
+content that is spoilt before its checksum is computed anew is content like any other.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.emulator.faults import (
+    Bandwidth,
+    ChunkCorrupted,
+    ChunkDropped,
+    ChunkDuplicated,
+    ChunkEmpty,
+    ChunkEndsEarly,
+    ChunkGap,
+    ChunkOverlaps,
+    ChunkStray,
+    ChunkSwapped,
+    ChunkTooLong,
+    ChunkWithoutCrc,
+    ChunkWithoutEnd,
+    ChunkWrongCrc,
+    Close,
+    Delay,
+    Delete,
+    Details,
+    EmptyMessage,
+    EndOk,
+    Goaway,
+    HalfOpen,
+    Hang,
+    Malformed,
+    OmitMetadata,
+    Overwrite,
+    Padded,
+    PageAgain,
+    PageEmpty,
+    PageUnsorted,
+    Phase,
+    PortGone,
+    RangeError,
+    Redirect,
+    Reset,
+    RstStream,
+    Spoiling,
+    Stall,
+    Status,
+    Turn,
+    WrongGeneration,
+    kind_name,
+)
+from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.errors import StatusCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from gcsmux_fs.emulator.faults import Fault
+
+__all__ = ["KINDS", "Deed", "Trouble"]
+
+_BIDI = "BidiReadObject"
+_READS = "*Read*"
+_LOOKUPS = ("GetObject", "ListObjects")
+_MIB = 1024 * 1024
+
+# What programs are told of a failure that does not pass while it is tried again.
+_FAILED = frozenset({"EIO", "ETIMEDOUT"})
+_NOTHING: frozenset[str] = frozenset()
+
+
+class Deed(enum.Enum):
+    """What is done to a process."""
+
+    KILL_EMULATOR = "kill emulator"  # and start it again, on the same ports
+    STOP_EMULATOR = "stop emulator"
+    STOP_MOUNT = "stop mount"
+    STOP_READERS = "stop readers"
+    KILL_READERS = "kill readers"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What goes wrong, and the errors that programs may see of it."""
+
+    name: str
+    rules: tuple[Rule, ...] = ()
+    deed: Deed | None = None
+    seconds: float = 0.0
+    excuses: frozenset[str] = _NOTHING
+    group: str = ""
+
+
+def _rule(fault: Fault, source: Random, **more: object) -> Rule:
+    """Order a fault now and then, or a few times, of all objects or of a folder's."""
+    rule = Rule(fault, name=kind_name(type(fault)))
+    if not rule.phase.of_relay:
+        rule = replace(rule, method=_READS)
+    said = {
+        "times": source.choice([2, 10, FOR_EVER]),
+        "probability": source.choice([0.1, 0.3, 1.0]),
+    } | more
+    return replace(rule, **said)  # type: ignore[arg-type]
+
+
+# -- calls that are slow, or end
+
+
+def _slow(source: Random) -> Trouble:
+    fault = Delay(source.uniform(0, 0.1), source.uniform(0, 0.4))
+    at = source.choice([Phase.OPEN, Phase.CONTENT, Phase.RANGE, Phase.CHUNK])
+    method = source.choice([_READS, *_LOOKUPS]) if at is Phase.OPEN else _READS
+    return Trouble(f"delay at {at}", (_rule(fault, source, at=at, method=method),))
+
+
+def _narrow(source: Random) -> Trouble:
+    fault = Bandwidth(source.randrange(_MIB, 8 * _MIB))
+    return Trouble("bandwidth of streams", (_rule(fault, source),))
+
+
+def _hanging(source: Random) -> Trouble:
+    at = source.choice([Phase.OPEN, Phase.CONTENT, Phase.RANGE])
+    rule = _rule(Hang(), source, at=at, times=source.choice([1, 3]))
+    if at is Phase.OPEN:
+        rule = replace(rule, method=source.choice([_READS, *_LOOKUPS]))
+    return Trouble(f"hang at {at}", (rule,))
+
+
+def _refused_for_now(source: Random) -> Trouble:
+    code = source.choice(
+        [
+            StatusCode.UNAVAILABLE,
+            StatusCode.INTERNAL,
+            StatusCode.ABORTED,
+            StatusCode.RESOURCE_EXHAUSTED,
+            StatusCode.DEADLINE_EXCEEDED,
+        ]
+    )
+    fault = Status(code, details=source.choice(list(Details)))
+    method = source.choice([_READS, *_LOOKUPS])
+    return Trouble(f"{code.name} for {method}", (_rule(fault, source, method=method),))
+
+
+def _ended_for_now(source: Random) -> Trouble:
+    code = source.choice(
+        [
+            StatusCode.UNAVAILABLE,
+            StatusCode.INTERNAL,
+            StatusCode.ABORTED,
+            StatusCode.CANCELLED,
+        ]
+    )
+    fault = source.choice([Status(code, details=source.choice(list(Details))), EndOk()])
+    at = source.choice([Phase.CONTENT, Phase.RANGE, Phase.IDLE])
+    rule = _rule(fault, source, at=at)
+    if at is Phase.CONTENT:
+        rule = replace(rule, after_bytes=source.choice([1, 100_000, 3_000_000]))
+    if at is Phase.IDLE:
+        rule = replace(rule, after_seconds=source.uniform(0, 0.5))
+    return Trouble(f"stream ends ({kind_name(type(fault))}) at {at}", (rule,))
+
+
+# By the table of errors in docs/SEMANTICS.md.
+_FINAL = {
+    StatusCode.INVALID_ARGUMENT: "EINVAL",
+    StatusCode.NOT_FOUND: "ESTALE",
+    StatusCode.PERMISSION_DENIED: "EACCES",
+    StatusCode.UNAUTHENTICATED: "EACCES",
+    StatusCode.FAILED_PRECONDITION: "ESTALE",
+    StatusCode.OUT_OF_RANGE: "EIO",
+    StatusCode.DATA_LOSS: "EIO",
+    StatusCode.UNKNOWN: "EIO",
+}
+
+
+def _refused(source: Random) -> Trouble:
+    code = source.choice(list(_FINAL))
+    rule = _rule(Status(code), source, times=source.choice([1, 5, 20]))
+    return Trouble(f"{code.name} for reads", (rule,), excuses=frozenset({_FINAL[code]}))
+
+
+def _lookups_refused(source: Random) -> Trouble:
+    code = source.choice([StatusCode.PERMISSION_DENIED, StatusCode.UNKNOWN])
+    method = source.choice(_LOOKUPS)
+    rule = _rule(Status(code), source, method=method, times=source.choice([1, 5]))
+    return Trouble(f"{code.name} for {method}", (rule,), excuses=frozenset({_FINAL[code]}))
+
+
+def _without_bidi(source: Random) -> Trouble:
+    rule = Rule(Status(StatusCode.UNIMPLEMENTED), method=_BIDI, times=FOR_EVER, name="no bidi")
+    return Trouble("BidiReadObject is not there", (rule,))
+
+
+def _redirected(source: Random) -> Trouble:
+    loop = source.random() < 0.3
+    fault = Redirect(handle=source.random() < 0.5, loop=loop)
+    at = source.choice([Phase.OPEN, Phase.CONTENT])
+    return Trouble("redirects" + loop * " in a loop", (_rule(fault, source, method=_BIDI, at=at),))
+
+
+def _range_failed(source: Random) -> Trouble:
+    code = source.choice([StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.DATA_LOSS])
+    rule = _rule(RangeError(code), source, method=_BIDI)
+    excuses = frozenset({"EIO"}) if code is StatusCode.DATA_LOSS else _NOTHING
+    return Trouble(f"a range fails with {code.name}", (rule,), excuses=excuses)
+
+
+# -- answers that are not as they should be
+
+
+def _odd_metadata(source: Random) -> Trouble:
+    fault = source.choice([OmitMetadata(), WrongGeneration()])
+    excuses = frozenset({"ESTALE"}) if isinstance(fault, WrongGeneration) else _NOTHING
+    return Trouble(kind_name(type(fault)), (_rule(fault, source, method=_BIDI),), excuses=excuses)
+
+
+def _malformed(source: Random) -> Trouble:
+    fault = source.choice([Malformed(source.choice(list(Spoiling))), Padded(300_000)])
+    method = source.choice([_READS, *_LOOKUPS])
+    at = source.choice([Phase.ANSWER, Phase.CHUNK]) if method == _READS else Phase.ANSWER
+    return Trouble(
+        f"{kind_name(type(fault))} {method}",
+        (_rule(fault, source, method=method, at=at),),
+        # Bad answers in a row are given up, for they may go on for ever.
+        excuses=frozenset({"EIO"}) if method == _READS else _NOTHING,
+        group="chunks",
+    )
+
+
+def _pages(source: Random) -> Trouble:
+    fault = source.choice([PageAgain(source.choice(list(Turn))), PageEmpty(), PageUnsorted()])
+    rule = _rule(fault, source, method="ListObjects")
+    return Trouble(kind_name(type(fault)), (rule,), excuses=frozenset({"EIO"}))
+
+
+def _chunks(source: Random) -> Trouble:
+    fault = source.choice(
+        [
+            ChunkDuplicated(),
+            ChunkDropped(),
+            ChunkSwapped(),
+            ChunkOverlaps(source.choice([1, 5000])),
+            ChunkGap(source.choice([1, 5000])),
+            ChunkTooLong(source.choice([1, 5000])),
+            ChunkStray(source.choice([2**62, -1])),
+            ChunkEmpty(),
+            ChunkWithoutEnd(),
+            ChunkEndsEarly(rest=source.random() < 0.5),
+            ChunkWrongCrc(),
+            ChunkWithoutCrc(),
+            ChunkCorrupted(),
+            EmptyMessage(),
+        ]
+    )
+    return Trouble(
+        kind_name(type(fault)),
+        (_rule(fault, source),),
+        excuses=frozenset({"EIO"}),
+        group="chunks",
+    )
+
+
+# -- the other writer, at the worst moment
+
+
+def _overwritten(source: Random) -> Trouble:
+    fault = Overwrite(source.choice([0, -5000]), in_place=source.random() < 0.3)
+    at = source.choice([Phase.OPEN, Phase.CONTENT, Phase.RANGE, Phase.CHUNK])
+    rule = _rule(fault, source, at=at, object="changing/*", times=source.choice([1, 5]))
+    return Trouble(f"overwritten at {at}", (rule,))
+
+
+def _deleted(source: Random) -> Trouble:
+    at = source.choice([Phase.OPEN, Phase.CONTENT, Phase.RANGE, Phase.CHUNK])
+    rule = _rule(Delete(), source, at=at, object="churn/[0-9]*", times=source.choice([1, 5]))
+    return Trouble(f"deleted at {at}", (rule,))
+
+
+# -- connections
+
+
+def _connections(source: Random) -> Trouble:
+    fault = source.choice(
+        [
+            Reset(),
+            Close(),
+            HalfOpen(),
+            Stall(source.uniform(0.1, 2.0)),
+            PortGone(source.uniform(0.1, 2.0)),
+            Goaway(),
+            Goaway(source.choice([0, 2, 11]), source.choice([0, 1, 101])),
+            RstStream(source.choice([0, 2, 7])),
+        ]
+    )
+    at = source.choice([Phase.NOW, Phase.TRAFFIC])
+    if at is Phase.NOW:
+        rule = Rule(fault, at=at, name=kind_name(type(fault)))
+    else:
+        after = source.choice([1000, 100_000, 5_000_000])
+        rule = _rule(fault, source, at=at, after_bytes=after, times=source.choice([1, 3]))
+    return Trouble(f"{kind_name(type(fault))} {at}", (rule,), group="connections")
+
+
+def _far_away(source: Random) -> Trouble:
+    delay = _rule(Delay(source.uniform(0.01, 0.1)), source, at=Phase.CONNECT, probability=1.0)
+    reset = Rule(Reset(), at=Phase.NOW, name="reset")
+    return Trouble("a longer way", (delay, reset), group="connections")
+
+
+# -- processes
+
+
+def _done(source: Random) -> Trouble:
+    deed = source.choice(list(Deed))
+    return Trouble(
+        deed.value,
+        deed=deed,
+        seconds=source.uniform(0.2, 2.0),
+        group="processes",
+    )
+
+
+# Kinds by how often each is chosen.
+KINDS: tuple[tuple[Callable[[Random], Trouble], int], ...] = (
+    (_slow, 3),
+    (_narrow, 1),
+    (_hanging, 2),
+    (_refused_for_now, 4),
+    (_ended_for_now, 4),
+    (_refused, 2),
+    (_lookups_refused, 1),
+    (_without_bidi, 1),
+    (_redirected, 2),
+    (_range_failed, 2),
+    (_odd_metadata, 2),
+    (_malformed, 2),
+    (_pages, 2),
+    (_chunks, 6),
+    (_overwritten, 4),
+    (_deleted, 3),
+    (_connections, 5),
+    (_far_away, 1),
+    (_done, 3),
+)

@@ -1,0 +1,130 @@
+"""What the objects of a soak hold: bytes that tell which object, which writing and which place.
+
+Theory of operation. An object consists of 4 KiB blocks, each a pair of numbers repeated: the tag
+of the writing (which name, which version of it) and the number of the block. A fault of the
+emulator that overwrites an object makes each byte one more; how often that has happened is the
+*shift*, which the highest byte of the block's number, always zero, gives away. So any 31 bytes
+identify the content they are of, and every other byte of that content follows.
+
+1. Two contents that differ have no 16 bytes in common at the same place.
+2. The bytes of one open file are of one identity: its name's, from the first to the last.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+__all__ = [
+    "Identity",
+    "OpenContent",
+    "WrongBytes",
+    "bytes_at",
+    "identify",
+    "size_of",
+]
+
+_BLOCK_BYTES = 4096
+_PAIR = struct.Struct("<II Q")
+_SHIFTS = [bytes((value + shift) % 256 for value in range(256)) for shift in range(256)]
+
+
+class WrongBytes(Exception):
+    """Bytes that are not what they have to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One content: of `name`, as written the `version`-th time, and `shift` times made one more."""
+
+    name: str
+    version: int
+    shift: int = 0
+
+
+def size_of(name: str, version: int, smallest_bytes: int, largest_bytes: int) -> int:
+    """Return how many bytes a writing has; every order of magnitude is as likely."""
+    source = random.Random(f"{name} {version}")
+    return round(math.exp(source.uniform(math.log(smallest_bytes), math.log(largest_bytes))))
+
+
+def bytes_at(of: Identity, offset: int, size: int) -> bytes:
+    """Return `size` bytes at `offset`."""
+    number, inside = divmod(offset, _BLOCK_BYTES)
+    last = -(-(offset + size) // _BLOCK_BYTES)
+    tag = _tag(of.name)
+    repeats = _BLOCK_BYTES // _PAIR.size
+    blocks = b"".join(_PAIR.pack(tag, of.version, at) * repeats for at in range(number, last))
+    found = blocks[inside : inside + size]
+    return found.translate(_SHIFTS[of.shift]) if of.shift else found
+
+
+def identify(name: str, offset: int, found: bytes) -> Identity | None:
+    """Return whose bytes these are, read at `offset`; None if they are too few to tell.
+
+    Raises:
+        WrongBytes: they are not of that object, or not of that place.
+    """
+    skipped = -offset % _PAIR.size
+    if len(found) < skipped + _PAIR.size:
+        return None
+    pair = found[skipped : skipped + _PAIR.size]
+    shift = pair[-1]
+    tag, version, number = _PAIR.unpack(pair.translate(_SHIFTS[-shift % 256]))
+    if tag != _tag(name):
+        raise WrongBytes(f"{name}: the bytes at {offset} are of no object of that name")
+    if number != (offset + skipped) // _BLOCK_BYTES:
+        raise WrongBytes(f"{name}: the bytes at {offset} belong to block {number}")
+    return Identity(name, version, shift)
+
+
+def _tag(name: str) -> int:
+    return zlib.crc32(name.encode())
+
+
+@dataclass(slots=True)
+class OpenContent:
+    """What has been seen of one open file, to which everything else seen of it must fit."""
+
+    name: str
+    size: int
+    identity: Identity | None = None
+    compared_bytes: int = 0
+    _unidentified: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def check(self, offset: int, asked: int, found: bytes) -> None:
+        """Compare what a read of `asked` bytes has given.
+
+        Raises:
+            WrongBytes: one of them is wrong, or missing.
+        """
+        expected = max(0, min(asked, self.size - offset))
+        if len(found) != expected:
+            raise WrongBytes(
+                f"{self.name}: {len(found)} bytes at {offset} instead of {expected},"
+                f" of a file of {self.size}"
+            )
+        if self.identity is None:
+            self.identity = identify(self.name, offset, found)
+            if self.identity is None:
+                self._unidentified.append((offset, found))
+                return
+            for earlier_offset, earlier in self._unidentified:
+                self._compare(self.identity, earlier_offset, earlier)
+            self._unidentified.clear()
+        self._compare(self.identity, offset, found)
+
+    def _compare(self, identity: Identity, offset: int, found: bytes) -> None:
+        expected = bytes_at(identity, offset, len(found))
+        if found != expected:
+            at = next(n for n, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b)
+            others = sum(a != b for a, b in zip(found, expected, strict=True))
+            raise WrongBytes(
+                f"{self.name}: {others} of {len(found)} bytes read at {offset} are not of"
+                f" version {identity.version}+{identity.shift}, the first at {offset + at}:"
+                f" {found[at : at + 16].hex()} instead of {expected[at : at + 16].hex()}"
+            )
+        self.compared_bytes += len(found)

@@ -1,0 +1,101 @@
+"""Which objects a soak has, and what may become of them."""
+
+from __future__ import annotations
+
+import enum
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .content import Identity, bytes_at, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "ABSENT",
+    "CHANGING",
+    "CHURNING",
+    "LARGE",
+    "MEDIUM",
+    "SMALL",
+    "Fate",
+    "all_names",
+    "content",
+    "entries_of",
+    "fate_of",
+    "first_objects",
+]
+
+_MIB = 1024 * 1024
+
+
+class Fate(enum.Enum):
+    """What the other writer does to an object."""
+
+    STAYS = "stays"
+    CHANGES = "changes"  # overwritten again and again, and there at any time
+    COMES_AND_GOES = "comes and goes"
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    names: tuple[str, ...]
+    smallest_bytes: int
+    largest_bytes: int
+    fate: Fate
+
+
+LARGE = _Group(tuple(f"stable/large-{n}" for n in range(5)), 12 * _MIB, 24 * _MIB, Fate.STAYS)
+MEDIUM = _Group(tuple(f"stable/medium-{n}" for n in range(16)), _MIB, 4 * _MIB, Fate.STAYS)
+SMALL = _Group(
+    tuple(f"small/folder-{n}/file-{m}" for n in range(8) for m in range(25)),
+    64,
+    60_000,
+    Fate.STAYS,
+)
+CHANGING = _Group(tuple(f"changing/{n}" for n in range(12)), 1000, 3 * _MIB, Fate.CHANGES)
+CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, _MIB, Fate.COMES_AND_GOES)
+# A flat bucket has no folder without an object.
+_KEEPER = _Group(("churn/keeper",), 1000, 10_000, Fate.STAYS)
+# Names that never lead anywhere.
+ABSENT = tuple(f"{folder}/absent-{n}" for folder in ("stable", "changing") for n in range(5))
+_GROUPS = (LARGE, MEDIUM, SMALL, CHANGING, CHURNING, _KEEPER)
+_GROUP_OF = {name: group for group in _GROUPS for name in group.names}
+
+
+def fate_of(name: str) -> Fate:
+    """Return what may become of an object, or of a directory."""
+    group = _GROUP_OF.get(name)
+    return Fate.STAYS if group is None else group.fate
+
+
+def content(name: str, version: int) -> bytes:
+    """Return what the writer writes the `version`-th time."""
+    group = _GROUP_OF[name]
+    size = size_of(name, version, group.smallest_bytes, group.largest_bytes)
+    return bytes_at(Identity(name, version), 0, size)
+
+
+def all_names() -> list[tuple[str, Fate]]:
+    """Return all objects."""
+    return [(name, group.fate) for name, group in _GROUP_OF.items()]
+
+
+def first_objects() -> Iterator[tuple[str, bytes]]:
+    """Yield all objects as they are in the beginning."""
+    for name in _GROUP_OF:
+        yield name, content(name, 1)
+
+
+@functools.cache
+def entries_of(folder: str) -> Mapping[str, Fate]:
+    """Return what a directory may show."""
+    inside = f"{folder}/" if folder else ""
+    entries: dict[str, Fate] = {}
+    for name, fate in all_names():
+        if name.startswith(inside):
+            entry = name[len(inside) :].partition("/")[0]
+            if entries.get(entry) is not Fate.STAYS:
+                entries[entry] = fate
+    return entries

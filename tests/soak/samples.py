@@ -1,0 +1,121 @@
+"""What the mount's process holds, looked at every few seconds, and what it may hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..mount.harness import MountProcess
+
+__all__ = ["Holding", "Sample", "Sampler", "growth_bytes", "holding", "state_of"]
+
+_MIB = 1024 * 1024
+_ANSWER_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the kernel says of a process."""
+
+    resident_bytes: int
+    threads: int
+    sockets: int
+    other_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A look at the mount, `at` so many seconds after the soak's begin."""
+
+    at: float
+    holding: Holding
+    statistics: dict[str, int]
+
+
+def holding(process: int) -> Holding:
+    """Return what a process holds now."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    status = {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
+    files = [_target(link) for link in Path(f"/proc/{process}/fd").iterdir()]
+    sockets = sum(target.startswith("socket:") for target in files)
+    return Holding(
+        resident_bytes=int(status["VmRSS"].split()[0]) * 1024,
+        threads=int(status["Threads"]),
+        sockets=sockets,
+        other_files=len(files) - sockets,
+    )
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.fspath(link.readlink())
+    except FileNotFoundError:
+        return ""
+
+
+def state_of(process: int) -> str:
+    """Return the letter that the kernel has for what a process does; `X` if it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+class Sampler:
+    """Looks at a mount; its log is read on from where the last look ended."""
+
+    def __init__(self, mounted: MountProcess) -> None:
+        self._mounted = mounted
+        self._position = 0
+
+    def look(self, at: float) -> Sample:
+        """Ask the mount for its statistics, and the kernel for the rest.
+
+        Raises:
+            TimeoutError: the mount does not answer.
+        """
+        self._read_log()
+        self._mounted.process.send_signal(signal.SIGUSR1)
+        end = time.monotonic() + _ANSWER_SECONDS
+        while (statistics := self._read_log()) is None:
+            if time.monotonic() > end:
+                raise TimeoutError("the mount does not tell its statistics")
+            time.sleep(0.02)
+        return Sample(at, holding(self._mounted.process.pid), statistics)
+
+    def _read_log(self) -> dict[str, int] | None:
+        """Return the statistics that have been logged since the last time, if any were."""
+        found: dict[str, int] | None = None
+        with self._mounted.log_file.open("rb") as log:
+            log.seek(self._position)
+            for line in log:
+                if not line.endswith(b"\n"):
+                    break
+                self._position += len(line)
+                if b"statistics {" in line:
+                    found = json.loads(line.partition(b"statistics ")[2])
+        return found
+
+
+def growth_bytes(samples: Sequence[Sample]) -> int:
+    """Return how much the resident memory has grown over the last half, by the line through it."""
+    half = samples[len(samples) // 2 :]
+    if len(half) < 3:
+        return 0
+    middle = sum(sample.at for sample in half) / len(half)
+    mean = sum(sample.holding.resident_bytes for sample in half) / len(half)
+    spread = sum((sample.at - middle) ** 2 for sample in half)
+    slope = (
+        sum((one.at - middle) * (one.holding.resident_bytes - mean) for one in half) / spread
+        if spread
+        else 0.0
+    )
+    return round(slope * (half[-1].at - half[0].at))

@@ -1,0 +1,75 @@
+"""Which troubles come when: a function of the seed and nothing else.
+
+Each phase brings a few troubles at once, in a random order, and is mended before the next.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .catalogue import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcsmux_fs.emulator.rules import Rule
+
+    from .catalogue import Trouble
+
+__all__ = ["Phase", "phases"]
+
+_TROUBLES = (2, 5)
+# Long enough for what is tried again; the sum is well below any --read-timeout.
+_TROUBLED_SECONDS = (1.5, 4.0)
+_MENDED_SECONDS = (0.8, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Troubles in force at once; instants are in seconds since the soak's begin."""
+
+    begin: float
+    end: float
+    troubles: tuple[Trouble, ...]
+    seed: int
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What the emulator is ordered to do."""
+        return tuple(rule for trouble in self.troubles for rule in trouble.rules)
+
+    @property
+    def excuses(self) -> frozenset[str]:
+        """The errors that programs may see."""
+        return frozenset().union(*(trouble.excuses for trouble in self.troubles))
+
+    def __str__(self) -> str:
+        names = ", ".join(trouble.name for trouble in self.troubles)
+        return f"{self.begin:.1f}-{self.end:.1f} s: {names}"
+
+
+def phases(seed: int, seconds: float) -> Iterator[Phase]:
+    """Yield the phases of a soak of `seconds`."""
+    source = random.Random(seed)
+    begin = source.uniform(*_MENDED_SECONDS)
+    while True:
+        end = begin + source.uniform(*_TROUBLED_SECONDS)
+        troubles = _some_troubles(source)
+        if end > seconds:
+            return
+        yield Phase(begin, end, troubles, source.randrange(2**31))
+        begin = end + source.uniform(*_MENDED_SECONDS)
+
+
+def _some_troubles(source: random.Random) -> tuple[Trouble, ...]:
+    chosen: list[Trouble] = []
+    for _ in range(source.randint(*_TROUBLES)):
+        (make,) = source.choices(
+            [kind for kind, _ in KINDS], weights=[weight for _, weight in KINDS]
+        )
+        trouble = make(source)
+        if not trouble.group or trouble.group not in {one.group for one in chosen}:
+            chosen.append(trouble)
+    return tuple(chosen)

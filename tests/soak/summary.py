@@ -1,0 +1,94 @@
+"""What a soak came to, as one JSON object and as a table for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Summary"]
+
+_MIB = 1024 * 1024
+
+
+@dataclass
+class Summary:
+    """Everything counted; `failures` are what must not have happened."""
+
+    seed: int
+    seconds: float
+    memory_bytes: int
+    read_timeout: float
+    date: str
+    failures: list[str] = field(default_factory=list)
+    wrong: int = 0
+    hangs: int = 0
+    operations: dict[str, int] = field(default_factory=dict)
+    longest_seconds: dict[str, float] = field(default_factory=dict)
+    bytes_read: int = 0
+    bytes_compared: int = 0
+    writer: dict[str, int] = field(default_factory=dict)
+    generations_seen: int = 0
+    #: Errors that programs have seen, by errno and excuse.
+    errors: dict[str, dict[str, int]] = field(default_factory=dict)
+    phases: list[str] = field(default_factory=list)
+    #: How often each fault has fired, and what was done to processes.
+    faults: dict[str, int] = field(default_factory=dict)
+    deeds: dict[str, int] = field(default_factory=dict)
+    programs_restarted: int = 0
+    max_resident_bytes: int = 0
+    allowed_resident_bytes: int = 0
+    growth_in_last_half_bytes: int = 0
+    before: dict[str, int] = field(default_factory=dict)
+    after: dict[str, int] = field(default_factory=dict)
+    #: Seconds from the last mending until all was there and right.
+    recovered_seconds: float = 0.0
+    #: The mount's own counters and gauges at the end.
+    statistics: dict[str, int] = field(default_factory=dict)
+    samples: list[dict[str, float]] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """Return all of it."""
+        return json.dumps({"passed": not self.failures, **asdict(self)}, indent=1)
+
+    def table(self) -> str:
+        """Return what matters, for people."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"soak of {self.seconds:.0f} s, seed {self.seed}, {self.date}"
+        for name, text in self._rows():
+            yield f"  {name:<24} {text}"
+        for failure in self.failures[:20]:
+            yield f"  FAILED: {failure}"
+        yield "  passed" if not self.failures else f"  {len(self.failures)} failures"
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        total = sum(self.operations.values())
+        yield "operations", f"{total}: {_listed(self.operations)}"
+        yield "bytes compared", f"{self.bytes_compared / 1e9:.2f} GB, {self.wrong} wrong"
+        yield "hangs", str(self.hangs)
+        slowest = {name: round(seconds, 1) for name, seconds in self.longest_seconds.items()}
+        yield "longest, seconds", _listed(slowest)
+        yield "other writer", f"{_listed(self.writer)}, {self.generations_seen} generations seen"
+        yield "troubled phases", str(len(self.phases))
+        yield "faults fired", f"{sum(self.faults.values())}: {_listed(self.faults)}"
+        yield "done to processes", _listed(self.deeds)
+        for name, excuses in sorted(self.errors.items()):
+            yield f"errors: {name}", _listed(excuses)
+        yield "programs restarted", str(self.programs_restarted)
+        most, allowed = self.max_resident_bytes / _MIB, self.allowed_resident_bytes / _MIB
+        yield "resident memory, MiB", f"{most:.0f} at most, {allowed:.0f} allowed"
+        yield "grown in the last half", f"{self.growth_in_last_half_bytes / _MIB:.1f} MiB"
+        yield "held before", _listed(self.before)
+        yield "held after", _listed(self.after)
+        yield "recovered after", f"{self.recovered_seconds:.1f} s"
+        counters = {name: number for name, number in self.statistics.items() if number}
+        yield "counters of the mount", _listed(counters)
+
+
+def _listed(numbers: dict[str, int] | dict[str, float]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(numbers.items())) or "none"
