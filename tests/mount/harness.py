@@ -52,7 +52,7 @@ _AT_REST = (
     "requests",
     "waiting_reads",
 )
-_AT_END = (*_AT_REST, "streams_open", "tasks")
+_AT_END = (*_AT_REST, "streams_open", "tasks", "read_object_open", "stand_ins")
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -202,16 +202,20 @@ class MountProcess:
 
     def statistics(self) -> dict[str, int]:
         """Ask the running mount for its statistics (SIGUSR1 logs them)."""
-        before = self.log.count("statistics {")
+        before = len(self._statistics_lines())
         self.process.send_signal(signal.SIGUSR1)
-        wait_until(lambda: self.log.count("statistics {") > before, "statistics")
+        wait_until(lambda: len(self._statistics_lines()) > before, "statistics")
         return self.last_statistics()
 
     def last_statistics(self) -> dict[str, int]:
         """Return the statistics logged last."""
-        lines = [line for line in self.log.splitlines() if "statistics {" in line]
-        found: dict[str, int] = json.loads(lines[-1].partition("statistics ")[2])
+        line = self._statistics_lines()[-1]
+        found: dict[str, int] = json.loads(line.partition("statistics ")[2])
         return found
+
+    def _statistics_lines(self) -> list[str]:
+        # A line that is just being written may be seen in part.
+        return [line for line in self.log.split("\n")[:-1] if "statistics {" in line]
 
     def reads(self) -> int:
         """Return how many READs the kernel has sent so far."""

@@ -10,7 +10,7 @@ import pytest
 import gcsmux_fs
 
 PACKAGE = Path(gcsmux_fs.__file__).parent
-PLAIN = {"", "allocator", "columns", "config", "errors", "model", "units"}
+PLAIN = {"", "allocator", "columns", "config", "errors", "model", "retrybudget", "units"}
 PORTS = {"storage.ports"}
 
 # What each room may import of this package, besides itself and the plain modules.
@@ -68,7 +68,11 @@ def test_only_storage_and_the_emulator_know_grpc(room: str) -> None:
         "mux/core.py",
         "mux/assembly.py",
         "mux/retry.py",
+        "retrybudget.py",
+        "storage/availability.py",
         "reading/readahead.py",
+        "reading/runs.py",
+        "reading/pace.py",
         "reading/cache.py",
         "reading/budget.py",
         "reading/extents.py",

@@ -1,0 +1,45 @@
+"""How often a mount may repeat what has failed, whoever asks: streams and unary calls together.
+
+Theory of operation: each call has a backoff of its own, which keeps one reader from storming the
+service. A thousand readers that lose their streams in the same moment would be a storm all the
+same. So whoever repeats something takes a token, of which there are some in store and a few more
+each second; who finds none goes into debt and waits until it is paid, behind all who came before.
+
+There is no clock: times come in as arguments, and what comes out is how long to wait.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["RETRIES_AT_ONCE", "RETRIES_PER_SECOND", "RetryBudget"]
+
+RETRIES_AT_ONCE = 100
+"""As many streams as a connection carries: one that is recycled costs its readers no wait."""
+
+RETRIES_PER_SECOND = 50
+"""A thousand readers are all served again 20 s after the service is back; the service's own advice
+begins at 1,000 requests a second for a bucket that is not used to more."""
+
+
+class RetryBudget:
+    """The tokens of one mount."""
+
+    __slots__ = ("_at", "_tokens", "taken")
+
+    def __init__(self) -> None:
+        self._tokens = float(RETRIES_AT_ONCE)
+        self._at = -math.inf
+        #: Retries so far.
+        self.taken = 0
+
+    def __repr__(self) -> str:
+        return f"<RetryBudget: {self._tokens:.1f} of {RETRIES_AT_ONCE} left, {self.taken} taken>"
+
+    def take(self, now: float) -> float:
+        """Take a token for one retry; return how many seconds to wait before it, mostly 0."""
+        passed = max(0.0, now - self._at)
+        self._tokens = min(RETRIES_AT_ONCE, self._tokens + passed * RETRIES_PER_SECOND) - 1
+        self._at = max(self._at, now)
+        self.taken += 1
+        return max(0.0, -self._tokens / RETRIES_PER_SECOND)
