@@ -5,6 +5,9 @@ unsent until `flush` turns it into a message. At most one message is being sent 
 asked meanwhile goes together into the next one, at most 100 ranges. The first ranges travel in the
 opening message. Answers find their range by read id. When a stream ends, every unfinished range is
 unsent again, in its order, and the next stream asks for its missing bytes only.
+A stream whose opening message asks for all of its object is half-closed with it: the server ends
+it by itself, nothing idles, and nothing has to be cancelled. Should anybody want more of the
+object before that, it is given up for a new one.
 The core knows no clock, no lock and no I/O: time comes in as an argument, and everything that is
 to happen comes out of `take_actions`, in order.
 
@@ -28,6 +31,7 @@ Invariants:
 7. A range that fails fails alone.
 8. Nothing is opened while nobody waits.
 9. Between two backoffs without a byte, the streams opened are bounded in number (see `retry`).
+10. Nothing is sent on a stream that is half-closed.
 """
 
 from __future__ import annotations
@@ -47,7 +51,8 @@ from gcsmux_fs.mux.retry import (
     final_error,
     range_is_final,
 )
-from gcsmux_fs.storage.ports import OpenSpec, StreamEnd
+from gcsmux_fs.mux.route import Route
+from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:
     from random import Random
@@ -65,17 +70,15 @@ class StreamCore:
     __slots__ = (
         "_actions",
         "_counters",
-        "_handle",
-        "_outgrown",
+        "_half_closed",
         "_policy",
         "_random",
         "_ranges",
         "_record",
         "_retry_at",
+        "_route",
         "_sending",
         "_since",
-        "_size",
-        "_token",
         "key",
         "state",
         "stream",
@@ -92,13 +95,9 @@ class StreamCore:
         self._counters = counters
         self._ranges = RangeTable()
         self._record = ReopenRecord()
-        self._handle = b""
-        self._token = ""
-        # An object that is still being appended to grows, but a stream serves what it found there
-        # when it, or the handle that it was opened with, was new: so much, as far as is known.
-        self._size: float = math.inf
-        self._outgrown = False
+        self._route = Route()
         self._sending = False
+        self._half_closed = False
         self._since = 0.0
         self._retry_at = math.inf
         self._actions: list[Action] = []
@@ -136,21 +135,23 @@ class StreamCore:
 
     # -- readers
 
-    def request(self, offset: int, length: int, done: Done, now: float) -> PendingRange:
-        """Ask for `length` bytes; `flush` sends it.
+    def request(
+        self, offset: int, length: int, done: Done, now: float, *, whole: bool = False
+    ) -> PendingRange:
+        """Ask for `length` bytes; `flush` sends it. `whole`: they are all that the object has.
 
         Raises:
             ValueError: no byte is asked for; the service takes a length of 0 for "to the end".
         """
         if length < 1 or offset < 0:
             raise ValueError(f"no range: {length} bytes at {offset}")
-        wanted = PendingRange(offset, length, done)
+        wanted = PendingRange(offset, length, done, whole=whole)
         if not self.waiting:
             self._since = now
             if self.state is State.CLOSED:
                 self._record.reset()
         self._ranges.add(wanted)
-        self._outgrown |= offset + length > self._size
+        self._route.want(offset + length)
         return wanted
 
     def cancel(self, wanted: PendingRange, now: float) -> None:
@@ -177,11 +178,12 @@ class StreamCore:
         if self.state is State.CLOSED:
             self._open(now, "ranges asked for")
             return
-        if self._outgrown:
+        if self._route.outgrown or self._half_closed:
+            cause = "the object has grown" if self._route.outgrown else "more asked for"
             self._actions.append(Cancel())
             self._lose_call()
             self._counters.ranges_resumed += self._ranges.requeue_all()
-            self._open(now, "the object has grown")
+            self._open(now, cause)
             return
         self._sending = True
         self._actions.append(Send(self._next_batch()))
@@ -212,18 +214,15 @@ class StreamCore:
         if self.state is State.OPENING:
             self._move(State.OPEN, "first response")
             self._since = now
-        if message.handle:
-            self._handle = message.handle
         found = message.metadata
         if found is not None and found.generation != self.key.generation:
-            self._forget_route()
+            self._route.forget()
             self._fail_all(
                 GenerationGone(f"the server has {found.generation}", subject=str(self.key))
             )
             self._drop_call("another generation was served")
             return
-        if found is not None:
-            self._size = found.size or math.inf
+        self._route.learn(message)
         for chunk in message.chunks:
             self._on_chunk(chunk, now)
         self.flush(now)
@@ -237,8 +236,7 @@ class StreamCore:
         self._lose_call()
         if end.redirect is not None:
             self._counters.redirects += 1
-            self._token = end.redirect.routing_token
-            self._handle = end.redirect.handle or self._handle
+            self._route.follow(end.redirect)
         if not self.waiting:
             self._move(State.CLOSED, f"ended while idle ({end.code.name})")
             return
@@ -328,18 +326,18 @@ class StreamCore:
             self._record,
             self._policy,
             key=self.key,
-            had_handle=bool(self._handle),
+            had_handle=self._route.has_handle,
             culprits_gone=culprits_gone,
             now=now,
             random=self._random,
         )
         if isinstance(decision, GiveUp):
-            self._forget_route()
+            self._route.forget()
             self._fail_all(decision.error)
             self._move(State.CLOSED, f"given up ({decision.error})")
             return
         if not decision.keep_route:
-            self._forget_route()
+            self._route.forget()
         self._counters.ranges_resumed += self._ranges.requeue_all()
         if decision.delay > 0:
             self._retry_at = now + decision.delay
@@ -354,12 +352,11 @@ class StreamCore:
         self.stream += 1
         self._since = now
         self._sending = True
-        if self._outgrown:
-            self._forget_route()
-            self._outgrown = False
         self._move(State.OPENING, cause)
-        spec = OpenSpec(self.key, self._handle, self._token)
-        self._actions.append(Open(self.stream, spec, self._next_batch()))
+        batch = self._next_batch()
+        self._half_closed = self._ranges.asks_for_all
+        spec = self._route.next_stream(self.key, half_close=self._half_closed)
+        self._actions.append(Open(self.stream, spec, batch))
 
     def _next_batch(self) -> tuple[RangeRequest, ...]:
         batch = self._ranges.next_batch()
@@ -384,11 +381,6 @@ class StreamCore:
     def _lose_call(self) -> None:
         self._sending = False
         self._ranges.forget_abandoned()
-
-    def _forget_route(self) -> None:
-        """Begin at the front door next time: what earlier streams left behind leads nowhere."""
-        self._handle, self._token = b"", ""
-        self._size = math.inf
 
     def _move(self, after: State, cause: str) -> None:
         self._actions.append(Moved(self.state, after, self.stream, cause))

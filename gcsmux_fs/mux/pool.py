@@ -121,10 +121,16 @@ class StreamPool:
         offset: int,
         length: int,
         done: Callable[[memoryview | StorageError], None],
+        *,
+        whole: bool = False,
     ) -> Ticket:
-        """Ask for `length` >= 1 bytes; `done` gets a read-only view of them, or the error."""
+        """Ask for `length` >= 1 bytes; `done` gets a read-only view of them, or the error.
+
+        `whole` says that these are all the bytes of the object: its stream then carries nothing
+        else and ends with them, which costs less than one that idles and is cancelled.
+        """
         stream = self._streams.get(key) or _SharedStream(self, key)
-        wanted = stream.core.request(offset, length, done, trio.current_time())
+        wanted = stream.core.request(offset, length, done, trio.current_time(), whole=whole)
         if stream.core.waiting == 1:
             self._streams[key] = stream
             self._idle.pop(key, None)

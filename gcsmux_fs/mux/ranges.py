@@ -34,14 +34,15 @@ class PendingRange(RangeAssembly):
     """A range somebody waits for; `read_id` is 0 while it is not on the wire.
 
     `done` is carried for the driver, which calls it with what the range ended in. `strikes` counts
-    bad answers in a row.
+    bad answers in a row; `whole` says that the range is all of its object.
     """
 
-    __slots__ = ("done", "live", "read_id", "strikes")
+    __slots__ = ("done", "live", "read_id", "strikes", "whole")
 
-    def __init__(self, offset: int, length: int, done: Done) -> None:
+    def __init__(self, offset: int, length: int, done: Done, *, whole: bool = False) -> None:
         super().__init__(offset, length)
         self.done = done
+        self.whole = whole
         self.read_id = 0
         self.strikes = 0
         self.live = True
@@ -77,6 +78,11 @@ class RangeTable:
     def abandoned(self) -> int:
         """Ranges that the server may still be sending and nobody wants."""
         return len(self._abandoned)
+
+    @property
+    def asks_for_all(self) -> bool:
+        """Whether all that is wanted is one range on the wire, which is all of its object."""
+        return len(self) == 1 and all(wanted.whole for wanted in self._on_wire.values())
 
     def all(self) -> list[PendingRange]:
         """Return the ranges that have not ended, the longest asked for first."""

@@ -2,8 +2,11 @@
 
 Theory of operation. The port's face is on trio's side, the call itself on asyncio's. There, one
 task per call reads responses until the end and then tells how the call ended; each message is
-written by a short task of its own, the opening one included. Responses are decoded, and their
-checksums verified, on asyncio's side, beside the serving of the kernel's requests. Three things
+written by a short task of its own, the opening one included. A call that is half-closed with its
+opening message is made by gRPC's interface for single requests: on the wire it is the same, but
+headers, message and half-close go out in one batch, and nothing has to be written or cancelled.
+Responses are decoded, and their checksums verified, on asyncio's side, beside the serving of the
+kernel's requests. Three things
 that grpcio 1.85 does shape this:
 
 - Cancelling a task that awaits `read()` cancels the whole call, so the reading task is never under
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.storage.ports import BidiListener, BidiMessage, OpenSpec, RangeRequest
 
+    _Call = grpc.aio.StreamStreamCall[bytes, bytes] | grpc.aio.UnaryStreamCall[bytes, bytes]
+
 __all__ = ["STREAMS_PER_CONNECTION", "GrpcBidiTransport", "end_of"]
 
 log = logging.getLogger(__name__)
@@ -85,7 +90,7 @@ class GrpcBidiTransport:
         """Start a call (see `BidiTransport.open`)."""
         headers = request_headers(self._settings, bucket_path(spec.key.bucket), spec.routing_token)
         call = _TrioHalf(self, listener)
-        call.start(headers, encode_bidi_request(spec, ranges))
+        call.start(headers, encode_bidi_request(spec, ranges), half_close=spec.half_close)
         return call
 
     async def drain(self) -> None:
@@ -112,7 +117,7 @@ class GrpcBidiTransport:
     def start_read(
         self, method: str, headers: Metadata, request: bytes
     ) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
-        """Start a call of another method, with one request, beside the streams."""
+        """Start a call with a single request: a stream that is half-closed, or another method."""
         channel = self._channel()
         start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
             method, request_serializer=None, response_deserializer=None
@@ -152,10 +157,14 @@ class _TrioHalf:
         self._crossing = transport.crossing
         self._listener: BidiListener | None = listener
         self._other = _AsyncioHalf(transport, self)
+        self._unconfirmed = False
 
-    def start(self, headers: Metadata, opening: bytes) -> None:
+    def start(self, headers: Metadata, opening: bytes, *, half_close: bool) -> None:
         """Start the call on the other side."""
-        self._crossing.to_asyncio(lambda: self._other.start(headers, opening))
+        # Nobody waits to send more, so that it is not worth a wake-up to tell that this has gone.
+        self._unconfirmed = half_close
+        start = self._other.start_single if half_close else self._other.start
+        self._crossing.to_asyncio(lambda: start(headers, opening))
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
         """Send one message (see `BidiCall.send`)."""
@@ -175,6 +184,9 @@ class _TrioHalf:
 
     def on_message(self, message: BidiMessage) -> None:
         """Hand on a response."""
+        if self._unconfirmed:
+            self._unconfirmed = False
+            self.on_sent()
         if self._listener is not None:
             self._listener.on_message(message)
 
@@ -191,28 +203,40 @@ class _AsyncioHalf:
     def __init__(self, transport: GrpcBidiTransport, other: _TrioHalf) -> None:
         self._transport = transport
         self._other = other
-        self._call: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
+        self._call: _Call | None = None
+        self._writable: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
         self._writing: asyncio.Task[None] | None = None
 
     def start(self, headers: Metadata, opening: bytes) -> None:
         try:
-            call = self._call = self._transport.start_call(headers)
+            call = self._call = self._writable = self._transport.start_call(headers)
         except Exception as error:
-            # A closed channel, most likely; whatever it is, somebody waits for this call's end.
-            log.debug("a call could not be started", exc_info=True)
-            self._tell_end(StreamEnd(StatusCode.UNAVAILABLE, str(error)))
+            self._tell_not_started(error)
             return
         self._transport.start_task(self._run(call))
         self.send(opening)
         call.add_done_callback(self._stop_writing)
 
+    def start_single(self, headers: Metadata, opening: bytes) -> None:
+        try:
+            call = self._call = self._transport.start_read(_METHOD, headers, opening)
+        except Exception as error:
+            self._tell_not_started(error)
+            return
+        self._transport.start_task(self._run(call))
+
     def send(self, message: bytes) -> None:
-        if self._call is not None and not self._call.done():
-            self._writing = self._transport.start_task(self._write(self._call, message))
+        if self._writable is not None and not self._writable.done():
+            self._writing = self._transport.start_task(self._write(self._writable, message))
 
     def cancel(self) -> None:
         if self._call is not None:
             self._call.cancel()
+
+    def _tell_not_started(self, error: Exception) -> None:
+        # A closed channel, most likely; whatever it is, somebody waits for this call's end.
+        log.debug("a call could not be started", exc_info=error)
+        self._tell_end(StreamEnd(StatusCode.UNAVAILABLE, str(error)))
 
     def _stop_writing(self, _call: object) -> None:
         if self._writing is not None:
@@ -225,10 +249,10 @@ class _AsyncioHalf:
             return  # the call has ended: the reading task tells how
         self._transport.crossing.to_trio(self._other.on_sent)
 
-    async def _run(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+    async def _run(self, call: _Call) -> None:
         self._tell_end(await end_of(call, self._read(call)))
 
-    async def _read(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+    async def _read(self, call: _Call) -> None:
         """Hand over responses until the call has ended."""
         while (data := await call.read()) is not grpc.aio.EOF:
             self._tell_message(decode_bidi_response(cast("bytes", data)))

@@ -45,11 +45,16 @@ class RangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenSpec:
-    """How a stream is opened: `handle` and `routing_token` come from earlier answers."""
+    """How a stream is opened: `handle` and `routing_token` come from earlier answers.
+
+    `half_close`: the opening message is the only one, and the server ends the call by itself when
+    it has answered.
+    """
 
     key: ObjectKey
     handle: bytes = b""
     routing_token: str = ""
+    half_close: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,10 @@ class BidiListener(Protocol):
     """Receives what happens on one call: any number of events, then `on_end` once, last."""
 
     def on_sent(self) -> None:
-        """The last message handed to `send` (or the opening one) has gone; the next may be."""
+        """The last message handed to `send` (or the opening one) has gone; the next may be.
+
+        Of a call that was opened with `half_close` it may be told as late as with its first answer.
+        """
 
     def on_message(self, message: BidiMessage) -> None:
         """A response has arrived."""
@@ -120,7 +128,10 @@ class BidiCall(Protocol):
     """One BidiReadObject call."""
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
-        """Send one message of 1 to 100 ranges; only after `on_sent` for the one before."""
+        """Send one message of 1 to 100 ranges; only after `on_sent` for the one before.
+
+        Not on a call that was opened with `half_close`.
+        """
 
     def cancel(self) -> None:
         """Give the call up: no callback follows, its resources are released. Idempotent."""

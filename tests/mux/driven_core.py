@@ -97,14 +97,14 @@ class DrivenCore:
 
     # -- the reader's side
 
-    def ask(self, offset: int, length: int) -> PendingRange:
+    def ask(self, offset: int, length: int, *, whole: bool = False) -> PendingRange:
         """Ask and flush."""
-        wanted = self.core.request(offset, length, _nobody, self.now)
+        wanted = self.ask_quietly(offset, length, whole=whole)
         self.flush()
         return wanted
 
-    def ask_quietly(self, offset: int, length: int) -> PendingRange:
-        return self.core.request(offset, length, _nobody, self.now)
+    def ask_quietly(self, offset: int, length: int, *, whole: bool = False) -> PendingRange:
+        return self.core.request(offset, length, _nobody, self.now, whole=whole)
 
     def cancel(self, wanted: PendingRange) -> None:
         self.core.cancel(wanted, self.now)
@@ -180,6 +180,7 @@ class DrivenCore:
                 case Send(ranges):
                     assert self.call
                     assert not self.under_way
+                    assert not self.opened[-1].spec.half_close
                     self._send(ranges)
                 case Cancel():
                     assert self.call

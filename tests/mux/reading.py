@@ -26,13 +26,15 @@ __all__ = ["Bench", "Reader", "bench", "fetch"]
 class Reader:
     """Asks for one range and keeps every outcome, of which there may be one at most."""
 
-    def __init__(self, pool: StreamPool, key: ObjectKey, offset: int, length: int) -> None:
+    def __init__(
+        self, pool: StreamPool, key: ObjectKey, offset: int, length: int, *, whole: bool = False
+    ) -> None:
         self.wanted = CONTENT[offset : offset + length]
         self.outcomes: list[memoryview | StorageError] = []
         self.ended_at: float | None = None
         self.ended = trio.Event()
         self._asking = True
-        self.ticket = pool.request(key, offset, length, self._done)
+        self.ticket = pool.request(key, offset, length, self._done, whole=whole)
         self._asking = False
 
     def _done(self, outcome: memoryview | StorageError) -> None:
@@ -81,6 +83,9 @@ class Bench:
 
     def read(self, offset: int, length: int, name: str = "object") -> Reader:
         return Reader(self.pool, key_of(name), offset, length)
+
+    def read_whole(self, name: str = "object") -> Reader:
+        return Reader(self.pool, key_of(name), 0, len(CONTENT), whole=True)
 
     async def run_pool(self) -> None:
         with self.running:

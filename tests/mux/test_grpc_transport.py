@@ -38,6 +38,7 @@ STRAY = "PollerCompletionQueue._handle_events"
 pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY)]
 
 SPEC = OpenSpec(key_of("object"))
+SINGLE = OpenSpec(key_of("object"), half_close=True)
 WHOLE = [RangeRequest(1, 0, len(CONTENT))]
 PATIENCE_SECONDS = 10
 
@@ -171,10 +172,32 @@ def test_each_message_is_confirmed_once(server: ScriptedServer) -> None:
     on_socket(server, test)
 
 
+def test_a_half_closed_call_serves_its_ranges_and_ends_by_itself(server: ScriptedServer) -> None:
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        spec = OpenSpec(key_of("name"), b"the handle", "token", half_close=True)
+        transport.open(spec, WHOLE, listener)
+        assert (await listener.end()).code is StatusCode.OK
+        assert listener.content == CONTENT
+        assert listener.sent == 1
+        with trio.fail_after(PATIENCE_SECONDS):
+            await until(lambda: server.active == 0)
+
+    on_socket(server, test)
+    (request,) = server.requests
+    assert request.read_object_spec.read_handle.handle == b"the handle"
+    (headers,) = server.headers
+    wanted = "bucket=projects/_/buckets/bucket&routing_token=token"
+    assert headers["x-goog-request-params"] == wanted
+
+
 # -- how it ends
 
 
-def test_the_end_tells_code_message_failures_and_redirect(server: ScriptedServer) -> None:
+@pytest.mark.parametrize("spec", [SPEC, SINGLE])
+def test_the_end_tells_code_message_failures_and_redirect(
+    server: ScriptedServer, spec: OpenSpec
+) -> None:
     end = StreamEnd(
         StatusCode.ABORTED,
         "moved – äü",
@@ -185,13 +208,14 @@ def test_the_end_tells_code_message_failures_and_redirect(server: ScriptedServer
 
     async def test(transport: GrpcBidiTransport) -> None:
         listener = Listener()
-        transport.open(SPEC, WHOLE, listener)
+        transport.open(spec, WHOLE, listener)
         assert await listener.end() == end
 
     on_socket(server, test)
 
 
-def test_a_server_that_ends_well_at_once(server: ScriptedServer) -> None:
+@pytest.mark.parametrize("spec", [SPEC, SINGLE])
+def test_a_server_that_ends_well_at_once(server: ScriptedServer, spec: OpenSpec) -> None:
     async def end_well(_: Context) -> None:
         """Return without a word."""
 
@@ -199,13 +223,16 @@ def test_a_server_that_ends_well_at_once(server: ScriptedServer) -> None:
 
     async def test(transport: GrpcBidiTransport) -> None:
         listener = Listener()
-        transport.open(SPEC, WHOLE, listener)
+        transport.open(spec, WHOLE, listener)
         assert (await listener.end()).code is StatusCode.OK
 
     on_socket(server, test)
 
 
-def test_a_status_is_not_lost_to_a_message_that_crosses_it(server: ScriptedServer) -> None:
+@pytest.mark.parametrize("spec", [SPEC, SINGLE])
+def test_a_status_is_not_lost_to_a_message_that_crosses_it(
+    server: ScriptedServer, spec: OpenSpec
+) -> None:
     end = StreamEnd(StatusCode.ABORTED, "moved", (), Redirect("east", b"h2"))
 
     async def refuse_unread(context: Context) -> None:
@@ -216,7 +243,7 @@ def test_a_status_is_not_lost_to_a_message_that_crosses_it(server: ScriptedServe
     async def test(transport: GrpcBidiTransport) -> None:
         for _ in range(150):
             listener = Listener()
-            transport.open(SPEC, WHOLE, listener)
+            transport.open(spec, WHOLE, listener)
             assert await listener.end() == end
 
     on_socket(server, test)
@@ -255,11 +282,12 @@ def test_a_malformed_message_ends_the_call(server: ScriptedServer, garbage: byte
     on_socket(server, test)
 
 
-def test_nobody_listens_at_the_other_end() -> None:
+@pytest.mark.parametrize("spec", [SPEC, SINGLE])
+def test_nobody_listens_at_the_other_end(spec: OpenSpec) -> None:
     async def main() -> None:
         async with transport_to("127.0.0.1:1") as transport:
             listener = Listener()
-            transport.open(SPEC, WHOLE, listener)
+            transport.open(spec, WHOLE, listener)
             assert (await listener.end()).code is StatusCode.UNAVAILABLE
 
     crossing.run(main)
@@ -289,13 +317,15 @@ def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None
         settings = ChannelSettings(server.endpoint, plaintext=True)
         channel = await open_channel(settings)
         transport = GrpcBidiTransport([channel], settings)
-        listener, late = Listener(), Listener()
+        listener = Listener()
         transport.open(SPEC, WHOLE, listener)
         await listener.until(lambda: listener.sent)
         await close_channel(channel)
         assert (await listener.end()).code is StatusCode.CANCELLED
-        transport.open(SPEC, WHOLE, late)
-        assert (await late.end()).code is StatusCode.UNAVAILABLE
+        for spec in (SPEC, SINGLE):
+            late = Listener()
+            transport.open(spec, WHOLE, late)
+            assert (await late.end()).code is StatusCode.UNAVAILABLE
         with trio.fail_after(PATIENCE_SECONDS):
             await transport.drain()
 
@@ -307,15 +337,16 @@ def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None
 
 @pytest.mark.parametrize("after_seconds", [None, 0.0, 0.001, 0.003, 0.01, 0.05])
 @pytest.mark.parametrize("plan", [Plan(), Plan(hang=True), Plan(chunk_bytes=100)])
+@pytest.mark.parametrize("spec", [SPEC, SINGLE])
 def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
-    server: ScriptedServer, after_seconds: float | None, plan: Plan
+    server: ScriptedServer, spec: OpenSpec, after_seconds: float | None, plan: Plan
 ) -> None:
     server.plan = plan
 
     async def test(transport: GrpcBidiTransport) -> None:
         for _ in range(5):
             listener = Listener()
-            call = transport.open(SPEC, WHOLE, listener)
+            call = transport.open(spec, WHOLE, listener)
             if after_seconds is not None:
                 await trio.sleep(after_seconds)
             heard = (listener.sent, len(listener.messages), len(listener.ends))
@@ -330,7 +361,8 @@ def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
     on_socket(server, test)
 
 
-def test_a_call_may_be_cancelled_while_it_waits_for_a_connection() -> None:
+@pytest.mark.parametrize("spec", [SPEC, SINGLE])
+def test_a_call_may_be_cancelled_while_it_waits_for_a_connection(spec: OpenSpec) -> None:
     # A socket that is bound and does not listen neither answers nor refuses in time.
     async def main() -> None:
         with trio.socket.socket() as deaf:
@@ -338,7 +370,7 @@ def test_a_call_may_be_cancelled_while_it_waits_for_a_connection() -> None:
             deaf.listen(0)
             async with transport_to(f"127.0.0.1:{deaf.getsockname()[1]}") as transport:
                 listener = Listener()
-                call = transport.open(SPEC, WHOLE, listener)
+                call = transport.open(spec, WHOLE, listener)
                 await trio.sleep(0.05)
                 call.cancel()
                 with trio.fail_after(PATIENCE_SECONDS):
@@ -352,7 +384,7 @@ def test_a_server_learns_that_a_call_was_cancelled(server: ScriptedServer) -> No
     server.plan = Plan(hang=True)
 
     async def test(transport: GrpcBidiTransport) -> None:
-        calls = [transport.open(SPEC, WHOLE, Listener()) for _ in range(10)]
+        calls = [transport.open(spec, WHOLE, Listener()) for spec in [SPEC, SINGLE] * 5]
         with trio.fail_after(PATIENCE_SECONDS):
             await until(lambda: server.active == 10)
             for call in calls:
@@ -374,8 +406,8 @@ def test_a_run_that_ends_with_calls_open_leaves_no_thread_and_no_word(
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
         transport = GrpcBidiTransport([await open_channel(settings)], settings)
-        for _ in range(10):
-            transport.open(SPEC, WHOLE, Listener())
+        for spec in [SPEC, SINGLE] * 5:
+            transport.open(spec, WHOLE, Listener())
         await trio.sleep(0.02)
 
     for _ in range(3):

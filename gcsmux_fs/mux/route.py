@@ -1,0 +1,69 @@
+"""How the next stream of an object is opened: what the streams before it have left behind.
+
+Invariants:
+1. A handle is the newest that was told, a token that of the last redirect.
+2. A stream that has to serve bytes beyond what earlier ones knew of is opened with neither.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.storage.ports import OpenSpec
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.storage.ports import BidiMessage, Redirect
+
+__all__ = ["Route"]
+
+
+class Route:
+    """Read handle, routing token and the size that goes with them.
+
+    An object that is still being appended to grows, but a stream serves what it found there when
+    it, or the handle that it was opened with, was new: so much, as far as is known.
+    """
+
+    __slots__ = ("_handle", "_size", "_token", "outgrown")
+
+    def __init__(self) -> None:
+        self._handle = b""
+        self._token = ""
+        self._size: float = math.inf
+        #: Somebody wants bytes that the current stream does not know of.
+        self.outgrown = False
+
+    @property
+    def has_handle(self) -> bool:
+        """Whether the next stream is opened with a read handle."""
+        return bool(self._handle)
+
+    def want(self, end: int) -> None:
+        """Take note that the bytes before `end` are to be served."""
+        self.outgrown |= end > self._size
+
+    def learn(self, message: BidiMessage) -> None:
+        """Take what a response tells beside its bytes."""
+        if message.handle:
+            self._handle = message.handle
+        if message.metadata is not None:
+            self._size = message.metadata.size or math.inf
+
+    def follow(self, redirect: Redirect) -> None:
+        """Go where the server says."""
+        self._token = redirect.routing_token
+        self._handle = redirect.handle or self._handle
+
+    def forget(self) -> None:
+        """Begin at the front door next time: what earlier streams left behind leads nowhere."""
+        self._handle, self._token = b"", ""
+        self._size = math.inf
+
+    def next_stream(self, key: ObjectKey, *, half_close: bool) -> OpenSpec:
+        """Return how to open a stream now."""
+        if self.outgrown:
+            self.forget()
+            self.outgrown = False
+        return OpenSpec(key, self._handle, self._token, half_close=half_close)
