@@ -100,15 +100,16 @@ class Trouble:
 
 
 def _rule(fault: Fault, source: Random, **more: object) -> Rule:
-    """Order a fault now and then, or a few times, of all objects or of a folder's."""
-    rule = Rule(fault, name=kind_name(type(fault)))
-    if not rule.phase.of_relay:
-        rule = replace(rule, method=_READS)
+    """Order a fault now and then, or a few times, of reads where it is of calls."""
     said = {
+        "name": kind_name(type(fault)),
         "times": source.choice([2, 10, FOR_EVER]),
         "probability": source.choice([0.1, 0.3, 1.0]),
     } | more
-    return replace(rule, **said)  # type: ignore[arg-type]
+    at = said.get("at", fault.phases[0])
+    if isinstance(at, Phase) and not at.of_relay:
+        said = {"method": _READS} | said
+    return Rule(fault, **said)  # type: ignore[arg-type]
 
 
 # -- calls that are slow, or end
@@ -301,6 +302,7 @@ def _connections(source: Random) -> Trouble:
         ]
     )
     at = source.choice([Phase.NOW, Phase.TRAFFIC])
+    # What befalls a connection at once befalls all of them.
     if at is Phase.NOW:
         rule = Rule(fault, at=at, name=kind_name(type(fault)))
     else:

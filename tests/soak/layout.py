@@ -38,6 +38,10 @@ class Fate(enum.Enum):
     COMES_AND_GOES = "comes and goes"
 
 
+# The service takes no more content in one message than 2 MiB, and the writer sends one.
+_ONE_MESSAGE_BYTES = 2 * _MIB
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     names: tuple[str, ...]
@@ -54,7 +58,7 @@ SMALL = _Group(
     60_000,
     Fate.STAYS,
 )
-CHANGING = _Group(tuple(f"changing/{n}" for n in range(12)), 1000, 3 * _MIB, Fate.CHANGES)
+CHANGING = _Group(tuple(f"changing/{n}" for n in range(12)), 1000, _ONE_MESSAGE_BYTES, Fate.CHANGES)
 CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, _MIB, Fate.COMES_AND_GOES)
 # A flat bucket has no folder without an object.
 _KEEPER = _Group(("churn/keeper",), 1000, 10_000, Fate.STAYS)

@@ -52,6 +52,8 @@ class Program:
         self.process = subprocess.Popen(
             [part.replace("{start}", str(self.starts)) for part in self._command],
             cwd=_ROOT,
+            # Those that a page fault ends need not say where.
+            env=os.environ | {"PYTHONFAULTHANDLER": ""},
             stdout=subprocess.PIPE,
             text=True,
         )

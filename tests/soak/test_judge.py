@@ -1,0 +1,57 @@
+"""Which errors a program may see while something is wrong, and which not."""
+
+from __future__ import annotations
+
+import pytest
+
+from .catalogue import Trouble
+from .judge import SIGBUS, Failure, Timeline
+from .schedule import Phase
+
+READ_TIMEOUT = 10.0
+STAYING = "stable/large-0"
+CHANGING = "changing/0"
+
+
+@pytest.fixture
+def timeline() -> Timeline:
+    """From 100 to 103 reads are refused, from 110 to 113 streams are slow."""
+    found = Timeline(READ_TIMEOUT)
+    for begin, excuses in [(100.0, frozenset({"EACCES"})), (110.0, frozenset[str]())]:
+        found.ordered(Phase(0, 0, (Trouble("trouble", excuses=excuses),), 0), begin)
+        found.mended(begin + 3)
+    return found
+
+
+def failure(errno: str, begun: float, seconds: float, name: str = STAYING) -> Failure:
+    return Failure("read", name, errno, begun, begun + seconds)
+
+
+@pytest.mark.parametrize(
+    ("seen", "excuse"),
+    [
+        (failure("EACCES", 101, 0.1), "ordered"),
+        (failure("EACCES", 98, 2.5), "ordered"),
+        (failure("EACCES", 104, 0.1), "ordered"),
+        (failure(SIGBUS, 101, 0.1), "ordered"),
+        (failure("ESTALE", 111, 0.1, CHANGING), "overwritten"),
+        (failure(SIGBUS, 111, 0.1, CHANGING), "overwritten"),
+        (failure("ETIMEDOUT", 111, READ_TIMEOUT), "lasted"),
+        (failure("EIO", 111, READ_TIMEOUT), "lasted"),
+        (failure("EACCES", 90, 0.1), None),
+        (failure("EACCES", 111, 0.1), None),
+        (failure("EIO", 101, 0.1), None),
+        (failure("EIO", 111, 3.0), None),
+        (failure(SIGBUS, 111, 0.1), None),
+        (failure("ESTALE", 111, 0.1), None),
+        (failure("ENOENT", 111, 0.1, CHANGING), None),
+        (failure("ENOTCONN", 111, READ_TIMEOUT), None),
+    ],
+)
+def test_only_what_was_ordered_excuses(timeline: Timeline, seen: Failure, excuse: str) -> None:
+    assert timeline.excuse(seen) == excuse
+
+
+def test_trouble_that_is_not_mended_yet_excuses(timeline: Timeline) -> None:
+    timeline.ordered(Phase(0, 0, (Trouble("now", excuses=frozenset({"EIO"})),), 0), 120)
+    assert timeline.excuse(failure("EIO", 1000, 0.1)) == "ordered"
