@@ -88,12 +88,13 @@ class BlockFetcher:
         """Object generations that have an open file or a block."""
         return len(self._objects)
 
-    def open(self, key: ObjectKey) -> ObjectExtents:
-        """Return the index of an object for one more open file."""
+    def open(self, key: ObjectKey, size: int) -> ObjectExtents:
+        """Return the index of an object, of `size` bytes, for one more open file."""
         extents = self._objects.get(key)
         if extents is None:
             extents = self._objects[key] = ObjectExtents(key)
         extents.open_files += 1
+        extents.size = size
         return extents
 
     def close(self, extents: ObjectExtents) -> None:
@@ -204,7 +205,11 @@ class BlockFetcher:
             self._budget.loading_demand += block.charge
         asked = self._clock(), self.pace.received
         block.ticket = self._source.request(
-            extents.key, start, end - start, functools.partial(self._arrived, block, asked)
+            extents.key,
+            start,
+            end - start,
+            functools.partial(self._arrived, block, asked),
+            whole=end - start == extents.size,
         )
 
     def _adopt(self, block: Block) -> None:

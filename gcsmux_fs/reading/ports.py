@@ -29,8 +29,10 @@ class RangeSource(Protocol):
         offset: int,
         length: int,
         done: Callable[[memoryview | StorageError], None],
+        *,
+        whole: bool = False,
     ) -> RangeTicket:
-        """Ask for `length` bytes (at least 1) at `offset`.
+        """Ask for `length` bytes (at least 1) at `offset`; `whole` says the object has no others.
 
         `done` is called exactly once, on trio's thread and never from inside this call, with a
         read-only view of exactly `length` bytes, or with the error that ended the range. The view

@@ -142,7 +142,7 @@ class OpenFile:
         self.key = key
         self.size = size
         self._path = path
-        self._extents = path.fetcher.open(key)
+        self._extents = path.fetcher.open(key, size)
         self._planner = ReadaheadPlanner(size, self._extents.habits)
         self._last_block: Block | None = None
         self._closed = False

@@ -43,6 +43,7 @@ class Asked:
     offset: int
     length: int
     done: Callable[[memoryview | StorageError], None] = field(repr=False)
+    whole: bool = False
     is_open: bool = True
     is_cancelled: bool = False
 
@@ -75,8 +76,10 @@ class ManualSource:
         offset: int,
         length: int,
         done: Callable[[memoryview | StorageError], None],
+        *,
+        whole: bool = False,
     ) -> Asked:
-        request = Asked(key, offset, length, done)
+        request = Asked(key, offset, length, done, whole)
         self.asked.append(request)
         return request
 
@@ -115,8 +118,10 @@ class TimedSource(ManualSource):
         offset: int,
         length: int,
         done: Callable[[memoryview | StorageError], None],
+        *,
+        whole: bool = False,
     ) -> Asked:
-        request = super().request(key, offset, length, done)
+        request = super().request(key, offset, length, done, whole=whole)
         if key not in self.stalled:
             self._nursery.start_soon(self._answer, request)
         return request

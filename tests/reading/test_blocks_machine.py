@@ -46,6 +46,8 @@ class CheckingSource(ManualSource):
         offset: int,
         length: int,
         done: Callable[[memoryview | StorageError], None],
+        *,
+        whole: bool = False,
     ) -> Asked:
         end = offset + length
         assert 0 <= offset < end <= SIZES[key.name]
@@ -56,7 +58,7 @@ class CheckingSource(ManualSource):
         for block in blocks_of(self.path):
             if block.object.key == key and block.content is not None:
                 assert end <= block.start or block.end <= offset
-        return super().request(key, offset, length, done)
+        return super().request(key, offset, length, done, whole=whole)
 
 
 @dataclass(eq=False)
