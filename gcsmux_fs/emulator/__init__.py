@@ -16,4 +16,5 @@ What it keeps to, and where it differs from the service:
 - Buckets of location type `zone` are hierarchical: their empty folders show in listings that ask
   for folders. There are no versions, no soft delete, no permissions; globs and filters of listings
   are UNIMPLEMENTED.
+- It fails when it is told to, and only then: docs/FAULTS.md.
 """

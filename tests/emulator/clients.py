@@ -11,6 +11,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage.asyncio.async_grpc_client import AsyncGrpcClient
 
+from gcsmux_fs.emulator.rules import Faults
 from gcsmux_fs.emulator.server import Emulator
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["BIDI", "BUCKET", "Clients", "bidi_request", "rest_of", "serve"]
+    from gcsmux_fs.emulator.rules import Rule
+
+__all__ = ["BIDI", "BUCKET", "Clients", "bidi_request", "order", "rest_of", "serve"]
 
 BUCKET = "projects/_/buckets/b"
 BIDI = "BidiReadObject"
@@ -43,14 +46,18 @@ class Clients:
         await self.channel.close()
 
     def call(
-        self, method: str, answer: type[Message], service: str = "google.storage.v2.Storage"
+        self,
+        method: str,
+        answer: type[Message],
+        service: str = "google.storage.v2.Storage",
+        headers: Sequence[tuple[str, str]] = (),
     ) -> grpc.aio.StreamStreamCall[Message, Message]:
         """Begin a call by hand; a unary one is a stream of one message."""
         return self.channel.stream_stream(
             f"/{service}/{method}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=answer.FromString,
-        )()
+        )(metadata=tuple(headers))
 
     async def bidi(
         self, *requests: pb.BidiReadObjectRequest
@@ -66,6 +73,11 @@ class Clients:
         with contextlib.suppress(grpc.aio.AioRpcError):
             await rest_of(call, received)
         return received, await call.code()
+
+
+def order(clients: Clients, *rules: Rule, seed: int = 0) -> None:
+    """Put faults in force, in place of all that were."""
+    clients.emulator.control.order(Faults(rules, seed))
 
 
 async def rest_of(

@@ -104,6 +104,10 @@ def test_a_port_can_be_chosen(served: Path) -> None:
         (["{}", "--location-type", "moon"], 2, "--location-type"),
         (["{}", "--faults", "{}/bad.json"], 1, "not faults in JSON"),
         (["{}", "--faults", "{}/reset.json"], 1, "need the relay"),
+        (["{}", "--relay-port", "-1"], 2, "--relay-port"),
+        (["{}", "--relay-port", "1", "--host", "192.0.2.1"], 1, "Cannot listen on 192.0.2.1"),
+        (["{}", "--tls-cert", "{}/bad.json"], 2, "need each other"),
+        (["{}", "--tls-cert", "{}/bad.json", "--tls-key", "{}/bad.json"], 1, "Cannot use"),
     ],
 )
 def test_bad_input_is_told_in_one_line(
@@ -165,6 +169,30 @@ def test_faults_and_counters_are_there_for_other_processes(
             ordered = json.loads(faults(b"", timeout=PATIENCE_SECONDS))
     assert counters["requests"] == {"GetObject": 1}
     assert ordered == {"rules": rules}
+
+
+def test_the_relay_says_where_it_is_and_passes_calls_on(served: Path, bucket: Path) -> None:
+    (bucket / "f").write_bytes(b"hello")
+    with running(str(served), "--relay-port", "0") as (process, address):
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        assert words[:3] == ["gcsmux-emulator", "relaying", "on"]
+        assert words[3] != address
+        assert get_size(words[3], "f") == 5
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_a_relay_port_that_is_taken_is_told(served: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run(str(served), "--relay-port", str(port))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"gcsmux-emulator: Cannot listen on 127.0.0.1:{port}: Address already in use.\n"
+    )
 
 
 def test_it_may_open_as_many_files_as_the_system_lets_it(served: Path) -> None:

@@ -1,0 +1,105 @@
+"""The emulator over TLS: certificates are checked, credentials come along, tokens expire."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ipaddress
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from gcsmux_fs.emulator.faults import ExpireToken, Fault, Goaway, Reset, RstStream
+from gcsmux_fs.emulator.refusal import Refusal
+from gcsmux_fs.emulator.rules import Faults, Rule
+from gcsmux_fs.emulator.server import Emulator, EmulatorError
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+from .clients import BUCKET
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[Path, Path]:
+    """The files of a certificate for the loopback address, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "emulator")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - _DAY)
+        .not_valid_after(now + _DAY)
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = (tmp_path / "certificate.pem", tmp_path / "key.pem")
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+async def outcome(address: str, roots: bytes | None, token: str) -> grpc.StatusCode:
+    """Return how a GetObject with that token ends."""
+    credentials = grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(roots), grpc.access_token_call_credentials(token)
+    )
+    async with grpc.aio.secure_channel(address, credentials) as channel:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/google.storage.v2.Storage/GetObject"
+        )
+        request = pb.GetObjectRequest(bucket=BUCKET, object="f").SerializeToString()
+        try:
+            await call(request, timeout=60)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+
+def test_real_credentials_expire_and_new_ones_are_taken(
+    served: Path, bucket: Path, tls: tuple[Path, Path]
+) -> None:
+    (bucket / "f").touch()
+
+    async def scenario() -> None:
+        async with Emulator(served, tls=tls, relay_port=0) as emulator:
+            emulator.control.order(Faults((Rule(ExpireToken()),)))
+            roots = tls[0].read_bytes()
+            for address in (emulator.address, emulator.relay_address):
+                found = [await outcome(address, roots, token) for token in ("old", "old", "new")]
+                assert [code.name for code in found] == ["UNAUTHENTICATED"] * 2 + ["OK"]
+            # Nobody vouches for that certificate.
+            assert await outcome(emulator.address, None, "new") == grpc.StatusCode.UNAVAILABLE
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", [Goaway(), RstStream()])
+def test_faults_of_frames_are_refused_where_frames_cannot_be_seen(
+    served: Path, tls: tuple[Path, Path], fault: Fault
+) -> None:
+    emulator = Emulator(served, tls=tls, relay_port=0)
+    emulator.control.order(Faults((Rule(Reset()),)))
+    with pytest.raises(Refusal, match="sees no frames in TLS"):
+        emulator.control.order(Faults((Rule(fault),)))
+
+
+def test_a_certificate_without_its_key_is_told(served: Path, tls: tuple[Path, Path]) -> None:
+    certificate, _ = tls
+    with pytest.raises(EmulatorError, match=f"Cannot use {certificate} with {certificate}: "):
+        Emulator(served, tls=(certificate, certificate))
