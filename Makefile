@@ -4,13 +4,14 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test bench bench-quick bench-bootstrap lint format clean
+.PHONY: help bootstrap demo test bench bench-quick bench-bootstrap fuzz lint format clean
 
 help:
 	@echo "make demo         mount a sample bucket for real and compare every byte"
 	@echo "make test         lint, types and all tests, real mounts included"
 	@echo "make bench        measure the mount beside its limits and its peers, half an hour"
 	@echo "make bench-quick  the same for the targets alone, 3 minutes"
+	@echo "make fuzz         feed bad input to all that reads any, SECONDS=60 for each reader"
 	@echo "make lint         lint and types alone"
 	@echo "make format       format the code"
 	@echo "make clean        remove what the others have made, .venv included"
@@ -30,6 +31,12 @@ bench: bench-bootstrap
 bench-quick: bench-bootstrap
 	@$(BIN)/python -m benchmarks.bench --quick
 
+SECONDS ?= 60
+
+fuzz:
+	@scripts/bootstrap fuzz
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
 test: lint
 	$(BIN)/pytest
 
@@ -45,5 +52,5 @@ format: bootstrap
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist ./*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist ./*.egg-info .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""Fuzzing by coverage: `python -m tests.fuzz [--seconds N] [TARGET...]`, all targets unless named.
+
+Each target runs in a process of its own for so many seconds. What it has found interesting stays in
+`.fuzz/TARGET`, and is where the next run begins; an input that failed stays in `.fuzz` by its name,
+and is run again by `python -m tests.fuzz.one TARGET FILE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .targets import TARGETS, seeds
+
+_FOLDER = Path(".fuzz")
+# An input takes a millisecond; one that takes seconds would let a server stop a mount.
+_HANG_SECONDS = 5
+_MEMORY_MIB = 1024
+_LONGEST_INPUT_BYTES = 1024
+# What libFuzzer needs to begin and to tell how it went.
+_MARGIN_SECONDS = 120
+
+
+def main() -> int:
+    """Run the targets one after the other, print a line for each; 1 if one has failed."""
+    parser = argparse.ArgumentParser(prog="tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    chosen = parser.parse_args()
+    failed = [name for name in chosen.targets or TARGETS if not _run(name, chosen.seconds)]
+    return 1 if failed else 0
+
+
+def _run(name: str, seconds: int) -> bool:
+    corpus = _FOLDER / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds(name)):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", f"{__package__}.one", name),
+            *(f"-max_total_time={seconds}", f"-timeout={_HANG_SECONDS}"),
+            *(f"-rss_limit_mb={_MEMORY_MIB}", f"-max_len={_LONGEST_INPUT_BYTES}"),
+            *("-print_final_stats=1", f"-artifact_prefix={_FOLDER}/{name}-", str(corpus)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=seconds + _MARGIN_SECONDS,
+        check=False,
+    )
+    output = done.stdout.decode(errors="replace")
+    if done.returncode:
+        print(output, file=sys.stderr)
+    inputs = _last(r"number_of_executed_units:\s+(\d+)", output)
+    covered = _last(r"cov: (\d+)", output)
+    memory = _last(r"peak_rss_mb:\s+(\d+)", output)
+    verdict = "FAILED" if done.returncode else "no failure"
+    print(
+        f"{name:18} {inputs:>9} inputs, {covered:>5} edges, {memory:>4} MiB: {verdict}", flush=True
+    )
+    return done.returncode == 0
+
+
+def _last(pattern: str, output: str) -> str:
+    found: list[str] = re.findall(pattern, output)
+    return found[-1] if found else "?"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Targets: names of objects as paths, and pages of a listing as directories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from gcsmux_fs.errors import StorageError
+from gcsmux_fs.namespace.listing import Directory, Listing
+from gcsmux_fs.namespace.names import (
+    MAX_FILE_NAME_BYTES,
+    Form,
+    is_plain,
+    locate,
+    locate_directory,
+    place,
+    split_location,
+    step,
+)
+from gcsmux_fs.storage.listings import decode_listing
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+from .source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gcsmux_fs.model import ListingPage
+
+__all__ = ["listing_bytes", "listing_pages", "names_of_objects", "names_of_paths"]
+
+# The limit of paths: see the fourth invariant of gcsmux_fs.namespace.names.
+_LONGEST_PATH = 128
+# What servers make trouble with: separators, dots, marks, what sorts before and after a slash.
+_PIECES = (
+    *("a", "/", "", ".", "..", "%", "%~", "%file~", "%part~", "%content~", "-", "0", "é", "\0"),
+    *("\n", "\u202e", "\U0010ffff", "x" * 249, "~", "b/", "a/", "\ue000", "\x1b[31m"),
+)
+
+
+def _is_legal(name: bytes) -> bool:
+    return (
+        0 < len(name) <= MAX_FILE_NAME_BYTES
+        and b"/" not in name
+        and b"\0" not in name
+        and name not in (b".", b"..")
+    )
+
+
+def _reach(location: str) -> list[bytes]:
+    """Return the path of a directory, each step of which leads to the next."""
+    path: list[bytes] = []
+    while location:
+        above, name = locate_directory(location)
+        found = step(above, name)
+        assert found is not None
+        reached = found.target if found.form is Form.PART else found.target + "/"
+        assert reached == location
+        assert len(above) < len(location)
+        path.append(name)
+        location = above
+    return path
+
+
+def names_of_objects(data: bytes) -> None:
+    """Every name of an object has a path of legal names, which leads back to it and no other."""
+    source = Source(data)
+    beside_folder = source.flag()
+    target = source.rest().decode("utf-8", "ignore")
+    if not target:
+        return
+    if target.endswith("/"):
+        form = Form.CONTENT
+    else:
+        form = Form.FILE if beside_folder and split_location(target)[1] else Form.PLAIN
+    location, name = locate(target, form)
+    path = [name, *_reach(location)]
+    assert all(map(_is_legal, path))
+    length = sum(len(each) + 1 for each in path)
+    assert length <= 3 * len(target.encode()) + _LONGEST_PATH
+    back = step(location, name)
+    assert back is not None
+    assert (back.form, back.target) == (form, target)
+    if form is not Form.CONTENT:
+        component = split_location(target)[1]
+        placed = place(location, component, form)
+        assert placed is not None
+        assert placed.name == name
+        if form is Form.PLAIN and location == split_location(location)[0]:
+            assert is_plain(target, len(location)) == (name == component.encode())
+
+
+def names_of_paths(data: bytes) -> None:
+    """Whatever a program looks up is the one spelling of something, or nothing."""
+    source = Source(data)
+    location = source.take(source.number(2) % 600).decode("utf-8", "ignore")
+    cut = split_location(location)[0]
+    if cut != location:
+        # Within a component there are only directories that the spelling makes.
+        above, name = locate(location + "x" * MAX_FILE_NAME_BYTES, Form.PLAIN)
+        location = above if above.startswith(cut) else cut
+        del name
+    name = source.rest()
+    found = step(location, name)
+    if found is None:
+        return
+    assert _is_legal(name)
+    if found.form is Form.PART:
+        assert locate_directory(found.target) == (location, name)
+    else:
+        assert locate(found.target, found.form) == (location, name)
+
+
+def listing_bytes(data: bytes) -> None:
+    """Pages as bytes: what protobuf takes is decoded, and is a directory or an error."""
+    source = Source(data)
+    pages: list[ListingPage] = []
+    location = source.choice(("", "a/", "a", "x" * 249))
+    while source:
+        try:
+            message = pb.ListObjectsResponse.FromString(source.take(source.number(2)))
+        except DecodeError:
+            continue
+        pages.append(_page(location, message.objects, message.prefixes, message.next_page_token))
+    _list(location, pages)
+
+
+def listing_pages(data: bytes) -> None:
+    """Pages of names that are likely to clash."""
+    source = Source(data)
+    location = source.choice(("", "a/", "x" * 249, "a/b/"))
+    pages: list[ListingPage] = []
+    while source:
+        objects: list[pb.Object] = []
+        prefixes: list[str] = []
+        for _ in range(source.number() % 8):
+            name = location + "".join(source.choice(_PIECES) for _ in range(source.number() % 5))
+            if source.flag():
+                objects.append(pb.Object(name=name, generation=1, size=source.number()))
+            else:
+                prefixes.append(name + "/" * source.flag())
+        if source.flag():
+            objects.sort(key=lambda each: each.name)
+            prefixes.sort()
+        token = source.choice(("1", "2", "3", "4", "5", "6", ""))
+        pages.append(_page(location, objects, prefixes, token))
+    _list(location, pages)
+
+
+def _page(
+    location: str, objects: Iterable[pb.Object], prefixes: Iterable[str], token: str
+) -> ListingPage:
+    """Return a page without the keys that a listing takes and should not."""
+    return decode_listing(
+        pb.ListObjectsResponse(
+            objects=[one for one in objects if _conforming(location, one.name)],
+            prefixes=[one for one in prefixes if one != location and _conforming(location, one)],
+            next_page_token=token,
+        )
+    )
+
+
+def _conforming(location: str, key: str) -> bool:
+    """Tell whether a key is one component below a location, as the delimiter has it."""
+    return "/" not in key[len(split_location(location)[0]) :].removesuffix("/")
+
+
+def _list(location: str, pages: list[ListingPage]) -> None:
+    """Add pages until the server contradicts itself; what is shown then stays as it was."""
+    listing = Listing(location)
+    shown: list[bytes] = []
+    for page in pages:
+        if listing.complete:
+            break
+        try:
+            listing.add_page(page)
+        except StorageError:
+            break
+        assert [name for name, _ in listing.entries_from(0)][: len(shown)] == shown
+        shown = [name for name, _ in listing.entries_from(0)]
+    _check_entries(location, listing)
+
+
+def _check_entries(location: str, listing: Listing) -> None:
+    entries = list(listing.entries_from(0))
+    assert len(entries) == len(listing)
+    assert len({name for name, _ in entries}) == len(entries)
+    for position, (name, child) in enumerate(entries):
+        assert _is_legal(name), name
+        assert listing.position_of(name) == position
+        found = step(location, name)
+        assert found is not None, name
+        if isinstance(child, Directory):
+            assert child.location == (
+                found.target if found.form is Form.PART else found.target + "/"
+            )
+            assert listing.file_at(position) is None
+        else:
+            assert found.target == child.info.name
+            assert listing.file_at(position) == child.info
+        assert listing.find(name) == child
+    assert listing.find(b"no such name") is None

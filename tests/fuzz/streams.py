@@ -1,0 +1,202 @@
+"""Target: the protocol core between readers and a server that does as it likes."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.errors import StatusCode, StorageError
+from gcsmux_fs.model import ObjectInfo
+from gcsmux_fs.mux.actions import Cancel, Counters, Deliver, Fail, Open, Send
+from gcsmux_fs.mux.core import StreamCore
+from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, Redirect, StreamEnd
+
+from .source import Source
+from .wire import KEY
+
+if TYPE_CHECKING:
+    from gcsmux_fs.mux.ranges import PendingRange
+    from gcsmux_fs.storage.ports import RangeRequest
+
+__all__ = ["stream_core"]
+
+_CODES = tuple(StatusCode)
+_SIZE = 4096
+_MOST_RANGES = 100
+# Streams opened at one instant, all kinds of failures together: what `gcsmux_fs.mux.retry` allows.
+_MOST_OPENED_AT_ONCE = 64
+
+
+def stream_core(data: bytes) -> None:
+    """Each range ends once, as long as it was asked for; the core keeps to its port's rules."""
+    source = Source(data)
+    driver = _Driver(source)
+    while source:
+        source.choice(driver.steps)()
+        driver.take_actions()
+    driver.finish()
+
+
+class _Driver:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._core = StreamCore(KEY, RetryPolicy(), Random(0), Counters())
+        self._now = 0.0
+        self._asked: list[PendingRange] = []
+        self._over: set[PendingRange] = set()
+        self._wire: list[RangeRequest] = []
+        self._stream = 0
+        self._open = self._under_way = False
+        self._opened_at = (0.0, 0)
+        self.steps = (
+            self._answer,
+            self._request,
+            self._flush,
+            self._sent,
+            self._answer,
+            self._end,
+            self._cancel,
+            self._wait,
+            self._stray,
+        )
+
+    def take_actions(self) -> None:
+        for action in self._core.take_actions():
+            if isinstance(action, Open):
+                assert not self._open
+                self._open = self._under_way = True
+                self._stream = action.stream
+                self._check_batch(action.ranges)
+                at, count = self._opened_at
+                self._opened_at = (self._now, count + 1 if at == self._now else 1)
+            elif isinstance(action, Send):
+                assert self._open
+                assert not self._under_way
+                assert action.ranges
+                self._under_way = True
+                self._check_batch(action.ranges)
+            elif isinstance(action, Cancel):
+                assert self._open
+                self._open = self._under_way = False
+            elif isinstance(action, Deliver):
+                self._finish_range(action.range)
+                assert len(action.content) == action.range.length
+                assert action.content.readonly
+            elif isinstance(action, Fail):
+                self._finish_range(action.range)
+                assert isinstance(action.error, StorageError)
+        assert self._core.has_call == self._open
+        assert self._core.waiting == len(self._asked) - len(self._over)
+        assert self._opened_at[1] <= _MOST_OPENED_AT_ONCE
+        repr(self._core)
+
+    def finish(self) -> None:
+        """Nothing waits for ever: closing ends what has not ended."""
+        self._core.close(StorageError("closed"))
+        self.take_actions()
+        assert self._core.waiting == 0
+        assert not self._open
+
+    def _check_batch(self, ranges: tuple[RangeRequest, ...]) -> None:
+        assert len(ranges) <= _MOST_RANGES
+        known = {one.read_id for one in self._wire}
+        for one in ranges:
+            assert one.length >= 1
+            assert one.read_id not in known
+        self._wire = (self._wire + list(ranges))[-_MOST_RANGES:]
+
+    def _finish_range(self, wanted: PendingRange) -> None:
+        assert wanted not in self._over
+        self._over.add(wanted)
+
+    # -- what may happen
+
+    def _request(self) -> None:
+        offset = self._source.number(2) % _SIZE
+        length = 1 + self._source.number(2) % _SIZE
+        whole = self._source.number() > 250
+        self._asked.append(self._core.request(offset, length, _hear, self._now, whole=whole))
+
+    def _flush(self) -> None:
+        self._core.flush(self._now)
+
+    def _cancel(self) -> None:
+        if self._asked:
+            wanted = self._source.choice(self._asked)
+            self._core.cancel(wanted, self._now)
+            if wanted not in self._over:
+                self._over.add(wanted)
+
+    def _wait(self) -> None:
+        self._now += self._source.number() ** 2 / 256
+        if self._core.deadline <= self._now:
+            self._core.on_timer(self._now)
+
+    def _sent(self) -> None:
+        if self._open:
+            self._under_way = False
+            self._core.on_sent(self._stream, self._now)
+
+    def _stray(self) -> None:
+        """Something of a stream that is no more, or never was."""
+        before = self._core.waiting
+        stream = self._stream + self._source.choice((-1, 1, 1000))
+        message = self._message()
+        self._core.on_message(stream, message, self._now)
+        self._core.on_sent(stream, self._now)
+        self._core.on_end(stream, StreamEnd(StatusCode.OK), self._now)
+        assert self._core.waiting == before
+
+    def _answer(self) -> None:
+        if self._open:
+            self._core.on_message(self._stream, self._message(), self._now)
+
+    def _end(self) -> None:
+        if not self._open:
+            return
+        source = self._source
+        failures = tuple(
+            RangeFailure(self._read_id(), source.choice(_CODES), "no")
+            for _ in range(source.number() % 4)
+        )
+        redirect = Redirect(source.text(), source.take(2)) if source.flag() else None
+        self._open = self._under_way = False
+        end = StreamEnd(source.choice(_CODES), "over", failures, redirect)
+        self._core.on_end(self._stream, end, self._now)
+
+    def _message(self) -> BidiMessage:
+        source = self._source
+        chunks = tuple(self._chunk() for _ in range(source.number() % 5))
+        generation = source.choice((0, 7, 7, 7, 8))
+        info = ObjectInfo(source.text(), generation, source.number(2), 0) if generation else None
+        return BidiMessage(chunks, info, source.take(source.number() % 3))
+
+    def _chunk(self) -> Chunk:
+        source = self._source
+        if self._wire and source.flag():
+            # As it was asked for, in part or in full.
+            asked = source.choice(self._wire)
+            size = asked.length if source.flag() else source.number(2) % (asked.length + 1)
+            return Chunk(asked.read_id, asked.offset, _content(size), source.flag(), True, size)
+        size = source.number(2) % _SIZE
+        offset = source.number(8) - 2**63 if source.flag() else source.number(2)
+        intact = source.flag()
+        return Chunk(self._read_id(), offset, _content(size), source.flag(), intact, size)
+
+    def _read_id(self) -> int:
+        source = self._source
+        if self._wire and source.flag():
+            return source.choice(self._wire).read_id
+        return source.number(8) - 2**63 if source.flag() else source.number()
+
+
+_ZEROS = memoryview(bytes(_SIZE))
+
+
+def _content(size: int) -> memoryview:
+    return _ZEROS[:size]
+
+
+def _hear(_outcome: memoryview | StorageError) -> None:
+    """The outcome is taken from the action itself."""

@@ -1,0 +1,112 @@
+"""All targets by name, and seeds for each: inputs that are near to what is meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crc32c import crc32c
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+from . import naming, streams, typed, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["TARGETS", "seeds"]
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    "bidi_response": wire.bidi_response,
+    "stream_end": wire.stream_end,
+    "read_responses": wire.read_responses,
+    "listing_bytes": naming.listing_bytes,
+    "listing_pages": naming.listing_pages,
+    "names_of_objects": naming.names_of_objects,
+    "names_of_paths": naming.names_of_paths,
+    "stream_core": streams.stream_core,
+    "units": typed.units,
+    "arguments": typed.arguments,
+}
+
+_TYPE = "type.googleapis.com/google.storage.v2."
+
+
+def seeds(target: str) -> list[bytes]:
+    """Return inputs to begin with."""
+    return {
+        "bidi_response": [_bidi_response(), b"\x32\x06\x0a\xff\xff\xff\xff\x07", b"\x23\x24"],
+        "stream_end": [bytes([10, 1]) + b"m" + _status()],
+        "read_responses": [bytes(4) + _sized(_read_response()) * 2],
+        "listing_bytes": [bytes(1) + _sized(_page("1")) + _sized(_page(""))],
+        "listing_pages": [bytes(range(64)), b"\x00\x08" + bytes(range(0, 250, 7))],
+        "names_of_objects": [b"\x00a/b//.\x00%~x", b"\x01" + b"x" * 600, b"\x00%file~a/%part~"],
+        "names_of_paths": [b"\x02\x00a/%~..", b"\xf9\x00" + b"x" * 249 + b"%part~" + b"x" * 249],
+        "stream_core": [b"\x01\x00\x00\xff\x0f\x00\x02\x03\x04" + bytes(range(200))],
+        "units": [b"1.5GiB", b"1m30s", b"0o644", b"gs://my-bucket/d", b"[::1]:80", b"ro,memory=1G"],
+        "arguments": [bytes([1, 0, 0, 1, 2, 0]), bytes([1, 15, 1, 3, 49, 71, 66])],
+    }[target]
+
+
+def _sized(part: bytes) -> bytes:
+    return len(part).to_bytes(2, "little") + part
+
+
+def _object(name: str) -> pb.Object:
+    return pb.Object(
+        name=name,
+        generation=7,
+        size=9,
+        metageneration=1,
+        content_type="text/plain",
+        checksums=pb.ObjectChecksums(crc32c=5),
+        create_time=Timestamp(seconds=1_700_000_000, nanos=1),
+        finalize_time=Timestamp(seconds=1_700_000_000),
+        metadata={"key": "value"},
+    )
+
+
+def _bidi_response() -> bytes:
+    content = pb.ChecksummedData(content=b"content", crc32c=crc32c(b"content"))
+    return pb.BidiReadObjectResponse(
+        object_data_ranges=[
+            pb.ObjectRangeData(
+                checksummed_data=content,
+                read_range=pb.ReadRange(read_offset=300, read_length=7, read_id=-1),
+                range_end=True,
+            )
+        ],
+        metadata=_object("object"),
+        read_handle=pb.BidiReadHandle(handle=b"handle"),
+    ).SerializeToString()
+
+
+def _read_response() -> bytes:
+    return pb.ReadObjectResponse(
+        checksummed_data=pb.ChecksummedData(content=b"content", crc32c=crc32c(b"content")),
+        content_range=pb.ContentRange(start=0, end=7, complete_length=9),
+        metadata=_object("object"),
+    ).SerializeToString()
+
+
+def _page(token: str) -> bytes:
+    return pb.ListObjectsResponse(
+        objects=[_object("a"), _object("a/b")], prefixes=["a/"], next_page_token=token
+    ).SerializeToString()
+
+
+def _status() -> bytes:
+    failed = pb.BidiReadObjectError(
+        read_range_errors=[
+            pb.ReadRangeError(read_id=5, status=pb.RpcStatus(code=11, message="beyond"))
+        ]
+    )
+    moved = pb.BidiReadObjectRedirectedError(
+        routing_token="east", read_handle=pb.BidiReadHandle(handle=b"h")
+    )
+    status = pb.RpcStatus(code=10, message="m")
+    status.details.add(type_url=f"{_TYPE}BidiReadObjectError", value=failed.SerializeToString())
+    status.details.add(
+        type_url=f"{_TYPE}BidiReadObjectRedirectedError", value=moved.SerializeToString()
+    )
+    return status.SerializeToString()

@@ -1,0 +1,98 @@
+"""Targets: what users, fstab and the environment write."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from contextlib import suppress
+
+import click
+
+from gcsmux_fs import mountcommand
+from gcsmux_fs.arguments import mount_arguments
+from gcsmux_fs.config import (
+    Settings,
+    parse_bucket,
+    parse_duration,
+    parse_endpoint,
+    parse_size,
+    resolve_connection,
+)
+from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.logs import printable, sentence
+from gcsmux_fs.mountoptions import sort_options, split_options
+from gcsmux_fs.units import parse_mode, parse_ttl, show_size
+
+from .source import Source
+
+__all__ = ["arguments", "units"]
+
+_WORDS = (
+    *("my-bucket", "gs://my-bucket/dir", "/mnt", "--", "-f", "-o", "-s", "-n", "-v", "-h", "-N"),
+    *("--only-dir", "--endpoint", "--plaintext", "--anonymous", "--billing-project", "--memory"),
+    *("--read-ahead", "--read-timeout", "--kernel-read-ahead", "--uid", "--gid", "--file-mode"),
+    *("--dir-mode", "--allow-other", "--log-file", "--log-level", "--metadata-ttl", "--version"),
+    *("64MiB", "1s", "0", "=", "localhost:9000", "ro,nodev", "allow_other", "debug", "644"),
+)
+
+
+def units(data: bytes) -> None:
+    """Sizes, durations, modes, buckets, endpoints and options are understood or refused."""
+    text = data.decode("utf-8", "surrogateescape")
+    with suppress(ConfigError):
+        size = parse_size(text)
+        assert size >= 0
+        assert parse_size(show_size(size)) == size
+    for parse in (parse_duration, parse_ttl):
+        with suppress(ConfigError):
+            assert parse(text) >= 0
+    with suppress(ConfigError):
+        assert 0 <= parse_mode(text) <= 0o777
+    with suppress(ConfigError):
+        bucket, prefix = parse_bucket(text)
+        assert bucket.isascii()
+        assert prefix == "" or prefix.endswith("/")
+        assert parse_bucket(f"gs://{bucket}/{prefix}") == (bucket, prefix)
+    with suppress(ConfigError):
+        endpoint = parse_endpoint(text)
+        assert parse_endpoint(endpoint) == endpoint
+    with suppress(ConfigError):
+        connection = resolve_connection(
+            None, plaintext=False, anonymous=False, with_key=False, emulator=text
+        )
+        assert connection.anonymous == connection.plaintext
+    assert all(split_options(text))
+    with suppress(ConfigError):
+        sort_options([text], {"memory": True, "allow-other": False})
+    for line in (printable(text), sentence(text)):
+        assert line.isprintable()
+
+
+def arguments(data: bytes) -> None:
+    """A command is a mount, an answer, or a mistake told in one printable sentence."""
+    source = Source(data)
+    words: list[str] = []
+    while source:
+        word = source.choice(_WORDS) if source.flag() else ""
+        if source.flag():
+            word += source.take(source.number() % 12).decode("utf-8", "surrogateescape")
+        words.append(word)
+    # A key file is opened, and may be one that waits for ever.
+    if any("key" in word for word in words) or any(word.startswith("--k") for word in words):
+        return
+    settings: object = None
+    complaint = ""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # --help and --version answer there
+            settings = mount_arguments.main(words, prog_name="x", standalone_mode=False)
+    except ConfigError as error:
+        complaint = str(error)
+    except click.ClickException as error:
+        complaint = mountcommand._sentence(error, words)
+    assert sentence(complaint).isprintable()
+    if isinstance(settings, Settings):
+        assert settings.fsname.isascii()
+        assert settings.fsname.isprintable()
+        assert "," not in settings.fsname
+        assert not settings.plaintext or settings.anonymous
+        assert settings.mountpoint.is_absolute()
