@@ -51,16 +51,20 @@ _HEADINGS = {
 }
 
 
+# As many digits as the largest number has, 2^32 - 2.
+_NUMBER = re.compile(r"[0-9]{1,10}")
+
+
 def _user_id(text: str) -> int:
     try:
-        return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+        return int(text) if _NUMBER.fullmatch(text) else pwd.getpwnam(text).pw_uid
     except KeyError:
         raise ConfigError(f"there is no user {text!r}: write a number or a user's name.") from None
 
 
 def _group_id(text: str) -> int:
     try:
-        return int(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
+        return int(text) if _NUMBER.fullmatch(text) else grp.getgrnam(text).gr_gid
     except KeyError:
         raise ConfigError(
             f"there is no group {text!r}: write a number or a group's name."

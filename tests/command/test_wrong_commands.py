@@ -67,6 +67,7 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
         ("bucket /mnt --read-timeout 0", "--read-timeout is out of range"),
         ("bucket /mnt --file-mode 999", "--file-mode: '999' is not a mode"),
         ("bucket /mnt --uid no-such-user", "--uid: there is no user 'no-such-user'"),
+        ("bucket /mnt --gid " + "9" * 5000, "--gid: there is no group '999"),
         ("bucket /mnt --log-level loud", "--log-level: 'loud' is not one of"),
         ("bucket /mnt --key-file /no/such", "--key-file: '/no/such' cannot be read: No such file"),
         ("bucket /mnt --endpoint localhost", "'localhost' is not an endpoint"),

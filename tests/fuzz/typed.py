@@ -76,7 +76,8 @@ def arguments(data: bytes) -> None:
         word = source.choice(_WORDS) if source.flag() else ""
         if source.flag():
             word += source.take(source.number() % 12).decode("utf-8", "surrogateescape")
-        words.append(word)
+            word *= source.choice((1, 1, 1, 1, 1, 1, 1, 1000))
+        words.append(word.replace("\0", ""))  # no argument of a program holds one
     # A key file is opened, and may be one that waits for ever.
     if any("key" in word for word in words) or any(word.startswith("--k") for word in words):
         return
