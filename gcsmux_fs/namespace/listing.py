@@ -17,7 +17,7 @@ spelled otherwise and those that were held back are *special*, and found by thei
 2. No entry appears twice: what a server repeats where two pages meet is dropped.
 3. Reading all pages ends, with every entry: a page token that comes again, an entry that is not
    beneath the location, or one that sorts before the page it is in, is an error.
-4. The keys of a page sort after its block's `low`, which is the last key of the page before.
+4. A page's keys do not sort before its low key, which is the last key of the page before.
 """
 
 from __future__ import annotations
@@ -57,11 +57,10 @@ class _Block:
     that are not shown as themselves in this block.
     """
 
-    __slots__ = ("children", "entries", "hidden", "low", "names", "objects", "start")
+    __slots__ = ("children", "entries", "hidden", "names", "objects", "start")
 
-    def __init__(self, start: int, low: str, objects: ObjectColumns) -> None:
+    def __init__(self, start: int, objects: ObjectColumns) -> None:
         self.start = start
-        self.low = low
         self.objects = objects
         self.entries = array("i")
         self.names: list[bytes] = []
@@ -85,8 +84,10 @@ class Listing:
         "_held",
         "_last_placeholder",
         "_length",
+        "_lows",
         "_reached",
         "_special",
+        "_starts",
         "_tokens",
         "complete",
         "location",
@@ -100,7 +101,10 @@ class Listing:
         self.page_token = ""
         self.complete = False
         self._directory = split_location(location)[0]
+        # Of each page what it has added, from which position on, and its low key.
         self._blocks: list[_Block] = []
+        self._starts: list[int] = []
+        self._lows: list[str] = []
         self._length = 0
         # Positions of special entries.
         self._special: dict[bytes, int] = {}
@@ -179,7 +183,10 @@ class Listing:
         for prefix in prefixes:
             if not prefix.endswith("/"):
                 raise self._stray(prefix)
-        block = _Block(self._length, self._reached, objects)
+        block = _Block(self._length, objects)
+        self._blocks.append(block)
+        self._starts.append(block.start)
+        self._lows.append(self._reached)
         self._reached = max([self._reached, *objects.names[-1:], *prefixes[-1:]])
         self.complete = not token
         self.page_token = token
@@ -187,7 +194,7 @@ class Listing:
         return self._take(block, prefixes)
 
     def _block_at(self, position: int) -> _Block:
-        return self._blocks[bisect_right(self._blocks, position, key=_start) - 1]
+        return self._blocks[bisect_right(self._starts, position) - 1]
 
     def _entry_at(self, position: int) -> tuple[_Block, int]:
         block = self._block_at(position)
@@ -202,7 +209,7 @@ class Listing:
             target = self._directory + name.decode()
         except UnicodeDecodeError:
             return None
-        index = bisect_right(self._blocks, target, key=_low) - 1
+        index = bisect_right(self._lows, target) - 1
         if index < 0:
             return None
         block = self._blocks[index]
@@ -219,7 +226,6 @@ class Listing:
 
     def _take(self, block: _Block, prefixes: list[str]) -> int:
         held, self._held = self._held, []
-        self._blocks.append(block)
         folders = frozenset(prefixes)
         for row in held:
             self._settle(block, row, folders)
@@ -233,8 +239,6 @@ class Listing:
             self._add_folder(block, prefix)
             row_index = end
         self._add_objects(block, row_index, len(names), folders)
-        if not block.entries:
-            self._blocks.pop()
         self._length += len(block.entries)
         return released
 
@@ -243,7 +247,7 @@ class Listing:
         cut = len(self._directory)
         # In a `%part~` directory nothing is spelled as itself.
         whole = cut == len(self.location)
-        last = names[start - 1] if start else block.low
+        last = names[start - 1] if start else self._lows[-1]
         for row in range(start, end):
             name, before = names[row], last
             last = name
@@ -310,11 +314,3 @@ class Listing:
 
     def _error(self, message: str) -> StorageError:
         return StorageError(message, subject=f"listing of {self.location!r}")
-
-
-def _start(block: _Block) -> int:
-    return block.start
-
-
-def _low(block: _Block) -> str:
-    return block.low

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,8 @@ def test_older_attributes_do_not_replace_newer_ones() -> None:
     table.files.learn(number, older, 16.0)
     assert newer == table.files.get(number)
     assert table.files.fresh_until(number) == 20.0
+    table.forget(number, 3)
+    assert table.files.fresh_until(number) == -math.inf
 
 
 def told(table: InodeTable, info: ObjectInfo, fresh_until: float) -> tuple[int, ObjectInfo]:
