@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.errors import DeadlineExceeded
+from gcsmux_fs.errors import DeadlineExceeded, StorageError
 from gcsmux_fs.model import ByteRange
 from gcsmux_fs.reading.budget import MemoryBudget, WindowShares
 from gcsmux_fs.reading.counters import Counters, ReadStatistics
@@ -22,6 +22,7 @@ from gcsmux_fs.reading.deadlines import Deadlines
 from gcsmux_fs.reading.demand import Demand
 from gcsmux_fs.reading.extents import GRANULE_BYTES
 from gcsmux_fs.reading.fetching import BlockFetcher, Outcome
+from gcsmux_fs.reading.late import LateFailures
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ReadPath:
 class OpenFile:
     """One open file: reads of one object generation, with readahead of its own."""
 
-    __slots__ = ("_closed", "_extents", "_last_block", "_path", "_planner", "key", "size")
+    __slots__ = ("_closed", "_extents", "_last_block", "_late", "_path", "_planner", "key", "size")
 
     def __init__(self, path: ReadPath, key: ObjectKey, size: int) -> None:
         self.key = key
@@ -145,6 +146,7 @@ class OpenFile:
         self._extents = path.fetcher.open(key, size)
         self._planner = ReadaheadPlanner(size, self._extents.habits)
         self._last_block: Block | None = None
+        self._late = LateFailures()
         self._closed = False
         path.open_files += 1
 
@@ -205,9 +207,19 @@ class OpenFile:
         if offset >= end:
             await trio.lowlevel.checkpoint()
             return b""
-        if end - offset > self._path.budget.largest_demand:
-            return await self._read_in_parts(offset, end)
-        return await self._demand(offset, end)
+        began = trio.current_time()
+        if self._late and (error := self._late.repeated(offset, end, began)) is not None:
+            await trio.lowlevel.checkpoint()
+            raise error
+        try:
+            if end - offset > self._path.budget.largest_demand:
+                return await self._read_in_parts(offset, end)
+            return await self._demand(offset, end)
+        except StorageError as error:
+            now = trio.current_time()
+            if now - began >= self._path.read_timeout / 2:
+                self._late.note(offset, end, error, now)
+            raise
 
     def begin(self, offset: int, end: int, wake: Callable[[], None]) -> Demand:
         """Start a READ of `[offset, end)`, not empty, within the object, and its readahead.

@@ -1,0 +1,89 @@
+"""A READ that is repeated by the kernel after it failed late does not wait a second time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from gcsmux_fs.errors import DeadlineExceeded, Unavailable
+from gcsmux_fs.reading.late import REPEAT_SECONDS, LateFailures
+from gcsmux_fs.reading.reader import ReadPath
+
+from .fakes import KIB, MIB, ManualSource, content_of, key_of
+
+LATE = DeadlineExceeded("too late")
+
+
+def test_each_page_of_a_failed_read_is_refused_once() -> None:
+    failures = LateFailures()
+    failures.note(0, 128 * KIB, LATE, now=10.0)
+    assert failures.repeated(0, 4096, now=10.1) is LATE
+    assert failures.repeated(0, 4096, now=10.1) is None
+    assert failures.repeated(4096, 8192, now=10.1) is LATE
+    assert failures.repeated(128 * KIB, 132 * KIB, now=10.1) is None
+
+
+def test_two_reads_that_fail_together_are_both_remembered() -> None:
+    failures = LateFailures()
+    failures.note(0, 128 * KIB, LATE, now=10.0)
+    failures.note(128 * KIB, 256 * KIB, LATE, now=10.0)
+    assert failures.repeated(0, 4096, now=10.1) is LATE
+    assert failures.repeated(128 * KIB, 132 * KIB, now=10.1) is LATE
+
+
+def test_nothing_is_refused_after_a_while() -> None:
+    failures = LateFailures()
+    failures.note(0, 128 * KIB, LATE, now=10.0)
+    assert failures.repeated(0, 4096, now=10.0 + REPEAT_SECONDS) is None
+    assert not failures
+
+
+async def test_the_kernel_s_second_read_fails_at_once_and_the_next_one_asks_anew() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=64 * MIB, read_timeout=120.0)
+    key = key_of("object")
+    file = path.open(key, 16 * MIB)
+    with pytest.raises(DeadlineExceeded):
+        await file.read(8 * MIB, 128 * KIB)
+    asked = len(source.asked)
+    with pytest.raises(DeadlineExceeded):
+        await file.read(8 * MIB, 4096)
+    assert (trio.current_time(), len(source.asked)) == (120.0, asked)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_answer, source, asked)
+        found = await file.read(8 * MIB, 4096)
+    assert bytes(found) == content_of(key, 8 * MIB, 4096)
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "times_asked"), [(100.0, 1), (1.0, 2)], ids=["late", "at once"]
+)
+async def test_only_what_failed_late_is_not_asked_for_again(
+    seconds: float, times_asked: int
+) -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=64 * MIB, read_timeout=120.0)
+    file = path.open(key_of("object"), 16 * MIB)
+    error = Unavailable("gone")
+
+    async def fail() -> None:
+        await trio.sleep(seconds)
+        source.asked[-1].settle(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail)
+        with pytest.raises(Unavailable):
+            await file.read(8 * MIB, 4096)
+    with trio.move_on_after(1.0), pytest.raises(Unavailable):
+        await file.read(8 * MIB, 4096)
+    assert len(source.asked) == times_asked
+    file.close()
+
+
+async def _answer(source: ManualSource, begin: int) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    for asked in source.asked[begin:]:
+        if asked.is_open:
+            asked.settle()
