@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -123,7 +124,7 @@ class GrpcObjectStore:
         message = await self._call(
             f"{_SERVICE}GetObject",
             pb.GetObjectRequest(bucket=self._path, object=name, generation=generation),
-            pb.Object.FromString,
+            partial(_object_named, name),
             subject=f"gs://{self._bucket}/{name!r}",
         )
         return decode_object(message)
@@ -203,6 +204,18 @@ class GrpcObjectStore:
             return await start(data, metadata=self._headers, timeout=timeout)
 
         return await await_asyncio(call())
+
+
+def _object_named(name: str, data: bytes) -> pb.Object:
+    """Parse an answer that has to be of one object: no bytes at all are a message as well.
+
+    Raises:
+        DecodeError: it is of another.
+    """
+    message = pb.Object.FromString(data)
+    if message.name != name:
+        raise DecodeError(f"it is of the object {message.name!r}")
+    return message
 
 
 def _translate(error: grpc.aio.AioRpcError, subject: str) -> StorageError:

@@ -224,7 +224,7 @@ def test_an_outage_ends_within_the_time_for_the_whole() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.always = grpc.StatusCode.UNAVAILABLE
         with pytest.raises(Unavailable):
-            await store.get_object("a")
+            await store.get_object("a/b")
         assert 10 < store.requests < 100
 
     with_store(test)
@@ -234,10 +234,10 @@ def test_a_call_that_is_never_answered_is_tried_again_and_given_up() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [None]
         server.always = OBJECT
-        assert (await store.get_object("a")).size == 5
+        assert (await store.get_object("a/b")).size == 5
         server.answers = [None] * 10
         with pytest.raises(DeadlineExceeded):
-            await store.get_object("a")
+            await store.get_object("a/b")
 
     with_store(test)
 
@@ -245,10 +245,22 @@ def test_a_call_that_is_never_answered_is_tried_again_and_given_up() -> None:
 def test_a_malformed_answer_is_tried_again_and_then_an_error() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [b"\xff", OBJECT]
-        assert (await store.get_object("a")).size == 5
+        assert (await store.get_object("a/b")).size == 5
         server.always = b"\xff"
         with pytest.raises(Unavailable):
-            await store.get_object("a")
+            await store.get_object("a/b")
+
+    with_store(test)
+
+
+def test_an_object_of_another_name_is_not_taken_for_the_one_asked_for() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        # No bytes at all are a message too: an object without a name, of size 0.
+        server.answers = [b"", OBJECT]
+        assert (await store.get_object("a/b")).size == 5
+        server.always = OBJECT.replace(b"a/b", b"a/c")
+        with pytest.raises(Unavailable):
+            await store.get_object("a/b")
 
     with_store(test)
 
@@ -258,11 +270,11 @@ def test_a_caller_may_leave_at_any_moment() -> None:
         server.answers = [None] * 6
         for patience in (0.0, 0.001, 0.003, 0.01, 0.03, 0.1):
             with trio.move_on_after(patience) as scope:
-                await store.get_object("a")
+                await store.get_object("a/b")
             assert scope.cancelled_caught
         server.answers = []
         server.always = OBJECT
-        assert (await store.get_object("a")).size == 5
+        assert (await store.get_object("a/b")).size == 5
 
     with_store(test)
 
@@ -274,7 +286,7 @@ def test_after_its_channel_a_store_answers_with_an_error() -> None:
         store = GrpcObjectStore(channel, settings, "bucket", policy=POLICY, random=Random(0))
         await close_channel(channel)
         with pytest.raises(Unavailable) as caught:
-            await store.get_object("a")
+            await store.get_object("a/b")
         assert caught.value.code is StatusCode.CANCELLED
 
     crossing.run(main)
@@ -292,7 +304,7 @@ def test_a_channel_that_closes_under_a_call_ends_it_with_an_error() -> None:
                 @nursery.start_soon
                 async def ask() -> None:
                     with pytest.raises(Unavailable):
-                        await store.get_object("a")
+                        await store.get_object("a/b")
 
                 await trio.sleep(0.05)
                 await close_channel(channel)
