@@ -43,6 +43,7 @@ from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.reading.reader import ReadPath
 from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
+from gcsmux_fs.storage.availability import SILENCE_SECONDS
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channel import (
     ChannelSettings,
@@ -51,6 +52,7 @@ from gcsmux_fs.storage.channel import (
     renewal_failure,
 )
 from gcsmux_fs.storage.fallback import FallbackTransport
+from gcsmux_fs.storage.handshakes import handshake_failure
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.config import Settings
     from gcsmux_fs.model import BucketInfo
 
-__all__ = ["serve"]
+__all__ = ["serve", "stream_policy", "unary_policy"]
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         )
         info = await _check_bucket(new_store(policy=_STARTUP_POLICY), settings)
         store = new_store(
-            policy=UnaryPolicy(total_seconds=settings.read_timeout_seconds),
+            policy=unary_policy(settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
         )
         streams = GrpcBidiTransport(stream_channels, channel_settings)
@@ -134,7 +136,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         async with trio.open_nursery() as rooms:
             pool = StreamPool(
                 transport,
-                RetryPolicy(give_up_seconds=settings.read_timeout_seconds),
+                stream_policy(settings.read_timeout_seconds),
                 source,
                 call_soon=soon,
             )
@@ -174,6 +176,30 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
     _log_statistics(statistics())
 
 
+def unary_policy(read_timeout: float) -> UnaryPolicy:
+    """Return times for calls that leave a second attempt after one that is not answered."""
+    usual = UnaryPolicy()
+    return UnaryPolicy(
+        total_seconds=read_timeout, attempt_seconds=min(usual.attempt_seconds, read_timeout / 2)
+    )
+
+
+def stream_policy(read_timeout: float) -> RetryPolicy:
+    """Return times for streams that leave a second one after one that falls silent.
+
+    Where that can be, a stream that is not answered is waited for until it tells that there are
+    none to be had.
+    """
+    usual = RetryPolicy()
+    telling = SILENCE_SECONDS + 1.0
+    unanswered = read_timeout / 2 if read_timeout < telling else max(telling, read_timeout / 2)
+    return RetryPolicy(
+        give_up_seconds=read_timeout,
+        open_seconds=min(usual.open_seconds, unanswered),
+        stall_seconds=min(usual.stall_seconds, read_timeout / 4),
+    )
+
+
 @asynccontextmanager
 async def _channels(settings: ChannelSettings) -> AsyncIterator[list[grpc.aio.Channel]]:
     channels = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
@@ -203,6 +229,9 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
     except Unavailable as error:
         if (reason := renewal_failure(error.message)) is not None:
             raise ConfigError(f"the credentials cannot be renewed: {reason}.") from None
+        reason = handshake_failure(error.message, plaintext=settings.plaintext)
+        if reason is not None:
+            raise ConfigError(f"{settings.endpoint} {reason}.") from None
         raise ConfigError(
             f"the service at {settings.endpoint} does not answer: {error.message}."
         ) from None

@@ -1,0 +1,28 @@
+"""How a mount divides the time that a READ has among attempts."""
+
+from __future__ import annotations
+
+import pytest
+
+from gcsmux_fs.mounting import stream_policy, unary_policy
+from gcsmux_fs.storage.availability import SILENCE_SECONDS
+
+
+@pytest.mark.parametrize("read_timeout", [0.5, 2.0, 20.0, 30.0, 60.0, 120.0, 3600.0])
+def test_what_falls_silent_leaves_time_for_another_attempt(read_timeout: float) -> None:
+    streams, calls = stream_policy(read_timeout), unary_policy(read_timeout)
+    assert streams.stall_seconds <= read_timeout / 4
+    assert calls.attempt_seconds <= read_timeout / 2
+    assert streams.give_up_seconds == calls.total_seconds == read_timeout
+    if read_timeout > 2 * SILENCE_SECONDS + 2 or read_timeout <= SILENCE_SECONDS:
+        assert streams.open_seconds <= read_timeout / 2
+
+
+@pytest.mark.parametrize("read_timeout", [25.0, 30.0, 60.0, 120.0, 3600.0])
+def test_a_silence_that_tells_of_missing_streams_is_waited_for(read_timeout: float) -> None:
+    assert SILENCE_SECONDS < stream_policy(read_timeout).open_seconds < read_timeout
+
+
+def test_a_long_deadline_changes_nothing() -> None:
+    assert stream_policy(120.0).open_seconds == stream_policy(3600.0).open_seconds == 60.0
+    assert stream_policy(120.0).stall_seconds == stream_policy(3600.0).stall_seconds == 30.0
