@@ -30,7 +30,8 @@ Invariants:
 6. No more than one message is under way, of at most 100 ranges.
 7. A range that fails fails alone.
 8. Nothing is opened while nobody waits.
-9. Between two backoffs without a byte, the streams opened are bounded in number (see `retry`).
+9. Between two backoffs without a byte, the streams opened are bounded in number (see `retry`),
+   and so are those of all objects together (see `RetryBudget`).
 10. Nothing is sent on a stream that is half-closed.
 """
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.mux.ranges import Done
+    from gcsmux_fs.retrybudget import RetryBudget
     from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeRequest
 
 __all__ = ["StreamCore"]
@@ -69,6 +71,7 @@ class StreamCore:
 
     __slots__ = (
         "_actions",
+        "_budget",
         "_counters",
         "_half_closed",
         "_policy",
@@ -85,7 +88,12 @@ class StreamCore:
     )
 
     def __init__(
-        self, key: ObjectKey, policy: RetryPolicy, random: Random, counters: Counters
+        self,
+        key: ObjectKey,
+        policy: RetryPolicy,
+        random: Random,
+        counters: Counters,
+        budget: RetryBudget,
     ) -> None:
         self.key = key
         self.state = State.CLOSED
@@ -93,6 +101,7 @@ class StreamCore:
         self._policy = policy
         self._random = random
         self._counters = counters
+        self._budget = budget
         self._ranges = RangeTable()
         self._record = ReopenRecord()
         self._route = Route()
@@ -339,9 +348,10 @@ class StreamCore:
         if not decision.keep_route:
             self._route.forget()
         self._counters.ranges_resumed += self._ranges.requeue_all()
-        if decision.delay > 0:
-            self._retry_at = now + decision.delay
-            self._move(State.BACKOFF, f"{decision.cause}, retry in {decision.delay:.3f} s")
+        delay = decision.delay + self._budget.take(now)
+        if delay > 0:
+            self._retry_at = now + delay
+            self._move(State.BACKOFF, f"{decision.cause}, retry in {delay:.3f} s")
         else:
             self._open(now, decision.cause)
 

@@ -32,6 +32,7 @@ from gcsmux_fs.errors import StatusCode, StorageError, Unavailable
 from gcsmux_fs.mux.actions import Action, Cancel, Counters, Deliver, Fail, Moved, Open, Send
 from gcsmux_fs.mux.core import StreamCore
 from gcsmux_fs.mux.deadlines import Deadlines
+from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:
@@ -92,8 +93,10 @@ class StreamPool:
         call_soon: Callable[[Callable[[], None]], object],
         max_idle_streams: int = _MAX_IDLE_STREAMS,
         max_remembered: int = _MAX_REMEMBERED,
+        retries: RetryBudget | None = None,
     ) -> None:
         self.counters = Counters()
+        self._retries = retries or RetryBudget()
         self._transport = transport
         self._policy = policy
         self._random = random
@@ -167,8 +170,8 @@ class StreamPool:
     # -- for the streams
 
     def new_core(self, key: ObjectKey) -> StreamCore:
-        """Return a core that shares this pool's policy and counters."""
-        return StreamCore(key, self._policy, self._random, self.counters)
+        """Return a core that shares this pool's policy, counters and retries."""
+        return StreamCore(key, self._policy, self._random, self.counters, self._retries)
 
     def open(self, action: Open, stream: _SharedStream) -> BidiCall:
         """Open the call that `action` asks for."""

@@ -10,6 +10,7 @@ from gcsmux_fs.model import ObjectInfo
 from gcsmux_fs.mux.actions import Cancel, Counters, Deliver, Fail, Open, Send
 from gcsmux_fs.mux.core import StreamCore
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, Redirect, StreamEnd
 
 from .source import Source
@@ -41,7 +42,7 @@ def stream_core(data: bytes) -> None:
 class _Driver:
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._core = StreamCore(KEY, RetryPolicy(), Random(0), Counters())
+        self._core = StreamCore(KEY, RetryPolicy(), Random(0), Counters(), RetryBudget())
         self._now = 0.0
         self._asked: list[PendingRange] = []
         self._over: set[PendingRange] = set()

@@ -10,6 +10,7 @@ from gcsmux_fs.model import ObjectInfo, ObjectKey
 from gcsmux_fs.mux.actions import Cancel, Counters, Deliver, Fail, Moved, Open, Send, State
 from gcsmux_fs.mux.core import StreamCore
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage.ports import (
     BidiMessage,
     Chunk,
@@ -85,7 +86,7 @@ class DrivenCore:
     def __init__(self, policy: RetryPolicy | None = None, seed: int = 0) -> None:
         self.policy = policy or RetryPolicy()
         self.counters = Counters()
-        self.core = StreamCore(KEY, self.policy, Random(seed), self.counters)
+        self.core = StreamCore(KEY, self.policy, Random(seed), self.counters, RetryBudget())
         self.now = 100.0
         self.opened: list[Open] = []
         self.sent: list[tuple[RangeRequest, ...]] = []
