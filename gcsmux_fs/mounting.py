@@ -53,6 +53,7 @@ from gcsmux_fs.storage.channel import (
 )
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.handshakes import handshake_failure
+from gcsmux_fs.storage.handshakes import handshake_failure
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
@@ -229,6 +230,9 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
     except Unavailable as error:
         if (reason := renewal_failure(error.message)) is not None:
             raise ConfigError(f"the credentials cannot be renewed: {reason}.") from None
+        reason = handshake_failure(error.message, plaintext=settings.plaintext)
+        if reason is not None:
+            raise ConfigError(f"{settings.endpoint} {reason}.") from None
         reason = handshake_failure(error.message, plaintext=settings.plaintext)
         if reason is not None:
             raise ConfigError(f"{settings.endpoint} {reason}.") from None
