@@ -40,18 +40,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import DataCorruption, GenerationGone, StatusCode, StorageError
-from gcsmux_fs.mux.actions import Action, Cancel, Counters, Deliver, Fail, Moved, Open, Send, State
-from gcsmux_fs.mux.assembly import Absorbed
+from gcsmux_fs.errors import GenerationGone, StatusCode, StorageError
+from gcsmux_fs.mux.actions import Action, Cancel, Counters, Moved, Open, Send, State
+from gcsmux_fs.mux.answers import Answers
 from gcsmux_fs.mux.ranges import PendingRange, RangeTable
-from gcsmux_fs.mux.retry import (
-    GiveUp,
-    ReopenRecord,
-    RetryPolicy,
-    decide,
-    final_error,
-    range_is_final,
-)
+from gcsmux_fs.mux.retry import GiveUp, ReopenRecord, RetryPolicy, decide
 from gcsmux_fs.mux.route import Route
 from gcsmux_fs.storage.ports import StreamEnd
 
@@ -61,7 +54,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.mux.ranges import Done
     from gcsmux_fs.retrybudget import RetryBudget
-    from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeRequest
+    from gcsmux_fs.storage.ports import BidiMessage, RangeRequest
 
 __all__ = ["StreamCore"]
 
@@ -71,6 +64,7 @@ class StreamCore:
 
     __slots__ = (
         "_actions",
+        "_answers",
         "_budget",
         "_counters",
         "_half_closed",
@@ -102,14 +96,15 @@ class StreamCore:
         self._random = random
         self._counters = counters
         self._budget = budget
+        self._actions: list[Action] = []
         self._ranges = RangeTable()
+        self._answers = Answers(key, self._ranges, policy.max_strikes, counters, self._actions)
         self._record = ReopenRecord()
         self._route = Route()
         self._sending = False
         self._half_closed = False
         self._since = 0.0
         self._retry_at = math.inf
-        self._actions: list[Action] = []
 
     def __repr__(self) -> str:
         return (
@@ -139,7 +134,8 @@ class StreamCore:
 
     def take_actions(self) -> list[Action]:
         """Return what is to be done, in order, and forget it."""
-        actions, self._actions = self._actions, []
+        actions = self._actions.copy()
+        self._actions.clear()
         return actions
 
     # -- readers
@@ -199,7 +195,7 @@ class StreamCore:
 
     def close(self, error: StorageError) -> None:
         """End everything: waiting ranges fail with `error`, the stream is given up."""
-        self._fail_all(error)
+        self._answers.fail_all(error)
         if self.has_call:
             self._drop_call("closing")
         elif self.state is State.BACKOFF:
@@ -226,14 +222,16 @@ class StreamCore:
         found = message.metadata
         if found is not None and found.generation != self.key.generation:
             self._route.forget()
-            self._fail_all(
+            self._answers.fail_all(
                 GenerationGone(f"the server has {found.generation}", subject=str(self.key))
             )
             self._drop_call("another generation was served")
             return
         self._route.learn(message)
         for chunk in message.chunks:
-            self._on_chunk(chunk, now)
+            if self._answers.take(chunk):
+                self._since = now
+                self._record.reset()
         self.flush(now)
 
     def on_end(self, stream: int, end: StreamEnd, now: float) -> None:
@@ -241,7 +239,7 @@ class StreamCore:
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
-        culprits_gone = self._fail_listed(end)
+        culprits_gone = self._answers.fail_listed(end)
         self._lose_call()
         if end.redirect is not None:
             self._counters.redirects += 1
@@ -267,66 +265,6 @@ class StreamCore:
 
     # -- inside
 
-    def _on_chunk(self, chunk: Chunk, now: float) -> None:
-        self._counters.bytes_received += len(chunk.content)
-        wanted = self._ranges.find(chunk.read_id)
-        if wanted is None:
-            # The end of a range may come by itself, after its last byte: nothing is lost with it.
-            self._counters.chunks_dropped += len(chunk.content) > 0
-            self._ranges.drop(chunk)
-            return
-        before = wanted.received
-        outcome = wanted.absorb(chunk)
-        if wanted.received > before:
-            wanted.strikes = 0
-            self._since = now
-            self._record.reset()
-        if outcome is Absorbed.COMPLETE:
-            self._ranges.end(wanted)
-            self._counters.ranges_delivered += 1
-            self._actions.append(Deliver(wanted, wanted.result()))
-        elif outcome in (Absorbed.CORRUPT, Absorbed.GAP, Absorbed.SHORT):
-            self._ask_again(wanted, outcome, range_over=chunk.range_end)
-
-    def _ask_again(self, wanted: PendingRange, why: Absorbed, *, range_over: bool) -> None:
-        if why is Absorbed.CORRUPT:
-            self._counters.checksum_failures += 1
-        elif why is Absorbed.GAP:
-            self._counters.gaps += 1
-        if not range_over:
-            self._ranges.abandon(wanted)
-        wanted.strikes += 1
-        if wanted.strikes >= self._policy.max_strikes:
-            self._fail(
-                wanted,
-                DataCorruption(
-                    f"{why.name.lower()} answer {wanted.strikes} times at {wanted.next_offset}",
-                    subject=self._subject(wanted),
-                ),
-            )
-            return
-        self._ranges.requeue(wanted)
-        self._counters.ranges_resumed += 1
-
-    def _fail_listed(self, end: StreamEnd) -> bool:
-        """Fail or strike the ranges that the server names as the cause of the end.
-
-        Return whether at least one of them will not be asked for again: it failed for good here,
-        or its reader had left.
-        """
-        culprits_gone = False
-        for failure in end.failures:
-            wanted = self._ranges.find(failure.read_id)
-            if wanted is None:
-                culprits_gone |= self._ranges.was_abandoned(failure.read_id)
-                continue
-            wanted.strikes += 1
-            if range_is_final(failure.code) or wanted.strikes >= self._policy.max_strikes:
-                culprits_gone = True
-                error = final_error(failure.code, failure.message, self._subject(wanted))
-                self._fail(wanted, error)
-        return culprits_gone
-
     def _recover(self, end: StreamEnd, now: float, *, culprits_gone: bool) -> None:
         """The stream is lost while ranges wait: resume them, now or later, or fail them."""
         self._counters.streams_failed += 1
@@ -342,7 +280,7 @@ class StreamCore:
         )
         if isinstance(decision, GiveUp):
             self._route.forget()
-            self._fail_all(decision.error)
+            self._answers.fail_all(decision.error)
             self._move(State.CLOSED, f"given up ({decision.error})")
             return
         if not decision.keep_route:
@@ -374,15 +312,6 @@ class StreamCore:
         self._counters.ranges_sent += len(batch)
         return batch
 
-    def _fail(self, wanted: PendingRange, error: StorageError) -> None:
-        self._ranges.end(wanted)
-        self._counters.ranges_failed += 1
-        self._actions.append(Fail(wanted, error))
-
-    def _fail_all(self, error: StorageError) -> None:
-        for wanted in self._ranges.all():
-            self._fail(wanted, error)
-
     def _drop_call(self, cause: str) -> None:
         self._actions.append(Cancel())
         self._lose_call()
@@ -395,6 +324,3 @@ class StreamCore:
     def _move(self, after: State, cause: str) -> None:
         self._actions.append(Moved(self.state, after, self.stream, cause))
         self.state = after
-
-    def _subject(self, wanted: PendingRange) -> str:
-        return f"{self.key} [{wanted.offset}, {wanted.offset + wanted.length})"

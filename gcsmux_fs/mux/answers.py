@@ -1,0 +1,117 @@
+"""What the server's answers mean for the ranges they name: taken, asked for again, or failed.
+
+Invariants:
+1. An answer changes the range it names and no other: a range that fails fails alone.
+2. A chunk for an unknown or cancelled read id is dropped and counted.
+3. Bad answers to one range in a row are bounded in number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.errors import DataCorruption, StorageError
+from gcsmux_fs.mux.actions import Action, Counters, Deliver, Fail
+from gcsmux_fs.mux.assembly import Absorbed
+from gcsmux_fs.mux.retry import final_error, range_is_final
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.mux.ranges import PendingRange, RangeTable
+    from gcsmux_fs.storage.ports import Chunk, StreamEnd
+
+__all__ = ["Answers"]
+
+
+class Answers:
+    """Judges what came for the ranges of one object; verdicts go into `actions`, in order."""
+
+    __slots__ = ("_actions", "_counters", "_key", "_max_strikes", "_ranges")
+
+    def __init__(
+        self,
+        key: ObjectKey,
+        ranges: RangeTable,
+        max_strikes: int,
+        counters: Counters,
+        actions: list[Action],
+    ) -> None:
+        self._key = key
+        self._ranges = ranges
+        self._max_strikes = max_strikes
+        self._counters = counters
+        self._actions = actions
+
+    def take(self, chunk: Chunk) -> bool:
+        """Take a chunk; return whether it brought bytes that were missing."""
+        self._counters.bytes_received += len(chunk.content)
+        wanted = self._ranges.find(chunk.read_id)
+        if wanted is None:
+            # The end of a range may come by itself, after its last byte: nothing is lost with it.
+            self._counters.chunks_dropped += len(chunk.content) > 0
+            self._ranges.drop(chunk)
+            return False
+        before = wanted.received
+        outcome = wanted.absorb(chunk)
+        progress = wanted.received > before
+        if progress:
+            wanted.strikes = 0
+        if outcome is Absorbed.COMPLETE:
+            self._ranges.end(wanted)
+            self._counters.ranges_delivered += 1
+            self._actions.append(Deliver(wanted, wanted.result()))
+        elif outcome in (Absorbed.CORRUPT, Absorbed.GAP, Absorbed.SHORT):
+            self._ask_again(wanted, outcome, range_over=chunk.range_end)
+        return progress
+
+    def fail_listed(self, end: StreamEnd) -> bool:
+        """Fail or strike the ranges that the server names as the cause of the end.
+
+        Return whether at least one of them will not be asked for again: it failed for good here,
+        or its reader had left.
+        """
+        culprits_gone = False
+        for failure in end.failures:
+            wanted = self._ranges.find(failure.read_id)
+            if wanted is None:
+                culprits_gone |= self._ranges.was_abandoned(failure.read_id)
+                continue
+            wanted.strikes += 1
+            if range_is_final(failure.code) or wanted.strikes >= self._max_strikes:
+                culprits_gone = True
+                error = final_error(failure.code, failure.message, self._subject(wanted))
+                self._fail(wanted, error)
+        return culprits_gone
+
+    def fail_all(self, error: StorageError) -> None:
+        """Fail every range that has not ended."""
+        for wanted in self._ranges.all():
+            self._fail(wanted, error)
+
+    def _ask_again(self, wanted: PendingRange, why: Absorbed, *, range_over: bool) -> None:
+        if why is Absorbed.CORRUPT:
+            self._counters.checksum_failures += 1
+        elif why is Absorbed.GAP:
+            self._counters.gaps += 1
+        if not range_over:
+            self._ranges.abandon(wanted)
+        wanted.strikes += 1
+        if wanted.strikes >= self._max_strikes:
+            self._fail(
+                wanted,
+                DataCorruption(
+                    f"{why.name.lower()} answer {wanted.strikes} times at {wanted.next_offset}",
+                    subject=self._subject(wanted),
+                ),
+            )
+            return
+        self._ranges.requeue(wanted)
+        self._counters.ranges_resumed += 1
+
+    def _fail(self, wanted: PendingRange, error: StorageError) -> None:
+        self._ranges.end(wanted)
+        self._counters.ranges_failed += 1
+        self._actions.append(Fail(wanted, error))
+
+    def _subject(self, wanted: PendingRange) -> str:
+        return f"{self._key} [{wanted.offset}, {wanted.offset + wanted.length})"
