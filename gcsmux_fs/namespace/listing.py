@@ -276,6 +276,9 @@ class Listing:
         self._emit(block, name, form, row)
 
     def _add_folder(self, block: _Block, key: str) -> None:
+        if key == self.location:
+            # It would be a directory that is within itself.
+            raise self._stray(key)
         last = self._last_placeholder
         placeholder = last if last is not None and last.name == key else None
         self._emit(block, key[:-1], Form.PLAIN, Directory(key, placeholder))
@@ -297,7 +300,11 @@ class Listing:
                 known.children[~entry] = Directory(info.name, info)
 
     def _emit(self, block: _Block, target: str, form: Form, child: Child) -> None:
-        placed = place(self.location, target[len(self._directory) :], form)
+        component = target[len(self._directory) :]
+        if "/" in component:
+            # The kernel refuses a whole directory for one name with a slash.
+            raise self._stray(target)
+        placed = place(self.location, component, form)
         if placed is not None:
             self._show(block, placed.name, Directory(placed.part) if placed.part else child)
 

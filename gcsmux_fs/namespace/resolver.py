@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cachetools
 
 from gcsmux_fs.columns import Row
-from gcsmux_fs.errors import InvalidRequest, NotFound
+from gcsmux_fs.errors import InvalidRequest, NotFound, StorageError
 from gcsmux_fs.namespace.flights import Flights
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import MAX_OBJECT_NAME_BYTES, Form, Step, encoded_length
@@ -136,6 +136,9 @@ class Resolver:
             if page.objects or page.prefixes:
                 placeholders = [info for info in page.objects if info.name == location]
                 return Directory(location, placeholders[0] if placeholders else None)
-            if page.next_page_token in ("", token):
+            if not page.next_page_token:
                 return None
+            if page.next_page_token == token:
+                # Taken for the end, it would make a name absent that may be there.
+                raise StorageError("the server repeats a page token", subject=repr(location))
             token = page.next_page_token

@@ -122,7 +122,7 @@ def listing_bytes(data: bytes) -> None:
             message = pb.ListObjectsResponse.FromString(source.take(source.number(2)))
         except DecodeError:
             continue
-        pages.append(_page(location, message.objects, message.prefixes, message.next_page_token))
+        pages.append(_page(message.objects, message.prefixes, message.next_page_token))
     _list(location, pages)
 
 
@@ -144,26 +144,14 @@ def listing_pages(data: bytes) -> None:
             objects.sort(key=lambda each: each.name)
             prefixes.sort()
         token = source.choice(("1", "2", "3", "4", "5", "6", ""))
-        pages.append(_page(location, objects, prefixes, token))
+        pages.append(_page(objects, prefixes, token))
     _list(location, pages)
 
 
-def _page(
-    location: str, objects: Iterable[pb.Object], prefixes: Iterable[str], token: str
-) -> ListingPage:
-    """Return a page without the keys that a listing takes and should not."""
+def _page(objects: Iterable[pb.Object], prefixes: Iterable[str], token: str) -> ListingPage:
     return decode_listing(
-        pb.ListObjectsResponse(
-            objects=[one for one in objects if _conforming(location, one.name)],
-            prefixes=[one for one in prefixes if one != location and _conforming(location, one)],
-            next_page_token=token,
-        )
+        pb.ListObjectsResponse(objects=objects, prefixes=prefixes, next_page_token=token)
     )
-
-
-def _conforming(location: str, key: str) -> bool:
-    """Tell whether a key is one component below a location, as the delimiter has it."""
-    return "/" not in key[len(split_location(location)[0]) :].removesuffix("/")
 
 
 def _list(location: str, pages: list[ListingPage]) -> None:

@@ -138,7 +138,9 @@ def test_a_name_that_belongs_into_an_earlier_page_is_an_error(late: str) -> None
     assert not listing.complete
 
 
-@pytest.mark.parametrize("stray", ["e/a", "d", "e/>", "d/x>"])
+@pytest.mark.parametrize(
+    "stray", ["e/a", "d", "e/>", "d/x>", "d/>", "d/b/c", "d/b/c~", "d/b/c/>", "d/b//>"]
+)
 def test_a_name_that_cannot_be_beneath_the_directory_is_an_error(stray: str) -> None:
     with pytest.raises(StorageError, match="the server lists"):
         Listing("d/").add_page(page(stray))

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from gcsmux_fs.errors import GenerationGone, InvalidRequest, Unavailable
+from gcsmux_fs.errors import GenerationGone, InvalidRequest, StorageError, Unavailable
+from gcsmux_fs.model import ListingPage
 from gcsmux_fs.namespace.tree import ROOT_INODE, Entry, NoSuchEntry, Tree
 
 from .fake_store import FakeStore, object_info
@@ -415,3 +416,24 @@ async def test_a_directory_is_no_file_to_open() -> None:
         entry = await follow(tree, "d")
         with pytest.raises(GenerationGone, match="not a file"):
             tree.pin(entry.inode)
+
+
+async def test_a_service_that_repeats_a_page_token_does_not_make_a_name_absent() -> None:
+    class Endless(FakeStore):
+        async def list_objects(
+            self,
+            prefix: str,
+            *,
+            delimiter: str = "",
+            page_token: str = "",
+            page_size: int = 0,
+            start_at: str = "",
+            end_before: str = "",
+        ) -> ListingPage:
+            return ListingPage((), (), "again")
+
+    store = Endless()
+    store.put("folder/x")
+    async with mounted(store) as tree:
+        with pytest.raises(StorageError, match="repeats a page token"):
+            await tree.lookup(ROOT_INODE, b"folder")
