@@ -41,6 +41,7 @@ from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.reading.reader import ReadPath
+from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.availability import SILENCE_SECONDS
@@ -52,7 +53,6 @@ from gcsmux_fs.storage.channel import (
     renewal_failure,
 )
 from gcsmux_fs.storage.fallback import FallbackTransport
-from gcsmux_fs.storage.handshakes import handshake_failure
 from gcsmux_fs.storage.handshakes import handshake_failure
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
@@ -118,6 +118,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
     statistics: Callable[[], dict[str, object]] = dict
     async with _channels(channel_settings) as (channel, *stream_channels):
         source = random.Random()
+        retries = RetryBudget()
         new_store = functools.partial(
             GrpcObjectStore, channel, channel_settings, settings.bucket, random=source
         )
@@ -125,6 +126,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         store = new_store(
             policy=unary_policy(settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
+            retries=retries,
         )
         streams = GrpcBidiTransport(stream_channels, channel_settings)
         soon = Soon()
@@ -140,6 +142,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 stream_policy(settings.read_timeout_seconds),
                 source,
                 call_soon=soon,
+                retries=retries,
             )
             tree = Tree(
                 store,
@@ -163,7 +166,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 call_soon=soon,
             )
             statistics = functools.partial(
-                _statistics, store, streams, transport, pool, tree, reader, operations
+                _statistics, store, streams, transport, pool, tree, reader, operations, retries
             )
             rooms.start_soon(soon.run)
             rooms.start_soon(pool.run)
@@ -230,9 +233,6 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
     except Unavailable as error:
         if (reason := renewal_failure(error.message)) is not None:
             raise ConfigError(f"the credentials cannot be renewed: {reason}.") from None
-        reason = handshake_failure(error.message, plaintext=settings.plaintext)
-        if reason is not None:
-            raise ConfigError(f"{settings.endpoint} {reason}.") from None
         reason = handshake_failure(error.message, plaintext=settings.plaintext)
         if reason is not None:
             raise ConfigError(f"{settings.endpoint} {reason}.") from None
@@ -342,6 +342,7 @@ def _statistics(
     tree: Tree,
     reader: ReadPath,
     operations: BucketOperations,
+    retries: RetryBudget,
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
     shared = asdict(pool.statistics())
@@ -353,6 +354,7 @@ def _statistics(
         **asdict(reader.statistics()),
         **asdict(tree.statistics()),
         "unary_requests": store.requests,
+        "retries": retries.taken,
         "tasks": streams.open_calls,
         "open_handles": operations.open_handles,
     }

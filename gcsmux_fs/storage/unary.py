@@ -21,6 +21,7 @@ from gcsmux_fs.errors import (
     storage_error,
 )
 from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
+from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage.channel import ChannelSettings, renewal_failure, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_object
 from gcsmux_fs.storage.crossing import CancelledByAsyncio, await_asyncio
@@ -80,6 +81,7 @@ class GrpcObjectStore:
         policy: times and retries.
         random: source of jitter.
         hierarchical: the bucket has folders of its own, which listings are to show.
+        retries: what the whole mount may try again.
     """
 
     def __init__(
@@ -91,12 +93,14 @@ class GrpcObjectStore:
         policy: UnaryPolicy,
         random: Random,
         hierarchical: bool = False,
+        retries: RetryBudget | None = None,
     ) -> None:
         self._channel = channel
         self._bucket = bucket
         self._path = bucket_path(bucket)
         self._policy = policy
         self._random = random
+        self._retries = retries or RetryBudget()
         self._headers = request_headers(settings, self._path, "")
         self._hierarchical = hierarchical
         self.requests = 0
@@ -170,6 +174,7 @@ class GrpcObjectStore:
         deadline = trio.current_time() + policy.total_seconds
         backoff = policy.first_backoff_seconds
         data = request.SerializeToString()
+        told: StorageError | None = None
         while True:
             remaining = deadline - trio.current_time()
             try:
@@ -184,11 +189,16 @@ class GrpcObjectStore:
                 raise Unavailable(
                     "the channel is closed", subject=subject, code=StatusCode.CANCELLED
                 ) from None
-            delay = self._random.uniform(backoff / 2, backoff)
             # gRPC reports credentials that cannot be renewed as UNAVAILABLE; trying again is vain.
-            final = failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None
-            if final or trio.current_time() + delay >= deadline:
+            if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
                 raise failure
+            now = trio.current_time()
+            delay = self._random.uniform(backoff / 2, backoff) + self._retries.take(now)
+            if told is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
+                told = failure
+            if now + delay >= deadline:
+                # That our own time is up says less than what the service said before.
+                raise told
             log.debug("%s: trying again in %.2f s", failure, delay)
             await trio.sleep(delay)
             backoff = min(backoff * 2, policy.max_backoff_seconds)

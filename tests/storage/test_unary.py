@@ -21,6 +21,7 @@ from gcsmux_fs.errors import (
     Unavailable,
 )
 from gcsmux_fs.model import BucketInfo
+from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
 from gcsmux_fs.storage.crossing import await_asyncio
@@ -68,6 +69,7 @@ def with_store(
     test: Callable[[GrpcObjectStore, Server], Awaitable[None]],
     *,
     hierarchical: bool = False,
+    retries: RetryBudget | None = None,
 ) -> None:
     async def main() -> None:
         async with served() as (server, endpoint):
@@ -80,6 +82,7 @@ def with_store(
                 policy=POLICY,
                 random=Random(0),
                 hierarchical=hierarchical,
+                retries=retries,
             )
             with trio.fail_after(10):
                 await test(store, server)
@@ -228,6 +231,31 @@ def test_an_outage_ends_within_the_time_for_the_whole() -> None:
         assert 10 < store.requests < 100
 
     with_store(test)
+
+
+def test_the_end_of_an_outage_is_told_by_what_the_service_said() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [grpc.StatusCode.UNAVAILABLE]
+        server.always = None
+        with pytest.raises(Unavailable) as caught:
+            await store.get_object("a/b")
+        assert caught.value.code is StatusCode.UNAVAILABLE
+
+    with_store(test)
+
+
+def test_nothing_is_tried_again_while_the_retries_of_the_mount_are_used_up() -> None:
+    retries = RetryBudget()
+
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        while retries.take(trio.current_time()) < 5:
+            pass
+        server.answers = [grpc.StatusCode.UNAVAILABLE, OBJECT]
+        with pytest.raises(Unavailable):
+            await store.get_object("a/b")
+        assert store.requests == 1
+
+    with_store(test, retries=retries)
 
 
 def test_a_call_that_is_never_answered_is_tried_again_and_given_up() -> None:
