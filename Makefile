@@ -4,11 +4,12 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test bench bench-quick bench-bootstrap fuzz lint format clean
+.PHONY: help bootstrap demo test reliability bench bench-quick bench-bootstrap fuzz lint format clean
 
 help:
 	@echo "make demo         mount a sample bucket for real and compare every byte"
 	@echo "make test         lint, types and all tests, real mounts included"
+	@echo "make reliability  play all faults on a real mount and write docs/RELIABILITY.md anew"
 	@echo "make bench        measure the mount beside its limits and its peers, half an hour"
 	@echo "make bench-quick  the same for the targets alone, 3 minutes"
 	@echo "make fuzz         feed bad input to all that reads any, SECONDS=60 for each reader"
@@ -39,6 +40,9 @@ fuzz:
 
 test: lint
 	$(BIN)/pytest
+
+reliability: bootstrap
+	$(BIN)/pytest tests/reliability --write-reliability
 
 lint: bootstrap
 	PYTHON=$(BIN)/python scripts/compile-protos --check

@@ -1,0 +1,212 @@
+"""Objects that change or contradict themselves, and listings that do."""
+
+from __future__ import annotations
+
+from gcsmux_fs.emulator.faults import (
+    Delete,
+    Overwrite,
+    PageAgain,
+    PageEmpty,
+    PageUnsorted,
+    Phase,
+    Status,
+    Turn,
+    WrongGeneration,
+    WrongSize,
+)
+from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.errors import StatusCode
+from tests.reliability.rows import FRESH, RIGHT, After, Group, Reader, Row
+
+__all__ = ["GROUPS"]
+
+_STREAM = "BidiReadObject"
+_CUT = Rule(Status(), method=_STREAM, at=Phase.CONTENT, after_bytes=300_000, name="cut")
+
+
+def _changed(what: str, fault: Overwrite | Delete, *, cut: bool, sees: str, grown: int = 0) -> Row:
+    rule = Rule(fault, method=_STREAM, at=Phase.CONTENT, after_bytes=300_000)
+    return Row(
+        f"{what} under a reader" + (", whose stream is cut" if cut else ""),
+        (rule, _CUT) if cut else (rule,),
+        requests=30,
+        sees=sees,
+        mount=FRESH,
+        after=After.GONE if isinstance(fault, Delete) else After.REWRITTEN,
+        grown_bytes=grown,
+        counters={"ranges_failed": 0 if sees == RIGHT else 1},
+    )
+
+
+_CHANGES = Group(
+    "Objects that change under a reader",
+    (
+        _changed("overwritten", Overwrite(), cut=False, sees=RIGHT),
+        _changed("overwritten", Overwrite(), cut=True, sees="ESTALE"),
+        _changed("overwritten in place", Overwrite(in_place=True), cut=False, sees="ESTALE"),
+        _changed("overwritten by more", Overwrite(10_000), cut=True, sees="ESTALE", grown=10_000),
+        _changed("overwritten by less", Overwrite(-9_999), cut=True, sees="ESTALE", grown=-9_999),
+        _changed("deleted", Delete(), cut=False, sees=RIGHT),
+        _changed("deleted", Delete(), cut=True, sees="ESTALE"),
+    ),
+)
+
+_CONTRADICTIONS = Group(
+    "Objects that contradict themselves",
+    (
+        Row(
+            "a stream tells of another generation",
+            (Rule(WrongGeneration(), method=_STREAM, times=FOR_EVER),),
+            requests=12,
+            sees="ESTALE",
+            counters={"ranges_failed": 1},
+        ),
+        Row(
+            "a look-up tells of a generation that is not there",
+            (Rule(WrongGeneration(), method="GetObject", object="*/large"),),
+            requests=16,
+            sees="ESTALE",
+            mount=FRESH,
+            counters={"ranges_failed": 1},
+        ),
+        *(
+            Row(
+                f"a stream tells of a size that is too {what} by {abs(by):,}",
+                (Rule(WrongSize(by), method=_STREAM, times=FOR_EVER),),
+                requests=16,
+                counters={"ranges_failed": 0},
+            )
+            for by, what in ((1, "large"), (-1, "small"), (-2_000_000, "small"))
+        ),
+        Row(
+            "a look-up tells of a size that is too large",
+            (Rule(WrongSize(1000), method="GetObject", object="*/large", times=FOR_EVER),),
+            requests=16,
+            sees="ESTALE",
+            mount=FRESH,
+            defect=(
+                "`EIO` at the end of the file, also when the look-up tells the truth again, for"
+                " as long as the kernel remembers the file: of two sizes the larger is believed."
+            ),
+        ),
+        Row(
+            "a look-up tells of a size that is too small",
+            (Rule(WrongSize(-1000), method="GetObject", object="*/large", times=FOR_EVER),),
+            requests=16,
+            sees="ESTALE",
+            mount=FRESH,
+            defect=(
+                "The file ends early: that the stream's first message tells another size of the"
+                " same generation goes unnoticed."
+            ),
+        ),
+    ),
+)
+
+_LISTINGS = Group(
+    "Listings",
+    (
+        Row(
+            "a page whose token leads to itself",
+            (Rule(PageAgain(Turn.PAGE), method="ListObjects", object="row-*/", times=FOR_EVER),),
+            requests=12,
+            reader=Reader.MANY,
+            sees="EIO",
+            counters={"unary_requests": 4},
+        ),
+        Row(
+            "pages that go in a circle",
+            (
+                Rule(
+                    PageAgain(Turn.START),
+                    method="ListObjects",
+                    object="row-*/",
+                    resumed=True,
+                    times=FOR_EVER,
+                ),
+            ),
+            requests=12,
+            reader=Reader.MANY,
+            sees="EIO",
+            counters={"unary_requests": 4},
+        ),
+        Row(
+            "an empty page before the others",
+            (Rule(PageEmpty(), method="ListObjects", object="row-*/", resumed=False),),
+            requests=12,
+            reader=Reader.MANY,
+            counters={"unary_requests": 4},
+        ),
+        Row(
+            "pages in no order",
+            (Rule(PageUnsorted(), method="ListObjects", object="row-*/", times=FOR_EVER),),
+            requests=12,
+            reader=Reader.MANY,
+            counters={"unary_requests": 4},
+        ),
+        Row(
+            "a listing that fails on its second page, and passes",
+            (
+                Rule(
+                    Status(),
+                    method="ListObjects",
+                    object="row-*/",
+                    resumed=True,
+                    times=3,
+                ),
+            ),
+            requests=12,
+            reader=Reader.MANY,
+            counters={"unary_requests": 7},
+        ),
+        Row(
+            "a listing that ends in an error",
+            (
+                Rule(
+                    Status(StatusCode.PERMISSION_DENIED),
+                    method="ListObjects",
+                    object="row-*/",
+                    resumed=True,
+                    times=FOR_EVER,
+                ),
+            ),
+            requests=12,
+            reader=Reader.MANY,
+            sees="EACCES",
+            counters={"unary_requests": 4},
+        ),
+        Row(
+            "a page token that is refused",
+            (
+                Rule(
+                    Status(StatusCode.INVALID_ARGUMENT),
+                    method="ListObjects",
+                    object="row-*/",
+                    resumed=True,
+                    times=FOR_EVER,
+                ),
+            ),
+            requests=12,
+            reader=Reader.MANY,
+            sees="EINVAL",
+            counters={"unary_requests": 4},
+        ),
+        Row(
+            "listings that tell of other generations",
+            (
+                Rule(
+                    WrongGeneration(),
+                    method="ListObjects",
+                    object="row-*/",
+                    times=FOR_EVER,
+                ),
+            ),
+            requests=30,
+            reader=Reader.NAMES,
+            sees="ESTALE",
+            counters={"ranges_failed": 1},
+        ),
+    ),
+)
+
+GROUPS = (_CHANGES, _CONTRADICTIONS, _LISTINGS)

@@ -1,0 +1,288 @@
+"""Every gRPC status, at the begin of a call and in its midst, with details and without."""
+
+from __future__ import annotations
+
+from gcsmux_fs.emulator.faults import Details, EndOk, ExpireToken, Phase, RangeError, Status
+from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.errors import StatusCode
+from tests.reliability.rows import HASTY, PATIENT, RIGHT, Group, MountKind, Reader, Row
+
+__all__ = ["GROUPS"]
+
+_STREAM = "BidiReadObject"
+_ERRORS = [code for code in StatusCode if code is not StatusCode.OK]
+# What a program is told of a status that is not tried again; all others pass.
+_STREAM_ERRNOS = {
+    StatusCode.UNKNOWN: "EIO",
+    StatusCode.INVALID_ARGUMENT: "EINVAL",
+    StatusCode.NOT_FOUND: "ESTALE",
+    StatusCode.ALREADY_EXISTS: "EIO",
+    StatusCode.PERMISSION_DENIED: "EACCES",
+    StatusCode.FAILED_PRECONDITION: "ESTALE",
+    StatusCode.OUT_OF_RANGE: "EIO",
+    StatusCode.UNIMPLEMENTED: "ENOTSUP",
+    StatusCode.DATA_LOSS: "EIO",
+}
+_UNARY_ERRNOS = _STREAM_ERRNOS | {
+    StatusCode.CANCELLED: "EIO",
+    StatusCode.UNAUTHENTICATED: "EACCES",
+    # Of a name: there is none.
+    StatusCode.NOT_FOUND: "ENOENT",
+    StatusCode.INVALID_ARGUMENT: "ENOENT",
+}
+# A stream that knows a handle is opened again without it; here it gets further each time.
+_BLAMED_ON_HANDLE = (
+    StatusCode.INVALID_ARGUMENT,
+    StatusCode.NOT_FOUND,
+    StatusCode.FAILED_PRECONDITION,
+)
+_OWN = MountKind(PATIENT.options, own=True)
+
+
+def _of_stream(code: StatusCode, *, midst: bool) -> Row:
+    place = "in mid-stream" if midst else "instead of a stream"
+    errno = None if midst and code in _BLAMED_ON_HANDLE else _STREAM_ERRNOS.get(code)
+    times = 1 if errno is None else FOR_EVER
+    rule = (
+        Rule(Status(code), method=_STREAM, at=Phase.CONTENT, after_bytes=100_000, times=times)
+        if midst
+        else Rule(Status(code), method=_STREAM, times=times)
+    )
+    if errno is None:
+        counters = {"streams_reopened": 1, "ranges_failed": 0}
+    else:
+        counters = {"ranges_failed": 1}
+    return Row(
+        f"{code.name} {place}",
+        (rule,),
+        requests=12,
+        sees=errno or RIGHT,
+        counters=counters,
+    )
+
+
+_STREAMS = Group(
+    "Every status of streams",
+    (
+        *(
+            _of_stream(code, midst=False)
+            for code in _ERRORS
+            if code is not StatusCode.UNIMPLEMENTED
+        ),
+        *(_of_stream(code, midst=True) for code in _ERRORS),
+        *(
+            Row(
+                f"RESOURCE_EXHAUSTED with details: {details}",
+                (
+                    Rule(
+                        Status(StatusCode.RESOURCE_EXHAUSTED, details=details, retry_seconds=0.5),
+                        method=_STREAM,
+                        times=2,
+                    ),
+                ),
+                requests=10,
+                counters={"streams_reopened": 2},
+            )
+            for details in Details
+            if details is not Details.NONE
+        ),
+    ),
+)
+
+_UNARY = Group(
+    "Every status of look-ups and listings",
+    (
+        *(
+            Row(
+                f"{code.name} instead of an object",
+                (
+                    Rule(
+                        Status(code),
+                        method="GetObject",
+                        object="*/small-0",
+                        times=FOR_EVER if code in _UNARY_ERRNOS else 2,
+                    ),
+                ),
+                requests=16,
+                reader=Reader.NAMES,
+                sees=_UNARY_ERRNOS.get(code, RIGHT),
+                counters={"unary_requests": 3} if code in _UNARY_ERRNOS else {"unary_requests": 6},
+            )
+            for code in _ERRORS
+        ),
+        Row(
+            "an object that cannot be had for a while",
+            (Rule(Status(), method="GetObject", object="*/small-0", times=FOR_EVER),),
+            requests=14,
+            reader=Reader.NAMES,
+            sees="EIO",
+            mount=HASTY,
+            counters={"unary_requests": 5},
+        ),
+        *(
+            Row(
+                f"{code.name} instead of a folder's first page",
+                (Rule(Status(code), method="ListObjects", object="row-*/", times=times),),
+                requests=16,
+                reader=Reader.NAMES,
+                sees=sees,
+                counters={"unary_requests": 7 if sees == RIGHT else 5},
+            )
+            for code, times, sees in (
+                (StatusCode.UNAVAILABLE, 2, RIGHT),
+                (StatusCode.INTERNAL, 2, RIGHT),
+                (StatusCode.PERMISSION_DENIED, FOR_EVER, "EACCES"),
+                (StatusCode.UNKNOWN, FOR_EVER, "EIO"),
+            )
+        ),
+        Row(
+            "an empty message instead of an object",
+            (Rule(EndOk(), method="GetObject", object="*/small-0", times=2),),
+            requests=16,
+            reader=Reader.NAMES,
+            counters={"unary_requests": 7},
+        ),
+    ),
+)
+
+_RANGES = Group(
+    "One range fails among many",
+    (
+        Row(
+            "one range fails with DATA_LOSS",
+            (
+                Rule(
+                    RangeError(StatusCode.DATA_LOSS),
+                    method=_STREAM,
+                    covers=1_000_000,
+                    times=FOR_EVER,
+                ),
+            ),
+            requests=24,
+            sees="EIO",
+            counters={"ranges_failed": 1, "ranges_delivered": 3},
+        ),
+        Row(
+            "one range fails with OUT_OF_RANGE",
+            (
+                Rule(
+                    RangeError(StatusCode.OUT_OF_RANGE),
+                    method=_STREAM,
+                    covers=1_000_000,
+                    times=FOR_EVER,
+                ),
+            ),
+            requests=24,
+            sees="EIO",
+            counters={"ranges_failed": 1, "ranges_delivered": 3},
+        ),
+        Row(
+            "one range fails once with UNAVAILABLE",
+            (Rule(RangeError(StatusCode.UNAVAILABLE), method=_STREAM, nth=3),),
+            requests=10,
+            counters={"ranges_failed": 0, "streams_reopened": 1},
+        ),
+        Row(
+            "the third range of each stream fails with INTERNAL, five times",
+            (Rule(RangeError(StatusCode.INTERNAL), method=_STREAM, nth=3, times=5),),
+            requests=40,
+            reader=Reader.RANDOM,
+            counters={"ranges_failed": 0, "streams_reopened": 5},
+        ),
+    ),
+)
+
+_CREDENTIALS = Group(
+    "Credentials and quotas",
+    (
+        Row(
+            "a token that expires in mid-stream, and is renewed",
+            (
+                Rule(
+                    Status(StatusCode.UNAUTHENTICATED),
+                    method=_STREAM,
+                    at=Phase.CONTENT,
+                    after_bytes=500_000,
+                    times=3,
+                ),
+            ),
+            requests=12,
+            counters={"streams_reopened": 3},
+        ),
+        Row(
+            "a token that expires and is not renewed",
+            (Rule(ExpireToken(), method=_STREAM),),
+            requests=12,
+            sees="EACCES",
+            counters={"ranges_failed": 1},
+        ),
+        Row(
+            "a storm of 429",
+            (
+                Rule(
+                    Status(StatusCode.RESOURCE_EXHAUSTED, details=Details.RETRY_INFO),
+                    method=_STREAM,
+                    times=4,
+                    name="streams",
+                ),
+                Rule(
+                    Status(StatusCode.RESOURCE_EXHAUSTED, details=Details.RETRY_INFO),
+                    method="GetObject",
+                    times=4,
+                    name="all",
+                ),
+            ),
+            requests=24,
+            reader=Reader.NAMES,
+            counters={"ranges_failed": 0, "streams_reopened": 4},
+        ),
+        Row(
+            "a storm of 429 that does not end",
+            (
+                Rule(
+                    Status(StatusCode.RESOURCE_EXHAUSTED, details=Details.RETRY_INFO),
+                    method=_STREAM,
+                    times=FOR_EVER,
+                ),
+            ),
+            requests=30,
+            sees="EIO or ETIMEDOUT",
+            mount=HASTY,
+            counters={"streams_failed": 5},
+        ),
+    ),
+)
+
+_WITHOUT = Group(
+    "No BidiReadObject",
+    (
+        Row(
+            "UNIMPLEMENTED instead of every stream",
+            (Rule(Status(StatusCode.UNIMPLEMENTED), method=_STREAM, times=FOR_EVER),),
+            requests=24,
+            mount=_OWN,
+            counters={"bidi_losses": 1, "read_object_requests": 1, "ranges_failed": 0},
+            says="BidiReadObject is not to be had",
+        ),
+        Row(
+            "UNIMPLEMENTED, and reads that are cut",
+            (
+                Rule(Status(StatusCode.UNIMPLEMENTED), method=_STREAM, times=FOR_EVER, name="un"),
+                Rule(
+                    Status(),
+                    method="ReadObject",
+                    at=Phase.CONTENT,
+                    after_bytes=50_000,
+                    times=20,
+                    name="cut",
+                ),
+            ),
+            requests=160,
+            mount=_OWN,
+            counters={"bidi_losses": 1, "ranges_resumed": 10, "ranges_failed": 0},
+            says="BidiReadObject is not to be had",
+        ),
+    ),
+)
+
+GROUPS = (_STREAMS, _UNARY, _RANGES, _CREDENTIALS, _WITHOUT)

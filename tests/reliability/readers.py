@@ -1,0 +1,221 @@
+"""What programs do on a mount while faults happen; each says what it saw, byte by byte.
+
+These functions run in a process of their own (see `tests.mount.programs`), which knows the truth:
+the content of a row's files follows from the row's number, so that bytes of another file show.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import errno
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mount.programs import tagged
+
+__all__ = [
+    "ENTRIES",
+    "LARGE",
+    "LARGE_BYTES",
+    "SMALL",
+    "SMALL_BYTES",
+    "Seen",
+    "Truth",
+    "entry_names",
+    "list_many",
+    "look_around",
+    "read_all",
+    "read_at_random",
+    "read_in_two_sittings",
+    "read_sequentially",
+]
+
+LARGE = "large"
+LARGE_BYTES = 3 * 1024 * 1024 + 3
+SMALL = ("small-0", "small-1", "small-2")
+SMALL_BYTES = 5000
+# More than the 1,000 of one page.
+ENTRIES = 1005
+_READ_BYTES = 256 * 1024
+_THREADS = 4
+_READS = 12
+# Longer than what an order for idle streams waits for.
+_PAUSE_SECONDS = 0.3
+_ONE_MORE = bytes((value + 1) % 256 for value in range(256))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a row's files hold: content with the row's tag, after `rewrites` by another writer.
+
+    Each rewrite makes every byte one more and adds `grown_bytes` zeros, or cuts so many off.
+    """
+
+    tag: int
+    rewrites: int = 0
+    grown_bytes: int = 0
+
+    def content(self, size: int) -> bytes:
+        """Return the whole content of a file that was made with `size` bytes."""
+        content = tagged(self.tag, 0, size)
+        for _ in range(self.rewrites):
+            kept = content[: max(0, len(content) + self.grown_bytes)].translate(_ONE_MORE)
+            content = kept + bytes(max(0, len(content) + self.grown_bytes - len(kept)))
+        return content
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How many answers were right, how many wrong, and which errors came instead, each once."""
+
+    right: int = 0
+    wrong: int = 0
+    errors: tuple[str, ...] = ()
+
+    def __add__(self, other: Seen) -> Seen:
+        errors = tuple(sorted({*self.errors, *other.errors}))
+        return Seen(self.right + other.right, self.wrong + other.wrong, errors)
+
+
+def _judged(found: object, expected: object) -> Seen:
+    return Seen(right=1) if found == expected else Seen(wrong=1)
+
+
+def _failed(error: OSError) -> Seen:
+    return Seen(errors=(errno.errorcode[error.errno or 0],))
+
+
+def _open_cold(path: str) -> int:
+    """Open a file of which the kernel keeps no pages from now on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    return descriptor
+
+
+def _read(descriptor: int, length: int, offset: int) -> bytes:
+    """Read so many bytes, or up to the end: an error after some bytes shows at the next call."""
+    found = b""
+    while piece := os.pread(descriptor, length - len(found), offset + len(found)):
+        found += piece
+        if len(found) == length:
+            break
+    return found
+
+
+def _read_in_order(descriptor: int, content: bytes, start: int, end: int) -> Seen:
+    """Read from `start` to `end`; what is past the content's end has to be nothing."""
+    seen = Seen()
+    for offset in range(start, end, _READ_BYTES):
+        found = _read(descriptor, min(_READ_BYTES, end - offset), offset)
+        seen += _judged(found, content[offset : min(offset + _READ_BYTES, end)])
+    return seen
+
+
+def read_sequentially(folder: str, truth: Truth) -> Seen:
+    """Read the large file from its begin past its end; stop at the first error."""
+    seen = Seen()
+    content = truth.content(LARGE_BYTES)
+    try:
+        descriptor = _open_cold(f"{folder}/{LARGE}")
+    except OSError as error:
+        return _failed(error)
+    try:
+        for offset in range(0, len(content) + 1, _READ_BYTES):
+            seen += _read_in_order(descriptor, content, offset, offset + _READ_BYTES)
+    except OSError as error:
+        seen += _failed(error)
+    finally:
+        os.close(descriptor)
+    return seen
+
+
+def read_in_two_sittings(folder: str, truth: Truth) -> Seen:
+    """Read the begin of the large file, wait, and read its end."""
+    content = truth.content(LARGE_BYTES)
+    seen = Seen()
+    descriptor = -1
+    try:
+        descriptor = _open_cold(f"{folder}/{LARGE}")
+        seen += _read_in_order(descriptor, content, 0, _READ_BYTES)
+        time.sleep(_PAUSE_SECONDS)
+        seen += _read_in_order(descriptor, content, LARGE_BYTES - _READ_BYTES, LARGE_BYTES)
+    except OSError as error:
+        seen += _failed(error)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return seen
+
+
+def read_at_random(folder: str, truth: Truth) -> Seen:
+    """Read the large file in four threads, anywhere; go on after errors."""
+    content = truth.content(LARGE_BYTES)
+    try:
+        descriptor = _open_cold(f"{folder}/{LARGE}")
+    except OSError as error:
+        return _failed(error)
+
+    def read(thread: int) -> Seen:
+        source = random.Random(thread)
+        seen = Seen()
+        for _ in range(_READS):
+            # Whole granules of the mount, so that each is a range of its own.
+            offset = source.randrange(len(content) // 65536) * 65536
+            length = source.choice([4096, 65536])
+            try:
+                found = _read(descriptor, length, offset)
+            except OSError as error:
+                seen += _failed(error)
+            else:
+                seen += _judged(found, content[offset : offset + length])
+        return seen
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            return sum(pool.map(read, range(_THREADS)), Seen())
+    finally:
+        os.close(descriptor)
+
+
+def look_around(folder: str, truth: Truth) -> Seen:
+    """Look up one small file by its name, then list the folder, and stat and read what is there."""
+    seen = Seen()
+    content = truth.content(SMALL_BYTES)
+    try:
+        seen += _judged(Path(folder, SMALL[0]).stat().st_size, len(content))
+        seen += _judged(_names(folder), sorted((*SMALL, "control")))
+        for name in SMALL:
+            seen += _judged(Path(folder, name).stat().st_size, len(content))
+            descriptor = _open_cold(f"{folder}/{name}")
+            try:
+                seen += _read_in_order(descriptor, content, 0, len(content))
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        seen += _failed(error)
+    return seen
+
+
+def _names(folder: str) -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def list_many(folder: str, _truth: Truth) -> Seen:
+    """List a folder of more than one page: every name once."""
+    try:
+        return _judged(_names(folder), ["control", *entry_names()])
+    except OSError as error:
+        return _failed(error)
+
+
+def entry_names() -> list[str]:
+    """Return the names of the many."""
+    return [f"entry-{number:04}" for number in range(ENTRIES)]
+
+
+def read_all(folder: str) -> dict[str, bytes]:
+    """Return the content of each file in a folder."""
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}

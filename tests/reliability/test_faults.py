@@ -1,0 +1,45 @@
+"""Every fault that can be ordered, one row each, and the document that tells of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.reliability import report
+from tests.reliability.table import GROUPS, LIMITS
+
+if TYPE_CHECKING:
+    from tests.reliability.rows import Row
+    from tests.reliability.stage import Stage
+
+pytestmark = pytest.mark.mount
+
+_ROWS = [row for group in GROUPS for row in group.rows]
+_played: set[str] = set()
+
+
+def _parameter(row: Row) -> object:
+    marks = [pytest.mark.xfail(reason=row.defect, strict=True)] if row.defect else []
+    return pytest.param(row, id=row.fault, marks=marks)
+
+
+@pytest.mark.parametrize("row", [_parameter(row) for row in _ROWS])
+def test_a_fault_costs_a_pause_or_an_errno(row: Row, stage: Stage) -> None:
+    _played.add(row.fault)
+    report.check(row, stage.play(row))
+
+
+def test_no_two_rows_have_the_same_name() -> None:
+    assert len(_ROWS) == len({row.fault for row in _ROWS})
+
+
+def test_the_document_says_what_the_rows_have_shown(request: pytest.FixtureRequest) -> None:
+    if _played != {row.fault for row in _ROWS} or request.session.testsfailed:
+        pytest.skip("not all rows were played well in this run")
+    found = report.document(GROUPS, LIMITS)
+    if request.config.getoption("--write-reliability", default=False):
+        report.DOCUMENT.write_text(found)
+    assert report.DOCUMENT.read_text() == found, (
+        f"docs/RELIABILITY.md is not what this run would write: run `{report.RENEWAL}`"
+    )
