@@ -9,8 +9,8 @@ readers a hundred MiB and more, which is given back to the system whenever it gr
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
-from pathlib import Path
 
 __all__ = ["give_back", "resident_bytes", "tune"]
 
@@ -28,7 +28,8 @@ _MMAP_THRESHOLD_BYTES = 32 * _MIB
 # Free memory at the top of the heap that is kept instead of given back: a few messages' worth.
 _HELD_BACK_BYTES = 8 * _MIB
 
-_STATM = Path("/proc/self/statm")
+# Seven numbers of up to 20 digits.
+_STATM_BYTES = 160
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -61,4 +62,10 @@ def give_back() -> None:
 
 def resident_bytes() -> int:
     """Return the memory that this process occupies now."""
-    return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+    return int(os.pread(_statm(), _STATM_BYTES, 0).split()[1]) * _PAGE_BYTES
+
+
+@functools.cache
+def _statm() -> int:
+    """Return a descriptor kept open: when there is none left, a look must not end the mount."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)

@@ -83,6 +83,8 @@ def start(
     try:
         with _signals_raise():
             _start(command, mountpoint, deadline)
+    except OSError as error:
+        raise StartFailed(f"the serving process cannot be started: {error.strerror}.") from None
     except _Interrupted as interrupted:
         # The shell's convention for what a signal ended.
         code = 128 + interrupted.number

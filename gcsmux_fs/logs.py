@@ -2,6 +2,8 @@
 
 One event is one line: time, level, logger, message. Names of objects are anybody's text, so every
 character that could end a line or steer a terminal is written as an escape, tracebacks included.
+What looks like a token or a key is left out, whoever mentions it: errors of google-auth hold what
+a token server has answered.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import errno
 import logging
 import logging.handlers
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.config import Settings
 
-__all__ = ["configure_logging", "printable", "sentence"]
+__all__ = ["configure_logging", "printable", "redacted", "sentence"]
 
 _SYSLOG_SOCKET = Path("/dev/log")
 _PROGRAM = "gcsmux-mount"
@@ -42,6 +45,26 @@ _JOURNAL_PREFIXES = {
 _OUR_LOGGERS = ("gcsmux_fs", "pyfuse3")
 
 
+# It logs with a traceback that no token could be had; the call then fails with the same words.
+_REPEATING_LOGGER = "grpc._plugin_wrapping"
+
+_SECRET = re.compile(
+    r"""
+    -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*-----|\Z)
+    | \beyJ[\w-]{8,}(?:\.[\w-]*)+      # a JSON Web Token: an id token, or a signed assertion
+    | \b(?:ya29\.|1//)[\w.-]{8,}       # an access token of Google's, or what renews it
+    | (?<=\bBearer[ ])[\w.~+/=-]+
+    | (?<=_token':[ ]')[^']+ | (?<=_token":[ ]")[^"]+
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def redacted(text: str) -> str:
+    """Return `text` without what looks like a token or a key."""
+    return _SECRET.sub("[secret]", text)
+
+
 def printable(text: str) -> str:
     """Return `text` with every character escaped that is not plainly visible on one line."""
     if text.isprintable():
@@ -54,7 +77,7 @@ def printable(text: str) -> str:
 
 def sentence(text: str) -> str:
     """Return `text` as one printable line that ends as a sentence does."""
-    line = printable(text.strip())
+    line = printable(redacted(text.strip()))
     return line if line.endswith("?") else line.rstrip(".") + "."
 
 
@@ -69,13 +92,23 @@ class _LineFormatter(logging.Formatter):
         self._with_level_prefix = with_level_prefix
 
     def format(self, record: logging.LogRecord) -> str:
-        line = printable(super().format(record))
+        line = printable(redacted(super().format(record)))
         prefix = _JOURNAL_PREFIXES.get(record.levelno, "") if self._with_level_prefix else ""
         return prefix + line
 
 
 class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
-    """Appends to a file that only its owner reads; follows when the file has been rotated away."""
+    """Appends to a file that only its owner reads; follows when the file has been rotated away.
+
+    A file that cannot be made again (its folder is gone, the disk is full) is tried for again at
+    the next line; whoever had something to log goes on.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
 
     def _open(self) -> TextIOWrapper:
         return open(
@@ -111,6 +144,7 @@ def configure_logging(settings: Settings, *, detached: bool) -> None:
     for name in _OUR_LOGGERS:
         logging.getLogger(name).setLevel(settings.log_level.upper())
     logging.getLogger("pyfuse3").addFilter(_UnansweredFilter())
+    logging.getLogger(_REPEATING_LOGGER).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     # Nobody would read the traceback of a log that cannot be written, and stderr is not ours.
     logging.raiseExceptions = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,17 @@ _FUSERMOUNT_DIRECTORIES = "/usr/bin:/bin"
 
 _CAP_SYS_ADMIN = 21
 
+# A mount has 13 files and 10 connections open, and some more while it looks at its mount point or
+# replaces connections; without them gRPC ends the process instead of saying why.
+_FEWEST_FILES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class FuseAccess:
-    """What mounting depends on; `device_errno` is what opening /dev/fuse failed with, or 0."""
+    """What mounting depends on; `device_errno` is what opening /dev/fuse failed with, or 0.
+
+    `most_files` is how many descriptors the process may have.
+    """
 
     device_errno: int
     is_root: bool
@@ -32,6 +40,7 @@ class FuseAccess:
     has_fusermount: bool
     no_new_privileges: bool
     user_allow_other: bool
+    most_files: int
 
 
 def look_at_fuse() -> FuseAccess:
@@ -45,6 +54,7 @@ def look_at_fuse() -> FuseAccess:
         has_fusermount=shutil.which("fusermount3", path=search_path) is not None,
         no_new_privileges=status.get("NoNewPrivs") == "1",
         user_allow_other=_user_allow_other(_CONF),
+        most_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
 
 
@@ -64,6 +74,11 @@ def fuse_refusal(access: FuseAccess, *, allow_other: bool) -> str | None:
     if access.device_errno:
         reason = os.strerror(access.device_errno)
         return f"/dev/fuse cannot be opened ({reason}): mount as root, or let this user use it."
+    if 0 <= access.most_files < _FEWEST_FILES:
+        return (
+            f"no more than {access.most_files} open files are allowed here, and a mount takes"
+            f" {_FEWEST_FILES}: raise the limit by ulimit -n, or by LimitNOFILE= in a unit."
+        )
     if access.can_mount:
         return None
     if access.is_root:

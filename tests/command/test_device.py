@@ -14,6 +14,7 @@ ROOT = FuseAccess(
     has_fusermount=False,
     no_new_privileges=False,
     user_allow_other=False,
+    most_files=1024,
 )
 USER = replace(ROOT, is_root=False, can_mount=False, has_fusermount=True)
 
@@ -24,6 +25,7 @@ USER = replace(ROOT, is_root=False, can_mount=False, has_fusermount=True)
         (replace(ROOT, device_errno=errno.ENOENT), "there is no /dev/fuse"),
         (replace(USER, device_errno=errno.EACCES), "cannot be opened (Permission denied)"),
         (replace(ROOT, device_errno=errno.EPERM), "cannot be opened (Operation not permitted)"),
+        (replace(ROOT, most_files=63), "no more than 63 open files are allowed here"),
         (replace(ROOT, can_mount=False), "the container needs the capability SYS_ADMIN"),
         (replace(USER, has_fusermount=False), "there is no fusermount3"),
         (replace(USER, no_new_privileges=True), "under NoNewPrivileges"),
@@ -35,6 +37,10 @@ def test_what_is_missing_is_told_with_the_way_to_get_it(access: FuseAccess, sent
 
 def test_root_needs_no_helper_and_no_line_in_fuse_conf() -> None:
     assert fuse_refusal(ROOT, allow_other=True) is None
+
+
+def test_a_process_without_a_limit_of_files_can_mount() -> None:
+    assert fuse_refusal(replace(ROOT, most_files=-1), allow_other=False) is None
 
 
 def test_users_need_the_line_in_fuse_conf_for_allow_other_only() -> None:

@@ -116,6 +116,20 @@ def test_the_log_follows_when_its_file_is_rotated(tmp_path: Path) -> None:
     assert "after" in path.read_text()
 
 
+def test_a_log_whose_folder_is_gone_is_nobodys_error_and_goes_on_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "folder" / "log"
+    path.parent.mkdir()
+    with configured(replace(SETTINGS, log_file=path)):
+        path.unlink()
+        path.parent.rmdir()
+        logging.getLogger("gcsmux_fs").info("lost")
+        path.parent.mkdir()
+        logging.getLogger("gcsmux_fs").info("after")
+    assert [line.split(": ")[1] for line in path.read_text().splitlines()] == ["after"]
+
+
 def test_the_level_is_ours_alone(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with configured(replace(SETTINGS, log_file=path, log_level="debug")):

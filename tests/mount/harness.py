@@ -98,7 +98,9 @@ class MountProcess:
     # -- from beginning to end
 
     def __enter__(self) -> Self:
-        self.path.mkdir(parents=True, exist_ok=True)
+        # With exist_ok it would look at the mount that a process before has left there.
+        with contextlib.suppress(FileExistsError):
+            self.path.mkdir(parents=True)
         address = str(self.folder / "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(address)

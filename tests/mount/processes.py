@@ -1,0 +1,100 @@
+"""What the kernel says of the processes of a test: their states, files and threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Held", "descendants_in_state_d", "held", "memory_limit", "set_most_files"]
+
+_UNINTERRUPTIBLE = "D"
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process holds: files that are no sockets, connections, threads."""
+
+    files: int
+    sockets: int
+    threads: int
+
+
+def held(process: int) -> Held:
+    """Return what a process holds now."""
+    links = [os.fspath(link.readlink()) for link in Path(f"/proc/{process}/fd").iterdir()]
+    sockets = sum(link.startswith("socket:") for link in links)
+    threads = len(list(Path(f"/proc/{process}/task").iterdir()))
+    return Held(len(links) - sockets, sockets, threads)
+
+
+def descendants_in_state_d() -> list[str]:
+    """Return the processes that this one has begun, or those have, that nothing can end now."""
+    parents: dict[int, int] = {}
+    waiting: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            text = (entry / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        name, _, rest = text.partition("(")[2].rpartition(")")
+        state, parent = rest.split()[:2]
+        parents[int(entry.name)] = int(parent)
+        if state == _UNINTERRUPTIBLE:
+            waiting[int(entry.name)] = name
+    return [f"{number} ({name})" for number, name in waiting.items() if _is_ours(number, parents)]
+
+
+def _is_ours(number: int, parents: dict[int, int]) -> bool:
+    while number in parents:
+        if number == os.getpid():
+            return True
+        number = parents[number]
+    return False
+
+
+def set_most_files(process: int, count: int | str) -> None:
+    """Set how many files a process may have open, in its soft limit; those it has stay open."""
+    subprocess.run(["prlimit", f"--pid={process}", f"--nofile={count}:"], check=True)
+
+
+@contextmanager
+def memory_limit(process: int, more_bytes: int) -> Iterator[None]:
+    """Let a process have so much more memory than it has, or be killed by the kernel.
+
+    Skips the test where the control groups of this machine are not ours to change.
+    """
+    for parent, limit in (
+        (_CGROUPS / "memory", "memory.limit_in_bytes"),
+        (_CGROUPS, "memory.max"),
+    ):
+        group = parent / f"gcsmux-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / limit).exists():
+            break
+        group.rmdir()
+    else:
+        pytest.skip("no control group for memory can be made here")
+    try:
+        # What it has stays charged to the group it was in.
+        (group / "cgroup.procs").write_text(str(process))
+        (group / limit).write_text(str(more_bytes))
+        yield
+    finally:
+        for left in (group / "cgroup.procs").read_text().split():
+            (parent / "cgroup.procs").write_text(left)
+        group.rmdir()

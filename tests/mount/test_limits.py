@@ -1,0 +1,232 @@
+"""At the limits: thousands of open files, a million inodes, no descriptors left, a full disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gcsmux_fs.columns import ObjectColumns, Row
+from gcsmux_fs.model import ObjectInfo
+from gcsmux_fs.namespace.inodes import InodeTable
+
+from . import process_programs, programs
+from .harness import END_SECONDS, MountProcess, wait_until
+from .processes import set_most_files
+from .server import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .harness import EmulatorProcess, NewMount
+
+MIB = 1024 * 1024
+NAMES = 1_000_000
+OPEN_FILES = 5_000
+LISTED_FILES = 10_000
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk of its own")
+
+
+@pytest.mark.mount
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < OPEN_FILES + 100,
+    reason="this user may not open so many files",
+)
+def test_5000_files_are_open_at_once(emulator: EmulatorProcess, mount: NewMount) -> None:
+    for tag in range(50):
+        emulator.place(f"file-{tag}", programs.tagged(tag, 0, 300_000))
+    with mount("--memory", "32MiB") as mounted, mounted.program() as program:
+        paths = [f"{mounted.path}/file-{tag}" for tag in range(50)]
+        assert program.call(process_programs.open_many, paths, OPEN_FILES) == OPEN_FILES
+        assert mounted.statistics()["open_files"] == OPEN_FILES
+        for number in range(0, OPEN_FILES, 7):
+            found = program.call(process_programs.read_at, number, 200_000, 64)
+            assert found == programs.tagged(number % 50, 200_000, 64)
+        assert mounted.peak_memory_bytes() <= (32 + 150) * MIB
+        program.call(process_programs.close_all)
+        wait_until(lambda: mounted.statistics()["open_files"] == 0, "all are closed")
+
+
+def columns(start: int, count: int) -> ObjectColumns:
+    return ObjectColumns.of(
+        ObjectInfo(
+            name=f"directory/{number:07}",
+            generation=1_700_000_000_000_000 + number,
+            size=number,
+            mtime_ns=1_700_000_000_000_000_000 + number,
+        )
+        for number in range(start, start + count)
+    )
+
+
+def test_a_million_inodes_are_known_and_forgotten() -> None:
+    table = InodeTable("")
+    numbers: list[int] = []
+    for start in range(0, NAMES, 1000):
+        page = columns(start, 1000)
+        numbers += [table.files.remember(Row(page, row), 0.0)[0] for row in range(1000)]
+    assert len(table) == NAMES + 1
+    found = table.files.get(numbers[NAMES // 2])
+    assert found is not None
+    assert found.size == NAMES // 2
+    for number in numbers:
+        table.forget(number, 1)
+    assert len(table) == 1
+    assert repr(table.files) == "<FileInodes: 0 in 0 leaves, 0 pinned>"
+
+
+@pytest.mark.mount
+@pytest.mark.skipif(
+    not os.access("/proc/sys/vm/drop_caches", os.W_OK),
+    reason="only root can make the kernel forget",
+)
+def test_ten_thousand_inodes_of_a_mount_are_forgotten(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    folder = emulator.bucket / "folder"
+    folder.mkdir()
+    for number in range(LISTED_FILES):
+        (folder / f"file-{number}").touch()
+    with mount() as mounted:
+        done = mounted.run("find", ".", "-type", "f", "-printf", "%s\n")
+        assert done.stdout == b"0\n" * LISTED_FILES
+        assert mounted.statistics()["inodes"] == LISTED_FILES + 2
+        mounted.run("sh", "-c", "echo 2 > /proc/sys/vm/drop_caches")
+        wait_until(lambda: mounted.statistics()["inodes"] == 1, "only the root is known")
+
+
+# -- file descriptors
+
+
+def mount_with(most: int, *arguments: str | Path, endpoint: str) -> tuple[int, str]:
+    """Run `gcsmux-mount` with so many descriptors; return its exit code and what it said."""
+    done = subprocess.run(
+        ["prlimit", f"--nofile={most}:", COMMANDS / "gcsmux-mount", *arguments],
+        env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": endpoint},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=END_SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.mount
+@pytest.mark.parametrize("foreground", [[], ["-f"]], ids=["detached", "foreground"])
+@pytest.mark.parametrize("most", [6, 12, 63])
+def test_too_few_descriptors_are_refused_in_one_sentence(
+    emulator: EmulatorProcess, folder: Path, foreground: Sequence[str], most: int
+) -> None:
+    place = folder / "mnt"
+    place.mkdir()
+    code, said = mount_with(most, *foreground, "my-bucket", place, endpoint=emulator.endpoint)
+    (sentence,) = said.splitlines()
+    assert code == 1
+    assert sentence.startswith("gcsmux-mount: ")
+    assert "open files" in sentence
+    assert f" {place} " not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.mark.mount
+def test_as_many_descriptors_as_are_asked_for_suffice(
+    emulator: EmulatorProcess, folder: Path
+) -> None:
+    for tag in range(100):
+        emulator.place(f"file-{tag}", b"content")
+    place = folder / "mnt"
+    place.mkdir()
+    try:
+        assert mount_with(64, "my-bucket", place, endpoint=emulator.endpoint) == (0, "")
+        done = subprocess.run(
+            ["sh", "-c", 'cat "$0"/file-* | wc -c', place],
+            stdout=subprocess.PIPE,
+            timeout=END_SECONDS,
+            check=True,
+        )
+        assert int(done.stdout) == 700
+    finally:
+        subprocess.run(["umount", place], timeout=END_SECONDS, check=False)
+
+
+@pytest.mark.mount
+def test_a_mount_that_gets_no_more_descriptors_serves_again_when_it_does(
+    emulator: EmulatorProcess, mount: NewMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # gRPC has its own words on stderr for that.
+    monkeypatch.setenv("GRPC_VERBOSITY", "NONE")
+    emulator.place("before", programs.tagged(1, 0, MIB))
+    emulator.place("after", programs.tagged(2, 0, MIB))
+    with mount("--read-timeout", "2s") as mounted, mounted.program() as program:
+        # gRPC tells more of the failed connection than it has: bytes that are no text.
+        mounted.expected_warnings = ["ETIMEDOUT", "EIO", "cygrpc: Invalid encoding"]
+        before = f"{mounted.path}/before"
+        assert program.call(programs.read_tags, before, 0, MIB) == {1}
+        set_most_files(mounted.process.pid, 3)
+        # All connections are lost, and no new one can be made.
+        emulator.kill()
+        emulator.start()
+        with pytest.raises(OSError, match=r"timed out|Input/output"):
+            program.call(programs.read_tags, f"{mounted.path}/after", 0, MIB)
+        # What it has got serves on.
+        assert program.call(programs.read_tags, before, 0, MIB) == {1}
+        set_most_files(mounted.process.pid, 1024)
+
+        def serves() -> bool:
+            with suppress(OSError):
+                return program.call(programs.read_tags, f"{mounted.path}/after", 0, MIB) == {2}
+            return False
+
+        wait_until(serves, "it serves again", 60)
+
+
+# -- the disk
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    place = folder / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(disk: Path) -> Path:
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return filler
+
+
+@pytest.mark.mount
+@needs_root
+def test_a_full_disk_costs_log_lines_and_nothing_else(
+    emulator: EmulatorProcess, small_disk: Path
+) -> None:
+    size = 8 * MIB
+    for tag in range(4):
+        emulator.place(f"file-{tag}", programs.tagged(tag, 0, size))
+    with ExitStack() as stack:
+        mounted = stack.enter_context(MountProcess(emulator, small_disk))
+        program = stack.enter_context(mounted.program())
+        filler = fill(small_disk)
+        for tag in range(4):
+            # Each stream that ends has its line.
+            emulator.cut_streams(MIB, times=20)
+            path = f"{mounted.path}/file-{tag}"
+            assert program.call(programs.read_tags, path, 0, size) == {tag}
+        emulator.mend()
+        filler.unlink()
+        assert mounted.statistics()["open_files"] == 4
+        unreadable = [line for line in mounted.log.splitlines() if not line.startswith("2")]
+        assert len(unreadable) <= 1
