@@ -1,0 +1,68 @@
+"""More of what test programs do on a mount: many files at once, signals, and who waits in vain.
+
+As in `programs`, these functions run in a process of their own and know a mount by its path only.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .programs import tagged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+__all__ = ["close_all", "open_many", "read_at", "read_interrupted"]
+
+_PIECE_BYTES = 65_536
+
+_opened: list[int] = []
+
+
+def open_many(paths: Sequence[str], count: int) -> int:
+    """Open so many files, the paths in turn, and leave them open; return how many are."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _opened.extend(os.open(paths[number % len(paths)], os.O_RDONLY) for number in range(count))
+    return len(_opened)
+
+
+def read_at(number: int, offset: int, size: int) -> bytes:
+    """Read from one of the files that were opened."""
+    return os.pread(_opened[number], size, offset)
+
+
+def close_all() -> None:
+    """Close them."""
+    while _opened:
+        os.close(_opened.pop())
+
+
+def read_interrupted(path: str, tag: int, every_seconds: float) -> tuple[int, int]:
+    """Read a file while signals keep coming; return how many came and how many pieces were wrong.
+
+    Calls are begun again where they were interrupted (PEP 475), as a shell's programs do.
+    """
+    signals = 0
+
+    def count(_number: int, _frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+
+    before = signal.signal(signal.SIGALRM, count)
+    signal.setitimer(signal.ITIMER_REAL, every_seconds, every_seconds)
+    wrong = offset = 0
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            while piece := file.read(_PIECE_BYTES):
+                wrong += piece != tagged(tag, offset, len(piece))
+                offset += len(piece)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return signals, wrong

@@ -1,0 +1,126 @@
+"""The clock of the machine is set back, and forward: no time to live or deadline follows it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+from .harness import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .harness import EmulatorProcess, NewMount
+
+MIB = 1024 * 1024
+
+# Setting the real clock would be felt by everybody, and a time namespace has no such clock of its
+# own. This stands between a process and its C library: the wall clock goes a day behind as long as
+# the file $CLOCK_SET_BACK is there; clocks that only count on stay what they are.
+WALL_CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static time_t back(void) { return access(getenv("CLOCK_SET_BACK"), F_OK) ? 0 : 86400; }
+
+int clock_gettime(clockid_t id, struct timespec *at) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+  int result = real(id, at);
+  if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) at->tv_sec -= back();
+  return result;
+}
+
+int gettimeofday(struct timeval *at, void *zone) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  at->tv_sec = now.tv_sec;
+  at->tv_usec = now.tv_nsec / 1000;
+  return 0;
+}
+
+time_t time(time_t *at) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (at) *at = now.tv_sec;
+  return now.tv_sec;
+}
+"""
+
+
+@pytest.fixture
+def set_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put what starts now on a wall clock of its own; it is set back by making this file."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    library = folder / "wall_clock.so"
+    (folder / "wall_clock.c").write_text(WALL_CLOCK)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", library, folder / "wall_clock.c", "-ldl"], check=True
+    )
+    trigger = folder / "set-back"
+    monkeypatch.setenv("CLOCK_SET_BACK", str(trigger))
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    return trigger
+
+
+@pytest.mark.mount
+def test_a_clock_that_is_set_changes_no_time_to_live_and_no_deadline(
+    emulator: EmulatorProcess, mount: NewMount, set_back: Path
+) -> None:
+    size = 8 * MIB
+    emulator.place("object", programs.tagged(0, 0, size))
+    options = ["--metadata-ttl", "1s", "--negative-ttl", "1s", "--read-timeout", "3s"]
+    with mount(*options) as mounted, mounted.program() as program:
+        mounted.expected_warnings = ["ETIMEDOUT", "EIO"]
+        path = f"{mounted.path}/object"
+        assert program.call(programs.read_whole, path) == programs.tagged(0, 0, size)
+        with pytest.raises(FileNotFoundError):
+            program.call(programs.read_whole, f"{mounted.path}/later")
+        day_before = day_of_last_line(mounted.log)
+        for tag in (1, 2):
+            if tag == 1:
+                set_back.touch()
+            else:
+                set_back.unlink()
+            # Names are asked for again in their time, and streams that are cut are reopened.
+            emulator.place("object", programs.tagged(tag, 0, size))
+            emulator.place("later", programs.tagged(tag, 0, size))
+            emulator.cut_streams(MIB, times=5)
+
+            def shows(tag: int = tag) -> bool:
+                try:
+                    found = [
+                        program.call(programs.read_whole, f"{mounted.path}/{name}")
+                        for name in ("object", "later")
+                    ]
+                except OSError:
+                    return False
+                return found == [programs.tagged(tag, 0, size)] * 2
+
+            wait_until(shows, "the new objects show")
+            emulator.mend()
+            # The witness that the clock was set at all.
+            mounted.statistics()
+            assert (day_of_last_line(mounted.log) < day_before) == set_back.exists()
+        # A server that says nothing is waited for as long as told, whatever the clock.
+        emulator.place("object", programs.tagged(3, 0, 3 * size))
+        wait_until(lambda: program.call(os.stat, path).st_size == 3 * size, "the last object shows")
+        with emulator.stopped():
+            set_back.touch()
+            with pytest.raises(OSError, match=r"timed out|Input/output"):
+                program.call(programs.read_whole, path)
+
+
+def day_of_last_line(log: str) -> str:
+    return log.splitlines()[-1].partition("T")[0]
