@@ -10,6 +10,7 @@ help:
 	@echo "make demo         mount a sample bucket for real and compare every byte"
 	@echo "make test         lint, types and all tests, real mounts included"
 	@echo "make reliability  play all faults on a real mount and write docs/RELIABILITY.md anew"
+	@echo "make soak         an hour of random faults, all bytes compared; SECONDS= and SEED= as you like"
 	@echo "make bench        measure the mount beside its limits and its peers, half an hour"
 	@echo "make bench-quick  the same for the targets alone, 3 minutes"
 	@echo "make fuzz         feed bad input to all that reads any, SECONDS=60 for each reader"
@@ -43,6 +44,12 @@ test: lint
 
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability
+
+SECONDS ?= 3600
+
+soak: bootstrap
+	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
+	  --output docs/soak/$$(date -u +%F).json
 
 lint: bootstrap
 	PYTHON=$(BIN)/python scripts/compile-protos --check

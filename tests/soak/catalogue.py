@@ -72,8 +72,6 @@ _READS = "*Read*"
 _LOOKUPS = ("GetObject", "ListObjects")
 _MIB = 1024 * 1024
 
-# What programs are told of a failure that does not pass while it is tried again.
-_FAILED = frozenset({"EIO", "ETIMEDOUT"})
 _NOTHING: frozenset[str] = frozenset()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import queue
 import signal
 import time
 from collections import Counter
@@ -15,20 +13,20 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.memorywatch import ALLOWANCE_BYTES
 
-from ..mount import programs as mount_programs
-from ..mount.harness import MountProcess, wait_until
+from ..mount.harness import MountProcess
 from ..mount.server import EmulatorProcess
 from . import layout
 from .catalogue import Deed
-from .judge import SIGBUS, Failure, Timeline
+from .ending import leaks, look_at_all, rest
+from .judge import Timeline
+from .ledger import Ledger
 from .programs import Programs
-from .samples import Sampler, growth_bytes, holding, state_of
+from .samples import Sampler, growth_bytes, state_of
 from .schedule import phases
 from .summary import Summary
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from .programs import Program, Report
     from .samples import Holding, Sample
     from .schedule import Phase
 
@@ -42,16 +40,12 @@ _MARGIN_SECONDS = 20.0
 # A walk by find(1) is many calls.
 _CALLS = {"find": 8}
 _CALLS_OTHERWISE = 2
-# Connections that were left half open are found out by gRPC's keepalive.
-_RECOVERY_SECONDS = 90.0
-# The mount's streams have 8 connections and its lookups one; they are made when they are needed.
-_MAX_CONNECTIONS = 9
-# gRPC's own pool of threads shrinks late.
-_MORE_THREADS = 6
 # The slope says something once there are enough samples, and the caches are full.
 _MIN_SLOPE_SECONDS = 600.0
 _MAX_GROWTH_BYTES = 16 * _MIB
 _MAX_IN_STATE_D = 3
+# An hour's samples are more than anybody reads.
+_SHOWN_SAMPLES = 200
 _KINDS = [
     *("sequential", "sequential", "random", "random", "mapped"),
     *("small files", "reopened", "listing", "finding"),
@@ -93,11 +87,10 @@ class _Conductor:
         self._folder = folder
         self._emulator = EmulatorProcess(folder / "buckets", relay=True)
         self._timeline = Timeline(options.read_timeout)
-        self._operations: Counter[str] = Counter()
+        self._ledger = Ledger(self.summary, self._timeline)
+        self._troubles: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._deeds: Counter[str] = Counter()
-        self._errors: dict[str, Counter[str]] = {}
-        self._contents: dict[tuple[str, int], tuple[int, int, int]] = {}
         self._samples: list[Sample] = []
         self._in_state_d = 0
         self._frozen = False
@@ -111,7 +104,7 @@ class _Conductor:
             try:
                 self._run_mounted()
             except (AssertionError, TimeoutError) as error:
-                self._fail(str(error))
+                self._fail(f"{error}; the log ends: {self._mounted.log[-2000:]}")
             statistics = self._emulator.statistics()
             self._faults.update(statistics.faults)
             if statistics.streams_open:
@@ -136,8 +129,8 @@ class _Conductor:
         )
         with self._mounted, ExitStack() as stack:
             self._sampler = Sampler(self._mounted)
-            self._look_at_all()
-            before = self._rest()
+            look_at_all(self._emulator, self._mounted)
+            before = rest(self._mounted)
             self._programs = Programs(_KINDS, self._options.seed, self._mounted.path, self._folder)
             writer = Writer(self._emulator, f"{self._options.seed} writer")
             stack.callback(self._programs.kill)
@@ -171,7 +164,8 @@ class _Conductor:
     # -- troubles
 
     def _trouble(self, phase: Phase) -> None:
-        self.summary.phases.append(str(phase))
+        self.summary.phases += 1
+        self._troubles.update(trouble.name for trouble in phase.troubles)
         self._timeline.ordered(phase, time.monotonic())
         self._emulator.order(*phase.rules, seed=phase.seed)
         for trouble in phase.troubles:
@@ -213,7 +207,7 @@ class _Conductor:
     def _until(self, instant: float) -> None:
         """Watch until then."""
         while True:
-            self._read_reports()
+            self._ledger.read(self._programs)
             self._check_slots()
             now = time.monotonic()
             if now >= self._next_sample and not self._frozen:
@@ -270,133 +264,20 @@ class _Conductor:
         lines += [self._mounted.process.stderr.read(), self._mounted.log[-3000:]]
         return "\n".join(lines)
 
-    # -- what programs say
-
-    def _read_reports(self) -> None:
-        while True:
-            try:
-                report = self._programs.reports.get_nowait()
-            except queue.Empty:
-                return
-            self._take(report)
-
-    def _take(self, report: Report) -> None:
-        match report.said:
-            case None:
-                self._program_ended(report.program)
-            case {"wrong": str(text)}:
-                self.summary.wrong += 1
-                self._fail(f"WRONG: {text}")
-            case {
-                "failed": str(operation),
-                "name": str(name),
-                "errno": str(number),
-                "begun": float(begun),
-                "ended": float(ended),
-            }:
-                self._judge(Failure(operation, name, number, begun, ended))
-            case {
-                "generation": int(generation),
-                "name": str(name),
-                "version": int(version),
-                "shift": int(shift),
-                "size": int(size),
-            }:
-                self._compare(name, generation, (version, shift, size))
-            case {"counts": dict(counts), "longest": dict(longest)}:
-                self._operations.update(counts)
-                for operation, seconds in longest.items():
-                    before = self.summary.longest_seconds.get(operation, 0.0)
-                    self.summary.longest_seconds[operation] = max(before, seconds)
-            case other:
-                self._fail(f"not understood: {other}")
-
-    def _judge(self, failure: Failure) -> None:
-        excuse = self._timeline.excuse(failure)
-        self._errors.setdefault(failure.errno, Counter())[excuse or "not excused"] += 1
-        if excuse is None:
-            self._fail(self._timeline.describe(failure))
-
-    def _compare(self, name: str, generation: int, content: tuple[int, int, int]) -> None:
-        """A generation has one content, whoever reads it."""
-        known = self._contents.setdefault((name, generation), content)
-        if known != content:
-            self.summary.wrong += 1
-            self._fail(f"WRONG: generation {generation} of {name} is {known} and {content}")
-
-    def _program_ended(self, program: Program) -> None:
-        code = program.process.wait()
-        if code == -signal.SIGBUS:
-            doing = program.under_way()
-            assert doing is not None
-            operation, _, name = doing.what.partition(" ")
-            now = time.monotonic()
-            self._judge(Failure(operation, name, SIGBUS, doing.begun, now))
-        elif code not in (0, -signal.SIGKILL):
-            self._fail(f"the program {program.kind} ended with {code}")
-        if self._programs.stopping:
-            program.ended = True
-        else:
-            self.summary.programs_restarted += 1
-            program.start(self._programs.reports)
-
     # -- the end
 
     def _end(self, before: Holding) -> None:
-        self._look_at_all()
+        look_at_all(self._emulator, self._mounted)
         self.summary.recovered_seconds = time.monotonic() - self._ended
-        after = self._rest()
-        self.summary.before = _shown(before)
-        self.summary.after = _shown(after)
-        if after.other_files > before.other_files:
-            self._fail(f"{after.other_files - before.other_files} files are left open")
-        if after.sockets > before.sockets + _MAX_CONNECTIONS:
-            self._fail(f"{after.sockets} sockets are open, {before.sockets} before")
-        if after.threads > before.threads + _MORE_THREADS:
-            self._fail(f"{after.threads} threads, {before.threads} before")
-
-    def _look_at_all(self) -> None:
-        """Compare all objects with what the emulator has, once names are not believed any more."""
-        expected = _digests(mount_programs.tree(os.fspath(self._emulator.bucket)))
-        differing = ""
-
-        def is_the_same() -> bool:
-            nonlocal differing
-            with self._mounted.program() as program:
-                try:
-                    found = _digests(program.call(mount_programs.tree, str(self._mounted.path)))
-                except OSError as error:
-                    differing = str(error)
-                    return False
-            names = {name for name in {*expected, *found} if expected.get(name) != found.get(name)}
-            differing = str(sorted(names)[:10])
-            return not names
-
-        try:
-            wait_until(is_the_same, "all as it is in the bucket", _RECOVERY_SECONDS)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {differing}") from None
-
-    def _rest(self) -> Holding:
-        """Wait until nothing is under way, and return what is held then."""
-        self._mounted.check_at_rest()
-        forget = Path("/proc/sys/vm/drop_caches")
-        if os.access(forget, os.W_OK):
-            # The kernel forgets names and inodes, and tells so.
-            def only_the_root() -> bool:
-                forget.write_text("2")
-                return self._mounted.statistics()["inodes"] == 1
-
-            wait_until(only_the_root, "only the root's inode is known")
-        return holding(self._mounted.process.pid)
+        after = rest(self._mounted)
+        self.summary.before = before.shown()
+        self.summary.after = after.shown()
+        self.summary.failures += leaks(before, after)
 
     def _sum_up(self) -> None:
         summary = self.summary
-        summary.bytes_read = self._operations.pop("bytes", 0)
-        summary.bytes_compared = self._operations.pop("bytes compared", 0)
-        summary.operations = dict(self._operations)
-        summary.generations_seen = len(self._contents)
-        summary.errors = {name: dict(excuses) for name, excuses in self._errors.items()}
+        self._ledger.sum_up()
+        summary.troubles = dict(self._troubles)
         summary.faults = dict(self._faults)
         summary.deeds = dict(self._deeds)
         summary.statistics = self._mounted.last_statistics()
@@ -409,22 +290,11 @@ class _Conductor:
             and summary.growth_in_last_half_bytes > _MAX_GROWTH_BYTES
         ):
             self._fail("the resident memory grows")
+        every = -(-len(self._samples) // _SHOWN_SAMPLES) or 1
         summary.samples = [
-            {"at": round(sample.at, 1), **_shown(sample.holding)} for sample in self._samples
+            {"at": round(sample.at, 1), **sample.holding.shown()}
+            for sample in self._samples[::every]
         ]
 
     def _fail(self, text: str) -> None:
         self.summary.failures.append(text)
-
-
-def _shown(of: Holding) -> dict[str, int]:
-    return {
-        "resident_bytes": of.resident_bytes,
-        "threads": of.threads,
-        "sockets": of.sockets,
-        "other_files": of.other_files,
-    }
-
-
-def _digests(tree: dict[bytes, mount_programs.Entry]) -> dict[bytes, tuple[str, int]]:
-    return {name: (entry.digest, entry.size) for name, entry in tree.items()}

@@ -28,7 +28,16 @@ class Holding:
     resident_bytes: int
     threads: int
     sockets: int
-    other_files: int
+    other_files: tuple[str, ...]
+
+    def shown(self) -> dict[str, int]:
+        """Return it in numbers."""
+        return {
+            "resident_bytes": self.resident_bytes,
+            "threads": self.threads,
+            "sockets": self.sockets,
+            "other_files": len(self.other_files),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +54,12 @@ def holding(process: int) -> Holding:
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     status = {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
     files = [_target(link) for link in Path(f"/proc/{process}/fd").iterdir()]
-    sockets = sum(target.startswith("socket:") for target in files)
+    others = sorted(target for target in files if not target.startswith("socket:"))
     return Holding(
         resident_bytes=int(status["VmRSS"].split()[0]) * 1024,
         threads=int(status["Threads"]),
-        sockets=sockets,
-        other_files=len(files) - sockets,
+        sockets=len(files) - len(others),
+        other_files=tuple(others),
     )
 
 

@@ -34,7 +34,9 @@ class Summary:
     generations_seen: int = 0
     #: Errors that programs have seen, by errno and excuse.
     errors: dict[str, dict[str, int]] = field(default_factory=dict)
-    phases: list[str] = field(default_factory=list)
+    #: What was ordered, and how often; which at what time, the seed tells (--plan).
+    phases: int = 0
+    troubles: dict[str, int] = field(default_factory=dict)
     #: How often each fault has fired, and what was done to processes.
     faults: dict[str, int] = field(default_factory=dict)
     deeds: dict[str, int] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class Summary:
         slowest = {name: round(seconds, 1) for name, seconds in self.longest_seconds.items()}
         yield "longest, seconds", _listed(slowest)
         yield "other writer", f"{_listed(self.writer)}, {self.generations_seen} generations seen"
-        yield "troubled phases", str(len(self.phases))
+        yield "troubled phases", f"{self.phases}: {_listed(self.troubles)}"
         yield "faults fired", f"{sum(self.faults.values())}: {_listed(self.faults)}"
         yield "done to processes", _listed(self.deeds)
         for name, excuses in sorted(self.errors.items()):

@@ -1,0 +1,81 @@
+"""The end of a soak: all is as it is in the bucket, nobody holds anything, nothing is left over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..mount import programs
+from ..mount.harness import wait_until
+from .samples import holding
+
+if TYPE_CHECKING:
+    from ..mount.harness import MountProcess
+    from ..mount.server import EmulatorProcess
+    from .samples import Holding
+
+__all__ = ["leaks", "look_at_all", "rest"]
+
+# Connections that were left half open are found out by gRPC's keepalive at the latest.
+_RECOVERY_SECONDS = 90.0
+# The mount's streams have 8 connections and its lookups one; they are made when they are needed.
+_MAX_CONNECTIONS = 9
+# gRPC's own pool of threads shrinks late.
+_MORE_THREADS = 6
+_FORGET = Path("/proc/sys/vm/drop_caches")
+_NAMES_AND_INODES = "2"
+
+
+def look_at_all(emulator: EmulatorProcess, mounted: MountProcess) -> None:
+    """Compare all objects with what the emulator has, once names are not believed any more."""
+    expected = _digests(programs.tree(os.fspath(emulator.bucket)))
+    differing = ""
+
+    def is_the_same() -> bool:
+        nonlocal differing
+        with mounted.program() as program:
+            try:
+                found = _digests(program.call(programs.tree, str(mounted.path)))
+            except OSError as error:
+                differing = str(error)
+                return False
+        names = {name for name in {*expected, *found} if expected.get(name) != found.get(name)}
+        differing = str(sorted(names)[:10])
+        return not names
+
+    try:
+        wait_until(is_the_same, "all as it is in the bucket", _RECOVERY_SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {differing}") from None
+
+
+def _digests(tree: dict[bytes, programs.Entry]) -> dict[bytes, tuple[str, int]]:
+    return {name: (entry.digest, entry.size) for name, entry in tree.items()}
+
+
+def rest(mounted: MountProcess) -> Holding:
+    """Wait until nothing is under way, and return what is held then."""
+    mounted.check_at_rest()
+    if os.access(_FORGET, os.W_OK):
+        # The kernel forgets names and inodes, and tells so.
+        def only_the_root() -> bool:
+            _FORGET.write_text(_NAMES_AND_INODES)
+            return mounted.statistics()["inodes"] == 1
+
+        wait_until(only_the_root, "only the root's inode is known")
+    return holding(mounted.process.pid)
+
+
+def leaks(before: Holding, after: Holding) -> list[str]:
+    """Return what a process holds that it did not hold before and has no right to."""
+    found = []
+    left = Counter(after.other_files) - Counter(before.other_files)
+    if left:
+        found.append(f"files are left open: {dict(left)}")
+    if after.sockets > before.sockets + _MAX_CONNECTIONS:
+        found.append(f"{after.sockets} sockets are open, {before.sockets} before")
+    if after.threads > before.threads + _MORE_THREADS:
+        found.append(f"{after.threads} threads, {before.threads} before")
+    return found

@@ -1,0 +1,108 @@
+"""What the programs of a soak report, counted and judged."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from .judge import SIGBUS, Failure
+
+if TYPE_CHECKING:
+    from .judge import Timeline
+    from .programs import Program, Programs, Report
+    from .summary import Summary
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Takes reports; whatever must not happen is among the summary's failures at once."""
+
+    def __init__(self, summary: Summary, timeline: Timeline) -> None:
+        self._summary = summary
+        self._timeline = timeline
+        self._operations: Counter[str] = Counter()
+        self._errors: dict[str, Counter[str]] = {}
+        self._contents: dict[tuple[str, int], tuple[int, int, int]] = {}
+
+    def read(self, programs: Programs) -> None:
+        """Take all reports that have come; programs that have ended begin again."""
+        while True:
+            try:
+                report = programs.reports.get_nowait()
+            except queue.Empty:
+                return
+            if report.said is None:
+                self._ended(report.program, programs)
+            else:
+                self._take(report)
+
+    def sum_up(self) -> None:
+        """Write what was counted into the summary."""
+        summary = self._summary
+        summary.bytes_read = self._operations.pop("bytes", 0)
+        summary.bytes_compared = self._operations.pop("bytes compared", 0)
+        summary.operations = dict(self._operations)
+        summary.generations_seen = len(self._contents)
+        summary.errors = {name: dict(excuses) for name, excuses in self._errors.items()}
+
+    def _take(self, report: Report) -> None:
+        match report.said:
+            case {"wrong": str(text)}:
+                self._wrong(text)
+            case {
+                "failed": str(operation),
+                "name": str(name),
+                "errno": str(number),
+                "begun": float(begun),
+                "ended": float(ended),
+            }:
+                self._judge(Failure(operation, name, number, begun, ended))
+            case {
+                "generation": int(generation),
+                "name": str(name),
+                "version": int(version),
+                "shift": int(shift),
+                "size": int(size),
+            }:
+                self._compare(name, generation, (version, shift, size))
+            case {"counts": dict(counts), "longest": dict(longest)}:
+                self._operations.update(counts)
+                for operation, seconds in longest.items():
+                    before = self._summary.longest_seconds.get(operation, 0.0)
+                    self._summary.longest_seconds[operation] = max(before, seconds)
+            case other:
+                self._summary.failures.append(f"not understood: {other}")
+
+    def _wrong(self, text: str) -> None:
+        self._summary.wrong += 1
+        self._summary.failures.append(f"WRONG: {text}")
+
+    def _judge(self, failure: Failure) -> None:
+        excuse = self._timeline.excuse(failure)
+        self._errors.setdefault(failure.errno, Counter())[excuse or "not excused"] += 1
+        if excuse is None:
+            self._summary.failures.append(self._timeline.describe(failure))
+
+    def _compare(self, name: str, generation: int, content: tuple[int, int, int]) -> None:
+        """A generation has one content, whoever reads it."""
+        known = self._contents.setdefault((name, generation), content)
+        if known != content:
+            self._wrong(f"generation {generation} of {name} is {known} and {content}")
+
+    def _ended(self, program: Program, programs: Programs) -> None:
+        code = program.process.wait()
+        doing = program.under_way()
+        if code == -signal.SIGBUS and doing is not None:
+            operation, _, name = doing.what.partition(" ")
+            self._judge(Failure(operation, name, SIGBUS, doing.begun, time.monotonic()))
+        elif code not in (0, -signal.SIGKILL):
+            self._summary.failures.append(f"the program {program.kind} ended with {code}")
+        if programs.stopping:
+            program.ended = True
+        else:
+            self._summary.programs_restarted += 1
+            program.start(programs.reports)
