@@ -21,6 +21,7 @@ from gcsmux_fs.announce import ForegroundAnnouncer, PipeAnnouncer, inherited_pip
 from gcsmux_fs.arguments import PROGRAM, mount_arguments
 from gcsmux_fs.command import long_options
 from gcsmux_fs.config import Settings
+from gcsmux_fs.coredumps import forbid_core_dumps
 from gcsmux_fs.daemon import StartFailed, command_for, start
 from gcsmux_fs.errors import ConfigError, GcsmuxError
 from gcsmux_fs.fuse.device import check_fuse_access
@@ -89,6 +90,8 @@ def _serve(settings: Settings, announcer: Announcer, *, detached: bool) -> int:
     """Serve the mount until it ends; the announcer hears whatever keeps it from starting."""
     try:
         configure_logging(settings, detached=detached)
+        if not forbid_core_dumps():
+            log.debug("core dumps cannot be forbidden")
         check_fuse_access(allow_other=settings.allow_other)
         mountpoint = prepare_mountpoint(settings.mountpoint)
         # gRPC repeats on stderr what its errors say anyway; it reads this when it is loaded.

@@ -24,8 +24,6 @@ from gcsmux_fs.storage.pb import storage_pb2 as pb
 from .source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gcsmux_fs.model import ListingPage
 
 __all__ = ["listing_bytes", "listing_pages", "names_of_objects", "names_of_paths"]
@@ -122,7 +120,7 @@ def listing_bytes(data: bytes) -> None:
             message = pb.ListObjectsResponse.FromString(source.take(source.number(2)))
         except DecodeError:
             continue
-        pages.append(_page(message.objects, message.prefixes, message.next_page_token))
+        pages.append(decode_listing(message))
     _list(location, pages)
 
 
@@ -144,14 +142,9 @@ def listing_pages(data: bytes) -> None:
             objects.sort(key=lambda each: each.name)
             prefixes.sort()
         token = source.choice(("1", "2", "3", "4", "5", "6", ""))
-        pages.append(_page(objects, prefixes, token))
+        message = pb.ListObjectsResponse(objects=objects, prefixes=prefixes, next_page_token=token)
+        pages.append(decode_listing(message))
     _list(location, pages)
-
-
-def _page(objects: Iterable[pb.Object], prefixes: Iterable[str], token: str) -> ListingPage:
-    return decode_listing(
-        pb.ListObjectsResponse(objects=objects, prefixes=prefixes, next_page_token=token)
-    )
 
 
 def _list(location: str, pages: list[ListingPage]) -> None:
