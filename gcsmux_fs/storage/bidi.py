@@ -43,6 +43,7 @@ from gcsmux_fs.storage.codec import (
     decode_stream_end,
     encode_bidi_request,
 )
+from gcsmux_fs.storage.connections import Connection, Connections
 from gcsmux_fs.storage.crossing import await_asyncio, current
 from gcsmux_fs.storage.ports import StreamEnd
 
@@ -51,9 +52,10 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.storage.ports import BidiListener, BidiMessage, OpenSpec, RangeRequest
 
+    _Connection = Connection[grpc.aio.Channel]
     _Call = grpc.aio.StreamStreamCall[bytes, bytes] | grpc.aio.UnaryStreamCall[bytes, bytes]
 
-__all__ = ["STREAMS_PER_CONNECTION", "GrpcBidiTransport", "end_of"]
+__all__ = ["GrpcBidiTransport", "end_of", "give_up"]
 
 log = logging.getLogger(__name__)
 
@@ -61,22 +63,13 @@ _METHOD = "/google.storage.v2.Storage/BidiReadObject"
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
-# Front ends commonly allow 100 streams on a connection, and gRPC lets any further call wait until
-# one of them ends: a reader would wait for streams that are merely idle.
-STREAMS_PER_CONNECTION = 80
-
-
 class GrpcBidiTransport:
-    """Opens calls on its channels; made and used within the trio run that made the channels.
-
-    A channel is one connection; the next one is used when those before it are full, and the least
-    loaded when all are.
-    """
+    """Opens calls on its channels; made and used within the trio run that made the channels."""
 
     def __init__(self, channels: Sequence[grpc.aio.Channel], settings: ChannelSettings) -> None:
         self.crossing = current()
         self._settings = settings
-        self._loads: dict[grpc.aio.Channel, int] = dict.fromkeys(channels, 0)
+        self._connections = Connections(channels)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -104,43 +97,30 @@ class GrpcBidiTransport:
 
     # On asyncio's side.
 
-    def start_call(self, headers: Metadata) -> grpc.aio.StreamStreamCall[bytes, bytes]:
-        """Start the bare gRPC call."""
-        channel = self._channel()
-        start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+    def start_call(
+        self, headers: Metadata
+    ) -> tuple[grpc.aio.StreamStreamCall[bytes, bytes], _Connection]:
+        """Start the bare gRPC call; return it and the connection that it is on."""
+        connection = self._connections.pick(_now())
+        start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = connection.channel.stream_stream(
             _METHOD, request_serializer=None, response_deserializer=None
         )
         call = start(metadata=headers)
-        self._count(call, channel)
-        return call
+        _count(call, connection)
+        return call, connection
 
     def start_read(
         self, method: str, headers: Metadata, request: bytes
-    ) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
+    ) -> tuple[grpc.aio.UnaryStreamCall[bytes, bytes], _Connection]:
         """Start a call with a single request: a stream that is half-closed, or another method."""
-        channel = self._channel()
-        start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+        connection = self._connections.pick(_now())
+        start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = connection.channel.unary_stream(
             method, request_serializer=None, response_deserializer=None
         )
+        connection.sent(_now())
         call = start(request, metadata=headers)
-        self._count(call, channel)
-        return call
-
-    def _channel(self) -> grpc.aio.Channel:
-        loads = self._loads
-        return next(
-            (one for one, load in loads.items() if load < STREAMS_PER_CONNECTION),
-            min(loads, key=loads.__getitem__),
-        )
-
-    def _count(self, call: grpc.aio.Call, channel: grpc.aio.Channel) -> None:
-        loads = self._loads
-        loads[channel] += 1
-
-        def ended(_call: object) -> None:
-            loads[channel] -= 1
-
-        call.add_done_callback(ended)
+        _count(call, connection)
+        return call, connection
 
     def start_task(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start a task and hold it until it ends: asyncio itself refers to it only weakly."""
@@ -148,6 +128,19 @@ class GrpcBidiTransport:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _count(call: grpc.aio.Call, connection: _Connection) -> None:
+    connection.load += 1
+
+    def ended(_call: object) -> None:
+        connection.load -= 1
+
+    call.add_done_callback(ended)
 
 
 class _TrioHalf:
@@ -204,34 +197,40 @@ class _AsyncioHalf:
         self._transport = transport
         self._other = other
         self._call: _Call | None = None
+        self._connection: _Connection | None = None
         self._writable: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
         self._writing: asyncio.Task[None] | None = None
 
     def start(self, headers: Metadata, opening: bytes) -> None:
         try:
-            call = self._call = self._writable = self._transport.start_call(headers)
+            call, connection = self._transport.start_call(headers)
         except Exception as error:
             self._tell_not_started(error)
             return
-        self._transport.start_task(self._run(call))
+        self._call = self._writable = call
+        self._connection = connection
+        self._transport.start_task(self._run(call, connection))
         self.send(opening)
         call.add_done_callback(self._stop_writing)
 
     def start_single(self, headers: Metadata, opening: bytes) -> None:
         try:
-            call = self._call = self._transport.start_read(_METHOD, headers, opening)
+            call, connection = self._transport.start_read(_METHOD, headers, opening)
         except Exception as error:
             self._tell_not_started(error)
             return
-        self._transport.start_task(self._run(call))
+        self._call, self._connection = call, connection
+        self._transport.start_task(self._run(call, connection))
 
     def send(self, message: bytes) -> None:
         if self._writable is not None and not self._writable.done():
+            assert self._connection is not None
+            self._connection.sent(_now())
             self._writing = self._transport.start_task(self._write(self._writable, message))
 
     def cancel(self) -> None:
-        if self._call is not None:
-            self._call.cancel()
+        if self._call is not None and self._connection is not None:
+            give_up(self._call, self._connection)
 
     def _tell_not_started(self, error: Exception) -> None:
         # A closed channel, most likely; whatever it is, somebody waits for this call's end.
@@ -249,12 +248,13 @@ class _AsyncioHalf:
             return  # the call has ended: the reading task tells how
         self._transport.crossing.to_trio(self._other.on_sent)
 
-    async def _run(self, call: _Call) -> None:
-        self._tell_end(await end_of(call, self._read(call)))
+    async def _run(self, call: _Call, connection: _Connection) -> None:
+        self._tell_end(await end_of(call, connection, self._read(call, connection)))
 
-    async def _read(self, call: _Call) -> None:
+    async def _read(self, call: _Call, connection: _Connection) -> None:
         """Hand over responses until the call has ended."""
         while (data := await call.read()) is not grpc.aio.EOF:
+            connection.heard()
             self._tell_message(decode_bidi_response(cast("bytes", data)))
 
     def _tell_message(self, message: BidiMessage) -> None:
@@ -264,10 +264,19 @@ class _AsyncioHalf:
         self._transport.crossing.to_trio(lambda: self._other.on_end(end))
 
 
-async def end_of(call: grpc.aio.Call, reading: Coroutine[object, object, None]) -> StreamEnd:
+def give_up(call: grpc.aio.Call, connection: _Connection) -> None:
+    """Cancel a call that nobody wants any more, unless it has ended."""
+    if not call.done():
+        connection.given_up(_now())
+        call.cancel()
+
+
+async def end_of(
+    call: grpc.aio.Call, connection: _Connection, reading: Coroutine[object, object, None]
+) -> StreamEnd:
     """Await the reading of a call, and return how the call ended, whatever ended it."""
     try:
-        return await _await_end(call, reading)
+        end = await _await_end(call, reading)
     except MalformedMessage as error:
         call.cancel()
         return StreamEnd(StatusCode.INTERNAL, f"malformed message: {error}")
@@ -279,6 +288,10 @@ async def end_of(call: grpc.aio.Call, reading: Coroutine[object, object, None]) 
         log.exception("reading a stream failed")
         call.cancel()
         return StreamEnd(StatusCode.INTERNAL, f"reading failed: {error}")
+    # gRPC tells of a call that was cancelled here as if the server had ended it.
+    if not call.cancelled():
+        connection.heard()
+    return end
 
 
 async def _await_end(call: grpc.aio.Call, reading: Coroutine[object, object, None]) -> StreamEnd:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import grpc.aio
 
 from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.storage.bidi import end_of
+from gcsmux_fs.storage.bidi import end_of, give_up
 from gcsmux_fs.storage.channel import ChannelSettings, Metadata, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_read_response, encode_read_request
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, StreamEnd
@@ -28,7 +28,11 @@ from gcsmux_fs.storage.ports import BidiMessage, Chunk, StreamEnd
 if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.storage.bidi import GrpcBidiTransport
+    from gcsmux_fs.storage.connections import Connection
     from gcsmux_fs.storage.ports import RangeRequest
+
+    _Call = grpc.aio.UnaryStreamCall[bytes, bytes]
+    _Connection = Connection[grpc.aio.Channel]
 
 __all__ = ["GrpcRangeReads", "RangeAnswer", "RangeListener", "RangeRead", "RangeReads"]
 
@@ -158,32 +162,35 @@ class _AsyncioHalf:
         self._transport = transport
         self._other = other
         self._answer = answer
-        self._call: grpc.aio.UnaryStreamCall[bytes, bytes] | None = None
+        self._call: _Call | None = None
+        self._connection: _Connection | None = None
 
     def start(self, headers: Metadata, request: bytes) -> None:
         try:
-            call = self._call = self._transport.start_read(_METHOD, headers, request)
+            call, connection = self._transport.start_read(_METHOD, headers, request)
         except Exception as error:
             # A closed channel, most likely; whatever it is, somebody waits for this call's end.
             log.debug("a call could not be started", exc_info=True)
             self._tell_end(StreamEnd(StatusCode.UNAVAILABLE, str(error)))
             return
-        self._transport.start_task(self._run(call))
+        self._call, self._connection = call, connection
+        self._transport.start_task(self._run(call, connection))
 
     def cancel(self) -> None:
-        if self._call is not None:
-            self._call.cancel()
+        if self._call is not None and self._connection is not None:
+            give_up(self._call, self._connection)
 
-    async def _run(self, call: grpc.aio.UnaryStreamCall[bytes, bytes]) -> None:
-        end = await end_of(call, self._read(call))
+    async def _run(self, call: _Call, connection: _Connection) -> None:
+        end = await end_of(call, connection, self._read(call, connection))
         rest = self._answer.close(end)
         if rest is not None:
             self._tell_message(rest)
         self._tell_end(StreamEnd(StatusCode.OK) if self._answer.over else end)
 
-    async def _read(self, call: grpc.aio.UnaryStreamCall[bytes, bytes]) -> None:
+    async def _read(self, call: _Call, connection: _Connection) -> None:
         """Hand over responses until the call, or the range, has ended."""
         while (data := await call.read()) is not grpc.aio.EOF:
+            connection.heard()
             if self._answer.over:
                 call.cancel()  # the server goes on beyond what was asked for
                 return
