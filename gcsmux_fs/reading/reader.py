@@ -218,7 +218,7 @@ class OpenFile:
         except StorageError as error:
             now = trio.current_time()
             if now - began >= self._path.read_timeout / 2:
-                self._late.note(offset, end, error, now)
+                self._late.note(offset, error, now)
             raise
 
     def begin(self, offset: int, end: int, wake: Callable[[], None]) -> Demand:

@@ -15,26 +15,32 @@ from .fakes import KIB, MIB, ManualSource, content_of, key_of
 LATE = DeadlineExceeded("too late")
 
 
-def test_each_page_of_a_failed_read_is_refused_once() -> None:
+def test_the_first_page_of_a_failed_read_is_refused_once() -> None:
     failures = LateFailures()
-    failures.note(0, 128 * KIB, LATE, now=10.0)
-    assert failures.repeated(0, 4096, now=10.1) is LATE
-    assert failures.repeated(0, 4096, now=10.1) is None
-    assert failures.repeated(4096, 8192, now=10.1) is LATE
-    assert failures.repeated(128 * KIB, 132 * KIB, now=10.1) is None
+    failures.note(0, LATE, now=10.0)
+    assert failures.repeated(4096, 8192, now=10.05) is None
+    assert failures.repeated(0, 4096, now=10.05) is LATE
+    assert failures.repeated(0, 4096, now=10.05) is None
 
 
 def test_two_reads_that_fail_together_are_both_remembered() -> None:
     failures = LateFailures()
-    failures.note(0, 128 * KIB, LATE, now=10.0)
-    failures.note(128 * KIB, 256 * KIB, LATE, now=10.0)
-    assert failures.repeated(0, 4096, now=10.1) is LATE
-    assert failures.repeated(128 * KIB, 132 * KIB, now=10.1) is LATE
+    failures.note(0, LATE, now=10.0)
+    failures.note(128 * KIB, LATE, now=10.0)
+    assert failures.repeated(0, 4096, now=10.05) is LATE
+    assert failures.repeated(128 * KIB, 132 * KIB, now=10.05) is LATE
+
+
+def test_a_read_of_more_than_a_page_is_a_new_one() -> None:
+    failures = LateFailures()
+    failures.note(0, LATE, now=10.0)
+    assert failures.repeated(0, 128 * KIB, now=10.05) is None
+    assert failures.repeated(0, 4096, now=10.05) is None
 
 
 def test_nothing_is_refused_after_a_while() -> None:
     failures = LateFailures()
-    failures.note(0, 128 * KIB, LATE, now=10.0)
+    failures.note(0, LATE, now=10.0)
     assert failures.repeated(0, 4096, now=10.0 + REPEAT_SECONDS) is None
     assert not failures
 
