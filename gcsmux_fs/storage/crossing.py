@@ -5,6 +5,9 @@ thread of its own; what one side wants the other to do is put into a queue as a 
 other side is woken once for all that gathers until it looks (a burst of messages costs one
 wake-up). Calls keep their order in each direction.
 
+asyncio's loop is uvloop's: a call of gRPC is many short callbacks and wake-ups, which it carries out
+for less (docs/PERFORMANCE.md has the figures).
+
 The alternative, trio as a guest of asyncio in one thread, needs no queue, but hands every wait for
 I/O to a helper thread and back; measured with this code it read a third slower and answered a
 random read a tenth of a millisecond later (docs/ARCHITECTURE.md has the figures).
@@ -28,6 +31,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import outcome
 import trio
+import uvloop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -64,7 +68,7 @@ class Crossing:
         self._trio_awake = False
         self._asyncio_awake = False
         self._stopped = False
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_asyncio, name="asyncio", daemon=True)
 
     def start(self, token: trio.lowlevel.TrioToken) -> None:
