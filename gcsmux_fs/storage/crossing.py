@@ -5,8 +5,8 @@ thread of its own; what one side wants the other to do is put into a queue as a 
 other side is woken once for all that gathers until it looks (a burst of messages costs one
 wake-up). Calls keep their order in each direction.
 
-asyncio's loop is uvloop's: a call of gRPC is many short callbacks and wake-ups, which it carries out
-for less (docs/PERFORMANCE.md has the figures).
+asyncio's loop is uvloop's: a call of gRPC is many short callbacks and wake-ups, which it carries
+out for less (docs/PERFORMANCE.md has the figures).
 
 The alternative, trio as a guest of asyncio in one thread, needs no queue, but hands every wait for
 I/O to a helper thread and back; measured with this code it read a third slower and answered a
