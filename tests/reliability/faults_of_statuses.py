@@ -187,7 +187,7 @@ _RANGES = Group(
             (Rule(RangeError(StatusCode.INTERNAL), method=_STREAM, nth=3, times=5),),
             requests=40,
             reader=Reader.RANDOM,
-            counters={"ranges_failed": 0, "streams_reopened": 5},
+            counters={"ranges_failed": 0, "streams_reopened": 1},
         ),
     ),
 )

@@ -53,7 +53,7 @@ _SLOW = Group(
         Row(
             "an answer later than the deadline",
             (Rule(Delay(60.0), method=_STREAM, times=FOR_EVER),),
-            requests=10,
+            requests=7,
             sees="ETIMEDOUT",
             mount=HASTY,
             counters={"ranges_cancelled": 1},
@@ -176,7 +176,7 @@ _SILENT = Group(
         Row(
             "no stream is ever answered",
             (Rule(Hang(), method=_STREAM, times=FOR_EVER),),
-            requests=8,
+            requests=7,
             sees="ETIMEDOUT",
             mount=HASTY,
             counters={"ranges_cancelled": 1},

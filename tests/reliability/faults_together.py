@@ -59,7 +59,7 @@ _TOGETHER = Group(
             ),
             requests=30,
             reader=Reader.RANDOM,
-            counters={"streams_reopened": 5, "checksum_failures": 1, "ranges_failed": 0},
+            counters={"streams_reopened": 3, "checksum_failures": 1, "ranges_failed": 0},
         ),
     ),
 )
