@@ -118,6 +118,11 @@ class StreamCore:
         return len(self._ranges)
 
     @property
+    def trouble(self) -> str:
+        """How the last stream ended, if that is why ranges still wait; else empty."""
+        return self._record.trouble
+
+    @property
     def has_call(self) -> bool:
         """Whether a stream exists right now."""
         return self.state is State.OPEN or self.state is State.OPENING

@@ -76,6 +76,11 @@ class Ticket:
         self._stream = stream
         self._range = wanted
 
+    @property
+    def trouble(self) -> str:
+        """What went wrong last, if the range still waits because of that; else empty."""
+        return self._stream.core.trouble
+
     def cancel(self) -> None:
         """Give the range up: `done` is not called any more. Idempotent."""
         self._stream.cancel(self._range)

@@ -93,8 +93,12 @@ class RetryPolicy:
 
 @dataclass(slots=True)
 class ReopenRecord:
-    """What has gone wrong on one object's streams since bytes last arrived."""
+    """What has gone wrong on one object's streams since bytes last arrived.
 
+    `trouble` says in words how the last stream ended that is not forgiven.
+    """
+
+    trouble: str = ""
     failing_since: float | None = None
     failures: int = 0
     redirects: int = 0
@@ -103,6 +107,7 @@ class ReopenRecord:
 
     def reset(self) -> None:
         """Forget it all: progress was made."""
+        self.trouble = ""
         self.failing_since = None
         self.failures = 0
         self.redirects = 0
@@ -156,6 +161,7 @@ def decide(
             return Reopen(0.0, "credentials expired")
         if end.code not in _PASSING:
             return GiveUp(final_error(end.code, end.message, str(key)))
+    record.trouble = f"{end.message} [{end.code.name}]" if end.message else end.code.name
     if record.failing_since is None:
         record.failing_since = now
     elif now - record.failing_since >= policy.give_up_seconds:

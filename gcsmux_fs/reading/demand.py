@@ -57,6 +57,12 @@ class Demand:
         """Whether `result` has an answer."""
         return self._answer is not None or self._error is not None
 
+    @property
+    def trouble(self) -> str:
+        """What went wrong last with a range that is waited for; empty if nothing did."""
+        tickets = [block.ticket for block in self._missing]
+        return next((each.trouble for each in tickets if each is not None and each.trouble), "")
+
     def result(self) -> memoryview:
         """Return the bytes, once done.
 

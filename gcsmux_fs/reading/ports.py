@@ -16,6 +16,10 @@ __all__ = ["RangeSource", "RangeTicket"]
 class RangeTicket(Protocol):
     """One range that has been asked for and not yet been answered."""
 
+    @property
+    def trouble(self) -> str:
+        """What went wrong last, if the range still waits because of that; else empty."""
+
     def cancel(self) -> None:
         """Give the range up: no callback follows. Idempotent, and harmless after the answer."""
 

@@ -123,14 +123,18 @@ class ReadPath:
             files_reading_ahead=len(self.shares),
         )
 
-    def too_late(self, key: ObjectKey, offset: int, end: int) -> DeadlineExceeded:
+    def too_late(
+        self, key: ObjectKey, offset: int, end: int, trouble: str = ""
+    ) -> DeadlineExceeded:
         """Return the error of a READ of `[offset, end)` whose time is up."""
-        return DeadlineExceeded(
-            f"not read within {self.read_timeout:g} s", subject=f"{key} [{offset}, {end})"
-        )
+        told = f"not read within {self.read_timeout:g} s"
+        if trouble:
+            told += f", the last failure: {trouble}"
+        return DeadlineExceeded(told, subject=f"{key} [{offset}, {end})")
 
     def _expire(self, demand: Demand) -> None:
-        error = self.too_late(demand.object.key, demand.offset, demand.end)
+        key = demand.object.key
+        error = self.too_late(key, demand.offset, demand.end, demand.trouble)
         self.fetcher.expire(demand, error)
 
 

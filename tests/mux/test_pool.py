@@ -476,3 +476,15 @@ async def test_the_pool_tells_its_gauges_and_counters() -> None:
         assert told.counters["ranges_delivered"] == 1
         assert repr(b.pool) == "<StreamPool of 2 objects: 1 streams idle, 0 without>"
         reader.cancel()
+
+
+async def test_a_range_that_still_waits_tells_how_its_last_stream_ended() -> None:
+    refused = Plan(refuse=StreamEnd(StatusCode.UNAVAILABLE, "gone"))
+    async with bench(plan=refused) as made:
+        reader = made.read(0, 100)
+        assert reader.ticket.trouble == ""
+        await trio.sleep(5)
+        assert reader.ticket.trouble == "gone [UNAVAILABLE]"
+        made.transport.plan = Plan()
+        await reader.ended.wait()
+        assert (reader.served, reader.ticket.trouble) == (True, "")

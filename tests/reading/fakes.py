@@ -44,6 +44,7 @@ class Asked:
     length: int
     done: Callable[[memoryview | StorageError], None] = field(repr=False)
     whole: bool = False
+    trouble: str = ""
     is_open: bool = True
     is_cancelled: bool = False
 

@@ -231,6 +231,20 @@ async def test_failed_readahead_is_told_to_nobody_and_asked_for_by_the_next_read
     assert await settled_read(source, file, 128 * KIB, 128 * KIB) == expected
 
 
+async def test_read_whose_time_is_up_says_what_went_wrong_meanwhile() -> None:
+    source = ManualSource()
+    file = read_path(source).open(KEY, LARGE)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def read() -> None:
+            with pytest.raises(DeadlineExceeded, match=r"within 120 s, the last failure: gone \["):
+                await file.read(4096, 4096)
+
+        await trio.testing.wait_all_tasks_blocked()
+        source.asked[0].trouble = "gone [UNAVAILABLE]"
+
+
 async def test_read_ends_exactly_at_its_deadline_and_says_what_was_read() -> None:
     source = ManualSource()
     path = ReadPath(source, budget_bytes=64 * MIB, read_timeout=120.0)
