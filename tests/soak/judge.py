@@ -6,9 +6,8 @@ An error is excused
    or deleted;
 2. as what was ordered: a trouble in force during the call, or just before it, makes the service
    refuse for good, or spoils answers again and again;
-3. as a service that failed for as long as `--read-timeout`: the call took about that long, or
-   what it waited for had been waited for by others before; only where something was wrong
-   during that time.
+3. as a service that failed for as long as `--read-timeout`: the call took about that long. What
+   was broken may stay so for a while after it was mended: nobody has told that it is.
 
 Everything else is a failure of the mount.
 """
