@@ -52,7 +52,7 @@ _SECRET = re.compile(
     r"""
     -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*-----|\Z)
     | \beyJ[\w-]{8,}(?:\.[\w-]*)+      # a JSON Web Token: an id token, or a signed assertion
-    | \b(?:ya29\.|1//)[\w.-]{8,}       # an access token of Google's, or what renews it
+    | \b(?:ya29\.[\w.-]{8,}|1//0[\w-]{20,})  # an access token of Google's, or what renews it
     | (?<=\bBearer[ ])[\w.~+/=-]+
     | (?<=_token':[ ]')[^']+ | (?<=_token":[ ]")[^"]+
     """,

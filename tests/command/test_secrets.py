@@ -16,7 +16,7 @@ PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----"
     [
         (f"bad assertion {JWT}, sorry", "bad assertion [secret], sorry"),
         ("token ya29.c.b0Aaekm1K-x_y", "token [secret]"),
-        ("renewing 1//0gdF3-xYz_123 failed", "renewing [secret] failed"),
+        ("renewing 1//0gdF3-xYz_1234567890abcdefg failed", "renewing [secret] failed"),
         ("authorization: Bearer abc.def/+=", "authorization: Bearer [secret]"),
         (f"key {PEM} is odd", "key [secret] is odd"),
         (PEM.removesuffix("-----END PRIVATE KEY-----"), "[secret]"),
@@ -34,7 +34,7 @@ def test_a_secret_is_left_out(text: str, shown: str) -> None:
         "gs://my-bucket/'models/key.json'#1700000000000000 [0, 262144): not found",
         "invalid_grant: Invalid JWT Signature.",
         "ipv4:127.0.0.1:443: Failed to connect to remote host: Connection refused",
-        "'token_uri' is missing; 1// is no secret",
+        "'token_uri' is missing; gs://my-bucket/'1//checkpoints' is no secret",
     ],
 )
 def test_all_else_is_told_as_it_is(text: str) -> None:
