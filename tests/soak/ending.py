@@ -7,13 +7,15 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..mount import programs
-from ..mount.harness import wait_until
+from tests.mount import programs
+from tests.mount.harness import wait_until
+
 from .samples import holding
 
 if TYPE_CHECKING:
-    from ..mount.harness import MountProcess
-    from ..mount.server import EmulatorProcess
+    from tests.mount.harness import MountProcess
+    from tests.mount.server import EmulatorProcess
+
     from .samples import Holding
 
 __all__ = ["leaks", "look_at_all", "rest"]

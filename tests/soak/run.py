@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.memorywatch import ALLOWANCE_BYTES
+from tests.mount.harness import MountProcess
+from tests.mount.server import EmulatorProcess
 
-from ..mount.harness import MountProcess
-from ..mount.server import EmulatorProcess
 from . import layout
 from .catalogue import Deed
 from .ending import leaks, look_at_all, rest
