@@ -52,6 +52,7 @@ from gcsmux_fs.storage.channel import (
     open_channels,
     renewal_failure,
 )
+from gcsmux_fs.storage.connections import SILENCE_SECONDS as CONNECTION_SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.handshakes import handshake_failure
 from gcsmux_fs.storage.read_object import GrpcRangeReads
@@ -127,8 +128,15 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             policy=unary_policy(settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
             retries=retries,
+            # The last one to be filled with streams.
+            spare=stream_channels[-1],
         )
-        streams = GrpcBidiTransport(stream_channels, channel_settings)
+        patience = stream_policy(settings.read_timeout_seconds)
+        streams = GrpcBidiTransport(
+            stream_channels,
+            channel_settings,
+            silence_seconds=min(CONNECTION_SILENCE_SECONDS, patience.stall_seconds / 2),
+        )
         soon = Soon()
         transport = FallbackTransport(
             streams,
@@ -139,7 +147,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         async with trio.open_nursery() as rooms:
             pool = StreamPool(
                 transport,
-                stream_policy(settings.read_timeout_seconds),
+                patience,
                 source,
                 call_soon=soon,
                 retries=retries,

@@ -43,7 +43,7 @@ from gcsmux_fs.storage.codec import (
     decode_stream_end,
     encode_bidi_request,
 )
-from gcsmux_fs.storage.connections import Connection, Connections
+from gcsmux_fs.storage.connections import SILENCE_SECONDS, Connection, Connections
 from gcsmux_fs.storage.crossing import await_asyncio, current
 from gcsmux_fs.storage.ports import StreamEnd
 
@@ -64,12 +64,22 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 
 class GrpcBidiTransport:
-    """Opens calls on its channels; made and used within the trio run that made the channels."""
+    """Opens calls on its channels; made and used within the trio run that made the channels.
 
-    def __init__(self, channels: Sequence[grpc.aio.Channel], settings: ChannelSettings) -> None:
+    A channel on which nothing is heard for `silence_seconds` of a call that is given up is passed
+    over for a while (see `connections`).
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[grpc.aio.Channel],
+        settings: ChannelSettings,
+        *,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
         self.crossing = current()
         self._settings = settings
-        self._connections = Connections(channels)
+        self._connections = Connections(channels, silence_seconds)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

@@ -39,10 +39,11 @@ Channel = TypeVar("Channel")
 class Connection(Generic[Channel]):
     """One channel, how many calls it carries, and whether it may be dead."""
 
-    __slots__ = ("_suspect_until", "_unanswered_since", "channel", "load")
+    __slots__ = ("_silence", "_suspect_until", "_unanswered_since", "channel", "load")
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, silence_seconds: float = SILENCE_SECONDS) -> None:
         self.channel = channel
+        self._silence = silence_seconds
         self.load = 0
         self._unanswered_since = math.inf
         self._suspect_until = -math.inf
@@ -62,7 +63,7 @@ class Connection(Generic[Channel]):
 
     def given_up(self, now: float) -> None:
         """Note that a call was cancelled from this side."""
-        if now - self._unanswered_since >= SILENCE_SECONDS:
+        if now - self._unanswered_since >= self._silence:
             self._suspect_until = now + _SUSPECT_SECONDS
 
 
@@ -71,8 +72,10 @@ class Connections(Generic[Channel]):
 
     __slots__ = ("_all",)
 
-    def __init__(self, channels: Iterable[Channel]) -> None:
-        self._all = [Connection(channel) for channel in channels]
+    def __init__(
+        self, channels: Iterable[Channel], silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
+        self._all = [Connection(channel, silence_seconds) for channel in channels]
 
     def pick(self, now: float) -> Connection[Channel]:
         """Return the connection for the next call."""

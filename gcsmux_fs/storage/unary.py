@@ -82,6 +82,8 @@ class GrpcObjectStore:
         random: source of jitter.
         hierarchical: the bucket has folders of its own, which listings are to show.
         retries: what the whole mount may try again.
+        spare: a channel to change to when a call on the other is not answered in time: its
+            connection may be dead without anybody being told.
     """
 
     def __init__(
@@ -94,8 +96,10 @@ class GrpcObjectStore:
         random: Random,
         hierarchical: bool = False,
         retries: RetryBudget | None = None,
+        spare: grpc.aio.Channel | None = None,
     ) -> None:
         self._channel = channel
+        self._spare = spare or channel
         self._bucket = bucket
         self._path = bucket_path(bucket)
         self._policy = policy
@@ -177,8 +181,9 @@ class GrpcObjectStore:
         told: StorageError | None = None
         while True:
             remaining = deadline - trio.current_time()
+            channel = self._channel
             try:
-                return parse(await self._attempt(method, data, remaining))
+                return parse(await self._attempt(channel, method, data, remaining))
             except grpc.aio.AioRpcError as error:
                 failure = _translate(error, subject)
             except DecodeError as error:
@@ -192,6 +197,8 @@ class GrpcObjectStore:
             # gRPC reports credentials that cannot be renewed as UNAVAILABLE; trying again is vain.
             if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
                 raise failure
+            if failure.code is StatusCode.DEADLINE_EXCEEDED and channel is self._channel:
+                self._channel, self._spare = self._spare, channel
             now = trio.current_time()
             delay = self._random.uniform(backoff / 2, backoff) + self._retries.take(now)
             if told is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
@@ -203,11 +210,13 @@ class GrpcObjectStore:
             await trio.sleep(delay)
             backoff = min(backoff * 2, policy.max_backoff_seconds)
 
-    async def _attempt(self, method: str, data: bytes, remaining: float) -> bytes:
+    async def _attempt(
+        self, channel: grpc.aio.Channel, method: str, data: bytes, remaining: float
+    ) -> bytes:
         self.requests += 1
 
         async def call() -> bytes:
-            start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                 method, request_serializer=None, response_deserializer=None
             )
             timeout = min(self._policy.attempt_seconds, remaining)

@@ -53,10 +53,6 @@ _BREAKS = Group(
             requests=10,
             mount=_HASTY_AND_RELAYED,
             counters={"streams_reopened": 1},
-            defect=(
-                "Streams are opened again on the same connection, until its keepalive finds it"
-                " dead after 80 s: with a shorter `--read-timeout` reads fail so long."
-            ),
         ),
         _broken(
             "a connection stands still for a while",

@@ -78,6 +78,14 @@ def test_a_call_given_up_says_nothing_while_others_are_heard() -> None:
     assert not connection.is_suspect(1000.0)
 
 
+def test_what_counts_as_silence_is_shorter_where_patience_is() -> None:
+    connections = Connections("ab", silence_seconds=0.25)
+    first = connections.pick(100.0)
+    first.sent(99.75)
+    first.given_up(100.0)
+    assert connections.pick(100.0).channel == "b"
+
+
 def test_silence_counts_from_the_first_message_that_was_not_answered() -> None:
     connection = Connection("a")
     for at in range(10):

@@ -244,6 +244,31 @@ def test_the_end_of_an_outage_is_told_by_what_the_service_said() -> None:
     with_store(test)
 
 
+def test_a_channel_that_does_not_answer_is_left_for_the_spare_one() -> None:
+    async def main() -> None:
+        async with served() as (silent, first), served() as (answering, second):
+            silent.always = None
+            answering.always = OBJECT
+            channels = [
+                await open_channel(ChannelSettings(endpoint, plaintext=True, anonymous=True))
+                for endpoint in (first, second)
+            ]
+            settings = ChannelSettings(first, plaintext=True, anonymous=True)
+            store = GrpcObjectStore(
+                channels[0], settings, "bucket", policy=POLICY, random=Random(0), spare=channels[1]
+            )
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(store.get_object, "a/b")
+            assert (len(silent.requests), len(answering.requests)) == (4, 4)
+            await store.get_object("a/b")
+            assert len(answering.requests) == 5
+            for channel in channels:
+                await close_channel(channel)
+
+    crossing.run(main)
+
+
 def test_nothing_is_tried_again_while_the_retries_of_the_mount_are_used_up() -> None:
     retries = RetryBudget()
 
