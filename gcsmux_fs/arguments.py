@@ -71,8 +71,18 @@ def _group_id(text: str) -> int:
         ) from None
 
 
+def _absolute(text: str) -> Path:
+    try:
+        return Path(text).absolute()
+    except OSError as error:
+        raise ConfigError(
+            f"{text!r} is beneath the current directory, which is gone ({error.strerror}): write"
+            " the whole path."
+        ) from None
+
+
 def _readable_file(text: str) -> Path:
-    path = Path(text).absolute()
+    path = _absolute(text)
     try:
         with path.open("rb") as file:
             file.read(1)
@@ -236,7 +246,7 @@ def _seconds(seconds: float) -> str:
 @click.option(
     "--log-file",
     metavar="FILE",
-    callback=read_by(lambda text: Path(text).absolute()),
+    callback=read_by(_absolute),
     help="Append the log to this file.  [default: stderr in the foreground, else syslog]",
 )
 @click.option(
@@ -313,7 +323,7 @@ def mount_arguments(
         prefix=prefix,
         written_source=bucket,
         # Links are not followed here: to look at a path may hang, and is done under a time limit.
-        mountpoint=Path(os.path.abspath(mountpoint)),  # noqa: PTH100 - Path.absolute keeps `..`
+        mountpoint=Path(os.path.normpath(_absolute(mountpoint))),
         endpoint=connection.endpoint,
         plaintext=connection.plaintext,
         anonymous=connection.anonymous,

@@ -87,6 +87,18 @@ def test_an_empty_mountpoint_is_not_the_current_directory() -> None:
     assert run("bucket", "") == (2, "the mount point is empty: write the path of a directory.")
 
 
+@pytest.mark.parametrize("arguments", ["bucket mnt", "bucket /mnt --log-file log"])
+def test_a_current_directory_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    exit_code, line = run(*arguments.split())
+    assert "the current directory, which is gone" in line
+    assert exit_code == 2
+
+
 def test_a_plaintext_emulator_elsewhere_needs_a_flag() -> None:
     exit_code, line = run("bucket", "/mnt", STORAGE_EMULATOR_HOST_GRPC="10.1.2.3:9000")
     assert exit_code == 2
