@@ -240,6 +240,19 @@ def _pages(source: Random) -> Trouble:
     return Trouble(kind_name(type(fault)), (rule,), excuses=frozenset({"EIO"}))
 
 
+# ReadObject tells where its content begins, and nothing of where each message belongs: content
+# that moves, with a right checksum, looks like any other. HTTP/2 moves none.
+_MOVING = (
+    ChunkDuplicated,
+    ChunkDropped,
+    ChunkSwapped,
+    ChunkOverlaps,
+    ChunkGap,
+    ChunkTooLong,
+    ChunkEndsEarly,
+)
+
+
 def _chunks(source: Random) -> Trouble:
     fault = source.choice(
         [
@@ -259,9 +272,10 @@ def _chunks(source: Random) -> Trouble:
             EmptyMessage(),
         ]
     )
+    method = _BIDI if isinstance(fault, _MOVING) else _READS
     return Trouble(
         kind_name(type(fault)),
-        (_rule(fault, source),),
+        (_rule(fault, source, method=method),),
         excuses=frozenset({"EIO"}),
         group="chunks",
     )
