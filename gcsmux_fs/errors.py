@@ -16,6 +16,7 @@ __all__ = [
     "GcsmuxError",
     "GenerationGone",
     "InvalidRequest",
+    "MountLost",
     "NotFound",
     "PermissionDenied",
     "PreconditionFailed",
@@ -58,6 +59,10 @@ class GcsmuxError(Exception):
 
 class ConfigError(GcsmuxError):
     """A setting that cannot be used; the message is one sentence for the user."""
+
+
+class MountLost(GcsmuxError):
+    """The kernel's side of a mount is gone while it served; the message is one sentence."""
 
 
 class StorageError(GcsmuxError):

@@ -24,6 +24,7 @@ import trio
 from gcsmux_fs import __version__, allocator
 from gcsmux_fs.errors import (
     ConfigError,
+    MountLost,
     NotFound,
     PermissionDenied,
     StorageError,
@@ -34,6 +35,7 @@ from gcsmux_fs.fuse.attributes import AttributeEncoder
 from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of
 from gcsmux_fs.fuse.mountpoint import answers_async
 from gcsmux_fs.fuse.operations import BucketOperations
+from gcsmux_fs.fuse.requests import answer_requests
 from gcsmux_fs.fuse.tuning import raise_limits
 from gcsmux_fs.fuse.wakeups import wakeups
 from gcsmux_fs.memorywatch import block_budget, watch_memory
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.announce import Announcer
     from gcsmux_fs.config import Settings
+    from gcsmux_fs.errors import GcsmuxError
     from gcsmux_fs.model import BucketInfo
 
 __all__ = ["serve", "stream_policy", "unary_policy"]
@@ -74,14 +77,9 @@ log = logging.getLogger(__name__)
 # A user who mistyped the endpoint waits no longer than this for the sentence that says so.
 _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backoff_seconds=1.0)
 
-# One task serves one request; a waiting READ holds its task, and lookups must not wait behind
-# READs. The kernel sends at most `max_background` READs ahead, plus one per blocked program. Each
-# task owns a buffer of 1 MiB of which a read-only mount touches a page or two.
-_MAX_TASKS = 512
 # Streams have connections of their own, so that lookups never wait behind them; these carry more
 # than one stream for each task, and only those are made that are needed.
 _STREAM_CONNECTIONS = 8
-_MIN_IDLE_TASKS = 16
 
 
 def serve(settings: Settings, announcer: Announcer) -> int:
@@ -89,6 +87,7 @@ def serve(settings: Settings, announcer: Announcer) -> int:
 
     Raises:
         ConfigError: the mount could not begin; the message is one sentence for the user.
+        MountLost: it was taken from this process.
     """
     if not allocator.tune():
         log.debug("the C library's allocator cannot be tuned")
@@ -96,14 +95,14 @@ def serve(settings: Settings, announcer: Announcer) -> int:
         crossing.run(functools.partial(_serve, settings, announcer))
     except BaseExceptionGroup as group:
         # Nurseries wrap what ends them; a sentence for the user counts more than what followed it.
-        sentences, _ = group.split(ConfigError)
+        sentences, _ = group.split((ConfigError, MountLost))
         if sentences is None:
             raise
         raise _first_leaf(sentences) from None
     return 0
 
 
-def _first_leaf(group: BaseExceptionGroup[ConfigError]) -> ConfigError:
+def _first_leaf(group: BaseExceptionGroup[GcsmuxError]) -> GcsmuxError:
     first = group.exceptions[0]
     return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
@@ -271,7 +270,7 @@ async def _serve_kernel(
             nursery.start_soon(_watch_signals, received, nursery.cancel_scope, announcer)
             nursery.start_soon(_report_on_signal, statistics)
             nursery.start_soon(_announce, settings, announcer)
-            await pyfuse3.main(min_tasks=_MIN_IDLE_TASKS, max_tasks=_MAX_TASKS)
+            await answer_requests(settings.mountpoint)
             nursery.cancel_scope.cancel()
 
 

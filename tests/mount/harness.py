@@ -42,6 +42,8 @@ _START_SECONDS = 30
 # What may take longest is a gigabyte on a busy machine; a hang is told after this.
 _CALL_SECONDS = 90
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
+# What libfuse says of a request that the kernel takes back because it is unmounting.
+_TAKEN_BACK = "fuse: reading device: Software caused connection abort\n"
 _AT_REST = (
     "blocks_loading",
     "budget_in_flight",
@@ -157,7 +159,7 @@ class MountProcess:
             return
         finally:
             assert self.process.stderr is not None
-            stderr = self.process.stderr.read()
+            stderr = self.process.stderr.read().replace(_TAKEN_BACK, "")
             self.process.stderr.close()
         if not failed:
             assert (code, stderr) == (0, ""), f"ended with {code}: {stderr}"
@@ -175,6 +177,13 @@ class MountProcess:
 
     def abort(self) -> None:
         """Clear a mount that does not answer: abort its connection, then kill the process."""
+        self.abort_connection()
+        self.process.kill()
+        self.process.wait(END_SECONDS)
+        subprocess.run(["umount", "-l", self.path], capture_output=True, check=False)
+
+    def abort_connection(self) -> None:
+        """Take the kernel's side of the mount from the process, through fusectl."""
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             fields = line.split()
             if fields[4] == str(self.path):
@@ -187,9 +196,6 @@ class MountProcess:
                 minor = fields[2].partition(":")[2]
                 with contextlib.suppress(OSError):
                     (_CONNECTIONS / minor / "abort").write_text("1")
-        self.process.kill()
-        self.process.wait(END_SECONDS)
-        subprocess.run(["umount", "-l", self.path], capture_output=True, check=False)
 
     # -- what it says of itself
 

@@ -99,3 +99,23 @@ def test_a_lazily_unmounted_mount_serves_whoever_has_it_open(
             assert reader.call(programs.read_tags, path, SIZE - MIB, MIB) == {1}
             assert mounted.process.poll() is None
         assert mounted.process.wait(END_SECONDS) == 0
+
+
+def test_an_aborted_connection_ends_the_process_in_a_sentence_and_the_next_start_serves(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("object", b"content")
+    with ExitStack() as stack:
+        mounted = mount()
+        stack.callback(mounted.abort)
+        mounted.__enter__()
+        assert mounted.process.stderr is not None
+        stack.callback(mounted.process.stderr.close)
+        mounted.abort_connection()
+        assert mounted.process.wait(END_SECONDS) == 1
+        assert mounted.process.stderr.read().splitlines()[-1] == (
+            f"gcsmux-mount: the connection of {mounted.path} was aborted by somebody else:"
+            " mount it again."
+        )
+        with MountProcess(emulator, mounted.folder) as again:
+            assert again.run("cat", "object").stdout == b"content"

@@ -1,0 +1,61 @@
+"""Answering the kernel's requests, until it has none left to give.
+
+The kernel ends the loop in one of two ways: reading from it says ENODEV, which libfuse takes for
+the end, or a request that is just being handed over while the connection is shut down is taken back
+with ECONNABORTED (fuse_dev_do_read), which pyfuse3 raises: measured in 1 of 10 lazy unmounts whose
+last reader goes away. Neither tells whether the mount was unmounted or its connection aborted
+(through fusectl): that is seen by whether it is still mounted, and then it is dead.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import pyfuse3
+
+from gcsmux_fs.errors import MountLost
+from gcsmux_fs.fuse.mountinfo import device_of, mount_table, top_mount
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["answer_requests"]
+
+log = logging.getLogger(__name__)
+
+# One task serves one request; a waiting READ holds its task, and lookups must not wait behind
+# READs. The kernel sends at most `max_background` READs ahead, plus one per blocked program. Each
+# task owns a buffer of 1 MiB of which a read-only mount touches a page or two.
+_MAX_TASKS = 512
+_MIN_IDLE_TASKS = 16
+
+
+async def answer_requests(mountpoint: Path) -> None:
+    """Answer the kernel until `mountpoint`, as pyfuse3 has mounted it, is unmounted.
+
+    Raises:
+        ConfigError: it was unmounted before it could begin.
+        MountLost: it is still mounted, but its connection was aborted.
+    """
+    device = device_of(mountpoint)
+    try:
+        await pyfuse3.main(min_tasks=_MIN_IDLE_TASKS, max_tasks=_MAX_TASKS)
+    except* OSError as group:
+        if any(error.errno != errno.ECONNABORTED for error in _leaves(group)):
+            raise
+        log.debug("a request was taken back")
+    top = top_mount(mount_table(), os.fspath(mountpoint))
+    if top is not None and top.device == os.makedev(*device):
+        raise MountLost(
+            f"the connection of {mountpoint} was aborted by somebody else: mount it again."
+        )
+
+
+def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
+    found: list[OSError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
