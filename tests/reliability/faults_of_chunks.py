@@ -75,7 +75,7 @@ _PLACES = Group(
             (Rule(ChunkGap(), method=_STREAM, times=FOR_EVER),),
             requests=10,
             sees="EIO",
-            counters={"gaps": 4, "ranges_failed": 1},
+            counters={"gaps": 8, "ranges_failed": 1},
         ),
         Row(
             "every range one byte too long",
@@ -156,7 +156,7 @@ _CONTENT = Group(
             (Rule(ChunkWrongCrc(), method=_STREAM, times=FOR_EVER),),
             requests=10,
             sees="EIO",
-            counters={"checksum_failures": 4, "ranges_failed": 1},
+            counters={"checksum_failures": 8, "ranges_failed": 1},
         ),
         Row(
             "a flipped bit once",
@@ -170,7 +170,7 @@ _CONTENT = Group(
             requests=12,
             reader=Reader.RANDOM,
             sees="EIO",
-            counters={"checksum_failures": 4, "ranges_failed": 1, "ranges_delivered": 10},
+            counters={"checksum_failures": 8, "ranges_failed": 1, "ranges_delivered": 10},
         ),
         Row(
             "no CRC at all",

@@ -307,6 +307,8 @@ class Listener:
         self.heard.append(what)
 
 
+# From the server: a write that was under way when the call went is in its final status's way.
+@pytest.mark.expects_log(STRAY, LOSS, "ExecuteBatchError")
 @pytest.mark.parametrize("after_seconds", [None, 0.0, 0.002, 0.01, 0.05])
 def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
     server: RangeServer, after_seconds: float | None
