@@ -78,8 +78,8 @@ class RetryPolicy:
         stall_seconds: no byte for so long while ranges are outstanding counts as a failure.
         idle_seconds: an idle stream is closed after this; a reopen costs no extra round trip.
         max_redirects: redirects followed in a row without progress.
-        max_strikes: bad answers (checksum, gap, early end) to one range in a row; where one answer in
-            four is bad at random, one range in 65,000 fails.
+        max_strikes: bad answers (checksum, gap, early end) to one range in a row; where one answer
+            in four is bad at random, one range in 65,000 fails.
     """
 
     first_backoff_seconds: float = 0.1

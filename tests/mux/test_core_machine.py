@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gcsmux_fs.errors import StatusCode, StorageError
 from gcsmux_fs.mux.actions import State
+from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest, Redirect, StreamEnd
 
 from .driven_core import CONTENT, DrivenCore, chunk, info
@@ -18,9 +19,11 @@ from .driven_core import CONTENT, DrivenCore, chunk, info
 if TYPE_CHECKING:
     from gcsmux_fs.mux.ranges import PendingRange
 
-# Five redirects, a refused handle, expired credentials, the first failure, an object that has
-# grown, three bad answers to a range that is a whole object, and the opening itself.
-MOST_OPENED_AT_ONE_INSTANT = 5 + 1 + 1 + 1 + 1 + 3 + 1
+# Redirects, a refused handle, expired credentials, the first failure, an object that has grown, bad
+# answers to a range that is a whole object, and the opening itself.
+MOST_OPENED_AT_ONE_INSTANT = (
+    RetryPolicy.max_redirects + 1 + 1 + 1 + 1 + (RetryPolicy.max_strikes - 1) + 1
+)
 
 codes = st.sampled_from(StatusCode)
 handles = st.sampled_from([b"", b"handle"])
