@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Redirects, a refused handle, expired credentials, the first failure, an object that has grown, bad
 # answers to a range that is a whole object, and the opening itself.
 MOST_OPENED_AT_ONE_INSTANT = (
-    RetryPolicy.max_redirects + 1 + 1 + 1 + 1 + (RetryPolicy.max_strikes - 1) + 1
+    RetryPolicy().max_redirects + 1 + 1 + 1 + 1 + (RetryPolicy().max_strikes - 1) + 1
 )
 
 codes = st.sampled_from(StatusCode)
