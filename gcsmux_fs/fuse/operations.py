@@ -163,7 +163,8 @@ class BucketOperations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EROFS)
         info = self._tree.pin(inode)
         handle = pyfuse3.FileHandleT(next(self._handles))
-        self._files[handle] = inode, self._reader.open(self._key(info), info.size)
+        file = self._reader.open(self._key(info), info.size, grows=not info.finalized)
+        self._files[handle] = inode, file
         # An inode is one generation: its pages never change, and outlive the file handle. But an
         # object that still grows must not have pages: the kernel fills the last one with zeros
         # that would stay there when bytes take their place.

@@ -76,7 +76,7 @@ class WalkReadahead:
         key = ObjectKey(self._bucket, info.name, info.generation)
         if key in self._held:
             return True
-        file = self._reader.open(key, info.size)
+        file = self._reader.open(key, info.size, grows=not info.finalized)
         if not file.fetch_whole():
             file.close()
             return False

@@ -4,13 +4,15 @@ Invariants:
 1. An answer changes the range it names and no other: a range that fails fails alone.
 2. A chunk for an unknown or cancelled read id is dropped and counted.
 3. Bad answers to one range in a row are bounded in number.
+4. A reader that was told of one size learns that its stream tells of another: at the byte where the
+   two part, and not before, since bytes that have arrived are right whatever was told.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import DataCorruption, StorageError
+from gcsmux_fs.errors import DataCorruption, GenerationGone, StatusCode, StorageError
 from gcsmux_fs.mux.actions import Action, Counters, Deliver, Fail
 from gcsmux_fs.mux.assembly import Absorbed
 from gcsmux_fs.mux.retry import final_error, range_is_final
@@ -18,6 +20,7 @@ from gcsmux_fs.mux.retry import final_error, range_is_final
 if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.mux.ranges import PendingRange, RangeTable
+    from gcsmux_fs.mux.route import Route
     from gcsmux_fs.storage.ports import Chunk, StreamEnd
 
 __all__ = ["Answers"]
@@ -26,18 +29,20 @@ __all__ = ["Answers"]
 class Answers:
     """Judges what came for the ranges of one object; verdicts go into `actions`, in order."""
 
-    __slots__ = ("_actions", "_counters", "_key", "_max_strikes", "_ranges")
+    __slots__ = ("_actions", "_counters", "_key", "_max_strikes", "_ranges", "_route")
 
     def __init__(
         self,
         key: ObjectKey,
         ranges: RangeTable,
+        route: Route,
         max_strikes: int,
         counters: Counters,
         actions: list[Action],
     ) -> None:
         self._key = key
         self._ranges = ranges
+        self._route = route
         self._max_strikes = max_strikes
         self._counters = counters
         self._actions = actions
@@ -57,9 +62,14 @@ class Answers:
         if progress:
             wanted.strikes = 0
         if outcome is Absorbed.COMPLETE:
+            if wanted.last and (self._route.final_size or 0) > wanted.offset + wanted.length:
+                self._contradict(wanted)
+                return True
             self._ranges.end(wanted)
             self._counters.ranges_delivered += 1
             self._actions.append(Deliver(wanted, wanted.result()))
+        elif outcome is Absorbed.SHORT and wanted.next_offset == self._route.final_size:
+            self._contradict(wanted)
         elif outcome in (Absorbed.CORRUPT, Absorbed.GAP, Absorbed.SHORT):
             self._ask_again(wanted, outcome, range_over=chunk.range_end)
         return progress
@@ -79,14 +89,27 @@ class Answers:
             wanted.strikes += 1
             if range_is_final(failure.code) or wanted.strikes >= self._max_strikes:
                 culprits_gone = True
-                error = final_error(failure.code, failure.message, self._subject(wanted))
-                self._fail(wanted, error)
+                if failure.code is StatusCode.OUT_OF_RANGE and self._is_beyond(wanted):
+                    self._contradict(wanted)
+                else:
+                    error = final_error(failure.code, failure.message, self._subject(wanted))
+                    self._fail(wanted, error)
         return culprits_gone
 
     def fail_all(self, error: StorageError) -> None:
         """Fail every range that has not ended."""
         for wanted in self._ranges.all():
             self._fail(wanted, error)
+
+    def _is_beyond(self, wanted: PendingRange) -> bool:
+        size = self._route.final_size
+        return size is not None and size < wanted.offset + wanted.length
+
+    def _contradict(self, wanted: PendingRange) -> None:
+        """Fail a range whose reader was told of another size than its stream; believe neither."""
+        why = f"its stream says that it has {self._route.final_size} bytes, as was not said before"
+        self._fail(wanted, GenerationGone(why, subject=self._subject(wanted)))
+        self._route.outdated = True
 
     def _ask_again(self, wanted: PendingRange, why: Absorbed, *, range_over: bool) -> None:
         if why is Absorbed.CORRUPT:

@@ -98,9 +98,11 @@ class StreamCore:
         self._budget = budget
         self._actions: list[Action] = []
         self._ranges = RangeTable()
-        self._answers = Answers(key, self._ranges, policy.max_strikes, counters, self._actions)
-        self._record = ReopenRecord()
         self._route = Route()
+        self._answers = Answers(
+            key, self._ranges, self._route, policy.max_strikes, counters, self._actions
+        )
+        self._record = ReopenRecord()
         self._sending = False
         self._half_closed = False
         self._since = 0.0
@@ -146,16 +148,25 @@ class StreamCore:
     # -- readers
 
     def request(
-        self, offset: int, length: int, done: Done, now: float, *, whole: bool = False
+        self,
+        offset: int,
+        length: int,
+        done: Done,
+        now: float,
+        *,
+        whole: bool = False,
+        last: bool = False,
     ) -> PendingRange:
-        """Ask for `length` bytes; `flush` sends it. `whole`: they are all that the object has.
+        """Ask for `length` bytes; `flush` sends it.
+
+        `whole`: they are all that the object has; `last`: it has none after them, nor will have.
 
         Raises:
             ValueError: no byte is asked for; the service takes a length of 0 for "to the end".
         """
         if length < 1 or offset < 0:
             raise ValueError(f"no range: {length} bytes at {offset}")
-        wanted = PendingRange(offset, length, done, whole=whole)
+        wanted = PendingRange(offset, length, done, whole=whole, last=last)
         if not self.waiting:
             self._since = now
             if self.state is State.CLOSED:
@@ -188,8 +199,8 @@ class StreamCore:
         if self.state is State.CLOSED:
             self._open(now, "ranges asked for")
             return
-        if self._route.outgrown or self._half_closed:
-            cause = "the object has grown" if self._route.outgrown else "more asked for"
+        if self._route.outdated or self._half_closed:
+            cause = "another size is known" if self._route.outdated else "more asked for"
             self._actions.append(Cancel())
             self._lose_call()
             self._counters.ranges_resumed += self._ranges.requeue_all()

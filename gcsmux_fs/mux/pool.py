@@ -131,14 +131,17 @@ class StreamPool:
         done: Callable[[memoryview | StorageError], None],
         *,
         whole: bool = False,
+        last: bool = False,
     ) -> Ticket:
         """Ask for `length` >= 1 bytes; `done` gets a read-only view of them, or the error.
 
         `whole` says that these are all the bytes of the object: its stream then carries nothing
-        else and ends with them, which costs less than one that idles and is cancelled.
+        else and ends with them, which costs less than one that idles and is cancelled. `last` says
+        that the object ends with them: should the service know of more, `done` gets an error.
         """
         stream = self._streams.get(key) or _SharedStream(self, key)
-        wanted = stream.core.request(offset, length, done, trio.current_time(), whole=whole)
+        now = trio.current_time()
+        wanted = stream.core.request(offset, length, done, now, whole=whole, last=last)
         if stream.core.waiting == 1:
             self._streams[key] = stream
             self._idle.pop(key, None)

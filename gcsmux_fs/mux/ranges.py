@@ -34,15 +34,19 @@ class PendingRange(RangeAssembly):
     """A range somebody waits for; `read_id` is 0 while it is not on the wire.
 
     `done` is carried for the driver, which calls it with what the range ended in. `strikes` counts
-    bad answers in a row; `whole` says that the range is all of its object.
+    bad answers in a row; `whole` says that the range is all of its object, `last` that the object
+    is told to end with it.
     """
 
-    __slots__ = ("done", "live", "read_id", "strikes", "whole")
+    __slots__ = ("done", "last", "live", "read_id", "strikes", "whole")
 
-    def __init__(self, offset: int, length: int, done: Done, *, whole: bool = False) -> None:
+    def __init__(
+        self, offset: int, length: int, done: Done, *, whole: bool = False, last: bool = False
+    ) -> None:
         super().__init__(offset, length)
         self.done = done
         self.whole = whole
+        self.last = last
         self.read_id = 0
         self.strikes = 0
         self.live = True

@@ -2,7 +2,8 @@
 
 Invariants:
 1. A handle is the newest that was told, a token that of the last redirect.
-2. A stream that has to serve bytes beyond what earlier ones knew of is opened with neither.
+2. A stream that has to serve bytes beyond what earlier ones knew of, or comes after one that told
+   of another size than its readers know, is opened with neither.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ class Route:
     it, or the handle that it was opened with, was new: so much, as far as is known.
     """
 
-    __slots__ = ("_handle", "_size", "_token", "outgrown")
+    __slots__ = ("_handle", "_size", "_token", "final_size", "outdated")
 
     def __init__(self) -> None:
         self._handle = b""
         self._token = ""
         self._size: float = math.inf
-        #: Somebody wants bytes that the current stream does not know of.
-        self.outgrown = False
+        #: The size of an object that does not grow any more, as its stream tells; else None.
+        self.final_size: int | None = None
+        #: The current stream knows the object otherwise than somebody who reads it does.
+        self.outdated = False
 
     @property
     def has_handle(self) -> bool:
@@ -42,14 +45,16 @@ class Route:
 
     def want(self, end: int) -> None:
         """Take note that the bytes before `end` are to be served."""
-        self.outgrown |= end > self._size
+        self.outdated |= end > self._size
 
     def learn(self, message: BidiMessage) -> None:
         """Take what a response tells beside its bytes."""
         if message.handle:
             self._handle = message.handle
         if message.metadata is not None:
-            self._size = message.metadata.size or math.inf
+            found = message.metadata
+            self._size = found.size or math.inf
+            self.final_size = found.size if found.size and found.finalized else None
 
     def follow(self, redirect: Redirect) -> None:
         """Go where the server says."""
@@ -60,10 +65,11 @@ class Route:
         """Begin at the front door next time: what earlier streams left behind leads nowhere."""
         self._handle, self._token = b"", ""
         self._size = math.inf
+        self.final_size = None
 
     def next_stream(self, key: ObjectKey, *, half_close: bool) -> OpenSpec:
         """Return how to open a stream now."""
-        if self.outgrown:
+        if self.outdated:
             self.forget()
-            self.outgrown = False
+            self.outdated = False
         return OpenSpec(key, self._handle, self._token, half_close=half_close)

@@ -48,6 +48,14 @@ def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
     return info.generation, info.metageneration, info.size, info.finalized
 
 
+def _replaces(told: ObjectInfo, known: ObjectInfo) -> bool:
+    """Tell whether what is told of a generation is to be believed rather than what is known."""
+    if told.finalized and known.finalized and told.metageneration == known.metageneration:
+        # A size that cannot change was told wrong, once: the newer word can be had again.
+        return told.size != known.size
+    return progress(told) > progress(known)
+
+
 class _Leaf:
     """The rows of consecutive numbers."""
 
@@ -211,7 +219,7 @@ class FileInodes:
         same_traits = known.traits[index] is told.traits[row.at]
         if same_traits and known.sizes[index] == told.sizes[row.at]:
             return row
-        if progress(row.info) > progress(known[index]):
+        if _replaces(row.info, known[index]):
             known.replace(index, row)
             return row
         return Row.of(known[index])

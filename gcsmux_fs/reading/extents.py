@@ -92,12 +92,13 @@ class _Page:
 class ObjectExtents:
     """The blocks of one object generation."""
 
-    __slots__ = ("_pages", "block_count", "habits", "key", "loading", "open_files", "size")
+    __slots__ = ("_pages", "block_count", "grows", "habits", "key", "loading", "open_files", "size")
 
     def __init__(self, key: ObjectKey) -> None:
         self.key = key
         #: As known to whoever opened it last: an object may still be appended to.
         self.size = 0
+        self.grows = False
         self.open_files = 0
         self.block_count = 0
         self.loading: set[Block] = set()

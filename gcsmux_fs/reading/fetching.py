@@ -88,13 +88,14 @@ class BlockFetcher:
         """Object generations that have an open file or a block."""
         return len(self._objects)
 
-    def open(self, key: ObjectKey, size: int) -> ObjectExtents:
-        """Return the index of an object, of `size` bytes, for one more open file."""
+    def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> ObjectExtents:
+        """Return the index of an object, for one more open file; see `ReadPath.open`."""
         extents = self._objects.get(key)
         if extents is None:
             extents = self._objects[key] = ObjectExtents(key)
         extents.open_files += 1
         extents.size = size
+        extents.grows = grows
         return extents
 
     def close(self, extents: ObjectExtents) -> None:
@@ -210,6 +211,7 @@ class BlockFetcher:
             end - start,
             functools.partial(self._arrived, block, asked),
             whole=end - start == extents.size,
+            last=end == extents.size and not extents.grows,
         )
 
     def _adopt(self, block: Block) -> None:

@@ -35,8 +35,11 @@ class RangeSource(Protocol):
         done: Callable[[memoryview | StorageError], None],
         *,
         whole: bool = False,
+        last: bool = False,
     ) -> RangeTicket:
         """Ask for `length` bytes (at least 1) at `offset`; `whole` says the object has no others.
+
+        `last` says that none follow and none will: the object ends here, and does not grow.
 
         `done` is called exactly once, on trio's thread and never from inside this call, with a
         read-only view of exactly `length` bytes, or with the error that ended the range. The view

@@ -90,9 +90,12 @@ class ReadPath:
         self.deadlines = Deadlines(read_timeout, self._expire)
         self.open_files = 0
 
-    def open(self, key: ObjectKey, size: int) -> OpenFile:
-        """Open an object generation of `size` bytes; every `OpenFile` must be closed."""
-        return OpenFile(self, key, size)
+    def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> OpenFile:
+        """Open an object generation of `size` bytes; every `OpenFile` must be closed.
+
+        `grows`: bytes may still be appended to it, so that it is no wonder if there are more.
+        """
+        return OpenFile(self, key, size, grows=grows)
 
     def statistics(self) -> ReadStatistics:
         """Return what has been counted so far, and the gauges of now."""
@@ -143,11 +146,11 @@ class OpenFile:
 
     __slots__ = ("_closed", "_extents", "_last_block", "_late", "_path", "_planner", "key", "size")
 
-    def __init__(self, path: ReadPath, key: ObjectKey, size: int) -> None:
+    def __init__(self, path: ReadPath, key: ObjectKey, size: int, *, grows: bool) -> None:
         self.key = key
         self.size = size
         self._path = path
-        self._extents = path.fetcher.open(key, size)
+        self._extents = path.fetcher.open(key, size, grows=grows)
         self._planner = ReadaheadPlanner(size, self._extents.habits)
         self._last_block: Block | None = None
         self._late = LateFailures()

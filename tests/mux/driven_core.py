@@ -98,14 +98,18 @@ class DrivenCore:
 
     # -- the reader's side
 
-    def ask(self, offset: int, length: int, *, whole: bool = False) -> PendingRange:
+    def ask(
+        self, offset: int, length: int, *, whole: bool = False, last: bool = False
+    ) -> PendingRange:
         """Ask and flush."""
-        wanted = self.ask_quietly(offset, length, whole=whole)
+        wanted = self.ask_quietly(offset, length, whole=whole, last=last)
         self.flush()
         return wanted
 
-    def ask_quietly(self, offset: int, length: int, *, whole: bool = False) -> PendingRange:
-        return self.core.request(offset, length, _nobody, self.now, whole=whole)
+    def ask_quietly(
+        self, offset: int, length: int, *, whole: bool = False, last: bool = False
+    ) -> PendingRange:
+        return self.core.request(offset, length, _nobody, self.now, whole=whole, last=last)
 
     def cancel(self, wanted: PendingRange) -> None:
         self.core.cancel(wanted, self.now)

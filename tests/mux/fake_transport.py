@@ -115,7 +115,8 @@ class _FakeCall:
         await trio.sleep(plan.latency)
         if plan.refuse is not None:
             return plan.refuse
-        metadata = ObjectInfo(self._opened.spec.key.name, plan.generation, len(CONTENT), 0, 0)
+        name = self._opened.spec.key.name
+        metadata = ObjectInfo(name, plan.generation, len(CONTENT), 0, 0, finalized=False)
         self._hand_over(BidiMessage((), metadata if plan.generation else None, plan.handle))
         first = True
         async for ranges in self._from_client:

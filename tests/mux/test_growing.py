@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gcsmux_fs.errors import RangeUnsatisfiable, StatusCode
 
 from .driven_core import CONTENT, DrivenCore, chunk, end, failure, info
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model import ObjectInfo
+
+
+def growing(size: int) -> ObjectInfo:
+    return replace(info(), size=size, finalized=False)
 
 
 @pytest.fixture
@@ -17,7 +25,7 @@ def driven() -> DrivenCore:
     driven = DrivenCore()
     driven.ask(0, 10)
     (asked,) = driven.sent[-1]
-    driven.message(chunk(asked), handle=b"of 100 bytes", metadata=replace(info(), size=100))
+    driven.message(chunk(asked), handle=b"of 100 bytes", metadata=growing(100))
     driven.confirm()
     return driven
 
@@ -33,7 +41,7 @@ def test_a_range_beyond_the_known_size_opens_afresh_and_resumes_the_others(
     opened = driven.opened[-1]
     assert opened.spec.handle == b""
     assert [(r.offset, r.length) for r in opened.ranges] == [(70, 30), (90, 20)]
-    driven.message(*map(chunk, opened.ranges), metadata=replace(info(), size=200))
+    driven.message(*map(chunk, opened.ranges), metadata=growing(200))
     assert driven.outcomes[other] == CONTENT[50:100]
     assert driven.outcomes[beyond] == CONTENT[90:110]
 
@@ -53,7 +61,7 @@ def test_within_the_size_it_is_opened_with_its_handle(driven: DrivenCore) -> Non
 def test_what_is_still_beyond_the_end_fails(driven: DrivenCore) -> None:
     beyond = driven.ask(100, 1)
     (asked,) = driven.opened[-1].ranges
-    driven.message(metadata=replace(info(), size=100))
+    driven.message(metadata=growing(100))
     driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
     assert isinstance(driven.outcomes[beyond], RangeUnsatisfiable)
     assert len(driven.opened) == 2

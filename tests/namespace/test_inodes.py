@@ -158,6 +158,14 @@ def test_older_attributes_do_not_replace_newer_ones() -> None:
     assert table.files.fresh_until(number) == -math.inf
 
 
+def test_a_size_that_cannot_change_is_the_one_told_last() -> None:
+    table = InodeTable("")
+    wrong, right = replace(object_info("a"), size=2000), replace(object_info("a"), size=1000)
+    number = remember(table, wrong)
+    assert (number, right) == told(table, right, 0.0)
+    assert right == table.files.get(number)
+
+
 def told(table: InodeTable, info: ObjectInfo, fresh_until: float) -> tuple[int, ObjectInfo]:
     number, row = table.files.remember(Row.of(info), fresh_until)
     return number, row.info

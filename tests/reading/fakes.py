@@ -44,6 +44,7 @@ class Asked:
     length: int
     done: Callable[[memoryview | StorageError], None] = field(repr=False)
     whole: bool = False
+    last: bool = False
     trouble: str = ""
     is_open: bool = True
     is_cancelled: bool = False
@@ -79,8 +80,9 @@ class ManualSource:
         done: Callable[[memoryview | StorageError], None],
         *,
         whole: bool = False,
+        last: bool = False,
     ) -> Asked:
-        request = Asked(key, offset, length, done, whole)
+        request = Asked(key, offset, length, done, whole, last)
         self.asked.append(request)
         return request
 
@@ -121,8 +123,9 @@ class TimedSource(ManualSource):
         done: Callable[[memoryview | StorageError], None],
         *,
         whole: bool = False,
+        last: bool = False,
     ) -> Asked:
-        request = super().request(key, offset, length, done, whole=whole)
+        request = super().request(key, offset, length, done, whole=whole, last=last)
         if key not in self.stalled:
             self._nursery.start_soon(self._answer, request)
         return request

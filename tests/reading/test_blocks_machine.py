@@ -48,6 +48,7 @@ class CheckingSource(ManualSource):
         done: Callable[[memoryview | StorageError], None],
         *,
         whole: bool = False,
+        last: bool = False,
     ) -> Asked:
         end = offset + length
         assert 0 <= offset < end <= SIZES[key.name]
@@ -58,7 +59,7 @@ class CheckingSource(ManualSource):
         for block in blocks_of(self.path):
             if block.object.key == key and block.content is not None:
                 assert end <= block.start or block.end <= offset
-        return super().request(key, offset, length, done, whole=whole)
+        return super().request(key, offset, length, done, whole=whole, last=last)
 
 
 @dataclass(eq=False)

@@ -1,0 +1,92 @@
+"""A finished object has one size: a reader that was told of another learns so, and of no bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gcsmux_fs.errors import DataCorruption, GenerationGone, StatusCode
+
+from .driven_core import CONTENT, DrivenCore, chunk, end, failure, info
+
+SIZE = len(CONTENT)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_file_that_would_end_too_early_fails_at_its_end_and_not_before(whole: bool) -> None:
+    driven = DrivenCore()
+    start = 0 if whole else SIZE - 200
+    before = driven.ask_quietly(0, 100)
+    last = driven.ask(start, SIZE - 100 - start, whole=whole, last=True)
+    driven.message(*map(chunk, driven.sent[-1]), metadata=info())
+    assert driven.outcomes[before] == CONTENT[:100]
+    error = driven.outcomes[last]
+    assert isinstance(error, GenerationGone)
+    assert "4096 bytes" in str(error)
+
+
+def test_a_file_that_would_end_too_late_fails_where_the_bytes_end() -> None:
+    driven = DrivenCore()
+    before = driven.ask_quietly(0, 100)
+    last = driven.ask(SIZE - 300, 300, last=True)
+    asked_before, asked = driven.sent[-1]
+    driven.message(metadata=replace(info(), size=SIZE - 100))
+    driven.message(chunk(asked, 0, 200, range_end=True))
+    assert isinstance(driven.outcomes[last], GenerationGone)
+    driven.message(chunk(asked_before))
+    assert driven.outcomes[before] == CONTENT[:100]
+    assert driven.counters.ranges_sent == 2
+
+
+def test_after_a_contradiction_a_fresh_stream_is_asked() -> None:
+    driven = DrivenCore()
+    driven.ask(0, SIZE - 100, last=True)
+    driven.message(chunk(driven.sent[-1][0]), metadata=info(), handle=b"of the liar")
+    driven.confirm()
+    again = driven.ask(SIZE - 200, 100, last=True)
+    assert driven.opened[-1].spec.handle == b""
+    driven.message(chunk(driven.sent[-1][0]), metadata=replace(info(), size=SIZE - 100))
+    assert driven.outcomes[again] == CONTENT[-200:-100]
+
+
+@pytest.mark.parametrize("told", [SIZE - 100, None])
+def test_a_refusal_of_bytes_beyond_the_end_tells_of_another_size_if_the_stream_does(
+    told: int | None,
+) -> None:
+    driven = DrivenCore()
+    last = driven.ask(SIZE - 50, 50, last=True)
+    (asked,) = driven.sent[-1]
+    if told is not None:
+        driven.message(metadata=replace(info(), size=told))
+    driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
+    assert isinstance(driven.outcomes[last], GenerationGone) == (told is not None)
+
+
+def test_bytes_that_come_are_right_whatever_the_stream_says_of_the_size() -> None:
+    driven = DrivenCore()
+    last = driven.ask(SIZE - 300, 300, last=True)
+    driven.message(chunk(driven.sent[-1][0]), metadata=replace(info(), size=SIZE - 100))
+    assert driven.outcomes[last] == CONTENT[-300:]
+
+
+def test_a_range_that_ends_early_elsewhere_is_corrupt() -> None:
+    driven = DrivenCore()
+    wanted = driven.ask(0, 100)
+    driven.message(metadata=info())
+    while not driven.outcomes:
+        if driven.under_way:
+            driven.confirm()
+        driven.message(chunk(driven.sent[-1][0], 0, 0, range_end=True))
+    assert isinstance(driven.outcomes[wanted], DataCorruption)
+
+
+@pytest.mark.parametrize("finalized", [False, True])
+def test_an_object_that_grows_or_has_no_size_told_ends_where_it_was_said_to(
+    finalized: bool,
+) -> None:
+    driven = DrivenCore()
+    last = driven.ask(100, 100, last=True)
+    told = replace(info(), size=0 if finalized else SIZE, finalized=finalized)
+    driven.message(chunk(driven.sent[-1][0]), metadata=told)
+    assert driven.outcomes[last] == CONTENT[100:200]
