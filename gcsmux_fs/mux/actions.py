@@ -91,4 +91,5 @@ class Counters:
     chunks_dropped: int = 0
     checksum_failures: int = 0
     gaps: int = 0
+    ranges_silent: int = 0
     stale_events: int = 0

@@ -12,7 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import DataCorruption, GenerationGone, StatusCode, StorageError
+from gcsmux_fs.errors import (
+    DataCorruption,
+    DeadlineExceeded,
+    GenerationGone,
+    StatusCode,
+    StorageError,
+)
 from gcsmux_fs.mux.actions import Action, Counters, Deliver, Fail
 from gcsmux_fs.mux.assembly import Absorbed
 from gcsmux_fs.mux.retry import final_error, range_is_final
@@ -61,6 +67,7 @@ class Answers:
         progress = wanted.received > before
         if progress:
             wanted.strikes = 0
+            self._ranges.heard(wanted)
         if outcome is Absorbed.COMPLETE:
             if wanted.last and (self._route.final_size or 0) > wanted.offset + wanted.length:
                 self._contradict(wanted)
@@ -96,6 +103,19 @@ class Answers:
                     self._fail(wanted, error)
         return culprits_gone
 
+    def ask_again_for_silent(self) -> None:
+        """Ask again for what got no bytes since this was called last, while later ranges did."""
+        for wanted in self._ranges.look_through():
+            self._counters.ranges_silent += 1
+            self._strike(
+                wanted,
+                DeadlineExceeded(
+                    f"overtaken {wanted.strikes + 1} times at {wanted.next_offset}",
+                    subject=self._subject(wanted),
+                ),
+                range_over=False,
+            )
+
     def fail_all(self, error: StorageError) -> None:
         """Fail every range that has not ended."""
         for wanted in self._ranges.all():
@@ -116,17 +136,22 @@ class Answers:
             self._counters.checksum_failures += 1
         elif why is Absorbed.GAP:
             self._counters.gaps += 1
+        self._strike(
+            wanted,
+            DataCorruption(
+                f"{why.name.lower()} answer {wanted.strikes + 1} times at {wanted.next_offset}",
+                subject=self._subject(wanted),
+            ),
+            range_over=range_over,
+        )
+
+    def _strike(self, wanted: PendingRange, last: StorageError, *, range_over: bool) -> None:
+        """Ask again for a range that was badly answered, or fail it with `last` if it was often."""
         if not range_over:
             self._ranges.abandon(wanted)
         wanted.strikes += 1
         if wanted.strikes >= self._max_strikes:
-            self._fail(
-                wanted,
-                DataCorruption(
-                    f"{why.name.lower()} answer {wanted.strikes} times at {wanted.next_offset}",
-                    subject=self._subject(wanted),
-                ),
-            )
+            self._fail(wanted, last)
             return
         self._ranges.requeue(wanted)
         self._counters.ranges_resumed += 1

@@ -33,6 +33,7 @@ Invariants:
 9. Between two backoffs without a byte, the streams opened are bounded in number (see `retry`),
    and so are those of all objects together (see `RetryBudget`).
 10. Nothing is sent on a stream that is half-closed.
+11. A range that gets nothing for two stall times while later ones get bytes is asked for again.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class StreamCore:
         "_budget",
         "_counters",
         "_half_closed",
+        "_looked_at",
         "_policy",
         "_random",
         "_ranges",
@@ -106,6 +108,7 @@ class StreamCore:
         self._sending = False
         self._half_closed = False
         self._since = 0.0
+        self._looked_at = 0.0
         self._retry_at = math.inf
 
     def __repr__(self) -> str:
@@ -133,8 +136,9 @@ class StreamCore:
     def deadline(self) -> float:
         """When `on_timer` has something to do; infinity for never."""
         if self.state is State.OPEN:
-            patience = self._policy.stall_seconds if self.waiting else self._policy.idle_seconds
-            return self._since + patience
+            if not self.waiting:
+                return self._since + self._policy.idle_seconds
+            return min(self._since, self._looked_at) + self._policy.stall_seconds
         if self.state is State.OPENING:
             return self._since + self._policy.open_seconds
         return self._retry_at if self.state is State.BACKOFF else math.inf
@@ -168,7 +172,7 @@ class StreamCore:
             raise ValueError(f"no range: {length} bytes at {offset}")
         wanted = PendingRange(offset, length, done, whole=whole, last=last)
         if not self.waiting:
-            self._since = now
+            self._since = self._looked_at = now
             if self.state is State.CLOSED:
                 self._record.reset()
         self._ranges.add(wanted)
@@ -234,7 +238,7 @@ class StreamCore:
             return
         if self.state is State.OPENING:
             self._move(State.OPEN, "first response")
-            self._since = now
+            self._since = self._looked_at = now
         found = message.metadata
         if found is not None and found.generation != self.key.generation:
             self._route.forget()
@@ -273,6 +277,10 @@ class StreamCore:
             self._open(now, "backoff is over")
         elif not self.waiting:
             self._drop_call("idle")
+        elif self.state is State.OPEN and now < self._since + self._policy.stall_seconds:
+            self._looked_at = now
+            self._answers.ask_again_for_silent()
+            self.flush(now)
         else:
             what = "no first response" if self.state is State.OPENING else "no progress"
             self._actions.append(Cancel())

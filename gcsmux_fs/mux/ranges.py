@@ -30,15 +30,19 @@ __all__ = ["PendingRange", "RangeTable"]
 _MAX_RANGES_PER_MESSAGE = 100
 
 
+# Of a range that was not on the wire when the table was looked through.
+_NEVER = -1
+
+
 class PendingRange(RangeAssembly):
     """A range somebody waits for; `read_id` is 0 while it is not on the wire.
 
     `done` is carried for the driver, which calls it with what the range ended in. `strikes` counts
     bad answers in a row; `whole` says that the range is all of its object, `last` that the object
-    is told to end with it.
+    is told to end with it. `seen` is what had been received when the table was last looked through.
     """
 
-    __slots__ = ("done", "last", "live", "read_id", "strikes", "whole")
+    __slots__ = ("done", "last", "live", "read_id", "seen", "strikes", "whole")
 
     def __init__(
         self, offset: int, length: int, done: Done, *, whole: bool = False, last: bool = False
@@ -49,13 +53,14 @@ class PendingRange(RangeAssembly):
         self.last = last
         self.read_id = 0
         self.strikes = 0
+        self.seen = _NEVER
         self.live = True
 
 
 class RangeTable:
     """See the module's text; its length is the number of ranges that have not ended."""
 
-    __slots__ = ("_abandoned", "_next_read_id", "_on_wire", "_unsent")
+    __slots__ = ("_abandoned", "_newest_heard", "_next_read_id", "_on_wire", "_unsent")
 
     def __init__(self) -> None:
         # Ordered, with removal in constant time: thousands of readers may leave at once.
@@ -64,6 +69,7 @@ class RangeTable:
         # To the first offset after the range: a server may forget to mark the end.
         self._abandoned: dict[int, int] = {}
         self._next_read_id = 1
+        self._newest_heard = 0
 
     def __len__(self) -> int:
         return len(self._on_wire) + len(self._unsent)
@@ -111,6 +117,19 @@ class RangeTable:
         """Return the range that is on the wire under `read_id`."""
         return self._on_wire.get(read_id)
 
+    def heard(self, wanted: PendingRange) -> None:
+        """Note that bytes of a range have come."""
+        self._newest_heard = max(self._newest_heard, wanted.read_id)
+
+    def look_through(self) -> list[PendingRange]:
+        """Return the ranges that got nothing since the last look, while later ones got bytes."""
+        silent: list[PendingRange] = []
+        for wanted in self._on_wire.values():
+            if wanted.seen == wanted.received and wanted.read_id < self._newest_heard:
+                silent.append(wanted)
+            wanted.seen = wanted.received
+        return silent
+
     def was_abandoned(self, read_id: int) -> bool:
         """Tell whether the server may still be sending `read_id` for nobody."""
         return read_id in self._abandoned
@@ -137,6 +156,7 @@ class RangeTable:
         """Take a range off the wire, to be sent again before all others."""
         del self._on_wire[wanted.read_id]
         wanted.read_id = 0
+        wanted.seen = _NEVER
         self._unsent[wanted] = None
         self._unsent.move_to_end(wanted, last=False)
 

@@ -75,7 +75,8 @@ class RetryPolicy:
             is of the same size.
         open_seconds: no first answer for so long counts as a failure; without it an open has been
             seen to hang for 300 s.
-        stall_seconds: no byte for so long while ranges are outstanding counts as a failure.
+        stall_seconds: no byte for so long while ranges are outstanding counts as a failure; so
+            often ranges are looked for that have been overtaken, and get nothing.
         idle_seconds: an idle stream is closed after this; a reopen costs no extra round trip.
         max_redirects: redirects followed in a row without progress.
         max_strikes: bad answers (checksum, gap, early end) to one range in a row; where one answer

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.emulator.faults import ChunkDropped
+from gcsmux_fs.emulator.rules import Rule
+
 from . import programs
 from .harness import wait_until
 
@@ -82,6 +85,35 @@ def test_many_readers_while_streams_are_cut(emulator: EmulatorProcess, mount: Ne
         paths = [(f"{mounted.path}/{name}", tag, size) for name, tag, size in files]
         assert program.call(programs.random_reads, paths, 32, 10, 2) == (1280, 0)
     assert emulator.statistics().cuts > 0
+
+
+def test_a_range_that_the_server_loses_is_read_while_others_of_its_stream_go_on(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    tagged = programs.tagged(1, GIB - 4096, 4096)
+    with (emulator.bucket / "large").open("wb") as file:
+        file.seek(GIB - 4096)
+        file.write(tagged)
+    emulator.order(Rule(ChunkDropped(), method="BidiReadObject", covers=GIB - 4096))
+    with (
+        mount("--memory", "16MiB", "--read-timeout", "8s") as mounted,
+        mounted.program() as unlucky,
+        mounted.program() as lucky,
+    ):
+        lost, served = [
+            program.call(os.open, f"{mounted.path}/large", os.O_RDONLY)
+            for program in (unlucky, lucky)
+        ]
+        unlucky.begin(os.pread, lost, 4096, GIB - 4096)
+        # Reads that never cease keep the stream from resting, which would tell by itself.
+        for offset in range(0, GIB // 2, MIB // 16):
+            assert lucky.call(os.pread, served, 4096, offset) == bytes(4096)
+            if offset % MIB == 0 and mounted.statistics()["ranges_silent"]:
+                break
+        assert unlucky.answer() == tagged
+        found = mounted.statistics()
+        assert (found["ranges_silent"], found["streams_failed"]) == (1, 0)
+    emulator.mend()
 
 
 def test_a_stream_that_never_begins_is_retried_until_it_does(
