@@ -74,6 +74,9 @@ class StorageError(GcsmuxError):
 
     errno = errno.EIO
 
+    #: How long the server wants to be left alone, if it says so.
+    retry_seconds = 0.0
+
     def __init__(self, message: str, *, subject: str = "", code: StatusCode | None = None) -> None:
         super().__init__(message)
         self.message = message

@@ -5,14 +5,26 @@ service. A thousand readers that lose their streams in the same moment would be 
 same. So whoever repeats something takes a token, of which there are some in store and a few more
 each second; who finds none goes into debt and waits until it is paid, behind all who came before.
 
+A server may ask for a pause of its own; it gets it, within bounds.
+
 There is no clock: times come in as arguments, and what comes out is how long to wait.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-__all__ = ["RETRIES_AT_ONCE", "RETRIES_PER_SECOND", "RetryBudget"]
+if TYPE_CHECKING:
+    from random import Random
+
+__all__ = [
+    "MAX_ASKED_SECONDS",
+    "RETRIES_AT_ONCE",
+    "RETRIES_PER_SECOND",
+    "RetryBudget",
+    "asked_pause",
+]
 
 RETRIES_AT_ONCE = 100
 """As many streams as a connection carries: one that is recycled costs its readers no wait."""
@@ -20,6 +32,20 @@ RETRIES_AT_ONCE = 100
 RETRIES_PER_SECOND = 50
 """A thousand readers are all served again 20 s after the service is back; the service's own advice
 begins at 1,000 requests a second for a bucket that is not used to more."""
+
+
+MAX_ASKED_SECONDS = 30.0
+"""Readers wait meanwhile, each for 120 s by default: time for some more attempts has to be left."""
+
+
+def asked_pause(asked_seconds: float, random: Random) -> float:
+    """Return how long to leave a server alone that has asked for it.
+
+    Whoever was refused together was told the same, and had better not come back together.
+    """
+    if not asked_seconds:
+        return 0.0
+    return min(asked_seconds, MAX_ASKED_SECONDS) * random.uniform(1.0, 1.25)
 
 
 class RetryBudget:

@@ -10,7 +10,9 @@ The rules, with their sources:
 - The first failure since bytes last arrived is followed at once: front ends recycle connections at
   will, and a reader should not notice.
 - Everything else that may pass is tried again after a jittered, doubling backoff, which progress
-  resets, until `give_up_seconds` have passed without progress.
+  resets, until `give_up_seconds` have passed without progress. A server that says how long it wants
+  to be left alone (google.rpc.RetryInfo) is left alone for so long, within bounds, also the first
+  time.
 - UNAUTHENTICATED is tried once more: the token of a long stream has expired, and a new call
   fetches a new one.
 - The rest is final, and told at once.
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.errors import GenerationGone, StatusCode, StorageError, storage_error
+from gcsmux_fs.retrybudget import asked_pause
 
 if TYPE_CHECKING:
     from random import Random
@@ -170,7 +173,10 @@ def decide(
         return GiveUp(final_error(end.code, end.message, str(key)))
     if end.redirect is None:
         record.redirects = 0
-    delay = _backoff(record.failures, policy, random)
+    delay = max(
+        _backoff(record.failures, policy, random),
+        asked_pause(end.retry_seconds, random),
+    )
     record.failures += 1
     keep_route = end.redirect is not None or record.failures < _FAILURES_BLAMED_ON_ROUTE
     return Reopen(delay, end.code.name, keep_route=keep_route)

@@ -40,11 +40,11 @@ from gcsmux_fs.storage.codec import (
     MalformedMessage,
     bucket_path,
     decode_bidi_response,
-    decode_stream_end,
     encode_bidi_request,
 )
 from gcsmux_fs.storage.connections import SILENCE_SECONDS, Connection, Connections
 from gcsmux_fs.storage.crossing import await_asyncio, current
+from gcsmux_fs.storage.endings import decode_stream_end, details_of
 from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ __all__ = ["GrpcBidiTransport", "end_of", "give_up"]
 log = logging.getLogger(__name__)
 
 _METHOD = "/google.storage.v2.Storage/BidiReadObject"
-_DETAILS_KEY = "grpc-status-details-bin"
 
 
 class GrpcBidiTransport:
@@ -307,9 +306,6 @@ async def end_of(
 async def _await_end(call: grpc.aio.Call, reading: Coroutine[object, object, None]) -> StreamEnd:
     with suppress(grpc.RpcError):  # the status tells
         await reading
-    details = b""
-    for key, value in await call.trailing_metadata() or ():
-        if key == _DETAILS_KEY and isinstance(value, bytes):
-            details = value
+    details = details_of(await call.trailing_metadata())
     code = StatusCode((await call.code()).value[0])
     return decode_stream_end(code, await call.details() or "", details)

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 from crc32c import crc32c
 from google.protobuf.message import DecodeError
 
-from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.model import ObjectInfo
 from gcsmux_fs.storage.pb import storage_pb2 as pb
-from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, Redirect, StreamEnd
+from gcsmux_fs.storage.ports import BidiMessage, Chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +36,6 @@ __all__ = [
     "decode_bidi_response",
     "decode_object",
     "decode_read_response",
-    "decode_stream_end",
     "encode_bidi_request",
     "encode_read_request",
     "nanoseconds",
@@ -47,7 +45,6 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 _LAST_NS, _FIRST_NS = (1 << 63) - 1, -(1 << 63)
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
-_TYPE_PREFIX = "type.googleapis.com/google.storage.v2."
 
 
 class MalformedMessage(Exception):
@@ -245,36 +242,6 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
-
-
-def decode_stream_end(code: StatusCode, message: str, details: bytes) -> StreamEnd:
-    """Decode a status and its `grpc-status-details-bin`; unknown or broken details are ignored."""
-    failures: list[RangeFailure] = []
-    redirect: Redirect | None = None
-    try:
-        for detail in pb.RpcStatus.FromString(details).details:
-            kind = detail.type_url.removeprefix(_TYPE_PREFIX)
-            if kind == "BidiReadObjectError":
-                failed = pb.BidiReadObjectError.FromString(detail.value)
-                failures += (
-                    RangeFailure(
-                        entry.read_id, _status_code(entry.status.code), entry.status.message
-                    )
-                    for entry in failed.read_range_errors
-                )
-            elif kind == "BidiReadObjectRedirectedError":
-                moved = pb.BidiReadObjectRedirectedError.FromString(detail.value)
-                redirect = Redirect(moved.routing_token, moved.read_handle.handle)
-    except DecodeError:
-        return StreamEnd(code, message)
-    return StreamEnd(code, message, tuple(failures), redirect)
-
-
-def _status_code(value: int) -> StatusCode:
-    try:
-        return StatusCode(value)
-    except ValueError:
-        return StatusCode.UNKNOWN
 
 
 def decode_object(message: pb.Object) -> ObjectInfo:

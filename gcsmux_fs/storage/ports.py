@@ -100,12 +100,16 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """How a stream ended; `failures` and `redirect` come from the status details."""
+    """How a stream ended; the last three come from the status details.
+
+    `retry_seconds` is how long the server wants to be left alone.
+    """
 
     code: StatusCode
     message: str = ""
     failures: tuple[RangeFailure, ...] = ()
     redirect: Redirect | None = None
+    retry_seconds: float = 0.0
 
 
 class BidiListener(Protocol):

@@ -21,10 +21,11 @@ from gcsmux_fs.errors import (
     storage_error,
 )
 from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
-from gcsmux_fs.retrybudget import RetryBudget
+from gcsmux_fs.retrybudget import RetryBudget, asked_pause
 from gcsmux_fs.storage.channel import ChannelSettings, renewal_failure, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_object
 from gcsmux_fs.storage.crossing import CancelledByAsyncio, await_asyncio
+from gcsmux_fs.storage.endings import details_of, retry_seconds
 from gcsmux_fs.storage.listings import decode_listing
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -200,7 +201,9 @@ class GrpcObjectStore:
             if failure.code is StatusCode.DEADLINE_EXCEEDED and channel is self._channel:
                 self._channel, self._spare = self._spare, channel
             now = trio.current_time()
-            delay = self._random.uniform(backoff / 2, backoff) + self._retries.take(now)
+            own = self._random.uniform(backoff / 2, backoff)
+            asked = asked_pause(failure.retry_seconds, self._random)
+            delay = max(own, asked) + self._retries.take(now)
             if told is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
                 told = failure
             if now + delay >= deadline:
@@ -239,4 +242,6 @@ def _object_named(name: str, data: bytes) -> pb.Object:
 
 def _translate(error: grpc.aio.AioRpcError, subject: str) -> StorageError:
     code = StatusCode(error.code().value[0])
-    return storage_error(code, error.details() or code.name.lower(), subject=subject)
+    failure = storage_error(code, error.details() or code.name.lower(), subject=subject)
+    failure.retry_seconds = retry_seconds(details_of(error.trailing_metadata()))
+    return failure

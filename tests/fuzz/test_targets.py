@@ -16,8 +16,8 @@ from gcsmux_fs.storage.codec import (
     MalformedMessage,
     decode_bidi_response,
     decode_read_response,
-    decode_stream_end,
 )
+from gcsmux_fs.storage.endings import decode_stream_end
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .targets import TARGETS, seeds

@@ -17,8 +17,8 @@ from gcsmux_fs.storage.codec import (
     decode_bidi_response,
     decode_object,
     decode_read_response,
-    decode_stream_end,
 )
+from gcsmux_fs.storage.endings import decode_stream_end
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeRequest, StreamEnd
 from gcsmux_fs.storage.read_object import RangeAnswer

@@ -15,6 +15,7 @@ from gcsmux_fs.mux.retry import (
     final_error,
     range_is_final,
 )
+from gcsmux_fs.retrybudget import MAX_ASKED_SECONDS
 from gcsmux_fs.storage.ports import RangeFailure, Redirect, StreamEnd
 
 KEY = ObjectKey("bucket", "object", 7)
@@ -79,6 +80,22 @@ def test_the_backoff_is_drawn_from_the_random_that_was_given() -> None:
     delays = [delay_of(decision(StatusCode.UNAVAILABLE, record, random=drawn)) for _ in range(10)]
     ceilings = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8.0, 8.0]
     assert [0.0] + [expected.uniform(top / 2, top) for top in ceilings] == pytest.approx(delays)
+
+
+def test_a_server_that_asks_to_be_left_alone_is_left_alone_for_so_long() -> None:
+    record = ReopenRecord()
+    asked = StreamEnd(StatusCode.RESOURCE_EXHAUSTED, retry_seconds=3.0)
+    delays = [delay_of(decision(asked, record)) for _ in range(8)]
+    assert all(3.0 <= delay <= 3.75 for delay in delays[:6])
+    assert len(set(delays)) > 1 or delays[0] > 3.0
+    # Its own backoff is longer in the end.
+    assert delays[-1] > 3.75
+
+
+def test_a_server_that_asks_for_too_much_is_asked_again_while_readers_wait() -> None:
+    asked = StreamEnd(StatusCode.UNAVAILABLE, retry_seconds=1e12)
+    delay = delay_of(decision(asked, ReopenRecord()))
+    assert MAX_ASKED_SECONDS <= delay < POLICY.give_up_seconds / 2
 
 
 def test_a_very_long_outage_does_not_overflow_the_backoff() -> None:

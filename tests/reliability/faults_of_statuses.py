@@ -245,10 +245,10 @@ _CREDENTIALS = Group(
                     times=FOR_EVER,
                 ),
             ),
-            requests=30,
+            requests=12,
             sees="EIO or ETIMEDOUT",
             mount=HASTY,
-            counters={"streams_failed": 5},
+            counters={"streams_failed": 2},
         ),
     ),
 )

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from crc32c import crc32c
 from google.cloud import _storage_v2 as theirs
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,9 +21,9 @@ from gcsmux_fs.storage.codec import (
     MalformedMessage,
     decode_bidi_response,
     decode_object,
-    decode_stream_end,
     encode_bidi_request,
 )
+from gcsmux_fs.storage.endings import decode_stream_end
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import (
     BidiMessage,
@@ -315,6 +318,25 @@ def test_a_redirect_is_read_from_the_status() -> None:
     assert decode_stream_end(StatusCode.ABORTED, "m", details) == StreamEnd(
         StatusCode.ABORTED, "m", redirect=Redirect("east", b"h")
     )
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [
+        ({"seconds": 2, "nanos": 500_000_000}, 2.5),
+        ({"seconds": -1}, 0.0),
+        ({"seconds": 315_576_000_000}, 315_576_000_000.0),
+    ],
+)
+def test_the_pause_that_a_server_asks_for_is_read_from_the_status(
+    delay: dict[str, int], seconds: float
+) -> None:
+    info = RetryInfo(retry_delay=Duration(**delay))
+    status = Status(code=8)
+    status.details.add().Pack(info)
+    details = status.SerializeToString()
+    end = decode_stream_end(StatusCode.RESOURCE_EXHAUSTED, "m", details)
+    assert end == StreamEnd(StatusCode.RESOURCE_EXHAUSTED, "m", retry_seconds=seconds)
 
 
 @given(st.binary(max_size=100))

@@ -11,6 +11,9 @@ import grpc
 import grpc.aio
 import pytest
 import trio
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 from gcsmux_fs.errors import (
     DeadlineExceeded,
@@ -44,10 +47,14 @@ POLICY = UnaryPolicy(
 
 
 class Server:
-    """Answers each call with the next of `answers`: bytes, a status, or None for never."""
+    """Answers each call with the next of `answers`: bytes, a status, or None for never.
+
+    `details` go with each status.
+    """
 
     def __init__(self) -> None:
         self.answers: list[bytes | grpc.StatusCode | None] = []
+        self.details = b""
         self.requests: list[tuple[str, bytes]] = []
         self.always: bytes | grpc.StatusCode | None = b""
 
@@ -58,7 +65,8 @@ class Server:
             if planned is None:
                 await asyncio.sleep(60)
             if isinstance(planned, grpc.StatusCode):
-                await context.abort(planned, "a reason")
+                trailer = (("grpc-status-details-bin", self.details),) if self.details else ()
+                await context.abort(planned, "a reason", trailing_metadata=trailer)
             assert isinstance(planned, bytes)
             return planned
 
@@ -200,6 +208,19 @@ def test_what_may_pass_is_tried_again(code: grpc.StatusCode) -> None:
         server.answers = [code] * 3 + [OBJECT]
         assert (await store.get_object("a/b")).size == 5
         assert store.requests == 4
+
+    with_store(test)
+
+
+def test_a_pause_that_the_server_asks_for_beyond_our_time_is_not_waited_for() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        status = Status(code=8)
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=5)))
+        server.details = status.SerializeToString()
+        server.always = grpc.StatusCode.RESOURCE_EXHAUSTED
+        with pytest.raises(Unavailable, match="a reason"):
+            await store.get_object("a/b")
+        assert store.requests == 1
 
     with_store(test)
 

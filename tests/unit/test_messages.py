@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from google.cloud._storage_v2 import types
 from google.protobuf.descriptor import FieldDescriptor
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -40,7 +40,8 @@ def ours(name: str) -> type[Message]:
 
 
 def theirs(name: str) -> type[Message]:
-    found = status_pb2.Status if name == "RpcStatus" else getattr(types, name).pb()
+    rpc = {"RpcStatus": status_pb2.Status, "RetryInfo": error_details_pb2.RetryInfo}
+    found = rpc[name] if name in rpc else getattr(types, name).pb()
     return cast("type[Message]", found)
 
 
