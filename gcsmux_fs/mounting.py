@@ -1,8 +1,7 @@
 """A mount from its beginning to its end: the one place where all rooms meet.
 
 Start order is written from top to bottom, and undone from bottom to top: channel, bucket, streams,
-names, the kernel's mount, the loop that serves it. The mount ends when the kernel has unmounted
-it, or on SIGTERM or SIGINT.
+names, the kernel's mount (see `serving`).
 """
 
 from __future__ import annotations
@@ -10,18 +9,15 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import os
 import random
-import signal
 import time
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import pyfuse3
 import trio
 
-from gcsmux_fs import __version__, allocator
+from gcsmux_fs import allocator
 from gcsmux_fs.errors import (
     ConfigError,
     MountLost,
@@ -32,18 +28,14 @@ from gcsmux_fs.errors import (
     Unavailable,
 )
 from gcsmux_fs.fuse.attributes import AttributeEncoder
-from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of
-from gcsmux_fs.fuse.mountpoint import answers_async
 from gcsmux_fs.fuse.operations import BucketOperations
-from gcsmux_fs.fuse.requests import answer_requests
-from gcsmux_fs.fuse.tuning import raise_limits
-from gcsmux_fs.fuse.wakeups import wakeups
 from gcsmux_fs.memorywatch import block_budget, watch_memory
 from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.reading.reader import ReadPath
 from gcsmux_fs.retrybudget import RetryBudget
+from gcsmux_fs.serving import serve_kernel
 from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.availability import SILENCE_SECONDS
@@ -61,7 +53,7 @@ from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     import grpc.aio
 
@@ -179,7 +171,9 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             rooms.start_soon(pool.run)
             rooms.start_soon(watch_memory, settings.memory_bytes)
             with closing(operations):
-                await _serve_kernel(settings, operations, announcer, statistics)
+                await serve_kernel(
+                    settings, operations, announcer, lambda: _log_statistics(statistics())
+                )
             rooms.cancel_scope.cancel()
         transport.close()
         await streams.drain()
@@ -252,93 +246,6 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
         log.warning("there is nothing below %s (yet): is the name right?", settings.source)
     log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
     return info
-
-
-async def _serve_kernel(
-    settings: Settings,
-    operations: BucketOperations,
-    announcer: Announcer,
-    statistics: Callable[[], dict[str, object]],
-) -> None:
-    """Mount and answer the kernel until it has unmounted, or a signal says so."""
-    with (
-        _ending_signals(settings) as received,
-        _mounted(settings, operations),
-        wakeups(),
-    ):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, received, nursery.cancel_scope, announcer)
-            nursery.start_soon(_report_on_signal, statistics)
-            nursery.start_soon(_announce, settings, announcer)
-            await answer_requests(settings.mountpoint)
-            nursery.cancel_scope.cancel()
-
-
-@contextmanager
-def _mounted(settings: Settings, operations: BucketOperations) -> Iterator[None]:
-    try:
-        pyfuse3.init(operations, str(settings.mountpoint), _fuse_options(settings))
-    except RuntimeError as error:
-        raise ConfigError(f"mounting on {settings.mountpoint} failed: {error}.") from None
-    log.info("gcsmux-fs %s: mounted %s on %s", __version__, settings.source, settings.mountpoint)
-    try:
-        yield
-    finally:
-        pyfuse3.close(unmount=True)
-        log.info("unmounted %s", settings.mountpoint)
-
-
-def _fuse_options(settings: Settings) -> set[str]:
-    options = {
-        "ro",
-        "default_permissions",
-        f"fsname={settings.fsname}",
-        f"subtype={SUBTYPE}",
-    }
-    if settings.allow_other:
-        options.add("allow_other")
-    return options | set(settings.fuse_options)
-
-
-async def _announce(settings: Settings, announcer: Announcer) -> None:
-    """Say `ready` once another process has been answered by the mount."""
-    if not await answers_async(settings.mountpoint):
-        raise ConfigError(f"{settings.mountpoint} was mounted but does not answer.")
-    if settings.kernel_read_ahead_bytes or os.geteuid() == 0:
-        # The kernel takes its own limits from FUSE's INIT, so that this has to come after it.
-        device = device_of(settings.mountpoint)
-        await trio.to_thread.run_sync(raise_limits, device, settings.kernel_read_ahead_bytes)
-    announcer.ready()
-
-
-@contextmanager
-def _ending_signals(settings: Settings) -> Iterator[AsyncIterator[int]]:
-    """Receive the signals that end the mount, from before it is made until it is gone.
-
-    A terminal that is closed sends SIGHUP; a detached mount has none and ignores it.
-    """
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if settings.foreground:
-        numbers.append(signal.SIGHUP)
-    else:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with trio.open_signal_receiver(*numbers) as received:
-        yield received
-
-
-async def _watch_signals(
-    received: AsyncIterator[int], scope: trio.CancelScope, announcer: Announcer
-) -> None:
-    async for number in received:
-        log.info("%s: unmounting", signal.Signals(number).name)
-        announcer.stopping()
-        scope.cancel()
-
-
-async def _report_on_signal(statistics: Callable[[], dict[str, object]]) -> None:
-    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
-        async for _ in signals:
-            _log_statistics(statistics())
 
 
 def _statistics(

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model import ObjectInfo
     from gcsmux_fs.namespace.tree import DirectoryHandle, Tree
-    from gcsmux_fs.reading.reader import OpenFile, ReadPath
+    from gcsmux_fs.reading.openfile import OpenFile
+    from gcsmux_fs.reading.reader import ReadPath
 
 __all__ = ["BucketOperations"]
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import cachetools
 
 from gcsmux_fs.model import ObjectKey
-from gcsmux_fs.reading.reader import SMALL_OBJECT_BYTES
+from gcsmux_fs.reading.openfile import SMALL_OBJECT_BYTES
 from gcsmux_fs.reading.siblings import MAX_WINDOW_FILES, SiblingPlanner
 
 if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectInfo
     from gcsmux_fs.namespace.tree import Tree
-    from gcsmux_fs.reading.reader import OpenFile, ReadPath
+    from gcsmux_fs.reading.openfile import OpenFile
+    from gcsmux_fs.reading.reader import ReadPath
 
 __all__ = ["WalkReadahead"]
 

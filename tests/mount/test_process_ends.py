@@ -32,6 +32,15 @@ def nothing_stuck() -> Iterator[None]:
     wait_until(lambda: not descendants_in_state_d(), "no process in state D")
 
 
+def begin(stack: ExitStack, mounted: MountProcess) -> MountProcess:
+    """Begin a mount that will not end well."""
+    stack.callback(mounted.abort)
+    mounted.__enter__()
+    assert mounted.process.stderr is not None
+    stack.callback(mounted.process.stderr.close)
+    return mounted
+
+
 def kill(mounted: MountProcess) -> None:
     mounted.process.kill()
     assert mounted.process.wait(END_SECONDS) == -signal.SIGKILL
@@ -51,11 +60,7 @@ def test_after_a_death_under_load_readers_get_an_errno_and_the_next_start_serves
     for tag in range(4):
         emulator.place(f"file-{tag}", programs.tagged(tag, 0, SIZE))
     with ExitStack() as stack:
-        mounted = mount("--memory", "256MiB", "--metadata-ttl", "0")
-        stack.callback(mounted.abort)
-        mounted.__enter__()
-        assert mounted.process.stderr is not None
-        stack.callback(mounted.process.stderr.close)
+        mounted = begin(stack, mount("--memory", "256MiB", "--metadata-ttl", "0"))
         readers = start_readers(stack, mounted)
         end(mounted)
         for reader in readers:
@@ -72,11 +77,7 @@ def test_a_program_that_still_has_a_dead_mount_open_does_not_hinder_the_next(
 ) -> None:
     emulator.place("folder/object", b"content")
     with ExitStack() as stack:
-        mounted = mount()
-        stack.callback(mounted.abort)
-        mounted.__enter__()
-        assert mounted.process.stderr is not None
-        stack.callback(mounted.process.stderr.close)
+        mounted = begin(stack, mount())
         holder = stack.enter_context(mounted.program())
         descriptor = holder.call(os.open, f"{mounted.path}/folder/object", os.O_RDONLY)
         holder.call(os.chdir, f"{mounted.path}/folder")
@@ -106,13 +107,10 @@ def test_an_aborted_connection_ends_the_process_in_a_sentence_and_the_next_start
 ) -> None:
     emulator.place("object", b"content")
     with ExitStack() as stack:
-        mounted = mount()
-        stack.callback(mounted.abort)
-        mounted.__enter__()
-        assert mounted.process.stderr is not None
-        stack.callback(mounted.process.stderr.close)
+        mounted = begin(stack, mount())
         mounted.abort_connection()
         assert mounted.process.wait(END_SECONDS) == 1
+        assert mounted.process.stderr is not None
         assert mounted.process.stderr.read().splitlines()[-1] == (
             f"gcsmux-mount: the connection of {mounted.path} was aborted by somebody else:"
             " mount it again."

@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from gcsmux_fs.errors import StorageError, Unavailable
 from gcsmux_fs.reading.extents import GRANULE_BYTES, PAGE_BYTES, Block
-from gcsmux_fs.reading.reader import OpenFile, ReadPath
+from gcsmux_fs.reading.reader import ReadPath
 
 from .fakes import KIB, MIB, Asked, ManualSource, content_of, key_of
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.reading.demand import Demand
+    from gcsmux_fs.reading.openfile import OpenFile
 
 SIZES = {"tiny": 40 * KIB + 5, "small": 300 * KIB, "odd": 5 * MIB + 777, "wide": 40 * MIB}
 BUDGET_BYTES = 2 * MIB

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 import trio.testing
 
 from gcsmux_fs.errors import DeadlineExceeded, NotFound, StatusCode, StorageError, Unavailable
 from gcsmux_fs.reading.budget import MINIMUM_BUDGET_BYTES
-from gcsmux_fs.reading.reader import OpenFile, ReadPath
+from gcsmux_fs.reading.reader import ReadPath
 
 from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of
+
+if TYPE_CHECKING:
+    from gcsmux_fs.reading.openfile import OpenFile
 
 KEY = key_of("object")
 LARGE = 64 * MIB + 12_345

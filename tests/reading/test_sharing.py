@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import random
 import tracemalloc
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
 from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES, MINIMUM_BUDGET_BYTES, MemoryBudget
-from gcsmux_fs.reading.reader import OpenFile, ReadPath
+from gcsmux_fs.reading.reader import ReadPath
 
 from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of
+
+if TYPE_CHECKING:
+    from gcsmux_fs.reading.openfile import OpenFile
 
 READ = 128 * KIB
 
