@@ -21,8 +21,10 @@ bytes lie behind or were given up and need no protection any more.
 
 Invariants:
 
-1. A plan's ranges do not overlap what the same cursor has planned before, unless that was refused.
-2. Nothing is planned beyond the object's end, nor more than the limit ahead of the cursors.
+1. A plan's ranges do not overlap what the same cursor has planned before, unless that was refused
+   or the cursor has ended in between.
+2. Nothing is planned beyond the object's end, nor further ahead of a cursor than its share: those
+   at work share the limit equally, less what others have left ahead, but half of it in any case.
 3. Each byte planned is released once: when its cursor has passed it by 1 MiB, or ends.
 """
 
@@ -134,7 +136,7 @@ class ReadaheadPlanner:
         self._set_top_up(cursor)
 
     def plan(self, cursor: Cursor, limit: int) -> ReadaheadPlan:
-        """Decide what to fetch for `cursor`, all readers having `limit` bytes ahead at most."""
+        """Decide what to fetch for `cursor`; `limit` is what all readers share."""
         released, self._released = self._released, []
         if cursor.position >= self._size or cursor.is_sparse:
             self._end(cursor, released)
@@ -190,7 +192,10 @@ class ReadaheadPlanner:
 
     def _share(self, limit: int) -> int:
         """Return what each reader at work may have ahead; what others have left counts as well."""
-        left = sum([each.ahead_end - each.position for each in self._cursors if each.doubted])
+        # A reader without a window runs past what it has ahead before it calls for a plan.
+        left = sum(
+            [max(0, each.ahead_end - each.position) for each in self._cursors if each.doubted]
+        )
         at_work = sum([not each.doubted for each in self._cursors])
         return max(limit - left, limit // 2) // at_work
 

@@ -221,6 +221,14 @@ def test_no_limit_left_means_no_readahead() -> None:
     assert covered(read(planner, 256 * KIB, 128 * KIB, limit=256 * KIB)) == 256 * KIB
 
 
+def test_readers_that_ran_past_what_they_have_ahead_add_nothing_to_the_limit() -> None:
+    planner = ReadaheadPlanner(1000 * MIB)
+    for start in (100 * MIB, 300 * MIB):
+        for offset, size in ((0, 4 * KIB), (4 * KIB, 4 * KIB), (8 * KIB, 128 * KIB)):
+            assert read(planner, start + offset, size, limit=0) == []
+    assert read(planner, 0, 128 * KIB, limit=0) == []
+
+
 def test_stopped_reader_goes_on_with_its_next_read() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     stream(planner, 0, 2 * MIB, 128 * KIB)
