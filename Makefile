@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test reliability bench bench-quick bench-bootstrap fuzz lint format clean
+.PHONY: help bootstrap demo test reliability bench bench-quick bench-bootstrap fuzz soak lint format clean
 
 help:
 	@echo "make demo         mount a sample bucket for real and compare every byte"
@@ -33,8 +33,7 @@ bench: bench-bootstrap
 bench-quick: bench-bootstrap
 	@$(BIN)/python -m benchmarks.bench --quick
 
-SECONDS ?= 60
-
+fuzz: SECONDS ?= 60
 fuzz:
 	@scripts/bootstrap fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
@@ -45,8 +44,7 @@ test: lint
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability
 
-SECONDS ?= 3600
-
+soak: SECONDS ?= 3600
 soak: bootstrap
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
 	  --output docs/soak/$$(date -u +%F).json
