@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test reliability bench bench-quick bench-bootstrap fuzz soak lint format clean
+.PHONY: help bootstrap demo test reliability bench bench-quick bench-bootstrap fuzz soak machines lint format clean
 
 help:
 	@echo "make demo         mount a sample bucket for real and compare every byte"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench        measure the mount beside its limits and its peers, half an hour"
 	@echo "make bench-quick  the same for the targets alone, 3 minutes"
 	@echo "make fuzz         feed bad input to all that reads any, SECONDS=60 for each reader"
+	@echo "make machines     run the model-based state machines, SECONDS=600 each, JOBS=1 at a time"
 	@echo "make lint         lint and types alone"
 	@echo "make format       format the code"
 	@echo "make clean        remove what the others have made, .venv included"
@@ -48,6 +49,11 @@ soak: SECONDS ?= 3600
 soak: bootstrap
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
 	  --output docs/soak/$$(date -u +%F).json
+
+machines: SECONDS ?= 600
+machines: bootstrap
+	@$(BIN)/python -m tests.machines --seconds $(SECONDS) $(if $(JOBS),--jobs $(JOBS)) \
+	  --output docs/machines/$$(date -u +%F).json $(MACHINES)
 
 lint: bootstrap
 	PYTHON=$(BIN)/python scripts/compile-protos --check

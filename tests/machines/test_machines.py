@@ -1,0 +1,77 @@
+"""The runner: it tells what a machine has done, and fails when a machine fails."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from .__main__ import MACHINES, main
+from .run import STEPS_OF_AN_EXAMPLE, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+class Sound(RuleBasedStateMachine):
+    """Counts its examples and steps."""
+
+    examples = 0
+    steps = 0
+
+    @initialize()
+    def begin(self) -> None:
+        Sound.examples += 1
+        Sound.steps += 1
+
+    @rule()
+    def step(self) -> None:
+        Sound.steps += 1
+
+
+class Broken(RuleBasedStateMachine):
+    """Must not step three times, and does."""
+
+    steps = 0
+
+    @rule()
+    def step(self) -> None:
+        self.steps += 1
+
+    @invariant()
+    def steps_are_few(self) -> None:
+        assert self.steps < 3
+
+
+def test_a_machine_runs_until_its_time_is_up(tmp_path: Path) -> None:
+    output = tmp_path / "machines" / "summary.json"
+    assert main(["--seconds", "1", "--output", str(output), "inodes"]) == 0
+    summary = json.loads(output.read_text())
+    told = summary["machines"]["inodes"]
+    assert (summary["passed"], told["failure"]) == (True, "")
+    assert told["seconds"] >= 1
+    assert told["examples"] > 10
+
+
+def test_examples_and_steps_are_counted() -> None:
+    outcome = run(Sound, 0.1)
+    assert (Sound.examples, Sound.steps) == (outcome.examples, outcome.steps)
+    assert 0 < outcome.steps <= outcome.examples * STEPS_OF_AN_EXAMPLE
+
+
+def test_a_machine_that_fails_makes_the_runner_fail_and_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "summary.json"
+    monkeypatch.setitem(MACHINES, "broken", Broken)
+    assert main(["--seconds", "1", "--output", str(output), "broken"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("broken")
+    assert "FAILED" in printed.out
+    assert printed.err.count("state.step()") == 3
+    summary = json.loads(output.read_text())
+    assert not summary["passed"]
+    assert "state = Broken()" in summary["machines"]["broken"]["failure"]
