@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test reliability bench bench-quick bench-bootstrap fuzz soak machines lint format clean
+.PHONY: help bootstrap demo test reliability soak machines bench bench-quick bench-bootstrap fuzz lint format clean
 
 help:
 	@echo "make demo         mount a sample bucket for real and compare every byte"
