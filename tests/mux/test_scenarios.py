@@ -205,7 +205,8 @@ def test_a_stream_cut_again_and_again_goes_unnoticed(live: Live) -> None:
         wanted = [(offset, 50_000) for offset in range(0, 200_000, 50_000)]
         assert await world.fetch_all(*wanted) == [CONTENT[o : o + n] for o, n in wanted]
         assert len(world.specs) >= 9
-        assert world.specs[1] == (b"handle", "")
+        # Not always that of the second: gRPC drops messages that an error overtakes.
+        assert (b"handle", "") in world.specs
 
     live(scenario)
 
@@ -266,7 +267,9 @@ def test_a_refused_handle_is_dropped(live: Live) -> None:
     async def scenario(world: World) -> None:
         cut = Plan(cut_after=10, chunk_bytes=10)
         world.plan(cut, Plan(refuse=StreamEnd(StatusCode.FAILED_PRECONDITION, "handle")))
-        assert await world.fetch(0, 100) == CONTENT[:100]
+        # The handle has come, whatever gRPC does of messages that an error overtakes.
+        assert await world.fetch(0, 10) == CONTENT[:10]
+        assert await world.fetch(10, 90) == CONTENT[10:100]
         assert world.specs == [(b"", ""), (b"handle", ""), (b"", "")]
 
     live(scenario)
