@@ -69,6 +69,9 @@ log = logging.getLogger(__name__)
 # A user who mistyped the endpoint waits no longer than this for the sentence that says so.
 _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backoff_seconds=1.0)
 
+# A single request is given up a little before the question it is part of, and tells more.
+_LAST_WORD_SECONDS = 0.5
+
 # Streams have connections of their own, so that lookups never wait behind them; these carry more
 # than one stream for each task, and only those are made that are needed.
 _STREAM_CONNECTIONS = 8
@@ -150,6 +153,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 ttl_seconds=settings.metadata_ttl_seconds,
                 negative_ttl_seconds=settings.negative_ttl_seconds,
                 directory_mtime_ns=time.time_ns(),
+                deadline_seconds=settings.read_timeout_seconds + _LAST_WORD_SECONDS,
             )
             reader = ReadPath(
                 pool,

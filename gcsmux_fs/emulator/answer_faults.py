@@ -85,7 +85,7 @@ class PageAgain(Fault):
 
 @dataclass(frozen=True, slots=True)
 class PageEmpty(Fault):
-    """Answer an empty page whose token leads to what should have been on it."""
+    """Answer an empty page whose token, always a new one, leads to what should have been on it."""
 
     phases = (Phase.ANSWER,)
 

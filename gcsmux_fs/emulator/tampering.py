@@ -147,7 +147,8 @@ def _alter_page(
             page.next_page_token = here if fault.to is Turn.PAGE else start
         case PageEmpty():
             page.Clear()
-            page.next_page_token = request.page_token or start
+            # Another token each time: what is no base64 in it is passed over.
+            page.next_page_token = (request.page_token or start) + "."
         case PageUnsorted():
             objects, prefixes = list(page.objects)[::-1], list(page.prefixes)[::-1]
             token = page.next_page_token

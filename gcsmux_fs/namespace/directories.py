@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gcsmux_fs.errors import StorageError
 from gcsmux_fs.namespace.flights import Flights
+from gcsmux_fs.namespace.patience import pause_after
 from gcsmux_fs.namespace.snapshots import Snapshot, Snapshots
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectInfo
     from gcsmux_fs.namespace.entry import Entry
     from gcsmux_fs.namespace.listing import Child
+    from gcsmux_fs.namespace.patience import Patience
     from gcsmux_fs.storage.ports import ObjectStore
 
     Enter: TypeAlias = Callable[[Child, float], Entry]
@@ -39,12 +41,14 @@ class Directories:
         max_entries: int,
         on_placeholder: Callable[[ObjectInfo], None],
         clock: Callable[[], float],
+        patience: Patience,
     ) -> None:
         self._store = store
         self._ttl = ttl_seconds
         self._page_size = page_size
         self._on_placeholder = on_placeholder
         self._clock = clock
+        self.patience = patience
         self._pages: Flights[Snapshot, None] = Flights(nursery)
         self.snapshots = Snapshots(max_entries)
 
@@ -72,14 +76,20 @@ class Directories:
         """Ask for the snapshot's next page without waiting for it."""
         self._pages.start(snapshot, lambda: self._add_page(snapshot))
 
+    async def grow_beyond(self, snapshot: Snapshot, position: int) -> None:
+        """Wait until the snapshot has an entry after `position`, or is complete."""
+        listing = snapshot.listing
+        while position >= len(listing) and not listing.complete:
+            await self.grow(snapshot)
+
     async def has_entries(self, snapshot: Snapshot) -> bool:
         """Read as far as it takes to tell whether there is any entry."""
-        while not len(snapshot.listing) and not snapshot.listing.complete:
-            await self.grow(snapshot)
+        await self.grow_beyond(snapshot, 0)
         return len(snapshot.listing) > 0
 
     async def _add_page(self, snapshot: Snapshot) -> None:
         listing = snapshot.listing
+        await pause_after(snapshot.empty_pages)
         asked = self._clock()
         try:
             page = await self._store.list_objects(
@@ -132,8 +142,10 @@ class DirectoryHandle:
         self._advanced = position > 0
         snapshot = self._snapshot
         listing = snapshot.listing
-        while position >= len(listing) and not listing.complete:
-            await self._directories.grow(snapshot)
+        if position >= len(listing) and not listing.complete:
+            await self._directories.patience.ask(
+                self._location, lambda: self._directories.grow_beyond(snapshot, position)
+            )
         # Who reads on within the last page will want the next one.
         if position > 0 and not listing.complete and snapshot.is_in_last_page(position):
             self._directories.grow_soon(snapshot)

@@ -17,6 +17,7 @@ from gcsmux_fs.errors import InvalidRequest, NotFound, StorageError
 from gcsmux_fs.namespace.flights import Flights
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import MAX_OBJECT_NAME_BYTES, Form, Step, encoded_length
+from gcsmux_fs.namespace.patience import pause_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import trio
 
     from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.namespace.patience import Patience
     from gcsmux_fs.storage.ports import ObjectStore
 
 __all__ = ["Resolution", "Resolver"]
@@ -67,8 +69,10 @@ class Resolver:
         *,
         join: bool,
         clock: Callable[[], float],
+        patience: Patience,
     ) -> None:
         self._store = store
+        self._patience = patience
         self._join = join
         self._clock = clock
         self._resolutions: cachetools.LRUCache[str, Resolution] = cachetools.LRUCache(
@@ -123,7 +127,13 @@ class Resolver:
         location = target + "/"
         if encoded_length(location) > MAX_OBJECT_NAME_BYTES:
             return None
+        # Asked in a task of its own, which nobody's deadline ends.
+        return await self._patience.bound(location, lambda: self._show_folder(location))
+
+    async def _show_folder(self, location: str) -> Directory | None:
+        target = location[:-1]
         token = ""
+        empty_pages = 0
         while True:
             page = await self._store.list_objects(
                 target,
@@ -142,3 +152,5 @@ class Resolver:
                 # Taken for the end, it would make a name absent that may be there.
                 raise StorageError("the server repeats a page token", subject=repr(location))
             token = page.next_page_token
+            empty_pages += 1
+            await pause_after(empty_pages)

@@ -32,7 +32,8 @@ _PAIR_OVERHEAD_BYTES = 200
 class Snapshot:
     """One listing of a directory, begun at one time and growing page by page.
 
-    `distrusted` are the names of entries that turned out to be no longer true.
+    `distrusted` are the names of entries that turned out to be no longer true; `empty_pages` counts
+    the last pages in a row that showed nothing.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Snapshot:
         "_text_bytes",
         "begun",
         "distrusted",
+        "empty_pages",
         "listing",
         "openers",
     )
@@ -49,6 +51,7 @@ class Snapshot:
         self.listing = Listing(location)
         self.begun = begun
         self.openers = 0
+        self.empty_pages = 0
         self.distrusted: set[bytes] = set()
         self._starts: list[int] = []
         self._asked: list[float] = []
@@ -65,6 +68,8 @@ class Snapshot:
 
     def add_page(self, page: ListingPage, asked: float) -> None:
         """Take in the next page, asked for at the time `asked`."""
+        shows_something = page.objects or page.prefixes
+        self.empty_pages = 0 if shows_something else self.empty_pages + 1
         objects = ObjectColumns.of(page.objects)
         self._text_bytes += sum(map(len, objects.names)) + sum(
             len(key) + len(value) + _PAIR_OVERHEAD_BYTES

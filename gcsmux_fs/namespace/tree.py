@@ -32,6 +32,7 @@ from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
 from gcsmux_fs.namespace.inodes import ROOT_INODE, DirectoryInode, InodeTable
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import Form, Step, locate, locate_directory, step
+from gcsmux_fs.namespace.patience import Patience
 from gcsmux_fs.namespace.resolver import Resolver
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ __all__ = ["ROOT_INODE", "DirectoryHandle", "Entry", "NoSuchEntry", "Tree", "Tre
 MAX_LISTED_ENTRIES = 300_000
 # The service's own limit (https://cloud.google.com/storage/docs/json_api/v1/objects/list).
 MAX_PAGE_SIZE = 1000
+# As long as a READ: a program that waits for a name waits no longer than for a file's bytes.
+DEFAULT_DEADLINE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Tree:
         page_size: how many entries of a directory to ask for at once.
         max_listed_entries: how many entries of closed directories to keep.
         clock: the time in seconds.
+        deadline_seconds: how long one lookup, or one part of a listing, may take.
     """
 
     def __init__(
@@ -87,13 +91,17 @@ class Tree:
         page_size: int = MAX_PAGE_SIZE,
         max_listed_entries: int = MAX_LISTED_ENTRIES,
         clock: Callable[[], float] = trio.current_time,
+        deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
     ) -> None:
         self._ttl = ttl_seconds
         self._negative_ttl = negative_ttl_seconds
         self._directory_mtime_ns = directory_mtime_ns
         self._clock = clock
         self._inodes = InodeTable(prefix)
-        self._resolver = Resolver(store, nursery, join=ttl_seconds > 0, clock=clock)
+        self._patience = Patience(deadline_seconds, clock)
+        self._resolver = Resolver(
+            store, nursery, join=ttl_seconds > 0, clock=clock, patience=self._patience
+        )
         self._directories = Directories(
             store,
             nursery,
@@ -102,6 +110,7 @@ class Tree:
             max_entries=max_listed_entries,
             on_placeholder=self._learn_placeholder,
             clock=clock,
+            patience=self._patience,
         )
 
     def statistics(self) -> TreeStatistics:
@@ -125,7 +134,11 @@ class Tree:
         known = self.lookup_cached(parent, name)
         if known is not None:
             return known
-        found = self._step(self._directory(parent).location, name)
+        location = self._directory(parent).location
+        return await self._patience.ask(location, lambda: self._ask_for(location, name))
+
+    async def _ask_for(self, location: str, name: bytes) -> Entry:
+        found = self._step(location, name)
         if found.form is Form.PART:
             snapshot = self._directories.fresh(found.target)
             exists = await self._directories.has_entries(snapshot)

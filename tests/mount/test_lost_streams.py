@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults import ChunkDropped
-from gcsmux_fs.emulator.rules import Rule
+from gcsmux_fs.emulator.faults import ChunkDropped, Hang
+from gcsmux_fs.emulator.rules import FOR_EVER, Rule
 
 from . import programs
 from .harness import wait_until
@@ -114,6 +115,25 @@ def test_a_range_that_the_server_loses_is_read_while_others_of_its_stream_go_on(
         found = mounted.statistics()
         assert (found["ranges_silent"], found["streams_failed"]) == (1, 0)
     emulator.mend()
+
+
+def test_programs_that_wait_for_one_name_of_a_silent_service_are_told_together(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.order(Rule(Hang(), method="GetObject", times=FOR_EVER))
+    with (
+        mount("--read-timeout", "2s", expected_warnings=["lookup: ETIMEDOUT"]) as mounted,
+        ExitStack() as stack,
+    ):
+        programs_waiting = [stack.enter_context(mounted.program()) for _ in range(6)]
+        for program in programs_waiting:
+            program.begin(os.stat, f"{mounted.path}/name")
+        for program in programs_waiting:
+            with pytest.raises(TimeoutError):
+                program.answer()
+        # The kernel hands over one lookup after the other: only the first has asked.
+        assert emulator.statistics().requests["GetObject"] <= 3
+        emulator.mend()
 
 
 def test_a_stream_that_never_begins_is_retried_until_it_does(

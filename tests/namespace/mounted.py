@@ -25,6 +25,7 @@ async def mounted(
     page_size: int = 1000,
     max_listed_entries: int = 1_000_000,
     directory_mtime_ns: int = 0,
+    deadline_seconds: float = 120.0,
 ) -> AsyncIterator[Tree]:
     """Make a tree; its nursery ends with the block."""
     async with trio.open_nursery() as nursery:
@@ -37,6 +38,7 @@ async def mounted(
             page_size=page_size,
             max_listed_entries=max_listed_entries,
             directory_mtime_ns=directory_mtime_ns,
+            deadline_seconds=deadline_seconds,
         )
         yield tree
         await trio.testing.wait_all_tasks_blocked()

@@ -16,7 +16,7 @@ from gcsmux_fs.emulator.faults import (
 )
 from gcsmux_fs.emulator.rules import FOR_EVER, Rule
 from gcsmux_fs.errors import StatusCode
-from tests.reliability.rows import FRESH, RIGHT, After, Group, Reader, Row
+from tests.reliability.rows import FRESH, HASTY, RIGHT, After, Group, Reader, Row
 
 __all__ = ["GROUPS"]
 
@@ -137,6 +137,15 @@ _LISTINGS = Group(
             requests=12,
             reader=Reader.MANY,
             counters={"unary_requests": 4},
+        ),
+        Row(
+            "empty pages for ever, each with a token of its own",
+            (Rule(PageEmpty(), method="ListObjects", object="row-*/", times=FOR_EVER),),
+            requests=60,
+            reader=Reader.MANY,
+            sees="ETIMEDOUT",
+            mount=HASTY,
+            counters={"unary_requests": 10},
         ),
         Row(
             "pages in no order",
