@@ -69,3 +69,8 @@ class RetryBudget:
         self._at = max(self._at, now)
         self.taken += 1
         return max(0.0, -self._tokens / RETRIES_PER_SECOND)
+
+    def give_back(self) -> None:
+        """Return the token of a retry that is not made after all; others need not wait for it."""
+        self._tokens = min(RETRIES_AT_ONCE, self._tokens + 1)
+        self.taken -= 1

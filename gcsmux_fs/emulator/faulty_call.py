@@ -33,6 +33,7 @@ from gcsmux_fs.emulator.refusal import Refusal
 from gcsmux_fs.emulator.rewriting import rewrite
 from gcsmux_fs.emulator.statuses import expired_token, ordered_status, redirected
 from gcsmux_fs.emulator.tampering import alter, spoil
+from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from gcsmux_fs.emulator.headers import Headers
     from gcsmux_fs.emulator.plan import Call, FaultBook, Plan
     from gcsmux_fs.emulator.shaping import Shape
-    from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 __all__ = ["CallEnded", "Fate", "FaultyCall", "current_call", "spoiled"]
 
@@ -199,14 +199,17 @@ class FaultyCall:
                     rewrite(store.bucket(call.bucket), call.object, fault)
 
     def _handle(self) -> bytes:
-        """Return a read handle of the object, if it is there."""
+        """Return a read handle of the generation that was asked for, if the object is there."""
         store, call = self.control.store, self._call
         if store is None or call is None:
             return b""
         found = store.bucket(call.bucket).find(call.object)
         if found is None:
             return b""
-        return Handle(found.bucket, found.name, found.generation).seal()
+        asked = 0
+        if isinstance(self._request, pb.BidiReadObjectRequest):
+            asked = self._request.read_object_spec.generation
+        return Handle(found.bucket, found.name, asked or found.generation).seal()
 
 
 def spoiled(message: bytes, faults: Sequence[Fault]) -> bytes:

@@ -27,9 +27,10 @@ __all__ = ["answer_requests"]
 log = logging.getLogger(__name__)
 
 # One task serves one request; a waiting READ holds its task, and lookups must not wait behind
-# READs. The kernel sends at most `max_background` READs ahead, plus one per blocked program. Each
-# task owns a buffer of 1 MiB of which a read-only mount touches a page or two.
-_MAX_TASKS = 512
+# READs: while all tasks wait for a silent service, the next request begins its deadline late. The
+# kernel sends at most `max_background` READs ahead, plus one per blocked program. Each task owns a
+# buffer of 1 MiB of which a read-only mount touches a page or two.
+_MAX_TASKS = 4096
 _MIN_IDLE_TASKS = 16
 
 

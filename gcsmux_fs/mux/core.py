@@ -191,6 +191,7 @@ class StreamCore:
             return
         self._since = now
         if self.state is State.BACKOFF:
+            self._budget.give_back()
             self._move(State.CLOSED, "every reader has left")
         elif self._ranges.abandoned:
             # Bytes that nobody waits for would go on coming, perhaps many MiB of them.
@@ -219,6 +220,7 @@ class StreamCore:
         if self.has_call:
             self._drop_call("closing")
         elif self.state is State.BACKOFF:
+            self._budget.give_back()
             self._move(State.CLOSED, "closing")
 
     # -- the wire

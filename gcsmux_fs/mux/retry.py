@@ -153,6 +153,8 @@ def decide(
     """
     if end.redirect is not None and record.redirects < policy.max_redirects:
         record.redirects += 1
+        # A handle that comes with a redirect is a new one, which may be refused as well.
+        record.handle_refused &= not end.redirect.handle
         return Reopen(0.0, "redirect")
     if culprits_gone:
         return Reopen(0.0, "a range failed, the others go on")

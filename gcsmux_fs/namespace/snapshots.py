@@ -71,13 +71,13 @@ class Snapshot:
         shows_something = page.objects or page.prefixes
         self.empty_pages = 0 if shows_something else self.empty_pages + 1
         objects = ObjectColumns.of(page.objects)
+        start = len(self.listing)
+        released = self.listing.add_page(page)
         self._text_bytes += sum(map(len, objects.names)) + sum(
             len(key) + len(value) + _PAIR_OVERHEAD_BYTES
             for traits in objects.traits
             for key, value in traits.metadata.items()
         )
-        start = len(self.listing)
-        released = self.listing.add_page(page)
         self._starts += [start, start + released]
         self._asked += [self.begun, asked]
 
@@ -122,10 +122,13 @@ class Snapshots:
     def add_page(self, snapshot: Snapshot, page: ListingPage, asked: float) -> None:
         """Take in a snapshot's next page (see `Listing.add_page`)."""
         before = snapshot.weight
-        snapshot.add_page(page, asked)
-        if self._is_kept(snapshot):
-            self.entries += snapshot.weight - before
-            self._evict(snapshot)
+        try:
+            snapshot.add_page(page, asked)
+        finally:
+            # Also of a page that is refused something may be kept, until the snapshot goes.
+            if self._is_kept(snapshot):
+                self.entries += snapshot.weight - before
+        self._evict(snapshot)
 
     def discard(self, snapshot: Snapshot) -> None:
         """Keep the snapshot no longer; whoever holds it may go on with it."""

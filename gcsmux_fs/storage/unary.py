@@ -207,6 +207,7 @@ class GrpcObjectStore:
             if told is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
                 told = failure
             if now + delay >= deadline:
+                self._retries.give_back()
                 # That our own time is up says less than what the service said before.
                 raise told
             log.debug("%s: trying again in %.2f s", failure, delay)

@@ -152,6 +152,19 @@ def test_a_handle_may_be_refused_once(code: StatusCode) -> None:
     assert isinstance(decision(code, ReopenRecord(), had_handle=False), GiveUp)
 
 
+def test_a_handle_that_comes_with_a_redirect_may_be_refused_as_well() -> None:
+    moved = StreamEnd(StatusCode.ABORTED, redirect=Redirect("east", b"handle"))
+    record = ReopenRecord()
+    for _ in range(POLICY.max_redirects):
+        decision(moved, record)
+        decided = decision(StatusCode.INVALID_ARGUMENT, record, had_handle=True)
+        assert isinstance(decided, Reopen)
+        assert not decided.keep_route
+    # But not for ever.
+    delays = [delay_of(decision(moved, record)) for _ in range(2)]
+    assert delays[-1] > 0
+
+
 def test_the_route_is_given_up_after_three_failures_in_a_row() -> None:
     record = ReopenRecord()
     kept = [decision(StatusCode.UNAVAILABLE, record) for _ in range(4)]

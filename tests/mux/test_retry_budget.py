@@ -44,3 +44,18 @@ async def test_all_readers_are_served_soon_after_the_service_is_back() -> None:
         made.transport.plan = Plan()
         await trio.sleep(20)
         assert all(reader.served for reader in readers)
+
+
+async def test_readers_who_have_left_keep_nobody_waiting() -> None:
+    """Deadlines shorter than the queue of retries: hundreds of readers come and go in an outage."""
+    async with bench(plan=GONE) as made:
+        for _ in range(30):
+            readers = [made.read(0, 100, name=f"object-{n}") for n in range(READERS)]
+            await trio.sleep(1.0)
+            for reader in readers:
+                reader.ticket.cancel()
+        made.transport.plan = Plan()
+        made.transport.plans = [GONE]
+        reader = made.read(0, 100, name="another")
+        await trio.sleep(1.0)
+        assert reader.served

@@ -253,3 +253,16 @@ def test_custom_metadata_and_long_names_count_towards_what_listings_may_hold() -
     assert kept("", {}) == 15
     assert kept("", {"key": "v" * 8000}) < 2
     assert kept("n" * 1000, {}) < 8
+
+
+def test_a_page_that_is_refused_leaves_nothing_counted() -> None:
+    snapshots = Snapshots(max_entries=500)
+    snapshot = snapshots.begin("a/", now=0.0)
+    good = ListingPage(tuple(object_info(f"a/{n}") for n in range(10)), (), "next")
+    stray = ListingPage((object_info("a/" + "x" * 900), object_info("b")), (), "other")
+    snapshots.add_page(snapshot, good, asked=0.0)
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            snapshots.add_page(snapshot, stray, asked=0.0)
+    snapshots.discard(snapshot)
+    assert snapshots.entries == 0

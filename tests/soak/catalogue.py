@@ -241,9 +241,11 @@ def _pages(source: Random) -> Trouble:
 
 
 # ReadObject tells where its content begins, and nothing of where each message belongs: content
-# that moves, with a right checksum, looks like any other. HTTP/2 moves none.
+# that moves, with a right checksum, looks like any other. HTTP/2 moves none. (Nor does it tell
+# whose content comes, so that a stray chunk is one that comes twice.)
 _MOVING = (
     ChunkDuplicated,
+    ChunkStray,
     ChunkDropped,
     ChunkSwapped,
     ChunkOverlaps,

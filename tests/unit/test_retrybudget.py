@@ -27,6 +27,22 @@ def test_store_fills_up_again_and_no_further() -> None:
     assert waits[-2:] == [0.0, 1 / RETRIES_PER_SECOND]
 
 
+def test_a_retry_that_is_not_made_is_waited_for_by_nobody() -> None:
+    budget = RetryBudget()
+    for _ in range(5000):
+        budget.take(0.0)
+    for _ in range(5000):
+        budget.give_back()
+    assert budget.taken == 0
+    assert {budget.take(0.0) for _ in range(RETRIES_AT_ONCE)} == {0.0}
+    # Nor does the store grow by what is given back.
+    for _ in range(RETRIES_AT_ONCE):
+        budget.give_back()
+    budget.give_back()
+    waits = [budget.take(0.0) for _ in range(RETRIES_AT_ONCE + 1)]
+    assert waits[-2:] == [0.0, 1 / RETRIES_PER_SECOND]
+
+
 @given(st.lists(st.floats(min_value=0, max_value=0.5), min_size=1, max_size=500))
 def test_retries_are_never_more_than_the_store_and_the_rate_allow(pauses: list[float]) -> None:
     budget = RetryBudget()
