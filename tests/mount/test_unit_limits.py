@@ -114,6 +114,17 @@ def test_under_them_the_unit_removes_what_a_killed_mount_leaves(
         mounted.__enter__()
 
 
+def test_under_them_the_unit_leaves_a_mount_alone_that_lives(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    """Somebody else's, for which the unit's own start was refused."""
+    emulator.place("object", b"content")
+    (command,) = limits.read_service(UNIT)["ExecStopPost"]
+    with mount() as mounted:
+        launched(*limits.command_of(command, MOUNTPOINT=str(mounted.path)))
+        assert mounted.run("cat", "object").stdout == b"content"
+
+
 def test_under_them_a_start_removes_the_dead_mount_before_it(
     emulator: EmulatorProcess, folder: Path
 ) -> None:

@@ -33,6 +33,12 @@ LIMITS: tuple[str, ...] = (
         "A listing that is answered by an empty message with OK: that is what an empty folder"
         " looks like on the wire."
     ),
+    (
+        "Content that ReadObject moves: lost, repeated or in another order, in messages whose"
+        " checksums are right. It tells where its content begins, and of no message where it"
+        " belongs. (HTTP/2 loses, repeats and reorders nothing; BidiReadObject tells the place of"
+        " each chunk.)"
+    ),
     "Content that comes without a CRC32C, which the protocol allows: it is taken as it is.",
     (
         "A listing that leaves names out, or tells sizes and times that are not so, as long as it"
