@@ -5,6 +5,8 @@ service. A thousand readers that lose their streams in the same moment would be 
 same. So whoever repeats something takes a token, of which there are some in store and a few more
 each second; who finds none goes into debt and waits until it is paid, behind all who came before.
 
+Who leaves before his time has come leaves his place to the next.
+
 A server may ask for a pause of its own; it gets it, within bounds.
 
 There is no clock: times come in as arguments, and what comes out is how long to wait.
@@ -12,6 +14,7 @@ There is no clock: times come in as arguments, and what comes out is how long to
 
 from __future__ import annotations
 
+import heapq
 import math
 from typing import TYPE_CHECKING
 
@@ -51,11 +54,13 @@ def asked_pause(asked_seconds: float, random: Random) -> float:
 class RetryBudget:
     """The tokens of one mount."""
 
-    __slots__ = ("_at", "_tokens", "taken")
+    __slots__ = ("_at", "_free", "_tokens", "taken")
 
     def __init__(self) -> None:
         self._tokens = float(RETRIES_AT_ONCE)
         self._at = -math.inf
+        # Instants that somebody had waited for and left, a heap.
+        self._free: list[float] = []
         #: Retries so far.
         self.taken = 0
 
@@ -65,12 +70,17 @@ class RetryBudget:
     def take(self, now: float) -> float:
         """Take a token for one retry; return how many seconds to wait before it, mostly 0."""
         passed = max(0.0, now - self._at)
-        self._tokens = min(RETRIES_AT_ONCE, self._tokens + passed * RETRIES_PER_SECOND) - 1
+        self._tokens = min(RETRIES_AT_ONCE, self._tokens + passed * RETRIES_PER_SECOND)
         self._at = max(self._at, now)
         self.taken += 1
+        while self._free and self._free[0] < self._at:
+            heapq.heappop(self._free)  # Nobody has come for it in time.
+        if self._free:
+            return heapq.heappop(self._free) - self._at
+        self._tokens -= 1
         return max(0.0, -self._tokens / RETRIES_PER_SECOND)
 
-    def give_back(self) -> None:
-        """Return the token of a retry that is not made after all; others need not wait for it."""
-        self._tokens = min(RETRIES_AT_ONCE, self._tokens + 1)
+    def give_back(self, due: float) -> None:
+        """Leave the place of a retry that is not made after all, due at `due`, to the next."""
         self.taken -= 1
+        heapq.heappush(self._free, due)

@@ -67,6 +67,7 @@ class StreamCore:
         "_actions",
         "_answers",
         "_budget",
+        "_budget_due",
         "_counters",
         "_half_closed",
         "_looked_at",
@@ -110,6 +111,7 @@ class StreamCore:
         self._since = 0.0
         self._looked_at = 0.0
         self._retry_at = math.inf
+        self._budget_due = math.inf
 
     def __repr__(self) -> str:
         return (
@@ -191,7 +193,7 @@ class StreamCore:
             return
         self._since = now
         if self.state is State.BACKOFF:
-            self._budget.give_back()
+            self._budget.give_back(self._budget_due)
             self._move(State.CLOSED, "every reader has left")
         elif self._ranges.abandoned:
             # Bytes that nobody waits for would go on coming, perhaps many MiB of them.
@@ -220,7 +222,7 @@ class StreamCore:
         if self.has_call:
             self._drop_call("closing")
         elif self.state is State.BACKOFF:
-            self._budget.give_back()
+            self._budget.give_back(self._budget_due)
             self._move(State.CLOSED, "closing")
 
     # -- the wire
@@ -312,7 +314,9 @@ class StreamCore:
         if not decision.keep_route:
             self._route.forget()
         self._counters.ranges_resumed += self._ranges.requeue_all()
-        delay = decision.delay + self._budget.take(now)
+        wait = self._budget.take(now)
+        self._budget_due = now + wait
+        delay = decision.delay + wait
         if delay > 0:
             self._retry_at = now + delay
             self._move(State.BACKOFF, f"{decision.cause}, retry in {delay:.3f} s")

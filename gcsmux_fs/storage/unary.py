@@ -203,11 +203,12 @@ class GrpcObjectStore:
             now = trio.current_time()
             own = self._random.uniform(backoff / 2, backoff)
             asked = asked_pause(failure.retry_seconds, self._random)
-            delay = max(own, asked) + self._retries.take(now)
+            wait = self._retries.take(now)
+            delay = max(own, asked) + wait
             if told is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
                 told = failure
             if now + delay >= deadline:
-                self._retries.give_back()
+                self._retries.give_back(now + wait)
                 # That our own time is up says less than what the service said before.
                 raise told
             log.debug("%s: trying again in %.2f s", failure, delay)

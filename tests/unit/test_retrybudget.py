@@ -29,18 +29,39 @@ def test_store_fills_up_again_and_no_further() -> None:
 
 def test_a_retry_that_is_not_made_is_waited_for_by_nobody() -> None:
     budget = RetryBudget()
-    for _ in range(5000):
-        budget.take(0.0)
-    for _ in range(5000):
-        budget.give_back()
+    dues = [budget.take(0.0) for _ in range(5000)]
+    for due in dues:
+        budget.give_back(due)
     assert budget.taken == 0
-    assert {budget.take(0.0) for _ in range(RETRIES_AT_ONCE)} == {0.0}
-    # Nor does the store grow by what is given back.
-    for _ in range(RETRIES_AT_ONCE):
-        budget.give_back()
-    budget.give_back()
-    waits = [budget.take(0.0) for _ in range(RETRIES_AT_ONCE + 1)]
+    assert [budget.take(0.0) for _ in range(5000)] == dues
+
+
+def test_places_that_nobody_takes_in_time_are_not_added_to_the_store() -> None:
+    budget = RetryBudget()
+    for due in [budget.take(0.0) for _ in range(5000)]:
+        budget.give_back(due)
+    waits = [budget.take(1000.0) for _ in range(RETRIES_AT_ONCE + 1)]
     assert waits[-2:] == [0.0, 1 / RETRIES_PER_SECOND]
+
+
+@given(st.data())
+def test_no_time_sees_more_retries_than_it_may_however_many_leave(data: st.DataObject) -> None:
+    budget = RetryBudget()
+    now = 0.0
+    waiting: list[float] = []
+    made: list[float] = []
+    for _ in range(data.draw(st.integers(1, 30))):
+        now += data.draw(st.sampled_from([0.0, 0.01, 0.5, 3.0]))
+        made += [due for due in waiting if due <= now]
+        waiting = [due for due in waiting if due > now]
+        for _ in range(data.draw(st.sampled_from([0, 1, 50, 200]))):
+            waiting.append(now + budget.take(now))
+        for _ in range(min(len(waiting), data.draw(st.sampled_from([0, 1, 50, 200])))):
+            budget.give_back(waiting.pop(data.draw(st.sampled_from([0, -1]))))
+    dues = sorted(made + waiting)
+    for count, due in enumerate(dues[RETRIES_AT_ONCE:], 1):
+        # As many as the store holds, and one for each fiftieth of a second since any instant.
+        assert due - dues[0] >= (count - 1) / RETRIES_PER_SECOND - 1e-6
 
 
 @given(st.lists(st.floats(min_value=0, max_value=0.5), min_size=1, max_size=500))
