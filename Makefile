@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test reliability soak machines bench bench-quick bench-bootstrap fuzz lint format clean
+.PHONY: help bootstrap demo test reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage lint format clean
 
 help:
 	@echo "make demo         mount a sample bucket for real and compare every byte"
@@ -15,6 +15,8 @@ help:
 	@echo "make bench-quick  the same for the targets alone, 3 minutes"
 	@echo "make fuzz         feed bad input to all that reads any, SECONDS=60 for each reader"
 	@echo "make machines     run the model-based state machines, SECONDS=600 each, JOBS=1 at a time"
+	@echo "make mutants      break the protocol's rooms in every small way and see a test fail; MODULES="
+	@echo "make coverage     tell which branches of those rooms no test takes"
 	@echo "make lint         lint and types alone"
 	@echo "make format       format the code"
 	@echo "make clean        remove what the others have made, .venv included"
@@ -55,6 +57,15 @@ machines: bootstrap
 	@$(BIN)/python -m tests.machines --seconds $(SECONDS) $(if $(JOBS),--jobs $(JOBS)) \
 	  --output docs/machines/$$(date -u +%F).json $(MACHINES)
 
+mutants:
+	@scripts/bootstrap mutation
+	@$(BIN)/python -m tests.mutation $(MODULES)
+
+coverage:
+	@scripts/bootstrap mutation
+	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered \
+	  tests/mux tests/unit/test_retrybudget.py tests/reading
+
 lint: bootstrap
 	PYTHON=$(BIN)/python scripts/compile-protos --check
 	$(BIN)/ruff check .
@@ -67,5 +78,5 @@ format: bootstrap
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist ./*.egg-info .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist ./*.egg-info .coverage .fuzz .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

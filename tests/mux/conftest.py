@@ -1,8 +1,9 @@
-"""Hypothesis without its deadline: a busy machine is no failure."""
+"""Hypothesis without its deadline: a busy machine is no failure. A profile chosen before stays."""
 
 from __future__ import annotations
 
 from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("untimed")
