@@ -293,7 +293,8 @@ class _SharedStream:
         try:
             if isinstance(action, Open):
                 self._call = self._pool.open(action, self)
-            elif self._call is not None:
+            else:
+                assert self._call is not None  # a core sends only on a stream that is open
                 self._call.send(action.ranges)
         except Exception as error:
             log.exception("%s: the transport failed", self.core.key)

@@ -96,6 +96,14 @@ def test_a_small_range_does_not_hold_on_to_a_large_message() -> None:
     assert CONTENT is not view.obj
 
 
+@pytest.mark.parametrize(("excess", "held"), [(500, True), (32_000, True), (40_000, False)])
+def test_a_view_may_hold_a_little_more_than_its_range(excess: int, held: bool) -> None:
+    content = bytes(512 * 1024)
+    wanted = RangeAssembly(0, len(content))
+    wanted.absorb(Chunk(1, 0, memoryview(content), True, True, len(content) + excess))
+    assert (wanted.result().obj is content) == held
+
+
 def test_the_result_cannot_be_written_to() -> None:
     wanted = RangeAssembly(0, 10)
     wanted.absorb(piece(0, 5))

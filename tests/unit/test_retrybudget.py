@@ -64,6 +64,22 @@ def test_no_time_sees_more_retries_than_it_may_however_many_leave(data: st.DataO
         assert due - dues[0] >= (count - 1) / RETRIES_PER_SECOND - 1e-6
 
 
+def test_time_that_seems_to_go_back_neither_pays_nor_costs() -> None:
+    budget = RetryBudget()
+    for _ in range(RETRIES_AT_ONCE):
+        budget.take(10.0)
+    assert [budget.take(9.5), budget.take(10.0)] == [1 / RETRIES_PER_SECOND, 2 / RETRIES_PER_SECOND]
+
+
+def test_what_is_left_and_what_was_taken_is_told() -> None:
+    budget = RetryBudget()
+    assert budget.taken == 0
+    for _ in range(3):
+        budget.take(0.0)
+    assert budget.taken == 3
+    assert repr(budget) == "<RetryBudget: 97.0 of 100 left, 3 taken>"
+
+
 @given(st.lists(st.floats(min_value=0, max_value=0.5), min_size=1, max_size=500))
 def test_retries_are_never_more_than_the_store_and_the_rate_allow(pauses: list[float]) -> None:
     budget = RetryBudget()

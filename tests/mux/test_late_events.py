@@ -1,0 +1,125 @@
+"""What a transport, or a reader in its callback, may do at the worst moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, StreamEnd
+
+from .plans import CONTENT, key_of
+from .reading import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gcsmux_fs.storage.ports import BidiListener, OpenSpec, RangeRequest
+
+KEY = key_of("object")
+
+
+@dataclass
+class ManualCall:
+    """One call, whose server is the test; `asked` holds all ranges it was asked for."""
+
+    listener: BidiListener
+    asked: list[RangeRequest]
+    cancelled: int = 0
+    faults: list[Exception] = field(default_factory=list)
+
+    def send(self, ranges: Sequence[RangeRequest]) -> None:
+        if self.faults:
+            raise self.faults.pop()
+        self.asked += ranges
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+    def answer_all(self) -> None:
+        chunks: list[Chunk] = []
+        for asked in self.asked:
+            content = memoryview(CONTENT)[asked.offset : asked.offset + asked.length]
+            chunks.append(Chunk(asked.read_id, asked.offset, content, True, True, len(content)))
+        self.listener.on_message(BidiMessage(tuple(chunks)))
+
+
+class ManualTransport:
+    """Opens calls for the test to answer, or fails."""
+
+    def __init__(self) -> None:
+        self.calls: list[ManualCall] = []
+        self.faults: list[Exception] = []
+        self.pool = StreamPool(
+            self,
+            RetryPolicy(),
+            Random(0),
+            call_soon=trio.lowlevel.current_trio_token().run_sync_soon,
+        )
+
+    def open(
+        self, _spec: OpenSpec, ranges: Sequence[RangeRequest], listener: BidiListener
+    ) -> ManualCall:
+        if self.faults:
+            raise self.faults.pop()
+        self.calls.append(ManualCall(listener, list(ranges)))
+        return self.calls[-1]
+
+    async def read(self, offset: int, length: int) -> Reader:
+        """Ask for a range, and let the request reach the call."""
+        reader = Reader(self.pool, KEY, offset, length)
+        await trio.testing.wait_all_tasks_blocked()
+        return reader
+
+
+async def test_the_end_of_a_call_that_was_given_up_leaves_its_successor_alone() -> None:
+    transport = ManualTransport()
+    (await transport.read(0, 10)).cancel()
+    stays = await transport.read(10, 10)
+    given_up, current = transport.calls
+    given_up.listener.on_sent()
+    given_up.answer_all()
+    given_up.listener.on_end(StreamEnd(StatusCode.PERMISSION_DENIED))
+    assert stays.outcomes == []
+    stays.cancel()
+    assert (given_up.cancelled, current.cancelled) == (1, 1)
+
+
+@pytest.mark.expects_log("the transport failed")
+async def test_a_call_that_cannot_be_sent_on_is_given_up_and_its_ranges_are_resumed() -> None:
+    transport = ManualTransport()
+    first = await transport.read(0, 10)
+    (broken,) = transport.calls
+    broken.listener.on_sent()
+    broken.faults = [RuntimeError("no loop")]
+    second = await transport.read(10, 10)
+    assert broken.cancelled == 1
+    _, current = transport.calls
+    assert [asked.offset for asked in current.asked] == [0, 10]
+    current.answer_all()
+    assert (first.served, second.served) == (True, True)
+    assert current.cancelled == 0
+
+
+@pytest.mark.expects_log("the transport failed")
+async def test_a_reader_may_leave_a_stream_whose_opening_is_about_to_fail() -> None:
+    # The end of the stream fails the first range and reopens for the second, in one turn.
+    transport = ManualTransport()
+    transport.pool.request(KEY, 0, 10, lambda _: leaves.cancel())
+    leaves = await transport.read(10, 10)
+    (ended,) = transport.calls
+    transport.faults = [RuntimeError("no channel")]
+    failure = RangeFailure(ended.asked[0].read_id, StatusCode.OUT_OF_RANGE, "beyond the end")
+    ended.listener.on_end(StreamEnd(StatusCode.OUT_OF_RANGE, "a range", (failure,)))
+    assert leaves.outcomes == []
+    assert transport.pool.statistics().streams_open == 0
+    stays = await transport.read(20, 10)
+    transport.calls[-1].answer_all()
+    assert stays.served
