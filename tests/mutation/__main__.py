@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.context import ForkProcess
 
+Groups = list[list[str]]
+
 _FOLDER = Path(".mutants")
 _EXPLANATIONS = Path(__file__).with_name("survivors.toml")
 # A mutant may wait for ever. The tests run in virtual time: they never sleep for so long.
@@ -32,25 +34,32 @@ _ASLEEP_SECONDS = 10.0
 _UNEXPLAINED = "unexplained"
 
 
-def _tests_of_mux(*first: str) -> list[str]:
-    """Return the room's tests, those first that kill soonest, without those on real sockets."""
-    others = sorted(path.name for path in Path("tests/mux").glob("test_*.py"))
-    names = dict.fromkeys([*first, *others])
-    del names["test_grpc_transport.py"]
-    return [f"tests/mux/{name}" for name in names]
+# What takes seconds is run last, what needs real sockets never.
+_SLOW = {"test_core_machine.py", "test_pool.py", "test_retry_budget.py", "test_scenarios.py"}
+_REAL = {"test_grpc_transport.py"}
 
 
-_TESTS = {
-    "mux/assembly": _tests_of_mux("test_assembly.py", "test_core.py"),
-    "mux/ranges": _tests_of_mux("test_core.py"),
-    "mux/answers": _tests_of_mux("test_core.py"),
-    "mux/retry": _tests_of_mux("test_retry.py", "test_core.py"),
-    "mux/route": _tests_of_mux("test_growing.py", "test_core.py"),
-    "mux/core": _tests_of_mux("test_core.py", "test_half_close.py", "test_growing.py"),
-    "mux/deadlines": _tests_of_mux("test_deadlines.py"),
-    "mux/pool": _tests_of_mux("test_pool.py"),
-    "retrybudget": ["tests/unit/test_retrybudget.py", *_tests_of_mux("test_retry_budget.py")],
-    "reading/budget": sorted(str(path) for path in Path("tests/reading").glob("test_*.py")),
+def _tests_of(room: str, first: str) -> Groups:
+    """Return a room's tests: those that kill soonest, the others that are quick, the slow ones."""
+    names = {path.name for path in Path(room).glob("test_*.py")} - _REAL
+    groups = {first}, names - _SLOW - {first}, names & _SLOW - {first}
+    return [[f"{room}/{name}" for name in sorted(group)] for group in groups if group]
+
+
+_TESTS: dict[str, Groups] = {
+    "mux/assembly": _tests_of("tests/mux", "test_assembly.py"),
+    "mux/ranges": _tests_of("tests/mux", "test_core.py"),
+    "mux/answers": _tests_of("tests/mux", "test_core.py"),
+    "mux/retry": _tests_of("tests/mux", "test_retry.py"),
+    "mux/route": _tests_of("tests/mux", "test_growing.py"),
+    "mux/core": _tests_of("tests/mux", "test_core.py"),
+    "mux/deadlines": _tests_of("tests/mux", "test_deadlines.py"),
+    "mux/pool": _tests_of("tests/mux", "test_pool.py"),
+    "retrybudget": [
+        ["tests/unit/test_retrybudget.py"],
+        *_tests_of("tests/mux", "test_retry_budget.py"),
+    ],
+    "reading/budget": _tests_of("tests/reading", "test_budget.py"),
 }
 
 
@@ -97,9 +106,7 @@ def _try_module(module: str, jobs: int) -> bool:
     return _UNEXPLAINED not in survived and not explained
 
 
-def _survivors(
-    made: Sequence[Mutant], path: Path, tests: Sequence[str], jobs: int
-) -> Iterator[Mutant]:
+def _survivors(made: Sequence[Mutant], path: Path, tests: Groups, jobs: int) -> Iterator[Mutant]:
     """Try all mutants, `jobs` at a time, and yield those that no test has killed."""
     waiting = iter(made)
     running: dict[ForkProcess, Mutant] = {}
@@ -133,7 +140,7 @@ def _activity(trial: ForkProcess) -> str:
     return " ".join(told[11:13]) if told[0] == "S" else ""
 
 
-def _start(path: Path, source: str, tests: Sequence[str], *, quiet: bool) -> ForkProcess:
+def _start(path: Path, source: str, tests: Groups, *, quiet: bool) -> ForkProcess:
     # Forked, so that what all trials import is imported once.
     trial = get_context("fork").Process(
         target=try_tests, args=(path, source, tests), kwargs={"quiet": quiet}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import Phase, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from types import CodeType, ModuleType
 
@@ -28,6 +28,8 @@ _PROCESSOR_SECONDS = 60
 _MEMORY_BYTES = 2 * 1024**3
 _OPTIONS = [
     *("-x", "-q", "-p", "no:cacheprovider", "-k", "not in_real"),
+    # Nobody reads why a mutant was killed.
+    *("--tb=no", "--assert=plain"),
     # Of hypothesis, which is among what is imported before.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]
@@ -50,8 +52,8 @@ def prepare() -> None:
     settings.load_profile("mutation")
 
 
-def try_tests(path: Path, source: str, tests: Sequence[str], *, quiet: bool) -> None:
-    """Run `tests` with `source` for the module at `path`; exit as pytest does."""
+def try_tests(path: Path, source: str, tests: Iterable[Sequence[str]], *, quiet: bool) -> None:
+    """Run groups of test files with `source` for the module at `path`; exit as pytest does."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -61,8 +63,10 @@ def try_tests(path: Path, source: str, tests: Sequence[str], *, quiet: bool) -> 
         os.dup2(nowhere, 2)
     name = ".".join(path.with_suffix("").parts)
     sys.meta_path.insert(0, _Finder(name, path, source))
-    # Most mutants are killed by the first file of tests: the others are not even imported then.
-    sys.exit(pytest.main([*_OPTIONS, *tests[:1]]) or pytest.main([*_OPTIONS, *tests[1:]]))
+    # Most mutants are killed by the first files: the others are not even imported then.
+    for some in tests:
+        if code := pytest.main([*_OPTIONS, *some]):
+            sys.exit(code)
 
 
 class _Finder(MetaPathFinder):

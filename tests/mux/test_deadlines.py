@@ -33,6 +33,12 @@ def test_an_owner_without_a_deadline_is_never_due() -> None:
     assert deadlines.pop_due(2.0) is None
 
 
+def test_an_owner_that_never_had_a_deadline_is_not_held() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    assert not deadlines.note("a", math.inf)
+    assert len(deadlines) == 0
+
+
 operations = st.lists(
     st.one_of(
         st.tuples(st.integers(0, 5), st.floats(0, 50)),
@@ -76,3 +82,13 @@ def test_a_deadline_that_comes_nearer_and_nearer_leaves_no_trail() -> None:
     assert deadlines.earliest == 1001.0
     assert deadlines.pop_due(3000.0) == "a"
     assert deadlines.pop_due(3000.0) is None
+
+
+def test_owners_come_due_in_order_however_often_deadlines_have_come_nearer() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    for step in range(1000):
+        deadlines.note("late", 9000.0 - step)
+        deadlines.note("middle", 6000.0 - step)
+        deadlines.note("early", 3000.0 - step)
+        assert deadlines.earliest == 3000.0 - step
+    assert [deadlines.pop_due(9000.0) for _ in range(4)] == ["early", "middle", "late", None]

@@ -115,6 +115,12 @@ def test_giving_up_is_measured_from_the_first_failure_since_progress() -> None:
     assert Reopen(0.0, "UNAVAILABLE") == decision(StatusCode.UNAVAILABLE, record, now=2000.0)
 
 
+def test_progress_forgives_everything() -> None:
+    record = ReopenRecord("gone", 1.0, 2, 3, handle_refused=True, token_renewed=True)
+    record.reset()
+    assert record == ReopenRecord()
+
+
 def test_a_redirect_is_followed_at_once_five_times_and_then_after_a_backoff() -> None:
     record = ReopenRecord()
     delays = [delay_of(decision(REDIRECT, record)) for _ in range(8)]
