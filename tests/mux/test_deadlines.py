@@ -26,6 +26,32 @@ def test_a_deadline_that_moves_to_later_is_asked_about_at_the_earlier_time() -> 
     assert deadlines.earliest == math.inf
 
 
+def test_an_owner_that_was_woken_may_be_noted_again() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.note("a", 1.0)
+    assert deadlines.pop_due(1.0) == "a"
+    assert deadlines.note("a", 5.0)
+    assert deadlines.earliest == 5.0
+    assert deadlines.pop_due(5.0) == "a"
+
+
+def test_the_same_deadline_again_changes_nothing() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    assert deadlines.note("a", 1.0)
+    assert not deadlines.note("a", 1.0)
+    assert len(deadlines) == 1
+    assert not deadlines.note("b", 1.0)
+
+
+def test_owners_that_have_lost_their_deadlines_are_not_held_for_long() -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    for owner in range(1001):
+        deadlines.note(owner, 1000.0)
+    for owner in range(1001):
+        deadlines.note(owner, math.inf)
+    assert len(deadlines) <= 64
+
+
 def test_an_owner_without_a_deadline_is_never_due() -> None:
     deadlines: Deadlines[str] = Deadlines()
     deadlines.note("a", 1.0)

@@ -70,3 +70,36 @@ def test_what_is_still_beyond_the_end_fails(driven: DrivenCore) -> None:
 def test_ranges_within_the_size_stay_on_their_stream(driven: DrivenCore) -> None:
     driven.ask(0, 100)
     assert len(driven.opened) == 1
+
+
+def test_what_is_asked_after_the_object_has_grown_stays_on_the_new_stream(
+    driven: DrivenCore,
+) -> None:
+    driven.ask(100, 50)
+    driven.confirm()
+    driven.message(metadata=replace(info(), size=200))
+    driven.ask(150, 50)
+    driven.confirm()
+    driven.ask(0, 10)
+    assert len(driven.opened) == 2
+
+
+def test_one_range_beyond_the_size_is_enough_among_others(driven: DrivenCore) -> None:
+    driven.ask_quietly(100, 50)
+    driven.ask_quietly(20, 10)
+    driven.flush()
+    assert [asked.offset for asked in driven.opened[-1].ranges] == [100, 20]
+    assert driven.opened[-1].spec.handle == b""
+
+
+def test_what_was_known_of_the_size_goes_with_the_handle(driven: DrivenCore) -> None:
+    driven.ask(20, 10)
+    for _ in range(3):
+        driven.end(end(StatusCode.UNAVAILABLE))
+        driven.wait_for_reopen()
+    assert driven.opened[-1].spec.handle == b""
+    opened = len(driven.opened)
+    driven.confirm()
+    driven.ask(100, 50)
+    assert [asked.offset for asked in driven.sent[-1]] == [100]
+    assert len(driven.opened) == opened

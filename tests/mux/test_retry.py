@@ -142,7 +142,19 @@ def test_another_failure_between_redirects_begins_their_count_anew() -> None:
     for _ in range(POLICY.max_redirects):
         decision(REDIRECT, record)
     decision(StatusCode.UNAVAILABLE, record)
-    assert Reopen(0.0, "redirect") == decision(REDIRECT, record)
+    delays = [delay_of(decision(REDIRECT, record)) for _ in range(POLICY.max_redirects + 1)]
+    assert delays[:-1] == [0.0] * POLICY.max_redirects
+    assert delays[-1] > 0
+
+
+@pytest.mark.parametrize(("message", "told"), [("gone", "gone [UNAVAILABLE]"), ("", "UNAVAILABLE")])
+def test_trouble_tells_the_last_end_that_is_not_forgiven(message: str, told: str) -> None:
+    record = ReopenRecord()
+    decision(REDIRECT, record)
+    assert record.trouble == ""
+    decision(StatusCode.INTERNAL, record)
+    decision(StreamEnd(StatusCode.UNAVAILABLE, message), record)
+    assert record.trouble == told
 
 
 @pytest.mark.parametrize(
