@@ -90,9 +90,12 @@ def _try_module(module: str, jobs: int) -> bool:
         for each in tomllib.loads(_EXPLANATIONS.read_text()).get(module, [])
     }
     survived: Counter[str] = Counter()
+    found: set[tuple[str, str, str]] = set()
     with (_FOLDER / f"{path.stem}.txt").open("w") as unexplained:
         for mutant in _survivors(made, path, tests, jobs):
-            why = explained.pop((mutant.where, mutant.before, mutant.after), _UNEXPLAINED)
+            key = mutant.where, mutant.before, mutant.after
+            found.add(key)
+            why = explained.get(key, _UNEXPLAINED)
             survived[why] += 1
             if why is _UNEXPLAINED:
                 text = f"{mutant.where}\n- {mutant.before}\n+ {mutant.after}\n\n"
@@ -101,9 +104,10 @@ def _try_module(module: str, jobs: int) -> bool:
     told = "".join(f", {count} {why}" for why, count in sorted(survived.items()))
     killed = len(made) - survived.total()
     print(f"{module:15} {len(made):>4} mutants, {killed:>4} killed{told}", flush=True)
-    for where, before, after in explained:
+    needless = explained.keys() - found
+    for where, before, after in sorted(needless):
         print(f"  explained, but killed or gone: {where}: {before} => {after}", flush=True)
-    return _UNEXPLAINED not in survived and not explained
+    return _UNEXPLAINED not in survived and not needless
 
 
 def _survivors(made: Sequence[Mutant], path: Path, tests: Groups, jobs: int) -> Iterator[Mutant]:

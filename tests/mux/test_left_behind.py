@@ -1,0 +1,140 @@
+"""What a core keeps of a stream that is over, what it forgets, and how often it has happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gcsmux_fs.errors import GenerationGone, StatusCode
+from gcsmux_fs.mux.actions import State
+from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.storage.ports import BidiMessage
+
+from .driven_core import KEY, DrivenCore, chunk, end, info, redirect
+
+
+@pytest.fixture
+def driven() -> DrivenCore:
+    """Return a core whose stream is idle and has told a handle and a size of 100 bytes."""
+    driven = DrivenCore()
+    driven.ask(0, 10)
+    driven.confirm()
+    size = replace(info(), size=100)
+    driven.message(chunk(driven.sent[-1][0]), handle=b"handle", metadata=size)
+    return driven
+
+
+def serve_all(driven: DrivenCore) -> None:
+    driven.message(*(chunk(asked, range_end=True) for asked in driven.opened[-1].ranges))
+
+
+def test_after_giving_up_the_next_stream_begins_at_the_front_door(driven: DrivenCore) -> None:
+    driven.ask(10, 10)
+    driven.end(end(StatusCode.PERMISSION_DENIED))
+    driven.ask(10, 10)
+    assert driven.opened[-1].spec.handle == b""
+
+
+@pytest.mark.parametrize("generation", [KEY.generation - 1, KEY.generation + 1])
+def test_a_handle_that_led_to_another_generation_is_forgotten(
+    driven: DrivenCore, generation: int
+) -> None:
+    wanted = driven.ask(10, 10)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    assert driven.opened[-1].spec.handle == b"handle"
+    driven.message(metadata=info(generation))
+    error = driven.outcomes[wanted]
+    assert isinstance(error, GenerationGone)
+    assert str(error) == f"{KEY}: the server has {generation}"
+    driven.ask(10, 10)
+    assert driven.opened[-1].spec.handle == b""
+
+
+def test_after_opens_that_hung_until_all_was_given_up_the_next_read_opens_again() -> None:
+    driven = DrivenCore()
+    driven.ask(0, 10)
+    driven.advance(300)
+    assert driven.core.state is State.CLOSED
+    opened = len(driven.opened)
+    wanted = driven.ask(0, 10)
+    assert len(driven.opened) == opened + 1
+    serve_all(driven)
+    assert isinstance(driven.outcomes[wanted], bytes)
+
+
+def test_what_nobody_wanted_of_a_stream_is_forgotten_with_it(driven: DrivenCore) -> None:
+    leaves = driven.ask(10, 10)
+    driven.confirm()
+    driven.ask(20, 10)
+    driven.confirm()
+    driven.cancel(leaves)
+    driven.ask(100, 10)  # beyond the size: a new stream
+    driven.confirm()
+    serve_all(driven)
+    calls_given_up = driven.cancelled_calls
+    driven.cancel(driven.ask_quietly(40, 10))
+    assert driven.core.state is State.OPEN
+    assert driven.cancelled_calls == calls_given_up == 1
+
+
+def test_a_timer_that_fires_early_changes_nothing(driven: DrivenCore) -> None:
+    driven.ask(10, 10)
+    for _ in range(2):
+        driven.end(end(StatusCode.UNAVAILABLE))
+    before = repr(driven.core)
+    driven.core.on_timer(driven.now)
+    assert driven.core.take_actions() == []
+    assert repr(driven.core) == before
+    assert driven.core.state is State.BACKOFF
+
+
+def test_events_of_a_stream_that_was_never_opened_change_nothing(driven: DrivenCore) -> None:
+    driven.ask(10, 10)
+    driven.ask(20, 10)
+    before = repr(driven.core)
+    number = driven.core.stream + 1
+    driven.core.on_sent(number, driven.now)
+    driven.core.on_message(number, BidiMessage(handle=b"other"), driven.now)
+    driven.core.on_end(number, end(StatusCode.NOT_FOUND), driven.now)
+    assert driven.core.take_actions() == []
+    assert repr(driven.core) == before
+    assert driven.counters.stale_events == 3
+
+
+def test_trouble_is_told_while_ranges_wait_because_of_it(driven: DrivenCore) -> None:
+    driven.ask(10, 10)
+    assert driven.core.trouble == ""
+    driven.end(end(StatusCode.UNAVAILABLE))
+    assert driven.core.trouble == "unavailable [UNAVAILABLE]"
+    serve_all(driven)
+    assert driven.core.trouble == ""
+
+
+def test_every_loss_is_counted() -> None:
+    driven = DrivenCore(RetryPolicy(max_redirects=3))
+    driven.ask_quietly(0, 10)
+    driven.ask(10, 10)
+    for _ in range(3):
+        driven.end(redirect())
+    told = driven.counters
+    assert (told.redirects, told.streams_failed, told.streams_reopened) == (3, 3, 3)
+    assert (told.streams_opened, told.ranges_resumed) == (4, 6)
+
+
+def test_every_range_resumed_on_a_stream_for_a_grown_object_is_counted(
+    driven: DrivenCore,
+) -> None:
+    for size in (100, 200):
+        driven.message(metadata=replace(info(), size=size))
+        driven.ask(0, 10)
+        driven.confirm()
+        driven.ask(size, 10)
+        driven.confirm()
+    assert driven.counters.ranges_resumed == 1 + 3
+
+
+def test_every_reader_that_leaves_is_counted(driven: DrivenCore) -> None:
+    for wanted in [driven.ask_quietly(offset, 10) for offset in (10, 20, 30)]:
+        driven.cancel(wanted)
+    assert driven.counters.ranges_cancelled == 3
