@@ -125,6 +125,7 @@ def _survivors(made: Sequence[Mutant], path: Path, tests: Groups, jobs: int) -> 
         for trial, mutant in list(running.items()):
             if not trial.is_alive():
                 del running[trial]
+                awake.pop(trial, None)
                 if trial.exitcode == SURVIVED:
                     yield mutant
                 continue

@@ -24,7 +24,7 @@ __all__ = ["SURVIVED", "prepare", "try_tests"]
 SURVIVED = pytest.ExitCode.OK
 
 # A mutant may loop for ever, and gather memory in its loop. The tests take ten seconds and 200 MiB.
-_PROCESSOR_SECONDS = 60
+_PROCESSOR_SECONDS = 40
 _MEMORY_BYTES = 2 * 1024**3
 _OPTIONS = [
     *("-x", "-q", "-p", "no:cacheprovider", "-k", "not in_real"),

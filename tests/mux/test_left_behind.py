@@ -89,6 +89,14 @@ def test_a_timer_that_fires_early_changes_nothing(driven: DrivenCore) -> None:
     assert driven.core.state is State.BACKOFF
 
 
+def test_a_timer_that_fires_late_acts(driven: DrivenCore) -> None:
+    driven.ask(10, 10)
+    for _ in range(2):
+        driven.end(end(StatusCode.UNAVAILABLE))
+    driven.core.on_timer(driven.now + 100)
+    assert driven.core.state is State.OPENING
+
+
 def test_events_of_a_stream_that_was_never_opened_change_nothing(driven: DrivenCore) -> None:
     driven.ask(10, 10)
     driven.ask(20, 10)
