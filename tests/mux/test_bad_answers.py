@@ -56,6 +56,20 @@ def test_an_error_names_the_object_and_the_range(driven: DrivenCore) -> None:
     ]
 
 
+def test_an_error_of_a_range_that_was_overtaken_says_so(driven: DrivenCore) -> None:
+    lost = driven.ask(200, 100)
+    driven.confirm()
+    driven.message(chunk(driven.sent[-1][0], 0, 40))
+    while not driven.outcomes.get(lost):
+        driven.ask(0, 10)
+        driven.message(chunk(asked_last(driven)))
+        driven.confirm()
+        driven.advance(driven.policy.stall_seconds / 2)
+        if driven.under_way:
+            driven.confirm()
+    assert str(driven.outcomes[lost]) == f"{KEY} [200, 300): overtaken 8 times at 240"
+
+
 def test_each_bad_answer_is_counted(driven: DrivenCore) -> None:
     driven.ask_quietly(0, 10)
     driven.ask_quietly(100, 10)

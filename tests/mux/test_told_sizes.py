@@ -50,7 +50,7 @@ def test_after_a_contradiction_a_fresh_stream_is_asked() -> None:
     assert driven.outcomes[again] == CONTENT[-200:-100]
 
 
-@pytest.mark.parametrize("told", [SIZE - 100, None])
+@pytest.mark.parametrize("told", [SIZE - 100, SIZE, None])
 def test_a_refusal_of_bytes_beyond_the_end_tells_of_another_size_if_the_stream_does(
     told: int | None,
 ) -> None:
@@ -60,7 +60,23 @@ def test_a_refusal_of_bytes_beyond_the_end_tells_of_another_size_if_the_stream_d
     if told is not None:
         driven.message(metadata=replace(info(), size=told))
     driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
-    assert isinstance(driven.outcomes[last], GenerationGone) == (told is not None)
+    assert isinstance(driven.outcomes[last], GenerationGone) == (told == SIZE - 100)
+
+
+def test_a_range_beyond_the_size_that_is_refused_for_another_reason_tells_that_reason() -> None:
+    driven = DrivenCore()
+    last = driven.ask(SIZE - 50, 50, last=True)
+    driven.message(metadata=replace(info(), size=SIZE - 100))
+    (asked,) = driven.sent[-1]
+    driven.end(end(StatusCode.DATA_LOSS, failure(asked, StatusCode.DATA_LOSS)))
+    assert isinstance(driven.outcomes[last], DataCorruption)
+
+
+def test_a_file_that_ends_where_its_stream_says_is_served_to_its_end() -> None:
+    driven = DrivenCore()
+    last = driven.ask(SIZE - 300, 300, last=True)
+    driven.message(chunk(driven.sent[-1][0]), metadata=info())
+    assert driven.outcomes[last] == CONTENT[-300:]
 
 
 def test_bytes_that_come_are_right_whatever_the_stream_says_of_the_size() -> None:
