@@ -25,8 +25,8 @@ __all__ = ["SURVIVED", "prepare", "try_tests"]
 
 SURVIVED = pytest.ExitCode.OK
 
-# A mutant may loop for ever, and gather memory in its loop. No group of tests takes ten seconds, nor
-# 200 MiB.
+# A mutant may loop for ever, and gather memory in its loop. No group of tests takes so many seconds
+# by half, nor a tenth of the memory.
 _PROCESSOR_SECONDS = 20
 _MEMORY_BYTES = 2 * 1024**3
 _OPTIONS = [

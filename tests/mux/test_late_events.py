@@ -13,10 +13,11 @@ import trio.testing
 from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, StreamEnd
 
-from .plans import CONTENT, key_of
-from .reading import Reader
+from .plans import CONTENT, Plan, key_of
+from .reading import Reader, bench, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ class ManualCall:
 class ManualTransport:
     """Opens calls for the test to answer, or fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, retries: RetryBudget | None = None) -> None:
         self.calls: list[ManualCall] = []
         self.faults: list[Exception] = []
         self.pool = StreamPool(
@@ -62,6 +63,7 @@ class ManualTransport:
             RetryPolicy(),
             Random(0),
             call_soon=trio.lowlevel.current_trio_token().run_sync_soon,
+            retries=retries,
         )
 
     def open(
@@ -93,7 +95,9 @@ async def test_the_end_of_a_call_that_was_given_up_leaves_its_successor_alone() 
 
 
 @pytest.mark.expects_log("the transport failed")
-async def test_a_call_that_cannot_be_sent_on_is_given_up_and_its_ranges_are_resumed() -> None:
+async def test_a_call_that_cannot_be_sent_on_is_given_up_and_its_ranges_are_resumed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     transport = ManualTransport()
     first = await transport.read(0, 10)
     (broken,) = transport.calls
@@ -106,6 +110,45 @@ async def test_a_call_that_cannot_be_sent_on_is_given_up_and_its_ranges_are_resu
     current.answer_all()
     assert (first.served, second.served) == (True, True)
     assert current.cancelled == 0
+    assert "gs://bucket/'object'#7: the transport failed" in caplog.text
+    assert "RuntimeError: no loop" in caplog.text
+
+
+@pytest.mark.expects_log("a reader's callback failed")
+async def test_a_callback_that_raises_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("a reader's own fault")
+
+    transport = ManualTransport()
+    transport.pool.request(KEY, 0, 10, fail)
+    served = await transport.read(10, 10)
+    transport.calls[0].answer_all()
+    assert served.served
+    assert "gs://bucket/'object'#7: a reader's callback failed" in caplog.text
+    assert "RuntimeError: a reader's own fault" in caplog.text
+
+
+async def test_a_stream_that_is_used_again_is_not_closed_as_an_idle_one() -> None:
+    plans = Plan(latency=1.0), Plan(latency=0.1), Plan(latency=0.1)
+    async with bench(*plans, max_idle_streams=1) as b:
+        await fetch(b.pool, key_of("a"), 0, 10)
+        again = b.read(10, 10, "a")
+        for name in ("b", "c"):
+            await fetch(b.pool, key_of(name), 0, 10)
+        assert b.pool.statistics().streams_idle == 1
+        await again.ended.wait()
+        assert again.served
+        assert [opened.spec.key.name for opened in b.transport.opened] == ["a", "b", "c"]
+
+
+async def test_a_pool_takes_its_retries_from_the_budget_it_was_given() -> None:
+    budget = RetryBudget()
+    transport = ManualTransport(budget)
+    reader = await transport.read(0, 10)
+    transport.calls[0].listener.on_end(StreamEnd(StatusCode.UNAVAILABLE))
+    assert budget.taken == 1
+    transport.calls[1].answer_all()
+    assert reader.served
 
 
 @pytest.mark.expects_log("the transport failed")
