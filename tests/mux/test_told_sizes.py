@@ -8,7 +8,7 @@ import pytest
 
 from gcsmux_fs.errors import DataCorruption, GenerationGone, StatusCode
 
-from .driven_core import CONTENT, DrivenCore, chunk, end, failure, info
+from .driven_core import CONTENT, KEY, DrivenCore, chunk, end, failure, info
 
 SIZE = len(CONTENT)
 
@@ -23,6 +23,7 @@ def test_a_file_that_would_end_too_early_fails_at_its_end_and_not_before(whole: 
     assert driven.outcomes[before] == CONTENT[:100]
     error = driven.outcomes[last]
     assert isinstance(error, GenerationGone)
+    assert f"{KEY} [{start}, {SIZE - 100}): " in str(error)
     assert "4096 bytes" in str(error)
 
 
