@@ -61,6 +61,16 @@ def test_it_is_asked_for_again_on_the_same_stream_within_two_stall_times(
     assert len(driven.opened) == 1
 
 
+def test_what_may_still_come_for_the_first_asking_is_what_nobody_wants(
+    driven: DrivenCore,
+) -> None:
+    lost = ask(driven, 200)
+    serve_others(driven, 2 * STALL)
+    assert driven.core._ranges.abandoned == 1
+    driven.message(chunk(lost, range_end=True))
+    assert driven.core._ranges.abandoned == 0
+
+
 def test_all_that_was_lost_is_asked_for_in_one_message(driven: DrivenCore) -> None:
     for number in range(30):
         driven.ask_quietly(number * 10, 10)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gcsmux_fs.errors import DataCorruption, GenerationGone, StatusCode
+from gcsmux_fs.errors import DataCorruption, GenerationGone, RangeUnsatisfiable, StatusCode
+from gcsmux_fs.mux.actions import State
 
 from .driven_core import CONTENT, KEY, DrivenCore, chunk, end, failure, info
 
@@ -71,6 +72,26 @@ def test_a_range_beyond_the_size_that_is_refused_for_another_reason_tells_that_r
     (asked,) = driven.sent[-1]
     driven.end(end(StatusCode.DATA_LOSS, failure(asked, StatusCode.DATA_LOSS)))
     assert isinstance(driven.outcomes[last], DataCorruption)
+
+
+def test_a_refusal_of_bytes_that_its_stream_says_are_there_is_just_that() -> None:
+    driven = DrivenCore()
+    wanted = driven.ask(SIZE - 100, 50)
+    driven.message(metadata=info())
+    (asked,) = driven.sent[-1]
+    driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
+    assert isinstance(driven.outcomes[wanted], RangeUnsatisfiable)
+
+
+def test_bytes_that_come_are_progress_whatever_the_stream_says_of_the_size() -> None:
+    driven = DrivenCore()
+    driven.ask_quietly(SIZE - 200, 100, last=True)
+    driven.ask(0, 100)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.message(chunk(driven.sent[-1][0]), metadata=info())
+    driven.end(end(StatusCode.UNAVAILABLE))
+    # After a failure without progress there would be a pause.
+    assert driven.core.state is State.OPENING
 
 
 def test_a_file_that_ends_where_its_stream_says_is_served_to_its_end() -> None:
