@@ -1,0 +1,96 @@
+"""Requests, and the pool itself, cancelled at every instant of theirs."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import asynccontextmanager
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.storage.ports import StreamEnd
+from tests.cancellation import cancel_everywhere
+
+from .fake_transport import FakeTransport
+from .plans import CONTENT, Plan, key_of
+from .reading import Reader, bench, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.cancellation import Scenario
+
+KEY = key_of("object")
+PLANS = [
+    pytest.param([Plan(latency=0.05, chunk_bytes=10)], id="served"),
+    pytest.param([Plan(latency=0.05, chunk_bytes=10, cut_after=20)], id="cut"),
+    pytest.param([Plan(refuse=StreamEnd(StatusCode.UNAVAILABLE))] * 3, id="refused"),
+    pytest.param([Plan(hang=True)], id="silent"),
+]
+
+
+@pytest.mark.parametrize("plans", PLANS)
+def test_a_request_alone_leaves_no_call(plans: list[Plan]) -> None:
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Scenario]:
+        async with bench(*plans) as b:
+            yield functools.partial(fetch, b.pool, KEY, 0, 50)
+            await b.settled()
+            told = b.pool.statistics()
+            assert told.ranges_waiting == 0
+            assert b.transport.open_calls == told.streams_open == told.streams_idle
+            assert await fetch(b.pool, KEY, 0, 50) == CONTENT[:50]
+
+    cancel_everywhere(stage)
+
+
+@pytest.mark.parametrize("plans", PLANS)
+def test_a_request_beside_others_takes_nothing_from_them(plans: list[Plan]) -> None:
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Scenario]:
+        async with bench(*plans) as b:
+            before, at_once = b.read(0, 30), b.read(40, 50)
+            yield functools.partial(fetch, b.pool, KEY, 20, 50)
+            after = b.read(10, 50)
+            for reader in (before, at_once, after):
+                await reader.ended.wait()
+                assert reader.served
+
+    cancel_everywhere(stage)
+
+
+@pytest.mark.parametrize("plans", PLANS)
+def test_the_pool_ends_with_every_call_and_tells_everybody(plans: list[Plan]) -> None:
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Scenario]:
+        async with trio.open_nursery() as nursery:
+            transport = FakeTransport(nursery, plans=list(plans))
+            pool = StreamPool(
+                transport,
+                RetryPolicy(),
+                Random(0),
+                call_soon=trio.lowlevel.current_trio_token().run_sync_soon,
+            )
+            readers = [Reader(pool, key_of(name), 0, 50) for name in ("object", "other")]
+
+            async def run_for_a_reader() -> None:
+                async with trio.open_nursery() as running:
+                    running.start_soon(pool.run)
+                    await fetch(pool, KEY, 20, 50)
+                    running.cancel_scope.cancel()
+
+            yield run_for_a_reader
+            readers.append(Reader(pool, KEY, 0, 50))
+            await trio.testing.wait_all_tasks_blocked()
+            assert transport.open_calls == 0
+            assert [len(reader.outcomes) for reader in readers] == [1, 1, 1]
+            told = pool.statistics()
+            assert (told.streams_open, told.streams_idle, told.ranges_waiting) == (0, 0, 0)
+
+    cancel_everywhere(stage)

@@ -1,0 +1,120 @@
+"""Lookups, attributes and listings cancelled at every instant of theirs."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+import trio
+
+from gcsmux_fs.namespace.names import Form, place
+from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
+from tests.cancellation import cancel_everywhere
+
+from .fake_store import FakeStore, object_info
+from .mounted import mounted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tests.cancellation import Scenario
+
+DELAY_SECONDS = 1.0
+TTL_SECONDS = 20.0
+# A name too long for a file's is found below a directory of its first part.
+LONG_NAME = "x" * 300
+PART = place("", LONG_NAME, Form.PLAIN)
+assert PART is not None
+
+Question: TypeAlias = "Callable[[Tree], Awaitable[object]]"
+
+
+def filled_store() -> FakeStore:
+    store = FakeStore(delay_seconds=DELAY_SECONDS)
+    store.put("file", "dir/a", "dir/b", "dir/c", LONG_NAME)
+    store.replace_info(replace(object_info("grows"), finalized=False))
+    return store
+
+
+@asynccontextmanager
+async def stage(question: Question, requests: int, ttl_seconds: float) -> AsyncIterator[Scenario]:
+    """Have one of three askers cancelled: the others are answered, and nothing is left."""
+    store = filled_store()
+    answers: list[object] = []
+
+    async def ask_after(seconds: float, tree: Tree) -> None:
+        await trio.sleep(seconds)
+        answers.append(await question(tree))
+
+    async with mounted(store, ttl_seconds=ttl_seconds, page_size=2) as tree:
+        async with trio.open_nursery() as others:
+            others.start_soon(ask_after, 0.0, tree)
+            others.start_soon(ask_after, 0.7 * DELAY_SECONDS, tree)
+            await trio.sleep(0.3 * DELAY_SECONDS)
+            yield functools.partial(question, tree)
+        # Also what is asked for nobody any more.
+        await trio.sleep(10 * DELAY_SECONDS)
+        assert tree.statistics().requests == 0
+        if ttl_seconds:
+            assert len(store.take_requests()) == requests
+        answers.append(await question(tree))
+        assert answers == answers[:1] * 3
+        assert tree.statistics().inodes == 1
+        assert not any(kept.openers for kept in tree._directories.snapshots._latest.values())
+
+
+async def look_up(name: bytes, tree: Tree) -> int | None:
+    """Return the size of what a name leads to."""
+    try:
+        entry = await tree.lookup(ROOT_INODE, name)
+    except NoSuchEntry:
+        return None
+    tree.forget(entry.inode, 1)
+    return entry.size
+
+
+async def see_grow(tree: Tree) -> int:
+    """Look an object up that may grow, and at its size when the answer is old."""
+    entry = await tree.lookup(ROOT_INODE, b"grows")
+    try:
+        await trio.sleep(TTL_SECONDS)
+        return (await tree.get(entry.inode)).size
+    finally:
+        tree.forget(entry.inode, 1)
+
+
+async def list_all(tree: Tree) -> list[bytes]:
+    """Read a directory of two pages."""
+    directory = await tree.lookup(ROOT_INODE, b"dir")
+    handle = tree.open_directory(directory.inode)
+    tree.forget(directory.inode, 1)
+    names: list[bytes] = []
+    try:
+        while batch := list(await handle.entries_from(len(names))):
+            names += [name for _, name, _ in batch]
+            for _, _, entry in batch:
+                tree.forget(entry.inode, 1)
+    finally:
+        handle.release()
+    return names
+
+
+@pytest.mark.parametrize("ttl_seconds", [TTL_SECONDS, 0.0])
+@pytest.mark.parametrize(
+    ("question", "requests"),
+    [
+        pytest.param(functools.partial(look_up, b"file"), 2, id="a file"),
+        pytest.param(functools.partial(look_up, b"dir"), 2, id="a directory"),
+        pytest.param(functools.partial(look_up, b"absent"), 2, id="no name"),
+        pytest.param(functools.partial(look_up, PART.name), 1, id="a part"),
+        pytest.param(see_grow, 3, id="what grows"),
+        pytest.param(list_all, 4, id="a listing"),
+    ],
+)
+def test_an_asker_leaves_the_others_their_answer(
+    question: Question, requests: int, ttl_seconds: float
+) -> None:
+    cancel_everywhere(functools.partial(stage, question, requests, ttl_seconds))
