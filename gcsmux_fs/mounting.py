@@ -172,6 +172,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 _statistics, store, streams, transport, pool, tree, reader, operations, retries
             )
             rooms.start_soon(soon.run)
+            rooms.start_soon(operations.walks.run)
             rooms.start_soon(pool.run)
             rooms.start_soon(watch_memory, settings.memory_bytes)
             with closing(operations):

@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyfuse3
+import trio
 
 from gcsmux_fs.errors import GenerationGone
 from gcsmux_fs.fuse.attributes import AttributeEncoder, absent_entry, extended_attributes
@@ -69,7 +70,7 @@ class BucketOperations(pyfuse3.Operations):
         self._encoder = encoder
         self._bucket = bucket
         self._soon = call_soon
-        self._walks = WalkReadahead(tree, reader, bucket)
+        self.walks = WalkReadahead(tree, reader, bucket)
         self._handles = itertools.count(1)
         self._files: dict[int, tuple[int, OpenFile]] = {}
         self._directories: dict[int, tuple[int, DirectoryHandle]] = {}
@@ -77,7 +78,7 @@ class BucketOperations(pyfuse3.Operations):
     @property
     def open_handles(self) -> int:
         """Files and directories that are open, and files fetched before they are."""
-        return len(self._files) + len(self._directories) + len(self._walks)
+        return len(self._files) + len(self._directories) + len(self.walks)
 
     def close(self) -> None:
         """Close all that is open: when programs outlive the mount, the kernel never says so."""
@@ -88,7 +89,7 @@ class BucketOperations(pyfuse3.Operations):
             directory.release()
         self._files.clear()
         self._directories.clear()
-        self._walks.close()
+        self.walks.close()
 
     # -- names and attributes
 
@@ -180,7 +181,8 @@ class BucketOperations(pyfuse3.Operations):
         inode, file = self._files[fh]
         if off == 0:
             # What is read next comes after what is wanted now.
-            self._soon(functools.partial(self._walks.observe, inode, file))
+            now = trio.current_time()
+            self._soon(functools.partial(self.walks.observe, inode, file, now))
         data = file.read_cached(off, size)
         if data is not None:
             return data

@@ -40,6 +40,11 @@ class SiblingPlanner:
     def __repr__(self) -> str:
         return f"<SiblingPlanner at {self._last}, {self._steps} steps, window {self._window}>"
 
+    @property
+    def steps(self) -> int:
+        """Steps forward since the walk began."""
+        return self._steps
+
     def observe(self, position: int) -> range:
         """Note that the file at `position` is read from its start; return what to fetch now."""
         if self._last is None or not self._is_near(position):

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.fuse.walks import ABANDONED_SECONDS
+
 from . import programs
+from .harness import END_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from .harness import EmulatorProcess, NewMount
@@ -73,3 +76,20 @@ def test_without_read_ahead_nothing_is_fetched_before_it_is_opened(
         for name in sorted(program.call(os.listdir, f"{mounted.path}/dir"))[:20]:
             program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
         assert emulator.statistics().bytes_asked == 20 * SIZE
+
+
+def test_a_walk_that_stops_in_the_middle_comes_to_rest(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    place_files(emulator)
+    with mount() as mounted, mounted.program() as program:
+        for name in sorted(program.call(os.listdir, f"{mounted.path}/dir"))[:5]:
+            program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
+        wait_until(lambda: mounted.statistics()["budget_unread"] > 0, "files are fetched ahead")
+        wait_until(
+            lambda: not mounted.statistics()["open_handles"],
+            "rest",
+            seconds=ABANDONED_SECONDS + END_SECONDS,
+        )
+        rest = mounted.last_statistics()
+        assert (rest["open_files"], rest["budget_unread"]) == (0, 0)
