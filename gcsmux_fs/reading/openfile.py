@@ -239,22 +239,28 @@ class OpenFile:
     async def _read_in_parts(self, offset: int, end: int) -> memoryview:
         """Read more than the budget gives at once, joined outside of it."""
         largest = self._path.budget.largest_demand
+        deadlines = self._path.deadlines
         joined = memoryview(bytearray(end - offset))
-        with trio.move_on_after(self._path.read_timeout):
-            for start in range(offset, end, largest):
-                part = await self._demand(start, min(start + largest, end))
-                joined[start - offset : start - offset + len(part)] = part
+        with trio.CancelScope() as whole:
+            deadlines.add(whole)
+            try:
+                for start in range(offset, end, largest):
+                    part = await self._demand(start, min(start + largest, end), timed=False)
+                    joined[start - offset : start - offset + len(part)] = part
+            finally:
+                deadlines.discard(whole)
             return joined.toreadonly()
         raise self._path.too_late(self.key, offset, end)
 
-    async def _demand(self, offset: int, end: int) -> memoryview:
+    async def _demand(self, offset: int, end: int, *, timed: bool = True) -> memoryview:
         task = trio.lowlevel.current_task()
         demand = self.begin(offset, end, functools.partial(trio.lowlevel.reschedule, task))
         if demand.is_done:
             await trio.lowlevel.checkpoint()
         else:
             deadlines = self._path.deadlines
-            deadlines.add(demand)
+            if timed:
+                deadlines.add(demand)
             try:
                 await trio.lowlevel.wait_task_rescheduled(functools.partial(self._abort, demand))
             finally:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model import ObjectKey
-    from gcsmux_fs.reading.demand import Demand
+    from gcsmux_fs.reading.deadlines import TimedRead
     from gcsmux_fs.reading.ports import RangeSource
 
 __all__ = [
@@ -43,7 +43,7 @@ class ReadPath:
         budget_bytes: Hard limit for all blocks, cached or on their way; at least
             `budget.MINIMUM_BUDGET_BYTES`.
         read_ahead_bytes: How far ahead of one open file to fetch at most; 0 turns readahead off.
-        read_timeout: Seconds after which a READ fails.
+        read_timeout: Seconds after which a READ fails, of those in which this process runs.
         clock: Tells the time in seconds.
     """
 
@@ -112,7 +112,9 @@ class ReadPath:
             told += f", the last failure: {trouble}"
         return DeadlineExceeded(told, subject=f"{key} [{offset}, {end})")
 
-    def _expire(self, demand: Demand) -> None:
-        key = demand.object.key
-        error = self.too_late(key, demand.offset, demand.end, demand.trouble)
-        self.fetcher.expire(demand, error)
+    def _expire(self, read: TimedRead) -> None:
+        if isinstance(read, trio.CancelScope):
+            read.cancel()
+            return
+        error = self.too_late(read.object.key, read.offset, read.end, read.trouble)
+        self.fetcher.expire(read, error)

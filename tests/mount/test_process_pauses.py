@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import process_programs, programs
-from .harness import END_SECONDS, wait_until
+from .harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
 from .processes import descendants_in_state_d, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from .harness import EmulatorProcess, NewMount
+    from .harness import NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -60,6 +61,26 @@ def test_a_mount_that_is_stopped_and_continued_is_only_a_pause(
             while isinstance(answer := reader.report(), int):
                 pass
             assert answer == (True, digest)
+
+
+def test_a_mount_stopped_longer_than_the_read_timeout_fails_nobody(folder: Path) -> None:
+    # Answers have to be on their way for long enough to be caught there.
+    with EmulatorProcess(folder / "buckets", ["--latency", "1s"]) as emulator:
+        emulator.place("file-0", programs.tagged(0, 0, SIZE))
+        timeout = 2 * READ_TIMEOUT_SECONDS
+        mounted = MountProcess(emulator, folder, ["--read-timeout", f"{timeout}s"])
+        with mounted, ExitStack() as stack:
+            readers = [stack.enter_context(mounted.program()) for _ in range(4)]
+            path = f"{mounted.path}/file-0"
+            assert readers[0].call(programs.read_tags, path, 0, MIB) == {0}
+            for number, reader in enumerate(readers):
+                reader.begin(programs.read_tags, path, (10 + 10 * number) * MIB, MIB)
+            wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "readers wait")
+            mounted.process.send_signal(signal.SIGSTOP)
+            time.sleep(timeout + 2)
+            mounted.process.send_signal(signal.SIGCONT)
+            for reader in readers:
+                assert reader.answer() == {0}
 
 
 def test_a_suspended_reader_holds_nobody_up(emulator: EmulatorProcess, mount: NewMount) -> None:
