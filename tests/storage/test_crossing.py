@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.lowlevel
 
 from gcsmux_fs.storage.crossing import CancelledByAsyncio, await_asyncio, current, run
+from tests.cancellation import play
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.cancellation import Scenario
 
 pytestmark = pytest.mark.real_time
 
@@ -94,6 +103,43 @@ def test_a_waiter_that_is_cancelled_already_starts_nothing_that_stays() -> None:
         assert scope.cancelled_caught
 
     with_timeout(main)
+
+
+def test_a_waiter_may_be_cancelled_at_any_instant() -> None:
+    begun = ended = 0
+
+    async def slow() -> None:
+        nonlocal begun, ended
+        begun += 1
+        try:
+            for _ in range(3):
+                await asyncio.sleep(0.0005)
+        finally:
+            await asyncio.sleep(0.0005)
+            ended += 1
+
+    async def others() -> int:
+        return len(asyncio.all_tasks()) - 1
+
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Scenario]:
+        yield lambda: await_asyncio(slow())
+        assert begun == ended
+        assert await await_asyncio(others()) == 0
+
+    async def main() -> None:
+        for instant in itertools.count():
+            if not await play(stage, instant):
+                break
+        # Where the other side is at an instant of this one is left to chance.
+        for delay in range(50):
+            with trio.move_on_after(delay * 0.00005):
+                await await_asyncio(slow())
+            assert begun == ended
+        assert await await_asyncio(others()) == 0
+
+    with_timeout(main)
+    assert begun > 0
 
 
 def test_a_coroutine_that_ends_in_spite_of_it_gives_its_result() -> None:

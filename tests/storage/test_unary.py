@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING
@@ -30,9 +32,12 @@ from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_chann
 from gcsmux_fs.storage.crossing import await_asyncio
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
+from tests.cancellation import play
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tests.cancellation import Scenario
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -384,3 +389,37 @@ def test_a_channel_that_closes_under_a_call_ends_it_with_an_error() -> None:
                 await close_channel(channel)
 
     crossing.run(main)
+
+
+def test_a_call_cancelled_at_any_instant_leaves_no_task_and_the_next_one_works() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        async def count_tasks() -> int:
+            return len(asyncio.all_tasks())
+
+        before = await await_asyncio(count_tasks())
+        server.always = OBJECT
+
+        @asynccontextmanager
+        async def stage() -> AsyncIterator[Scenario]:
+            # The pause after a failure is among the instants.
+            server.answers = [grpc.StatusCode.UNAVAILABLE]
+            yield functools.partial(store.get_object, "a/b")
+            server.answers = []
+            assert (await store.get_object("a/b")).generation == 7
+            # The server's, and gRPC's own that see to the end of a call, end a little later.
+            for _ in range(1000):
+                if await await_asyncio(count_tasks()) == before:
+                    return
+                await trio.sleep(0.001)
+            raise AssertionError("a task is left")
+
+        for instant in itertools.count():
+            if not await play(stage, instant):
+                break
+        # Where the other side is at an instant of this one is left to chance.
+        for delay in range(30):
+            async with stage() as scenario:
+                with trio.move_on_after(delay * 0.0005):
+                    await scenario()
+
+    with_store(test)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
+import trio.testing
 
 from gcsmux_fs.soon import Soon
+from tests.cancellation import cancel_everywhere
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.cancellation import Scenario
 
 
 async def test_calls_come_in_order_and_not_at_once() -> None:
@@ -75,3 +86,35 @@ async def test_it_can_be_called_after_its_end() -> None:
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     soon(lambda: None)
+
+
+def test_a_call_made_when_it_is_cancelled_is_neither_lost_nor_called_twice() -> None:
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Scenario]:
+        soon = Soon()
+        made: list[int] = []
+        called: list[int] = []
+
+        def call() -> None:
+            made.append(len(made))
+            soon(functools.partial(called.append, made[-1]))
+
+        async def make_calls() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(soon.run)
+                for _ in range(5):
+                    call()
+                    soon(call)
+                    await trio.lowlevel.checkpoint()
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+
+        yield make_calls
+        call()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(soon.run)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert called == made
+
+    cancel_everywhere(stage)
