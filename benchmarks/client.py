@@ -232,7 +232,8 @@ _WORK: dict[Kind, Callable[[_Client, Task], Awaitable[Outcome]]] = {
 @asynccontextmanager
 async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
-    channel, *stream_channels = channels = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
+    channels, _ = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
+    channel, *stream_channels = channels
     source = random.Random()
     transport = GrpcBidiTransport(stream_channels, settings)
     async with trio.open_nursery() as nursery:

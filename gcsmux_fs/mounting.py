@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.config import Settings
     from gcsmux_fs.errors import GcsmuxError
     from gcsmux_fs.model import BucketInfo
+    from gcsmux_fs.storage.tokens import Tokens
 
 __all__ = ["serve", "stream_policy", "unary_policy"]
 
@@ -111,11 +112,16 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         billing_project=settings.billing_project,
     )
     statistics: Callable[[], dict[str, object]] = dict
-    async with _channels(channel_settings) as (channel, *stream_channels):
+    async with _channels(channel_settings) as ((channel, *stream_channels), tokens):
         source = random.Random()
         retries = RetryBudget()
         new_store = functools.partial(
-            GrpcObjectStore, channel, channel_settings, settings.bucket, random=source
+            GrpcObjectStore,
+            channel,
+            channel_settings,
+            settings.bucket,
+            random=source,
+            tokens=tokens,
         )
         info = await _check_bucket(new_store(policy=_STARTUP_POLICY), settings)
         store = new_store(
@@ -130,6 +136,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             stream_channels,
             channel_settings,
             silence_seconds=min(CONNECTION_SILENCE_SECONDS, patience.stall_seconds / 2),
+            tokens=tokens,
         )
         soon = Soon()
         transport = FallbackTransport(
@@ -211,10 +218,12 @@ def stream_policy(read_timeout: float) -> RetryPolicy:
 
 
 @asynccontextmanager
-async def _channels(settings: ChannelSettings) -> AsyncIterator[list[grpc.aio.Channel]]:
-    channels = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
+async def _channels(
+    settings: ChannelSettings,
+) -> AsyncIterator[tuple[list[grpc.aio.Channel], Tokens | None]]:
+    channels, tokens = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
     try:
-        yield channels
+        yield channels, tokens
     finally:
         with trio.CancelScope(shield=True):
             for channel in channels:

@@ -13,8 +13,8 @@ The rules, with their sources:
   resets, until `give_up_seconds` have passed without progress. A server that says how long it wants
   to be left alone (google.rpc.RetryInfo) is left alone for so long, within bounds, also the first
   time.
-- UNAUTHENTICATED is tried once more: the token of a long stream has expired, and a new call
-  fetches a new one.
+- A token that is refused is renewed by the next stream, which is tried once. Where no token was
+  brought along there is none to be renewed, and UNAUTHENTICATED is final.
 - The rest is final, and told at once.
 
 Between two backoffs, or two arrivals of bytes, only a bounded number of streams is opened at once:
@@ -163,9 +163,9 @@ def decide(
         if had_handle and end.code in _HANDLE_REFUSED and not record.handle_refused:
             record.handle_refused = True
             return Reopen(0.0, f"handle refused ({end.code.name})", keep_route=False)
-        if end.code is StatusCode.UNAUTHENTICATED and not record.token_renewed:
+        if end.token_refused and not record.token_renewed:
             record.token_renewed = True
-            return Reopen(0.0, "credentials expired")
+            return Reopen(0.0, "token refused")
         if end.code not in _PASSING:
             return GiveUp(final_error(end.code, end.message, str(key)))
     record.trouble = f"{end.message} [{end.code.name}]" if end.message else end.code.name

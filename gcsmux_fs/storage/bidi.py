@@ -29,6 +29,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import grpc
@@ -51,11 +52,12 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from gcsmux_fs.storage.ports import BidiListener, BidiMessage, OpenSpec, RangeRequest
+    from gcsmux_fs.storage.tokens import Token, Tokens
 
     _Connection = Connection[grpc.aio.Channel]
     _Call = grpc.aio.StreamStreamCall[bytes, bytes] | grpc.aio.UnaryStreamCall[bytes, bytes]
 
-__all__ = ["GrpcBidiTransport", "end_of", "give_up"]
+__all__ = ["GrpcBidiTransport", "blame_token", "end_of", "give_up"]
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class GrpcBidiTransport:
     """Opens calls on its channels; made and used within the trio run that made the channels.
 
     A channel on which nothing is heard for `silence_seconds` of a call that is given up is passed
-    over for a while (see `connections`).
+    over for a while (see `connections`); `tokens` are what the channels give to their calls.
     """
 
     def __init__(
@@ -75,9 +77,11 @@ class GrpcBidiTransport:
         settings: ChannelSettings,
         *,
         silence_seconds: float = SILENCE_SECONDS,
+        tokens: Tokens | None = None,
     ) -> None:
         self.crossing = current()
         self._settings = settings
+        self._tokens = tokens
         self._connections = Connections(channels, silence_seconds)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -105,6 +109,10 @@ class GrpcBidiTransport:
         await await_asyncio(ended())
 
     # On asyncio's side.
+
+    def token(self) -> Token | None:
+        """Return the token of a call that begins now, or is answered now for the first time."""
+        return None if self._tokens is None else self._tokens.current
 
     def start_call(
         self, headers: Metadata
@@ -209,8 +217,10 @@ class _AsyncioHalf:
         self._connection: _Connection | None = None
         self._writable: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._token: Token | None = None
 
     def start(self, headers: Metadata, opening: bytes) -> None:
+        self._token = self._transport.token()
         try:
             call, connection = self._transport.start_call(headers)
         except Exception as error:
@@ -223,6 +233,7 @@ class _AsyncioHalf:
         call.add_done_callback(self._stop_writing)
 
     def start_single(self, headers: Metadata, opening: bytes) -> None:
+        self._token = self._transport.token()
         try:
             call, connection = self._transport.start_read(_METHOD, headers, opening)
         except Exception as error:
@@ -258,12 +269,18 @@ class _AsyncioHalf:
         self._transport.crossing.to_trio(self._other.on_sent)
 
     async def _run(self, call: _Call, connection: _Connection) -> None:
-        self._tell_end(await end_of(call, connection, self._read(call, connection)))
+        end = await end_of(call, connection, self._read(call, connection))
+        self._tell_end(blame_token(end, self._token))
 
     async def _read(self, call: _Call, connection: _Connection) -> None:
         """Hand over responses until the call has ended."""
+        answered = False
         while (data := await call.read()) is not grpc.aio.EOF:
             connection.heard()
+            if not answered:
+                answered = True
+                # The one from the beginning may have been replaced before the call was sent.
+                self._token = self._transport.token()
             self._tell_message(decode_bidi_response(cast("bytes", data)))
 
     def _tell_message(self, message: BidiMessage) -> None:
@@ -301,6 +318,14 @@ async def end_of(
     if not call.cancelled():
         connection.heard()
     return end
+
+
+def blame_token(end: StreamEnd, token: Token | None) -> StreamEnd:
+    """Have the token of a call that was refused for it renewed; return the end that tells so."""
+    if token is None or end.code is not StatusCode.UNAUTHENTICATED:
+        return end
+    token.refused = True
+    return replace(end, token_refused=True)
 
 
 async def _await_end(call: grpc.aio.Call, reading: Coroutine[object, object, None]) -> StreamEnd:

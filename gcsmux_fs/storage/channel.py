@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import google.auth
 import google.auth.credentials
 import google.auth.exceptions
-import google.auth.transport.grpc
 import google.auth.transport.requests
 import grpc
 import grpc.aio
@@ -23,6 +22,7 @@ import grpc.aio
 from gcsmux_fs import __version__
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.storage.crossing import await_asyncio
+from gcsmux_fs.storage.tokens import Tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,8 +76,12 @@ class ChannelSettings:
     billing_project: str = ""
 
 
-async def open_channels(settings: ChannelSettings, count: int) -> list[grpc.aio.Channel]:
+async def open_channels(
+    settings: ChannelSettings, count: int
+) -> tuple[list[grpc.aio.Channel], Tokens | None]:
     """Open channels in asyncio's thread, each a connection of its own, made at its first call.
+
+    With them comes what gives their calls tokens, if anything does.
 
     Raises:
         ConfigError: no credentials, or a key file that is none.
@@ -87,7 +91,7 @@ async def open_channels(settings: ChannelSettings, count: int) -> list[grpc.aio.
 
 async def open_channel(settings: ChannelSettings) -> grpc.aio.Channel:
     """Open one channel (see `open_channels`)."""
-    (channel,) = await open_channels(settings, 1)
+    (channel,), _ = await open_channels(settings, 1)
     return channel
 
 
@@ -96,7 +100,9 @@ async def close_channel(channel: grpc.aio.Channel) -> None:
     await await_asyncio(channel.close())
 
 
-async def _open(settings: ChannelSettings, count: int) -> list[grpc.aio.Channel]:
+async def _open(
+    settings: ChannelSettings, count: int
+) -> tuple[list[grpc.aio.Channel], Tokens | None]:
     options: list[tuple[str, str | int]] = [
         ("grpc.primary_user_agent", f"gcsmux-fs/{__version__}"),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -112,19 +118,20 @@ async def _open(settings: ChannelSettings, count: int) -> list[grpc.aio.Channel]
         ("grpc.use_local_subchannel_pool", 1),
     ]
     if settings.plaintext:
-        return [grpc.aio.insecure_channel(settings.endpoint, options=options) for _ in range(count)]
+        return [
+            grpc.aio.insecure_channel(settings.endpoint, options=options) for _ in range(count)
+        ], None
     credentials = grpc.ssl_channel_credentials()
+    tokens = None
     if not settings.anonymous:
-        plugin = google.auth.transport.grpc.AuthMetadataPlugin(
-            _credentials(settings.key_file), google.auth.transport.requests.Request()
-        )
+        tokens = Tokens(_credentials(settings.key_file), google.auth.transport.requests.Request())
         credentials = grpc.composite_channel_credentials(
-            credentials, grpc.metadata_call_credentials(plugin)
+            credentials, grpc.metadata_call_credentials(tokens)
         )
     return [
         grpc.aio.secure_channel(settings.endpoint, credentials, options=options)
         for _ in range(count)
-    ]
+    ], tokens
 
 
 def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:

@@ -100,9 +100,10 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """How a stream ended; the last three come from the status details.
+    """How a stream ended; `failures` to `retry_seconds` come from the status details.
 
-    `retry_seconds` is how long the server wants to be left alone.
+    `retry_seconds` is how long the server wants to be left alone; `token_refused` says that the
+    stream brought a token along that is not taken: a new stream may bring another.
     """
 
     code: StatusCode
@@ -110,6 +111,7 @@ class StreamEnd:
     failures: tuple[RangeFailure, ...] = ()
     redirect: Redirect | None = None
     retry_seconds: float = 0.0
+    token_refused: bool = False
 
 
 class BidiListener(Protocol):

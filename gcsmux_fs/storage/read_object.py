@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import grpc.aio
 
 from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.storage.bidi import end_of, give_up
+from gcsmux_fs.storage.bidi import blame_token, end_of, give_up
 from gcsmux_fs.storage.channel import ChannelSettings, Metadata, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_read_response, encode_read_request
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, StreamEnd
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.storage.bidi import GrpcBidiTransport
     from gcsmux_fs.storage.connections import Connection
     from gcsmux_fs.storage.ports import RangeRequest
+    from gcsmux_fs.storage.tokens import Token
 
     _Call = grpc.aio.UnaryStreamCall[bytes, bytes]
     _Connection = Connection[grpc.aio.Channel]
@@ -164,8 +165,10 @@ class _AsyncioHalf:
         self._answer = answer
         self._call: _Call | None = None
         self._connection: _Connection | None = None
+        self._token: Token | None = None
 
     def start(self, headers: Metadata, request: bytes) -> None:
+        self._token = self._transport.token()
         try:
             call, connection = self._transport.start_read(_METHOD, headers, request)
         except Exception as error:
@@ -182,6 +185,7 @@ class _AsyncioHalf:
 
     async def _run(self, call: _Call, connection: _Connection) -> None:
         end = await end_of(call, connection, self._read(call, connection))
+        end = blame_token(end, self._token)
         rest = self._answer.close(end)
         if rest is not None:
             self._tell_message(rest)
@@ -189,11 +193,15 @@ class _AsyncioHalf:
 
     async def _read(self, call: _Call, connection: _Connection) -> None:
         """Hand over responses until the call, or the range, has ended."""
+        answered = False
         while (data := await call.read()) is not grpc.aio.EOF:
             connection.heard()
             if self._answer.over:
                 call.cancel()  # the server goes on beyond what was asked for
                 return
+            if not answered:
+                answered = True
+                self._token = self._transport.token()
             self._tell_message(self._answer.take(cast("bytes", data)))
             if self._answer.corrupt:
                 call.cancel()

@@ -80,7 +80,12 @@ def end_by_range(read_id: int, end: StreamEnd) -> StreamEnd | None:
     if end.code in _OF_ONE_RANGE:
         failure = RangeFailure(read_id, end.code, end.message)
         return StreamEnd(end.code, end.message, (failure,))
-    return StreamEnd(end.code, end.message, retry_seconds=end.retry_seconds)
+    return StreamEnd(
+        end.code,
+        end.message,
+        retry_seconds=end.retry_seconds,
+        token_refused=end.token_refused,
+    )
 
 
 class StandIn:

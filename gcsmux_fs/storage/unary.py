@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from gcsmux_fs.storage.tokens import Tokens
+
 __all__ = ["GrpcObjectStore", "UnaryPolicy"]
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class GrpcObjectStore:
         retries: what the whole mount may try again.
         spare: a channel to change to when a call on the other is not answered in time: its
             connection may be dead without anybody being told.
+        tokens: what the channels give to their calls.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class GrpcObjectStore:
         hierarchical: bool = False,
         retries: RetryBudget | None = None,
         spare: grpc.aio.Channel | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._channel = channel
         self._spare = spare or channel
@@ -106,6 +110,7 @@ class GrpcObjectStore:
         self._policy = policy
         self._random = random
         self._retries = retries or RetryBudget()
+        self._tokens = tokens
         self._headers = request_headers(settings, self._path, "")
         self._hierarchical = hierarchical
         self.requests = 0
@@ -180,9 +185,11 @@ class GrpcObjectStore:
         backoff = policy.first_backoff_seconds
         data = request.SerializeToString()
         told: StorageError | None = None
+        token_renewed = False
         while True:
             remaining = deadline - trio.current_time()
             channel = self._channel
+            token = None if self._tokens is None else self._tokens.current
             try:
                 return parse(await self._attempt(channel, method, data, remaining))
             except grpc.aio.AioRpcError as error:
@@ -195,6 +202,11 @@ class GrpcObjectStore:
                 raise Unavailable(
                     "the channel is closed", subject=subject, code=StatusCode.CANCELLED
                 ) from None
+            if token is not None and failure.code is StatusCode.UNAUTHENTICATED:
+                token.refused = True
+                if not token_renewed:
+                    token_renewed = True
+                    continue
             # gRPC reports credentials that cannot be renewed as UNAVAILABLE; trying again is vain.
             if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
                 raise failure

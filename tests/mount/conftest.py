@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .harness import BUCKET, EmulatorProcess, MountProcess, NewMount, wait_until
+from .tls import Service, certificate, tls_relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,14 @@ def emulator(folder: Path) -> Iterator[EmulatorProcess]:
         yield process
         wait_until(lambda: process.statistics().streams_open == 0, "no stream")
     assert process.log == ""
+
+
+@pytest.fixture
+def service(emulator: EmulatorProcess, folder: Path) -> Iterator[Service]:
+    """The emulator behind TLS."""
+    made = certificate(folder)
+    with tls_relay(emulator.port, made) as endpoint:
+        yield Service(endpoint, made)
 
 
 @pytest.fixture

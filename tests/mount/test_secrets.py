@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +22,13 @@ from gcsmux_fs.errors import StatusCode
 from . import limits, programs
 from .harness import BUCKET, END_SECONDS, MountProcess, wait_until
 from .server import COMMANDS
-from .tls import certificate, key_file, tls_relay, token_server
+from .tls import Service, access_token, certificate, key_file, tls_relay, token_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .harness import EmulatorProcess, NewMount
-    from .tls import Certificate, TokenServer
+    from .tls import TokenServer
 
 pytestmark = pytest.mark.mount
 
@@ -43,26 +42,6 @@ FORGED = "\n2030-01-01T00:00:00.000Z INFO gcsmux_fs: forged\x1b[2J\u202e\u2028\x
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ [\w.]+: .*")
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-
-
-@dataclass(frozen=True)
-class Service:
-    """An emulator behind TLS."""
-
-    endpoint: str
-    certificate: Certificate
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What makes a mount trust it."""
-        return {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.certificate.path)}
-
-
-@pytest.fixture
-def service(emulator: EmulatorProcess, folder: Path) -> Iterator[Service]:
-    made = certificate(folder)
-    with tls_relay(emulator.port, made) as endpoint:
-        yield Service(endpoint, made)
 
 
 def refusal(folder: Path, *options: str, bucket: str = BUCKET, **environment: str) -> str:
@@ -119,7 +98,7 @@ def test_plaintext_to_a_server_with_tls_is_told(service: Service, folder: Path) 
 @pytest.fixture
 def tokens() -> Iterator[TokenServer]:
     """Give everybody a token."""
-    with token_server({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}) as one:
+    with token_server(lambda _: access_token(TOKEN)) as one:
         yield one
 
 
@@ -158,7 +137,8 @@ def test_tokens_and_keys_are_in_no_log_no_argument_and_no_error(
 
 def test_what_a_token_server_answers_is_not_repeated(service: Service, folder: Path) -> None:
     hidden = "an-id-token-that-nobody-may-see"
-    with token_server({"id_token": hidden, "refresh_token": hidden, "expires_in": 1}) as server:
+    answer: dict[str, object] = {"id_token": hidden, "refresh_token": hidden, "expires_in": 1}
+    with token_server(lambda _: answer) as server:
         key_file(folder / "key.json", server.address)
         line = refusal(
             folder,

@@ -19,10 +19,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Certificate", "TokenServer", "certificate", "key_file", "tls_relay", "token_server"]
+__all__ = [
+    "Certificate",
+    "Service",
+    "TokenServer",
+    "access_token",
+    "certificate",
+    "key_file",
+    "tls_relay",
+    "token_server",
+]
 
 _RECEIVE_BYTES = 1 << 16
 
@@ -33,6 +42,19 @@ class Certificate:
 
     path: Path
     key_path: Path
+
+
+@dataclass(frozen=True)
+class Service:
+    """An emulator behind TLS."""
+
+    endpoint: str
+    certificate: Certificate
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes a mount trust it."""
+        return {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.certificate.path)}
 
 
 def certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
@@ -125,25 +147,30 @@ def _carry(source: socket.socket, target: socket.socket) -> bool:
 
 @dataclass
 class TokenServer:
-    """What it answers, and what it was sent."""
+    """Where it is, what it was sent, and whether it gives tokens to nobody any more."""
 
-    answer: dict[str, object]
-    status: int = 200
     address: str = ""
+    refusing: bool = False
     asked: list[str] = field(default_factory=list)
 
 
+def access_token(token: str) -> dict[str, object]:
+    """Return the answer that gives a token for an hour."""
+    return {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
+
+
 @contextmanager
-def token_server(answer: dict[str, object], status: int = 200) -> Iterator[TokenServer]:
-    """Serve tokens as an authorization server does."""
-    found = TokenServer(answer, status)
+def token_server(answer: Callable[[int], Mapping[str, object]]) -> Iterator[TokenServer]:
+    """Serve tokens as an authorization server does; `answer` is told how many it was asked for."""
+    found = TokenServer()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
             found.asked.append(self.rfile.read(size).decode())
-            body = json.dumps(found.answer).encode()
-            self.send_response(found.status)
+            said = {"error": "invalid_grant"} if found.refusing else answer(len(found.asked))
+            body = json.dumps(said).encode()
+            self.send_response(400 if found.refusing else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -469,13 +470,14 @@ def test_a_handle_and_token_that_lead_nowhere_are_dropped(driven: DrivenCore) ->
     assert specs == [("", b"")] + [("east", b"h")] * 3 + [("", b"")]
 
 
-def test_expired_credentials_are_renewed_once(driven: DrivenCore) -> None:
+def test_another_token_is_tried_once(driven: DrivenCore) -> None:
     wanted = driven.ask(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 3))
-    driven.end(end(StatusCode.UNAUTHENTICATED))
+    expired = replace(end(StatusCode.UNAUTHENTICATED), token_refused=True)
+    driven.end(expired)
     assert len(driven.opened) == 2
-    driven.end(end(StatusCode.UNAUTHENTICATED))
+    driven.end(expired)
     assert isinstance(driven.outcomes[wanted], PermissionDenied)
 
 

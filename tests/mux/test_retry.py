@@ -66,7 +66,7 @@ def test_what_may_pass_is_tried_again_at_once_the_first_time(code: StatusCode) -
     assert not range_is_final(code)
 
 
-@pytest.mark.parametrize("code", sorted(set(StatusCode) - {*PASSING, StatusCode.UNAUTHENTICATED}))
+@pytest.mark.parametrize("code", sorted(set(StatusCode) - {*PASSING}))
 def test_the_rest_is_final(code: StatusCode) -> None:
     decided = decision(code, ReopenRecord())
     assert isinstance(decided, GiveUp)
@@ -189,10 +189,11 @@ def test_the_route_is_given_up_after_three_failures_in_a_row() -> None:
     assert [isinstance(d, Reopen) and d.keep_route for d in kept] == [True, True, False, False]
 
 
-def test_expired_credentials_are_tried_once_more() -> None:
+def test_another_token_is_tried_once() -> None:
     record = ReopenRecord()
-    assert delay_of(decision(StatusCode.UNAUTHENTICATED, record)) == 0.0
-    refused = decision(StatusCode.UNAUTHENTICATED, record)
+    expired = StreamEnd(StatusCode.UNAUTHENTICATED, token_refused=True)
+    assert delay_of(decision(expired, record)) == 0.0
+    refused = decision(expired, record)
     assert isinstance(refused, GiveUp)
     assert isinstance(refused.error, PermissionDenied)
 

@@ -23,6 +23,7 @@ from gcsmux_fs.errors import (
     RangeUnsatisfiable,
     StatusCode,
     StorageError,
+    Unauthenticated,
     Unavailable,
 )
 from gcsmux_fs.mux.pool import StreamPool
@@ -325,11 +326,13 @@ def test_metadata_may_be_missing(live: Live) -> None:
     live(scenario)
 
 
-def test_expired_credentials_are_renewed(live: Live) -> None:
+def test_where_no_token_is_brought_none_is_renewed(live: Live) -> None:
     async def scenario(world: World) -> None:
-        expired = StreamEnd(StatusCode.UNAUTHENTICATED, "expired")
-        world.plan(Plan(cut_after=10, chunk_bytes=10, cut_with=expired))
-        assert await world.fetch(0, 100) == CONTENT[:100]
+        refused = StreamEnd(StatusCode.UNAUTHENTICATED, "who?")
+        world.plan(Plan(cut_after=10, chunk_bytes=10, cut_with=refused))
+        with pytest.raises(Unauthenticated):
+            await world.fetch(0, 100)
+        assert len(world.specs) == 1
 
     live(scenario)
 

@@ -22,10 +22,11 @@ _STREAM_ERRNOS = {
     StatusCode.OUT_OF_RANGE: "EIO",
     StatusCode.UNIMPLEMENTED: "ENOTSUP",
     StatusCode.DATA_LOSS: "EIO",
+    # Where no token was brought along there is none to be renewed.
+    StatusCode.UNAUTHENTICATED: "EACCES",
 }
 _UNARY_ERRNOS = _STREAM_ERRNOS | {
     StatusCode.CANCELLED: "EIO",
-    StatusCode.UNAUTHENTICATED: "EACCES",
     # Of a name: there is none.
     StatusCode.NOT_FOUND: "ENOENT",
     StatusCode.INVALID_ARGUMENT: "ENOENT",
@@ -37,6 +38,8 @@ _BLAMED_ON_HANDLE = (
     StatusCode.FAILED_PRECONDITION,
 )
 _OWN = MountKind(PATIENT.options, own=True)
+# Tokens are not renewed anew for each row that follows soon.
+_TOKENS = MountKind(PATIENT.options, own=True, tokens=True)
 
 
 def _of_stream(code: StatusCode, *, midst: bool) -> Row:
@@ -203,18 +206,34 @@ _CREDENTIALS = Group(
                     method=_STREAM,
                     at=Phase.CONTENT,
                     after_bytes=500_000,
-                    times=3,
                 ),
             ),
             requests=12,
-            counters={"streams_reopened": 3},
+            counters={"streams_reopened": 1, "ranges_failed": 0},
+            mount=_TOKENS,
         ),
         Row(
-            "a token that expires and is not renewed",
+            "a token that a stream is refused for, and that is renewed",
             (Rule(ExpireToken(), method=_STREAM),),
+            requests=12,
+            counters={"streams_reopened": 1, "ranges_failed": 0},
+            mount=_TOKENS,
+        ),
+        Row(
+            "a token that a look-up is refused for, and that is renewed",
+            (Rule(ExpireToken(), method="GetObject"),),
+            requests=16,
+            reader=Reader.NAMES,
+            counters={"unary_requests": 4},
+            mount=_TOKENS,
+        ),
+        Row(
+            "tokens none of which is taken",
+            (Rule(ExpireToken(), method=_STREAM, times=FOR_EVER),),
             requests=12,
             sees="EACCES",
             counters={"ranges_failed": 1},
+            mount=_TOKENS,
         ),
         Row(
             "a storm of 429",

@@ -56,11 +56,15 @@ class After(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MountKind:
-    """How the mount of a row is made; rows that would disturb others have one of their `own`."""
+    """How the mount of a row is made; rows that would disturb others have one of their `own`.
+
+    With `tokens` it brings a token to each call, over TLS, and fetches it for a key.
+    """
 
     options: tuple[str, ...]
     relayed: bool = False
     own: bool = False
+    tokens: bool = False
 
     @property
     def hasty(self) -> bool:

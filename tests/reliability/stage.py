@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Self
 
 from gcsmux_fs.namespace.patience import BEHIND_SECONDS
 from tests.mount.harness import EmulatorProcess, MountProcess, Program, wait_until
+from tests.mount.tls import (
+    Service,
+    access_token,
+    certificate,
+    key_file,
+    tls_relay,
+    token_server,
+)
 from tests.reliability import readers
 from tests.reliability.readers import Truth
 from tests.reliability.rows import After, Reader
@@ -106,17 +114,26 @@ class Stage:
         place = self.folder / f"mount-{self._begun}"
         place.mkdir()
         self._begun += 1
-        endpoint = self.emulator.relay_endpoint if kind.relayed else self.emulator.endpoint
-        where = ("--endpoint", endpoint, "--plaintext", "--anonymous")
-        # Each row checks the log for what it has to hold; at the end any line is expected.
-        process = MountProcess(
-            self.emulator,
-            place,
-            (*where, *kind.options),
-            expected_warnings=[""],
-            log_level="info",
-        )
         with contextlib.ExitStack() as exits:
+            endpoint = self.emulator.relay_endpoint if kind.relayed else self.emulator.endpoint
+            where: tuple[str, ...] = ("--endpoint", endpoint, "--plaintext", "--anonymous")
+            environment: dict[str, str] = {}
+            if kind.tokens:
+                made = certificate(place)
+                service = Service(exits.enter_context(tls_relay(self.emulator.port, made)), made)
+                giver = exits.enter_context(token_server(lambda n: access_token(f"token-{n}")))
+                key_file(place / "key.json", giver.address)
+                where = ("--endpoint", service.endpoint, "--key-file", str(place / "key.json"))
+                environment = service.environment
+            # Each row checks the log for what it has to hold; at the end any line is expected.
+            process = MountProcess(
+                self.emulator,
+                place,
+                (*where, *kind.options),
+                expected_warnings=[""],
+                log_level="info",
+                launcher=("env", *(f"{name}={text}" for name, text in environment.items())),
+            )
             exits.enter_context(process)
             program = exits.enter_context(process.program())
             return _Mounted(process, program, exits.pop_all())

@@ -20,6 +20,7 @@ from gcsmux_fs.errors import (
     RangeUnsatisfiable,
     StatusCode,
     StorageError,
+    Unauthenticated,
     Unavailable,
     Unsupported,
 )
@@ -268,10 +269,15 @@ async def test_a_range_that_is_refused_fails_alone() -> None:
         assert all(reader.served for reader in readers if reader is not readers[1])
 
 
-async def test_expired_credentials_are_renewed_once() -> None:
-    expired = Answer(cut_after=0, end=StreamEnd(StatusCode.UNAUTHENTICATED, "expired"))
+async def test_another_token_is_tried_once() -> None:
+    refused = StreamEnd(StatusCode.UNAUTHENTICATED, "expired", token_refused=True)
+    expired = Answer(cut_after=0, end=refused)
     async with bench(expired) as made:
         assert await made.read(0, 1000) == CONTENT[:1000]
+        made.reads.plan = expired
+        with trio.fail_after(1), pytest.raises(Unauthenticated, match="expired"):
+            await made.read(1000, 1000)
+        assert len(made.reads.requests) == 4
 
 
 async def test_another_generation_is_never_shown() -> None:

@@ -1,0 +1,143 @@
+"""Tokens that a service no longer takes, on real mounts: with TLS, a key, and a token server."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gcsmux_fs.emulator.faults import ExpireToken, Phase, Status
+from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.errors import StatusCode
+
+from . import programs
+from .harness import MountProcess
+from .tls import access_token, key_file, token_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .harness import EmulatorProcess
+    from .tls import Service, TokenServer
+
+pytestmark = pytest.mark.mount
+
+MIB = 1024 * 1024
+STREAM = "BidiReadObject"
+
+
+@pytest.fixture
+def tokens() -> Iterator[TokenServer]:
+    """Give another token each time."""
+    with token_server(lambda number: access_token(f"token-{number}")) as one:
+        yield one
+
+
+@pytest.fixture
+def mounted(
+    emulator: EmulatorProcess,
+    service: Service,
+    tokens: TokenServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> MountProcess:
+    """A mount with a service account's key, of names that are looked up each time."""
+    key_file(folder / "key.json", tokens.address)
+    for name, text in service.environment.items():
+        monkeypatch.setenv(name, text)
+    options = [
+        *(f"--endpoint={service.endpoint}", f"--key-file={folder / 'key.json'}"),
+        *("--metadata-ttl=0", "--negative-ttl=0"),
+    ]
+    return MountProcess(emulator, folder / "m", options)
+
+
+def test_a_token_that_expires_in_mid_stream_is_renewed_unnoticed(
+    emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer
+) -> None:
+    content = programs.tagged(1, 0, 3 * MIB)
+    emulator.place("object", content)
+    expired = Status(StatusCode.UNAUTHENTICATED)
+    emulator.order(Rule(expired, method=STREAM, at=Phase.CONTENT, after_bytes=MIB))
+    with mounted, mounted.program() as program:
+        assert program.call(programs.read_whole, f"{mounted.path}/object") == content
+        assert mounted.statistics()["streams_reopened"] == 1
+    assert len(tokens.asked) == 2
+
+
+@pytest.mark.parametrize("without_streams", [False, True])
+def test_a_token_that_is_no_longer_taken_is_renewed_once_for_all(
+    emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer, without_streams: bool
+) -> None:
+    """Be it a look-up, a listing, a stream or ReadObject that is refused first."""
+    missing = Rule(Status(StatusCode.UNIMPLEMENTED), method=STREAM, times=FOR_EVER)
+    others = [missing] if without_streams else []
+    content = programs.tagged(1, 0, 3 * MIB)
+    for name in ("first", "second"):
+        emulator.place(name, content)
+    mounted.expected_warnings = ["BidiReadObject is not to be had"] if without_streams else []
+    with mounted, mounted.program() as program:
+        emulator.order(*others, Rule(ExpireToken()))
+        assert program.call(os.stat, f"{mounted.path}/first").st_size == len(content)
+        assert len(tokens.asked) == 2
+        assert program.call(programs.read_whole, f"{mounted.path}/first") == content
+        assert program.call(programs.read_whole, f"{mounted.path}/second") == content
+        assert program.call(os.listdir, str(mounted.path)) == ["first", "second"]
+        assert len(tokens.asked) == 2
+
+
+@pytest.mark.parametrize("method", [STREAM, "ReadObject"])
+def test_a_read_that_is_refused_for_its_token_renews_it(
+    emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer, method: str
+) -> None:
+    missing = Rule(Status(StatusCode.UNIMPLEMENTED), method=STREAM, times=FOR_EVER)
+    others = [missing] if method != STREAM else []
+    mounted.expected_warnings = ["BidiReadObject is not to be had"] if others else []
+    content = programs.tagged(1, 0, 3 * MIB)
+    emulator.place("object", content)
+    emulator.order(*others, Rule(ExpireToken(), method=method))
+    with mounted, mounted.program() as program:
+        assert program.call(programs.read_whole, f"{mounted.path}/object") == content
+    assert len(tokens.asked) == 2
+
+
+def test_a_service_that_takes_no_token_is_told_of_at_once(
+    emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer
+) -> None:
+    emulator.place("object", b"content")
+    mounted.expected_warnings = ["EACCES"]
+    with mounted, mounted.program() as program:
+        descriptor = program.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        emulator.statistics(reset=True)
+        emulator.order(Rule(Status(StatusCode.UNAUTHENTICATED), method="*", times=FOR_EVER))
+        for _ in range(5):
+            with pytest.raises(PermissionError):
+                program.call(os.stat, f"{mounted.path}/object")
+            with pytest.raises(PermissionError):
+                program.call(os.pread, descriptor, 10, 0)
+        asked = emulator.statistics().requests
+        # The kernel asks again by itself.
+        assert asked["GetObject"] == 2 * mounted.log.count("lookup: EACCES")
+        assert asked[STREAM] == 2 * mounted.log.count("read: EACCES")
+        # Not once for each of them.
+        assert 2 <= len(tokens.asked) < 10
+        emulator.mend()
+        assert program.call(os.pread, descriptor, 10, 0) == b"content"
+
+
+def test_why_a_refused_token_cannot_be_renewed_is_told_at_once(
+    emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer
+) -> None:
+    emulator.place("object", b"content")
+    mounted.expected_warnings = ["lookup: EIO"]
+    with mounted, mounted.program() as program:
+        emulator.order(Rule(ExpireToken()))
+        tokens.refusing = True
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            program.call(os.stat, f"{mounted.path}/object")
+        assert "Getting metadata from plugin failed with error: ('invalid_grant" in mounted.log
+        tokens.refusing = False
+        assert program.call(os.stat, f"{mounted.path}/object").st_size == len(b"content")

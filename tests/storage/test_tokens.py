@@ -1,0 +1,329 @@
+"""Tokens that a server no longer takes: real servers, one of them gives tokens for a key."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from random import Random
+from typing import TYPE_CHECKING
+
+import google.auth.exceptions
+import google.auth.transport.requests
+import grpc
+import grpc.aio
+import pytest
+import trio
+from google.oauth2 import service_account
+
+from gcsmux_fs.errors import StatusCode, StorageError, Unauthenticated
+from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.storage import crossing
+from gcsmux_fs.storage.bidi import GrpcBidiTransport
+from gcsmux_fs.storage.channel import ChannelSettings, close_channel
+from gcsmux_fs.storage.crossing import await_asyncio
+from gcsmux_fs.storage.fallback import FallbackTransport
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+from gcsmux_fs.storage.ports import StreamEnd
+from gcsmux_fs.storage.read_object import GrpcRangeReads
+from gcsmux_fs.storage.tokens import Tokens
+from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
+from tests.mount.tls import TokenServer, access_token, key_file, token_server
+from tests.mux.plans import CONTENT, Plan, key_of
+from tests.mux.reading import fetch
+from tests.mux.scripted_server import ScriptedServer
+
+from .range_plans import Answer
+from .range_server import RangeServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+
+pytestmark = pytest.mark.real_time
+
+EXPIRED = StreamEnd(StatusCode.UNAUTHENTICATED, "expired")
+OBJECT = pb.Object(name="object", generation=7, size=5).SerializeToString()
+# How many calls a thread has begun can only be waited for.
+_BEGUN_SECONDS = 0.2
+
+
+class Server:
+    """Takes the first token for so many calls, and every other one for ever, unless `closed`."""
+
+    def __init__(self, calls_of_first: int) -> None:
+        self.streams = ScriptedServer()
+        self.ranges = RangeServer()
+        self.with_streams = True
+        self.closed = False
+        self.brought: list[str] = []
+        self._left = calls_of_first
+
+    async def check(self, context: Context) -> None:
+        headers = dict(context.invocation_metadata() or ())
+        self.brought.append(str(headers["authorization"]).removeprefix("Bearer "))
+        if self.brought[-1] == "token-1":
+            self._left -= 1
+            if self._left >= 0:
+                return
+        elif not self.closed:
+            return
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "expired")
+
+    async def get_object(self, _: bytes, context: Context) -> bytes:
+        await self.check(context)
+        return OBJECT
+
+    async def stream(self, requests: object, context: Context) -> None:
+        await self.check(context)
+        if not self.with_streams:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        await self.streams.serve(requests, context)
+
+    async def read(self, data: bytes, context: Context) -> None:
+        await self.check(context)
+        await self.ranges.read_object(data, context)
+
+    async def start(self) -> tuple[grpc.aio.Server, int]:
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "GetObject": grpc.unary_unary_rpc_method_handler(self.get_object),
+            "BidiReadObject": grpc.stream_stream_rpc_method_handler(self.stream),
+            "ReadObject": grpc.unary_stream_rpc_method_handler(self.read),
+        }
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("google.storage.v2.Storage", handlers)]
+        )
+        # Credentials go over connections that count as safe; those within a machine do.
+        port = server.add_secure_port("localhost:0", grpc.local_server_credentials())
+        await server.start()
+        return server, port
+
+
+class Client:
+    """Look-ups and reads with the same tokens."""
+
+    def __init__(self, store: GrpcObjectStore, pool: StreamPool) -> None:
+        self.store = store
+        self.pool = pool
+
+    async def look_up(self) -> None:
+        assert (await self.store.get_object("object")).size == 5
+
+    async def read(self) -> None:
+        assert await fetch(self.pool, key_of("object"), 0, len(CONTENT)) == CONTENT
+
+
+@pytest.fixture
+def giver() -> Iterator[TokenServer]:
+    with token_server(lambda number: access_token(f"token-{number}")) as one:
+        yield one
+
+
+def tokens_of(giver: TokenServer, folder: Path, clock: Callable[[], float]) -> Tokens:
+    key_file(folder / "key.json", giver.address)
+    credentials = service_account.Credentials.from_service_account_file(
+        folder / "key.json", scopes=["scope"]
+    )
+    return Tokens(credentials, google.auth.transport.requests.Request(), clock=clock)
+
+
+@asynccontextmanager
+async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
+    serving, port = await await_asyncio(server.start())
+    settings = ChannelSettings(f"localhost:{port}")
+    credentials = grpc.composite_channel_credentials(
+        grpc.local_channel_credentials(), grpc.metadata_call_credentials(tokens)
+    )
+
+    async def connect() -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(settings.endpoint, credentials)
+
+    channel = await await_asyncio(connect())
+    soon = trio.lowlevel.current_trio_token().run_sync_soon
+    streams = GrpcBidiTransport([channel], settings, tokens=tokens)
+    transport = FallbackTransport(
+        streams,
+        GrpcRangeReads(streams, settings),
+        clock=trio.current_time,
+        call_soon=soon,
+    )
+    pool = StreamPool(transport, RetryPolicy(), Random(0), call_soon=soon)
+    store = GrpcObjectStore(
+        channel, settings, "bucket", policy=UnaryPolicy(), random=Random(0), tokens=tokens
+    )
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.run)
+            with trio.fail_after(20):
+                yield Client(store, pool)
+            nursery.cancel_scope.cancel()
+        transport.close()
+        await streams.drain()
+    finally:
+        with trio.CancelScope(shield=True):
+            await close_channel(channel)
+            await await_asyncio(serving.stop(None))
+
+
+def run(server: Server, tokens: Tokens, test: Callable[[Client], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with client_of(server, tokens) as client:
+            await test(client)
+
+    crossing.run(main)
+
+
+@pytest.fixture
+def tokens(giver: TokenServer, tmp_path: Path) -> Tokens:
+    return tokens_of(giver, tmp_path, time.monotonic)
+
+
+def test_a_token_that_expires_in_mid_stream_is_renewed(giver: TokenServer, tokens: Tokens) -> None:
+    server = Server(calls_of_first=1)
+    server.streams.plans = [Plan(cut_after=128 * 1024, cut_with=EXPIRED)]
+    run(server, tokens, Client.read)
+    assert server.brought == ["token-1", "token-2"]
+    assert server.streams.requests[1].read_ranges[0].read_offset == 128 * 1024
+    assert len(giver.asked) == 2
+
+
+@pytest.mark.expects_log("BidiReadObject is not to be had")
+def test_a_token_that_expires_in_the_midst_of_a_range_is_renewed(
+    giver: TokenServer, tokens: Tokens
+) -> None:
+    server = Server(calls_of_first=2)
+    server.with_streams = False
+    server.ranges.plans = [Answer(cut_after=2, end=EXPIRED)]
+    run(server, tokens, Client.read)
+    assert server.brought == ["token-1", "token-1", "token-2"]
+    assert len(giver.asked) == 2
+
+
+def test_calls_that_are_refused_together_have_one_token_fetched(
+    giver: TokenServer, tokens: Tokens
+) -> None:
+    server = Server(calls_of_first=1)
+
+    async def test(client: Client) -> None:
+        await client.look_up()
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(client.look_up)
+            nursery.start_soon(client.read)
+        await client.look_up()
+
+    run(server, tokens, test)
+    assert {*server.brought} == {"token-1", "token-2"}
+    assert len(giver.asked) == 2
+
+
+@pytest.mark.parametrize("operation", [Client.look_up, Client.read])
+def test_a_fresh_token_that_is_refused_is_told_at_once(
+    giver: TokenServer, tokens: Tokens, operation: Callable[[Client], Awaitable[None]]
+) -> None:
+    server = Server(calls_of_first=1)
+    server.closed = True
+
+    async def test(client: Client) -> None:
+        await client.look_up()
+        for number in range(1, 6):
+            with pytest.raises(Unauthenticated):
+                await operation(client)
+            assert len(server.brought) == 1 + 2 * number
+
+    run(server, tokens, test)
+    assert server.brought[:3] == ["token-1", "token-1", "token-2"]
+    assert len(giver.asked) == 2
+
+
+def test_who_takes_no_token_costs_one_in_a_while(giver: TokenServer, tmp_path: Path) -> None:
+    now = [0.0]
+    server = Server(calls_of_first=0)
+    server.closed = True
+
+    async def test(client: Client) -> None:
+        for _ in range(60):
+            with pytest.raises(Unauthenticated):
+                await client.look_up()
+            now[0] += 1.0
+        server.closed = False
+        now[0] += 10.0
+        await client.look_up()
+
+    run(server, tokens_of(giver, tmp_path, lambda: now[0]), test)
+    assert len(giver.asked) == 1 + 60 // 10 + 1
+
+
+def test_a_token_is_not_blamed_for_what_was_said_of_the_one_before(
+    giver: TokenServer, tokens: Tokens
+) -> None:
+    async def test(client: Client) -> None:
+        await client.look_up()
+        before = tokens.current
+        before.refused = True
+        await client.look_up()
+        before.refused = True
+        await client.look_up()
+
+    server = Server(calls_of_first=1)
+    run(server, tokens, test)
+    assert server.brought == ["token-1", "token-2", "token-2"]
+    assert len(giver.asked) == 2
+
+
+def test_calls_that_wait_for_a_token_share_the_failure_to_fetch_it(tmp_path: Path) -> None:
+    asked, given = threading.Event(), threading.Event()
+
+    def answer(_: int) -> dict[str, object]:
+        asked.set()
+        assert given.wait(20)
+        return {"error": "invalid_grant"}
+
+    class _Headers(grpc.AuthMetadataPluginCallback):
+        def __call__(self, *_: object) -> None:
+            raise AssertionError("there is no token")
+
+    class _Context(grpc.AuthMetadataContext):
+        service_url = "https://localhost/google.storage.v2.Storage"
+        method_name = "GetObject"
+
+    def call(tokens: Tokens) -> None:
+        with pytest.raises(google.auth.exceptions.RefreshError):
+            tokens(_Context(), _Headers())
+
+    with token_server(answer) as giver, ThreadPoolExecutor(9) as threads:
+        tokens = tokens_of(giver, tmp_path, time.monotonic)
+        calls = [threads.submit(call, tokens)]
+        assert asked.wait(20)
+        calls += [threads.submit(call, tokens) for _ in range(8)]
+        time.sleep(_BEGUN_SECONDS)
+        given.set()
+        for one in calls:
+            one.result(20)
+        assert len(giver.asked) == 1
+        # Who comes later asks again.
+        call(tokens)
+        assert len(giver.asked) == 2
+
+
+@pytest.mark.expects_log("raised exception")
+def test_a_failure_to_renew_a_refused_token_is_told_as_any_other(
+    giver: TokenServer, tokens: Tokens
+) -> None:
+    server = Server(calls_of_first=1)
+
+    async def test(client: Client) -> None:
+        await client.look_up()
+        giver.refusing = True
+        with pytest.raises(StorageError, match="invalid_grant") as caught:
+            await client.look_up()
+        assert caught.value.code is StatusCode.UNAVAILABLE
+        giver.refusing = False
+        await client.look_up()
+
+    run(server, tokens, test)
