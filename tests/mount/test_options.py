@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import programs
-from .harness import BUCKET
+from .harness import BUCKET, END_SECONDS
 
 if TYPE_CHECKING:
     from .harness import EmulatorProcess, MountProcess, NewMount
@@ -28,6 +28,7 @@ def test_two_mounts_of_one_bucket(emulator: EmulatorProcess, mount: NewMount) ->
             assert first.call(programs.read_whole, f"{one.path}/folder/object") == content
             assert second.call(programs.read_whole, f"{other.path}/folder/object") == content
         one.unmount()
+        assert one.process.wait(END_SECONDS) == 0
         assert second.call(os.listdir, f"{other.path}/folder") == ["object"]
 
 
