@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,8 @@ def make_paths_absolute(environment: MutableMapping[str, str]) -> None:
 def _serve(settings: Settings, announcer: Announcer, *, detached: bool) -> int:
     """Serve the mount until it ends; the announcer hears whatever keeps it from starting."""
     try:
+        # It asks for counters; while there are none, at the start and at the end, it would kill.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         configure_logging(settings, detached=detached)
         if not forbid_core_dumps():
             log.debug("core dumps cannot be forbidden")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from . import programs
-from .harness import BUCKET, END_SECONDS
+from .harness import BUCKET, END_SECONDS, wait_until
+from .server import COMMANDS
 
 if TYPE_CHECKING:
     from .harness import EmulatorProcess, MountProcess, NewMount
@@ -41,6 +47,30 @@ def test_two_mounts_of_one_bucket(emulator: EmulatorProcess, mount: NewMount) ->
         (["--only-dir", "b"], f"gs://{BUCKET}/a/"),
     ],
 )
+def test_who_asks_for_counters_before_there_are_any_kills_nothing(folder: Path) -> None:
+    (folder / "mnt").mkdir()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        subprocess.Popen(
+            [COMMANDS / "gcsmux-mount", "-f", BUCKET, folder / "mnt"],
+            env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": f"127.0.0.1:{silent.getsockname()[1]}"},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        status = Path(f"/proc/{process.pid}/status")
+
+        def ignores() -> bool:
+            (mask,) = re.findall(r"SigIgn:\s*(\w+)", status.read_text())
+            return bool(int(mask, 16) & 1 << (signal.SIGUSR1 - 1))
+
+        wait_until(ignores, "a process that begins")
+        process.send_signal(signal.SIGUSR1)
+        _, complaint = process.communicate(timeout=END_SECONDS)
+        assert process.returncode == 1
+        assert "does not answer" in complaint
+
+
 def test_a_folder_can_be_mounted(
     emulator: EmulatorProcess, mount: NewMount, options: list[str], bucket: str
 ) -> None:
