@@ -23,6 +23,7 @@ from gcsmux_fs.errors import (
     MountLost,
     NotFound,
     PermissionDenied,
+    StatusCode,
     StorageError,
     Unauthenticated,
     Unavailable,
@@ -72,6 +73,11 @@ _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backof
 
 # A single request is given up a little before the question it is part of, and tells more.
 _LAST_WORD_SECONDS = 0.5
+
+# How calls end that no server has answered, as far as can be told.
+_UNANSWERED = frozenset(
+    {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED}
+)
 
 # Streams have connections of their own, so that lookups never wait behind them; these carry more
 # than one stream for each task, and only those are made that are needed.
@@ -251,9 +257,11 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
         reason = handshake_failure(error.message, plaintext=settings.plaintext)
         if reason is not None:
             raise ConfigError(f"{settings.endpoint} {reason}.") from None
-        raise ConfigError(
-            f"the service at {settings.endpoint} does not answer: {error.message}."
-        ) from None
+        if error.code in _UNANSWERED:
+            said = f"does not answer: {error.message}"
+        else:
+            said = f"answers, but does not serve {bucket}: {error}"
+        raise ConfigError(f"the service at {settings.endpoint} {said}.") from None
     except StorageError as error:
         raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
     if settings.prefix and not page.objects and not page.prefixes:

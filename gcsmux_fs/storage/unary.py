@@ -125,7 +125,7 @@ class GrpcObjectStore:
             layout = await self._call(
                 f"{_CONTROL}GetStorageLayout",
                 pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout"),
-                pb.StorageLayout.FromString,
+                partial(_layout_of, self._bucket),
                 subject=f"bucket {self._bucket}",
             )
         except (PermissionDenied, Unsupported):
@@ -251,6 +251,20 @@ def _object_named(name: str, data: bytes) -> pb.Object:
     message = pb.Object.FromString(data)
     if message.name != name:
         raise DecodeError(f"it is of the object {message.name!r}")
+    return message
+
+
+def _layout_of(bucket: str, data: bytes) -> pb.StorageLayout:
+    """Parse an answer that has to be of a bucket, whether it repeats its name or not.
+
+    Raises:
+        DecodeError: it is of another, or says nothing at all, as a server does that knows nothing.
+    """
+    message = pb.StorageLayout.FromString(data)
+    if not data:
+        raise DecodeError("it is empty")
+    if message.name and not message.name.endswith(f"/buckets/{bucket}/storageLayout"):
+        raise DecodeError(f"it is of {message.name!r}")
     return message
 
 

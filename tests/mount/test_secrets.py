@@ -21,6 +21,7 @@ from gcsmux_fs.errors import StatusCode
 
 from . import limits, programs
 from .harness import BUCKET, END_SECONDS, MountProcess, wait_until
+from .refused import refusal
 from .server import COMMANDS
 from .tls import Service, access_token, certificate, key_file, tls_relay, token_server
 
@@ -42,25 +43,6 @@ FORGED = "\n2030-01-01T00:00:00.000Z INFO gcsmux_fs: forged\x1b[2J\u202e\u2028\x
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ [\w.]+: .*")
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-
-
-def refusal(folder: Path, *options: str, bucket: str = BUCKET, **environment: str) -> str:
-    """Run a mount that is refused; return its one line."""
-    mountpoint = folder / "refused"
-    mountpoint.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [COMMANDS / "gcsmux-mount", "-f", *options, bucket, mountpoint],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=END_SECONDS,
-        check=False,
-    )
-    assert done.stdout == ""
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.isprintable()
-    return line.removeprefix("gcsmux-mount: ")
 
 
 # -- whom it trusts

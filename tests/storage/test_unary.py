@@ -185,6 +185,20 @@ def test_a_bucket_tells_its_layout() -> None:
     with_store(test)
 
 
+def test_a_layout_of_another_bucket_or_of_none_is_not_taken() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        name = "projects/1/buckets/bucket/storageLayout"
+        for wrong in (b"", pb.StorageLayout(name=name.replace("bucket/", "other-bucket/"))):
+            data = wrong if isinstance(wrong, bytes) else wrong.SerializeToString()
+            server.always = data
+            with pytest.raises(Unavailable, match="malformed answer: it is"):
+                await store.get_bucket()
+        server.always = pb.StorageLayout(name=name).SerializeToString()
+        assert await store.get_bucket() == BucketInfo("bucket")
+
+    with_store(test)
+
+
 @pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED])
 def test_a_bucket_whose_layout_is_not_told_is_listed_instead(code: grpc.StatusCode) -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
