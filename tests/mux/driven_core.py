@@ -86,7 +86,8 @@ class DrivenCore:
     def __init__(self, policy: RetryPolicy | None = None, seed: int = 0) -> None:
         self.policy = policy or RetryPolicy()
         self.counters = Counters()
-        self.core = StreamCore(KEY, self.policy, Random(seed), self.counters, RetryBudget())
+        self.budget = RetryBudget()
+        self.core = StreamCore(KEY, self.policy, Random(seed), self.counters, self.budget)
         self.now = 100.0
         self.opened: list[Open] = []
         self.sent: list[tuple[RangeRequest, ...]] = []

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gcsmux_fs.errors import GenerationGone, StatusCode
+from gcsmux_fs.errors import GenerationGone, StatusCode, Unavailable
 from gcsmux_fs.mux.actions import State
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage.ports import BidiMessage
@@ -117,6 +117,19 @@ def test_trouble_is_told_while_ranges_wait_because_of_it(driven: DrivenCore) -> 
     assert driven.core.trouble == "unavailable [UNAVAILABLE]"
     serve_all(driven)
     assert driven.core.trouble == ""
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_retry_that_is_not_made_after_all_is_given_back(driven: DrivenCore, closed: bool) -> None:
+    wanted = driven.ask(10, 10)
+    for _ in range(2):
+        driven.end(end(StatusCode.UNAVAILABLE))
+    assert driven.budget.taken == 2
+    if closed:
+        driven.close(Unavailable("the mount is ending"))
+    else:
+        driven.cancel(wanted)
+    assert driven.budget.taken == 1
 
 
 def test_every_loss_is_counted() -> None:

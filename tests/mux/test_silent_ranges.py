@@ -61,6 +61,26 @@ def test_it_is_asked_for_again_on_the_same_stream_within_two_stall_times(
     assert len(driven.opened) == 1
 
 
+def test_it_is_given_as_long_again_before_it_is_asked_for_once_more(driven: DrivenCore) -> None:
+    ask(driven, 200)
+    told: list[int] = []
+    for _ in range(5):
+        serve_others(driven, STALL)
+        told.append(driven.counters.ranges_silent)
+    assert told == [0, 1, 1, 2, 2]
+
+
+def test_a_range_that_was_heard_of_last_waits_for_those_before_it(driven: DrivenCore) -> None:
+    first, second = ask(driven, 0), ask(driven, 100)
+    driven.message(chunk(second, 0, 1))
+    for received in range(100):
+        driven.message(chunk(first, received, received + 1))
+        driven.advance(STALL / 10)
+    assert driven.counters.ranges_silent == 0
+    driven.message(chunk(second, 1))
+    assert len(driven.sent) == 3
+
+
 def test_what_may_still_come_for_the_first_asking_is_what_nobody_wants(
     driven: DrivenCore,
 ) -> None:

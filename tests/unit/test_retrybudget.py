@@ -73,6 +73,13 @@ def test_no_time_sees_more_retries_than_it_may_however_many_leave(data: st.DataO
         assert due - dues[0] >= (count - 1) / RETRIES_PER_SECOND - 1e-6
 
 
+def test_a_place_that_is_past_is_passed_over_for_the_next() -> None:
+    budget = RetryBudget()
+    for due in (9.0, 5.0):
+        budget.give_back(due)
+    assert budget.take(7.0) == 2.0
+
+
 def test_time_that_seems_to_go_back_neither_pays_nor_costs() -> None:
     budget = RetryBudget()
     for _ in range(RETRIES_AT_ONCE):
