@@ -31,9 +31,9 @@ __all__ = [
     "pause_after",
 ]
 
-BEHIND_SECONDS = 0.05
+BEHIND_SECONDS = 0.01
 """The kernel hands over a question within microseconds of the answer before, unless the machine is
-busy. Who asks later than this has not waited meanwhile."""
+busy. Who asks later than this has not waited meanwhile: a program takes longer to try again."""
 
 MOST_BEHIND_SECONDS = 1.0
 """However many follow: a program that asks again and again without a pause is asked for anew."""

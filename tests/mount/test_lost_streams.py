@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 
 from gcsmux_fs.emulator.faults import ChunkDropped, Hang
 from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.namespace.patience import BEHIND_SECONDS
 
 from . import programs
 from .harness import wait_until
@@ -209,4 +211,6 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_told(
             with pytest.raises(OSError, match=f"Errno ({errno.ETIMEDOUT}|{errno.EIO})"):
                 reader.call(os.listdir, str(mounted.path))
         assert reader.call(os.pread, descriptor, 4096, 4 * MIB) == content[4 * MIB :][:4096]
+        # Who asks right behind a question that failed late is told the same.
+        time.sleep(2 * BEHIND_SECONDS)
         assert reader.call(os.listdir, str(mounted.path)) == ["object"]
