@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gcsmux_fs.errors import StorageError
 from gcsmux_fs.namespace.flights import Flights
-from gcsmux_fs.namespace.patience import pause_after
+from gcsmux_fs.namespace.patience import bounded, pause_after
 from gcsmux_fs.namespace.snapshots import Snapshot, Snapshots
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectInfo
     from gcsmux_fs.namespace.entry import Entry
     from gcsmux_fs.namespace.listing import Child
-    from gcsmux_fs.namespace.patience import Patience
     from gcsmux_fs.storage.ports import ObjectStore
 
     Enter: TypeAlias = Callable[[Child, float], Entry]
@@ -41,14 +40,14 @@ class Directories:
         max_entries: int,
         on_placeholder: Callable[[ObjectInfo], None],
         clock: Callable[[], float],
-        patience: Patience,
+        deadline_seconds: float,
     ) -> None:
         self._store = store
         self._ttl = ttl_seconds
         self._page_size = page_size
         self._on_placeholder = on_placeholder
         self._clock = clock
-        self.patience = patience
+        self.deadline_seconds = deadline_seconds
         self._pages: Flights[Snapshot, None] = Flights(nursery)
         self.snapshots = Snapshots(max_entries)
 
@@ -143,8 +142,10 @@ class DirectoryHandle:
         snapshot = self._snapshot
         listing = snapshot.listing
         if position >= len(listing) and not listing.complete:
-            await self._directories.patience.ask(
-                self._location, lambda: self._directories.grow_beyond(snapshot, position)
+            await bounded(
+                self._directories.deadline_seconds,
+                self._location,
+                lambda: self._directories.grow_beyond(snapshot, position),
             )
         # Who reads on within the last page will want the next one.
         if position > 0 and not listing.complete and snapshot.is_in_last_page(position):

@@ -17,7 +17,7 @@ from gcsmux_fs.errors import InvalidRequest, NotFound, StorageError
 from gcsmux_fs.namespace.flights import Flights
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import MAX_OBJECT_NAME_BYTES, Form, Step, encoded_length
-from gcsmux_fs.namespace.patience import pause_after
+from gcsmux_fs.namespace.patience import bounded, pause_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import trio
 
     from gcsmux_fs.model import ObjectInfo
-    from gcsmux_fs.namespace.patience import Patience
     from gcsmux_fs.storage.ports import ObjectStore
 
 __all__ = ["Resolution", "Resolver"]
@@ -69,10 +68,10 @@ class Resolver:
         *,
         join: bool,
         clock: Callable[[], float],
-        patience: Patience,
+        deadline_seconds: float,
     ) -> None:
         self._store = store
-        self._patience = patience
+        self._deadline = deadline_seconds
         self._join = join
         self._clock = clock
         self._resolutions: cachetools.LRUCache[str, Resolution] = cachetools.LRUCache(
@@ -128,7 +127,7 @@ class Resolver:
         if encoded_length(location) > MAX_OBJECT_NAME_BYTES:
             return None
         # Asked in a task of its own, which nobody's deadline ends.
-        return await self._patience.bound(location, lambda: self._show_folder(location))
+        return await bounded(self._deadline, location, lambda: self._show_folder(location))
 
     async def _show_folder(self, location: str) -> Directory | None:
         target = location[:-1]

@@ -32,7 +32,7 @@ from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
 from gcsmux_fs.namespace.inodes import ROOT_INODE, DirectoryInode, InodeTable
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import Form, Step, locate, locate_directory, step
-from gcsmux_fs.namespace.patience import Patience
+from gcsmux_fs.namespace.patience import bounded
 from gcsmux_fs.namespace.resolver import Resolver
 
 if TYPE_CHECKING:
@@ -98,9 +98,13 @@ class Tree:
         self._directory_mtime_ns = directory_mtime_ns
         self._clock = clock
         self._inodes = InodeTable(prefix)
-        self._patience = Patience(deadline_seconds, clock)
+        self._deadline = deadline_seconds
         self._resolver = Resolver(
-            store, nursery, join=ttl_seconds > 0, clock=clock, patience=self._patience
+            store,
+            nursery,
+            join=ttl_seconds > 0,
+            clock=clock,
+            deadline_seconds=deadline_seconds,
         )
         self._directories = Directories(
             store,
@@ -110,7 +114,7 @@ class Tree:
             max_entries=max_listed_entries,
             on_placeholder=self._learn_placeholder,
             clock=clock,
-            patience=self._patience,
+            deadline_seconds=deadline_seconds,
         )
 
     def statistics(self) -> TreeStatistics:
@@ -135,7 +139,7 @@ class Tree:
         if known is not None:
             return known
         location = self._directory(parent).location
-        return await self._patience.ask(location, lambda: self._ask_for(location, name))
+        return await bounded(self._deadline, location, lambda: self._ask_for(location, name))
 
     async def _ask_for(self, location: str, name: bytes) -> Entry:
         found = self._step(location, name)

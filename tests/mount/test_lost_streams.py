@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults import ChunkDropped, Hang
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.namespace.patience import BEHIND_SECONDS
+from gcsmux_fs.emulator.faults import ChunkDropped
+from gcsmux_fs.emulator.rules import Rule
 
 from . import programs
 from .harness import wait_until
@@ -119,25 +116,6 @@ def test_a_range_that_the_server_loses_is_read_while_others_of_its_stream_go_on(
     emulator.mend()
 
 
-def test_programs_that_wait_for_one_name_of_a_silent_service_are_told_together(
-    emulator: EmulatorProcess, mount: NewMount
-) -> None:
-    emulator.order(Rule(Hang(), method="GetObject", times=FOR_EVER))
-    with (
-        mount("--read-timeout", "2s", expected_warnings=["lookup: ETIMEDOUT"]) as mounted,
-        ExitStack() as stack,
-    ):
-        programs_waiting = [stack.enter_context(mounted.program()) for _ in range(6)]
-        for program in programs_waiting:
-            program.begin(os.stat, f"{mounted.path}/name")
-        for program in programs_waiting:
-            with pytest.raises(TimeoutError):
-                program.answer()
-        # The kernel hands over one lookup after the other: only the first has asked.
-        assert emulator.statistics().requests["GetObject"] <= 3
-        emulator.mend()
-
-
 def test_a_stream_that_never_begins_is_retried_until_it_does(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
@@ -211,6 +189,4 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_told(
             with pytest.raises(OSError, match=f"Errno ({errno.ETIMEDOUT}|{errno.EIO})"):
                 reader.call(os.listdir, str(mounted.path))
         assert reader.call(os.pread, descriptor, 4096, 4 * MIB) == content[4 * MIB :][:4096]
-        # Who asks right behind a question that failed late is told the same.
-        time.sleep(2 * BEHIND_SECONDS)
         assert reader.call(os.listdir, str(mounted.path)) == ["object"]

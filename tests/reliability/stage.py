@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from gcsmux_fs.namespace.patience import BEHIND_SECONDS
 from tests.mount.harness import EmulatorProcess, MountProcess, Program, wait_until
 from tests.mount.tls import (
     Service,
@@ -190,8 +188,6 @@ class Stage:
     def _check_aftermath(self, row: Row, name: str, mounted: _Mounted) -> None:
         """Without faults the mount serves everything, also what failed, and holds nothing back."""
         process, program = mounted.process, mounted.program
-        # Who asks right behind a question that failed late is told the same.
-        time.sleep(2 * BEHIND_SECONDS)
         root = f"{process.path}/{name}"
         assert program.call(readers.read_all, f"{root}/control") == {"file": _CONTROL}
         truth = Truth(self._rows)
