@@ -10,7 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.errors import GenerationGone, StatusCode, StorageError
+from gcsmux_fs.model import ObjectInfo
 from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.retrybudget import RetryBudget
@@ -81,6 +82,16 @@ class ManualTransport:
         return reader
 
 
+async def test_what_waits_for_a_message_to_go_is_sent_at_that_instant() -> None:
+    transport = ManualTransport()
+    await transport.read(0, 10)
+    await transport.read(10, 10)
+    (call,) = transport.calls
+    assert [asked.offset for asked in call.asked] == [0]
+    call.listener.on_sent()
+    assert [asked.offset for asked in call.asked] == [0, 10]
+
+
 async def test_the_end_of_a_call_that_was_given_up_leaves_its_successor_alone() -> None:
     transport = ManualTransport()
     (await transport.read(0, 10)).cancel()
@@ -139,6 +150,19 @@ async def test_a_stream_that_is_used_again_is_not_closed_as_an_idle_one() -> Non
         await again.ended.wait()
         assert again.served
         assert [opened.spec.key.name for opened in b.transport.opened] == ["a", "b", "c"]
+
+
+async def test_a_reader_of_the_last_bytes_is_told_that_there_are_more() -> None:
+    transport = ManualTransport()
+    outcomes: list[memoryview | StorageError] = []
+    for last in (True, False):
+        transport.pool.request(KEY, 0, 10, outcomes.append, last=last)
+    await trio.testing.wait_all_tasks_blocked()
+    (call,) = transport.calls
+    found = ObjectInfo(KEY.name, KEY.generation, len(CONTENT), 0, 0)
+    call.listener.on_message(BidiMessage((), found))
+    call.answer_all()
+    assert [isinstance(outcome, GenerationGone) for outcome in outcomes] == [True, False]
 
 
 async def test_a_pool_takes_its_retries_from_the_budget_it_was_given() -> None:

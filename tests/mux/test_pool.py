@@ -114,6 +114,15 @@ async def test_a_remembered_object_is_opened_with_its_handle() -> None:
         assert [o.spec.handle for o in b.transport.opened] == [b"", b"handle"]
 
 
+async def test_what_is_forgotten_is_what_was_unused_for_longest() -> None:
+    async with bench(max_idle_streams=0, max_remembered=2) as b:
+        for name in ("a", "b", "a", "c"):
+            await fetch(b.pool, key_of(name), 0, 10)
+        for name in ("a", "b"):
+            await fetch(b.pool, key_of(name), 0, 10)
+        assert [o.spec.handle for o in b.transport.opened[-2:]] == [b"handle", b""]
+
+
 async def test_a_stale_ticket_does_not_disturb_the_stream_that_came_after() -> None:
     async with bench(max_idle_streams=1, max_remembered=0) as b:
         stale = b.read(0, 10, "a")
@@ -349,7 +358,10 @@ async def test_ending_the_pool_fails_whoever_waits_and_closes_every_stream(plan:
         readers.append(b.read(20, 10, "asked last"))
         b.running.cancel()
         await b.settled()
-        assert [str(reader.error.message) for reader in readers] == ["the mount is ending"] * 3
+        assert [str(reader.error) for reader in readers] == [
+            f"gs://bucket/'{name}'#7: the mount is ending"
+            for name in ("object", "other", "asked last")
+        ]
         assert b.transport.open_calls == 0
 
 

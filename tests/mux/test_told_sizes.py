@@ -41,14 +41,16 @@ def test_a_file_that_would_end_too_late_fails_where_the_bytes_end() -> None:
     assert driven.counters.ranges_sent == 2
 
 
-def test_after_a_contradiction_a_fresh_stream_is_asked() -> None:
+@pytest.mark.parametrize("told", [SIZE - 100, None])
+def test_after_a_contradiction_a_fresh_stream_is_asked(told: int | None) -> None:
     driven = DrivenCore()
     driven.ask(0, SIZE - 100, last=True)
     driven.message(chunk(driven.sent[-1][0]), metadata=info(), handle=b"of the liar")
     driven.confirm()
     again = driven.ask(SIZE - 200, 100, last=True)
     assert [opened.spec.handle for opened in driven.opened] == [b"", b""]
-    driven.message(chunk(driven.sent[-1][0]), metadata=replace(info(), size=SIZE - 100))
+    metadata = None if told is None else replace(info(), size=told)
+    driven.message(chunk(driven.sent[-1][0]), metadata=metadata)
     assert driven.outcomes[again] == CONTENT[-200:-100]
 
 
