@@ -32,6 +32,7 @@ KEY = key_of("object")
 class ManualCall:
     """One call, whose server is the test; `asked` holds all ranges it was asked for."""
 
+    spec: OpenSpec
     listener: BidiListener
     asked: list[RangeRequest]
     cancelled: int = 0
@@ -68,11 +69,11 @@ class ManualTransport:
         )
 
     def open(
-        self, _spec: OpenSpec, ranges: Sequence[RangeRequest], listener: BidiListener
+        self, spec: OpenSpec, ranges: Sequence[RangeRequest], listener: BidiListener
     ) -> ManualCall:
         if self.faults:
             raise self.faults.pop()
-        self.calls.append(ManualCall(listener, list(ranges)))
+        self.calls.append(ManualCall(spec, listener, list(ranges)))
         return self.calls[-1]
 
     async def read(self, offset: int, length: int) -> Reader:
@@ -152,11 +153,19 @@ async def test_a_stream_that_is_used_again_is_not_closed_as_an_idle_one() -> Non
         assert [opened.spec.key.name for opened in b.transport.opened] == ["a", "b", "c"]
 
 
+async def test_only_a_reader_of_a_whole_object_has_its_stream_half_closed() -> None:
+    transport = ManualTransport()
+    for number, whole in enumerate([{}, {"whole": True}]):
+        transport.pool.request(key_of(f"object {number}"), 0, 10, lambda _: None, **whole)
+    await trio.testing.wait_all_tasks_blocked()
+    assert [call.spec.half_close for call in transport.calls] == [False, True]
+
+
 async def test_a_reader_of_the_last_bytes_is_told_that_there_are_more() -> None:
     transport = ManualTransport()
     outcomes: list[memoryview | StorageError] = []
-    for last in (True, False):
-        transport.pool.request(KEY, 0, 10, outcomes.append, last=last)
+    transport.pool.request(KEY, 0, 10, outcomes.append, last=True)
+    transport.pool.request(KEY, 0, 10, outcomes.append)
     await trio.testing.wait_all_tasks_blocked()
     (call,) = transport.calls
     found = ObjectInfo(KEY.name, KEY.generation, len(CONTENT), 0, 0)

@@ -97,6 +97,14 @@ def test_a_timer_that_fires_late_acts(driven: DrivenCore) -> None:
     assert driven.core.state is State.OPENING
 
 
+def test_a_stall_that_is_noticed_late_is_a_stall(driven: DrivenCore) -> None:
+    driven.ask(10, 10)
+    driven.now += driven.policy.stall_seconds + 10
+    driven.advance(0)
+    assert driven.cancelled_calls == 1
+    assert driven.core.state is State.OPENING
+
+
 def test_events_of_a_stream_that_was_never_opened_change_nothing(driven: DrivenCore) -> None:
     driven.ask(10, 10)
     driven.ask(20, 10)
