@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["EMPTY_PAUSE_SECONDS", "FREE_EMPTY_PAGES", "bounded", "pause_after"]
 
 FREE_EMPTY_PAGES = 10
-"""In a row; as many round trips as a listing of 10,000 names takes, and no more than that in vain."""
+"""In a row: as many round trips as a listing of 10,000 names takes."""
 
 EMPTY_PAUSE_SECONDS = 0.1
-"""Ten requests a second, of a service that begins at a thousand: 1,200 within a default deadline."""
+"""Ten requests a second, where a bucket takes a thousand: 1,200 within the default deadline."""
 
 Answer = TypeVar("Answer")
 
