@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks import fio
 from benchmarks.tasks import Outcome, Task
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
-from gcsmux_fs.fuse.tuning import raise_limits
+from gcsmux_fs.fuse.negotiation import MAX_BACKGROUND
+from gcsmux_fs.fuse.tuning import raise_read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -249,12 +250,22 @@ def _await_mount(
         time.sleep(0.02)
     subprocess.run(["stat", mountpoint], check=False, capture_output=True, timeout=_START_SECONDS)
     if launch.raised_read_ahead:
-        raise_limits((entry.major, entry.minor), launch.raised_read_ahead)
+        raise_read_ahead((entry.major, entry.minor), launch.raised_read_ahead)
+        _raise_background(entry.minor)
     awaited = Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb")
     while launch.own_read_ahead and int(awaited.read_text()) != launch.own_read_ahead // 1024:
         if process.poll() is not None or time.monotonic() > end:
             raise Failed("the kernel's read-ahead cannot be raised: it takes root")
         time.sleep(0.02)
+
+
+def _raise_background(minor: int) -> None:
+    """Let a peer have as many READs under way as our mount asks the kernel for."""
+    connections = Path("/sys/fs/fuse/connections")
+    if not (connections / str(minor)).is_dir():
+        subprocess.run(["mount", "-t", "fusectl", "none", connections], check=True, timeout=5)
+    (connections / str(minor) / "max_background").write_text(str(MAX_BACKGROUND))
+    (connections / str(minor) / "congestion_threshold").write_text(str(MAX_BACKGROUND * 3 // 4))
 
 
 def _last_line(text: str) -> str:

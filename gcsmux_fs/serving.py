@@ -7,7 +7,6 @@ has unmounted it, on SIGTERM or on SIGINT.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,8 +18,9 @@ from gcsmux_fs import __version__
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of
 from gcsmux_fs.fuse.mountpoint import answers_async
+from gcsmux_fs.fuse.negotiation import Negotiation, fuse_descriptors
 from gcsmux_fs.fuse.requests import answer_requests
-from gcsmux_fs.fuse.tuning import raise_limits
+from gcsmux_fs.fuse.tuning import raise_read_ahead
 from gcsmux_fs.fuse.wakeups import wakeups
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ async def serve_kernel(
     """
     with (
         _ending_signals(settings) as received,
-        _mounted(settings, operations),
+        _mounted(settings, operations) as negotiation,
         wakeups(),
     ):
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(negotiation.run)
             nursery.start_soon(_watch_signals, received, nursery.cancel_scope, announcer)
             nursery.start_soon(_report_on_signal, report)
             nursery.start_soon(_announce, settings, announcer)
@@ -63,14 +64,17 @@ async def serve_kernel(
 
 
 @contextmanager
-def _mounted(settings: Settings, operations: BucketOperations) -> Iterator[None]:
+def _mounted(settings: Settings, operations: BucketOperations) -> Iterator[Negotiation]:
+    others = fuse_descriptors()
     try:
         pyfuse3.init(operations, str(settings.mountpoint), _fuse_options(settings))
     except RuntimeError as error:
         raise ConfigError(f"mounting on {settings.mountpoint} failed: {error}.") from None
     log.info("gcsmux-fs %s: mounted %s on %s", __version__, settings.source, settings.mountpoint)
     try:
-        yield
+        with Negotiation(next(iter(fuse_descriptors() - others), None)) as negotiation:
+            operations.on_init = negotiation.divert
+            yield negotiation
     finally:
         pyfuse3.close(unmount=True)
         log.info("unmounted %s", settings.mountpoint)
@@ -92,10 +96,10 @@ async def _announce(settings: Settings, announcer: Announcer) -> None:
     """Say `ready` once another process has been answered by the mount."""
     if not await answers_async(settings.mountpoint):
         raise ConfigError(f"{settings.mountpoint} was mounted but does not answer.")
-    if settings.kernel_read_ahead_bytes or os.geteuid() == 0:
-        # The kernel takes its own limits from FUSE's INIT, so that this has to come after it.
+    if settings.kernel_read_ahead_bytes:
+        # The kernel takes its own limit from FUSE's INIT, so that this has to come after it.
         device = device_of(settings.mountpoint)
-        await trio.to_thread.run_sync(raise_limits, device, settings.kernel_read_ahead_bytes)
+        await trio.to_thread.run_sync(raise_read_ahead, device, settings.kernel_read_ahead_bytes)
     announcer.ready()
 
 

@@ -71,9 +71,15 @@ class BucketOperations(pyfuse3.Operations):
         self._bucket = bucket
         self._soon = call_soon
         self.walks = WalkReadahead(tree, reader, bucket)
+        self.on_init: Callable[[], None] | None = None
         self._handles = itertools.count(1)
         self._files: dict[int, tuple[int, OpenFile]] = {}
         self._directories: dict[int, tuple[int, DirectoryHandle]] = {}
+
+    def init(self) -> None:
+        """Tell `on_init` that libfuse is about to answer the kernel's first request."""
+        if self.on_init is not None:
+            self.on_init()
 
     @property
     def open_handles(self) -> int:

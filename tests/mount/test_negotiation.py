@@ -1,0 +1,163 @@
+"""What the mount agrees on with the kernel at its beginning."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+import trio
+import trio.testing
+
+from gcsmux_fs.emulator.call_faults import Hang
+from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.fuse.mountinfo import device_of
+from gcsmux_fs.fuse.negotiation import MAX_BACKGROUND, Negotiation, completed
+
+from . import programs
+from .harness import wait_until
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
+
+FILES = 8
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+PARALLEL_DIROPS = 1 << 18
+
+
+def answer_to_init(*, error: int = 0, major: int = 7, flags: int = 0x71) -> bytes:
+    """Make what libfuse 3.14 answers."""
+    fields = struct.pack("=IIIIHHIIHH32x", major, 36, 131072, flags, 0, 0, 1 << 20, 1, 256, 0)
+    return struct.pack("=IiQ", 16 + len(fields), error, 2) + fields
+
+
+def test_what_libfuse_leaves_out_is_added_and_nothing_else_changed() -> None:
+    before, after = answer_to_init(), completed(answer_to_init())
+    assert struct.unpack_from("=I", after, 28) == (0x71 | PARALLEL_DIROPS,)
+    assert struct.unpack_from("=HH", after, 32) == (64, 48)
+    assert after[:28] == before[:28]
+    assert after[36:] == before[36:]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answer_to_init(error=-71),
+        answer_to_init(major=8),
+        answer_to_init()[:-1],
+        answer_to_init()[:30],
+        b"",
+    ],
+    ids=["error", "other protocol", "cut", "too short", "empty"],
+)
+def test_an_answer_that_is_not_understood_is_handed_on_as_it_is(answer: bytes) -> None:
+    assert completed(answer) == answer
+
+
+class Ends:
+    """Both ends of what stands for /dev/fuse: the kernel's, and libfuse's."""
+
+    def __init__(self) -> None:
+        self.kernel, self.libfuse = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def __enter__(self) -> Ends:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kernel.close()
+        self.libfuse.close()
+
+
+async def test_who_waits_for_requests_meanwhile_gets_the_first_one() -> None:
+    with Ends() as ends, trio.fail_after(10):
+        descriptor = ends.libfuse.fileno()
+
+        async def next_request() -> bytes:
+            await trio.lowlevel.wait_readable(descriptor)
+            return os.read(descriptor, 100)
+
+        with Negotiation(descriptor) as negotiation:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(negotiation.run)
+                ends.kernel.send(b"init")
+                assert await next_request() == b"init"
+                negotiation.divert()
+                os.write(descriptor, answer_to_init())
+                await trio.lowlevel.wait_readable(ends.kernel)
+                assert ends.kernel.recv(100) == completed(answer_to_init())
+                nursery.start_soon(_send_later, ends.kernel, b"lookup")
+                assert await next_request() == b"lookup"
+                os.write(descriptor, b"found")
+                assert ends.kernel.recv(100) == b"found"
+                ends.kernel.send(b"read")
+                assert await next_request() == b"read"
+
+
+async def _send_later(end: socket.socket, request: bytes) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    end.send(request)
+
+
+async def test_a_mount_that_ends_before_its_first_request_leads_to_the_kernel_again() -> None:
+    with Ends() as ends:
+        descriptor = ends.libfuse.fileno()
+        with Negotiation(descriptor) as negotiation:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(negotiation.run)
+                negotiation.divert()
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        os.write(descriptor, b"to the kernel")
+        assert ends.kernel.recv(100) == b"to the kernel"
+
+
+async def test_without_descriptors_to_spare_the_answer_goes_straight_to_the_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with Ends() as ends:
+        descriptor = ends.libfuse.fileno()
+        monkeypatch.setattr(os, "dup", none_left)
+        with Negotiation(descriptor) as negotiation:
+            negotiation.divert()
+            os.write(descriptor, answer_to_init())
+            assert ends.kernel.recv(100) == answer_to_init()
+
+
+@pytest.mark.mount
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the limits of a connection")
+def test_the_kernel_is_told_how_many_requests_may_be_under_way(mount: NewMount) -> None:
+    with mount() as mounted:
+        _, minor = device_of(mounted.path)
+        if not any(CONNECTIONS.iterdir()):
+            subprocess.run(["mount", "-t", "fusectl", "none", CONNECTIONS], check=True)
+        connection = CONNECTIONS / str(minor)
+        assert int((connection / "max_background").read_text()) == MAX_BACKGROUND
+        assert int((connection / "congestion_threshold").read_text()) == MAX_BACKGROUND * 3 // 4
+
+
+@pytest.mark.mount
+def test_names_of_one_directory_are_asked_for_at_the_same_time(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    for tag in range(FILES):
+        emulator.place(f"dir/file-{tag}", programs.tagged(tag, 0, 100))
+    with mount("--read-timeout", "8s") as mounted, mounted.program() as program:
+        program.call(os.stat, f"{mounted.path}/dir")
+        emulator.statistics(reset=True)
+        emulator.order(Rule(Hang(), method="GetObject", times=FOR_EVER))
+        paths = [f"{mounted.path}/dir/file-{tag}" for tag in range(FILES)]
+        program.begin(programs.in_parallel, programs.read_head, paths, 10)
+        # None of them is answered, so that one which waited for another would never be asked.
+        wait_until(
+            lambda: emulator.statistics().requests.get("GetObject") == FILES, "all are asked"
+        )
+        emulator.mend()
+        assert program.answer() == FILES * 10
