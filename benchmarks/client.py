@@ -27,6 +27,7 @@ from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channels
+from gcsmux_fs.storage.connections import Connections
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     channels, _ = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
     channel, *stream_channels = channels
     source = random.Random()
-    transport = GrpcBidiTransport(stream_channels, settings)
+    transport = GrpcBidiTransport(Connections(stream_channels), settings)
     async with trio.open_nursery() as nursery:
         soon = Soon()
         pool = StreamPool(transport, RetryPolicy(), source, call_soon=soon)

@@ -48,6 +48,7 @@ from gcsmux_fs.storage.channel import (
     renewal_failure,
 )
 from gcsmux_fs.storage.connections import SILENCE_SECONDS as CONNECTION_SILENCE_SECONDS
+from gcsmux_fs.storage.connections import Connections
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.handshakes import handshake_failure
 from gcsmux_fs.storage.read_object import GrpcRangeReads
@@ -130,20 +131,17 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             tokens=tokens,
         )
         info = await _check_bucket(new_store(policy=_STARTUP_POLICY), settings)
+        patience = stream_policy(settings.read_timeout_seconds)
+        silence_seconds = min(CONNECTION_SILENCE_SECONDS, patience.stall_seconds / 2)
+        connections = Connections(stream_channels, silence_seconds)
         store = new_store(
             policy=unary_policy(settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
             retries=retries,
-            # The last one to be filled with streams.
-            spare=stream_channels[-1],
+            spares=connections,
+            silence_seconds=silence_seconds,
         )
-        patience = stream_policy(settings.read_timeout_seconds)
-        streams = GrpcBidiTransport(
-            stream_channels,
-            channel_settings,
-            silence_seconds=min(CONNECTION_SILENCE_SECONDS, patience.stall_seconds / 2),
-            tokens=tokens,
-        )
+        streams = GrpcBidiTransport(connections, channel_settings, tokens=tokens)
         soon = Soon()
         transport = FallbackTransport(
             streams,

@@ -43,7 +43,6 @@ from gcsmux_fs.storage.codec import (
     decode_bidi_response,
     encode_bidi_request,
 )
-from gcsmux_fs.storage.connections import SILENCE_SECONDS, Connection, Connections
 from gcsmux_fs.storage.crossing import await_asyncio, current
 from gcsmux_fs.storage.endings import decode_stream_end, details_of
 from gcsmux_fs.storage.ports import StreamEnd
@@ -51,6 +50,7 @@ from gcsmux_fs.storage.ports import StreamEnd
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from gcsmux_fs.storage.connections import Connection, Connections
     from gcsmux_fs.storage.ports import BidiListener, BidiMessage, OpenSpec, RangeRequest
     from gcsmux_fs.storage.tokens import Token, Tokens
 
@@ -65,24 +65,22 @@ _METHOD = "/google.storage.v2.Storage/BidiReadObject"
 
 
 class GrpcBidiTransport:
-    """Opens calls on its channels; made and used within the trio run that made the channels.
+    """Opens calls on connections; made and used within the trio run that made their channels.
 
-    A channel on which nothing is heard for `silence_seconds` of a call that is given up is passed
-    over for a while (see `connections`); `tokens` are what the channels give to their calls.
+    `tokens` are what the channels of the connections give to their calls.
     """
 
     def __init__(
         self,
-        channels: Sequence[grpc.aio.Channel],
+        connections: Connections[grpc.aio.Channel],
         settings: ChannelSettings,
         *,
-        silence_seconds: float = SILENCE_SECONDS,
         tokens: Tokens | None = None,
     ) -> None:
         self.crossing = current()
         self._settings = settings
         self._tokens = tokens
-        self._connections = Connections(channels, silence_seconds)
+        self._connections = connections
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

@@ -59,6 +59,11 @@ _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _KEEPALIVE_SECONDS = 60
 _KEEPALIVE_TIMEOUT_SECONDS = 20
 
+# Without calls there are no pings, and what forgets connections (address translation, balancers of
+# load) forgets those that are idle. So an idle one is closed, and the next call makes a new one;
+# before `connections` believes again in one that fell silent.
+_IDLE_SECONDS = 60
+
 # gRPC waits up to 120 s between attempts to connect, far longer than a server takes to restart;
 # the mux has its own jittered backoff above this one.
 _FIRST_RECONNECT_SECONDS = 0.2
@@ -108,6 +113,7 @@ async def _open(
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", _KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_SECONDS * 1000),
+        ("grpc.client_idle_timeout_ms", _IDLE_SECONDS * 1000),
         ("grpc.initial_reconnect_backoff_ms", int(_FIRST_RECONNECT_SECONDS * 1000)),
         ("grpc.min_reconnect_backoff_ms", int(_FIRST_RECONNECT_SECONDS * 1000)),
         ("grpc.max_reconnect_backoff_ms", int(_MAX_RECONNECT_SECONDS * 1000)),

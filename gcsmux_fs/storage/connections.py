@@ -31,7 +31,8 @@ SILENCE_SECONDS = 5.0
 any patience with one call."""
 
 _SUSPECT_SECONDS = 90.0
-"""Keepalive asks after 60 s and waits for 20 s (see `channel`); gRPC then connects anew."""
+"""Keepalive asks after 60 s and waits for 20 s, and a connection without calls is closed after 60 s
+(see `channel`); gRPC then connects anew."""
 
 Channel = TypeVar("Channel")
 
@@ -68,7 +69,7 @@ class Connection(Generic[Channel]):
 
 
 class Connections(Generic[Channel]):
-    """All of a mount's connections for streams, in their order."""
+    """All of a mount's connections for streams, in their order; the last ones are used least."""
 
     __slots__ = ("_all",)
 
@@ -79,8 +80,15 @@ class Connections(Generic[Channel]):
 
     def pick(self, now: float) -> Connection[Channel]:
         """Return the connection for the next call."""
-        usable = [one for one in self._all if not one.is_suspect(now)] or self._all
+        usable = self._usable(now)
         for one in usable:
             if one.load < CALLS_PER_CONNECTION:
                 return one
         return min(usable, key=lambda one: one.load)
+
+    def spare(self, now: float) -> Connection[Channel]:
+        """Return a connection for a call whose own may be dead: one of few streams, if any."""
+        return min(reversed(self._usable(now)), key=lambda one: one.load)
+
+    def _usable(self, now: float) -> list[Connection[Channel]]:
+        return [one for one in self._all if not one.is_suspect(now)] or self._all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
 from gcsmux_fs.retrybudget import RetryBudget, asked_pause
 from gcsmux_fs.storage.channel import ChannelSettings, renewal_failure, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_object
+from gcsmux_fs.storage.connections import SILENCE_SECONDS, Connection
 from gcsmux_fs.storage.crossing import CancelledByAsyncio, await_asyncio
 from gcsmux_fs.storage.endings import details_of, retry_seconds
 from gcsmux_fs.storage.listings import decode_listing
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from gcsmux_fs.storage.connections import Connections
     from gcsmux_fs.storage.tokens import Tokens
 
 __all__ = ["GrpcObjectStore", "UnaryPolicy"]
@@ -85,8 +88,8 @@ class GrpcObjectStore:
         random: source of jitter.
         hierarchical: the bucket has folders of its own, which listings are to show.
         retries: what the whole mount may try again.
-        spare: a channel to change to when a call on the other is not answered in time: its
-            connection may be dead without anybody being told.
+        spares: connections to change to while the channel's own may be dead (see `connections`).
+        silence_seconds: how long nothing must have been heard for that.
         tokens: what the channels give to their calls.
     """
 
@@ -100,11 +103,12 @@ class GrpcObjectStore:
         random: Random,
         hierarchical: bool = False,
         retries: RetryBudget | None = None,
-        spare: grpc.aio.Channel | None = None,
+        spares: Connections[grpc.aio.Channel] | None = None,
+        silence_seconds: float = SILENCE_SECONDS,
         tokens: Tokens | None = None,
     ) -> None:
-        self._channel = channel
-        self._spare = spare or channel
+        self._own = Connection(channel, silence_seconds)
+        self._spares = spares
         self._bucket = bucket
         self._path = bucket_path(bucket)
         self._policy = policy
@@ -188,10 +192,9 @@ class GrpcObjectStore:
         token_renewed = False
         while True:
             remaining = deadline - trio.current_time()
-            channel = self._channel
             token = None if self._tokens is None else self._tokens.current
             try:
-                return parse(await self._attempt(channel, method, data, remaining))
+                return parse(await self._attempt(method, data, remaining))
             except grpc.aio.AioRpcError as error:
                 failure = _translate(error, subject)
             except DecodeError as error:
@@ -210,8 +213,6 @@ class GrpcObjectStore:
             # gRPC reports credentials that cannot be renewed as UNAVAILABLE; trying again is vain.
             if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
                 raise failure
-            if failure.code is StatusCode.DEADLINE_EXCEEDED and channel is self._channel:
-                self._channel, self._spare = self._spare, channel
             now = trio.current_time()
             own = self._random.uniform(backoff / 2, backoff)
             asked = asked_pause(failure.retry_seconds, self._random)
@@ -227,19 +228,39 @@ class GrpcObjectStore:
             await trio.sleep(delay)
             backoff = min(backoff * 2, policy.max_backoff_seconds)
 
-    async def _attempt(
-        self, channel: grpc.aio.Channel, method: str, data: bytes, remaining: float
-    ) -> bytes:
+    async def _attempt(self, method: str, data: bytes, remaining: float) -> bytes:
         self.requests += 1
+        timeout = min(self._policy.attempt_seconds, remaining)
+        return await await_asyncio(self._answer(method, data, timeout))
 
-        async def call() -> bytes:
-            start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-                method, request_serializer=None, response_deserializer=None
-            )
-            timeout = min(self._policy.attempt_seconds, remaining)
-            return await start(data, metadata=self._headers, timeout=timeout)
+    async def _answer(self, method: str, data: bytes, timeout: float) -> bytes:
+        """Carry one attempt out, on asyncio's side, and note whether its connection is alive."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        connection = self._connection(begun)
+        start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = connection.channel.unary_unary(
+            method, request_serializer=None, response_deserializer=None
+        )
+        connection.sent(begun)
+        try:
+            answer = await start(data, metadata=self._headers, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            timed_out = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if timed_out and clock() - begun >= timeout:
+                connection.given_up(clock())
+            else:
+                connection.heard()
+            raise
+        except asyncio.CancelledError:
+            connection.given_up(clock())
+            raise
+        connection.heard()
+        return answer
 
-        return await await_asyncio(call())
+    def _connection(self, now: float) -> Connection[grpc.aio.Channel]:
+        if self._spares is not None and self._own.is_suspect(now):
+            return self._spares.spare(now)
+        return self._own
 
 
 def _object_named(name: str, data: bytes) -> pb.Object:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults import ChunkDropped
+from gcsmux_fs.emulator.faults import ChunkDropped, HalfOpen, Phase
 from gcsmux_fs.emulator.rules import Rule
 
 from . import programs
-from .harness import wait_until
+from .harness import EmulatorProcess, MountProcess, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from pathlib import Path
+
+    from .harness import NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -190,3 +192,17 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_told(
                 reader.call(os.listdir, str(mounted.path))
         assert reader.call(os.pread, descriptor, 4096, 4 * MIB) == content[4 * MIB :][:4096]
         assert reader.call(os.listdir, str(mounted.path)) == ["object"]
+
+
+def test_names_are_found_though_one_connection_after_the_other_dies(folder: Path) -> None:
+    with EmulatorProcess(folder / "buckets", relay=True) as emulator:
+        for tag in range(4):
+            emulator.place(f"object-{tag}", programs.tagged(tag, 0, 100))
+        options = ["--endpoint", emulator.relay_endpoint, "--plaintext", "--anonymous"]
+        mounted = MountProcess(emulator, folder, [*options, "--read-timeout", "4s"])
+        with mounted, mounted.program() as program:
+            for tag in range(4):
+                # Those that have been made are swallowed whole; gRPC finds out after 80 s.
+                emulator.order(Rule(HalfOpen(), at=Phase.NOW))
+                found = program.call(programs.read_whole, f"{mounted.path}/object-{tag}")
+                assert found == programs.tagged(tag, 0, 100)

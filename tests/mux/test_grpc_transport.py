@@ -15,6 +15,7 @@ from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
+from gcsmux_fs.storage.connections import Connections
 from gcsmux_fs.storage.ports import (
     BidiMessage,
     OpenSpec,
@@ -91,7 +92,7 @@ class Listener:
 async def transport_to(endpoint: str) -> AsyncIterator[GrpcBidiTransport]:
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True, billing_project="bill")
     channel = await open_channel(settings)
-    transport = GrpcBidiTransport([channel], settings)
+    transport = GrpcBidiTransport(Connections([channel]), settings)
     try:
         yield transport
         with trio.fail_after(PATIENCE_SECONDS):
@@ -316,7 +317,7 @@ def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
         channel = await open_channel(settings)
-        transport = GrpcBidiTransport([channel], settings)
+        transport = GrpcBidiTransport(Connections([channel]), settings)
         listener = Listener()
         transport.open(SPEC, WHOLE, listener)
         await listener.until(lambda: listener.sent)
@@ -405,7 +406,7 @@ def test_a_run_that_ends_with_calls_open_leaves_no_thread_and_no_word(
 
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
-        transport = GrpcBidiTransport([await open_channel(settings)], settings)
+        transport = GrpcBidiTransport(Connections([await open_channel(settings)]), settings)
         for spec in [SPEC, SINGLE] * 5:
             transport.open(spec, WHOLE, Listener())
         await trio.sleep(0.02)

@@ -31,6 +31,7 @@ from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
+from gcsmux_fs.storage.connections import Connections
 from gcsmux_fs.storage.ports import Redirect, StreamEnd
 
 from .fake_transport import FakeTransport
@@ -120,7 +121,7 @@ async def real_world() -> AsyncIterator[World]:
     with scripted_server() as server:
         settings = ChannelSettings(server.endpoint, plaintext=True, anonymous=True)
         channel = await open_channel(settings)
-        transport = GrpcBidiTransport([channel], settings)
+        transport = GrpcBidiTransport(Connections([channel]), settings)
         async with running_pool(transport) as pool:
             yield World(pool, server)
         with trio.fail_after(5):

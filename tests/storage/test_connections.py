@@ -92,3 +92,16 @@ def test_silence_counts_from_the_first_message_that_was_not_answered() -> None:
         connection.sent(float(at))
     connection.given_up(SILENCE_SECONDS)
     assert connection.is_suspect(SILENCE_SECONDS)
+
+
+def test_a_spare_one_is_the_last_of_those_that_carry_least() -> None:
+    connections = Connections("abc")
+    assert connections.spare(0.0).channel == "c"
+    connections.spare(0.0).load += 1
+    assert connections.spare(0.0).channel == "b"
+
+
+def test_a_spare_one_is_none_that_fell_silent() -> None:
+    connections = Connections("abc")
+    fall_silent(connections.spare(100.0), 100.0)
+    assert connections.spare(100.0).channel == "b"

@@ -17,6 +17,7 @@ from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage import availability, crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel, open_channels
+from gcsmux_fs.storage.connections import Connections
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.ports import OpenSpec, RangeRequest, StreamEnd
 from gcsmux_fs.storage.read_object import GrpcRangeReads
@@ -60,7 +61,7 @@ async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIt
     channels, _ = await open_channels(settings, 2)
     now = [0.0]
     soon = trio.lowlevel.current_trio_token().run_sync_soon
-    streams = GrpcBidiTransport(channels, settings)
+    streams = GrpcBidiTransport(Connections(channels), settings)
     transport = FallbackTransport(
         streams, GrpcRangeReads(streams, settings), clock=lambda: now[0], call_soon=soon
     )
@@ -340,7 +341,7 @@ def test_a_channel_that_is_closed_ends_stand_ins(server: RangeServer) -> None:
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
         channel = await open_channel(settings)
-        streams = GrpcBidiTransport([channel], settings)
+        streams = GrpcBidiTransport(Connections([channel]), settings)
         soon = trio.lowlevel.current_trio_token().run_sync_soon
         transport = FallbackTransport(
             streams, GrpcRangeReads(streams, settings), clock=lambda: 0.0, call_soon=soon

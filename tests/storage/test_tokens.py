@@ -23,6 +23,7 @@ from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channel import ChannelSettings, close_channel
+from gcsmux_fs.storage.connections import Connections
 from gcsmux_fs.storage.crossing import await_asyncio
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -145,7 +146,7 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
 
     channel = await await_asyncio(connect())
     soon = trio.lowlevel.current_trio_token().run_sync_soon
-    streams = GrpcBidiTransport([channel], settings, tokens=tokens)
+    streams = GrpcBidiTransport(Connections([channel]), settings, tokens=tokens)
     transport = FallbackTransport(
         streams,
         GrpcRangeReads(streams, settings),

@@ -29,6 +29,7 @@ from gcsmux_fs.model import BucketInfo
 from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
+from gcsmux_fs.storage.connections import Connections
 from gcsmux_fs.storage.crossing import await_asyncio
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
@@ -284,25 +285,64 @@ def test_the_end_of_an_outage_is_told_by_what_the_service_said() -> None:
     with_store(test)
 
 
-def test_a_channel_that_does_not_answer_is_left_for_the_spare_one() -> None:
+def test_connections_that_have_fallen_silent_are_left_for_one_that_answers() -> None:
     async def main() -> None:
-        async with served() as (silent, first), served() as (answering, second):
-            silent.always = None
+        async with (
+            served() as (silent, own),
+            served() as (answering, first),
+            served() as (silent_too, last),
+        ):
+            silent.always = silent_too.always = None
             answering.always = OBJECT
             channels = [
                 await open_channel(ChannelSettings(endpoint, plaintext=True, anonymous=True))
-                for endpoint in (first, second)
+                for endpoint in (own, first, last)
             ]
-            settings = ChannelSettings(first, plaintext=True, anonymous=True)
             store = GrpcObjectStore(
-                channels[0], settings, "bucket", policy=POLICY, random=Random(0), spare=channels[1]
+                channels[0],
+                ChannelSettings(own, plaintext=True, anonymous=True),
+                "bucket",
+                policy=POLICY,
+                random=Random(0),
+                spares=Connections(channels[1:], silence_seconds=0.2),
+                silence_seconds=0.2,
             )
             async with trio.open_nursery() as nursery:
                 for _ in range(4):
                     nursery.start_soon(store.get_object, "a/b")
-            assert (len(silent.requests), len(answering.requests)) == (4, 4)
+            asked = [len(server.requests) for server in (silent, silent_too, answering)]
+            assert asked == [4, 4, 4]
             await store.get_object("a/b")
             assert len(answering.requests) == 5
+            for channel in channels:
+                await close_channel(channel)
+
+    crossing.run(main)
+
+
+def test_a_call_that_a_live_connection_has_lost_is_tried_again_there() -> None:
+    async def main() -> None:
+        async with served() as (server, own), served() as (other, spare):
+            server.answers = [None]
+            server.always = OBJECT
+            channels = [
+                await open_channel(ChannelSettings(endpoint, plaintext=True, anonymous=True))
+                for endpoint in (own, spare)
+            ]
+            store = GrpcObjectStore(
+                channels[0],
+                ChannelSettings(own, plaintext=True, anonymous=True),
+                "bucket",
+                policy=POLICY,
+                random=Random(0),
+                spares=Connections(channels[1:], silence_seconds=0.2),
+                silence_seconds=0.2,
+            )
+            async with trio.open_nursery() as nursery:
+                for _ in range(2):
+                    nursery.start_soon(store.get_object, "a/b")
+            assert len(server.requests) == 3
+            assert not other.requests
             for channel in channels:
                 await close_channel(channel)
 
