@@ -195,13 +195,11 @@ class BucketOperations(pyfuse3.Operations):
         try:
             return await file.read(off, size)
         except GenerationGone:
-            self._show_newest(inode)
+            # The kernel is not told that the name leads elsewhere: that call waits in it for every
+            # lookup of the directory, and not even SIGKILL ends a process that waits so for
+            # itself. The next open is refused instead, and the kernel looks the name up again.
+            self._tree.found_gone(inode)
             raise
-
-    def _show_newest(self, inode: int) -> None:
-        """Make the next open by name see the object that has replaced this one."""
-        for parent, name in self._tree.invalidate(inode):
-            pyfuse3.invalidate_entry_async(parent, name, 0, ignore_enoent=True)
 
     @answered
     async def release(self, fh: pyfuse3.FileHandleT) -> None:

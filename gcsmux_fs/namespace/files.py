@@ -97,6 +97,8 @@ class FileInodes:
         self._pins: Counter[int] = Counter()
         # Of objects that are still being appended to.
         self._fresh_until: dict[int, float] = {}
+        # When a read found out that a generation is gone.
+        self._gone_since: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._latest) + len(self._older)
@@ -112,6 +114,19 @@ class FileInodes:
     def fresh_until(self, number: int) -> float:
         """Return how long what is known of a file counts, if it is being appended to."""
         return self._fresh_until.get(number, -math.inf)
+
+    def is_gone(self, number: int) -> bool:
+        """Tell whether a generation was found gone, and nobody has heard of it since."""
+        return number in self._gone_since
+
+    def found_gone(self, number: int, now: float) -> None:
+        """Note that the generation of a file in the table is gone."""
+        self._gone_since[number] = now
+
+    def found(self, number: int, asked: float) -> None:
+        """Note that a file's name led to its generation when the service was `asked`."""
+        if asked > self._gone_since.get(number, math.inf):
+            del self._gone_since[number]
 
     def find(self, name: str, generation: int) -> int | None:
         """Return the number of an object generation, if it is in the table."""
@@ -237,6 +252,7 @@ class FileInodes:
         else:
             del self._older[name, leaf.objects.generations[index]]
         self._fresh_until.pop(number, None)
+        self._gone_since.pop(number, None)
         leaf.drop(index)
         if not leaf.numbers:
             del self._leaves[number >> _LEAF_BITS]

@@ -195,11 +195,13 @@ class Tree:
         """Keep a file's inode in the table while it is open, and return its object.
 
         Raises:
-            GenerationGone: there is no such file.
+            GenerationGone: there is no such file, or a read found its generation gone: the kernel
+                looks the name up again and opens what it leads to now.
         """
-        info = self._inodes.files.pin(inode)
+        files = self._inodes.files
+        info = None if files.is_gone(inode) else files.pin(inode)
         if info is None:
-            raise GenerationGone("not a file", subject=f"inode {inode}")
+            raise GenerationGone("gone, or not a file", subject=f"inode {inode}")
         return info
 
     def unpin(self, inode: int) -> None:
@@ -220,25 +222,18 @@ class Tree:
         snapshot = self._directories.snapshots.latest(location)
         return None if snapshot is None else (snapshot.listing, name)
 
-    def invalidate(self, inode: int) -> list[tuple[int, bytes]]:
-        """Believe no longer that any name leads to this inode: a read found its generation gone.
-
-        Returns where the kernel may still hold a name for it, as (directory's inode, name).
-        """
+    def found_gone(self, inode: int) -> None:
+        """Believe no longer that any name leads to this inode: a read found its generation gone."""
         info = self._inodes.files.get(inode)
         if info is None:
-            return []
-        gone = info.name
-        self._resolver.distrust(gone)
-        forms = [Form.CONTENT] if gone.endswith("/") else [Form.PLAIN, Form.FILE]
-        held: list[tuple[int, bytes]] = []
-        for location, name in (locate(gone, form) for form in forms):
+            return
+        self._inodes.files.found_gone(inode, self._clock())
+        self._resolver.distrust(info.name)
+        forms = [Form.CONTENT] if info.name.endswith("/") else [Form.PLAIN, Form.FILE]
+        for location, name in (locate(info.name, form) for form in forms):
             snapshot = self._directories.snapshots.latest(location)
             if snapshot is not None:
                 snapshot.distrusted.add(name)
-            if (parent := self._inodes.directory_at(location)) is not None:
-                held.append((parent.number, name))
-        return held
 
     def _directory(self, number: int) -> DirectoryInode:
         directory = self._inodes.directory(number)
@@ -295,7 +290,9 @@ class Tree:
     def _answer(self, found: Step, child: Child | None, asked: float) -> Entry:
         if child is None:
             raise NoSuchEntry(repr(found.target), self._valid_seconds(child, asked))
-        return self._enter(child, asked + self._ttl)
+        entry = self._enter(child, asked + self._ttl)
+        self._inodes.files.found(entry.inode, asked)
+        return entry
 
     def _enter(self, child: Child, valid_until: float) -> Entry:
         """Count one lookup of a child that is known until `valid_until`."""

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.emulator.faults import Hang
+from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+
 from . import programs
 from .harness import END_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .harness import EmulatorProcess, NewMount, Program
+    from .harness import EmulatorProcess, MountProcess, NewMount, Program
 
 pytestmark = pytest.mark.mount
 
@@ -169,3 +172,32 @@ def test_a_deleted_object_is_gone(emulator: EmulatorProcess, mount: NewMount) ->
         with pytest.raises(FileNotFoundError):
             reader.call(os.stat, path)
         assert reader.call(os.listdir, str(mounted.path)) == []
+
+
+def test_a_file_found_gone_is_opened_anew_while_another_name_is_waited_for(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("object", old_content())
+    with (
+        mount("--read-timeout", "20s") as mounted,
+        mounted.program() as reader,
+        mounted.program() as other,
+    ):
+        path = f"{mounted.path}/object"
+        assert reader.call(os.stat, path).st_size == SIZE
+        ask_for_silent_name(emulator, mounted, other)
+        emulator.place("object", new_content())
+        with pytest.raises(OSError, match="Stale"):
+            reader.call(programs.read_whole, path)
+        # The kernel holds the directory for the other one, who is not answered before it is here.
+        assert reader.call(programs.read_whole, path) == new_content()
+        emulator.mend()
+        with pytest.raises(FileNotFoundError):
+            other.answer()
+
+
+def ask_for_silent_name(emulator: EmulatorProcess, mounted: MountProcess, program: Program) -> None:
+    """Have a program wait for a name that the service does not answer for."""
+    emulator.order(Rule(Hang(), method="GetObject", object="silent", times=FOR_EVER))
+    program.begin(os.stat, f"{mounted.path}/silent")
+    wait_until(lambda: emulator.statistics().faults.get("hang", 0) > 0, "it is asked for")

@@ -363,16 +363,43 @@ async def test_a_generation_found_gone_is_asked_for_again_whatever_was_listed() 
         old = await follow(tree, "d/a")
         store.put("d/a")
         await trio.sleep(1)
-        assert tree.invalidate(old.inode) == [
-            (directory.inode, b"a"),
-            (directory.inode, b"%file~a"),
-        ]
+        tree.found_gone(old.inode)
+        with pytest.raises(GenerationGone):
+            tree.pin(old.inode)
         store.take_requests()
         assert await object_at(tree, "d/a") == ("d/a", 3)
         assert await object_at(tree, "d/b") == ("d/b", 2)
         assert len(store.take_requests()) == 2
         await read_names(tree, directory.inode)
         assert store.take_requests() == ["list d/"]
+
+
+async def test_a_generation_that_is_there_after_all_can_be_opened_again() -> None:
+    store = FakeStore()
+    store.put("a")
+    async with mounted(store) as tree:
+        entry = await follow(tree, "a")
+        await trio.sleep(1)
+        tree.found_gone(entry.inode)
+        # What was asked before is no evidence.
+        assert tree.lookup_cached(ROOT_INODE, b"a") is None
+        await trio.sleep(1)
+        assert (await follow(tree, "a")).inode == entry.inode
+        assert tree.pin(entry.inode) == store["a"]
+
+
+async def test_an_answer_from_before_a_read_found_it_gone_proves_nothing() -> None:
+    store = FakeStore(delay_seconds=2)
+    store.put("a")
+    async with mounted(store) as tree:
+        entry = await follow(tree, "a")
+        await trio.sleep(100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow, tree, "a")
+            await trio.sleep(1)
+            tree.found_gone(entry.inode)
+        with pytest.raises(GenerationGone):
+            tree.pin(entry.inode)
 
 
 async def test_attributes_of_a_generation_outlive_it() -> None:
