@@ -26,8 +26,7 @@ from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channels
-from gcsmux_fs.storage.connections import Connections
+from gcsmux_fs.storage.channel import ChannelSettings, open_channels
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
@@ -233,22 +232,22 @@ _WORK: dict[Kind, Callable[[_Client, Task], Awaitable[Outcome]]] = {
 @asynccontextmanager
 async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
-    channels, _ = await open_channels(settings, 1 + _STREAM_CONNECTIONS)
-    channel, *stream_channels = channels
+    channels = await open_channels(settings)
     source = random.Random()
-    transport = GrpcBidiTransport(Connections(stream_channels), settings)
+    transport = GrpcBidiTransport(channels.connections(_STREAM_CONNECTIONS), settings)
     async with trio.open_nursery() as nursery:
         soon = Soon()
         pool = StreamPool(transport, RetryPolicy(), source, call_soon=soon)
         nursery.start_soon(soon.run)
         nursery.start_soon(pool.run)
-        store = GrpcObjectStore(channel, settings, bucket, policy=UnaryPolicy(), random=source)
+        store = GrpcObjectStore(
+            channels.connections(1), settings, bucket, policy=UnaryPolicy(), random=source
+        )
         # The connection is made here; a mount has made its own before it is measured, too.
         await store.get_bucket()
         yield _Client(bucket, store, pool)
         nursery.cancel_scope.cancel()
-    for channel in channels:
-        await close_channel(channel)
+    await channels.close_all()
 
 
 async def _measure(endpoint: str, bucket: str, task: Task) -> None:

@@ -150,12 +150,9 @@ def _now() -> float:
 
 
 def _count(call: grpc.aio.Call, connection: _Connection) -> None:
-    connection.load += 1
-
-    def ended(_call: object) -> None:
-        connection.load -= 1
-
-    call.add_done_callback(ended)
+    clock = asyncio.get_running_loop().time
+    connection.begun()
+    call.add_done_callback(lambda _call: connection.ended(clock()))
 
 
 class _TrioHalf:

@@ -6,10 +6,12 @@ and plaintext without credentials for an emulator.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import google.auth
@@ -21,18 +23,19 @@ import grpc.aio
 
 from gcsmux_fs import __version__
 from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.storage.connections import SILENCE_SECONDS, Connections
 from gcsmux_fs.storage.crossing import await_asyncio
 from gcsmux_fs.storage.tokens import Tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = [
     "DEFAULT_ENDPOINT",
     "ChannelSettings",
+    "Channels",
     "Metadata",
-    "close_channel",
-    "open_channel",
     "open_channels",
     "renewal_failure",
     "request_headers",
@@ -59,14 +62,12 @@ _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _KEEPALIVE_SECONDS = 60
 _KEEPALIVE_TIMEOUT_SECONDS = 20
 
-# Without calls there are no pings, and what forgets connections (address translation, balancers of
-# load) forgets those that are idle. So an idle one is closed, and the next call makes a new one;
-# before `connections` believes again in one that fell silent.
-_IDLE_SECONDS = 60
-
 # gRPC waits up to 120 s between attempts to connect, far longer than a server takes to restart;
 # the mux has its own jittered backoff above this one.
 _FIRST_RECONNECT_SECONDS = 0.2
+# An attempt takes three round trips or four with TLS. gRPC names the time that it gets by the pause
+# between attempts, which it does not lengthen.
+_CONNECT_SECONDS = 10
 _MAX_RECONNECT_SECONDS = 5.0
 
 
@@ -81,41 +82,76 @@ class ChannelSettings:
     billing_project: str = ""
 
 
-async def open_channels(
-    settings: ChannelSettings, count: int
-) -> tuple[list[grpc.aio.Channel], Tokens | None]:
-    """Open channels in asyncio's thread, each a connection of its own, made at its first call.
+class Channels:
+    """Makes channels of equal settings, each a connection of its own, and closes them.
 
-    With them comes what gives their calls tokens, if anything does.
+    `tokens` are what gives their calls tokens, if anything does. All but `close_all` is for
+    asyncio's side.
+    """
+
+    def __init__(self, make: Callable[[], grpc.aio.Channel], tokens: Tokens | None) -> None:
+        self._make = make
+        self.tokens = tokens
+        self._open: set[grpc.aio.Channel] = set()
+        self._closed = False
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def open(self) -> grpc.aio.Channel:
+        """Make a channel, which connects at its first call.
+
+        Raises:
+            grpc.aio.UsageError: all have been closed.
+        """
+        if self._closed:
+            raise grpc.aio.UsageError("the channels are closed")
+        channel = self._make()
+        self._open.add(channel)
+        return channel
+
+    def close(self, channel: grpc.aio.Channel) -> None:
+        """Close a channel that carries no call, without waiting for it."""
+        if channel not in self._open:
+            return
+        self._open.remove(channel)
+        task = asyncio.get_running_loop().create_task(channel.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def connections(
+        self, most: int, silence_seconds: float = SILENCE_SECONDS
+    ) -> Connections[grpc.aio.Channel]:
+        """Return connections for one kind of calls, none of which is made yet."""
+        return Connections(self.open, self.close, most=most, silence_seconds=silence_seconds)
+
+    async def close_all(self) -> None:
+        """Close all channels, ending their calls."""
+
+        async def close_all() -> None:
+            self._closed = True
+            while self._open:
+                await self._open.pop().close()
+            await asyncio.gather(*self._closing)
+
+        await await_asyncio(close_all())
+
+
+async def open_channels(settings: ChannelSettings) -> Channels:
+    """Return what makes channels to the service.
 
     Raises:
         ConfigError: no credentials, or a key file that is none.
     """
-    return await await_asyncio(_open(settings, count))
+    return await await_asyncio(_open(settings))
 
 
-async def open_channel(settings: ChannelSettings) -> grpc.aio.Channel:
-    """Open one channel (see `open_channels`)."""
-    (channel,), _ = await open_channels(settings, 1)
-    return channel
-
-
-async def close_channel(channel: grpc.aio.Channel) -> None:
-    """Close a channel, ending its calls."""
-    await await_asyncio(channel.close())
-
-
-async def _open(
-    settings: ChannelSettings, count: int
-) -> tuple[list[grpc.aio.Channel], Tokens | None]:
+async def _open(settings: ChannelSettings) -> Channels:
     options: list[tuple[str, str | int]] = [
         ("grpc.primary_user_agent", f"gcsmux-fs/{__version__}"),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", _KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_SECONDS * 1000),
-        ("grpc.client_idle_timeout_ms", _IDLE_SECONDS * 1000),
         ("grpc.initial_reconnect_backoff_ms", int(_FIRST_RECONNECT_SECONDS * 1000)),
-        ("grpc.min_reconnect_backoff_ms", int(_FIRST_RECONNECT_SECONDS * 1000)),
+        ("grpc.min_reconnect_backoff_ms", _CONNECT_SECONDS * 1000),
         ("grpc.max_reconnect_backoff_ms", int(_MAX_RECONNECT_SECONDS * 1000)),
         # gRPC would otherwise look for a proxy and a service config of its own.
         ("grpc.enable_http_proxy", 0 if settings.plaintext else 1),
@@ -124,9 +160,7 @@ async def _open(
         ("grpc.use_local_subchannel_pool", 1),
     ]
     if settings.plaintext:
-        return [
-            grpc.aio.insecure_channel(settings.endpoint, options=options) for _ in range(count)
-        ], None
+        return Channels(partial(grpc.aio.insecure_channel, settings.endpoint, options), None)
     credentials = grpc.ssl_channel_credentials()
     tokens = None
     if not settings.anonymous:
@@ -134,10 +168,8 @@ async def _open(
         credentials = grpc.composite_channel_credentials(
             credentials, grpc.metadata_call_credentials(tokens)
         )
-    return [
-        grpc.aio.secure_channel(settings.endpoint, credentials, options=options)
-        for _ in range(count)
-    ], tokens
+    make = partial(grpc.aio.secure_channel, settings.endpoint, credentials, options)
+    return Channels(make, tokens)
 
 
 def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:

@@ -1,13 +1,14 @@
-"""Which connection a call goes to: a pure decision.
+"""Which connection a call goes to, and when a connection is made anew: pure decisions.
 
-A channel is one connection. The next one is used when those before it are full, and the least
-loaded when all are.
+A channel is one connection. The next one is made when those before it are full, and the least
+loaded takes the call when there may be no more.
 
 A connection can be dead without anybody being told: a router has forgotten it, or its server lost
-power. What is sent on it is swallowed, and keepalive finds out in `_SUSPECT_SECONDS`; until then
-each new call would fall silent as well. So a connection on which a call was given up after nothing
-at all had been heard for a while is passed over, until something is heard there or keepalive must
-have done its work.
+power. What is sent on it is swallowed, and each new call would fall silent as well until keepalive
+finds out, after more than a minute. So a connection is *worn*, and left for a new one, when a call
+on it was given up after nothing at all had been heard for a while, and when nothing has been asked
+of it for so long that it may be forgotten. Calls that it still carries go on; it is closed when
+they have ended.
 
 There is no clock: times come in as arguments.
 """
@@ -18,9 +19,9 @@ import math
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
-__all__ = ["CALLS_PER_CONNECTION", "SILENCE_SECONDS", "Connection", "Connections"]
+__all__ = ["CALLS_PER_CONNECTION", "IDLE_SECONDS", "SILENCE_SECONDS", "Connection", "Connections"]
 
 CALLS_PER_CONNECTION = 80
 """Front ends commonly allow 100 streams on a connection, and gRPC lets any further call wait until
@@ -30,9 +31,9 @@ SILENCE_SECONDS = 5.0
 """Longer than a working service takes to say something on a connection of many calls, shorter than
 any patience with one call."""
 
-_SUSPECT_SECONDS = 90.0
-"""Keepalive asks after 60 s and waits for 20 s, and a connection without calls is closed after 60 s
-(see `channel`); gRPC then connects anew."""
+IDLE_SECONDS = 90.0
+"""As long as Go's HTTP client keeps one (net/http, DefaultTransport); what forgets idle connections
+takes some minutes. Keepalive asks on behalf of calls only."""
 
 Channel = TypeVar("Channel")
 
@@ -40,18 +41,45 @@ Channel = TypeVar("Channel")
 class Connection(Generic[Channel]):
     """One channel, how many calls it carries, and whether it may be dead."""
 
-    __slots__ = ("_silence", "_suspect_until", "_unanswered_since", "channel", "load")
+    __slots__ = (
+        "_close",
+        "_idle_since",
+        "_may_be_dead",
+        "_silence",
+        "_unanswered_since",
+        "channel",
+        "load",
+    )
 
     def __init__(self, channel: Channel, silence_seconds: float = SILENCE_SECONDS) -> None:
         self.channel = channel
-        self._silence = silence_seconds
         self.load = 0
+        self._silence = silence_seconds
         self._unanswered_since = math.inf
-        self._suspect_until = -math.inf
+        self._idle_since = math.inf
+        self._may_be_dead = False
+        self._close: Callable[[Channel], None] | None = None
 
-    def is_suspect(self, now: float) -> bool:
+    def __repr__(self) -> str:
+        return f"<Connection {self.channel!r}: {self.load} calls>"
+
+    def is_worn(self, now: float) -> bool:
         """Tell whether calls had better go elsewhere."""
-        return now < self._suspect_until
+        return self._may_be_dead or now - self._idle_since >= IDLE_SECONDS
+
+    def begun(self) -> None:
+        """Note that a call begins."""
+        self.load += 1
+        self._idle_since = math.inf
+
+    def ended(self, now: float) -> None:
+        """Note that a call has ended, however."""
+        self.load -= 1
+        if self.load:
+            return
+        if self._close is not None:
+            self._close(self.channel)
+        self._idle_since = now
 
     def sent(self, now: float) -> None:
         """Note that a message goes out that is to be answered."""
@@ -60,35 +88,55 @@ class Connection(Generic[Channel]):
     def heard(self) -> None:
         """Note that something has come in, on any call."""
         self._unanswered_since = math.inf
-        self._suspect_until = -math.inf
+        self._may_be_dead = False
 
     def given_up(self, now: float) -> None:
-        """Note that a call was cancelled from this side."""
+        """Note that a call is cancelled from this side, or its time is up."""
         if now - self._unanswered_since >= self._silence:
-            self._suspect_until = now + _SUSPECT_SECONDS
+            self._may_be_dead = True
+
+    def retire(self, close: Callable[[Channel], None]) -> None:
+        """Have the channel closed as soon as it carries no call."""
+        if self.load:
+            self._close = close
+        else:
+            close(self.channel)
 
 
 class Connections(Generic[Channel]):
-    """All of a mount's connections for streams, in their order; the last ones are used least."""
+    """The connections of one kind of calls, `most` of them, in the order in which they fill.
 
-    __slots__ = ("_all",)
+    `make` and `close` are called for each channel once.
+    """
+
+    __slots__ = ("_all", "_close", "_make", "_most", "_silence")
 
     def __init__(
-        self, channels: Iterable[Channel], silence_seconds: float = SILENCE_SECONDS
+        self,
+        make: Callable[[], Channel],
+        close: Callable[[Channel], None],
+        *,
+        most: int,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
-        self._all = [Connection(channel, silence_seconds) for channel in channels]
+        self._make = make
+        self._close = close
+        self._most = most
+        self._silence = silence_seconds
+        self._all: list[Connection[Channel]] = []
 
     def pick(self, now: float) -> Connection[Channel]:
-        """Return the connection for the next call."""
-        usable = self._usable(now)
-        for one in usable:
-            if one.load < CALLS_PER_CONNECTION:
-                return one
-        return min(usable, key=lambda one: one.load)
+        """Return the connection for a call that begins now."""
+        for index, one in enumerate(self._all):
+            if one.is_worn(now):
+                one.retire(self._close)
+                self._all[index] = self._new()
+            if self._all[index].load < CALLS_PER_CONNECTION:
+                return self._all[index]
+        if len(self._all) < self._most:
+            self._all.append(self._new())
+            return self._all[-1]
+        return min(self._all, key=lambda one: one.load)
 
-    def spare(self, now: float) -> Connection[Channel]:
-        """Return a connection for a call whose own may be dead: one of few streams, if any."""
-        return min(reversed(self._usable(now)), key=lambda one: one.load)
-
-    def _usable(self, now: float) -> list[Connection[Channel]]:
-        return [one for one in self._all if not one.is_suspect(now)] or self._all
+    def _new(self) -> Connection[Channel]:
+        return Connection(self._make(), self._silence)

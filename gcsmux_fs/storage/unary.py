@@ -25,7 +25,6 @@ from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
 from gcsmux_fs.retrybudget import RetryBudget, asked_pause
 from gcsmux_fs.storage.channel import ChannelSettings, renewal_failure, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_object
-from gcsmux_fs.storage.connections import SILENCE_SECONDS, Connection
 from gcsmux_fs.storage.crossing import CancelledByAsyncio, await_asyncio
 from gcsmux_fs.storage.endings import details_of, retry_seconds
 from gcsmux_fs.storage.listings import decode_listing
@@ -78,24 +77,22 @@ class UnaryPolicy:
 
 
 class GrpcObjectStore:
-    """Unary calls on one bucket through one channel.
+    """Unary calls on one bucket.
 
     Args:
-        channel: made in the running asyncio loop.
-        settings: what the channel was made from.
+        connections: what the calls go over, and nothing else.
+        settings: what their channels are made from.
         bucket: the bucket's plain name.
         policy: times and retries.
         random: source of jitter.
         hierarchical: the bucket has folders of its own, which listings are to show.
         retries: what the whole mount may try again.
-        spares: connections to change to while the channel's own may be dead (see `connections`).
-        silence_seconds: how long nothing must have been heard for that.
         tokens: what the channels give to their calls.
     """
 
     def __init__(
         self,
-        channel: grpc.aio.Channel,
+        connections: Connections[grpc.aio.Channel],
         settings: ChannelSettings,
         bucket: str,
         *,
@@ -103,12 +100,9 @@ class GrpcObjectStore:
         random: Random,
         hierarchical: bool = False,
         retries: RetryBudget | None = None,
-        spares: Connections[grpc.aio.Channel] | None = None,
-        silence_seconds: float = SILENCE_SECONDS,
         tokens: Tokens | None = None,
     ) -> None:
-        self._own = Connection(channel, silence_seconds)
-        self._spares = spares
+        self._connections = connections
         self._bucket = bucket
         self._path = bucket_path(bucket)
         self._policy = policy
@@ -237,10 +231,11 @@ class GrpcObjectStore:
         """Carry one attempt out, on asyncio's side, and note whether its connection is alive."""
         clock = asyncio.get_running_loop().time
         begun = clock()
-        connection = self._connection(begun)
+        connection = self._connections.pick(begun)
         start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = connection.channel.unary_unary(
             method, request_serializer=None, response_deserializer=None
         )
+        connection.begun()
         connection.sent(begun)
         try:
             answer = await start(data, metadata=self._headers, timeout=timeout)
@@ -254,13 +249,11 @@ class GrpcObjectStore:
         except asyncio.CancelledError:
             connection.given_up(clock())
             raise
-        connection.heard()
-        return answer
-
-    def _connection(self, now: float) -> Connection[grpc.aio.Channel]:
-        if self._spares is not None and self._own.is_suspect(now):
-            return self._spares.spare(now)
-        return self._own
+        else:
+            connection.heard()
+            return answer
+        finally:
+            connection.ended(clock())
 
 
 def _object_named(name: str, data: bytes) -> pb.Object:

@@ -14,8 +14,7 @@ import trio
 from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
-from gcsmux_fs.storage.connections import Connections
+from gcsmux_fs.storage.channel import ChannelSettings, open_channels
 from gcsmux_fs.storage.ports import (
     BidiMessage,
     OpenSpec,
@@ -91,15 +90,15 @@ class Listener:
 @asynccontextmanager
 async def transport_to(endpoint: str) -> AsyncIterator[GrpcBidiTransport]:
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True, billing_project="bill")
-    channel = await open_channel(settings)
-    transport = GrpcBidiTransport(Connections([channel]), settings)
+    channels = await open_channels(settings)
+    transport = GrpcBidiTransport(channels.connections(1), settings)
     try:
         yield transport
         with trio.fail_after(PATIENCE_SECONDS):
             await transport.drain()
         assert transport.open_calls == 0
     finally:
-        await close_channel(channel)
+        await channels.close_all()
 
 
 @pytest.fixture
@@ -316,12 +315,12 @@ def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None
 
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
-        channel = await open_channel(settings)
-        transport = GrpcBidiTransport(Connections([channel]), settings)
+        channels = await open_channels(settings)
+        transport = GrpcBidiTransport(channels.connections(1), settings)
         listener = Listener()
         transport.open(SPEC, WHOLE, listener)
         await listener.until(lambda: listener.sent)
-        await close_channel(channel)
+        await channels.close_all()
         assert (await listener.end()).code is StatusCode.CANCELLED
         for spec in (SPEC, SINGLE):
             late = Listener()
@@ -406,7 +405,8 @@ def test_a_run_that_ends_with_calls_open_leaves_no_thread_and_no_word(
 
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
-        transport = GrpcBidiTransport(Connections([await open_channel(settings)]), settings)
+        channels = await open_channels(settings)
+        transport = GrpcBidiTransport(channels.connections(1), settings)
         for spec in [SPEC, SINGLE] * 5:
             transport.open(spec, WHOLE, Listener())
         await trio.sleep(0.02)

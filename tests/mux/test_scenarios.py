@@ -30,8 +30,7 @@ from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
-from gcsmux_fs.storage.connections import Connections
+from gcsmux_fs.storage.channel import ChannelSettings, open_channels
 from gcsmux_fs.storage.ports import Redirect, StreamEnd
 
 from .fake_transport import FakeTransport
@@ -120,14 +119,14 @@ async def fake_world() -> AsyncIterator[World]:
 async def real_world() -> AsyncIterator[World]:
     with scripted_server() as server:
         settings = ChannelSettings(server.endpoint, plaintext=True, anonymous=True)
-        channel = await open_channel(settings)
-        transport = GrpcBidiTransport(Connections([channel]), settings)
+        channels = await open_channels(settings)
+        transport = GrpcBidiTransport(channels.connections(1), settings)
         async with running_pool(transport) as pool:
             yield World(pool, server)
         with trio.fail_after(5):
             await transport.drain()
         assert transport.open_calls == 0
-        await close_channel(channel)
+        await channels.close_all()
 
 
 @asynccontextmanager

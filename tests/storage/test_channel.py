@@ -12,12 +12,10 @@ import grpc.aio
 import pytest
 
 from gcsmux_fs.errors import ConfigError
-from gcsmux_fs.storage import channel as channel_module
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.channel import (
     ChannelSettings,
-    close_channel,
-    open_channel,
+    open_channels,
     renewal_failure,
 )
 
@@ -40,7 +38,8 @@ WORKLOAD = {
 
 
 async def open_and_close(settings: ChannelSettings) -> None:
-    await close_channel(await open_channel(settings))
+    channels = await open_channels(settings)
+    await channels.close_all()
 
 
 def refusal(settings: ChannelSettings) -> str:
@@ -117,34 +116,3 @@ def test_a_token_that_is_refused_is_not_taken_for_a_silent_service() -> None:
     details = asyncio.run(_details_of_a_call_without_token())
     assert renewal_failure(details or "") == "invalid_grant: Bad Request"
     assert renewal_failure("failed to connect to all addresses") is None
-
-
-async def _states_of_a_channel_that_falls_idle(server: grpc.aio.Server, port: int) -> None:
-    await server.start()
-    settings = ChannelSettings(f"localhost:{port}", plaintext=True, anonymous=True)
-    channels, _ = await channel_module._open(settings, 1)
-    async with channels[0] as channel:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/a/b")
-        with pytest.raises(grpc.aio.AioRpcError):
-            await call(b"", timeout=20)
-        assert channel.get_state() is grpc.ChannelConnectivity.READY
-        await asyncio.wait_for(
-            channel.wait_for_state_change(grpc.ChannelConnectivity.READY), timeout=20
-        )
-        assert channel.get_state() is grpc.ChannelConnectivity.IDLE
-        with pytest.raises(grpc.aio.AioRpcError):
-            await call(b"", timeout=20)
-        assert channel.get_state() is grpc.ChannelConnectivity.READY
-    await server.stop(None)
-
-
-def test_a_connection_without_calls_is_closed_and_made_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(channel_module, "_IDLE_SECONDS", 1)
-
-    async def main() -> None:
-        server = grpc.aio.server()
-        await _states_of_a_channel_that_falls_idle(server, server.add_insecure_port("localhost:0"))
-
-    asyncio.run(main())

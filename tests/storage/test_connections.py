@@ -1,107 +1,131 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from gcsmux_fs.storage.connections import (
     CALLS_PER_CONNECTION,
+    IDLE_SECONDS,
     SILENCE_SECONDS,
     Connection,
     Connections,
 )
 
 
-def fall_silent(connection: Connection[str], at: float) -> None:
+class Made:
+    """Connections whose channels are numbers; `closed` are those that were closed."""
+
+    def __init__(self, most: int = 2, silence_seconds: float = SILENCE_SECONDS) -> None:
+        numbers = itertools.count(1)
+        self.closed: list[int] = []
+        self.connections = Connections(
+            lambda: next(numbers),
+            self.closed.append,
+            most=most,
+            silence_seconds=silence_seconds,
+        )
+
+    def begin(self, now: float = 0.0) -> Connection[int]:
+        connection = self.connections.pick(now)
+        connection.begun()
+        return connection
+
+
+def fall_silent(connection: Connection[int], at: float) -> None:
     """Give a call up that was sent something and heard nothing for long."""
     connection.sent(at - SILENCE_SECONDS)
     connection.given_up(at)
 
 
-def test_a_connection_is_filled_before_the_next_one_is_used() -> None:
-    connections = Connections("abc")
-    used = []
-    for _ in range(3 * CALLS_PER_CONNECTION):
-        picked = connections.pick(0.0)
-        picked.load += 1
-        used.append(picked.channel)
-    assert used == [channel for channel in "abc" for _ in range(CALLS_PER_CONNECTION)]
+def test_a_connection_is_filled_before_the_next_one_is_made() -> None:
+    made = Made(most=3)
+    used = [made.begin().channel for _ in range(3 * CALLS_PER_CONNECTION)]
+    assert used == [channel for channel in (1, 2, 3) for _ in range(CALLS_PER_CONNECTION)]
 
 
 def test_the_least_loaded_is_used_when_all_are_full() -> None:
-    connections = Connections("ab")
+    made = Made()
     for _ in range(2 * CALLS_PER_CONNECTION):
-        connections.pick(0.0).load += 1
-    first = connections.pick(0.0)
-    first.load += 1
-    assert connections.pick(0.0) is not first
+        made.begin()
+    assert [made.begin().channel for _ in range(3)] == [1, 2, 1]
 
 
-def test_a_connection_that_fell_silent_is_passed_over() -> None:
-    connections = Connections("ab")
-    fall_silent(connections.pick(100.0), 100.0)
-    assert connections.pick(100.0).channel == "b"
+def test_room_in_an_earlier_connection_is_used_first() -> None:
+    made = Made()
+    calls = [made.begin() for _ in range(CALLS_PER_CONNECTION + 1)]
+    calls[0].ended(1.0)
+    assert made.begin(1.0).channel == 1
+
+
+def test_a_connection_that_fell_silent_is_left_for_a_new_one() -> None:
+    made = Made()
+    fall_silent(made.begin(100.0), 100.0)
+    assert made.begin(100.0).channel == 2
+
+
+def test_it_is_closed_once_its_last_call_has_ended() -> None:
+    made = Made()
+    first, second = made.begin(100.0), made.begin(100.0)
+    fall_silent(first, 100.0)
+    made.begin(100.0)
+    first.ended(101.0)
+    assert made.closed == []
+    second.ended(102.0)
+    assert made.closed == [1]
 
 
 def test_it_is_used_again_once_something_is_heard_there() -> None:
-    connections = Connections("ab")
-    silent = connections.pick(100.0)
+    made = Made()
+    silent = made.begin(100.0)
     fall_silent(silent, 100.0)
     silent.heard()
-    assert connections.pick(100.0) is silent
+    assert made.begin(100.0) is silent
 
 
-def test_it_is_used_again_when_keepalive_must_have_made_it_anew() -> None:
-    connections = Connections("ab")
-    fall_silent(connections.pick(100.0), 100.0)
-    assert [connections.pick(at).channel for at in (179.0, 191.0)] == ["b", "a"]
+def test_a_connection_that_nobody_has_used_for_long_is_made_anew() -> None:
+    made = Made()
+    made.begin(0.0).ended(10.0)
+    assert made.connections.pick(10.0 + IDLE_SECONDS - 0.1).channel == 1
+    assert made.closed == []
+    assert made.begin(10.0 + IDLE_SECONDS).channel == 2
+    assert made.closed == [1]
 
 
-def test_one_is_used_all_the_same_when_all_are_silent() -> None:
-    connections = Connections("ab")
-    for _ in "ab":
-        fall_silent(connections.pick(100.0), 100.0)
-    assert connections.pick(100.0).channel == "a"
+def test_a_call_that_lasts_keeps_its_connection_from_being_idle() -> None:
+    made = Made()
+    made.begin(0.0).ended(1.0)
+    lasting = made.begin(2.0)
+    assert made.begin(1000.0) is lasting
 
 
 @pytest.mark.parametrize("waited", [0.0, SILENCE_SECONDS * 0.9])
 def test_a_call_given_up_early_says_nothing_of_its_connection(waited: float) -> None:
-    connection = Connection("a")
+    connection = Made().begin(100.0)
     connection.sent(100.0)
     connection.given_up(100.0 + waited)
-    assert not connection.is_suspect(100.0 + waited)
+    assert not connection.is_worn(100.0 + waited)
 
 
 def test_a_call_given_up_says_nothing_while_others_are_heard() -> None:
-    connection = Connection("a")
+    connection = Made().begin()
     connection.sent(0.0)
     connection.heard()
     connection.given_up(1000.0)
-    assert not connection.is_suspect(1000.0)
+    assert not connection.is_worn(1000.0)
 
 
 def test_what_counts_as_silence_is_shorter_where_patience_is() -> None:
-    connections = Connections("ab", silence_seconds=0.25)
-    first = connections.pick(100.0)
+    made = Made(silence_seconds=0.25)
+    first = made.begin(100.0)
     first.sent(99.75)
     first.given_up(100.0)
-    assert connections.pick(100.0).channel == "b"
+    assert made.begin(100.0).channel == 2
 
 
 def test_silence_counts_from_the_first_message_that_was_not_answered() -> None:
-    connection = Connection("a")
+    connection = Made().begin()
     for at in range(10):
         connection.sent(float(at))
     connection.given_up(SILENCE_SECONDS)
-    assert connection.is_suspect(SILENCE_SECONDS)
-
-
-def test_a_spare_one_is_the_last_of_those_that_carry_least() -> None:
-    connections = Connections("abc")
-    assert connections.spare(0.0).channel == "c"
-    connections.spare(0.0).load += 1
-    assert connections.spare(0.0).channel == "b"
-
-
-def test_a_spare_one_is_none_that_fell_silent() -> None:
-    connections = Connections("abc")
-    fall_silent(connections.spare(100.0), 100.0)
-    assert connections.spare(100.0).channel == "b"
+    assert connection.is_worn(SILENCE_SECONDS)

@@ -16,8 +16,7 @@ from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage import availability, crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel, open_channels
-from gcsmux_fs.storage.connections import Connections
+from gcsmux_fs.storage.channel import ChannelSettings, open_channels
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.ports import OpenSpec, RangeRequest, StreamEnd
 from gcsmux_fs.storage.read_object import GrpcRangeReads
@@ -58,10 +57,10 @@ class Client:
 @asynccontextmanager
 async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIterator[Client]:
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True, billing_project="bill")
-    channels, _ = await open_channels(settings, 2)
+    channels = await open_channels(settings)
     now = [0.0]
     soon = trio.lowlevel.current_trio_token().run_sync_soon
-    streams = GrpcBidiTransport(Connections(channels), settings)
+    streams = GrpcBidiTransport(channels.connections(2), settings)
     transport = FallbackTransport(
         streams, GrpcRangeReads(streams, settings), clock=lambda: now[0], call_soon=soon
     )
@@ -79,8 +78,7 @@ async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIt
         assert (found.read_object_open, found.stand_ins) == (0, 0)
     finally:
         with trio.CancelScope(shield=True):
-            for channel in channels:
-                await close_channel(channel)
+            await channels.close_all()
 
 
 @pytest.fixture
@@ -340,8 +338,8 @@ def test_a_channel_that_is_closed_ends_stand_ins(server: RangeServer) -> None:
 
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
-        channel = await open_channel(settings)
-        streams = GrpcBidiTransport(Connections([channel]), settings)
+        channels = await open_channels(settings)
+        streams = GrpcBidiTransport(channels.connections(1), settings)
         soon = trio.lowlevel.current_trio_token().run_sync_soon
         transport = FallbackTransport(
             streams, GrpcRangeReads(streams, settings), clock=lambda: 0.0, call_soon=soon
@@ -349,7 +347,7 @@ def test_a_channel_that_is_closed_ends_stand_ins(server: RangeServer) -> None:
         first, late = Listener(), Listener()
         transport.open(OpenSpec(key_of("object")), [RangeRequest(1, 0, 10)], first)
         await until(lambda: server.active_reads == 1)
-        await close_channel(channel)
+        await channels.close_all()
         await until(lambda: len(first.heard) == 2)
         transport.open(OpenSpec(key_of("object")), [RangeRequest(1, 0, 10)], late)
         await until(lambda: len(late.heard) == 2)

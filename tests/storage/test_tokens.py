@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,7 @@ from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel
-from gcsmux_fs.storage.connections import Connections
+from gcsmux_fs.storage.channel import Channels, ChannelSettings
 from gcsmux_fs.storage.crossing import await_asyncio
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -140,13 +140,9 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
     credentials = grpc.composite_channel_credentials(
         grpc.local_channel_credentials(), grpc.metadata_call_credentials(tokens)
     )
-
-    async def connect() -> grpc.aio.Channel:
-        return grpc.aio.secure_channel(settings.endpoint, credentials)
-
-    channel = await await_asyncio(connect())
+    channels = Channels(partial(grpc.aio.secure_channel, settings.endpoint, credentials), tokens)
     soon = trio.lowlevel.current_trio_token().run_sync_soon
-    streams = GrpcBidiTransport(Connections([channel]), settings, tokens=tokens)
+    streams = GrpcBidiTransport(channels.connections(1), settings, tokens=tokens)
     transport = FallbackTransport(
         streams,
         GrpcRangeReads(streams, settings),
@@ -155,7 +151,12 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
     )
     pool = StreamPool(transport, RetryPolicy(), Random(0), call_soon=soon)
     store = GrpcObjectStore(
-        channel, settings, "bucket", policy=UnaryPolicy(), random=Random(0), tokens=tokens
+        channels.connections(1),
+        settings,
+        "bucket",
+        policy=UnaryPolicy(),
+        random=Random(0),
+        tokens=tokens,
     )
     try:
         async with trio.open_nursery() as nursery:
@@ -167,7 +168,7 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
         await streams.drain()
     finally:
         with trio.CancelScope(shield=True):
-            await close_channel(channel)
+            await channels.close_all()
             await await_asyncio(serving.stop(None))
 
 

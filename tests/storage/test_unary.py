@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 import trio
+import trio.testing
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
@@ -28,8 +29,7 @@ from gcsmux_fs.errors import (
 from gcsmux_fs.model import BucketInfo
 from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage import crossing
-from gcsmux_fs.storage.channel import ChannelSettings, close_channel, open_channel
-from gcsmux_fs.storage.connections import Connections
+from gcsmux_fs.storage.channel import Channels, ChannelSettings, open_channels
 from gcsmux_fs.storage.crossing import await_asyncio
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real_time
 
+# What front ends commonly allow on one connection.
+MOST_STREAMS = 100
+
 POLICY = UnaryPolicy(
     total_seconds=1.0,
     attempt_seconds=0.3,
@@ -55,20 +58,23 @@ POLICY = UnaryPolicy(
 class Server:
     """Answers each call with the next of `answers`: bytes, a status, or None for never.
 
-    `details` go with each status.
+    `details` go with each status. What asks for `silent` is not answered either.
     """
 
     def __init__(self) -> None:
         self.answers: list[bytes | grpc.StatusCode | None] = []
         self.details = b""
         self.requests: list[tuple[str, bytes]] = []
+        self.peers: set[str] = set()
+        self.silent: str | None = None
         self.always: bytes | grpc.StatusCode | None = b""
 
     def handler(self, method: str) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def answer(request: bytes, context: Context) -> bytes:
             self.requests.append((method, request))
+            self.peers.add(context.peer())
             planned = self.answers.pop(0) if self.answers else self.always
-            if planned is None:
+            if planned is None or (self.silent and self.silent.encode() in request):
                 await asyncio.sleep(60)
             if isinstance(planned, grpc.StatusCode):
                 trailer = (("grpc-status-details-bin", self.details),) if self.details else ()
@@ -88,9 +94,9 @@ def with_store(
     async def main() -> None:
         async with served() as (server, endpoint):
             settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
-            channel = await open_channel(settings)
+            channels = await open_channels(settings)
             store = GrpcObjectStore(
-                channel,
+                channels.connections(1, silence_seconds=0.2),
                 settings,
                 "bucket",
                 policy=POLICY,
@@ -100,7 +106,7 @@ def with_store(
             )
             with trio.fail_after(10):
                 await test(store, server)
-            await close_channel(channel)
+            await channels.close_all()
 
     crossing.run(main)
 
@@ -111,7 +117,7 @@ async def served() -> AsyncIterator[tuple[Server, str]]:
     answering = Server()
 
     async def start() -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server()
+        server = grpc.aio.server(options=[("grpc.max_concurrent_streams", MOST_STREAMS)])
         for service, methods in {
             "google.storage.v2.Storage": ["GetObject", "ListObjects"],
             "google.storage.control.v2.StorageControl": ["GetStorageLayout"],
@@ -285,68 +291,70 @@ def test_the_end_of_an_outage_is_told_by_what_the_service_said() -> None:
     with_store(test)
 
 
-def test_connections_that_have_fallen_silent_are_left_for_one_that_answers() -> None:
+def test_a_connection_that_has_fallen_silent_is_left_for_a_new_one() -> None:
     async def main() -> None:
-        async with (
-            served() as (silent, own),
-            served() as (answering, first),
-            served() as (silent_too, last),
-        ):
-            silent.always = silent_too.always = None
+        async with served() as (silent, first), served() as (answering, second):
+            silent.always = None
             answering.always = OBJECT
-            channels = [
-                await open_channel(ChannelSettings(endpoint, plaintext=True, anonymous=True))
-                for endpoint in (own, first, last)
-            ]
+            endpoints = [first, first, second]
+            settings = ChannelSettings(first, plaintext=True, anonymous=True)
+            channels = Channels(lambda: grpc.aio.insecure_channel(endpoints.pop(0)), None)
             store = GrpcObjectStore(
-                channels[0],
-                ChannelSettings(own, plaintext=True, anonymous=True),
+                channels.connections(1, silence_seconds=0.2),
+                settings,
                 "bucket",
                 policy=POLICY,
                 random=Random(0),
-                spares=Connections(channels[1:], silence_seconds=0.2),
-                silence_seconds=0.2,
             )
             async with trio.open_nursery() as nursery:
                 for _ in range(4):
                     nursery.start_soon(store.get_object, "a/b")
-            asked = [len(server.requests) for server in (silent, silent_too, answering)]
-            assert asked == [4, 4, 4]
+            assert (len(silent.requests), len(answering.requests)) == (8, 4)
             await store.get_object("a/b")
             assert len(answering.requests) == 5
-            for channel in channels:
-                await close_channel(channel)
+            await channels.close_all()
+
+    crossing.run(main)
+
+
+def test_names_that_are_not_answered_keep_no_connection_from_others() -> None:
+    async def main() -> None:
+        async with served() as (server, endpoint):
+            settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
+            server.silent = "silent"
+            server.always = OBJECT
+            channels = await open_channels(settings)
+            store = GrpcObjectStore(
+                channels.connections(2),
+                settings,
+                "bucket",
+                policy=UnaryPolicy(),
+                random=Random(0),
+            )
+            async with trio.open_nursery() as nursery:
+                for _ in range(MOST_STREAMS):
+                    nursery.start_soon(store.get_object, "silent")
+                await trio.testing.wait_all_tasks_blocked()
+                with trio.fail_after(20):
+                    await store.get_object("a/b")
+                nursery.cancel_scope.cancel()
+            assert len(server.peers) == 2
+            await channels.close_all()
 
     crossing.run(main)
 
 
 def test_a_call_that_a_live_connection_has_lost_is_tried_again_there() -> None:
-    async def main() -> None:
-        async with served() as (server, own), served() as (other, spare):
-            server.answers = [None]
-            server.always = OBJECT
-            channels = [
-                await open_channel(ChannelSettings(endpoint, plaintext=True, anonymous=True))
-                for endpoint in (own, spare)
-            ]
-            store = GrpcObjectStore(
-                channels[0],
-                ChannelSettings(own, plaintext=True, anonymous=True),
-                "bucket",
-                policy=POLICY,
-                random=Random(0),
-                spares=Connections(channels[1:], silence_seconds=0.2),
-                silence_seconds=0.2,
-            )
-            async with trio.open_nursery() as nursery:
-                for _ in range(2):
-                    nursery.start_soon(store.get_object, "a/b")
-            assert len(server.requests) == 3
-            assert not other.requests
-            for channel in channels:
-                await close_channel(channel)
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [None]
+        server.always = OBJECT
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(store.get_object, "a/b")
+        assert len(server.requests) == 3
+        assert len(server.peers) == 1
 
-    crossing.run(main)
+    with_store(test)
 
 
 def test_nothing_is_tried_again_while_the_retries_of_the_mount_are_used_up() -> None:
@@ -415,9 +423,11 @@ def test_a_caller_may_leave_at_any_moment() -> None:
 def test_after_its_channel_a_store_answers_with_an_error() -> None:
     async def main() -> None:
         settings = ChannelSettings("127.0.0.1:1", plaintext=True)
-        channel = await open_channel(settings)
-        store = GrpcObjectStore(channel, settings, "bucket", policy=POLICY, random=Random(0))
-        await close_channel(channel)
+        channels = await open_channels(settings)
+        store = GrpcObjectStore(
+            channels.connections(1), settings, "bucket", policy=POLICY, random=Random(0)
+        )
+        await channels.close_all()
         with pytest.raises(Unavailable) as caught:
             await store.get_object("a/b")
         assert caught.value.code is StatusCode.CANCELLED
@@ -430,8 +440,10 @@ def test_a_channel_that_closes_under_a_call_ends_it_with_an_error() -> None:
         async with served() as (server, endpoint):
             server.always = None
             settings = ChannelSettings(endpoint, plaintext=True)
-            channel = await open_channel(settings)
-            store = GrpcObjectStore(channel, settings, "bucket", policy=POLICY, random=Random(0))
+            channels = await open_channels(settings)
+            store = GrpcObjectStore(
+                channels.connections(1), settings, "bucket", policy=POLICY, random=Random(0)
+            )
             async with trio.open_nursery() as nursery:
 
                 @nursery.start_soon
@@ -440,7 +452,7 @@ def test_a_channel_that_closes_under_a_call_ends_it_with_an_error() -> None:
                         await store.get_object("a/b")
 
                 await trio.sleep(0.05)
-                await close_channel(channel)
+                await channels.close_all()
 
     crossing.run(main)
 
