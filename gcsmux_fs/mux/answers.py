@@ -62,10 +62,10 @@ class Answers:
             self._counters.chunks_dropped += len(chunk.content) > 0
             self._ranges.drop(chunk)
             return False
-        before = wanted.received
         outcome = wanted.absorb(chunk)
-        progress = wanted.received > before
+        progress = wanted.received > wanted.furthest
         if progress:
+            wanted.furthest = wanted.received
             wanted.strikes = 0
             self._ranges.heard(wanted)
         if outcome is Absorbed.COMPLETE:

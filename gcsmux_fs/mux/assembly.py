@@ -5,7 +5,8 @@ Invariants:
    next is at `next_offset`.
 2. A chunk is taken only if it matched its checksum and does not begin beyond `next_offset`; what
    it repeats or what it holds beyond the range is cut off.
-3. A range that came as one chunk is kept as a view of the message, without a copy, unless the
+3. One that did not match takes back what was received from where it begins.
+4. A range that came as one chunk is kept as a view of the message, without a copy, unless the
    message holds noticeably more than the range: the memory budget counts the range alone.
 """
 
@@ -60,6 +61,7 @@ class RangeAssembly:
     def absorb(self, chunk: Chunk) -> Absorbed:
         """Take what is new and sound of a chunk."""
         if not chunk.intact:
+            self.received = min(self.received, max(0, chunk.offset - self.offset))
             return Absorbed.CORRUPT
         repeated = self.next_offset - chunk.offset
         if repeated < 0:

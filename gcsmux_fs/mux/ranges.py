@@ -39,10 +39,11 @@ class PendingRange(RangeAssembly):
 
     `done` is carried for the driver, which calls it with what the range ended in. `strikes` counts
     bad answers in a row; `whole` says that the range is all of its object, `last` that the object
-    is told to end with it. `seen` is what had been received when the table was last looked through.
+    is told to end with it. `furthest` is the most that was ever received: bytes may be taken back.
+    `seen` is what had been received when the table was last looked through.
     """
 
-    __slots__ = ("done", "last", "live", "read_id", "seen", "strikes", "whole")
+    __slots__ = ("done", "furthest", "last", "live", "read_id", "seen", "strikes", "whole")
 
     def __init__(
         self, offset: int, length: int, done: Done, *, whole: bool = False, last: bool = False
@@ -53,6 +54,7 @@ class PendingRange(RangeAssembly):
         self.last = last
         self.read_id = 0
         self.strikes = 0
+        self.furthest = 0
         self.seen = _NEVER
         self.live = True
 

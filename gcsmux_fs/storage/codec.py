@@ -155,12 +155,18 @@ def _decode_checksummed(
 
 @dataclass(frozen=True, slots=True)
 class ReadResponse:
-    """One decoded ReadObjectResponse; `start` is where its ContentRange, if any, begins."""
+    """One decoded ReadObjectResponse.
+
+    `start` and `stop` are where its ContentRange, if any, begins and ends; `object_crc32c` is of
+    all bytes of the object.
+    """
 
     content: memoryview
     intact: bool
     start: int | None = None
+    stop: int = 0
     metadata: ObjectInfo | None = None
+    object_crc32c: int | None = None
 
 
 def decode_read_response(data: bytes) -> ReadResponse:
@@ -174,6 +180,7 @@ def decode_read_response(data: bytes) -> ReadResponse:
     checksum: int | None = None
     metadata: bytes | None = None
     place: bytes | None = None
+    checksums: bytes | None = None
     try:
         for number, wire, value, end in _fields(data, 0, len(data)):
             if wire != _BYTES:
@@ -182,15 +189,21 @@ def decode_read_response(data: bytes) -> ReadResponse:
                 part, crc = _decode_checksummed(data, view, value, end)
                 content = content if part is None else part
                 checksum = checksum if crc is None else crc
+            elif number == 2:
+                checksums = (checksums or b"") + data[value:end]
             elif number == 3:
                 place = (place or b"") + data[value:end]
             elif number == 4:
                 metadata = (metadata or b"") + data[value:end]
+        shown = pb.ContentRange.FromString(place) if place is not None else None
+        told = pb.ObjectChecksums.FromString(checksums or b"")
         return ReadResponse(
             content,
             checksum is None or crc32c(content) == checksum,
-            pb.ContentRange.FromString(place).start if place is not None else None,
+            shown.start if shown is not None else None,
+            shown.end if shown is not None else 0,
             decode_object(pb.Object.FromString(metadata)) if metadata is not None else None,
+            told.crc32c if told.HasField("crc32c") else None,
         )
     except (IndexError, DecodeError) as error:
         raise MalformedMessage(f"response of {len(data)} bytes: {error}") from error

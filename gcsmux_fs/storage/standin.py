@@ -6,6 +6,9 @@ one of a bounded number of places. The end of one range's call is either nothing
 ends the stand-in with what was to be said, as the service ends a whole stream for one range; the
 rules for lost streams then resume the others where they were.
 
+Of an answer that was too short nothing is believed. It is asked for again, and for no more bytes
+than had come: a server that ends its answers early sends as many, and then their sum is right.
+
 Invariants:
 1. At most `MAX_READS` calls are under way; ranges are begun in the order they were asked for.
 2. Once the stand-in has ended or was cancelled, no call of its own is under way and its listener
@@ -15,7 +18,9 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.errors import StatusCode
@@ -115,6 +120,8 @@ class StandIn:
         self._on_over = on_over
         self._queue = RangeQueue()
         self._under_way: dict[int, RangeRead] = {}
+        # Of one range: less than that of the last answer that was too short, as long as that helps.
+        self._most_bytes: float = math.inf
 
     @property
     def under_way(self) -> int:
@@ -144,8 +151,14 @@ class StandIn:
 
     def on_message(self, message: BidiMessage) -> None:
         """Hand on what has come of a range."""
+        if any(chunk.range_end and chunk.intact for chunk in message.chunks):
+            self._most_bytes *= 2
         if self._listener is not None:
             self._listener.on_message(message)
+
+    def on_short(self, came: int) -> None:
+        """Take note that an answer was too short."""
+        self._most_bytes = came
 
     def on_range_end(self, read_id: int, end: StreamEnd) -> None:
         """Take note that the call of a range is over."""
@@ -162,8 +175,9 @@ class StandIn:
 
     def _begin(self) -> None:
         for wanted in self._queue.begin():
+            asked = replace(wanted, length=int(min(wanted.length, self._most_bytes)))
             listener = _RangeListener(self, wanted.read_id)
-            self._under_way[wanted.read_id] = self._reads.start(self._key, wanted, listener)
+            self._under_way[wanted.read_id] = self._reads.start(self._key, asked, listener)
 
     def _end_if_finished(self) -> None:
         if self._queue.finished:
@@ -197,6 +211,9 @@ class _RangeListener:
 
     def on_message(self, message: BidiMessage) -> None:
         self._stand_in.on_message(message)
+
+    def on_short(self, came: int) -> None:
+        self._stand_in.on_short(came)
 
     def on_end(self, end: StreamEnd) -> None:
         self._stand_in.on_range_end(self._read_id, end)

@@ -130,8 +130,11 @@ def _reads_as_protobuf_does(data: bytes) -> None:
     assert found.intact == _is_intact(expected.checksummed_data)
     place = expected.content_range.start if expected.HasField("content_range") else None
     assert found.start == place
+    assert found.stop == expected.content_range.end
     metadata = decode_object(expected.metadata) if expected.HasField("metadata") else None
     assert found.metadata == metadata
+    told = expected.object_checksums
+    assert found.object_crc32c == (told.crc32c if told.HasField("crc32c") else None)
 
 
 def _fill(assembly: RangeAssembly, message: BidiMessage) -> None:

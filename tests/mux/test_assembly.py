@@ -121,6 +121,17 @@ def test_what_was_handed_over_is_no_longer_held() -> None:
     assert wanted._written is None
 
 
+def test_what_is_not_intact_takes_back_what_came_from_there_on() -> None:
+    wanted = RangeAssembly(10, 30)
+    wanted.absorb(piece(10, 30))
+    assert wanted.absorb(piece(20, 20, intact=False)) is Absorbed.CORRUPT
+    assert wanted.next_offset == 20
+    assert wanted.absorb(piece(0, 0, intact=False)) is Absorbed.CORRUPT
+    assert wanted.next_offset == 10
+    assert wanted.absorb(piece(10, 40)) is Absorbed.COMPLETE
+    assert wanted.result() == CONTENT[10:40]
+
+
 @given(
     st.integers(0, 100),
     st.integers(1, 150),
@@ -133,7 +144,9 @@ def test_any_chunks_leave_a_true_prefix(
     for start, size, intact in pieces:
         next_offset = wanted.next_offset
         outcome = wanted.absorb(piece(start, start + size, intact=intact))
-        if not intact or start > next_offset:
+        if not intact:
+            assert max(offset, min(start, next_offset)) == wanted.next_offset
+        elif start > next_offset:
             assert next_offset == wanted.next_offset
         else:
             reached = min(max(next_offset, start + size), offset + length)

@@ -89,6 +89,9 @@ class _FakeRead:
         if self._plan.hang:
             await trio.sleep_forever()
         end = StreamEnd(StatusCode.OK) if self._answer.over else self._plan.end
-        if (rest := self._answer.close(end)) is not None:
+        rest = self._answer.close(end)
+        if self._answer.came_short:
+            self._listener.on_short(self._answer.came_short)
+        if rest is not None:
             self._listener.on_message(rest)
         return end

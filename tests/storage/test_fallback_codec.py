@@ -70,7 +70,9 @@ def as_protobuf_reads(data: bytes) -> ReadResponse:
         memoryview(content),
         not checksummed.HasField("crc32c") or crc32c(content) == checksummed.crc32c,
         read.content_range.start if read.HasField("content_range") else None,
+        read.content_range.end,
         decode_object(read.metadata) if read.HasField("metadata") else None,
+        read.object_checksums.crc32c if read.object_checksums.HasField("crc32c") else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,7 +175,11 @@ def test_the_chunks_of_a_range_join_and_the_last_one_ends_it(
 def test_a_chunk_holds_the_memory_of_its_message() -> None:
     wanted = RangeRequest(1, 0, 5000)
     (data,) = answers(Answer(), request_for(wanted))
-    (chunk,) = RangeAnswer(wanted).take(data).chunks
+    answer = RangeAnswer(wanted)
+    assert answer.take(data).chunks == ()
+    last = answer.close(StreamEnd(StatusCode.OK))
+    assert last is not None
+    (chunk,) = last.chunks
     assert chunk.content.obj is data
     assert chunk.message_bytes == len(data)
 
@@ -185,8 +190,15 @@ def test_a_corrupt_chunk_ends_its_range() -> None:
     assert answer.corrupt
 
 
-def test_a_range_that_ends_too_early_says_so() -> None:
+def test_a_range_that_ends_too_early_takes_back_what_came() -> None:
     chunks, answer = take_all(Answer(chunk_bytes=10, cut_after=2), RangeRequest(1, 7, 40))
+    assert chunks[-1] == (7, b"", True, False)
+    assert (answer.corrupt, answer.came_short) == (True, 20)
+
+
+def test_one_that_never_said_where_it_ends_is_taken_for_the_end() -> None:
+    plan = Answer(chunk_bytes=10, cut_after=2, with_place=False)
+    chunks, answer = take_all(plan, RangeRequest(1, 7, 40))
     assert chunks[-1] == (27, b"", True, True)
     assert not answer.over
 
@@ -195,6 +207,64 @@ def test_of_a_range_that_failed_the_status_tells() -> None:
     plan = Answer(chunk_bytes=10, cut_after=2, end=StreamEnd(StatusCode.UNAVAILABLE, "cut"))
     chunks, _ = take_all(plan, RangeRequest(1, 7, 40))
     assert [where for where, *_ in chunks] == [7, 17]
+
+
+def response(content: bytes, *, place: tuple[int, int] | None = None, whole: int = 0) -> bytes:
+    """Make a response; `whole` is the checksum of an object whose size is that of the place."""
+    made = pb.ReadObjectResponse()
+    made.checksummed_data.content = content
+    made.checksummed_data.crc32c = crc32c(content)
+    if place is not None:
+        made.content_range.start, made.content_range.end = place
+        made.metadata.size = place[1]
+    if whole:
+        made.object_checksums.crc32c = whole
+    return made.SerializeToString()
+
+
+def told(
+    wanted: RangeRequest, *responses: bytes, end: StatusCode = StatusCode.OK
+) -> list[tuple[int, bytes, bool, bool]]:
+    answer = RangeAnswer(wanted)
+    messages = [answer.take(data) for data in responses if not answer.over]
+    if (rest := answer.close(StreamEnd(end))) is not None:
+        messages.append(rest)
+    chunks = [chunk for message in messages for chunk in message.chunks]
+    return [(c.offset, bytes(c.content), c.range_end, c.intact) for c in chunks]
+
+
+def test_content_that_came_twice_takes_back_all() -> None:
+    parts = [response(CONTENT[7:17], place=(7, 27)), response(CONTENT[7:17])]
+    found = told(RangeRequest(1, 7, 20), *parts, response(CONTENT[17:27]))
+    assert found == [(7, CONTENT[7:17], False, True), (7, b"", True, False)]
+
+
+def test_content_that_was_lost_takes_back_all() -> None:
+    parts = [response(CONTENT[7:10], place=(7, 27)), response(CONTENT[12:27])]
+    found = told(RangeRequest(1, 7, 20), *parts)
+    assert [chunk[0] for chunk in found] == [7, 10, 7]
+    assert found[-1] == (7, b"", True, False)
+
+
+def test_content_in_another_order_is_taken_back_where_the_checksum_of_the_object_tells() -> None:
+    whole = crc32c(CONTENT[:20])
+    parts = [response(CONTENT[10:20], place=(0, 20), whole=whole), response(CONTENT[:10])]
+    assert told(RangeRequest(1, 0, 20), *parts)[-1] == (0, b"", True, False)
+    parts = [response(CONTENT[:10], place=(0, 20), whole=whole), response(CONTENT[10:20])]
+    assert told(RangeRequest(1, 0, 20), *parts)[-1] == (10, CONTENT[10:20], True, True)
+
+
+@pytest.mark.parametrize("end", [StatusCode.OK, StatusCode.UNAVAILABLE])
+def test_a_range_is_complete_when_its_call_has_ended(end: StatusCode) -> None:
+    found = told(RangeRequest(1, 0, 10), response(CONTENT[:10], place=(0, 10)), end=end)
+    assert found == [(0, CONTENT[:10], True, True)]
+
+
+def test_what_was_announced_beyond_the_range_is_not_waited_for() -> None:
+    answer = RangeAnswer(RangeRequest(1, 0, 10))
+    (chunk,) = answer.take(response(CONTENT[:30], place=(0, 100))).chunks
+    assert chunk.range_end
+    assert answer.over
 
 
 def test_a_response_says_itself_where_it_begins() -> None:

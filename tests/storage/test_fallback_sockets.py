@@ -153,7 +153,10 @@ def test_reads_that_are_cut_again_and_again(
 
     with_client(server.endpoint, test)
     step = plan.chunk_bytes * (plan.cut_after or 0)
-    assert [r.read_offset for r in server.requests] == list(range(11, 100_011, step))
+    offsets = [r.read_offset for r in server.requests]
+    assert sorted(set(offsets)) == list(range(11, 100_011, step))
+    if code is not StatusCode.OK:
+        assert len(set(offsets)) == len(offsets)
 
 
 def test_a_corrupt_answer_and_one_beyond_the_range(server: RangeServer) -> None:
