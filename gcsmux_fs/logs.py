@@ -53,16 +53,24 @@ _SECRET = re.compile(
     -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*-----|\Z)
     | \beyJ[\w-]{8,}(?:\.[\w-]*)+      # a JSON Web Token: an id token, or a signed assertion
     | \b(?:ya29\.[\w.-]{8,}|1//0[\w-]{20,})  # an access token of Google's, or what renews it
-    | (?<=\bBearer[ ])[\w.~+/=-]+
-    | (?<=_token':[ ]')[^']+ | (?<=_token":[ ]")[^"]+
+    | \bAIza[\w-]{30,}                # a key of an API
+    | (?P<scheme>\bbearer[ ])[\w.~+/=-]+
+    | (?P<address>://)[^\s/@]+:[^\s/@]+(?=@)  # a user and a password
+    | (?P<field>(?:_token|_secret|private_key|signature|password)["']?\s*[:=]\s*)
+      (?:(?P<quote>["'])(?:(?!(?P=quote)).)*|[^\s"'&,;}\]]+)
     """,
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
+
+
+def _hidden(found: re.Match[str]) -> str:
+    kept = (found[name] or "" for name in ("scheme", "address", "field", "quote"))
+    return "".join(kept) + "[secret]"
 
 
 def redacted(text: str) -> str:
     """Return `text` without what looks like a token or a key."""
-    return _SECRET.sub("[secret]", text)
+    return _SECRET.sub(_hidden, text)
 
 
 def printable(text: str) -> str:

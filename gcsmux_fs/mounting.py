@@ -117,7 +117,8 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
     silence_seconds = min(CONNECTION_SILENCE_SECONDS, patience.stall_seconds / 2)
     async with _channels(channel_settings) as channels:
         source = random.Random()
-        retries = RetryBudget()
+        # Names that fail by the thousand keep no stream from being opened again.
+        stream_retries, call_retries = RetryBudget(), RetryBudget()
         new_store = functools.partial(
             GrpcObjectStore,
             channels.connections(_UNARY_CONNECTIONS, silence_seconds),
@@ -130,7 +131,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         store = new_store(
             policy=unary_policy(settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
-            retries=retries,
+            retries=call_retries,
         )
         streams = GrpcBidiTransport(
             channels.connections(_STREAM_CONNECTIONS, silence_seconds),
@@ -150,7 +151,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 patience,
                 source,
                 call_soon=soon,
-                retries=retries,
+                retries=stream_retries,
             )
             tree = Tree(
                 store,
@@ -175,7 +176,15 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 call_soon=soon,
             )
             statistics = functools.partial(
-                _statistics, store, streams, transport, pool, tree, reader, operations, retries
+                _statistics,
+                store,
+                streams,
+                transport,
+                pool,
+                tree,
+                reader,
+                operations,
+                (stream_retries, call_retries),
             )
             rooms.start_soon(soon.run)
             rooms.start_soon(operations.walks.run)
@@ -196,7 +205,9 @@ def unary_policy(read_timeout: float) -> UnaryPolicy:
     """Return times for calls that leave a second attempt after one that is not answered."""
     usual = UnaryPolicy()
     return UnaryPolicy(
-        total_seconds=read_timeout, attempt_seconds=min(usual.attempt_seconds, read_timeout / 2)
+        total_seconds=read_timeout,
+        attempt_seconds=min(usual.attempt_seconds, read_timeout / 2),
+        max_backoff_seconds=min(usual.max_backoff_seconds, _longest_backoff(read_timeout)),
     )
 
 
@@ -210,10 +221,16 @@ def stream_policy(read_timeout: float) -> RetryPolicy:
     telling = SILENCE_SECONDS + 1.0
     unanswered = read_timeout / 2 if read_timeout < telling else max(telling, read_timeout / 2)
     return RetryPolicy(
+        max_backoff_seconds=min(usual.max_backoff_seconds, _longest_backoff(read_timeout)),
         give_up_seconds=read_timeout,
         open_seconds=min(usual.open_seconds, unanswered),
         stall_seconds=min(usual.stall_seconds, read_timeout / 4),
     )
+
+
+def _longest_backoff(read_timeout: float) -> float:
+    """Return for how long a service may be back before anybody who waits for it takes notice."""
+    return max(0.5, read_timeout / 12)
 
 
 @asynccontextmanager
@@ -270,7 +287,7 @@ def _statistics(
     tree: Tree,
     reader: ReadPath,
     operations: BucketOperations,
-    retries: RetryBudget,
+    retries: tuple[RetryBudget, ...],
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
     shared = asdict(pool.statistics())
@@ -282,7 +299,7 @@ def _statistics(
         **asdict(reader.statistics()),
         **asdict(tree.statistics()),
         "unary_requests": store.requests,
-        "retries": retries.taken,
+        "retries": sum(budget.taken for budget in retries),
         "tasks": streams.open_calls,
         "open_handles": operations.open_handles,
     }

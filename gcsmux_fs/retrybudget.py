@@ -1,4 +1,4 @@
-"""How often a mount may repeat what has failed, whoever asks: streams and unary calls together.
+"""How often a mount may repeat what has failed, whoever asks; streams and calls have one each.
 
 Theory of operation: each call has a backoff of its own, which keeps one reader from storming the
 service. A thousand readers that lose their streams in the same moment would be a storm all the
@@ -52,7 +52,7 @@ def asked_pause(asked_seconds: float, random: Random) -> float:
 
 
 class RetryBudget:
-    """The tokens of one mount."""
+    """The tokens of one mount, for its streams or for its other calls."""
 
     __slots__ = ("_at", "_free", "_tokens", "taken")
 

@@ -25,6 +25,7 @@ import logging
 import os
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,9 @@ _INIT_OUT = struct.Struct("=IIIIHH")
 # Major numbers are different protocols.
 _MAJOR = 7
 
-_DEVICE = Path("/dev/fuse")
+# The number of /dev/fuse, by whatever path it was opened (Documentation/admin-guide/devices.txt).
+_DEVICE = os.makedev(10, 229)
+_IN_VAIN = "names of one directory will be asked for one at a time"
 # The answer has 80 bytes.
 _MAX_ANSWER_BYTES = 4096
 
@@ -79,13 +82,10 @@ def fuse_descriptors() -> set[int]:
     """Return which descriptors of this process lead to /dev/fuse."""
     found = set()
     for entry in Path("/proc/self/fd").iterdir():
-        try:
-            target = entry.readlink()
-        except FileNotFoundError:
-            # The one by which the directory is read.
-            continue
-        if target == _DEVICE:
-            found.add(int(entry.name))
+        # The one by which the directory is read is closed by now.
+        with suppress(OSError):
+            if entry.stat().st_rdev == _DEVICE:
+                found.add(int(entry.name))
     return found
 
 
@@ -100,8 +100,8 @@ class Negotiation:
         self._descriptor = descriptor
         self._diverted = trio.Event()
         self._kernel: int | None = None
-        # libfuse's end and ours. pyfuse3 waits for its end to become readable, which lasts beyond
-        # the moment when the descriptor leads elsewhere: it has to stay open as long as the mount.
+        # libfuse's end and ours. pyfuse3 waits for its end to become readable, and that has to be
+        # heard after the descriptor leads elsewhere: so it is closed with the mount.
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
     def __enter__(self) -> Self:
@@ -121,6 +121,7 @@ class Negotiation:
     def divert(self) -> None:
         """Let libfuse's next answer come to `run`."""
         if self._descriptor is None:
+            log.info("%s: libfuse has not opened /dev/fuse by itself", _IN_VAIN)
             return
         try:
             self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -128,7 +129,7 @@ class Negotiation:
             os.dup2(self._ends[0].fileno(), self._descriptor, inheritable=False)
         except OSError as error:
             # The mount is slower without it, and that is all.
-            log.info("names of one directory will be asked for one at a time: %s", error)
+            log.info("%s: %s", _IN_VAIN, error)
             return
         self._diverted.set()
 

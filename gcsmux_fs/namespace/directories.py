@@ -88,6 +88,8 @@ class Directories:
 
     async def _add_page(self, snapshot: Snapshot) -> None:
         listing = snapshot.listing
+        if listing.refused is not None:
+            raise listing.refused
         await pause_after(snapshot.empty_pages)
         asked = self._clock()
         try:

@@ -93,6 +93,7 @@ class Listing:
         "location",
         "page_token",
         "placeholder",
+        "refused",
     )
 
     def __init__(self, location: str) -> None:
@@ -100,6 +101,8 @@ class Listing:
         self.placeholder: ObjectInfo | None = None
         self.page_token = ""
         self.complete = False
+        #: What the server contradicted itself by: what there is of the listing stays all of it.
+        self.refused: StorageError | None = None
         self._directory = split_location(location)[0]
         # Of each page what it has added, from which position on, and its low key.
         self._blocks: list[_Block] = []
@@ -191,7 +194,12 @@ class Listing:
         self.complete = not token
         self.page_token = token
         self._tokens.add(token)
-        return self._take(block, prefixes)
+        try:
+            return self._take(block, prefixes)
+        except StorageError as error:
+            self.refused = error
+            self.complete = False
+            raise
 
     def _block_at(self, position: int) -> _Block:
         return self._blocks[bisect_right(self._starts, position) - 1]

@@ -22,6 +22,14 @@ PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----"
         (PEM.removesuffix("-----END PRIVATE KEY-----"), "[secret]"),
         ("{'id_token': 'x y', 'expires_in': 1}", "{'id_token': '[secret]', 'expires_in': 1}"),
         ('{"refresh_token": "x"}', '{"refresh_token": "[secret]"}'),
+        ('{"access_token":"x","a":"b"}', '{"access_token":"[secret]","a":"b"}'),
+        ("?access_token=x&alt=json", "?access_token=[secret]&alt=json"),
+        ("authorization: bearer abc", "authorization: bearer [secret]"),
+        ("/o?X-Goog-Signature=dead&X-Goog-Date=1", "/o?X-Goog-Signature=[secret]&X-Goog-Date=1"),
+        ('{"client_secret": "x"}', '{"client_secret": "[secret]"}'),
+        ('{"private_key":"x y', '{"private_key":"[secret]'),
+        (f"key=AIza{'x' * 35}", "key=[secret]"),
+        ("proxy http://user:x@host:80 says", "proxy http://[secret]@host:80 says"),
     ],
 )
 def test_a_secret_is_left_out(text: str, shown: str) -> None:

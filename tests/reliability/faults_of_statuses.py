@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults import Details, EndOk, ExpireToken, Phase, RangeError, Status
+from gcsmux_fs.emulator.faults import (
+    ChunkDropped,
+    ChunkDuplicated,
+    ChunkGap,
+    ChunkOverlaps,
+    ChunkTooLong,
+    Details,
+    EndOk,
+    ExpireToken,
+    Fault,
+    Phase,
+    RangeError,
+    Status,
+)
 from gcsmux_fs.emulator.rules import FOR_EVER, Rule
 from gcsmux_fs.errors import StatusCode
 from tests.reliability.rows import HASTY, PATIENT, RIGHT, Group, MountKind, Reader, Row
@@ -272,6 +285,21 @@ _CREDENTIALS = Group(
     ),
 )
 
+_NO_STREAMS = Rule(Status(StatusCode.UNIMPLEMENTED), method=_STREAM, times=FOR_EVER, name="un")
+
+
+def _moved(name: str, fault: Fault, *, times: int = 3) -> Row:
+    """Have content come elsewhere than it belongs, where no message tells its place."""
+    return Row(
+        f"UNIMPLEMENTED, and in what is read instead {name}",
+        (_NO_STREAMS, Rule(fault, method="ReadObject", times=times)),
+        requests=48,
+        mount=_OWN,
+        counters={"checksum_failures": 1, "ranges_failed": 0},
+        says="BidiReadObject is not to be had",
+    )
+
+
 _WITHOUT = Group(
     "No BidiReadObject",
     (
@@ -286,7 +314,7 @@ _WITHOUT = Group(
         Row(
             "UNIMPLEMENTED, and reads that are cut",
             (
-                Rule(Status(StatusCode.UNIMPLEMENTED), method=_STREAM, times=FOR_EVER, name="un"),
+                _NO_STREAMS,
                 Rule(
                     Status(),
                     method="ReadObject",
@@ -301,6 +329,11 @@ _WITHOUT = Group(
             counters={"bidi_losses": 1, "ranges_resumed": 10, "ranges_failed": 0},
             says="BidiReadObject is not to be had",
         ),
+        _moved("chunks twice", ChunkDuplicated()),
+        _moved("chunks that do not come", ChunkDropped()),
+        _moved("chunks that overlap", ChunkOverlaps(1000)),
+        _moved("chunks with a gap between", ChunkGap(1000)),
+        _moved("chunks that are too long", ChunkTooLong(1000)),
     ),
 )
 

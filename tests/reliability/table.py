@@ -34,10 +34,11 @@ LIMITS: tuple[str, ...] = (
         " looks like on the wire."
     ),
     (
-        "Content that ReadObject moves: lost, repeated or in another order, in messages whose"
-        " checksums are right. It tells where its content begins, and of no message where it"
-        " belongs. (HTTP/2 loses, repeats and reorders nothing; BidiReadObject tells the place of"
-        " each chunk.)"
+        "Content that ReadObject brings in another order, or of which it loses as much as it"
+        " repeats, or loses some before the call breaks off, in messages whose checksums are right,"
+        " of an object that is not read whole by one call. It tells where its content begins and"
+        " ends, and of no message where it belongs. (HTTP/2 loses, repeats and reorders nothing;"
+        " BidiReadObject tells the place of each chunk.)"
     ),
     "Content that comes without a CRC32C, which the protocol allows: it is taken as it is.",
     (
