@@ -139,9 +139,19 @@ class Control:
                 self.order(Faults.parse(self._file.read_bytes()))
 
     async def answer_stats(self, request: bytes) -> bytes:
-        """Answer Control/Stats."""
+        """Answer Control/Stats.
+
+        Raises:
+            Refusal: the request is none (INVALID_ARGUMENT).
+        """
+        try:
+            wanted = json.loads(request or b"{}")
+        except ValueError:
+            wanted = None
+        if not isinstance(wanted, dict) or wanted not in ({}, {"reset": True}, {"reset": False}):
+            raise invalid('Stats takes nothing, or {"reset": true}.')
         answer = self.counters.to_json()
-        if request and json.loads(request).get("reset"):
+        if wanted.get("reset"):
             self.counters.reset()
         return answer
 

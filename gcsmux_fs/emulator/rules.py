@@ -119,20 +119,20 @@ class Faults:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Faults:
-        """Return the faults that a JSON text orders.
+        """Return the faults that a JSON text orders: an order, its rules alone, or a single one.
 
         Raises:
             Refusal: the text is not such an order (INVALID_ARGUMENT).
         """
         try:
-            members = _mapping(json.loads(text), "the order")
+            members = _order(json.loads(text))
             _check_names(members, ("rules", "seed"), "an order")
             raw = members.get("rules", [])
             if not isinstance(raw, list):
                 raise ValueError("rules is not a list")
             return cls(
                 tuple(_numbered(position, one) for position, one in enumerate(raw)),
-                _integer(members.get("seed", 0)),
+                _seed(members.get("seed", 0)),
             )
         except (ValueError, RecursionError) as error:
             raise invalid(f"These are not faults in JSON: {error}.") from None
@@ -145,6 +145,20 @@ class Faults:
             for rule in self.rules
         ]
         return json.dumps({"rules": rules} | ({"seed": self.seed} if self.seed else {})).encode()
+
+
+def _order(raw: object) -> Mapping[str, object]:
+    if isinstance(raw, list):
+        return {"rules": raw}
+    members = _mapping(raw, "the order")
+    return {"rules": [raw]} if "fault" in members else members
+
+
+def _seed(raw: object) -> int:
+    try:
+        return _integer(raw)
+    except ValueError as error:
+        raise ValueError(f"seed: {json.dumps(raw)} {error}") from None
 
 
 def _numbered(position: int, raw: object) -> Rule:

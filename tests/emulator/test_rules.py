@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import fields
@@ -16,6 +15,7 @@ from gcsmux_fs.emulator.faults import KINDS, ChunkGap, Delay, Fault, Hang, Phase
 from gcsmux_fs.emulator.refusal import Refusal
 from gcsmux_fs.emulator.rules import FOR_EVER, Faults, Rule
 from gcsmux_fs.errors import StatusCode
+from tests.mount.server import EmulatorProcess
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "FAULTS.md"
 
@@ -65,10 +65,10 @@ def _made(kind: type[Fault]) -> Fault:
     [
         ("", "Expecting value"),
         ("[" * 100_000, "recursion"),
-        ("[]", "the order is not an object"),
+        ("3", "the order is not an object"),
         ('{"rule": []}', "an order has no 'rule', but rules, seed"),
         ('{"rules": 3}', "rules is not a list"),
-        ('{"seed": 0.5}', "is not a whole number"),
+        ('{"seed": 0.5}', "seed: 0.5 is not a whole number"),
         ('{"rules": [3]}', "rule 1: it is not an object"),
         ('{"rules": [{}]}', "rule 1: it has no fault"),
         ('{"rules": [{"fault": "hang"}]}', "rule 1: fault is not an object"),
@@ -137,8 +137,7 @@ def examples() -> list[str]:
 
 @pytest.mark.parametrize("text", examples())
 def test_examples_of_the_document_are_orders(text: str) -> None:
-    read = json.loads(text)
-    Faults.parse(text if "rules" in read else json.dumps({"rules": [read]}))
+    assert Faults.parse(text).rules
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,10 +153,28 @@ def test_every_kind_is_documented_with_its_phases_and_parameters(kind: str) -> N
         assert ", ".join(f"`{phase}`" for phase in KINDS[kind].phases) == told[1]
 
 
+def test_an_order_may_be_its_rules_alone_or_a_single_one() -> None:
+    text = '{"fault": {"kind": "hang"}}'
+    assert Faults.parse(text) == Faults.parse(f"[{text}]") == Faults((Rule(Hang()),))
+    assert Faults.parse("[]") == Faults()
+
+
+def test_the_call_of_the_document_orders_from_another_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, _ = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    with EmulatorProcess(tmp_path / "buckets") as emulator:
+        text = text.replace("127.0.0.1:9000", emulator.endpoint)
+        exec(compile(text, "FAULTS.md", "exec"), {})
+    ordered, counted = capsys.readouterr().out.splitlines()
+    assert "GetObject" in ordered
+    assert "requests" in counted
+
+
 def test_the_python_of_the_document_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (text,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    _, text = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     (tmp_path / "buckets").mkdir()
     monkeypatch.chdir(tmp_path)
     exec(compile(text + "\nimport asyncio\nasyncio.run(main())", "FAULTS.md", "exec"), {})
