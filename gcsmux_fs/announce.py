@@ -38,6 +38,9 @@ class ParentGone(ConfigError):
 class Announcer(Protocol):
     """Receives one word, `ready` or `failed`, and later perhaps `stopping`."""
 
+    def remark(self, text: str) -> None:
+        """Show something odd, before the word, to whoever waits for it and sees no log."""
+
     def ready(self) -> None:
         """Tell that the mount answers.
 
@@ -70,9 +73,14 @@ def inherited_pipe() -> int | None:
 class PipeAnnouncer:
     """Says its word to the parent of a detached process, and lets go of its stderr."""
 
-    def __init__(self, descriptor: int, log_file: Path | None) -> None:
+    def __init__(self, descriptor: int, log_file: Path | None, program: str) -> None:
+        self._program = program
         self._descriptor: int | None = descriptor
         self._log_file = log_file
+
+    def remark(self, text: str) -> None:
+        """Print it where the command was typed: stderr leads there still."""
+        print(f"{self._program}: {sentence(text)}", file=sys.stderr)
 
     def ready(self) -> None:
         """Say `ready`; from here on stderr is the log file, or nowhere."""
@@ -114,6 +122,9 @@ class ForegroundAnnouncer:
 
     def __init__(self, program: str) -> None:
         self._program = program
+
+    def remark(self, text: str) -> None:
+        """Do nothing: the log is in sight."""
 
     def ready(self) -> None:
         """Tell systemd, which starts what waits for this mount."""

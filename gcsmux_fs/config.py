@@ -84,6 +84,8 @@ def parse_bucket(text: str, only_dir: str = "") -> tuple[str, str]:
     the name of an object may begin with `/` and may hold `//`.
     """
     name, slash, prefix = text.removeprefix("gs://").partition("/")
+    if "://" in text and not text.startswith("gs://"):
+        raise ConfigError(f"{text!r} is not in Google Cloud Storage: write name, or gs://name.")
     if slash and not text.startswith("gs://"):
         raise ConfigError(f"{text!r} is not a bucket: write gs://{text} to mount a folder of it.")
     _check_bucket_name(name)

@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
     if pipe is not None:
         make_paths_absolute(os.environ)
         os.chdir("/")
-        return _serve(settings, PipeAnnouncer(pipe, settings.log_file), detached=True)
+        return _serve(settings, PipeAnnouncer(pipe, settings.log_file, PROGRAM), detached=True)
     if settings.foreground:
         return _serve(settings, ForegroundAnnouncer(PROGRAM), detached=False)
     try:

@@ -127,7 +127,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             random=source,
             tokens=channels.tokens,
         )
-        info = await _check_bucket(new_store(policy=_STARTUP_POLICY), settings)
+        info = await _check_bucket(new_store(policy=_STARTUP_POLICY), settings, announcer)
         store = new_store(
             policy=unary_policy(settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
@@ -245,7 +245,9 @@ async def _channels(
             await channels.close_all()
 
 
-async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInfo:
+async def _check_bucket(
+    store: GrpcObjectStore, settings: Settings, announcer: Announcer
+) -> BucketInfo:
     """Find out now, not at the first `ls`, whether the bucket can be read."""
     bucket = f"gs://{settings.bucket}"
     try:
@@ -274,7 +276,9 @@ async def _check_bucket(store: GrpcObjectStore, settings: Settings) -> BucketInf
     except StorageError as error:
         raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
     if settings.prefix and not page.objects and not page.prefixes:
-        log.warning("there is nothing below %s (yet): is the name right?", settings.source)
+        odd = f"there is nothing below {settings.source} (yet): is the name right?"
+        log.warning("%s", odd)
+        announcer.remark(odd)
     log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
     return info
 

@@ -25,6 +25,26 @@ HIDING = {
 # fmt: on
 
 
+# What a mount needs to be made, to come back, and to be no more than it has to be. A line that is
+# left out weakens it without anybody being told.
+# fmt: off
+NEEDED = {
+    "CapabilityBoundingSet": "CAP_SYS_ADMIN", "DeviceAllow": "/dev/fuse rw",
+    "DevicePolicy": "closed", "EnvironmentFile": "/etc/gcsmux/%i.env", "KeyringMode": "private",
+    "KillMode": "mixed", "LimitCORE": "0", "LockPersonality": "yes",
+    "MemoryDenyWriteExecute": "yes", "NoNewPrivileges": "yes", "NotifyAccess": "main",
+    "ProtectClock": "yes", "ProtectHostname": "yes", "Restart": "on-failure",
+    "RestartPreventExitStatus": "2", "RestartSec": "5s",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6", "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes", "RestrictSUIDSGID": "yes", "StartLimitIntervalSec": "0",
+    "SystemCallArchitectures": "native", "SystemCallErrorNumber": "EPERM",
+    "TimeoutStartSec": "90s", "TimeoutStopSec": "20s", "Type": "notify", "UMask": "0077",
+}
+# Each ends a mount, or keeps it from being made.
+FATAL = {"IPAddressDeny", "MemoryMax", "PrivateUsers", "SocketBindDeny", "TasksMax", "User"}
+# fmt: on
+
+
 def assignments(path: Path) -> dict[str, str]:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     return {name: text for name, equals, text in (line.partition("=") for line in lines) if equals}
@@ -32,6 +52,12 @@ def assignments(path: Path) -> dict[str, str]:
 
 def test_nothing_in_the_unit_hides_the_mount() -> None:
     assert assignments(SYSTEMD / "gcsmux@.service").keys() & HIDING == set()
+
+
+def test_nothing_is_missing_from_the_unit_that_a_mount_needs() -> None:
+    found = assignments(SYSTEMD / "gcsmux@.service")
+    assert {name: text for name, text in found.items() if name in NEEDED} == NEEDED
+    assert found.keys() & FATAL == set()
 
 
 def test_the_unit_runs_a_command_that_is_understood_with_the_example() -> None:
