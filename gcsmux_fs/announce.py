@@ -73,20 +73,20 @@ def inherited_pipe() -> int | None:
 class PipeAnnouncer:
     """Says its word to the parent of a detached process, and lets go of its stderr."""
 
-    def __init__(self, descriptor: int, log_file: Path | None, program: str) -> None:
-        self._program = program
+    def __init__(self, descriptor: int, log_file: Path | None) -> None:
+        self._remark = ""
         self._descriptor: int | None = descriptor
         self._log_file = log_file
 
     def remark(self, text: str) -> None:
-        """Print it where the command was typed: stderr leads there still."""
-        print(f"{self._program}: {sentence(text)}", file=sys.stderr)
+        """Have the parent show it when all is well."""
+        self._remark = " " + sentence(text)
 
     def ready(self) -> None:
         """Say `ready`; from here on stderr is the log file, or nowhere."""
         self._detach_stderr()
         try:
-            self._say("ready")
+            self._say("ready" + self._remark)
         except BrokenPipeError:
             raise ParentGone("the command that started this mount has gone.") from None
 

@@ -73,8 +73,8 @@ def command_for(arguments: Sequence[str]) -> list[str]:
 
 def start(
     command: Sequence[str], mountpoint: Path, *, timeout_seconds: float = _START_SECONDS
-) -> None:
-    """Start the serving process and return once its mount answers.
+) -> str:
+    """Start the serving process and return, once its mount answers, what it finds odd, if anything.
 
     Raises:
         StartFailed: it does not, and nothing of it is left.
@@ -82,7 +82,7 @@ def start(
     deadline = time.monotonic() + timeout_seconds
     try:
         with _signals_raise():
-            _start(command, mountpoint, deadline)
+            return _start(command, mountpoint, deadline)
     except OSError as error:
         raise StartFailed(f"the serving process cannot be started: {error.strerror}.") from None
     except _Interrupted as interrupted:
@@ -91,7 +91,7 @@ def start(
         raise StartFailed("interrupted, nothing is mounted.", code) from None
 
 
-def _start(command: Sequence[str], mountpoint: Path, deadline: float) -> None:
+def _start(command: Sequence[str], mountpoint: Path, deadline: float) -> str:
     reading, writing = os.pipe()
     stderr = os.memfd_create("stderr")
     with contextlib.ExitStack() as cleanup:
@@ -110,12 +110,13 @@ def _start(command: Sequence[str], mountpoint: Path, deadline: float) -> None:
         finally:
             os.close(writing)
         try:
-            _judge(_await_word(reading, deadline), child, stderr, mountpoint)
+            remark = _judge(_await_word(reading, deadline), child, stderr, mountpoint)
         except BaseException:
             _end(child, mountpoint)
             raise
         # The child outlives this process; it is not to be reported as forgotten.
         child.returncode = 0
+        return remark
 
 
 @contextlib.contextmanager
@@ -152,8 +153,8 @@ def _await_word(reading: int, deadline: float) -> str | None:
     return word.decode(errors="replace").strip()
 
 
-def _judge(word: str | None, child: subprocess.Popen[bytes], stderr: int, mountpoint: Path) -> None:
-    """Raise StartFailed unless the word is `ready` and the mount answers."""
+def _judge(word: str | None, child: subprocess.Popen[bytes], stderr: int, mountpoint: Path) -> str:
+    """Return what comes with `ready`; raise StartFailed unless that is it and the mount answers."""
     if word is None:
         raise StartFailed("the mount was not ready in time; the log may tell why.")
     verdict, _, rest = word.partition(" ")
@@ -162,13 +163,13 @@ def _judge(word: str | None, child: subprocess.Popen[bytes], stderr: int, mountp
             raise StartFailed(
                 f"{mountpoint} was mounted but does not answer; the log may tell why."
             )
-    elif verdict == "failed":
+        return rest
+    if verdict == "failed":
         code, _, sentence = rest.partition(" ")
         telling = [line for line in _lines(stderr) if line.startswith(_TELLING_PREFIXES)]
         raise StartFailed(sentence + (f" ({telling[-1]})" if telling else ""), int(code))
-    else:
-        last = (_lines(stderr) or ["it said nothing."])[-1]
-        raise StartFailed(f"the serving process ended early ({_ending(child)}): {last}")
+    last = (_lines(stderr) or ["it said nothing."])[-1]
+    raise StartFailed(f"the serving process ended early ({_ending(child)}): {last}")
 
 
 def _lines(stderr: int) -> list[str]:

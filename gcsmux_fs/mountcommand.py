@@ -70,14 +70,14 @@ def run(arguments: Sequence[str]) -> int:
     if pipe is not None:
         make_paths_absolute(os.environ)
         os.chdir("/")
-        return _serve(settings, PipeAnnouncer(pipe, settings.log_file, PROGRAM), detached=True)
+        return _serve(settings, PipeAnnouncer(pipe, settings.log_file), detached=True)
     if settings.foreground:
         return _serve(settings, ForegroundAnnouncer(PROGRAM), detached=False)
     try:
-        start(command_for(arguments), settings.mountpoint)
+        remark = start(command_for(arguments), settings.mountpoint)
     except StartFailed as error:
         return _tell(str(error), error.exit_code)
-    return 0
+    return _tell(remark, 0) if remark else 0
 
 
 def make_paths_absolute(environment: MutableMapping[str, str]) -> None:

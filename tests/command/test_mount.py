@@ -218,6 +218,18 @@ def test_a_service_says_ready_when_it_answers_and_stopping_when_it_ends(
     assert [line for line in stderr.splitlines() if " INFO " not in line] == []
 
 
+def test_a_folder_with_nothing_in_it_is_mounted_with_a_remark(
+    mountpoint: Path, environment: dict[str, str]
+) -> None:
+    done = mount("gs://my-bucket/dri", mountpoint, environment=environment)
+    assert (done.returncode, mounted_at(mountpoint)) == (0, ["gs://my-bucket/dri"])
+    assert done.stderr == (
+        "gcsmux-mount: there is nothing below gs://my-bucket/dri (yet): is the name right?\n"
+    )
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+
+
 def test_a_bucket_that_is_not_there_leaves_nothing_mounted(
     mountpoint: Path, environment: dict[str, str]
 ) -> None:

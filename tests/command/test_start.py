@@ -19,7 +19,7 @@ PREAMBLE = """\
 import os, signal, sys, time
 from gcsmux_fs.announce import PipeAnnouncer, inherited_pipe
 pipe = inherited_pipe()
-announcer = PipeAnnouncer(pipe, None, "gcsmux-mount")
+announcer = PipeAnnouncer(pipe, None)
 """
 
 
@@ -31,13 +31,6 @@ def failure(code: str, mountpoint: Path, *, timeout_seconds: float = 20) -> Star
     with pytest.raises(StartFailed) as caught:
         start(child(code), mountpoint, timeout_seconds=timeout_seconds)
     return caught.value
-
-
-def test_what_is_odd_is_shown_where_the_command_was_typed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    failure("announcer.remark('is the name right?'); announcer.failed('no', 1)", tmp_path)
-    assert capfd.readouterr().err == "gcsmux-mount: is the name right?\n"
 
 
 def test_the_childs_sentence_and_exit_code_are_the_parents(tmp_path: Path) -> None:
@@ -231,7 +224,7 @@ def test_the_word_is_said_once_and_later_failures_go_to_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     reading, writing = os.pipe()
-    announcer = PipeAnnouncer(writing, None, "gcsmux-mount")
+    announcer = PipeAnnouncer(writing, None)
     announcer.failed("first", 1)
     assert os.read(reading, 100) == b"failed 1 first.\n"
     assert os.read(reading, 100) == b""
