@@ -50,12 +50,12 @@ reliability: bootstrap
 soak: SECONDS ?= 3600
 soak: bootstrap
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
-	  --output docs/soak/$$(date -u +%F).json
+	  --output docs/soak/$$(date -u +%FT%H%M).json
 
 machines: SECONDS ?= 600
 machines: bootstrap
 	@$(BIN)/python -m tests.machines --seconds $(SECONDS) $(if $(JOBS),--jobs $(JOBS)) \
-	  --output docs/machines/$$(date -u +%F).json $(MACHINES)
+	  --output docs/machines/$$(date -u +%FT%H%M).json $(MACHINES)
 
 mutants:
 	@scripts/bootstrap mutation
