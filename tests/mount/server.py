@@ -243,4 +243,10 @@ class EmulatorProcess:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                 f"/{CONTROL_SERVICE}/{method}"
             )
-            return call(request, timeout=_CALL_SECONDS)
+            try:
+                # After a restart gRPC goes on refusing for a second what was refused before.
+                return call(request, timeout=_CALL_SECONDS, wait_for_ready=True)
+            except grpc.RpcError as error:
+                assert self._process is not None
+                ended = self._process.poll()
+                raise AssertionError(f"{error}; ended: {ended}; {self.log[-2000:]}") from None
