@@ -95,6 +95,7 @@ class DrivenCore:
         self.call = 0
         self.under_way = False
         self.moves: list[str] = []
+        self.causes: list[str] = []
         self.outcomes: dict[PendingRange, bytes | StorageError] = {}
 
     # -- the reader's side
@@ -196,7 +197,8 @@ class DrivenCore:
                     self._end(wanted, bytes(content))
                 case Fail(wanted, error):
                     self._end(wanted, error)
-                case Moved(before, after, stream):
+                case Moved(before, after, stream, cause):
+                    self.causes.append(cause)
                     self.moves.append(f"{before.name} -> {after.name} ({stream})")
 
     def _send(self, ranges: tuple[RangeRequest, ...]) -> None:

@@ -42,6 +42,21 @@ def test_a_byte_that_arrives_forgives_all_bad_answers_before_it(driven: DrivenCo
     assert isinstance(driven.outcomes[wanted], DataCorruption)
 
 
+def test_a_byte_that_was_taken_back_forgives_nothing_when_it_comes_again(
+    driven: DrivenCore,
+) -> None:
+    wanted = driven.ask(0, 10)
+    driven.confirm()
+    driven.message(chunk(asked_last(driven), 0, 5))
+    for _ in range(driven.policy.max_strikes):
+        assert driven.outcomes == {}
+        first = asked_last(driven).offset
+        back = Chunk(asked_last(driven).read_id, 3, memoryview(CONTENT)[3:6], True, False, 3)
+        driven.message(chunk(asked_last(driven), 0, 5 - first), back)
+        driven.confirm()
+    assert isinstance(driven.outcomes[wanted], DataCorruption)
+
+
 def test_an_error_names_the_object_and_the_range(driven: DrivenCore) -> None:
     corrupt = driven.ask(10, 20)
     driven.confirm()
@@ -115,6 +130,15 @@ def test_bytes_for_nobody_are_no_progress(driven: DrivenCore) -> None:
     (of_left, _) = driven.opened[-1].ranges
     driven.cancel(left)
     driven.message(chunk(of_left))
+    driven.end(end(StatusCode.UNAVAILABLE))
+    assert driven.core.state is State.BACKOFF
+
+
+def test_bytes_with_a_wrong_checksum_are_no_progress(driven: DrivenCore) -> None:
+    driven.ask(0, 10)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.confirm()
+    spoil(driven)
     driven.end(end(StatusCode.UNAVAILABLE))
     assert driven.core.state is State.BACKOFF
 

@@ -38,6 +38,7 @@ def test_a_range_beyond_the_known_size_opens_afresh_and_resumes_the_others(
     driven.confirm()
     beyond = driven.ask(90, 20)
     assert driven.cancelled_calls == 1
+    assert driven.causes[-1] == "another size is known"
     opened = driven.opened[-1]
     assert opened.spec.handle == b""
     assert [(r.offset, r.length) for r in opened.ranges] == [(70, 30), (90, 20)]

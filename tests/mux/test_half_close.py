@@ -132,6 +132,7 @@ def test_more_asked_for_meanwhile_opens_a_stream_for_both(driven: DrivenCore) ->
     driven.message(chunk(asked_last(driven), 0, 1000))
     more = driven.ask(5, 10)
     assert driven.cancelled_calls == 1
+    assert driven.causes[-1] == "more asked for"
     assert opened(driven)[1:] == [(False, [(1000, SIZE - 1000), (5, 10)])]
     driven.message(*map(chunk, driven.opened[-1].ranges))
     assert driven.outcomes[more] == CONTENT[5:15]

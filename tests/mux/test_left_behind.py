@@ -127,6 +127,15 @@ def test_trouble_is_told_while_ranges_wait_because_of_it(driven: DrivenCore) -> 
     assert driven.core.trouble == ""
 
 
+def test_trouble_tells_a_silent_open_from_a_stall(driven: DrivenCore) -> None:
+    driven.ask(10, 10)
+    driven.message()
+    driven.advance(driven.policy.stall_seconds)
+    assert driven.core.trouble == "no progress [DEADLINE_EXCEEDED]"
+    driven.advance(driven.policy.open_seconds)
+    assert driven.core.trouble == "no first response [DEADLINE_EXCEEDED]"
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_retry_that_is_not_made_after_all_is_given_back(driven: DrivenCore, closed: bool) -> None:
     wanted = driven.ask(10, 10)

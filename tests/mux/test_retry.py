@@ -183,6 +183,14 @@ def test_a_handle_that_comes_with_a_redirect_may_be_refused_as_well() -> None:
     assert delays[-1] > 0
 
 
+def test_a_redirect_without_a_handle_refuses_none() -> None:
+    record = ReopenRecord()
+    decision(REDIRECT, record)
+    decided = decision(StatusCode.INVALID_ARGUMENT, record, had_handle=True)
+    assert isinstance(decided, Reopen)
+    assert not decided.keep_route
+
+
 def test_the_route_is_given_up_after_three_failures_in_a_row() -> None:
     record = ReopenRecord()
     kept = [decision(StatusCode.UNAVAILABLE, record) for _ in range(4)]
