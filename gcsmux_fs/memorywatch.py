@@ -26,7 +26,8 @@ _MARGIN_BYTES = 60 * _MIB
 _FAR_SECONDS = 0.25
 _FAR_BYTES = 128 * _MIB
 _NEAR_SECONDS = 0.02
-# Where giving back does not help (a million names take their room), it is tried less often.
+# Where giving back does not help (a million names take their room), it is tried less often, unless
+# more has been taken since.
 _SLOWEST_SECONDS = 10.0
 _WORTHWHILE_BYTES = 8 * _MIB
 
@@ -45,14 +46,19 @@ def block_budget(memory_bytes: int) -> int:
 async def watch_memory(budget_bytes: int) -> None:
     """Give free memory back whenever the process nears `budget_bytes` and the allowance."""
     limit = budget_bytes + ALLOWANCE_BYTES - _MARGIN_BYTES
-    pause = _NEAR_SECONDS
+    left = 0
+    pause, tried_again_at = _NEAR_SECONDS, trio.current_time()
+    before = resident_bytes()
     while True:
-        await trio.sleep(pause)
+        await trio.sleep(_NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS)
         before = resident_bytes()
-        if before <= limit:
-            pause = _NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS
+        now = trio.current_time()
+        has_grown = before >= left + _WORTHWHILE_BYTES
+        if before <= limit or not (has_grown or now >= tried_again_at):
             continue
         give_back()
-        freed = before - resident_bytes()
-        log.debug("gave back %d MiB of %d", freed // _MIB, before // _MIB)
-        pause = _NEAR_SECONDS if freed >= _WORTHWHILE_BYTES else min(pause * 2, _SLOWEST_SECONDS)
+        left = resident_bytes()
+        log.debug("gave back %d MiB of %d", (before - left) // _MIB, before // _MIB)
+        helped = before - left >= _WORTHWHILE_BYTES
+        pause = _NEAR_SECONDS if helped else min(pause * 2, _SLOWEST_SECONDS)
+        tried_again_at = now + pause

@@ -60,3 +60,25 @@ async def test_what_does_not_help_is_tried_less_and_less_often(
         await memorywatch.watch_memory(256 * MIB)
     assert len(given_back) < 20
     assert given_back[1] - given_back[0] < given_back[-1] - given_back[-2]
+
+
+async def test_what_was_taken_since_is_given_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, free = 1000 * MIB, 0
+    given_back: list[float] = []
+
+    def give_back() -> None:
+        nonlocal free
+        given_back.append(free)
+        free = 0
+
+    monkeypatch.setattr(memorywatch, "resident_bytes", lambda: held + free)
+    monkeypatch.setattr(memorywatch, "give_back", give_back)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(memorywatch.watch_memory, 256 * MIB)
+        # Long enough for it to look seldom, as nothing helps.
+        await trio.sleep(60)
+        given_back.clear()
+        free = 50 * MIB
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert given_back[:1] == [50 * MIB]
