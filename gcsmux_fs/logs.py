@@ -54,12 +54,12 @@ _SECRET = re.compile(
     | \beyJ[\w-]{8,}(?:\.[\w-]*)+      # a JSON Web Token: an id token, or a signed assertion
     | \b(?:ya29\.[\w.-]{8,}|1//0[\w-]{20,})  # an access token of Google's, or what renews it
     | \bAIza[\w-]{30,}                # a key of an API
-    | (?P<scheme>\bbearer[ ])[\w.~+/=-]+
+    | (?P<scheme>\b(?i:bearer)[ ])[\w.~+/=-]+
     | (?P<address>://)[^\s/@]+:[^\s/@]+(?=@)  # a user and a password
-    | (?P<field>(?:_token|_secret|private_key|signature|password)["']?\s*[:=]\s*)
+    | (?P<field>(?i:_token|_secret|private_key|signature|password)["']?\s*[:=]\s*)
       (?:(?P<quote>["'])(?:(?!(?P=quote)).)*|[^\s"'&,;}\]]+)
     """,
-    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+    re.VERBOSE | re.DOTALL,
 )
 
 

@@ -42,6 +42,7 @@ def test_a_secret_is_left_out(text: str, shown: str) -> None:
         "gs://my-bucket/'models/key.json'#1700000000000000 [0, 262144): not found",
         "invalid_grant: Invalid JWT Signature.",
         "ipv4:127.0.0.1:443: Failed to connect to remote host: Connection refused",
+        "gs://my-bucket/'eyjafjallajokull.txt'#1 [0, 10): not found",
         "'token_uri' is missing; gs://my-bucket/'1//checkpoints' is no secret",
     ],
 )
