@@ -163,6 +163,31 @@ async def test_a_failed_page_can_be_asked_for_again() -> None:
         handle.release()
 
 
+async def test_a_page_that_is_refused_ends_the_directory_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = FakeStore()
+    pages = [
+        ListingPage([object_info("a"), object_info("b")], (), "next"),
+        # The server lists what cannot be a folder of the root, on its last page.
+        ListingPage([object_info("c")], ("d/e/",), ""),
+    ]
+
+    async def list_objects(_prefix: str, *, page_token: str = "", **_: object) -> ListingPage:
+        await trio.lowlevel.checkpoint()
+        return pages[bool(page_token)]
+
+    monkeypatch.setattr(store, "list_objects", list_objects)
+    async with mounted(store, page_size=2) as tree:
+        one, other = tree.open_directory(ROOT_INODE), tree.open_directory(ROOT_INODE)
+        assert await take(tree, one, 0, 9) == await take(tree, other, 0, 9) == [b"a"]
+        for handle in (one, other, one):
+            with pytest.raises(StorageError, match="cannot be beneath"):
+                await take(tree, handle, 1, 9)
+        one.release()
+        other.release()
+
+
 async def test_an_expired_page_token_does_not_spoil_the_directory_for_others() -> None:
     store = FakeStore()
     store.put(*"abcd")

@@ -14,6 +14,8 @@ def test_what_falls_silent_leaves_time_for_another_attempt(read_timeout: float) 
     assert streams.stall_seconds <= read_timeout / 4
     assert calls.attempt_seconds <= read_timeout / 2
     assert streams.give_up_seconds == calls.total_seconds == read_timeout
+    longest = max(streams.max_backoff_seconds, calls.max_backoff_seconds)
+    assert longest <= max(read_timeout / 12, 0.5)
     if read_timeout > 2 * SILENCE_SECONDS + 2 or read_timeout <= SILENCE_SECONDS:
         assert streams.open_seconds <= read_timeout / 2
 
