@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks import fio
 from benchmarks.tasks import Outcome, Task
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
-from gcsmux_fs.fuse.negotiation import MAX_BACKGROUND
+from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
 from gcsmux_fs.fuse.tuning import raise_read_ahead
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def _raise_background(minor: int) -> None:
     if not (connections / str(minor)).is_dir():
         subprocess.run(["mount", "-t", "fusectl", "none", connections], check=True, timeout=5)
     (connections / str(minor) / "max_background").write_text(str(MAX_BACKGROUND))
-    (connections / str(minor) / "congestion_threshold").write_text(str(MAX_BACKGROUND * 3 // 4))
+    (connections / str(minor) / "congestion_threshold").write_text(str(CONGESTION_THRESHOLD))
 
 
 def _last_line(text: str) -> str:

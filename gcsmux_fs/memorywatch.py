@@ -31,7 +31,6 @@ _NEAR_SECONDS = 0.02
 _SLOWEST_SECONDS = 10.0
 _WORTHWHILE_BYTES = 8 * _MIB
 
-
 # A message exists twice while gRPC hands it over, and once more in the socket's buffers: an eighth
 # of the budget, up to what 16 messages of 2 MiB take, is set aside for those in passage.
 _PASSAGE_DIVISOR = 8
@@ -47,18 +46,18 @@ async def watch_memory(budget_bytes: int) -> None:
     """Give free memory back whenever the process nears `budget_bytes` and the allowance."""
     limit = budget_bytes + ALLOWANCE_BYTES - _MARGIN_BYTES
     left = 0
-    pause, tried_again_at = _NEAR_SECONDS, trio.current_time()
+    pause, next_try = _NEAR_SECONDS, trio.current_time()
     before = resident_bytes()
     while True:
         await trio.sleep(_NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS)
         before = resident_bytes()
         now = trio.current_time()
         has_grown = before >= left + _WORTHWHILE_BYTES
-        if before <= limit or not (has_grown or now >= tried_again_at):
+        if before <= limit or not (has_grown or now >= next_try):
             continue
         give_back()
         left = resident_bytes()
         log.debug("gave back %d MiB of %d", (before - left) // _MIB, before // _MIB)
         helped = before - left >= _WORTHWHILE_BYTES
         pause = _NEAR_SECONDS if helped else min(pause * 2, _SLOWEST_SECONDS)
-        tried_again_at = now + pause
+        next_try = now + pause

@@ -22,7 +22,7 @@ _FUSERMOUNT_DIRECTORIES = "/usr/bin:/bin"
 
 _CAP_SYS_ADMIN = 21
 
-# A mount has 13 files and 10 connections open, and some more while it looks at its mount point or
+# A mount has 13 files and up to 12 connections open, and more while it looks at its mount point or
 # replaces connections; without them gRPC ends the process instead of saying why.
 _FEWEST_FILES = 64
 

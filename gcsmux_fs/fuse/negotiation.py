@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["MAX_BACKGROUND", "Negotiation", "completed", "fuse_descriptors"]
+__all__ = ["CONGESTION_THRESHOLD", "MAX_BACKGROUND", "Negotiation", "completed", "fuse_descriptors"]
 
 log = logging.getLogger(__name__)
 
 # mountpoint-s3 measured no gain above 64 on 2 x 100 Gbit/s.
 MAX_BACKGROUND = 64
-_CONGESTION_THRESHOLD = MAX_BACKGROUND * 3 // 4
+CONGESTION_THRESHOLD = MAX_BACKGROUND * 3 // 4
 
 _PARALLEL_DIROPS = 1 << 18
 
@@ -72,7 +72,7 @@ def completed(answer: bytes) -> bytes:
     if length != len(answer) or error or major != _MAJOR:
         return answer
     fields = _INIT_OUT.pack(
-        major, minor, readahead, flags | _PARALLEL_DIROPS, MAX_BACKGROUND, _CONGESTION_THRESHOLD
+        major, minor, readahead, flags | _PARALLEL_DIROPS, MAX_BACKGROUND, CONGESTION_THRESHOLD
     )
     rest = _HEADER.size + len(fields)
     return answer[: _HEADER.size] + fields + answer[rest:]

@@ -120,7 +120,8 @@ class StandIn:
         self._on_over = on_over
         self._queue = RangeQueue()
         self._under_way: dict[int, RangeRead] = {}
-        # Of one range: less than that of the last answer that was too short, as long as that helps.
+        # What one range is asked for: as much as came of the last answer that was too short, and
+        # twice as much again with each one that was not.
         self._most_bytes: float = math.inf
 
     @property

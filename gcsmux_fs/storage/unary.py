@@ -86,7 +86,7 @@ class GrpcObjectStore:
         policy: times and retries.
         random: source of jitter.
         hierarchical: the bucket has folders of its own, which listings are to show.
-        retries: what the whole mount may try again.
+        retries: how often all calls of the mount together may be tried again.
         tokens: what the channels give to their calls.
     """
 
