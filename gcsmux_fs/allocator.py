@@ -11,8 +11,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from typing import TYPE_CHECKING
 
-__all__ = ["give_back", "resident_bytes", "tune"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["allocated_bytes", "give_back", "resident_bytes", "tune"]
 
 # <malloc.h>
 _M_TRIM_THRESHOLD = -1
@@ -60,9 +64,43 @@ def give_back() -> None:
         trim(0)
 
 
+def allocated_bytes() -> int:
+    """Return what of the heap is in use; 0 where the C library cannot tell (glibc before 2.33)."""
+    mallinfo2 = _mallinfo2()
+    return 0 if mallinfo2 is None else int(mallinfo2().uordblks)
+
+
 def resident_bytes() -> int:
     """Return the memory that this process occupies now."""
     return int(os.pread(_statm(), _STATM_BYTES, 0).split()[1]) * _PAGE_BYTES
+
+
+class _MallInfo2(ctypes.Structure):
+    """`struct mallinfo2` of <malloc.h>."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    )
+
+
+@functools.cache
+def _mallinfo2() -> Callable[[], _MallInfo2] | None:
+    function = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if function is not None:
+        function.restype = _MallInfo2
+    return function
 
 
 @functools.cache

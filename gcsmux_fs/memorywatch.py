@@ -10,7 +10,7 @@ import logging
 
 import trio
 
-from gcsmux_fs.allocator import give_back, resident_bytes
+from gcsmux_fs.allocator import allocated_bytes, give_back, resident_bytes
 
 __all__ = ["ALLOWANCE_BYTES", "block_budget", "watch_memory"]
 
@@ -26,9 +26,7 @@ _MARGIN_BYTES = 60 * _MIB
 _FAR_SECONDS = 0.25
 _FAR_BYTES = 128 * _MIB
 _NEAR_SECONDS = 0.02
-# Where giving back does not help (a million names take their room), it is tried less often, unless
-# more has been taken since.
-_SLOWEST_SECONDS = 10.0
+# Less than this is not worth the time of the heap's lock.
 _WORTHWHILE_BYTES = 8 * _MIB
 
 # A message exists twice while gRPC hands it over, and once more in the socket's buffers: an eighth
@@ -43,21 +41,20 @@ def block_budget(memory_bytes: int) -> int:
 
 
 async def watch_memory(budget_bytes: int) -> None:
-    """Give free memory back whenever the process nears `budget_bytes` and the allowance."""
+    """Give free memory back whenever the process nears `budget_bytes` and the allowance.
+
+    Of what is resident and not in use, what was left the last time cannot be given back: it is
+    beside the heap, or in pages of which a part is in use. The rest can.
+    """
     limit = budget_bytes + ALLOWANCE_BYTES - _MARGIN_BYTES
     left = 0
-    pause, next_try = _NEAR_SECONDS, trio.current_time()
-    before = resident_bytes()
     while True:
-        await trio.sleep(_NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS)
         before = resident_bytes()
-        now = trio.current_time()
-        has_grown = before >= left + _WORTHWHILE_BYTES
-        if before <= limit or not (has_grown or now >= next_try):
-            continue
-        give_back()
-        left = resident_bytes()
-        log.debug("gave back %d MiB of %d", (before - left) // _MIB, before // _MIB)
-        helped = before - left >= _WORTHWHILE_BYTES
-        pause = _NEAR_SECONDS if helped else min(pause * 2, _SLOWEST_SECONDS)
-        next_try = now + pause
+        unused = before - allocated_bytes()
+        left = min(left, unused)
+        if before > limit and unused - left >= _WORTHWHILE_BYTES:
+            give_back()
+            after = resident_bytes()
+            left = after - allocated_bytes()
+            log.debug("gave back %d MiB of %d", (before - after) // _MIB, before // _MIB)
+        await trio.sleep(_NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS)

@@ -146,13 +146,15 @@ class RangeAnswer:
 
     def close(self, end: StreamEnd) -> BidiMessage | None:
         """Return what is still to be told when the call ended with `end`."""
+        # The answer is part of a cycle, which may be there for long, with all that it refers to.
+        last, self._last = self._last, None
         if self.over:
             return None
-        if self._last is not None:
+        if last is not None:
             if self._told_crc32c is not None and self._told_crc32c != self._crc32c:
                 return BidiMessage((self._take_back(),))
             self.over = True
-            return BidiMessage((self._last,))
+            return BidiMessage((last,))
         if end.code is not StatusCode.OK:
             return None
         if self._stop is not None and self._next < min(self._stop, self._end):

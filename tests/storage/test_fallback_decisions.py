@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import pytest
 from crc32c import crc32c
@@ -258,6 +259,19 @@ def test_content_in_another_order_is_taken_back_where_the_checksum_of_the_object
 def test_a_range_is_complete_when_its_call_has_ended(end: StatusCode) -> None:
     found = told(RangeRequest(1, 0, 10), response(CONTENT[:10], place=(0, 10)), end=end)
     assert found == [(0, CONTENT[:10], True, True)]
+
+
+@pytest.mark.parametrize("surplus", [[], [response(CONTENT[:10])]])
+def test_an_answer_that_is_over_holds_no_content(surplus: list[bytes]) -> None:
+    answer = RangeAnswer(RangeRequest(1, 0, 10))
+    data = response(CONTENT[:10], place=(0, 10))
+    held_before = sys.getrefcount(data)
+    answer.take(data)
+    for one in surplus:
+        answer.take(one)
+    assert sys.getrefcount(data) > held_before
+    answer.close(StreamEnd(StatusCode.OK))
+    assert sys.getrefcount(data) == held_before
 
 
 def test_what_was_announced_beyond_the_range_is_not_waited_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,6 +11,8 @@ import trio
 from gcsmux_fs import allocator, memorywatch
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import pytest
 
 MIB = 1024 * 1024
@@ -37,48 +40,90 @@ def test_blocks_get_what_messages_in_passage_leave() -> None:
     assert memorywatch.block_budget(4096 * MIB) == 4064 * MIB
 
 
-async def test_memory_is_given_back_only_near_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = iter([100 * MIB, 340 * MIB, 350 * MIB, 300 * MIB, 100 * MIB])
-    given_back: list[float] = []
-    monkeypatch.setattr(memorywatch, "resident_bytes", lambda: next(sizes, 100 * MIB))
-    monkeypatch.setattr(memorywatch, "give_back", lambda: given_back.append(trio.current_time()))
-    with trio.move_on_after(1):
-        await memorywatch.watch_memory(256 * MIB)
-    assert len(given_back) == 1
+class Heap:
+    """A process: what it uses, what is free and can be given back, and what is beside the heap."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.used = 60 * MIB
+        self.free = 0
+        self.beside = 70 * MIB
+        self.given_back: list[int] = []
+        monkeypatch.setattr(memorywatch, "allocated_bytes", lambda: self.used)
+        monkeypatch.setattr(memorywatch, "resident_bytes", lambda: self.resident)
+        monkeypatch.setattr(memorywatch, "give_back", self._give_back)
+
+    @property
+    def resident(self) -> int:
+        return self.used + self.free + self.beside
+
+    def _give_back(self) -> None:
+        self.given_back.append(self.free)
+        self.free = 0
 
 
-async def test_what_does_not_help_is_tried_less_and_less_often(
+@asynccontextmanager
+async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Heap]:
+    """Watch a process that has been given time to begin."""
+    heap = Heap(monkeypatch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(memorywatch.watch_memory, 32 * MIB)
+        await trio.sleep(1)
+        heap.given_back.clear()
+        yield heap
+        nursery.cancel_scope.cancel()
+
+
+async def test_free_memory_is_left_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watched(monkeypatch) as heap:
+        heap.used, heap.beside, heap.free = 20 * MIB, 60 * MIB, 40 * MIB
+        await trio.sleep(1)
+        assert not heap.given_back
+        heap.used += 10 * MIB
+        await trio.sleep(1)
+        assert heap.given_back == [40 * MIB]
+
+
+async def test_memory_in_use_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watched(monkeypatch) as heap:
+        heap.used = 1000 * MIB
+        await trio.sleep(60)
+        heap.beside = 500 * MIB
+        await trio.sleep(60)
+        # What is beside the heap cannot be told from what is free there, but once.
+        assert heap.given_back == [0]
+
+
+async def test_what_comes_to_be_free_is_given_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watched(monkeypatch) as heap:
+        heap.used = 150 * MIB
+        await trio.sleep(60)
+        assert not heap.given_back
+        heap.used, heap.free = 80 * MIB, 70 * MIB
+        await trio.sleep(0.1)
+        assert heap.given_back == [70 * MIB]
+
+
+async def test_free_memory_that_is_used_again_may_be_given_back_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given_back: list[float] = []
-    start = trio.current_time()
-    monkeypatch.setattr(memorywatch, "resident_bytes", lambda: 1000 * MIB)
-    monkeypatch.setattr(
-        memorywatch, "give_back", lambda: given_back.append(trio.current_time() - start)
-    )
-    with trio.move_on_after(60):
-        await memorywatch.watch_memory(256 * MIB)
-    assert len(given_back) < 20
-    assert given_back[1] - given_back[0] < given_back[-1] - given_back[-2]
+    async with watched(monkeypatch) as heap:
+        # Half of a page is in use, and so all of it stays.
+        heap.beside += 30 * MIB
+        await trio.sleep(1)
+        heap.given_back.clear()
+        heap.beside -= 30 * MIB
+        heap.used += 30 * MIB
+        await trio.sleep(1)
+        assert not heap.given_back
+        heap.used -= 30 * MIB
+        heap.free += 30 * MIB
+        await trio.sleep(1)
+        assert heap.given_back == [30 * MIB]
 
 
-async def test_what_was_taken_since_is_given_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    held, free = 1000 * MIB, 0
-    given_back: list[float] = []
-
-    def give_back() -> None:
-        nonlocal free
-        given_back.append(free)
-        free = 0
-
-    monkeypatch.setattr(memorywatch, "resident_bytes", lambda: held + free)
-    monkeypatch.setattr(memorywatch, "give_back", give_back)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(memorywatch.watch_memory, 256 * MIB)
-        # Long enough for it to look seldom, as nothing helps.
-        await trio.sleep(60)
-        given_back.clear()
-        free = 50 * MIB
-        await trio.sleep(0.1)
-        nursery.cancel_scope.cancel()
-    assert given_back[:1] == [50 * MIB]
+def test_memory_in_use_is_told_from_what_is_free() -> None:
+    before = allocator.allocated_bytes()
+    blocks = [bytes(MIB) for _ in range(64)]
+    assert allocator.allocated_bytes() - before >= 64 * MIB
+    blocks.clear()
+    assert allocator.allocated_bytes() - before < 8 * MIB
