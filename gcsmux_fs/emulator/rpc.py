@@ -139,6 +139,8 @@ class Border:
                 return
             except _ClientGone:
                 log.debug("%s: the client has gone", name)
+                # Nobody is there to be told a status, and gRPC complains where it cannot tell one.
+                raise asyncio.CancelledError from None
             except Exception as error:
                 await _fail(name, context, due, error)
 

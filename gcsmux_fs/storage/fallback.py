@@ -21,6 +21,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cachetools import LRUCache
+
 from gcsmux_fs.storage.availability import RETRY_SECONDS, BidiAvailability
 from gcsmux_fs.storage.ports import OpenSpec
 from gcsmux_fs.storage.standin import StandIn
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["FallbackStatistics", "FallbackTransport"]
 
 log = logging.getLogger(__name__)
+
+# Objects of which an answer was too short: more than are read at a time.
+_MAX_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class FallbackTransport:
         self._call_soon = call_soon
         self._availability = BidiAvailability()
         self._stand_ins: set[StandIn] = set()
+        self._most_bytes: LRUCache[ObjectKey, int] = LRUCache(_MAX_REMEMBERED)
         self._probe: _Probe | None = None
         self._requests = 0
 
@@ -126,7 +132,12 @@ class FallbackTransport:
     def stand_in(self, key: ObjectKey, listener: BidiListener) -> StandIn:
         """Return what serves a call in place of a stream."""
         made = StandIn(
-            key, self, listener, call_soon=self._call_soon, on_over=self._stand_ins.discard
+            key,
+            self,
+            listener,
+            call_soon=self._call_soon,
+            most_bytes=self._most_bytes,
+            on_over=self._stand_ins.discard,
         )
         self._stand_ins.add(made)
         return made

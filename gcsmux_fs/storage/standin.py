@@ -8,6 +8,7 @@ rules for lost streams then resume the others where they were.
 
 Of an answer that was too short nothing is believed. It is asked for again, and for no more bytes
 than had come: a server that ends its answers early sends as many, and then their sum is right.
+The next stand-in of the object, which may be asked for the same range, goes on with that.
 
 Invariants:
 1. At most `MAX_READS` calls are under way; ranges are begun in the order they were asked for.
@@ -18,7 +19,6 @@ Invariants:
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.storage.ports import RangeFailure, StreamEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, MutableMapping, Sequence
 
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.storage.ports import BidiListener, BidiMessage, RangeRequest
@@ -101,6 +101,8 @@ class StandIn:
         reads: reads single ranges.
         listener: of the call.
         call_soon: has a function called once the current callback is over.
+        most_bytes: what one range of an object is asked for: as much as came of its last answer
+            that was too short, and twice as much again with each one that was not.
         on_over: called once, when the stand-in has ended or was cancelled.
     """
 
@@ -111,18 +113,17 @@ class StandIn:
         listener: BidiListener,
         *,
         call_soon: Callable[[Callable[[], None]], object],
+        most_bytes: MutableMapping[ObjectKey, int],
         on_over: Callable[[StandIn], None],
     ) -> None:
         self._key = key
         self._reads = reads
         self._listener: BidiListener | None = listener
         self._call_soon = call_soon
+        self._most_bytes = most_bytes
         self._on_over = on_over
         self._queue = RangeQueue()
         self._under_way: dict[int, RangeRead] = {}
-        # What one range is asked for: as much as came of the last answer that was too short, and
-        # twice as much again with each one that was not.
-        self._most_bytes: float = math.inf
 
     @property
     def under_way(self) -> int:
@@ -152,14 +153,15 @@ class StandIn:
 
     def on_message(self, message: BidiMessage) -> None:
         """Hand on what has come of a range."""
-        if any(chunk.range_end and chunk.intact for chunk in message.chunks):
-            self._most_bytes *= 2
+        most = self._most_bytes.get(self._key)
+        if most and any(chunk.range_end and chunk.intact for chunk in message.chunks):
+            self._most_bytes[self._key] = most * 2
         if self._listener is not None:
             self._listener.on_message(message)
 
     def on_short(self, came: int) -> None:
         """Take note that an answer was too short."""
-        self._most_bytes = came
+        self._most_bytes[self._key] = came
 
     def on_range_end(self, read_id: int, end: StreamEnd) -> None:
         """Take note that the call of a range is over."""
@@ -176,7 +178,8 @@ class StandIn:
 
     def _begin(self) -> None:
         for wanted in self._queue.begin():
-            asked = replace(wanted, length=int(min(wanted.length, self._most_bytes)))
+            most = self._most_bytes.get(self._key, wanted.length)
+            asked = replace(wanted, length=min(wanted.length, most))
             listener = _RangeListener(self, wanted.read_id)
             self._under_way[wanted.read_id] = self._reads.start(self._key, asked, listener)
 

@@ -312,6 +312,26 @@ _WITHOUT = Group(
             says="BidiReadObject is not to be had",
         ),
         Row(
+            "UNIMPLEMENTED, and reads of small files that end with OK too early, for ever",
+            (
+                _NO_STREAMS,
+                Rule(
+                    EndOk(),
+                    method="ReadObject",
+                    at=Phase.CONTENT,
+                    object="*/small-*",
+                    after_bytes=1000,
+                    times=FOR_EVER,
+                    name="early",
+                ),
+            ),
+            reader=Reader.NAMES,
+            requests=160,
+            mount=_OWN,
+            counters={"checksum_failures": 10, "ranges_failed": 0},
+            says="BidiReadObject is not to be had",
+        ),
+        Row(
             "UNIMPLEMENTED, and reads that are cut",
             (
                 _NO_STREAMS,

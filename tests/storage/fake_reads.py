@@ -76,7 +76,8 @@ class _FakeRead:
                 end = await self._serve()
         finally:
             self._reads.open_calls -= 1
-        if end is not None:
+        # What has come last may have made somebody give the call up.
+        if end is not None and not self._scope.cancel_called:
             self._listener.on_end(end)
 
     async def _serve(self) -> StreamEnd:

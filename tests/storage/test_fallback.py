@@ -309,6 +309,16 @@ async def test_a_range_that_ended_too_early_is_asked_for_again() -> None:
         assert asked == [(50, 1000), (50, 300), (350, 600), (950, 100)]
 
 
+async def test_an_object_that_is_read_whole_comes_through_answers_that_end_too_early() -> None:
+    async with bench(plan=Answer(chunk_bytes=100, cut_after=3)) as made:
+        # What is asked for whole is asked for again by another call.
+        reader = Reader(made.pool, key_of("object"), 0, 2000, whole=True)
+        await reader.ended.wait()
+        assert reader.served
+        asked = [(request.read_offset, request.read_limit) for request in made.reads.requests]
+        assert asked[:4] == [(0, 2000), (0, 300), (300, 600), (300, 300)]
+
+
 async def test_a_server_that_ignores_ranges_is_read_right_and_cut_short() -> None:
     async with bench(plan=Answer(chunk_bytes=1000, whole=True)) as made:
         assert await made.read(2_500, 1_000) == CONTENT[2_500:3_500]
