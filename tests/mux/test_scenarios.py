@@ -53,8 +53,8 @@ POLICY = RetryPolicy(
     first_backoff_seconds=0.01,
     max_backoff_seconds=0.05,
     give_up_seconds=0.5,
-    open_seconds=0.4,
-    stall_seconds=0.4,
+    open_seconds=1.0,
+    stall_seconds=1.0,
 )
 
 
@@ -311,7 +311,7 @@ def test_corruption_without_end_is_an_error(live: Live) -> None:
 
 def test_another_generation_is_never_served(live: Live) -> None:
     async def scenario(world: World) -> None:
-        world.plan(Plan(generation=8))
+        world.plan(then=Plan(generation=8))
         with pytest.raises(GenerationGone):
             await world.fetch(0, 10)
 

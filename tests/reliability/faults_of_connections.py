@@ -15,7 +15,7 @@ from gcsmux_fs.emulator.faults import (
     Stall,
 )
 from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from tests.reliability.rows import HASTY, RELAYED, Group, MountKind, Row
+from tests.reliability.rows import HASTY, LASTING, RELAYED, Group, MountKind, Reader, Row
 
 __all__ = ["GROUPS"]
 
@@ -63,6 +63,20 @@ _BREAKS = Group(
             "the port is gone for a while",
             Rule(PortGone(1.0), at=Phase.TRAFFIC, after_bytes=1_000_000),
             requests=12,
+        ),
+        _broken(
+            "the port is gone for a minute",
+            Rule(PortGone(60.0), at=Phase.TRAFFIC, after_bytes=1_000_000),
+            requests=12,
+            mount=LASTING,
+        ),
+        Row(
+            "the port is gone for a minute, before a name is looked up",
+            (Rule(PortGone(60.0), at=Phase.NOW),),
+            requests=24,
+            reader=Reader.NAMES,
+            mount=LASTING,
+            counters={"retries": 1},
         ),
         _broken(
             "GOAWAY, and streams that are open go on",

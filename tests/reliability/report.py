@@ -61,7 +61,8 @@ def document(groups: Sequence[Group], limits: Sequence[str]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    fault = f"{row.fault} †" if row.mount.hasty else row.fault
+    mark = " †" if row.mount.hasty else " ‡" if row.mount.lasting else ""
+    fault = row.fault + mark
     return (fault, _ordered(row), _saw(row), f"at most {row.requests}", _counted(row.counters))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FRESH",
     "HASTY",
+    "LASTING",
     "PATIENT",
     "RELAYED",
     "RIGHT",
@@ -32,6 +33,8 @@ __all__ = [
 
 RIGHT = "the right bytes"
 _HASTY_SECONDS = "2s"
+# The mount's default.
+_LASTING_SECONDS = "120s"
 # Parameters of faults that say something even where they are as by default.
 _ALWAYS_SAID = ("code", "how", "seconds", "to")
 
@@ -71,11 +74,20 @@ class MountKind:
         """Whether its readers have little time."""
         return _HASTY_SECONDS in self.options
 
+    @property
+    def lasting(self) -> bool:
+        """Whether its rows take a minute: they are played beside the others."""
+        return _LASTING_SECONDS in self.options
+
 
 # A reader waits no longer than this in any test, and no fault that passes takes as long.
 PATIENT = MountKind(("--read-timeout", "30s", "--negative-ttl", "0"))
 # Where the deadline itself is what is to be seen.
 HASTY = MountKind(("--read-timeout", _HASTY_SECONDS, "--negative-ttl", "0"))
+# Where what passes takes long.
+LASTING = MountKind(
+    ("--read-timeout", _LASTING_SECONDS, "--negative-ttl", "0"), relayed=True, own=True
+)
 # Where another writer changes names, which are not believed for a moment.
 FRESH = MountKind((*PATIENT.options, "--metadata-ttl", "0"))
 # Through the relay, whose connections break.
