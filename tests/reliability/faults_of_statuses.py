@@ -50,26 +50,28 @@ _BLAMED_ON_HANDLE = (
     StatusCode.NOT_FOUND,
     StatusCode.FAILED_PRECONDITION,
 )
+_DETAILS = [details for details in Details if details is not Details.NONE]
 _OWN = MountKind(PATIENT.options, own=True)
 # Tokens are not renewed anew for each row that follows soon.
 _TOKENS = MountKind(PATIENT.options, own=True, tokens=True)
 
 
-def _of_stream(code: StatusCode, *, midst: bool) -> Row:
+def _of_stream(code: StatusCode, *, midst: bool, details: Details = Details.NONE) -> Row:
     place = "in mid-stream" if midst else "instead of a stream"
     errno = None if midst and code in _BLAMED_ON_HANDLE else _STREAM_ERRNOS.get(code)
     times = 1 if errno is None else FOR_EVER
+    status = Status(code, details=details, retry_seconds=0.2)
     rule = (
-        Rule(Status(code), method=_STREAM, at=Phase.CONTENT, after_bytes=100_000, times=times)
+        Rule(status, method=_STREAM, at=Phase.CONTENT, after_bytes=100_000, times=times)
         if midst
-        else Rule(Status(code), method=_STREAM, times=times)
+        else Rule(status, method=_STREAM, times=times)
     )
     if errno is None:
         counters = {"streams_reopened": 1, "ranges_failed": 0}
     else:
         counters = {"ranges_failed": 1}
     return Row(
-        f"{code.name} {place}",
+        f"{code.name} {place}" + (f", with details ({details})" if details in _DETAILS else ""),
         (rule,),
         requests=12,
         sees=errno or RIGHT,
@@ -86,6 +88,13 @@ _STREAMS = Group(
             if code is not StatusCode.UNIMPLEMENTED
         ),
         *(_of_stream(code, midst=True) for code in _ERRORS),
+        # All kinds of details, of each status two.
+        *(
+            _of_stream(code, midst=midst, details=_DETAILS[(code.value + midst) % len(_DETAILS)])
+            for midst in (False, True)
+            for code in _ERRORS
+            if midst or code is not StatusCode.UNIMPLEMENTED
+        ),
         *(
             Row(
                 f"RESOURCE_EXHAUSTED with details: {details}",
@@ -99,8 +108,7 @@ _STREAMS = Group(
                 requests=10,
                 counters={"streams_reopened": 2},
             )
-            for details in Details
-            if details is not Details.NONE
+            for details in _DETAILS
         ),
     ),
 )
