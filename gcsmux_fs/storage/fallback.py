@@ -96,7 +96,7 @@ class FallbackTransport:
         self._call_soon = call_soon
         self._availability = BidiAvailability()
         self._stand_ins: set[StandIn] = set()
-        self._most_bytes: LRUCache[ObjectKey, int] = LRUCache(_MAX_REMEMBERED)
+        self._most_bytes: LRUCache[ObjectKey, float] = LRUCache(_MAX_REMEMBERED)
         self._probe: _Probe | None = None
         self._requests = 0
 

@@ -102,7 +102,7 @@ class StandIn:
         listener: of the call.
         call_soon: has a function called once the current callback is over.
         most_bytes: what one range of an object is asked for: as much as came of its last answer
-            that was too short, and twice as much again with each one that was not.
+            that was too short, and twice as much again with each one that was not, up to infinity.
         on_over: called once, when the stand-in has ended or was cancelled.
     """
 
@@ -113,7 +113,7 @@ class StandIn:
         listener: BidiListener,
         *,
         call_soon: Callable[[Callable[[], None]], object],
-        most_bytes: MutableMapping[ObjectKey, int],
+        most_bytes: MutableMapping[ObjectKey, float],
         on_over: Callable[[StandIn], None],
     ) -> None:
         self._key = key
@@ -155,13 +155,13 @@ class StandIn:
         """Hand on what has come of a range."""
         most = self._most_bytes.get(self._key)
         if most and any(chunk.range_end and chunk.intact for chunk in message.chunks):
-            self._most_bytes[self._key] = most * 2
+            self._most_bytes[self._key] = most * 2.0
         if self._listener is not None:
             self._listener.on_message(message)
 
     def on_short(self, came: int) -> None:
         """Take note that an answer was too short."""
-        self._most_bytes[self._key] = came
+        self._most_bytes[self._key] = float(came)
 
     def on_range_end(self, read_id: int, end: StreamEnd) -> None:
         """Take note that the call of a range is over."""
@@ -179,7 +179,7 @@ class StandIn:
     def _begin(self) -> None:
         for wanted in self._queue.begin():
             most = self._most_bytes.get(self._key, wanted.length)
-            asked = replace(wanted, length=min(wanted.length, most))
+            asked = replace(wanted, length=int(min(wanted.length, most)))
             listener = _RangeListener(self, wanted.read_id)
             self._under_way[wanted.read_id] = self._reads.start(self._key, asked, listener)
 

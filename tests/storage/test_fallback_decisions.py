@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from crc32c import crc32c
@@ -14,12 +16,23 @@ from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.storage.availability import RETRY_SECONDS, SILENCE_SECONDS, BidiAvailability
 from gcsmux_fs.storage.codec import encode_read_request
 from gcsmux_fs.storage.pb import storage_pb2 as pb
-from gcsmux_fs.storage.ports import RangeFailure, RangeRequest, Redirect, StreamEnd
+from gcsmux_fs.storage.ports import (
+    BidiMessage,
+    Chunk,
+    RangeFailure,
+    RangeRequest,
+    Redirect,
+    StreamEnd,
+)
 from gcsmux_fs.storage.read_object import RangeAnswer
-from gcsmux_fs.storage.standin import MAX_READS, RangeQueue, end_by_range
+from gcsmux_fs.storage.standin import MAX_READS, RangeQueue, StandIn, end_by_range
 from tests.mux.plans import CONTENT, key_of
 
 from .range_plans import Answer, answers
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.storage.read_object import RangeListener
 
 UNIMPLEMENTED = StreamEnd(StatusCode.UNIMPLEMENTED, "Method not found!")
 
@@ -286,7 +299,51 @@ def test_a_response_says_itself_where_it_begins() -> None:
     assert [where for where, *_ in chunks] == [0, 30, 60]
 
 
-# -- which ranges are begun
+# -- which ranges are begun, and for how much they are asked
+
+
+class Recorder:
+    """Reads nothing, hears nothing, and keeps how many bytes each range was asked for."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def start(self, _key: ObjectKey, wanted: RangeRequest, _listener: RangeListener) -> Recorder:
+        self.lengths.append(wanted.length)
+        return self
+
+    def cancel(self) -> None: ...
+
+    def on_sent(self) -> None: ...
+
+    def on_message(self, message: BidiMessage) -> None: ...
+
+    def on_end(self, end: StreamEnd) -> None: ...
+
+
+def test_after_a_short_answer_less_is_asked_for_until_answers_are_whole_again() -> None:
+    recorder = Recorder()
+    most_bytes: dict[ObjectKey, float] = {}
+    stand_in = StandIn(
+        key_of("object"),
+        recorder,
+        recorder,
+        call_soon=lambda _: None,
+        most_bytes=most_bytes,
+        on_over=lambda _: None,
+    )
+    whole = BidiMessage((Chunk(1, 0, memoryview(b"x"), True, True, 1),))
+    ids = itertools.count(1)
+    stand_in.on_short(3)
+    for _ in range(4):
+        stand_in.take([RangeRequest(next(ids), 0, 20)])
+        stand_in.on_message(whole)
+    assert recorder.lengths == [3, 6, 12, 20]
+    for _ in range(2000):
+        stand_in.on_message(whole)
+    assert most_bytes == {key_of("object"): math.inf}
+    stand_in.take([RangeRequest(next(ids), 0, 20)])
+    assert recorder.lengths[-1] == 20
 
 
 @given(st.lists(st.one_of(st.integers(1, 100), st.just("ended"), st.just("retire")), max_size=60))
