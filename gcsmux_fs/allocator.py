@@ -65,7 +65,10 @@ def give_back() -> None:
 
 
 def allocated_bytes() -> int:
-    """Return what of the heap is in use; 0 where the C library cannot tell (glibc before 2.33)."""
+    """Return what of the heap is in use; 0 where the C library cannot tell (glibc before 2.33).
+
+    Blocks that are mappings of their own are not counted, nor are the interpreter's small objects.
+    """
     mallinfo2 = _mallinfo2()
     return 0 if mallinfo2 is None else int(mallinfo2().uordblks)
 

@@ -26,7 +26,7 @@ _MARGIN_BYTES = 60 * _MIB
 _FAR_SECONDS = 0.25
 _FAR_BYTES = 128 * _MIB
 _NEAR_SECONDS = 0.02
-# Less than this is not worth the time of the heap's lock.
+# Less than this is not worth a walk through the whole heap under its lock.
 _WORTHWHILE_BYTES = 8 * _MIB
 
 # A message exists twice while gRPC hands it over, and once more in the socket's buffers: an eighth
@@ -44,7 +44,9 @@ async def watch_memory(budget_bytes: int) -> None:
     """Give free memory back whenever the process nears `budget_bytes` and the allowance.
 
     Of what is resident and not in use, what was left the last time cannot be given back: it is
-    beside the heap, or in pages of which a part is in use. The rest can.
+    beside the heap, or in pages of which a part is in use. What has come since may be free, or
+    beside the heap as well: one try tells. Where the C library does not say what is in use, only
+    growth is seen, and what becomes free without any stays.
     """
     limit = budget_bytes + ALLOWANCE_BYTES - _MARGIN_BYTES
     left = 0

@@ -311,7 +311,7 @@ def test_corruption_without_end_is_an_error(live: Live) -> None:
 
 def test_another_generation_is_never_served(live: Live) -> None:
     async def scenario(world: World) -> None:
-        world.plan(then=Plan(generation=8))
+        world.plan(Plan(generation=8))
         with pytest.raises(GenerationGone):
             await world.fetch(0, 10)
 

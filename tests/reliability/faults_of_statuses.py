@@ -88,7 +88,7 @@ _STREAMS = Group(
             if code is not StatusCode.UNIMPLEMENTED
         ),
         *(_of_stream(code, midst=True) for code in _ERRORS),
-        # All kinds of details, of each status two.
+        # The kinds of details take turns: a status has another one in mid-stream than at open.
         *(
             _of_stream(code, midst=midst, details=_DETAILS[(code.value + midst) % len(_DETAILS)])
             for midst in (False, True)
