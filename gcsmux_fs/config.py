@@ -87,7 +87,8 @@ def parse_bucket(text: str, only_dir: str = "") -> tuple[str, str]:
     if "://" in text and not text.startswith("gs://"):
         raise ConfigError(f"{text!r} is not in Google Cloud Storage: write name, or gs://name.")
     if slash and not text.startswith("gs://"):
-        raise ConfigError(f"{text!r} is not a bucket: write gs://{text} to mount a folder of it.")
+        meant = "gs://" + text.removeprefix("gs:").lstrip("/")
+        raise ConfigError(f"{text!r} is not a bucket: write {meant}, or a bucket's name alone.")
     _check_bucket_name(name)
     for part in (prefix, only_dir):
         try:
