@@ -186,13 +186,25 @@ class EmulatorProcess:
             answer = call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS)
         return pb.WriteObjectResponse.FromString(answer).resource.generation
 
-    def append(self, name: str, content: bytes, *, generation: int = 0, offset: int = 0) -> int:
-        """Begin an object that grows, or with `generation` add to it; return its generation."""
+    def append(
+        self,
+        name: str,
+        content: bytes,
+        *,
+        generation: int = 0,
+        offset: int = 0,
+        finish: bool = False,
+    ) -> int:
+        """Begin an object that grows, or with `generation` add to it; return its generation.
+
+        With `finish` the object grows no more.
+        """
         request = pb.BidiWriteObjectRequest(
             write_offset=offset,
             checksummed_data=pb.ChecksummedData(content=content),
-            flush=True,
+            flush=not finish,
             state_lookup=True,
+            finish_write=finish,
         )
         if generation:
             request.append_object_spec.bucket = _BUCKET_PATH

@@ -1,64 +1,312 @@
-"""Objects that are still being appended to keep their generation and grow."""
+"""Objects that are still being appended to: what a descriptor has of them never changes.
+
+Each size that a lookup finds is a file of its own, with an inode of its own. Whatever way a program
+takes to its bytes, it gets those of that size; to see more it opens the name again.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import os
+import shutil
+import subprocess
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import wait_until
+from . import programs, ways
+from .harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .harness import NewMount, Program
 
 pytestmark = pytest.mark.mount
+
+CONTENT = programs.tagged(1, 0, 900_000)
+FIRST_BYTES = 100
+MORE_BYTES = 9_000
+ALL_WAYS = [*ways.WAYS, *ways.MAPPINGS]
+TTLS = ["0", "1s"]
+
+
+def grow(emulator: EmulatorProcess, name: str, generation: int, before: int, after: int) -> None:
+    emulator.append(name, CONTENT[before:after], generation=generation, offset=before)
+
+
+def begin(emulator: EmulatorProcess, name: str, size: int = FIRST_BYTES) -> int:
+    return emulator.append(name, CONTENT[:size])
+
+
+def open_at(program: Program, path: str, size: int) -> int:
+    """Return a descriptor of the file, once a lookup of its name finds so many bytes."""
+    wait_until(lambda: program.call(os.stat, path).st_size == size, f"{size} bytes")
+    descriptor = program.call(os.open, path, os.O_RDONLY)
+    assert program.call(os.fstat, descriptor).st_size == size
+    return descriptor
+
+
+# -- what a name shows
 
 
 @pytest.mark.parametrize("ttl", ["0", "minimal"])
 def test_an_object_that_grows_shows_its_new_bytes(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
-    content = programs.tagged(1, 0, 900_000)
     # Neither end is that of a page, nor of a block of the mount's cache.
-    sizes = [10, 5_000, 70_001, 300_000, len(content)]
-    generation = emulator.append("growing", content[: sizes[0]])
+    sizes = [10, 5_000, 70_001, 300_000, len(CONTENT)]
+    generation = begin(emulator, "growing", sizes[0])
     with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:
         path = f"{mounted.path}/growing"
-        assert program.call(programs.read_whole, path) == content[: sizes[0]]
+        assert program.call(programs.read_whole, path) == CONTENT[: sizes[0]]
         for before, after in itertools.pairwise(sizes):
-            emulator.append("growing", content[before:after], generation=generation, offset=before)
-
-            def has_grown(size: int = after) -> bool:
-                return program.call(os.stat, path).st_size == size
-
-            wait_until(has_grown, "the new size")
-            assert program.call(programs.read_whole, path) == content[:after]
+            grow(emulator, "growing", generation, before, after)
+            program.call(os.close, open_at(program, path, after))
+            assert program.call(programs.read_whole, path) == CONTENT[:after]
 
 
-def test_a_read_at_the_old_end_leaves_no_zeros_behind(
+def test_a_size_has_one_inode_and_another_size_another(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
-    content = programs.tagged(1, 0, 8192)
+    generation = begin(emulator, "growing")
+    with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
+        path = f"{mounted.path}/growing"
+        looks = [program.call(os.stat, path) for _ in range(3)]
+        grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
+        looks += [program.call(os.stat, path) for _ in range(3)]
+        numbers = [look.st_ino for look in looks]
+        assert [look.st_size for look in looks] == 3 * [FIRST_BYTES] + 3 * [MORE_BYTES]
+        assert numbers == 3 * [numbers[0]] + 3 * [numbers[-1]]
+        assert numbers[0] != numbers[-1]
+
+
+# -- what a descriptor shows
+
+
+@pytest.mark.parametrize("ttl", TTLS)
+def test_every_way_gives_the_bytes_of_the_size_that_was_opened(
+    emulator: EmulatorProcess, mount: NewMount, ttl: str
+) -> None:
+    # An object for each way, so that none finds pages that another one has left.
+    names = {way: f"for-{way.replace(' ', '-')}" for way in ALL_WAYS}
+    generations = {name: begin(emulator, name) for name in names.values()}
+    with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:
+        paths = {way: f"{mounted.path}/{name}" for way, name in names.items()}
+        before = {way: open_at(program, path, FIRST_BYTES) for way, path in paths.items()}
+        for name, generation in generations.items():
+            grow(emulator, name, generation, FIRST_BYTES, MORE_BYTES)
+        after = {way: open_at(program, path, MORE_BYTES) for way, path in paths.items()}
+        wrong = {}
+        for way in ALL_WAYS:
+            # Twice: with nothing in the page cache, and with what the first time has left there.
+            for descriptor, size in 2 * [(before[way], FIRST_BYTES), (after[way], MORE_BYTES)]:
+                found = program.call(ways.whole_by, way, descriptor)
+                status = program.call(os.fstat, descriptor)
+                if (found, status.st_size) != (CONTENT[:size], size):
+                    wrong[way, size] = len(found), found.count(0), status.st_size
+        assert wrong == {}, "by way and size: bytes read, zeros, fstat"
+
+
+def test_a_descriptor_keeps_its_size_when_the_object_is_finished(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    generation = begin(emulator, "growing")
+    with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
+        path = f"{mounted.path}/growing"
+        before = open_at(program, path, FIRST_BYTES)
+        end = CONTENT[FIRST_BYTES:MORE_BYTES]
+        emulator.append("growing", end, generation=generation, offset=FIRST_BYTES, finish=True)
+        after = open_at(program, path, MORE_BYTES)
+        for way in ALL_WAYS:
+            for descriptor, size in ((before, FIRST_BYTES), (after, MORE_BYTES)):
+                assert program.call(ways.whole_by, way, descriptor) == CONTENT[:size]
+                assert program.call(os.fstat, descriptor).st_size == size
+
+
+def test_a_lookup_under_way_changes_no_descriptor(folder: Path) -> None:
+    with (
+        EmulatorProcess(folder / "buckets", ["--latency", "50ms"]) as emulator,
+        MountProcess(emulator, folder, ["--metadata-ttl", "0"]) as mounted,
+        mounted.program() as program,
+    ):
+        for way in ("sendfile", "private mapping", "pread"):
+            name = way.replace(" ", "-")
+            path = f"{mounted.path}/{name}"
+            generation = begin(emulator, name)
+            descriptor = program.call(os.open, path, os.O_RDONLY)
+            for before, after in itertools.pairwise([FIRST_BYTES, 4096, MORE_BYTES]):
+                grow(emulator, name, generation, before, after)
+                found, size = program.call(ways.look_and_get, path, descriptor, way)
+                assert (found, size) == (CONTENT[:FIRST_BYTES], FIRST_BYTES), way
+
+
+def test_looks_during_a_read_leave_no_zeros_behind(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     with (
         mount("--metadata-ttl", "0") as mounted,
         mounted.program() as holder,
         mounted.program() as other,
     ):
-        generation = emulator.append("growing", content[:100])
+        generation = begin(emulator, "growing")
         path = f"{mounted.path}/growing"
         descriptor = holder.call(os.open, path, os.O_RDONLY)
-        emulator.append("growing", content[100:], generation=generation, offset=100)
-        assert other.call(os.stat, path).st_size == 8192
+        grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
+        assert other.call(os.stat, path).st_size == MORE_BYTES
         # Attributes that change while a READ is under way keep the kernel from cutting the
         # file at a READ that comes back short.
         for _ in range(5):
-            holder.begin(os.pread, descriptor, 8192, 0)
+            holder.begin(os.pread, descriptor, MORE_BYTES, 0)
             for _ in range(20):
                 other.call(os.stat, path)
-            found = holder.answer()
-            assert isinstance(found, bytes)
-            assert found == content[: len(found)]
-        assert other.call(programs.read_whole, path) == content
+            assert holder.answer() == CONTENT[:FIRST_BYTES]
+        assert other.call(programs.read_whole, path) == CONTENT[:MORE_BYTES]
+
+
+# -- programs, while somebody appends
+
+
+@contextlib.contextmanager
+def appender(emulator: EmulatorProcess, name: str) -> Iterator[None]:
+    """Append to an object without a pause, for some seconds or until the end."""
+    ending = threading.Event()
+    begun = threading.Event()
+
+    def run() -> None:
+        generation = begin(emulator, name)
+        begun.set()
+        # No piece is a multiple of a page, and none is longer than one.
+        for before in range(FIRST_BYTES, len(CONTENT), 2_001):
+            if ending.is_set():
+                return
+            grow(emulator, name, generation, before, min(before + 2_001, len(CONTENT)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert begun.wait(10)
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("ttl", TTLS)
+def test_copies_of_a_growing_object_are_prefixes_of_it(
+    emulator: EmulatorProcess, mount: NewMount, folder: Path, ttl: str
+) -> None:
+    with (
+        mount("--metadata-ttl", ttl) as mounted,
+        mounted.program() as program,
+        appender(emulator, "growing"),
+    ):
+        path = f"{mounted.path}/growing"
+        copies = program.call(ways.copy_repeatedly, path, f"{folder}/copy", 30)
+        answers = program.call(ways.serve_repeatedly, path, 30)
+        answers += program.call(ways.map_repeatedly, path, 30)
+    for copy in [*copies, *(answer for _, answer in answers)]:
+        assert copy == CONTENT[: len(copy)]
+        assert len(copy) >= FIRST_BYTES
+    assert [len(answer) for _, answer in answers] == [promised for promised, _ in answers]
+    # It did grow meanwhile.
+    assert len({len(copy) for copy in copies}) > 1 or ttl != "0"
+
+
+@pytest.mark.parametrize("ttl", TTLS)
+def test_archives_of_a_growing_object_hold_a_prefix_of_it(
+    emulator: EmulatorProcess, mount: NewMount, folder: Path, ttl: str
+) -> None:
+    results = []
+    with mount("--metadata-ttl", ttl) as mounted, appender(emulator, "folder/growing"):
+        for number in range(5):
+            packed = mounted.run("tar", "-cf", folder / f"{number}.tar", "folder")
+            synchronised = mounted.run("rsync", "-a", "folder", folder / f"tree-{number}")
+            results += [(packed.returncode, packed.stderr)]
+            results += [(synchronised.returncode, synchronised.stderr)]
+    assert results == 10 * [(0, b"")]
+    for number in range(5):
+        shutil.unpack_archive(folder / f"{number}.tar", folder / f"unpacked-{number}")
+        for tree in ("tree", "unpacked"):
+            copy = (folder / f"{tree}-{number}" / "folder" / "growing").read_bytes()
+            assert copy == CONTENT[: len(copy)]
+            assert len(copy) >= FIRST_BYTES
+
+
+@pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
+def test_io_uring_reads_what_the_size_says(emulator: EmulatorProcess, mount: NewMount) -> None:
+    # A pattern that fio(1) knows; the end is not that of a page.
+    pieces = [b"\x67" * 4096 * 20, b"\x67" * (4096 * 300 + 512)]
+    generation = emulator.append("growing", pieces[0])
+    job = ["--name=read", "--readonly", "--rw=read", "--bs=512", "--ioengine=io_uring"]
+    job += ["--iodepth=16", "--verify=pattern", "--verify_pattern=0x67", "--output-format=json"]
+    with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
+        path = f"{mounted.path}/growing"
+        descriptor = open_at(program, path, len(pieces[0]))
+        emulator.append("growing", pieces[1], generation=generation, offset=len(pieces[0]))
+        for direct in ("--direct=0", "--direct=1"):
+            done = mounted.run_beside("fio", *job, direct, f"--filename={path}")
+            assert done.returncode == 0, done.stderr
+            read = json.loads(done.stdout)["jobs"][0]["read"]
+            assert read["io_bytes"] == sum(len(piece) for piece in pieces)
+        assert program.call(os.fstat, descriptor).st_size == len(pieces[0])
+
+
+# -- tail
+
+
+@contextlib.contextmanager
+def tail(path: str, folder: Path, option: str) -> Iterator[tuple[Path, Path]]:
+    """Let tail(1) follow a file from its first byte; give what it prints, and what it says."""
+    printed, said = folder / "printed", folder / "said"
+    # It comes back to the name as soon as it can.
+    command = ["tail", "-c", "+1", option, "-s", "0.05", "--max-unchanged-stats=1", path]
+    with printed.open("wb") as output, said.open("wb") as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+    try:
+        yield printed, said
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait(END_SECONDS)
+
+
+def test_tail_by_descriptor_stays_with_the_size_that_it_opened(
+    emulator: EmulatorProcess, mount: NewMount, folder: Path
+) -> None:
+    generation = begin(emulator, "growing")
+    with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
+        path = f"{mounted.path}/growing"
+        with tail(path, folder, "-f") as (printed, said):
+            wait_until(lambda: printed.stat().st_size == FIRST_BYTES, "what there is at first")
+            grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
+            assert program.call(os.stat, path).st_size == MORE_BYTES
+            # Many of its looks at the file.
+            time.sleep(1)
+    assert printed.read_bytes() == CONTENT[:FIRST_BYTES]
+    assert said.read_bytes() == b""
+
+
+def test_tail_by_name_prints_each_new_size_from_its_start(
+    emulator: EmulatorProcess, mount: NewMount, folder: Path
+) -> None:
+    sizes = [FIRST_BYTES, MORE_BYTES, 70_001]
+    generation = begin(emulator, "growing")
+    with (
+        mount("--metadata-ttl", "0") as mounted,
+        tail(f"{mounted.path}/growing", folder, "-F") as (printed, said),
+    ):
+        for number, size in enumerate(sizes):
+            if number:
+                grow(emulator, "growing", generation, sizes[number - 1], size)
+            expected = b"".join(CONTENT[:size] for size in sizes[: number + 1])
+            wait_until(lambda: printed.stat().st_size >= len(expected), f"{size} bytes")  # noqa: B023
+            # It looks at the name again and again, and prints nothing twice.
+            time.sleep(0.5)
+            assert printed.read_bytes() == expected
+    assert said.read_bytes().count(b"has been replaced") == len(sizes) - 1
