@@ -124,7 +124,7 @@ class BucketOperations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """Return attributes."""
-        return self._encoder.encode(await self._tree.get(inode))
+        return self._encoder.encode(self._tree.get(inode))
 
     @answered
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
@@ -141,7 +141,7 @@ class BucketOperations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> Sequence[pyfuse3.XAttrNameT]:
         """Return the names of the extended attributes."""
-        return [pyfuse3.XAttrNameT(name) for name in await self._extended_attributes(inode)]
+        return [pyfuse3.XAttrNameT(name) for name in self._extended_attributes(inode)]
 
     @answered
     async def getxattr(
@@ -152,12 +152,12 @@ class BucketOperations(pyfuse3.Operations):
         if not name.startswith(b"user.gcs."):
             raise pyfuse3.FUSEError(_NO_ATTRIBUTE)
         try:
-            return (await self._extended_attributes(inode))[name]
+            return self._extended_attributes(inode)[name]
         except KeyError:
             raise pyfuse3.FUSEError(_NO_ATTRIBUTE) from None
 
-    async def _extended_attributes(self, inode: int) -> dict[bytes, bytes]:
-        info = await self._tree.object_of(inode)
+    def _extended_attributes(self, inode: int) -> dict[bytes, bytes]:
+        info = self._tree.object_of(inode)
         return {} if info is None else extended_attributes(info)
 
     # -- files
@@ -173,10 +173,8 @@ class BucketOperations(pyfuse3.Operations):
         handle = pyfuse3.FileHandleT(next(self._handles))
         file = self._reader.open(self._key(info), info.size, grows=not info.finalized)
         self._files[handle] = inode, file
-        # An inode is one generation: its pages never change, and outlive the file handle. But an
-        # object that still grows must not have pages: the kernel fills the last one with zeros
-        # that would stay there when bytes take their place.
-        return pyfuse3.FileInfo(fh=handle, keep_cache=info.finalized, direct_io=not info.finalized)
+        # An inode is one generation at one size: its pages never change, and outlive the handle.
+        return pyfuse3.FileInfo(fh=handle, keep_cache=True)
 
     def _key(self, info: ObjectInfo) -> ObjectKey:
         return ObjectKey(self._bucket, info.name, info.generation)

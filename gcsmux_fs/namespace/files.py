@@ -1,35 +1,44 @@
-"""The inodes of files, in columns: 200 bytes each with the name, where values took 600.
+"""The inodes of files, in columns: 270 bytes each with the name, where values took 700.
 
 Theory of operation
 
-An inode is one row: its number, how often it was looked up, and what is known of its object. Rows
-stand in *leaves* in the order of their numbers. A leaf has those of 1,024 consecutive numbers: the
-number tells the leaf, and bisection finds the row. By name a dictionary leads to the number of the
-generation that was remembered last; older generations that are still in use have one of their own.
+A file is one *state* of an object: its name, its generation and its size. The bytes of a state
+never change, so the kernel may keep its pages for as long as it likes. A finished object has one
+state. An object that is still being appended to has one for each size that was observed, and each
+is an inode of its own: size, readable bytes and mapped pages of one inode always agree.
+
+An inode is one row: how often it was looked up, and what is known of its object. Rows are numbered
+in the order of their making and stand in *leaves* of 1,024 consecutive row numbers: the row number
+tells the leaf, and bisection finds the row. A dictionary leads from the inode's number, which is a
+hash (see `inode_numbers`), to the row number.
 
 A row that is used no longer is marked, and its leaf is swept when a quarter is left unmarked. So
 what is left of many files takes room for four times as many at most (and 1 KB, where a leaf has one
 row), and to forget costs the same whatever the size of the table.
 
 1. A row is in the table from its first lookup until it has neither lookups nor pins.
-2. No two rows that are in the table have the same name and generation.
-3. Numbers ascend within a leaf.
+2. No two rows that are in the table have the same name, generation and size.
+3. Row numbers ascend within a leaf.
+4. An inode number of the table stands for one state, and none of its numbers is a directory's.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from gcsmux_fs.columns import ObjectColumns, Row
+from gcsmux_fs.namespace.inode_numbers import file_key, first_free, preferred
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.namespace.inode_numbers import Hash
 
 __all__ = ["FileInodes", "progress"]
 
@@ -37,6 +46,8 @@ __all__ = ["FileInodes", "progress"]
 _LEAF_BITS = 10
 # The lookups of a row that has left the table.
 _GONE = -1
+
+_State: TypeAlias = tuple[str, int, int]
 
 
 def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
@@ -48,60 +59,67 @@ def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
     return info.generation, info.metageneration, info.size, info.finalized
 
 
-def _replaces(told: ObjectInfo, known: ObjectInfo) -> bool:
-    """Tell whether what is told of a generation is to be believed rather than what is known."""
-    if told.finalized and known.finalized and told.metageneration == known.metageneration:
-        # A size that cannot change was told wrong, once: the newer word can be had again.
-        return told.size != known.size
-    return progress(told) > progress(known)
-
-
 class _Leaf:
-    """The rows of consecutive numbers."""
+    """The rows of consecutive row numbers."""
 
-    __slots__ = ("gone", "lookups", "numbers", "objects")
+    __slots__ = ("gone", "lookups", "objects", "rows")
 
     def __init__(self) -> None:
-        self.numbers = array("q")
+        self.rows = array("q")
         self.lookups = array("q")
         self.objects = ObjectColumns.empty()
         self.gone = 0
 
-    def append(self, number: int, row: Row) -> None:
-        """Add a row that was looked up once."""
-        self.numbers.append(number)
-        self.lookups.append(1)
+    def append(self, row_number: int, row: Row) -> None:
+        """Add a row that was not looked up yet."""
+        self.rows.append(row_number)
+        self.lookups.append(0)
         self.objects.append(row)
+
+    def index_of(self, row_number: int) -> int:
+        """Return the place of a row that is in the leaf."""
+        return bisect_left(self.rows, row_number)
 
     def drop(self, index: int) -> None:
         """Mark a row, which moves the others if it is one too many."""
         self.lookups[index] = _GONE
         self.gone += 1
-        if self.gone * 4 < len(self.numbers) * 3:
+        if self.gone * 4 < len(self.rows) * 3:
             return
         kept = [int(lookups != _GONE) for lookups in self.lookups]
         self.objects.keep(kept)
-        self.numbers = array("q", (n for n, keep in zip(self.numbers, kept, strict=True) if keep))
-        self.lookups = array("q", (n for n in self.lookups if n != _GONE))
+        self.rows = array("q", itertools.compress(self.rows, kept))
+        self.lookups = array("q", itertools.compress(self.lookups, kept))
         self.gone = 0
 
 
 class FileInodes:
-    """Files by number, and by name and generation; numbers come from `numbers`, ascending."""
+    """Files by number, and by name, generation and size.
 
-    def __init__(self, numbers: Iterator[int]) -> None:
-        self._next = numbers
+    Args:
+        hashed: Computes numbers.
+        is_taken: Tells whether a number is that of a file or of something else.
+    """
+
+    def __init__(self, hashed: Hash, is_taken: Callable[[int], bool]) -> None:
+        self._hashed = hashed
+        self._is_taken = is_taken
+        self._row_numbers = itertools.count()
         self._leaves: dict[int, _Leaf] = {}
-        self._latest: dict[str, int] = {}
-        self._older: dict[tuple[str, int], int] = {}
+        self._rows: dict[int, int] = {}
+        # The numbers of states whose hash was taken when they came.
+        self._displaced: dict[_State, int] = {}
         self._pins: Counter[int] = Counter()
-        # Of objects that are still being appended to.
-        self._fresh_until: dict[int, float] = {}
+        # Of each generation that is still being appended to, the number with the largest size.
+        self._largest: dict[tuple[str, int], int] = {}
         # When a read found out that a generation is gone.
         self._gone_since: dict[int, float] = {}
 
     def __len__(self) -> int:
-        return len(self._latest) + len(self._older)
+        return len(self._rows)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._rows
 
     def __repr__(self) -> str:
         return f"<FileInodes: {len(self)} in {len(self._leaves)} leaves, {len(self._pins)} pinned>"
@@ -110,10 +128,6 @@ class FileInodes:
         """Return what is known of a file, if it is in the table."""
         found = self._locate(number)
         return None if found is None else found[0].objects[found[1]]
-
-    def fresh_until(self, number: int) -> float:
-        """Return how long what is known of a file counts, if it is being appended to."""
-        return self._fresh_until.get(number, -math.inf)
 
     def is_gone(self, number: int) -> bool:
         """Tell whether a generation was found gone, and nobody has heard of it since."""
@@ -128,35 +142,30 @@ class FileInodes:
         if asked > self._gone_since.get(number, math.inf):
             del self._gone_since[number]
 
-    def find(self, name: str, generation: int) -> int | None:
-        """Return the number of an object generation, if it is in the table."""
-        found = self._find(name, generation)
-        return None if found is None else found[0].numbers[found[1]]
-
-    def remember(self, row: Row, fresh_until: float) -> tuple[int, Row]:
-        """Count one lookup of an object generation that is known until `fresh_until`.
-
-        Returns its number, and the row again or, if there is one, what is known that is newer.
-        """
-        objects, index = row
-        found = self._find(objects.names[index], objects.generations[index])
-        if found is None:
-            number = self._add(row)
-        else:
-            leaf, at = found
-            number = leaf.numbers[at]
-            leaf.lookups[at] += 1
-            row = self._newest(leaf, at, row)
-        if not objects.traits[index].finalized:
-            self._believe(number, fresh_until)
-        return number, row
-
-    def learn(self, number: int, info: ObjectInfo, fresh_until: float) -> None:
-        """Take in what the service says of a file, unless something newer is known."""
+    def find(self, name: str, generation: int, size: int) -> int | None:
+        """Return the number of a file, if it is in the table."""
+        if self._displaced and (number := self._displaced.get((name, generation, size))):
+            return number
+        number = preferred(file_key(name, generation, size), self._hashed)
         found = self._locate(number)
-        if found is not None:
-            self._newest(*found, Row.of(info))
-            self._believe(number, fresh_until)
+        if found is None:
+            return None
+        objects, at = found[0].objects, found[1]
+        known = objects.generations[at], objects.sizes[at], objects.names[at]
+        return number if known == (generation, size, name) else None
+
+    def remember(self, row: Row) -> tuple[int, Row]:
+        """Count one lookup of the object state in `row`.
+
+        Returns its number, and the row again or, if there is one, what is known that is newer: an
+        object that is still being appended to never shrinks.
+        """
+        number, row = self._number_of(row)
+        found = self._locate(number)
+        assert found is not None
+        leaf, at = found
+        leaf.lookups[at] += 1
+        return number, self._newest(leaf, at, row)
 
     def forget(self, number: int, lookups: int) -> None:
         """Take back `lookups` counts.
@@ -169,7 +178,7 @@ class FileInodes:
             raise ValueError(f"cannot forget {lookups} lookups of file {number}")
         leaf, index = found
         leaf.lookups[index] -= lookups
-        self._drop_if_unused(leaf, index)
+        self._drop_if_unused(number, leaf, index)
 
     def pin(self, number: int) -> ObjectInfo | None:
         """Keep a file in the table and return its object; None if there is no such file."""
@@ -191,68 +200,67 @@ class FileInodes:
         self._pins[number] -= 1
         if not self._pins[number]:
             del self._pins[number]
-        self._drop_if_unused(*found)
+        self._drop_if_unused(number, *found)
 
     def _locate(self, number: int) -> tuple[_Leaf, int] | None:
-        leaf = self._leaves.get(number >> _LEAF_BITS)
-        if leaf is None:
+        row_number = self._rows.get(number)
+        if row_number is None:
             return None
-        index = bisect_left(leaf.numbers, number)
-        if index == len(leaf.numbers) or leaf.numbers[index] != number:
-            return None
-        return None if leaf.lookups[index] == _GONE else (leaf, index)
+        leaf = self._leaves[row_number >> _LEAF_BITS]
+        return leaf, leaf.index_of(row_number)
 
-    def _find(self, name: str, generation: int) -> tuple[_Leaf, int] | None:
-        number = self._latest.get(name)
-        if number is None and not self._older:
-            return None
-        if number is not None:
-            found = self._locate(number)
-            assert found is not None
-            if found[0].objects.generations[found[1]] == generation:
-                return found
-        number = self._older.get((name, generation))
-        return None if number is None else self._locate(number)
+    def _number_of(self, row: Row) -> tuple[int, Row]:
+        """Return the number of a row, which is added unless it is known, or a newer row."""
+        objects, at = row
+        name, generation, size = objects.names[at], objects.generations[at], objects.sizes[at]
+        grows = not objects.traits[at].finalized
+        if grows and (largest := self._largest.get((name, generation))) is not None:
+            known = self.get(largest)
+            assert known is not None
+            if known.size > size:
+                return largest, Row.of(known)
+        number = self.find(name, generation, size)
+        if number is None:
+            number = self._add(row)
+        if grows or (self._largest and (name, generation) in self._largest):
+            self._largest[name, generation] = number
+        return number, row
 
     def _add(self, row: Row) -> int:
-        number = next(self._next)
-        leaf = self._leaves.get(number >> _LEAF_BITS)
+        objects, at = row
+        state = objects.names[at], objects.generations[at], objects.sizes[at]
+        key = file_key(*state)
+        number = first_free(key, self._hashed, self._is_taken)
+        if number != preferred(key, self._hashed):
+            self._displaced[state] = number
+        row_number = next(self._row_numbers)
+        leaf = self._leaves.get(row_number >> _LEAF_BITS)
         if leaf is None:
-            leaf = self._leaves[number >> _LEAF_BITS] = _Leaf()
-        leaf.append(number, row)
-        name = row.objects.names[row.at]
-        previous = self._latest.get(name)
-        if previous is not None:
-            found = self._locate(previous)
-            assert found is not None
-            self._older[name, found[0].objects.generations[found[1]]] = previous
-        self._latest[name] = number
+            leaf = self._leaves[row_number >> _LEAF_BITS] = _Leaf()
+        leaf.append(row_number, row)
+        self._rows[number] = row_number
         return number
 
     def _newest(self, leaf: _Leaf, index: int, row: Row) -> Row:
-        known, told = leaf.objects, row.objects
-        same_traits = known.traits[index] is told.traits[row.at]
-        if same_traits and known.sizes[index] == told.sizes[row.at]:
+        known = leaf.objects
+        if known.traits[index] is row.objects.traits[row.at]:
             return row
-        if _replaces(row.info, known[index]):
+        if progress(row.info) > progress(known[index]):
             known.replace(index, row)
             return row
         return Row.of(known[index])
 
-    def _believe(self, number: int, fresh_until: float) -> None:
-        self._fresh_until[number] = max(fresh_until, self._fresh_until.get(number, fresh_until))
-
-    def _drop_if_unused(self, leaf: _Leaf, index: int) -> None:
-        number = leaf.numbers[index]
+    def _drop_if_unused(self, number: int, leaf: _Leaf, index: int) -> None:
         if leaf.lookups[index] or number in self._pins:
             return
-        name = leaf.objects.names[index]
-        if self._latest.get(name) == number:
-            del self._latest[name]
-        else:
-            del self._older[name, leaf.objects.generations[index]]
-        self._fresh_until.pop(number, None)
+        objects = leaf.objects
+        name, generation = objects.names[index], objects.generations[index]
+        if self._largest and self._largest.get((name, generation)) == number:
+            del self._largest[name, generation]
+        if self._displaced:
+            self._displaced.pop((name, generation, objects.sizes[index]), None)
         self._gone_since.pop(number, None)
+        row_number = self._rows.pop(number)
         leaf.drop(index)
-        if not leaf.numbers:
-            del self._leaves[number >> _LEAF_BITS]
+        if not leaf.rows:
+            del self._leaves[row_number >> _LEAF_BITS]

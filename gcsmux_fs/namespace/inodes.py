@@ -2,30 +2,30 @@
 
 Theory of operation
 
-A file's inode belongs to one generation of an object, so that the kernel's cached pages of two
-generations can never mix: a changed object is a new inode. A directory's inode belongs to its
-location (see `names`). Files are many and kept in columns (see `files`), directories are values.
+A file's inode belongs to one generation of an object at one size, so that the kernel's cached pages
+of two generations, or of two sizes, can never mix: a changed object is a new inode. A directory's
+inode belongs to its location (see `names`). Files are many and kept in columns (see `files`),
+directories are values. Numbers are hashes of what the inodes stand for (see `inode_numbers`).
 
 1. An inode is in the table as long as the kernel counts on it or an open handle pins it, and not
    longer. The root always is.
-2. The same object generation, or directory, has the same number as long as it is in the table.
-3. A number is never used twice in the life of the table.
+2. The same file, or directory, has the same number as long as it is in the table, and unless two
+   hashes are equal in every other table too.
+3. No two inodes in the table have the same number.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.namespace.files import FileInodes, progress
+from gcsmux_fs.namespace.inode_numbers import ROOT_INODE, directory_key, first_free, hash_of
 
 if TYPE_CHECKING:
     from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.namespace.inode_numbers import Hash
 
-__all__ = ["ROOT_INODE", "DirectoryInode", "InodeTable"]
-
-# What the kernel calls the root of every FUSE mount (FUSE_ROOT_ID).
-ROOT_INODE = 1
+__all__ = ["DirectoryInode", "InodeTable"]
 
 
 class DirectoryInode:
@@ -53,12 +53,12 @@ class DirectoryInode:
 class InodeTable:
     """All inodes of a mount, by number and by what they stand for; `files` are those of files."""
 
-    def __init__(self, root_location: str) -> None:
-        self._numbers = itertools.count(ROOT_INODE)
+    def __init__(self, root_location: str, *, hashed: Hash = hash_of) -> None:
+        self._hashed = hashed
         self._directories: dict[int, DirectoryInode] = {}
         self._by_location: dict[str, DirectoryInode] = {}
-        self.files = FileInodes(self._numbers)
-        self.root = self.remember_directory(root_location)
+        self.files = FileInodes(hashed, self._is_taken)
+        self.root = self._add_directory(ROOT_INODE, root_location)
 
     def __len__(self) -> int:
         return len(self._directories) + len(self.files)
@@ -75,10 +75,18 @@ class InodeTable:
         """Return the inode of a directory, counting one lookup."""
         inode = self._by_location.get(location)
         if inode is None:
-            inode = DirectoryInode(next(self._numbers), location)
-            self._by_location[location] = inode
-            self._directories[inode.number] = inode
+            number = first_free(directory_key(location), self._hashed, self._is_taken)
+            inode = self._add_directory(number, location)
         inode.lookups += 1
+        return inode
+
+    def _is_taken(self, number: int) -> bool:
+        return number in self._directories or number in self.files
+
+    def _add_directory(self, number: int, location: str) -> DirectoryInode:
+        inode = DirectoryInode(number, location)
+        self._by_location[location] = inode
+        self._directories[number] = inode
         return inode
 
     def forget(self, number: int, lookups: int) -> None:

@@ -7,10 +7,10 @@ was asked for that name alone. Evidence counts for `ttl_seconds` from its asking
 absence for `negative_ttl_seconds`. Else the service is asked: for the object and, at the same
 time, for anything below it. The directory takes the plain name.
 
-Attributes belong to an inode, which belongs to one generation of an object, whose bytes, size and
-times never change. They are answered without asking, whatever has become of the object: that its
-name leads elsewhere by now is for a lookup to tell, as with a deleted file on a disk. Only an
-object that is still being appended to is asked for again.
+Attributes belong to an inode, which belongs to one generation of an object at one size, whose bytes
+never change. They are answered without asking, whatever has become of the object: that its name
+leads elsewhere by now is for a lookup to tell, as with a deleted file on a disk. A lookup of an
+object that is still being appended to leads to another inode whenever the object has grown.
 
 Nothing is awaited where an answer is at hand, and code between two awaits is atomic: there are no
 locks. Each question is asked once however many wait; with a TTL of 0 a question never joins one
@@ -29,7 +29,8 @@ from gcsmux_fs.columns import Row
 from gcsmux_fs.errors import GenerationGone
 from gcsmux_fs.namespace.directories import Directories, DirectoryHandle
 from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
-from gcsmux_fs.namespace.inodes import ROOT_INODE, DirectoryInode, InodeTable
+from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
+from gcsmux_fs.namespace.inodes import DirectoryInode, InodeTable
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import Form, Step, locate, locate_directory, step
 from gcsmux_fs.namespace.patience import bounded
@@ -167,7 +168,7 @@ class Tree:
             return None
         return self._answer(found, child, asked)
 
-    async def get(self, inode: int) -> Entry:
+    def get(self, inode: int) -> Entry:
         """Return the attributes of an inode that the kernel knows; of names it says nothing.
 
         Raises:
@@ -176,16 +177,16 @@ class Tree:
         directory = self._inodes.directory(inode)
         if directory is not None:
             return self._directory_entry(directory, 0.0)
-        return self._file_entry(inode, Row.of(await self._current(inode)), 0.0)
+        return self._file_entry(inode, Row.of(self._file(inode)), 0.0)
 
-    async def object_of(self, inode: int) -> ObjectInfo | None:
+    def object_of(self, inode: int) -> ObjectInfo | None:
         """Return the object of an inode that the kernel knows; of a directory its placeholder.
 
         Raises:
             GenerationGone: there is no such inode.
         """
         directory = self._inodes.directory(inode)
-        return await self._current(inode) if directory is None else directory.placeholder
+        return self._file(inode) if directory is None else directory.placeholder
 
     def forget(self, inode: int, lookups: int) -> None:
         """Take back lookups that were counted (see `InodeTable.forget`)."""
@@ -241,19 +242,11 @@ class Tree:
             raise GenerationGone("no such directory", subject=f"inode {number}")
         return directory
 
-    async def _current(self, number: int) -> ObjectInfo:
-        """Return the object of a file, asked for again if it may have changed."""
-        files = self._inodes.files
-        info = files.get(number)
+    def _file(self, number: int) -> ObjectInfo:
+        info = self._inodes.files.get(number)
         if info is None:
             raise GenerationGone("no such inode", subject=f"inode {number}")
-        asked = self._clock()
-        if info.finalized or asked < files.fresh_until(number):
-            return info
-        newest = await self._resolver.newest(info.name)
-        if newest is not None and newest.generation == info.generation:
-            files.learn(number, newest, asked + self._ttl)
-        return files.get(number) or info
+        return info
 
     def _location_above(self, directory: DirectoryInode) -> str:
         if directory.number == ROOT_INODE:
@@ -301,7 +294,7 @@ class Tree:
             directory = self._inodes.remember_directory(child.location)
             directory.learn(child.placeholder)
             return self._directory_entry(directory, valid_seconds)
-        number, row = self._inodes.files.remember(child, valid_until)
+        number, row = self._inodes.files.remember(child)
         return self._file_entry(number, row, valid_seconds)
 
     def _directory_entry(self, directory: DirectoryInode, name_valid_seconds: float) -> Entry:
@@ -311,19 +304,8 @@ class Tree:
 
     def _file_entry(self, number: int, row: Row, name_valid_seconds: float) -> Entry:
         objects, index = row
-        if objects.traits[index].finalized:
-            attributes_valid_seconds = math.inf
-        else:
-            fresh_until = self._inodes.files.fresh_until(number)
-            attributes_valid_seconds = max(0.0, fresh_until - self._clock())
-        return Entry(
-            number,
-            False,
-            objects.sizes[index],
-            objects.mtimes_ns[index],
-            name_valid_seconds,
-            attributes_valid_seconds,
-        )
+        size, mtime_ns = objects.sizes[index], objects.mtimes_ns[index]
+        return Entry(number, False, size, mtime_ns, name_valid_seconds, math.inf)
 
     def _learn_placeholder(self, placeholder: ObjectInfo) -> None:
         directory = self._inodes.directory_at(placeholder.name)

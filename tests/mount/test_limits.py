@@ -70,7 +70,7 @@ def test_a_million_inodes_are_known_and_forgotten() -> None:
     numbers: list[int] = []
     for start in range(0, NAMES, 1000):
         page = columns(start, 1000)
-        numbers += [table.files.remember(Row(page, row), 0.0)[0] for row in range(1000)]
+        numbers += [table.files.remember(Row(page, row))[0] for row in range(1000)]
     assert len(table) == NAMES + 1
     found = table.files.get(numbers[NAMES // 2])
     assert found is not None

@@ -65,7 +65,7 @@ async def object_at(tree: Tree, path: str) -> tuple[str, int] | None:
         entry = await follow(tree, path)
     except NoSuchEntry:
         return None
-    info = await tree.object_of(entry.inode)
+    info = tree.object_of(entry.inode)
     tree.forget(entry.inode, 1)
     assert not entry.is_directory
     assert info is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -14,7 +13,7 @@ from gcsmux_fs.namespace.names import Form, place
 from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
 from tests.cancellation import cancel_everywhere
 
-from .fake_store import FakeStore, object_info
+from .fake_store import FakeStore
 from .mounted import mounted
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ Question: TypeAlias = "Callable[[Tree], Awaitable[object]]"
 def filled_store() -> FakeStore:
     store = FakeStore(delay_seconds=DELAY_SECONDS)
     store.put("file", "dir/a", "dir/b", "dir/c", LONG_NAME)
-    store.replace_info(replace(object_info("grows"), finalized=False))
     return store
 
 
@@ -76,16 +74,6 @@ async def look_up(name: bytes, tree: Tree) -> int | None:
     return entry.size
 
 
-async def see_grow(tree: Tree) -> int:
-    """Look an object up that may grow, and at its size when the answer is old."""
-    entry = await tree.lookup(ROOT_INODE, b"grows")
-    try:
-        await trio.sleep(TTL_SECONDS)
-        return (await tree.get(entry.inode)).size
-    finally:
-        tree.forget(entry.inode, 1)
-
-
 async def list_all(tree: Tree) -> list[bytes]:
     """Read a directory of two pages."""
     directory = await tree.lookup(ROOT_INODE, b"dir")
@@ -110,7 +98,6 @@ async def list_all(tree: Tree) -> list[bytes]:
         pytest.param(functools.partial(look_up, b"dir"), 2, id="a directory"),
         pytest.param(functools.partial(look_up, b"absent"), 2, id="no name"),
         pytest.param(functools.partial(look_up, PART.name), 1, id="a part"),
-        pytest.param(see_grow, 3, id="what grows"),
         pytest.param(list_all, 4, id="a listing"),
     ],
 )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import math
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gcsmux_fs.columns import Row
-from gcsmux_fs.namespace.inodes import ROOT_INODE, InodeTable
+from gcsmux_fs.namespace.inode_numbers import ROOT_INODE, hash_of
+from gcsmux_fs.namespace.inodes import InodeTable
 
 from .fake_store import object_info
 
@@ -19,16 +20,23 @@ if TYPE_CHECKING:
 NAMES = ["a", "b", "c", "d", "e", "a/"]
 
 
-def remember(table: InodeTable, info: ObjectInfo, fresh_until: float = 0.0) -> int:
-    return table.files.remember(Row.of(info), fresh_until)[0]
+def remember(table: InodeTable, info: ObjectInfo) -> int:
+    return table.files.remember(Row.of(info))[0]
+
+
+def clashing(key: bytes, attempt: int) -> int:
+    """Return one of eight numbers at first, and one that nobody else has at the fourth attempt."""
+    return zlib.crc32(key) % 8 if attempt < 3 else 8 + hash_of(key, attempt) // 2
 
 
 class InodeMachine(RuleBasedStateMachine):
     """The table against two counters for each key; directories have generation 0."""
 
+    hashed = staticmethod(hash_of)
+
     def __init__(self) -> None:
         super().__init__()
-        self.table = InodeTable("")
+        self.table = InodeTable("", hashed=self.hashed)
         self.lookups: dict[int, int] = {}
         self.pins: dict[int, int] = {}
         self.keys: dict[int, tuple[str, int]] = {}
@@ -38,7 +46,7 @@ class InodeMachine(RuleBasedStateMachine):
         if number in self.keys:
             assert key == self.keys[number]
         else:
-            assert number not in self.used
+            assert number != ROOT_INODE
             assert key not in self.keys.values()
             self.used.add(number)
             self.keys[number] = key
@@ -101,7 +109,8 @@ class InodeMachine(RuleBasedStateMachine):
         for number, (name, generation) in self.keys.items():
             if generation:
                 assert object_info(name, generation) == self.table.files.get(number)
-                assert self.table.files.find(name, generation) == number
+                size = object_info(name, generation).size
+                assert self.table.files.find(name, generation, size) == number
             else:
                 directory = self.table.directory(number)
                 assert directory is not None
@@ -112,7 +121,35 @@ class InodeMachine(RuleBasedStateMachine):
             assert self.table.files.get(number) is None
 
 
+class ClashingInodeMachine(InodeMachine):
+    """The same, where nearly every number is taken by something else."""
+
+    hashed = staticmethod(clashing)
+
+
 TestInodeTable = InodeMachine.TestCase
+TestClashingInodeTable = ClashingInodeMachine.TestCase
+
+
+def test_numbers_depend_on_nothing_but_what_they_name() -> None:
+    one, other = InodeTable(""), InodeTable("elsewhere/")
+    for name in "xyz":
+        remember(other, object_info(name))
+    one.forget(one.remember_directory("a/").number, 1)
+    numbers = [
+        [remember(table, object_info("a", 7)), table.remember_directory("a/").number]
+        for table in (one, other)
+    ]
+    assert numbers[0] == numbers[1]
+    # Other releases and other machines compute the same.
+    assert numbers[0] == [7_570_071_966_228_571_333, 7_451_147_557_953_574_455]
+
+
+def test_numbers_fit_into_signed_64_bits() -> None:
+    table = InodeTable("")
+    numbers = {remember(table, object_info(name)) for name in map(str, range(1_000))}
+    assert len(numbers) == 1_000
+    assert 2**62 < max(numbers) < 2**63
 
 
 def test_a_new_generation_is_a_new_inode() -> None:
@@ -146,28 +183,50 @@ def test_more_cannot_be_forgotten_than_was_counted() -> None:
 
 def test_older_attributes_do_not_replace_newer_ones() -> None:
     table = InodeTable("")
-    older = replace(object_info("a"), finalized=False)
+    older = object_info("a")
     newer = replace(older, metageneration=2)
-    number = remember(table, older, 10.0)
-    assert (number, newer) == told(table, newer, 20.0)
-    assert (number, newer) == told(table, older, 15.0)
-    table.files.learn(number, older, 16.0)
+    number = remember(table, older)
+    assert (number, newer) == told(table, newer)
+    assert (number, newer) == told(table, older)
     assert newer == table.files.get(number)
-    assert table.files.fresh_until(number) == 20.0
-    table.forget(number, 3)
-    assert table.files.fresh_until(number) == -math.inf
 
 
-def test_a_size_that_cannot_change_is_the_one_told_last() -> None:
+def test_a_size_that_was_told_wrong_is_another_inode() -> None:
     table = InodeTable("")
     wrong, right = replace(object_info("a"), size=2000), replace(object_info("a"), size=1000)
     number = remember(table, wrong)
-    assert (number, right) == told(table, right, 0.0)
-    assert right == table.files.get(number)
+    assert remember(table, right) != number
+    assert wrong == table.files.get(number)
 
 
-def told(table: InodeTable, info: ObjectInfo, fresh_until: float) -> tuple[int, ObjectInfo]:
-    number, row = table.files.remember(Row.of(info), fresh_until)
+def test_each_size_of_an_object_that_grows_is_an_inode() -> None:
+    table = InodeTable("")
+    small = replace(object_info("a"), size=100, finalized=False)
+    large = replace(small, size=9000)
+    number = remember(table, small)
+    grown = remember(table, large)
+    assert grown != number
+    assert small == table.files.get(number)
+    # A listing may be older than what is known: the object never shrinks.
+    assert (grown, large) == told(table, small)
+    finished = replace(large, finalized=True)
+    assert (grown, finished) == told(table, finished)
+    assert (grown, finished) == told(table, small)
+    table.forget(grown, 4)
+    assert (number, small) == told(table, small)
+
+
+def test_an_object_that_was_finished_with_more_bytes_is_not_taken_back() -> None:
+    table = InodeTable("")
+    growing = replace(object_info("a"), size=100, finalized=False)
+    remember(table, growing)
+    finished = replace(growing, size=300, finalized=True)
+    number = remember(table, finished)
+    assert (number, finished) == told(table, replace(growing, size=200))
+
+
+def told(table: InodeTable, info: ObjectInfo) -> tuple[int, ObjectInfo]:
+    number, row = table.files.remember(Row.of(info))
     return number, row.info
 
 
@@ -181,5 +240,5 @@ def test_a_table_of_many_is_right_however_many_are_forgotten() -> None:
     for name, number in numbers.items():
         expected = object_info(name) if name in kept else None
         assert expected == table.files.get(number)
-        assert table.files.find(name, 1) == kept.get(name)
+        assert table.files.find(name, 1, object_info(name).size) == kept.get(name)
     assert len(table) == 1 + len(kept)

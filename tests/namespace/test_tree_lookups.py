@@ -57,7 +57,7 @@ async def test_an_unchanged_object_keeps_its_inode_and_an_overwritten_one_does_n
         overwritten = await follow(tree, "a")
         assert again.inode == first.inode
         assert overwritten.inode != first.inode
-        assert await tree.object_of(overwritten.inode) == store["a"]
+        assert tree.object_of(overwritten.inode) == store["a"]
 
 
 async def test_without_a_ttl_every_lookup_sees_the_newest_object() -> None:
@@ -250,7 +250,7 @@ async def test_a_placeholder_gives_its_time_to_the_directory(placeholders_listed
         entry = await follow(tree, "d")
         assert entry.mtime_ns == (77_000_000_000 if placeholders_listed else 5)
         await read_names(tree, entry.inode)
-        assert (await tree.get(entry.inode)).mtime_ns == 77_000_000_000
+        assert tree.get(entry.inode).mtime_ns == 77_000_000_000
 
 
 async def test_a_tree_may_begin_at_a_prefix() -> None:
@@ -412,28 +412,44 @@ async def test_attributes_of_a_generation_outlive_it() -> None:
         tree.forget(entry.inode, 1)
         store.put("a")
         store.take_requests()
-        assert await tree.object_of(entry.inode) == old
+        assert tree.object_of(entry.inode) == old
         assert store.take_requests() == []
         tree.unpin(entry.inode)
         with pytest.raises(GenerationGone):
-            await tree.get(entry.inode)
+            tree.get(entry.inode)
 
 
-async def test_an_object_being_appended_to_is_asked_for_again() -> None:
+async def test_an_object_being_appended_to_is_another_inode_whenever_it_has_grown() -> None:
     store = FakeStore()
     growing = replace(object_info("a", size=1), finalized=False)
     store.replace_info(growing)
     async with mounted(store, ttl_seconds=10) as tree:
         entry = await follow(tree, "a")
-        assert entry.attributes_valid_seconds == 10
+        assert entry.attributes_valid_seconds == math.inf
+        assert tree.pin(entry.inode) == growing
         store.replace_info(replace(growing, size=2))
+        assert (await follow(tree, "a")).inode == entry.inode
         await trio.sleep(10)
-        grown = await tree.get(entry.inode)
-        assert (grown.inode, grown.size) == (entry.inode, 2)
-        assert await tree.object_of(entry.inode) == replace(growing, size=2)
-        store.delete("a")
+        grown = await follow(tree, "a")
+        assert grown.inode != entry.inode
+        assert grown.size == 2
+        assert tree.get(entry.inode).size == 1
+        assert tree.object_of(entry.inode) == growing
+
+
+async def test_a_listing_from_before_an_object_grew_leads_to_the_newest_size() -> None:
+    store = FakeStore()
+    growing = replace(object_info("a", size=1), finalized=False)
+    store.replace_info(growing)
+    async with mounted(store, ttl_seconds=10) as tree:
+        handle = tree.open_directory(ROOT_INODE)
+        assert [entry.size for _, _, entry in await handle.entries_from(0)] == [1]
         await trio.sleep(10)
-        assert (await tree.get(entry.inode)).size == 2
+        store.replace_info(replace(growing, size=2))
+        grown = await follow(tree, "a")
+        listed = [entry.inode for _, _, entry in await handle.entries_from(0)]
+        assert listed == [grown.inode]
+        handle.release()
 
 
 async def test_a_directory_is_no_file_to_open() -> None:

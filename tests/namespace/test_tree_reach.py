@@ -51,7 +51,7 @@ async def walk(tree: Tree) -> Walk:
                     seen.directories.add(entry_path)
                     pending.append((entry.inode, entry_path))
                 else:
-                    info = await tree.object_of(entry.inode)
+                    info = tree.object_of(entry.inode)
                     assert info is not None
                     seen.files[entry_path] = info.name
                     tree.forget(entry.inode, 1)
