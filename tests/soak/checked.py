@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.mount.ways import WAYS
+
 from . import layout
 from .content import Identity, OpenContent, WrongBytes
 from .layout import Fate, fate_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from .slots import Slots
 
@@ -70,8 +73,17 @@ class Worker:
         self._counts[what] += number
 
     @contextmanager
-    def doing(self, operation: str, name: str, *, may_be_absent: bool = False) -> Iterator[None]:
+    def doing(
+        self,
+        operation: str,
+        name: str,
+        *,
+        since: float | None = None,
+        may_be_absent: bool = False,
+    ) -> Iterator[None]:
         """Do one thing to the mount, within its time, and report how it fails.
+
+        `since` is when the file was looked up that it uses; None: it is looked up now.
 
         Raises:
             Failed: it has failed.
@@ -81,7 +93,7 @@ class Worker:
         if time.monotonic() > self._reported + _REPORT_SECONDS:
             self.flush()
         error: OSError | None = None
-        with self._slot.doing(f"{operation} {name}") as begun:
+        with self._slot.doing(f"{operation} {name}", since) as begun:
             try:
                 yield
             except OSError as caught:
@@ -98,6 +110,7 @@ class Worker:
                 errno=errno.errorcode.get(error.errno or 0, str(error)),
                 begun=begun,
                 ended=ended,
+                since=begun if since is None else since,
             )
         raise Failed from None
 
@@ -110,10 +123,11 @@ class Worker:
     def open(self, name: str) -> OpenFile:
         """Open a file; its bytes are checked as long as it is open."""
         absent = fate_of(name) is Fate.COMES_AND_GOES
+        asked = time.monotonic()
         with self.doing("open", name, may_be_absent=absent):
             descriptor = os.open(self.path(name), os.O_RDONLY)
             size = os.fstat(descriptor).st_size
-        return OpenFile(self, name, descriptor, size)
+        return OpenFile(self, name, descriptor, size, asked)
 
     def identified(self, name: str, generation: int, identity: Identity, size: int) -> None:
         """Report of which content a generation is, once."""
@@ -135,7 +149,10 @@ class Worker:
     def any_name(self) -> str:
         """Return a name, large files not less often than small ones."""
         group = self.random.choice(
-            [layout.LARGE, layout.MEDIUM, layout.SMALL, layout.CHANGING, layout.CHURNING]
+            [
+                *(layout.LARGE, layout.MEDIUM, layout.SMALL),
+                *(layout.CHANGING, layout.CHURNING, layout.GROWING),
+            ]
         )
         return self.random.choice(group.names)
 
@@ -147,8 +164,10 @@ class Worker:
 class OpenFile:
     """A file of the mount; reads of it are checked."""
 
-    def __init__(self, worker: Worker, name: str, descriptor: int, size: int) -> None:
+    def __init__(self, worker: Worker, name: str, descriptor: int, size: int, asked: float) -> None:
         self._worker = worker
+        self._asked = asked
+        self._told = time.monotonic()
         self.name = name
         self.descriptor = descriptor
         self.size = size
@@ -165,12 +184,28 @@ class OpenFile:
         """Close it; whose bytes they were is reported."""
         os.close(self.descriptor)
         identity = self._content.identity
+        if fate_of(self.name) is Fate.GROWS:
+            self._tell_state(identity)
+            return
         if identity is None:
             return
         if fate_of(self.name) is Fate.STAYS and identity != Identity(self.name, 1):
             self._worker.wrong(f"{self.name}, which nobody has changed, is {identity}")
         if self._generation:
             self._worker.identified(self.name, self._generation, identity, self.size)
+
+    def _tell_state(self, identity: Identity | None) -> None:
+        """Report which size of an object that grows it was."""
+        if identity is not None and identity.shift:
+            self._worker.wrong(f"{self.name}, which is only appended to, is {identity}")
+        version = None if identity is None else identity.version
+        self._worker.tell(
+            seen=self.name,
+            version=version,
+            size=self.size,
+            asked=self._asked,
+            told=self._told,
+        )
 
     def forget_pages(self) -> None:
         """Have the next read reach the mount, as far as the kernel lets the pages go."""
@@ -182,15 +217,26 @@ class OpenFile:
 
     def ask_generation(self) -> None:
         """Learn the generation that is open."""
-        with self._worker.doing("getxattr", self.name):
+        with self.doing("getxattr"):
             self._generation = int(os.getxattr(self.descriptor, _GENERATION))
 
-    def read(self, operation: str, offset: int, size: int) -> None:
-        """Read and check."""
+    def check_size(self) -> None:
+        """Look whether it is still as long as it was when it was opened."""
+        with self.doing("fstat"):
+            size = os.fstat(self.descriptor).st_size
+        if size != self.size:
+            self._worker.wrong(f"{self.name} has {size} bytes, and had {self.size} when opened")
+
+    def doing(self, operation: str) -> AbstractContextManager[None]:
+        """Do one thing to this file (see `Worker.doing`)."""
+        return self._worker.doing(operation, self.name, since=self._asked)
+
+    def read(self, operation: str, offset: int, size: int, *, way: str = "pread") -> None:
+        """Read in one of the ways, and check."""
         end = min(offset + size, self.size)
         while True:
-            with self._worker.doing(operation, self.name):
-                found = os.pread(self.descriptor, size, offset)
+            with self.doing(operation):
+                found = WAYS[way](self.descriptor, offset, size)
             # A call that has got some bytes before it failed says so by their number alone.
             whole = offset + len(found) >= end or not found
             self.check(offset, size if whole else len(found), found)

@@ -3,7 +3,7 @@
 An error is excused
 
 1. as the other writer's work: `ESTALE` (through a mapping SIGBUS) of an object that is overwritten
-   or deleted;
+   or deleted; where it grows, only if it was begun anew since the file was looked up;
 2. as what was ordered: a trouble in force during the call, or just before it, makes the service
    refuse for good, or spoils answers again and again;
 3. as a service that failed for as long as `--read-timeout`: the call took about that long. What
@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .growth import Growth
 from .layout import Fate, fate_of
 
 if TYPE_CHECKING:
@@ -34,13 +35,17 @@ _WHOLE = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that failed; instants are of the monotonic clock."""
+    """A call that failed; instants are of the monotonic clock.
+
+    `since` is when the file was looked up that it used.
+    """
 
     operation: str
     name: str
     errno: str
     begun: float
     ended: float
+    since: float
 
     def __str__(self) -> str:
         return f"{self.operation} {self.name}: {self.errno} after {self.ended - self.begun:.1f} s"
@@ -51,6 +56,7 @@ class Timeline:
     """What was in force when."""
 
     read_timeout: float
+    growth: Growth = field(default_factory=Growth)
     _phases: list[tuple[float, float, Phase]] = field(default_factory=list)
 
     def ordered(self, phase: Phase, now: float) -> None:
@@ -65,7 +71,7 @@ class Timeline:
 
     def excuse(self, failure: Failure) -> str | None:
         """Return why a program may see this; None if it may not."""
-        if failure.errno in ("ESTALE", SIGBUS) and fate_of(failure.name) is not Fate.STAYS:
+        if failure.errno in ("ESTALE", SIGBUS) and self._may_be_gone(failure):
             return "overwritten"
         around = self._between(failure.begun - _AFTERMATH_SECONDS, failure.ended)
         for phase in around:
@@ -74,6 +80,12 @@ class Timeline:
         waited = failure.ended - failure.begun
         lasting = failure.errno in _LASTING or failure.errno == SIGBUS
         return "lasted" if lasting and waited >= _WHOLE * self.read_timeout else None
+
+    def _may_be_gone(self, failure: Failure) -> bool:
+        fate = fate_of(failure.name)
+        if fate is Fate.GROWS:
+            return self.growth.overwritten(failure.name, failure.since, failure.ended)
+        return fate is not Fate.STAYS
 
     def describe(self, failure: Failure) -> str:
         """Tell a failure and what was wrong around it."""

@@ -16,6 +16,7 @@ __all__ = [
     "ABSENT",
     "CHANGING",
     "CHURNING",
+    "GROWING",
     "LARGE",
     "MEDIUM",
     "SMALL",
@@ -36,6 +37,7 @@ class Fate(enum.Enum):
     STAYS = "stays"
     CHANGES = "changes"  # overwritten again and again, and there at any time
     COMES_AND_GOES = "comes and goes"
+    GROWS = "grows"  # appended to, and sometimes begun anew; there at any time
 
 
 # The service takes no more content in one message than 2 MiB, and the writer sends one.
@@ -60,11 +62,12 @@ SMALL = _Group(
 )
 CHANGING = _Group(tuple(f"changing/{n}" for n in range(12)), 1000, _ONE_MESSAGE_BYTES, Fate.CHANGES)
 CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, _MIB, Fate.COMES_AND_GOES)
+GROWING = _Group(tuple(f"growing/{n}" for n in range(6)), 2000, 3 * _MIB, Fate.GROWS)
 # A flat bucket has no folder without an object.
 _KEEPER = _Group(("churn/keeper",), 1000, 10_000, Fate.STAYS)
 # Names that never lead anywhere.
 ABSENT = tuple(f"{folder}/absent-{n}" for folder in ("stable", "changing") for n in range(5))
-_GROUPS = (LARGE, MEDIUM, SMALL, CHANGING, CHURNING, _KEEPER)
+_GROUPS = (LARGE, MEDIUM, SMALL, CHANGING, CHURNING, GROWING, _KEEPER)
 _GROUP_OF = {name: group for group in _GROUPS for name in group.names}
 
 
@@ -75,7 +78,7 @@ def fate_of(name: str) -> Fate:
 
 
 def content(name: str, version: int) -> bytes:
-    """Return what the writer writes the `version`-th time."""
+    """Return what the writer writes, or appends piece by piece, the `version`-th time."""
     group = _GROUP_OF[name]
     size = size_of(name, version, group.smallest_bytes, group.largest_bytes)
     return bytes_at(Identity(name, version), 0, size)

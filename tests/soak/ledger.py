@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from .growth import Seen, WrongState
 from .judge import SIGBUS, Failure
 
 if TYPE_CHECKING:
@@ -59,8 +60,17 @@ class Ledger:
                 "errno": str(number),
                 "begun": float(begun),
                 "ended": float(ended),
+                "since": float(since),
             }:
-                self._judge(Failure(operation, name, number, begun, ended))
+                self._judge(Failure(operation, name, number, begun, ended, since))
+            case {
+                "seen": str(name),
+                "version": int() | None as version,
+                "size": int(size),
+                "asked": float(asked),
+                "told": float(told),
+            }:
+                self._check_state(Seen(name, version, size, asked, told))
             case {
                 "generation": int(generation),
                 "name": str(name),
@@ -87,6 +97,15 @@ class Ledger:
         if excuse is None:
             self._summary.failures.append(self._timeline.describe(failure))
 
+    def _check_state(self, seen: Seen) -> None:
+        self._summary.states_seen += 1
+        try:
+            stale = self._timeline.growth.check(seen)
+        except WrongState as error:
+            self._wrong(str(error))
+        else:
+            self._summary.stalest_seconds = max(self._summary.stalest_seconds, stale)
+
     def _compare(self, name: str, generation: int, content: tuple[int, int, int]) -> None:
         """A generation has one content, whoever reads it."""
         known = self._contents.setdefault((name, generation), content)
@@ -97,8 +116,9 @@ class Ledger:
         code = program.process.wait()
         doing = program.under_way()
         if code == -signal.SIGBUS and doing is not None:
-            operation, _, name = doing.what.partition(" ")
-            self._judge(Failure(operation, name, SIGBUS, doing.begun, time.monotonic()))
+            operation, _, name = doing.what.rpartition(" ")
+            now = time.monotonic()
+            self._judge(Failure(operation, name, SIGBUS, doing.begun, now, doing.since))
         elif code not in (0, -signal.SIGKILL):
             self._summary.failures.append(f"the program {program.kind} ended with {code}")
         if programs.stopping:

@@ -16,8 +16,10 @@ from tests.mount.harness import MountProcess
 from tests.mount.server import EmulatorProcess
 
 from . import layout
+from .appender import Appender
 from .catalogue import Deed
 from .ending import leaks, look_at_all, rest
+from .growth import TTL_SECONDS, Growth
 from .judge import Timeline
 from .ledger import Ledger
 from .programs import Programs
@@ -47,8 +49,9 @@ _MAX_IN_STATE_D = 3
 # An hour's samples are more than anybody reads.
 _SHOWN_SAMPLES = 200
 _KINDS = [
-    *("sequential", "sequential", "random", "random", "mapped"),
+    *("sequential", "sequential", "random", "copying", "mapped"),
     *("small files", "reopened", "listing", "finding"),
+    *("growing", "growing mapped"),
 ]
 
 
@@ -86,7 +89,9 @@ class _Conductor:
         self._options = options
         self._folder = folder
         self._emulator = EmulatorProcess(folder / "buckets", relay=True)
-        self._timeline = Timeline(options.read_timeout)
+        growth = Growth()
+        self._appender = Appender(self._emulator, f"{options.seed} appender", growth)
+        self._timeline = Timeline(options.read_timeout, growth)
         self._ledger = Ledger(self.summary, self._timeline)
         self._troubles: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
@@ -120,7 +125,7 @@ class _Conductor:
             [
                 *("--endpoint", self._emulator.relay_endpoint, "--plaintext", "--anonymous"),
                 *("--memory", f"{self._options.memory_bytes // _MIB}MiB"),
-                *("--metadata-ttl", "1s", "--negative-ttl", "1s"),
+                *("--metadata-ttl", f"{TTL_SECONDS:g}s", "--negative-ttl", "1s"),
                 *("--read-timeout", f"{self._options.read_timeout}s"),
             ],
             # Each error that a program sees has its line in the log.
@@ -136,6 +141,7 @@ class _Conductor:
             stack.callback(self._programs.kill)
             self._programs.start()
             writer.start()
+            self._appender.start()
             try:
                 self._soak()
             except Hang as hang:
@@ -145,7 +151,9 @@ class _Conductor:
                 raise AssertionError("the mount was aborted") from None
             finally:
                 writer.stop()
+                self._appender.stop()
                 self.summary.writer = dict(writer.counts)
+                self.summary.appender = dict(self._appender.counts)
             self._end(before)
 
     def _soak(self) -> None:
@@ -182,7 +190,8 @@ class _Conductor:
         match deed:
             case Deed.KILL_EMULATOR:
                 self._faults.update(self._emulator.statistics().faults)
-                self._emulator.kill()
+                with self._appender.unbroken:
+                    self._emulator.kill()
                 self._until(done_after)
                 self._emulator.start()
                 self._emulator.order(*phase.rules, seed=phase.seed)

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Slot", "Slots", "UnderWay"]
 
-_SLOT = struct.Struct("<d120s")
+_TEXT_BYTES = 112
+_SLOT = struct.Struct(f"<dd{_TEXT_BYTES}s")
 
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """An operation that has begun and not ended; `begun` is an instant of the monotonic clock."""
+    """An operation that has begun and not ended; instants are of the monotonic clock."""
 
     begun: float
+    #: When the file was looked up that it uses.
+    since: float
     what: str
 
 
@@ -61,10 +64,14 @@ class Slot:
         self._at = at
 
     @contextmanager
-    def doing(self, what: str) -> Iterator[float]:
-        """Show that an operation is under way; gives the instant at which it began."""
+    def doing(self, what: str, since: float | None) -> Iterator[float]:
+        """Show that an operation is under way; gives the instant at which it began.
+
+        `since` is when the file was looked up that it uses; None: it is looked up now.
+        """
         begun = time.monotonic()
-        _SLOT.pack_into(self._memory, self._at, begun, what.encode()[:120])
+        text = what.encode()[:_TEXT_BYTES]
+        _SLOT.pack_into(self._memory, self._at, begun, begun if since is None else since, text)
         try:
             yield begun
         finally:
@@ -72,8 +79,9 @@ class Slot:
 
     def under_way(self) -> UnderWay | None:
         """Return what is being done now."""
-        begun, what = _SLOT.unpack_from(self._memory, self._at)
-        return UnderWay(begun, what.rstrip(b"\0").decode(errors="replace")) if begun else None
+        begun, since, text = _SLOT.unpack_from(self._memory, self._at)
+        what = text.rstrip(b"\0").decode(errors="replace")
+        return UnderWay(begun, since, what) if begun else None
 
     def clear(self) -> None:
         """Forget what a worker was doing that is gone."""

@@ -32,6 +32,11 @@ class Summary:
     bytes_compared: int = 0
     writer: dict[str, int] = field(default_factory=dict)
     generations_seen: int = 0
+    appender: dict[str, int] = field(default_factory=dict)
+    #: How often a reader has seen an object that grows, and for how long the oldest of the sizes
+    #: seen had been over when it was asked for.
+    states_seen: int = 0
+    stalest_seconds: float = 0.0
     #: Errors that programs have seen, by errno and excuse.
     errors: dict[str, dict[str, int]] = field(default_factory=dict)
     #: What was ordered, and how often; which at what time, the seed tells (--plan).
@@ -76,6 +81,8 @@ class Summary:
         slowest = {name: round(seconds, 1) for name, seconds in self.longest_seconds.items()}
         yield "longest, seconds", _listed(slowest)
         yield "other writer", f"{_listed(self.writer)}, {self.generations_seen} generations seen"
+        seen = f"seen {self.states_seen} times, stalest {self.stalest_seconds:.1f} s"
+        yield "appender", f"{_listed(self.appender)}, {seen}"
         yield "troubled phases", f"{self.phases}: {_listed(self.troubles)}"
         yield "faults fired", f"{sum(self.faults.values())}: {_listed(self.faults)}"
         yield "done to processes", _listed(self.deeds)

@@ -11,12 +11,18 @@ from .schedule import Phase
 READ_TIMEOUT = 10.0
 STAYING = "stable/large-0"
 CHANGING = "changing/0"
+GROWING = "growing/0"
 
 
 @pytest.fixture
 def timeline() -> Timeline:
-    """From 100 to 103 reads are refused, from 110 to 113 streams are slow."""
+    """From 100 to 103 reads are refused, from 110 to 113 streams are slow.
+
+    What grows was begun at 50.
+    """
     found = Timeline(READ_TIMEOUT)
+    found.growth.begin(GROWING, 1, 100, 50.0)
+    found.growth.begin(GROWING, 1, 200, 90.0)
     for begin, excuses in [(100.0, frozenset({"EACCES"})), (110.0, frozenset[str]())]:
         found.ordered(Phase(0, 0, (Trouble("trouble", excuses=excuses),), 0), begin)
         found.mended(begin + 3)
@@ -24,7 +30,7 @@ def timeline() -> Timeline:
 
 
 def failure(errno: str, begun: float, seconds: float, name: str = STAYING) -> Failure:
-    return Failure("read", name, errno, begun, begun + seconds)
+    return Failure("read", name, errno, begun, begun + seconds, since=begun - 10)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,8 @@ def failure(errno: str, begun: float, seconds: float, name: str = STAYING) -> Fa
         (failure(SIGBUS, 101, 0.1), "ordered"),
         (failure("ESTALE", 111, 0.1, CHANGING), "overwritten"),
         (failure(SIGBUS, 111, 0.1, CHANGING), "overwritten"),
+        (failure("ESTALE", 55, 0.1, GROWING), "overwritten"),
+        (failure(SIGBUS, 55, 0.1, GROWING), "overwritten"),
         (failure("ETIMEDOUT", 111, READ_TIMEOUT), "lasted"),
         (failure("EIO", 111, READ_TIMEOUT), "lasted"),
         (failure("EACCES", 90, 0.1), None),
@@ -45,6 +53,8 @@ def failure(errno: str, begun: float, seconds: float, name: str = STAYING) -> Fa
         (failure(SIGBUS, 111, 0.1), None),
         (failure("ESTALE", 111, 0.1), None),
         (failure("ENOENT", 111, 0.1, CHANGING), None),
+        (failure("ESTALE", 95, 0.1, GROWING), None),
+        (failure(SIGBUS, 95, 0.1, GROWING), None),
         (failure("ENOTCONN", 111, READ_TIMEOUT), None),
     ],
 )

@@ -2,7 +2,7 @@
 
 Run as `python -m tests.soak.worker KIND SEED MOUNT SLOTS NUMBER`. What it finds goes to its
 standard output as lines of JSON: errors and wrong bytes at once, counts every second. It imports
-nothing of the project: a program knows a mount by its path only.
+nothing of the package: a program knows a mount by its path only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import mmap
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.mount.ways import WAYS
 
 from . import layout
 from .checked import Failed, Stopped, Worker
@@ -20,7 +23,7 @@ from .layout import Fate, fate_of
 from .slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .checked import OpenFile
 
@@ -28,6 +31,8 @@ __all__ = ["KINDS", "main"]
 
 _READ_BYTES = 128 * 1024
 _STALE_FILES = 30
+_TOUCHED_BYTES = 40_000
+_MAPPINGS = {"mmap-private": mmap.MAP_PRIVATE, "mmap-shared": mmap.MAP_SHARED}
 
 
 def _sequential(worker: Worker) -> None:
@@ -49,21 +54,89 @@ def _at_random(worker: Worker) -> None:
             worker.pause()
 
 
+def _copying(worker: Worker) -> None:
+    """Copy pieces of any file as servers and cp(1) do."""
+    with worker.open(worker.any_name()) as file:
+        file.forget_pages()
+        for _ in range(worker.random.randint(1, 6)):
+            way = worker.random.choice(sorted(WAYS))
+            file.read(way, file.somewhere(), worker.random.randrange(1, 4 * _READ_BYTES), way=way)
+            worker.pause()
+
+
 def _mapped(worker: Worker) -> None:
     with worker.open(worker.any_name()) as file:
         file.forget_pages()
-        if not file.size:
-            return
-        with mmap.mmap(file.descriptor, file.size, prot=mmap.PROT_READ) as mapping:
+        with _mapping(worker, file) as (operation, mapping):
             for _ in range(worker.random.randint(1, 12)):
-                offset = file.somewhere()
-                size = min(worker.random.randrange(1, 40_000), file.size - offset)
-                # What a page fault may end has been told before.
-                worker.flush()
-                with worker.doing("mmap", file.name):
-                    found = mapping[offset : offset + size]
-                file.check(offset, size, found)
+                _touch(worker, file, operation, mapping, file.somewhere())
                 worker.pause()
+
+
+def _growing(worker: Worker) -> None:
+    """Open what grows, and come back to files that were opened when there was less."""
+    opened: list[OpenFile] = []
+    try:
+        for _ in range(_STALE_FILES):
+            time.sleep(worker.random.uniform(0, 0.1))
+            try:
+                opened.append(worker.open(worker.random.choice(layout.GROWING.names)))
+                for file in (opened[-1], worker.random.choice(opened)):
+                    _read_whole(worker, file)
+            except Failed:
+                pass
+    finally:
+        for file in opened:
+            file.close()
+
+
+def _read_whole(worker: Worker, file: OpenFile) -> None:
+    if worker.random.random() < 0.5:
+        file.forget_pages()
+    way = worker.random.choice(sorted(WAYS))
+    for offset in range(0, file.size + 1, 4 * _READ_BYTES):
+        file.read(way, offset, 4 * _READ_BYTES, way=way)
+    file.check_size()
+
+
+def _growing_mapped(worker: Worker) -> None:
+    """Map what grows, and look at all its pages while there come more."""
+    with (
+        worker.open(worker.random.choice(layout.GROWING.names)) as file,
+        _mapping(worker, file) as (operation, mapping),
+    ):
+        for _ in range(3):
+            for offset in range(0, file.size, _TOUCHED_BYTES):
+                _touch(worker, file, operation, mapping, offset)
+            file.check_size()
+            file.forget_pages()
+            time.sleep(worker.random.uniform(0, 0.2))
+
+
+@contextmanager
+def _mapping(worker: Worker, file: OpenFile) -> Iterator[tuple[str, mmap.mmap | bytes]]:
+    """Map all of a file; gives what that is called, too. Without a byte there is nothing to map."""
+    operation = worker.random.choice(sorted(_MAPPINGS))
+    if not file.size:
+        yield operation, b""
+        return
+    with file.doing(operation):
+        mapping = mmap.mmap(
+            file.descriptor, file.size, flags=_MAPPINGS[operation], prot=mmap.PROT_READ
+        )
+    with mapping:
+        yield operation, mapping
+
+
+def _touch(
+    worker: Worker, file: OpenFile, operation: str, mapping: mmap.mmap | bytes, offset: int
+) -> None:
+    size = min(worker.random.randrange(1, _TOUCHED_BYTES), file.size - offset)
+    # What a page fault may end has been told before.
+    worker.flush()
+    with file.doing(operation):
+        found = mapping[offset : offset + size]
+    file.check(offset, size, found)
 
 
 def _small_files(worker: Worker) -> None:
@@ -162,7 +235,10 @@ def _compare_listing(worker: Worker, folder: str, found: list[str]) -> None:
 KINDS: dict[str, Callable[[Worker], None]] = {
     "sequential": _sequential,
     "random": _at_random,
+    "copying": _copying,
     "mapped": _mapped,
+    "growing": _growing,
+    "growing mapped": _growing_mapped,
     "small files": _small_files,
     "reopened": _reopened,
     "listing": _listing,

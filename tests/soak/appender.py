@@ -1,0 +1,145 @@
+"""The appender: it makes objects that grow, piece by piece, ends their growth, or begins anew."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+
+from . import layout
+
+if TYPE_CHECKING:
+    from tests.mount.server import EmulatorProcess
+
+    from .growth import Growth, State
+
+__all__ = ["Appender"]
+
+_PAUSE_SECONDS = 0.15
+# Now and then several pieces follow each other without a pause.
+_BURSTS = (1, 1, 1, 6)
+_SMALL_PIECE_BYTES = 5000
+_PIECES = 8
+_BEGUN_ANEW = 0.03
+_LAST_TRIES = 5
+# A call that ended so may have done its work, and is made again.
+_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+@dataclass(slots=True)
+class _Growing:
+    """An object that is not finished: it has `size` bytes, and is to have `next_size` next.
+
+    The next size stays the same until it is reached: what failed may have been done all the same.
+    """
+
+    version: int
+    generation: int
+    content: bytes
+    size: int
+    next_size: int
+    next_state: State | None = None
+
+
+class Appender:
+    """A thread that appends until it is told to stop; then it finishes all objects.
+
+    The emulator may be killed while nobody holds `unbroken` only: as it begins an object, or ends
+    its growth, the name leads nowhere for a moment.
+    """
+
+    def __init__(self, emulator: EmulatorProcess, seed: str, growth: Growth) -> None:
+        self.counts: Counter[str] = Counter()
+        self.unbroken = threading.Lock()
+        self._emulator = emulator
+        self._random = random.Random(seed)
+        self._growth = growth
+        self._versions = Counter(dict.fromkeys(layout.GROWING.names, 1))
+        # None: whether it was begun is not known.
+        self._growing: dict[str, _Growing | None] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="appender")
+        for name in layout.GROWING.names:
+            # They are there from the beginning, finished.
+            growth.begin(name, 1, len(layout.content(name, 1)), 0.0).ended = 0.0
+
+    def start(self) -> None:
+        """Begin to append."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what grows."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._random.uniform(0, 2 * _PAUSE_SECONDS)):
+            name = self._random.choice(layout.GROWING.names)
+            for _ in range(self._random.choice(_BURSTS)):
+                self._try(name, finish=False)
+        for _ in range(_LAST_TRIES):
+            for name in list(self._growing):
+                self._try(name, finish=True)
+
+    def _try(self, name: str, *, finish: bool) -> None:
+        growing = self._growing.get(name)
+        try:
+            if growing is None or (not finish and self._random.random() < _BEGUN_ANEW):
+                self._begin(name)
+            else:
+                self._append(name, growing, finish=finish)
+        except grpc.RpcError as error:
+            # The emulator is killed and stopped now and then.
+            self.counts[error.code().name] += 1
+            if error.code() not in _PASSING:
+                self._growing.pop(name, None)
+
+    def _begin(self, name: str) -> None:
+        self._growing[name] = None
+        self._versions[name] += 1
+        version = self._versions[name]
+        content = layout.content(name, version)
+        size = self._next_size(0, content)
+        # It is there, and empty, before its first piece.
+        self._growth.begin(name, version, 0, time.monotonic())
+        state = self._growth.begin(name, version, size, time.monotonic())
+        with self.unbroken:
+            generation = self._emulator.append(name, content[:size])
+        state.ended = time.monotonic()
+        following = self._next_size(size, content)
+        self._growing[name] = _Growing(version, generation, content, size, following)
+        self.counts["begun"] += 1
+
+    def _append(self, name: str, growing: _Growing, *, finish: bool) -> None:
+        size = growing.next_size
+        finish = finish or size == len(growing.content)
+        state = growing.next_state
+        if state is None:
+            state = self._growth.begin(name, growing.version, size, time.monotonic())
+            growing.next_state = state
+        with self.unbroken if finish else contextlib.nullcontext():
+            self._emulator.append(
+                name,
+                growing.content[growing.size : size],
+                generation=growing.generation,
+                offset=growing.size,
+                finish=finish,
+            )
+        state.ended = time.monotonic()
+        growing.size = size
+        growing.next_size = self._next_size(size, growing.content)
+        growing.next_state = None
+        self.counts["appended"] += 1
+        if finish:
+            del self._growing[name]
+            self.counts["finished"] += 1
+
+    def _next_size(self, size: int, content: bytes) -> int:
+        largest = self._random.choice([_SMALL_PIECE_BYTES, len(content) // _PIECES])
+        return min(len(content), size + self._random.randint(1, largest))

@@ -1,0 +1,76 @@
+"""A reader may see what an object that grows was at the time: nothing older, nothing newer."""
+
+from __future__ import annotations
+
+import pytest
+
+from .growth import LATE_SECONDS, TTL_SECONDS, Growth, Seen, WrongState
+
+NAME = "growing/0"
+
+
+@pytest.fixture
+def growth() -> Growth:
+    """Version 1 has 10 bytes at 100 and 20 at 110; version 2 has none, then 10 at 120."""
+    found = Growth()
+    for version, size, begun, ended in [
+        (1, 10, 99.9, 100.0),
+        (1, 20, 109.9, 110.0),
+        (2, 0, 119.8, None),
+        (2, 10, 119.9, 120.0),
+        (2, 30, 130.0, None),
+    ]:
+        state = found.begin(NAME, version, size, begun)
+        if ended is not None:
+            state.ended = ended
+    return found
+
+
+def seen(version: int | None, size: int, asked: float, seconds: float = 0.01) -> Seen:
+    return Seen(NAME, version, size, asked, asked + seconds)
+
+
+@pytest.mark.parametrize(
+    ("what", "staleness"),
+    [
+        (seen(1, 10, 105), 0.0),
+        (seen(1, 10, 110.5), 0.5),
+        (seen(1, 20, 110.5), 0.0),
+        # It is brought about while it is asked for.
+        (seen(1, 20, 109, 1.0), 0.0),
+        (seen(2, 0, 119.85), 0.0),
+        (seen(1, 20, 121), 1.0),
+        # Too few bytes tell no version: either of them may be meant.
+        (seen(None, 10, 121), 0.0),
+        # Nobody knows whether it has been done.
+        (seen(2, 30, 1000), 0.0),
+        (seen(2, 10, 1000), 0.0),
+    ],
+)
+def test_what_is_seen_may_have_been_so(growth: Growth, what: Seen, staleness: float) -> None:
+    assert growth.check(what) == pytest.approx(staleness)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(seen(1, 15, 105), id="a size that never was"),
+        pytest.param(seen(1, 30, 131), id="a size of another version"),
+        pytest.param(seen(3, 10, 131), id="a version that never was"),
+        pytest.param(seen(1, 20, 105), id="not yet"),
+        pytest.param(seen(1, 10, 110.1 + TTL_SECONDS + LATE_SECONDS), id="no more"),
+        pytest.param(seen(None, 20, 120.1 + TTL_SECONDS + LATE_SECONDS), id="no more, any version"),
+        pytest.param(Seen("growing/1", 1, 10, 105, 106), id="a name that never was"),
+    ],
+)
+def test_what_was_not_so_shows(growth: Growth, what: Seen) -> None:
+    with pytest.raises(WrongState, match=what.name):
+        growth.check(what)
+
+
+def test_a_file_may_be_gone_once_its_name_is_begun_anew(growth: Growth) -> None:
+    assert growth.overwritten(NAME, 115, 119.9)
+    assert growth.overwritten(NAME, 119.8 + TTL_SECONDS, 200)
+    assert not growth.overwritten(NAME, 108, 119)
+    assert not growth.overwritten(NAME, 119.9 + TTL_SECONDS + LATE_SECONDS, 200)
+    assert not growth.overwritten("growing/1", 0, 200)
