@@ -1,4 +1,4 @@
-"""The inodes of files, in columns: 270 bytes each with the name, where values took 700.
+"""The inodes of files, in columns: 250 bytes each with the name, where values took 600.
 
 Theory of operation
 
@@ -144,15 +144,8 @@ class FileInodes:
 
     def find(self, name: str, generation: int, size: int) -> int | None:
         """Return the number of a file, if it is in the table."""
-        if self._displaced and (number := self._displaced.get((name, generation, size))):
-            return number
-        number = preferred(file_key(name, generation, size), self._hashed)
-        found = self._locate(number)
-        if found is None:
-            return None
-        objects, at = found[0].objects, found[1]
-        known = objects.generations[at], objects.sizes[at], objects.names[at]
-        return number if known == (generation, size, name) else None
+        number = self._number_of((name, generation, size))
+        return None if self._locate_state(number, (name, generation, size)) is None else number
 
     def remember(self, row: Row) -> tuple[int, Row]:
         """Count one lookup of the object state in `row`.
@@ -160,12 +153,21 @@ class FileInodes:
         Returns its number, and the row again or, if there is one, what is known that is newer: an
         object that is still being appended to never shrinks.
         """
-        number, row = self._number_of(row)
-        found = self._locate(number)
-        assert found is not None
-        leaf, at = found
-        leaf.lookups[at] += 1
-        return number, self._newest(leaf, at, row)
+        objects, at = row
+        state = objects.names[at], objects.generations[at], objects.sizes[at]
+        if not objects.traits[at].finalized and (larger := self._larger(state)) is not None:
+            return self.remember(larger)
+        number = self._number_of(state)
+        found = self._locate_state(number, state)
+        if found is None:
+            number = self._free_number(number, state)
+            found = self._add(number, row)
+        leaf, index = found
+        leaf.lookups[index] += 1
+        row = self._newest(leaf, index, row)
+        if not objects.traits[at].finalized or (self._largest and state[:2] in self._largest):
+            self._largest[state[:2]] = number
+        return number, row
 
     def forget(self, number: int, lookups: int) -> None:
         """Take back `lookups` counts.
@@ -209,37 +211,41 @@ class FileInodes:
         leaf = self._leaves[row_number >> _LEAF_BITS]
         return leaf, leaf.index_of(row_number)
 
-    def _number_of(self, row: Row) -> tuple[int, Row]:
-        """Return the number of a row, which is added unless it is known, or a newer row."""
-        objects, at = row
-        name, generation, size = objects.names[at], objects.generations[at], objects.sizes[at]
-        grows = not objects.traits[at].finalized
-        if grows and (largest := self._largest.get((name, generation))) is not None:
-            known = self.get(largest)
-            assert known is not None
-            if known.size > size:
-                return largest, Row.of(known)
-        number = self.find(name, generation, size)
-        if number is None:
-            number = self._add(row)
-        if grows or (self._largest and (name, generation) in self._largest):
-            self._largest[name, generation] = number
-        return number, row
+    def _locate_state(self, number: int, state: _State) -> tuple[_Leaf, int] | None:
+        found = self._locate(number)
+        if found is None:
+            return None
+        objects, at = found[0].objects, found[1]
+        known = objects.names[at], objects.generations[at], objects.sizes[at]
+        return found if known == state else None
 
-    def _add(self, row: Row) -> int:
-        objects, at = row
-        state = objects.names[at], objects.generations[at], objects.sizes[at]
-        key = file_key(*state)
-        number = first_free(key, self._hashed, self._is_taken)
-        if number != preferred(key, self._hashed):
-            self._displaced[state] = number
+    def _number_of(self, state: _State) -> int:
+        """Return the number that a state has, if it is in the table."""
+        if self._displaced and (number := self._displaced.get(state)) is not None:
+            return number
+        return preferred(file_key(*state), self._hashed)
+
+    def _free_number(self, wanted: int, state: _State) -> int:
+        if not self._is_taken(wanted):
+            return wanted
+        number = first_free(file_key(*state), self._hashed, self._is_taken)
+        self._displaced[state] = number
+        return number
+
+    def _larger(self, state: _State) -> Row | None:
+        """Return what is known of the same generation at a larger size."""
+        number = self._largest.get(state[:2])
+        known = None if number is None else self.get(number)
+        return Row.of(known) if known is not None and known.size > state[2] else None
+
+    def _add(self, number: int, row: Row) -> tuple[_Leaf, int]:
         row_number = next(self._row_numbers)
         leaf = self._leaves.get(row_number >> _LEAF_BITS)
         if leaf is None:
             leaf = self._leaves[row_number >> _LEAF_BITS] = _Leaf()
         leaf.append(row_number, row)
         self._rows[number] = row_number
-        return number
+        return leaf, len(leaf.rows) - 1
 
     def _newest(self, leaf: _Leaf, index: int, row: Row) -> Row:
         known = leaf.objects

@@ -48,7 +48,8 @@ def hash_of(key: bytes, attempt: int) -> int:
 
 def preferred(key: bytes, hashed: Hash) -> int:
     """Return the number that `key` has unless something else has it."""
-    return next(_candidates(key, hashed))
+    number = hashed(key, 0)
+    return number if number > ROOT_INODE else next(_candidates(key, hashed))
 
 
 def first_free(key: bytes, hashed: Hash, is_taken: Callable[[int], bool]) -> int:

@@ -1,0 +1,76 @@
+"""Inode numbers are functions of what they name, so that programs recognise an unchanged file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+from .harness import MountProcess, wait_until
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, NewMount
+
+pytestmark = [
+    pytest.mark.mount,
+    pytest.mark.skipif(os.geteuid() != 0, reason="dropping caches takes root"),
+]
+
+NAMES = ["a", "b", "folder/c", "folder/deeper/d"]
+_DENTRIES_AND_INODES = "2\n"
+
+
+def numbers(mounted: MountProcess) -> dict[bytes, int]:
+    """Return the inode number of every path."""
+    with mounted.program() as program:
+        found = program.call(programs.tree, str(mounted.path))
+        return {
+            path: program.call(os.lstat, os.fsencode(mounted.path) + b"/" + path).st_ino
+            for path in found
+        }
+
+
+def make_the_kernel_forget(mounted: MountProcess) -> None:
+    """Drop the kernel's inodes of the mount; the root's stays."""
+
+    def has_forgotten() -> bool:
+        Path("/proc/sys/vm/drop_caches").write_text(_DENTRIES_AND_INODES)
+        return mounted.statistics()["inodes"] == 1
+
+    wait_until(has_forgotten, "no inodes")
+
+
+def test_a_number_outlives_the_kernels_caches_and_the_mount(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    for name in NAMES:
+        emulator.place(name, name.encode())
+    with mount() as mounted:
+        before = numbers(mounted)
+        make_the_kernel_forget(mounted)
+        # Another order than before: numbers do not depend on it.
+        assert mounted.run("stat", "-c%i", *reversed(NAMES)).stdout.split() == [
+            str(before[name.encode()]).encode() for name in reversed(NAMES)
+        ]
+    emulator.place("a", b"overwritten")
+    with mount() as mounted:
+        after = numbers(mounted)
+    assert after.pop(b"a") != before.pop(b"a")
+    assert after == before
+    assert len(set(after.values())) == len(after)
+
+
+def test_an_incremental_archive_holds_nothing_that_has_not_changed(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    for name in NAMES:
+        emulator.place(name, name.encode())
+    archive = ("tar", "--listed-incremental=snar", "-cvf", "/dev/null", "-C", "mnt", ".")
+    with mount() as mounted:
+        assert b"./folder/c\n" in mounted.run_beside(*archive).stdout
+        make_the_kernel_forget(mounted)
+        listed = mounted.run_beside(*archive).stdout.splitlines()
+        assert [line for line in listed if not line.endswith(b"/")] == []
