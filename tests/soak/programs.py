@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Program", "Programs", "Report"]
 
-_PACKAGE = __package__ or ""
-_ROOT = Path(__file__).parents[_PACKAGE.count(".") + 1]
+# A worker imports what tests share by its whole name, whatever name pytest gives this package.
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Programs:
                 number,
                 kind,
                 [
-                    *(sys.executable, "-m", f"{_PACKAGE}.worker", kind),
+                    *(sys.executable, "-m", "tests.soak.worker", kind),
                     *(f"{seed} {number} {{start}}", os.fspath(root), os.fspath(path), str(number)),
                 ],
                 self._slots,
