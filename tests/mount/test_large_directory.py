@@ -1,4 +1,4 @@
-"""A directory of 100,000 objects shows its first entries before its last page is asked for."""
+"""A large directory shows its first entries early, and its positions hold for every handle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
+from . import positions, programs
 
 if TYPE_CHECKING:
     from .harness import EmulatorProcess, NewMount
@@ -56,3 +56,23 @@ def test_the_first_entries_come_before_the_last_page(
         assert sorted(program.call(os.listdir, path)) == names
         assert emulator.statistics().requests == {}
         assert mounted.peak_memory_bytes() < 300 * MIB
+
+
+@pytest.mark.parametrize("ttl", ["0", "60s"])
+def test_a_position_of_one_handle_leads_to_the_same_entry_in_a_fresh_one(
+    emulator: EmulatorProcess, mount: NewMount, ttl: str
+) -> None:
+    # An NFS or SMB server continues a listing so. The names are in no particular order.
+    names = [f"{number * 7919 % 4500:04}" for number in range(4500)]
+    for name in names:
+        (emulator.bucket / name).touch()
+    with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:
+        path = str(mounted.path)
+        listed = program.call(positions.list_with_positions, path)
+        assert sorted(name for name, _ in listed) == [".", "..", *sorted(names)]
+        # Every 421st falls on every kind of place within a page of the service and of the kernel.
+        after = [*range(0, len(listed), 421), len(listed) - 1]
+        found = program.call(positions.list_after_each, path, [listed[at][1] for at in after], 60)
+        assert found == [[name for name, _ in listed[at + 1 : at + 61]] for at in after]
+        (rest,) = program.call(positions.list_after_each, path, [listed[100][1]], len(listed))
+        assert rest == [name for name, _ in listed[101:]]

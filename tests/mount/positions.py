@@ -1,0 +1,62 @@
+"""Positions in a directory as the kernel gives them out: getdents64(2) and lseek(2).
+
+As in `programs`, these functions run in a process of their own and know a mount by its path only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["list_after_each", "list_with_positions"]
+
+_HEAD = struct.Struct("<QqHB")  # d_ino, d_off, d_reclen, d_type; the name follows
+_BUFFER_BYTES = 4096
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def list_with_positions(path: str) -> list[tuple[str, int]]:
+    """Return the entries of a directory, each with the position behind it."""
+    return _entries(path, 0, None)
+
+
+def list_after_each(path: str, positions: Sequence[int], count: int) -> list[list[str]]:
+    """Return, for each position, the next `count` names that a handle of its own lists."""
+    return [[name for name, _ in _entries(path, position, count)] for position in positions]
+
+
+def _entries(path: str, position: int, count: int | None) -> list[tuple[str, int]]:
+    """Open a directory, and list from a position on, all the rest unless there is a `count`."""
+    found: list[tuple[str, int]] = []
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.lseek(descriptor, position, os.SEEK_SET)
+        while count is None or len(found) < count:
+            piece = _next_entries(descriptor)
+            if not piece:
+                break
+            found += piece
+    finally:
+        os.close(descriptor)
+    return found[:count]
+
+
+def _next_entries(descriptor: int) -> list[tuple[str, int]]:
+    """Return what one call gives; nothing at the end of the directory."""
+    buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
+    size = _libc.getdents64(descriptor, buffer, _BUFFER_BYTES)
+    if size < 0:
+        raise OSError(ctypes.get_errno(), "getdents64 failed")
+    found: list[tuple[str, int]] = []
+    at = 0
+    while at < size:
+        _, position, length, _ = _HEAD.unpack_from(buffer, at)
+        name = buffer.raw[at + _HEAD.size : at + length].partition(b"\0")[0]
+        found.append((os.fsdecode(name), position))
+        at += length
+    return found

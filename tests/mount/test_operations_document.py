@@ -1,0 +1,141 @@
+"""The commands and configurations of docs/OPERATIONS.md do what the document says.
+
+`scripts/bootstrap operations` installs the programs that it speaks of.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import programs
+from .harness import END_SECONDS
+from .operations import BLOCKS, block, moved, needs, needs_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .harness import EmulatorProcess, MountProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+MIB = 1024 * 1024
+
+
+def test_every_block_is_run() -> None:
+    assert [language for language, _ in BLOCKS] == (
+        ["sh", "logrotate", "sh", "python", "smbconf", "ganesha"]
+    )
+
+
+# -- what walks and what rotates
+
+
+@needs("updatedb", "locate")
+def test_updatedb_leaves_a_mount_out(
+    emulator: EmulatorProcess, mount: NewMount, folder: Path
+) -> None:
+    emulator.place("findable", b"content")
+    configuration, names = folder / "updatedb.conf", folder / "names"
+
+    def found(mounted: MountProcess) -> bytes:
+        (types,) = re.findall(r'^PRUNEFS="(.*)"', configuration.read_text(), re.MULTILINE)
+        command = ["updatedb", "-l", "no", "-U", folder, "-o", names, "--prunepaths", ""]
+        done = mounted.run_beside(*command, "--prunefs", types)
+        assert done.returncode == 0
+        return mounted.run_beside("locate", "-d", names, "findable").stdout
+
+    with mount() as mounted:
+        configuration.write_text('PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS afs proc"\n')
+        assert os.fsencode(mounted.path / "findable") in found(mounted).splitlines()
+        command = moved(block("sh", "PRUNEFS"), {"/etc/updatedb.conf": configuration})
+        subprocess.run(["sh", "-ec", command], timeout=END_SECONDS, check=True)
+        assert os.fsencode(mounted.path) not in found(mounted)
+
+
+@needs("logrotate")
+def test_the_log_is_rotated(emulator: EmulatorProcess, mount: NewMount, folder: Path) -> None:
+    with mount() as mounted:
+        configuration = folder / "logrotate.conf"
+        configuration.write_text(
+            block("logrotate").replace("/var/log/gcsmux/*.log", str(mounted.log_file))
+        )
+        rotate = ["logrotate", "--force", "--state", folder / "state", configuration]
+        lines = []
+        for _ in range(3):
+            mounted.statistics()
+            lines.append(mounted.log.splitlines()[-1])
+            assert mounted.log_file.stat().st_mode & 0o777 == 0o600
+            subprocess.run(rotate, timeout=END_SECONDS, check=True)
+        log = mounted.log_file
+        rotated = [gzip.decompress(Path(f"{log}.{number}.gz").read_bytes()) for number in (3, 2)]
+        rotated.append(Path(f"{log}.1").read_bytes())
+        assert [text.decode().splitlines()[-1] for text in rotated] == lines
+
+
+# -- copies
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount an ext4 with blocks of 4 KiB, which are its limit for the attributes of a file."""
+    image, disk = folder / "disk.img", folder / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(16 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-b", "4096", image], timeout=END_SECONDS, check=True)
+    subprocess.run(["mount", "-o", "loop", image, disk], timeout=END_SECONDS, check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], timeout=END_SECONDS, check=True)
+
+
+@needs_root
+@needs("mkfs.ext4")
+def test_copies_where_attributes_do_not_fit(
+    emulator: EmulatorProcess, mount: NewMount, folder: Path
+) -> None:
+    emulator.place("folder/plain", b"plain")
+    emulator.write("much", b"much", metadata={f"key-{n}": "x" * 1000 for n in range(7)})
+    with small_disk(folder) as disk, mount() as mounted:
+
+        def code(*command: str | Path) -> tuple[int, bool]:
+            """Copy by a program; return its exit code and whether it spoke of no space."""
+            done = mounted.run(*command)
+            return done.returncode, b"No space left on device" in done.stderr
+
+        copy = "import shutil, sys; shutil.{}('much', sys.argv[1])"
+        failing = (1, True)
+        assert code(sys.executable, "-c", copy.format("copy2"), disk / "0") == failing
+        assert code("cp", "--preserve=xattr", "much", disk / "1") == failing
+        assert code("rsync", "-aX", "much", disk / "2") == (23, True)
+        assert code("cp", "-a", "much", disk / "3") == (0, False)
+        tar = f"tar --xattrs -cf - much | tar --xattrs --xattrs-include='*' -xf - -C {disk}"
+        assert code("sh", "-c", tar) == (0, True)
+        for number, command in enumerate(("cp -p", "rsync -a", "install -p"), start=4):
+            assert code(*command.split(), "much", disk / str(number)) == (0, False)
+            assert os.listxattr(disk / str(number)) == []
+        assert code(sys.executable, "-c", copy.format("copy"), disk / "7") == (0, False)
+        # The bytes are there whatever was said.
+        names = ["much", *map(str, range(8))]
+        assert {(disk / name).read_bytes() for name in names} == {b"much"}
+        for name in names:
+            (disk / name).unlink()
+
+        moves = {"/mnt/data": mounted.path, "/srv": disk}
+        assert code("sh", "-ec", moved(block("sh", "rsync"), moves)) == (0, False)
+        assert code(sys.executable, "-c", moved(block("python"), moves)) == (0, False)
+        with mounted.program() as program:
+            expected = program.call(programs.tree, str(mounted.path))
+        for way in ("by-rsync", "by-cp", "by-python"):
+            assert programs.tree(str(disk / way)) == expected
+            assert os.listxattr(disk / way / "much") == []
