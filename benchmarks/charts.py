@@ -37,6 +37,7 @@ _COLOURS = {
     "rclone": "#e07b39",
     "rclone, no checks": "#f2b48a",
     "gcsfuse": "#5a9e4b",
+    "gcsfuse, zonal": "#9cc792",
     "pyfuse3": "#d5d9de",
     "pyfuse3, tuned": "#d5d9de",
     "disk": "#d5d9de",

@@ -9,7 +9,8 @@
 | mount, tuned | the same with `--kernel-read-ahead 16MiB` (root) |
 | rclone | `rclone mount` with its defaults: it checks MD5 as ours checks CRC32C |
 | rclone, no checks | the same with `--no-checksum` |
-| gcsfuse | `gcsfuse` over gRPC, if it is on PATH |
+| gcsfuse | `gcsfuse` over gRPC, if it is there; it reads a regional bucket by ReadObject |
+| gcsfuse, zonal | the same on a zonal bucket, which it reads by BidiReadObject, as ours does |
 | pyfuse3 | a file system that serves from memory with nothing behind: the face's ceiling |
 | pyfuse3, tuned | the same with the kernel's limits of "mount, tuned" |
 | disk | the same bytes from the local disk, not cached |
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchmarks import objects
 from benchmarks.running import Cost, Launch, on_folder, on_mount, without_mount
-from benchmarks.site import fake_server
+from benchmarks.site import GCSFUSE_VARIABLE, fake_server, gcsfuse
 from benchmarks.tasks import Kind
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from benchmarks.site import Site
     from benchmarks.tasks import Outcome, Task
+    from tests.mount.server import EmulatorProcess
 
 __all__ = ["CONTENDERS", "Contender"]
 
@@ -77,16 +79,18 @@ class _Speaker:
 class _Mount:
     """A mount over the emulator."""
 
-    launch: Callable[[Site, str, Path, int], Launch]
+    launch: Callable[[EmulatorProcess, str, Path], Launch]
     needs: Callable[[], str]
+    zonal: bool = False
 
     def missing(self, task: Task, latency_ms: int) -> str:
         return self.needs()
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
         mountpoint = site.folder / "mnt"
-        launch = self.launch(site, bucket, mountpoint, latency_ms)
-        return on_mount(task, launch, mountpoint, site.emulators[latency_ms], _TASK_SECONDS)
+        emulator = (site.zonal if self.zonal else site.emulators)[latency_ms]
+        launch = self.launch(emulator, bucket, mountpoint)
+        return on_mount(task, launch, mountpoint, emulator, _TASK_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,11 @@ class _Disk:
         return on_folder(task, site.buckets / bucket, _TASK_SECONDS)
 
 
-def _gcsmux(*options: str, read_ahead: int = 0) -> Callable[[Site, str, Path, int], Launch]:
-    def launch(site: Site, bucket: str, mountpoint: Path, latency_ms: int) -> Launch:
+def _gcsmux(*options: str, read_ahead: int = 0) -> Callable[[EmulatorProcess, str, Path], Launch]:
+    def launch(emulator: EmulatorProcess, bucket: str, mountpoint: Path) -> Launch:
         command = [str(_COMMANDS / "gcsmux-mount"), "-f", "--log-level", "warning"]
         command += [*options, bucket, str(mountpoint)]
-        environment = {"STORAGE_EMULATOR_HOST_GRPC": site.emulators[latency_ms].endpoint}
+        environment = {"STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint}
         return Launch(command, environment, own_read_ahead=read_ahead)
 
     return launch
@@ -162,12 +166,16 @@ def _rclone(*options: str) -> Callable[[Site, str, Path], Launch]:
     return launch
 
 
-def _gcsfuse(site: Site, bucket: str, mountpoint: Path, latency_ms: int) -> Launch:
-    endpoint = site.emulators[latency_ms].endpoint
-    command = ["gcsfuse", "--foreground", "--implicit-dirs", "-o", "ro", "--anonymous-access"]
-    command += ["--client-protocol=grpc", f"--custom-endpoint={endpoint}", bucket, str(mountpoint)]
-    # Google's Go client speaks plaintext only where this variable tells it so.
-    return Launch(command, {"STORAGE_EMULATOR_HOST_GRPC": endpoint})
+def _gcsfuse(*options: str) -> Callable[[EmulatorProcess, str, Path], Launch]:
+    def launch(emulator: EmulatorProcess, bucket: str, mountpoint: Path) -> Launch:
+        command = [gcsfuse() or "gcsfuse", "--foreground", "--implicit-dirs", "-o", "ro"]
+        # It takes an endpoint for a plaintext one by its scheme, and asks a server that is not
+        # Google's only over the direct path.
+        command += ["--anonymous-access", f"--custom-endpoint=http://{emulator.endpoint}"]
+        command += ["--client-protocol=grpc", "--grpc-path-strategy=direct-path-only"]
+        return Launch([*command, *options, bucket, str(mountpoint)])
+
+    return launch
 
 
 def _rclone_path() -> str | None:
@@ -181,7 +189,7 @@ def _without_rclone() -> str:
 
 
 def _without_gcsfuse() -> str:
-    return "" if shutil.which("gcsfuse") else "not there (not on PATH)"
+    return "" if gcsfuse() else f"not there (not on PATH, nor named by {GCSFUSE_VARIABLE})"
 
 
 def _without_root() -> str:
@@ -200,7 +208,11 @@ CONTENDERS: dict[str, Contender] = {
     ),
     "rclone": _HttpMount(_rclone(), _without_rclone),
     "rclone, no checks": _HttpMount(_rclone("--no-checksum"), _without_rclone),
-    "gcsfuse": _Mount(_gcsfuse, _without_gcsfuse),
+    "gcsfuse": _Mount(_gcsfuse(), _without_gcsfuse),
+    # Each reader that it keeps for later holds a stream, and a connection carries 100 of them.
+    "gcsfuse, zonal": _Mount(
+        _gcsfuse("--inactive-mrd-cache-size=64"), _without_gcsfuse, zonal=True
+    ),
     "pyfuse3": _Memory(),
     "pyfuse3, tuned": _Memory(_TUNED_BYTES),
     "disk": _Disk(),

@@ -35,7 +35,15 @@ MILLION = 1_000_000
 KEPT = "mount, names kept"
 _OURS = ("client", "mount")
 _MOUNTS = ("client", "mount", "mount, tuned")
-_READERS = ("client", "mount", "mount, tuned", "rclone", "rclone, no checks", "gcsfuse")
+_READERS = (
+    "client",
+    "mount",
+    "mount, tuned",
+    "rclone",
+    "rclone, no checks",
+    "gcsfuse",
+    "gcsfuse, zonal",
+)
 _PEERS = ("client", "mount", "rclone", "gcsfuse")
 _FACES = ("pyfuse3", "pyfuse3, tuned")
 

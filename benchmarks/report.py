@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.results import Key, Metric, Results, Run, Spread
 from benchmarks.running import Cost
+from benchmarks.site import gcsfuse
 from benchmarks.tasks import Outcome
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["case_table", "machine", "read_json", "table", "verdict_table", "write_json"]
 
 # Whom the others are compared with, where they take part.
-_YARDSTICKS = ("client", "rclone", "rclone, no checks", "gcsfuse")
+_YARDSTICKS = ("client", "rclone", "rclone, no checks", "gcsfuse", "gcsfuse, zonal")
 _LARGE_BYTES = 100_000_000
 _READ_BYTES = 400_000
 _OPERATIONS = 50
@@ -114,7 +115,7 @@ def machine() -> dict[str, object]:
         "root": os.geteuid() == 0,
         "packages": {name: _version(name) for name in packages},
         "fio": _first_line("fio", "--version"),
-        "gcsfuse": _first_line("gcsfuse", "--version"),
+        "gcsfuse": _first_line(gcsfuse() or "gcsfuse", "--version"),
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import socket
 import subprocess
 import time
@@ -13,9 +15,11 @@ from typing import Self
 
 from tests.mount.server import EmulatorProcess
 
-__all__ = ["LATENCIES_MS", "Site", "fake_server"]
+__all__ = ["GCSFUSE_VARIABLE", "LATENCIES_MS", "Site", "fake_server", "gcsfuse"]
 
 LATENCIES_MS = (0, 5, 50)
+# Names the binary of gcsfuse; without it the one on PATH is taken.
+GCSFUSE_VARIABLE = "GCSFUSE"
 _START_SECONDS = 10
 
 
@@ -27,12 +31,22 @@ def fake_server() -> Path | None:
     return next(Path(spec.origin).parent.glob("vendor/**/fake-gcs-server*-*"), None)
 
 
+def gcsfuse() -> str | None:
+    """Return where the binary of gcsfuse is, if it is there."""
+    return shutil.which(os.environ.get(GCSFUSE_VARIABLE) or "gcsfuse")
+
+
 @dataclass
 class Site:
-    """A folder to work in: `buckets` below it is served as long as the site is entered."""
+    """A folder to work in: `buckets` below it is served as long as the site is entered.
+
+    `emulators` serve it as regional buckets, at each latency in milliseconds; `zonal` ones as
+    zonal buckets, which gcsfuse reads otherwise, if gcsfuse is there.
+    """
 
     folder: Path
     emulators: dict[int, EmulatorProcess] = field(default_factory=dict)
+    zonal: dict[int, EmulatorProcess] = field(default_factory=dict)
     _fake_port: int = 0
     _fake: subprocess.Popen[bytes] | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -50,8 +64,12 @@ class Site:
     def __enter__(self) -> Self:
         self.buckets.mkdir(parents=True)
         for latency in LATENCIES_MS:
-            emulator = EmulatorProcess(self.buckets, [f"--latency={latency}ms"])
+            option = f"--latency={latency}ms"
+            emulator = EmulatorProcess(self.buckets, [option])
             self.emulators[latency] = self._stack.enter_context(emulator)
+            if gcsfuse() is not None:
+                emulator = EmulatorProcess(self.buckets, [option, "--location-type=zone"])
+                self.zonal[latency] = self._stack.enter_context(emulator)
         self._start_fake()
         return self
 

@@ -31,13 +31,21 @@ _MAX_RANGES_PER_MESSAGE = 100
 
 
 class BidiStream:
-    """The state of one call; `encode` reads slices and returns the message that carries them."""
+    """The state of one call.
+
+    `size` returns the object's size in bytes, which grows while an appendable object is written.
+    `encode` reads slices and returns the message that carries them.
+    """
 
     def __init__(
-        self, size: int, shape: Shape, control: Control, encode: Callable[[Sequence[Slice]], bytes]
+        self,
+        size: Callable[[], int],
+        shape: Shape,
+        control: Control,
+        encode: Callable[[Sequence[Slice]], bytes],
     ) -> None:
         self._size = size
-        self._schedule = RangeSchedule(size)
+        self._schedule = RangeSchedule(size())
         self._control = control
         self._call = current_call(control)
         self._shape = self._call.shaped(shape)
@@ -62,7 +70,8 @@ class BidiStream:
             )
         for wanted in request.read_ranges:
             self._counters.ranges += 1
-            fate = self._call.range(wanted, self._size) if self._control.armed else _GOOD
+            size = self._schedule.size = self._size()
+            fate = self._call.range(wanted, size) if self._control.armed else _GOOD
             self._counters.bytes_asked += self._schedule.add(
                 wanted.read_id,
                 wanted.read_offset,

@@ -10,12 +10,15 @@ import errno
 import heapq
 import mimetypes
 import os
+import shutil
 import stat
 import time
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.emulator.folders import Folders
 from gcsmux_fs.emulator.generations import GenerationLedger, Identity
 from gcsmux_fs.emulator.listing import Entry
 from gcsmux_fs.emulator.names import file_can_be_named
@@ -28,7 +31,9 @@ from gcsmux_fs.errors import StatusCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Bucket", "Store", "attributes_of_file"]
+    from gcsmux_fs.emulator.placement import Placement
+
+__all__ = ["Bucket", "attributes_of_file"]
 
 _DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _DEFAULT_STORAGE_CLASS = "STANDARD"
@@ -39,17 +44,24 @@ _NO_PLACE = (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EXDEV, errno.ENA
 class Bucket:
     """One folder as a bucket."""
 
-    def __init__(self, name: str, folder: Path, served: Path) -> None:
+    def __init__(self, name: str, folder: Path, served: Path, placement: Placement) -> None:
         self.name = name
         self.folder = folder
+        self.placement = placement
         self._tree = Tree(folder, served)
         self._side = SideStore(served / SIDE_FOLDER / name)
         self._ledger = GenerationLedger()
+        self.folders = Folders(self._tree, self._side)
 
-    def names_from(self, start: str, *, folders: bool = False) -> Iterator[Entry]:
-        """Yield objects, and folders if asked for, that are not before `start`, in order."""
+    def names_from(
+        self, start: str, *, within: str = "", folders: bool = False, shallow: bool = False
+    ) -> Iterator[Entry]:
+        """Yield objects, and folders if asked for, that are not before `start`, in order.
+
+        `within` and `shallow` leave names out, as in `Tree.names_from`.
+        """
         kept = (Entry(name) for name in self._side.data_names_from(start))
-        files = self._tree.names_from(start, folders=folders)
+        files = self._tree.names_from(start, within=within, folders=folders, shallow=shallow)
         last: Entry | None = None
         for entry in heapq.merge(kept, files, key=lambda entry: (entry.name, entry.folder)):
             if entry != last:
@@ -97,12 +109,26 @@ class Bucket:
         return Content(found, descriptor)
 
     def publish(
-        self, name: str, incoming: Path, attributes: Attributes, generation: int = 0
+        self,
+        name: str,
+        incoming: Path,
+        attributes: Attributes,
+        generation: int = 0,
+        *,
+        metageneration: int = 1,
+        components: int = 0,
     ) -> StoredObject:
         """Make received content the object `name`, in place of what is there.
 
         A `generation` other than 0 is kept: it was given when an appendable object was begun.
         """
+        record = Record(
+            name,
+            generation,
+            attributes=attributes,
+            metageneration=metageneration,
+            components=components,
+        )
         if file_can_be_named(name) and self._move_into_place(incoming, name):
             status = self._tree.stat(name)
             if status is None:
@@ -112,16 +138,52 @@ class Bucket:
                 self._ledger.note(name, identity, generation)
             else:
                 generation, _ = self._ledger.of_file(name, identity, None)
-            self._describe(Record(name, generation, attributes=attributes, identity=identity))
+            self._describe(replace(record, generation=generation, identity=identity))
         else:
             now_ns = time.time_ns()
             generation = generation or self._ledger.fresh(name, now_ns)
             data = self._side.adopt(incoming, name, generation)
-            self._side.put(Record(name, generation, now_ns, attributes, data=data))
+            self._side.put(replace(record, generation=generation, time_ns=now_ns, data=data))
         return self._get(name)
 
+    def update(self, found: StoredObject, attributes: Attributes) -> StoredObject:
+        """Say other things of an object: its next metageneration."""
+        record = self._side.get(found.name)
+        if record is None or found.identity is not None:
+            record = Record(
+                found.name,
+                found.generation,
+                identity=found.identity,
+                components=found.components,
+            )
+        self._side.put(
+            replace(
+                record,
+                attributes=attributes,
+                metageneration=found.metageneration + 1,
+                updated_ns=time.time_ns(),
+            )
+        )
+        return self._get(found.name)
+
+    def move(self, source: StoredObject, name: str) -> StoredObject:
+        """Make an object another one, in place of what is there; its own name is gone.
+
+        A stream that has it open ends, as if the file had been changed in place.
+        """
+        incoming = self._side.incoming()
+        if Path(source.path).is_symlink():
+            shutil.copyfile(source.path, incoming)
+            Path(source.path).unlink()
+        else:
+            shutil.move(source.path, incoming)
+        self._side.remove(source.name)
+        if not source.finalized:
+            return self.begin_appendable(name, incoming, source.attributes)
+        return self.publish(name, incoming, source.attributes, components=source.components)
+
     def begin_appendable(self, name: str, incoming: Path, attributes: Attributes) -> StoredObject:
-        """Make a still empty file the content of an object that grows until it is finalized."""
+        """Make a file the content so far of an object that grows until it is finalized."""
         now_ns = time.time_ns()
         generation = self._ledger.fresh(name, now_ns)
         self._remove_file(name)
@@ -132,7 +194,13 @@ class Bucket:
     def finalize_appendable(self, grown: StoredObject) -> StoredObject:
         """End the growth of an appendable object; it keeps its generation."""
         incoming = Path(grown.path).replace(self._side.incoming())
-        return self.publish(grown.name, incoming, grown.attributes, grown.generation)
+        return self.publish(
+            grown.name,
+            incoming,
+            grown.attributes,
+            grown.generation,
+            metageneration=grown.metageneration,
+        )
 
     def incoming(self) -> Path:
         """Return the path for content to be received."""
@@ -163,24 +231,24 @@ class Bucket:
         generation, settled = self._ledger.of_file(
             name, identity, None if record is None else record.generation
         )
-        if not settled:
-            self._side.put(
-                Record(
-                    name,
-                    generation,
-                    attributes=attributes_of_file(name) if record is None else record.attributes,
-                    identity=identity,
-                )
+        if record is None:
+            record = Record(
+                name, generation, attributes=attributes_of_file(name), identity=identity
             )
+        if not settled:
+            self._side.put(replace(record, generation=generation))
         return StoredObject(
             bucket=self.name,
             name=name,
             generation=generation,
             size=status.st_size,
             time_ns=status.st_mtime_ns,
-            attributes=attributes_of_file(name) if record is None else record.attributes,
+            attributes=record.attributes,
             path=self._tree.path_of(name),
             identity=identity,
+            metageneration=record.metageneration,
+            updated_ns=record.updated_ns,
+            components=record.components,
         )
 
     def _of_record(self, record: Record) -> StoredObject | None:
@@ -199,13 +267,19 @@ class Bucket:
             path=path,
             identity=None,
             finalized=record.finalized,
+            metageneration=record.metageneration,
+            updated_ns=record.updated_ns,
+            components=record.components,
         )
 
     def _describe(self, record: Record) -> None:
         """Record what a file cannot say of itself, and only that."""
-        plain = attributes_of_file(record.name)
-        own = record.identity is not None and record.identity.ctime_ns // 1000
-        if record.attributes == plain and record.generation == own:
+        if record.identity is not None and record == Record(
+            record.name,
+            record.identity.ctime_ns // 1000,
+            attributes=attributes_of_file(record.name),
+            identity=record.identity,
+        ):
             self._side.remove(record.name)
         else:
             self._side.put(record)
@@ -240,53 +314,6 @@ class Bucket:
     def _remove_file(self, name: str) -> None:
         if self._tree.stat(name) is not None:
             Path(self._tree.path_of(name)).unlink()
-
-
-class Store:
-    """All buckets below the served folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
-        self._buckets: dict[str, Bucket] = {}
-
-    def names(self) -> list[str]:
-        """Return the buckets that are there, in order."""
-        return sorted(
-            path.name
-            for path in self.folder.iterdir()
-            if not path.name.startswith(".") and path.is_dir() and not path.is_symlink()
-        )
-
-    def bucket(self, name: str) -> Bucket:
-        """Return a bucket that is there.
-
-        Raises:
-            Refusal: there is none (NOT_FOUND).
-        """
-        folder = self.folder / name
-        if name.startswith(".") or folder.is_symlink() or not folder.is_dir():
-            self._buckets.pop(name, None)
-            raise not_found(f"The specified bucket does not exist: {name!r}")
-        known = self._buckets.get(name)
-        if known is None:
-            known = self._buckets[name] = Bucket(name, folder, self.folder)
-        return known
-
-    def create(self, name: str) -> Bucket:
-        """Make a new, empty bucket."""
-        try:
-            (self.folder / name).mkdir()
-        except FileExistsError:
-            raise Refusal(StatusCode.ALREADY_EXISTS, f"The bucket exists: {name!r}") from None
-        return self.bucket(name)
-
-    def delete(self, name: str) -> None:
-        """Remove a bucket that holds no object; empty folders in it go with it."""
-        bucket = self.bucket(name)
-        if next(bucket.names_from(""), None) is not None:
-            raise Refusal(StatusCode.FAILED_PRECONDITION, f"The bucket is not empty: {name!r}")
-        bucket.remove_folders()
-        del self._buckets[name]
 
 
 def attributes_of_file(name: str) -> Attributes:

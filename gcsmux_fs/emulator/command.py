@@ -15,8 +15,9 @@ import click
 
 from gcsmux_fs import allocator
 from gcsmux_fs.config import parse_duration, parse_size
+from gcsmux_fs.emulator.placement import LOCATION_TYPES
 from gcsmux_fs.emulator.refusal import Refusal
-from gcsmux_fs.emulator.server import LOCATION_TYPES, Emulator, EmulatorError
+from gcsmux_fs.emulator.server import Emulator, EmulatorError
 from gcsmux_fs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class _Parsed(click.ParamType[object]):
     default=LOCATION_TYPES[0],
     show_default=True,
     type=click.Choice(LOCATION_TYPES),
-    help="What buckets say of themselves; zone makes them hierarchical.",
+    help="What buckets say of themselves; zone makes them hierarchical. CreateBucket may differ.",
 )
 @click.option(
     "--faults",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gcsmux_fs.emulator.bucket import Store
+    from gcsmux_fs.emulator.store import Store
 
 __all__ = ["CONTROL_SERVICE", "Control", "Counters"]
 

@@ -33,17 +33,25 @@ class Handle:
         return _seal_of(body) + body
 
     @classmethod
+    def known(cls, handle: bytes) -> Handle | None:
+        """Return what `seal` has made; None if these bytes are not a handle of this server."""
+        seal, body = handle[:_SEAL_BYTES], handle[_SEAL_BYTES:]
+        if seal != _seal_of(body):
+            return None
+        bucket, name, generation, _ = json.loads(body)
+        return cls(bucket, name, generation)
+
+    @classmethod
     def unseal(cls, handle: bytes) -> Handle:
         """Return what `seal` has made.
 
         Raises:
             Refusal: these bytes are not a handle of this server (INVALID_ARGUMENT).
         """
-        seal, body = handle[:_SEAL_BYTES], handle[_SEAL_BYTES:]
-        if seal != _seal_of(body):
+        known = cls.known(handle)
+        if known is None:
             raise invalid("The handle is not one of this server")
-        bucket, name, generation, _ = json.loads(body)
-        return cls(bucket, name, generation)
+        return known
 
 
 def _seal_of(body: bytes) -> bytes:

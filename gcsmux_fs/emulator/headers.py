@@ -28,7 +28,7 @@ def call_of(method: str, request: Message, headers: Headers) -> Call:
         spec = request.read_object_spec
         token = spec.routing_token
         resumed = bool(spec.read_handle.handle)
-    elif isinstance(request, pb.ListObjectsRequest | pb.ListBucketsRequest):
+    elif isinstance(request, pb.ListObjectsRequest | pb.ListBucketsRequest | pb.ListFoldersRequest):
         resumed = bool(request.page_token)
     return Call(
         method,
@@ -48,8 +48,27 @@ def _subject(request: Message) -> tuple[str, str]:
             return request.read_object_spec.bucket, request.read_object_spec.object
         case pb.ReadObjectRequest() | pb.GetObjectRequest() | pb.DeleteObjectRequest():
             return request.bucket, request.object
+        case pb.UpdateObjectRequest():
+            return request.object.bucket, request.object.name
+        case pb.MoveObjectRequest():
+            return request.bucket, request.source_object
+        case pb.RewriteObjectRequest():
+            return request.source_bucket, request.source_object
+        case pb.ComposeObjectRequest():
+            return request.destination.bucket, request.destination.name
         case pb.ListObjectsRequest():
             return request.parent, request.prefix
+        case pb.ListFoldersRequest():
+            return request.parent, request.prefix
+        case pb.CreateFolderRequest():
+            return request.parent, request.folder_id
+        case (
+            pb.GetFolderRequest()
+            | pb.DeleteFolderRequest()
+            | pb.DeleteFolderRecursiveRequest()
+            | pb.RenameFolderRequest()
+        ):
+            return request.name, request.name.partition("/folders/")[2]
         case pb.GetBucketRequest() | pb.DeleteBucketRequest() | pb.GetStorageLayoutRequest():
             return request.name, ""
         case pb.BidiWriteObjectRequest() if request.HasField("append_object_spec"):

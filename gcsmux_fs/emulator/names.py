@@ -17,6 +17,7 @@ __all__ = [
     "check_bucket_name",
     "check_object_name",
     "file_can_be_named",
+    "folder_of",
     "is_object_name",
 ]
 
@@ -35,6 +36,14 @@ def bucket_of(resource: str) -> str:
     if name == resource or not name or "/" in name:
         raise invalid(f"Not a bucket's name: {resource!r}")
     return name
+
+
+def folder_of(resource: str) -> tuple[str, str]:
+    """Return the bucket and the path that `projects/_/buckets/NAME/folders/PATH` names."""
+    bucket, separator, path = resource.partition("/folders/")
+    if not separator:
+        raise invalid(f"Not a folder's name: {resource!r}")
+    return bucket_of(bucket), path
 
 
 def check_bucket_name(name: str) -> None:

@@ -47,6 +47,10 @@ class StoredObject:
     identity: Identity | None
     finalized: bool = True
     metageneration: int = 1
+    # When it was last updated without a new generation, since 1970; 0: never.
+    updated_ns: int = 0
+    # Of how many objects it was composed; 0: of none.
+    components: int = 0
 
     def __str__(self) -> str:
         return f"gs://{self.bucket}/{self.name!r}#{self.generation}"
@@ -56,7 +60,7 @@ class Content:
     """An object's bytes, held open: replacing or deleting the object does not change them.
 
     A file that is changed in place is noticed after each read, and the generation is then gone:
-    what was read might be of either state.
+    what was read might be of either state. An appendable object that is not finalized grows.
     """
 
     def __init__(self, opened: StoredObject, descriptor: int) -> None:
@@ -74,6 +78,12 @@ class Content:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def size(self) -> int:
+        """Return how many bytes there are now."""
+        if self.object.finalized:
+            return self.object.size
+        return os.fstat(self._descriptor).st_size
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` with the bytes at `offset`.

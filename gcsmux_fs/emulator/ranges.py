@@ -84,10 +84,13 @@ class _Pending:
 
 
 class RangeSchedule:
-    """The outstanding ranges of one stream."""
+    """The outstanding ranges of one stream.
+
+    `size` is the object's size in bytes as new ranges see it; it may grow between two of them.
+    """
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._outstanding: set[int] = set()
         self._waiting: list[tuple[float, int, _Pending]] = []
         self._order = itertools.count()
@@ -104,7 +107,7 @@ class RangeSchedule:
             raise invalid(f"The read_id {read_id} is outstanding already")
         self._outstanding.add(read_id)
         try:
-            wanted = resolve_range(offset, length, self._size)
+            wanted = resolve_range(offset, length, self.size)
             pending = _Pending(read_id, wanted.offset, wanted.end, failure)
         except Refusal as failure:
             pending = _Pending(read_id, 0, 0, failure)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gcsmux_fs.emulator.objects import StoredObject
 
 __all__ = [
-    "HIERARCHICAL_LOCATION",
     "Preconditions",
     "bucket_resource",
     "check_condition",
@@ -27,12 +26,10 @@ __all__ = [
     "listing_query",
     "object_resource",
     "requested_mask",
+    "timestamp",
     "wants",
 ]
 
-# Buckets of this location type are hierarchical: the service has no flat ones there.
-HIERARCHICAL_LOCATION = "zone"
-_LOCATIONS = {"region": "US-CENTRAL1", HIERARCHICAL_LOCATION: "US-CENTRAL1-A"}
 _PROJECT = "projects/gcsmux-emulator"
 _NS_PER_SECOND = 1_000_000_000
 _ALL_FIELDS = "*"
@@ -46,7 +43,7 @@ def wants(mask: FieldMask | None, field: str) -> bool:
 def object_resource(of: StoredObject, crc: int | None, mask: FieldMask | None = None) -> pb.Object:
     """Return the object's message, with the fields of `mask` only."""
     attributes = of.attributes
-    time = _timestamp(of.time_ns)
+    time = timestamp(of.time_ns)
     message = pb.Object(
         name=of.name,
         bucket=f"projects/_/buckets/{of.bucket}",
@@ -60,7 +57,8 @@ def object_resource(of: StoredObject, crc: int | None, mask: FieldMask | None = 
         content_language=attributes.content_language,
         content_type=attributes.content_type,
         create_time=time,
-        update_time=time,
+        component_count=of.components,
+        update_time=timestamp(of.updated_ns) if of.updated_ns else time,
         metadata=attributes.metadata,
         etag=_etag(of.generation, of.metageneration),
         finalize_time=time if of.finalized else None,
@@ -100,26 +98,30 @@ def listing_query(request: pb.ListObjectsRequest) -> Query:
     )
 
 
-def bucket_resource(bucket: Bucket, location_type: str) -> pb.Bucket:
+def bucket_resource(bucket: Bucket) -> pb.Bucket:
     """Return the bucket's message."""
     status = bucket.folder.stat()
-    hierarchical = location_type == HIERARCHICAL_LOCATION
+    place = bucket.placement
     return pb.Bucket(
         name=f"projects/_/buckets/{bucket.name}",
         bucket_id=bucket.name,
         project=_PROJECT,
         metageneration=1,
-        location=_LOCATIONS[location_type],
-        location_type=location_type,
-        storage_class="RAPID" if hierarchical else "STANDARD",
-        create_time=_timestamp(status.st_ctime_ns),
-        update_time=_timestamp(status.st_ctime_ns),
+        location=place.location,
+        location_type=place.location_type,
+        storage_class=place.storage_class,
+        create_time=timestamp(status.st_ctime_ns),
+        update_time=timestamp(status.st_ctime_ns),
         etag=_etag(1, 1),
-        hierarchical_namespace=pb.Bucket.HierarchicalNamespace(enabled=hierarchical),
+        custom_placement_config=pb.Bucket.CustomPlacementConfig(data_locations=place.data_locations)
+        if place.data_locations
+        else None,
+        hierarchical_namespace=pb.Bucket.HierarchicalNamespace(enabled=place.hierarchical),
     )
 
 
-def _timestamp(time_ns: int) -> Timestamp:
+def timestamp(time_ns: int) -> Timestamp:
+    """Return an instant, in nanoseconds since 1970, as a message."""
     seconds, nanos = divmod(time_ns, _NS_PER_SECOND)
     return Timestamp(seconds=seconds, nanos=nanos)
 
@@ -175,10 +177,15 @@ def check_condition(
 ) -> None:
     """Refuse a request whose two conditions on one number do not hold."""
     wanted, unwanted = f"if_{field}_match", f"if_{field}_not_match"
-    if conditions.HasField(wanted) and getattr(conditions, wanted) != actual:
+    if _has(conditions, wanted) and getattr(conditions, wanted) != actual:
         raise Refusal(
             StatusCode.FAILED_PRECONDITION,
             f"{wanted}={getattr(conditions, wanted)} does not hold: it is {actual}",
         )
-    if conditions.HasField(unwanted) and getattr(conditions, unwanted) == actual:
+    if _has(conditions, unwanted) and getattr(conditions, unwanted) == actual:
         raise Refusal(not_match_code, f"{unwanted}={actual} does not hold")
+
+
+def _has(conditions: Preconditions, field: str) -> bool:
+    # Not every request can have every condition.
+    return hasattr(conditions, field) and conditions.HasField(field)

@@ -36,6 +36,13 @@ log = logging.getLogger(__name__)
 Send = Callable[[bytes], Awaitable[None]]
 _RequestT = TypeVar("_RequestT", bound=Message)
 _DETAILS_KEY = "grpc-status-details-bin"
+# Where gRPC's server reports, with a traceback, that a call was cancelled as its end was sent.
+_GRPC_LOGGER = "grpc._cython.cygrpc"
+
+
+def _client_is_there(record: logging.LogRecord) -> bool:
+    """Tell whether a log record of gRPC is of more than a status that a client did not wait for."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], grpc.aio.InternalError)
 
 
 class _ClientGone(Exception):
@@ -49,6 +56,8 @@ class Border:
         self.shape = shape
         self._control = control
         self._active: set[asyncio.Task[object]] = set()
+        # A filter that is there is not added again.
+        logging.getLogger(_GRPC_LOGGER).addFilter(_client_is_there)
 
     async def all_ended(self, patience_seconds: float) -> None:
         """Wait for the calls under way, which a server that stops has cancelled."""

@@ -16,27 +16,29 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
-from gcsmux_fs.emulator.bucket import Store
 from gcsmux_fs.emulator.checksums import Checksums
 from gcsmux_fs.emulator.control import CONTROL_SERVICE, Control
+from gcsmux_fs.emulator.placement import LOCATION_TYPES, REGION, Placement
 from gcsmux_fs.emulator.relay import Relay, open_listener
-from gcsmux_fs.emulator.resources import HIERARCHICAL_LOCATION
 from gcsmux_fs.emulator.rpc import Border
+from gcsmux_fs.emulator.service_change import ChangeService
+from gcsmux_fs.emulator.service_folders import FolderService
 from gcsmux_fs.emulator.service_meta import MetaService
 from gcsmux_fs.emulator.service_read import ReadService
 from gcsmux_fs.emulator.service_write import WriteService
 from gcsmux_fs.emulator.shaping import Shape
+from gcsmux_fs.emulator.store import Store
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-__all__ = ["LOCATION_TYPES", "Emulator", "EmulatorError"]
+__all__ = ["Emulator", "EmulatorError"]
 
-LOCATION_TYPES = ("region", HIERARCHICAL_LOCATION)
 _STORAGE_SERVICE = "google.storage.v2.Storage"
-_LAYOUT_SERVICE = "google.storage.control.v2.StorageControl"
+_FOLDER_SERVICE = "google.storage.control.v2.StorageControl"
+_OPERATIONS_SERVICE = "google.longrunning.Operations"
 # Calls end within milliseconds of the server; only a bug lasts longer.
 _STOP_SECONDS = 5.0
 _OPTIONS = (
@@ -61,7 +63,8 @@ class Emulator:
     """Serves the folders in `folder` as buckets while its `async with` block lasts.
 
     Port 0 picks a free one, to be read from `port`. `latency_seconds` delays every answer,
-    `bandwidth_bytes` a second is what each stream may carry at most (0: no limit). `relay_port`
+    `bandwidth_bytes` a second is what each stream may carry at most (0: no limit). `location_type`
+    is that of all buckets that CreateBucket has not placed elsewhere. `relay_port`
     gives connections a second port, where they can be broken (see `Relay`). `tls` is the files of
     a certificate and its key, both PEM; without them the port is plaintext.
     """
@@ -74,7 +77,7 @@ class Emulator:
         port: int = 0,
         latency_seconds: float = 0.0,
         bandwidth_bytes: int = 0,
-        location_type: str = "region",
+        location_type: str = REGION,
         faults_file: Path | None = None,
         relay_port: int | None = None,
         tls: tuple[Path, Path] | None = None,
@@ -90,8 +93,10 @@ class Emulator:
         shape = Shape(latency_seconds, bandwidth_bytes)
         self._border = Border(shape, self.control)
         self._checksums = checksums = Checksums()
-        store = self.control.store = Store(folder)
-        self._meta = MetaService(store, checksums, location_type)
+        store = self.control.store = Store(folder, Placement.default(location_type))
+        self._meta = MetaService(store, checksums)
+        self._change = ChangeService(store, checksums)
+        self._folders = FolderService(store)
         self._read = ReadService(store, checksums, shape, self.control)
         self._write = WriteService(store, checksums, shape)
         self._server: grpc.aio.Server | None = None
@@ -150,7 +155,8 @@ class Emulator:
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
         unary, streaming = self._border.unary, self._border.streaming
-        meta, read, write = self._meta, self._read, self._write
+        meta, change, folders = self._meta, self._change, self._folders
+        read, write = self._read, self._write
         storage = (
             unary("GetBucket", pb.GetBucketRequest, meta.get_bucket),
             unary("ListBuckets", pb.ListBucketsRequest, meta.list_buckets),
@@ -159,6 +165,10 @@ class Emulator:
             unary("GetObject", pb.GetObjectRequest, meta.get_object),
             unary("ListObjects", pb.ListObjectsRequest, meta.list_objects),
             unary("DeleteObject", pb.DeleteObjectRequest, meta.delete_object),
+            unary("UpdateObject", pb.UpdateObjectRequest, change.update_object),
+            unary("MoveObject", pb.MoveObjectRequest, change.move_object),
+            unary("RewriteObject", pb.RewriteObjectRequest, change.rewrite_object),
+            unary("ComposeObject", pb.ComposeObjectRequest, change.compose_object),
             streaming("BidiReadObject", pb.BidiReadObjectRequest, read.bidi_read_object),
             streaming("ReadObject", pb.ReadObjectRequest, read.read_object),
             streaming("WriteObject", pb.WriteObjectRequest, write.write_object),
@@ -173,14 +183,28 @@ class Emulator:
                 write.cancel_resumable_write,
             ),
         )
-        layout = (unary("GetStorageLayout", pb.GetStorageLayoutRequest, meta.get_storage_layout),)
+        of_folders = (
+            unary("GetStorageLayout", pb.GetStorageLayoutRequest, folders.get_storage_layout),
+            unary("GetFolder", pb.GetFolderRequest, folders.get_folder),
+            unary("ListFolders", pb.ListFoldersRequest, folders.list_folders),
+            unary("CreateFolder", pb.CreateFolderRequest, folders.create_folder),
+            unary("DeleteFolder", pb.DeleteFolderRequest, folders.delete_folder),
+            unary(
+                "DeleteFolderRecursive",
+                pb.DeleteFolderRecursiveRequest,
+                folders.delete_folder_recursive,
+            ),
+            unary("RenameFolder", pb.RenameFolderRequest, folders.rename_folder),
+        )
+        operations = (unary("GetOperation", pb.GetOperationRequest, folders.get_operation),)
         control = (
             self._border.raw("Stats", self.control.answer_stats),
             self._border.raw("Faults", self.control.answer_faults),
         )
         return [
             grpc.method_handlers_generic_handler(_STORAGE_SERVICE, dict(storage)),
-            grpc.method_handlers_generic_handler(_LAYOUT_SERVICE, dict(layout)),
+            grpc.method_handlers_generic_handler(_FOLDER_SERVICE, dict(of_folders)),
+            grpc.method_handlers_generic_handler(_OPERATIONS_SERVICE, dict(operations)),
             grpc.method_handlers_generic_handler(CONTROL_SERVICE, dict(control)),
         ]
 

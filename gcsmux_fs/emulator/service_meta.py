@@ -10,9 +10,9 @@ from google.protobuf.empty_pb2 import Empty
 
 from gcsmux_fs.emulator.listing import MAX_PAGE_ENTRIES, Entry, Position, Query, list_page
 from gcsmux_fs.emulator.names import bucket_of, check_bucket_name, check_object_name
+from gcsmux_fs.emulator.placement import placement_of
 from gcsmux_fs.emulator.refusal import Refusal, invalid, not_found
 from gcsmux_fs.emulator.resources import (
-    HIERARCHICAL_LOCATION,
     bucket_resource,
     check_condition,
     check_generation,
@@ -26,26 +26,22 @@ from gcsmux_fs.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
-    from gcsmux_fs.emulator.bucket import Bucket, Store
     from gcsmux_fs.emulator.checksums import Checksums
+    from gcsmux_fs.emulator.store import Store
 
 __all__ = ["MetaService"]
-
-_LAYOUT_SUFFIX = "/storageLayout"
 
 
 class MetaService:
     """Answers from what is in the folder at that moment."""
 
-    def __init__(self, store: Store, checksums: Checksums, location_type: str) -> None:
+    def __init__(self, store: Store, checksums: Checksums) -> None:
         self._store = store
         self._checksums = checksums
-        self._location_type = location_type
-        self._hierarchical = location_type == HIERARCHICAL_LOCATION
 
     async def get_bucket(self, request: pb.GetBucketRequest) -> pb.Bucket:
         """Answer GetBucket."""
-        bucket = bucket_resource(self._store.bucket(bucket_of(request.name)), self._location_type)
+        bucket = bucket_resource(self._store.bucket(bucket_of(request.name)))
         check_condition(request, "metageneration", bucket.metageneration, StatusCode.ABORTED)
         return bucket
 
@@ -62,22 +58,20 @@ class MetaService:
             min(request.page_size or MAX_PAGE_ENTRIES, MAX_PAGE_ENTRIES),
         )
         return pb.ListBucketsResponse(
-            buckets=[
-                bucket_resource(self._store.bucket(name), self._location_type)
-                for name in page.objects
-            ],
+            buckets=[bucket_resource(self._store.bucket(name)) for name in page.objects],
             next_page_token=page.following.token(query) if page.following else "",
         )
 
     async def create_bucket(self, request: pb.CreateBucketRequest) -> pb.Bucket:
-        """Answer CreateBucket: a new folder. Its location type is that of the emulator."""
+        """Answer CreateBucket: a new folder, and a note of its location."""
         check_bucket_name(request.bucket_id)
-        return bucket_resource(self._store.create(request.bucket_id), self._location_type)
+        place = placement_of(request.bucket, self._store.default)
+        return bucket_resource(self._store.create(request.bucket_id, place))
 
     async def delete_bucket(self, request: pb.DeleteBucketRequest) -> Empty:
         """Answer DeleteBucket."""
         name = bucket_of(request.name)
-        bucket = bucket_resource(self._store.bucket(name), self._location_type)
+        bucket = bucket_resource(self._store.bucket(name))
         check_condition(
             request, "metageneration", bucket.metageneration, StatusCode.FAILED_PRECONDITION
         )
@@ -108,7 +102,9 @@ class MetaService:
         page = list_page(
             partial(
                 bucket.names_from,
-                folders=request.include_folders_as_prefixes and self._hierarchical,
+                within=query.prefix,
+                shallow=query.delimiter == "/" and not query.end,
+                folders=request.include_folders_as_prefixes and bucket.placement.hierarchical,
             ),
             query,
             Position.parse(request.page_token, query),
@@ -139,21 +135,6 @@ class MetaService:
         check_preconditions(found, request)
         bucket.delete(request.object)
         return Empty()
-
-    async def get_storage_layout(self, request: pb.GetStorageLayoutRequest) -> pb.StorageLayout:
-        """Answer GetStorageLayout of the control service."""
-        if not request.name.endswith(_LAYOUT_SUFFIX):
-            raise invalid(f"Not the name of a storage layout: {request.name!r}")
-        bucket: Bucket = self._store.bucket(bucket_of(request.name.removesuffix(_LAYOUT_SUFFIX)))
-        resource = bucket_resource(bucket, self._location_type)
-        return pb.StorageLayout(
-            name=request.name,
-            location=resource.location,
-            location_type=resource.location_type,
-            hierarchical_namespace=pb.StorageLayout.HierarchicalNamespace(
-                enabled=resource.hierarchical_namespace.enabled
-            ),
-        )
 
 
 def _check_listing(request: pb.ListObjectsRequest) -> None:

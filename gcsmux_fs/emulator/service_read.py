@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
     from google.protobuf.field_mask_pb2 import FieldMask
 
-    from gcsmux_fs.emulator.bucket import Bucket, Store
+    from gcsmux_fs.emulator.bucket import Bucket
     from gcsmux_fs.emulator.checksums import Checksums
     from gcsmux_fs.emulator.control import Control
     from gcsmux_fs.emulator.objects import Content, StoredObject
     from gcsmux_fs.emulator.rpc import Send
     from gcsmux_fs.emulator.shaping import Shape
+    from gcsmux_fs.emulator.store import Store
     from gcsmux_fs.model import ByteRange
 
 __all__ = ["ReadService"]
@@ -70,7 +71,7 @@ class ReadService:
         mask = requested_mask(spec)
         with self._open(bucket, spec) as content:
             stream = BidiStream(
-                content.object.size, self._shape, self._control, partial(self._chunks, content)
+                content.size, self._shape, self._control, partial(self._chunks, content)
             )
             stream.add(first, due)
             taking = asyncio.create_task(stream.take_in(requests))
@@ -139,11 +140,14 @@ class ReadService:
         return opening.SerializeToString()
 
     def _open(self, bucket: Bucket, spec: pb.BidiReadObjectSpec) -> Content:
-        """Open what a spec names, with its handle and its conditions honoured."""
+        """Open what a spec names, with its handle and its conditions honoured.
+
+        A handle that this server has not made is ignored, as the service does it on the cloud path.
+        """
         check_object_name(spec.object)
         generation = spec.generation
-        if spec.HasField("read_handle") and spec.read_handle.handle:
-            handle = Handle.unseal(spec.read_handle.handle)
+        handle = Handle.known(spec.read_handle.handle)
+        if handle is not None:
             if (handle.bucket, handle.name) != (bucket.name, spec.object):
                 raise invalid("The read handle is of another object")
             if generation and generation != handle.generation:

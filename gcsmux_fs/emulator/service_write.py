@@ -24,11 +24,12 @@ from gcsmux_fs.storage.pb import storage_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gcsmux_fs.emulator.bucket import Bucket, Store
+    from gcsmux_fs.emulator.bucket import Bucket
     from gcsmux_fs.emulator.checksums import Checksums
     from gcsmux_fs.emulator.objects import Attributes, StoredObject
     from gcsmux_fs.emulator.rpc import Send
     from gcsmux_fs.emulator.shaping import Shape
+    from gcsmux_fs.emulator.store import Store
 
 __all__ = ["WriteService"]
 

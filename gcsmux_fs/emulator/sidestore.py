@@ -14,7 +14,7 @@ import shutil
 import uuid
 from bisect import bisect_left, insort
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,10 @@ class Record:
     identity: Identity | None = None
     data: str = ""
     finalized: bool = True
+    metageneration: int = 1
+    # When the object was last updated without a new generation; 0: never.
+    updated_ns: int = 0
+    components: int = 0
 
     def to_json(self) -> str:
         """Return the record as the text of its file."""
@@ -93,6 +97,10 @@ class SideStore:
         for at in range(bisect_left(self._data_names, start), len(self._data_names)):
             yield self._data_names[at]
 
+    def names_below(self, prefix: str) -> list[str]:
+        """Return the names with a record that begin with `prefix`."""
+        return [name for name in self._records if name.startswith(prefix)]
+
     def data_path(self, record: Record) -> str:
         """Return where the content of that record is."""
         return str(self._folder / record.data)
@@ -124,6 +132,15 @@ class SideStore:
         if old is not None:
             (self._folder / (_stem(name) + _RECORD_SUFFIX)).unlink(missing_ok=True)
             self._index(name, old, None)
+
+    def rename(self, old: str, new: str) -> None:
+        """Make the record of one object, and its data, those of another name."""
+        record = self._records[old]
+        data = record.data
+        if data:
+            data = self.adopt(Path(self.data_path(record)), new, record.generation)
+        self.put(replace(record, name=new, data=data))
+        self.remove(old)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -164,6 +164,8 @@ def _objects(answer: Message) -> Sequence[pb.Object]:
         return (answer,)
     if isinstance(answer, pb.ListObjectsResponse):
         return answer.objects
+    if isinstance(answer, pb.RewriteResponse):
+        return (answer.resource,) if answer.HasField("resource") else ()
     if isinstance(answer, pb.BidiReadObjectResponse | pb.ReadObjectResponse):
         return (answer.metadata,) if answer.HasField("metadata") else ()
     return ()

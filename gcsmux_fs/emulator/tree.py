@@ -32,17 +32,21 @@ __all__ = ["Tree"]
 _SETTLED_AFTER_NS = 100_000_000
 # About 200 MB of names; a larger tree is still served, its folders are read more often.
 _MAX_KEPT_ENTRIES = 2_000_000
+# About 10 MB of names.
+_MAX_KNOWN_FOLDERS = 50_000
 
 
 class Tree:
     """The folder of one bucket; `served` is the folder that links may not leave."""
 
     def __init__(self, root: Path, served: Path) -> None:
-        self.root = str(root)
+        self.root = os.path.realpath(root)
         self._served = os.path.realpath(served) + "/"
         self._kept: LRUCache[str, tuple[tuple[int, int, int], list[str]]] = LRUCache(
             _MAX_KEPT_ENTRIES, getsizeof=lambda kept: len(kept[1]) + 1
         )
+        # Of a folder, the name of an object that was seen below it.
+        self._inside: LRUCache[str, str] = LRUCache(_MAX_KNOWN_FOLDERS)
 
     def path_of(self, name: str) -> str:
         """Return where the file of that name is, or would be."""
@@ -52,7 +56,8 @@ class Tree:
         """Return the status of the regular file that `name` is, or None."""
         if not (is_object_name(name) and file_can_be_named(name)):
             return None
-        return None if self._goes_through_link(name) else self.stat_listed(name)
+        folder = name[: name.rfind("/") + 1]
+        return self.stat_listed(name) if not folder or self.has_folder(folder) else None
 
     def stat_listed(self, name: str) -> os.stat_result | None:
         """Return what `stat` does, for a name that `names_from` gave: its folders are real."""
@@ -67,12 +72,24 @@ class Tree:
             return None
         return status if stat.S_ISREG(status.st_mode) else None
 
-    def names_from(self, start: str, *, folders: bool = False) -> Iterator[Entry]:
+    def names_from(
+        self, start: str, *, within: str = "", folders: bool = False, shallow: bool = False
+    ) -> Iterator[Entry]:
         """Yield the entries whose names are not before `start`, in order.
 
         With `folders`, each folder comes too, as an entry ending with `/`, before what is in it.
+        Names that do not begin with `within` may be left out: a listing of a folder enters there,
+        however deep it is, and not at the bucket's root. With `shallow`, one name stands for all
+        the names below each folder in there: any of them, so that nothing is searched for the
+        first one.
         """
-        open_folders = [("", self._keys_from("", start))]
+        top = within[: within.rfind("/") + 1]
+        start = max(start, top)
+        if top and not (start.startswith(top) and self.has_folder(top)):
+            return
+        if folders and top and start == top:
+            yield Entry(top, folder=True)
+        open_folders = [(top, self._keys_from(top, start[len(top) :]))]
         while open_folders:
             prefix, keys = open_folders[-1]
             step = next(keys, None)
@@ -87,7 +104,11 @@ class Tree:
                 continue
             if folders and not rest:
                 yield Entry(name, folder=True)
-            open_folders.append((name, self._keys_from(name, rest)))
+            if shallow and not rest:
+                if (inside := self._any_below(name)) is not None:
+                    yield Entry(inside)
+            else:
+                open_folders.append((name, self._keys_from(name, rest)))
 
     def _keys_from(self, folder: str, start: str) -> Iterator[tuple[str, str]]:
         """Yield the folder's keys, each with the part of `start` that applies inside of it."""
@@ -100,6 +121,29 @@ class Tree:
         for following in range(index, len(keys)):
             yield keys[following], ""
 
+    def _any_below(self, folder: str) -> str | None:
+        """Return the name of any object below `folder`; None if there is none."""
+        known = self._inside.get(folder)
+        if known is not None and self.stat(known) is not None:
+            return known
+        waiting = [folder]
+        while waiting:
+            reached = waiting.pop()
+            keys = self._keys(reached)
+            for key in keys:
+                if not key.endswith("/") and is_object_name(reached + key):
+                    self._note_inside(folder, reached + key)
+                    return reached + key
+            waiting += [reached + key for key in reversed(keys) if key.endswith("/")]
+        return None
+
+    def _note_inside(self, folder: str, name: str) -> None:
+        """Remember that the object `name` is below `folder` and the folders between the two."""
+        end = len(folder)
+        while end:
+            self._inside[name[:end]] = name
+            end = name.find("/", end) + 1
+
     def _keys(self, folder: str) -> list[str]:
         """Return the sorted names in `folder`, those of folders with a `/` at their end.
 
@@ -108,7 +152,9 @@ class Tree:
         path = self.path_of(folder)
         now_ns = time.time_ns()
         try:
-            status = Path(path).stat()
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                return []
             stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
             kept = self._kept.get(folder)
             if kept is not None and kept[0] == stamp:
@@ -131,17 +177,20 @@ class Tree:
             return entry.name
         return None
 
-    def _goes_through_link(self, name: str) -> bool:
-        """Tell whether a folder on the way to the file is a link, or is not there."""
-        path = self.root
+    def has_folder(self, folder: str) -> bool:
+        """Tell whether `folder`, which ends with `/`, is there and no link leads to it."""
+        if not (is_object_name(folder) and file_can_be_named(folder[:-1])):
+            return False
+        path = self.path_of(folder[:-1])
         try:
-            for folder in name.split("/")[:-1]:
-                path = f"{path}/{folder}"
-                if stat.S_ISLNK(os.lstat(path).st_mode):
-                    return True
+            descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
-            return True
-        return False
+            return False
+        try:
+            # The kernel's own name for the folder: one call, however many folders lead there.
+            return os.readlink(f"/proc/self/fd/{descriptor}") == path  # noqa: PTH115
+        finally:
+            os.close(descriptor)
 
     def _stays_inside(self, link: str) -> bool:
         return os.path.realpath(link).startswith(self._served)

@@ -218,10 +218,9 @@ def test_a_range_past_the_end_names_itself_in_the_trailer(served: Path, bucket: 
         [bidi_request("f", [(0, 1, number) for number in range(101)])],
         [bidi_request("f"), bidi_request("f", [(0, 1, 1)])],
         [bidi_request("f", [(0, 1, 5), (1, 1, 5)])],
-        [bidi_request("f", read_handle=pb.BidiReadHandle(handle=b"of another server"))],
         [],
     ],
-    ids=["no spec", "101 ranges", "second spec", "same read id", "foreign handle", "nothing"],
+    ids=["no spec", "101 ranges", "second spec", "same read id", "nothing"],
 )
 def test_what_breaks_the_rules_ends_the_stream(
     served: Path, bucket: Path, requests: list[pb.BidiReadObjectRequest]
@@ -243,6 +242,22 @@ def test_a_hundred_ranges_in_one_message_are_allowed(served: Path, bucket: Path)
         responses, code = await clients.bidi(request)
         assert code == grpc.StatusCode.OK
         assert len(content_of(responses)) == 100
+
+    serve(served, scenario)
+
+
+@pytest.mark.parametrize("handle", [b"of another server", b"x", b"\0" * 100])
+def test_a_handle_of_another_server_is_ignored(served: Path, bucket: Path, handle: bytes) -> None:
+    (bucket / "f").write_bytes(b"0123456789")
+
+    async def scenario(clients: Clients) -> None:
+        foreign = pb.BidiReadHandle(handle=handle)
+        responses, code = await clients.bidi(bidi_request("f", [(2, 3, 1)], read_handle=foreign))
+        assert code == grpc.StatusCode.OK
+        assert responses[0].metadata.size == 10
+        assert content_of(responses) == {1: b"234"}
+        _, code = await clients.bidi(bidi_request("f", read_handle=foreign, generation=1))
+        assert code == grpc.StatusCode.NOT_FOUND
 
     serve(served, scenario)
 

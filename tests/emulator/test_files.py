@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.bucket import Store
 from gcsmux_fs.emulator.listing import Entry
 from gcsmux_fs.emulator.objects import Attributes
 from gcsmux_fs.emulator.refusal import Refusal
+from gcsmux_fs.emulator.store import Store
 from gcsmux_fs.errors import StatusCode
 
 if TYPE_CHECKING:

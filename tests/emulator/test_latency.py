@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.bucket import Store
 from gcsmux_fs.emulator.checksums import Checksums
 from gcsmux_fs.emulator.control import Control
 from gcsmux_fs.emulator.rpc import Border
@@ -15,6 +14,7 @@ from gcsmux_fs.emulator.service_meta import MetaService
 from gcsmux_fs.emulator.service_read import ReadService
 from gcsmux_fs.emulator.service_write import WriteService
 from gcsmux_fs.emulator.shaping import Shape
+from gcsmux_fs.emulator.store import Store
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .clients import BUCKET, bidi_request
@@ -96,7 +96,7 @@ def test_unary_answers_asked_together_come_back_together(served: Path, bucket: P
     (bucket / "f").write_bytes(b"x")
     control = Control()
     border = Border(Shape(latency_seconds=3.0), control)
-    meta = MetaService(Store(served), Checksums(), "region")
+    meta = MetaService(Store(served), Checksums())
     _, handler = border.unary("GetObject", pb.GetObjectRequest, meta.get_object)
     handle = handler.unary_unary
     request = pb.GetObjectRequest(bucket=BUCKET, object="f").SerializeToString()

@@ -344,7 +344,9 @@ def test_an_appendable_object_must_be_new_if_its_writer_says_so(served: Path) ->
     serve(served, scenario)
 
 
-def test_a_stream_sees_an_appendable_object_as_it_was_at_the_opening(served: Path) -> None:
+def test_a_stream_serves_what_an_appendable_object_has_when_a_range_is_asked(
+    served: Path,
+) -> None:
     async def scenario(clients: Clients) -> None:
         writer = AsyncAppendableObjectWriter(clients.google, "b", "app")
         await writer.open()
@@ -356,15 +358,29 @@ def test_a_stream_sees_an_appendable_object_as_it_was_at_the_opening(served: Pat
         first = await call.read()
         assert isinstance(first, pb.BidiReadObjectResponse)
         assert (first.metadata.size, first.metadata.HasField("finalize_time")) == (3, False)
+
+        async def asked(read_id: int, offset: int) -> bytes:
+            wanted = pb.ReadRange(read_id=read_id, read_offset=offset)
+            await call.write(pb.BidiReadObjectRequest(read_ranges=[wanted]))
+            response = await call.read()
+            assert isinstance(response, pb.BidiReadObjectResponse)
+            (data,) = response.object_data_ranges
+            assert data.range_end
+            return data.checksummed_data.content
+
+        assert await asked(1, 0) == b"one"
         await writer.append(b"two")
         await writer.flush()
-        wanted = pb.ReadRange(read_id=1)
-        await call.write(pb.BidiReadObjectRequest(read_ranges=[wanted]))
-        response = await call.read()
-        assert isinstance(response, pb.BidiReadObjectResponse)
-        assert response.object_data_ranges[0].checksummed_data.content == b"one"
-        call.cancel()
-        assert (await clients.google.get_object("b", "app")).size == 6
+        assert await asked(2, 0) == b"onetwo"
+        assert await asked(3, 4) == b"wo"
+        assert await asked(4, -1) == b"o"
+        await writer.append(b"three")
+        await writer.finalize()
+        assert await asked(5, 6) == b"three"
+        await call.write(pb.BidiReadObjectRequest(read_ranges=[pb.ReadRange(read_offset=12)]))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call.read()
+        assert raised.value.code() == grpc.StatusCode.OUT_OF_RANGE
 
     serve(served, scenario)
 

@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -87,7 +88,12 @@ class Object(_message.Message):
     def __init__(self, name: _Optional[str] = ..., bucket: _Optional[str] = ..., generation: _Optional[int] = ..., metageneration: _Optional[int] = ..., storage_class: _Optional[str] = ..., size: _Optional[int] = ..., content_encoding: _Optional[str] = ..., content_disposition: _Optional[str] = ..., cache_control: _Optional[str] = ..., content_language: _Optional[str] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., component_count: _Optional[int] = ..., checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., finalize_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Bucket(_message.Message):
-    __slots__ = ("name", "bucket_id", "project", "metageneration", "location", "location_type", "storage_class", "create_time", "update_time", "labels", "etag", "hierarchical_namespace")
+    __slots__ = ("name", "bucket_id", "project", "metageneration", "location", "location_type", "storage_class", "create_time", "update_time", "labels", "custom_placement_config", "etag", "hierarchical_namespace")
+    class CustomPlacementConfig(_message.Message):
+        __slots__ = ("data_locations",)
+        DATA_LOCATIONS_FIELD_NUMBER: _ClassVar[int]
+        data_locations: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, data_locations: _Optional[_Iterable[str]] = ...) -> None: ...
     class HierarchicalNamespace(_message.Message):
         __slots__ = ("enabled",)
         ENABLED_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +116,7 @@ class Bucket(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_PLACEMENT_CONFIG_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     HIERARCHICAL_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     name: str
@@ -122,9 +129,10 @@ class Bucket(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     labels: _containers.ScalarMap[str, str]
+    custom_placement_config: Bucket.CustomPlacementConfig
     etag: str
     hierarchical_namespace: Bucket.HierarchicalNamespace
-    def __init__(self, name: _Optional[str] = ..., bucket_id: _Optional[str] = ..., project: _Optional[str] = ..., metageneration: _Optional[int] = ..., location: _Optional[str] = ..., location_type: _Optional[str] = ..., storage_class: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., hierarchical_namespace: _Optional[_Union[Bucket.HierarchicalNamespace, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., bucket_id: _Optional[str] = ..., project: _Optional[str] = ..., metageneration: _Optional[int] = ..., location: _Optional[str] = ..., location_type: _Optional[str] = ..., storage_class: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., custom_placement_config: _Optional[_Union[Bucket.CustomPlacementConfig, _Mapping]] = ..., etag: _Optional[str] = ..., hierarchical_namespace: _Optional[_Union[Bucket.HierarchicalNamespace, _Mapping]] = ...) -> None: ...
 
 class GetBucketRequest(_message.Message):
     __slots__ = ("name", "if_metageneration_match", "if_metageneration_not_match", "read_mask")
@@ -277,6 +285,148 @@ class DeleteObjectRequest(_message.Message):
     if_metageneration_not_match: int
     common_object_request_params: CommonObjectRequestParams
     def __init__(self, bucket: _Optional[str] = ..., object: _Optional[str] = ..., generation: _Optional[int] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ...) -> None: ...
+
+class UpdateObjectRequest(_message.Message):
+    __slots__ = ("object", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "update_mask", "common_object_request_params", "predefined_acl", "override_unlocked_retention")
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    PREDEFINED_ACL_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDE_UNLOCKED_RETENTION_FIELD_NUMBER: _ClassVar[int]
+    object: Object
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    update_mask: _field_mask_pb2.FieldMask
+    common_object_request_params: CommonObjectRequestParams
+    predefined_acl: str
+    override_unlocked_retention: bool
+    def __init__(self, object: _Optional[_Union[Object, _Mapping]] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., predefined_acl: _Optional[str] = ..., override_unlocked_retention: _Optional[bool] = ...) -> None: ...
+
+class MoveObjectRequest(_message.Message):
+    __slots__ = ("bucket", "source_object", "destination_object", "if_source_generation_match", "if_source_generation_not_match", "if_source_metageneration_match", "if_source_metageneration_not_match", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    IF_SOURCE_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_SOURCE_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_SOURCE_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_SOURCE_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    source_object: str
+    destination_object: str
+    if_source_generation_match: int
+    if_source_generation_not_match: int
+    if_source_metageneration_match: int
+    if_source_metageneration_not_match: int
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    def __init__(self, bucket: _Optional[str] = ..., source_object: _Optional[str] = ..., destination_object: _Optional[str] = ..., if_source_generation_match: _Optional[int] = ..., if_source_generation_not_match: _Optional[int] = ..., if_source_metageneration_match: _Optional[int] = ..., if_source_metageneration_not_match: _Optional[int] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ...) -> None: ...
+
+class RewriteObjectRequest(_message.Message):
+    __slots__ = ("destination", "source_bucket", "source_object", "source_generation", "rewrite_token", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "if_source_generation_match", "if_source_generation_not_match", "if_source_metageneration_match", "if_source_metageneration_not_match", "max_bytes_rewritten_per_call", "common_object_request_params", "destination_name", "destination_bucket", "destination_kms_key", "destination_predefined_acl", "object_checksums")
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_BUCKET_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REWRITE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_SOURCE_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_SOURCE_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_SOURCE_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_SOURCE_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_REWRITTEN_PER_CALL_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_NAME_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_BUCKET_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_KMS_KEY_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_PREDEFINED_ACL_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    destination: Object
+    source_bucket: str
+    source_object: str
+    source_generation: int
+    rewrite_token: str
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    if_source_generation_match: int
+    if_source_generation_not_match: int
+    if_source_metageneration_match: int
+    if_source_metageneration_not_match: int
+    max_bytes_rewritten_per_call: int
+    common_object_request_params: CommonObjectRequestParams
+    destination_name: str
+    destination_bucket: str
+    destination_kms_key: str
+    destination_predefined_acl: str
+    object_checksums: ObjectChecksums
+    def __init__(self, destination: _Optional[_Union[Object, _Mapping]] = ..., source_bucket: _Optional[str] = ..., source_object: _Optional[str] = ..., source_generation: _Optional[int] = ..., rewrite_token: _Optional[str] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., if_source_generation_match: _Optional[int] = ..., if_source_generation_not_match: _Optional[int] = ..., if_source_metageneration_match: _Optional[int] = ..., if_source_metageneration_not_match: _Optional[int] = ..., max_bytes_rewritten_per_call: _Optional[int] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., destination_name: _Optional[str] = ..., destination_bucket: _Optional[str] = ..., destination_kms_key: _Optional[str] = ..., destination_predefined_acl: _Optional[str] = ..., object_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ...) -> None: ...
+
+class RewriteResponse(_message.Message):
+    __slots__ = ("total_bytes_rewritten", "object_size", "done", "rewrite_token", "resource")
+    TOTAL_BYTES_REWRITTEN_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    REWRITE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    total_bytes_rewritten: int
+    object_size: int
+    done: bool
+    rewrite_token: str
+    resource: Object
+    def __init__(self, total_bytes_rewritten: _Optional[int] = ..., object_size: _Optional[int] = ..., done: _Optional[bool] = ..., rewrite_token: _Optional[str] = ..., resource: _Optional[_Union[Object, _Mapping]] = ...) -> None: ...
+
+class ComposeObjectRequest(_message.Message):
+    __slots__ = ("destination", "source_objects", "if_generation_match", "if_metageneration_match", "kms_key", "common_object_request_params", "destination_predefined_acl", "object_checksums", "delete_source_objects")
+    class SourceObject(_message.Message):
+        __slots__ = ("name", "generation", "object_preconditions")
+        class ObjectPreconditions(_message.Message):
+            __slots__ = ("if_generation_match",)
+            IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+            if_generation_match: int
+            def __init__(self, if_generation_match: _Optional[int] = ...) -> None: ...
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        GENERATION_FIELD_NUMBER: _ClassVar[int]
+        OBJECT_PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        generation: int
+        object_preconditions: ComposeObjectRequest.SourceObject.ObjectPreconditions
+        def __init__(self, name: _Optional[str] = ..., generation: _Optional[int] = ..., object_preconditions: _Optional[_Union[ComposeObjectRequest.SourceObject.ObjectPreconditions, _Mapping]] = ...) -> None: ...
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    KMS_KEY_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_PREDEFINED_ACL_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_CHECKSUMS_FIELD_NUMBER: _ClassVar[int]
+    DELETE_SOURCE_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    destination: Object
+    source_objects: _containers.RepeatedCompositeFieldContainer[ComposeObjectRequest.SourceObject]
+    if_generation_match: int
+    if_metageneration_match: int
+    kms_key: str
+    common_object_request_params: CommonObjectRequestParams
+    destination_predefined_acl: str
+    object_checksums: ObjectChecksums
+    delete_source_objects: bool
+    def __init__(self, destination: _Optional[_Union[Object, _Mapping]] = ..., source_objects: _Optional[_Iterable[_Union[ComposeObjectRequest.SourceObject, _Mapping]]] = ..., if_generation_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., kms_key: _Optional[str] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., destination_predefined_acl: _Optional[str] = ..., object_checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ..., delete_source_objects: _Optional[bool] = ...) -> None: ...
 
 class BidiReadHandle(_message.Message):
     __slots__ = ("handle",)
@@ -604,7 +754,12 @@ class GetStorageLayoutRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., prefix: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class StorageLayout(_message.Message):
-    __slots__ = ("name", "location", "location_type", "hierarchical_namespace")
+    __slots__ = ("name", "location", "location_type", "custom_placement_config", "hierarchical_namespace")
+    class CustomPlacementConfig(_message.Message):
+        __slots__ = ("data_locations",)
+        DATA_LOCATIONS_FIELD_NUMBER: _ClassVar[int]
+        data_locations: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, data_locations: _Optional[_Iterable[str]] = ...) -> None: ...
     class HierarchicalNamespace(_message.Message):
         __slots__ = ("enabled",)
         ENABLED_FIELD_NUMBER: _ClassVar[int]
@@ -613,9 +768,177 @@ class StorageLayout(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     LOCATION_FIELD_NUMBER: _ClassVar[int]
     LOCATION_TYPE_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_PLACEMENT_CONFIG_FIELD_NUMBER: _ClassVar[int]
     HIERARCHICAL_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     name: str
     location: str
     location_type: str
+    custom_placement_config: StorageLayout.CustomPlacementConfig
     hierarchical_namespace: StorageLayout.HierarchicalNamespace
-    def __init__(self, name: _Optional[str] = ..., location: _Optional[str] = ..., location_type: _Optional[str] = ..., hierarchical_namespace: _Optional[_Union[StorageLayout.HierarchicalNamespace, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., location: _Optional[str] = ..., location_type: _Optional[str] = ..., custom_placement_config: _Optional[_Union[StorageLayout.CustomPlacementConfig, _Mapping]] = ..., hierarchical_namespace: _Optional[_Union[StorageLayout.HierarchicalNamespace, _Mapping]] = ...) -> None: ...
+
+class PendingRenameInfo(_message.Message):
+    __slots__ = ("operation",)
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    operation: str
+    def __init__(self, operation: _Optional[str] = ...) -> None: ...
+
+class Folder(_message.Message):
+    __slots__ = ("name", "metageneration", "create_time", "update_time", "pending_rename_info")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METAGENERATION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PENDING_RENAME_INFO_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    metageneration: int
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    pending_rename_info: PendingRenameInfo
+    def __init__(self, name: _Optional[str] = ..., metageneration: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pending_rename_info: _Optional[_Union[PendingRenameInfo, _Mapping]] = ...) -> None: ...
+
+class CreateFolderRequest(_message.Message):
+    __slots__ = ("parent", "folder", "folder_id", "recursive", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_ID_FIELD_NUMBER: _ClassVar[int]
+    RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    folder: Folder
+    folder_id: str
+    recursive: bool
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., folder: _Optional[_Union[Folder, _Mapping]] = ..., folder_id: _Optional[str] = ..., recursive: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GetFolderRequest(_message.Message):
+    __slots__ = ("if_metageneration_match", "if_metageneration_not_match", "request_id", "name")
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    request_id: str
+    name: str
+    def __init__(self, if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., request_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class DeleteFolderRequest(_message.Message):
+    __slots__ = ("if_metageneration_match", "if_metageneration_not_match", "request_id", "name")
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    request_id: str
+    name: str
+    def __init__(self, if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., request_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class DeleteFolderRecursiveRequest(_message.Message):
+    __slots__ = ("name", "if_metageneration_match", "if_metageneration_not_match", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ListFoldersRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "prefix", "lexicographic_start", "lexicographic_end", "delimiter", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    LEXICOGRAPHIC_START_FIELD_NUMBER: _ClassVar[int]
+    LEXICOGRAPHIC_END_FIELD_NUMBER: _ClassVar[int]
+    DELIMITER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    prefix: str
+    lexicographic_start: str
+    lexicographic_end: str
+    delimiter: str
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., prefix: _Optional[str] = ..., lexicographic_start: _Optional[str] = ..., lexicographic_end: _Optional[str] = ..., delimiter: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ListFoldersResponse(_message.Message):
+    __slots__ = ("folders", "next_page_token")
+    FOLDERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    folders: _containers.RepeatedCompositeFieldContainer[Folder]
+    next_page_token: str
+    def __init__(self, folders: _Optional[_Iterable[_Union[Folder, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class RenameFolderRequest(_message.Message):
+    __slots__ = ("if_metageneration_match", "if_metageneration_not_match", "request_id", "name", "destination_folder_id")
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FOLDER_ID_FIELD_NUMBER: _ClassVar[int]
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    request_id: str
+    name: str
+    destination_folder_id: str
+    def __init__(self, if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., request_id: _Optional[str] = ..., name: _Optional[str] = ..., destination_folder_id: _Optional[str] = ...) -> None: ...
+
+class CommonLongRunningOperationMetadata(_message.Message):
+    __slots__ = ("create_time", "end_time", "update_time", "type", "requested_cancellation", "progress_percent")
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_CANCELLATION_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    create_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    type: str
+    requested_cancellation: bool
+    progress_percent: int
+    def __init__(self, create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., type: _Optional[str] = ..., requested_cancellation: _Optional[bool] = ..., progress_percent: _Optional[int] = ...) -> None: ...
+
+class RenameFolderMetadata(_message.Message):
+    __slots__ = ("common_metadata", "source_folder_id", "destination_folder_id")
+    COMMON_METADATA_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FOLDER_ID_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FOLDER_ID_FIELD_NUMBER: _ClassVar[int]
+    common_metadata: CommonLongRunningOperationMetadata
+    source_folder_id: str
+    destination_folder_id: str
+    def __init__(self, common_metadata: _Optional[_Union[CommonLongRunningOperationMetadata, _Mapping]] = ..., source_folder_id: _Optional[str] = ..., destination_folder_id: _Optional[str] = ...) -> None: ...
+
+class DeleteFolderRecursiveMetadata(_message.Message):
+    __slots__ = ("common_metadata", "folder_id")
+    COMMON_METADATA_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_ID_FIELD_NUMBER: _ClassVar[int]
+    common_metadata: CommonLongRunningOperationMetadata
+    folder_id: str
+    def __init__(self, common_metadata: _Optional[_Union[CommonLongRunningOperationMetadata, _Mapping]] = ..., folder_id: _Optional[str] = ...) -> None: ...
+
+class Operation(_message.Message):
+    __slots__ = ("name", "metadata", "done", "error", "response")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    metadata: _any_pb2.Any
+    done: bool
+    error: RpcStatus
+    response: _any_pb2.Any
+    def __init__(self, name: _Optional[str] = ..., metadata: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., done: _Optional[bool] = ..., error: _Optional[_Union[RpcStatus, _Mapping]] = ..., response: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+
+class GetOperationRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
