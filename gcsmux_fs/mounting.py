@@ -189,7 +189,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             rooms.start_soon(soon.run)
             rooms.start_soon(operations.walks.run)
             rooms.start_soon(pool.run)
-            rooms.start_soon(watch_memory, settings.memory_bytes)
+            rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
             with closing(operations):
                 await serve_kernel(
                     settings, operations, announcer, lambda: _log_statistics(statistics())

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.fuse.wakeups import PERIOD_SECONDS
+
 from . import programs
 
 if TYPE_CHECKING:
@@ -28,3 +30,8 @@ def test_a_storm_of_killed_readers_leaves_a_mount_that_answers(
         assert storm.killed > 2500
         # Nobody has touched the mount since; now somebody does, once.
         assert mounted.run("cat", names[3], timeout=10).stdout == programs.tagged(3, 0, 4_000_000)
+        # The timer that mends a freeze is stopped now, and again before each burst.
+        storm = killer.call(programs.storm, str(mounted.path), names, 60, 2, 3 * PERIOD_SECONDS)
+        assert storm.stuck == 0
+        assert storm.killed > 250
+        assert mounted.run("cat", names[5], timeout=10).stdout == programs.tagged(5, 0, 4_000_000)
