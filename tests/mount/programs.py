@@ -291,14 +291,15 @@ def storm(
     Every 20th burst is 32 readers and 40 that look; the others are one to three that look, for
     it takes a queue of requests that runs empty at the wrong instant to freeze a mount. After each
     burst nobody touches the mount until all of it are gone: a mount that has frozen keeps those
-    waiting whose request it had taken, and shows. With `pause_seconds` the mount is left alone for
-    so long before each burst.
+    waiting whose request it had taken, and shows. Before every tenth burst the mount is left alone
+    for `pause_seconds`.
     """
     source = random.Random(seed)
     killed = stuck = 0
     for number in range(bursts):
         readers, others = (32, 40) if number % 20 == 0 else (0, source.randint(1, 3))
-        time.sleep(pause_seconds)
+        if number % 10 == 0:
+            time.sleep(pause_seconds)
         processes = [
             _visit(root, names, number < readers, source.random())
             for number in range(readers + others)
