@@ -33,6 +33,7 @@ __all__ = [
     "BLOCK_BYTES",
     "Entry",
     "Storm",
+    "failing_reads",
     "first_entry",
     "in_parallel",
     "link_target",
@@ -148,6 +149,24 @@ def in_parallel(function: Callable[[str, int], int], paths: Sequence[str], argum
 
 
 # -- reads
+
+
+def failing_reads(paths: Sequence[str], size: int) -> list[tuple[str, float]]:
+    """Read the begin of all files at once; return each error, and after how many seconds."""
+
+    def read(path: str) -> tuple[str, float]:
+        descriptor = os.open(path, os.O_RDONLY)
+        begun = time.monotonic()
+        try:
+            os.pread(descriptor, size, 0)
+        except OSError as error:
+            return errno.errorcode[error.errno or 0], time.monotonic() - begun
+        finally:
+            os.close(descriptor)
+        return "", time.monotonic() - begun
+
+    with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+        return list(pool.map(read, paths))
 
 
 def random_reads(
