@@ -117,9 +117,17 @@ class BlockFetcher:
         """Start on a READ; unless it is done at return, its `wake` will be called."""
         before = self._counters.demand_ranges
         waits = bool(self._queue) and bool(demand.object.gaps(*demand.fetch))
-        if (waits or not self._start(demand)) and not self._start_in_place_of_stalled(demand):
-            self._queue[demand] = False
-            return Outcome.QUEUED
+        if waits or not self._start(demand):
+            if not self._start_in_place_of_stalled(demand):
+                self._queue[demand] = False
+                return Outcome.QUEUED
+            outcome = self._outcome(demand, before)
+            # It may have needed less than what it took the place of.
+            self._serve_queue()
+            return outcome
+        return self._outcome(demand, before)
+
+    def _outcome(self, demand: Demand, before: int) -> Outcome:
         if demand.is_done:
             return Outcome.HIT
         return Outcome.JOINED if self._counters.demand_ranges == before else Outcome.ASKED
@@ -138,15 +146,19 @@ class BlockFetcher:
             demand.wake()
 
     def relieve(self) -> None:
-        """Let READs that queue take the places of those that have stalled meanwhile."""
-        for demand, had_a_turn in list(self._queue.items()):
-            if had_a_turn:
-                continue
+        """Let READs that queue take the places of those that have stalled meanwhile.
+
+        The other half of the places is left to READs that begin before the next call.
+        """
+        waiting = [demand for demand, had_a_turn in self._queue.items() if not had_a_turn]
+        for demand in waiting[: len(self._stalls) // 2]:
             if not self._start_in_place_of_stalled(demand):
-                return
+                break
             del self._queue[demand]
             if demand.is_done:
                 demand.wake()
+        if waiting:
+            self._serve_queue()
 
     def read_ahead(self, extents: ObjectExtents, wanted: ByteRange, *, first_window: bool) -> bool:
         """Ask for what is missing of `wanted`; return False if there is no memory for it now."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LateFailures", "repeat_seconds"]
 
-# The kernel repeats within microseconds, but a machine on which 600 READs fail at once takes up to a
-# second for that. A program that tries again by itself after so long a wait mostly pauses before.
+# The kernel repeats within microseconds, but a machine on which 600 READs fail at once may take a
+# second for it. A program that tries again by itself after so long a wait mostly pauses before.
 _MAX_REPEAT_SECONDS = 2.0
 
 _PAGE_BYTES = 4096

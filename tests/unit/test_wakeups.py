@@ -1,4 +1,4 @@
-"""The timer that keeps a blocked read from freezing the mount runs while tasks run, and only then."""
+"""The timer that interrupts a blocked read runs whenever tasks run, and an idle loop sleeps."""
 
 from __future__ import annotations
 
