@@ -63,7 +63,8 @@ class _OneFile(pyfuse3.Operations):
 
 
 async def _serve() -> None:
-    await pyfuse3.main(min_tasks=16, max_tasks=512)
+    with wakeups():
+        await pyfuse3.main(min_tasks=16, max_tasks=512)
 
 
 def main() -> None:
@@ -72,8 +73,7 @@ def main() -> None:
     options = {"ro", "default_permissions", "fsname=memory", "subtype=memory"}
     pyfuse3.init(_OneFile(name, int(size)), mountpoint, options)
     try:
-        with wakeups():
-            trio.run(_serve)
+        trio.run(_serve)
     finally:
         pyfuse3.close(unmount=False)
 

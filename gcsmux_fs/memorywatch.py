@@ -7,10 +7,14 @@ library's heap keeps free memory, and how much depends on the order in which the
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import trio
 
 from gcsmux_fs.allocator import allocated_bytes, give_back, resident_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["ALLOWANCE_BYTES", "block_budget", "watch_memory"]
 
@@ -26,6 +30,8 @@ _MARGIN_BYTES = 60 * _MIB
 _FAR_SECONDS = 0.25
 _FAR_BYTES = 128 * _MIB
 _NEAR_SECONDS = 0.02
+# An idle mount grows no further, but the kernel may make it forget inodes.
+_IDLE_SECONDS = 30.0
 # Less than this is not worth a walk through the whole heap under its lock.
 _WORTHWHILE_BYTES = 8 * _MIB
 
@@ -40,8 +46,11 @@ def block_budget(memory_bytes: int) -> int:
     return memory_bytes - min(memory_bytes // _PASSAGE_DIVISOR, _MAX_PASSAGE_BYTES)
 
 
-async def watch_memory(budget_bytes: int) -> None:
+async def watch_memory(budget_bytes: int, arrival: Callable[[], Awaitable[object]]) -> None:
     """Give free memory back whenever the process nears `budget_bytes` and the allowance.
+
+    `arrival` waits until something arrives from the service: what makes the process grow. While
+    nothing does, the process is looked at every 30 s.
 
     Of what is resident and not in use, what was left the last time cannot be given back: it is
     beside the heap, or in pages of which a part is in use. What has come since may be free, or
@@ -59,4 +68,6 @@ async def watch_memory(budget_bytes: int) -> None:
             after = resident_bytes()
             left = after - allocated_bytes()
             log.debug("gave back %d MiB of %d", (before - after) // _MIB, before // _MIB)
+        with trio.move_on_after(_IDLE_SECONDS):
+            await arrival()
         await trio.sleep(_NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS)

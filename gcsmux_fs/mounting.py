@@ -10,6 +10,7 @@ import functools
 import json
 import logging
 import random
+import resource
 import time
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict
@@ -31,6 +32,7 @@ from gcsmux_fs.errors import (
 )
 from gcsmux_fs.fuse.attributes import AttributeEncoder
 from gcsmux_fs.fuse.operations import BucketOperations
+from gcsmux_fs.fuse.requests import MAX_REQUESTS
 from gcsmux_fs.memorywatch import block_budget, watch_memory
 from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
@@ -43,6 +45,7 @@ from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.availability import SILENCE_SECONDS
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channel import ChannelSettings, open_channels, renewal_failure
+from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION
 from gcsmux_fs.storage.connections import SILENCE_SECONDS as CONNECTION_SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.handshakes import handshake_failure
@@ -74,10 +77,11 @@ _UNANSWERED = frozenset(
 )
 
 # Streams and other calls have connections of their own, so that lookups never wait behind streams.
-# They carry 640 and 320 calls at a time without any waiting for another; only those are made that
-# are needed.
-_STREAM_CONNECTIONS = 8
-_UNARY_CONNECTIONS = 4
+# Of each kind there are enough for as many calls as requests are served at a time (2048, see
+# `fuse.requests`), so that none waits in gRPC until calls end that hang; only those are made that
+# are needed. Each takes a file descriptor, and the rest of the process fewer than 40.
+_MAX_CONNECTIONS = -(-MAX_REQUESTS // CALLS_PER_CONNECTION)
+_OTHER_DESCRIPTORS = 40
 
 
 def serve(settings: Settings, announcer: Announcer) -> int:
@@ -116,13 +120,14 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
     statistics: Callable[[], dict[str, object]] = dict
     patience = stream_policy(settings.read_timeout_seconds)
     silence_seconds = min(CONNECTION_SILENCE_SECONDS, patience.stall_seconds / 2)
+    most_connections = _most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     async with _channels(channel_settings) as channels:
         source = random.Random()
         # Names that fail by the thousand keep no stream from being opened again.
         stream_retries, call_retries = RetryBudget(), RetryBudget()
         new_store = functools.partial(
             GrpcObjectStore,
-            channels.connections(_UNARY_CONNECTIONS, silence_seconds),
+            channels.connections(most_connections, silence_seconds),
             channel_settings,
             settings.bucket,
             random=source,
@@ -135,7 +140,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             retries=call_retries,
         )
         streams = GrpcBidiTransport(
-            channels.connections(_STREAM_CONNECTIONS, silence_seconds),
+            channels.connections(most_connections, silence_seconds),
             channel_settings,
             tokens=channels.tokens,
         )
@@ -190,7 +195,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             rooms.start_soon(soon.run)
             rooms.start_soon(operations.walks.run)
             rooms.start_soon(pool.run)
-            rooms.start_soon(watch_memory, settings.memory_bytes)
+            rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
             with closing(operations):
                 await serve_kernel(
                     settings, operations, announcer, lambda: _log_statistics(statistics())
@@ -200,6 +205,13 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         await streams.drain()
     # Only here has everything ended that could hold something.
     _log_statistics(statistics())
+
+
+def _most_connections(descriptors: int) -> int:
+    """Return how many connections to make for streams, and as many for other calls."""
+    if descriptors == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    return max(1, min(_MAX_CONNECTIONS, (descriptors - _OTHER_DESCRIPTORS) // 2))
 
 
 def unary_policy(read_timeout: float) -> UnaryPolicy:

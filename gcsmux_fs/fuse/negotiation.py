@@ -6,9 +6,14 @@ the answer. Three of its fields matter:
 - FUSE_PARALLEL_DIROPS, which libfuse 3.14 never sets. Without it the kernel asks for the names of
   one directory one at a time: 8 programs that open 8 files there at 50 ms wait for 400 ms, and
   where the service is silent the last of them is told after 8 deadlines.
-- `max_background` and `congestion_threshold`, 12 and 9 unless told: how many READs of readahead may
-  be under way, and above how many the kernel drops a part of its window. After the mount only root
-  can change them, through sysfs.
+- `max_background` and `congestion_threshold`, 12 and 9 unless told: how many READs may be under way
+  that fill the page cache or serve direct I/O, and above how many the kernel drops the asynchronous
+  part of its readahead window. READs beyond the first number wait in the kernel, where no deadline
+  of this process sees them: one file whose reads hang would hold up all others. So it is as large
+  as the number of requests that this process serves at a time allows (`fuse.requests`), and only
+  the second one limits readahead. For a mount of a user who is not root the kernel lowers both to
+  its module's parameters `max_user_bgreq` and `max_user_congthresh`, which grow with the memory of
+  the machine: 327 for each GiB. After the mount only root can change them, through sysfs.
 
 So this one answer is led past the kernel. While libfuse processes the request (that is where it
 calls `Operations.init`), its descriptor is made to lead into a socket; the answer is read there,
@@ -31,6 +36,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gcsmux_fs.fuse.requests import MAX_REQUESTS
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
@@ -39,9 +46,11 @@ __all__ = ["CONGESTION_THRESHOLD", "MAX_BACKGROUND", "Negotiation", "completed",
 
 log = logging.getLogger(__name__)
 
-# mountpoint-s3 measured no gain above 64 on 2 x 100 Gbit/s.
-MAX_BACKGROUND = 64
-CONGESTION_THRESHOLD = MAX_BACKGROUND * 3 // 4
+# A quarter of the tasks is left to requests that never wait in the kernel: lookups, single pages.
+MAX_BACKGROUND = MAX_REQUESTS * 3 // 4
+# mountpoint-s3 measured no gain from more than 64 READs at a time on 2 x 100 Gbit/s; three quarters
+# of them is what the kernel takes unless told.
+CONGESTION_THRESHOLD = 48
 
 _PARALLEL_DIROPS = 1 << 18
 

@@ -22,16 +22,16 @@ from gcsmux_fs.fuse.mountinfo import device_of, mount_table, top_mount
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["answer_requests"]
+__all__ = ["MAX_REQUESTS", "answer_requests"]
 
 log = logging.getLogger(__name__)
 
-# One task serves one request; a waiting READ holds its task, and lookups must not wait behind
-# READs: while all tasks wait for a silent service, the next request begins its deadline late. The
-# kernel sends at most `max_background` READs ahead, plus one per blocked program. Each task owns a
+# Requests served at a time, each by a task of its own. A READ that waits holds its task, and while
+# all tasks wait for a silent service, the next request begins its deadline late. Each task owns a
 # buffer of 1 MiB of which a read-only mount touches a page or two; with the stream of an object
-# that nobody else reads it takes 48 KiB (1,500 waiting READs of as many files: 71 MiB).
-_MAX_TASKS = 2048
+# that nobody else reads it takes 48 KiB (1,500 waiting READs of as many files: 71 MiB), so that
+# more of them would not fit into the memory that a mount may take beside its budget.
+MAX_REQUESTS = 2048
 _MIN_IDLE_TASKS = 16
 
 
@@ -44,7 +44,7 @@ async def answer_requests(mountpoint: Path) -> None:
     """
     device = device_of(mountpoint)
     try:
-        await pyfuse3.main(min_tasks=_MIN_IDLE_TASKS, max_tasks=_MAX_TASKS)
+        await pyfuse3.main(min_tasks=_MIN_IDLE_TASKS, max_tasks=MAX_REQUESTS)
     except* OSError as group:
         if any(error.errno != errno.ECONNABORTED for error in _leaves(group)):
             raise

@@ -89,6 +89,11 @@ class MemoryBudget:
         """The longest READ to serve in one piece: with its overhead, several fit side by side."""
         return self.limit // 16
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether READs wait for half of the limit or more, and should ask for no more than due."""
+        return self.loading_demand + self.loading_joined >= self.limit // 2
+
     def admits_demand(self, charge: int) -> bool:
         """Return whether a READ may add `charge`, after some of the rest has gone."""
         return self.loading_demand + self.loading_joined + charge <= self.limit

@@ -17,6 +17,7 @@ class Counters:
     bytes_served: int = 0
     demand_bytes: int = 0
     demand_ranges: int = 0
+    demands_displaced: int = 0
     readahead_bytes: int = 0
     readahead_ranges: int = 0
     readahead_wasted_bytes: int = 0
@@ -39,6 +40,8 @@ class ReadStatistics:
     #: Bytes and ranges asked for by READs.
     demand_bytes: int
     demand_ranges: int
+    #: READs that had stalled and gave the memory that they held to others.
+    demands_displaced: int
     #: Bytes and ranges asked for ahead of READs.
     readahead_bytes: int
     readahead_ranges: int

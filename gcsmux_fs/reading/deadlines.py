@@ -37,11 +37,20 @@ _LATE_SECONDS = 1.0
 
 
 class Deadlines:
-    """The READs that wait now; `expire` is called for each one whose time is up."""
+    """The READs that wait now; `expire` is called for each one whose time is up.
 
-    def __init__(self, timeout: float, expire: Callable[[TimedRead], None]) -> None:
+    `looked` is called after each look, every second or sooner while READs wait.
+    """
+
+    def __init__(
+        self,
+        timeout: float,
+        expire: Callable[[TimedRead], None],
+        looked: Callable[[], None],
+    ) -> None:
         self._timeout = timeout
         self._expire = expire
+        self._looked = looked
         self._due: dict[TimedRead, float] = {}
         self._watcher: trio.lowlevel.Task | None = None
         self._watcher_is_idle = False
@@ -92,6 +101,7 @@ class Deadlines:
             else:
                 await trio.sleep_until(wanted)
                 self.look(wanted, trio.current_time())
+                self._looked()
 
 
 def _abort(_: Callable[[], None]) -> trio.lowlevel.Abort:

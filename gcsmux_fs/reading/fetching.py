@@ -11,7 +11,9 @@ Invariants:
 1. No two requests under way overlap, and none overlaps a ready block.
 2. Memory is admitted before it is asked for. To make room for a READ, a ready block may be evicted
    at any time, and a loading one cancelled that nobody waits for.
-3. A demand that finds no memory queues, first in, first out; it holds nothing meanwhile.
+3. A demand that finds no memory queues, first in, first out; it holds nothing meanwhile. Where
+   one that holds memory has stalled (see `reading.stalls`), one that has not held any yet takes its
+   place, and it queues.
 4. A demand is woken exactly once, unless it was abandoned: then never, and nothing refers to it.
 5. A block that fails leaves the index at once: whoever waits gets the error, the next READ asks
    anew.
@@ -29,6 +31,7 @@ from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES
 from gcsmux_fs.reading.cache import BlockCache
 from gcsmux_fs.reading.extents import ObjectExtents
 from gcsmux_fs.reading.pace import Pace
+from gcsmux_fs.reading.stalls import Stalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +73,9 @@ class BlockFetcher:
         self._budget = budget
         self._counters = counters
         self._objects: dict[ObjectKey, ObjectExtents] = {}
-        self._queue: OrderedDict[Demand, None] = OrderedDict()
+        #: Demands that wait for memory, and whether they have held some before.
+        self._queue: OrderedDict[Demand, bool] = OrderedDict()
+        self._stalls: Stalls[Demand] = Stalls()
         #: Loading blocks that nobody waits for, in the order in which they were asked for.
         self._ahead: dict[Block, None] = {}
         self._clock = clock
@@ -110,14 +115,19 @@ class BlockFetcher:
 
     def begin(self, demand: Demand) -> Outcome:
         """Start on a READ; unless it is done at return, its `wake` will be called."""
-        extents = demand.object
-        if self._queue and extents.gaps(*demand.fetch):
-            self._queue[demand] = None
-            return Outcome.QUEUED
         before = self._counters.demand_ranges
-        if not self._start(demand):
-            self._queue[demand] = None
-            return Outcome.QUEUED
+        waits = bool(self._queue) and bool(demand.object.gaps(*demand.fetch))
+        if waits or not self._start(demand):
+            if not self._start_in_place_of_stalled(demand):
+                self._queue[demand] = False
+                return Outcome.QUEUED
+            outcome = self._outcome(demand, before)
+            # It may have needed less than what it took the place of.
+            self._serve_queue()
+            return outcome
+        return self._outcome(demand, before)
+
+    def _outcome(self, demand: Demand, before: int) -> Outcome:
         if demand.is_done:
             return Outcome.HIT
         return Outcome.JOINED if self._counters.demand_ranges == before else Outcome.ASKED
@@ -125,9 +135,7 @@ class BlockFetcher:
     def abandon(self, demand: Demand) -> None:
         """Forget a READ that is not done; what nobody else waits for is not fetched any more."""
         self._queue.pop(demand, None)
-        for block in demand.leave():
-            if not block.waiters and not block.speculative:
-                self._cancel(block)
+        self._leave(demand)
         self._serve_queue()
 
     def expire(self, demand: Demand, error: StorageError) -> None:
@@ -136,6 +144,21 @@ class BlockFetcher:
             self.abandon(demand)
             demand.fail(error)
             demand.wake()
+
+    def relieve(self) -> None:
+        """Let READs that queue take the places of those that have stalled meanwhile.
+
+        The other half of the places is left to READs that begin before the next call.
+        """
+        waiting = [demand for demand, had_a_turn in self._queue.items() if not had_a_turn]
+        for demand in waiting[: len(self._stalls) // 2]:
+            if not self._start_in_place_of_stalled(demand):
+                break
+            del self._queue[demand]
+            if demand.is_done:
+                demand.wake()
+        if waiting:
+            self._serve_queue()
 
     def read_ahead(self, extents: ObjectExtents, wanted: ByteRange, *, first_window: bool) -> bool:
         """Ask for what is missing of `wanted`; return False if there is no memory for it now."""
@@ -183,7 +206,27 @@ class BlockFetcher:
                 self.cache.touch(block)
                 if block.fresh:
                     self.cache.consume(block, demand.end)
+        if not demand.is_done:
+            self._stalls.began(demand, self._clock())
         return True
+
+    def _start_in_place_of_stalled(self, demand: Demand) -> bool:
+        """Start on a READ with the memory of some that have stalled; those queue."""
+        now = self._clock()
+        while (stalled := self._stalls.longest(now)) is not None:
+            self._leave(stalled)
+            self._queue[stalled] = True
+            self._counters.demands_displaced += 1
+            if self._start(demand):
+                return True
+        return False
+
+    def _leave(self, demand: Demand) -> None:
+        """Have a READ wait for nothing; what nobody else waits for is not fetched any more."""
+        self._stalls.left(demand)
+        for block in demand.leave():
+            if not block.waiters and not block.speculative:
+                self._cancel(block)
 
     def _make_room(self, charge: int) -> bool:
         budget = self._budget
@@ -239,6 +282,7 @@ class BlockFetcher:
             if block.speculative:
                 self._counters.readahead_failures += 1
             for demand in waiters:
+                self._stalls.left(demand)
                 demand.fail(result)
                 demand.wake()
         else:
@@ -252,6 +296,7 @@ class BlockFetcher:
                 if block.fresh:
                     self.cache.consume(block, demand.end)
                 if demand.is_done:
+                    self._stalls.answered(demand, self._clock())
                     demand.wake()
         self._serve_queue()
 

@@ -8,7 +8,7 @@ at once. The other pages the kernel asks for only when the program tries again: 
 
 Invariants:
 1. A page is refused at most once for each READ that failed and began with it.
-2. Nothing is refused later than `REPEAT_SECONDS` after the failure.
+2. Nothing is refused later than `repeat_seconds` after the last failure of the file.
 """
 
 from __future__ import annotations
@@ -18,21 +18,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gcsmux_fs.errors import StorageError
 
-__all__ = ["REPEAT_SECONDS", "LateFailures"]
+__all__ = ["LateFailures", "repeat_seconds"]
 
-# The kernel repeats within microseconds, unless the machine is busy. After so long a wait a program
-# that tries again by itself mostly pauses before.
-REPEAT_SECONDS = 0.1
+# The kernel repeats within microseconds, but a machine on which 600 READs fail at once may take a
+# second for it. A program that tries again by itself after so long a wait mostly pauses before.
+_MAX_REPEAT_SECONDS = 2.0
 
 _PAGE_BYTES = 4096
 
 
+def repeat_seconds(read_timeout: float) -> float:
+    """Return for how long the kernel may repeat a READ that waited for `read_timeout` seconds.
+
+    A program is told within 1.5 times the timeout: a quarter of it is left to other delays.
+    """
+    return min(_MAX_REPEAT_SECONDS, read_timeout / 4)
+
+
 class LateFailures:
-    """Those of one open file."""
+    """Those of one open file, to be repeated within `repeat_seconds`."""
 
-    __slots__ = ("_errors", "_until")
+    __slots__ = ("_errors", "_repeat_seconds", "_until")
 
-    def __init__(self) -> None:
+    def __init__(self, repeat_seconds: float) -> None:
+        self._repeat_seconds = repeat_seconds
         self._errors: dict[int, StorageError] = {}
         self._until = 0.0
 
@@ -43,7 +52,7 @@ class LateFailures:
         """Take note of a READ at `offset` that failed now."""
         if now >= self._until:
             self._errors.clear()
-        self._until = now + REPEAT_SECONDS
+        self._until = now + self._repeat_seconds
         self._errors[offset] = error
 
     def repeated(self, offset: int, end: int, now: float) -> StorageError | None:

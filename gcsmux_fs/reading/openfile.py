@@ -19,7 +19,7 @@ from gcsmux_fs.model import ByteRange
 from gcsmux_fs.reading.demand import Demand
 from gcsmux_fs.reading.extents import GRANULE_BYTES
 from gcsmux_fs.reading.fetching import Outcome
-from gcsmux_fs.reading.late import LateFailures
+from gcsmux_fs.reading.late import LateFailures, repeat_seconds
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ __all__ = ["SMALL_OBJECT_BYTES", "OpenFile"]
 
 SMALL_OBJECT_BYTES = 1024 * 1024
 """An object up to this size that is read from its start in earnest is fetched whole: one request
-instead of several, and no more than a first readahead window would have fetched."""
+instead of several, and no more than a first readahead window would have fetched. Not while READs
+wait for half of the memory: those of objects that never answer would soon wait for all of it."""
 
 _TINY_OBJECT_BYTES = 64 * 1024
 """An object up to this size is fetched whole by any READ: it is as much as a random READ may move,
@@ -53,7 +54,7 @@ class OpenFile:
         self._extents = path.fetcher.open(key, size, grows=grows)
         self._planner = ReadaheadPlanner(size, self._extents.habits)
         self._last_block: Block | None = None
-        self._late = LateFailures()
+        self._late = LateFailures(repeat_seconds(path.read_timeout))
         self._closed = False
         path.open_files += 1
 
@@ -186,7 +187,9 @@ class OpenFile:
     def _range_to_fetch(self, offset: int, end: int) -> tuple[int, int]:
         size = self.size
         in_earnest = offset == 0 and end >= min(size, KERNEL_READ_BYTES)
-        if size <= _TINY_OBJECT_BYTES or (in_earnest and size <= SMALL_OBJECT_BYTES):
+        if size <= _TINY_OBJECT_BYTES:
+            return 0, size
+        if in_earnest and size <= SMALL_OBJECT_BYTES and not self._path.budget.is_crowded:
             return 0, size
         last = -(-end // GRANULE_BYTES) * GRANULE_BYTES
         return offset - offset % GRANULE_BYTES, min(last, size)

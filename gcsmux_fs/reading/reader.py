@@ -64,7 +64,7 @@ class ReadPath:
         self.shares: WindowShares[OpenFile] = WindowShares(
             self.budget.readahead_share_total, idle_after_bytes=budget_bytes
         )
-        self.deadlines = Deadlines(read_timeout, self._expire)
+        self.deadlines = Deadlines(read_timeout, self._expire, self.fetcher.relieve)
         self.open_files = 0
 
     def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> OpenFile:
@@ -84,6 +84,7 @@ class ReadPath:
             bytes_served=counters.bytes_served,
             demand_bytes=counters.demand_bytes,
             demand_ranges=counters.demand_ranges,
+            demands_displaced=counters.demands_displaced,
             readahead_bytes=counters.readahead_bytes,
             readahead_ranges=counters.readahead_ranges,
             readahead_wasted_bytes=counters.readahead_wasted_bytes,

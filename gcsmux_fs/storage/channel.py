@@ -121,7 +121,13 @@ class Channels:
         self, most: int, silence_seconds: float = SILENCE_SECONDS
     ) -> Connections[grpc.aio.Channel]:
         """Return connections for one kind of calls, none of which is made yet."""
-        return Connections(self.open, self.close, most=most, silence_seconds=silence_seconds)
+        return Connections(
+            self.open,
+            self.close,
+            most=most,
+            call_later=_call_later,
+            silence_seconds=silence_seconds,
+        )
 
     async def close_all(self) -> None:
         """Close all channels, ending their calls."""
@@ -133,6 +139,11 @@ class Channels:
             await asyncio.gather(*self._closing)
 
         await await_asyncio(close_all())
+
+
+def _call_later(seconds: float, call: Callable[[float], None]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_later(seconds, lambda: call(loop.time()))
 
 
 async def open_channels(settings: ChannelSettings) -> Channels:

@@ -10,6 +10,9 @@ on it was given up after nothing at all had been heard for a while, and when not
 of it for so long that it may be forgotten. Calls that it still carries go on; it is closed when
 they have ended.
 
+A connection that has been idle for so long is closed even if no call follows: gRPC wakes up some
+ten times a second for each that is open, and no longer when none is.
+
 There is no clock: times come in as arguments.
 """
 
@@ -67,6 +70,10 @@ class Connection(Generic[Channel]):
         """Tell whether calls had better go elsewhere."""
         return self._may_be_dead or now - self._idle_since >= IDLE_SECONDS
 
+    def idle_until(self, now: float) -> float:
+        """Return when it will have been idle for too long, if no call begins after `now`."""
+        return min(now, self._idle_since) + IDLE_SECONDS
+
     def begun(self) -> None:
         """Note that a call begins."""
         self.load += 1
@@ -106,10 +113,11 @@ class Connection(Generic[Channel]):
 class Connections(Generic[Channel]):
     """The connections of one kind of calls, `most` of them, in the order in which they fill.
 
-    `make` and `close` are called for each channel once.
+    `make` and `close` are called for each channel once. `call_later` has a function called after
+    so many seconds, with the time at that moment.
     """
 
-    __slots__ = ("_all", "_close", "_make", "_most", "_silence")
+    __slots__ = ("_all", "_call_later", "_close", "_make", "_most", "_silence", "_sweeps")
 
     def __init__(
         self,
@@ -117,16 +125,22 @@ class Connections(Generic[Channel]):
         close: Callable[[Channel], None],
         *,
         most: int,
+        call_later: Callable[[float, Callable[[float], None]], object],
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self._make = make
         self._close = close
         self._most = most
         self._silence = silence_seconds
+        self._call_later = call_later
+        self._sweeps = False
         self._all: list[Connection[Channel]] = []
 
     def pick(self, now: float) -> Connection[Channel]:
         """Return the connection for a call that begins now."""
+        if not self._sweeps:
+            self._sweeps = True
+            self._call_later(IDLE_SECONDS, self._sweep)
         for index, one in enumerate(self._all):
             if one.is_worn(now):
                 one.retire(self._close)
@@ -137,6 +151,17 @@ class Connections(Generic[Channel]):
             self._all.append(self._new())
             return self._all[-1]
         return min(self._all, key=lambda one: one.load)
+
+    def _sweep(self, now: float) -> None:
+        """Close connections that have been idle for too long, now and until none is left."""
+        idle = [one for one in self._all if not one.load and one.is_worn(now)]
+        self._all = [one for one in self._all if one not in idle]
+        for one in idle:
+            one.retire(self._close)
+        self._sweeps = bool(self._all)
+        if self._sweeps:
+            due = min(one.idle_until(now) for one in self._all)
+            self._call_later(due - now, self._sweep)
 
     def _new(self) -> Connection[Channel]:
         return Connection(self._make(), self._silence)

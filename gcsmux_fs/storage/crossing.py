@@ -67,6 +67,7 @@ class Crossing:
         self._to_asyncio: deque[Callable[[], object]] = deque()
         self._trio_awake = False
         self._asyncio_awake = False
+        self._arrival: trio.Event | None = None
         self._stopped = False
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_asyncio, name="asyncio", daemon=True)
@@ -104,11 +105,20 @@ class Crossing:
             except trio.RunFinishedError:
                 self._to_trio.clear()
 
+    async def arrival(self) -> None:
+        """Wait until calls come from asyncio's side; to be used in trio's."""
+        if self._arrival is None:
+            self._arrival = trio.Event()
+        await self._arrival.wait()
+
     # The flag falls before the queue is emptied: what is added meanwhile is either seen now, or
     # finds the flag down and wakes the thread again.
 
     def _drain_to_trio(self) -> None:
         self._trio_awake = False
+        if self._arrival is not None:
+            self._arrival.set()
+            self._arrival = None
         _call_all(self._to_trio)
 
     def _drain_to_asyncio(self) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "BLOCK_BYTES",
     "Entry",
     "Storm",
+    "failing_reads",
     "first_entry",
     "in_parallel",
     "link_target",
@@ -148,6 +149,24 @@ def in_parallel(function: Callable[[str, int], int], paths: Sequence[str], argum
 
 
 # -- reads
+
+
+def failing_reads(paths: Sequence[str], size: int) -> list[tuple[str, float]]:
+    """Read the begin of all files at once; return each error, and after how many seconds."""
+
+    def read(path: str) -> tuple[str, float]:
+        descriptor = os.open(path, os.O_RDONLY)
+        begun = time.monotonic()
+        try:
+            os.pread(descriptor, size, 0)
+        except OSError as error:
+            return errno.errorcode[error.errno or 0], time.monotonic() - begun
+        finally:
+            os.close(descriptor)
+        return "", time.monotonic() - begun
+
+    with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+        return list(pool.map(read, paths))
 
 
 def random_reads(
@@ -283,18 +302,23 @@ class Storm:
     stuck: int
 
 
-def storm(root: str, names: Sequence[str], bursts: int, seed: int) -> Storm:
+def storm(
+    root: str, names: Sequence[str], bursts: int, seed: int, pause_seconds: float = 0.0
+) -> Storm:
     """Start processes that use the mount, kill them all at a random moment, again and again.
 
     Every 20th burst is 32 readers and 40 that look; the others are one to three that look, for
     it takes a queue of requests that runs empty at the wrong instant to freeze a mount. After each
     burst nobody touches the mount until all of it are gone: a mount that has frozen keeps those
-    waiting whose request it had taken, and shows.
+    waiting whose request it had taken, and shows. Before every tenth burst the mount is left alone
+    for `pause_seconds`.
     """
     source = random.Random(seed)
     killed = stuck = 0
     for number in range(bursts):
         readers, others = (32, 40) if number % 20 == 0 else (0, source.randint(1, 3))
+        if number % 10 == 0:
+            time.sleep(pause_seconds)
         processes = [
             _visit(root, names, number < readers, source.random())
             for number in range(readers + others)

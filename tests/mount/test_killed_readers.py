@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.fuse.wakeups import PERIOD_SECONDS
+
 from . import programs
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ def test_a_storm_of_killed_readers_leaves_a_mount_that_answers(
     # Without times to live and with little memory nearly every call reaches the mount.
     options = ["--metadata-ttl", "0", "--negative-ttl", "0", "--memory", "16MiB"]
     with mount(*options) as mounted, mounted.program() as killer:
-        storm = killer.call(programs.storm, str(mounted.path), names, 500, 1)
+        # The timer that mends a freeze stops in each pause.
+        pause = 3 * PERIOD_SECONDS
+        storm = killer.call(programs.storm, str(mounted.path), names, 500, 1, pause)
         assert storm.stuck == 0
         assert storm.killed > 2500
         # Nobody has touched the mount since; now somebody does, once.

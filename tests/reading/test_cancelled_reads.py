@@ -142,7 +142,8 @@ def test_reads_that_hold_all_memory_leave_it_to_one_that_waits_for_it() -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         async def read_later(other: OpenFile) -> None:
-            await trio.sleep(1)
+            # Nothing has stalled yet.
+            await trio.sleep(0.5)
             # It would fail if it got memory only when a timeout gives it back.
             assert bytes(await other.read(0, 512 * KIB)) == content_of(other.key, 0, 512 * KIB)
 
@@ -150,7 +151,8 @@ def test_reads_that_hold_all_memory_leave_it_to_one_that_waits_for_it() -> None:
             async with trio.open_nursery() as reads:
                 for number in range(15):
                     reads.start_soon(read_in_vain, file, number * 512 * KIB, 512 * KIB)
-                await trio.sleep(2)
+                reads.start_soon(read_in_vain, file, 15 * 512 * KIB, 32 * KIB)
+                await trio.sleep(0.8)
                 assert path.statistics().queued_reads == 1
 
         async with opened(1) as (source, path, (file,)), trio.open_nursery() as others:
@@ -180,7 +182,7 @@ def test_a_read_whose_time_is_up_in_that_very_instant_ends_once(offset: int, siz
             assert_at_rest(path)
             assert source.pending == []
             source.stalled.clear()
-            await trio.sleep(1)
+            await trio.sleep(2.5)
             await assert_right(file, offset, size)
 
     cancel_everywhere(stage)

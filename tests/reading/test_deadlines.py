@@ -28,6 +28,10 @@ def stop(seconds: float) -> None:
     clock.jump(seconds)
 
 
+def looked() -> None:
+    """Do nothing after a look."""
+
+
 @pytest.mark.parametrize("size", [4 * KIB, 2 * MIB])
 async def test_a_read_survives_a_stop_longer_than_its_time(size: int) -> None:
     source = ManualSource()
@@ -78,7 +82,7 @@ async def test_a_read_has_its_whole_time_and_no_more(
 @pytest.mark.parametrize("timeout", [1.0, 3.0])
 async def test_a_short_time_is_mostly_left_after_a_stop(timeout: float) -> None:
     expired: list[float] = []
-    deadlines = Deadlines(timeout, lambda _: expired.append(trio.current_time()))
+    deadlines = Deadlines(timeout, lambda _: expired.append(trio.current_time()), looked)
     deadlines.add(trio.CancelScope())
     await trio.testing.wait_all_tasks_blocked()
     stop(STOP_SECONDS)
@@ -89,7 +93,7 @@ async def test_a_short_time_is_mostly_left_after_a_stop(timeout: float) -> None:
 
 async def test_deadlines_keep_their_order_and_none_is_too_far_away() -> None:
     expired: list[object] = []
-    deadlines = Deadlines(TIMEOUT_SECONDS, expired.append)
+    deadlines = Deadlines(TIMEOUT_SECONDS, expired.append, looked)
     early, late = trio.CancelScope(), trio.CancelScope()
     deadlines.add(early)
     await trio.testing.wait_all_tasks_blocked()

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from gcsmux_fs.errors import DeadlineExceeded, Unavailable
-from gcsmux_fs.reading.late import REPEAT_SECONDS, LateFailures
+from gcsmux_fs.reading.late import LateFailures, repeat_seconds
 from gcsmux_fs.reading.reader import ReadPath
 
 from .fakes import KIB, MIB, ManualSource, content_of, key_of
@@ -15,8 +15,26 @@ from .fakes import KIB, MIB, ManualSource, content_of, key_of
 LATE = DeadlineExceeded("too late")
 
 
+@pytest.mark.parametrize(("timeout", "seconds"), [(120.0, 2.0), (4.0, 1.0)])
+def test_a_repeated_read_fails_within_half_a_timeout(timeout: float, seconds: float) -> None:
+    assert repeat_seconds(timeout) == seconds
+
+
+async def test_the_kernel_s_second_read_fails_at_once_on_a_busy_machine_too() -> None:
+    source = ManualSource()
+    path = ReadPath(source, budget_bytes=64 * MIB, read_timeout=10.0)
+    file = path.open(key_of("object"), 16 * MIB)
+    with pytest.raises(DeadlineExceeded):
+        await file.read(0, 128 * KIB)
+    await trio.sleep(1.9)
+    with pytest.raises(DeadlineExceeded):
+        await file.read(0, 4096)
+    assert trio.current_time() == 11.9
+    file.close()
+
+
 def test_the_first_page_of_a_failed_read_is_refused_once() -> None:
-    failures = LateFailures()
+    failures = LateFailures(2.0)
     failures.note(0, LATE, now=10.0)
     assert failures.repeated(4096, 8192, now=10.05) is None
     assert failures.repeated(0, 4096, now=10.05) is LATE
@@ -24,7 +42,7 @@ def test_the_first_page_of_a_failed_read_is_refused_once() -> None:
 
 
 def test_two_reads_that_fail_together_are_both_remembered() -> None:
-    failures = LateFailures()
+    failures = LateFailures(2.0)
     failures.note(0, LATE, now=10.0)
     failures.note(128 * KIB, LATE, now=10.0)
     assert failures.repeated(0, 4096, now=10.05) is LATE
@@ -32,16 +50,16 @@ def test_two_reads_that_fail_together_are_both_remembered() -> None:
 
 
 def test_a_read_of_more_than_a_page_is_a_new_one() -> None:
-    failures = LateFailures()
+    failures = LateFailures(2.0)
     failures.note(0, LATE, now=10.0)
     assert failures.repeated(0, 128 * KIB, now=10.05) is None
     assert failures.repeated(0, 4096, now=10.05) is None
 
 
 def test_nothing_is_refused_after_a_while() -> None:
-    failures = LateFailures()
+    failures = LateFailures(2.0)
     failures.note(0, LATE, now=10.0)
-    assert failures.repeated(0, 4096, now=10.0 + REPEAT_SECONDS) is None
+    assert failures.repeated(0, 4096, now=12.0) is None
     assert not failures
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +14,9 @@ from gcsmux_fs.storage.connections import (
     Connections,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Made:
     """Connections whose channels are numbers; `closed` are those that were closed."""
@@ -19,10 +24,12 @@ class Made:
     def __init__(self, most: int = 2, silence_seconds: float = SILENCE_SECONDS) -> None:
         numbers = itertools.count(1)
         self.closed: list[int] = []
+        self.later: list[tuple[float, Callable[[float], None]]] = []
         self.connections = Connections(
             lambda: next(numbers),
             self.closed.append,
             most=most,
+            call_later=lambda seconds, call: self.later.append((seconds, call)),
             silence_seconds=silence_seconds,
         )
 
@@ -30,6 +37,13 @@ class Made:
         connection = self.connections.pick(now)
         connection.begun()
         return connection
+
+    def wait(self, now: float) -> float:
+        """Let what waits happen, at `now`; return when it wants to happen again."""
+        ((_, call),) = self.later
+        self.later.clear()
+        call(now)
+        return now + self.later[0][0] if self.later else math.inf
 
 
 def fall_silent(connection: Connection[int], at: float) -> None:
@@ -90,6 +104,27 @@ def test_a_connection_that_nobody_has_used_for_long_is_made_anew() -> None:
     assert made.closed == []
     assert made.begin(10.0 + IDLE_SECONDS).channel == 2
     assert made.closed == [1]
+
+
+def test_what_nobody_uses_is_closed_without_a_further_call() -> None:
+    made = Made()
+    calls = [made.begin(0.0) for _ in range(CALLS_PER_CONNECTION + 1)]
+    assert [seconds for seconds, _ in made.later] == [IDLE_SECONDS]
+    calls.pop().ended(10.0)
+    for call in calls[1:]:
+        call.ended(20.0)
+    due = made.wait(IDLE_SECONDS)
+    assert (due, made.closed) == (10.0 + IDLE_SECONDS, [])
+    due = made.wait(due)
+    assert made.closed == [2]
+    # The first one still carries a call.
+    due = made.wait(due)
+    assert made.closed == [2]
+    calls[0].ended(due)
+    assert made.wait(due + IDLE_SECONDS) == math.inf
+    assert made.closed == [2, 1]
+    assert made.begin(1000.0).channel == 3
+    assert [seconds for seconds, _ in made.later] == [IDLE_SECONDS]
 
 
 def test_a_call_that_lasts_keeps_its_connection_from_being_idle() -> None:

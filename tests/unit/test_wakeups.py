@@ -1,0 +1,104 @@
+"""The timer that interrupts a blocked read runs whenever tasks run, and an idle loop sleeps."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+
+import hypothesis
+import pytest
+import trio
+from hypothesis import strategies
+
+from gcsmux_fs.fuse.wakeups import PERIOD_SECONDS, Wakeups, wakeups
+
+
+class Loop:
+    """trio's loop with a timer: `turn` is one poll and the tasks after it."""
+
+    def __init__(self) -> None:
+        self.periods: list[float] = []
+        #: Where in `turn` a signal arrives, as often as it is named.
+        self.signals: list[str] = []
+        self.wakeups = Wakeups(self._set_timer)
+        self.wakeups.start()
+
+    @property
+    def timer_runs(self) -> bool:
+        return bool(self.periods[-1])
+
+    def turn(self) -> None:
+        self._signal("in a task")
+        self.wakeups.before_io_wait(1.0)
+        self._signal("before the poll")
+        self.wakeups.after_io_wait(1.0)
+        assert self.timer_runs
+
+    def _set_timer(self, period: float) -> None:
+        self._signal("before the timer changes")
+        self.periods.append(period)
+        self._signal("after the timer changed")
+
+    def _signal(self, where: str) -> None:
+        if where in self.signals:
+            self.signals.remove(where)
+            self.wakeups.on_signal(signal.SIGALRM, None)
+
+
+PLACES = ["in a task", "before the poll", "before the timer changes", "after the timer changed"]
+
+
+def test_a_busy_loop_leaves_the_timer_alone() -> None:
+    loop = Loop()
+    for _ in range(1000):
+        loop.turn()
+    assert loop.periods == [PERIOD_SECONDS]
+
+
+def test_the_timer_is_stopped_while_the_loop_polls_after_a_signal() -> None:
+    loop = Loop()
+    loop.signals = ["in a task"]
+    loop.turn()
+    assert loop.periods == [PERIOD_SECONDS, 0, PERIOD_SECONDS]
+
+
+@hypothesis.given(strategies.lists(strategies.lists(strategies.sampled_from(PLACES)), max_size=30))
+def test_the_timer_runs_whenever_tasks_run_whatever_moment_a_signal_chooses(
+    turns: list[list[str]],
+) -> None:
+    loop = Loop()
+    for signals in turns:
+        loop.signals = signals
+        loop.turn()
+
+
+@pytest.mark.real_time
+async def test_an_idle_loop_is_left_alone_and_a_read_after_it_is_interrupted() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    reading, writing = os.pipe()
+
+    class Counted(trio.abc.Instrument):
+        polls = 0
+
+        def before_io_wait(self, timeout: float) -> None:
+            self.polls += 1
+
+    try:
+        with wakeups():
+            counted = Counted()
+            trio.lowlevel.add_instrument(counted)
+            for _ in range(3):
+                counted.polls = 0
+                await trio.sleep(10 * PERIOD_SECONDS)
+                # The timer's last signal, and the end of the sleep; ten and more without a stop.
+                assert counted.polls <= 4
+                # As pyfuse3 reads when the request is gone; it would block for ever.
+                assert libc.read(reading, ctypes.create_string_buffer(1), 1) == -1
+                assert ctypes.get_errno() == errno.EINTR
+            trio.lowlevel.remove_instrument(counted)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
