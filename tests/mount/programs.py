@@ -39,6 +39,7 @@ __all__ = [
     "list_rest",
     "mapped_tags",
     "modes",
+    "open_and_close",
     "random_reads",
     "read_head",
     "read_loop",
@@ -46,6 +47,7 @@ __all__ = [
     "read_tags",
     "read_whole",
     "refusals",
+    "seconds_to_open_and_fail",
     "select_read_only",
     "storm",
     "tagged",
@@ -117,6 +119,23 @@ def read_whole(path: str | bytes) -> bytes:
     """Return all bytes of a file."""
     with open(path, "rb") as file:
         return file.read()
+
+
+def open_and_close(paths: Sequence[str]) -> int:
+    """Open files one after the other and read nothing; return how many were opened."""
+    for path in paths:
+        os.close(os.open(path, os.O_RDONLY))
+    return len(paths)
+
+
+def seconds_to_open_and_fail(path: str) -> float:
+    """Open a file and read it, which must fail; return how long both took together."""
+    began = time.monotonic()
+    try:
+        read_whole(path)
+    except OSError:
+        return time.monotonic() - began
+    raise ValueError("it was read")
 
 
 def read_sequentially(path: str, report_every: int, connection: Connection | None) -> str:
