@@ -83,8 +83,10 @@ class OpenFile:
         self._opening = opening
         self._awaits_first = True
         ask = opening.ask
-        # Where memory is short nothing is asked: what came might be gone before it is read.
-        if ask is None or not path.fetcher.read_ahead(extents, ask, first_window=True):
+        # Where memory is short nothing is asked: READs go first.
+        if ask is None or path.fetcher.queued:
+            return
+        if not path.fetcher.read_ahead(extents, ask, first_window=True):
             return
         furthest = ask.end + self._limit()
         for piece in opening.ahead:

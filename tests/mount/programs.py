@@ -21,7 +21,7 @@ import stat
 import struct
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -302,20 +302,21 @@ class Storm:
     stuck: int
 
 
-def storm(root: str, names: Sequence[str], bursts: int, seed: int) -> Storm:
+def storm(root: str, names: Sequence[str], bursts: int, seed: int, changing: bool = False) -> Storm:
     """Start processes that use the mount, kill them all at a random moment, again and again.
 
     Every 20th burst is 32 readers and 40 that look; the others are one to three that look, for
     it takes a queue of requests that runs empty at the wrong instant to freeze a mount. After each
     burst nobody touches the mount until all of it are gone: a mount that has frozen keeps those
-    waiting whose request it had taken, and shows.
+    waiting whose request it had taken, and shows. With `changing` the files are overwritten
+    meanwhile, so that what is open may be gone; those that look then look at the directory too.
     """
     source = random.Random(seed)
     killed = stuck = 0
     for number in range(bursts):
         readers, others = (32, 40) if number % 20 == 0 else (0, source.randint(1, 3))
         processes = [
-            _visit(root, names, number < readers, source.random())
+            _visit(root, names, number < readers, source.random(), changing)
             for number in range(readers + others)
         ]
         time.sleep(source.uniform(0.002, 0.012))
@@ -329,14 +330,24 @@ def storm(root: str, names: Sequence[str], bursts: int, seed: int) -> Storm:
     return Storm(killed, stuck)
 
 
-def _visit(root: str, names: Sequence[str], reads: bool, seed: float) -> int:
+def _visit(root: str, names: Sequence[str], reads: bool, seed: float, changing: bool) -> int:
     process = os.fork()
     if process:
         return process
     source = random.Random(seed)
     while True:
         path = os.path.join(root, source.choice(names))
-        descriptor = os.open(path, os.O_RDONLY)
+        # What is gone may be found so by any call.
+        with suppress(OSError) if changing else nullcontext():
+            _use(path, reads, source)
+            if changing and not reads:
+                os.stat(path)
+                os.listdir(root)
+
+
+def _use(path: str, reads: bool, source: random.Random) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
         size = os.fstat(descriptor).st_size
         for _ in range(8):
             if reads:
@@ -344,6 +355,7 @@ def _visit(root: str, names: Sequence[str], reads: bool, seed: float) -> int:
             else:
                 # The kernel remembers no extended attributes: each call asks the mount.
                 os.getxattr(descriptor, "user.gcs.generation")
+    finally:
         os.close(descriptor)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -83,60 +82,6 @@ def test_an_overwritten_object_of_any_size_is_read_anew(
         emulator.place("object", programs.tagged(2, 0, size))
         assert program.call(programs.read_whole, path) == programs.tagged(2, 0, size)
         assert mounted.statistics()["opens_found_gone"] == 1
-
-
-def test_a_name_goes_with_its_object_as_soon_as_that_is_found_deleted(
-    emulator: EmulatorProcess, mount: NewMount
-) -> None:
-    emulator.place("opened", bytes(3 * MIB))
-    emulator.place("read", bytes(3 * MIB))
-    with (
-        mount("--metadata-ttl", "indefinite", "--read-ahead", "0") as mounted,
-        mounted.program() as program,
-        mounted.program() as other,
-    ):
-        opened, read = f"{mounted.path}/opened", f"{mounted.path}/read"
-        program.call(os.stat, opened)
-        descriptor = program.call(os.open, read, os.O_RDONLY)
-        emulator.kill()
-        (emulator.bucket / "opened").unlink()
-        (emulator.bucket / "read").unlink()
-        emulator.start()
-        # By an open the kernel learns at once.
-        assert mounted.run("cat", "opened").stderr == b"cat: opened: No such file or directory\n"
-        assert mounted.run("test", "-e", "opened").returncode == 1
-        # By a read it learns as soon as the file is closed: until then it has the name in use.
-        with pytest.raises(OSError, match="Stale") as raised:
-            program.call(os.pread, descriptor, 4096, 2 * MIB)
-        assert raised.value.errno == errno.ESTALE
-        program.call(os.close, descriptor)
-        wait_until(lambda: mounted.run("test", "-e", "read").returncode == 1, "gone", seconds=5)
-        with pytest.raises(FileNotFoundError):
-            other.call(os.stat, read)
-        assert other.call(os.listdir, str(mounted.path)) == []
-
-
-def test_mounts_on_its_directories_stay_when_names_are_dropped(
-    emulator: EmulatorProcess, mount: NewMount
-) -> None:
-    if os.geteuid():
-        pytest.skip("only root may mount")
-    emulator.place("object", bytes(3 * MIB))
-    emulator.place("folder/file", b"below")
-    with mount("--read-ahead", "0") as mounted, mounted.program() as program:
-        nested = f"{mounted.path}/folder"
-        assert mounted.run("mount", "-t", "tmpfs", "nested", "folder").returncode == 0
-        try:
-            descriptor = program.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-            emulator.change("object", bytes(MIB))
-            with pytest.raises(OSError, match="Stale"):
-                program.call(os.pread, descriptor, 4096, 2 * MIB)
-            program.call(os.close, descriptor)
-            assert program.call(os.listdir, nested) == []
-        finally:
-            unmounted = mounted.run("umount", nested)
-        assert unmounted.returncode == 0
-        assert program.call(os.listdir, nested) == ["file"]
 
 
 # -- what it costs
