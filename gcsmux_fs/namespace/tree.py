@@ -241,9 +241,7 @@ class Tree:
         self._gone.note(info.name, self._clock())
         self._resolver.distrust(info.name)
         for location, name in places_of(info.name):
-            snapshot = self._directories.snapshots.latest(location)
-            if snapshot is not None:
-                snapshot.distrusted.add(name)
+            self._directories.snapshots.distrust(location, name)
         self._on_gone(inode)
 
     def _directory(self, number: int) -> DirectoryInode:

@@ -84,22 +84,19 @@ class OpenFile:
         self._awaits_first = True
         ask = opening.ask
         # Where memory is short nothing is asked: READs go first.
-        if ask is None or path.fetcher.queued:
-            return
-        if not path.fetcher.read_ahead(extents, ask, first_window=True):
+        fetcher = path.fetcher
+        if ask is None or fetcher.queued or not fetcher.read_ahead(extents, ask, first_window=True):
             return
         furthest = ask.end + self._limit()
         for piece in opening.ahead:
-            if piece.end > furthest:
-                break
-            if not path.fetcher.read_ahead(extents, piece, first_window=True):
+            if piece.end > furthest or not fetcher.read_ahead(extents, piece, first_window=True):
                 break
         path.counters.opens_that_asked += 1
         # One byte: what is read to its end by nobody stays for the READ.
         first = ask.offset, ask.offset + 1
         task = trio.lowlevel.current_task()
         demand = Demand(extents, *first, first, functools.partial(trio.lowlevel.reschedule, task))
-        path.fetcher.begin(demand)
+        fetcher.begin(demand)
         with trio.move_on_after(path.open_wait_seconds):
             await trio.lowlevel.wait_task_rescheduled(functools.partial(self._abort, demand))
             try:
