@@ -31,6 +31,7 @@ from gcsmux_fs.errors import (
     Unavailable,
 )
 from gcsmux_fs.fuse.attributes import AttributeEncoder
+from gcsmux_fs.fuse.kernelnames import KernelNames
 from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.requests import MAX_REQUESTS
 from gcsmux_fs.memorywatch import block_budget, watch_memory
@@ -159,6 +160,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 call_soon=soon,
                 retries=stream_retries,
             )
+            names = KernelNames()
             tree = Tree(
                 store,
                 rooms,
@@ -167,6 +169,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 negative_ttl_seconds=settings.negative_ttl_seconds,
                 directory_mtime_ns=time.time_ns(),
                 deadline_seconds=settings.read_timeout_seconds + _LAST_WORD_SECONDS,
+                on_gone=names.drop,
             )
             reader = ReadPath(
                 pool,
@@ -194,11 +197,12 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             )
             rooms.start_soon(soon.run)
             rooms.start_soon(operations.walks.run)
+            rooms.start_soon(names.run)
             rooms.start_soon(pool.run)
             rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
             with closing(operations):
                 await serve_kernel(
-                    settings, operations, announcer, lambda: _log_statistics(statistics())
+                    settings, operations, names, announcer, lambda: _log_statistics(statistics())
                 )
             rooms.cancel_scope.cancel()
         transport.close()

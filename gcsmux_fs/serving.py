@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.announce import Announcer
     from gcsmux_fs.config import Settings
+    from gcsmux_fs.fuse.kernelnames import KernelNames
     from gcsmux_fs.fuse.operations import BucketOperations
 
 __all__ = ["serve_kernel"]
@@ -38,12 +39,13 @@ log = logging.getLogger(__name__)
 async def serve_kernel(
     settings: Settings,
     operations: BucketOperations,
+    names: KernelNames,
     announcer: Announcer,
     report: Callable[[], None],
 ) -> None:
     """Mount and answer the kernel until it has unmounted, or a signal says so.
 
-    `report` is called for each SIGUSR1.
+    `names` are told the descriptor of the mount; `report` is called for each SIGUSR1.
 
     Raises:
         ConfigError: it cannot be mounted, or does not answer.
@@ -51,7 +53,7 @@ async def serve_kernel(
     """
     with (
         _ending_signals(settings) as received,
-        _mounted(settings, operations) as negotiation,
+        _mounted(settings, operations, names) as negotiation,
         wakeups(),
     ):
         async with trio.open_nursery() as nursery:
@@ -64,7 +66,9 @@ async def serve_kernel(
 
 
 @contextmanager
-def _mounted(settings: Settings, operations: BucketOperations) -> Iterator[Negotiation]:
+def _mounted(
+    settings: Settings, operations: BucketOperations, names: KernelNames
+) -> Iterator[Negotiation]:
     others = fuse_descriptors()
     try:
         pyfuse3.init(operations, str(settings.mountpoint), _fuse_options(settings))
@@ -72,10 +76,14 @@ def _mounted(settings: Settings, operations: BucketOperations) -> Iterator[Negot
         raise ConfigError(f"mounting on {settings.mountpoint} failed: {error}.") from None
     log.info("gcsmux-fs %s: mounted %s on %s", __version__, settings.source, settings.mountpoint)
     try:
-        with Negotiation(next(iter(fuse_descriptors() - others), None)) as negotiation:
+        descriptor = next(iter(fuse_descriptors() - others), None)
+        names.attach(descriptor)
+        with Negotiation(descriptor) as negotiation:
             operations.on_init = negotiation.divert
             yield negotiation
     finally:
+        # Its number may be another file's as soon as it is closed.
+        names.attach(None)
         pyfuse3.close(unmount=True)
         log.info("unmounted %s", settings.mountpoint)
 

@@ -166,12 +166,25 @@ class BucketOperations(pyfuse3.Operations):
     async def open(
         self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileInfo:
-        """Open a file, pinned to the generation its inode stands for; no request is made."""
+        """Open a file, pinned to the generation its inode stands for.
+
+        Where nothing of it is cached the service is asked first, for what will be read first. A
+        generation that is gone is refused with ESTALE: the kernel looks the name up again, and
+        opens what it leads to now before the program is told anything.
+        """
         if flags & _WRITE_FLAGS:
             raise pyfuse3.FUSEError(errno.EROFS)
         info = self._tree.pin(inode)
-        handle = pyfuse3.FileHandleT(next(self._handles))
         file = self._reader.open(self._key(info), info.size, grows=not info.finalized)
+        try:
+            await file.ask_first(ctx.pid)
+        except BaseException as error:
+            if isinstance(error, GenerationGone):
+                self._tree.found_gone(inode)
+            file.close()
+            self._tree.unpin(inode)
+            raise
+        handle = pyfuse3.FileHandleT(next(self._handles))
         self._files[handle] = inode, file
         # An inode is one generation at one size: its pages never change, and outlive the handle.
         return pyfuse3.FileInfo(fh=handle, keep_cache=True)
@@ -193,9 +206,6 @@ class BucketOperations(pyfuse3.Operations):
         try:
             return await file.read(off, size)
         except GenerationGone:
-            # The kernel is not told that the name leads elsewhere: that call waits in it for every
-            # lookup of the directory, and not even SIGKILL ends a process that waits so for
-            # itself. The next open is refused instead, and the kernel looks the name up again.
             self._tree.found_gone(inode)
             raise
 

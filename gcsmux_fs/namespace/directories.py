@@ -116,7 +116,7 @@ class DirectoryHandle:
     """
 
     def __init__(
-        self, directories: Directories, location: str, enter: Enter, *, ttl_seconds: float
+        self, directories: Directories, location: str, enter: Enter, ttl_seconds: float
     ) -> None:
         self._directories = directories
         self._location = location

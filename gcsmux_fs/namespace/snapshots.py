@@ -108,6 +108,12 @@ class Snapshots:
             self._latest.move_to_end(location)
         return snapshot
 
+    def distrust(self, location: str, name: bytes) -> None:
+        """Believe no longer what the directory's latest snapshot says of a name."""
+        snapshot = self.latest(location)
+        if snapshot is not None:
+            snapshot.distrusted.add(name)
+
     def begin(self, location: str, now: float) -> Snapshot:
         """Begin a new snapshot of the directory, which becomes the latest."""
         outdated = self._latest.get(location)

@@ -29,6 +29,7 @@ from gcsmux_fs.columns import Row
 from gcsmux_fs.errors import GenerationGone
 from gcsmux_fs.namespace.directories import Directories, DirectoryHandle
 from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
+from gcsmux_fs.namespace.gone import GoneNames, places_of
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
 from gcsmux_fs.namespace.inodes import DirectoryInode, InodeTable
 from gcsmux_fs.namespace.listing import Child, Directory
@@ -78,6 +79,7 @@ class Tree:
         max_listed_entries: how many entries of closed directories to keep.
         clock: the time in seconds.
         deadline_seconds: how long one lookup, or one part of a listing, may take.
+        on_gone: called with an inode found gone, and again when one of its files is closed.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Tree:
         max_listed_entries: int = MAX_LISTED_ENTRIES,
         clock: Callable[[], float] = trio.current_time,
         deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+        on_gone: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._ttl = ttl_seconds
         self._negative_ttl = negative_ttl_seconds
@@ -100,6 +103,8 @@ class Tree:
         self._clock = clock
         self._inodes = InodeTable(prefix)
         self._deadline = deadline_seconds
+        self._on_gone = on_gone
+        self._gone = GoneNames()
         self._resolver = Resolver(
             store,
             nursery,
@@ -149,6 +154,8 @@ class Tree:
             exists = await self._directories.has_entries(snapshot)
             return self._answer(found, Directory(found.target) if exists else None, snapshot.begun)
         resolution = await self._resolver.resolve(found.target)
+        while self._gone.outdates(found.target, resolution.asked):
+            resolution = await self._resolver.resolve(found.target)
         return self._answer(found, resolution.child(found), resolution.asked)
 
     def lookup_cached(self, parent: int, name: bytes) -> Entry | None:
@@ -207,12 +214,14 @@ class Tree:
 
     def unpin(self, inode: int) -> None:
         """Undo one `pin`."""
+        if self._inodes.files.is_gone(inode):
+            self._on_gone(inode)
         self._inodes.files.unpin(inode)
 
     def open_directory(self, inode: int) -> DirectoryHandle:
         """Return a handle that reads the directory; nothing is asked before it reads."""
         location = self._directory(inode).location
-        return DirectoryHandle(self._directories, location, self._enter, ttl_seconds=self._ttl)
+        return DirectoryHandle(self._directories, location, self._enter_listed, self._ttl)
 
     def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
         """Return the latest listing of the directory a file is in, and the file's name there."""
@@ -224,17 +233,17 @@ class Tree:
         return None if snapshot is None else (snapshot.listing, name)
 
     def found_gone(self, inode: int) -> None:
-        """Believe no longer that any name leads to this inode: a read found its generation gone."""
-        info = self._inodes.files.get(inode)
-        if info is None:
+        """Believe no longer that any name leads to this inode: its generation was found gone."""
+        files = self._inodes.files
+        info = files.get(inode)
+        if info is None or files.is_gone(inode):
             return
-        self._inodes.files.found_gone(inode, self._clock())
+        files.found_gone(inode, self._clock())
+        self._gone.note(info.name, self._clock())
         self._resolver.distrust(info.name)
-        forms = [Form.CONTENT] if info.name.endswith("/") else [Form.PLAIN, Form.FILE]
-        for location, name in (locate(info.name, form) for form in forms):
-            snapshot = self._directories.snapshots.latest(location)
-            if snapshot is not None:
-                snapshot.distrusted.add(name)
+        for location, name in places_of(info.name):
+            self._directories.snapshots.distrust(location, name)
+        self._on_gone(inode)
 
     def _directory(self, number: int) -> DirectoryInode:
         directory = self._inodes.directory(number)
@@ -263,13 +272,14 @@ class Tree:
         self, location: str, name: bytes, found: Step
     ) -> tuple[Child | None, float] | None:
         """Return what the newest source says of the name, and when it was asked."""
-        resolution = None
-        if found.form is not Form.PART:
-            resolution = self._resolver.known(found.target)
+        resolution = None if found.form is Form.PART else self._resolver.known(found.target)
+        if resolution is not None and self._gone.outdates(found.target, resolution.asked):
+            resolution = None
         snapshot = self._directories.snapshots.latest(location)
         if snapshot is not None and name not in snapshot.distrusted:
             child = snapshot.listing.find(name)
             newer = resolution is None or snapshot.begun > resolution.asked
+            newer = newer and not self._gone.outdates(found.target, snapshot.begun)
             if newer and (child is not None or snapshot.listing.complete):
                 return child, snapshot.begun
         if resolution is None:
@@ -296,6 +306,13 @@ class Tree:
             return self._directory_entry(directory, valid_seconds)
         number, row = self._inodes.files.remember(child)
         return self._file_entry(number, row, valid_seconds)
+
+    def _enter_listed(self, child: Child, valid_until: float) -> Entry:
+        """Do as `_enter`; a name whose generation was found gone is not to be remembered."""
+        entry = self._enter(child, valid_until)
+        if self._gone and self._inodes.files.is_gone(entry.inode):
+            return entry._replace(name_valid_seconds=0.0)
+        return entry
 
     def _directory_entry(self, directory: DirectoryInode, name_valid_seconds: float) -> Entry:
         placeholder = directory.placeholder

@@ -24,6 +24,8 @@ class Counters:
     readahead_cancelled_bytes: int = 0
     readahead_failures: int = 0
     readahead_refusals: int = 0
+    opens_that_asked: int = 0
+    opens_found_gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class ReadStatistics:
     demand_ranges: int
     #: READs that had stalled and gave the memory that they held to others.
     demands_displaced: int
-    #: Bytes and ranges asked for ahead of READs.
+    #: Bytes and ranges asked for ahead of READs, by OPENs too.
     readahead_bytes: int
     readahead_ranges: int
     #: Bytes fetched ahead and evicted before any READ took some.
@@ -53,6 +55,10 @@ class ReadStatistics:
     readahead_failures: int
     #: Ranges not asked for ahead, for want of memory.
     readahead_refusals: int
+    #: OPENs that were answered when the service had answered.
+    opens_that_asked: int
+    #: Those that found their generation gone.
+    opens_found_gone: int
     budget_limit: int
     #: Bytes of `budget_limit` taken, overhead included; zero only once all is evicted.
     budget_used: int

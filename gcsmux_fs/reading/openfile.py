@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.errors import StorageError
+from gcsmux_fs.errors import GenerationGone, StorageError
 from gcsmux_fs.model import ByteRange
 from gcsmux_fs.reading.demand import Demand
 from gcsmux_fs.reading.extents import GRANULE_BYTES
 from gcsmux_fs.reading.fetching import Outcome
 from gcsmux_fs.reading.late import LateFailures, repeat_seconds
+from gcsmux_fs.reading.opening import SMALL_OBJECT_BYTES, TINY_OBJECT_BYTES
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
 
 if TYPE_CHECKING:
@@ -27,25 +28,28 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model import ObjectKey
     from gcsmux_fs.reading.extents import Block
+    from gcsmux_fs.reading.opening import Opening
     from gcsmux_fs.reading.reader import ReadPath
     from gcsmux_fs.reading.runs import Cursor
 
 __all__ = ["SMALL_OBJECT_BYTES", "OpenFile"]
 
-SMALL_OBJECT_BYTES = 1024 * 1024
-"""An object up to this size that is read from its start in earnest is fetched whole: one request
-instead of several, and no more than a first readahead window would have fetched. Not while READs
-wait for half of the memory: those of objects that never answer would soon wait for all of it."""
-
-_TINY_OBJECT_BYTES = 64 * 1024
-"""An object up to this size is fetched whole by any READ: it is as much as a random READ may move,
-and a congested kernel reads such files page by page, each of which would be a round trip."""
-
 
 class OpenFile:
     """One open file: reads of one object generation, with readahead of its own."""
 
-    __slots__ = ("_closed", "_extents", "_last_block", "_late", "_path", "_planner", "key", "size")
+    __slots__ = (
+        "_awaits_first",
+        "_closed",
+        "_extents",
+        "_last_block",
+        "_late",
+        "_opening",
+        "_path",
+        "_planner",
+        "key",
+        "size",
+    )
 
     def __init__(self, path: ReadPath, key: ObjectKey, size: int, *, grows: bool) -> None:
         self.key = key
@@ -55,11 +59,53 @@ class OpenFile:
         self._planner = ReadaheadPlanner(size, self._extents.habits)
         self._last_block: Block | None = None
         self._late = LateFailures(repeat_seconds(path.read_timeout))
+        self._opening: Opening | None = None
+        self._awaits_first = False
         self._closed = False
         path.open_files += 1
 
     def __repr__(self) -> str:
         return f"<OpenFile {self.key} {self._planner!r}>"
+
+    async def ask_first(self, opener: int) -> None:
+        """Ask for what the first READ will want and wait for it, if that is worth it.
+
+        `opener` is the thread that opens the file. An answer that does not come within
+        `ReadPath.open_wait_seconds`, or any other failure, is left to the READ.
+
+        Raises:
+            GenerationGone: there is no such generation any more.
+        """
+        path = self._path
+        extents = self._extents
+        is_ready = extents.block_count > len(extents.loading)
+        opening = path.openings.plan(self.key, self.size, opener, is_ready=is_ready)
+        self._opening = opening
+        self._awaits_first = True
+        ask = opening.ask
+        # Where memory is short nothing is asked: READs go first.
+        fetcher = path.fetcher
+        if ask is None or fetcher.queued or not fetcher.read_ahead(extents, ask, first_window=True):
+            return
+        furthest = ask.end + self._limit()
+        for piece in opening.ahead:
+            if piece.end > furthest or not fetcher.read_ahead(extents, piece, first_window=True):
+                break
+        path.counters.opens_that_asked += 1
+        # One byte: what is read to its end by nobody stays for the READ.
+        first = ask.offset, ask.offset + 1
+        task = trio.lowlevel.current_task()
+        demand = Demand(extents, *first, first, functools.partial(trio.lowlevel.reschedule, task))
+        fetcher.begin(demand)
+        with trio.move_on_after(path.open_wait_seconds):
+            await trio.lowlevel.wait_task_rescheduled(functools.partial(self._abort, demand))
+            try:
+                demand.result()
+            except GenerationGone:
+                path.counters.opens_found_gone += 1
+                raise
+            except StorageError:
+                return
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
         """Return the bytes of a READ if all are ready; otherwise None, and the READ is not begun.
@@ -72,6 +118,8 @@ class OpenFile:
             end = self.size
         if offset >= end:
             return b""
+        if self._awaits_first:
+            self._note_first(offset, end)
         block = self._last_block
         if block is None or not block.start <= offset < block.end or block.content is None:
             block = self._last_block = self._extents.find(offset)
@@ -179,15 +227,38 @@ class OpenFile:
             return
         self._closed = True
         self._last_block = None
+        if self._opening is not None:
+            self._release_asked(self._opening)
         self.stop_read_ahead()
         self._path.shares.drop(self)
         self._path.fetcher.close(self._extents)
         self._path.open_files -= 1
 
+    def _note_first(self, offset: int, end: int) -> None:
+        """Take note of the first READ after `ask_first`."""
+        self._awaits_first = False
+        opening = self._opening
+        assert opening is not None
+        self._path.openings.observe(opening, offset, end)
+        asked = opening.ask
+        if asked is not None and (offset > asked.offset or end < asked.end):
+            self._release_asked(opening)
+
+    def _release_asked(self, opening: Opening) -> None:
+        """Expect no longer that somebody reads what the OPEN has asked for."""
+        asked = opening.ahead if opening.ask is None else (opening.ask, *opening.ahead)
+        for each in asked:
+            self._path.fetcher.release(self._extents, each)
+
+    def _limit(self) -> int:
+        """Return how far ahead this file may read now."""
+        path = self._path
+        return min(path.read_ahead_bytes, path.shares.share, path.fetcher.pace.window_bytes)
+
     def _range_to_fetch(self, offset: int, end: int) -> tuple[int, int]:
         size = self.size
         in_earnest = offset == 0 and end >= min(size, KERNEL_READ_BYTES)
-        if size <= _TINY_OBJECT_BYTES:
+        if size <= TINY_OBJECT_BYTES:
             return 0, size
         if in_earnest and size <= SMALL_OBJECT_BYTES and not self._path.budget.is_crowded:
             return 0, size
@@ -228,8 +299,7 @@ class OpenFile:
         shares.renew(self, served)
         for idle in shares.pop_idle(served):
             idle.stop_read_ahead()
-        limit = min(path.read_ahead_bytes, shares.share, path.fetcher.pace.window_bytes)
-        plan = self._planner.plan(cursor, limit)
+        plan = self._planner.plan(cursor, self._limit())
         for passed in plan.release:
             path.fetcher.release(self._extents, passed)
         for wanted in plan.fetch:

@@ -12,6 +12,7 @@ from gcsmux_fs.reading.counters import Counters, ReadStatistics
 from gcsmux_fs.reading.deadlines import Deadlines
 from gcsmux_fs.reading.fetching import BlockFetcher
 from gcsmux_fs.reading.openfile import OpenFile
+from gcsmux_fs.reading.opening import OpenPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,10 @@ more than this client takes from one stream."""
 DEFAULT_READ_TIMEOUT_SECONDS = 120.0
 """When to give a READ up: the kernel never does, and a program in read() can't be killed meanwhile.
 Google's clients retry for as long by default, so a shorter one would end what they survive."""
+
+_OPEN_WAIT_SECONDS = 5.0
+"""How long an OPEN waits for the service, and no more than a quarter of the time of a READ: the
+READ that follows has all of its own time, and a program is told within 1.25 times that."""
 
 
 class ReadPath:
@@ -58,6 +63,8 @@ class ReadPath:
     ) -> None:
         self.read_timeout = read_timeout
         self.read_ahead_bytes = read_ahead_bytes
+        self.open_wait_seconds = min(_OPEN_WAIT_SECONDS, read_timeout / 4)
+        self.openings = OpenPlanner()
         self.budget = MemoryBudget(budget_bytes)
         self.counters = Counters()
         self.fetcher = BlockFetcher(source, self.budget, self.counters, clock)
@@ -91,6 +98,8 @@ class ReadPath:
             readahead_cancelled_bytes=counters.readahead_cancelled_bytes,
             readahead_failures=counters.readahead_failures,
             readahead_refusals=counters.readahead_refusals,
+            opens_that_asked=counters.opens_that_asked,
+            opens_found_gone=counters.opens_found_gone,
             budget_limit=budget.limit,
             budget_used=budget.used,
             budget_in_flight=budget.in_flight,

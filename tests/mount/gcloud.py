@@ -2,6 +2,7 @@
 
 python -m tests.mount.gcloud PORT storage cp SOURCE gs://BUCKET/NAME [--content-type=TYPE]
     [--custom-metadata=KEY=VALUE]
+python -m tests.mount.gcloud PORT storage rm gs://BUCKET/NAME
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from .server import BUCKET, EmulatorProcess
 
 
 def main() -> None:
-    """Write one object."""
+    """Write or delete one object."""
     parser = argparse.ArgumentParser(prog="gcloud")
     parser.add_argument("port", type=int)
     parser.add_argument("storage", choices=["storage"])
-    parser.add_argument("cp", choices=["cp"])
-    parser.add_argument("source")
+    parser.add_argument("command", choices=["cp", "rm"])
+    parser.add_argument("source", nargs="?", default="")
     parser.add_argument("target")
     parser.add_argument("--content-type", default="")
     parser.add_argument("--custom-metadata", default="")
@@ -27,8 +28,13 @@ def main() -> None:
     source: str = arguments.source
     target: str = arguments.target
     key, _, value = str(arguments.custom_metadata).partition("=")
-    EmulatorProcess(Path(), port=arguments.port).write(
-        target.removeprefix(f"gs://{BUCKET}/"),
+    emulator = EmulatorProcess(Path(), port=arguments.port)
+    name = target.removeprefix(f"gs://{BUCKET}/")
+    if arguments.command == "rm":
+        emulator.delete(name)
+        return
+    emulator.write(
+        name,
         sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes(),
         content_type=arguments.content_type,
         metadata={key: value} if key else None,

@@ -21,7 +21,7 @@ import stat
 import struct
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -40,6 +40,7 @@ __all__ = [
     "list_rest",
     "mapped_tags",
     "modes",
+    "open_and_close",
     "random_reads",
     "read_head",
     "read_loop",
@@ -47,6 +48,7 @@ __all__ = [
     "read_tags",
     "read_whole",
     "refusals",
+    "seconds_to_open_and_fail",
     "select_read_only",
     "storm",
     "tagged",
@@ -118,6 +120,23 @@ def read_whole(path: str | bytes) -> bytes:
     """Return all bytes of a file."""
     with open(path, "rb") as file:
         return file.read()
+
+
+def open_and_close(paths: Sequence[str]) -> int:
+    """Open files one after the other and read nothing; return how many were opened."""
+    for path in paths:
+        os.close(os.open(path, os.O_RDONLY))
+    return len(paths)
+
+
+def seconds_to_open_and_fail(path: str) -> float:
+    """Open a file and read it, which must fail; return how long both took together."""
+    began = time.monotonic()
+    try:
+        read_whole(path)
+    except OSError:
+        return time.monotonic() - began
+    raise ValueError("it was read")
 
 
 def read_sequentially(path: str, report_every: int, connection: Connection | None) -> str:
@@ -303,7 +322,12 @@ class Storm:
 
 
 def storm(
-    root: str, names: Sequence[str], bursts: int, seed: int, pause_seconds: float = 0.0
+    root: str,
+    names: Sequence[str],
+    bursts: int,
+    seed: int,
+    changing: bool = False,
+    pause_seconds: float = 0.0,
 ) -> Storm:
     """Start processes that use the mount, kill them all at a random moment, again and again.
 
@@ -311,7 +335,8 @@ def storm(
     it takes a queue of requests that runs empty at the wrong instant to freeze a mount. After each
     burst nobody touches the mount until all of it are gone: a mount that has frozen keeps those
     waiting whose request it had taken, and shows. Before every tenth burst the mount is left alone
-    for `pause_seconds`.
+    for `pause_seconds`. With `changing` the files are overwritten meanwhile, so that what is open
+    may be gone; those that look then look at the directory too.
     """
     source = random.Random(seed)
     killed = stuck = 0
@@ -320,7 +345,7 @@ def storm(
         if number % 10 == 0:
             time.sleep(pause_seconds)
         processes = [
-            _visit(root, names, number < readers, source.random())
+            _visit(root, names, number < readers, source.random(), changing)
             for number in range(readers + others)
         ]
         time.sleep(source.uniform(0.002, 0.012))
@@ -334,14 +359,24 @@ def storm(
     return Storm(killed, stuck)
 
 
-def _visit(root: str, names: Sequence[str], reads: bool, seed: float) -> int:
+def _visit(root: str, names: Sequence[str], reads: bool, seed: float, changing: bool) -> int:
     process = os.fork()
     if process:
         return process
     source = random.Random(seed)
     while True:
         path = os.path.join(root, source.choice(names))
-        descriptor = os.open(path, os.O_RDONLY)
+        # What is gone may be found so by any call.
+        with suppress(OSError) if changing else nullcontext():
+            _use(path, reads, source)
+            if changing and not reads:
+                os.stat(path)
+                os.listdir(root)
+
+
+def _use(path: str, reads: bool, source: random.Random) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
         size = os.fstat(descriptor).st_size
         for _ in range(8):
             if reads:
@@ -349,6 +384,7 @@ def _visit(root: str, names: Sequence[str], reads: bool, seed: float) -> int:
             else:
                 # The kernel remembers no extended attributes: each call asks the mount.
                 os.getxattr(descriptor, "user.gcs.generation")
+    finally:
         os.close(descriptor)
 
 

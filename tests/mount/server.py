@@ -186,6 +186,15 @@ class EmulatorProcess:
             answer = call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS)
         return pb.WriteObjectResponse.FromString(answer).resource.generation
 
+    def delete(self, name: str) -> None:
+        """Delete an object through the service's own call."""
+        request = pb.DeleteObjectRequest(bucket=_BUCKET_PATH, object=name)
+        with grpc.insecure_channel(self.endpoint) as channel:
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                "/google.storage.v2.Storage/DeleteObject"
+            )
+            call(request.SerializeToString(), timeout=_CALL_SECONDS)
+
     def append(
         self,
         name: str,

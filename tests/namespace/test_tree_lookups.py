@@ -388,20 +388,6 @@ async def test_a_generation_that_is_there_after_all_can_be_opened_again() -> Non
         assert tree.pin(entry.inode) == store["a"]
 
 
-async def test_an_answer_from_before_a_read_found_it_gone_proves_nothing() -> None:
-    store = FakeStore(delay_seconds=2)
-    store.put("a")
-    async with mounted(store) as tree:
-        entry = await follow(tree, "a")
-        await trio.sleep(100)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(follow, tree, "a")
-            await trio.sleep(1)
-            tree.found_gone(entry.inode)
-        with pytest.raises(GenerationGone):
-            tree.pin(entry.inode)
-
-
 async def test_attributes_of_a_generation_outlive_it() -> None:
     store = FakeStore()
     store.put("a")

@@ -87,9 +87,11 @@ def test_only_storage_and_the_emulator_know_grpc(room: str) -> None:
         "reading/cache.py",
         "reading/budget.py",
         "reading/extents.py",
+        "reading/opening.py",
         "namespace/names.py",
         "namespace/listing.py",
         "namespace/inodes.py",
+        "namespace/gone.py",
     ],
 )
 def test_cores_know_no_loop_no_clock_and_no_log(module: str) -> None:

@@ -1,0 +1,182 @@
+"""What an OPEN finds out: no program is given a file that was stale when it opened it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gcsmux_fs.emulator.faults import Hang, Status
+from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.reading.opening import MAX_UNREAD
+
+from . import programs
+from .harness import wait_until
+
+if TYPE_CHECKING:
+    from .harness import EmulatorProcess, MountProcess, NewMount
+
+pytestmark = pytest.mark.mount
+
+KIB = 1024
+MIB = 1024 * KIB
+PROGRAMS = 16
+ROUNDS = 3
+TTLS = ["0", "1s", "60s", "indefinite"]
+
+
+def outcomes(mounted: MountProcess, path: str, count: int = PROGRAMS) -> dict[str, int]:
+    """Let many programs open and read a file at the same time; return how often each came."""
+    script = (
+        'cd mnt; for n in $(seq "$2"); do'
+        ' { head -c 10000 "$1" 2>&1 | head -c 60 | md5sum; } & done; wait'
+    )
+    result = mounted.run_beside("bash", "-c", script, "sh", path, str(count), timeout=30)
+    assert result.returncode == 0
+    lines = result.stdout.decode().split("\n")[:-1]
+    return {line: lines.count(line) for line in set(lines)}
+
+
+def expected(mounted: MountProcess, text: str) -> str:
+    """Return what `outcomes` calls an output that begins with `text`."""
+    script = 'printf %s "$1" | head -c 60 | md5sum'
+    return mounted.run_beside("bash", "-c", script, "sh", text).stdout.decode().rstrip("\n")
+
+
+@pytest.mark.parametrize("ttl", TTLS)
+def test_who_opens_after_an_overwrite_or_a_delete_is_never_told_estale(
+    emulator: EmulatorProcess, mount: NewMount, ttl: str
+) -> None:
+    options = ["--metadata-ttl", ttl, "--negative-ttl", "0"]
+    with mount(*options) as mounted, mounted.program() as program:
+        for number in range(ROUNDS):
+            name = f"object-{number}"
+            path = f"{mounted.path}/{name}"
+            emulator.place(name, f"old {number} ".encode() * 1000)
+            assert program.call(os.stat, path).st_size == 6000
+            emulator.place(name, f"new {number} ".encode() * 2000)
+            new = expected(mounted, f"new {number} " * 10)
+            assert outcomes(mounted, name) == {new: PROGRAMS}
+            assert program.call(os.stat, path).st_size == 12000
+        for number in range(ROUNDS):
+            name = f"deleted-{number}"
+            emulator.place(name, b"old" * 1000)
+            assert program.call(os.stat, f"{mounted.path}/{name}").st_size == 3000
+            (emulator.bucket / name).unlink()
+            absent = f"head: cannot open '{name}' for reading: No such file or directory"
+            assert outcomes(mounted, name) == {expected(mounted, absent): PROGRAMS}
+            with pytest.raises(FileNotFoundError):
+                program.call(os.stat, f"{mounted.path}/{name}")
+
+
+@pytest.mark.parametrize("size", [1, 60 * KIB, 700 * KIB, 3 * MIB])
+def test_an_overwritten_object_of_any_size_is_read_anew(
+    emulator: EmulatorProcess, mount: NewMount, size: int
+) -> None:
+    emulator.place("object", programs.tagged(1, 0, size))
+    with mount("--metadata-ttl", "indefinite") as mounted, mounted.program() as program:
+        path = f"{mounted.path}/object"
+        program.call(os.stat, path)
+        emulator.place("object", programs.tagged(2, 0, size))
+        assert program.call(programs.read_whole, path) == programs.tagged(2, 0, size)
+        assert mounted.statistics()["opens_found_gone"] == 1
+
+
+# -- what it costs
+
+
+@pytest.mark.parametrize("size", [100, 60 * KIB, 900 * KIB])
+def test_an_open_asks_for_what_the_first_read_wants(
+    emulator: EmulatorProcess, mount: NewMount, size: int
+) -> None:
+    emulator.place("object", programs.tagged(1, 0, size))
+    with mount() as mounted, mounted.program() as program:
+        path = f"{mounted.path}/object"
+        program.call(os.stat, path)
+        emulator.statistics(reset=True)
+        descriptor = program.call(os.open, path, os.O_RDONLY)
+        told = emulator.statistics()
+        assert (told.requests, told.ranges) == ({"BidiReadObject": 1}, 1)
+        assert told.bytes_asked == size
+        emulator.statistics(reset=True)
+        assert program.call(os.pread, descriptor, size, 0) == programs.tagged(1, 0, size)
+        assert emulator.statistics().ranges == 0
+        # What is cached is opened without asking.
+        program.call(os.open, path, os.O_RDONLY)
+        assert emulator.statistics().requests == {}
+
+
+def test_a_program_that_reads_nothing_of_what_it_opens_is_recognised(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    for number in range(200):
+        emulator.place(f"file-{number:03}", bytes(1000))
+    with mount() as mounted, mounted.program() as program, mounted.program() as other:
+        program.call(os.listdir, str(mounted.path))
+        emulator.statistics(reset=True)
+        paths = [f"{mounted.path}/file-{number:03}" for number in range(200)]
+        assert program.call(programs.open_and_close, paths) == 200
+        assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD}
+        assert mounted.statistics()["budget_unread"] == 0
+        # Others are believed to read, until they do not; and so is this one, when it does.
+        other.call(os.close, other.call(os.open, paths[100], os.O_RDONLY))
+        assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD + 1}
+        program.call(programs.read_whole, paths[101])
+        program.call(os.close, program.call(os.open, paths[150], os.O_RDONLY))
+        assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD + 3}
+
+
+def test_an_empty_file_is_opened_without_asking(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("object", b"")
+    with mount() as mounted, mounted.program() as program:
+        program.call(os.stat, f"{mounted.path}/object")
+        emulator.statistics(reset=True)
+        assert program.call(programs.read_whole, f"{mounted.path}/object") == b""
+        assert emulator.statistics().requests == {}
+
+
+# -- what fails
+
+
+def test_a_service_that_is_silent_at_open_does_not_make_a_reader_wait_twice(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("object", bytes(1000))
+    with (
+        mount("--read-timeout", "2s", expected_warnings=["ETIMEDOUT", "BidiReadObject"]) as mounted,
+        mounted.program() as program,
+    ):
+        path = f"{mounted.path}/object"
+        program.call(os.stat, path)
+        silent = [
+            Rule(Hang(), method=method, times=FOR_EVER)
+            for method in ("BidiReadObject", "ReadObject")
+        ]
+        emulator.order(*silent)
+        with pytest.raises(TimeoutError):
+            program.call(programs.read_whole, path)
+        took = program.call(programs.seconds_to_open_and_fail, path)
+        # 2.5 s; the rest is for a busy machine, and less than two timeouts.
+        assert took < 3.9
+        emulator.mend()
+        wait_until(
+            lambda: mounted.run("cat", "object").stdout == bytes(1000), "it is served", seconds=30
+        )
+
+
+def test_a_refusal_is_told_by_the_read_as_before(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("object", bytes(1000))
+    refused = Status(StatusCode.PERMISSION_DENIED, "not yours")
+    with mount(expected_warnings=["not yours"]) as mounted, mounted.program() as program:
+        path = f"{mounted.path}/object"
+        program.call(os.stat, path)
+        emulator.order(Rule(refused, method="BidiReadObject", times=FOR_EVER))
+        descriptor = program.call(os.open, path, os.O_RDONLY)
+        with pytest.raises(PermissionError):
+            program.call(os.pread, descriptor, 1000, 0)
+        emulator.mend()
+        assert program.call(os.pread, descriptor, 1000, 0) == bytes(1000)
