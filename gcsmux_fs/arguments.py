@@ -42,6 +42,7 @@ _HEADINGS = {
         "gid",
         "file_mode",
         "dir_mode",
+        "posix",
         "allow_other",
         "metadata_ttl",
         "negative_ttl",
@@ -229,6 +230,12 @@ def _seconds(seconds: float) -> str:
     help="Permissions of all directories, for the same reason.",
 )
 @click.option(
+    "--posix",
+    is_flag=True,
+    help="Show the owners and permissions that gcloud storage cp --preserve-posix and others have"
+    " stored with an object; off, because whoever writes to the bucket decides them.",
+)
+@click.option(
     "--allow-other",
     is_flag=True,
     help="Let other users in, as the permissions say; off, because the kernel lets nobody read"
@@ -283,6 +290,7 @@ def mount_arguments(
     gid: int | None,
     file_mode: int,
     dir_mode: int,
+    posix: bool,
     allow_other: bool,
     mount_options: tuple[str, ...],
     foreground: bool,
@@ -339,6 +347,7 @@ def mount_arguments(
         gid=os.getgid() if gid is None else gid,
         file_mode=file_mode,
         dir_mode=dir_mode,
+        posix=posix,
         allow_other=allow_other,
         fuse_options=mount_options,
         log_file=log_file,

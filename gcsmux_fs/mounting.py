@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from contextlib import asynccontextmanager, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.announce import Announcer
     from gcsmux_fs.config import Settings
     from gcsmux_fs.errors import GcsmuxError
-    from gcsmux_fs.model import BucketInfo
+    from gcsmux_fs.model import BucketInfo, ListingPage
     from gcsmux_fs.storage.channel import Channels
 
 __all__ = ["serve", "stream_policy", "unary_policy"]
@@ -161,6 +161,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 negative_ttl_seconds=settings.negative_ttl_seconds,
                 directory_mtime_ns=time.time_ns(),
                 deadline_seconds=settings.read_timeout_seconds + _LAST_WORD_SECONDS,
+                assume_directories=not info.listable,
             )
             reader = ReadPath(
                 pool,
@@ -252,7 +253,7 @@ async def _check_bucket(
     bucket = f"gs://{settings.bucket}"
     try:
         info = await store.get_bucket()
-        page = await store.list_objects(settings.prefix, page_size=1)
+        page = await _first_page(store, settings.prefix)
     except NotFound:
         raise ConfigError(f"there is no bucket {bucket}: check its name.") from None
     except Unauthenticated as error:
@@ -260,7 +261,8 @@ async def _check_bucket(
     except PermissionDenied as error:
         raise ConfigError(
             f"no permission to read {bucket} ({error.message}): it takes storage.objects.list and"
-            " storage.objects.get, as in the role Storage Object Viewer."
+            " storage.objects.get, as in the role Storage Object Viewer, for all of it or for a"
+            " folder that --only-dir names."
         ) from None
     except Unavailable as error:
         if (reason := renewal_failure(error.message)) is not None:
@@ -275,12 +277,36 @@ async def _check_bucket(
         raise ConfigError(f"the service at {settings.endpoint} {said}.") from None
     except StorageError as error:
         raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
-    if settings.prefix and not page.objects and not page.prefixes:
+    if page is None:
+        info = replace(info, listable=False)
+        odd = (
+            f"the service refuses to list {settings.source}: only objects whose names are known"
+            " can be read."
+        )
+        log.warning("%s", odd)
+        announcer.remark(odd)
+    elif settings.prefix and not page.objects and not page.prefixes:
         odd = f"there is nothing below {settings.source} (yet): is the name right?"
         log.warning("%s", odd)
         announcer.remark(odd)
     log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
     return info
+
+
+async def _first_page(store: GrpcObjectStore, prefix: str) -> ListingPage | None:
+    """Return the beginning of a listing, or None for a caller who may read but not list.
+
+    Raises:
+        PermissionDenied: the caller may do neither.
+    """
+    try:
+        return await store.list_objects(prefix, page_size=1)
+    except Unauthenticated:
+        raise
+    except PermissionDenied:
+        if await store.may_read(prefix):
+            return None
+        raise
 
 
 def _statistics(
@@ -306,6 +332,7 @@ def _statistics(
         "retries": sum(budget.taken for budget in retries),
         "tasks": streams.open_calls,
         "open_handles": operations.open_handles,
+        "ill_formed_metadata": operations.ill_formed_metadata,
     }
 
 

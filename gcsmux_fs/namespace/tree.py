@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.columns import Row
-from gcsmux_fs.errors import GenerationGone
+from gcsmux_fs.errors import GenerationGone, PermissionDenied
 from gcsmux_fs.namespace.directories import Directories, DirectoryHandle
 from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
 from gcsmux_fs.namespace.inodes import ROOT_INODE, DirectoryInode, InodeTable
@@ -77,6 +77,7 @@ class Tree:
         max_listed_entries: how many entries of closed directories to keep.
         clock: the time in seconds.
         deadline_seconds: how long one lookup, or one part of a listing, may take.
+        assume_directories: the caller may not list (see `resolver`).
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Tree:
         max_listed_entries: int = MAX_LISTED_ENTRIES,
         clock: Callable[[], float] = trio.current_time,
         deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+        assume_directories: bool = False,
     ) -> None:
         self._ttl = ttl_seconds
         self._negative_ttl = negative_ttl_seconds
@@ -105,6 +107,7 @@ class Tree:
             join=ttl_seconds > 0,
             clock=clock,
             deadline_seconds=deadline_seconds,
+            assume_directories=assume_directories,
         )
         self._directories = Directories(
             store,
@@ -145,7 +148,7 @@ class Tree:
         found = self._step(location, name)
         if found.form is Form.PART:
             snapshot = self._directories.fresh(found.target)
-            exists = await self._directories.has_entries(snapshot)
+            exists = await self._directories.may_have_entries(snapshot)
             return self._answer(found, Directory(found.target) if exists else None, snapshot.begun)
         resolution = await self._resolver.resolve(found.target)
         return self._answer(found, resolution.child(found), resolution.asked)
@@ -212,6 +215,11 @@ class Tree:
         """Return a handle that reads the directory; nothing is asked before it reads."""
         location = self._directory(inode).location
         return DirectoryHandle(self._directories, location, self._enter, ttl_seconds=self._ttl)
+
+    def is_assumed(self, inode: int) -> bool:
+        """Tell whether nothing shows that this is a directory, because no listing is allowed."""
+        resolution = self._resolver.known(self._directory(inode).location.removesuffix("/"))
+        return resolution is not None and resolution.assumed is not None
 
     def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
         """Return the latest listing of the directory a file is in, and the file's name there."""
@@ -281,7 +289,11 @@ class Tree:
                 return child, snapshot.begun
         if resolution is None:
             return None
-        return resolution.child(found), resolution.asked
+        try:
+            return resolution.child(found), resolution.asked
+        except PermissionDenied:
+            # A refusal is not remembered: it may be over by now.
+            return None
 
     def _valid_seconds(self, child: Child | None, asked: float) -> float:
         ttl = self._ttl if child is not None else self._negative_ttl
@@ -307,7 +319,8 @@ class Tree:
     def _directory_entry(self, directory: DirectoryInode, name_valid_seconds: float) -> Entry:
         placeholder = directory.placeholder
         mtime_ns = self._directory_mtime_ns if placeholder is None else placeholder.mtime_ns
-        return Entry(directory.number, True, 0, mtime_ns, name_valid_seconds, self._ttl)
+        entry = Entry(directory.number, True, 0, mtime_ns, name_valid_seconds, self._ttl)
+        return entry if placeholder is None else entry._replace(metadata=placeholder.metadata)
 
     def _file_entry(self, number: int, row: Row, name_valid_seconds: float) -> Entry:
         objects, index = row
@@ -323,6 +336,7 @@ class Tree:
             objects.mtimes_ns[index],
             name_valid_seconds,
             attributes_valid_seconds,
+            objects.traits[index].metadata,
         )
 
     def _learn_placeholder(self, placeholder: ObjectInfo) -> None:
