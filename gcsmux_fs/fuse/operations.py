@@ -240,17 +240,9 @@ class BucketOperations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileHandleT:
         """Open a directory."""
-        directory = self._tree.open_directory(inode)
-        if self._tree.is_assumed(inode):
-            # It may as well be an absent file: `cat` is told that it is refused, not that it is a
-            # directory.
-            try:
-                await directory.entries_from(0)
-            except BaseException:
-                directory.release()
-                raise
+        await self._tree.confirm_directory(inode)
         handle = pyfuse3.FileHandleT(next(self._handles))
-        self._directories[handle] = inode, directory
+        self._directories[handle] = inode, self._tree.open_directory(inode)
         return handle
 
     @answered

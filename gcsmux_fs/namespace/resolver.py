@@ -13,7 +13,8 @@ answered. A refusal is no verdict: it never takes anything from what another req
    prefix `name/`: a permission to list may begin there.
 3. Where no listing is allowed, nothing tells what is a directory. A name is taken for one if there
    is no object of that name; and, with `assume_directories`, if GetObject is refused as well,
-   because the service refuses to tell callers who may not list that an object is absent.
+   because the service refuses to tell callers who may not list that an object is absent. It counts
+   no longer than the answer that a name is absent, which it may be.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import cachetools
 
 from gcsmux_fs.columns import Row
 from gcsmux_fs.errors import (
+    GenerationGone,
     InvalidRequest,
     NotFound,
     PermissionDenied,
@@ -140,6 +142,24 @@ class Resolver:
         """Remember nothing of a name."""
         self._resolutions.pop(target, None)
 
+    async def confirm(self, location: str) -> None:
+        """Ask for a directory again if it was assumed to be there.
+
+        Raises:
+            PermissionDenied: no listing is allowed, so it may as well be an absent object.
+            GenerationGone: there is none; the kernel looks its name up again.
+        """
+        target = location.removesuffix("/")
+        resolution = self._resolutions.get(target)
+        if resolution is None or resolution.assumed is None:
+            return
+        found = await self._folders.ask(target, lambda: self._find_folder(target), join=self._join)
+        if isinstance(found, PermissionDenied):
+            raise found.with_traceback(None)
+        self.distrust(target)
+        if found is None:
+            raise GenerationGone("it was taken for a directory, and is none", subject=repr(target))
+
     async def resolve(self, target: str) -> Resolution:
         """Ask for the object `target` and the directory `target` + `/`.
 
@@ -185,7 +205,7 @@ class Resolver:
             return Resolution(asked, info, directory, info_refused)
         if info_refused is not None and not self._assume:
             raise info_refused
-        assumed = Directory(target + "/") if info is None else None
+        assumed = Directory(target + "/", assumed=True) if info is None else None
         return Resolution(asked, info, None, info_refused, assumed)
 
     async def _get(self, name: str) -> ObjectInfo | None:

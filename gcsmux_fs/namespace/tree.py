@@ -211,15 +211,14 @@ class Tree:
         """Undo one `pin`."""
         self._inodes.files.unpin(inode)
 
+    async def confirm_directory(self, inode: int) -> None:
+        """Ask whether something is a directory, if that was assumed (see `Resolver.confirm`)."""
+        await self._resolver.confirm(self._directory(inode).location)
+
     def open_directory(self, inode: int) -> DirectoryHandle:
         """Return a handle that reads the directory; nothing is asked before it reads."""
         location = self._directory(inode).location
         return DirectoryHandle(self._directories, location, self._enter, ttl_seconds=self._ttl)
-
-    def is_assumed(self, inode: int) -> bool:
-        """Tell whether nothing shows that this is a directory, because no listing is allowed."""
-        resolution = self._resolver.known(self._directory(inode).location.removesuffix("/"))
-        return resolution is not None and resolution.assumed is not None
 
     def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
         """Return the latest listing of the directory a file is in, and the file's name there."""
@@ -296,13 +295,18 @@ class Tree:
             return None
 
     def _valid_seconds(self, child: Child | None, asked: float) -> float:
-        ttl = self._ttl if child is not None else self._negative_ttl
-        return max(0.0, asked + ttl - self._clock())
+        return max(0.0, asked + self._ttl_of(child) - self._clock())
+
+    def _ttl_of(self, child: Child | None) -> float:
+        if child is None:
+            return self._negative_ttl
+        assumed = isinstance(child, Directory) and child.assumed
+        return min(self._ttl, self._negative_ttl) if assumed else self._ttl
 
     def _answer(self, found: Step, child: Child | None, asked: float) -> Entry:
         if child is None:
             raise NoSuchEntry(repr(found.target), self._valid_seconds(child, asked))
-        entry = self._enter(child, asked + self._ttl)
+        entry = self._enter(child, asked + self._ttl_of(child))
         self._inodes.files.found(entry.inode, asked)
         return entry
 

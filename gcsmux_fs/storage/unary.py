@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 _SERVICE = "/google.storage.v2.Storage/"
 _CONTROL = "/google.storage.control.v2.StorageControl/"
 _READ_PERMISSION = "storage.objects.get"
+_ANY_NAME = "/"
 
 # What Google's own clients retry for idempotent calls, and ABORTED, which a front end under load
 # answers as well (https://cloud.google.com/storage/docs/retry-strategy).
@@ -138,7 +139,7 @@ class GrpcObjectStore:
     async def may_read(self, prefix: str) -> bool:
         """Tell whether the caller may read objects whose names begin with `prefix`.
 
-        Any caller may ask this. A server that cannot tell is taken to allow it.
+        Any caller may ask this. Where a server cannot tell, as emulators, one object is asked for.
         """
         resources = [self._path, f"{self._path}/objects/{prefix}"]
         for resource in resources[: 2 if prefix else 1]:
@@ -150,7 +151,7 @@ class GrpcObjectStore:
                     subject=f"permissions of {resource}",
                 )
             except Unsupported:
-                return True
+                return await self._is_told_of(prefix or _ANY_NAME)
             except Unauthenticated:
                 raise
             except (NotFound, PermissionDenied):
@@ -158,6 +159,16 @@ class GrpcObjectStore:
             if _READ_PERMISSION in granted.permissions:
                 return True
         return False
+
+    async def _is_told_of(self, name: str) -> bool:
+        """Tell whether the service says if there is an object of this name."""
+        try:
+            await self.get_object(name)
+        except NotFound:
+            return True
+        except PermissionDenied:
+            return False
+        return True
 
     async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
         """Return one object (see `ObjectStore.get_object`)."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from gcsmux_fs.errors import PermissionDenied, Unauthenticated
+from gcsmux_fs.errors import GenerationGone, PermissionDenied, Unauthenticated
 from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
 
 from .fake_store import FakeStore, object_info
@@ -105,9 +105,30 @@ async def test_an_object_that_may_be_read_is_one_whatever_may_be_listed() -> Non
             assert await seen(tree, "team/deep/x") == "team/deep/x of 3"
             assert await seen(tree, "both") == "both of 3"
             entry = await follow(tree, "team")
-            assert tree.is_assumed(entry.inode)
+            with pytest.raises(PermissionDenied):
+                await tree.confirm_directory(entry.inode)
             with pytest.raises(PermissionDenied):
                 await read_names(tree, entry.inode)
+
+
+async def test_what_was_taken_for_a_directory_is_so_for_as_short_as_what_is_absent() -> None:
+    store = below("")
+    store.may_list = lambda prefix: False
+    async with mounted(store, negative_ttl_seconds=5) as tree:
+        absent = await follow(tree, "absent")
+        team = await follow(tree, "team")
+        assert absent.is_directory
+        assert absent.name_valid_seconds == 5
+        store.may_list = lambda prefix: True
+        await tree.confirm_directory(team.inode)
+        with pytest.raises(GenerationGone):
+            await tree.confirm_directory(absent.inode)
+        # It is not believed any more.
+        assert await seen(tree, "absent") == "absent"
+        assert (await follow(tree, "team")).name_valid_seconds == 60
+        store.take_requests()
+        await tree.confirm_directory(team.inode)
+        assert store.take_requests() == []
 
 
 async def test_only_who_may_not_list_finds_directories_where_all_is_refused() -> None:
