@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import re
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from gcsmux_fs.config import (
     resolve_connection,
 )
 from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.owners import parse_group, parse_user
 from gcsmux_fs.units import parse_duration, parse_mode, parse_size, parse_ttl, show_size
 
 __all__ = ["PROGRAM", "mount_arguments"]
@@ -50,26 +49,6 @@ _HEADINGS = {
     "Reading": ("memory", "read_ahead", "read_timeout", "kernel_read_ahead"),
     "Running": ("foreground", "mount_options", "log_file", "log_level"),
 }
-
-
-# As many digits as the largest number has, 2^32 - 2.
-_NUMBER = re.compile(r"[0-9]{1,10}")
-
-
-def _user_id(text: str) -> int:
-    try:
-        return int(text) if _NUMBER.fullmatch(text) else pwd.getpwnam(text).pw_uid
-    except KeyError:
-        raise ConfigError(f"there is no user {text!r}: write a number or a user's name.") from None
-
-
-def _group_id(text: str) -> int:
-    try:
-        return int(text) if _NUMBER.fullmatch(text) else grp.getgrnam(text).gr_gid
-    except KeyError:
-        raise ConfigError(
-            f"there is no group {text!r}: write a number or a group's name."
-        ) from None
 
 
 def _absolute(text: str) -> Path:
@@ -204,13 +183,13 @@ def _seconds(seconds: float) -> str:
 @click.option(
     "--uid",
     metavar="USER",
-    callback=read_by(_user_id),
+    callback=read_by(parse_user),
     help="Owner of all files.  [default: who mounts]",
 )
 @click.option(
     "--gid",
     metavar="GROUP",
-    callback=read_by(_group_id),
+    callback=read_by(parse_group),
     help="Group of all files.  [default: that of who mounts]",
 )
 @click.option(
@@ -232,8 +211,8 @@ def _seconds(seconds: float) -> str:
 @click.option(
     "--posix",
     is_flag=True,
-    help="Show the owners and permissions that gcloud storage cp --preserve-posix and others have"
-    " stored with an object; off, because whoever writes to the bucket decides them.",
+    help="Show owners and permissions that gcloud --preserve-posix and others have stored; off,"
+    " because whoever writes to the bucket decides them.",
 )
 @click.option(
     "--allow-other",

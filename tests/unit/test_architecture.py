@@ -76,6 +76,7 @@ def test_only_storage_and_the_emulator_know_grpc(room: str) -> None:
         "reading/cache.py",
         "reading/budget.py",
         "reading/extents.py",
+        "namespace/foreign_metadata.py",
         "namespace/names.py",
         "namespace/listing.py",
         "namespace/inodes.py",
