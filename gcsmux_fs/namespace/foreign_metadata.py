@@ -14,9 +14,8 @@ named in `ill_formed`. Everything here is decided from its arguments alone.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,10 +41,8 @@ _UID = "goog-reserved-posix-uid"
 _GID = "goog-reserved-posix-gid"
 _MODE = "goog-reserved-posix-mode"
 
-_KEYS = frozenset({_IS_LINK, _TARGET, _MTIME, _ATIME, _PRECISE_MTIME, _UID, _GID, _MODE})
-
 _NS = 10**9
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
 # The year 10000, where RFC 3339 ends as well.
 _END_OF_TIME_SECONDS = 253_402_300_800
 # (uid_t) -1 means "leave unchanged" to the system calls, and is nobody's number.
@@ -55,25 +52,21 @@ _PERMISSIONS = 0o777
 
 _SECONDS = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?")
 _RFC_3339 = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.([0-9]{1,9}))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
 _ID = re.compile(r"[0-9]{1,10}")
 _OCTAL = re.compile(r"[0-7]{1,6}")
 
-Value = TypeVar("Value")
 
-
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A symbolic link; `target` is None where the object's content is the target."""
 
     target: bytes | None
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignMetadata:
+class ForeignMetadata(NamedTuple):
     """What other tools say of a file; None where they do not.
 
     Times are in nanoseconds since the epoch; `mode` has permission bits only. `ill_formed` are the
@@ -94,34 +87,37 @@ NOTHING = ForeignMetadata()
 
 def read_foreign_metadata(metadata: Mapping[str, str], size: int) -> ForeignMetadata:
     """Return what the custom metadata of an object of `size` bytes says of a file."""
-    if _KEYS.isdisjoint(metadata):
+    if _PARSERS.keys().isdisjoint(metadata):
         return NOTHING
-    ill_formed: list[str] = []
-    if metadata.get(_IS_LINK, "").lower() == "false":
-        metadata = {key: value for key, value in metadata.items() if key != _IS_LINK}
-
-    def read(key: str, parse: Callable[[str], Value | None]) -> Value | None:
-        text = metadata.get(key)
-        if text is None:
-            return None
+    found: dict[str, Any] = {}
+    ill_formed: tuple[str, ...] = ()
+    for key, text in metadata.items():
+        parse = _PARSERS.get(key)
+        if parse is None:
+            continue
         value = parse(text)
         if value is None:
-            ill_formed.append(key)
-        return value
-
-    by_content = read(_IS_LINK, lambda text: _content_link(text, size))
-    by_metadata = read(_TARGET, _metadata_link)
-    precise_mtime = read(_PRECISE_MTIME, _rfc_3339)
-    mtime = read(_MTIME, _seconds)
+            ill_formed += (key,)
+        else:
+            found[key] = value
+    link = None
+    if found.get(_IS_LINK):
+        if 0 < size <= MAX_TARGET_BYTES:
+            link = Link(None, size)
+        else:
+            ill_formed += (_IS_LINK,)
+    # An object with both is one of a gcsfuse that stores the target twice, for older ones.
+    if link is None and (target := found.get(_TARGET)) is not None:
+        link = Link(target, len(target))
+    mtime_ns = found.get(_PRECISE_MTIME)
     return ForeignMetadata(
-        # An object with both is one of a gcsfuse that stores the target twice, for older ones.
-        link=by_content or by_metadata,
-        mtime_ns=mtime if precise_mtime is None else precise_mtime,
-        atime_ns=read(_ATIME, _seconds),
-        uid=read(_UID, _id),
-        gid=read(_GID, _id),
-        mode=read(_MODE, _mode),
-        ill_formed=tuple(ill_formed),
+        link,
+        found.get(_MTIME) if mtime_ns is None else mtime_ns,
+        found.get(_ATIME),
+        found.get(_UID),
+        found.get(_GID),
+        found.get(_MODE),
+        ill_formed,
     )
 
 
@@ -130,14 +126,13 @@ def is_target(target: bytes) -> bool:
     return 0 < len(target) <= MAX_TARGET_BYTES and b"\0" not in target
 
 
-def _content_link(text: str, size: int) -> Link | None:
-    fits = 0 < size <= MAX_TARGET_BYTES
-    return Link(None, size) if text.lower() == "true" and fits else None
+def _flag(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.lower())
 
 
-def _metadata_link(text: str) -> Link | None:
+def _target(text: str) -> bytes | None:
     target = text.encode()
-    return Link(target, len(target)) if is_target(target) else None
+    return target if is_target(target) else None
 
 
 def _seconds(text: str) -> int | None:
@@ -152,18 +147,19 @@ def _rfc_3339(text: str) -> int | None:
     match = _RFC_3339.fullmatch(text)
     if match is None:
         return None
-    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    fraction, sign, offset_hours, offset_minutes = match.groups()
     try:
-        local = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        since_epoch = datetime.fromisoformat(text[:19]) - _EPOCH
     except ValueError:
         return None
-    offset_hours, offset_minutes = int(match[9] or 0), int(match[10] or 0)
-    if offset_hours > 23 or offset_minutes > 59:
-        return None
-    offset = offset_hours * 3600 + offset_minutes * 60
-    seconds = (local - _EPOCH) // timedelta(seconds=1)
-    seconds += offset if match[8] == "-" else -offset
-    return seconds * _NS + _fraction_ns(match[7])
+    seconds = since_epoch.days * 86400 + since_epoch.seconds
+    if sign:
+        hours, minutes = int(offset_hours), int(offset_minutes)
+        if hours > 23 or minutes > 59:
+            return None
+        offset = hours * 3600 + minutes * 60
+        seconds += offset if sign == "-" else -offset
+    return seconds * _NS + _fraction_ns(fraction)
 
 
 def _fraction_ns(digits: str | None) -> int:
@@ -177,3 +173,16 @@ def _id(text: str) -> int | None:
 
 def _mode(text: str) -> int | None:
     return int(text, 8) & _PERMISSIONS if _OCTAL.fullmatch(text) else None
+
+
+# Each gives None for what is ill-formed.
+_PARSERS: Mapping[str, Callable[[str], bool | bytes | int | None]] = {
+    _IS_LINK: _flag,
+    _TARGET: _target,
+    _MTIME: _seconds,
+    _ATIME: _seconds,
+    _PRECISE_MTIME: _rfc_3339,
+    _UID: _id,
+    _GID: _id,
+    _MODE: _mode,
+}
