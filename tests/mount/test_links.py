@@ -128,6 +128,21 @@ def test_a_link_is_asked_for_once_until_it_is_overwritten(
         assert program.call(programs.link_target, path) == "third"
 
 
+def test_the_links_of_a_directory_are_fetched_ahead(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    names = [f"links/{number:03}" for number in range(100)]
+    for name in names:
+        by_content(emulator, name, f"target of {name}")
+    with mount() as mounted, mounted.program() as program:
+        listed = output(mounted, "ls", "-l", "mnt/links")
+        assert listed.count(" -> target of ") == 100
+        assert mounted.statistics()["misses"] <= 10
+        for name in names:
+            target = program.call(programs.link_target, f"{mounted.path}/{name}")
+            assert target == f"target of {name}"
+
+
 def test_what_cannot_be_a_target_is_a_file_and_counted(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
