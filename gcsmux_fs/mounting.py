@@ -252,7 +252,7 @@ async def _check_bucket(
     """Find out now, not at the first `ls`, whether the bucket can be read."""
     bucket = f"gs://{settings.bucket}"
     try:
-        info = await store.get_bucket()
+        info = await store.get_bucket(settings.prefix)
         page = await _first_page(store, settings.prefix)
     except NotFound:
         raise ConfigError(f"there is no bucket {bucket}: check its name.") from None

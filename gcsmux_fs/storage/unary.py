@@ -117,16 +117,17 @@ class GrpcObjectStore:
         self._hierarchical = hierarchical
         self.requests = 0
 
-    async def get_bucket(self) -> BucketInfo:
-        """Return the bucket's layout, which whoever may list all its objects may ask for.
+    async def get_bucket(self, prefix: str = "") -> BucketInfo:
+        """Return the bucket's layout, which whoever may list its objects may ask for.
 
+        With a `prefix`, so may who may list what begins with it.
         Where the call itself is refused or missing, the bucket counts as flat; whether it is there
         and readable, a listing tells.
         """
         try:
             layout = await self._call(
                 f"{_CONTROL}GetStorageLayout",
-                pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout"),
+                pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout", prefix=prefix),
                 partial(_layout_of, self._bucket),
                 subject=f"bucket {self._bucket}",
             )

@@ -91,7 +91,7 @@ class FakeStore:
         taken, self.requests = self.requests, []
         return taken
 
-    async def get_bucket(self) -> BucketInfo:
+    async def get_bucket(self, prefix: str = "") -> BucketInfo:
         """Return a bucket that is hierarchical if it has folders."""
         await self._answer("bucket")
         return BucketInfo("bucket", hierarchical=bool(self.folders))

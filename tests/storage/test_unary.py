@@ -189,6 +189,11 @@ def test_a_bucket_tells_its_layout() -> None:
         assert await store.get_bucket() == BucketInfo("bucket", "zone", True)
         request = pb.GetStorageLayoutRequest.FromString(server.requests[0][1])
         assert request.name == "projects/_/buckets/bucket/storageLayout"
+        assert request.prefix == ""
+        # Who may list a folder only may ask as well.
+        await store.get_bucket("team/")
+        request = pb.GetStorageLayoutRequest.FromString(server.requests[1][1])
+        assert request.prefix == "team/"
 
     with_store(test)
 
