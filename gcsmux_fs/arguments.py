@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import re
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from gcsmux_fs.config import (
 )
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.mountoptions import check_options
+from gcsmux_fs.owners import parse_group, parse_user
 from gcsmux_fs.units import parse_duration, parse_mode, parse_size, parse_ttl, show_size
 
 __all__ = ["PROGRAM", "mount_arguments"]
@@ -43,6 +42,7 @@ _HEADINGS = {
         "gid",
         "file_mode",
         "dir_mode",
+        "posix",
         "allow_other",
         "metadata_ttl",
         "negative_ttl",
@@ -50,26 +50,6 @@ _HEADINGS = {
     "Reading": ("memory", "read_ahead", "read_timeout", "kernel_read_ahead"),
     "Running": ("foreground", "mount_options", "log_file", "log_level"),
 }
-
-
-# As many digits as the largest number has, 2^32 - 2.
-_NUMBER = re.compile(r"[0-9]{1,10}")
-
-
-def _user_id(text: str) -> int:
-    try:
-        return int(text) if _NUMBER.fullmatch(text) else pwd.getpwnam(text).pw_uid
-    except KeyError:
-        raise ConfigError(f"there is no user {text!r}: write a number or a user's name.") from None
-
-
-def _group_id(text: str) -> int:
-    try:
-        return int(text) if _NUMBER.fullmatch(text) else grp.getgrnam(text).gr_gid
-    except KeyError:
-        raise ConfigError(
-            f"there is no group {text!r}: write a number or a group's name."
-        ) from None
 
 
 def _absolute(text: str) -> Path:
@@ -204,13 +184,13 @@ def _seconds(seconds: float) -> str:
 @click.option(
     "--uid",
     metavar="USER",
-    callback=read_by(_user_id),
+    callback=read_by(parse_user),
     help="Owner of all files.  [default: who mounts]",
 )
 @click.option(
     "--gid",
     metavar="GROUP",
-    callback=read_by(_group_id),
+    callback=read_by(parse_group),
     help="Group of all files.  [default: that of who mounts]",
 )
 @click.option(
@@ -228,6 +208,12 @@ def _seconds(seconds: float) -> str:
     show_default=True,
     callback=read_by(parse_mode),
     help="Permissions of all directories, for the same reason.",
+)
+@click.option(
+    "--posix",
+    is_flag=True,
+    help="Show owners and permissions that gcloud --preserve-posix and others have stored; off,"
+    " because whoever writes to the bucket decides them.",
 )
 @click.option(
     "--allow-other",
@@ -284,6 +270,7 @@ def mount_arguments(
     gid: int | None,
     file_mode: int,
     dir_mode: int,
+    posix: bool,
     allow_other: bool,
     mount_options: tuple[str, ...],
     foreground: bool,
@@ -342,6 +329,7 @@ def mount_arguments(
         gid=os.getgid() if gid is None else gid,
         file_mode=file_mode,
         dir_mode=dir_mode,
+        posix=posix,
         allow_other=allow_other,
         fuse_options=mount_options,
         log_file=log_file,

@@ -233,6 +233,7 @@ class Settings:
     `/`; `mountpoint` is absolute; a time to live of `math.inf` never ends. `read_ahead_bytes` of
     zero turns reading ahead off, `kernel_read_ahead_bytes` of zero leaves the kernel's 128 KiB:
     a larger window suits long sequential reads and harms page faults of mmap, and needs root.
+    `posix` shows owners and modes that other tools have stored with an object.
     `fuse_options` are handed to libfuse as they are. `written_source` is the bucket as the user
     wrote it: mount(8) finds a line of fstab mounted only if the mount table repeats it.
     """
@@ -256,6 +257,7 @@ class Settings:
     gid: int = field(default_factory=os.getgid)
     file_mode: int = _FILE_MODE
     dir_mode: int = _DIR_MODE
+    posix: bool = False
     allow_other: bool = False
     fuse_options: tuple[str, ...] = ()
     log_file: Path | None = None

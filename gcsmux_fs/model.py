@@ -72,8 +72,12 @@ class ListingPage:
 
 @dataclass(frozen=True, slots=True)
 class BucketInfo:
-    """A bucket: `location_type` is `region`, `dual-region`, `multi-region` or `zone`."""
+    """A bucket: `location_type` is `region`, `dual-region`, `multi-region` or `zone`.
+
+    `listable` tells whether the caller may list what is to be mounted.
+    """
 
     name: str
     location_type: str = ""
     hierarchical: bool = False
+    listable: bool = True

@@ -13,7 +13,7 @@ import random
 import resource
 import time
 from contextlib import asynccontextmanager, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.announce import Announcer
     from gcsmux_fs.config import Settings
     from gcsmux_fs.errors import GcsmuxError
-    from gcsmux_fs.model import BucketInfo
+    from gcsmux_fs.model import BucketInfo, ListingPage
     from gcsmux_fs.storage.channel import Channels
 
 __all__ = ["serve", "stream_policy", "unary_policy"]
@@ -170,6 +170,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 directory_mtime_ns=time.time_ns(),
                 deadline_seconds=settings.read_timeout_seconds + _LAST_WORD_SECONDS,
                 on_gone=names.drop,
+                assume_directories=not info.listable,
             )
             reader = ReadPath(
                 pool,
@@ -268,8 +269,8 @@ async def _check_bucket(
     """Find out now, not at the first `ls`, whether the bucket can be read."""
     bucket = f"gs://{settings.bucket}"
     try:
-        info = await store.get_bucket()
-        page = await store.list_objects(settings.prefix, page_size=1)
+        info = await store.get_bucket(settings.prefix)
+        page = await _first_page(store, settings.prefix)
     except NotFound:
         raise ConfigError(f"there is no bucket {bucket}: check its name.") from None
     except Unauthenticated as error:
@@ -277,7 +278,8 @@ async def _check_bucket(
     except PermissionDenied as error:
         raise ConfigError(
             f"no permission to read {bucket} ({error.message}): it takes storage.objects.list and"
-            " storage.objects.get, as in the role Storage Object Viewer."
+            " storage.objects.get, as in the role Storage Object Viewer, for all of it or for a"
+            " folder that --only-dir names."
         ) from None
     except Unavailable as error:
         if (reason := renewal_failure(error.message)) is not None:
@@ -292,7 +294,15 @@ async def _check_bucket(
         raise ConfigError(f"the service at {settings.endpoint} {said}.") from None
     except StorageError as error:
         raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
-    if settings.prefix and not page.objects and not page.prefixes:
+    if page is None:
+        info = replace(info, listable=False)
+        odd = (
+            f"the service refuses to list {settings.source}: only objects whose names are known"
+            " can be read."
+        )
+        log.warning("%s", odd)
+        announcer.remark(odd)
+    elif settings.prefix and not page.objects and not page.prefixes:
         is_object = await _is_object(store, settings.prefix.removesuffix("/"))
         odd = empty_folder_remark(settings.bucket, settings.prefix, is_object=is_object)
         log.warning("%s", odd)
@@ -307,6 +317,22 @@ async def _is_object(store: GrpcObjectStore, name: str) -> bool:
         return bool(name) and bool(await store.get_object(name))
     except StorageError:
         return False
+
+
+async def _first_page(store: GrpcObjectStore, prefix: str) -> ListingPage | None:
+    """Return the beginning of a listing, or None for a caller who may read but not list.
+
+    Raises:
+        PermissionDenied: the caller may do neither.
+    """
+    try:
+        return await store.list_objects(prefix, page_size=1)
+    except Unauthenticated:
+        raise
+    except PermissionDenied:
+        if await store.may_read(prefix):
+            return None
+        raise
 
 
 def _statistics(
@@ -332,6 +358,7 @@ def _statistics(
         "retries": sum(budget.taken for budget in retries),
         "tasks": streams.open_calls,
         "open_handles": operations.open_handles,
+        "ill_formed_metadata": operations.ill_formed_metadata,
     }
 
 

@@ -20,6 +20,7 @@ import trio
 from gcsmux_fs.errors import GenerationGone
 from gcsmux_fs.fuse.attributes import AttributeEncoder, absent_entry, extended_attributes
 from gcsmux_fs.fuse.guard import answered
+from gcsmux_fs.fuse.links import LinkReader
 from gcsmux_fs.fuse.walks import WalkReadahead
 from gcsmux_fs.model import ObjectKey
 from gcsmux_fs.namespace.tree import NoSuchEntry
@@ -71,6 +72,7 @@ class BucketOperations(pyfuse3.Operations):
         self._bucket = bucket
         self._soon = call_soon
         self.walks = WalkReadahead(tree, reader, bucket)
+        self._links = LinkReader(tree, reader, self.walks, bucket, call_soon=call_soon)
         self.on_init: Callable[[], None] | None = None
         self._handles = itertools.count(1)
         self._files: dict[int, tuple[int, OpenFile]] = {}
@@ -85,6 +87,11 @@ class BucketOperations(pyfuse3.Operations):
     def open_handles(self) -> int:
         """Files and directories that are open, and files fetched before they are."""
         return len(self._files) + len(self._directories) + len(self.walks)
+
+    @property
+    def ill_formed_metadata(self) -> int:
+        """Values of other tools' metadata that mean nothing, counted once for each file."""
+        return self._encoder.ill_formed.values
 
     def close(self) -> None:
         """Close all that is open: when programs outlive the mount, the kernel never says so."""
@@ -160,6 +167,16 @@ class BucketOperations(pyfuse3.Operations):
         info = self._tree.object_of(inode)
         return {} if info is None else extended_attributes(info)
 
+    @answered
+    async def readlink(
+        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.FileNameT:
+        """Return where a symbolic link leads."""
+        target = await self._links.target(inode)
+        if target is None:
+            raise pyfuse3.FUSEError(errno.EINVAL)
+        return pyfuse3.FileNameT(target)
+
     # -- files
 
     @answered
@@ -231,6 +248,7 @@ class BucketOperations(pyfuse3.Operations):
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileHandleT:
         """Open a directory."""
+        await self._tree.confirm_directory(inode)
         handle = pyfuse3.FileHandleT(next(self._handles))
         self._directories[handle] = inode, self._tree.open_directory(inode)
         return handle
@@ -278,8 +296,3 @@ class BucketOperations(pyfuse3.Operations):
 
     setattr = mknod = mkdir = unlink = rmdir = symlink = rename = link = _refuse
     write = create = setxattr = removexattr = _refuse
-
-    @answered
-    async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> NoReturn:
-        """There are no symbolic links."""
-        raise pyfuse3.FUSEError(errno.EINVAL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from gcsmux_fs.errors import StorageError
+from gcsmux_fs.errors import PermissionDenied, StorageError, Unauthenticated
 from gcsmux_fs.namespace.flights import Flights
 from gcsmux_fs.namespace.patience import bounded, pause_after
 from gcsmux_fs.namespace.snapshots import Snapshot, Snapshots
@@ -81,9 +81,17 @@ class Directories:
         while position >= len(listing) and not listing.complete:
             await self.grow(snapshot)
 
-    async def has_entries(self, snapshot: Snapshot) -> bool:
-        """Read as far as it takes to tell whether there is any entry."""
-        await self.grow_beyond(snapshot, 0)
+    async def may_have_entries(self, snapshot: Snapshot) -> bool:
+        """Read as far as it takes to tell whether there is any entry.
+
+        A refused listing does not tell: who knows the name of an entry may be allowed to read it.
+        """
+        try:
+            await self.grow_beyond(snapshot, 0)
+        except Unauthenticated:
+            raise
+        except PermissionDenied:
+            return True
         return len(snapshot.listing) > 0
 
     async def _add_page(self, snapshot: Snapshot) -> None:

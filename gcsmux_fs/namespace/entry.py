@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from gcsmux_fs.errors import NotFound
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["Entry", "NoSuchEntry"]
+
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
@@ -14,6 +20,7 @@ class Entry(NamedTuple):
 
     The name that was asked for may be taken to lead here for `name_valid_seconds`, the attributes
     be believed for `attributes_valid_seconds`; both are 0 or more and may be infinite.
+    `metadata` is the object's custom metadata; of a directory its placeholder's.
     """
 
     inode: int
@@ -22,6 +29,7 @@ class Entry(NamedTuple):
     mtime_ns: int
     name_valid_seconds: float
     attributes_valid_seconds: float
+    metadata: Mapping[str, str] = _NO_METADATA
 
 
 class NoSuchEntry(NotFound):

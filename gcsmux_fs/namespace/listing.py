@@ -41,10 +41,14 @@ __all__ = ["Child", "Directory", "Listing"]
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory; `placeholder` is the object called `location`, where one is known of."""
+    """A directory; `placeholder` is the object called `location`, where one is known of.
+
+    Nothing shows an `assumed` one, because no listing is allowed.
+    """
 
     location: str
     placeholder: ObjectInfo | None = None
+    assumed: bool = False
 
 
 Child: TypeAlias = Row | Directory

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.columns import Row
-from gcsmux_fs.errors import GenerationGone
+from gcsmux_fs.errors import GenerationGone, PermissionDenied
 from gcsmux_fs.namespace.directories import Directories, DirectoryHandle
 from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
 from gcsmux_fs.namespace.gone import GoneNames, places_of
@@ -80,6 +80,7 @@ class Tree:
         clock: the time in seconds.
         deadline_seconds: how long one lookup, or one part of a listing, may take.
         on_gone: called with an inode found gone, and again when one of its files is closed.
+        assume_directories: the caller may not list (see `resolver`).
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Tree:
         clock: Callable[[], float] = trio.current_time,
         deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
         on_gone: Callable[[int], None] = lambda _: None,
+        assume_directories: bool = False,
     ) -> None:
         self._ttl = ttl_seconds
         self._negative_ttl = negative_ttl_seconds
@@ -111,6 +113,7 @@ class Tree:
             join=ttl_seconds > 0,
             clock=clock,
             deadline_seconds=deadline_seconds,
+            assume_directories=assume_directories,
         )
         self._directories = Directories(
             store,
@@ -151,7 +154,7 @@ class Tree:
         found = self._step(location, name)
         if found.form is Form.PART:
             snapshot = self._directories.fresh(found.target)
-            exists = await self._directories.has_entries(snapshot)
+            exists = await self._directories.may_have_entries(snapshot)
             return self._answer(found, Directory(found.target) if exists else None, snapshot.begun)
         resolution = await self._resolver.resolve(found.target)
         while self._gone.outdates(found.target, resolution.asked):
@@ -217,6 +220,10 @@ class Tree:
         if self._inodes.files.is_gone(inode):
             self._on_gone(inode)
         self._inodes.files.unpin(inode)
+
+    async def confirm_directory(self, inode: int) -> None:
+        """Ask whether something is a directory, if that was assumed (see `Resolver.confirm`)."""
+        await self._resolver.confirm(self._directory(inode).location)
 
     def open_directory(self, inode: int) -> DirectoryHandle:
         """Return a handle that reads the directory; nothing is asked before it reads."""
@@ -284,16 +291,25 @@ class Tree:
                 return child, snapshot.begun
         if resolution is None:
             return None
-        return resolution.child(found), resolution.asked
+        try:
+            return resolution.child(found), resolution.asked
+        except PermissionDenied:
+            # A refusal is not remembered: it may be over by now.
+            return None
 
     def _valid_seconds(self, child: Child | None, asked: float) -> float:
-        ttl = self._ttl if child is not None else self._negative_ttl
-        return max(0.0, asked + ttl - self._clock())
+        return max(0.0, asked + self._ttl_of(child) - self._clock())
+
+    def _ttl_of(self, child: Child | None) -> float:
+        if child is None:
+            return self._negative_ttl
+        assumed = isinstance(child, Directory) and child.assumed
+        return min(self._ttl, self._negative_ttl) if assumed else self._ttl
 
     def _answer(self, found: Step, child: Child | None, asked: float) -> Entry:
         if child is None:
             raise NoSuchEntry(repr(found.target), self._valid_seconds(child, asked))
-        entry = self._enter(child, asked + self._ttl)
+        entry = self._enter(child, asked + self._ttl_of(child))
         self._inodes.files.found(entry.inode, asked)
         return entry
 
@@ -317,12 +333,20 @@ class Tree:
     def _directory_entry(self, directory: DirectoryInode, name_valid_seconds: float) -> Entry:
         placeholder = directory.placeholder
         mtime_ns = self._directory_mtime_ns if placeholder is None else placeholder.mtime_ns
-        return Entry(directory.number, True, 0, mtime_ns, name_valid_seconds, self._ttl)
+        entry = Entry(directory.number, True, 0, mtime_ns, name_valid_seconds, self._ttl)
+        return entry if placeholder is None else entry._replace(metadata=placeholder.metadata)
 
     def _file_entry(self, number: int, row: Row, name_valid_seconds: float) -> Entry:
         objects, index = row
-        size, mtime_ns = objects.sizes[index], objects.mtimes_ns[index]
-        return Entry(number, False, size, mtime_ns, name_valid_seconds, math.inf)
+        return Entry(
+            number,
+            False,
+            objects.sizes[index],
+            objects.mtimes_ns[index],
+            name_valid_seconds,
+            math.inf,
+            objects.traits[index].metadata,
+        )
 
     def _learn_placeholder(self, placeholder: ObjectInfo) -> None:
         directory = self._inodes.directory_at(placeholder.name)

@@ -161,7 +161,7 @@ class ObjectStore(Protocol):
         Unavailable: not answered in time, or failing for too long.
     """
 
-    async def get_bucket(self) -> BucketInfo:
+    async def get_bucket(self, prefix: str = "") -> BucketInfo:
         """Return what is known of the bucket."""
 
     async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:

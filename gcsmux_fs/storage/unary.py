@@ -14,9 +14,11 @@ import trio
 from google.protobuf.message import DecodeError
 
 from gcsmux_fs.errors import (
+    NotFound,
     PermissionDenied,
     StatusCode,
     StorageError,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     storage_error,
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 
 _SERVICE = "/google.storage.v2.Storage/"
 _CONTROL = "/google.storage.control.v2.StorageControl/"
+_READ_PERMISSION = "storage.objects.get"
+_ANY_NAME = "/"
 
 # What Google's own clients retry for idempotent calls, and ABORTED, which a front end under load
 # answers as well (https://cloud.google.com/storage/docs/retry-strategy).
@@ -113,23 +117,59 @@ class GrpcObjectStore:
         self._hierarchical = hierarchical
         self.requests = 0
 
-    async def get_bucket(self) -> BucketInfo:
+    async def get_bucket(self, prefix: str = "") -> BucketInfo:
         """Return the bucket's layout, which whoever may list its objects may ask for.
 
-        Where the call itself is refused or missing, a listing tells whether the bucket is there
-        and readable; the bucket then counts as flat.
+        With a `prefix`, so may who may list what begins with it.
+        Where the call itself is refused or missing, the bucket counts as flat; whether it is there
+        and readable, a listing tells.
         """
         try:
             layout = await self._call(
                 f"{_CONTROL}GetStorageLayout",
-                pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout"),
+                pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout", prefix=prefix),
                 partial(_layout_of, self._bucket),
                 subject=f"bucket {self._bucket}",
             )
+        except Unauthenticated:
+            raise
         except (PermissionDenied, Unsupported):
-            await self.list_objects("", page_size=1)
             return BucketInfo(self._bucket)
         return BucketInfo(self._bucket, layout.location_type, layout.hierarchical_namespace.enabled)
+
+    async def may_read(self, prefix: str) -> bool:
+        """Tell whether the caller may read objects whose names begin with `prefix`.
+
+        Any caller may ask this. Where a server cannot tell, as emulators, one object is asked for.
+        """
+        resources = [self._path, f"{self._path}/objects/{prefix}"]
+        for resource in resources[: 2 if prefix else 1]:
+            try:
+                granted = await self._call(
+                    f"{_SERVICE}TestIamPermissions",
+                    pb.TestIamPermissionsRequest(resource=resource, permissions=[_READ_PERMISSION]),
+                    pb.TestIamPermissionsResponse.FromString,
+                    subject=f"permissions of {resource}",
+                )
+            except Unsupported:
+                return await self._is_told_of(prefix or _ANY_NAME)
+            except Unauthenticated:
+                raise
+            except (NotFound, PermissionDenied):
+                continue
+            if _READ_PERMISSION in granted.permissions:
+                return True
+        return False
+
+    async def _is_told_of(self, name: str) -> bool:
+        """Tell whether the service says if there is an object of this name."""
+        try:
+            await self.get_object(name)
+        except NotFound:
+            return True
+        except PermissionDenied:
+            return False
+        return True
 
     async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
         """Return one object (see `ObjectStore.get_object`)."""

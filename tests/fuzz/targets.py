@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-from . import naming, streams, typed, wire
+from . import metadata, naming, streams, typed, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "listing_pages": naming.listing_pages,
     "names_of_objects": naming.names_of_objects,
     "names_of_paths": naming.names_of_paths,
+    "foreign_metadata": metadata.foreign_metadata,
     "stream_core": streams.stream_core,
     "units": typed.units,
     "arguments": typed.arguments,
@@ -42,6 +43,11 @@ def seeds(target: str) -> list[bytes]:
         "listing_pages": [bytes(range(64)), b"\x00\x08" + bytes(range(0, 250, 7))],
         "names_of_objects": [b"\x00a/b//.\x00%~x", b"\x01" + b"x" * 600, b"\x00%file~a/%part~"],
         "names_of_paths": [b"\x02\x00a/%~..", b"\xf9\x00" + b"x" * 249 + b"%part~" + b"x" * 249],
+        "foreign_metadata": [
+            b"\x05\x00\x00\x00\x1e2024-02-29T12:34:56.123+01:30",
+            b"\x05\x00\x03\x00\x04true\x01\x00\x03a/b\x04\x00\x0d1700000000.25",
+            b"\x05\x00\x05\x00\x0a4294967294\x06\x00\x040755\x07\x00\x010",
+        ],
         "stream_core": [b"\x01\x00\x00\xff\x0f\x00\x02\x03\x04" + bytes(range(200))],
         "units": [b"1.5GiB", b"1m30s", b"0o644", b"gs://my-bucket/d", b"[::1]:80", b"ro,memory=1G"],
         "arguments": [bytes([1, 0, 0, 1, 2, 0]), bytes([1, 15, 1, 3, 49, 71, 66])],

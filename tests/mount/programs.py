@@ -405,6 +405,11 @@ def link_target(path: str) -> str:
     return os.readlink(path)
 
 
+def own_attributes(path: str) -> list[str]:
+    """Return the names of the extended attributes of a link itself."""
+    return os.listxattr(path, follow_symlinks=False)
+
+
 def modes(path: str) -> tuple[str, int, int]:
     """Return the mode (as `ls` shows it), owner and group of a file."""
     status = os.stat(path)

@@ -7,11 +7,22 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.errors import GenerationGone, InvalidRequest, NotFound, StorageError
+from gcsmux_fs.errors import (
+    GenerationGone,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    StatusCode,
+    StorageError,
+)
 from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _TOKEN_MARK = "from "
 
@@ -26,13 +37,20 @@ def object_info(name: str, generation: int = 1, size: int = 3) -> ObjectInfo:
     )
 
 
+def refusal(subject: str) -> PermissionDenied:
+    """Return the error of a call that the caller has no permission for."""
+    return PermissionDenied("not allowed", subject=subject, code=StatusCode.PERMISSION_DENIED)
+
+
 @dataclass
 class FakeStore:
     """The `ObjectStore` port over a dictionary.
 
     `placeholders_listed` is the service's `include_trailing_delimiter`: the object `foo/` is then
     listed beside its prefix. `folders` are those of a hierarchical bucket, each ending in `/`.
-    Each of the `failures` strikes the first request that begins with its text.
+    Each of the `failures` strikes the first request that begins with its text. `may_get` tells
+    which objects the caller may get, `may_list` which prefixes it may list; with `get_takes_list`
+    a caller who may not list the name is not told that an object is absent, as by the service.
     """
 
     delay_seconds: float = 0.0
@@ -40,6 +58,9 @@ class FakeStore:
     folders: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
     failures: list[tuple[str, StorageError]] = field(default_factory=list)
+    may_get: Callable[[str], bool] = lambda name: True
+    may_list: Callable[[str], bool] = lambda prefix: True
+    get_takes_list: bool = False
     _objects: dict[str, ObjectInfo] = field(default_factory=dict)
     _sorted: list[str] | None = None
     _generation: int = 0
@@ -70,7 +91,7 @@ class FakeStore:
         taken, self.requests = self.requests, []
         return taken
 
-    async def get_bucket(self) -> BucketInfo:
+    async def get_bucket(self, prefix: str = "") -> BucketInfo:
         """Return a bucket that is hierarchical if it has folders."""
         await self._answer("bucket")
         return BucketInfo("bucket", hierarchical=bool(self.folders))
@@ -79,6 +100,9 @@ class FakeStore:
         """Return one object (see `ObjectStore.get_object`)."""
         found = self._objects.get(name)
         await self._answer(f"get {name}")
+        hidden = found is None and self.get_takes_list and not self.may_list(name)
+        if hidden or not self.may_get(name):
+            raise refusal(f"get {name}")
         if found is None:
             raise NotFound("no such object", subject=name)
         if generation not in (0, found.generation):
@@ -102,6 +126,8 @@ class FakeStore:
         page = self._page(prefix, delimiter, page_size, begin, end_before)
         bounds = f" [{start_at}, {end_before})" if start_at or end_before else ""
         await self._answer(f"list {prefix}{bounds}{' again' if page_token else ''}")
+        if not self.may_list(prefix):
+            raise refusal(f"list {prefix}")
         return page
 
     def _page(

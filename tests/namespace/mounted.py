@@ -26,6 +26,7 @@ async def mounted(
     max_listed_entries: int = 1_000_000,
     directory_mtime_ns: int = 0,
     deadline_seconds: float = 120.0,
+    assume_directories: bool = False,
 ) -> AsyncIterator[Tree]:
     """Make a tree; its nursery ends with the block."""
     async with trio.open_nursery() as nursery:
@@ -39,6 +40,7 @@ async def mounted(
             max_listed_entries=max_listed_entries,
             directory_mtime_ns=directory_mtime_ns,
             deadline_seconds=deadline_seconds,
+            assume_directories=assume_directories,
         )
         yield tree
         await trio.testing.wait_all_tasks_blocked()

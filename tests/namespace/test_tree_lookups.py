@@ -45,6 +45,22 @@ async def test_an_answer_counts_for_the_ttl_from_its_asking() -> None:
         assert len(store.take_requests()) == 2
 
 
+async def test_metadata_that_changes_within_a_generation_shows_after_the_ttl() -> None:
+    store = FakeStore(placeholders_listed=True)
+    store.put("a", "dir/", "dir/b")
+    marks = {"goog-reserved-file-mtime": "5"}
+    async with mounted(store, ttl_seconds=10) as tree:
+        before = [await follow(tree, name) for name in ("a", "dir")]
+        assert not any(entry.metadata for entry in before)
+        for name in ("a", "dir/"):
+            store.replace_info(replace(store[name], metageneration=2, metadata=marks))
+        assert not (await follow(tree, "a")).metadata
+        await trio.sleep(10)
+        after = [await follow(tree, name) for name in ("a", "dir")]
+        assert [entry.metadata for entry in after] == [marks, marks]
+        assert [entry.inode for entry in after] == [entry.inode for entry in before]
+
+
 async def test_an_unchanged_object_keeps_its_inode_and_an_overwritten_one_does_not() -> None:
     store = FakeStore()
     store.put("a")

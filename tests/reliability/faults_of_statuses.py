@@ -43,6 +43,8 @@ _UNARY_ERRNOS = _STREAM_ERRNOS | {
     # Of a name: there is none.
     StatusCode.NOT_FOUND: "ENOENT",
     StatusCode.INVALID_ARGUMENT: "ENOENT",
+    # A listing shows it all the same.
+    StatusCode.PERMISSION_DENIED: RIGHT,
 }
 # A stream that knows a handle is opened again without it; here it gets further each time.
 _BLAMED_ON_HANDLE = (

@@ -24,6 +24,7 @@ from gcsmux_fs.errors import (
     PermissionDenied,
     StatusCode,
     StorageError,
+    Unauthenticated,
     Unavailable,
 )
 from gcsmux_fs.model import BucketInfo
@@ -119,7 +120,7 @@ async def served() -> AsyncIterator[tuple[Server, str]]:
     async def start() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server(options=[("grpc.max_concurrent_streams", MOST_STREAMS)])
         for service, methods in {
-            "google.storage.v2.Storage": ["GetObject", "ListObjects"],
+            "google.storage.v2.Storage": ["GetObject", "ListObjects", "TestIamPermissions"],
             "google.storage.control.v2.StorageControl": ["GetStorageLayout"],
         }.items():
             handlers = {method: answering.handler(method) for method in methods}
@@ -188,6 +189,11 @@ def test_a_bucket_tells_its_layout() -> None:
         assert await store.get_bucket() == BucketInfo("bucket", "zone", True)
         request = pb.GetStorageLayoutRequest.FromString(server.requests[0][1])
         assert request.name == "projects/_/buckets/bucket/storageLayout"
+        assert request.prefix == ""
+        # Who may list a folder only may ask as well.
+        await store.get_bucket("team/")
+        request = pb.GetStorageLayoutRequest.FromString(server.requests[1][1])
+        assert request.prefix == "team/"
 
     with_store(test)
 
@@ -207,14 +213,58 @@ def test_a_layout_of_another_bucket_or_of_none_is_not_taken() -> None:
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED])
-def test_a_bucket_whose_layout_is_not_told_is_listed_instead(code: grpc.StatusCode) -> None:
+def test_a_bucket_whose_layout_is_not_told_counts_as_flat(code: grpc.StatusCode) -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
-        server.answers = [code, b""]
+        server.answers = [code]
         assert await store.get_bucket() == BucketInfo("bucket")
-        assert [method for method, _ in server.requests] == ["GetStorageLayout", "ListObjects"]
-        server.answers = [code, grpc.StatusCode.NOT_FOUND]
-        with pytest.raises(NotFound):
+        assert [method for method, _ in server.requests] == ["GetStorageLayout"]
+
+    with_store(test)
+
+
+def test_a_layout_that_nobody_without_credentials_is_told_is_an_error() -> None:
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [grpc.StatusCode.UNAUTHENTICATED]
+        with pytest.raises(Unauthenticated):
             await store.get_bucket()
+
+    with_store(test)
+
+
+def test_who_may_read_is_asked_of_the_bucket_and_then_of_the_folder() -> None:
+    get = "storage.objects.get"
+    granted = pb.TestIamPermissionsResponse(permissions=[get]).SerializeToString()
+    bucket = "projects/_/buckets/bucket"
+
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        async def asked(prefix: str, *answers: bytes | grpc.StatusCode) -> tuple[bool, list[str]]:
+            server.answers, server.requests = list(answers), []
+            may = await store.may_read(prefix)
+            requests = [
+                pb.TestIamPermissionsRequest.FromString(data)
+                for method, data in server.requests
+                if method == "TestIamPermissions"
+            ]
+            assert all(request.permissions == [get] for request in requests)
+            return may, [request.resource for request in requests]
+
+        assert await asked("", granted) == (True, [bucket])
+        assert await asked("", b"") == (False, [bucket])
+        assert await asked("team/", granted) == (True, [bucket])
+        both = [bucket, f"{bucket}/objects/team/"]
+        assert await asked("team/", b"", granted) == (True, both)
+        assert await asked("team/", grpc.StatusCode.PERMISSION_DENIED, granted) == (True, both)
+        assert await asked("team/", b"", grpc.StatusCode.NOT_FOUND) == (False, both)
+        # A server without the call, as emulators are.
+        unknown = grpc.StatusCode.UNIMPLEMENTED
+        there = pb.Object(name="team/").SerializeToString()
+        assert await asked("team/", unknown, there) == (True, [bucket])
+        assert await asked("team/", unknown, grpc.StatusCode.NOT_FOUND) == (True, [bucket])
+        assert await asked("team/", unknown, grpc.StatusCode.PERMISSION_DENIED) == (False, [bucket])
+        assert await asked("", unknown, grpc.StatusCode.NOT_FOUND) == (True, [bucket])
+        server.answers = [grpc.StatusCode.UNAUTHENTICATED]
+        with pytest.raises(Unauthenticated):
+            await store.may_read("")
 
     with_store(test)
 

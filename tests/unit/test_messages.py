@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from google.cloud._storage_v2 import types
+from google.iam.v1 import iam_policy_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.rpc import error_details_pb2, status_pb2
 
@@ -40,8 +41,13 @@ def ours(name: str) -> type[Message]:
 
 
 def theirs(name: str) -> type[Message]:
-    rpc = {"RpcStatus": status_pb2.Status, "RetryInfo": error_details_pb2.RetryInfo}
-    found = rpc[name] if name in rpc else getattr(types, name).pb()
+    elsewhere = {
+        "RpcStatus": status_pb2.Status,
+        "RetryInfo": error_details_pb2.RetryInfo,
+        "TestIamPermissionsRequest": iam_policy_pb2.TestIamPermissionsRequest,
+        "TestIamPermissionsResponse": iam_policy_pb2.TestIamPermissionsResponse,
+    }
+    found = elsewhere[name] if name in elsewhere else getattr(types, name).pb()
     return cast("type[Message]", found)
 
 

@@ -743,6 +743,20 @@ class CancelResumableWriteResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class TestIamPermissionsRequest(_message.Message):
+    __slots__ = ("resource", "permissions")
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    resource: str
+    permissions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, resource: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TestIamPermissionsResponse(_message.Message):
+    __slots__ = ("permissions",)
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    permissions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, permissions: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class GetStorageLayoutRequest(_message.Message):
     __slots__ = ("name", "prefix", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]

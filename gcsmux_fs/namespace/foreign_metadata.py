@@ -1,0 +1,188 @@
+"""What other tools write into an object's custom metadata: links, times, owners and modes.
+
+- `goog-reserved-file-is-symlink`, by gcloud, gsutil, Storage Transfer Service and gcsfuse: `true`
+  if the object's content is the target of a symbolic link;
+- `gcsfuse_symlink_target`, by older versions of gcsfuse: the target itself;
+- `gcsfuse_mtime`, by gcsfuse: RFC 3339, with up to nine digits of a second;
+- `goog-reserved-file-mtime` and `-atime`, by gcloud, gsutil and rclone: seconds since the epoch;
+- `goog-reserved-posix-uid`, `-gid` and `-mode`, by gcloud and gsutil: numbers, the mode in octal.
+
+Anybody may have written these values: an ill-formed one is left out, as if its key were absent, and
+named in `ill_formed`. Everything here is decided from its arguments alone.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "MAX_TARGET_BYTES",
+    "NOTHING",
+    "ForeignMetadata",
+    "Link",
+    "is_target",
+    "read_foreign_metadata",
+]
+
+MAX_TARGET_BYTES = 4095
+"""PATH_MAX of <linux/limits.h>, which counts a NUL at the end: no longer link can be followed."""
+
+_IS_LINK = "goog-reserved-file-is-symlink"
+_TARGET = "gcsfuse_symlink_target"
+_MTIME = "goog-reserved-file-mtime"
+_ATIME = "goog-reserved-file-atime"
+_PRECISE_MTIME = "gcsfuse_mtime"
+_UID = "goog-reserved-posix-uid"
+_GID = "goog-reserved-posix-gid"
+_MODE = "goog-reserved-posix-mode"
+
+_NS = 10**9
+_EPOCH = datetime(1970, 1, 1)
+# The year 10000, where RFC 3339 ends as well.
+_END_OF_TIME_SECONDS = 253_402_300_800
+# (uid_t) -1 means "leave unchanged" to the system calls, and is nobody's number.
+_MAX_ID = 2**32 - 2
+# Neither set-user-ID nor set-group-ID: who may write to a bucket must not become somebody else.
+_PERMISSIONS = 0o777
+
+_SECONDS = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?")
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.([0-9]{1,9}))?"
+    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
+)
+_ID = re.compile(r"[0-9]{1,10}")
+_OCTAL = re.compile(r"[0-7]{1,6}")
+
+
+class Link(NamedTuple):
+    """A symbolic link; `target` is None where the object's content is the target."""
+
+    target: bytes | None
+    size: int
+
+
+class ForeignMetadata(NamedTuple):
+    """What other tools say of a file; None where they do not.
+
+    Times are in nanoseconds since the epoch; `mode` has permission bits only. `ill_formed` are the
+    keys whose values mean nothing.
+    """
+
+    link: Link | None = None
+    mtime_ns: int | None = None
+    atime_ns: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+    ill_formed: tuple[str, ...] = ()
+
+
+NOTHING = ForeignMetadata()
+
+
+def read_foreign_metadata(metadata: Mapping[str, str], size: int) -> ForeignMetadata:
+    """Return what the custom metadata of an object of `size` bytes says of a file."""
+    if _PARSERS.keys().isdisjoint(metadata):
+        return NOTHING
+    found: dict[str, Any] = {}
+    ill_formed: tuple[str, ...] = ()
+    for key, text in metadata.items():
+        parse = _PARSERS.get(key)
+        if parse is None:
+            continue
+        value = parse(text)
+        if value is None:
+            ill_formed += (key,)
+        else:
+            found[key] = value
+    link = None
+    if found.get(_IS_LINK):
+        if 0 < size <= MAX_TARGET_BYTES:
+            link = Link(None, size)
+        else:
+            ill_formed += (_IS_LINK,)
+    # An object with both is one of a gcsfuse that stores the target twice, for older ones.
+    if link is None and (target := found.get(_TARGET)) is not None:
+        link = Link(target, len(target))
+    mtime_ns = found.get(_PRECISE_MTIME)
+    return ForeignMetadata(
+        link,
+        found.get(_MTIME) if mtime_ns is None else mtime_ns,
+        found.get(_ATIME),
+        found.get(_UID),
+        found.get(_GID),
+        found.get(_MODE),
+        ill_formed,
+    )
+
+
+def is_target(target: bytes) -> bool:
+    """Tell whether a link can have this target."""
+    return 0 < len(target) <= MAX_TARGET_BYTES and b"\0" not in target
+
+
+def _flag(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.lower())
+
+
+def _target(text: str) -> bytes | None:
+    target = text.encode()
+    return target if is_target(target) else None
+
+
+def _seconds(text: str) -> int | None:
+    match = _SECONDS.fullmatch(text)
+    if match is None:
+        return None
+    seconds = int(match[1])
+    return seconds * _NS + _fraction_ns(match[2]) if seconds < _END_OF_TIME_SECONDS else None
+
+
+def _rfc_3339(text: str) -> int | None:
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        return None
+    fraction, sign, offset_hours, offset_minutes = match.groups()
+    try:
+        since_epoch = datetime.fromisoformat(text[:19]) - _EPOCH
+    except ValueError:
+        return None
+    seconds = since_epoch.days * 86400 + since_epoch.seconds
+    if sign:
+        hours, minutes = int(offset_hours), int(offset_minutes)
+        if hours > 23 or minutes > 59:
+            return None
+        offset = hours * 3600 + minutes * 60
+        seconds += offset if sign == "-" else -offset
+    return seconds * _NS + _fraction_ns(fraction)
+
+
+def _fraction_ns(digits: str | None) -> int:
+    return int(digits.ljust(9, "0")) if digits else 0
+
+
+def _id(text: str) -> int | None:
+    number = int(text) if _ID.fullmatch(text) else _MAX_ID + 1
+    return number if number <= _MAX_ID else None
+
+
+def _mode(text: str) -> int | None:
+    return int(text, 8) & _PERMISSIONS if _OCTAL.fullmatch(text) else None
+
+
+# Each gives None for what is ill-formed.
+_PARSERS: Mapping[str, Callable[[str], bool | bytes | int | None]] = {
+    _IS_LINK: _flag,
+    _TARGET: _target,
+    _MTIME: _seconds,
+    _ATIME: _seconds,
+    _PRECISE_MTIME: _rfc_3339,
+    _UID: _id,
+    _GID: _id,
+    _MODE: _mode,
+}

@@ -1,0 +1,54 @@
+"""Target: custom metadata as other tools, or anybody, may have written it."""
+
+from __future__ import annotations
+
+from gcsmux_fs.namespace.foreign_metadata import (
+    MAX_TARGET_BYTES,
+    is_target,
+    read_foreign_metadata,
+)
+
+from .source import Source
+
+__all__ = ["foreign_metadata"]
+
+_KEYS = (
+    "gcsfuse_mtime",
+    "gcsfuse_symlink_target",
+    "goog-reserved-file-atime",
+    "goog-reserved-file-is-symlink",
+    "goog-reserved-file-mtime",
+    "goog-reserved-posix-gid",
+    "goog-reserved-posix-mode",
+    "goog-reserved-posix-uid",
+    "team",
+)
+# The years from 0 to 10,000, in nanoseconds since the epoch.
+_TIMES = range(-62_200_000_000 * 10**9, 253_500_000_000 * 10**9)
+
+
+def foreign_metadata(data: bytes) -> None:
+    """Read the size of an object and pairs of custom metadata."""
+    source = Source(data)
+    size = source.number(2)
+    metadata: dict[str, str] = {}
+    while source:
+        key = source.choice(_KEYS)
+        repeated = 1 + 300 * source.flag()
+        metadata[key] = source.take(source.number() % 40).decode("utf-8", "replace") * repeated
+    found = read_foreign_metadata(metadata, size)
+    assert set(found.ill_formed) <= metadata.keys() - {"team"}
+    for time_ns in (found.mtime_ns, found.atime_ns):
+        assert time_ns is None or time_ns in _TIMES
+    for number in (found.uid, found.gid):
+        assert number is None or 0 <= number < 2**32 - 1
+    assert found.mode is None or 0 <= found.mode <= 0o777
+    link = found.link
+    if link is None:
+        return
+    assert 0 < link.size <= MAX_TARGET_BYTES
+    if link.target is None:
+        assert link.size == size
+    else:
+        assert is_target(link.target)
+        assert link.size == len(link.target)

@@ -1,0 +1,233 @@
+"""Callers who may list or read only a part: no refused request hides what another one shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from gcsmux_fs.errors import GenerationGone, PermissionDenied, Unauthenticated
+from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
+
+from .fake_store import FakeStore, object_info
+from .mounted import follow, mounted, read_names
+
+OBJECTS = ("both", "both/inside", "other/y", "plain", "team/", "team/a", "team/deep/x", "teams")
+PATHS = (
+    "absent",
+    "both",
+    "both/inside",
+    "%file~both",
+    "other",
+    "other/y",
+    "other/absent",
+    "plain",
+    "%file~plain",
+    "team",
+    "team/%content~",
+    "team/a",
+    "team/absent",
+    "team/deep",
+    "team/deep/x",
+    "teams",
+)
+TTL = 60.0
+DIRECTORY = "a directory"
+MARKED_DIRECTORY = "a directory with a placeholder object"
+DIRECTORIES = (DIRECTORY, MARKED_DIRECTORY)
+
+
+def below(*prefixes: str) -> FakeStore:
+    store = FakeStore()
+    store.put(*OBJECTS)
+    store.may_get = lambda name: name.startswith(prefixes)
+    return store
+
+
+async def seen(tree: Tree, path: str) -> str:
+    """Return what a program finds at a path."""
+    above = path.rpartition("/")[0]
+    if above and (found := await seen(tree, above)) not in DIRECTORIES:
+        return f"below what is {found}"
+    try:
+        entry = await follow(tree, path)
+    except NoSuchEntry:
+        return "absent"
+    except PermissionDenied:
+        return "refused"
+    info = tree.object_of(entry.inode)
+    tree.forget(entry.inode, 1)
+    if entry.is_directory:
+        return DIRECTORY if info is None else MARKED_DIRECTORY
+    assert info is not None
+    return f"{info.name} of {entry.size}"
+
+
+async def list_all(tree: Tree, inode: int = ROOT_INODE, location: str = "") -> None:
+    """Do as `find`, passing over what is refused."""
+    try:
+        names = await read_names(tree, inode)
+    except PermissionDenied:
+        return
+    for name in names:
+        entry = await tree.lookup(inode, name)
+        if entry.is_directory:
+            await list_all(tree, entry.inode, f"{location}{name.decode()}/")
+        tree.forget(entry.inode, 1)
+
+
+async def test_a_refused_object_is_no_verdict_on_a_directory() -> None:
+    store = below("team/")
+    async with mounted(store) as tree:
+        assert await seen(tree, "team/a") == "team/a of 3"
+        assert await seen(tree, "team/deep/x") == "team/deep/x of 3"
+
+
+async def test_an_object_that_may_not_be_read_has_the_attributes_of_its_listing() -> None:
+    store = below("team/")
+    async with mounted(store) as tree:
+        assert await seen(tree, "plain") == "plain of 3"
+        assert await seen(tree, "other/y") == "other/y of 3"
+        assert await seen(tree, "absent") == "absent"
+
+
+async def test_an_object_that_may_be_read_is_one_whatever_may_be_listed() -> None:
+    for get_takes_list in (False, True):
+        store = below("")
+        store.may_list = lambda prefix: False
+        store.get_takes_list = get_takes_list
+        async with mounted(store, assume_directories=get_takes_list) as tree:
+            assert await seen(tree, "plain") == "plain of 3"
+            assert await seen(tree, "team/deep/x") == "team/deep/x of 3"
+            assert await seen(tree, "both") == "both of 3"
+            entry = await follow(tree, "team")
+            with pytest.raises(PermissionDenied):
+                await tree.confirm_directory(entry.inode)
+            with pytest.raises(PermissionDenied):
+                await read_names(tree, entry.inode)
+
+
+async def test_what_was_taken_for_a_directory_is_so_for_as_short_as_what_is_absent() -> None:
+    store = below("")
+    store.may_list = lambda prefix: False
+    async with mounted(store, negative_ttl_seconds=5) as tree:
+        absent = await follow(tree, "absent")
+        team = await follow(tree, "team")
+        assert absent.is_directory
+        assert absent.name_valid_seconds == 5
+        store.may_list = lambda prefix: True
+        await tree.confirm_directory(team.inode)
+        with pytest.raises(GenerationGone):
+            await tree.confirm_directory(absent.inode)
+        # It is not believed any more.
+        assert await seen(tree, "absent") == "absent"
+        assert (await follow(tree, "team")).name_valid_seconds == 60
+        store.take_requests()
+        await tree.confirm_directory(team.inode)
+        assert store.take_requests() == []
+
+
+async def test_only_who_may_not_list_finds_directories_where_all_is_refused() -> None:
+    store = below("nothing")
+    store.may_list = lambda prefix: False
+    async with mounted(store) as tree:
+        assert await seen(tree, "team") == "refused"
+    async with mounted(store, assume_directories=True) as tree:
+        assert await seen(tree, "team") == DIRECTORY
+
+
+async def test_a_listing_may_be_allowed_from_the_slash_on() -> None:
+    store = below("team/")
+    store.may_list = lambda prefix: prefix.startswith("team/")
+    store.get_takes_list = True
+    async with mounted(store) as tree:
+        entry = await follow(tree, "team")
+        assert tree.object_of(entry.inode) == store["team/"]
+        assert await read_names(tree, entry.inode) == [b"%content~", b"a", b"deep"]
+        assert await seen(tree, "team/a") == "team/a of 3"
+        assert await seen(tree, "team/absent") == "absent"
+        assert await seen(tree, "other") == "refused"
+
+
+async def test_a_part_of_a_long_name_is_found_without_listing() -> None:
+    store = FakeStore()
+    name = "x" * 300 + "/y"
+    store.put(name)
+    store.may_list = lambda prefix: False
+    async with mounted(store) as tree:
+        long = "%part~" + "x" * 249
+        assert await seen(tree, f"{long}/{'x' * 51}/y") == f"{name} of 3"
+
+
+async def test_an_unfinished_object_that_may_not_be_read_keeps_its_attributes() -> None:
+    store = below("team/")
+    info = object_info("plain", 7)
+    store.replace_info(type(info)("plain", 7, 3, 0, finalized=False))
+    async with mounted(store, ttl_seconds=10) as tree:
+        entry = await follow(tree, "plain")
+        store.replace_info(type(info)("plain", 7, 9, 0, finalized=False))
+        await trio.sleep(20)
+        assert (tree.get(entry.inode)).size in (3, 9)
+
+
+async def test_refused_credentials_are_no_matter_of_permissions() -> None:
+    store = below("")
+    for request in ("get", "list"):
+        error = Unauthenticated("who are you?")
+        store.failures = [(f"{request} team", error)]
+        async with mounted(store, assume_directories=True) as tree:
+            with pytest.raises(Unauthenticated):
+                await follow(tree, "team")
+
+
+async def test_a_refusal_is_not_remembered() -> None:
+    store = below("team/")
+    store.may_list = lambda prefix: prefix.startswith("team/")
+    async with mounted(store) as tree:
+        for path in ("plain", "%file~team"):
+            assert await seen(tree, path) == "refused"
+        store.may_get = store.may_list = lambda name: True
+        assert await seen(tree, "plain") == "plain of 3"
+        assert await seen(tree, "%file~team") == "absent"
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """Prefixes, as conditions of IAM have them."""
+
+    get: str | None
+    list: str | None
+    get_takes_list: bool
+
+
+PREFIXES = st.sampled_from([None, "", "t", "team/", "team/deep/", "both/", "plain"])
+
+
+@given(st.builds(Permissions, PREFIXES, PREFIXES, st.booleans()), st.booleans())
+def test_what_is_seen_does_not_depend_on_what_was_asked_before(
+    permissions: Permissions, assume: bool
+) -> None:
+    def store() -> FakeStore:
+        made = FakeStore()
+        made.put(*OBJECTS)
+        get, listed = permissions.get, permissions.list
+        made.may_get = lambda name: get is not None and name.startswith(get)
+        made.may_list = lambda prefix: listed is not None and prefix.startswith(listed)
+        made.get_takes_list = permissions.get_takes_list
+        return made
+
+    async def run() -> None:
+        for path in PATHS:
+            async with mounted(store(), ttl_seconds=TTL, assume_directories=assume) as tree:
+                cold = await seen(tree, path)
+                assert await seen(tree, path) == cold
+                await list_all(tree)
+                assert await seen(tree, path) == cold
+                await trio.sleep(TTL)
+                assert await seen(tree, path) == cold
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))
