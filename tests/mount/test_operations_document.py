@@ -48,7 +48,17 @@ def test_updatedb_leaves_a_mount_out(
 
     def found(mounted: MountProcess) -> bytes:
         (types,) = re.findall(r'^PRUNEFS="(.*)"', configuration.read_text(), re.MULTILINE)
-        command = ["updatedb", "-l", "no", "-U", folder, "-o", names, "--prunepaths", ""]
+        command: list[str | Path] = [
+            "updatedb",
+            "-l",
+            "no",
+            "-U",
+            folder,
+            "-o",
+            names,
+            "--prunepaths",
+            "",
+        ]
         done = mounted.run_beside(*command, "--prunefs", types)
         assert done.returncode == 0
         return mounted.run_beside("locate", "-d", names, "findable").stdout
@@ -68,7 +78,13 @@ def test_the_log_is_rotated(emulator: EmulatorProcess, mount: NewMount, folder: 
         configuration.write_text(
             block("logrotate").replace("/var/log/gcsmux/*.log", str(mounted.log_file))
         )
-        rotate = ["logrotate", "--force", "--state", folder / "state", configuration]
+        rotate: list[str | Path] = [
+            "logrotate",
+            "--force",
+            "--state",
+            folder / "state",
+            configuration,
+        ]
         lines = []
         for _ in range(3):
             mounted.statistics()
