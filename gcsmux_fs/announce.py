@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.fuse.notify import notify
 from gcsmux_fs.logs import sentence
+from gcsmux_fs.standardstreams import tell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "ForegroundAnnouncer",
     "ParentGone",
     "PipeAnnouncer",
+    "ReleasingAnnouncer",
     "inherited_pipe",
 ]
 
@@ -134,8 +137,33 @@ class ForegroundAnnouncer:
         """Print the reason as one sentence; systemctl status shows it too."""
         text = sentence(reason)
         notify(f"STATUS={text}")
-        print(f"{self._program}: {text}", file=sys.stderr)
+        tell(f"{self._program}: {text}")
 
     def stopping(self) -> None:
         """Tell systemd that this end is meant."""
         notify("STOPPING=1", "STATUS=Unmounting.")
+
+
+class ReleasingAnnouncer:
+    """Passes each word on to another announcer, and calls `release` once the mount is ready."""
+
+    def __init__(self, announcer: Announcer, release: Callable[[], None]) -> None:
+        self._announcer = announcer
+        self._release = release
+
+    def remark(self, text: str) -> None:
+        """Pass it on."""
+        self._announcer.remark(text)
+
+    def ready(self) -> None:
+        """Pass it on, and release what was held while the mount was being made."""
+        self._announcer.ready()
+        self._release()
+
+    def failed(self, reason: str, exit_code: int) -> None:
+        """Pass it on."""
+        self._announcer.failed(reason, exit_code)
+
+    def stopping(self) -> None:
+        """Pass it on."""
+        self._announcer.stopping()

@@ -27,6 +27,7 @@ from gcsmux_fs.config import (
     resolve_connection,
 )
 from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.mountoptions import check_options
 from gcsmux_fs.units import parse_duration, parse_mode, parse_size, parse_ttl, show_size
 
 __all__ = ["PROGRAM", "mount_arguments"]
@@ -302,6 +303,9 @@ def mount_arguments(
     """
     if not mountpoint:
         raise ConfigError("the mount point is empty: write the path of a directory.")
+    # Links are not followed here: to look at a path may hang, and is done under a time limit.
+    directory = Path(os.path.normpath(_absolute(mountpoint)))
+    check_options(mount_options, directory, allow_other=allow_other, user=os.geteuid())
     name, prefix = parse_bucket(bucket, only_dir)
     connection = resolve_connection(
         endpoint,
@@ -322,8 +326,7 @@ def mount_arguments(
         bucket=name,
         prefix=prefix,
         written_source=bucket,
-        # Links are not followed here: to look at a path may hang, and is done under a time limit.
-        mountpoint=Path(os.path.normpath(_absolute(mountpoint))),
+        mountpoint=directory,
         endpoint=connection.endpoint,
         plaintext=connection.plaintext,
         anonymous=connection.anonymous,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from gcsmux_fs.standardstreams import open_missing_streams, tell
+
 __all__ = ["mount_command"]
 
 # The shell's convention for what SIGINT ended.
@@ -16,6 +18,7 @@ _INTERRUPTED_EXIT_CODE = 130
 
 def mount_command() -> None:
     """Run `gcsmux-mount` with the arguments of this process, and exit."""
+    open_missing_streams()
     exit_code = _INTERRUPTED_EXIT_CODE
     # Nurseries wrap what ends them, so that ^C may come in a group.
     try:
@@ -23,5 +26,5 @@ def mount_command() -> None:
 
         exit_code = run(sys.argv[1:])
     except* KeyboardInterrupt:
-        print("gcsmux-mount: interrupted, nothing is mounted.", file=sys.stderr)
+        tell("gcsmux-mount: interrupted, nothing is mounted.")
     sys.exit(exit_code)

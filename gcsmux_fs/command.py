@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,6 +17,9 @@ __all__ = ["MountCommand", "long_options", "read_by"]
 
 # In a line of fstab these would not configure a mount but keep it from happening.
 _NOT_FOR_FSTAB = frozenset({"foreground", "help", "version"})
+
+# Where its file system is to be mounted; only a kernel that has SELinux turned on makes it.
+_SELINUX = Path("/sys/fs/selinux")
 
 _T = TypeVar("_T")
 
@@ -37,7 +41,10 @@ class MountCommand(click.Command):
             if option.name not in _NOT_FOR_FSTAB
         }
         options = sort_options(
-            found.get("mount_options", ()), takes_value, tolerant="sloppy" in found
+            found.get("mount_options", ()),
+            takes_value,
+            tolerant="sloppy" in found,
+            selinux=_SELINUX.exists(),
         )
         own = [f"--{name}" if text is None else f"--{name}={text}" for name, text in options.own]
         rest = super().parse_args(ctx, own + args)

@@ -30,6 +30,7 @@ __all__ = [
     "LOG_LEVELS",
     "Connection",
     "Settings",
+    "empty_folder_remark",
     "parse_bucket",
     "parse_duration",
     "parse_endpoint",
@@ -104,6 +105,27 @@ def parse_bucket(text: str, only_dir: str = "") -> tuple[str, str]:
             f" {_MAX_PREFIX_BYTES} at most."
         )
     return name, joined
+
+
+def empty_folder_remark(bucket: str, prefix: str, *, is_object: bool) -> str:
+    """Return what to tell of a prefix below which nothing is: an empty mount looks like a mistake.
+
+    `is_object` tells whether the prefix, without its last slash, is the name of an object.
+    """
+    name = prefix.removesuffix("/")
+    if is_object:
+        folder = f"gs://{bucket}/{name.rpartition('/')[0]}".removesuffix("/")
+        return (
+            f"gs://{bucket}/{name} is an object, not a folder, and nothing is below it (yet): write"
+            f" {folder} for the folder that it is in."
+        )
+    if prefix.startswith("/"):
+        meant = f"gs://{bucket}/{name.lstrip('/')}".removesuffix("/")
+        return (
+            f"no object of gs://{bucket} has a name that begins with {prefix!r} (yet): write"
+            f" {meant} if no slash in front of names was meant."
+        )
+    return f"there is nothing below gs://{bucket}/{name} (yet): is the name right?"
 
 
 def _check_bucket_name(name: str) -> None:
@@ -265,7 +287,9 @@ class Settings:
     @property
     def source(self) -> str:
         """What is mounted, as the log calls it: `gs://bucket` or `gs://bucket/prefix`."""
-        return f"gs://{self.bucket}/{self.prefix}".removesuffix("/")
+        whole = f"gs://{self.bucket}/{self.prefix}"
+        # A slash too many belongs to the names of objects, and read again it would be lost.
+        return whole if whole.endswith("//") else whole.removesuffix("/")
 
     @property
     def fsname(self) -> str:

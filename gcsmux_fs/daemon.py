@@ -156,12 +156,12 @@ def _await_word(reading: int, deadline: float) -> str | None:
 def _judge(word: str | None, child: subprocess.Popen[bytes], stderr: int, mountpoint: Path) -> str:
     """Return what comes with `ready`; raise StartFailed unless that is it and the mount answers."""
     if word is None:
-        raise StartFailed("the mount was not ready in time; the log may tell why.")
+        raise StartFailed("the mount was not ready in time: add -f to see its log.")
     verdict, _, rest = word.partition(" ")
     if verdict == "ready":
         if not answers(mountpoint):
             raise StartFailed(
-                f"{mountpoint} was mounted but does not answer; the log may tell why."
+                f"{mountpoint} was mounted but does not answer: add -f to see its log."
             )
         return rest
     if verdict == "failed":

@@ -11,14 +11,18 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gcsmux_fs.announce import ForegroundAnnouncer, PipeAnnouncer, inherited_pipe
+from gcsmux_fs.announce import (
+    ForegroundAnnouncer,
+    PipeAnnouncer,
+    ReleasingAnnouncer,
+    inherited_pipe,
+)
 from gcsmux_fs.arguments import PROGRAM, mount_arguments
 from gcsmux_fs.command import long_options
 from gcsmux_fs.config import Settings
@@ -26,9 +30,10 @@ from gcsmux_fs.coredumps import forbid_core_dumps
 from gcsmux_fs.daemon import StartFailed, command_for, start
 from gcsmux_fs.errors import ConfigError, GcsmuxError
 from gcsmux_fs.fuse.device import check_fuse_access
-from gcsmux_fs.fuse.mountpoint import prepare_mountpoint
+from gcsmux_fs.fuse.mountpoint import claim_mountpoint
 from gcsmux_fs.logs import configure_logging, sentence
 from gcsmux_fs.mountoptions import nearest
+from gcsmux_fs.standardstreams import tell
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
@@ -64,6 +69,8 @@ def run(arguments: Sequence[str]) -> int:
         return _tell(str(error), _USAGE_EXIT_CODE)
     except click.ClickException as error:
         return _tell(_sentence(error, arguments), _USAGE_EXIT_CODE)
+    except OSError as error:
+        return _tell(f"stdout cannot be written to: {error.strerror}", _FAILURE_EXIT_CODE)
     if not isinstance(settings, Settings):
         return 0  # --help or --version has been answered.
     pipe = inherited_pipe()
@@ -95,14 +102,18 @@ def _serve(settings: Settings, announcer: Announcer, *, detached: bool) -> int:
         configure_logging(settings, detached=detached)
         if not forbid_core_dumps():
             log.debug("core dumps cannot be forbidden")
-        check_fuse_access(allow_other=settings.allow_other)
-        mountpoint = prepare_mountpoint(settings.mountpoint)
-        # gRPC repeats on stderr what its errors say anyway; it reads this when it is loaded.
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-        # Only a process that serves loads gRPC and pyfuse3: a third of a second.
-        from gcsmux_fs.mounting import serve
+        # libfuse turns allow_root into allow_other, and refuses others by itself.
+        check_fuse_access(allow_other=settings.allow_other or "allow_root" in settings.fuse_options)
+        with claim_mountpoint(settings.mountpoint) as claim:
+            # gRPC repeats on stderr what its errors say anyway; it reads this when it is loaded.
+            os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+            # Only a process that serves loads gRPC and pyfuse3: a third of a second.
+            from gcsmux_fs.mounting import serve
 
-        return serve(replace(settings, mountpoint=mountpoint), announcer)
+            return serve(
+                replace(settings, mountpoint=claim.path),
+                ReleasingAnnouncer(announcer, claim.release),
+            )
     except GcsmuxError as error:
         announcer.failed(str(error), _FAILURE_EXIT_CODE)
     except Exception as error:
@@ -112,7 +123,7 @@ def _serve(settings: Settings, announcer: Announcer, *, detached: bool) -> int:
 
 
 def _tell(reason: str, exit_code: int) -> int:
-    print(f"{PROGRAM}: {sentence(reason)}", file=sys.stderr)
+    tell(f"{PROGRAM}: {sentence(reason)}")
     return exit_code
 
 

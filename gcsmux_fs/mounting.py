@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs import allocator
+from gcsmux_fs.config import empty_folder_remark
 from gcsmux_fs.errors import (
     ConfigError,
     MountLost,
@@ -276,11 +277,20 @@ async def _check_bucket(
     except StorageError as error:
         raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
     if settings.prefix and not page.objects and not page.prefixes:
-        odd = f"there is nothing below {settings.source} (yet): is the name right?"
+        is_object = await _is_object(store, settings.prefix.removesuffix("/"))
+        odd = empty_folder_remark(settings.bucket, settings.prefix, is_object=is_object)
         log.warning("%s", odd)
         announcer.remark(odd)
     log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
     return info
+
+
+async def _is_object(store: GrpcObjectStore, name: str) -> bool:
+    """Tell whether there is such an object, as far as this user may know."""
+    try:
+        return bool(name) and bool(await store.get_object(name))
+    except StorageError:
+        return False
 
 
 def _statistics(

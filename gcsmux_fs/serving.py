@@ -95,7 +95,7 @@ def _fuse_options(settings: Settings) -> set[str]:
 async def _announce(settings: Settings, announcer: Announcer) -> None:
     """Say `ready` once another process has been answered by the mount."""
     if not await answers_async(settings.mountpoint):
-        raise ConfigError(f"{settings.mountpoint} was mounted but does not answer.")
+        raise ConfigError(f"{settings.mountpoint} was mounted but does not answer: try it again.")
     if settings.kernel_read_ahead_bytes:
         # The kernel takes its own limit from FUSE's INIT, so that this has to come after it.
         device = device_of(settings.mountpoint)

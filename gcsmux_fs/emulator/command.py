@@ -18,6 +18,7 @@ from gcsmux_fs.config import parse_duration, parse_size
 from gcsmux_fs.emulator.refusal import Refusal
 from gcsmux_fs.emulator.server import LOCATION_TYPES, Emulator, EmulatorError
 from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.standardstreams import open_missing_streams, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,6 +144,7 @@ def _precise_loop() -> asyncio.AbstractEventLoop:
 
 def main() -> None:
     """Run the command; any error is one sentence on stderr."""
+    open_missing_streams()
     logging.basicConfig(format=f"{_PROGRAM}: %(message)s")
     try:
         code = _command.main(prog_name=_PROGRAM, standalone_mode=False)
@@ -174,4 +176,4 @@ def _raise_file_limit() -> None:
 
 
 def _complain(message: str) -> None:
-    print(f"{_PROGRAM}: {message}", file=sys.stderr)
+    tell(f"{_PROGRAM}: {message}")

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from gcsmux_fs.advice import command
 from gcsmux_fs.errors import ConfigError
 
 __all__ = ["FuseAccess", "check_fuse_access", "fuse_refusal", "look_at_fuse"]
@@ -69,29 +70,47 @@ def fuse_refusal(access: FuseAccess, *, allow_other: bool) -> str | None:
     """Return what is missing, and how to get it, in one sentence; None if nothing is."""
     if access.device_errno == errno.ENOENT:
         return (
-            "there is no /dev/fuse: load it by modprobe fuse; a container needs --device /dev/fuse."
+            f"there is no /dev/fuse: {_by_root('modprobe', 'fuse', is_root=access.is_root)}, or"
+            " start the container with --device /dev/fuse."
         )
     if access.device_errno:
-        reason = os.strerror(access.device_errno)
-        return f"/dev/fuse cannot be opened ({reason}): mount as root, or let this user use it."
+        return _refusal_of_device(access)
     if 0 <= access.most_files < _FEWEST_FILES:
         return (
             f"no more than {access.most_files} open files are allowed here, and a mount takes"
-            f" {_FEWEST_FILES}: raise the limit by ulimit -n, or by LimitNOFILE= in a unit."
+            f" {_FEWEST_FILES}: raise the limit by {command('ulimit', '-n', '1024')}, or by"
+            " LimitNOFILE=1024 in a unit."
         )
     if access.can_mount:
         return None
     if access.is_root:
-        return "root may not mount here: the container needs the capability SYS_ADMIN."
+        return "root may not mount here: start the container with --cap-add SYS_ADMIN."
     if not access.has_fusermount:
-        return "there is no fusermount3, by which users mount: install the package fuse3."
+        return "there is no fusermount3, by which users mount: have root install the package fuse3."
     if access.no_new_privileges:
         return (
             "fusermount3 cannot help a process under NoNewPrivileges: lift that, or mount as root."
         )
     if allow_other and not access.user_allow_other:
-        return "allow_other is for root only: put the line user_allow_other into /etc/fuse.conf."
+        return (
+            "allow_other and allow_root are for root only: leave them out, or have root add the"
+            " line user_allow_other to /etc/fuse.conf."
+        )
     return None
+
+
+def _refusal_of_device(access: FuseAccess) -> str:
+    failed = f"/dev/fuse cannot be opened ({os.strerror(access.device_errno)})"
+    if access.device_errno == errno.EACCES and not access.is_root:
+        return f"{failed}: mount as root, or have root run {command('chmod', '666', '/dev/fuse')}."
+    return (
+        f"{failed}: {_by_root('modprobe', 'fuse', is_root=access.is_root)}, or start the container"
+        " with --device /dev/fuse."
+    )
+
+
+def _by_root(*words: str, is_root: bool) -> str:
+    return f"run {command(*words)}" if is_root else f"have root run {command(*words)}"
 
 
 def _open_errno(path: Path) -> int:

@@ -1,44 +1,41 @@
 """The mount point: whether it can be mounted on, what is there already, whether it answers.
 
-Looking at a path may hang for as long as somebody else's file system does, and a process that
-serves a mount must never look at it itself. So every look is taken by a short-lived process, the
-observer, under a time limit; this process only reads what is in /proc.
+Every look at a path is taken by another process (see `observer`); this one only reads what is in
+/proc.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
-import json
 import logging
 import os
 import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from gcsmux_fs.advice import command, unmount_command
 from gcsmux_fs.errors import ConfigError
-from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
+from gcsmux_fs.fuse.mountinfo import MountEntry, covering_mount, mount_table, top_mount
+from gcsmux_fs.fuse.observer import (
+    OBSERVE_SECONDS,
+    Observation,
+    observe,
+    observe_and_lock,
+    observer_command,
+    parse_observation,
+)
+from gcsmux_fs.fuse.startlock import Claim, clearing_lock
 
 __all__ = [
-    "OBSERVE_SECONDS",
-    "Observation",
     "answers",
     "answers_async",
+    "claim_mountpoint",
     "clear_dead_mounts",
-    "observe",
-    "prepare_mountpoint",
     "refusal",
 ]
 
 log = logging.getLogger(__name__)
 
-# A local directory answers in milliseconds; a remote one that needs longer cannot be told from
-# one that hangs, and the user is promised an answer within ten seconds.
-OBSERVE_SECONDS = 5.0
-# A killed observer is gone at once, or hangs in the kernel for good.
-_KILL_SECONDS = 1.0
 # Crash loops leave stacks of dead mounts; one that needs more is not what it seems to be.
 _MAX_STACKED = 64
 
@@ -50,77 +47,6 @@ _KERNEL_TREES = ("/proc", "/sys", "/dev")
 
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
-
-# Tells as JSON what it finds. The directory is listed only on request, because opening an autofs
-# mount point triggers the very mount that is being made.
-_OBSERVER = """\
-import json, os, stat, sys
-path = os.path.realpath(os.fsencode(sys.argv[1]))
-seen = {"path": os.fsdecode(path)}
-try:
-    status = os.stat(path)
-    seen["device"] = status.st_dev
-    seen["directory"] = stat.S_ISDIR(status.st_mode)
-    seen["writable"] = os.access(path, os.W_OK | os.X_OK)
-    if sys.argv[2] == "list" and seen["directory"]:
-        with os.scandir(path) as entries:
-            seen["empty"] = next(entries, None) is None
-except OSError as error:
-    seen["errno"] = error.errno
-print(json.dumps(seen))
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What the observer saw; `errno` is 0 where nothing failed, ETIMEDOUT where nothing came."""
-
-    path: str
-    errno: int = 0
-    device: int = 0
-    directory: bool = False
-    writable: bool = False
-    empty: bool = False
-
-
-def _observer_command(path: Path, *, listing: bool) -> list[str]:
-    mode = "list" if listing else "stat"
-    return [sys.executable, "-S", "-I", "-c", _OBSERVER, os.fspath(path), mode]
-
-
-def _parse_observation(output: bytes, path: Path) -> Observation:
-    try:
-        return Observation(**json.loads(output))
-    except ValueError:
-        return Observation(os.fspath(path), errno=errno.EIO)
-
-
-def observe(
-    path: Path, *, listing: bool = True, timeout_seconds: float = OBSERVE_SECONDS
-) -> Observation:
-    """Look at `path` from another process."""
-    observer = subprocess.Popen(
-        _observer_command(path, listing=listing),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-    )
-    try:
-        output, _ = observer.communicate(timeout=timeout_seconds)
-    except subprocess.TimeoutExpired:
-        _abandon(observer)
-        return Observation(os.fspath(path), errno=errno.ETIMEDOUT)
-    return _parse_observation(output, path)
-
-
-def _abandon(observer: subprocess.Popen[bytes]) -> None:
-    """Kill an observer, without waiting for one that the kernel does not let go."""
-    observer.kill()
-    if observer.stdout is not None:
-        observer.stdout.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        observer.wait(timeout=_KILL_SECONDS)
 
 
 def _is_our_mount(seen: Observation) -> bool:
@@ -140,26 +66,28 @@ async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SE
 
     with trio.move_on_after(timeout_seconds):
         observer = await trio.run_process(
-            _observer_command(mountpoint, listing=False),
+            observer_command(mountpoint, listing=False),
             capture_stdout=True,
             check=False,
             cwd="/",
         )
-        return _is_our_mount(_parse_observation(observer.stdout, mountpoint))
+        return _is_our_mount(parse_observation(observer.stdout, mountpoint))
     return False
 
 
-def prepare_mountpoint(path: Path) -> Path:
-    """Return the real path of a directory that can be mounted on; dead mounts of ours go first.
+def claim_mountpoint(path: Path) -> Claim:
+    """Return the claim to a directory that can be mounted on; dead mounts of ours go first.
 
     Raises:
         ConfigError: it cannot be mounted on, and why.
     """
-    seen, top = _look_and_clear(path)
-    sentence = refusal(seen, top, privileged=os.geteuid() == 0)
+    seen, descriptor = _look_and_clear(path, locking=True)
+    claim = Claim(Path(seen.path), descriptor)
+    sentence = refusal(seen, mount_table(), user=os.geteuid())
     if sentence is not None:
+        claim.release()
         raise ConfigError(sentence)
-    return Path(seen.path)
+    return claim
 
 
 def clear_dead_mounts(path: Path) -> None:
@@ -168,74 +96,125 @@ def clear_dead_mounts(path: Path) -> None:
     Raises:
         ConfigError: there is one, and it cannot be removed.
     """
-    _look_and_clear(path)
+    _look_and_clear(path, locking=False)
 
 
-def _look_and_clear(path: Path) -> tuple[Observation, MountEntry | None]:
+def _look_and_clear(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
     for _ in range(_MAX_STACKED):
-        covering = top_mount(mount_table(), os.fspath(path))
-        seen = observe(path, listing=covering is None or covering.fstype != _AUTOFS)
-        top = top_mount(mount_table(), seen.path)
-        if seen.errno not in _DEAD_ERRNOS or top is None or not top.is_ours:
-            return seen, top
-        log.info("removing a dead mount of %s at %s", top.source, seen.path)
-        _detach(seen.path)
-    raise ConfigError(f"{path} holds more than {_MAX_STACKED} dead mounts: unmount them by hand.")
+        seen, descriptor = _look(path, locking=locking)
+        if _dead_mount_of_ours(seen) is None:
+            return seen, descriptor
+        with clearing_lock():
+            # Another start may have removed it before this one had the lock.
+            seen, _ = _look(path, locking=False)
+            if (dead := _dead_mount_of_ours(seen)) is not None:
+                log.info("removing a dead mount of %s at %s", dead.source, dead.path)
+                _detach(dead)
+    raise ConfigError(f"{path} holds more than {_MAX_STACKED} dead mounts: name another directory.")
 
 
-def _detach(path: str) -> None:
-    """Take the topmost mount off `path`, whoever still uses it."""
+def _look(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
+    covering = top_mount(mount_table(), os.fspath(path))
+    if covering is not None and covering.fstype == _AUTOFS:
+        return observe(path, listing=False), None
+    return observe_and_lock(path) if locking else (observe(path), None)
+
+
+def _dead_mount_of_ours(seen: Observation) -> MountEntry | None:
+    if seen.errno not in _DEAD_ERRNOS:
+        return None
+    top = top_mount(mount_table(), seen.path)
+    return top if top is not None and top.is_ours else None
+
+
+def _detach(dead: MountEntry) -> None:
+    """Take the topmost mount off a path, whoever still uses it."""
+    path = dead.path
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
             reason = os.strerror(ctypes.get_errno())
             raise ConfigError(f"the dead mount at {path} cannot be removed: {reason}.")
         return
-    command = ["fusermount3", "-u", "-z", "-q", "--", path]
+    fusermount = ["fusermount3", "-u", "-z", "-q", "--", path]
     try:
-        subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        subprocess.run(fusermount, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     except (OSError, subprocess.CalledProcessError):
         raise ConfigError(
-            f"the dead mount at {path} cannot be removed by this user: root can, by umount -l."
+            f"the dead mount at {path} cannot be removed by this user: have root run"
+            f" {command('umount', '-l', path)}."
         ) from None
 
 
-def refusal(seen: Observation, top: MountEntry | None, *, privileged: bool) -> str | None:
-    """Return why what was seen cannot be mounted on, in one sentence, or None if it can.
+def refusal(seen: Observation, table: tuple[MountEntry, ...], *, user: int) -> str | None:
+    """Return why what was seen cannot be mounted on by `user`, in one sentence, or None if it can.
 
-    `top` is what is mounted there already. Two kinds of mount are no obstacle: the trap that
-    automounting sets, which waits for this very mount, and an empty directory bound there from
-    elsewhere, which is how a container shares its mounts with its host.
+    `table` is what is mounted. Two kinds of mount are no obstacle: the trap that automounting sets,
+    which waits for this very mount, and an empty directory bound there from elsewhere, which is how
+    a container shares its mounts with its host.
     """
     path = seen.path
-    if seen.errno:
-        return _refusal_of_errno(seen, top)
-    if not seen.directory:
-        return f"{path} is not a directory: name an empty directory."
+    top = top_mount(table, path)
     if any(path == tree or path.startswith(tree + "/") for tree in _KERNEL_TREES):
         return f"{path} belongs to the kernel: name an empty directory elsewhere."
+    if seen.errno:
+        return _refusal_of_errno(seen, top, covering_mount(table, path), user)
+    if not seen.directory:
+        return f"{path} is not a directory: name an empty directory."
+    if seen.locked:
+        return f"another command is mounting on {path} right now: wait until its mount is ready."
     if top is not None and top.is_ours:
-        return f"{top.source} is mounted on {path} already: unmount it first by umount {path}."
+        return _refusal_of_our_mount(top, user)
     if top is not None and top.fstype == _AUTOFS:
         return None
     if top is not None and top.root == "/":
         return f"a file system ({top.fstype}) is mounted on {path} already: name another directory."
     if not seen.empty:
         return f"{path} is not empty: a mount would hide what is in it; name an empty directory."
-    if not privileged and not seen.writable:
-        return f"{path} is not writable for this user, as mounting on it asks for."
+    if user != 0 and not seen.writable:
+        return (
+            f"{path} is not writable for this user, and mounting on it takes that: name a"
+            " directory of this user."
+        )
     return None
 
 
-def _refusal_of_errno(seen: Observation, top: MountEntry | None) -> str:
+def _refusal_of_our_mount(top: MountEntry, user: int) -> str:
+    mounted = f"{top.source} is mounted on {top.path} already"
+    unmount = unmount_command(top.path, user=user, owner=top.owner)
+    if unmount is None:
+        return f"{mounted}, by another user: name another directory."
+    return f"{mounted}: unmount it first by {unmount}."
+
+
+def _refusal_of_errno(
+    seen: Observation, top: MountEntry | None, covering: MountEntry | None, user: int
+) -> str:
     path = seen.path
     if seen.errno == errno.ENOENT:
-        return f"{path} does not exist: create it first by mkdir -p {path}."
+        if not seen.writable:
+            return (
+                f"{path} does not exist, and this user cannot create it: name a directory of this"
+                " user."
+            )
+        return f"{path} does not exist: create it first by {command('mkdir', '-p', path)}."
     if seen.errno == errno.ETIMEDOUT:
-        return f"{path} does not answer: something mounted there hangs; umount -l may remove it."
+        return f"{path} does not answer: {_removal(covering, 'the mount', user)}."
     if seen.errno in _DEAD_ERRNOS:
         what = f"({top.fstype}) at" if top is not None else "above"
-        return f"there is a dead mount {what} {path}: remove it first by umount -l."
+        return f"there is a dead mount {what} {path}: {_removal(covering, 'it', user)}."
     if seen.errno == errno.EACCES and top is not None and top.is_ours:
-        return f"{top.source} is mounted on {path} already, by another user."
+        # Without allow_other, not even root may look into the mount of another user.
+        return _refusal_of_our_mount(top, user)
     return f"{path} cannot be mounted on: {os.strerror(seen.errno)}."
+
+
+def _removal(covering: MountEntry | None, what: str, user: int) -> str:
+    """Return how `user` gets rid of a mount that does not answer, or what to do instead."""
+    if covering is None or covering.path == "/":
+        return "name a directory elsewhere"
+    path = covering.path
+    unmount = unmount_command(path, user=user, owner=covering.owner, lazily=True)
+    if unmount is None:
+        return f"have root remove {what} by {command('umount', '-l', path)}"
+    return f"remove {what} first by {unmount}"

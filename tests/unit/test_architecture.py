@@ -10,7 +10,18 @@ import pytest
 import gcsmux_fs
 
 PACKAGE = Path(gcsmux_fs.__file__).parent
-PLAIN = {"", "allocator", "columns", "config", "errors", "model", "retrybudget", "units"}
+PLAIN = {
+    "",
+    "advice",
+    "allocator",
+    "columns",
+    "config",
+    "errors",
+    "model",
+    "retrybudget",
+    "standardstreams",
+    "units",
+}
 PORTS = {"storage.ports"}
 
 # What each room may import of this package, besides itself and the plain modules.
