@@ -123,7 +123,11 @@ def sort_options(
     """
     own: list[tuple[str, str | None]] = []
     fuse: list[str] = []
-    for option in (option for text in texts for option in split_options(text)):
+    options = [option for text in texts for option in split_options(text)]
+    if _REMOUNT in options:
+        # With it mount(8) passes what it finds in the mount table, such as user_id=0.
+        return MountOptions(fuse=(_REMOUNT,))
+    for option in options:
         name, equals, value = option.partition("=")
         long_name = name.replace("_", "-")
         if long_name in takes_value:
@@ -132,7 +136,7 @@ def sort_options(
             if equals and not takes_value[long_name]:
                 raise ConfigError(f"-o {name} takes no value: write -o {name} alone.")
             own.append((long_name, value if equals else None))
-        elif option in _FOR_LIBFUSE or option == _REMOUNT:
+        elif option in _FOR_LIBFUSE:
             fuse.append(option)
         elif _FOR_SELINUX.fullmatch(option):
             fuse += [option] if selinux else []

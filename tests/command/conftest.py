@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,98 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BIN = Path(sys.executable).parent
+NOBODY = 65534
+# The second capability stands for a checkout that every user may read.
+AS_NOBODY = (
+    f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
+    " --inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
+)
+LIMIT_SECONDS = 90
+
+# Gives a script a mount namespace of its own, in which its user may use FUSE, gcsmux-mount is
+# installed, and what it mounts ends with it.
+_ALONE = """\
+mkdir -p "$1/private" && mount -t tmpfs none "$1/private" && cd "$1/private" || exit 99
+mknod -m 666 fuse c 10 229 && mount --bind fuse /dev/fuse || exit 99
+cp /etc/fuse.conf fuse.conf && mount --bind fuse.conf /etc/fuse.conf || exit 99
+mount -t tmpfs none /usr/local/bin && ln -s "$2/gcsmux-mount" /usr/local/bin || exit 99
+cd "$1" || exit 99
+"""
+# refused COMMAND... fails unless the command does, and shows what it says.
+# follow COMMAND... runs a command, and what it advises in backquotes, until it works.
+_FUNCTIONS = """\
+refused() {
+  if "$@" 2>"$FOLDER/said" </dev/null; then echo "not refused: $*"; exit 98; fi
+  cat "$FOLDER/said"
+}
+advised() { sed -n 's/^[^`]*`\\([^`]*\\)`.*$/\\1/p' "$FOLDER/said"; }
+obey() {
+  advice=$(advised)
+  [ -n "$advice" ] || { echo "no advice"; exit 97; }
+  if grep -q 'have root' "$FOLDER/said"; then bash -c "$advice"; else $AS bash -c "$advice"; fi
+}
+follow() {
+  for attempt in 1 2 3 4; do
+    "$@" 2>"$FOLDER/said" </dev/null && { [ $attempt = 1 ] && exit 96; return 0; }
+    cat "$FOLDER/said"; obey || exit 95
+  done
+  exit 94
+}
+"""
+
+
+@dataclass(frozen=True)
+class Role:
+    """Somebody who uses the command: runs scripts of bash in a mount namespace of their own.
+
+    In a script, `$AS` before a command runs it as this user, what has none runs as root; `$MNT` is
+    an empty directory of this user in `$FOLDER`. What is mounted goes with the script.
+    """
+
+    user: int
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, script: str) -> str:
+        """Run a script and return what it prints; it has to end with 0."""
+        done = subprocess.run(
+            ["unshare", "--mount", "bash", "-c", _ALONE + _FUNCTIONS + script, "bash"]  # noqa: RUF005
+            + [os.fspath(self.folder), os.fspath(BIN)],
+            env=self.environment
+            | {
+                "AS": AS_NOBODY if self.user else "",
+                "OTHER": "" if self.user else AS_NOBODY,
+                "FOLDER": os.fspath(self.folder),
+                "MNT": os.fspath(self.folder / "mnt"),
+                "PATH": f"/usr/local/bin:{os.environ['PATH']}",
+                "PYTHON": sys.executable,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture(params=[0, NOBODY], ids=["root", "user"])
+def role(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Role]:
+    """Root, and a user who is not."""
+    if os.geteuid() != 0:
+        pytest.skip("takes root to be both")
+    # Not below pytest's own folder, which other users may not enter.
+    folder = Path(tempfile.mkdtemp(prefix="gcsmux-"))
+    try:
+        for path, mode in ((folder, 0o755), (folder / "mnt", 0o755)):
+            path.mkdir(exist_ok=True)
+            path.chmod(mode)
+            os.chown(path, request.param, request.param)
+        yield Role(request.param, folder, environment)
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

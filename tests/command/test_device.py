@@ -26,7 +26,7 @@ USER = replace(ROOT, is_root=False, can_mount=False, has_fusermount=True)
         (replace(USER, device_errno=errno.EACCES), "cannot be opened (Permission denied)"),
         (replace(ROOT, device_errno=errno.EPERM), "cannot be opened (Operation not permitted)"),
         (replace(ROOT, most_files=63), "no more than 63 open files are allowed here"),
-        (replace(ROOT, can_mount=False), "the container needs the capability SYS_ADMIN"),
+        (replace(ROOT, can_mount=False), "start the container with --cap-add SYS_ADMIN"),
         (replace(USER, has_fusermount=False), "there is no fusermount3"),
         (replace(USER, no_new_privileges=True), "under NoNewPrivileges"),
     ],

@@ -16,7 +16,7 @@ import pytest
 
 from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.fuse.mountinfo import device_of, mount_table
-from gcsmux_fs.fuse.mountpoint import prepare_mountpoint
+from gcsmux_fs.fuse.mountpoint import claim_mountpoint
 
 pytestmark = pytest.mark.mount
 
@@ -157,9 +157,10 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts by mount(2)")
 @needs_root
 def test_a_stack_of_dead_mounts_is_cleared_away(mountpoint: Path) -> None:
     for _ in range(3):
-        leave_dead_mount(mountpoint, b"fuse.gcsmux")
+        leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
     assert len(mounted_at(mountpoint)) == 3
-    assert prepare_mountpoint(mountpoint) == mountpoint
+    with claim_mountpoint(mountpoint) as claim:
+        assert claim.path == mountpoint
     assert mounted_at(mountpoint) == []
 
 
@@ -167,15 +168,15 @@ def test_a_stack_of_dead_mounts_is_cleared_away(mountpoint: Path) -> None:
 def test_the_dead_mount_of_another_program_is_left_alone(mountpoint: Path) -> None:
     leave_dead_mount(mountpoint, b"fuse.sshfs")
     with pytest.raises(ConfigError, match=r"there is a dead mount \(fuse.sshfs\)"):
-        prepare_mountpoint(mountpoint)
+        claim_mountpoint(mountpoint)
     assert mounted_at(mountpoint) == ["dead"]
 
 
 @needs_root
 def test_a_mount_point_below_a_dead_mount_is_refused(mountpoint: Path) -> None:
-    leave_dead_mount(mountpoint, b"fuse.gcsmux")
+    leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
     with pytest.raises(ConfigError, match="there is a dead mount above"):
-        prepare_mountpoint(mountpoint / "below")
+        claim_mountpoint(mountpoint / "below")
 
 
 def test_the_device_number_names_the_mount_in_sysfs(

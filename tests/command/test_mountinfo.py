@@ -7,10 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, parse_mountinfo, top_mount
+from gcsmux_fs.fuse.mountinfo import (
+    MountEntry,
+    covering_mount,
+    mount_table,
+    parse_mountinfo,
+    top_mount,
+)
 
 LINE = (
-    b"42 27 0:39 / /mnt/my\\040data ro,nosuid,nodev,relatime shared:1 master:2 - fuse.gcsmux"
+    b"42 27 0:39 / /mnt/my\\040data ro,nosuid,nodev,relatime shared:1 master:2 - fuse.gcsmux-mount"
     b" gs://b/p\\040x\\134z ro,user_id=0,group_id=0\n"
 )
 
@@ -24,8 +30,9 @@ def test_a_line_is_read_with_its_optional_fields_and_escapes() -> None:
             minor=39,
             root="/",
             path="/mnt/my data",
-            fstype="fuse.gcsmux",
+            fstype="fuse.gcsmux-mount",
             source="gs://b/p x\\z",
+            owner=0,
         ),
     )
 
@@ -34,6 +41,43 @@ def test_ours_is_told_by_its_type_and_device() -> None:
     (entry,) = parse_mountinfo(LINE)
     assert entry.is_ours
     assert entry.device == os.makedev(0, 39)
+
+
+def test_a_mount_of_the_version_before_is_ours_too() -> None:
+    (entry,) = parse_mountinfo(LINE.replace(b"fuse.gcsmux-mount", b"fuse.gcsmux"))
+    assert entry.is_ours
+
+
+@pytest.mark.parametrize(
+    ("fstype", "options", "owner"),
+    [
+        (b"fuse.sshfs", b"rw,user_id=1000,group_id=0", 1000),
+        (b"fuse", b"user_id=7", 7),
+        (b"ext4", b"rw,user_id=1000", None),
+        (b"fuse.sshfs", b"rw,another_user_id=1000", None),
+    ],
+)
+def test_who_mounted_is_told_of_fuse_alone(
+    fstype: bytes, options: bytes, owner: int | None
+) -> None:
+    (entry,) = parse_mountinfo(b"1 2 0:3 / /mnt ro - " + fstype + b" source " + options)
+    assert entry.owner == owner
+
+
+def test_a_path_is_covered_by_the_nearest_mount_above_it() -> None:
+    table = (entry(1, 0, "/"), entry(10, 1, "/mnt"), entry(20, 1, "/mnt/da"))
+    for path, covering in (
+        ("/mnt/da/ta", 20),
+        ("/mnt/da", 20),
+        ("/mnt/data", 10),
+        ("/mnt", 10),
+        ("/mn", 1),
+        ("/", 1),
+    ):
+        found = covering_mount(table, path)
+        assert found is not None
+        assert found.mount_id == covering
+    assert covering_mount((), "/mnt") is None
 
 
 def escape(path: bytes) -> bytes:
@@ -48,7 +92,9 @@ def test_any_path_is_read_back_as_the_file_system_spells_it(path: bytes) -> None
     assert os.fsencode(entry.path) == b"/" + path
 
 
-def entry(mount_id: int, parent_id: int, path: str, fstype: str = "fuse.gcsmux") -> MountEntry:
+def entry(
+    mount_id: int, parent_id: int, path: str, fstype: str = "fuse.gcsmux-mount"
+) -> MountEntry:
     return MountEntry(mount_id, parent_id, 0, mount_id, "/", path, fstype, "source")
 
 

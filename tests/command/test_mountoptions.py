@@ -41,9 +41,9 @@ def test_what_mount_and_systemd_add_is_dropped() -> None:
 
 
 def test_what_the_kernel_enforces_is_handed_to_libfuse_once() -> None:
-    found = sort_options(["nosuid,nodev,noexec", "nosuid,default_permissions,max_read=65536"], OWN)
+    found = sort_options(["nosuid,nodev,noexec", "nosuid,default_permissions,auto_unmount"], OWN)
     assert found.own == ()
-    assert found.fuse == ("nosuid", "nodev", "noexec", "default_permissions", "max_read=65536")
+    assert found.fuse == ("nosuid", "nodev", "noexec", "default_permissions", "auto_unmount")
 
 
 def test_our_own_options_are_taken_by_name_with_either_dash() -> None:

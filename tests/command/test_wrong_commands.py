@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
@@ -110,7 +111,7 @@ def test_a_plaintext_emulator_elsewhere_needs_a_flag() -> None:
 @pytest.mark.parametrize(
     ("mountpoint", "sentence"),
     [
-        ("missing", "does not exist: create it first by mkdir -p"),
+        ("missing", "does not exist: create it first by `mkdir -p /"),
         ("file", "is not a directory"),
         ("full", "is not empty"),
         ("/proc", "belongs to the kernel"),
@@ -140,7 +141,7 @@ def test_a_machine_without_fuse_is_told(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("gcsmux-mount: there is no /dev/fuse: load it by modprobe fuse")
+    assert done.stderr.startswith("gcsmux-mount: there is no /dev/fuse: run `modprobe fuse`")
 
 
 @pytest.mark.mount
@@ -173,18 +174,25 @@ def test_a_mistake_is_answered_without_loading_what_serves() -> None:
 @pytest.mark.mount
 def test_an_endpoint_that_is_no_service_is_told(tmp_path: Path) -> None:
     """One refuses the connection, one never says a word, one says something else; also to TLS."""
+
+    def options(port: int) -> list[list[str]]:
+        return [[], ["-f"], ["-f", "--anonymous", "--endpoint", f"127.0.0.1:{port}"]]
+
     with socket.create_server(("127.0.0.1", 0)) as closed:
         refusing = closed.getsockname()[1]
     with socket.create_server(("127.0.0.1", 0)) as silent, talking() as chatty:
+        ports = (refusing, silent.getsockname()[1], chatty)
+        for number, port in itertools.product(range(3), ports):
+            (tmp_path / f"{number}-{port}").mkdir()
         commands = [
             subprocess.Popen(
-                [COMMAND, "my-bucket", tmp_path, *option],
+                [COMMAND, "my-bucket", tmp_path / f"{number}-{port}", *option],
                 env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": f"127.0.0.1:{port}"},
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for port in (refusing, silent.getsockname()[1], chatty)
-            for option in ([], ["-f"], ["-f", "--anonymous", "--endpoint", f"127.0.0.1:{port}"])
+            for port in ports
+            for number, option in enumerate(options(port))
         ]
         for command in commands:
             with command:

@@ -232,7 +232,7 @@ def test_a_prefix_forges_neither_log_nor_mount_table(
         (line,) = [line for line in table.split("\n") if f" {mounted.path} " in line]
         assert line.isascii()
         assert line.isprintable()
-        assert " - fuse.gcsmux " in line
+        assert " - fuse.gcsmux-mount " in line
     assert all(line.isprintable() for line in mounted.log.split("\n"))
 
 
