@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
+import subprocess
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gcsmux_fs.errors import ConfigError
-from gcsmux_fs.fuse.mountinfo import MountEntry
+from gcsmux_fs.fuse import mountpoint, startlock
+from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table
 from gcsmux_fs.fuse.mountpoint import claim_mountpoint, refusal
 from gcsmux_fs.fuse.observer import Observation, observe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 GOOD = Observation("/mnt/data", directory=True, writable=True, empty=True)
@@ -161,3 +167,105 @@ def test_real_obstacles_are_seen(tmp_path: Path, make: object, sentence: str) ->
 
 def test_an_observer_that_gets_no_answer_is_given_up(tmp_path: Path) -> None:
     assert observe(tmp_path, timeout_seconds=0.0).errno == errno.ETIMEDOUT
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+RIGHT_NOW = "another command is mounting on .* right now: wait until its mount is ready"
+
+
+def test_a_claimed_directory_is_not_claimed_again_by_whatever_path(tmp_path: Path) -> None:
+    directory = tmp_path / "mnt"
+    directory.mkdir()
+    (tmp_path / "link").symlink_to(directory)
+    with claim_mountpoint(directory) as claim:
+        for path in (directory, tmp_path / "link"):
+            with pytest.raises(ConfigError, match=RIGHT_NOW):
+                claim_mountpoint(path)
+        claim.release()
+        claim_mountpoint(tmp_path / "link").release()
+    claim_mountpoint(directory).release()
+
+
+@needs_root
+def test_a_claimed_directory_is_claimed_where_it_is_bound_too(tmp_path: Path) -> None:
+    directory, bound = tmp_path / "mnt", tmp_path / "bound"
+    directory.mkdir()
+    bound.mkdir()
+    with ExitStack() as cleanup:
+        subprocess.run(["mount", "--bind", directory, bound], check=True)
+        cleanup.callback(lambda: subprocess.run(["umount", bound], check=True))
+        with claim_mountpoint(bound), pytest.raises(ConfigError, match=RIGHT_NOW):
+            claim_mountpoint(directory)
+        claim_mountpoint(directory).release()
+
+
+def test_a_claim_does_not_outlive_its_process_nor_pass_to_others(tmp_path: Path) -> None:
+    with claim_mountpoint(tmp_path):
+        other = subprocess.run(["ls", "-l", "/proc/self/fd"], capture_output=True, check=True)
+        assert os.fsencode(tmp_path) not in other.stdout
+    # What another program has locked is not ours to mount on either, until it ends.
+    with subprocess.Popen(["flock", "--no-fork", tmp_path, "sleep", "60"]) as holder:
+        while _is_free(tmp_path):
+            assert holder.poll() is None
+        with pytest.raises(ConfigError, match=RIGHT_NOW):
+            claim_mountpoint(tmp_path)
+        holder.kill()
+    claim_mountpoint(tmp_path).release()
+
+
+def _is_free(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+@needs_root
+def test_a_dead_mount_that_another_start_has_replaced_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one found dead is gone when it may remove it, and something else is there."""
+    tables = iter([(), (replace(OURS, path=os.fspath(tmp_path)),)])
+    dead = Observation(os.fspath(tmp_path), errno=errno.ENOTCONN)
+
+    @contextmanager
+    def late() -> Iterator[None]:
+        subprocess.run(["mount", "-t", "tmpfs", "live", tmp_path], check=True)
+        monkeypatch.undo()
+        yield
+
+    monkeypatch.setattr(mountpoint, "mount_table", lambda: next(tables))
+    monkeypatch.setattr(mountpoint, "observe_and_lock", lambda _path: (dead, None))
+    monkeypatch.setattr(mountpoint, "clearing_lock", late)
+    with ExitStack() as cleanup:
+        cleanup.callback(lambda: subprocess.run(["umount", "-l", tmp_path], check=True))
+        with pytest.raises(ConfigError, match=r"a file system \(tmpfs\) is mounted"):
+            claim_mountpoint(tmp_path)
+        assert [entry.source for entry in mount_table() if entry.path == str(tmp_path)] == ["live"]
+
+
+def test_the_clearing_lock_is_waited_for_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "fuse"
+    device.touch()
+    monkeypatch.setattr(startlock, "_DEVICE", device)
+    with startlock.clearing_lock():
+        assert not _is_free(device)
+        monkeypatch.setattr(startlock, "_LONGEST_WAIT_SECONDS", 0.1)
+        with startlock.clearing_lock():
+            pass
+        assert not _is_free(device)
+    assert _is_free(device)
+
+
+def test_where_there_is_no_device_nothing_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startlock, "_DEVICE", tmp_path / "absent")
+    with startlock.clearing_lock():
+        pass
