@@ -88,8 +88,7 @@ def test_an_endpoint_is_reached_by_doing_what_its_refusal_tells(
     assert "name the roots to trust in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
     for name, text in service.environment.items():
         monkeypatch.setenv(name, text)
-    options = ("--anonymous", f"--endpoint={service.endpoint}")
-    with MountProcess(emulator, folder / "tls", options):
+    with MountProcess(emulator, folder / "tls", ["--anonymous", f"--endpoint={service.endpoint}"]):
         pass
 
 
