@@ -115,9 +115,10 @@ def _look_and_clear(path: Path, *, locking: bool) -> tuple[Observation, int | No
 
 def _look(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
     covering = top_mount(mount_table(), os.fspath(path))
-    if covering is not None and covering.fstype == _AUTOFS:
-        return observe(path, listing=False), None
-    return observe_and_lock(path) if locking else (observe(path), None)
+    listing = covering is None or covering.fstype != _AUTOFS
+    if locking:
+        return observe_and_lock(path, listing=listing)
+    return observe(path, listing=listing), None
 
 
 def _dead_mount_of_ours(seen: Observation) -> MountEntry | None:

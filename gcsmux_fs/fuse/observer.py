@@ -37,8 +37,9 @@ OBSERVE_SECONDS = 5.0
 _KILL_SECONDS = 1.0
 
 # Tells as JSON what it finds. With a socket as its third argument it first locks the directory and
-# sends the descriptor, so that what it finds holds as long as the lock. The directory is opened
-# only on request, because opening an autofs mount point triggers the very mount that is being made.
+# sends the descriptor, so that what it finds holds as long as the lock. Opening an autofs mount
+# point by its path triggers the very mount that is being made: there the directory is not listed,
+# and it is opened by way of another descriptor (O_PATH), which triggers nothing.
 _OBSERVER = """\
 import json, os, stat, sys
 
@@ -49,7 +50,8 @@ seen = {"path": os.fsdecode(path)}
 def lock(ours):
     import fcntl, socket
 
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    place = os.open(path, os.O_PATH)
+    directory = os.open(f"/proc/self/fd/{place}", os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -119,11 +121,11 @@ def observe(
     return _observe(observer_command(path, listing=listing), path, timeout_seconds)
 
 
-def observe_and_lock(path: Path) -> tuple[Observation, int | None]:
+def observe_and_lock(path: Path, *, listing: bool = True) -> tuple[Observation, int | None]:
     """Look at `path` with its directory locked; the descriptor holds the lock, if there is one."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        observer = [*observer_command(path, listing=True), str(theirs.fileno())]
+        observer = [*observer_command(path, listing=listing), str(theirs.fileno())]
         seen = _observe(observer, path, OBSERVE_SECONDS, theirs.fileno())
         theirs.close()
         # The observer has ended, so that its message is here; one that hangs may still have sent.

@@ -41,7 +41,7 @@ class Claim:
     """A mount point that no other start gets before `release`, or the end of this process.
 
     `path` is the real path of the directory. `descriptor` holds the lock; it is None where the
-    directory cannot be locked, because an automount trap covers it or its file system has no locks.
+    file system of the directory has no locks.
     """
 
     def __init__(self, path: Path, descriptor: int | None) -> None:

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.errors import ConfigError
-from gcsmux_fs.mountoptions import MountOptions, sort_options, split_options
+from gcsmux_fs.mountoptions import (
+    MountOptions,
+    check_options,
+    sort_options,
+    split_options,
+)
 
 OWN = {"memory": True, "only-dir": True, "allow-other": False}
 
@@ -75,3 +82,45 @@ def test_a_wrong_option_is_refused_with_the_right_one(option: str, sentence: str
 
 def test_sloppy_mounting_drops_what_nobody_knows() -> None:
     assert sort_options(["ro,frobnicate=1"], OWN, tolerant=True) == MountOptions()
+
+
+def test_labels_are_for_kernels_that_have_selinux() -> None:
+    """mount(8) drops them where there is none, and the kernel would refuse the mount."""
+    options = ["context=a:b:c:d,fscontext=e:f:g:h"]
+    assert sort_options(options, OWN, selinux=False) == MountOptions()
+    found = sort_options(options, OWN, selinux=True)
+    assert found == MountOptions(fuse=("context=a:b:c:d", "fscontext=e:f:g:h"))
+
+
+def test_a_remount_is_told_by_its_name_whatever_the_mount_table_adds() -> None:
+    found = sort_options(["rw,remount,user_id=0,group_id=0,max_read=65536,dev,suid"], OWN)
+    assert found == MountOptions(fuse=("remount",))
+    for user, unmount in ((0, "umount"), (1000, "fusermount3 -u")):
+        with pytest.raises(ConfigError, match=f"unmount it first by `{unmount} '/my mnt'`, then"):
+            check_options(found.fuse, Path("/my mnt"), allow_other=False, user=user)
+
+
+def test_allow_root_and_allow_other_exclude_each_other() -> None:
+    for options, allow_other in ((("allow_root",), False), ((), True)):
+        check_options(options, Path("/mnt"), allow_other=allow_other, user=0)
+    with pytest.raises(ConfigError, match="leave allow_root out"):
+        check_options(("allow_root",), Path("/mnt"), allow_other=True, user=0)
+
+
+@pytest.mark.parametrize(
+    ("option", "reason", "advice"),
+    [
+        ("max_read=65536", ", because libfuse and the mount have to agree on it", "leave it out"),
+        ("nonempty", ", because a mount would hide what is in the directory", "leave it out"),
+        ("fsname=x", ", because gcsmux-mount decides it by itself", "leave it out"),
+        ("umask=022", "", "write -o file_mode=644 instead"),
+    ],
+)
+def test_an_option_of_other_file_systems_is_refused_by_name(
+    option: str, reason: str, advice: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        sort_options([option], OWN)
+    name = option.partition("=")[0]
+    assert str(caught.value).startswith(f"-o {name} is not offered{reason}")
+    assert str(caught.value).endswith(f": {advice}.")

@@ -4,8 +4,10 @@ import errno
 import fcntl
 import os
 import subprocess
+import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from gcsmux_fs.fuse.observer import Observation, observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 GOOD = Observation("/mnt/data", directory=True, writable=True, empty=True)
 OURS = MountEntry(10, 1, 0, 39, "/", "/mnt/data", "fuse.gcsmux-mount", "gs://bucket", 0)
@@ -239,7 +240,7 @@ def test_a_dead_mount_that_another_start_has_replaced_is_left_alone(
         yield
 
     monkeypatch.setattr(mountpoint, "mount_table", lambda: next(tables))
-    monkeypatch.setattr(mountpoint, "observe_and_lock", lambda _path: (dead, None))
+    monkeypatch.setattr(mountpoint, "observe_and_lock", lambda _path, **_: (dead, None))
     monkeypatch.setattr(mountpoint, "clearing_lock", late)
     with ExitStack() as cleanup:
         cleanup.callback(lambda: subprocess.run(["umount", "-l", tmp_path], check=True))
@@ -269,3 +270,42 @@ def test_where_there_is_no_device_nothing_is_locked(
     monkeypatch.setattr(startlock, "_DEVICE", tmp_path / "absent")
     with startlock.clearing_lock():
         pass
+
+
+AUTOMOUNTED = """
+import ctypes, os, select, subprocess, sys
+path, claim = sys.argv[1:]
+reading, writing = os.pipe()
+os.setpgid(0, 0)
+data = f"fd={writing},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct".encode()
+assert ctypes.CDLL(None).mount(b"auto", path.encode(), b"autofs", 0, data) == 0
+# Whoever is of another group triggers the mount.
+subprocess.run([sys.executable, "-c", claim, path], timeout=20, process_group=0, check=True)
+assert not select.select([reading], [], [], 0)[0], "triggered"
+"""
+CLAIM_TWICE = """
+import sys
+from pathlib import Path
+from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.fuse.mountpoint import claim_mountpoint
+with claim_mountpoint(Path(sys.argv[1])):
+    try:
+        claim_mountpoint(Path(sys.argv[1]))
+    except ConfigError as error:
+        print(error)
+"""
+
+
+@needs_root
+def test_an_automount_trap_is_claimed_and_not_triggered(tmp_path: Path) -> None:
+    if "autofs" not in Path("/proc/filesystems").read_text():
+        pytest.skip("this kernel has no autofs")
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", AUTOMOUNTED, tmp_path, CLAIM_TWICE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "another command is mounting on" in done.stdout

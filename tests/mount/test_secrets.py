@@ -74,6 +74,24 @@ def test_plaintext_to_a_server_with_tls_is_told(service: Service, folder: Path) 
     assert line.startswith(f"{service.endpoint} hangs up on plaintext")
 
 
+def test_an_endpoint_is_reached_by_doing_what_its_refusal_tells(
+    emulator: EmulatorProcess, service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = refusal(folder, "--anonymous", f"--endpoint={emulator.endpoint}")
+    assert line.endswith(": a local server without it takes --plaintext and --anonymous.")
+    options = ("--plaintext", "--anonymous", f"--endpoint={emulator.endpoint}")
+    with MountProcess(emulator, folder / "plain", options):
+        pass
+    line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
+    assert line.endswith(": leave --plaintext out if it wants TLS.")
+    line = refusal(folder, "--anonymous", f"--endpoint={service.endpoint}")
+    assert "name the roots to trust in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
+    for name, text in service.environment.items():
+        monkeypatch.setenv(name, text)
+    with MountProcess(emulator, folder / "tls", ["--anonymous", f"--endpoint={service.endpoint}"]):
+        pass
+
+
 # -- what it keeps to itself
 
 
