@@ -39,7 +39,7 @@ def outcomes(mounted: MountProcess, path: str, count: int = PROGRAMS) -> dict[st
     return {line: lines.count(line) for line in set(lines)}
 
 
-def expected(mounted: MountProcess, text: bytes) -> str:
+def expected(mounted: MountProcess, text: str) -> str:
     """Return what `outcomes` calls an output that begins with `text`."""
     script = 'printf %s "$1" | head -c 60 | md5sum'
     return mounted.run_beside("bash", "-c", script, "sh", text).stdout.decode().rstrip("\n")
@@ -57,7 +57,7 @@ def test_who_opens_after_an_overwrite_or_a_delete_is_never_told_estale(
             emulator.place(name, f"old {number} ".encode() * 1000)
             assert program.call(os.stat, path).st_size == 6000
             emulator.place(name, f"new {number} ".encode() * 2000)
-            new = expected(mounted, f"new {number} ".encode() * 10)
+            new = expected(mounted, f"new {number} " * 10)
             assert outcomes(mounted, name) == {new: PROGRAMS}
             assert program.call(os.stat, path).st_size == 12000
         for number in range(ROUNDS):
@@ -66,7 +66,7 @@ def test_who_opens_after_an_overwrite_or_a_delete_is_never_told_estale(
             assert program.call(os.stat, f"{mounted.path}/{name}").st_size == 3000
             (emulator.bucket / name).unlink()
             absent = f"head: cannot open '{name}' for reading: No such file or directory"
-            assert outcomes(mounted, name) == {expected(mounted, absent.encode()): PROGRAMS}
+            assert outcomes(mounted, name) == {expected(mounted, absent): PROGRAMS}
             with pytest.raises(FileNotFoundError):
                 program.call(os.stat, f"{mounted.path}/{name}")
 
