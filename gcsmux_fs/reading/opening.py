@@ -59,8 +59,9 @@ TINY_OBJECT_BYTES = 64 * 1024
 """An object up to this size is fetched whole by any READ: it is as much as a random READ may move,
 and a congested kernel reads such files page by page, each of which would be a round trip."""
 
-MAX_UNREAD = 4
-"""OPENs that may ask in vain: at 20 ms a round trip a program that reads nothing loses 80 ms."""
+MAX_UNREAD = 8
+"""OPENs that may ask in vain. At 20 ms a round trip a program that reads nothing loses 160 ms; one
+that opens its files before it reads the first, as `paste` does, may have as many."""
 
 MAX_UNREAD_UNNAMED = 64
 """The same for programs of other PID namespaces (in containers), which all have the number 0: some
@@ -108,6 +109,7 @@ class OpenPlanner:
     """Decides for all OPENs of a mount."""
 
     def __init__(self) -> None:
+        # Where the first READ of the last file was, and how long: from the start, or to the end.
         self._by_directory: cachetools.LRUCache[str, tuple[_Place, int]] = cachetools.LRUCache(
             _MAX_HABITS
         )
