@@ -147,7 +147,7 @@ class Bucket:
         return self._get(name)
 
     def update(self, found: StoredObject, attributes: Attributes) -> StoredObject:
-        """Say other things of an object: its next metageneration."""
+        """Replace an object's attributes; its metageneration grows by one."""
         record = self._side.get(found.name)
         if record is None or found.identity is not None:
             record = Record(
@@ -167,9 +167,9 @@ class Bucket:
         return self._get(found.name)
 
     def move(self, source: StoredObject, name: str) -> StoredObject:
-        """Make an object another one, in place of what is there; its own name is gone.
+        """Give an object another name, and replace the object that has it.
 
-        A stream that has it open ends, as if the file had been changed in place.
+        A stream that has the moved object open ends, as if the file had been changed in place.
         """
         incoming = self._side.incoming()
         if Path(source.path).is_symlink():

@@ -25,6 +25,7 @@ __all__ = [
 MAX_NAME_BYTES = 1024
 # NAME_MAX of every common Linux file system.
 _MAX_COMPONENT_BYTES = 255
+_NO_COMPONENTS = {b"", b".", b".."}
 _BUCKET_PREFIX = "projects/_/buckets/"
 _NEW_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _LAST_CODE_POINT = 0x10FFFF
@@ -71,10 +72,8 @@ def check_object_name(name: str) -> None:
 
 def file_can_be_named(name: str) -> bool:
     """Tell whether a path below a bucket's folder can spell `name` exactly."""
-    return all(
-        part not in ("", ".", "..") and len(part.encode()) <= _MAX_COMPONENT_BYTES
-        for part in name.split("/")
-    )
+    parts = name.encode().split(b"/")
+    return _NO_COMPONENTS.isdisjoint(parts) and len(max(parts, key=len)) <= _MAX_COMPONENT_BYTES
 
 
 def after_prefix(prefix: str) -> str | None:

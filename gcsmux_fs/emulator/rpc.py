@@ -41,7 +41,7 @@ _GRPC_LOGGER = "grpc._cython.cygrpc"
 
 
 def _client_is_there(record: logging.LogRecord) -> bool:
-    """Tell whether a log record of gRPC is of more than a status that a client did not wait for."""
+    """Return False for gRPC's report that a cancelled call could not be told its end."""
     return record.exc_info is None or not isinstance(record.exc_info[1], grpc.aio.InternalError)
 
 

@@ -1,4 +1,4 @@
-"""Unary calls that make objects of objects, or say other things of them."""
+"""UpdateObject, MoveObject, RewriteObject and ComposeObject."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _TEXTS = (
 
 
 class ChangeService:
-    """Changes what is in the folder at that moment."""
+    """Changes the objects that are there when a call arrives."""
 
     def __init__(self, store: Store, checksums: Checksums) -> None:
         self._store = store

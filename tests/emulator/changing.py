@@ -1,0 +1,44 @@
+"""What tests of changed and copied objects share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.cloud.storage.asyncio.async_appendable_object_writer import AsyncAppendableObjectWriter
+
+from .clients import BUCKET
+
+if TYPE_CHECKING:
+    from .clients import Clients
+
+__all__ = ["SOURCE_CONDITIONS", "TARGET_CONDITIONS", "content", "grow", "with_own"]
+
+# None of them holds; "own" stands for the generation of the source.
+SOURCE_CONDITIONS = [
+    {"if_source_generation_match": 5},
+    {"if_source_generation_not_match": "own"},
+    {"if_source_metageneration_match": 2},
+    {"if_source_metageneration_not_match": 1},
+]
+TARGET_CONDITIONS = [
+    {"if_generation_match": 0},
+    {"if_generation_match": 5},
+    {"if_metageneration_match": 2},
+]
+
+
+def with_own(conditions: dict[str, Any], generation: int) -> dict[str, Any]:
+    return {key: generation if value == "own" else value for key, value in conditions.items()}
+
+
+async def content(clients: Clients, name: str) -> bytes:
+    stream = await clients.generated.read_object({"bucket": BUCKET, "object_": name})
+    return b"".join([response.checksummed_data.content async for response in stream])
+
+
+async def grow(clients: Clients, name: str) -> AsyncAppendableObjectWriter:
+    writer = AsyncAppendableObjectWriter(clients.google, "b", name)
+    await writer.open()
+    await writer.append(b"data")
+    await writer.flush()
+    return writer
