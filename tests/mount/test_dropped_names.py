@@ -62,7 +62,7 @@ def test_a_storm_of_killed_programs_while_names_are_dropped_leaves_a_mount_that_
 ) -> None:
     with mount(*OPTIONS) as mounted, mounted.program() as killer:
         with changing(emulator):
-            storm = killer.call(programs.storm, str(mounted.path), NAMES, 400, 1, changing=True)
+            storm = killer.call(programs.storm, str(mounted.path), NAMES, 400, 1, True)
         assert storm.stuck == 0
         assert storm.killed > 2000
         opens, reads = found_gone(mounted)

@@ -27,7 +27,7 @@ def test_a_storm_of_killed_readers_leaves_a_mount_that_answers(
     with mount(*options) as mounted, mounted.program() as killer:
         # The timer that mends a freeze stops in each pause.
         pause = 3 * PERIOD_SECONDS
-        storm = killer.call(programs.storm, str(mounted.path), names, 500, 1, pause_seconds=pause)
+        storm = killer.call(programs.storm, str(mounted.path), names, 500, 1, False, pause)
         assert storm.stuck == 0
         assert storm.killed > 2500
         # Nobody has touched the mount since; now somebody does, once.
