@@ -13,7 +13,7 @@ the answer. Three of its fields matter:
   as the number of requests that this process serves at a time allows (`fuse.requests`), and only
   the second one limits readahead. For a mount of a user who is not root the kernel lowers both to
   its module's parameters `max_user_bgreq` and `max_user_congthresh`, which grow with the memory of
-  the machine: 327 for each GiB. After the mount only root can change them, through sysfs.
+  the machine: some 330 for each GiB. After the mount only root can change them, through sysfs.
 
 So this one answer is led past the kernel. While libfuse processes the request (that is where it
 calls `Operations.init`), its descriptor is made to lead into a socket; the answer is read there,

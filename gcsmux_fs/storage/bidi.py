@@ -265,6 +265,9 @@ class _AsyncioHalf:
 
     async def _run(self, call: _Call, connection: _Connection) -> None:
         end = await end_of(call, connection, self._read(call, connection))
+        # The halves refer to each other: an idle process would wait for Python's collector with a
+        # call, which keeps its connection open after its channel was closed.
+        self._call = self._writable = self._writing = self._connection = None
         self._tell_end(blame_token(end, self._token))
 
     async def _read(self, call: _Call, connection: _Connection) -> None:

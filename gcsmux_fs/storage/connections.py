@@ -10,8 +10,8 @@ on it was given up after nothing at all had been heard for a while, and when not
 of it for so long that it may be forgotten. Calls that it still carries go on; it is closed when
 they have ended.
 
-A connection that has been idle for so long is closed even if no call follows: gRPC wakes up some
-ten times a second for each that is open, and no longer when none is.
+A connection that has been idle for so long is closed even if no call follows: gRPC's threads wake
+up some ten times a second while one is open, and end with the last one.
 
 There is no clock: times come in as arguments.
 """

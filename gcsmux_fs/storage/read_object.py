@@ -261,6 +261,8 @@ class _AsyncioHalf:
 
     async def _run(self, call: _Call, connection: _Connection) -> None:
         end = await end_of(call, connection, self._read(call, connection))
+        # As in `bidi`: an ended call is not left to Python's collector.
+        self._call = self._connection = None
         end = blame_token(end, self._token)
         rest = self._answer.close(end)
         if self._answer.came_short:

@@ -17,7 +17,12 @@ import trio.testing
 from gcsmux_fs.emulator.call_faults import Hang
 from gcsmux_fs.emulator.rules import FOR_EVER, Rule
 from gcsmux_fs.fuse.mountinfo import device_of
-from gcsmux_fs.fuse.negotiation import MAX_BACKGROUND, Negotiation, completed
+from gcsmux_fs.fuse.negotiation import (
+    CONGESTION_THRESHOLD,
+    MAX_BACKGROUND,
+    Negotiation,
+    completed,
+)
 
 from . import programs
 from .harness import wait_until
@@ -39,7 +44,7 @@ def answer_to_init(*, error: int = 0, major: int = 7, flags: int = 0x71) -> byte
 def test_what_libfuse_leaves_out_is_added_and_nothing_else_changed() -> None:
     before, after = answer_to_init(), completed(answer_to_init())
     assert struct.unpack_from("=I", after, 28) == (0x71 | PARALLEL_DIROPS,)
-    assert struct.unpack_from("=HH", after, 32) == (64, 48)
+    assert struct.unpack_from("=HH", after, 32) == (1536, 48)
     assert after[:28] == before[:28]
     assert after[36:] == before[36:]
 
@@ -140,7 +145,7 @@ def test_the_kernel_is_told_how_many_requests_may_be_under_way(mount: NewMount) 
             subprocess.run(["mount", "-t", "fusectl", "none", CONNECTIONS], check=True)
         connection = CONNECTIONS / str(minor)
         assert int((connection / "max_background").read_text()) == MAX_BACKGROUND
-        assert int((connection / "congestion_threshold").read_text()) == MAX_BACKGROUND * 3 // 4
+        assert int((connection / "congestion_threshold").read_text()) == CONGESTION_THRESHOLD
 
 
 @pytest.mark.mount
