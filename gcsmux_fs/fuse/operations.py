@@ -185,9 +185,9 @@ class BucketOperations(pyfuse3.Operations):
     ) -> pyfuse3.FileInfo:
         """Open a file, pinned to the generation its inode stands for.
 
-        Where nothing of it is cached the service is asked first, for what will be read first. A
-        generation that is gone is refused with ESTALE: the kernel looks the name up again, and
-        opens what it leads to now before the program is told anything.
+        The service is asked for what will be read first, where that is not cached. A generation
+        that is gone is refused with ESTALE: the kernel looks the name up again, and opens what it
+        leads to now before the program is told anything.
         """
         if flags & _WRITE_FLAGS:
             raise pyfuse3.FUSEError(errno.EROFS)

@@ -116,6 +116,11 @@ class ObjectExtents:
         block = page.blocks[index]
         return block if offset < block.end else None
 
+    def is_ready(self, offset: int) -> bool:
+        """Tell whether the byte at `offset` is here."""
+        block = self.find(offset)
+        return block is not None and block.content is not None
+
     def overlapping(self, offset: int, end: int) -> list[Block]:
         """Return the blocks that hold any of `[offset, end)`, in order."""
         found: list[Block] = []

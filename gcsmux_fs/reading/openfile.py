@@ -78,9 +78,10 @@ class OpenFile:
         """
         path = self._path
         extents = self._extents
-        is_ready = extents.block_count > len(extents.loading)
-        opening = path.openings.plan(self.key, self.size, opener, is_ready=is_ready)
-        self._opening = opening
+        is_cached = extents.block_count > len(extents.loading)
+        opening = self._opening = path.openings.plan(
+            self.key, self.size, opener, is_cached=is_cached, is_ready=extents.is_ready
+        )
         self._awaits_first = True
         ask = opening.ask
         # Where memory is short nothing is asked: READs go first.

@@ -5,7 +5,7 @@ Theory of operation
 A generation that is asked for while its file is being opened is found gone before a program holds
 it: the OPEN is refused, and the kernel opens what the name leads to now. To ask for what the first
 READ will want makes that free: the READ finds the bytes, and opening and reading a cold file stays
-one round trip. Where something of the object is cached nothing is asked: to open it costs nothing.
+one round trip. Where that is cached nothing is asked: to open it costs nothing.
 
 What the first READ wants is taken from the last file of the same directory, or else of the same
 suffix: its start, as most programs do; its end, where Parquet and zip keep their directories; or
@@ -21,7 +21,8 @@ Two habits make asking pointless, and are recognised after `MAX_UNREAD` OPENs wi
 A READ ends either habit.
 
 Invariants:
-1. Nothing is asked for of an empty object, nor where any of its bytes are ready.
+1. Nothing is asked for of an empty object, nor where the first byte that would be asked for is
+   ready, nor for a guess where any byte is.
 2. What is asked for begins at a multiple of 16 KiB, and ends at one or at the object's end.
 3. Not more than `MAX_UNREAD` OPENs of one opener ask without a READ in between; of openers that
    the kernel cannot name, `MAX_UNREAD_UNNAMED` together.
@@ -39,6 +40,8 @@ from gcsmux_fs.reading.extents import GRANULE_BYTES
 from gcsmux_fs.reading.readahead import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcsmux_fs.model import ObjectKey
 
 __all__ = [
@@ -122,14 +125,27 @@ class OpenPlanner:
         # Hashes of the keys of which a READ has come; two that clash count as one.
         self._visited: dict[int, None] = {}
 
-    def plan(self, key: ObjectKey, size: int, opener: int, *, is_ready: bool) -> Opening:
+    def plan(
+        self,
+        key: ObjectKey,
+        size: int,
+        opener: int,
+        *,
+        is_cached: bool,
+        is_ready: Callable[[int], bool],
+    ) -> Opening:
         """Decide what the OPEN of an object of `size` bytes by the thread `opener` asks for.
 
-        `is_ready`: some of its bytes are cached.
+        `is_cached`: some of its bytes are; `is_ready` tells whether the one at an offset is.
         """
         opening = Opening(key, size, opener, is_revisit=hash(key) in self._visited)
-        if size and not is_ready and self._may_ask(opening):
-            self._choose(opening)
+        if size:
+            ask, is_expected = self._choose(opening)
+            if is_cached and (not is_expected or is_ready(ask.offset)):
+                return opening
+            if self._may_ask(opening):
+                opening.ask = ask
+                opening.ahead = self._window(opening) if is_expected else ()
         return opening
 
     def observe(self, opening: Opening, offset: int, end: int) -> None:
@@ -162,34 +178,35 @@ class OpenPlanner:
         unread = self._unread[opening.opener] = self._unread.get(opening.opener, 0) + 1
         return unread <= (MAX_UNREAD if opening.opener else MAX_UNREAD_UNNAMED)
 
-    def _choose(self, opening: Opening) -> None:
+    def _choose(self, opening: Opening) -> tuple[ByteRange, bool]:
+        """Return what to ask for, and whether a READ of it is expected."""
         size = opening.size
-        directory, suffix = _kind(opening.key.name)
-        habit = self._by_directory.get(directory) or self._by_suffix.get(suffix)
         if size <= TINY_OBJECT_BYTES:
-            opening.ask = ByteRange(0, size)
-            return
+            return ByteRange(0, size), True
+        habit = self._habit(opening.key.name)
         if habit is None:
-            whole = size <= SMALL_OBJECT_BYTES
-            opening.ask = ByteRange(0, size if whole else KERNEL_READ_BYTES)
-            return
+            return ByteRange(0, size if size <= SMALL_OBJECT_BYTES else KERNEL_READ_BYTES), True
         place, length = habit
         if place is _Place.ELSEWHERE:
-            opening.ask = ByteRange(0, GRANULE_BYTES)
-        elif place is _Place.END:
+            return ByteRange(0, GRANULE_BYTES), False
+        if place is _Place.END:
             start = max(0, size - length) // GRANULE_BYTES * GRANULE_BYTES
-            opening.ask = ByteRange(start, size - start)
-        elif length < KERNEL_READ_BYTES or size > SMALL_OBJECT_BYTES:
-            first = min(-(-length // GRANULE_BYTES) * GRANULE_BYTES, size)
-            opening.ask = ByteRange(0, first)
-            if length >= KERNEL_READ_BYTES:
-                opening.ahead = self._window(first, size)
-        else:
-            opening.ask = ByteRange(0, size)
+            return ByteRange(start, size - start), True
+        if length >= KERNEL_READ_BYTES and size <= SMALL_OBJECT_BYTES:
+            return ByteRange(0, size), True
+        return ByteRange(0, min(-(-length // GRANULE_BYTES) * GRANULE_BYTES, size)), True
 
-    def _window(self, start: int, size: int) -> tuple[ByteRange, ...]:
-        """Return the first readahead window after `start`."""
-        target = min(start + FIRST_WINDOW_BYTES, size)
+    def _habit(self, name: str) -> tuple[_Place, int] | None:
+        directory, suffix = _kind(name)
+        return self._by_directory.get(directory) or self._by_suffix.get(suffix)
+
+    def _window(self, opening: Opening) -> tuple[ByteRange, ...]:
+        """Return the first readahead window, where files are read from their start in earnest."""
+        place, length = self._habit(opening.key.name) or (_Place.ELSEWHERE, 0)
+        if place is not _Place.START or length < KERNEL_READ_BYTES or opening.ask is None:
+            return ()
+        start = opening.ask.end
+        target = min(start + FIRST_WINDOW_BYTES, opening.size)
         pieces: list[ByteRange] = []
         while start < target:
             length = min(_PIECE_BYTES - start % _PIECE_BYTES, target - start)

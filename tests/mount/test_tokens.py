@@ -109,10 +109,13 @@ def test_a_service_that_takes_no_token_is_told_of_at_once(
 ) -> None:
     emulator.place("object", b"content")
     mounted.expected_warnings = ["EACCES"]
+    refused = Status(StatusCode.UNAUTHENTICATED)
     with mounted, mounted.program() as program:
+        # The open is not told, and must not have read the object either.
+        emulator.order(Rule(refused, method=STREAM, times=FOR_EVER))
         descriptor = program.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
         emulator.statistics(reset=True)
-        emulator.order(Rule(Status(StatusCode.UNAUTHENTICATED), method="*", times=FOR_EVER))
+        emulator.order(Rule(refused, method="*", times=FOR_EVER))
         for _ in range(5):
             with pytest.raises(PermissionError):
                 program.call(os.stat, f"{mounted.path}/object")
