@@ -13,22 +13,16 @@ import random
 import resource
 import time
 from contextlib import asynccontextmanager, closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import trio
 
 from gcsmux_fs import allocator
-from gcsmux_fs.config import empty_folder_remark
+from gcsmux_fs.bucketcheck import check_bucket
 from gcsmux_fs.errors import (
     ConfigError,
     MountLost,
-    NotFound,
-    PermissionDenied,
-    StatusCode,
-    StorageError,
-    Unauthenticated,
-    Unavailable,
 )
 from gcsmux_fs.fuse.attributes import AttributeEncoder
 from gcsmux_fs.fuse.kernelnames import KernelNames
@@ -45,11 +39,10 @@ from gcsmux_fs.soon import Soon
 from gcsmux_fs.storage import crossing
 from gcsmux_fs.storage.availability import SILENCE_SECONDS
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, open_channels, renewal_failure
+from gcsmux_fs.storage.channel import ChannelSettings, open_channels
 from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION
 from gcsmux_fs.storage.connections import SILENCE_SECONDS as CONNECTION_SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
-from gcsmux_fs.storage.handshakes import handshake_failure
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
 
@@ -59,7 +52,6 @@ if TYPE_CHECKING:
     from gcsmux_fs.announce import Announcer
     from gcsmux_fs.config import Settings
     from gcsmux_fs.errors import GcsmuxError
-    from gcsmux_fs.model import BucketInfo, ListingPage
     from gcsmux_fs.storage.channel import Channels
 
 __all__ = ["serve", "stream_policy", "unary_policy"]
@@ -71,11 +63,6 @@ _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backof
 
 # A single request is given up a little before the question it is part of, and tells more.
 _LAST_WORD_SECONDS = 0.5
-
-# How calls end that no server has answered, as far as can be told.
-_UNANSWERED = frozenset(
-    {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED}
-)
 
 # Streams and other calls have connections of their own, so that lookups never wait behind streams.
 # Of each kind there are enough for as many calls as requests are served at a time (2048, see
@@ -134,7 +121,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             random=source,
             tokens=channels.tokens,
         )
-        info = await _check_bucket(new_store(policy=_STARTUP_POLICY), settings, announcer)
+        info = await check_bucket(new_store(policy=_STARTUP_POLICY), settings, announcer)
         store = new_store(
             policy=unary_policy(settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
@@ -261,78 +248,6 @@ async def _channels(
     finally:
         with trio.CancelScope(shield=True):
             await channels.close_all()
-
-
-async def _check_bucket(
-    store: GrpcObjectStore, settings: Settings, announcer: Announcer
-) -> BucketInfo:
-    """Find out now, not at the first `ls`, whether the bucket can be read."""
-    bucket = f"gs://{settings.bucket}"
-    try:
-        info = await store.get_bucket(settings.prefix)
-        page = await _first_page(store, settings.prefix)
-    except NotFound:
-        raise ConfigError(f"there is no bucket {bucket}: check its name.") from None
-    except Unauthenticated as error:
-        raise ConfigError(f"{bucket} wants other credentials: {error.message}.") from None
-    except PermissionDenied as error:
-        raise ConfigError(
-            f"no permission to read {bucket} ({error.message}): it takes storage.objects.list and"
-            " storage.objects.get, as in the role Storage Object Viewer, for all of it or for a"
-            " folder that --only-dir names."
-        ) from None
-    except Unavailable as error:
-        if (reason := renewal_failure(error.message)) is not None:
-            raise ConfigError(f"the credentials cannot be renewed: {reason}.") from None
-        reason = handshake_failure(error.message, plaintext=settings.plaintext)
-        if reason is not None:
-            raise ConfigError(f"{settings.endpoint} {reason}.") from None
-        if error.code in _UNANSWERED:
-            said = f"does not answer: {error.message}"
-        else:
-            said = f"answers, but does not serve {bucket}: {error}"
-        raise ConfigError(f"the service at {settings.endpoint} {said}.") from None
-    except StorageError as error:
-        raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
-    if page is None:
-        info = replace(info, listable=False)
-        odd = (
-            f"the service refuses to list {settings.source}: only objects whose names are known"
-            " can be read."
-        )
-        log.warning("%s", odd)
-        announcer.remark(odd)
-    elif settings.prefix and not page.objects and not page.prefixes:
-        is_object = await _is_object(store, settings.prefix.removesuffix("/"))
-        odd = empty_folder_remark(settings.bucket, settings.prefix, is_object=is_object)
-        log.warning("%s", odd)
-        announcer.remark(odd)
-    log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
-    return info
-
-
-async def _is_object(store: GrpcObjectStore, name: str) -> bool:
-    """Tell whether there is such an object, as far as this user may know."""
-    try:
-        return bool(name) and bool(await store.get_object(name))
-    except StorageError:
-        return False
-
-
-async def _first_page(store: GrpcObjectStore, prefix: str) -> ListingPage | None:
-    """Return the beginning of a listing, or None for a caller who may read but not list.
-
-    Raises:
-        PermissionDenied: the caller may do neither.
-    """
-    try:
-        return await store.list_objects(prefix, page_size=1)
-    except Unauthenticated:
-        raise
-    except PermissionDenied:
-        if await store.may_read(prefix):
-            return None
-        raise
 
 
 def _statistics(
