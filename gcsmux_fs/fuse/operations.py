@@ -52,7 +52,8 @@ _NO_ATTRIBUTE = errno.ENODATA
 class BucketOperations(pyfuse3.Operations):
     """A bucket as a read-only file system."""
 
-    supports_dot_lookup = False
+    # NFS servers ask for a file by its number alone, in the form of a lookup of ".".
+    supports_dot_lookup = True
     enable_writeback_cache = False
     enable_acl = False
 

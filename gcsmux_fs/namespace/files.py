@@ -99,11 +99,18 @@ class FileInodes:
     Args:
         hashed: Computes numbers.
         is_taken: Tells whether a number is that of a file or of something else.
+        on_drop: Called with number and name of each file that leaves the table.
     """
 
-    def __init__(self, hashed: Hash, is_taken: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        hashed: Hash,
+        is_taken: Callable[[int], bool],
+        on_drop: Callable[[int, str], object],
+    ) -> None:
         self._hashed = hashed
         self._is_taken = is_taken
+        self._on_drop = on_drop
         self._row_numbers = itertools.count()
         self._leaves: dict[int, _Leaf] = {}
         self._rows: dict[int, int] = {}
@@ -268,5 +275,6 @@ class FileInodes:
         self._gone_since.pop(number, None)
         row_number = self._rows.pop(number)
         leaf.drop(index)
+        self._on_drop(number, name)
         if not leaf.rows:
             del self._leaves[row_number >> _LEAF_BITS]

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.namespace.files import FileInodes, progress
+from gcsmux_fs.namespace.forgotten import ForgottenInodes
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE, directory_key, first_free, hash_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class InodeTable:
         self._hashed = hashed
         self._directories: dict[int, DirectoryInode] = {}
         self._by_location: dict[str, DirectoryInode] = {}
-        self.files = FileInodes(hashed, self._is_taken)
+        self.forgotten = ForgottenInodes()
+        self.files = FileInodes(hashed, self._is_taken, self.forgotten.note_file)
         self.root = self._add_directory(ROOT_INODE, root_location)
 
     def __len__(self) -> int:
@@ -105,3 +107,4 @@ class InodeTable:
         if not inode.lookups and inode is not self.root:
             del self._directories[inode.number]
             del self._by_location[inode.location]
+            self.forgotten.note_directory(inode.number, inode.location)

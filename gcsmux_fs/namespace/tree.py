@@ -28,6 +28,7 @@ import trio
 from gcsmux_fs.columns import Row
 from gcsmux_fs.errors import GenerationGone, PermissionDenied
 from gcsmux_fs.namespace.directories import Directories, DirectoryHandle
+from gcsmux_fs.namespace.entries import Entries
 from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
 from gcsmux_fs.namespace.gone import GoneNames, places_of
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
@@ -101,9 +102,9 @@ class Tree:
     ) -> None:
         self._ttl = ttl_seconds
         self._negative_ttl = negative_ttl_seconds
-        self._directory_mtime_ns = directory_mtime_ns
         self._clock = clock
         self._inodes = InodeTable(prefix)
+        self._entries = Entries(self._inodes, ttl_seconds, directory_mtime_ns, clock)
         self._deadline = deadline_seconds
         self._on_gone = on_gone
         self._gone = GoneNames()
@@ -121,7 +122,7 @@ class Tree:
             ttl_seconds=ttl_seconds,
             page_size=page_size,
             max_entries=max_listed_entries,
-            on_placeholder=self._learn_placeholder,
+            on_placeholder=self._entries.learn_placeholder,
             clock=clock,
             deadline_seconds=deadline_seconds,
         )
@@ -140,6 +141,8 @@ class Tree:
     async def lookup(self, parent: int, name: bytes) -> Entry:
         """Return what `name` leads to, counting one lookup of its inode.
 
+        `.` leads to the inode `parent` itself, also if that is a file, or was forgotten.
+
         Raises:
             NoSuchEntry: it leads to nothing.
             GenerationGone: there is no such parent.
@@ -147,7 +150,30 @@ class Tree:
         known = self.lookup_cached(parent, name)
         if known is not None:
             return known
-        location = self._directory(parent).location
+        if name == b".":
+            return await self._recall(parent)
+        return await self._find(self._directory(parent).location, name)
+
+    async def _recall(self, number: int) -> Entry:
+        """Return the entry of an inode that was forgotten."""
+        for location, name in self._places(number):
+            try:
+                entry = self._known(location, name) or await self._find(location, name)
+            except NoSuchEntry:
+                continue
+            if entry.inode == number:
+                return entry
+            self.forget(entry.inode, 1)
+        raise GenerationGone("no such inode", subject=f"inode {number}")
+
+    def _places(self, number: int) -> list[tuple[str, bytes]]:
+        forgotten = self._inodes.forgotten
+        if (location := forgotten.directory(number)) is not None:
+            return [locate_directory(location)]
+        name = forgotten.file(number)
+        return [] if name is None else places_of(name)
+
+    async def _find(self, location: str, name: bytes) -> Entry:
         return await bounded(self._deadline, location, lambda: self._ask_for(location, name))
 
     async def _ask_for(self, location: str, name: bytes) -> Entry:
@@ -163,12 +189,21 @@ class Tree:
 
     def lookup_cached(self, parent: int, name: bytes) -> Entry | None:
         """Do as `lookup`, or return None if the service must be asked."""
-        directory = self._directory(parent)
-        location = directory.location
         if name == b".":
-            return self._enter(Directory(location), math.inf)
+            return self._itself(parent)
+        directory = self._directory(parent)
         if name == b"..":
-            return self._enter(Directory(self._location_above(directory)), math.inf)
+            return self._entries.enter(Directory(self._location_above(directory)), math.inf)
+        return self._known(directory.location, name)
+
+    def _itself(self, number: int) -> Entry | None:
+        directory = self._inodes.directory(number)
+        if directory is not None:
+            return self._entries.enter(Directory(directory.location), math.inf)
+        info = self._inodes.files.get(number)
+        return None if info is None else self._entries.enter(Row.of(info), self._clock())
+
+    def _known(self, location: str, name: bytes) -> Entry | None:
         found = self._step(location, name)
         evidence = self._evidence(location, name, found)
         if evidence is None:
@@ -186,8 +221,8 @@ class Tree:
         """
         directory = self._inodes.directory(inode)
         if directory is not None:
-            return self._directory_entry(directory, 0.0)
-        return self._file_entry(inode, Row.of(self._file(inode)), 0.0)
+            return self._entries.of_directory(directory, 0.0)
+        return self._entries.of_file(inode, Row.of(self._file(inode)), 0.0)
 
     def object_of(self, inode: int) -> ObjectInfo | None:
         """Return the object of an inode that the kernel knows; of a directory its placeholder.
@@ -228,7 +263,7 @@ class Tree:
     def open_directory(self, inode: int) -> DirectoryHandle:
         """Return a handle that reads the directory; nothing is asked before it reads."""
         location = self._directory(inode).location
-        return DirectoryHandle(self._directories, location, self._enter_listed, self._ttl)
+        return DirectoryHandle(self._directories, location, self._entries.enter_listed, self._ttl)
 
     def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
         """Return the latest listing of the directory a file is in, and the file's name there."""
@@ -309,46 +344,6 @@ class Tree:
     def _answer(self, found: Step, child: Child | None, asked: float) -> Entry:
         if child is None:
             raise NoSuchEntry(repr(found.target), self._valid_seconds(child, asked))
-        entry = self._enter(child, asked + self._ttl_of(child))
+        entry = self._entries.enter(child, asked + self._ttl_of(child))
         self._inodes.files.found(entry.inode, asked)
         return entry
-
-    def _enter(self, child: Child, valid_until: float) -> Entry:
-        """Count one lookup of a child that is known until `valid_until`."""
-        valid_seconds = max(0.0, valid_until - self._clock())
-        if isinstance(child, Directory):
-            directory = self._inodes.remember_directory(child.location)
-            directory.learn(child.placeholder)
-            return self._directory_entry(directory, valid_seconds)
-        number, row = self._inodes.files.remember(child)
-        return self._file_entry(number, row, valid_seconds)
-
-    def _enter_listed(self, child: Child, valid_until: float) -> Entry:
-        """Do as `_enter`; a name whose generation was found gone is not to be remembered."""
-        entry = self._enter(child, valid_until)
-        if self._gone and self._inodes.files.is_gone(entry.inode):
-            return entry._replace(name_valid_seconds=0.0)
-        return entry
-
-    def _directory_entry(self, directory: DirectoryInode, name_valid_seconds: float) -> Entry:
-        placeholder = directory.placeholder
-        mtime_ns = self._directory_mtime_ns if placeholder is None else placeholder.mtime_ns
-        entry = Entry(directory.number, True, 0, mtime_ns, name_valid_seconds, self._ttl)
-        return entry if placeholder is None else entry._replace(metadata=placeholder.metadata)
-
-    def _file_entry(self, number: int, row: Row, name_valid_seconds: float) -> Entry:
-        objects, index = row
-        return Entry(
-            number,
-            False,
-            objects.sizes[index],
-            objects.mtimes_ns[index],
-            name_valid_seconds,
-            math.inf,
-            objects.traits[index].metadata,
-        )
-
-    def _learn_placeholder(self, placeholder: ObjectInfo) -> None:
-        directory = self._inodes.directory_at(placeholder.name)
-        if directory is not None:
-            directory.learn(placeholder)

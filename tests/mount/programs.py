@@ -10,6 +10,7 @@ tells from which content and which place it came.
 from __future__ import annotations
 
 import concurrent.futures
+import ctypes
 import errno
 import hashlib
 import mmap
@@ -35,6 +36,7 @@ __all__ = [
     "Storm",
     "failing_reads",
     "first_entry",
+    "handle_of",
     "in_parallel",
     "link_target",
     "list_rest",
@@ -42,6 +44,7 @@ __all__ = [
     "modes",
     "open_and_close",
     "random_reads",
+    "read_by_handle",
     "read_head",
     "read_loop",
     "read_sequentially",
@@ -398,6 +401,45 @@ def _reap(processes: Sequence[int], seconds: float) -> int:
         if not gone:
             time.sleep(0.001)
     return len(left)
+
+
+class _FileHandle(ctypes.Structure):
+    """struct file_handle of <fcntl.h>, with room for MAX_HANDLE_SZ bytes."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint),
+        ("kind", ctypes.c_int),
+        ("identity", ctypes.c_ubyte * 128),
+    )
+
+
+def handle_of(path: str) -> tuple[int, bytes]:
+    """Return what an NFS server remembers of a file (name_to_handle_at)."""
+    handle = _FileHandle(size=128)
+    library = ctypes.CDLL(None, use_errno=True)
+    result = library.name_to_handle_at(
+        -100, os.fsencode(path), ctypes.byref(handle), ctypes.byref(ctypes.c_int()), 0
+    )
+    if result:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+    return handle.kind, bytes(handle.identity)[: handle.size]
+
+
+def read_by_handle(root: str, known: tuple[int, bytes]) -> bytes:
+    """Read a file as an NFS server does, without its name (open_by_handle_at)."""
+    kind, identity = known
+    handle = _FileHandle(size=len(identity), kind=kind)
+    ctypes.memmove(handle.identity, identity, len(identity))
+    library = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        found = library.open_by_handle_at(descriptor, ctypes.byref(handle), os.O_RDONLY)
+        if found < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
+    with open(found, "rb") as file:
+        return file.read()
 
 
 def link_target(path: str) -> str:

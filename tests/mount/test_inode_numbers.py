@@ -74,3 +74,21 @@ def test_an_incremental_archive_holds_nothing_that_has_not_changed(
         make_the_kernel_forget(mounted)
         listed = mounted.run_beside(*archive).stdout.splitlines()
         assert [line for line in listed if not line.endswith(b"/")] == []
+
+
+def test_a_file_is_opened_by_its_number_after_the_kernel_has_forgotten_it(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    for name in NAMES:
+        emulator.place(name, name.encode())
+    with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
+        root = str(mounted.path)
+        handles = [program.call(programs.handle_of, f"{root}/{name}") for name in NAMES]
+        make_the_kernel_forget(mounted)
+        for name, handle in zip(NAMES, handles, strict=True):
+            assert program.call(programs.read_by_handle, root, handle) == name.encode()
+        emulator.place("a", b"overwritten")
+        make_the_kernel_forget(mounted)
+        with pytest.raises(OSError, match="Stale file handle"):
+            program.call(programs.read_by_handle, root, handles[0])
+        assert program.call(programs.read_by_handle, root, handles[1]) == b"b"

@@ -482,3 +482,44 @@ async def test_a_service_that_repeats_a_page_token_does_not_make_a_name_absent()
     async with mounted(store) as tree:
         with pytest.raises(StorageError, match="repeats a page token"):
             await tree.lookup(ROOT_INODE, b"folder")
+
+
+@pytest.mark.parametrize("path", ["dir/file", "dir", "both", "%file~both"])
+async def test_a_forgotten_inode_is_found_by_its_number(path: str) -> None:
+    store = FakeStore()
+    store.put("dir/file", "both", "both/inside")
+    async with mounted(store) as tree:
+        entry = await follow(tree, path)
+        tree.forget(entry.inode, 1)
+        assert tree.statistics().inodes == 1
+        again = await tree.lookup(entry.inode, b".")
+        assert (again.inode, again.is_directory) == (entry.inode, entry.is_directory)
+        itself = await tree.lookup(entry.inode, b".")
+        assert itself.inode == entry.inode
+        tree.forget(entry.inode, 2)
+        assert tree.statistics().inodes == 1
+
+
+@pytest.mark.parametrize("path", ["dir/file", "dir"])
+async def test_a_forgotten_inode_whose_object_is_gone_is_not_found_by_its_number(path: str) -> None:
+    store = FakeStore()
+    store.put("dir/file")
+    async with mounted(store, ttl_seconds=10) as tree:
+        entry = await follow(tree, path)
+        tree.forget(entry.inode, 1)
+        store.delete("dir/file")
+        await trio.sleep(10)
+        with pytest.raises(GenerationGone):
+            await tree.lookup(entry.inode, b".")
+        store.put("dir/file")
+        if path == "dir/file":
+            await trio.sleep(10)
+            with pytest.raises(GenerationGone):
+                await tree.lookup(entry.inode, b".")
+        assert tree.statistics().inodes == 1
+
+
+async def test_a_number_that_never_was_leads_nowhere() -> None:
+    async with mounted(FakeStore()) as tree:
+        with pytest.raises(GenerationGone):
+            await tree.lookup(12345, b".")
