@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
+MIB = 1024 * 1024
+
 
 def test_the_page_that_the_kernel_repeats_does_not_wait_again(tmp_path: Path) -> None:
-    content = programs.tagged(1, 0, 1024 * 1024)
+    content = programs.tagged(1, 0, 4 * MIB)
+    # The open has asked for the first bytes already.
+    start, size = 2 * MIB, 128 * 1024
     with EmulatorProcess(tmp_path / "buckets") as emulator:
         emulator.place("object", content)
         mounted = MountProcess(
@@ -29,10 +33,10 @@ def test_the_page_that_the_kernel_repeats_does_not_wait_again(tmp_path: Path) ->
             descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
             emulator.order(Rule(Hang(), method="BidiReadObject", times=FOR_EVER))
             with pytest.raises(TimeoutError):
-                reader.call(os.pread, descriptor, 128 * 1024, 0)
+                reader.call(os.pread, descriptor, size, start)
             late = [line for line in mounted.log.splitlines() if "not read within" in line]
-            # The page alone would be [0, 4096); what it is told is the error of the first READ.
+            # The page alone would be 4096 bytes; what it is told is the error of the first READ.
             assert len(late) > 1
-            assert all("[0, 131072)" in line for line in late)
+            assert all(f"[{start}, {start + size})" in line for line in late)
             emulator.mend()
-            assert reader.call(os.pread, descriptor, 128 * 1024, 0) == content[: 128 * 1024]
+            assert reader.call(os.pread, descriptor, size, start) == content[start : start + size]
