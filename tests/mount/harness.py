@@ -148,14 +148,15 @@ class MountProcess:
             self._check_gauges(self.last_statistics(), _AT_END)
 
     def _end(self, *, failed: bool) -> None:
+        refusal = "umount has not been run"
         try:
             if self.process.poll() is None:
-                self.unmount()
+                refusal = self.unmount().stderr or "umount has succeeded"
             code = self.process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self.abort()
             if not failed:
-                raise AssertionError(f"the mount did not end\n{self.log}") from None
+                raise AssertionError(f"the mount did not end ({refusal})\n{self.log}") from None
             return
         finally:
             assert self.process.stderr is not None
