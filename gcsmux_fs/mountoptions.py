@@ -50,7 +50,8 @@ _FOR_SELINUX = re.compile(r"(fs|def|root)?context=.+")
 _NOT_OFFERED = {
     **dict.fromkeys(("attr_timeout", "entry_timeout", "ac_attr_timeout"), "metadata_ttl=60s"),
     "negative_timeout": "negative_ttl=5s",
-    **dict.fromkeys(("umask", "fmask"), "file_mode=644"),
+    "umask": "file_mode=644,dir_mode=755",
+    "fmask": "file_mode=644",
     "dmask": "dir_mode=755",
     "debug": "log_level=debug",
 }

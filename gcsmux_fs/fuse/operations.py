@@ -23,6 +23,7 @@ from gcsmux_fs.fuse.guard import answered
 from gcsmux_fs.fuse.links import LinkReader
 from gcsmux_fs.fuse.walks import WalkReadahead
 from gcsmux_fs.model import ObjectKey
+from gcsmux_fs.namespace.recent import RecentSnapshots
 from gcsmux_fs.namespace.tree import NoSuchEntry
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class BucketOperations(pyfuse3.Operations):
         self.walks = WalkReadahead(tree, reader, bucket)
         self._links = LinkReader(tree, reader, self.walks, bucket, call_soon=call_soon)
         self.on_init: Callable[[], None] | None = None
+        self._recent = RecentSnapshots()
         self._handles = itertools.count(1)
         self._files: dict[int, tuple[int, OpenFile]] = {}
         self._directories: dict[int, tuple[int, DirectoryHandle]] = {}
@@ -114,12 +116,18 @@ class BucketOperations(pyfuse3.Operations):
         """Find a name; an absent one is answered so that the kernel remembers its absence."""
         if len(name) > _NAME_MAX_BYTES:
             raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
+        told = self._recent.recall(ctx.pid, parent_inode, name, trio.current_time())
+        if told is not None and (entry := self._tree.enter_again(told)) is not None:
+            return self._encoder.encode(entry)
         try:
-            return self._encoder.encode(await self._tree.lookup(parent_inode, name))
+            entry = await self._tree.lookup(parent_inode, name)
         except NoSuchEntry as absent:
             if absent.valid_seconds <= 0:
                 raise
             return absent_entry(absent.valid_seconds)
+        if entry.grows:
+            self._recent.note(ctx.pid, parent_inode, name, entry.inode, trio.current_time())
+        return self._encoder.encode(entry)
 
     @answered
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
@@ -192,6 +200,7 @@ class BucketOperations(pyfuse3.Operations):
         """
         if flags & _WRITE_FLAGS:
             raise pyfuse3.FUSEError(errno.EROFS)
+        self._recent.opened(ctx.pid)
         info = self._tree.pin(inode)
         file = self._reader.open(self._key(info), info.size, grows=not info.finalized)
         try:

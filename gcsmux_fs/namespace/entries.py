@@ -67,6 +67,7 @@ class Entries:
     def of_file(self, number: int, row: Row, name_valid_seconds: float) -> Entry:
         """Return the entry of a file without counting a lookup; its attributes never change."""
         objects, index = row
+        traits = objects.traits[index]
         return Entry(
             number,
             False,
@@ -74,7 +75,8 @@ class Entries:
             objects.mtimes_ns[index],
             name_valid_seconds,
             math.inf,
-            objects.traits[index].metadata,
+            traits.metadata,
+            not traits.finalized,
         )
 
     def learn_placeholder(self, placeholder: ObjectInfo) -> None:

@@ -20,7 +20,8 @@ class Entry(NamedTuple):
 
     The name that was asked for may be taken to lead here for `name_valid_seconds`, the attributes
     be believed for `attributes_valid_seconds`; both are 0 or more and may be infinite.
-    `metadata` is the object's custom metadata; of a directory its placeholder's.
+    `metadata` is the object's custom metadata; of a directory its placeholder's. `grows` says that
+    the object may still be appended to, so that the name may lead to another inode any time.
     """
 
     inode: int
@@ -30,6 +31,7 @@ class Entry(NamedTuple):
     name_valid_seconds: float
     attributes_valid_seconds: float
     metadata: Mapping[str, str] = _NO_METADATA
+    grows: bool = False
 
 
 class NoSuchEntry(NotFound):

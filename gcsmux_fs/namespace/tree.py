@@ -213,6 +213,10 @@ class Tree:
             return None
         return self._answer(found, child, asked)
 
+    def enter_again(self, inode: int) -> Entry | None:
+        """Count one lookup of an inode; None if it is not known, or was found gone."""
+        return None if self._inodes.files.is_gone(inode) else self._itself(inode)
+
     def get(self, inode: int) -> Entry:
         """Return the attributes of an inode that the kernel knows; of names it says nothing.
 

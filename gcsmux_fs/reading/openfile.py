@@ -104,6 +104,7 @@ class OpenFile:
                 demand.result()
             except GenerationGone:
                 path.counters.opens_found_gone += 1
+                path.openings.refused(opening)
                 raise
             except StorageError:
                 return

@@ -171,6 +171,15 @@ class OpenPlanner:
         directory, suffix = _kind(opening.key.name)
         self._by_directory[directory] = self._by_suffix[suffix] = habit
 
+    def refused(self, opening: Opening) -> None:
+        """Count an OPEN no longer that is refused: its program had no chance to read."""
+        if opening.is_revisit:
+            self._unread_revisits = max(0, self._unread_revisits - 1)
+        elif (unread := self._unread.get(opening.opener, 0)) > 1:
+            self._unread[opening.opener] = unread - 1
+        else:
+            self._unread.pop(opening.opener, None)
+
     def _may_ask(self, opening: Opening) -> bool:
         if opening.is_revisit:
             self._unread_revisits += 1

@@ -212,7 +212,11 @@ FOLLOWED = [
     ("b-1 /mnt -o memory", "write -o memory=VALUE", "b-1 /mnt -o memory=1GiB"),
     ("b-1 /mnt -o anonymous=1", "write -o anonymous alone", "b-1 /mnt -o anonymous"),
     ("b-1 /mnt -o max_read=65536", "leave it out", "b-1 /mnt --memory 1GiB"),
-    ("b-1 /mnt -o umask=022", "write -o file_mode=644 instead", "b-1 /mnt -o file_mode=644"),
+    (
+        "b-1 /mnt -o umask=022",
+        "write -o file_mode=644,dir_mode=755 instead",
+        "b-1 /mnt -o file_mode=644,dir_mode=755",
+    ),
     ("b-1 /mnt -o dmask=022", "write -o dir_mode=755 instead", "b-1 /mnt -o dir_mode=755"),
     ("b-1 /mnt -o entry_timeout=1", "write -o metadata_ttl=60s", "b-1 /mnt -o metadata_ttl=60s"),
     ("b-1 /mnt -o negative_timeout=1", "write -o negative_ttl=5s", "b-1 /mnt -o negative_ttl=5s"),

@@ -113,7 +113,7 @@ def test_allow_root_and_allow_other_exclude_each_other() -> None:
         ("max_read=65536", ", because libfuse and the mount have to agree on it", "leave it out"),
         ("nonempty", ", because a mount would hide what is in the directory", "leave it out"),
         ("fsname=x", ", because gcsmux-mount decides it by itself", "leave it out"),
-        ("umask=022", "", "write -o file_mode=644 instead"),
+        ("umask=022", "", "write -o file_mode=644,dir_mode=755 instead"),
     ],
 )
 def test_an_option_of_other_file_systems_is_refused_by_name(

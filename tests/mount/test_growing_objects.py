@@ -86,6 +86,28 @@ def test_a_size_has_one_inode_and_another_size_another(
         assert numbers[0] != numbers[-1]
 
 
+def test_cp_and_install_copy_an_object_that_grows(
+    emulator: EmulatorProcess, mount: NewMount, folder: Path
+) -> None:
+    generation = begin(emulator, "growing", 1000)
+    # They look the name up twice, and refuse to copy if that leads to two inodes.
+    script = (
+        'for n in $(seq 40); do cp mnt/growing "cp-$n" && install mnt/growing "install-$n"; done'
+    )
+    with mount("--metadata-ttl", "0") as mounted:
+        copier = subprocess.Popen(["sh", "-c", script], cwd=mounted.folder, stderr=subprocess.PIPE)
+        size = 1000
+        while copier.poll() is None and size < len(CONTENT):
+            grow(emulator, "growing", generation, size, size + 500)
+            size += 500
+        _, complaints = copier.communicate(timeout=60)
+        assert complaints == b""
+        copies = [path.read_bytes() for path in mounted.folder.glob("*-*")]
+    assert len(copies) == 80
+    assert len({*map(len, copies)}) > 5
+    assert all(copy == CONTENT[: len(copy)] for copy in copies)
+
+
 # -- what a descriptor shows
 
 

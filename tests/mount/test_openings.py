@@ -180,3 +180,22 @@ def test_a_refusal_is_told_by_the_read_as_before(
             program.call(os.pread, descriptor, 1000, 0)
         emulator.mend()
         assert program.call(os.pread, descriptor, 1000, 0) == bytes(1000)
+
+
+def test_who_opens_eight_overwritten_files_before_it_reads_one_is_never_told_estale(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    names = [f"dir/{number}" for number in range(MAX_UNREAD)]
+    for name in names:
+        emulator.place(name, b"old")
+    with mount() as mounted, mounted.program() as program:
+        assert len(program.call(os.listdir, f"{mounted.path}/dir")) == MAX_UNREAD
+        for name in names:
+            program.call(os.stat, f"{mounted.path}/{name}")
+            emulator.place(name, b"overwritten")
+        # Not in order: what is fetched for a walk is held for a while.
+        names.reverse()
+        files = [program.call(os.open, f"{mounted.path}/{name}", os.O_RDONLY) for name in names]
+        assert [program.call(os.read, file, 100) for file in files] == MAX_UNREAD * [b"overwritten"]
+        for file in files:
+            program.call(os.close, file)

@@ -131,6 +131,28 @@ def test_a_program_that_reads_nothing_is_asked_for_no_longer_until_it_reads() ->
     assert asked(planner, next(names), 1000) is not None
 
 
+def test_an_open_that_is_refused_does_not_count() -> None:
+    planner = OpenPlanner()
+    for number in range(3 * MAX_UNREAD):
+        # The kernel looks the name up again, and opens the new generation.
+        stale = plan(planner, f"file-{number}", 1000)
+        if number < MAX_UNREAD:
+            assert stale.ask is not None
+            planner.refused(stale)
+            assert asked(planner, f"file-{number}", 1000) is not None
+        else:
+            assert stale.ask is None
+
+
+def test_an_open_of_a_file_read_before_that_is_refused_does_not_count() -> None:
+    planner = OpenPlanner()
+    read(planner, "hot", 1000, 0, 1000)
+    for _ in range(3 * MAX_UNREAD):
+        opening = plan(planner, "hot", 1000)
+        assert opening.ask is not None
+        planner.refused(opening)
+
+
 def test_programs_that_the_kernel_cannot_name_may_be_many() -> None:
     planner = OpenPlanner()
     found = [asked(planner, f"file-{number}", 1000, UNNAMED) for number in range(200)]
