@@ -12,10 +12,10 @@ import cachetools
 
 __all__ = ["SAME_CALL_SECONDS", "RecentSnapshots"]
 
-SAME_CALL_SECONDS = 0.005
-"""`cp` takes 0.1 ms from `stat` to `open`, and some milliseconds on a busy machine."""
+SAME_CALL_SECONDS = 0.001
+"""`cp` takes 0.1 ms from `stat` to `open`; a request that appends takes longer than this."""
 
-# Threads that look up objects that grow, all within five milliseconds.
+# Threads that look up objects that grow, all within a millisecond.
 _MAX_THREADS = 1024
 
 
