@@ -147,18 +147,25 @@ class Resolver:
 
         Raises:
             PermissionDenied: no listing is allowed, so it may as well be an absent object.
-            GenerationGone: there is none; the kernel looks its name up again.
+            GenerationGone: there is none, or an object by now: the kernel looks its name up again.
         """
         target = location.removesuffix("/")
         resolution = self._resolutions.get(target)
         if resolution is None or resolution.assumed is None:
             return
         found = await self._folders.ask(target, lambda: self._find_folder(target), join=self._join)
-        if isinstance(found, PermissionDenied):
+        is_object = isinstance(found, PermissionDenied) and await self._is_object(target)
+        if isinstance(found, PermissionDenied) and not is_object:
             raise found.with_traceback(None)
         self.distrust(target)
-        if found is None:
+        if found is None or is_object:
             raise GenerationGone("it was taken for a directory, and is none", subject=repr(target))
+
+    async def _is_object(self, name: str) -> bool:
+        try:
+            return await self.newest(name) is not None
+        except PermissionDenied:
+            return False
 
     async def resolve(self, target: str) -> Resolution:
         """Ask for the object `target` and the directory `target` + `/`.

@@ -131,6 +131,22 @@ async def test_what_was_taken_for_a_directory_is_so_for_as_short_as_what_is_abse
         assert store.take_requests() == []
 
 
+@pytest.mark.parametrize("get_takes_list", [False, True])
+async def test_an_object_that_has_come_is_found_where_a_directory_was_assumed(
+    get_takes_list: bool,
+) -> None:
+    store = below("")
+    store.may_list = lambda prefix: False
+    store.get_takes_list = get_takes_list
+    async with mounted(store, assume_directories=get_takes_list) as tree:
+        assumed = await follow(tree, "later")
+        assert assumed.is_directory
+        store.put("later")
+        with pytest.raises(GenerationGone):
+            await tree.confirm_directory(assumed.inode)
+        assert await seen(tree, "later") == "later of 3"
+
+
 async def test_only_who_may_not_list_finds_directories_where_all_is_refused() -> None:
     store = below("nothing")
     store.may_list = lambda prefix: False
