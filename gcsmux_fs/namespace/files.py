@@ -2,10 +2,12 @@
 
 Theory of operation
 
-A file is one *state* of an object: its name, its generation and its size. The bytes of a state
-never change, so the kernel may keep its pages for as long as it likes. A finished object has one
-state. An object that is still being appended to has one for each size that was observed, and each
-is an inode of its own: size, readable bytes and mapped pages of one inode always agree.
+A file is one *state* of an object: its name, its generation, its size, and whether its metadata
+makes it a symbolic link. The bytes of a state never change, so the kernel may keep its pages for as
+long as it likes. A finished object has one state, unless its metadata makes it a link later: the
+kernel takes a file from its programs whose inode changes its type. An object that is still being
+appended to has one state for each size that was observed, and each is an inode of its own: size,
+readable bytes and mapped pages of one inode always agree.
 
 An inode is one row: how often it was looked up, and what is known of its object. Rows are numbered
 in the order of their making and stand in *leaves* of 1,024 consecutive row numbers: the row number
@@ -17,7 +19,7 @@ what is left of many files takes room for four times as many at most (and 1 KB, 
 row), and to forget costs the same whatever the size of the table.
 
 1. A row is in the table from its first lookup until it has neither lookups nor pins.
-2. No two rows that are in the table have the same name, generation and size.
+2. No two rows that are in the table have the same state.
 3. Row numbers ascend within a leaf.
 4. An inode number of the table stands for one state, and none of its numbers is a directory's.
 """
@@ -32,6 +34,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from gcsmux_fs.columns import ObjectColumns, Row
+from gcsmux_fs.namespace.foreign_metadata import read_foreign_metadata
 from gcsmux_fs.namespace.inode_numbers import file_key, first_free, preferred
 
 if TYPE_CHECKING:
@@ -47,7 +50,8 @@ _LEAF_BITS = 10
 # The lookups of a row that has left the table.
 _GONE = -1
 
-_State: TypeAlias = tuple[str, int, int]
+# Name, generation, size, whether it is a link.
+_State: TypeAlias = tuple[str, int, int, bool]
 
 
 def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
@@ -57,6 +61,12 @@ def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
     generation.
     """
     return info.generation, info.metageneration, info.size, info.finalized
+
+
+def _state_of(objects: ObjectColumns, at: int) -> _State:
+    size, metadata = objects.sizes[at], objects.traits[at].metadata
+    is_link = bool(metadata) and read_foreign_metadata(metadata, size).link is not None
+    return objects.names[at], objects.generations[at], size, is_link
 
 
 class _Leaf:
@@ -94,7 +104,7 @@ class _Leaf:
 
 
 class FileInodes:
-    """Files by number, and by name, generation and size.
+    """Files by number, and by state.
 
     Args:
         hashed: Computes numbers.
@@ -149,10 +159,11 @@ class FileInodes:
         if asked > self._gone_since.get(number, math.inf):
             del self._gone_since[number]
 
-    def find(self, name: str, generation: int, size: int) -> int | None:
-        """Return the number of a file, if it is in the table."""
-        number = self._number_of((name, generation, size))
-        return None if self._locate_state(number, (name, generation, size)) is None else number
+    def find(self, row: Row) -> int | None:
+        """Return the number of the object state in `row`, if it is in the table."""
+        state = _state_of(*row)
+        number = self._number_of(state)
+        return None if self._locate_state(number, state) is None else number
 
     def remember(self, row: Row) -> tuple[int, Row]:
         """Count one lookup of the object state in `row`.
@@ -161,7 +172,7 @@ class FileInodes:
         object that is still being appended to never shrinks.
         """
         objects, at = row
-        state = objects.names[at], objects.generations[at], objects.sizes[at]
+        state = _state_of(objects, at)
         if not objects.traits[at].finalized and (larger := self._larger(state)) is not None:
             return self.remember(larger)
         number = self._number_of(state)
@@ -222,9 +233,7 @@ class FileInodes:
         found = self._locate(number)
         if found is None:
             return None
-        objects, at = found[0].objects, found[1]
-        known = objects.names[at], objects.generations[at], objects.sizes[at]
-        return found if known == state else None
+        return found if _state_of(found[0].objects, found[1]) == state else None
 
     def _number_of(self, state: _State) -> int:
         """Return the number that a state has, if it is in the table."""
@@ -271,7 +280,7 @@ class FileInodes:
         if self._largest and self._largest.get((name, generation)) == number:
             del self._largest[name, generation]
         if self._displaced:
-            self._displaced.pop((name, generation, objects.sizes[index]), None)
+            self._displaced.pop(_state_of(objects, index), None)
         self._gone_since.pop(number, None)
         row_number = self._rows.pop(number)
         leaf.drop(index)

@@ -1,8 +1,9 @@
 """Inode numbers: a hash of what the inode stands for.
 
-A number is a function of the object's name, generation and size, or of the directory's name. So it
-stays the same after the kernel has forgotten the inode, after a remount and on another machine.
-Backup programs, `tar -g` and NFS servers take an unchanged number for an unchanged file.
+A number is a function of the object's name, generation, size and of whether it is a symbolic link,
+or of the directory's name. So it stays the same after the kernel has forgotten the inode, after a
+remount and on another machine. Backup programs, `tar -g` and NFS servers take an unchanged number
+for an unchanged file.
 
 Numbers have 63 bits, because some programs store them as signed 64-bit integers. Among ten million
 inodes two hashes are equal with a probability of 1 in 200,000. Whoever holds the table then takes
@@ -30,9 +31,9 @@ _BITS = 63
 _FILE = struct.Struct("<cqq")
 
 
-def file_key(name: str, generation: int, size: int) -> bytes:
-    """Return what the number of a file is computed from; `size` is in bytes."""
-    return _FILE.pack(b"f", generation, size) + name.encode()
+def file_key(name: str, generation: int, size: int, is_link: bool = False) -> bytes:
+    """Return what the number of a file or symbolic link is computed from; `size` is in bytes."""
+    return _FILE.pack(b"l" if is_link else b"f", generation, size) + name.encode()
 
 
 def directory_key(location: str) -> bytes:

@@ -186,6 +186,18 @@ class EmulatorProcess:
             answer = call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS)
         return pb.WriteObjectResponse.FromString(answer).resource.generation
 
+    def change_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
+        """Give an object other custom metadata, which keeps its generation."""
+        request = pb.UpdateObjectRequest(
+            object=pb.Object(bucket=_BUCKET_PATH, name=name, metadata=metadata)
+        )
+        request.update_mask.paths.append("metadata")
+        with grpc.insecure_channel(self.endpoint) as channel:
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                "/google.storage.v2.Storage/UpdateObject"
+            )
+            call(request.SerializeToString(), timeout=_CALL_SECONDS)
+
     def delete(self, name: str) -> None:
         """Delete an object through the service's own call."""
         request = pb.DeleteObjectRequest(bucket=_BUCKET_PATH, object=name)

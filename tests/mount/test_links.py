@@ -252,3 +252,16 @@ def test_owners_and_modes_are_shown_if_asked_for(
     with mount("-o", "ro") as mounted, mounted.program() as program:
         found = program.call(programs.modes, f"{mounted.path}/script")
         assert found == ("-rw-r--r--", *ours)
+
+
+def test_a_file_stays_readable_when_its_object_becomes_a_link(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.write("name", b"elsewhere")
+    with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
+        path = f"{mounted.path}/name"
+        descriptor = program.call(os.open, path, os.O_RDONLY)
+        emulator.change_metadata("name", IS_LINK)
+        assert program.call(programs.link_target, path) == "elsewhere"
+        assert program.call(os.pread, descriptor, 100, 0) == b"elsewhere"
+        program.call(os.close, descriptor)

@@ -109,8 +109,8 @@ class InodeMachine(RuleBasedStateMachine):
         for number, (name, generation) in self.keys.items():
             if generation:
                 assert object_info(name, generation) == self.table.files.get(number)
-                size = object_info(name, generation).size
-                assert self.table.files.find(name, generation, size) == number
+                row = Row.of(object_info(name, generation))
+                assert self.table.files.find(row) == number
             else:
                 directory = self.table.directory(number)
                 assert directory is not None
@@ -199,6 +199,20 @@ def test_a_size_that_was_told_wrong_is_another_inode() -> None:
     assert wrong == table.files.get(number)
 
 
+def test_a_file_that_metadata_makes_a_link_is_another_inode() -> None:
+    table = InodeTable("")
+    file = object_info("a")
+    link = replace(file, metageneration=2, metadata={"goog-reserved-file-is-symlink": "true"})
+    number = remember(table, file)
+    other = remember(table, link)
+    assert other != number
+    assert file == table.files.get(number)
+    assert link == table.files.get(other)
+    # Other metadata belongs to the same file.
+    noted = replace(file, metageneration=3, metadata={"team": "blue"})
+    assert (number, noted) == told(table, noted)
+
+
 def test_each_size_of_an_object_that_grows_is_an_inode() -> None:
     table = InodeTable("")
     small = replace(object_info("a"), size=100, finalized=False)
@@ -240,5 +254,5 @@ def test_a_table_of_many_is_right_however_many_are_forgotten() -> None:
     for name, number in numbers.items():
         expected = object_info(name) if name in kept else None
         assert expected == table.files.get(number)
-        assert table.files.find(name, 1, object_info(name).size) == kept.get(name)
+        assert table.files.find(Row.of(object_info(name))) == kept.get(name)
     assert len(table) == 1 + len(kept)
