@@ -32,6 +32,8 @@ _FAR_BYTES = 128 * _MIB
 _NEAR_SECONDS = 0.02
 # An idle mount grows no further, but the kernel may make it forget inodes.
 _IDLE_SECONDS = 30.0
+# From 20 ms to more than 30 s.
+_MAX_DOUBLINGS = 11
 # Less than this is not worth a walk through the whole heap under its lock.
 _WORTHWHILE_BYTES = 8 * _MIB
 
@@ -50,7 +52,8 @@ async def watch_memory(budget_bytes: int, arrival: Callable[[], Awaitable[object
     """Give free memory back whenever the process nears `budget_bytes` and the allowance.
 
     `arrival` waits until something arrives from the service: what makes the process grow. While
-    nothing does, the process is looked at every 30 s.
+    nothing does, each pause is twice as long as the one before, up to 30 s: the last of what has
+    arrived may have come to be free only after the last look.
 
     Of what is resident and not in use, what was left the last time cannot be given back: it is
     beside the heap, or in pages of which a part is in use. What has come since may be free, or
@@ -59,6 +62,7 @@ async def watch_memory(budget_bytes: int, arrival: Callable[[], Awaitable[object
     """
     limit = budget_bytes + ALLOWANCE_BYTES - _MARGIN_BYTES
     left = 0
+    quiet_looks = 0
     while True:
         before = resident_bytes()
         unused = before - allocated_bytes()
@@ -68,6 +72,11 @@ async def watch_memory(budget_bytes: int, arrival: Callable[[], Awaitable[object
             after = resident_bytes()
             left = after - allocated_bytes()
             log.debug("gave back %d MiB of %d", (before - after) // _MIB, before // _MIB)
-        with trio.move_on_after(_IDLE_SECONDS):
+        pause = _NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS
+        with trio.move_on_after(min(pause * 2**quiet_looks, _IDLE_SECONDS)) as quiet:
             await arrival()
-        await trio.sleep(_NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS)
+        if quiet.cancelled_caught:
+            quiet_looks = min(quiet_looks + 1, _MAX_DOUBLINGS)
+        else:
+            quiet_looks = 0
+            await trio.sleep(pause)

@@ -153,3 +153,14 @@ def test_memory_in_use_is_told_from_what_is_free() -> None:
     assert allocator.allocated_bytes() - before >= 64 * MIB
     blocks.clear()
     assert allocator.allocated_bytes() - before < 8 * MIB
+
+
+async def test_what_comes_to_be_free_after_the_last_arrival_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with watched(monkeypatch) as heap:
+        heap.arriving = False
+        await trio.sleep(0.3)
+        heap.used, heap.free = 80 * MIB, 90 * MIB
+        await trio.sleep(1)
+        assert heap.given_back == [90 * MIB]
