@@ -11,14 +11,14 @@ from .run import Options, soak
 if TYPE_CHECKING:
     from pathlib import Path
 
-# With all that comes before and after it is about a minute.
-SECONDS = 40
+# With all that comes before and after it is half a minute; `make soak` is for longer ones.
+SECONDS = 20
 # Any seed has to pass; one is taken, so that a run that fails can be looked at again.
 SEED = 8
 
 
 @pytest.mark.mount
-def test_a_mount_survives_a_minute_of_random_faults(
+def test_a_mount_survives_random_faults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Should it hang, the interpreter tells where.
