@@ -18,9 +18,7 @@ SEED = 8
 
 
 @pytest.mark.mount
-def test_a_mount_survives_random_faults(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mount_survives_random_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Should it hang, the interpreter tells where.
     monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
     summary = soak(Options(SECONDS, SEED), tmp_path)
