@@ -187,6 +187,18 @@ class FileInodes:
             self._largest[state[:2]] = number
         return number, row
 
+    def count(self, number: int) -> Row | None:
+        """Count one lookup of this very inode and return its row; None if it is not in the table.
+
+        `remember` may lead to a larger snapshot of the same object.
+        """
+        found = self._locate(number)
+        if found is None:
+            return None
+        leaf, index = found
+        leaf.lookups[index] += 1
+        return Row(leaf.objects, index)
+
     def forget(self, number: int, lookups: int) -> None:
         """Take back `lookups` counts.
 

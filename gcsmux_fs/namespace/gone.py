@@ -25,9 +25,6 @@ class GoneNames:
     def __init__(self) -> None:
         self._since: cachetools.LRUCache[str, float] = cachetools.LRUCache(_MAX_NAMES)
 
-    def __bool__(self) -> bool:
-        return bool(self._since)
-
     def note(self, name: str, now: float) -> None:
         """Note that a generation of the object was found gone."""
         self._since[name] = now

@@ -200,8 +200,8 @@ class Tree:
         directory = self._inodes.directory(number)
         if directory is not None:
             return self._entries.enter(Directory(directory.location), math.inf)
-        info = self._inodes.files.get(number)
-        return None if info is None else self._entries.enter(Row.of(info), self._clock())
+        row = self._inodes.files.count(number)
+        return None if row is None else self._entries.of_file(number, row, 0.0)
 
     def _known(self, location: str, name: bytes) -> Entry | None:
         found = self._step(location, name)

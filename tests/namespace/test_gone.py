@@ -107,10 +107,8 @@ async def test_a_generation_is_told_gone_once_and_with_each_handle_that_closes()
 
 def test_only_what_was_asked_before_is_outdated() -> None:
     names = GoneNames()
-    assert not names
     names.note("a", 10.0)
     names.note("a", 20.0)
-    assert names
     assert names.outdates("a", 19.9)
     assert not names.outdates("a", 20.0)
     assert not names.outdates("b", 0.0)

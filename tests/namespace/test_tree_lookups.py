@@ -523,3 +523,20 @@ async def test_a_number_that_never_was_leads_nowhere() -> None:
     async with mounted(FakeStore()) as tree:
         with pytest.raises(GenerationGone):
             await tree.lookup(12345, b".")
+
+
+async def test_an_older_snapshot_is_found_by_its_number_beside_a_larger_one() -> None:
+    store = FakeStore()
+    growing = replace(object_info("a", size=1), finalized=False)
+    store.replace_info(growing)
+    async with mounted(store, ttl_seconds=0) as tree:
+        small = await follow(tree, "a")
+        store.replace_info(replace(growing, size=2))
+        large = await follow(tree, "a")
+        assert large.inode != small.inode
+        for entry in (await tree.lookup(small.inode, b"."), tree.enter_again(small.inode)):
+            assert entry is not None
+            assert (entry.inode, entry.size) == (small.inode, 1)
+        tree.forget(small.inode, 3)
+        tree.forget(large.inode, 1)
+        assert tree.statistics().inodes == 1
