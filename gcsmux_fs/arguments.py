@@ -213,7 +213,7 @@ def _seconds(seconds: float) -> str:
     "--posix",
     is_flag=True,
     help="Show owners and permissions that gcloud --preserve-posix and others have stored; off,"
-    " because whoever writes to the bucket decides them.",
+    " because every writer of the bucket could then decide who may read.",
 )
 @click.option(
     "--allow-other",

@@ -18,7 +18,7 @@ __all__ = ["MountCommand", "long_options", "read_by"]
 # In a line of fstab these would not configure a mount but keep it from happening.
 _NOT_FOR_FSTAB = frozenset({"foreground", "help", "version"})
 
-# Where its file system is to be mounted; only a kernel that has SELinux turned on makes it.
+# The mount point of SELinux. It exists only where the kernel has SELinux turned on.
 _SELINUX = Path("/sys/fs/selinux")
 
 _T = TypeVar("_T")

@@ -108,7 +108,7 @@ def parse_bucket(text: str, only_dir: str = "") -> tuple[str, str]:
 
 
 def empty_folder_remark(bucket: str, prefix: str, *, is_object: bool) -> str:
-    """Return what to tell of a prefix below which nothing is: an empty mount looks like a mistake.
+    """Return the remark about an empty folder, which may be a typing mistake.
 
     `is_object` tells whether the prefix, without its last slash, is the name of an object.
     """

@@ -198,14 +198,14 @@ def _progress(request: pb.RewriteObjectRequest, source: StoredObject, what: str)
 
 
 def _rewritten(old: Attributes, wanted: pb.Object, name: str) -> Attributes:
-    """Return what is said of a copy: what the request says, or else what was said of the source."""
+    """Return the attributes of a copy: those of the request, or else those of the source."""
     if wanted.metadata or any(getattr(wanted, field) for field in _TEXTS):
         return attributes_of(wanted, attributes_of_file(name))
     return replace(old, storage_class=wanted.storage_class or old.storage_class)
 
 
 def _updated(old: Attributes, wanted: pb.Object, mask: FieldMask) -> Attributes:
-    """Return what is said of an object after an update of the fields in `mask`."""
+    """Return the attributes of an object after an update of the fields in `mask`."""
     if not mask.paths:
         raise invalid("The update_mask is missing")
     texts: dict[str, str] = {}

@@ -76,7 +76,7 @@ async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SE
 
 
 def claim_mountpoint(path: Path) -> Claim:
-    """Return the claim to a directory that can be mounted on; dead mounts of ours go first.
+    """Claim a directory to mount on, and remove dead mounts of ours first.
 
     Raises:
         ConfigError: it cannot be mounted on, and why.
@@ -129,7 +129,7 @@ def _dead_mount_of_ours(seen: Observation) -> MountEntry | None:
 
 
 def _detach(dead: MountEntry) -> None:
-    """Take the topmost mount off a path, whoever still uses it."""
+    """Remove the topmost mount of a path, even if programs still use it."""
     path = dead.path
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)

@@ -15,7 +15,7 @@ import cachetools
 import trio
 
 from gcsmux_fs.model import ObjectKey
-from gcsmux_fs.reading.openfile import SMALL_OBJECT_BYTES
+from gcsmux_fs.reading.opening import SMALL_OBJECT_BYTES
 from gcsmux_fs.reading.siblings import MAX_WINDOW_FILES, SiblingPlanner
 
 if TYPE_CHECKING:

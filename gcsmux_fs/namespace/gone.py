@@ -1,8 +1,7 @@
-"""Objects whose generation was found gone, and what is therefore no longer to be believed.
+"""Objects whose generation was found gone, and which answers about them are outdated.
 
-An answer that was on its way at that moment may still tell of the generation, whether it is a
-lookup or a page of a listing. So the moment is remembered for each object: what was asked before it
-does not count.
+A lookup or a page of a listing that was under way at that moment may still show the old generation.
+So the table keeps the moment for each object. An answer to an earlier question does not count.
 """
 
 from __future__ import annotations

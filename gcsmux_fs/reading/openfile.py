@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.reader import ReadPath
     from gcsmux_fs.reading.runs import Cursor
 
-__all__ = ["SMALL_OBJECT_BYTES", "OpenFile"]
+__all__ = ["OpenFile"]
 
 
 class OpenFile:
