@@ -19,21 +19,21 @@ import trio
 
 from benchmarks.programs import tensor_plan
 from benchmarks.tasks import Kind, Outcome, Task, percentiles
-from gcsmux_fs import allocator
-from gcsmux_fs.model import ObjectKey
-from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.soon import Soon
-from gcsmux_fs.storage import crossing
+from gcsmux_fs.mux.stream_registry import StreamRegistry
+from gcsmux_fs.process import malloc
+from gcsmux_fs.process.deferred_calls import DeferredCalls
+from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, open_channels
-from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.channels import ChannelSettings, open_channels
+from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from gcsmux_fs.errors import StorageError
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.errors import StorageError
+    from gcsmux_fs.model.values import ObjectInfo
 
 __all__: list[str] = []
 
@@ -49,7 +49,7 @@ class _Client:
 
     bucket: str
     store: GrpcObjectStore
-    pool: StreamPool
+    pool: StreamRegistry
 
     async def key(self, name: str) -> ObjectKey:
         return self.key_of(await self.store.get_object(name))
@@ -236,8 +236,8 @@ async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     source = random.Random()
     transport = GrpcBidiTransport(channels.connections(_STREAM_CONNECTIONS), settings)
     async with trio.open_nursery() as nursery:
-        soon = Soon()
-        pool = StreamPool(transport, RetryPolicy(), source, call_soon=soon)
+        soon = DeferredCalls()
+        pool = StreamRegistry(transport, RetryPolicy(), source, call_soon=soon)
         nursery.start_soon(soon.run)
         nursery.start_soon(pool.run)
         store = GrpcObjectStore(
@@ -259,6 +259,6 @@ async def _measure(endpoint: str, bucket: str, task: Task) -> None:
 
 
 if __name__ == "__main__":
-    allocator.tune()
+    malloc.tune()
     the_task = Task.from_json(sys.argv[3])
-    crossing.run(functools.partial(_measure, sys.argv[1], sys.argv[2], the_task))
+    asyncio_bridge.run(functools.partial(_measure, sys.argv[1], sys.argv[2], the_task))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import fio
 from benchmarks.tasks import Outcome, Task
+from gcsmux_fs.fuse.kernel_read_ahead import raise_read_ahead
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
 from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
-from gcsmux_fs.fuse.tuning import raise_read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from gcsmux_fs.standardstreams import open_missing_streams, tell
+from gcsmux_fs.process.standard_streams import open_missing_streams, tell
 
 __all__ = ["mount_command"]
 
@@ -22,7 +22,7 @@ def mount_command() -> None:
     exit_code = _INTERRUPTED_EXIT_CODE
     # Nurseries wrap what ends them, so that ^C may come in a group.
     try:
-        from gcsmux_fs.mountcommand import run
+        from gcsmux_fs.commands.mount import run
 
         exit_code = run(sys.argv[1:])
     except* KeyboardInterrupt:

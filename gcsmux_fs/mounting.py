@@ -18,41 +18,41 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs import allocator
-from gcsmux_fs.bucketcheck import check_bucket
-from gcsmux_fs.errors import (
+from gcsmux_fs.fuse.attributes import AttributeEncoder
+from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
+from gcsmux_fs.fuse.name_pruning import NamePruner
+from gcsmux_fs.fuse.operations import BucketOperations
+from gcsmux_fs.fuse.session import serve_kernel
+from gcsmux_fs.model.errors import (
     ConfigError,
     MountLost,
 )
-from gcsmux_fs.fuse.attributes import AttributeEncoder
-from gcsmux_fs.fuse.kernelnames import KernelNames
-from gcsmux_fs.fuse.operations import BucketOperations
-from gcsmux_fs.fuse.requests import MAX_REQUESTS
-from gcsmux_fs.memorywatch import block_budget, watch_memory
-from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.namespace.tree import Tree
-from gcsmux_fs.reading.reader import ReadPath
-from gcsmux_fs.retrybudget import RetryBudget
-from gcsmux_fs.serving import serve_kernel
-from gcsmux_fs.soon import Soon
-from gcsmux_fs.storage import crossing
+from gcsmux_fs.process import malloc
+from gcsmux_fs.process.deferred_calls import DeferredCalls
+from gcsmux_fs.process.memory_watch import block_budget, watch_memory
+from gcsmux_fs.reading.read_context import ReadContext
+from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.availability import SILENCE_SECONDS
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, open_channels
+from gcsmux_fs.storage.bucket_check import check_bucket
+from gcsmux_fs.storage.channels import ChannelSettings, open_channels
 from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION
 from gcsmux_fs.storage.connections import SILENCE_SECONDS as CONNECTION_SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.read_object import GrpcRangeReads
-from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from gcsmux_fs.announce import Announcer
-    from gcsmux_fs.config import Settings
-    from gcsmux_fs.errors import GcsmuxError
-    from gcsmux_fs.storage.channel import Channels
+    from gcsmux_fs.model.errors import GcsmuxError
+    from gcsmux_fs.process.readiness import Announcer
+    from gcsmux_fs.settings.settings import Settings
+    from gcsmux_fs.storage.channels import Channels
 
 __all__ = ["serve", "stream_policy", "unary_policy"]
 
@@ -79,10 +79,10 @@ def serve(settings: Settings, announcer: Announcer) -> int:
         ConfigError: the mount could not begin; the message is one sentence for the user.
         MountLost: it was taken from this process.
     """
-    if not allocator.tune():
+    if not malloc.tune():
         log.debug("the C library's allocator cannot be tuned")
     try:
-        crossing.run(functools.partial(_serve, settings, announcer))
+        asyncio_bridge.run(functools.partial(_serve, settings, announcer))
     except BaseExceptionGroup as group:
         # Nurseries wrap what ends them; a sentence for the user counts more than what followed it.
         sentences, _ = group.split((ConfigError, MountLost))
@@ -132,7 +132,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             channel_settings,
             tokens=channels.tokens,
         )
-        soon = Soon()
+        soon = DeferredCalls()
         transport = FallbackTransport(
             streams,
             GrpcRangeReads(streams, channel_settings),
@@ -140,14 +140,14 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             call_soon=soon,
         )
         async with trio.open_nursery() as rooms:
-            pool = StreamPool(
+            pool = StreamRegistry(
                 transport,
                 patience,
                 source,
                 call_soon=soon,
                 retries=stream_retries,
             )
-            names = KernelNames()
+            names = NamePruner()
             tree = Tree(
                 store,
                 rooms,
@@ -159,7 +159,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 on_gone=names.drop,
                 assume_directories=not info.listable,
             )
-            reader = ReadPath(
+            reader = ReadContext(
                 pool,
                 budget_bytes=block_budget(settings.memory_bytes),
                 read_ahead_bytes=settings.read_ahead_bytes,
@@ -254,9 +254,9 @@ def _statistics(
     store: GrpcObjectStore,
     streams: GrpcBidiTransport,
     transport: FallbackTransport,
-    pool: StreamPool,
+    pool: StreamRegistry,
     tree: Tree,
-    reader: ReadPath,
+    reader: ReadContext,
     operations: BucketOperations,
     retries: tuple[RetryBudget, ...],
 ) -> dict[str, object]:

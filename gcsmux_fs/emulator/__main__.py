@@ -1,5 +1,5 @@
 """Runs the emulator: `python -m gcsmux_fs.emulator DIR`."""
 
-from gcsmux_fs.emulator.command import main
+from gcsmux_fs.emulator.emulator_command import main
 
 main()

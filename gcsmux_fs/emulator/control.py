@@ -21,18 +21,18 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults import Goaway, RstStream
-from gcsmux_fs.emulator.plan import FaultBook
-from gcsmux_fs.emulator.refusal import Refusal, invalid
-from gcsmux_fs.emulator.rules import Faults
+from gcsmux_fs.emulator.faults.catalogue import Goaway, RstStream
+from gcsmux_fs.emulator.injection.plan import FaultBook
+from gcsmux_fs.emulator.injection.rules import Faults
+from gcsmux_fs.emulator.rpc_error import RpcError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gcsmux_fs.emulator.store import Store
+    from gcsmux_fs.emulator.buckets.store import Store
 
-__all__ = ["CONTROL_SERVICE", "Control", "Counters"]
+__all__ = ["CONTROL_SERVICE", "CallCounters", "Control"]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ CONTROL_SERVICE = "gcsmux.emulator.Control"
 
 
 @dataclass(slots=True)
-class Counters:
+class CallCounters:
     """What has been asked and sent since the start or the last reset.
 
     `requests` counts calls by method. `ranges` and `bytes_asked` are what BidiReadObject and
@@ -65,7 +65,7 @@ class Counters:
 
     def to_json(self) -> bytes:
         """Return the counters as JSON."""
-        # asdict() makes Counters of pairs out of Counters.
+        # asdict() makes CallCounters of pairs out of CallCounters.
         return json.dumps(
             {**asdict(self), "requests": self.requests, "faults": self.faults}
         ).encode()
@@ -80,7 +80,7 @@ class Control:
     def __init__(
         self, faults_file: Path | None = None, *, has_relay: bool = False, tls: bool = False
     ) -> None:
-        self.counters = Counters()
+        self.counters = CallCounters()
         self.listeners: set[Callable[[], None]] = set()
         # What faults rewrite.
         self.store: Store | None = None
@@ -100,7 +100,7 @@ class Control:
         """Put faults in force, in place of all that were.
 
         Raises:
-            Refusal: they are of connections and there is no relay, or of frames that it cannot
+            RpcError: they are of connections and there is no relay, or of frames that it cannot
                 see (INVALID_ARGUMENT).
         """
         if faults.of_relay and not self._has_relay:
@@ -120,14 +120,14 @@ class Control:
         if self._file is not None:
             try:
                 self._read_file()
-            except Refusal as error:
+            except RpcError as error:
                 log.warning("%s: %s", self._file, error)
 
     def _read_file(self) -> None:
         """Take new orders from the file, if it has changed; a missing one orders nothing new.
 
         Raises:
-            Refusal: the file is not an order; it is not read again before it changes.
+            RpcError: the file is not an order; it is not read again before it changes.
         """
         if self._file is None:
             return
@@ -142,7 +142,7 @@ class Control:
         """Answer Control/Stats.
 
         Raises:
-            Refusal: the request is none (INVALID_ARGUMENT).
+            RpcError: the request is none (INVALID_ARGUMENT).
         """
         try:
             wanted = json.loads(request or b"{}")

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
-from gcsmux_fs.emulator.checksums import Checksums
+from gcsmux_fs.emulator.buckets.checksums import Checksums
+from gcsmux_fs.emulator.buckets.placement import LOCATION_TYPES, REGION, Placement
+from gcsmux_fs.emulator.buckets.store import Store
 from gcsmux_fs.emulator.control import CONTROL_SERVICE, Control
-from gcsmux_fs.emulator.placement import LOCATION_TYPES, REGION, Placement
-from gcsmux_fs.emulator.relay import Relay, open_listener
-from gcsmux_fs.emulator.rpc import Border
-from gcsmux_fs.emulator.service_change import ChangeService
-from gcsmux_fs.emulator.service_folders import FolderService
-from gcsmux_fs.emulator.service_meta import MetaService
-from gcsmux_fs.emulator.service_read import ReadService
-from gcsmux_fs.emulator.service_write import WriteService
+from gcsmux_fs.emulator.proxy.tcp_proxy import TcpProxy, open_listener
+from gcsmux_fs.emulator.services.change_service import ChangeService
+from gcsmux_fs.emulator.services.folder_service import FolderService
+from gcsmux_fs.emulator.services.meta_service import MetaService
+from gcsmux_fs.emulator.services.read_service import ReadService
+from gcsmux_fs.emulator.services.rpc import Border
+from gcsmux_fs.emulator.services.write_service import WriteService
 from gcsmux_fs.emulator.shaping import Shape
-from gcsmux_fs.emulator.store import Store
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class Emulator:
     Port 0 picks a free one, to be read from `port`. `latency_seconds` delays every answer,
     `bandwidth_bytes` a second is what each stream may carry at most (0: no limit). `location_type`
     is that of all buckets that CreateBucket has not placed elsewhere. `relay_port`
-    gives connections a second port, where they can be broken (see `Relay`). `tls` is the files of
-    a certificate and its key, both PEM; without them the port is plaintext.
+    gives connections a second port, where they can be broken (see `TcpProxy`). `tls` is the
+    files of a certificate and its key, both PEM; without them the port is plaintext.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Emulator:
         self._write = WriteService(store, checksums, shape)
         self._server: grpc.aio.Server | None = None
         self._relay_port = relay_port
-        self._relay: Relay | None = None
+        self._relay: TcpProxy | None = None
 
     @property
     def address(self) -> str:
@@ -132,7 +132,7 @@ class Emulator:
         await server.start()
         self._server = server
         if self._relay_port is not None:
-            relay = Relay(self.control, self.host, self.port)
+            relay = TcpProxy(self.control, self.host, self.port)
             try:
                 relay.start(_listener(self.host, self._relay_port))
             except EmulatorError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES
+from gcsmux_fs.emulator.services.range_schedule import MAX_CHUNK_BYTES
 
 __all__ = ["Line", "Shape", "sleep_until"]
 

@@ -14,10 +14,10 @@ import pyfuse3
 from gcsmux_fs.namespace.foreign_metadata import NOTHING, read_foreign_metadata
 
 if TYPE_CHECKING:
-    from gcsmux_fs.config import Settings
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.foreign_metadata import ForeignMetadata
     from gcsmux_fs.namespace.tree import Entry
+    from gcsmux_fs.settings.settings import Settings
 
 __all__ = ["AttributeEncoder", "IllFormedMetadata", "absent_entry", "extended_attributes"]
 

@@ -10,8 +10,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from gcsmux_fs.advice import command
-from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.process.shell_commands import command
 
 __all__ = ["FuseAccess", "check_fuse_access", "fuse_refusal", "look_at_fuse"]
 

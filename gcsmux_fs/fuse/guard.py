@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pyfuse3
 
-from gcsmux_fs.errors import GcsmuxError, GenerationGone, NotFound, errno_of
+from gcsmux_fs.model.errors import GcsmuxError, GenerationGone, NotFound, errno_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from gcsmux_fs.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError
 
 __all__ = [
     "FSTYPE",

@@ -13,8 +13,6 @@ import os
 import subprocess
 from pathlib import Path
 
-from gcsmux_fs.advice import command, unmount_command
-from gcsmux_fs.errors import ConfigError
 from gcsmux_fs.fuse.mountinfo import MountEntry, covering_mount, mount_table, top_mount
 from gcsmux_fs.fuse.observer import (
     OBSERVE_SECONDS,
@@ -24,7 +22,9 @@ from gcsmux_fs.fuse.observer import (
     observer_command,
     parse_observation,
 )
-from gcsmux_fs.fuse.startlock import Claim, clearing_lock
+from gcsmux_fs.fuse.start_lock import Claim, clearing_lock
+from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.process.shell_commands import command, unmount_command
 
 __all__ = [
     "answers",

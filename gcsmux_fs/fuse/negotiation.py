@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.fuse.requests import MAX_REQUESTS
+from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 
 if TYPE_CHECKING:
     from types import TracebackType

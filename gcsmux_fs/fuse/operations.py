@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pyfuse3
 import trio
 
-from gcsmux_fs.errors import GenerationGone
+from gcsmux_fs.filesystem.directory_prefetch import DirectoryPrefetch
+from gcsmux_fs.filesystem.links import LinkReader
 from gcsmux_fs.fuse.attributes import AttributeEncoder, absent_entry, extended_attributes
 from gcsmux_fs.fuse.guard import answered
-from gcsmux_fs.fuse.links import LinkReader
-from gcsmux_fs.fuse.walks import WalkReadahead
-from gcsmux_fs.model import ObjectKey
-from gcsmux_fs.namespace.recent import RecentSnapshots
+from gcsmux_fs.model.errors import GenerationGone
+from gcsmux_fs.model.values import ObjectKey
+from gcsmux_fs.namespace.recent_snapshots import RecentSnapshots
 from gcsmux_fs.namespace.tree import NoSuchEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.tree import DirectoryHandle, Tree
-    from gcsmux_fs.reading.openfile import OpenFile
-    from gcsmux_fs.reading.reader import ReadPath
+    from gcsmux_fs.reading.open_file import OpenFile
+    from gcsmux_fs.reading.read_context import ReadContext
 
 __all__ = ["BucketOperations"]
 
@@ -61,7 +61,7 @@ class BucketOperations(pyfuse3.Operations):
     def __init__(
         self,
         tree: Tree,
-        reader: ReadPath,
+        reader: ReadContext,
         encoder: AttributeEncoder,
         *,
         bucket: str,
@@ -73,7 +73,7 @@ class BucketOperations(pyfuse3.Operations):
         self._encoder = encoder
         self._bucket = bucket
         self._soon = call_soon
-        self.walks = WalkReadahead(tree, reader, bucket)
+        self.walks = DirectoryPrefetch(tree, reader, bucket)
         self._links = LinkReader(tree, reader, self.walks, bucket, call_soon=call_soon)
         self.on_init: Callable[[], None] | None = None
         self._recent = RecentSnapshots()

@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gcsmux_fs.errors import StorageError
-    from gcsmux_fs.mux.ranges import PendingRange
+    from gcsmux_fs.model.errors import StorageError
+    from gcsmux_fs.mux.range_table import PendingRange
     from gcsmux_fs.storage.ports import OpenSpec, RangeRequest
 
-__all__ = ["Action", "Cancel", "Counters", "Deliver", "Fail", "Moved", "Open", "Send", "State"]
+__all__ = [
+    "Action",
+    "Cancel",
+    "Deliver",
+    "Fail",
+    "Moved",
+    "Open",
+    "Send",
+    "State",
+    "StreamCounters",
+]
 
 
 class State(enum.Enum):
@@ -74,7 +84,7 @@ Action = Open | Send | Cancel | Deliver | Fail | Moved
 
 
 @dataclass(slots=True)
-class Counters:
+class StreamCounters:
     """What has happened on all streams that share it."""
 
     streams_opened: int = 0

@@ -12,21 +12,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import (
+from gcsmux_fs.model.errors import (
     DataCorruption,
     DeadlineExceeded,
     GenerationGone,
     StatusCode,
     StorageError,
 )
-from gcsmux_fs.mux.actions import Action, Counters, Deliver, Fail
+from gcsmux_fs.mux.actions import Action, Deliver, Fail, StreamCounters
 from gcsmux_fs.mux.assembly import Absorbed
 from gcsmux_fs.mux.retry import final_error, range_is_final
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ObjectKey
-    from gcsmux_fs.mux.ranges import PendingRange, RangeTable
-    from gcsmux_fs.mux.route import Route
+    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.mux.range_table import PendingRange, RangeTable
+    from gcsmux_fs.mux.resume_state import ResumeState
     from gcsmux_fs.storage.ports import Chunk, StreamEnd
 
 __all__ = ["Answers"]
@@ -41,9 +41,9 @@ class Answers:
         self,
         key: ObjectKey,
         ranges: RangeTable,
-        route: Route,
+        route: ResumeState,
         max_strikes: int,
-        counters: Counters,
+        counters: StreamCounters,
         actions: list[Action],
     ) -> None:
         self._key = key

@@ -41,20 +41,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import GenerationGone, StatusCode, StorageError
-from gcsmux_fs.mux.actions import Action, Cancel, Counters, Moved, Open, Send, State
+from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError
+from gcsmux_fs.mux.actions import Action, Cancel, Moved, Open, Send, State, StreamCounters
 from gcsmux_fs.mux.answers import Answers
-from gcsmux_fs.mux.ranges import PendingRange, RangeTable
+from gcsmux_fs.mux.range_table import PendingRange, RangeTable
+from gcsmux_fs.mux.resume_state import ResumeState
 from gcsmux_fs.mux.retry import GiveUp, ReopenRecord, RetryPolicy, decide
-from gcsmux_fs.mux.route import Route
 from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:
     from random import Random
 
-    from gcsmux_fs.model import ObjectKey
-    from gcsmux_fs.mux.ranges import Done
-    from gcsmux_fs.retrybudget import RetryBudget
+    from gcsmux_fs.model.retry_budget import RetryBudget
+    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.mux.range_table import Done
     from gcsmux_fs.storage.ports import BidiMessage, RangeRequest
 
 __all__ = ["StreamCore"]
@@ -89,7 +89,7 @@ class StreamCore:
         key: ObjectKey,
         policy: RetryPolicy,
         random: Random,
-        counters: Counters,
+        counters: StreamCounters,
         budget: RetryBudget,
     ) -> None:
         self.key = key
@@ -101,7 +101,7 @@ class StreamCore:
         self._budget = budget
         self._actions: list[Action] = []
         self._ranges = RangeTable()
-        self._route = Route()
+        self._route = ResumeState()
         self._answers = Answers(
             key, self._ranges, self._route, policy.max_strikes, counters, self._actions
         )

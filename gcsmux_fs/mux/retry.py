@@ -26,13 +26,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import GenerationGone, StatusCode, StorageError, storage_error
-from gcsmux_fs.retrybudget import asked_pause
+from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError, storage_error
+from gcsmux_fs.model.retry_budget import asked_pause
 
 if TYPE_CHECKING:
     from random import Random
 
-    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.storage.ports import StreamEnd
 
 __all__ = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from gcsmux_fs.errors import PermissionDenied, StorageError, Unauthenticated
-from gcsmux_fs.namespace.flights import Flights
-from gcsmux_fs.namespace.patience import bounded, pause_after
+from gcsmux_fs.model.errors import PermissionDenied, StorageError, Unauthenticated
+from gcsmux_fs.namespace.deadline import bounded, pause_after
+from gcsmux_fs.namespace.single_flight import SingleFlight
 from gcsmux_fs.namespace.snapshots import Snapshot, Snapshots
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.entry import Entry
     from gcsmux_fs.namespace.listing import Child
     from gcsmux_fs.storage.ports import ObjectStore
@@ -48,7 +48,7 @@ class Directories:
         self._on_placeholder = on_placeholder
         self._clock = clock
         self.deadline_seconds = deadline_seconds
-        self._pages: Flights[Snapshot, None] = Flights(nursery)
+        self._pages: SingleFlight[Snapshot, None] = SingleFlight(nursery)
         self.snapshots = Snapshots(max_entries)
 
     @property

@@ -11,8 +11,8 @@ from gcsmux_fs.namespace.listing import Child, Directory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.columns import Row
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.object_table import Row
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.inodes import DirectoryInode, InodeTable
 
 __all__ = ["Entries"]

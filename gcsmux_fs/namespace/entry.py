@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from gcsmux_fs.errors import NotFound
+from gcsmux_fs.model.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

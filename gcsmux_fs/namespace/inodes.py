@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.namespace.files import FileInodes, progress
-from gcsmux_fs.namespace.forgotten import ForgottenInodes
+from gcsmux_fs.namespace.file_inodes import FileInodes, progress
+from gcsmux_fs.namespace.forgotten_inodes import ForgottenInodes
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE, directory_key, first_free, hash_of
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.inode_numbers import Hash
 
 __all__ = ["DirectoryInode", "InodeTable"]

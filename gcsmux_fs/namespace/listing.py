@@ -27,14 +27,14 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from gcsmux_fs.columns import ObjectColumns, Row
-from gcsmux_fs.errors import StorageError
+from gcsmux_fs.model.errors import StorageError
+from gcsmux_fs.model.object_table import ObjectColumns, Row
 from gcsmux_fs.namespace.names import Form, content_name, is_plain, place, split_location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gcsmux_fs.model import ListingPage, ObjectInfo
+    from gcsmux_fs.model.values import ListingPage, ObjectInfo
 
 __all__ = ["Child", "Directory", "Listing"]
 

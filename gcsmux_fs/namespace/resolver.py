@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING
 
 import cachetools
 
-from gcsmux_fs.columns import Row
-from gcsmux_fs.errors import (
+from gcsmux_fs.model.errors import (
     GenerationGone,
     InvalidRequest,
     NotFound,
@@ -33,17 +32,18 @@ from gcsmux_fs.errors import (
     StorageError,
     Unauthenticated,
 )
-from gcsmux_fs.namespace.flights import Flights
+from gcsmux_fs.model.object_table import Row
+from gcsmux_fs.namespace.deadline import bounded, pause_after
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import MAX_OBJECT_NAME_BYTES, Form, Step, encoded_length
-from gcsmux_fs.namespace.patience import bounded, pause_after
+from gcsmux_fs.namespace.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import trio
 
-    from gcsmux_fs.model import ListingPage, ObjectInfo
+    from gcsmux_fs.model.values import ListingPage, ObjectInfo
     from gcsmux_fs.storage.ports import ObjectStore
 
 __all__ = ["Resolution", "Resolver"]
@@ -122,9 +122,11 @@ class Resolver:
         self._resolutions: cachetools.LRUCache[str, Resolution] = cachetools.LRUCache(
             MAX_RESOLUTIONS
         )
-        self._names: Flights[str, Resolution] = Flights(nursery)
-        self._objects: Flights[str, ObjectInfo | None] = Flights(nursery)
-        self._folders: Flights[str, Directory | PermissionDenied | None] = Flights(nursery)
+        self._names: SingleFlight[str, Resolution] = SingleFlight(nursery)
+        self._objects: SingleFlight[str, ObjectInfo | None] = SingleFlight(nursery)
+        self._folders: SingleFlight[str, Directory | PermissionDenied | None] = SingleFlight(
+            nursery
+        )
 
     def __len__(self) -> int:
         return len(self._resolutions)

@@ -11,11 +11,11 @@ import bisect
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.columns import ObjectColumns
+from gcsmux_fs.model.object_table import ObjectColumns
 from gcsmux_fs.namespace.listing import Listing
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ListingPage
+    from gcsmux_fs.model.values import ListingPage
 
 __all__ = ["Snapshot", "Snapshots"]
 

@@ -25,23 +25,23 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.columns import Row
-from gcsmux_fs.errors import GenerationGone, PermissionDenied
+from gcsmux_fs.model.errors import GenerationGone, PermissionDenied
+from gcsmux_fs.model.object_table import Row
+from gcsmux_fs.namespace.deadline import bounded
 from gcsmux_fs.namespace.directories import Directories, DirectoryHandle
 from gcsmux_fs.namespace.entries import Entries
 from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
-from gcsmux_fs.namespace.gone import GoneNames, places_of
+from gcsmux_fs.namespace.gone_names import GoneNames, places_of
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
 from gcsmux_fs.namespace.inodes import DirectoryInode, InodeTable
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import Form, Step, locate, locate_directory, step
-from gcsmux_fs.namespace.patience import bounded
 from gcsmux_fs.namespace.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.listing import Listing
     from gcsmux_fs.storage.ports import ObjectStore
 

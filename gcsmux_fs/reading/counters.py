@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Counters", "ReadStatistics"]
+__all__ = ["ReadCounters", "ReadStatistics"]
 
 
 @dataclass(slots=True)
-class Counters:
+class ReadCounters:
     """Running totals, incremented in place."""
 
     hits: int = 0

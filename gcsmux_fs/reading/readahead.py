@@ -32,9 +32,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gcsmux_fs.model import ByteRange
-from gcsmux_fs.reading.extents import GRANULE_BYTES, PAGE_BYTES
-from gcsmux_fs.reading.runs import TOLERANCE_BYTES, Cursor, Habits
+from gcsmux_fs.model.values import ByteRange
+from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, AccessPatterns, Cursor
+from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
 
 __all__ = [
     "FIRST_WINDOW_BYTES",
@@ -76,13 +76,13 @@ class ReadaheadPlanner:
 
     __slots__ = ("_cursors", "_ends", "_habits", "_newest", "_released", "_size", "current")
 
-    def __init__(self, size: int, habits: Habits | None = None) -> None:
+    def __init__(self, size: int, habits: AccessPatterns | None = None) -> None:
         self._size = size
         #: Least recently used first.
         self._cursors: list[Cursor] = []
         #: Runs that nothing is planned for yet, by where they ended.
         self._ends: dict[int, Cursor] = {}
-        self._habits = habits if habits is not None else Habits()
+        self._habits = habits if habits is not None else AccessPatterns()
         self._newest: Cursor | None = None
         self._released: list[ByteRange] = []
         #: The cursor of the last READ that had one.

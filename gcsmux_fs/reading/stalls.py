@@ -31,35 +31,35 @@ is asked for again."""
 # What each further answer leaves of the slowest one: 100 answers make it an eighth.
 _KEPT = 0.98
 
-Demand = TypeVar("Demand")
+ReadRequest = TypeVar("ReadRequest")
 
 
-class Stalls(Generic[Demand]):
+class Stalls(Generic[ReadRequest]):
     """The READs that hold memory and wait, in the order in which they began to."""
 
     __slots__ = ("_slowest_seconds", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[Demand, float] = OrderedDict()
+        self._waiting: OrderedDict[ReadRequest, float] = OrderedDict()
         self._slowest_seconds = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def began(self, demand: Demand, now: float) -> None:
+    def began(self, demand: ReadRequest, now: float) -> None:
         """Note that a READ waits from now on."""
         self._waiting[demand] = now
 
-    def left(self, demand: Demand) -> None:
+    def left(self, demand: ReadRequest) -> None:
         """Note that a READ does not wait any more, if it did, and was not answered."""
         self._waiting.pop(demand, None)
 
-    def answered(self, demand: Demand, now: float) -> None:
+    def answered(self, demand: ReadRequest, now: float) -> None:
         """Note that a READ is answered."""
         waited = now - self._waiting.pop(demand, now)
         self._slowest_seconds = max(waited, self._slowest_seconds * _KEPT)
 
-    def longest(self, now: float) -> Demand | None:
+    def longest(self, now: float) -> ReadRequest | None:
         """Return the READ that has waited longest, if it has stalled."""
         for demand, began in self._waiting.items():
             patience = max(STALLED_SECONDS, self._slowest_seconds * STALLED_TIMES)

@@ -28,7 +28,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
     from gcsmux_fs.storage.ports import StreamEnd

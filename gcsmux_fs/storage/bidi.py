@@ -35,17 +35,17 @@ from typing import TYPE_CHECKING, cast
 import grpc
 import grpc.aio
 
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.storage.channel import ChannelSettings, Metadata, request_headers
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.storage.asyncio_bridge import await_asyncio, current
+from gcsmux_fs.storage.channels import ChannelSettings, Metadata, request_headers
 from gcsmux_fs.storage.codec import (
     MalformedMessage,
     bucket_path,
     decode_bidi_response,
     encode_bidi_request,
 )
-from gcsmux_fs.storage.crossing import await_asyncio, current
-from gcsmux_fs.storage.endings import decode_stream_end, details_of
 from gcsmux_fs.storage.ports import StreamEnd
+from gcsmux_fs.storage.status_details import decode_stream_end, details_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from crc32c import crc32c
 from google.protobuf.message import DecodeError
 
-from gcsmux_fs.model import ObjectInfo
+from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import BidiMessage, Chunk
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.storage.ports import OpenSpec, RangeRequest
 
 __all__ = [

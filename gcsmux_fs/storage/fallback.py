@@ -25,12 +25,12 @@ from cachetools import LRUCache
 
 from gcsmux_fs.storage.availability import RETRY_SECONDS, BidiAvailability
 from gcsmux_fs.storage.ports import OpenSpec
-from gcsmux_fs.storage.standin import StandIn
+from gcsmux_fs.storage.unary_stream import UnaryStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.storage.ports import (
         BidiCall,
         BidiListener,
@@ -95,7 +95,7 @@ class FallbackTransport:
         self._reads = reads
         self._call_soon = call_soon
         self._availability = BidiAvailability()
-        self._stand_ins: set[StandIn] = set()
+        self._stand_ins: set[UnaryStream] = set()
         self._most_bytes: LRUCache[ObjectKey, float] = LRUCache(_MAX_REMEMBERED)
         self._probe: _Probe | None = None
         self._requests = 0
@@ -129,9 +129,9 @@ class FallbackTransport:
 
     # -- for the stand-ins
 
-    def stand_in(self, key: ObjectKey, listener: BidiListener) -> StandIn:
+    def stand_in(self, key: ObjectKey, listener: BidiListener) -> UnaryStream:
         """Return what serves a call in place of a stream."""
-        made = StandIn(
+        made = UnaryStream(
             key,
             self,
             listener,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gcsmux_fs.errors import StatusCode
-    from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo, ObjectKey
+    from gcsmux_fs.model.errors import StatusCode
+    from gcsmux_fs.model.values import BucketInfo, ListingPage, ObjectInfo, ObjectKey
 
 __all__ = [
     "BidiCall",
@@ -29,8 +29,8 @@ __all__ = [
     "OpenSpec",
     "RangeFailure",
     "RangeRequest",
-    "Redirect",
     "StreamEnd",
+    "StreamRedirect",
 ]
 
 
@@ -91,7 +91,7 @@ class RangeFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class Redirect:
+class StreamRedirect:
     """The server asks for a reopen elsewhere (BidiReadObjectRedirectedError)."""
 
     routing_token: str
@@ -109,7 +109,7 @@ class StreamEnd:
     code: StatusCode
     message: str = ""
     failures: tuple[RangeFailure, ...] = ()
-    redirect: Redirect | None = None
+    redirect: StreamRedirect | None = None
     retry_seconds: float = 0.0
     token_refused: bool = False
 

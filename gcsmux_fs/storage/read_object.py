@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 import grpc.aio
 from crc32c import crc32c
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.bidi import blame_token, end_of, give_up
-from gcsmux_fs.storage.channel import ChannelSettings, Metadata, request_headers
+from gcsmux_fs.storage.channels import ChannelSettings, Metadata, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_read_response, encode_read_request
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, StreamEnd
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.storage.bidi import GrpcBidiTransport
     from gcsmux_fs.storage.codec import ReadResponse
     from gcsmux_fs.storage.connections import Connection

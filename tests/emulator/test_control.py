@@ -9,8 +9,8 @@ import pytest
 from google.cloud.storage.asyncio.async_multi_range_downloader import AsyncMultiRangeDownloader
 
 from gcsmux_fs.emulator.control import Control
-from gcsmux_fs.emulator.faults import Phase, Status
-from gcsmux_fs.emulator.rules import Faults, Rule
+from gcsmux_fs.emulator.faults.catalogue import InjectionPoint, Status
+from gcsmux_fs.emulator.injection.rules import Faults, Rule
 
 from .clients import Clients, bidi_request, serve
 
@@ -91,7 +91,7 @@ def test_googles_downloader_survives_cuts(served: Path, bucket: Path) -> None:
 
     async def scenario(clients: Clients) -> None:
         downloader = await AsyncMultiRangeDownloader.create_mrd(clients.google, "b", "f")
-        cut = Rule(Status(message="Cut on order"), at=Phase.CONTENT, after_bytes=2_000_000)
+        cut = Rule(Status(message="Cut on order"), at=InjectionPoint.CONTENT, after_bytes=2_000_000)
         clients.emulator.control.order(Faults((cut,)))
         buffer = io.BytesIO()
         await downloader.download_ranges([(0, 0, buffer)])
@@ -103,7 +103,7 @@ def test_googles_downloader_survives_cuts(served: Path, bucket: Path) -> None:
 
 
 def orders(after_bytes: int) -> str:
-    rule = Rule(Status(), at=Phase.CONTENT, after_bytes=after_bytes, times=1)
+    rule = Rule(Status(), at=InjectionPoint.CONTENT, after_bytes=after_bytes, times=1)
     return Faults((rule,)).to_json().decode()
 
 

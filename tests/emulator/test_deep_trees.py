@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.listing import Position, Query, list_page
-from gcsmux_fs.emulator.objects import Attributes
-from gcsmux_fs.emulator.store import Store
+from gcsmux_fs.emulator.buckets.listing_pages import Position, Query, list_page
+from gcsmux_fs.emulator.buckets.objects import Attributes
+from gcsmux_fs.emulator.buckets.store import Store
 
 from .clients import BUCKET, Clients, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gcsmux_fs.emulator.bucket import Bucket
+    from gcsmux_fs.emulator.buckets.bucket import Bucket
 
 LEVELS = 500
 

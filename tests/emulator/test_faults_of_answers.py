@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from google.protobuf.message import DecodeError
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     ChunkCorrupted,
     ChunkDropped,
     ChunkDuplicated,
@@ -27,16 +27,16 @@ from gcsmux_fs.emulator.faults import (
     ChunkWrongCrc,
     EmptyMessage,
     Fault,
+    InjectionPoint,
     Malformed,
     OmitMetadata,
     Padded,
-    Phase,
     Spoiling,
     Status,
     WrongGeneration,
     WrongSize,
 )
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .clients import BIDI, BUCKET, Clients, bidi_request, order, serve
@@ -204,7 +204,7 @@ async def plain_read(clients: Clients) -> list[pb.ReadObjectResponse]:
         (Rule(ChunkDuplicated(), covers=SIZE - 1), [(0, SIZE), (2 * CHUNK, SIZE)]),
         (Rule(ChunkGap(5), nth=1), [(5, SIZE)]),
         (Rule(ChunkEndsEarly(), nth=2), [(0, HALF)]),
-        (Rule(Status(), at=Phase.CONTENT, after_bytes=12345), [(0, 12345)]),
+        (Rule(Status(), at=InjectionPoint.CONTENT, after_bytes=12345), [(0, 12345)]),
     ],
     ids=lambda value: repr(value.fault) if isinstance(value, Rule) else "",
 )
@@ -234,10 +234,12 @@ async def raw(clients: Clients, method: str, request: Message) -> list[bytes]:
 
 
 @pytest.mark.parametrize("how", [*Spoiling])
-@pytest.mark.parametrize("at", [Phase.ANSWER, Phase.CHUNK])
-def test_malformed_messages_cannot_be_decoded(served: Path, how: Spoiling, at: Phase) -> None:
+@pytest.mark.parametrize("at", [InjectionPoint.ANSWER, InjectionPoint.CHUNK])
+def test_malformed_messages_cannot_be_decoded(
+    served: Path, how: Spoiling, at: InjectionPoint
+) -> None:
     async def scenario(clients: Clients) -> None:
-        order(clients, Rule(Malformed(how), at=at, nth=2 if at is Phase.CHUNK else 0))
+        order(clients, Rule(Malformed(how), at=at, nth=2 if at is InjectionPoint.CHUNK else 0))
         broken = []
         messages = await raw(clients, BIDI, bidi_request("f", [(0, 0, 1)]))
         for number, message in enumerate(messages):
@@ -245,7 +247,7 @@ def test_malformed_messages_cannot_be_decoded(served: Path, how: Spoiling, at: P
                 pb.BidiReadObjectResponse.FromString(message)
             except DecodeError:
                 broken.append(number)
-        assert broken == [0 if at is Phase.ANSWER else 2]
+        assert broken == [0 if at is InjectionPoint.ANSWER else 2]
         assert await chunks(clients) == [FIRST, SECOND, THIRD]
 
     serve(served, scenario)
@@ -295,7 +297,7 @@ def test_a_message_above_the_clients_limit_is_refused_by_its_grpc(served: Path) 
 
 def test_padding_within_the_clients_limit_is_skipped(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
-        order(clients, Rule(Padded(1000), at=Phase.CHUNK))
+        order(clients, Rule(Padded(1000), at=InjectionPoint.CHUNK))
         assert await chunks(clients) == [FIRST, SECOND, THIRD]
 
     serve(served, scenario)

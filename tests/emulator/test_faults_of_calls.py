@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     Bandwidth,
     Delay,
     Delete,
@@ -20,15 +20,15 @@ from gcsmux_fs.emulator.faults import (
     ExpireToken,
     Fault,
     Hang,
+    InjectionPoint,
     Overwrite,
-    Phase,
     RangeError,
     Redirect,
     Status,
 )
-from gcsmux_fs.emulator.handles import Handle
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.services.handles import Handle
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .clients import BIDI, BUCKET, Clients, bidi_request, order, rest_of, serve
@@ -104,7 +104,7 @@ def test_any_status_ends_calls_at_open_and_in_the_middle(served: Path, code: Sta
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await get(clients)
         assert (refused.value.code(), refused.value.details()) == (wanted, "On order")
-        order(clients, Rule(Status(code), at=Phase.CONTENT, after_bytes=1234))
+        order(clients, Rule(Status(code), at=InjectionPoint.CONTENT, after_bytes=1234))
         received, ended, _ = await read(clients, (0, 0, 1))
         assert (content(received), ended) == (DATA[:1234], wanted)
         # They are done with.
@@ -113,8 +113,8 @@ def test_any_status_ends_calls_at_open_and_in_the_middle(served: Path, code: Sta
     serve(served, scenario)
 
 
-@pytest.mark.parametrize("at", [Phase.OPEN, Phase.CONTENT])
-def test_details_are_what_was_ordered(served: Path, at: Phase) -> None:
+@pytest.mark.parametrize("at", [InjectionPoint.OPEN, InjectionPoint.CONTENT])
+def test_details_are_what_was_ordered(served: Path, at: InjectionPoint) -> None:
     async def scenario(clients: Clients) -> None:
         code = StatusCode.RESOURCE_EXHAUSTED
         order(clients, Rule(Status(code, "Wait", Details.RETRY_INFO, 2.5), at=at))
@@ -142,10 +142,10 @@ def test_a_call_can_end_well_before_its_time(served: Path) -> None:
         order(clients, Rule(EndOk(), times=2))
         assert (await read(clients, (0, 0, 1)))[:2] == ([], grpc.StatusCode.OK)
         assert await get(clients) == pb.Object()
-        order(clients, Rule(EndOk(), at=Phase.CONTENT, after_bytes=7))
+        order(clients, Rule(EndOk(), at=InjectionPoint.CONTENT, after_bytes=7))
         received, ended, _ = await read(clients, (0, 0, 1))
         assert (content(received), ended) == (DATA[:7], grpc.StatusCode.OK)
-        order(clients, Rule(EndOk(), at=Phase.RANGE, nth=2))
+        order(clients, Rule(EndOk(), at=InjectionPoint.RANGE, nth=2))
         received, ended, _ = await read(clients, (0, 1, 1), (0, 1, 2))
         assert (content(received, 2), ended) == (b"", grpc.StatusCode.OK)
 
@@ -162,7 +162,7 @@ async def opened(clients: Clients) -> grpc.aio.StreamStreamCall[Message, Message
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_idle_streams_are_ended_even_those_that_were_idle_before(served: Path, when: str) -> None:
     async def scenario(clients: Clients) -> None:
-        rule = Rule(Status(StatusCode.ABORTED), at=Phase.IDLE, after_seconds=0.05)
+        rule = Rule(Status(StatusCode.ABORTED), at=InjectionPoint.IDLE, after_seconds=0.05)
         if when == "before":
             order(clients, rule)
         call = await opened(clients)
@@ -178,7 +178,7 @@ def test_idle_streams_are_ended_even_those_that_were_idle_before(served: Path, w
 def test_a_cut_after_nothing_ends_streams_that_are_open(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         calls = [await opened(clients) for _ in range(3)]
-        order(clients, Rule(Status(), at=Phase.CONTENT, times=FOR_EVER, name="cut"))
+        order(clients, Rule(Status(), at=InjectionPoint.CONTENT, times=FOR_EVER, name="cut"))
         for call in calls:
             with pytest.raises(grpc.aio.AioRpcError):
                 await call.read()
@@ -248,20 +248,20 @@ def test_one_range_fails_among_many_and_is_named(served: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "at", "served_ids"),
     [
-        (Hang(), Phase.OPEN, []),
-        (Hang(), Phase.CONTENT, [1]),
-        (Hang(), Phase.RANGE, [1, 3]),
-        (Delay(3600.0), Phase.RANGE, [1, 3]),
+        (Hang(), InjectionPoint.OPEN, []),
+        (Hang(), InjectionPoint.CONTENT, [1]),
+        (Hang(), InjectionPoint.RANGE, [1, 3]),
+        (Delay(3600.0), InjectionPoint.RANGE, [1, 3]),
     ],
 )
 def test_what_never_answers_says_nothing_more(
-    served: Path, fault: Fault, at: Phase, served_ids: list[int]
+    served: Path, fault: Fault, at: InjectionPoint, served_ids: list[int]
 ) -> None:
     async def scenario(clients: Clients) -> None:
         rule = (
             Rule(fault, at=at, after_bytes=10)
-            if at is Phase.CONTENT
-            else Rule(fault, at=at, nth=2 if at is Phase.RANGE else 0)
+            if at is InjectionPoint.CONTENT
+            else Rule(fault, at=at, nth=2 if at is InjectionPoint.RANGE else 0)
         )
         order(clients, rule)
         call = clients.call(BIDI, pb.BidiReadObjectResponse)
@@ -284,9 +284,9 @@ def test_delays_and_bandwidth_cost_the_time_ordered(served: Path) -> None:
         clock = asyncio.get_running_loop().time
         for rule, least in (
             (Rule(Delay(0.1, 0.1), times=FOR_EVER), 0.1),
-            (Rule(Delay(0.1), at=Phase.CHUNK, times=FOR_EVER), 0.3),
-            (Rule(Delay(0.1), at=Phase.RANGE), 0.1),
-            (Rule(Delay(0.1), at=Phase.CONTENT, after_bytes=5), 0.1),
+            (Rule(Delay(0.1), at=InjectionPoint.CHUNK, times=FOR_EVER), 0.3),
+            (Rule(Delay(0.1), at=InjectionPoint.RANGE), 0.1),
+            (Rule(Delay(0.1), at=InjectionPoint.CONTENT, after_bytes=5), 0.1),
             (Rule(Bandwidth(20 * MIB)), 0.15),
         ):
             order(clients, rule)
@@ -350,7 +350,7 @@ def test_an_object_is_overwritten_under_its_reader(
 ) -> None:
     async def scenario(clients: Clients) -> None:
         before = await get(clients)
-        order(clients, Rule(Overwrite(grow_bytes), at=Phase.CONTENT, after_bytes=MIB))
+        order(clients, Rule(Overwrite(grow_bytes), at=InjectionPoint.CONTENT, after_bytes=MIB))
         received, ended, _ = await read(clients, (0, 0, 1))
         assert (content(received), ended) == (DATA, grpc.StatusCode.OK)
         after = await get(clients)
@@ -367,11 +367,11 @@ def test_an_object_is_changed_in_place_or_deleted_under_its_reader(
     served: Path, bucket: Path
 ) -> None:
     async def scenario(clients: Clients) -> None:
-        order(clients, Rule(Overwrite(in_place=True), at=Phase.CONTENT, after_bytes=MIB))
+        order(clients, Rule(Overwrite(in_place=True), at=InjectionPoint.CONTENT, after_bytes=MIB))
         received, ended, _ = await read(clients, (0, 0, 1))
         assert ended == grpc.StatusCode.NOT_FOUND
         assert DATA.startswith(content(received))
-        order(clients, Rule(Delete(), at=Phase.CONTENT, after_bytes=MIB))
+        order(clients, Rule(Delete(), at=InjectionPoint.CONTENT, after_bytes=MIB))
         received, ended, _ = await read(clients, (0, 0, 1))
         assert (len(content(received)), ended) == (len(DATA), grpc.StatusCode.OK)
         assert (await read(clients, (0, 0, 1)))[1] == grpc.StatusCode.NOT_FOUND

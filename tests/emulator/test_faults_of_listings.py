@@ -9,9 +9,16 @@ import grpc
 import grpc.aio
 import pytest
 
-from gcsmux_fs.emulator.faults import Delete, PageAgain, PageEmpty, PageUnsorted, Status, Turn
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.faults.catalogue import (
+    Delete,
+    PageAgain,
+    PageEmpty,
+    PageUnsorted,
+    Status,
+    Turn,
+)
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .clients import BUCKET, Clients, order, serve

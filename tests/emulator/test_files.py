@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.listing import Entry
-from gcsmux_fs.emulator.objects import Attributes
-from gcsmux_fs.emulator.refusal import Refusal
-from gcsmux_fs.emulator.store import Store
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.buckets.listing_pages import ListedName
+from gcsmux_fs.emulator.buckets.objects import Attributes
+from gcsmux_fs.emulator.buckets.store import Store
+from gcsmux_fs.emulator.rpc_error import RpcError
+from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
-    from gcsmux_fs.emulator.bucket import Bucket
-    from gcsmux_fs.emulator.objects import StoredObject
+    from gcsmux_fs.emulator.buckets.bucket import Bucket
+    from gcsmux_fs.emulator.buckets.objects import StoredObject
 
 ATTRIBUTES = Attributes(content_type="x/y", storage_class="COLD", metadata={"k": "v"})
 
@@ -199,10 +199,10 @@ def test_a_folder_is_read_again_when_it_has_changed_or_only_just_did(
         readings += 1
         return real_scandir(path)
 
-    monkeypatch.setattr("gcsmux_fs.emulator.tree.os.scandir", scandir)
+    monkeypatch.setattr("gcsmux_fs.emulator.buckets.file_tree.os.scandir", scandir)
     (bucket / "f").touch()
     now_ns = bucket.stat().st_ctime_ns + 1_000_000
-    monkeypatch.setattr("gcsmux_fs.emulator.tree.time.time_ns", lambda: now_ns)
+    monkeypatch.setattr("gcsmux_fs.emulator.buckets.file_tree.time.time_ns", lambda: now_ns)
     for _ in range(2):
         assert names(running) == ["f"]
     # Another change within the same tick of a coarse clock would not have shown.
@@ -228,7 +228,7 @@ def test_a_file_replaced_while_it_is_opened_is_the_new_one(
             (bucket / "new").replace(bucket / "f")
         return real_open(path, flags)
 
-    monkeypatch.setattr("gcsmux_fs.emulator.bucket.os.open", replacing_open)
+    monkeypatch.setattr("gcsmux_fs.emulator.buckets.bucket.os.open", replacing_open)
     with running.open("f") as opened:
         monkeypatch.undo()
         assert opened.object == running.find("f")
@@ -260,7 +260,7 @@ def test_truncated_content_is_never_read_short(served: Path, name: str) -> None:
     path = Path(put(running, name, bytes(100)).path)
     with running.open(name) as opened:
         path.write_bytes(bytes(50))
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RpcError) as refused:
             opened.read_into(memoryview(bytearray(100)), 0)
     assert refused.value.code == StatusCode.NOT_FOUND
 
@@ -288,7 +288,11 @@ def test_folders_come_before_what_is_in_them(served: Path, bucket: Path) -> None
     (bucket / "a" / "b").mkdir(parents=True)
     (bucket / "a" / "c").touch()
     entries = list(started(served).names_from("", folders=True))
-    assert [Entry("a/", folder=True), Entry("a/b/", folder=True), Entry("a/c")] == entries
-    assert [Entry("a/b/", folder=True), Entry("a/c")] == list(
+    assert [
+        ListedName("a/", folder=True),
+        ListedName("a/b/", folder=True),
+        ListedName("a/c"),
+    ] == entries
+    assert [ListedName("a/b/", folder=True), ListedName("a/c")] == list(
         started(served).names_from("a/b/", folders=True)
     )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.frames import FrameScanner, goaway, rst_stream
+from gcsmux_fs.emulator.proxy.frames import FrameScanner, goaway, rst_stream
 
 DATA, HEADERS, CONTINUATION = 0, 1, 9
 END_HEADERS = 4

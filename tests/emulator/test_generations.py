@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gcsmux_fs.emulator.generations import GenerationLedger, Identity
+from gcsmux_fs.emulator.buckets.generations import GenerationLedger, Identity
 
 FIRST = Identity(inode=1, size=10, mtime_ns=5_000_000, ctime_ns=7_000_900)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.checksums import Checksums
+from gcsmux_fs.emulator.buckets.checksums import Checksums
+from gcsmux_fs.emulator.buckets.store import Store
 from gcsmux_fs.emulator.control import Control
-from gcsmux_fs.emulator.rpc import Border
-from gcsmux_fs.emulator.service_meta import MetaService
-from gcsmux_fs.emulator.service_read import ReadService
-from gcsmux_fs.emulator.service_write import WriteService
+from gcsmux_fs.emulator.services.meta_service import MetaService
+from gcsmux_fs.emulator.services.read_service import ReadService
+from gcsmux_fs.emulator.services.rpc import Border
+from gcsmux_fs.emulator.services.write_service import WriteService
 from gcsmux_fs.emulator.shaping import Shape
-from gcsmux_fs.emulator.store import Store
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .clients import BUCKET, bidi_request

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.listing import Entry, Position, Query, list_page
-from gcsmux_fs.emulator.refusal import Refusal
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.buckets.listing_pages import ListedName, Position, Query, list_page
+from gcsmux_fs.emulator.rpc_error import RpcError
+from gcsmux_fs.model.errors import StatusCode
 
 from .object_names import maybe_names, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gcsmux_fs.emulator.listing import Source
+    from gcsmux_fs.emulator.buckets.listing_pages import Source
 
 queries = st.builds(
     Query,
@@ -28,11 +28,11 @@ queries = st.builds(
 )
 
 
-def source_of(present: list[Entry]) -> Source:
+def source_of(present: list[ListedName]) -> Source:
     ordered = sorted(present, key=lambda entry: (entry.name, entry.folder))
     keys = [entry.name for entry in ordered]
 
-    def entries_from(start: str) -> Iterator[Entry]:
+    def entries_from(start: str) -> Iterator[ListedName]:
         return iter(ordered[bisect_left(keys, start) :])
 
     return entries_from
@@ -74,7 +74,7 @@ def reference(present: set[str], query: Query) -> tuple[set[str], set[str]]:
 def test_pages_together_are_the_whole_listing_in_order(
     present: set[str], query: Query, max_entries: int
 ) -> None:
-    source = source_of([Entry(name) for name in present])
+    source = source_of([ListedName(name) for name in present])
     objects: list[str] = []
     prefixes: list[str] = []
     last_page = ""
@@ -91,10 +91,12 @@ def test_pages_together_are_the_whole_listing_in_order(
 
 
 def test_a_page_enters_the_source_behind_each_folded_prefix() -> None:
-    names_below = [Entry(f"{folder}/{number:04}") for folder in "abc" for number in range(1000)]
+    names_below = [
+        ListedName(f"{folder}/{number:04}") for folder in "abc" for number in range(1000)
+    ]
     seen = 0
 
-    def counting(start: str) -> Iterator[Entry]:
+    def counting(start: str) -> Iterator[ListedName]:
         nonlocal seen
         for entry in source_of(names_below)(start):
             seen += 1
@@ -106,7 +108,12 @@ def test_a_page_enters_the_source_behind_each_folded_prefix() -> None:
 
 
 def test_empty_folders_are_prefixes_and_never_objects() -> None:
-    present = [Entry("a/", folder=True), Entry("b/", folder=True), Entry("b/c"), Entry("d")]
+    present = [
+        ListedName("a/", folder=True),
+        ListedName("b/", folder=True),
+        ListedName("b/c"),
+        ListedName("d"),
+    ]
     page = list_page(source_of(present), Query(delimiter="/"), Position(), 10)
     assert (page.objects, page.prefixes) == (["d"], ["a/", "b/"])
     below = list_page(source_of(present), Query(prefix="a/", delimiter="/"), Position(), 10)
@@ -115,20 +122,22 @@ def test_empty_folders_are_prefixes_and_never_objects() -> None:
 
 def test_a_listing_goes_on_when_the_name_it_stopped_at_is_gone() -> None:
     query = Query()
-    first = list_page(source_of([Entry("a"), Entry("b"), Entry("c")]), query, Position(), 1)
+    first = list_page(
+        source_of([ListedName("a"), ListedName("b"), ListedName("c")]), query, Position(), 1
+    )
     assert first.following == Position("b")
-    second = list_page(source_of([Entry("a"), Entry("c")]), query, first.following, 1)
+    second = list_page(source_of([ListedName("a"), ListedName("c")]), query, first.following, 1)
     assert second.objects == ["c"]
 
 
 @pytest.mark.parametrize("token", ["x", "bm8=", "WyJhIl0=", "WzEsMiwzXQ==", "ü"])
 def test_a_foreign_token_is_refused(token: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RpcError) as refused:
         Position.parse(token, Query())
     assert refused.value.code == StatusCode.INVALID_ARGUMENT
 
 
 def test_a_token_of_another_listing_is_refused() -> None:
     token = Position("a").token(Query(prefix="a"))
-    with pytest.raises(Refusal):
+    with pytest.raises(RpcError):
         Position.parse(token, Query(prefix="b"))

@@ -324,7 +324,9 @@ def test_a_request_that_is_no_protobuf_is_an_internal_error(served: Path, method
 def test_an_unexpected_error_is_internal_and_one_log_line(
     served: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gcsmux_fs.emulator.service_meta.bucket_resource", lambda *_: 1 // 0)
+    monkeypatch.setattr(
+        "gcsmux_fs.emulator.services.meta_service.bucket_resource", lambda *_: 1 // 0
+    )
 
     async def scenario(clients: Clients) -> None:
         with pytest.raises(exceptions.InternalServerError):

@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from gcsmux_fs.emulator.names import (
+from gcsmux_fs.emulator.buckets.object_names import (
     after_prefix,
     bucket_of,
     check_bucket_name,
     file_can_be_named,
     is_object_name,
 )
-from gcsmux_fs.emulator.refusal import Refusal
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.rpc_error import RpcError
+from gcsmux_fs.model.errors import StatusCode
 
 from .object_names import maybe_names, names
 
@@ -53,7 +53,7 @@ def test_an_objects_name_may_have_1024_bytes() -> None:
     "resource", ["", "b", "projects/p/buckets/b", "projects/_/buckets/", "projects/_/buckets/a/b"]
 )
 def test_a_bucket_is_named_in_full(resource: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RpcError) as refused:
         bucket_of(resource)
     assert refused.value.code == StatusCode.INVALID_ARGUMENT
     assert bucket_of("projects/_/buckets/b") == "b"
@@ -61,6 +61,6 @@ def test_a_bucket_is_named_in_full(resource: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", ".x", "A", "a/b", "../a", "ab"])
 def test_a_new_bucket_needs_a_proper_name(name: str) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(RpcError):
         check_bucket_name(name)
     check_bucket_name("a-b_c.9")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     ChunkGap,
     ChunkTooLong,
     Delay,
@@ -16,14 +16,14 @@ from gcsmux_fs.emulator.faults import (
     ExpireToken,
     Fault,
     Hang,
+    InjectionPoint,
     PageEmpty,
-    Phase,
     Redirect,
     Reset,
     Status,
 )
-from gcsmux_fs.emulator.plan import Call, FaultBook, Plan
-from gcsmux_fs.emulator.rules import FOR_EVER, Faults, Rule
+from gcsmux_fs.emulator.injection.plan import Call, FaultBook, Plan
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Faults, Rule
 
 READ = Call("BidiReadObject", "b", "data/f")
 
@@ -41,7 +41,7 @@ def plan(*rules: Rule, call: Call = READ) -> Plan:
 def opens(book: FaultBook, count: int, call: Call = READ) -> list[bool]:
     """Tell for each of so many calls whether anything happens to it."""
     return [
-        (planned := book.plan(call)) is not None and bool(planned.at(Phase.OPEN))
+        (planned := book.plan(call)) is not None and bool(planned.at(InjectionPoint.OPEN))
         for _ in range(count)
     ]
 
@@ -81,7 +81,7 @@ def test_chances_are_about_what_was_ordered() -> None:
 
 
 def test_jitter_is_drawn_from_its_bounds() -> None:
-    drawn = plan(*[Rule(Delay(1.0, 0.5))] * 50).at(Phase.OPEN)
+    drawn = plan(*[Rule(Delay(1.0, 0.5))] * 50).at(InjectionPoint.OPEN)
     seconds = {fault.seconds for fault in drawn if isinstance(fault, Delay)}
     assert len(seconds) == 50
     assert all(1.0 <= one <= 1.5 for one in seconds)
@@ -106,11 +106,11 @@ def test_a_rule_is_of_the_calls_it_names(rule: Rule, concerned: bool) -> None:
 
 def test_nothing_follows_what_ends_a_call() -> None:
     late, ended, never = Delay(1.0), EndOk(), Hang()
-    assert [late, ended] == plan(Rule(late), Rule(ended), Rule(never)).at(Phase.OPEN)
+    assert [late, ended] == plan(Rule(late), Rule(ended), Rule(never)).at(InjectionPoint.OPEN)
 
 
 def test_a_rule_of_content_has_one_opportunity_a_call_at_exactly_its_bytes() -> None:
-    cut = Rule(Status(), at=Phase.CONTENT, after_bytes=10, skip=1)
+    cut = Rule(Status(), at=InjectionPoint.CONTENT, after_bytes=10, skip=1)
     once = book(cut)
     for expected in ([], [Status()]):
         made = once.plan(READ)
@@ -125,9 +125,9 @@ def test_a_rule_of_content_has_one_opportunity_a_call_at_exactly_its_bytes() -> 
 
 def test_an_idle_rule_has_one_opportunity_each_time_a_stream_falls_idle() -> None:
     made = plan(
-        Rule(Delay(), at=Phase.CONTENT, after_bytes=9),
-        Rule(Status(), at=Phase.IDLE, after_seconds=5.0, times=2),
-        Rule(EndOk(), at=Phase.IDLE, after_seconds=9.0),
+        Rule(Delay(), at=InjectionPoint.CONTENT, after_bytes=9),
+        Rule(Status(), at=InjectionPoint.IDLE, after_seconds=5.0, times=2),
+        Rule(EndOk(), at=InjectionPoint.IDLE, after_seconds=9.0),
     )
     assert made.idle_until() == 5.0
     assert made.idle(5.0) == [Status()]
@@ -143,11 +143,11 @@ def test_an_idle_rule_has_one_opportunity_each_time_a_stream_falls_idle() -> Non
 @pytest.mark.parametrize(
     ("rule", "hit"),
     [
-        (Rule(Hang(), at=Phase.RANGE, times=FOR_EVER), [0, 1, 2]),
-        (Rule(Hang(), at=Phase.RANGE, nth=2), [1]),
-        (Rule(Hang(), at=Phase.RANGE, skip=2), [2]),
-        (Rule(Hang(), at=Phase.RANGE, covers=10, times=FOR_EVER), [1]),
-        (Rule(Hang(), at=Phase.RANGE, covers=9, times=FOR_EVER), [0]),
+        (Rule(Hang(), at=InjectionPoint.RANGE, times=FOR_EVER), [0, 1, 2]),
+        (Rule(Hang(), at=InjectionPoint.RANGE, nth=2), [1]),
+        (Rule(Hang(), at=InjectionPoint.RANGE, skip=2), [2]),
+        (Rule(Hang(), at=InjectionPoint.RANGE, covers=10, times=FOR_EVER), [1]),
+        (Rule(Hang(), at=InjectionPoint.RANGE, covers=9, times=FOR_EVER), [0]),
     ],
 )
 def test_ranges_are_named_by_number_or_by_a_byte(rule: Rule, hit: list[int]) -> None:
@@ -190,7 +190,7 @@ def test_an_expired_token_stays_so_and_the_next_one_is_good() -> None:
 
 
 def test_connections_have_rules_of_their_own() -> None:
-    reset = Rule(Reset(), at=Phase.TRAFFIC, after_bytes=5)
+    reset = Rule(Reset(), at=InjectionPoint.TRAFFIC, after_bytes=5)
     now = Rule(Reset())
     both = book(reset, now)
     made = both.plan_connection()
@@ -216,7 +216,7 @@ def test_no_rule_fires_more_often_than_ordered_whatever_shares_it(
     rules = tuple(
         Rule(
             Delay(),
-            at=Phase.CONTENT,
+            at=InjectionPoint.CONTENT,
             after_bytes=after,
             times=times,
             skip=skip,

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.ranges import (
+from gcsmux_fs.emulator.rpc_error import RpcError
+from gcsmux_fs.emulator.services.range_schedule import (
     MAX_CHUNK_BYTES,
     FailedRange,
     RangeSchedule,
     Slice,
     resolve_range,
 )
-from gcsmux_fs.emulator.refusal import Refusal
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.model import ByteRange
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.model.values import ByteRange
 
 MIB = 1024 * 1024
 
@@ -39,7 +39,7 @@ def test_a_range_of_ten_bytes(offset: int, length: int, wanted: ByteRange) -> No
 
 @pytest.mark.parametrize(("offset", "length"), [(11, 0), (11, 1), (0, -1)])
 def test_a_range_outside_is_out_of_range(offset: int, length: int) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RpcError) as refused:
         resolve_range(offset, length, size=10)
     assert refused.value.code == StatusCode.OUT_OF_RANGE
 
@@ -119,7 +119,7 @@ def test_nothing_is_sent_before_it_is_due() -> None:
 def test_a_read_id_is_free_again_once_its_range_has_ended() -> None:
     schedule = RangeSchedule(size=10)
     schedule.add(1, 0, 0, due=0.0)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RpcError) as refused:
         schedule.add(1, 0, 0, due=0.0)
     assert refused.value.code == StatusCode.INVALID_ARGUMENT
     schedule.take(0.0, 100)

@@ -11,10 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.faults import KINDS, ChunkGap, Delay, Fault, Hang, Phase, Status
-from gcsmux_fs.emulator.refusal import Refusal
-from gcsmux_fs.emulator.rules import FOR_EVER, Faults, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.faults.catalogue import (
+    KINDS,
+    ChunkGap,
+    Delay,
+    Fault,
+    Hang,
+    InjectionPoint,
+    Status,
+)
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Faults, Rule
+from gcsmux_fs.emulator.rpc_error import RpcError
+from gcsmux_fs.model.errors import StatusCode
 from tests.mount.server import EmulatorProcess
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "FAULTS.md"
@@ -31,7 +39,7 @@ def test_a_rule_is_read_as_it_is_written_in_python() -> None:
         method="BidiReadObject",
         object="data/*",
         resumed=True,
-        at=Phase.CONTENT,
+        at=InjectionPoint.CONTENT,
         after_bytes=1000,
         skip=1,
         times=FOR_EVER,
@@ -76,7 +84,7 @@ def _made(kind: type[Fault]) -> Fault:
     ],
 )
 def test_what_is_no_order_is_refused_in_one_sentence(text: str, reason: str) -> None:
-    with pytest.raises(Refusal, match=re.escape(reason)) as refused:
+    with pytest.raises(RpcError, match=re.escape(reason)) as refused:
         Faults.parse(text)
     assert refused.value.code == StatusCode.INVALID_ARGUMENT
     assert "\n" not in refused.value.message
@@ -111,7 +119,7 @@ def test_what_is_no_order_is_refused_in_one_sentence(text: str, reason: str) -> 
 def test_a_rule_that_makes_no_sense_is_refused_with_the_reason(
     fault: str, others: str, reason: str
 ) -> None:
-    with pytest.raises(Refusal, match=re.escape(reason)):
+    with pytest.raises(RpcError, match=re.escape(reason)):
         one(f'{{"fault": {fault}{others}}}')
 
 
@@ -119,9 +127,9 @@ def test_a_rule_that_makes_no_sense_is_refused_with_the_reason(
     "nonsense",
     [
         lambda: Rule(Hang(), after_bytes=1),
-        lambda: Rule(Hang(), at=Phase.CONTENT, after_bytes=-1),
-        lambda: Rule(Status(), at=Phase.IDLE, after_seconds=math.inf),
-        lambda: Rule(ChunkGap(), at=Phase.RANGE),
+        lambda: Rule(Hang(), at=InjectionPoint.CONTENT, after_bytes=-1),
+        lambda: Rule(Status(), at=InjectionPoint.IDLE, after_seconds=math.inf),
+        lambda: Rule(ChunkGap(), at=InjectionPoint.RANGE),
         lambda: Delay(math.nan),
     ],
 )

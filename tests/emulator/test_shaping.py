@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from gcsmux_fs.emulator.outbox import Outbox
-from gcsmux_fs.emulator.ranges import MAX_CHUNK_BYTES
-from gcsmux_fs.emulator.refusal import Refusal, invalid
+from gcsmux_fs.emulator.rpc_error import RpcError, invalid
+from gcsmux_fs.emulator.services.delayed_sender import DelayedSender
+from gcsmux_fs.emulator.services.range_schedule import MAX_CHUNK_BYTES
 from gcsmux_fs.emulator.shaping import Line, Shape
 
 from .virtual_loop import run_virtually
@@ -58,7 +58,7 @@ def test_answers_leave_when_due_and_not_one_delay_after_another() -> None:
         async def send(message: bytes) -> None:
             sent.append((clock(), message))
 
-        async with Outbox(send) as outbox:
+        async with DelayedSender(send) as outbox:
             outbox.put(clock() + 1.0, b"one")
             outbox.put(clock() + 1.0, b"two")
             await asyncio.sleep(0.5)
@@ -75,10 +75,10 @@ def test_answers_go_before_the_refusal_that_follows_them() -> None:
         sent.append(message)
 
     async def scenario() -> None:
-        async with Outbox(send) as outbox:
+        async with DelayedSender(send) as outbox:
             outbox.put(1.0, b"one")
             raise invalid("then this")
 
-    with pytest.raises(Refusal):
+    with pytest.raises(RpcError):
         run_virtually(scenario())
     assert sent == [b"one"]

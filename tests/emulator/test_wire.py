@@ -3,14 +3,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.ranges import Slice
-from gcsmux_fs.emulator.wire import Chunk, encode_bidi_response, encode_read_response
+from gcsmux_fs.emulator.services.content_messages import (
+    ContentChunk,
+    encode_bidi_response,
+    encode_read_response,
+)
+from gcsmux_fs.emulator.services.range_schedule import Slice
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 int64s = st.integers(-(2**63), 2**63 - 1)
 crcs = st.integers(0, 2**32 - 1)
 chunks = st.builds(
-    lambda read_id, offset, content, last, crc: Chunk(
+    lambda read_id, offset, content, last, crc: ContentChunk(
         Slice(read_id, offset, len(content), last), memoryview(content), crc
     ),
     int64s,
@@ -22,7 +26,7 @@ chunks = st.builds(
 
 
 @given(st.lists(chunks, max_size=4))
-def test_a_bidi_response_reads_as_what_was_put_in(sent: list[Chunk]) -> None:
+def test_a_bidi_response_reads_as_what_was_put_in(sent: list[ContentChunk]) -> None:
     response = pb.BidiReadObjectResponse.FromString(encode_bidi_response(sent))
     assert len(sent) == len(response.object_data_ranges)
     for chunk, data in zip(sent, response.object_data_ranges, strict=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from gcsmux_fs.errors import StorageError
+from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.namespace.listing import Directory, Listing
 from gcsmux_fs.namespace.names import (
     MAX_FILE_NAME_BYTES,
@@ -18,13 +18,13 @@ from gcsmux_fs.namespace.names import (
     split_location,
     step,
 )
-from gcsmux_fs.storage.listings import decode_listing
+from gcsmux_fs.storage.listing_decoder import decode_listing
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .source import Source
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ListingPage
+    from gcsmux_fs.model.values import ListingPage
 
 __all__ = ["listing_bytes", "listing_pages", "names_of_objects", "names_of_paths"]
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import StatusCode, StorageError
-from gcsmux_fs.model import ObjectInfo
-from gcsmux_fs.mux.actions import Cancel, Counters, Deliver, Fail, Open, Send
+from gcsmux_fs.model.errors import StatusCode, StorageError
+from gcsmux_fs.model.retry_budget import RetryBudget
+from gcsmux_fs.model.values import ObjectInfo
+from gcsmux_fs.mux.actions import Cancel, Deliver, Fail, Open, Send, StreamCounters
 from gcsmux_fs.mux.core import StreamCore
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.retrybudget import RetryBudget
-from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, Redirect, StreamEnd
+from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, StreamEnd, StreamRedirect
 
 from .source import Source
 from .wire import KEY
 
 if TYPE_CHECKING:
-    from gcsmux_fs.mux.ranges import PendingRange
+    from gcsmux_fs.mux.range_table import PendingRange
     from gcsmux_fs.storage.ports import RangeRequest
 
 __all__ = ["stream_core"]
@@ -42,7 +42,7 @@ def stream_core(data: bytes) -> None:
 class _Driver:
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._core = StreamCore(KEY, RetryPolicy(), Random(0), Counters(), RetryBudget())
+        self._core = StreamCore(KEY, RetryPolicy(), Random(0), StreamCounters(), RetryBudget())
         self._now = 0.0
         self._asked: list[PendingRange] = []
         self._over: set[PendingRange] = set()
@@ -161,7 +161,7 @@ class _Driver:
             RangeFailure(self._read_id(), source.choice(_CODES), "no")
             for _ in range(source.number() % 4)
         )
-        redirect = Redirect(source.text(), source.take(2)) if source.flag() else None
+        redirect = StreamRedirect(source.text(), source.take(2)) if source.flag() else None
         self._open = self._under_way = False
         end = StreamEnd(source.choice(_CODES), "over", failures, redirect)
         self._core.on_end(self._stream, end, self._now)

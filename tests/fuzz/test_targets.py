@@ -11,14 +11,14 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.codec import (
     MalformedMessage,
     decode_bidi_response,
     decode_read_response,
 )
-from gcsmux_fs.storage.endings import decode_stream_end
 from gcsmux_fs.storage.pb import storage_pb2 as pb
+from gcsmux_fs.storage.status_details import decode_stream_end
 
 from .targets import TARGETS, seeds
 

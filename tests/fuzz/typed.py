@@ -8,9 +8,12 @@ from contextlib import suppress
 
 import click
 
-from gcsmux_fs import mountcommand
-from gcsmux_fs.arguments import mount_arguments
-from gcsmux_fs.config import (
+from gcsmux_fs.commands import mount
+from gcsmux_fs.commands.arguments import mount_arguments
+from gcsmux_fs.commands.mount_options import sort_options, split_options
+from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.process.logs import printable, sentence
+from gcsmux_fs.settings.settings import (
     Settings,
     parse_bucket,
     parse_duration,
@@ -18,10 +21,7 @@ from gcsmux_fs.config import (
     parse_size,
     resolve_connection,
 )
-from gcsmux_fs.errors import ConfigError
-from gcsmux_fs.logs import printable, sentence
-from gcsmux_fs.mountoptions import sort_options, split_options
-from gcsmux_fs.units import parse_mode, parse_ttl, show_size
+from gcsmux_fs.settings.units import parse_mode, parse_ttl, show_size
 
 from .source import Source
 
@@ -89,7 +89,7 @@ def arguments(data: bytes) -> None:
     except ConfigError as error:
         complaint = str(error)
     except click.ClickException as error:
-        complaint = mountcommand._sentence(error, words)
+        complaint = mount._sentence(error, words)
     assert sentence(complaint).isprintable()
     if isinstance(settings, Settings):
         assert settings.fsname.isascii()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from crc32c import crc32c
 from google.protobuf.message import DecodeError
 
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.model import ObjectKey
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.mux.assembly import Absorbed, RangeAssembly
 from gcsmux_fs.storage.codec import (
     MalformedMessage,
@@ -18,10 +18,10 @@ from gcsmux_fs.storage.codec import (
     decode_object,
     decode_read_response,
 )
-from gcsmux_fs.storage.endings import decode_stream_end
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeRequest, StreamEnd
 from gcsmux_fs.storage.read_object import RangeAnswer
+from gcsmux_fs.storage.status_details import decode_stream_end
 
 from .source import Source
 

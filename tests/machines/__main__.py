@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.model.test_retry_budget_machine import RetryMachine
 from tests.mux.test_core_machine import CoreMachine
 from tests.namespace.test_inodes import InodeMachine
 from tests.reading.test_blocks_machine import ReadPathMachine
-from tests.reading.test_budget_machine import BudgetMachine, SharesMachine
+from tests.reading.test_memory_budget_machine import BudgetMachine, SharesMachine
 from tests.reading.test_readahead_machine import ReadaheadMachine
-from tests.unit.test_retrybudget_machine import RetryMachine
 
 from .run import STEPS_OF_AN_EXAMPLE, Outcome, run
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Self
 import grpc
 
 from gcsmux_fs.emulator.control import CONTROL_SERVICE
-from gcsmux_fs.emulator.faults import Phase, Status
-from gcsmux_fs.emulator.rules import Faults, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.faults.catalogue import InjectionPoint, Status
+from gcsmux_fs.emulator.injection.rules import Faults, Rule
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class EmulatorProcess:
             Rule(
                 status,
                 method="BidiReadObject",
-                at=Phase.CONTENT,
+                at=InjectionPoint.CONTENT,
                 after_bytes=after_bytes,
                 times=times,
                 name=_CUT,

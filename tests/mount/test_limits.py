@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.columns import ObjectColumns, Row
-from gcsmux_fs.model import ObjectInfo
+from gcsmux_fs.model.object_table import ObjectColumns, Row
+from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.namespace.inodes import InodeTable
 
 from . import process_programs, programs

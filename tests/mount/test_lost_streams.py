@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults import ChunkDropped, HalfOpen, Phase
-from gcsmux_fs.emulator.rules import Rule
+from gcsmux_fs.emulator.faults.catalogue import ChunkDropped, HalfOpen, InjectionPoint
+from gcsmux_fs.emulator.injection.rules import Rule
 
 from . import programs
 from .harness import EmulatorProcess, MountProcess, wait_until
@@ -203,6 +203,6 @@ def test_names_are_found_though_one_connection_after_the_other_dies(folder: Path
         with mounted, mounted.program() as program:
             for tag in range(4):
                 # Those that have been made are swallowed whole; gRPC finds out after 80 s.
-                emulator.order(Rule(HalfOpen(), at=Phase.NOW))
+                emulator.order(Rule(HalfOpen(), at=InjectionPoint.NOW))
                 found = program.call(programs.read_whole, f"{mounted.path}/object-{tag}")
                 assert found == programs.tagged(tag, 0, 100)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults import Hang, Status
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.reading.opening import MAX_UNREAD
+from gcsmux_fs.emulator.faults.catalogue import Hang, Status
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.reading.open_planner import MAX_UNREAD
 
 from . import programs
 from .harness import wait_until

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.call_faults import Hang
-from gcsmux_fs.emulator.faults import Phase
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.faults.call_faults import Hang
+from gcsmux_fs.emulator.faults.catalogue import InjectionPoint
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 
 from . import programs
 from .harness import wait_until
@@ -33,7 +33,9 @@ def test_a_healthy_file_is_read_while_150_programs_wait_for_others(
     for tag in range(2):
         emulator.place(f"good-{tag}", programs.tagged(tag, 0, HEALTHY_BYTES))
     emulator.order(
-        Rule(Hang(), method="BidiReadObject", object="bad/*", at=Phase.RANGE, times=FOR_EVER),
+        Rule(
+            Hang(), method="BidiReadObject", object="bad/*", at=InjectionPoint.RANGE, times=FOR_EVER
+        ),
         Rule(Hang(), method="ReadObject", object="bad/*", times=FOR_EVER),
     )
     with (

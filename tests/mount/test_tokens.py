@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults import ExpireToken, Phase, Status
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.faults.catalogue import ExpireToken, InjectionPoint, Status
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
 
 from . import programs
 from .harness import MountProcess
@@ -61,7 +61,7 @@ def test_a_token_that_expires_in_mid_stream_is_renewed_unnoticed(
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
     expired = Status(StatusCode.UNAUTHENTICATED)
-    emulator.order(Rule(expired, method=STREAM, at=Phase.CONTENT, after_bytes=MIB))
+    emulator.order(Rule(expired, method=STREAM, at=InjectionPoint.CONTENT, after_bytes=MIB))
     with mounted, mounted.program() as program:
         assert program.call(programs.read_whole, f"{mounted.path}/object") == content
         assert mounted.statistics()["streams_reopened"] == 1

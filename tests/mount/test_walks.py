@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.fuse.walks import ABANDONED_SECONDS
+from gcsmux_fs.filesystem.directory_prefetch import ABANDONED_SECONDS
 
 from . import programs
 from .harness import END_SECONDS, wait_until

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults import ChunkWrongCrc, Phase, Status
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.faults.catalogue import ChunkWrongCrc, InjectionPoint, Status
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
 
 from . import programs
 
@@ -59,7 +59,7 @@ def test_many_readers_while_reads_are_cut_and_spoilt(
     cut = Rule(
         Status(StatusCode.UNAVAILABLE),
         method="ReadObject",
-        at=Phase.CONTENT,
+        at=InjectionPoint.CONTENT,
         after_bytes=70_000,
         times=FOR_EVER,
         probability=0.3,

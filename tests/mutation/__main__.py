@@ -37,7 +37,12 @@ _REASONED = {"equivalent", "speed"}
 
 
 # What takes seconds is run last, what needs real sockets never.
-_SLOW = {"test_core_machine.py", "test_pool.py", "test_retry_budget.py", "test_scenarios.py"}
+_SLOW = {
+    "test_core_machine.py",
+    "test_stream_registry.py",
+    "test_retry_budget.py",
+    "test_scenarios.py",
+}
 _REAL = {"test_grpc_transport.py"}
 
 
@@ -50,18 +55,18 @@ def _tests_of(room: str, first: str) -> Groups:
 
 _TESTS: dict[str, Groups] = {
     "mux/assembly": _tests_of("tests/mux", "test_assembly.py"),
-    "mux/ranges": _tests_of("tests/mux", "test_core.py"),
+    "mux/range_table": _tests_of("tests/mux", "test_core.py"),
     "mux/answers": _tests_of("tests/mux", "test_core.py"),
     "mux/retry": _tests_of("tests/mux", "test_retry.py"),
-    "mux/route": _tests_of("tests/mux", "test_growing.py"),
+    "mux/resume_state": _tests_of("tests/mux", "test_growing.py"),
     "mux/core": _tests_of("tests/mux", "test_core.py"),
-    "mux/deadlines": _tests_of("tests/mux", "test_deadlines.py"),
-    "mux/pool": _tests_of("tests/mux", "test_pool.py"),
-    "retrybudget": [
-        ["tests/unit/test_retrybudget.py"],
+    "mux/timer_queue": _tests_of("tests/mux", "test_timer_queue.py"),
+    "mux/stream_registry": _tests_of("tests/mux", "test_stream_registry.py"),
+    "model/retry_budget": [
+        ["tests/model/test_retry_budget.py"],
         *_tests_of("tests/mux", "test_retry_budget.py"),
     ],
-    "reading/budget": _tests_of("tests/reading", "test_budget.py"),
+    "reading/memory_budget": _tests_of("tests/reading", "test_memory_budget.py"),
 }
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import StatusCode, StorageError
-from gcsmux_fs.model import ObjectInfo, ObjectKey
-from gcsmux_fs.mux.actions import Cancel, Counters, Deliver, Fail, Moved, Open, Send, State
+from gcsmux_fs.model.errors import StatusCode, StorageError
+from gcsmux_fs.model.retry_budget import RetryBudget
+from gcsmux_fs.model.values import ObjectInfo, ObjectKey
+from gcsmux_fs.mux.actions import Cancel, Deliver, Fail, Moved, Open, Send, State, StreamCounters
 from gcsmux_fs.mux.core import StreamCore
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.retrybudget import RetryBudget
 from gcsmux_fs.storage.ports import (
     BidiMessage,
     Chunk,
     RangeFailure,
     RangeRequest,
-    Redirect,
     StreamEnd,
+    StreamRedirect,
 )
 
 if TYPE_CHECKING:
-    from gcsmux_fs.mux.ranges import PendingRange
+    from gcsmux_fs.mux.range_table import PendingRange
 
 __all__ = [
     "CONTENT",
@@ -60,7 +60,7 @@ def info(generation: int = KEY.generation) -> ObjectInfo:
 def end(
     code: StatusCode,
     *failures: RangeFailure,
-    redirect: Redirect | None = None,
+    redirect: StreamRedirect | None = None,
 ) -> StreamEnd:
     return StreamEnd(code, code.name.lower(), failures, redirect)
 
@@ -70,7 +70,7 @@ def failure(request: RangeRequest, code: StatusCode) -> RangeFailure:
 
 
 def redirect(token: str = "east", handle: bytes = b"") -> StreamEnd:
-    return end(StatusCode.ABORTED, redirect=Redirect(token, handle))
+    return end(StatusCode.ABORTED, redirect=StreamRedirect(token, handle))
 
 
 def _nobody(_outcome: memoryview | StorageError) -> None:
@@ -85,7 +85,7 @@ class DrivenCore:
 
     def __init__(self, policy: RetryPolicy | None = None, seed: int = 0) -> None:
         self.policy = policy or RetryPolicy()
-        self.counters = Counters()
+        self.counters = StreamCounters()
         self.budget = RetryBudget()
         self.core = StreamCore(KEY, self.policy, Random(seed), self.counters, self.budget)
         self.now = 100.0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.model import ObjectInfo
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, StreamEnd
 
 from .plans import CONTENT, Plan, pieces

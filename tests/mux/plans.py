@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.model import ObjectKey
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:

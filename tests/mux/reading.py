@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.errors import StorageError
-from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.mux.stream_registry import StreamRegistry
 
 from .fake_transport import FakeTransport
 from .plans import CONTENT, Plan, key_of
@@ -18,7 +18,7 @@ from .plans import CONTENT, Plan, key_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.model.values import ObjectKey
 
 __all__ = ["Bench", "Reader", "bench", "fetch"]
 
@@ -27,7 +27,7 @@ class Reader:
     """Asks for one range and keeps every outcome, of which there may be one at most."""
 
     def __init__(
-        self, pool: StreamPool, key: ObjectKey, offset: int, length: int, *, whole: bool = False
+        self, pool: StreamRegistry, key: ObjectKey, offset: int, length: int, *, whole: bool = False
     ) -> None:
         self.wanted = CONTENT[offset : offset + length]
         self.outcomes: list[memoryview | StorageError] = []
@@ -59,7 +59,7 @@ class Reader:
         return outcome
 
 
-async def fetch(pool: StreamPool, key: ObjectKey, offset: int, length: int) -> bytes:
+async def fetch(pool: StreamRegistry, key: ObjectKey, offset: int, length: int) -> bytes:
     """Read one range as a program would: wait, take the bytes or raise, leave when cancelled."""
     reader = Reader(pool, key, offset, length)
     try:
@@ -75,7 +75,9 @@ async def fetch(pool: StreamPool, key: ObjectKey, offset: int, length: int) -> b
 class Bench:
     """A pool over a fake transport, with its task."""
 
-    def __init__(self, pool: StreamPool, transport: FakeTransport, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, pool: StreamRegistry, transport: FakeTransport, nursery: trio.Nursery
+    ) -> None:
         self.pool = pool
         self.transport = transport
         self.nursery = nursery
@@ -107,7 +109,7 @@ async def bench(
     """Run a pool; when the test is over, end it and look for what it left behind."""
     async with trio.open_nursery() as nursery:
         transport = FakeTransport(nursery, plan or Plan(), list(plans))
-        pool = StreamPool(
+        pool = StreamRegistry(
             transport,
             policy or RetryPolicy(),
             Random(0),

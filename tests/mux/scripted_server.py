@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 from crc32c import crc32c
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import RangeFailure, RangeRequest, StreamEnd
 

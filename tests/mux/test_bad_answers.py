@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gcsmux_fs.errors import DataCorruption, RangeUnsatisfiable, StatusCode
+from gcsmux_fs.model.errors import DataCorruption, RangeUnsatisfiable, StatusCode
 from gcsmux_fs.mux.actions import State
 from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest
 

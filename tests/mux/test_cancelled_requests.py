@@ -11,9 +11,9 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.storage.ports import StreamEnd
 from tests.cancellation import cancel_everywhere
 
@@ -71,7 +71,7 @@ def test_the_pool_ends_with_every_call_and_tells_everybody(plans: list[Plan]) ->
     async def stage() -> AsyncIterator[Scenario]:
         async with trio.open_nursery() as nursery:
             transport = FakeTransport(nursery, plans=list(plans))
-            pool = StreamPool(
+            pool = StreamRegistry(
                 transport,
                 RetryPolicy(),
                 Random(0),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.errors import (
+from gcsmux_fs.model.errors import (
     DataCorruption,
     DeadlineExceeded,
     GenerationGone,

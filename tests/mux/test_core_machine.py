@@ -9,15 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gcsmux_fs.errors import GenerationGone, StatusCode, StorageError
+from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError
 from gcsmux_fs.mux.actions import State
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest, Redirect, StreamEnd
+from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest, StreamEnd, StreamRedirect
 
 from .driven_core import CONTENT, DrivenCore, chunk, info
 
 if TYPE_CHECKING:
-    from gcsmux_fs.mux.ranges import PendingRange
+    from gcsmux_fs.mux.range_table import PendingRange
 
 # Redirects, a refused handle, expired credentials, the first failure, an object that has grown, bad
 # answers to a range that is a whole object, and the opening itself.
@@ -127,7 +127,7 @@ class CoreMachine(RuleBasedStateMachine):
             RangeFailure(read_id, data.draw(codes), "no")
             for read_id in data.draw(st.lists(st.sampled_from([*ids, 10**6]), max_size=3))
         )
-        redirect = Redirect(token, handle) if redirected else None
+        redirect = StreamRedirect(token, handle) if redirected else None
         self.driven.end(StreamEnd(code, "why", failures, redirect))
 
     @precondition(lambda self: self.driven.core.stream > 1)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.errors import RangeUnsatisfiable, StatusCode
+from gcsmux_fs.model.errors import RangeUnsatisfiable, StatusCode
 
 from .driven_core import CONTENT, DrivenCore, chunk, end, failure, info
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.values import ObjectInfo
 
 
 def growing(size: int) -> ObjectInfo:

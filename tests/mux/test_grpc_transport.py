@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.storage import crossing
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, open_channels
+from gcsmux_fs.storage.channels import ChannelSettings, open_channels
 from gcsmux_fs.storage.ports import (
     BidiMessage,
     OpenSpec,
     RangeFailure,
     RangeRequest,
-    Redirect,
     StreamEnd,
+    StreamRedirect,
 )
 
 from .plans import CONTENT, Plan, key_of
@@ -118,7 +118,7 @@ def on_socket(server: ScriptedServer, test: Callable[[GrpcBidiTransport], Awaita
         async with transport_to(server.endpoint) as transport:
             await test(transport)
 
-    crossing.run(main)
+    asyncio_bridge.run(main)
 
 
 # -- what travels
@@ -204,7 +204,7 @@ def test_the_end_tells_code_message_failures_and_redirect(
         StatusCode.ABORTED,
         "moved – äü",
         (RangeFailure(1, StatusCode.OUT_OF_RANGE, "beyond"), RangeFailure(9, StatusCode.OK, "")),
-        Redirect("east", b"h2"),
+        StreamRedirect("east", b"h2"),
     )
     server.plan = Plan(refuse=end)
 
@@ -235,7 +235,7 @@ def test_a_server_that_ends_well_at_once(server: ScriptedServer, spec: OpenSpec)
 def test_a_status_is_not_lost_to_a_message_that_crosses_it(
     server: ScriptedServer, spec: OpenSpec
 ) -> None:
-    end = StreamEnd(StatusCode.ABORTED, "moved", (), Redirect("east", b"h2"))
+    end = StreamEnd(StatusCode.ABORTED, "moved", (), StreamRedirect("east", b"h2"))
 
     async def refuse_unread(context: Context) -> None:
         await end_call(context, end)
@@ -292,7 +292,7 @@ def test_nobody_listens_at_the_other_end(spec: OpenSpec) -> None:
             transport.open(spec, WHOLE, listener)
             assert (await listener.end()).code is StatusCode.UNAVAILABLE
 
-    crossing.run(main)
+    asyncio_bridge.run(main)
 
 
 @pytest.mark.expects_log("server stop", STRAY)  # from the server
@@ -309,7 +309,7 @@ def test_the_server_goes_away_in_mid_stream() -> None:
         assert end.code in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
         await manager.__aexit__(None, None, None)
 
-    crossing.run(main)
+    asyncio_bridge.run(main)
 
 
 def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None:
@@ -331,7 +331,7 @@ def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None
         with trio.fail_after(PATIENCE_SECONDS):
             await transport.drain()
 
-    crossing.run(main)
+    asyncio_bridge.run(main)
 
 
 # -- cancelling
@@ -379,7 +379,7 @@ def test_a_call_may_be_cancelled_while_it_waits_for_a_connection(spec: OpenSpec)
                     await transport.drain()
                 assert listener.ends == []
 
-    crossing.run(main)
+    asyncio_bridge.run(main)
 
 
 def test_a_server_learns_that_a_call_was_cancelled(server: ScriptedServer) -> None:
@@ -414,6 +414,6 @@ def test_a_run_that_ends_with_calls_open_leaves_no_thread_and_no_word(
         await trio.sleep(0.02)
 
     for _ in range(3):
-        crossing.run(main)
+        asyncio_bridge.run(main)
     gc.collect()
     assert [thread for thread in threading.enumerate() if thread.name == "asyncio"] == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gcsmux_fs.errors import DataCorruption, StatusCode
+from gcsmux_fs.model.errors import DataCorruption, StatusCode
 from gcsmux_fs.mux.actions import State
 
 from .driven_core import CONTENT, DrivenCore, chunk, end

@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.errors import GenerationGone, StatusCode, StorageError
-from gcsmux_fs.model import ObjectInfo
-from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError
+from gcsmux_fs.model.retry_budget import RetryBudget
+from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.retrybudget import RetryBudget
+from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, StreamEnd
 
 from .plans import CONTENT, Plan, key_of
@@ -60,7 +60,7 @@ class ManualTransport:
     def __init__(self, retries: RetryBudget | None = None) -> None:
         self.calls: list[ManualCall] = []
         self.faults: list[Exception] = []
-        self.pool = StreamPool(
+        self.pool = StreamRegistry(
             self,
             RetryPolicy(),
             Random(0),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gcsmux_fs.errors import GenerationGone, StatusCode, Unavailable
+from gcsmux_fs.model.errors import GenerationGone, StatusCode, Unavailable
 from gcsmux_fs.mux.actions import State
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage.ports import BidiMessage

@@ -4,8 +4,9 @@ from random import Random
 
 import pytest
 
-from gcsmux_fs.errors import GenerationGone, PermissionDenied, StatusCode, Unavailable
-from gcsmux_fs.model import ObjectKey
+from gcsmux_fs.model.errors import GenerationGone, PermissionDenied, StatusCode, Unavailable
+from gcsmux_fs.model.retry_budget import MAX_ASKED_SECONDS
+from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.mux.retry import (
     GiveUp,
     Reopen,
@@ -15,12 +16,11 @@ from gcsmux_fs.mux.retry import (
     final_error,
     range_is_final,
 )
-from gcsmux_fs.retrybudget import MAX_ASKED_SECONDS
-from gcsmux_fs.storage.ports import RangeFailure, Redirect, StreamEnd
+from gcsmux_fs.storage.ports import RangeFailure, StreamEnd, StreamRedirect
 
 KEY = ObjectKey("bucket", "object", 7)
 POLICY = RetryPolicy()
-REDIRECT = StreamEnd(StatusCode.ABORTED, redirect=Redirect("east", b""))
+REDIRECT = StreamEnd(StatusCode.ABORTED, redirect=StreamRedirect("east", b""))
 
 
 def decision(
@@ -129,7 +129,7 @@ def test_a_redirect_is_followed_at_once_five_times_and_then_after_a_backoff() ->
 
 
 def test_a_redirect_is_followed_under_any_code() -> None:
-    moved = StreamEnd(StatusCode.UNKNOWN, redirect=Redirect("east", b""))
+    moved = StreamEnd(StatusCode.UNKNOWN, redirect=StreamRedirect("east", b""))
     record = ReopenRecord()
     for _ in range(10):
         decided = decision(moved, record)
@@ -171,7 +171,7 @@ def test_a_handle_may_be_refused_once(code: StatusCode) -> None:
 
 
 def test_a_handle_that_comes_with_a_redirect_may_be_refused_as_well() -> None:
-    moved = StreamEnd(StatusCode.ABORTED, redirect=Redirect("east", b"handle"))
+    moved = StreamEnd(StatusCode.ABORTED, redirect=StreamRedirect("east", b"handle"))
     record = ReopenRecord()
     for _ in range(POLICY.max_redirects):
         decision(moved, record)

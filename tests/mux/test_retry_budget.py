@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.model.retry_budget import RETRIES_AT_ONCE, RETRIES_PER_SECOND
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.retrybudget import RETRIES_AT_ONCE, RETRIES_PER_SECOND
 from gcsmux_fs.storage.ports import StreamEnd
 
 from .plans import Plan

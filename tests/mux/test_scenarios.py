@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.errors import (
+from gcsmux_fs.model.errors import (
     DataCorruption,
     DeadlineExceeded,
     GenerationGone,
@@ -26,12 +26,12 @@ from gcsmux_fs.errors import (
     Unauthenticated,
     Unavailable,
 )
-from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.storage import crossing
+from gcsmux_fs.mux.stream_registry import StreamRegistry
+from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, open_channels
-from gcsmux_fs.storage.ports import Redirect, StreamEnd
+from gcsmux_fs.storage.channels import ChannelSettings, open_channels
+from gcsmux_fs.storage.ports import StreamEnd, StreamRedirect
 
 from .fake_transport import FakeTransport
 from .plans import CONTENT, Plan, key_of
@@ -62,7 +62,7 @@ POLICY = RetryPolicy(
 class World:
     """A pool, and the server behind it whose plans a scenario sets."""
 
-    pool: StreamPool
+    pool: StreamRegistry
     server: FakeTransport | ScriptedServer
 
     def plan(self, *plans: Plan, then: Plan | None = None) -> None:
@@ -132,9 +132,9 @@ async def real_world() -> AsyncIterator[World]:
 @asynccontextmanager
 async def running_pool(
     transport: FakeTransport | GrpcBidiTransport,
-) -> AsyncIterator[StreamPool]:
+) -> AsyncIterator[StreamRegistry]:
     call_soon = trio.lowlevel.current_trio_token().run_sync_soon
-    pool = StreamPool(transport, POLICY, Random(0), call_soon=call_soon)
+    pool = StreamRegistry(transport, POLICY, Random(0), call_soon=call_soon)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.run)
         yield pool
@@ -159,7 +159,7 @@ def in_real(scenario: Scenario) -> None:
         async with real_world() as world:
             await scenario(world)
 
-    crossing.run(main)
+    asyncio_bridge.run(main)
 
 
 @pytest.fixture(params=[in_fake, in_real])
@@ -256,7 +256,9 @@ def test_an_outage_ends_in_an_error(live: Live) -> None:
 
 def test_a_redirect_is_followed_with_token_and_handle(live: Live) -> None:
     async def scenario(world: World) -> None:
-        moved = StreamEnd(StatusCode.ABORTED, "moved", redirect=Redirect("to/the=east", b"h2"))
+        moved = StreamEnd(
+            StatusCode.ABORTED, "moved", redirect=StreamRedirect("to/the=east", b"h2")
+        )
         world.plan(Plan(refuse=moved))
         assert await world.fetch(0, 10) == CONTENT[:10]
         assert world.specs == [(b"", ""), (b"h2", "to/the=east")]

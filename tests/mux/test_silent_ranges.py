@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.errors import DeadlineExceeded
+from gcsmux_fs.model.errors import DeadlineExceeded
 from gcsmux_fs.mux.retry import RetryPolicy
 
 from .driven_core import CONTENT, DrivenCore, chunk, info

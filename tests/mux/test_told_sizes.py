@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gcsmux_fs.errors import DataCorruption, GenerationGone, RangeUnsatisfiable, StatusCode
+from gcsmux_fs.model.errors import DataCorruption, GenerationGone, RangeUnsatisfiable, StatusCode
 from gcsmux_fs.mux.actions import State
 
 from .driven_core import CONTENT, KEY, DrivenCore, chunk, end, failure, info

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.errors import (
+from gcsmux_fs.model.errors import (
     GenerationGone,
     InvalidRequest,
     NotFound,
@@ -19,7 +19,7 @@ from gcsmux_fs.errors import (
     StatusCode,
     StorageError,
 )
-from gcsmux_fs.model import BucketInfo, ListingPage, ObjectInfo
+from gcsmux_fs.model.values import BucketInfo, ListingPage, ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gcsmux_fs.columns import Row
+from gcsmux_fs.model.object_table import Row
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE, hash_of
 from gcsmux_fs.namespace.inodes import InodeTable
 
 from .fake_store import object_info
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ObjectInfo
+    from gcsmux_fs.model.values import ObjectInfo
 
 NAMES = ["a", "b", "c", "d", "e", "a/"]
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from gcsmux_fs.columns import Row
-from gcsmux_fs.errors import StorageError
-from gcsmux_fs.model import ListingPage, ObjectInfo
+from gcsmux_fs.model.errors import StorageError
+from gcsmux_fs.model.object_table import Row
+from gcsmux_fs.model.values import ListingPage, ObjectInfo
 from gcsmux_fs.namespace.listing import Directory, Listing
 
 from .fake_store import object_info

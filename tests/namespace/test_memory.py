@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import tracemalloc
 
-from gcsmux_fs.columns import ObjectColumns
-from gcsmux_fs.model import ListingPage, ObjectInfo
-from gcsmux_fs.namespace.forgotten import MAX_FORGOTTEN
+from gcsmux_fs.model.object_table import ObjectColumns
+from gcsmux_fs.model.values import ListingPage, ObjectInfo
+from gcsmux_fs.namespace.forgotten_inodes import MAX_FORGOTTEN
 from gcsmux_fs.namespace.tree import ROOT_INODE
 
 from .fake_store import FakeStore

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from gcsmux_fs.errors import GenerationGone, PermissionDenied, Unauthenticated
+from gcsmux_fs.model.errors import GenerationGone, PermissionDenied, Unauthenticated
 from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
 
 from .fake_store import FakeStore, object_info

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from gcsmux_fs.errors import InvalidRequest, StorageError, Unavailable
-from gcsmux_fs.model import ListingPage
+from gcsmux_fs.model.errors import InvalidRequest, StorageError, Unavailable
+from gcsmux_fs.model.values import ListingPage
 from gcsmux_fs.namespace.snapshots import Snapshots
 from gcsmux_fs.namespace.tree import ROOT_INODE, DirectoryHandle, Tree
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from gcsmux_fs.errors import GenerationGone, InvalidRequest, StorageError, Unavailable
-from gcsmux_fs.model import ListingPage
+from gcsmux_fs.model.errors import GenerationGone, InvalidRequest, StorageError, Unavailable
+from gcsmux_fs.model.values import ListingPage
 from gcsmux_fs.namespace.tree import ROOT_INODE, Entry, NoSuchEntry, Tree
 
 from .fake_store import FakeStore, object_info

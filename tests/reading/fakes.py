@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.model import ObjectKey
+from gcsmux_fs.model.values import ObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.errors import StorageError
+    from gcsmux_fs.model.errors import StorageError
 
 MIB = 1024 * 1024
 KIB = 1024

@@ -9,25 +9,25 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from gcsmux_fs.errors import StorageError, Unavailable
-from gcsmux_fs.reading.extents import GRANULE_BYTES, PAGE_BYTES, Block
-from gcsmux_fs.reading.reader import ReadPath
+from gcsmux_fs.model.errors import StorageError, Unavailable
+from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block
+from gcsmux_fs.reading.read_context import ReadContext
 
 from .fakes import KIB, MIB, Asked, ManualSource, content_of, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.model import ObjectKey
-    from gcsmux_fs.reading.demand import Demand
-    from gcsmux_fs.reading.openfile import OpenFile
+    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.reading.open_file import OpenFile
+    from gcsmux_fs.reading.read_request import ReadRequest
 
 SIZES = {"tiny": 40 * KIB + 5, "small": 300 * KIB, "odd": 5 * MIB + 777, "wide": 40 * MIB}
 BUDGET_BYTES = 2 * MIB
 LARGEST_READ = BUDGET_BYTES // 16
 
 
-def blocks_of(path: ReadPath) -> list[Block]:
+def blocks_of(path: ReadContext) -> list[Block]:
     return [
         block
         for extents in path.fetcher._objects.values()
@@ -39,7 +39,7 @@ def blocks_of(path: ReadPath) -> list[Block]:
 class CheckingSource(ManualSource):
     """Refuses to be asked for bytes that are present or on their way."""
 
-    path: ReadPath
+    path: ReadContext
 
     def request(
         self,
@@ -72,7 +72,7 @@ class Reading:
     end: int
     wakes: int = 0
     abandoned: bool = False
-    demand: Demand | None = None
+    demand: ReadRequest | None = None
 
     def wake(self) -> None:
         assert self.demand is not None
@@ -87,7 +87,7 @@ class ReadPathMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.source = CheckingSource()
-        self.path = ReadPath(
+        self.path = ReadContext(
             self.source, budget_bytes=BUDGET_BYTES, read_ahead_bytes=MIB, clock=lambda: 0.0
         )
         self.source.path = self.path

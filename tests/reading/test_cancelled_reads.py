@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.errors import DeadlineExceeded
-from gcsmux_fs.reading.budget import MINIMUM_BUDGET_BYTES, MemoryBudget
-from gcsmux_fs.reading.reader import ReadPath
+from gcsmux_fs.model.errors import DeadlineExceeded
+from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget
+from gcsmux_fs.reading.read_context import ReadContext
 from tests.cancellation import cancel_everywhere
 
 from .fakes import KIB, MIB, TimedSource, content_of, key_of
@@ -20,7 +20,7 @@ from .fakes import KIB, MIB, TimedSource, content_of, key_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gcsmux_fs.reading.openfile import OpenFile
+    from gcsmux_fs.reading.open_file import OpenFile
     from tests.cancellation import Scenario
 
 KEY = key_of("object")
@@ -37,7 +37,7 @@ PLACES = [
 ]
 
 
-def assert_at_rest(path: ReadPath) -> None:
+def assert_at_rest(path: ReadContext) -> None:
     told = path.statistics()
     assert (told.waiting_reads, told.queued_reads) == (0, 0)
     assert (told.blocks_loading, told.budget_in_flight) == (0, 0)
@@ -46,11 +46,11 @@ def assert_at_rest(path: ReadPath) -> None:
 @asynccontextmanager
 async def opened(
     count: int, read_ahead_bytes: int = 0
-) -> AsyncIterator[tuple[TimedSource, ReadPath, list[OpenFile]]]:
+) -> AsyncIterator[tuple[TimedSource, ReadContext, list[OpenFile]]]:
     """Open a file some times, with 16 KiB that are ready; when it is closed nothing is left."""
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
-        path = ReadPath(
+        path = ReadContext(
             source,
             budget_bytes=MINIMUM_BUDGET_BYTES,
             read_ahead_bytes=read_ahead_bytes,

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gcsmux_fs.reading.access_patterns import AccessPatterns, Cursor
 from gcsmux_fs.reading.readahead import MAX_CURSORS, ReadaheadPlanner
-from gcsmux_fs.reading.runs import Cursor, Habits
 
 from .fakes import KIB, MIB
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ByteRange
+    from gcsmux_fs.model.values import ByteRange
 
 LIMIT = 64 * MIB
 
@@ -368,7 +368,7 @@ def test_small_read_is_no_beginning_of_a_long_run_whatever_runs_were_before() ->
 
 
 def test_readers_of_one_object_learn_from_each_other() -> None:
-    habits = Habits()
+    habits = AccessPatterns()
     for n in (700, 300, 500, 100, 800):
         other = ReadaheadPlanner(1000 * MIB, habits)
         stream(other, n * MIB, (n + 1) * MIB, 128 * KIB)

@@ -9,17 +9,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gcsmux_fs.model import ByteRange
-from gcsmux_fs.reading.extents import GRANULE_BYTES, PAGE_BYTES
+from gcsmux_fs.model.values import ByteRange
+from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, AccessPatterns
+from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, MAX_CURSORS, ReadaheadPlanner
-from gcsmux_fs.reading.runs import TOLERANCE_BYTES, Habits
 
 from .fakes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gcsmux_fs.reading.runs import Cursor
+    from gcsmux_fs.reading.access_patterns import Cursor
 
 sizes = st.one_of(st.integers(1, 8 * MIB), st.sampled_from([MIB, 37 * MIB + 4321, 400 * MIB]))
 places = st.integers(0, 400 * MIB)
@@ -72,7 +72,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.habits = Habits()
+        self.habits = AccessPatterns()
         self.lives: dict[Cursor, Life] = {}
         #: Of cursors that have ended, and not told yet.
         self.due: list[ByteRange] = []

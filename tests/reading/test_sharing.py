@@ -11,13 +11,13 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.reading.budget import BLOCK_OVERHEAD_BYTES, MINIMUM_BUDGET_BYTES, MemoryBudget
-from gcsmux_fs.reading.reader import ReadPath
+from gcsmux_fs.reading.memory_budget import BLOCK_OVERHEAD_BYTES, MINIMUM_BUDGET_BYTES, MemoryBudget
+from gcsmux_fs.reading.read_context import ReadContext
 
 from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of
 
 if TYPE_CHECKING:
-    from gcsmux_fs.reading.openfile import OpenFile
+    from gcsmux_fs.reading.open_file import OpenFile
 
 READ = 128 * KIB
 
@@ -34,7 +34,7 @@ async def read_through(file: OpenFile, size: int = READ, pause: float = 0.0) -> 
             await trio.sleep(pause)
 
 
-def assert_at_rest(path: ReadPath) -> None:
+def assert_at_rest(path: ReadContext) -> None:
     statistics = path.statistics()
     assert statistics.budget_in_flight == 0
     assert statistics.budget_unread == 0
@@ -61,7 +61,7 @@ async def test_sequential_readers_in_a_small_budget_fetch_hardly_anything_twice(
     size = 8 * MIB + 999
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.02)
-        path = ReadPath(source, budget_bytes=budget)
+        path = ReadContext(source, budget_bytes=budget)
         files = [path.open(key_of(f"file {n}"), size) for n in range(readers)]
         async with trio.open_nursery() as reading:
             for n, file in enumerate(files):
@@ -76,7 +76,7 @@ async def test_sequential_readers_in_a_small_budget_fetch_hardly_anything_twice(
 async def test_readers_of_one_file_fetch_it_once() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.02)
-        path = ReadPath(source, budget_bytes=64 * MIB)
+        path = ReadContext(source, budget_bytes=64 * MIB)
         files = [path.open(key_of("shared"), 30 * MIB) for _ in range(16)]
         async with trio.open_nursery() as reading:
             for file in files:
@@ -90,7 +90,7 @@ async def test_readers_of_one_file_fetch_it_once() -> None:
 async def test_long_round_trip_is_filled_by_a_window_that_grows() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.05)
-        path = ReadPath(source, budget_bytes=256 * MIB)
+        path = ReadContext(source, budget_bytes=256 * MIB)
         file = path.open(key_of("far"), 256 * MIB)
         await read_through(file, MIB)
         # Doubling up to 64 MiB takes 8 round trips, the rest 4 to 6 more.
@@ -103,7 +103,7 @@ async def test_long_round_trip_is_filled_by_a_window_that_grows() -> None:
 async def test_shuffled_kernel_reads_fetch_each_byte_once() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.005)
-        path = ReadPath(source, budget_bytes=64 * MIB)
+        path = ReadContext(source, budget_bytes=64 * MIB)
         file = path.open(key_of("parallel"), 32 * MIB)
         offsets = list(range(0, file.size, READ))
         chance = random.Random(1)
@@ -129,7 +129,7 @@ async def test_shuffled_kernel_reads_fetch_each_byte_once() -> None:
 async def test_stalled_object_holds_up_no_other() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.01)
-        path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+        path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
         stalled = path.open(key_of("stalled"), 512 * MIB)
         await read_some(stalled, 16 * MIB)
         source.stalled.add(stalled.key)
@@ -157,7 +157,7 @@ async def read_some(file: OpenFile, end: int, start: int = 0) -> None:
 
 async def test_reads_that_found_no_memory_are_served_in_order() -> None:
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = path.open(key_of("random"), 512 * MIB)
     woken: list[int] = []
     for n in range(40):
@@ -174,7 +174,7 @@ async def test_reads_that_found_no_memory_are_served_in_order() -> None:
 async def test_files_left_open_half_read_do_not_keep_others_from_reading_ahead() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.01)
-        path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+        path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
         idle = [path.open(key_of(f"idle {n}"), 64 * MIB) for n in range(40)]
         for file in idle:
             await read_some(file, READ)
@@ -195,7 +195,7 @@ async def test_files_left_open_half_read_do_not_keep_others_from_reading_ahead()
 
 async def test_blocks_read_already_are_evicted_before_those_fetched_ahead() -> None:
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     ahead = path.open(key_of("ahead"), 64 * MIB)
     ahead.begin(0, READ, lambda: None)
     source.settle_all()
@@ -212,7 +212,7 @@ async def test_blocks_read_already_are_evicted_before_those_fetched_ahead() -> N
 
 async def test_block_used_again_outlives_those_that_are_not() -> None:
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = path.open(key_of("file"), 512 * MIB)
     for n in range(100):
         file.begin(n * 4 * MIB, n * 4 * MIB + 256 * KIB, lambda: None)
@@ -224,7 +224,7 @@ async def test_block_used_again_outlives_those_that_are_not() -> None:
 
 async def test_block_read_to_its_end_as_it_arrives_is_protected_no_more() -> None:
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = path.open(key_of("file"), 64 * MIB)
     file.begin(0, READ, lambda: None)
     file.begin(READ, 2 * READ, lambda: None)
@@ -237,7 +237,7 @@ async def test_block_read_to_its_end_as_it_arrives_is_protected_no_more() -> Non
 
 async def test_readahead_refused_for_want_of_memory_is_made_up_for_later() -> None:
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     noise = path.open(key_of("noise"), 512 * MIB)
     for n in range(1, 21):
         noise.begin(n * 4 * MIB, n * 4 * MIB + 400 * KIB, lambda: None)
@@ -254,7 +254,7 @@ async def test_readahead_refused_for_want_of_memory_is_made_up_for_later() -> No
 
 async def test_readahead_that_a_read_waits_for_does_not_give_way() -> None:
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = path.open(key_of("file"), 64 * MIB)
     file.begin(0, READ, lambda: None)
     woken: list[str] = []
@@ -270,7 +270,7 @@ async def test_readahead_that_a_read_waits_for_does_not_give_way() -> None:
 async def test_reader_alone_grows_to_its_share_and_is_never_refused() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.05)
-        path = ReadPath(source, budget_bytes=32 * MIB)
+        path = ReadContext(source, budget_bytes=32 * MIB)
         file = path.open(key_of("file"), 128 * MIB)
         await read_some(file, 128 * MIB)
         assert path.statistics().readahead_refusals == 0
@@ -283,7 +283,7 @@ async def test_reader_alone_grows_to_its_share_and_is_never_refused() -> None:
 async def test_parts_that_a_reader_skips_are_not_protected_for_ever() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.01)
-        path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+        path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
         file = path.open(key_of("file"), 64 * MIB)
         await read_some(file, MIB)
         for start in range(MIB, 64 * MIB, MIB):
@@ -299,7 +299,7 @@ async def test_parts_that_a_reader_skips_are_not_protected_for_ever() -> None:
 
 async def test_queued_read_that_is_given_up_lets_the_next_one_through() -> None:
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = path.open(key_of("file"), 512 * MIB)
     for n in range(1, 21):
         file.begin(n * 4 * MIB, n * 4 * MIB + 400 * KIB, lambda: None)
@@ -315,7 +315,7 @@ async def test_queued_read_that_is_given_up_lets_the_next_one_through() -> None:
 
 async def test_readahead_that_nobody_reads_is_counted_as_wasted_once_evicted() -> None:
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES)
+    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = path.open(key_of("ahead"), 64 * MIB)
     file.begin(0, READ, lambda: None)
     source.settle_all()
@@ -334,7 +334,7 @@ async def test_readahead_that_nobody_reads_is_counted_as_wasted_once_evicted() -
 async def test_window_keeps_to_the_setting(readahead: int) -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.05)
-        path = ReadPath(source, budget_bytes=64 * MIB, read_ahead_bytes=readahead)
+        path = ReadContext(source, budget_bytes=64 * MIB, read_ahead_bytes=readahead)
         file = path.open(key_of("file"), 32 * MIB)
         for offset in range(0, file.size, READ):
             if file.read_cached(offset, READ) is None:
@@ -370,7 +370,7 @@ def test_budget_admits_readahead_to_its_share_and_demand_to_the_limit() -> None:
 def test_overhead_charged_for_a_block_is_what_a_block_takes() -> None:
     """Measured, so that many small blocks do not break the memory promise."""
     source = ManualSource()
-    path = ReadPath(source, budget_bytes=512 * MIB, clock=lambda: 0.0)
+    path = ReadContext(source, budget_bytes=512 * MIB, clock=lambda: 0.0)
     file = path.open(key_of("file"), 512 * MIB)
     content = memoryview(bytes(16 * KIB))
     tracemalloc.start()

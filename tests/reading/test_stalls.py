@@ -6,9 +6,9 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.errors import DeadlineExceeded
-from gcsmux_fs.reading.budget import MINIMUM_BUDGET_BYTES
-from gcsmux_fs.reading.reader import ReadPath
+from gcsmux_fs.model.errors import DeadlineExceeded
+from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
+from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.reading.stalls import STALLED_SECONDS, STALLED_TIMES, Stalls
 
 from .fakes import KIB, MIB, TimedSource, content_of, key_of
@@ -58,7 +58,7 @@ async def test_a_file_is_read_while_reads_that_stall_fill_the_memory() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
         source.stalled.add(stuck)
-        path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS)
+        path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS)
         file, other = path.open(stuck, 100 * MIB), path.open(healthy, 3 * MIB)
 
         async def read_in_vain(offset: int) -> None:
@@ -91,7 +91,7 @@ async def test_a_read_that_queues_gets_its_turn_when_others_have_stalled() -> No
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
         source.stalled.add(stuck)
-        path = ReadPath(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS)
+        path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS)
         file, other = path.open(stuck, 100 * MIB), path.open(healthy, 3 * MIB)
 
         async def read_in_vain(offset: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     ChunkCorrupted,
     ChunkDropped,
     ChunkDuplicated,
@@ -17,12 +17,12 @@ from gcsmux_fs.emulator.faults import (
     ChunkWithoutEnd,
     ChunkWrongCrc,
     EmptyMessage,
+    InjectionPoint,
     Malformed,
     Padded,
-    Phase,
     Spoiling,
 )
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from tests.reliability.rows import HASTY, Group, Reader, Row
 
 __all__ = ["GROUPS"]
@@ -197,7 +197,7 @@ _MESSAGES = Group(
         *(
             Row(
                 f"messages with content are malformed: {how}",
-                (Rule(Malformed(how), method=_STREAM, at=Phase.CHUNK, times=4),),
+                (Rule(Malformed(how), method=_STREAM, at=InjectionPoint.CHUNK, times=4),),
                 requests=12,
                 counters={"streams_reopened": 1, "ranges_failed": 0},
             )
@@ -227,13 +227,13 @@ _MESSAGES = Group(
         ),
         Row(
             "messages with 5 MiB that nobody knows",
-            (Rule(Padded(), method=_STREAM, at=Phase.CHUNK, times=3),),
+            (Rule(Padded(), method=_STREAM, at=InjectionPoint.CHUNK, times=3),),
             requests=8,
             counters={"streams_failed": 0},
         ),
         Row(
             "a message of 17 MiB, which is not taken in",
-            (Rule(Padded(by_bytes=17 * _MIB), method=_STREAM, at=Phase.CHUNK),),
+            (Rule(Padded(by_bytes=17 * _MIB), method=_STREAM, at=InjectionPoint.CHUNK),),
             requests=8,
             counters={"streams_reopened": 1, "ranges_failed": 0},
         ),

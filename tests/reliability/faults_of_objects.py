@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     Delete,
+    InjectionPoint,
     Overwrite,
     PageAgain,
     PageEmpty,
     PageUnsorted,
-    Phase,
     Status,
     Turn,
     WrongGeneration,
     WrongSize,
 )
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
 from tests.reliability.rows import FRESH, HASTY, RIGHT, After, Group, Reader, Row
 
 __all__ = ["GROUPS"]
 
 _STREAM = "BidiReadObject"
-_CUT = Rule(Status(), method=_STREAM, at=Phase.CONTENT, after_bytes=300_000, name="cut")
+_CUT = Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=300_000, name="cut")
 
 
 def _changed(what: str, fault: Overwrite | Delete, *, cut: bool, sees: str, grown: int = 0) -> Row:
-    rule = Rule(fault, method=_STREAM, at=Phase.CONTENT, after_bytes=300_000)
+    rule = Rule(fault, method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=300_000)
     return Row(
         f"{what} under a reader" + (", whose stream is cut" if cut else ""),
         (rule, _CUT) if cut else (rule,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     ChunkDropped,
     ChunkDuplicated,
     ChunkGap,
@@ -12,12 +12,12 @@ from gcsmux_fs.emulator.faults import (
     EndOk,
     ExpireToken,
     Fault,
-    Phase,
+    InjectionPoint,
     RangeError,
     Status,
 )
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
 from tests.reliability.rows import HASTY, PATIENT, RIGHT, Group, MountKind, Reader, Row
 
 __all__ = ["GROUPS"]
@@ -64,7 +64,7 @@ def _of_stream(code: StatusCode, *, midst: bool, details: Details = Details.NONE
     times = 1 if errno is None else FOR_EVER
     status = Status(code, details=details, retry_seconds=0.2)
     rule = (
-        Rule(status, method=_STREAM, at=Phase.CONTENT, after_bytes=100_000, times=times)
+        Rule(status, method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=100_000, times=times)
         if midst
         else Rule(status, method=_STREAM, times=times)
     )
@@ -227,7 +227,7 @@ _CREDENTIALS = Group(
                 Rule(
                     Status(StatusCode.UNAUTHENTICATED),
                     method=_STREAM,
-                    at=Phase.CONTENT,
+                    at=InjectionPoint.CONTENT,
                     after_bytes=500_000,
                 ),
             ),
@@ -328,7 +328,7 @@ _WITHOUT = Group(
                 Rule(
                     EndOk(),
                     method="ReadObject",
-                    at=Phase.CONTENT,
+                    at=InjectionPoint.CONTENT,
                     object="*/small-*",
                     after_bytes=1000,
                     times=FOR_EVER,
@@ -348,7 +348,7 @@ _WITHOUT = Group(
                 Rule(
                     Status(),
                     method="ReadObject",
-                    at=Phase.CONTENT,
+                    at=InjectionPoint.CONTENT,
                     after_bytes=50_000,
                     times=20,
                     name="cut",

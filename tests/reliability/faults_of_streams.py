@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     Bandwidth,
     Delay,
     EndOk,
     Hang,
+    InjectionPoint,
     OmitMetadata,
-    Phase,
     Redirect,
     Status,
 )
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
 from tests.reliability.rows import HASTY, Group, Reader, Row
 
 __all__ = ["GROUPS"]
@@ -27,20 +27,20 @@ _SLOW = Group(
             "every call and chunk late, with jitter",
             (
                 Rule(Delay(0.02, jitter_seconds=0.05), times=FOR_EVER),
-                Rule(Delay(0.005, jitter_seconds=0.02), at=Phase.CHUNK, times=FOR_EVER),
+                Rule(Delay(0.005, jitter_seconds=0.02), at=InjectionPoint.CHUNK, times=FOR_EVER),
             ),
             requests=8,
             counters={"streams_failed": 0, "ranges_failed": 0},
         ),
         Row(
             "one chunk late",
-            (Rule(Delay(1.0), at=Phase.CHUNK),),
+            (Rule(Delay(1.0), at=InjectionPoint.CHUNK),),
             requests=8,
             counters={"streams_failed": 0},
         ),
         Row(
             "one range late, the others in time",
-            (Rule(Delay(0.5), at=Phase.RANGE, nth=3),),
+            (Rule(Delay(0.5), at=InjectionPoint.RANGE, nth=3),),
             requests=8,
             counters={"streams_failed": 0},
         ),
@@ -66,13 +66,17 @@ _CUT = Group(
     (
         Row(
             "cut once",
-            (Rule(Status(), method=_STREAM, at=Phase.CONTENT, after_bytes=1_000_000),),
+            (Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000),),
             requests=8,
             counters={"streams_reopened": 1, "ranges_resumed": 1},
         ),
         Row(
             "cut five times",
-            (Rule(Status(), method=_STREAM, at=Phase.CONTENT, after_bytes=99_991, times=5),),
+            (
+                Rule(
+                    Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=99_991, times=5
+                ),
+            ),
             requests=12,
             counters={"streams_reopened": 5},
         ),
@@ -82,7 +86,7 @@ _CUT = Group(
                 Rule(
                     Status(),
                     method=_STREAM,
-                    at=Phase.CONTENT,
+                    at=InjectionPoint.CONTENT,
                     after_bytes=99_991,
                     times=FOR_EVER,
                 ),
@@ -96,7 +100,7 @@ _CUT = Group(
                 Rule(
                     Status(),
                     method=_STREAM,
-                    at=Phase.CONTENT,
+                    at=InjectionPoint.CONTENT,
                     after_bytes=150_000,
                     times=FOR_EVER,
                 ),
@@ -107,7 +111,7 @@ _CUT = Group(
         ),
         Row(
             "cut before the first byte, for ever",
-            (Rule(Status(), method=_STREAM, at=Phase.CONTENT, times=FOR_EVER),),
+            (Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, times=FOR_EVER),),
             requests=30,
             sees="EIO or ETIMEDOUT",
             mount=HASTY,
@@ -127,7 +131,11 @@ _ENDED = Group(
         ),
         Row(
             "OK too early, in mid-stream",
-            (Rule(EndOk(), method=_STREAM, at=Phase.CONTENT, after_bytes=500_000, times=3),),
+            (
+                Rule(
+                    EndOk(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=500_000, times=3
+                ),
+            ),
             requests=10,
             counters={"streams_reopened": 3},
         ),
@@ -141,7 +149,7 @@ _ENDED = Group(
         ),
         Row(
             "OK while idle",
-            (Rule(EndOk(), method=_STREAM, at=Phase.IDLE, after_seconds=0.05),),
+            (Rule(EndOk(), method=_STREAM, at=InjectionPoint.IDLE, after_seconds=0.05),),
             requests=8,
             reader=Reader.SITTINGS,
             counters={"streams_reopened": 1, "streams_failed": 0},
@@ -152,7 +160,7 @@ _ENDED = Group(
                 Rule(
                     Status(StatusCode.ABORTED),
                     method=_STREAM,
-                    at=Phase.IDLE,
+                    at=InjectionPoint.IDLE,
                     after_seconds=0.05,
                 ),
             ),
@@ -183,14 +191,22 @@ _SILENT = Group(
         ),
         Row(
             "a stream falls silent",
-            (Rule(Hang(), method=_STREAM, at=Phase.CONTENT, after_bytes=1_000_000),),
+            (Rule(Hang(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000),),
             requests=8,
             mount=HASTY,
             counters={"streams_failed": 1, "ranges_resumed": 1, "ranges_failed": 0},
         ),
         Row(
             "every stream falls silent",
-            (Rule(Hang(), method=_STREAM, at=Phase.CONTENT, after_bytes=20_000, times=FOR_EVER),),
+            (
+                Rule(
+                    Hang(),
+                    method=_STREAM,
+                    at=InjectionPoint.CONTENT,
+                    after_bytes=20_000,
+                    times=FOR_EVER,
+                ),
+            ),
             requests=20,
             sees="ETIMEDOUT",
             mount=HASTY,
@@ -198,7 +214,15 @@ _SILENT = Group(
         ),
         Row(
             "one range is never answered, the others are",
-            (Rule(Hang(), method=_STREAM, at=Phase.RANGE, covers=25 * 65536, times=FOR_EVER),),
+            (
+                Rule(
+                    Hang(),
+                    method=_STREAM,
+                    at=InjectionPoint.RANGE,
+                    covers=25 * 65536,
+                    times=FOR_EVER,
+                ),
+            ),
             requests=14,
             reader=Reader.RANDOM,
             sees="ETIMEDOUT",
@@ -255,7 +279,7 @@ _REDIRECTED = Group(
                 Rule(
                     Redirect(handle=True),
                     method=_STREAM,
-                    at=Phase.CONTENT,
+                    at=InjectionPoint.CONTENT,
                     after_bytes=1_000_000,
                 ),
             ),
@@ -280,7 +304,9 @@ _REDIRECTED = Group(
             Row(
                 f"a read handle refused with {code.name}",
                 (
-                    Rule(Status(), method=_STREAM, at=Phase.CONTENT, after_bytes=1_000_000),
+                    Rule(
+                        Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000
+                    ),
                     Rule(Status(code), method=_STREAM, resumed=True),
                 ),
                 requests=10,
@@ -295,7 +321,7 @@ _REDIRECTED = Group(
         Row(
             "no metadata after an open with a handle",
             (
-                Rule(Status(), method=_STREAM, at=Phase.CONTENT, after_bytes=1_000_000),
+                Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000),
                 Rule(OmitMetadata(), method=_STREAM, resumed=True),
             ),
             requests=8,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     ChunkCorrupted,
     ChunkDuplicated,
     ChunkEndsEarly,
@@ -11,14 +11,14 @@ from gcsmux_fs.emulator.faults import (
     ChunkWrongCrc,
     Delay,
     EndOk,
+    InjectionPoint,
     Malformed,
-    Phase,
     RangeError,
     Redirect,
     Status,
 )
-from gcsmux_fs.emulator.rules import Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.injection.rules import Rule
+from gcsmux_fs.model.errors import StatusCode
 from tests.reliability.rows import Group, Reader, Row
 
 __all__ = ["GROUPS"]
@@ -32,20 +32,27 @@ _TOGETHER = Group(
         Row(
             "streams that are cut, redirected and ended, with chunks spoilt in every way",
             (
-                Rule(Delay(0.0, jitter_seconds=0.02), method=_STREAM, at=Phase.CHUNK, times=20),
+                Rule(
+                    Delay(0.0, jitter_seconds=0.02),
+                    method=_STREAM,
+                    at=InjectionPoint.CHUNK,
+                    times=20,
+                ),
                 Rule(Redirect(), method=_STREAM),
                 Rule(
                     Status(StatusCode.UNAVAILABLE),
                     method=_STREAM,
-                    at=Phase.CONTENT,
+                    at=InjectionPoint.CONTENT,
                     after_bytes=200_000,
                     times=3,
                     name="cut",
                 ),
-                Rule(EndOk(), method=_STREAM, at=Phase.CONTENT, after_bytes=300_000, times=2),
+                Rule(
+                    EndOk(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=300_000, times=2
+                ),
                 Rule(RangeError(StatusCode.INTERNAL), method=_STREAM, nth=5, times=2),
                 *(
-                    Rule(fault, method=_STREAM, at=Phase.CHUNK, times=2, probability=0.5)
+                    Rule(fault, method=_STREAM, at=InjectionPoint.CHUNK, times=2, probability=0.5)
                     for fault in (
                         ChunkWrongCrc(),
                         ChunkCorrupted(),

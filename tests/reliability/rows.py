@@ -6,15 +6,15 @@ import enum
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults import kind_name
-from gcsmux_fs.emulator.rules import FOR_EVER
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.faults.catalogue import kind_name
+from gcsmux_fs.emulator.injection.rules import FOR_EVER
+from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gcsmux_fs.emulator.faults import Fault
-    from gcsmux_fs.emulator.rules import Rule
+    from gcsmux_fs.emulator.faults.catalogue import Fault
+    from gcsmux_fs.emulator.injection.rules import Rule
 
 __all__ = [
     "FRESH",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gcsmux_fs.emulator.rules import Rule
+    from gcsmux_fs.emulator.injection.rules import Rule
     from tests.reliability.readers import Seen
     from tests.reliability.rows import MountKind, Row
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.call_faults import Hang
-from gcsmux_fs.emulator.faults import Phase
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.faults.call_faults import Hang
+from gcsmux_fs.emulator.faults.catalogue import InjectionPoint
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from tests.mount import programs
 from tests.mount.harness import EmulatorProcess, MountProcess
 
@@ -33,7 +33,7 @@ def test_the_page_that_the_kernel_repeats_does_not_wait_again(tmp_path: Path) ->
         with mounted, mounted.program() as reader:
             descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
             emulator.order(
-                Rule(Hang(), method="BidiReadObject", at=Phase.RANGE, times=FOR_EVER),
+                Rule(Hang(), method="BidiReadObject", at=InjectionPoint.RANGE, times=FOR_EVER),
                 Rule(Hang(), method="BidiReadObject", times=FOR_EVER),
             )
             with pytest.raises(TimeoutError):

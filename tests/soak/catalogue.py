@@ -12,7 +12,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults import (
+from gcsmux_fs.emulator.faults.catalogue import (
     Bandwidth,
     ChunkCorrupted,
     ChunkDropped,
@@ -36,6 +36,7 @@ from gcsmux_fs.emulator.faults import (
     Goaway,
     HalfOpen,
     Hang,
+    InjectionPoint,
     Malformed,
     OmitMetadata,
     Overwrite,
@@ -43,7 +44,6 @@ from gcsmux_fs.emulator.faults import (
     PageAgain,
     PageEmpty,
     PageUnsorted,
-    Phase,
     PortGone,
     RangeError,
     Redirect,
@@ -56,14 +56,14 @@ from gcsmux_fs.emulator.faults import (
     WrongGeneration,
     kind_name,
 )
-from gcsmux_fs.emulator.rules import FOR_EVER, Rule
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from gcsmux_fs.emulator.faults import Fault
+    from gcsmux_fs.emulator.faults.catalogue import Fault
 
 __all__ = ["KINDS", "Deed", "Trouble"]
 
@@ -105,7 +105,7 @@ def _rule(fault: Fault, source: Random, **more: object) -> Rule:
         "probability": source.choice([0.1, 0.3, 1.0]),
     } | more
     at = said.get("at", fault.phases[0])
-    if isinstance(at, Phase) and not at.of_relay:
+    if isinstance(at, InjectionPoint) and not at.of_relay:
         said = {"method": _READS} | said
     return Rule(fault, **said)  # type: ignore[arg-type]
 
@@ -115,8 +115,10 @@ def _rule(fault: Fault, source: Random, **more: object) -> Rule:
 
 def _slow(source: Random) -> Trouble:
     fault = Delay(source.uniform(0, 0.1), source.uniform(0, 0.4))
-    at = source.choice([Phase.OPEN, Phase.CONTENT, Phase.RANGE, Phase.CHUNK])
-    method = source.choice([_READS, *_LOOKUPS]) if at is Phase.OPEN else _READS
+    at = source.choice(
+        [InjectionPoint.OPEN, InjectionPoint.CONTENT, InjectionPoint.RANGE, InjectionPoint.CHUNK]
+    )
+    method = source.choice([_READS, *_LOOKUPS]) if at is InjectionPoint.OPEN else _READS
     return Trouble(f"delay at {at}", (_rule(fault, source, at=at, method=method),))
 
 
@@ -126,9 +128,9 @@ def _narrow(source: Random) -> Trouble:
 
 
 def _hanging(source: Random) -> Trouble:
-    at = source.choice([Phase.OPEN, Phase.CONTENT, Phase.RANGE])
+    at = source.choice([InjectionPoint.OPEN, InjectionPoint.CONTENT, InjectionPoint.RANGE])
     rule = _rule(Hang(), source, at=at, times=source.choice([1, 3]))
-    if at is Phase.OPEN:
+    if at is InjectionPoint.OPEN:
         rule = replace(rule, method=source.choice([_READS, *_LOOKUPS]))
     return Trouble(f"hang at {at}", (rule,))
 
@@ -158,11 +160,11 @@ def _ended_for_now(source: Random) -> Trouble:
         ]
     )
     fault = source.choice([Status(code, details=source.choice(list(Details))), EndOk()])
-    at = source.choice([Phase.CONTENT, Phase.RANGE, Phase.IDLE])
+    at = source.choice([InjectionPoint.CONTENT, InjectionPoint.RANGE, InjectionPoint.IDLE])
     rule = _rule(fault, source, at=at)
-    if at is Phase.CONTENT:
+    if at is InjectionPoint.CONTENT:
         rule = replace(rule, after_bytes=source.choice([1, 100_000, 3_000_000]))
-    if at is Phase.IDLE:
+    if at is InjectionPoint.IDLE:
         rule = replace(rule, after_seconds=source.uniform(0, 0.5))
     return Trouble(f"stream ends ({kind_name(type(fault))}) at {at}", (rule,))
 
@@ -201,7 +203,7 @@ def _without_bidi(source: Random) -> Trouble:
 def _redirected(source: Random) -> Trouble:
     loop = source.random() < 0.3
     fault = Redirect(handle=source.random() < 0.5, loop=loop)
-    at = source.choice([Phase.OPEN, Phase.CONTENT])
+    at = source.choice([InjectionPoint.OPEN, InjectionPoint.CONTENT])
     return Trouble("redirects" + loop * " in a loop", (_rule(fault, source, method=_BIDI, at=at),))
 
 
@@ -224,7 +226,11 @@ def _odd_metadata(source: Random) -> Trouble:
 def _malformed(source: Random) -> Trouble:
     fault = source.choice([Malformed(source.choice(list(Spoiling))), Padded(300_000)])
     method = source.choice([_READS, *_LOOKUPS])
-    at = source.choice([Phase.ANSWER, Phase.CHUNK]) if method == _READS else Phase.ANSWER
+    at = (
+        source.choice([InjectionPoint.ANSWER, InjectionPoint.CHUNK])
+        if method == _READS
+        else InjectionPoint.ANSWER
+    )
     return Trouble(
         f"{kind_name(type(fault))} {method}",
         (_rule(fault, source, method=method, at=at),),
@@ -288,13 +294,17 @@ def _chunks(source: Random) -> Trouble:
 
 def _overwritten(source: Random) -> Trouble:
     fault = Overwrite(source.choice([0, -5000]), in_place=source.random() < 0.3)
-    at = source.choice([Phase.OPEN, Phase.CONTENT, Phase.RANGE, Phase.CHUNK])
+    at = source.choice(
+        [InjectionPoint.OPEN, InjectionPoint.CONTENT, InjectionPoint.RANGE, InjectionPoint.CHUNK]
+    )
     rule = _rule(fault, source, at=at, object="changing/*", times=source.choice([1, 5]))
     return Trouble(f"overwritten at {at}", (rule,))
 
 
 def _deleted(source: Random) -> Trouble:
-    at = source.choice([Phase.OPEN, Phase.CONTENT, Phase.RANGE, Phase.CHUNK])
+    at = source.choice(
+        [InjectionPoint.OPEN, InjectionPoint.CONTENT, InjectionPoint.RANGE, InjectionPoint.CHUNK]
+    )
     rule = _rule(Delete(), source, at=at, object="churn/[0-9]*", times=source.choice([1, 5]))
     return Trouble(f"deleted at {at}", (rule,))
 
@@ -315,9 +325,9 @@ def _connections(source: Random) -> Trouble:
             RstStream(source.choice([0, 2, 7])),
         ]
     )
-    at = source.choice([Phase.NOW, Phase.TRAFFIC])
+    at = source.choice([InjectionPoint.NOW, InjectionPoint.TRAFFIC])
     # What befalls a connection at once befalls all of them.
-    if at is Phase.NOW:
+    if at is InjectionPoint.NOW:
         rule = Rule(fault, at=at, name=kind_name(type(fault)))
     else:
         after = source.choice([1000, 100_000, 5_000_000])
@@ -326,8 +336,10 @@ def _connections(source: Random) -> Trouble:
 
 
 def _far_away(source: Random) -> Trouble:
-    delay = _rule(Delay(source.uniform(0.01, 0.1)), source, at=Phase.CONNECT, probability=1.0)
-    reset = Rule(Reset(), at=Phase.NOW, name="reset")
+    delay = _rule(
+        Delay(source.uniform(0.01, 0.1)), source, at=InjectionPoint.CONNECT, probability=1.0
+    )
+    reset = Rule(Reset(), at=InjectionPoint.NOW, name="reset")
     return Trouble("a longer way", (delay, reset), group="connections")
 
 

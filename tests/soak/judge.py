@@ -21,7 +21,7 @@ from .growth import Growth
 from .layout import Fate, fate_of
 
 if TYPE_CHECKING:
-    from .schedule import Phase
+    from .schedule import InjectionPoint
 
 __all__ = ["SIGBUS", "Failure", "Timeline"]
 
@@ -57,9 +57,9 @@ class Timeline:
 
     read_timeout: float
     growth: Growth = field(default_factory=Growth)
-    _phases: list[tuple[float, float, Phase]] = field(default_factory=list)
+    _phases: list[tuple[float, float, InjectionPoint]] = field(default_factory=list)
 
-    def ordered(self, phase: Phase, now: float) -> None:
+    def ordered(self, phase: InjectionPoint, now: float) -> None:
         """Take note that the troubles of a phase begin."""
         self._phases.append((now, float("inf"), phase))
 
@@ -93,5 +93,5 @@ class Timeline:
         around = "; ".join(str(phase) for phase in self._between(earliest, failure.ended))
         return f"{failure}; in force before: {around or 'nothing'}"
 
-    def _between(self, begin: float, end: float) -> list[Phase]:
+    def _between(self, begin: float, end: float) -> list[InjectionPoint]:
         return [phase for since, until, phase in self._phases if since <= end and until >= begin]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.memorywatch import ALLOWANCE_BYTES
+from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES
 from tests.mount.harness import MountProcess
 from tests.mount.server import EmulatorProcess
 
@@ -30,7 +30,7 @@ from .writer import Writer
 
 if TYPE_CHECKING:
     from .samples import Holding, Sample
-    from .schedule import Phase
+    from .schedule import InjectionPoint
 
 __all__ = ["Hang", "Options", "soak"]
 
@@ -171,7 +171,7 @@ class _Conductor:
 
     # -- troubles
 
-    def _trouble(self, phase: Phase) -> None:
+    def _trouble(self, phase: InjectionPoint) -> None:
         self.summary.phases += 1
         self._troubles.update(trouble.name for trouble in phase.troubles)
         self._timeline.ordered(phase, time.monotonic())
@@ -185,7 +185,7 @@ class _Conductor:
         self._emulator.mend()
         self._timeline.mended(time.monotonic())
 
-    def _do(self, deed: Deed, seconds: float, phase: Phase) -> None:
+    def _do(self, deed: Deed, seconds: float, phase: InjectionPoint) -> None:
         done_after = time.monotonic() + seconds
         match deed:
             case Deed.KILL_EMULATOR:

@@ -14,11 +14,11 @@ from .catalogue import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gcsmux_fs.emulator.rules import Rule
+    from gcsmux_fs.emulator.injection.rules import Rule
 
     from .catalogue import Trouble
 
-__all__ = ["Phase", "phases"]
+__all__ = ["InjectionPoint", "phases"]
 
 _TROUBLES = (2, 5)
 # Long enough for what is tried again; the sum is well below any --read-timeout.
@@ -27,7 +27,7 @@ _MENDED_SECONDS = (0.8, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class InjectionPoint:
     """Troubles in force at once; instants are in seconds since the soak's begin."""
 
     begin: float
@@ -50,7 +50,7 @@ class Phase:
         return f"{self.begin:.1f}-{self.end:.1f} s: {names}"
 
 
-def phases(seed: int, seconds: float) -> Iterator[Phase]:
+def phases(seed: int, seconds: float) -> Iterator[InjectionPoint]:
     """Yield the phases of a soak of `seconds`."""
     source = random.Random(seed)
     begin = source.uniform(*_MENDED_SECONDS)
@@ -59,7 +59,7 @@ def phases(seed: int, seconds: float) -> Iterator[Phase]:
         troubles = _some_troubles(source)
         if end > seconds:
             return
-        yield Phase(begin, end, troubles, source.randrange(2**31))
+        yield InjectionPoint(begin, end, troubles, source.randrange(2**31))
         begin = end + source.uniform(*_MENDED_SECONDS)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from .catalogue import Trouble
 from .judge import SIGBUS, Failure, Timeline
-from .schedule import Phase
+from .schedule import InjectionPoint
 
 READ_TIMEOUT = 10.0
 STAYING = "stable/large-0"
@@ -24,7 +24,7 @@ def timeline() -> Timeline:
     found.growth.begin(GROWING, 1, 100, 50.0)
     found.growth.begin(GROWING, 1, 200, 90.0)
     for begin, excuses in [(100.0, frozenset({"EACCES"})), (110.0, frozenset[str]())]:
-        found.ordered(Phase(0, 0, (Trouble("trouble", excuses=excuses),), 0), begin)
+        found.ordered(InjectionPoint(0, 0, (Trouble("trouble", excuses=excuses),), 0), begin)
         found.mended(begin + 3)
     return found
 
@@ -63,5 +63,5 @@ def test_only_what_was_ordered_excuses(timeline: Timeline, seen: Failure, excuse
 
 
 def test_trouble_that_is_not_mended_yet_excuses(timeline: Timeline) -> None:
-    timeline.ordered(Phase(0, 0, (Trouble("now", excuses=frozenset({"EIO"})),), 0), 120)
+    timeline.ordered(InjectionPoint(0, 0, (Trouble("now", excuses=frozenset({"EIO"})),), 0), 120)
     assert timeline.excuse(failure("EIO", 1000, 0.1)) == "ordered"

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from gcsmux_fs.emulator.rules import Faults
+from gcsmux_fs.emulator.injection.rules import Faults
 
 from .catalogue import KINDS, Deed
 from .schedule import phases

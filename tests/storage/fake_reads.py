@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.codec import encode_read_request
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import StreamEnd
@@ -16,7 +16,7 @@ from gcsmux_fs.storage.read_object import RangeAnswer
 from .range_plans import Answer, answers
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.storage.ports import RangeRequest
     from gcsmux_fs.storage.read_object import RangeListener
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from crc32c import crc32c
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import StreamEnd
 from tests.mux.plans import CONTENT, GENERATION

@@ -15,15 +15,14 @@ from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcsmux_fs.errors import StatusCode
-from gcsmux_fs.model import ObjectInfo, ObjectKey
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.model.values import ObjectInfo, ObjectKey
 from gcsmux_fs.storage.codec import (
     MalformedMessage,
     decode_bidi_response,
     decode_object,
     encode_bidi_request,
 )
-from gcsmux_fs.storage.endings import decode_stream_end
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import (
     BidiMessage,
@@ -31,9 +30,10 @@ from gcsmux_fs.storage.ports import (
     OpenSpec,
     RangeFailure,
     RangeRequest,
-    Redirect,
     StreamEnd,
+    StreamRedirect,
 )
+from gcsmux_fs.storage.status_details import decode_stream_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -316,7 +316,7 @@ def test_a_redirect_is_read_from_the_status() -> None:
     value = theirs.BidiReadObjectRedirectedError.serialize(error)
     details = their_status(10, [("Strange", b"\xff"), ("BidiReadObjectRedirectedError", value)])
     assert decode_stream_end(StatusCode.ABORTED, "m", details) == StreamEnd(
-        StatusCode.ABORTED, "m", redirect=Redirect("east", b"h")
+        StatusCode.ABORTED, "m", redirect=StreamRedirect("east", b"h")
     )
 
 

@@ -13,7 +13,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcsmux_fs.errors import (
+from gcsmux_fs.model.errors import (
     DataCorruption,
     GenerationGone,
     PermissionDenied,
@@ -24,12 +24,12 @@ from gcsmux_fs.errors import (
     Unavailable,
     Unsupported,
 )
-from gcsmux_fs.mux.pool import StreamPool
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.storage.availability import RETRY_SECONDS, SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
-from gcsmux_fs.storage.ports import Redirect, StreamEnd
-from gcsmux_fs.storage.standin import MAX_READS
+from gcsmux_fs.storage.ports import StreamEnd, StreamRedirect
+from gcsmux_fs.storage.unary_stream import MAX_READS
 from tests.mux.fake_transport import FakeTransport
 from tests.mux.plans import CONTENT, Plan, key_of
 from tests.mux.reading import Reader, fetch
@@ -57,7 +57,7 @@ class Bench:
         streams: FakeTransport,
         reads: FakeReads,
         transport: FallbackTransport,
-        pool: StreamPool,
+        pool: StreamRegistry,
     ) -> None:
         self.streams = streams
         self.reads = reads
@@ -84,7 +84,7 @@ async def bench(
         streams = FakeTransport(nursery, stream_plan, list(stream_plans))
         reads = FakeReads(nursery, plan or Answer(), list(plans))
         transport = FallbackTransport(streams, reads, clock=trio.current_time, call_soon=soon)
-        pool = StreamPool(transport, RetryPolicy(), Random(0), call_soon=soon)
+        pool = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
         scope = trio.CancelScope()
 
         async def run_pool() -> None:
@@ -417,7 +417,10 @@ async def test_a_probe_that_is_refused_again_changes_nothing(
 
 @pytest.mark.parametrize(
     "answer",
-    [SERVED, Plan(refuse=StreamEnd(StatusCode.ABORTED, "moved", redirect=Redirect("east", b"")))],
+    [
+        SERVED,
+        Plan(refuse=StreamEnd(StatusCode.ABORTED, "moved", redirect=StreamRedirect("east", b""))),
+    ],
 )
 async def test_an_answered_probe_returns_everybody_to_streams(
     answer: Plan, caplog: pytest.LogCaptureFixture

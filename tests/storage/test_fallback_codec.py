@@ -10,7 +10,7 @@ from google.cloud import _storage_v2 as theirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcsmux_fs.model import ObjectKey
+from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.storage.codec import (
     MalformedMessage,
     ReadResponse,

@@ -12,7 +12,7 @@ from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.errors import StatusCode
+from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.availability import RETRY_SECONDS, SILENCE_SECONDS, BidiAvailability
 from gcsmux_fs.storage.codec import encode_read_request
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -21,17 +21,17 @@ from gcsmux_fs.storage.ports import (
     Chunk,
     RangeFailure,
     RangeRequest,
-    Redirect,
     StreamEnd,
+    StreamRedirect,
 )
 from gcsmux_fs.storage.read_object import RangeAnswer
-from gcsmux_fs.storage.standin import MAX_READS, RangeQueue, StandIn, end_by_range
+from gcsmux_fs.storage.unary_stream import MAX_READS, RangeQueue, UnaryStream, end_by_range
 from tests.mux.plans import CONTENT, key_of
 
 from .range_plans import Answer, answers
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model import ObjectKey
+    from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.storage.read_object import RangeListener
 
 UNIMPLEMENTED = StreamEnd(StatusCode.UNIMPLEMENTED, "Method not found!")
@@ -71,7 +71,7 @@ def test_an_answer_that_refuses_the_method_is_a_loss(end: StreamEnd) -> None:
         http(403, StatusCode.PERMISSION_DENIED),
         StreamEnd(StatusCode.UNAVAILABLE, "failed to connect; last error: UNIMPLEMENTED: HTTP/1"),
         StreamEnd(StatusCode.UNKNOWN, "the object is called: status: 501"),
-        StreamEnd(StatusCode.UNIMPLEMENTED, "moved", redirect=Redirect("east", b"")),
+        StreamEnd(StatusCode.UNIMPLEMENTED, "moved", redirect=StreamRedirect("east", b"")),
     ],
     ids=lambda end: f"{end.code.name} {end.message}",
 )
@@ -139,7 +139,7 @@ def test_an_answer_brings_streams_back(by_redirect: bool) -> None:
     availability = BidiAvailability()
     availability.ended_unanswered(UNIMPLEMENTED, 0.0, 0.0)
     if by_redirect:
-        moved = StreamEnd(StatusCode.ABORTED, "moved", redirect=Redirect("east", b""))
+        moved = StreamEnd(StatusCode.ABORTED, "moved", redirect=StreamRedirect("east", b""))
         assert not availability.ended_unanswered(moved, 0.0, 1.0)
     else:
         availability.answered()
@@ -324,7 +324,7 @@ class Recorder:
 def test_after_a_short_answer_less_is_asked_for_until_answers_are_whole_again() -> None:
     recorder = Recorder()
     most_bytes: dict[ObjectKey, float] = {}
-    stand_in = StandIn(
+    stand_in = UnaryStream(
         key_of("object"),
         recorder,
         recorder,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gcsmux_fs.errors import GenerationGone, StatusCode, Unsupported
-from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.model.errors import GenerationGone, StatusCode, Unsupported
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.storage import availability, crossing
+from gcsmux_fs.mux.stream_registry import StreamRegistry
+from gcsmux_fs.storage import asyncio_bridge, availability
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import ChannelSettings, open_channels
+from gcsmux_fs.storage.channels import ChannelSettings, open_channels
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.ports import OpenSpec, RangeRequest, StreamEnd
 from gcsmux_fs.storage.read_object import GrpcRangeReads
@@ -46,7 +46,7 @@ class Client:
 
     streams: GrpcBidiTransport
     transport: FallbackTransport
-    pool: StreamPool
+    pool: StreamRegistry
     now: list[float]
 
     async def read(self, offset: int, length: int, name: str = "object") -> bytes:
@@ -64,7 +64,7 @@ async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIt
     transport = FallbackTransport(
         streams, GrpcRangeReads(streams, settings), clock=lambda: now[0], call_soon=soon
     )
-    pool = StreamPool(transport, policy or RetryPolicy(), Random(0), call_soon=soon)
+    pool = StreamRegistry(transport, policy or RetryPolicy(), Random(0), call_soon=soon)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pool.run)
@@ -99,7 +99,7 @@ def with_client(
         async with client_of(endpoint, policy) as client:
             await test(client)
 
-    crossing.run(main)
+    asyncio_bridge.run(main)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -218,7 +218,7 @@ def test_a_front_end_that_refuses_streams_by_http_is_told_by_its_status(
             assert (found.bidi_missing, found.read_object_requests > 0) == (1, True)
 
     with refusing_front_end(status, page=page) as endpoint:
-        crossing.run(lambda: main(endpoint))
+        asyncio_bridge.run(lambda: main(endpoint))
 
 
 @pytest.mark.parametrize("status", [400, 403, 429, 500, 502, 503, 504])
@@ -230,7 +230,7 @@ def test_a_front_end_that_is_in_trouble_is_not_taken_for_one_without_streams(sta
             assert client.transport.statistics().bidi_losses == 0
 
     with refusing_front_end(status) as endpoint:
-        crossing.run(lambda: main(endpoint))
+        asyncio_bridge.run(lambda: main(endpoint))
 
 
 def test_a_server_with_neither_says_so() -> None:
@@ -362,4 +362,4 @@ def test_a_channel_that_is_closed_ends_stand_ins(server: RangeServer) -> None:
         with trio.fail_after(PATIENCE_SECONDS):
             await streams.drain()
 
-    crossing.run(main)
+    asyncio_bridge.run(main)

@@ -18,19 +18,19 @@ import pytest
 import trio
 from google.oauth2 import service_account
 
-from gcsmux_fs.errors import StatusCode, StorageError, Unauthenticated
-from gcsmux_fs.mux.pool import StreamPool
+from gcsmux_fs.model.errors import StatusCode, StorageError, Unauthenticated
 from gcsmux_fs.mux.retry import RetryPolicy
-from gcsmux_fs.storage import crossing
+from gcsmux_fs.mux.stream_registry import StreamRegistry
+from gcsmux_fs.storage import asyncio_bridge
+from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channel import Channels, ChannelSettings
-from gcsmux_fs.storage.crossing import await_asyncio
+from gcsmux_fs.storage.channels import Channels, ChannelSettings
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import StreamEnd
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.tokens import Tokens
-from gcsmux_fs.storage.unary import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
 from tests.mount.tls import TokenServer, access_token, key_file, token_server
 from tests.mux.plans import CONTENT, Plan, key_of
 from tests.mux.reading import fetch
@@ -108,7 +108,7 @@ class Server:
 class Client:
     """Look-ups and reads with the same tokens."""
 
-    def __init__(self, store: GrpcObjectStore, pool: StreamPool) -> None:
+    def __init__(self, store: GrpcObjectStore, pool: StreamRegistry) -> None:
         self.store = store
         self.pool = pool
 
@@ -149,7 +149,7 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
         clock=trio.current_time,
         call_soon=soon,
     )
-    pool = StreamPool(transport, RetryPolicy(), Random(0), call_soon=soon)
+    pool = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
     store = GrpcObjectStore(
         channels.connections(1),
         settings,
@@ -177,7 +177,7 @@ def run(server: Server, tokens: Tokens, test: Callable[[Client], Awaitable[None]
         async with client_of(server, tokens) as client:
             await test(client)
 
-    crossing.run(main)
+    asyncio_bridge.run(main)
 
 
 @pytest.fixture

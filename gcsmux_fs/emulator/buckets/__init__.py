@@ -1,0 +1,1 @@
+"""What the emulator stores: buckets, objects, folders, generations."""

@@ -1,0 +1,1 @@
+"""The kinds of faults, each a value."""

@@ -1,0 +1,1 @@
+"""Which fault happens when, and how it is acted out."""

@@ -1,0 +1,1 @@
+"""The TCP proxy in front of the emulator, where the faults below gRPC happen."""

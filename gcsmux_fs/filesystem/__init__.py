@@ -1,0 +1,1 @@
+"""What a mounted bucket does, without pyfuse3 and without gRPC."""

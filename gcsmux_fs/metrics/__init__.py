@@ -1,0 +1,1 @@
+"""What a mount counts and measures, declared once."""

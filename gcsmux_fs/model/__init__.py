@@ -1,0 +1,1 @@
+"""What every room speaks: value types, the object table, errors, retry budgets."""

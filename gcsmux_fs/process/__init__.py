@@ -1,0 +1,1 @@
+"""The process itself: daemon, readiness, log, memory, core dumps, deferred calls."""

@@ -1,0 +1,103 @@
+"""Sizes, durations and modes as people write them.
+
+Each refusal is a `ConfigError` whose message is one sentence: what is wrong, what to write instead.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+
+from gcsmux_fs.model.errors import ConfigError
+
+__all__ = ["parse_duration", "parse_mode", "parse_size", "parse_ttl", "show_size"]
+
+# The shortest life that still spares the requests of one `ls -l`.
+_MINIMAL_TTL_SECONDS = 1.0
+
+_SIZE = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+
+# K, M, G and T alone are binary, as in dd, qemu and systemd; KB to TB are decimal, as in SI.
+_BYTES_PER_UNIT = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", start=1):
+    _BYTES_PER_UNIT[_letter] = _BYTES_PER_UNIT[f"{_letter}ib"] = 1024**_power
+    _BYTES_PER_UNIT[f"{_letter}b"] = 1000**_power
+
+_DURATION_PART = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)(?P<unit>[a-zµ]+)")
+_SECONDS_PER_UNIT = {
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+}
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that `text` names: `64MiB`, `1.5G`, `100MB`, or a plain number of bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    factor = _BYTES_PER_UNIT.get(match["unit"].lower()) if match else None
+    if match is None or factor is None:
+        raise ConfigError(
+            f"{text!r} is not a size: write a number with B, KiB, MiB, GiB or TiB, such as 64MiB."
+        )
+    return int(Fraction(match["number"]) * factor)
+
+
+def show_size(size: int) -> str:
+    """Return the shortest exact text that `parse_size` reads as `size`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        factor = _BYTES_PER_UNIT[unit.lower()]
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that `text` names: `30s`, `5ms`, `1m30s`, `2h`, or `0`.
+
+    A unit is asked for, because a bare number means seconds to one reader and milliseconds to
+    the next; zero is the same to all.
+    """
+    stripped = text.strip().lower()
+    if re.fullmatch(r"0+(\.0+)?", stripped):
+        return 0.0
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", stripped):
+        raise ConfigError(f"{text!r} has no unit: write {stripped}s or {stripped}ms.")
+    seconds = 0.0
+    position = 0
+    while match := _DURATION_PART.match(stripped, position):
+        if match["unit"] not in _SECONDS_PER_UNIT:
+            break
+        seconds += float(match["number"]) * _SECONDS_PER_UNIT[match["unit"]]
+        position = match.end()
+    if position == 0 or position != len(stripped):
+        raise ConfigError(
+            f"{text!r} is not a duration: write numbers with ms, s, m, h or d, such as 1m30s."
+        )
+    return seconds
+
+
+def parse_ttl(text: str) -> float:
+    """Return the seconds of a time to live: a duration, `minimal` (1 s) or `indefinite`."""
+    words = {"minimal": _MINIMAL_TTL_SECONDS, "indefinite": math.inf}
+    word = text.strip().lower()
+    if word in words:
+        return words[word]
+    try:
+        return parse_duration(text)
+    except ConfigError as error:
+        sentence = str(error).removesuffix(".")
+        raise ConfigError(f"{sentence}; minimal and indefinite are understood too.") from None
+
+
+def parse_mode(text: str) -> int:
+    """Return the permission bits that `text` names in octal: `644`, `0644` or `0o644`."""
+    digits = text.strip().lower().removeprefix("0o")
+    if not re.fullmatch(r"[0-7]{1,4}", digits) or int(digits, 8) > 0o777:
+        raise ConfigError(f"{text!r} is not a mode: write three octal digits, such as 640.")
+    return int(digits, 8)

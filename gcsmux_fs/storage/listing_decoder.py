@@ -1,0 +1,56 @@
+"""From the pages of a listing, as protobuf has parsed them, straight to the columns we keep.
+
+A page brings a thousand objects: they are read column by column, which makes no value of ours for
+each, and takes less than half of the time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.model.object_table import NO_CHECKSUM, ObjectColumns, Traits, shared_traits
+from gcsmux_fs.model.values import ListingPage
+from gcsmux_fs.storage.codec import nanoseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+__all__ = ["decode_listing"]
+
+
+def decode_listing(message: pb.ListObjectsResponse) -> ListingPage:
+    """Return the value type of a page of a listing."""
+    # A message hands out a new view of an object each time that it is asked.
+    objects: Sequence[pb.Object] = list(message.objects)
+    columns = ObjectColumns(
+        [entry.name for entry in objects],
+        array("q", [entry.generation for entry in objects]),
+        array("q", [entry.size for entry in objects]),
+        array("q", [_time(entry) for entry in objects]),
+        array("q", [_checksum(entry.checksums) for entry in objects]),
+        [_traits(entry) for entry in objects],
+    )
+    return ListingPage(columns, tuple(message.prefixes), message.next_page_token)
+
+
+def _time(entry: pb.Object) -> int:
+    return nanoseconds(entry.update_time) or nanoseconds(entry.create_time)
+
+
+def _checksum(found: pb.ObjectChecksums) -> int:
+    return found.crc32c if found.HasField("crc32c") else NO_CHECKSUM
+
+
+def _traits(entry: pb.Object) -> Traits:
+    metadata = entry.metadata
+    given = (
+        entry.metageneration,
+        entry.content_type,
+        entry.content_encoding,
+        entry.storage_class,
+        entry.HasField("finalize_time"),
+    )
+    return Traits(*given, dict(metadata)) if metadata else shared_traits(*given)

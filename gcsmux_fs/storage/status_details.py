@@ -1,0 +1,74 @@
+"""What the end of a call says: its status, and the details that come in the trailer.
+
+Details are a serialized google.rpc.Status (https://grpc.io/docs/guides/error/); those that are
+unknown or broken are ignored, for the status itself says enough.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+from gcsmux_fs.storage.ports import RangeFailure, StreamEnd, StreamRedirect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["decode_stream_end", "details_of", "retry_seconds"]
+
+_DETAILS_KEY = "grpc-status-details-bin"
+_STORAGE_TYPES = "type.googleapis.com/google.storage.v2."
+_RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
+
+
+def details_of(trailer: Iterable[tuple[str, str | bytes]] | None) -> bytes:
+    """Return the details in a trailer; none are empty."""
+    for key, value in trailer or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            return value
+    return b""
+
+
+def decode_stream_end(code: StatusCode, message: str, details: bytes) -> StreamEnd:
+    """Decode a status and its details."""
+    failures: list[RangeFailure] = []
+    redirect: StreamRedirect | None = None
+    try:
+        for detail in pb.RpcStatus.FromString(details).details:
+            kind = detail.type_url.removeprefix(_STORAGE_TYPES)
+            if kind == "BidiReadObjectError":
+                failed = pb.BidiReadObjectError.FromString(detail.value)
+                failures += (
+                    RangeFailure(
+                        entry.read_id, _status_code(entry.status.code), entry.status.message
+                    )
+                    for entry in failed.read_range_errors
+                )
+            elif kind == "BidiReadObjectRedirectedError":
+                moved = pb.BidiReadObjectRedirectedError.FromString(detail.value)
+                redirect = StreamRedirect(moved.routing_token, moved.read_handle.handle)
+    except DecodeError:
+        return StreamEnd(code, message)
+    return StreamEnd(code, message, tuple(failures), redirect, retry_seconds(details))
+
+
+def retry_seconds(details: bytes) -> float:
+    """Return how long the server wants to be left alone (google.rpc.RetryInfo), or 0."""
+    try:
+        for detail in pb.RpcStatus.FromString(details).details:
+            if detail.type_url == _RETRY_INFO_TYPE:
+                told = pb.RetryInfo.FromString(detail.value).retry_delay
+                return max(0.0, told.seconds + told.nanos / 1e9)
+    except DecodeError:
+        pass
+    return 0.0
+
+
+def _status_code(value: int) -> StatusCode:
+    try:
+        return StatusCode(value)
+    except ValueError:
+        return StatusCode.UNKNOWN

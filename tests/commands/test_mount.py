@@ -1,0 +1,302 @@
+"""The real command on a real mount point: it begins, ends, and clears up after a crash."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gcsmux_fs.fuse.mountinfo import device_of, mount_table
+from gcsmux_fs.fuse.mountpoint import claim_mountpoint
+from gcsmux_fs.model.errors import ConfigError
+
+pytestmark = pytest.mark.mount
+
+COMMAND = Path(sys.executable).with_name("gcsmux-mount")
+LIMIT_SECONDS = 30
+
+
+def mount(*arguments: str | Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+
+
+def shell(command: str, *arguments: str | Path) -> str:
+    """Touch a mount from another process, under a time limit."""
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=True,
+    )
+    return done.stdout
+
+
+def serving_processes(mountpoint: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"gcsmux_fs" in words and os.fsencode(mountpoint) in words:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until_gone(mountpoint: Path) -> None:
+    end = time.monotonic() + LIMIT_SECONDS
+    while serving_processes(mountpoint):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def mounted_at(path: Path) -> list[str]:
+    return [entry.source for entry in mount_table() if entry.path == os.fspath(path)]
+
+
+def test_the_command_returns_when_the_mount_answers_and_umount_ends_it(
+    mountpoint: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    done = mount("gs://my-bucket/dir", mountpoint, "--log-file", log, environment=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert shell('cat "$1/hello"', mountpoint) == "hello\n"
+    assert mounted_at(mountpoint) == ["gs://my-bucket/dir"]
+    (pid,) = serving_processes(mountpoint)
+    assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")
+    assert Path(f"/proc/{pid}/fd/2").resolve() == log
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+    assert "unmounted" in log.read_text()
+
+
+@pytest.mark.parametrize("source", ["my-bucket", "gs://my-bucket", "gs://my-bucket/dir/"])
+def test_the_mount_table_repeats_what_was_written_so_that_mount_a_finds_it_mounted(
+    mountpoint: Path, environment: dict[str, str], source: str
+) -> None:
+    done = mount(source, mountpoint, environment=environment)
+    assert (done.returncode, mounted_at(mountpoint)) == (0, [source])
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+
+
+def test_a_mount_point_that_is_a_link_with_an_odd_name_works(
+    tmp_path: Path, mountpoint: Path, environment: dict[str, str]
+) -> None:
+    odd = mountpoint / "my dätä,\n\\040"
+    odd.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(odd)
+    try:
+        done = mount("my-bucket", link, environment=environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert shell('cat "$1/dir/hello"', link) == "hello\n"
+        assert mounted_at(odd) == ["my-bucket"]
+    finally:
+        shell('umount -l "$1"', odd)
+    wait_until_gone(link)
+
+
+@pytest.mark.parametrize("foreground", [[], ["-f"]], ids=["detached", "foreground"])
+def test_a_live_mount_is_not_mounted_over(
+    mountpoint: Path, environment: dict[str, str], foreground: list[str]
+) -> None:
+    assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
+    done = mount("my-bucket", mountpoint, *foreground, environment=environment)
+    assert done.returncode == 1
+    assert f"my-bucket is mounted on {mountpoint} already" in done.stderr
+    assert shell('cat "$1/dir/hello"', mountpoint) == "hello\n"
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+
+
+def test_after_a_crash_the_next_mount_clears_the_dead_one_away(
+    mountpoint: Path, environment: dict[str, str]
+) -> None:
+    assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
+    (pid,) = serving_processes(mountpoint)
+    os.kill(pid, signal.SIGKILL)
+    wait_until_gone(mountpoint)
+    assert mounted_at(mountpoint) == ["my-bucket"]
+    done = mount("my-bucket", mountpoint, environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert mounted_at(mountpoint) == ["my-bucket"]
+    assert shell('cat "$1/dir/hello"', mountpoint) == "hello\n"
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+
+
+def leave_dead_mount(path: Path, fstype: bytes) -> None:
+    """Mount a FUSE file system whose server is gone before it has said a word."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    device = os.open("/dev/fuse", os.O_RDWR)
+    data = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+    assert libc.mount(b"dead", os.fsencode(path), fstype, 0, data) == 0, ctypes.get_errno()
+    os.close(device)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts by mount(2)")
+
+
+@needs_root
+def test_a_stack_of_dead_mounts_is_cleared_away(mountpoint: Path) -> None:
+    for _ in range(3):
+        leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
+    assert len(mounted_at(mountpoint)) == 3
+    with claim_mountpoint(mountpoint) as claim:
+        assert claim.path == mountpoint
+    assert mounted_at(mountpoint) == []
+
+
+@needs_root
+def test_the_dead_mount_of_another_program_is_left_alone(mountpoint: Path) -> None:
+    leave_dead_mount(mountpoint, b"fuse.sshfs")
+    with pytest.raises(ConfigError, match=r"there is a dead mount \(fuse.sshfs\)"):
+        claim_mountpoint(mountpoint)
+    assert mounted_at(mountpoint) == ["dead"]
+
+
+@needs_root
+def test_a_mount_point_below_a_dead_mount_is_refused(mountpoint: Path) -> None:
+    leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
+    with pytest.raises(ConfigError, match="there is a dead mount above"):
+        claim_mountpoint(mountpoint / "below")
+
+
+def test_the_device_number_names_the_mount_in_sysfs(
+    mountpoint: Path, environment: dict[str, str]
+) -> None:
+    assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
+    major, minor = device_of(mountpoint)
+    device = int(shell('stat -c %d "$1"', mountpoint))
+    assert (major, minor) == (os.major(device), os.minor(device))
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+    with pytest.raises(ConfigError):
+        device_of(mountpoint)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_says_ready_when_it_answers_and_stopping_when_it_ends(
+    mountpoint: Path, environment: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(LIMIT_SECONDS)
+        address = os.fspath(tmp_path / "notify")
+        manager.bind(address)
+        with subprocess.Popen(
+            [COMMAND, "--foreground", "--", "my-bucket", mountpoint],
+            env=environment | {"NOTIFY_SOCKET": address},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as service:
+            try:
+                assert manager.recv(4096).startswith(b"READY=1\n")
+                assert shell('cat "$1/dir/hello"', mountpoint) == "hello\n"
+                service.send_signal(number)
+                assert manager.recv(4096).startswith(b"STOPPING=1\n")
+                _, stderr = service.communicate(timeout=LIMIT_SECONDS)
+            finally:
+                service.kill()
+    assert service.returncode == 0
+    assert mounted_at(mountpoint) == []
+    assert [line for line in stderr.splitlines() if " INFO " not in line] == []
+
+
+def test_a_folder_with_nothing_in_it_is_mounted_with_a_remark(
+    mountpoint: Path, environment: dict[str, str]
+) -> None:
+    done = mount("gs://my-bucket/dri", mountpoint, environment=environment)
+    assert (done.returncode, mounted_at(mountpoint)) == (0, ["gs://my-bucket/dri"])
+    assert done.stderr == (
+        "gcsmux-mount: there is nothing below gs://my-bucket/dri (yet): is the name right?\n"
+    )
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+
+
+def test_a_bucket_that_is_not_there_leaves_nothing_mounted(
+    mountpoint: Path, environment: dict[str, str]
+) -> None:
+    done = mount("no-such-bucket", mountpoint, environment=environment)
+    assert (done.returncode, mounted_at(mountpoint)) == (1, [])
+    assert done.stderr == (
+        "gcsmux-mount: there is no bucket gs://no-such-bucket: check its name.\n"
+    )
+
+
+def test_an_interrupted_start_leaves_nothing_mounted(
+    mountpoint: Path, environment: dict[str, str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        variables = environment | {"STORAGE_EMULATOR_HOST_GRPC": f"{host}:{port}"}
+        with subprocess.Popen(
+            [COMMAND, "my-bucket", mountpoint], env=variables, stderr=subprocess.PIPE, text=True
+        ) as parent:
+            silent.settimeout(LIMIT_SECONDS)
+            connection, _ = silent.accept()
+            parent.send_signal(signal.SIGINT)
+            _, stderr = parent.communicate(timeout=LIMIT_SECONDS)
+            connection.close()
+    assert (parent.returncode, stderr) == (
+        130,
+        "gcsmux-mount: interrupted, nothing is mounted.\n",
+    )
+    assert mounted_at(mountpoint) == []
+    assert serving_processes(mountpoint) == []
+
+
+@needs_root
+@pytest.mark.parametrize("source", ["my-bucket", "gs://my-bucket/dir"])
+def test_a_line_of_fstab_that_is_mounted_is_not_mounted_again(
+    mountpoint: Path, environment: dict[str, str], tmp_path: Path, source: str
+) -> None:
+    assert mount(source, mountpoint, environment=environment).returncode == 0
+    fstab = tmp_path / "fstab"
+    fstab.write_text(f"{source} {mountpoint} fuse.gcsmux-mount ro,_netdev 0 0\n")
+    assert "already mounted" in shell('mount -a -v -T "$1"', fstab)
+    assert mounted_at(mountpoint) == [source]
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)
+
+
+@pytest.mark.skipif(shutil.which("mount.fuse3") is None, reason="needs the package fuse3")
+@needs_root
+def test_a_line_of_fstab_mounts(
+    mountpoint: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    # Installed, it is the type fuse.gcsmux-mount; from elsewhere, mount.fuse3 takes PATH#SOURCE.
+    fstab = tmp_path / "fstab"
+    fstab.write_text(
+        f"{COMMAND}#gs://my-bucket {mountpoint} fuse3 "
+        "ro,noauto,nofail,_netdev,allow_other,x-systemd.automount,memory=64MiB,only_dir=dir 0 0\n"
+    )
+    done = subprocess.run(
+        ["mount", "-T", fstab, mountpoint],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shell('cat "$1/hello"', mountpoint) == "hello\n"
+    shell('umount "$1"', mountpoint)
+    wait_until_gone(mountpoint)

@@ -1,0 +1,323 @@
+"""Faults below gRPC, as a plain client of the relay sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+import pytest
+
+from gcsmux_fs.emulator.faults.catalogue import (
+    Bandwidth,
+    Close,
+    Delay,
+    Fault,
+    Goaway,
+    HalfOpen,
+    InjectionPoint,
+    PortGone,
+    Reset,
+    RstStream,
+    Stall,
+)
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Faults, Rule
+from gcsmux_fs.emulator.server import Emulator
+from gcsmux_fs.storage.pb import storage_pb2 as pb
+
+from .clients import bidi_request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+MIB = 1024 * 1024
+DATA = random.Random(5).randbytes(6 * MIB)
+PATIENCE_SECONDS = 60
+
+
+def order(emulator: Emulator, *rules: Rule) -> None:
+    emulator.control.order(Faults(rules))
+
+
+class Client:
+    """A plain channel to the relay; every call fails at once if there is no connection."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.aio.insecure_channel(
+            address,
+            options=[
+                ("grpc.initial_reconnect_backoff_ms", 20),
+                ("grpc.max_reconnect_backoff_ms", 50),
+                ("grpc.enable_retries", 0),
+                ("grpc.use_local_subchannel_pool", 1),
+            ],
+        )
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    def begin(self) -> grpc.aio.StreamStreamCall[bytes, pb.BidiReadObjectResponse]:
+        call: grpc.aio.StreamStreamMultiCallable[bytes, pb.BidiReadObjectResponse] = (
+            self._channel.stream_stream(
+                "/google.storage.v2.Storage/BidiReadObject",
+                response_deserializer=pb.BidiReadObjectResponse.FromString,
+            )
+        )
+        return call()
+
+    async def open(self) -> grpc.aio.StreamStreamCall[bytes, pb.BidiReadObjectResponse]:
+        """Open a stream and wait for its first answer."""
+        call = self.begin()
+        await call.write(bidi_request("f").SerializeToString())
+        await call.read()
+        return call
+
+    async def read(self) -> tuple[grpc.StatusCode, bytes]:
+        """Read the object on a stream of its own; return how that ended, and what came."""
+        call = self.begin()
+        content = b""
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(bidi_request("f", [(0, 0, 1)]).SerializeToString())
+            await call.done_writing()
+            async for response in call:
+                for data in response.object_data_ranges:
+                    content += data.checksummed_data.content
+        return await call.code(), content
+
+    async def read_until_whole(self) -> bytes:
+        """Read the object until it comes whole."""
+        while True:
+            code, content = await self.read()
+            if code == grpc.StatusCode.OK:
+                return content
+
+
+@contextlib.asynccontextmanager
+async def relayed(served: Path) -> AsyncIterator[tuple[Emulator, Client]]:
+    (served / "b" / "f").write_bytes(DATA)
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        Emulator(served, relay_port=0) as emulator,
+    ):
+        client = Client(emulator.relay_address)
+        try:
+            yield emulator, client
+        finally:
+            await client.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def still_open(call: grpc.aio.StreamStreamCall[bytes, pb.BidiReadObjectResponse]) -> bool:
+    """Tell whether a stream answers; call it once only."""
+    await call.write(bidi_request("", [(0, 1, 9)]).SerializeToString())
+    reading = asyncio.ensure_future(call.read())
+    done, _ = await asyncio.wait([reading], timeout=0.3)
+    if not done:
+        reading.cancel()
+    return bool(done)
+
+
+def test_without_faults_everything_passes(served: Path) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (_, client):
+            assert await client.read() == (grpc.StatusCode.OK, DATA)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", [Reset(), Close(), RstStream()], ids=repr)
+@pytest.mark.parametrize("at", [InjectionPoint.NOW, InjectionPoint.TRAFFIC])
+def test_what_ends_streams_ends_them_and_the_next_one_is_served(
+    served: Path, fault: Fault, at: InjectionPoint
+) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (emulator, client):
+            if at is InjectionPoint.TRAFFIC:
+                order(emulator, Rule(fault, at=at, after_bytes=3 * MIB))
+                code, content = await client.read()
+                assert DATA.startswith(content)
+                assert len(content) < len(DATA)
+            else:
+                call = await client.open()
+                await call.write(bidi_request("", [(0, 1, 1)]).SerializeToString())
+                await call.read()
+                order(emulator, Rule(fault))
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await call.read()
+                code = await call.code()
+            ended = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
+            assert code in ended
+            assert await client.read_until_whole() == DATA
+            assert sum(emulator.control.counters.faults.values()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_reset_is_a_reset_on_the_wire(served: Path) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (emulator, _):
+            host, _, port = emulator.relay_address.partition(":")
+            order(emulator, Rule(Reset(), at=InjectionPoint.CONNECT))
+            reader, writer = await asyncio.open_connection(host, int(port))
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+            order(emulator, Rule(Close(), at=InjectionPoint.CONNECT))
+            reader, writer = await asyncio.open_connection(host, int(port))
+            assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("at", [InjectionPoint.NOW, InjectionPoint.CONNECT])
+def test_a_half_open_connection_says_nothing_and_stays(served: Path, at: InjectionPoint) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (emulator, client):
+            if at is InjectionPoint.NOW:
+                call = await client.open()
+                order(emulator, Rule(HalfOpen()))
+                assert not await still_open(call)
+            else:
+                order(emulator, Rule(HalfOpen(), at=at))
+                reading = asyncio.ensure_future(client.read())
+                assert not (await asyncio.wait([reading], timeout=0.3))[0]
+                reading.cancel()
+            other = Client(emulator.relay_address)
+            assert await other.read() == (grpc.StatusCode.OK, DATA)
+            await other.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_stalled_connection_goes_on_after_its_time_or_when_mended(
+    served: Path, mended: bool
+) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (emulator, client):
+            seconds = 3600 if mended else 0.2
+            order(emulator, Rule(Stall(seconds), at=InjectionPoint.TRAFFIC, after_bytes=MIB))
+            reading = asyncio.ensure_future(client.read())
+            if mended:
+                await until(lambda: bool(emulator.control.counters.faults))
+                order(emulator)
+            assert await reading == (grpc.StatusCode.OK, DATA)
+            assert emulator.control.counters.faults == {"stall": 1}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_port_that_is_gone_refuses_and_comes_back(served: Path, mended: bool) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (emulator, client):
+            call = await client.open()
+            address = emulator.relay_address
+            order(emulator, Rule(PortGone(3600 if mended else 0.5)))
+            host, _, port = address.partition(":")
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(host, int(port))
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call.read()
+            # The port behind it is still there.
+            async with grpc.aio.insecure_channel(emulator.address) as channel:
+                stats: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                    "/gcsmux.emulator.Control/Stats"
+                )
+                assert b'"port_gone": 1' in await stats(b"")
+            if mended:
+                order(emulator)
+            assert await client.read_until_whole() == DATA
+            assert emulator.relay_address == address
+
+    asyncio.run(scenario())
+
+
+def connections_to(port: int) -> int:
+    """How many connections to a port of ours are established, on its own side."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+def test_after_a_graceful_goaway_streams_go_on_and_new_ones_use_another_connection(
+    served: Path,
+) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (emulator, client):
+            port = int(emulator.relay_address.rpartition(":")[2])
+            call = await client.open()
+            assert connections_to(port) == 1
+            order(emulator, Rule(Goaway()))
+            # Its answer comes behind the GOAWAY.
+            assert await still_open(call)
+            assert await client.read() == (grpc.StatusCode.OK, DATA)
+            assert connections_to(port) == 2
+            call.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_goaway_in_the_midst_of_content_with_no_stream_let_through_ends_them(
+    served: Path,
+) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (emulator, client):
+            goaway = Goaway(error_code=11, last_stream_id=0, debug="too_many_pings")
+            order(emulator, Rule(goaway, at=InjectionPoint.TRAFFIC, after_bytes=2 * MIB + 5))
+            code, content = await client.read()
+            assert code == grpc.StatusCode.UNAVAILABLE
+            assert DATA.startswith(content)
+            assert await client.read_until_whole() == DATA
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_can_be_slow_or_late(served: Path) -> None:
+    async def scenario() -> None:
+        async with relayed(served) as (emulator, client):
+            order(emulator, Rule(Bandwidth(20 * MIB), at=InjectionPoint.CONNECT, times=FOR_EVER))
+            clock = asyncio.get_running_loop().time
+            begin = clock()
+            assert await client.read() == (grpc.StatusCode.OK, DATA)
+            assert clock() - begin > 0.2
+            late = Client(emulator.relay_address)
+            order(emulator, Rule(Delay(0.2), at=InjectionPoint.CONNECT, times=FOR_EVER))
+            begin = clock()
+            assert await late.read() == (grpc.StatusCode.OK, DATA)
+            assert clock() - begin > 0.4
+            await late.close()
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_left_open_when_connections_have_ended(served: Path) -> None:
+    async def scenario() -> None:
+        (served / "b" / "f").write_bytes(DATA)
+        async with Emulator(served, relay_port=0) as emulator:
+            host, _, port = emulator.relay_address.partition(":")
+            before = open_files()
+            for fault in (Reset(), Close(), HalfOpen()):
+                order(emulator, Rule(fault, at=InjectionPoint.CONNECT, times=FOR_EVER))
+                for _ in range(5):
+                    _, writer = await asyncio.open_connection(host, int(port))
+                    writer.close()
+            order(emulator)
+            await until(lambda: open_files() <= before)
+
+    asyncio.run(scenario())

@@ -1,0 +1,116 @@
+"""The budget's arithmetic at its edges, and who shares readahead."""
+
+from __future__ import annotations
+
+import pytest
+
+from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget, WindowShares
+
+from .fakes import KIB, MIB
+
+
+def test_a_new_budget_holds_nothing() -> None:
+    budget = MemoryBudget(1600)
+    assert (budget.limit, budget.used, budget.in_flight) == (1600, 0, 0)
+    for charge in (1, 1600):
+        assert (budget.to_cancel(charge), budget.to_evict(charge)) == (0, 0)
+    assert (budget.to_cancel(1601), budget.to_evict(1601)) == (1, 1)
+
+
+def test_each_byte_counts_once_whatever_it_is_for() -> None:
+    budget = MemoryBudget(1600)
+    budget.loading_demand = 1
+    budget.loading_joined = 20
+    budget.loading_readahead = 300
+    assert (budget.in_flight, budget.used) == (321, 321)
+    budget.unread = 400
+    budget.seen = 600
+    assert (budget.in_flight, budget.used) == (321, 1321)
+
+
+def test_a_read_waits_only_for_what_reads_wait_for() -> None:
+    budget = MemoryBudget(1600)
+    budget.loading_demand, budget.loading_joined = 500, 600
+    budget.loading_readahead, budget.unread = 300, 200
+    assert budget.admits_demand(500)
+    assert not budget.admits_demand(501)
+
+
+def test_readahead_takes_the_place_of_all_that_is_seen_and_of_nothing_else() -> None:
+    budget = MemoryBudget(1600)
+    budget.loading_demand = 800
+    budget.seen = 600
+    assert budget.for_readahead(800, first_window=False) == 600
+    assert budget.for_readahead(801, first_window=False) is None
+
+
+def test_what_was_fetched_ahead_counts_against_readahead_until_it_is_read() -> None:
+    budget = MemoryBudget(1600)
+    budget.loading_joined, budget.loading_readahead, budget.unread = 100, 200, 300
+    assert budget.for_readahead(600, first_window=False) == 0
+    assert budget.for_readahead(601, first_window=False) is None
+    assert budget.for_readahead(800, first_window=True) == 0
+    assert budget.for_readahead(801, first_window=True) is None
+
+
+def test_windows_leave_a_quarter_of_readahead_for_what_was_passed_already() -> None:
+    assert MemoryBudget(1600).readahead_share_total == 900
+
+
+def test_the_least_budget_serves_the_kernels_reads_beside_readahead() -> None:
+    budget = MemoryBudget(MINIMUM_BUDGET_BYTES)
+    assert budget.largest_demand >= 128 * KIB
+    assert budget.for_readahead(3 * 2 * MIB, first_window=False) == 0
+    budget.loading_readahead = 3 * 2 * MIB
+    assert budget.to_cancel(2 * MIB) == 0
+
+
+def test_a_read_is_served_in_pieces_of_which_several_fit() -> None:
+    assert MemoryBudget(1600).largest_demand == 100
+
+
+# -- shares
+
+
+@pytest.fixture
+def shares() -> WindowShares[str]:
+    """Return 1200 bytes of windows; who lets others read 100 bytes on end is idle."""
+    return WindowShares(1200, idle_after_bytes=100)
+
+
+def test_readers_share_evenly(shares: WindowShares[str]) -> None:
+    assert (len(shares), shares.share) == (0, 1200)
+    told: list[int] = []
+    for name in "abc":
+        shares.renew(name, 0)
+        told.append(shares.share)
+    assert told == [1200, 600, 400]
+    shares.renew("a", 10)
+    assert (len(shares), shares.share) == (3, 400)
+
+
+def test_who_leaves_gives_its_share_back(shares: WindowShares[str]) -> None:
+    shares.renew("a", 0)
+    shares.renew("b", 0)
+    shares.drop("a")
+    shares.drop("a")
+    assert (len(shares), shares.share) == (1, 1200)
+
+
+def test_who_is_overtaken_by_a_whole_budget_is_taken_out_the_longest_idle_first(
+    shares: WindowShares[str],
+) -> None:
+    for served, name in enumerate("abc"):
+        shares.renew(name, served)
+    shares.renew("a", 3)
+    assert list(shares.pop_idle(101)) == []
+    assert list(shares.pop_idle(103)) == ["b", "c"]
+    assert len(shares) == 1
+
+
+def test_all_may_be_idle(shares: WindowShares[str]) -> None:
+    shares.renew("a", 0)
+    shares.renew("b", 0)
+    assert list(shares.pop_idle(1000)) == ["a", "b"]
+    assert (len(shares), shares.share) == (0, 1200)
+    assert list(shares.pop_idle(2000)) == []

@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from gcsmux_fs.model.errors import DeadlineExceeded, NotFound, StatusCode, StorageError, Unavailable
+from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
+from gcsmux_fs.reading.read_context import ReadContext
+
+from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of
+
+if TYPE_CHECKING:
+    from gcsmux_fs.reading.open_file import OpenFile
+
+KEY = key_of("object")
+LARGE = 64 * MIB + 12_345
+
+
+def read_path(source: ManualSource, budget_bytes: int = 64 * MIB) -> ReadContext:
+    return ReadContext(source, budget_bytes=budget_bytes)
+
+
+async def settled_read(source: ManualSource, file: OpenFile, offset: int, size: int) -> bytes:
+    """Read while the source answers everything that is asked."""
+    answer = file.read_cached(offset, size)
+    if answer is not None:
+        return bytes(answer)
+    result = b""
+
+    async def read() -> None:
+        nonlocal result
+        result = bytes(await file.read(offset, size))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        while source.pending:
+            source.settle_all()
+            await trio.testing.wait_all_tasks_blocked()
+    return result
+
+
+def assert_at_rest(path: ReadContext) -> None:
+    statistics = path.statistics()
+    assert statistics.budget_in_flight == 0
+    assert statistics.blocks_loading == 0
+    assert statistics.waiting_reads == 0
+    assert statistics.queued_reads == 0
+
+
+async def test_bytes_are_right_across_blocks_and_cut_at_the_end() -> None:
+    source = ManualSource()
+    path = read_path(source)
+    file = path.open(KEY, LARGE)
+    for offset, size in [
+        (0, 4096),
+        (2 * MIB - 5, 10),
+        (20_000, MIB),
+        (1, 3 * MIB),
+        (LARGE - 3, 4096),
+        (LARGE - 3 * MIB, 4 * MIB),
+    ]:
+        expected = content_of(KEY, offset, min(size, LARGE - offset))
+        assert await settled_read(source, file, offset, size) == expected
+        assert file.read_cached(offset, size) == expected
+    file.close()
+    assert_at_rest(path)
+
+
+async def test_empty_reads_ask_for_nothing() -> None:
+    source = ManualSource()
+    path = read_path(source)
+    empty = path.open(key_of("empty"), 0)
+    file = path.open(KEY, 1000)
+    for answer in [
+        empty.read_cached(0, 4096),
+        await empty.read(0, 4096),
+        file.read_cached(1000, 4096),
+        await file.read(5000, 4096),
+        file.read_cached(10, 0),
+        await file.read(10, 0),
+    ]:
+        assert answer == b""
+    assert source.asked == []
+
+
+@pytest.mark.parametrize(
+    "offset", [0, 4 * KIB, 16 * KIB - 4 * KIB, 2 * MIB - 4 * KIB, 30 * MIB + 8 * KIB, 16 * KIB - 1]
+)
+async def test_random_4_kib_read_of_a_cold_file_moves_at_most_64_kib(offset: int) -> None:
+    source = ManualSource()
+    file = read_path(source).open(KEY, LARGE)
+    assert await settled_read(source, file, offset, 4 * KIB) == content_of(KEY, offset, 4 * KIB)
+    assert source.total <= 64 * KIB
+
+
+async def test_many_random_4_kib_reads_move_16_kib_each() -> None:
+    source = ManualSource()
+    file = read_path(source).open(KEY, LARGE)
+    for n in range(300):
+        await settled_read(source, file, n * 7_919 * 4 * KIB % (64 * MIB), 4 * KIB)
+    assert source.total <= 300 * 16 * KIB
+
+
+@pytest.mark.parametrize("size", [1, 4096, 100_000, 700_001, MIB])
+async def test_small_object_read_from_its_start_is_one_request(size: int) -> None:
+    source = ManualSource()
+    file = read_path(source).open(KEY, size)
+    await settled_read(source, file, 0, 128 * KIB)
+    assert source.spans == [(0, size)]
+    assert source.asked[0].whole
+    for offset in range(0, size, 128 * KIB):
+        assert file.read_cached(offset, 128 * KIB) is not None
+    assert source.spans == [(0, size)]
+
+
+async def test_a_part_of_an_object_is_not_asked_for_as_its_whole() -> None:
+    source = ManualSource()
+    await settled_read(source, read_path(source).open(KEY, 9 * MIB), 0, MIB)
+    assert not any(asked.whole for asked in source.asked)
+
+
+async def test_reads_of_all_open_files_share_one_request() -> None:
+    source = ManualSource()
+    path = read_path(source)
+    files = [path.open(KEY, LARGE) for _ in range(3)]
+    results: list[bytes] = []
+
+    async def read(file: OpenFile) -> None:
+        results.append(bytes(await file.read(MIB, 4096)))
+
+    async with trio.open_nursery() as nursery:
+        for file in files:
+            nursery.start_soon(read, file)
+        await trio.testing.wait_all_tasks_blocked()
+        assert source.spans == [(MIB, MIB + 16 * KIB)]
+        assert path.statistics().waiting_reads == 3
+        source.settle_all()
+    assert results == [content_of(KEY, MIB, 4096)] * 3
+    statistics = path.statistics()
+    assert (statistics.misses, statistics.waits, statistics.hits) == (1, 2, 0)
+
+
+async def test_cached_read_is_a_view_of_its_block_and_read_only() -> None:
+    source = ManualSource()
+    file = read_path(source).open(KEY, LARGE)
+    await settled_read(source, file, 0, 128 * KIB)
+    first = file.read_cached(0, 4096)
+    second = file.read_cached(4096, 4096)
+    assert isinstance(first, memoryview)
+    assert isinstance(second, memoryview)
+    assert first.readonly
+    assert first.obj is second.obj
+
+
+async def test_reopen_of_an_object_costs_no_request_but_another_generation_does() -> None:
+    source = ManualSource()
+    path = read_path(source)
+    for _ in range(3):
+        file = path.open(KEY, 500_000)
+        await settled_read(source, file, 0, 500_000)
+        file.close()
+    assert source.spans == [(0, 500_000)]
+    newer = path.open(key_of("object", generation=2), 500_000)
+    expected = content_of(newer.key, 0, 500_000)
+    assert await settled_read(source, newer, 0, 500_000) == expected
+    assert len(source.asked) == 2
+
+
+async def test_demand_and_its_readahead_are_asked_for_in_one_tick_demand_first() -> None:
+    source = ManualSource()
+    file = read_path(source).open(KEY, LARGE)
+    woken: list[None] = []
+    demand = file.begin(0, 128 * KIB, lambda: woken.append(None))
+    assert source.spans[0] == (0, 128 * KIB)
+    assert source.spans[-1] == (768 * KIB, MIB)
+    source.asked[0].settle()
+    assert woken == [None]
+    assert demand.result() == content_of(KEY, 0, 128 * KIB)
+
+
+async def test_read_that_misses_several_blocks_asks_for_all_at_once() -> None:
+    source = ManualSource()
+    file = read_path(source).open(KEY, LARGE)
+    file.begin(20 * MIB, 21 * MIB, lambda: None)
+    source.settle_all()
+    demand = file.begin(19 * MIB + 5, 22 * MIB - 5, lambda: None)
+    assert [request.span for request in source.pending] == [
+        (19 * MIB, 20 * MIB),
+        (21 * MIB, 22 * MIB),
+    ]
+    source.settle_all()
+    assert demand.result() == content_of(KEY, 19 * MIB + 5, 3 * MIB - 10)
+
+
+async def test_failed_range_fails_all_its_readers_and_the_next_read_asks_anew() -> None:
+    source = ManualSource()
+    path = read_path(source)
+    file = path.open(KEY, LARGE)
+    errors: list[StorageError] = []
+
+    async def read() -> None:
+        try:
+            await file.read(MIB - 4096, 8192)
+        except StorageError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        source.asked[0].settle(NotFound("gone", subject="it", code=StatusCode.NOT_FOUND))
+    assert [str(error) for error in errors] == ["it: gone [NOT_FOUND]"] * 2
+    assert {type(error) for error in errors} == {NotFound}
+    assert errors[0] is not errors[1]
+    assert_at_rest(path)
+    expected = content_of(KEY, MIB - 4096, 8192)
+    assert await settled_read(source, file, MIB - 4096, 8192) == expected
+    assert len(source.asked) == 2
+
+
+async def test_failed_readahead_is_told_to_nobody_and_asked_for_by_the_next_read() -> None:
+    source = ManualSource()
+    path = read_path(source)
+    file = path.open(KEY, LARGE)
+    file.begin(0, 128 * KIB, lambda: None)
+    demand, *ahead = source.pending
+    demand.settle()
+    for request in ahead:
+        request.settle(Unavailable("no"))
+    assert path.statistics().readahead_failures == len(ahead)
+    expected = content_of(KEY, 128 * KIB, 128 * KIB)
+    assert await settled_read(source, file, 128 * KIB, 128 * KIB) == expected
+
+
+async def test_read_whose_time_is_up_says_what_went_wrong_meanwhile() -> None:
+    source = ManualSource()
+    file = read_path(source).open(KEY, LARGE)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def read() -> None:
+            with pytest.raises(DeadlineExceeded, match=r"within 120 s, the last failure: gone \["):
+                await file.read(4096, 4096)
+
+        await trio.testing.wait_all_tasks_blocked()
+        source.asked[0].trouble = "gone [UNAVAILABLE]"
+
+
+async def test_read_ends_exactly_at_its_deadline_and_says_what_was_read() -> None:
+    source = ManualSource()
+    path = ReadContext(source, budget_bytes=64 * MIB, read_timeout=120.0)
+    file = path.open(KEY, LARGE)
+    ends: list[float] = []
+    start = trio.current_time()
+
+    async def read(delay: float) -> None:
+        await trio.sleep(delay)
+        with pytest.raises(
+            DeadlineExceeded, match=r"object'#1 \[4096, 8192\): not read within 120"
+        ):
+            await file.read(4096, 4096)
+        ends.append(trio.current_time() - start)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read, 0)
+        nursery.start_soon(read, 30.5)
+    assert ends == [120.0, 150.5]
+    assert path.statistics().waiting_reads == 0
+    # Nothing is left of a range that nobody waits for: the next READ asks anew.
+    assert path.statistics().blocks_loading == 0
+    assert path.statistics().budget_in_flight == 0
+    # The next one has its full time again.
+    with pytest.raises(DeadlineExceeded):
+        await file.read(10 * MIB, 4096)
+    assert trio.current_time() - start == 270.5
+
+
+async def test_read_cancelled_in_the_very_tick_of_its_deadline_ends_once() -> None:
+    path = ReadContext(ManualSource(), budget_bytes=64 * MIB, read_timeout=120.0)
+    file = path.open(KEY, LARGE)
+    for _ in range(20):
+        with trio.move_on_after(120.0):
+            with pytest.raises(DeadlineExceeded):
+                await file.read(0, 4096)
+        assert path.statistics().waiting_reads == 0
+
+
+async def test_deadline_of_a_read_larger_than_the_budget_covers_all_its_parts() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=50.0)
+        path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=120.0)
+        file = path.open(KEY, LARGE)
+        with pytest.raises(DeadlineExceeded, match=r"\[20971520, 54525952\)"):
+            await file.read(20 * MIB, 32 * MIB)
+        assert trio.current_time() == pytest.approx(120.0)
+        nursery.cancel_scope.cancel()
+    assert path.statistics().waiting_reads == 0
+
+
+async def test_read_larger_than_the_budget_is_served() -> None:
+    async with trio.open_nursery() as nursery:
+        source = TimedSource(nursery, latency=0.005)
+        path = read_path(source, MINIMUM_BUDGET_BYTES)
+        file = path.open(KEY, LARGE)
+        assert await file.read(5, 30 * MIB) == content_of(KEY, 5, 30 * MIB)
+        assert source.total <= 40 * MIB
+        file.close()
+    assert_at_rest(path)
+
+
+async def test_read_of_a_closed_file_is_refused() -> None:
+    file = read_path(ManualSource()).open(KEY, LARGE)
+    file.close()
+    file.close()
+    with pytest.raises(ValueError, match="closed"):
+        await file.read(0, 4096)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"),
+    [
+        pytest.param(0, 4096, id="a ready block"),
+        pytest.param(LARGE, 4096, id="the end"),
+        pytest.param(10 * MIB, 4096, id="a block on its way"),
+        pytest.param(10 * MIB - 4096, 8192, id="two blocks on their way"),
+        pytest.param(40 * MIB, 400 * KIB, id="memory"),
+        pytest.param(50 * MIB, 2 * MIB, id="a part of a large read"),
+    ],
+)
+async def test_read_cancelled_while_it_waits_leaves_nothing_behind(offset: int, size: int) -> None:
+    source = ManualSource()
+    path = read_path(source, MINIMUM_BUDGET_BYTES)
+    file = path.open(KEY, LARGE)
+    await settled_read(source, file, 0, 4096)
+    if offset == 40 * MIB:
+        for n in range(1, 20):
+            file.begin(n * 2 * MIB, n * 2 * MIB + 400 * KIB, lambda: None)
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(file.read, offset, size)
+            scope.cancel()
+    assert scope.cancelled_caught
+    with trio.move_on_after(1) as scope:
+        await file.read(offset, size)
+    assert scope.cancelled_caught == (offset > 0 and offset < LARGE)
+    assert path.statistics().waiting_reads == 0
+    assert path.statistics().queued_reads == 0
+    source.settle_all()
+    assert_at_rest(path)
+    expected = content_of(KEY, offset, min(size, LARGE - offset))
+    assert await settled_read(source, file, offset, size) == expected
+    file.close()
+
+
+async def test_cancelled_read_leaves_the_others_their_block() -> None:
+    source = ManualSource()
+    path = read_path(source)
+    file = path.open(KEY, LARGE)
+    async with trio.open_nursery() as outer:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(file.read, MIB, 4096)
+                await trio.testing.wait_all_tasks_blocked()
+                results: list[bytes] = []
+
+                async def read() -> None:
+                    results.append(bytes(await file.read(MIB + 4096, 4096)))
+
+                outer.start_soon(read)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        source.settle_all()
+    assert results == [content_of(KEY, MIB + 4096, 4096)]
+    assert len(source.asked) == 1
+
+
+async def test_last_close_cancels_readahead_and_gives_its_memory_back() -> None:
+    source = ManualSource()
+    path = read_path(source)
+    files = [path.open(KEY, LARGE) for _ in range(2)]
+    files[0].begin(0, 128 * KIB, lambda: None)
+    demand, *ahead = source.pending
+    files[0].close()
+    assert not any(request.is_cancelled for request in source.asked)
+    files[1].close()
+    assert all(request.is_cancelled for request in ahead)
+    assert source.pending == [demand]
+    demand.settle()
+    assert_at_rest(path)
+    statistics = path.statistics()
+    assert (statistics.blocks_ready, statistics.budget_unread) == (1, 0)
+    assert statistics.open_files == 0
+    assert statistics.readahead_cancelled_bytes == sum(request.length for request in ahead)
