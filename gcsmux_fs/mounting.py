@@ -36,12 +36,11 @@ from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.process.memory_watch import block_budget, watch_memory
 from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.storage import asyncio_bridge
-from gcsmux_fs.storage.availability import SILENCE_SECONDS
+from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.bucket_check import check_bucket
 from gcsmux_fs.storage.channels import ChannelSettings, open_channels
-from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION
-from gcsmux_fs.storage.connections import SILENCE_SECONDS as CONNECTION_SILENCE_SECONDS
+from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION, CONNECTION_SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
@@ -223,7 +222,7 @@ def stream_policy(read_timeout: float) -> RetryPolicy:
     none to be had.
     """
     usual = RetryPolicy()
-    telling = SILENCE_SECONDS + 1.0
+    telling = STREAM_SILENCE_SECONDS + 1.0
     unanswered = read_timeout / 2 if read_timeout < telling else max(telling, read_timeout / 2)
     return RetryPolicy(
         max_backoff_seconds=min(usual.max_backoff_seconds, _longest_backoff(read_timeout)),

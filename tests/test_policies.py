@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gcsmux_fs.mounting import stream_policy, unary_policy
-from gcsmux_fs.storage.availability import SILENCE_SECONDS
+from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
 
 
 @pytest.mark.parametrize("read_timeout", [0.5, 2.0, 20.0, 30.0, 60.0, 120.0, 3600.0])
@@ -16,13 +16,13 @@ def test_what_falls_silent_leaves_time_for_another_attempt(read_timeout: float) 
     assert streams.give_up_seconds == calls.total_seconds == read_timeout
     longest = max(streams.max_backoff_seconds, calls.max_backoff_seconds)
     assert longest <= max(read_timeout / 12, 0.5)
-    if read_timeout > 2 * SILENCE_SECONDS + 2 or read_timeout <= SILENCE_SECONDS:
+    if read_timeout > 2 * STREAM_SILENCE_SECONDS + 2 or read_timeout <= STREAM_SILENCE_SECONDS:
         assert streams.open_seconds <= read_timeout / 2
 
 
 @pytest.mark.parametrize("read_timeout", [25.0, 30.0, 60.0, 120.0, 3600.0])
 def test_a_silence_that_tells_of_missing_streams_is_waited_for(read_timeout: float) -> None:
-    assert SILENCE_SECONDS < stream_policy(read_timeout).open_seconds < read_timeout
+    assert STREAM_SILENCE_SECONDS < stream_policy(read_timeout).open_seconds < read_timeout
 
 
 def test_a_long_deadline_changes_nothing() -> None:

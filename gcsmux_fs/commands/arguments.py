@@ -13,13 +13,15 @@ from gcsmux_fs.commands.click_command import MountCommand, read_by
 from gcsmux_fs.commands.mount_options import check_options
 from gcsmux_fs.commands.owners import parse_group, parse_user
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.settings import (
+from gcsmux_fs.settings.defaults import (
     DEFAULT_ENDPOINT,
     DEFAULT_MEMORY_BYTES,
     DEFAULT_METADATA_TTL_SECONDS,
     DEFAULT_NEGATIVE_TTL_SECONDS,
     DEFAULT_READ_AHEAD_BYTES,
     DEFAULT_READ_TIMEOUT_SECONDS,
+)
+from gcsmux_fs.settings.settings import (
     EMULATOR_VARIABLE,
     LOG_LEVELS,
     Settings,

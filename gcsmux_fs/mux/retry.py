@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError, storage_error
 from gcsmux_fs.model.retry_budget import asked_pause
+from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from random import Random
@@ -88,7 +89,7 @@ class RetryPolicy:
 
     first_backoff_seconds: float = 0.1
     max_backoff_seconds: float = 8.0
-    give_up_seconds: float = 120.0
+    give_up_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
     open_seconds: float = 60.0
     stall_seconds: float = 30.0
     idle_seconds: float = 60.0

@@ -37,6 +37,7 @@ from gcsmux_fs.namespace.inodes import DirectoryInode, InodeTable
 from gcsmux_fs.namespace.listing import Child, Directory
 from gcsmux_fs.namespace.names import Form, Step, locate, locate_directory, step
 from gcsmux_fs.namespace.resolver import Resolver
+from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +52,6 @@ __all__ = ["ROOT_INODE", "DirectoryHandle", "Entry", "NoSuchEntry", "Tree", "Tre
 MAX_LISTED_ENTRIES = 300_000
 # The service's own limit (https://cloud.google.com/storage/docs/json_api/v1/objects/list).
 MAX_PAGE_SIZE = 1000
-# As long as a READ: a program that waits for a name waits no longer than for a file's bytes.
-DEFAULT_DEADLINE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Tree:
         page_size: int = MAX_PAGE_SIZE,
         max_listed_entries: int = MAX_LISTED_ENTRIES,
         clock: Callable[[], float] = trio.current_time,
-        deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+        deadline_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS,
         on_gone: Callable[[int], None] = lambda _: None,
         assume_directories: bool = False,
     ) -> None:

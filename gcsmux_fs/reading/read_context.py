@@ -13,6 +13,7 @@ from gcsmux_fs.reading.memory_budget import MemoryBudget, WindowShares
 from gcsmux_fs.reading.open_file import OpenFile
 from gcsmux_fs.reading.open_planner import OpenPlanner
 from gcsmux_fs.reading.read_deadlines import ReadDeadlines
+from gcsmux_fs.settings.defaults import DEFAULT_READ_AHEAD_BYTES, DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +22,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.range_source import RangeSource
     from gcsmux_fs.reading.read_deadlines import TimedRead
 
-__all__ = [
-    "DEFAULT_READ_AHEAD_BYTES",
-    "DEFAULT_READ_TIMEOUT_SECONDS",
-    "ReadContext",
-]
-
-DEFAULT_READ_AHEAD_BYTES = 64 * 1024 * 1024
-"""How far ahead of one reader to fetch at most: 1 GB/s at a round trip of 50 ms is 50 MB under way,
-more than this client takes from one stream."""
-
-DEFAULT_READ_TIMEOUT_SECONDS = 120.0
-"""When to give a READ up: the kernel never does, and a program in read() can't be killed meanwhile.
-Google's clients retry for as long by default, so a shorter one would end what they survive."""
+__all__ = ["ReadContext"]
 
 _OPEN_WAIT_SECONDS = 5.0
 """How long an OPEN waits for the service, and no more than a quarter of the time of a READ: the

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.defaults import (
+    DEFAULT_ENDPOINT,
+    DEFAULT_MEMORY_BYTES,
+    DEFAULT_METADATA_TTL_SECONDS,
+    DEFAULT_NEGATIVE_TTL_SECONDS,
+    DEFAULT_READ_AHEAD_BYTES,
+    DEFAULT_READ_TIMEOUT_SECONDS,
+)
 from gcsmux_fs.settings.units import parse_duration, parse_size, show_size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "DEFAULT_ENDPOINT",
-    "DEFAULT_MEMORY_BYTES",
-    "DEFAULT_METADATA_TTL_SECONDS",
-    "DEFAULT_NEGATIVE_TTL_SECONDS",
-    "DEFAULT_READ_AHEAD_BYTES",
-    "DEFAULT_READ_TIMEOUT_SECONDS",
     "EMULATOR_VARIABLE",
     "LOG_LEVELS",
     "ServiceAddress",
@@ -39,27 +41,16 @@ __all__ = [
     "resolve_connection",
 ]
 
-DEFAULT_ENDPOINT = "storage.googleapis.com:443"
 EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST_GRPC"
 
 _MIB = 1024 * 1024
 
-# Four readers at full read-ahead; with the process itself it stays within a 512 MiB container.
-DEFAULT_MEMORY_BYTES = 256 * _MIB
 # The service sends messages of up to 2 MiB; with fewer than eight of them nothing overlaps.
 _MIN_MEMORY_BYTES = 16 * _MIB
-# About 1 GB/s for the 50 to 60 ms that a distant range takes to begin.
-DEFAULT_READ_AHEAD_BYTES = 64 * _MIB
 # Above this a window is a second's worth of the fastest network card: more hides nothing.
 _MAX_READ_AHEAD_BYTES = 4096 * _MIB
 # libfuse caps one READ at 1 MiB, so that sixteen of them are in flight; more gained nothing.
 _MAX_KERNEL_READ_AHEAD_BYTES = 16 * _MIB
-# The age that users of other bucket mounts know; changes made elsewhere show within a minute.
-DEFAULT_METADATA_TTL_SECONDS = 60.0
-# Long enough for a search path probed again and again, short enough to wait for a new object.
-DEFAULT_NEGATIVE_TTL_SECONDS = 5.0
-# As long as the kernel waits before it reports a hung task; a restart of the service fits in.
-DEFAULT_READ_TIMEOUT_SECONDS = 120.0
 _MAX_READ_TIMEOUT_SECONDS = 3600.0
 # What umask 022 gives, so that a copy made with its modes (`cp -a`) is writable by its owner.
 _FILE_MODE = 0o644

@@ -6,8 +6,8 @@ Three things tell that it cannot, each only on a call that had no answer at all:
   answers with HTTP status 404.
 - An HTTP status that refuses the kind of request for good (see `_REFUSING_HTTP`). gRPC makes
   UNKNOWN of it, and keeps the number in the message alone.
-- Silence for `SILENCE_SECONDS` and more, while no other stream was heard either: a proxy that
-  collects a request to its end before it hands it on never hands on a stream, whose end comes
+- Silence for `STREAM_SILENCE_SECONDS` and more, while no other stream was heard either: a proxy
+  that collects a request to its end before it hands it on never hands on a stream, whose end comes
   last. A server that is away looks alike, so that streams are tried again at the very next
   opportunity, and not after `RETRY_SECONDS` as otherwise.
 
@@ -33,7 +33,7 @@ from gcsmux_fs.model.errors import StatusCode
 if TYPE_CHECKING:
     from gcsmux_fs.storage.ports import StreamEnd
 
-__all__ = ["RETRY_SECONDS", "SILENCE_SECONDS", "BidiAvailability"]
+__all__ = ["RETRY_SECONDS", "STREAM_SILENCE_SECONDS", "BidiAvailability"]
 
 # A new release of a server or a proxy takes minutes to roll out. Trying costs one small request
 # that no reader waits for, and among servers of which only some know the method two lines of log.
@@ -41,7 +41,7 @@ RETRY_SECONDS = 120.0
 
 # The first response waits for nothing but one look at the object; a front end under load has been
 # seen to take seconds for that. Well below the patience of whoever waits for a stream to open.
-SILENCE_SECONDS = 20.0
+STREAM_SILENCE_SECONDS = 20.0
 
 # How gRPC's core words an answer that is not gRPC's.
 _HTTP_STATUS = re.compile(r"http2 header with status: (\d+)")
@@ -95,7 +95,7 @@ class BidiAvailability:
 
     def given_up_unanswered(self, silence_seconds: float, now: float) -> bool:
         """Take note that nobody waits for a stream's answer any more; return as above."""
-        if silence_seconds < SILENCE_SECONDS:
+        if silence_seconds < STREAM_SILENCE_SECONDS:
             return False
         self._lose(f"no answer for {silence_seconds:.0f} s", now)
         return True

@@ -23,8 +23,9 @@ import grpc.aio
 
 from gcsmux_fs import __version__
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
-from gcsmux_fs.storage.connections import SILENCE_SECONDS, Connections
+from gcsmux_fs.storage.connections import CONNECTION_SILENCE_SECONDS, Connections
 from gcsmux_fs.storage.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "DEFAULT_ENDPOINT",
     "ChannelSettings",
     "Channels",
     "Metadata",
@@ -42,8 +42,6 @@ __all__ = [
 ]
 
 Metadata = tuple[tuple[str, str], ...]
-
-DEFAULT_ENDPOINT = "storage.googleapis.com:443"
 
 _CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 # How gRPC's core words that the credentials of a call, not its server, failed.
@@ -118,7 +116,7 @@ class Channels:
         task.add_done_callback(self._closing.discard)
 
     def connections(
-        self, most: int, silence_seconds: float = SILENCE_SECONDS
+        self, most: int, silence_seconds: float = CONNECTION_SILENCE_SECONDS
     ) -> Connections[grpc.aio.Channel]:
         """Return connections for one kind of calls, none of which is made yet."""
         return Connections(

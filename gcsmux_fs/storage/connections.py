@@ -24,13 +24,19 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CALLS_PER_CONNECTION", "IDLE_SECONDS", "SILENCE_SECONDS", "Connection", "Connections"]
+__all__ = [
+    "CALLS_PER_CONNECTION",
+    "CONNECTION_SILENCE_SECONDS",
+    "IDLE_SECONDS",
+    "Connection",
+    "Connections",
+]
 
 CALLS_PER_CONNECTION = 80
 """Front ends commonly allow 100 streams on a connection, and gRPC lets any further call wait until
 one of them ends: a reader would wait for streams that are merely idle."""
 
-SILENCE_SECONDS = 5.0
+CONNECTION_SILENCE_SECONDS = 5.0
 """Longer than a working service takes to say something on a connection of many calls, shorter than
 any patience with one call."""
 
@@ -54,7 +60,9 @@ class Connection(Generic[Channel]):
         "load",
     )
 
-    def __init__(self, channel: Channel, silence_seconds: float = SILENCE_SECONDS) -> None:
+    def __init__(
+        self, channel: Channel, silence_seconds: float = CONNECTION_SILENCE_SECONDS
+    ) -> None:
         self.channel = channel
         self.load = 0
         self._silence = silence_seconds
@@ -126,7 +134,7 @@ class Connections(Generic[Channel]):
         *,
         most: int,
         call_later: Callable[[float, Callable[[float], None]], object],
-        silence_seconds: float = SILENCE_SECONDS,
+        silence_seconds: float = CONNECTION_SILENCE_SECONDS,
     ) -> None:
         self._make = make
         self._close = close

@@ -25,6 +25,7 @@ from gcsmux_fs.model.errors import (
 )
 from gcsmux_fs.model.retry_budget import RetryBudget, asked_pause
 from gcsmux_fs.model.values import BucketInfo, ListingPage, ObjectInfo
+from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 from gcsmux_fs.storage.asyncio_bridge import CancelledByAsyncio, await_asyncio
 from gcsmux_fs.storage.channels import ChannelSettings, renewal_failure, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_object
@@ -74,7 +75,7 @@ class UnaryPolicy:
     configuration); the backoff doubles from `first_backoff_seconds` to `max_backoff_seconds`.
     """
 
-    total_seconds: float = 120.0
+    total_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
     attempt_seconds: float = 60.0
     first_backoff_seconds: float = 0.1
     max_backoff_seconds: float = 10.0

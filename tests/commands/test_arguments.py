@@ -8,7 +8,8 @@ import pytest
 
 from gcsmux_fs.commands.arguments import mount_arguments
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.settings import DEFAULT_ENDPOINT, Settings
+from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
+from gcsmux_fs.settings.settings import Settings
 
 MIB = 1024 * 1024
 

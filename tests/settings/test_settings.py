@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.settings import (
+from gcsmux_fs.settings.defaults import (
     DEFAULT_ENDPOINT,
+)
+from gcsmux_fs.settings.settings import (
     ServiceAddress,
     Settings,
     parse_bucket,

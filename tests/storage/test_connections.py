@@ -8,8 +8,8 @@ import pytest
 
 from gcsmux_fs.storage.connections import (
     CALLS_PER_CONNECTION,
+    CONNECTION_SILENCE_SECONDS,
     IDLE_SECONDS,
-    SILENCE_SECONDS,
     Connection,
     Connections,
 )
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Made:
     """Connections whose channels are numbers; `closed` are those that were closed."""
 
-    def __init__(self, most: int = 2, silence_seconds: float = SILENCE_SECONDS) -> None:
+    def __init__(self, most: int = 2, silence_seconds: float = CONNECTION_SILENCE_SECONDS) -> None:
         numbers = itertools.count(1)
         self.closed: list[int] = []
         self.later: list[tuple[float, Callable[[float], None]]] = []
@@ -48,7 +48,7 @@ class Made:
 
 def fall_silent(connection: Connection[int], at: float) -> None:
     """Give a call up that was sent something and heard nothing for long."""
-    connection.sent(at - SILENCE_SECONDS)
+    connection.sent(at - CONNECTION_SILENCE_SECONDS)
     connection.given_up(at)
 
 
@@ -134,7 +134,7 @@ def test_a_call_that_lasts_keeps_its_connection_from_being_idle() -> None:
     assert made.begin(1000.0) is lasting
 
 
-@pytest.mark.parametrize("waited", [0.0, SILENCE_SECONDS * 0.9])
+@pytest.mark.parametrize("waited", [0.0, CONNECTION_SILENCE_SECONDS * 0.9])
 def test_a_call_given_up_early_says_nothing_of_its_connection(waited: float) -> None:
     connection = Made().begin(100.0)
     connection.sent(100.0)
@@ -162,5 +162,5 @@ def test_silence_counts_from_the_first_message_that_was_not_answered() -> None:
     connection = Made().begin()
     for at in range(10):
         connection.sent(float(at))
-    connection.given_up(SILENCE_SECONDS)
-    assert connection.is_worn(SILENCE_SECONDS)
+    connection.given_up(CONNECTION_SILENCE_SECONDS)
+    assert connection.is_worn(CONNECTION_SILENCE_SECONDS)

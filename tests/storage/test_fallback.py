@@ -26,7 +26,7 @@ from gcsmux_fs.model.errors import (
 )
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
-from gcsmux_fs.storage.availability import RETRY_SECONDS, SILENCE_SECONDS
+from gcsmux_fs.storage.availability import RETRY_SECONDS, STREAM_SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.ports import StreamEnd, StreamRedirect
 from gcsmux_fs.storage.unary_stream import MAX_READS
@@ -488,13 +488,13 @@ async def test_a_service_that_was_silent_for_a_while_keeps_its_streams(
     assert told(caplog) == [("WARNING", LOSS), ("INFO", BACK)]
 
 
-@pytest.mark.parametrize("patience", [1, SILENCE_SECONDS + 5])
+@pytest.mark.parametrize("patience", [1, STREAM_SILENCE_SECONDS + 5])
 async def test_silence_counts_only_after_long(patience: float) -> None:
     async with bench(stream_plan=Plan(hang=True)) as made:
         reader = made.ask(0, 10)
         await trio.sleep(patience)
         reader.cancel()
-        assert made.transport.statistics().bidi_missing == (patience > SILENCE_SECONDS)
+        assert made.transport.statistics().bidi_missing == (patience > STREAM_SILENCE_SECONDS)
 
 
 async def test_silence_of_one_stream_beside_others_is_not_a_loss() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.model.errors import StatusCode
-from gcsmux_fs.storage.availability import RETRY_SECONDS, SILENCE_SECONDS, BidiAvailability
+from gcsmux_fs.storage.availability import RETRY_SECONDS, STREAM_SILENCE_SECONDS, BidiAvailability
 from gcsmux_fs.storage.codec import encode_read_request
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import (
@@ -77,7 +77,7 @@ def test_an_answer_that_refuses_the_method_is_a_loss(end: StreamEnd) -> None:
 )
 def test_any_other_end_is_not_of_the_method(end: StreamEnd) -> None:
     availability = BidiAvailability()
-    assert not availability.ended_unanswered(end, SILENCE_SECONDS - 1, 0.0)
+    assert not availability.ended_unanswered(end, STREAM_SILENCE_SECONDS - 1, 0.0)
     assert not availability.missing
 
 
@@ -96,15 +96,15 @@ def test_a_long_silence_is_a_loss_unless_the_end_says_otherwise(
     code: StatusCode, lost: bool
 ) -> None:
     availability = BidiAvailability()
-    assert availability.ended_unanswered(StreamEnd(code), SILENCE_SECONDS, 100.0) == lost
+    assert availability.ended_unanswered(StreamEnd(code), STREAM_SILENCE_SECONDS, 100.0) == lost
     assert availability.missing == lost
 
 
 def test_a_silent_stream_that_we_give_up_is_a_loss_only_after_long() -> None:
     availability = BidiAvailability()
-    availability.given_up_unanswered(SILENCE_SECONDS - 0.1, 0.0)
+    availability.given_up_unanswered(STREAM_SILENCE_SECONDS - 0.1, 0.0)
     assert not availability.missing
-    availability.given_up_unanswered(SILENCE_SECONDS, 0.0)
+    availability.given_up_unanswered(STREAM_SILENCE_SECONDS, 0.0)
     assert availability.missing
 
 

@@ -252,7 +252,7 @@ def test_a_proxy_that_waits_for_the_end_of_streams_is_gone_round(
     async def test(client: Client) -> None:
         client.pool.request(key_of("object"), 0, 100, lambda _: None)
         await until(lambda: server.streams == 1)
-        client.now[0] = availability.SILENCE_SECONDS  # and the mux gives it up:
+        client.now[0] = availability.STREAM_SILENCE_SECONDS  # and the mux gives it up:
         assert await client.read(50, 100) == CONTENT[50:150]
         assert client.transport.statistics().bidi_missing == 1
         await until(lambda: server.streams == 2)  # the probe
