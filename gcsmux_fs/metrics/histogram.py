@@ -1,0 +1,73 @@
+"""A distribution of durations in fixed buckets, cheap enough for every READ; sans-IO."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+__all__ = ["BUCKET_BOUNDS_SECONDS", "Histogram"]
+
+BUCKET_BOUNDS_SECONDS = (
+    *(0.00001, 0.00002, 0.00005),
+    *(0.0001, 0.0002, 0.0005),
+    *(0.001, 0.002, 0.005),
+    *(0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0),
+    *(10.0, 20.0, 50.0),
+    *(100.0, 200.0),
+)
+"""Upper bounds of the buckets, three for each power of ten: from 10 us, a READ that the cache
+answers, to 200 s, which is longer than the default read timeout."""
+
+
+class Histogram:
+    """Counts of observed durations by bucket, their number and their sum in seconds."""
+
+    __slots__ = ("counts", "total_seconds")
+
+    def __init__(self) -> None:
+        #: Observations in each bucket; the last one has no upper bound.
+        self.counts = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
+        self.total_seconds = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Histogram {self.count} observations, {self.total_seconds:.6f} s>"
+
+    @property
+    def count(self) -> int:
+        """The number of observations."""
+        return sum(self.counts)
+
+    def observe(self, seconds: float) -> None:
+        """Add one observation."""
+        self.counts[bisect_left(BUCKET_BOUNDS_SECONDS, seconds)] += 1
+        self.total_seconds += seconds
+
+    def quantile_bound(self, quantile: float) -> float:
+        """Return the upper bound of the bucket that holds a quantile, in seconds.
+
+        It is infinity above the last bound, and 0 while there is no observation.
+        """
+        count = self.count
+        if not count:
+            return 0.0
+        rank = quantile * count
+        seen = 0
+        for bound, observations in zip(BUCKET_BOUNDS_SECONDS, self.counts, strict=False):
+            seen += observations
+            if seen >= rank:
+                return bound
+        return float("inf")
+
+    def summary(self) -> dict[str, float]:
+        """Return the number of observations, their sum, and bounds of median and 99th percentile.
+
+        A bound above the last bucket is written as -1, because JSON has no infinity.
+        """
+        median, tail = self.quantile_bound(0.5), self.quantile_bound(0.99)
+        return {
+            "count": self.count,
+            "sum_seconds": round(self.total_seconds, 6),
+            "median_below_seconds": median if median != float("inf") else -1.0,
+            "p99_below_seconds": tail if tail != float("inf") else -1.0,
+        }

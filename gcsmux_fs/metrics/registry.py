@@ -1,0 +1,181 @@
+"""All metrics of a mount, each declared once with name, unit, help and kind; sans-IO.
+
+A room counts in plain integers and `Histogram` objects of its own, and declares them here. An
+observation costs what `+= 1` costs: the registry reads the values only when it is asked for them.
+
+    @dataclass(slots=True)
+    class StreamCounters:
+        streams_opened: int = counter("streams", "Streams opened.")
+
+    registry.fields(counters)
+    registry.gauge("streams_open", "streams", "Streams that are open now.", lambda: len(streams))
+    registry.histogram("lookup_seconds", "Time to answer a lookup.", lookup_times)
+
+A metric has one value, or one value for each combination of its labels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gcsmux_fs.metrics.histogram import Histogram
+
+__all__ = ["Kind", "Metric", "MetricError", "Registry", "counter"]
+
+# The names of Prometheus (https://prometheus.io/docs/concepts/data_model), in lower case.
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_DECLARATION = "metric"
+
+
+class Kind(enum.StrEnum):
+    """What may happen to the value of a metric."""
+
+    COUNTER = "counter"  # it only grows
+    GAUGE = "gauge"  # it goes up and down
+    HISTOGRAM = "histogram"  # a distribution of observed values
+
+
+class MetricError(Exception):
+    """A metric is declared twice, is malformed, or is not declared: an error in this program."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Metric:
+    """The declaration of a metric. `unit` is a plural noun such as `bytes` or `seconds`."""
+
+    name: str
+    unit: str
+    help: str
+    kind: Kind
+
+
+Labels = tuple[tuple[str, str], ...]
+
+
+def counter(unit: str, help: str) -> Any:  # noqa: A002 # the word of Prometheus
+    """Return a dataclass field that counts from 0, and declares a counter of the field's name."""
+    return dataclasses.field(default=0, metadata={_DECLARATION: (unit, help)})
+
+
+class Registry:
+    """The metrics of one mount, in the order of their declaration."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+        self._readers: dict[str, dict[Labels, Callable[[], int | float | Histogram]]] = {}
+
+    def counter(
+        self,
+        name: str,
+        unit: str,
+        help: str,  # noqa: A002
+        read: Callable[[], int | float],
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Declare a counter; `read` returns its value.
+
+        Raises:
+            MetricError: the name is taken or malformed.
+        """
+        self._declare(Metric(name, unit, help, Kind.COUNTER), read, labels)
+
+    def gauge(
+        self,
+        name: str,
+        unit: str,
+        help: str,  # noqa: A002
+        read: Callable[[], int | float],
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Declare a gauge; `read` returns its value.
+
+        Raises:
+            MetricError: the name is taken or malformed.
+        """
+        self._declare(Metric(name, unit, help, Kind.GAUGE), read, labels)
+
+    def histogram(
+        self,
+        name: str,
+        help: str,  # noqa: A002
+        histogram: Histogram,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Declare a histogram of seconds.
+
+        Raises:
+            MetricError: the name is taken or malformed.
+        """
+        self._declare(Metric(name, "seconds", help, Kind.HISTOGRAM), lambda: histogram, labels)
+
+    def fields(self, counters: object) -> None:
+        """Declare a counter for each field of a dataclass instance made by `counter`.
+
+        Raises:
+            MetricError: a name is taken, or a field is not made by `counter`.
+        """
+        for each in dataclasses.fields(counters):  # type: ignore[arg-type]
+            if _DECLARATION not in each.metadata:
+                raise MetricError(f"the field {each.name} does not declare a metric")
+            unit, text = each.metadata[_DECLARATION]
+            self.counter(each.name, unit, text, _reader_of(counters, each.name))
+
+    def metrics(self) -> Iterator[tuple[Metric, Mapping[Labels, int | float | Histogram]]]:
+        """Yield each metric with its current values by labels; () stands for no label."""
+        for name, metric in self._metrics.items():
+            yield metric, {labels: read() for labels, read in self._readers[name].items()}
+
+    def value(self, name: str, **labels: str) -> int | float | Histogram:
+        """Return the current value of a metric.
+
+        Raises:
+            MetricError: no such metric is declared.
+        """
+        try:
+            return self._readers[name][tuple(sorted(labels.items()))]()
+        except KeyError:
+            raise MetricError(f"no metric is named {name!r} with labels {labels}") from None
+
+    def snapshot(self) -> dict[str, object]:
+        """Return all values by name, as JSON can hold them; labels become a nested dictionary."""
+        snapshot: dict[str, object] = {}
+        for metric, values in self.metrics():
+            plain = {
+                ",".join(value for _, value in labels): _plain(value)
+                for labels, value in values.items()
+            }
+            snapshot[metric.name] = plain.get("", plain)
+        return snapshot
+
+    def _declare(
+        self,
+        metric: Metric,
+        read: Callable[[], int | float | Histogram],
+        labels: Mapping[str, str] | None,
+    ) -> None:
+        if not _NAME.fullmatch(metric.name) or not metric.unit or not metric.help:
+            raise MetricError(f"{metric} is malformed")
+        key = tuple(sorted((labels or {}).items()))
+        readers = self._readers.setdefault(metric.name, {})
+        same_labels = all(
+            [name for name, _ in other] == [name for name, _ in key] for other in readers
+        )
+        if self._metrics.setdefault(metric.name, metric) != metric or key in readers:
+            raise MetricError(f"the metric {metric.name} is declared twice")
+        if not same_labels:
+            raise MetricError(f"the labels of {metric.name} differ in their names")
+        readers[key] = read
+
+
+def _reader_of(counters: object, name: str) -> Callable[[], int]:
+    return lambda: getattr(counters, name)
+
+
+def _plain(value: int | float | Histogram) -> object:
+    return value if isinstance(value, int | float) else value.summary()

@@ -1,0 +1,147 @@
+"""The metrics registry: each metric is declared once, and an unknown name is an error."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from gcsmux_fs.metrics.histogram import BUCKET_BOUNDS_SECONDS, Histogram
+from gcsmux_fs.metrics.readable import readable_lines
+from gcsmux_fs.metrics.registry import Kind, MetricError, Registry, counter
+
+
+@dataclass(slots=True)
+class Counters:
+    hits: int = counter("reads", "READs answered from memory.")
+    bytes_served: int = counter("bytes", "Bytes returned to the kernel.")
+
+
+def test_the_fields_of_a_dataclass_are_counters() -> None:
+    registry, counters = Registry(), Counters()
+    registry.fields(counters)
+    counters.hits += 3
+    assert registry.value("hits") == 3
+    assert registry.snapshot() == {"hits": 3, "bytes_served": 0}
+    assert [(metric.name, metric.unit, metric.kind) for metric, _ in registry.metrics()] == [
+        ("hits", "reads", Kind.COUNTER),
+        ("bytes_served", "bytes", Kind.COUNTER),
+    ]
+
+
+def test_a_field_without_a_declaration_is_refused() -> None:
+    @dataclass
+    class Plain:
+        hits: int = 0
+
+    with pytest.raises(MetricError, match="hits"):
+        Registry().fields(Plain())
+
+
+def test_a_name_is_declared_once() -> None:
+    registry = Registry()
+    registry.fields(Counters())
+    with pytest.raises(MetricError, match="hits"):
+        registry.gauge("hits", "reads", "Something else.", lambda: 0)
+    with pytest.raises(MetricError, match="hits"):
+        registry.fields(Counters())
+
+
+def test_labels_share_one_declaration() -> None:
+    registry = Registry()
+    numbers = {"A": 1, "B": 2}
+    for billing_class, number in numbers.items():
+        read = functools.partial(int, number)
+        registry.counter("requests", "requests", "By price.", read, {"class": billing_class})
+    assert registry.value("requests", **{"class": "B"}) == 2
+    assert registry.snapshot() == {"requests": {"A": 1, "B": 2}}
+    with pytest.raises(MetricError, match="twice"):
+        registry.counter("requests", "requests", "By price.", lambda: 0, {"class": "A"})
+    with pytest.raises(MetricError, match="twice"):
+        registry.counter("requests", "bytes", "By price.", lambda: 0, {"class": "free"})
+    with pytest.raises(MetricError, match="labels"):
+        registry.counter("requests", "requests", "By price.", lambda: 0, {"method": "GetObject"})
+    with pytest.raises(MetricError, match="labels"):
+        registry.counter("requests", "requests", "By price.", lambda: 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "text"),
+    [("Hits", "reads", "x"), ("2hits", "reads", "x"), ("hits", "", "x"), ("hits", "reads", "")],
+)
+def test_a_malformed_declaration_is_refused(name: str, unit: str, text: str) -> None:
+    with pytest.raises(MetricError, match="malformed"):
+        Registry().gauge(name, unit, text, lambda: 0)
+
+
+def test_an_unknown_name_is_an_error() -> None:
+    registry = Registry()
+    registry.fields(Counters())
+    with pytest.raises(MetricError, match="misses"):
+        registry.value("misses")
+    with pytest.raises(MetricError, match="hits"):
+        registry.value("hits", method="GetObject")
+
+
+def test_a_histogram_counts_each_observation_in_one_bucket() -> None:
+    histogram = Histogram()
+    for seconds in (0.0, 0.00001, 0.000011, 0.3, 1000.0):
+        histogram.observe(seconds)
+    assert histogram.count == sum(histogram.counts) == 5
+    assert histogram.counts[0] == 2
+    assert histogram.counts[1] == 1
+    assert histogram.counts[BUCKET_BOUNDS_SECONDS.index(0.5)] == 1
+    assert histogram.counts[-1] == 1
+    assert histogram.total_seconds == pytest.approx(1000.300021)
+
+
+def test_quantiles_are_bounds_of_buckets() -> None:
+    histogram = Histogram()
+    assert histogram.quantile_bound(0.5) == 0.0
+    for _ in range(99):
+        histogram.observe(0.0015)
+    assert (histogram.quantile_bound(0.5), histogram.quantile_bound(0.99)) == (0.002, 0.002)
+    for _ in range(99):
+        histogram.observe(500.0)
+    assert histogram.quantile_bound(0.25) == 0.002
+    assert histogram.quantile_bound(0.99) == float("inf")
+
+
+def test_a_snapshot_is_json() -> None:
+    registry, times = Registry(), Histogram()
+    registry.histogram("lookup_seconds", "Time of a lookup.", times)
+    times.observe(500.0)
+    assert json.loads(json.dumps(registry.snapshot(), allow_nan=False)) == {
+        "lookup_seconds": {
+            "count": 1,
+            "sum_seconds": 500.0,
+            "median_below_seconds": -1.0,
+            "p99_below_seconds": -1.0,
+        }
+    }
+
+
+def test_lines_for_people_name_value_unit_and_meaning() -> None:
+    registry, counters, times = (
+        Registry(),
+        Counters(hits=12345, bytes_served=3 * 1024**2),
+        Histogram(),
+    )
+    registry.fields(counters)
+    registry.gauge("age", "seconds", "Age of the mount.", lambda: 1.5)
+    registry.gauge("free", "bytes", "Bytes that are free.", lambda: 12)
+    registry.histogram("lookup_seconds", "Time of a lookup.", times)
+    registry.histogram("page_seconds", "Time of a page.", Histogram(), {"kind": "first"})
+    times.observe(0.0015)
+    times.observe(0.00002)
+    lines = list(readable_lines(registry))
+    assert [" ".join(line.split()) for line in lines] == [
+        "hits 12,345 reads READs answered from memory.",
+        "bytes_served 3.0 MiB Bytes returned to the kernel.",
+        "age 1.500 seconds Age of the mount.",
+        "free 12 bytes Bytes that are free.",
+        "lookup_seconds 2 times, mean 760 us, 99% < 2 ms Time of a lookup.",
+        "page_seconds{kind=first} none Time of a page.",
+    ]
