@@ -23,6 +23,7 @@ from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.session import serve_kernel
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import (
     ConfigError,
     MountLost,
@@ -139,7 +140,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             call_soon=soon,
         )
         async with trio.open_nursery() as rooms:
-            pool = StreamRegistry(
+            stream_registry = StreamRegistry(
                 transport,
                 patience,
                 source,
@@ -159,7 +160,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 assume_directories=not info.listable,
             )
             reader = ReadContext(
-                pool,
+                stream_registry,
                 budget_bytes=block_budget(settings.memory_bytes),
                 read_ahead_bytes=settings.read_ahead_bytes,
                 read_timeout=settings.read_timeout_seconds,
@@ -176,7 +177,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 store,
                 streams,
                 transport,
-                pool,
+                stream_registry,
                 tree,
                 reader,
                 operations,
@@ -185,7 +186,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             rooms.start_soon(soon.run)
             rooms.start_soon(operations.walks.run)
             rooms.start_soon(names.run)
-            rooms.start_soon(pool.run)
+            rooms.start_soon(stream_registry.run)
             rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
             with closing(operations):
                 await serve_kernel(
@@ -253,18 +254,17 @@ def _statistics(
     store: GrpcObjectStore,
     streams: GrpcBidiTransport,
     transport: FallbackTransport,
-    pool: StreamRegistry,
+    stream_registry: StreamRegistry,
     tree: Tree,
     reader: ReadContext,
     operations: BucketOperations,
     retries: tuple[RetryBudget, ...],
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
-    shared = asdict(pool.statistics())
-    counters = shared.pop("counters")
+    registry = Registry()
+    stream_registry.declare_metrics(registry)
     return {
-        **counters,
-        **shared,
+        **registry.snapshot(),
         **asdict(transport.statistics()),
         **asdict(reader.statistics()),
         **asdict(tree.statistics()),
