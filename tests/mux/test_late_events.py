@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
@@ -102,8 +104,22 @@ async def test_the_end_of_a_call_that_was_given_up_leaves_its_successor_alone() 
     given_up.answer_all()
     given_up.listener.on_end(StreamEnd(StatusCode.PERMISSION_DENIED))
     assert stays.outcomes == []
+    assert transport.registry.counters.stale_events == 3
     stays.cancel()
     assert (given_up.cancelled, current.cancelled) == (1, 1)
+
+
+async def test_a_call_that_has_ended_is_released_while_its_ranges_wait_for_a_retry() -> None:
+    transport = ManualTransport()
+    await transport.read(0, 10)
+    for _ in range(2):
+        call = transport.calls.pop()
+        call.listener.on_end(StreamEnd(StatusCode.UNAVAILABLE))
+    assert transport.calls == []
+    released = weakref.ref(call)
+    del call
+    gc.collect()
+    assert released() is None
 
 
 @pytest.mark.expects_log("the transport failed")
@@ -195,6 +211,7 @@ async def test_a_reader_may_leave_a_stream_whose_opening_is_about_to_fail() -> N
     failure = RangeFailure(ended.asked[0].read_id, StatusCode.OUT_OF_RANGE, "beyond the end")
     ended.listener.on_end(StreamEnd(StatusCode.OUT_OF_RANGE, "a range", (failure,)))
     assert leaves.outcomes == []
+    assert ended.cancelled == 0
     assert transport.registry.streams_open == 0
     stays = await transport.read(20, 10)
     transport.calls[-1].answer_all()

@@ -473,8 +473,7 @@ async def test_transitions_are_logged_with_object_stream_and_cause(
             await fetch(b.registry, key_of("object"), 0, 10)
     assert [record.getMessage() for record in caplog.records] == [
         "gs://bucket/'object'#7: stream 1: CLOSED -> OPENING: ranges requested",
-        "gs://bucket/'object'#7: stream 2: OPENING -> OPENING:"
-        " stream lost, retry at once (UNAVAILABLE)",
+        "gs://bucket/'object'#7: stream 2: OPENING -> OPENING: lost, retry now (UNAVAILABLE)",
         "gs://bucket/'object'#7: stream 2: OPENING -> OPEN: first response",
         "gs://bucket/'object'#7: stream 2: OPEN -> CLOSED: closing",
     ]
