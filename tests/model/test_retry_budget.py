@@ -64,7 +64,7 @@ def test_cancelled_retries_never_raise_the_rate_above_the_limit(data: st.DataObj
             budget.give_back(waiting.pop(data.draw(st.sampled_from([0, -1]))))
     dues = sorted(past + waiting)
     for count, due in enumerate(dues[RETRIES_AT_ONCE:], 1):
-        # Since any time, at most the size of the bucket plus one retry per fiftieth of a second.
+        # After the first due time, at most RETRIES_PER_SECOND further retries are due per second.
         assert due - dues[0] >= (count - 1) / RETRIES_PER_SECOND - 1e-6
 
 
