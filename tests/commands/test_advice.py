@@ -278,7 +278,7 @@ FOLLOWED = [
     ("b-1 /mnt --log-file /mnt/log", "name a file elsewhere", "b-1 /mnt --log-file /log"),
     ("b-1/dir /mnt", "write gs://b-1/dir, or the bucket's name alone", "gs://b-1/dir /mnt"),
     ("gs:/b-1/dir /mnt", "write gs://b-1/dir", "gs://b-1/dir /mnt"),
-    ("s3://b-1 /mnt", "write name, or gs://name", "gs://b-1 /mnt"),
+    ("s3://b-1 /mnt", "write name or gs://name", "gs://b-1 /mnt"),
     ("b-1", "write gcsmux-mount [OPTIONS] BUCKET MOUNTPOINT", "--anonymous b-1 /mnt"),
     ("b-1 ", "MOUNTPOINT is an empty text: write the path of a directory", "b-1 /mnt"),
 ]

@@ -74,7 +74,7 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
         ("bucket /mnt --key-file /no/such", "--key-file: '/no/such' cannot be read: No such file"),
         ("bucket /mnt --endpoint localhost", "'localhost' is not an endpoint"),
         ("bucket /mnt --endpoint a:1 --plaintext", "credentials are never sent in plaintext"),
-        ("BUCKET /mnt", "'BUCKET' is not a bucket's name"),
+        ("BUCKET /mnt", "'BUCKET' is not a bucket name"),
         ("bucket/dir /mnt", "write gs://bucket/dir"),
     ],
 )
