@@ -2,9 +2,9 @@
 """Mount a bucket of sample files, read all files in several ways, and compare every byte.
 
 `make demo` runs this script. It creates about 300 MiB of sample files, serves them with the
-emulator, and mounts them with the installed `gcsmux-mount`. It exits with 0 if all data read through
-the mount equals the source, and with 1 otherwise. It always stops its processes and removes its
-files.
+emulator, and mounts them with the installed `gcsmux-mount`. It exits with 0 if all data read
+through the mount equals the source, and with 1 otherwise. It always stops its processes and removes
+its files.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ def mounted(endpoint: str, mountpoint: Path, log_file: Path) -> Iterator[None]:
     finally:
         unmount = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
         subprocess.run([*unmount, mountpoint], check=True, timeout=20)
-        wait_for(lambda: b"statistics" in log_file.read_bytes(), "the mount did not log its statistics")
+        wait_for(
+            lambda: b"statistics" in log_file.read_bytes(), "the mount did not log its statistics"
+        )
 
 
 def wait_for(condition: Callable[[], bool], failure: str) -> None:
