@@ -121,7 +121,7 @@ def _serve(settings: Settings, reporter: ReadinessReporter, *, detached: bool) -
         with claim_mountpoint(settings.mountpoint) as claim:
             # gRPC reads this variable when it is loaded. Its errors repeat what it would print.
             os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-            # Loading gRPC and pyfuse3 takes a third of a second, so that only this process does it.
+            # Loading gRPC and pyfuse3 takes a third of a second. Only a serving process needs them.
             from gcsmux_fs.mounting import serve
 
             return serve(

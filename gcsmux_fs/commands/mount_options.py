@@ -25,9 +25,9 @@ __all__ = ["MountOptions", "check_options", "sort_options", "split_options"]
 # `mount -o remount` passes this option with the options to change.
 _REMOUNT = "remount"
 
-# These options are for mount(8), systemd or the boot scripts, or do not change a read-only file
-# system without access times. `rw` is the default of mount(8), so that its presence does not mean
-# that the user asks for write access. mount.fuse3 adds `dev` and `suid`, and no object is a device
+# These options are for mount(8), systemd or the boot scripts, or have no effect on a read-only file
+# system without access times. `rw` is dropped because mount(8) passes it by default, without asking
+# for write access. `dev` and `suid` are dropped because mount.fuse3 adds them; no object is a device
 # or a set-user-ID program.
 # fmt: off
 _IGNORED = frozenset({
@@ -44,7 +44,7 @@ _IGNORED_PREFIXES = ("x-", "X-", "comment=", "helper=", "uhelper=", "user=")
 _FOR_LIBFUSE = frozenset(
     {"allow_root", "auto_unmount", "default_permissions", "noatime", "nodev", "noexec", "nosuid"}
 )
-# Labels of SELinux. A kernel without SELinux refuses them, so that mount(8) drops them there.
+# Labels of SELinux. A kernel without SELinux refuses them, and mount(8) drops them there.
 _FOR_SELINUX = re.compile(r"(fs|def|root)?context=.+")
 
 # Options of other FUSE file systems, with the options of gcsmux-mount that replace them.
@@ -69,7 +69,7 @@ _FIXED = frozenset({
     "sync_read", "use_ino", "user_id", "writeback_cache",
 })
 # fmt: on
-# Why an option is fixed, if the reason is not that gcsmux-mount sets it.
+# The reasons why a user cannot set an option; for all other options, gcsmux-mount sets the value.
 _REASONS = {
     "max_read": "libfuse and gcsmux-mount must use the same value, and --kernel-read-ahead sets"
     " how much the kernel reads at once",

@@ -2,8 +2,8 @@
 
 glibc maps each block above its mmap threshold separately. Each message of 2 MiB then costs an
 mmap, 512 page faults and a munmap, which is a third of the processor time of a sequential read.
-With blocks on the heap this cost is gone, but free memory remains between the blocks: with many
-readers 100 MiB and more. `memory_watch` returns it to the system when it grows too large.
+Blocks on the heap avoid this cost, but free memory remains between them: with many readers 100 MiB
+and more. `memory_watch` returns it to the system when it grows too large.
 """
 
 from __future__ import annotations
@@ -108,5 +108,5 @@ def _mallinfo2() -> Callable[[], _MallInfo2] | None:
 
 @functools.cache
 def _statm() -> int:
-    """Open /proc/self/statm once, so that reading it works when no descriptor is free."""
+    """Open /proc/self/statm once; opening it later may fail because no descriptor is free."""
     return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)

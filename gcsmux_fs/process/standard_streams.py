@@ -21,7 +21,7 @@ def open_missing_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # All lower descriptors are open, so that open() returns exactly this number.
+            # open() returns the lowest free number, and all numbers below this one are in use.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:

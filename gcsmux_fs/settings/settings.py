@@ -36,7 +36,8 @@ _MIB = 1024 * 1024
 _MIN_MEMORY_BYTES = 16 * _MIB
 # The fastest network card receives 4 GiB in about a second. A larger window hides no more latency.
 _MAX_READ_AHEAD_BYTES = 4096 * _MIB
-# libfuse limits one READ to 1 MiB, so that 16 READs are in flight. Larger windows were no faster.
+# libfuse limits one READ to 1 MiB. A window of 16 MiB keeps 16 READs in flight, and larger windows
+# were not faster.
 _MAX_KERNEL_READ_AHEAD_BYTES = 16 * _MIB
 _MIN_READ_TIMEOUT_SECONDS = 1.0
 _MAX_READ_TIMEOUT_SECONDS = 3600.0

@@ -347,7 +347,7 @@ def test_every_option_of_fuse_works_or_is_refused_with_working_advice(role: Role
             (advice,) = re.findall(": write -o (.*) instead.", wrong[1])
             advised.append(advice)
     # Try the options in real mounts. allow_root excludes allow_other. auto_unmount unmounts by path
-    # and with a delay, so that it would remove a later mount on the same path.
+    # after a delay, and would remove the next mount on the same path.
     last = {"allow_root", "auto_unmount"}
     together = ",".join([*(option for option in passed if option not in last), *advised])
     output = role.run(

@@ -134,7 +134,7 @@ def test_a_start_without_standard_streams_either_mounts_or_fails(
 def test_a_warning_that_cannot_be_printed_is_not_a_failure(
     mountpoint: Path, environment: dict[str, str], streams: str
 ) -> None:
-    # `true` exits before the command prints, so that the pipe has no reader.
+    # `true` exits before the command prints its warning. Then the pipe has no reader.
     script = f'"$1" gs://my-bucket/none "$2" {streams}'
     code, _ = shell(script, COMMAND, mountpoint, environment=environment)
     assert (code, mounts_at(mountpoint)) == (0, ["gs://my-bucket/none"])

@@ -52,9 +52,9 @@ def _reach(location: str) -> list[bytes]:
     path: list[bytes] = []
     while location:
         above, name = locate_directory(location)
-        found = step(above, name)
-        assert found is not None
-        reached = found.target if found.form is Form.PART else found.target + "/"
+        resolved = step(above, name)
+        assert resolved is not None
+        reached = resolved.target if resolved.form is Form.PART else resolved.target + "/"
         assert reached == location
         assert len(above) < len(location)
         path.append(name)
@@ -101,14 +101,14 @@ def names_of_paths(data: bytes) -> None:
         location = above if above.startswith(cut) else cut
         del name
     name = source.rest()
-    found = step(location, name)
-    if found is None:
+    resolved = step(location, name)
+    if resolved is None:
         return
     assert _is_legal(name)
-    if found.form is Form.PART:
-        assert locate_directory(found.target) == (location, name)
+    if resolved.form is Form.PART:
+        assert locate_directory(resolved.target) == (location, name)
     else:
-        assert locate(found.target, found.form) == (location, name)
+        assert locate(resolved.target, resolved.form) == (location, name)
 
 
 def listing_bytes(data: bytes) -> None:
@@ -172,15 +172,15 @@ def _check_entries(location: str, listing: Listing) -> None:
     for position, (name, child) in enumerate(entries):
         assert _is_legal(name), name
         assert listing.position_of(name) == position
-        found = step(location, name)
-        assert found is not None, name
+        resolved = step(location, name)
+        assert resolved is not None, name
         if isinstance(child, Directory):
             assert child.location == (
-                found.target if found.form is Form.PART else found.target + "/"
+                resolved.target if resolved.form is Form.PART else resolved.target + "/"
             )
             assert listing.file_at(position) is None
         else:
-            assert found.target == child.info.name
+            assert resolved.target == child.info.name
             assert listing.file_at(position) == child.info
         assert listing.find(name) == child
     assert listing.find(b"no such name") is None
