@@ -1,7 +1,8 @@
 """The entry points of the commands that `gcsmux_fs/commands/` implements.
 
-A new command takes a module `commands/NAME.py` with `run(arguments) -> exit code`, and here one
-function that calls `_run_command`, which pyproject.toml names in `[project.scripts]`.
+To add the command `gcsmux-NAME`, write a module `commands/NAME.py` with `run(arguments)`, which
+returns the exit code. Then add a function here, and its line to `[project.scripts]` in
+pyproject.toml.
 
 This module imports no command before it handles Ctrl+C: loading a command takes 0.1 s, and an
 interrupt within this time must give a sentence instead of a traceback.

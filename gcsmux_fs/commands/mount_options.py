@@ -27,8 +27,8 @@ _REMOUNT = "remount"
 
 # These options are for mount(8), systemd or the boot scripts, or have no effect on a read-only file
 # system without access times. `rw` is dropped because mount(8) passes it by default, without asking
-# for write access. `dev` and `suid` are dropped because mount.fuse3 adds them; no object is a device
-# or a set-user-ID program.
+# for write access. `dev` and `suid` are dropped because mount.fuse3 adds them. No object is a
+# device or a set-user-ID program.
 # fmt: off
 _IGNORED = frozenset({
     "_netdev", "async", "atime", "auto", "defaults", "dev", "diratime", "dirsync", "exec",

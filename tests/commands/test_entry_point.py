@@ -1,17 +1,29 @@
-"""An early Ctrl+C gives one sentence, and relative paths survive a change of directory."""
+"""Entry points lead to commands, and handle an early Ctrl+C and relative paths."""
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gcsmux_fs import cli
 from gcsmux_fs.commands.mount import make_paths_absolute
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+def test_every_function_of_cli_is_the_script_of_a_command() -> None:
+    scripts = tomllib.loads(PYPROJECT.read_text())["project"]["scripts"]
+    for function in cli.__all__:
+        name = function.removesuffix("_command")
+        assert scripts[f"gcsmux-{name}"] == f"gcsmux_fs.cli:{function}"
+        assert callable(importlib.import_module(f"gcsmux_fs.commands.{name}").run)
 
 
 def test_an_interrupt_while_the_command_loads_is_reported_in_one_sentence() -> None:
