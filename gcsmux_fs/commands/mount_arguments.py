@@ -1,9 +1,13 @@
-"""The arguments of `gcsmux-mount`: their names, their help, and their conversion to Settings."""
+"""The arguments of `gcsmux-mount`: their names, their help, and their conversion to Settings.
+
+The parameter name of an option is the field of Settings that the option sets.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -56,11 +60,16 @@ _HEADINGS = {
         "dir_mode",
         "posix",
         "allow_other",
-        "metadata_ttl",
-        "negative_ttl",
+        "metadata_ttl_seconds",
+        "negative_ttl_seconds",
     ),
-    "Reading": ("memory", "read_ahead", "read_timeout", "kernel_read_ahead"),
-    "Running": ("foreground", "mount_options", *LOG_OPTIONS),
+    "Reading": (
+        "memory_bytes",
+        "read_ahead_bytes",
+        "read_timeout_seconds",
+        "kernel_read_ahead_bytes",
+    ),
+    "Running": ("foreground", "fuse_options", *LOG_OPTIONS),
 }
 
 # A line of fstab must mount in the background: these options would prevent the mount.
@@ -83,14 +92,14 @@ class _MountCommand(HeadedCommand):
             if option.name not in _NOT_FOR_FSTAB
         }
         options = sort_options(
-            values.get("mount_options", ()),
+            values.get("fuse_options", ()),
             takes_value,
             tolerant="sloppy" in values,
             selinux=_SELINUX.exists(),
         )
         own = [f"--{name}" if text is None else f"--{name}={text}" for name, text in options.own]
         rest = super().parse_args(ctx, own + args)
-        ctx.params["mount_options"] = options.fuse
+        ctx.params["fuse_options"] = options.fuse
         return rest
 
 
@@ -112,6 +121,7 @@ class _MountCommand(HeadedCommand):
 @service_options
 @click.option(
     "--metadata-ttl",
+    "metadata_ttl_seconds",
     metavar="DURATION|minimal|indefinite",
     default=show_duration(DEFAULT_METADATA_TTL_SECONDS),
     show_default=True,
@@ -122,6 +132,7 @@ class _MountCommand(HeadedCommand):
 )
 @click.option(
     "--negative-ttl",
+    "negative_ttl_seconds",
     metavar="DURATION|minimal|indefinite",
     default=show_duration(DEFAULT_NEGATIVE_TTL_SECONDS),
     show_default=True,
@@ -131,6 +142,7 @@ class _MountCommand(HeadedCommand):
 )
 @click.option(
     "--memory",
+    "memory_bytes",
     metavar="SIZE",
     default=show_size(DEFAULT_MEMORY_BYTES),
     show_default=True,
@@ -140,6 +152,7 @@ class _MountCommand(HeadedCommand):
 )
 @click.option(
     "--read-ahead",
+    "read_ahead_bytes",
     metavar="SIZE",
     callback=parsed_by(parse_size),
     help="How far to read ahead of one sequential reader; 0 turns readahead off."
@@ -148,6 +161,7 @@ class _MountCommand(HeadedCommand):
 )
 @click.option(
     "--read-timeout",
+    "read_timeout_seconds",
     metavar="DURATION",
     default=show_duration(DEFAULT_READ_TIMEOUT_SECONDS),
     show_default=True,
@@ -157,6 +171,7 @@ class _MountCommand(HeadedCommand):
 )
 @click.option(
     "--kernel-read-ahead",
+    "kernel_read_ahead_bytes",
     metavar="SIZE",
     default="0",
     callback=parsed_by(parse_size),
@@ -167,12 +182,14 @@ class _MountCommand(HeadedCommand):
 @click.option(
     "--uid",
     metavar="USER",
+    default=lambda: str(os.getuid()),
     callback=parsed_by(parse_user),
     help="Owner of all files.  [default: the user who mounts]",
 )
 @click.option(
     "--gid",
     metavar="GROUP",
+    default=lambda: str(os.getgid()),
     callback=parsed_by(parse_group),
     help="Group of all files.  [default: the group of the user who mounts]",
 )
@@ -208,7 +225,7 @@ class _MountCommand(HeadedCommand):
 )
 @click.option(
     "-o",
-    "mount_options",
+    "fuse_options",
     metavar="OPT[,OPT]",
     multiple=True,
     help="Mount options as in fstab: those of mount(8), and the long options of this command,"
@@ -218,10 +235,10 @@ class _MountCommand(HeadedCommand):
 @log_options
 @click.version_option(__version__, prog_name=PROGRAM)
 # mount(8) passes these four options to its helpers. Only -s has an effect here.
-@click.option("-s", "sloppy", is_flag=True, hidden=True)
-@click.option("-n", "no_mtab", is_flag=True, hidden=True)
-@click.option("-v", "verbose", is_flag=True, hidden=True)
-@click.option("-N", "namespace", hidden=True)
+@click.option("-s", "sloppy", is_flag=True, hidden=True, expose_value=False)
+@click.option("-n", "no_mtab", is_flag=True, hidden=True, expose_value=False)
+@click.option("-v", "verbose", is_flag=True, hidden=True, expose_value=False)
+@click.option("-N", "namespace", hidden=True, expose_value=False)
 def mount_arguments(
     *,
     bucket: str,
@@ -231,24 +248,12 @@ def mount_arguments(
     plaintext: bool,
     anonymous: bool,
     key_file: Path | None,
-    billing_project: str,
-    metadata_ttl: float,
-    negative_ttl: float,
-    memory: int,
-    read_ahead: int | None,
-    read_timeout: float,
-    kernel_read_ahead: int,
-    uid: int | None,
-    gid: int | None,
-    file_mode: int,
-    dir_mode: int,
-    posix: bool,
+    memory_bytes: int,
+    read_ahead_bytes: int | None,
+    kernel_read_ahead_bytes: int,
     allow_other: bool,
-    mount_options: tuple[str, ...],
-    foreground: bool,
-    log_file: Path | None,
-    log_level: str,
-    **_mount_helper_options: object,
+    fuse_options: tuple[str, ...],
+    **other_fields: Any,
 ) -> Settings:
     """Mount a Google Cloud Storage bucket, read-only, as a directory.
 
@@ -260,10 +265,12 @@ def mount_arguments(
     STORAGE_EMULATOR_HOST_GRPC=host:port replaces --endpoint, --plaintext and --anonymous.
     """
     directory = _mountpoint(mountpoint)
-    check_options(mount_options, directory, allow_other=allow_other, user=os.geteuid())
+    check_options(fuse_options, directory, allow_other=allow_other, user=os.geteuid())
     name, prefix = parse_bucket(bucket, only_dir)
     service = service_address(endpoint, plaintext=plaintext, anonymous=anonymous, key_file=key_file)
-    _check_machine(memory, kernel_read_ahead)
+    _check_machine(memory_bytes, kernel_read_ahead_bytes)
+    if read_ahead_bytes is None:
+        read_ahead_bytes = default_read_ahead(memory_bytes)
     return Settings(
         bucket=name,
         prefix=prefix,
@@ -273,23 +280,12 @@ def mount_arguments(
         plaintext=service.plaintext,
         anonymous=service.anonymous,
         key_file=key_file,
-        billing_project=billing_project,
-        metadata_ttl_seconds=metadata_ttl,
-        negative_ttl_seconds=negative_ttl,
-        memory_bytes=memory,
-        read_ahead_bytes=default_read_ahead(memory) if read_ahead is None else read_ahead,
-        read_timeout_seconds=read_timeout,
-        kernel_read_ahead_bytes=kernel_read_ahead,
-        uid=os.getuid() if uid is None else uid,
-        gid=os.getgid() if gid is None else gid,
-        file_mode=file_mode,
-        dir_mode=dir_mode,
-        posix=posix,
+        memory_bytes=memory_bytes,
+        read_ahead_bytes=read_ahead_bytes,
+        kernel_read_ahead_bytes=kernel_read_ahead_bytes,
         allow_other=allow_other,
-        fuse_options=mount_options,
-        log_file=log_file,
-        log_level=log_level,
-        foreground=foreground,
+        fuse_options=fuse_options,
+        **other_fields,
     )
 
 
