@@ -11,7 +11,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage.asyncio.async_grpc_client import AsyncGrpcClient
 
-from gcsmux_fs.emulator.injection.rules import Faults
+from gcsmux_fs.emulator.injection import Faults
 from gcsmux_fs.emulator.server import Emulator
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from gcsmux_fs.emulator.injection.rules import Rule
+    from gcsmux_fs.emulator.injection import Rule
 
 __all__ = ["BIDI", "BUCKET", "Clients", "bidi_request", "order", "rest_of", "serve"]
 

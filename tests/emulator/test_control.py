@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from google.cloud.storage.asyncio.async_multi_range_downloader import AsyncMultiRangeDownloader
 
-from gcsmux_fs.emulator.control import Control
-from gcsmux_fs.emulator.faults.catalogue import InjectionPoint, Status
-from gcsmux_fs.emulator.injection.rules import Faults, Rule
+from gcsmux_fs.emulator.buckets.store import BucketStore
+from gcsmux_fs.emulator.faults import InjectionPoint, Status
+from gcsmux_fs.emulator.injection import Faults, Rule
+from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
 
 from .clients import Clients, bidi_request, serve
 
@@ -102,14 +104,14 @@ def test_googles_downloader_survives_cuts(served: Path, bucket: Path) -> None:
     serve(served, scenario)
 
 
-def orders(after_bytes: int) -> str:
+def order_text(after_bytes: int) -> str:
     rule = Rule(Status(), at=InjectionPoint.CONTENT, after_bytes=after_bytes, times=1)
     return Faults((rule,)).to_json().decode()
 
 
-def ordered(control: Control) -> list[int]:
-    control.look()
-    return [rule.after_bytes for rule in control.book.faults.rules]
+def polled_after_bytes(orders: FaultOrders) -> list[int]:
+    orders.poll_file()
+    return [rule.after_bytes for rule in orders.rules.faults.rules]
 
 
 def test_a_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path) -> None:
@@ -122,7 +124,7 @@ def test_a_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path)
     async def scenario(clients: Clients) -> None:
         assert await read(clients) == grpc.StatusCode.OK
         for after_bytes in (5, 70):
-            file.write_text(orders(after_bytes))
+            file.write_text(order_text(after_bytes))
             assert await read(clients) == grpc.StatusCode.UNAVAILABLE
             # The file has not changed, so that its order is done with.
             assert await read(clients) == grpc.StatusCode.OK
@@ -130,16 +132,16 @@ def test_a_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path)
     serve(served, scenario, faults_file=file)
 
 
-@pytest.mark.expects_log("These are not faults in JSON")
+@pytest.mark.expects_log("Not a valid order of faults")
 def test_a_faults_file_that_makes_no_sense_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "faults.json"
-    file.write_text(orders(5))
-    control = Control(file)
+    file.write_text(order_text(5))
+    orders = FaultOrders(BucketStore(tmp_path), Counter(), file)
     file.write_text("{")
     for _ in range(3):
-        assert ordered(control) == [5]
+        assert polled_after_bytes(orders) == [5]
     assert len(caplog.records) == 1
 
 
@@ -148,8 +150,8 @@ def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(served: Pat
         rule = {"fault": {"kind": "hang"}}
         await control(clients, "Faults", rules=[rule])
         for bad, reason in (
-            ({"fault": {"kind": "hang"}, "tims": 1}, "rule 1: a rule has no 'tims'"),
-            ({"fault": {"kind": "reset"}}, "Faults of connections need the relay"),
+            ({"fault": {"kind": "hang"}, "tims": 1}, "rule 1: a rule has no member 'tims'"),
+            ({"fault": {"kind": "reset"}}, "Faults of connections need the TCP proxy"),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await control(clients, "Faults", rules=[bad])

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.emulator.buckets.listing_pages import Position, Query, list_page
-from gcsmux_fs.emulator.buckets.objects import Attributes
-from gcsmux_fs.emulator.buckets.store import Store
+from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
+from gcsmux_fs.emulator.buckets.store import BucketStore
 
 from .clients import BUCKET, Clients, serve
 
@@ -82,11 +82,11 @@ def test_a_listing_that_enters_at_its_folder_is_the_same(
 ) -> None:
     served = tmp_path_factory.mktemp("served")
     (served / "b").mkdir()
-    bucket = Store(served).bucket("b")
+    bucket = BucketStore(served).bucket("b")
     for name in present:
         incoming = bucket.incoming()
         incoming.touch()
-        bucket.publish(name, incoming, Attributes())
+        bucket.publish(name, incoming, ObjectAttributes())
     query = Query(prefix=prefix, delimiter="/", start=start, end=end)
     quick, plain = pages(bucket, query, quick=True), pages(bucket, query, quick=False)
     assert quick == plain

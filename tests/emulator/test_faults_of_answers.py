@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from google.protobuf.message import DecodeError
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     ChunkCorrupted,
     ChunkDropped,
     ChunkDuplicated,
@@ -29,14 +29,14 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Fault,
     InjectionPoint,
     Malformed,
+    MalformedKind,
     OmitMetadata,
     Padded,
-    Spoiling,
     Status,
     WrongGeneration,
     WrongSize,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.injection import FOR_EVER, Rule
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .clients import BIDI, BUCKET, Clients, bidi_request, order, serve
@@ -233,10 +233,10 @@ async def raw(clients: Clients, method: str, request: Message) -> list[bytes]:
     return [message async for message in call(iter([request.SerializeToString()]))]
 
 
-@pytest.mark.parametrize("how", [*Spoiling])
+@pytest.mark.parametrize("how", [*MalformedKind])
 @pytest.mark.parametrize("at", [InjectionPoint.ANSWER, InjectionPoint.CHUNK])
 def test_malformed_messages_cannot_be_decoded(
-    served: Path, how: Spoiling, at: InjectionPoint
+    served: Path, how: MalformedKind, at: InjectionPoint
 ) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(Malformed(how), at=at, nth=2 if at is InjectionPoint.CHUNK else 0))
@@ -253,8 +253,8 @@ def test_malformed_messages_cannot_be_decoded(
     serve(served, scenario)
 
 
-@pytest.mark.parametrize("how", [*Spoiling])
-def test_unary_answers_are_malformed_too(served: Path, how: Spoiling) -> None:
+@pytest.mark.parametrize("how", [*MalformedKind])
+def test_unary_answers_are_malformed_too(served: Path, how: MalformedKind) -> None:
     async def scenario(clients: Clients) -> None:
         request = pb.GetObjectRequest(bucket=BUCKET, object="f")
         order(clients, Rule(Malformed(how), method="GetObject"))

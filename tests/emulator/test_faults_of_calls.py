@@ -11,7 +11,8 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.buckets.object_handles import ObjectHandle
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     Delay,
     Delete,
@@ -26,8 +27,7 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Redirect,
     Status,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
-from gcsmux_fs.emulator.services.handles import Handle
+from gcsmux_fs.emulator.injection import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -200,7 +200,7 @@ def test_redirects_hold_a_token_and_a_handle_and_let_through_who_brings_the_toke
         error = pb.BidiReadObjectRedirectedError.FromString(detail.value)
         assert error.routing_token == "cell/7"
         handle = error.read_handle.handle
-        assert Handle.unseal(handle).name == "f"
+        assert ObjectHandle.unseal(handle).name == "f"
         params = "bucket=projects/_/buckets/b&routing_token=cell/7"
         for how in (
             {"routing_token": "cell/7", "read_handle": pb.BidiReadHandle(handle=handle)},

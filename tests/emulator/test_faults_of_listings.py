@@ -9,15 +9,15 @@ import grpc
 import grpc.aio
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Delete,
     PageAgain,
     PageEmpty,
+    PageTokenTarget,
     PageUnsorted,
     Status,
-    Turn,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.injection import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -62,9 +62,12 @@ ONE, TWO, THREE = ["n0", "n1"], ["n2", "n3"], ["n4"]
         (Rule(PageAgain()), [ONE, ONE, TWO, THREE]),
         (Rule(PageAgain(), skip=1, times=2), [ONE, TWO, TWO, TWO, THREE]),
         (Rule(PageAgain(), skip=2), [ONE, TWO, THREE, THREE]),
-        (Rule(PageAgain(Turn.START), skip=1), [ONE, TWO, ONE, TWO, THREE]),
+        (Rule(PageAgain(PageTokenTarget.START), skip=1), [ONE, TWO, ONE, TWO, THREE]),
         (Rule(PageAgain(), times=FOR_EVER), [ONE] * 8),
-        (Rule(PageAgain(Turn.START), resumed=True, times=FOR_EVER), [ONE, TWO, *[ONE] * 6]),
+        (
+            Rule(PageAgain(PageTokenTarget.START), resumed=True, times=FOR_EVER),
+            [ONE, TWO, *[ONE] * 6],
+        ),
         (Rule(PageEmpty(), times=2), [[], [], ONE, TWO, THREE]),
         (Rule(PageEmpty(), resumed=True), [ONE, [], TWO, THREE]),
         (Rule(PageUnsorted(), skip=1), [ONE, TWO[::-1], THREE]),

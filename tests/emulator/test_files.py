@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.emulator.buckets.listing_pages import ListedName
-from gcsmux_fs.emulator.buckets.objects import Attributes
-from gcsmux_fs.emulator.buckets.store import Store
+from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
+from gcsmux_fs.emulator.buckets.store import BucketStore
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.model.errors import StatusCode
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from gcsmux_fs.emulator.buckets.bucket import Bucket
     from gcsmux_fs.emulator.buckets.objects import StoredObject
 
-ATTRIBUTES = Attributes(content_type="x/y", storage_class="COLD", metadata={"k": "v"})
+ATTRIBUTES = ObjectAttributes(content_type="x/y", storage_class="COLD", metadata={"k": "v"})
 
 
 def started(served: Path) -> Bucket:
     """The bucket, as an emulator that was just started sees it."""
-    return Store(served).bucket("b")
+    return BucketStore(served).bucket("b")
 
 
 def put(
-    bucket: Bucket, name: str, content: bytes, attributes: Attributes = ATTRIBUTES
+    bucket: Bucket, name: str, content: bytes, attributes: ObjectAttributes = ATTRIBUTES
 ) -> StoredObject:
     incoming = bucket.incoming()
     incoming.write_bytes(content)
@@ -131,12 +131,12 @@ def test_what_a_client_says_of_a_file_holds_until_the_file_changes(
     (bucket / "f.html").write_bytes(b"changed")
     found = restarted.find("f.html")
     assert found is not None
-    assert Attributes("text/html", storage_class="STANDARD") == found.attributes
+    assert ObjectAttributes("text/html", storage_class="STANDARD") == found.attributes
     assert found.generation > written.generation
 
 
 def test_a_plain_file_leaves_no_record(served: Path) -> None:
-    put(started(served), "f.txt", b"x", Attributes("text/plain", storage_class="STANDARD"))
+    put(started(served), "f.txt", b"x", ObjectAttributes("text/plain", storage_class="STANDARD"))
     assert list((served / ".gcsmux-emulator" / "b").iterdir()) == []
 
 

@@ -13,8 +13,8 @@ from google.cloud.storage_control_v2.services.storage_control.transports import 
     StorageControlGrpcAsyncIOTransport,
 )
 
-from gcsmux_fs.emulator.faults.catalogue import Status
-from gcsmux_fs.emulator.injection.rules import Rule
+from gcsmux_fs.emulator.faults import Status
+from gcsmux_fs.emulator.injection import Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsmux_fs.emulator.buckets.checksums import Checksums
-from gcsmux_fs.emulator.buckets.store import Store
-from gcsmux_fs.emulator.control import Control
+from gcsmux_fs.emulator.buckets.store import BucketStore
+from gcsmux_fs.emulator.call_counters import CallCounters
+from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
 from gcsmux_fs.emulator.services.meta_service import MetaService
+from gcsmux_fs.emulator.services.method_handlers import MethodHandlers
 from gcsmux_fs.emulator.services.read_service import ReadService
-from gcsmux_fs.emulator.services.rpc import Border
 from gcsmux_fs.emulator.services.write_service import WriteService
 from gcsmux_fs.emulator.shaping import Shape
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -46,7 +47,9 @@ def sent_by_bidi(
         now = asyncio.get_running_loop().time()
         sent.append((now, pb.BidiReadObjectResponse.FromString(message)))
 
-    service = ReadService(Store(served), Checksums(), shape, Control())
+    store, counters = BucketStore(served), CallCounters()
+    orders = FaultOrders(store, counters.faults)
+    service = ReadService(store, Checksums(), shape, orders, counters)
     run_virtually(service.bidi_read_object(arriving(*steps), send))
     return sent
 
@@ -94,10 +97,11 @@ def test_bandwidth_holds_for_the_content_of_a_stream(served: Path, bucket: Path)
 
 def test_unary_answers_asked_together_come_back_together(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"x")
-    control = Control()
-    border = Border(Shape(latency_seconds=3.0), control)
-    meta = MetaService(Store(served), Checksums())
-    _, handler = border.unary("GetObject", pb.GetObjectRequest, meta.get_object)
+    store, counters = BucketStore(served), CallCounters()
+    orders = FaultOrders(store, counters.faults)
+    handlers = MethodHandlers(Shape(latency_seconds=3.0), orders, counters)
+    meta = MetaService(store, Checksums())
+    _, handler = handlers.unary("GetObject", pb.GetObjectRequest, meta.get_object)
     handle = handler.unary_unary
     request = pb.GetObjectRequest(bucket=BUCKET, object="f").SerializeToString()
 
@@ -109,7 +113,7 @@ def test_unary_answers_asked_together_come_back_together(served: Path, bucket: P
         return await asyncio.gather(*(one() for _ in range(50)))
 
     assert {3.0} == set(run_virtually(scenario()))
-    assert control.counters.requests["GetObject"] == 50
+    assert counters.requests["GetObject"] == 50
 
 
 def test_answers_on_a_writing_stream_do_not_add_up(served: Path) -> None:
@@ -129,6 +133,6 @@ def test_answers_on_a_writing_stream_do_not_add_up(served: Path) -> None:
     async def send(message: bytes) -> None:
         sent.append(asyncio.get_running_loop().time())
 
-    service = WriteService(Store(served), Checksums(), Shape(latency_seconds=3.0))
+    service = WriteService(BucketStore(served), Checksums(), Shape(latency_seconds=3.0))
     run_virtually(service.bidi_write_object(requests(), send))
     assert sent == [3.0, 3.0, 3.0, 4.0]

@@ -11,7 +11,7 @@ from gcsmux_fs.emulator.buckets.listing_pages import ListedName, Position, Query
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.model.errors import StatusCode
 
-from .object_names import maybe_names, names
+from .name_strategies import maybe_names, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from gcsmux_fs.emulator.buckets.object_names import (
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.model.errors import StatusCode
 
-from .object_names import maybe_names, names
+from .name_strategies import maybe_names, names
 
 
 @given(names, names)

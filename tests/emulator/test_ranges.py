@@ -4,14 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gcsmux_fs.emulator.buckets.byte_ranges import resolve_range
 from gcsmux_fs.emulator.rpc_error import RpcError
-from gcsmux_fs.emulator.services.range_schedule import (
-    MAX_CHUNK_BYTES,
-    FailedRange,
-    RangeSchedule,
-    Slice,
-    resolve_range,
-)
+from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
+from gcsmux_fs.emulator.services.range_schedule import FailedRange, RangeSchedule, Slice
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.model.values import ByteRange
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     KINDS,
     ChunkGap,
     Delay,
@@ -20,7 +20,7 @@ from gcsmux_fs.emulator.faults.catalogue import (
     InjectionPoint,
     Status,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Faults, Rule
+from gcsmux_fs.emulator.injection import FOR_EVER, Faults, Rule
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.model.errors import StatusCode
 from tests.mount.server import EmulatorProcess
@@ -57,8 +57,8 @@ def test_any_order_is_read_back_as_it_was(data: st.DataObject) -> None:
     rules = []
     for kind in data.draw(st.lists(st.sampled_from(list(KINDS.values())), max_size=4)):
         fault = data.draw(st.builds(_made, st.just(kind)))
-        phase = data.draw(st.sampled_from(fault.phases))
-        rules.append(Rule(fault, at=phase, times=data.draw(st.integers(-1, 9)), name="x"))
+        point = data.draw(st.sampled_from(fault.points))
+        rules.append(Rule(fault, at=point, times=data.draw(st.integers(-1, 9)), name="x"))
     faults = Faults(tuple(rules), data.draw(st.integers()))
     assert faults == Faults.parse(faults.to_json())
 
@@ -74,13 +74,16 @@ def _made(kind: type[Fault]) -> Fault:
         ("", "Expecting value"),
         ("[" * 100_000, "recursion"),
         ("3", "the order is not an object"),
-        ('{"rule": []}', "an order has no 'rule', but rules, seed"),
+        ('{"rule": []}', "the order has no member 'rule', only: rules, seed"),
         ('{"rules": 3}', "rules is not a list"),
-        ('{"seed": 0.5}', "seed: 0.5 is not a whole number"),
-        ('{"rules": [3]}', "rule 1: it is not an object"),
-        ('{"rules": [{}]}', "rule 1: it has no fault"),
+        ('{"seed": 0.5}', "seed: 0.5 is not an integer"),
+        ('{"rules": [3]}', "rule 1: the rule is not an object"),
+        ('{"rules": [{}]}', "rule 1: the member fault is missing"),
         ('{"rules": [{"fault": "hang"}]}', "rule 1: fault is not an object"),
-        ('{"rules": [{"fault": {"kind": "hang"}}, {"fault": {}}]}', "rule 2: there is no kind"),
+        (
+            '{"rules": [{"fault": {"kind": "hang"}}, {"fault": {}}]}',
+            "rule 2: unknown kind of fault null",
+        ),
     ],
 )
 def test_what_is_no_order_is_refused_in_one_sentence(text: str, reason: str) -> None:
@@ -93,27 +96,31 @@ def test_what_is_no_order_is_refused_in_one_sentence(text: str, reason: str) -> 
 @pytest.mark.parametrize(
     ("fault", "others", "reason"),
     [
-        ('{"kind": "explode"}', "", 'there is no kind of fault "explode"'),
-        ('{"kind": "bandwidth"}', "", "a bandwidth needs bytes_per_second"),
+        ('{"kind": "explode"}', "", 'unknown kind of fault "explode"'),
+        ('{"kind": "bandwidth"}', "", "bandwidth needs bytes_per_second"),
         ('{"kind": "bandwidth", "bytes_per_second": 0}', "", "bytes_per_second is not positive"),
-        ('{"kind": "status", "code": "OK"}', "", "a code of OK is no error"),
-        ('{"kind": "status", "code": "ODD"}', "", '"ODD" is no gRPC status'),
-        ('{"kind": "status", "details": "all"}', "", "is none of none, retry_info"),
-        ('{"kind": "status", "message": 3}', "", "message: 3 is not a text"),
+        ('{"kind": "status", "code": "OK"}', "", "code OK is no error"),
+        ('{"kind": "status", "code": "ODD"}', "", '"ODD" is not the name of a gRPC status code'),
+        ('{"kind": "status", "details": "all"}', "", "is not one of none, retry_info"),
+        ('{"kind": "status", "message": 3}', "", "message: 3 is not a string"),
         ('{"kind": "delay", "seconds": -1}', "", "seconds is negative"),
         ('{"kind": "delay", "seconds": NaN}', "", "seconds is not a finite number"),
         ('{"kind": "delay", "seconds": true}', "", "seconds: true is not a number"),
         ('{"kind": "redirect", "loop": 1}', "", "loop: 1 is neither true nor false"),
-        ('{"kind": "hang", "seconds": 1}', "", "a hang has no 'seconds', but nothing"),
-        ('{"kind": "hang"}', ', "tims": 1', "a rule has no 'tims'"),
-        ('{"kind": "hang"}', ', "at": "chunk"', "a hang cannot happen at chunk"),
-        ('{"kind": "hang"}', ', "at": "sometimes"', "is none of open, content"),
-        ('{"kind": "hang"}', ', "nth": 1', "nth means nothing at open, but at range or chunk"),
+        ('{"kind": "hang", "seconds": 1}', "", "hang has no member 'seconds', only: none"),
+        ('{"kind": "hang"}', ', "tims": 1', "a rule has no member 'tims'"),
+        ('{"kind": "hang"}', ', "at": "chunk"', "hang cannot happen at chunk, only at open"),
+        ('{"kind": "hang"}', ', "at": "sometimes"', "is not one of open, content"),
+        ('{"kind": "hang"}', ', "nth": 1', "nth has no meaning at open, only at range or chunk"),
         ('{"kind": "hang"}', ', "times": -2', "times is -2"),
         ('{"kind": "hang"}', ', "skip": -1', "skip is -1"),
         ('{"kind": "hang"}', ', "probability": 1.5', "probability is 1.5"),
         ('{"kind": "hang"}', ', "resumed": 0', "resumed: 0 is neither true nor false"),
-        ('{"kind": "reset"}', ', "object": "x"', "object means nothing at now: it is of calls"),
+        (
+            '{"kind": "reset"}',
+            ', "object": "x"',
+            "object has no meaning at now, only for faults of calls",
+        ),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_with_the_reason(
@@ -158,7 +165,7 @@ def test_every_kind_is_documented_with_its_phases_and_parameters(kind: str) -> N
     # Phases that are not told there are those of the section.
     told = re.match(rf"`{kind}` \((`[^)]*)\)", described)
     if told:
-        assert ", ".join(f"`{phase}`" for phase in KINDS[kind].phases) == told[1]
+        assert ", ".join(f"`{point}`" for point in KINDS[kind].points) == told[1]
 
 
 def test_an_order_may_be_its_rules_alone_or_a_single_one() -> None:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid
+from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 from gcsmux_fs.emulator.services.delayed_sender import DelayedSender
-from gcsmux_fs.emulator.services.range_schedule import MAX_CHUNK_BYTES
 from gcsmux_fs.emulator.shaping import Line, Shape
 
 from .virtual_loop import run_virtually
@@ -58,11 +58,11 @@ def test_answers_leave_when_due_and_not_one_delay_after_another() -> None:
         async def send(message: bytes) -> None:
             sent.append((clock(), message))
 
-        async with DelayedSender(send) as outbox:
-            outbox.put(clock() + 1.0, b"one")
-            outbox.put(clock() + 1.0, b"two")
+        async with DelayedSender(send) as sender:
+            sender.put(clock() + 1.0, b"one")
+            sender.put(clock() + 1.0, b"two")
             await asyncio.sleep(0.5)
-            outbox.put(clock() + 1.0, b"three")
+            sender.put(clock() + 1.0, b"three")
         return sent
 
     assert run_virtually(scenario()) == [(1.0, b"one"), (1.0, b"two"), (1.5, b"three")]
@@ -75,8 +75,8 @@ def test_answers_go_before_the_refusal_that_follows_them() -> None:
         sent.append(message)
 
     async def scenario() -> None:
-        async with DelayedSender(send) as outbox:
-            outbox.put(1.0, b"one")
+        async with DelayedSender(send) as sender:
+            sender.put(1.0, b"one")
             raise invalid("then this")
 
     with pytest.raises(RpcError):

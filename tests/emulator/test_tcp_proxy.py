@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     Close,
     Delay,
@@ -25,7 +25,7 @@ from gcsmux_fs.emulator.faults.catalogue import (
     RstStream,
     Stall,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Faults, Rule
+from gcsmux_fs.emulator.injection import FOR_EVER, Faults, Rule
 from gcsmux_fs.emulator.server import Emulator
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 

@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gcsmux_fs.emulator.faults.catalogue import ExpireToken, Fault, Goaway, Reset, RstStream
-from gcsmux_fs.emulator.injection.rules import Faults, Rule
+from gcsmux_fs.emulator.faults import ExpireToken, Fault, Goaway, Reset, RstStream
+from gcsmux_fs.emulator.injection import Faults, Rule
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.emulator.server import Emulator, EmulatorError
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -95,11 +95,13 @@ def test_faults_of_frames_are_refused_where_frames_cannot_be_seen(
 ) -> None:
     emulator = Emulator(served, tls=tls, relay_port=0)
     emulator.control.order(Faults((Rule(Reset()),)))
-    with pytest.raises(RpcError, match="sees no frames in TLS"):
+    with pytest.raises(RpcError, match="cannot insert frames into TLS"):
         emulator.control.order(Faults((Rule(fault),)))
 
 
 def test_a_certificate_without_its_key_is_told(served: Path, tls: tuple[Path, Path]) -> None:
     certificate, _ = tls
-    with pytest.raises(EmulatorError, match=f"Cannot use {certificate} with {certificate}: "):
+    with pytest.raises(
+        EmulatorError, match=f"Cannot use the certificate {certificate} with the key"
+    ):
         Emulator(served, tls=(certificate, certificate))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     ChunkGap,
     ChunkTooLong,
     Delay,
@@ -22,23 +22,23 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Reset,
     Status,
 )
-from gcsmux_fs.emulator.injection.plan import Call, FaultBook, Plan
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Faults, Rule
+from gcsmux_fs.emulator.injection import FOR_EVER, Faults, Rule
+from gcsmux_fs.emulator.injection.fault_plan import ActiveRules, CallAttributes, FaultPlan
 
-READ = Call("BidiReadObject", "b", "data/f")
-
-
-def book(*rules: Rule, seed: int = 0) -> FaultBook:
-    return FaultBook(Faults(rules, seed), Counter())
+READ = CallAttributes("BidiReadObject", "b", "data/f")
 
 
-def plan(*rules: Rule, call: Call = READ) -> Plan:
+def book(*rules: Rule, seed: int = 0) -> ActiveRules:
+    return ActiveRules(Faults(rules, seed), Counter())
+
+
+def plan(*rules: Rule, call: CallAttributes = READ) -> FaultPlan:
     made = book(*rules).plan(call)
     assert made is not None
     return made
 
 
-def opens(book: FaultBook, count: int, call: Call = READ) -> list[bool]:
+def opens(book: ActiveRules, count: int, call: CallAttributes = READ) -> list[bool]:
     """Tell for each of so many calls whether anything happens to it."""
     return [
         (planned := book.plan(call)) is not None and bool(planned.at(InjectionPoint.OPEN))
@@ -68,9 +68,9 @@ def test_what_is_decided_depends_on_seed_position_and_number_alone(
     rule = Rule(Hang(), object="f", times=FOR_EVER, probability=probability)
     other = Rule(Delay(), method="GetObject", object="g", times=FOR_EVER, probability=0.5)
     alone, amid = book(rule, other, seed=seed), book(rule, other, seed=seed)
-    opens(amid, others, Call("GetObject", "b", "g"))
-    assert opens(alone, 20, Call("GetObject", "b", "f")) == opens(
-        amid, 20, Call("GetObject", "b", "f")
+    opens(amid, others, CallAttributes("GetObject", "b", "g"))
+    assert opens(alone, 20, CallAttributes("GetObject", "b", "f")) == opens(
+        amid, 20, CallAttributes("GetObject", "b", "f")
     )
 
 
@@ -166,7 +166,7 @@ def test_what_is_of_last_chunks_waits_for_one() -> None:
 
 
 def test_redirects_let_through_who_followed_unless_they_loop() -> None:
-    follower = Call("BidiReadObject", "b", "f", routing_token="there")
+    follower = CallAttributes("BidiReadObject", "b", "f", routing_token="there")
     there = Rule(Redirect("there"), times=FOR_EVER)
     assert opens(book(there), 2) == [True, True]
     assert opens(book(there), 1, follower) == [False]
@@ -179,10 +179,10 @@ def test_redirects_let_through_who_followed_unless_they_loop() -> None:
 
 def test_an_expired_token_stays_so_and_the_next_one_is_good() -> None:
     counted: Counter[str] = Counter()
-    expiring = FaultBook(Faults((Rule(ExpireToken(), times=2, name="t"),)), counted)
+    expiring = ActiveRules(Faults((Rule(ExpireToken(), times=2, name="t"),)), counted)
 
     def refused(token: str) -> bool:
-        return opens(expiring, 1, Call("GetObject", authorization=token)) == [True]
+        return opens(expiring, 1, CallAttributes("GetObject", authorization=token)) == [True]
 
     tokens = ["one", "one", "two", "three", "two", "three"]
     assert [refused(token) for token in tokens] == [True, True, True, False, True, False]
@@ -225,7 +225,7 @@ def test_no_rule_fires_more_often_than_ordered_whatever_shares_it(
         )
         for position, (times, skip, probability, after) in enumerate(orders)
     )
-    shared = FaultBook(Faults(rules), counted)
+    shared = ActiveRules(Faults(rules), counted)
     plans = [(shared.plan(READ), sizes) for sizes in calls]
     for made, sizes in plans:
         if made is None:
