@@ -1,12 +1,12 @@
-"""Names of objects as hypothesis makes them: short, from letters on both sides of the slash."""
+"""Hypothesis strategies for object names."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-# Before and after "/" in order, the slash itself, two- to four-byte letters, the last code point
-# before the surrogates and the last of all.
-LETTERS = [
+# Characters that sort before and after "/", characters of two to four UTF-8 bytes, the last code
+# point before the surrogates, and the last code point.
+CHARACTERS = [
     "a",
     "b",
     "-",
@@ -22,5 +22,5 @@ LETTERS = [
     "\U0010ffff",
 ]
 
-names = st.text(st.sampled_from(LETTERS), min_size=1, max_size=6)
-maybe_names = st.text(st.sampled_from(LETTERS), max_size=4)
+names = st.text(st.sampled_from(CHARACTERS), min_size=1, max_size=6)
+maybe_names = st.text(st.sampled_from(CHARACTERS), max_size=4)

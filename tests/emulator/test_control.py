@@ -26,19 +26,19 @@ async def control(clients: Clients, method: str, **request: object) -> dict[str,
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = clients.channel.unary_unary(
         f"/gcsmux.emulator.Control/{method}"
     )
-    answer: dict[str, object] = json.loads(
+    response: dict[str, object] = json.loads(
         await call(json.dumps(request).encode() if request else b"")
     )
-    return answer
+    return response
 
 
-def test_counters_tell_what_was_asked_and_sent(served: Path, bucket: Path) -> None:
+def test_stats_return_requested_and_sent_bytes_and_reset_them(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(100))
 
     async def scenario(clients: Clients) -> None:
         await clients.google.get_object("b", "f")
         await clients.bidi(bidi_request("f", [(0, 10, 1), (95, 10, 2)]))
-        wanted = {
+        expected = {
             "requests": {"GetObject": 1, "BidiReadObject": 1},
             "ranges": 2,
             "bytes_asked": 15,
@@ -46,15 +46,15 @@ def test_counters_tell_what_was_asked_and_sent(served: Path, bucket: Path) -> No
             "faults": {},
             "streams_open": 0,
         }
-        assert wanted == await control(clients, "Stats", reset=True)
-        emptied = await control(clients, "Stats")
-        assert emptied["requests"] == {}
-        assert emptied["bytes_sent"] == 0
+        assert expected == await control(clients, "Stats", reset=True)
+        after_reset = await control(clients, "Stats")
+        assert after_reset["requests"] == {}
+        assert after_reset["bytes_sent"] == 0
 
     serve(served, scenario)
 
 
-def test_streams_are_cut_after_exactly_the_bytes_and_times_ordered(
+def test_a_status_fault_ends_streams_after_the_exact_bytes_and_times(
     served: Path, bucket: Path
 ) -> None:
     (bucket / "f").write_bytes(bytes(3 * MIB))
@@ -77,9 +77,9 @@ def test_streams_are_cut_after_exactly_the_bytes_and_times_ordered(
                 for data in response.object_data_ranges
             )
             assert sent == 1_000_000
-            counted = await control(clients, "Stats")
-            assert counted["faults"] == {"cut": done}
-            assert counted["bytes_sent"] == done * 1_000_000
+            counters = await control(clients, "Stats")
+            assert counters["faults"] == {"cut": done}
+            assert counters["bytes_sent"] == done * 1_000_000
         _, code = await clients.bidi(bidi_request("f", [(0, 0, 1)]))
         assert code == grpc.StatusCode.OK
 
@@ -87,7 +87,7 @@ def test_streams_are_cut_after_exactly_the_bytes_and_times_ordered(
 
 
 @pytest.mark.expects_log("Cut on order", "Error in stream multiplexer recv loop")
-def test_googles_downloader_survives_cuts(served: Path, bucket: Path) -> None:
+def test_googles_downloader_recovers_from_a_status_fault(served: Path, bucket: Path) -> None:
     data = bytes(range(256)) * 20_000
     (bucket / "f").write_bytes(data)
 
@@ -114,7 +114,7 @@ def polled_after_bytes(orders: FaultOrders) -> list[int]:
     return [rule.after_bytes for rule in orders.rules.faults.rules]
 
 
-def test_a_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path) -> None:
+def test_the_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(100))
     file = served / "faults.json"
 
@@ -126,14 +126,14 @@ def test_a_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path)
         for after_bytes in (5, 70):
             file.write_text(order_text(after_bytes))
             assert await read(clients) == grpc.StatusCode.UNAVAILABLE
-            # The file has not changed, so that its order is done with.
+            # The file has not changed, so that its rule cannot fire again.
             assert await read(clients) == grpc.StatusCode.OK
 
     serve(served, scenario, faults_file=file)
 
 
 @pytest.mark.expects_log("Not a valid order of faults")
-def test_a_faults_file_that_makes_no_sense_changes_nothing(
+def test_an_invalid_faults_file_changes_nothing_and_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "faults.json"
@@ -145,7 +145,7 @@ def test_a_faults_file_that_makes_no_sense_changes_nothing(
     assert len(caplog.records) == 1
 
 
-def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(served: Path) -> None:
+def test_an_invalid_order_fails_and_changes_nothing(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         rule = {"fault": {"kind": "hang"}}
         await control(clients, "Faults", rules=[rule])
@@ -153,10 +153,10 @@ def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(served: Pat
             ({"fault": {"kind": "hang"}, "tims": 1}, "rule 1: a rule has no member 'tims'"),
             ({"fault": {"kind": "reset"}}, "Faults of connections need the TCP proxy"),
         ):
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await control(clients, "Faults", rules=[bad])
-            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-            assert reason in (refused.value.details() or "")
+            assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert reason in (raised.value.details() or "")
         assert await control(clients, "Faults") == {"rules": [rule]}
 
     serve(served, scenario)

@@ -1,4 +1,4 @@
-"""Which fault fires when, without any I/O."""
+"""The decisions of fault plans, without I/O."""
 
 from __future__ import annotations
 
@@ -28,67 +28,65 @@ from gcsmux_fs.emulator.injection.fault_plan import ActiveRules, CallAttributes,
 READ = CallAttributes("BidiReadObject", "b", "data/f")
 
 
-def book(*rules: Rule, seed: int = 0) -> ActiveRules:
+def active(*rules: Rule, seed: int = 0) -> ActiveRules:
     return ActiveRules(Faults(rules, seed), Counter())
 
 
 def plan(*rules: Rule, call: CallAttributes = READ) -> FaultPlan:
-    made = book(*rules).plan(call)
-    assert made is not None
-    return made
+    fault_plan = active(*rules).plan(call)
+    assert fault_plan is not None
+    return fault_plan
 
 
-def opens(book: ActiveRules, count: int, call: CallAttributes = READ) -> list[bool]:
-    """Tell for each of so many calls whether anything happens to it."""
+def opens(rules: ActiveRules, count: int, call: CallAttributes = READ) -> list[bool]:
+    """Open `count` calls; return for each call whether a fault happens to it."""
     return [
-        (planned := book.plan(call)) is not None and bool(planned.at(InjectionPoint.OPEN))
+        (fault_plan := rules.plan(call)) is not None and bool(fault_plan.at(InjectionPoint.OPEN))
         for _ in range(count)
     ]
 
 
-def test_a_rule_passes_over_then_fires_so_often() -> None:
-    assert opens(book(Rule(Hang(), skip=1, times=2)), 5) == [False, True, True, False, False]
-    assert opens(book(Rule(Hang(), times=FOR_EVER)), 3) == [True] * 3
-    assert opens(book(Rule(Hang(), times=0)), 1) == [False]
+def test_skip_and_times_select_the_calls_at_which_a_rule_fires() -> None:
+    assert opens(active(Rule(Hang(), skip=1, times=2)), 5) == [False, True, True, False, False]
+    assert opens(active(Rule(Hang(), times=FOR_EVER)), 3) == [True] * 3
+    assert opens(active(Rule(Hang(), times=0)), 1) == [False]
 
 
-def test_a_spent_order_disarms() -> None:
-    spent = book(Rule(Hang()))
+def test_rules_that_cannot_fire_again_are_not_armed() -> None:
+    spent = active(Rule(Hang()))
     assert spent.armed
     opens(spent, 1)
     assert not spent.armed
-    assert not book().armed
-    assert not book(Rule(Reset())).armed
+    assert not active().armed
+    assert not active(Rule(Reset())).armed
 
 
 @given(st.integers(), st.floats(0, 1), st.integers(0, 20))
-def test_what_is_decided_depends_on_seed_position_and_number_alone(
-    seed: int, probability: float, others: int
-) -> None:
+def test_decisions_do_not_depend_on_other_calls(seed: int, probability: float, others: int) -> None:
     rule = Rule(Hang(), object="f", times=FOR_EVER, probability=probability)
     other = Rule(Delay(), method="GetObject", object="g", times=FOR_EVER, probability=0.5)
-    alone, amid = book(rule, other, seed=seed), book(rule, other, seed=seed)
-    opens(amid, others, CallAttributes("GetObject", "b", "g"))
+    alone, shared = active(rule, other, seed=seed), active(rule, other, seed=seed)
+    opens(shared, others, CallAttributes("GetObject", "b", "g"))
     assert opens(alone, 20, CallAttributes("GetObject", "b", "f")) == opens(
-        amid, 20, CallAttributes("GetObject", "b", "f")
+        shared, 20, CallAttributes("GetObject", "b", "f")
     )
 
 
-def test_chances_are_about_what_was_ordered() -> None:
-    fired = opens(book(Rule(Hang(), times=FOR_EVER, probability=0.3)), 1000)
+def test_rules_fire_about_as_often_as_their_probability() -> None:
+    fired = opens(active(Rule(Hang(), times=FOR_EVER, probability=0.3)), 1000)
     assert 200 < sum(fired) < 400
-    assert not any(opens(book(Rule(Hang(), times=FOR_EVER, probability=0.0)), 100))
+    assert not any(opens(active(Rule(Hang(), times=FOR_EVER, probability=0.0)), 100))
 
 
-def test_jitter_is_drawn_from_its_bounds() -> None:
-    drawn = plan(*[Rule(Delay(1.0, 0.5))] * 50).at(InjectionPoint.OPEN)
-    seconds = {fault.seconds for fault in drawn if isinstance(fault, Delay)}
+def test_jitter_stays_within_its_bounds() -> None:
+    delays = plan(*[Rule(Delay(1.0, 0.5))] * 50).at(InjectionPoint.OPEN)
+    seconds = {fault.seconds for fault in delays if isinstance(fault, Delay)}
     assert len(seconds) == 50
-    assert all(1.0 <= one <= 1.5 for one in seconds)
+    assert all(1.0 <= delay <= 1.5 for delay in seconds)
 
 
 @pytest.mark.parametrize(
-    ("rule", "concerned"),
+    ("rule", "matches"),
     [
         (Rule(Hang(), method="Bidi*"), True),
         (Rule(Hang(), method="GetObject"), False),
@@ -100,44 +98,46 @@ def test_jitter_is_drawn_from_its_bounds() -> None:
         (Rule(Reset()), False),
     ],
 )
-def test_a_rule_is_of_the_calls_it_names(rule: Rule, concerned: bool) -> None:
-    assert (book(rule).plan(READ) is not None) == concerned
+def test_a_rule_matches_calls_by_method_object_and_resumed(rule: Rule, matches: bool) -> None:
+    assert (active(rule).plan(READ) is not None) == matches
 
 
-def test_nothing_follows_what_ends_a_call() -> None:
-    late, ended, never = Delay(1.0), EndOk(), Hang()
-    assert [late, ended] == plan(Rule(late), Rule(ended), Rule(never)).at(InjectionPoint.OPEN)
+def test_no_fault_follows_a_terminal_fault() -> None:
+    delay, terminal, never = Delay(1.0), EndOk(), Hang()
+    assert [delay, terminal] == plan(Rule(delay), Rule(terminal), Rule(never)).at(
+        InjectionPoint.OPEN
+    )
 
 
-def test_a_rule_of_content_has_one_opportunity_a_call_at_exactly_its_bytes() -> None:
+def test_a_rule_at_content_has_one_opportunity_per_call_after_the_exact_bytes() -> None:
     cut = Rule(Status(), at=InjectionPoint.CONTENT, after_bytes=10, skip=1)
-    once = book(cut)
+    once = active(cut)
     for expected in ([], [Status()]):
-        made = once.plan(READ)
-        assert made is not None
-        assert made.room() == 10
-        assert made.advance(4) == []
-        assert made.room() == 6
-        assert made.advance(6) == expected
-        assert made.room() is None
-        assert made.advance(100) == []
+        fault_plan = once.plan(READ)
+        assert fault_plan is not None
+        assert fault_plan.room() == 10
+        assert fault_plan.advance(4) == []
+        assert fault_plan.room() == 6
+        assert fault_plan.advance(6) == expected
+        assert fault_plan.room() is None
+        assert fault_plan.advance(100) == []
 
 
-def test_an_idle_rule_has_one_opportunity_each_time_a_stream_falls_idle() -> None:
-    made = plan(
+def test_a_rule_at_idle_has_one_opportunity_each_time_a_stream_becomes_idle() -> None:
+    fault_plan = plan(
         Rule(Delay(), at=InjectionPoint.CONTENT, after_bytes=9),
         Rule(Status(), at=InjectionPoint.IDLE, after_seconds=5.0, times=2),
         Rule(EndOk(), at=InjectionPoint.IDLE, after_seconds=9.0),
     )
-    assert made.idle_until() == 5.0
-    assert made.idle(5.0) == [Status()]
-    assert made.idle_until() == 9.0
-    made.busy()
-    assert made.idle_until() == 5.0
-    assert made.idle(9.0) == [Status()]
-    made.busy()
-    assert made.idle(9.0) == [EndOk()]
-    assert made.idle_until() is None
+    assert fault_plan.idle_until() == 5.0
+    assert fault_plan.idle(5.0) == [Status()]
+    assert fault_plan.idle_until() == 9.0
+    fault_plan.busy()
+    assert fault_plan.idle_until() == 5.0
+    assert fault_plan.idle(9.0) == [Status()]
+    fault_plan.busy()
+    assert fault_plan.idle(9.0) == [EndOk()]
+    assert fault_plan.idle_until() is None
 
 
 @pytest.mark.parametrize(
@@ -150,56 +150,56 @@ def test_an_idle_rule_has_one_opportunity_each_time_a_stream_falls_idle() -> Non
         (Rule(Hang(), at=InjectionPoint.RANGE, covers=9, times=FOR_EVER), [0]),
     ],
 )
-def test_ranges_are_named_by_number_or_by_a_byte(rule: Rule, hit: list[int]) -> None:
-    made = plan(rule)
+def test_nth_and_covers_select_ranges(rule: Rule, hit: list[int]) -> None:
+    fault_plan = plan(rule)
     ranges = [(0, 10), (10, 10), (20, 10)]
     assert hit == [
-        number for number, (offset, length) in enumerate(ranges) if made.range(offset, length)
+        number for number, (offset, length) in enumerate(ranges) if fault_plan.range(offset, length)
     ]
 
 
-def test_what_is_of_last_chunks_waits_for_one() -> None:
+def test_faults_of_last_chunks_wait_for_a_last_chunk() -> None:
     longer, gap = ChunkTooLong(), ChunkGap()
-    made = plan(Rule(longer), Rule(gap))
-    assert made.chunk(0, 5, last=False) == [gap]
-    assert made.chunk(5, 5, last=True) == [longer]
+    fault_plan = plan(Rule(longer), Rule(gap))
+    assert fault_plan.chunk(0, 5, last=False) == [gap]
+    assert fault_plan.chunk(5, 5, last=True) == [longer]
 
 
-def test_redirects_let_through_who_followed_unless_they_loop() -> None:
+def test_a_followed_redirect_does_not_happen_again_unless_it_loops() -> None:
     follower = CallAttributes("BidiReadObject", "b", "f", routing_token="there")
     there = Rule(Redirect("there"), times=FOR_EVER)
-    assert opens(book(there), 2) == [True, True]
-    assert opens(book(there), 1, follower) == [False]
-    assert opens(book(Rule(Redirect("there", loop=True), times=2)), 3, follower) == [
+    assert opens(active(there), 2) == [True, True]
+    assert opens(active(there), 1, follower) == [False]
+    assert opens(active(Rule(Redirect("there", loop=True), times=2)), 3, follower) == [
         True,
         True,
         False,
     ]
 
 
-def test_an_expired_token_stays_so_and_the_next_one_is_good() -> None:
-    counted: Counter[str] = Counter()
-    expiring = ActiveRules(Faults((Rule(ExpireToken(), times=2, name="t"),)), counted)
+def test_an_expired_token_stays_expired_and_the_next_token_works() -> None:
+    fired: Counter[str] = Counter()
+    expiring = ActiveRules(Faults((Rule(ExpireToken(), times=2, name="t"),)), fired)
 
-    def refused(token: str) -> bool:
+    def is_refused(token: str) -> bool:
         return opens(expiring, 1, CallAttributes("GetObject", authorization=token)) == [True]
 
     tokens = ["one", "one", "two", "three", "two", "three"]
-    assert [refused(token) for token in tokens] == [True, True, True, False, True, False]
-    assert counted == {"t": 4}
+    assert [is_refused(token) for token in tokens] == [True, True, True, False, True, False]
+    assert fired == {"t": 4}
 
 
-def test_connections_have_rules_of_their_own() -> None:
+def test_rules_for_connections_fire_once_for_all_connections() -> None:
     reset = Rule(Reset(), at=InjectionPoint.TRAFFIC, after_bytes=5)
     now = Rule(Reset())
-    both = book(reset, now)
-    made = both.plan_connection()
+    both = active(reset, now)
+    fault_plan = both.plan_connection()
     assert both.now() == [Reset()]
     assert both.now() == []
-    assert made.room() == 5
-    assert made.advance(5) == [Reset()]
-    again: list[Fault] = both.plan_connection().advance(5)
-    assert again == []
+    assert fault_plan.room() == 5
+    assert fault_plan.advance(5) == [Reset()]
+    second: list[Fault] = both.plan_connection().advance(5)
+    assert second == []
 
 
 @given(
@@ -209,10 +209,10 @@ def test_connections_have_rules_of_their_own() -> None:
     ),
     st.lists(st.lists(st.integers(0, 20), max_size=5), max_size=6),
 )
-def test_no_rule_fires_more_often_than_ordered_whatever_shares_it(
+def test_no_rule_fires_more_often_than_times_in_calls_that_share_it(
     orders: list[tuple[int, int, float, int]], calls: list[list[int]]
 ) -> None:
-    counted: Counter[str] = Counter()
+    fired: Counter[str] = Counter()
     rules = tuple(
         Rule(
             Delay(),
@@ -225,16 +225,16 @@ def test_no_rule_fires_more_often_than_ordered_whatever_shares_it(
         )
         for position, (times, skip, probability, after) in enumerate(orders)
     )
-    shared = ActiveRules(Faults(rules), counted)
+    shared = ActiveRules(Faults(rules), fired)
     plans = [(shared.plan(READ), sizes) for sizes in calls]
-    for made, sizes in plans:
-        if made is None:
+    for fault_plan, sizes in plans:
+        if fault_plan is None:
             continue
         for size in sizes:
-            room = made.room()
-            made.advance(size)
-            # What was announced is done with once its bytes have been sent.
-            assert room is None or size < room or made.room() != room - size
+            room = fault_plan.room()
+            fault_plan.advance(size)
+            # A rule that was due after `room` bytes is not due again after these bytes.
+            assert room is None or size < room or fault_plan.room() != room - size
     for position, (times, _, _, _) in enumerate(orders):
         limit = len(calls) if times == FOR_EVER else min(times, len(calls))
-        assert counted[str(position)] <= limit
+        assert fired[str(position)] <= limit
