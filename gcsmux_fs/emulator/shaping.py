@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 
-__all__ = ["Line", "Shape", "sleep_until"]
+__all__ = ["BandwidthLimiter", "Shape", "sleep_until"]
 
 # Time that one message may take on a slow stream. Short messages give an even flow of bytes.
 _SLICE_SECONDS = 0.05
@@ -41,8 +41,8 @@ class Shape:
         return max(_MIN_SLICE_BYTES, min(MAX_CHUNK_BYTES, slice_bytes))
 
 
-class Line:
-    """The bandwidth of one stream. Times are those of the caller's clock, in seconds."""
+class BandwidthLimiter:
+    """Limits the bandwidth of one stream. Times are in seconds of the caller's clock."""
 
     def __init__(self, shape: Shape) -> None:
         self._bandwidth_bytes = shape.bandwidth_bytes

@@ -106,11 +106,11 @@ def test_simultaneous_unary_calls_are_answered_together(served: Path, bucket: Pa
     request = pb.GetObjectRequest(bucket=BUCKET, object="f").SerializeToString()
 
     async def scenario() -> list[float]:
-        async def one() -> float:
+        async def call() -> float:
             await handle(request, None)  # type: ignore[misc, arg-type]
             return asyncio.get_running_loop().time()
 
-        return await asyncio.gather(*(one() for _ in range(50)))
+        return await asyncio.gather(*(call() for _ in range(50)))
 
     assert {3.0} == set(run_virtually(scenario()))
     assert counters.requests["GetObject"] == 50

@@ -17,8 +17,8 @@ from .name_strategies import maybe_names, names
 
 
 @given(names, names)
-def test_strings_sort_like_their_utf8_bytes(one: str, other: str) -> None:
-    assert (one.encode() < other.encode()) == (one < other)
+def test_strings_sort_like_their_utf8_bytes(first: str, second: str) -> None:
+    assert (first.encode() < second.encode()) == (first < second)
 
 
 @given(maybe_names, names)

@@ -7,7 +7,7 @@ import pytest
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid
 from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 from gcsmux_fs.emulator.services.delayed_sender import DelayedSender
-from gcsmux_fs.emulator.shaping import Line, Shape
+from gcsmux_fs.emulator.shaping import BandwidthLimiter, Shape
 
 from .virtual_loop import run_virtually
 
@@ -17,36 +17,36 @@ MIB = 1024 * 1024
 @pytest.mark.parametrize("bandwidth", [50_000, MIB, 10 * MIB, 100 * MIB, 2000 * MIB])
 def test_a_busy_stream_sends_its_bandwidth_per_second(bandwidth: int) -> None:
     shape = Shape(bandwidth_bytes=bandwidth)
-    line = Line(shape)
+    limiter = BandwidthLimiter(shape)
     now, sent = 0.0, 0
-    while (now := line.free_at(now)) < 1.0:
-        line.occupy(now, shape.slice_bytes)
+    while (now := limiter.free_at(now)) < 1.0:
+        limiter.occupy(now, shape.slice_bytes)
         sent += shape.slice_bytes
     assert bandwidth == pytest.approx(sent, rel=0.1)
 
 
 def test_late_timers_do_not_reduce_the_bandwidth() -> None:
     shape = Shape(bandwidth_bytes=100 * MIB)
-    line = Line(shape)
+    limiter = BandwidthLimiter(shape)
     now, sent = 0.0, 0
-    while (now := line.free_at(now) + 0.008) < 1.0:
-        line.occupy(now, shape.slice_bytes)
+    while (now := limiter.free_at(now) + 0.008) < 1.0:
+        limiter.occupy(now, shape.slice_bytes)
         sent += shape.slice_bytes
     assert shape.bandwidth_bytes == pytest.approx(sent, rel=0.1)
 
 
 def test_an_idle_stream_gets_no_burst() -> None:
     shape = Shape(bandwidth_bytes=MIB)
-    line = Line(shape)
-    line.occupy(0.0, shape.slice_bytes)
-    line.occupy(100.0, MIB)
-    assert line.free_at(100.0) == pytest.approx(101.0, abs=0.06)
+    limiter = BandwidthLimiter(shape)
+    limiter.occupy(0.0, shape.slice_bytes)
+    limiter.occupy(100.0, MIB)
+    assert limiter.free_at(100.0) == pytest.approx(101.0, abs=0.06)
 
 
 def test_without_a_limit_a_stream_is_always_free_and_slices_are_full() -> None:
-    line = Line(Shape())
-    line.occupy(1.0, 10**12)
-    assert line.free_at(1.0) == 1.0
+    limiter = BandwidthLimiter(Shape())
+    limiter.occupy(1.0, 10**12)
+    assert limiter.free_at(1.0) == 1.0
     assert Shape().slice_bytes == MAX_CHUNK_BYTES
 
 

@@ -68,7 +68,7 @@ def test_an_object_of_any_name_is_written_and_read_back(served: Path, name: str)
         stream = await clients.generated.read_object({"bucket": BUCKET, "object_": name})
         assert b"".join([part.checksummed_data.content async for part in stream]) == b"hello"
         listed = await clients.generated.list_objects(parent=BUCKET)
-        assert [name] == [one.name async for one in listed]
+        assert [name] == [resource.name async for resource in listed]
 
     serve(served, scenario)
 
@@ -279,22 +279,22 @@ def test_googles_appendable_writer_flushes_resumes_and_finalizes(served: Path, n
 def test_an_appendable_object_continues_after_a_restart(served: Path) -> None:
     generations = []
 
-    async def begun(clients: Clients) -> None:
+    async def begin(clients: Clients) -> None:
         writer = AsyncAppendableObjectWriter(clients.google, "b", "app")
         await writer.open()
         await writer.append(b"one,")
         await writer.close()
         generations.append(writer.generation)
 
-    async def ended(clients: Clients) -> None:
+    async def finish(clients: Clients) -> None:
         writer = AsyncAppendableObjectWriter(clients.google, "b", "app", generation=generations[0])
         await writer.open()
         await writer.append(b"two")
         finalized = await writer.finalize(full_object_checksum=crc32c.crc32c(b"one,two"))
         assert (generations[0], 7) == (finalized.generation, finalized.size)
 
-    serve(served, begun)
-    serve(served, ended)
+    serve(served, begin)
+    serve(served, finish)
     assert (served / "b" / "app").read_bytes() == b"one,two"
 
 

@@ -74,7 +74,7 @@ class FileTree:
     def stat_listed(self, name: str) -> os.stat_result | None:
         """Do the same as `stat`, but faster, for a name that `names_from` has yielded.
 
-        No folder on the way to such a name is a link.
+        `names_from` has already checked that no folder in the name is a link.
         """
         path = self.path_of(name)
         try:

@@ -139,7 +139,7 @@ class Overwrite(Fault):
     """Replace the object by a new generation: each byte plus 1, then `grow_bytes` zeros.
 
     A negative `grow_bytes` makes the object shorter. Open streams continue with the old bytes. With
-    `in_place`, the old bytes are gone and open streams end with NOT_FOUND.
+    `in_place`, the old bytes no longer exist, and open streams end with NOT_FOUND.
     """
 
     points = (*_DURING_A_CALL, InjectionPoint.CHUNK)

@@ -29,7 +29,8 @@ class FaultOrders:
     """Keeps the rules in force. A new order replaces all rules of the order before it.
 
     `store` holds the buckets that faults change. `fired` counts how often each rule fires, by name.
-    `listeners` are called after each order, so that open streams and connections obey it at once.
+    `listeners` are called after each order, so that it applies to open streams and connections
+    at once.
     """
 
     def __init__(
@@ -76,15 +77,17 @@ class FaultOrders:
             listener()
 
     def poll_file(self) -> None:
-        """Obey the faults file if it has changed; log a file that cannot be used, once."""
+        """Order the faults in the file if it has changed. An invalid file is logged once."""
         if self._file is not None:
             try:
                 self._read_file()
             except RpcError as error:
-                log.warning("Faults file %s ignored, old faults stay: %s", self._file, error)
+                log.warning(
+                    "Faults file %s ignored, the faults in force stay: %s", self._file, error
+                )
 
     def _read_file(self) -> None:
-        """Obey the faults file if it has changed. A missing file changes nothing.
+        """Order the faults in the file if it has changed. A missing file changes nothing.
 
         Raises:
             RpcError: the file holds no valid order. It is not read again before it changes.

@@ -115,7 +115,7 @@ class ActiveRules:
     @property
     def armed(self) -> bool:
         """Whether a rule for calls can still fire."""
-        # Asked for every message: without rules the answer must cost nothing.
+        # This property is read for every message. Without rules it must be fast.
         return bool(self._call_rules) and any(active.can_fire for active in self._call_rules)
 
     def plan(self, call: CallAttributes) -> FaultPlan | None:

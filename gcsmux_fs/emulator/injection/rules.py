@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["FOR_EVER", "Faults", "Rule"]
 
 FOR_EVER = -1
-# The injection points at which a field of a rule has a meaning. Other fields have one everywhere.
+# Fields of a rule that have a meaning only at some injection points.
 _ONLY_AT = {
     "after_bytes": (InjectionPoint.CONTENT, InjectionPoint.TRAFFIC),
     "after_seconds": (InjectionPoint.IDLE,),

@@ -26,7 +26,7 @@ from gcsmux_fs.emulator.faults import (
     Stall,
 )
 from gcsmux_fs.emulator.proxy.frames import CLIENT_PREFACE_BYTES, FrameScanner, goaway, rst_stream
-from gcsmux_fs.emulator.shaping import Line, Shape, sleep_until
+from gcsmux_fs.emulator.shaping import BandwidthLimiter, Shape, sleep_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ class ProxiedConnection:
         self._half_open = False
         self._delay_seconds = 0.0
         self._shape = Shape()
-        self._line = Line(self._shape)
+        self._limiter = BandwidthLimiter(self._shape)
 
     async def run(self, accepted: socket.socket) -> None:
         """Forward bytes in both directions until one side closes the connection."""
@@ -150,7 +150,7 @@ class ProxiedConnection:
                 self._delay_seconds = fault.seconds
             case Bandwidth():
                 self._shape = Shape(bandwidth_bytes=fault.bytes_per_second)
-                self._line = Line(self._shape)
+                self._limiter = BandwidthLimiter(self._shape)
             case Goaway():
                 frame = goaway(fault.last_stream_id, fault.error_code, fault.debug.encode())
                 self._inject(self._to_client, frame, self._client)
@@ -215,7 +215,7 @@ class ProxiedConnection:
         end = False
         while not end:
             data = await from_server.read(_BLOCK_BYTES)
-            # At the end of the stream, read() returns no bytes. The empty block tells the writer.
+            # At the end of the stream, read() returns no bytes. The empty block ends the writer.
             end = not data
             await blocks.put((clock() + self._delay_seconds, data))
 
@@ -236,13 +236,13 @@ class ProxiedConnection:
             await self._flowing.wait()
             room = self.plan.room()
             if room != 0:
-                await sleep_until(self._line.free_at(clock()))
+                await sleep_until(self._limiter.free_at(clock()))
             if self._half_open or client.is_closing():
                 return
             size = min(len(data), self._shape.slice_bytes)
             part = data[: size if room is None else min(size, room)]
             data = data[len(part) :]
-            self._line.occupy(clock(), len(part))
+            self._limiter.occupy(clock(), len(part))
             self._to_client.forward(part, client)
             await client.drain()
             for fault in self.plan.advance(len(part)):

@@ -51,12 +51,12 @@ class TcpProxy:
         """Accept connections from now on."""
         self.port = listener.getsockname()[1]
         self._listen(listener)
-        self._orders.listeners.add(self._obey_order)
-        self._obey_order()
+        self._orders.listeners.add(self._apply_order)
+        self._apply_order()
 
     async def stop(self) -> None:
         """Close the port and end all connections."""
-        self._orders.listeners.discard(self._obey_order)
+        self._orders.listeners.discard(self._apply_order)
         self._close_port()
         if self._reopen_timer is not None:
             self._reopen_timer.cancel()
@@ -74,7 +74,7 @@ class TcpProxy:
             self._reopen_timer.cancel()
         self._reopen_timer = asyncio.get_running_loop().call_later(seconds, self._reopen_port)
 
-    def _obey_order(self) -> None:
+    def _apply_order(self) -> None:
         """End the faults of the old order, and make the faults at `now` happen."""
         self._reopen_port()
         for connection in tuple(self._connections):

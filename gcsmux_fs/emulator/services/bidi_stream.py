@@ -1,8 +1,8 @@
 """One BidiReadObject call: receives requests for ranges, and sends their content.
 
 Two tasks of one event loop share the stream. One task receives requests. The other sends what is
-due, one message at a time, so that the client's flow control slows it down. All decisions are made
-between two awaits.
+due, one message at a time, so that the client's flow control slows it down. No decision spans an
+await.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gcsmux_fs.emulator.injection.faulty_call import CallEndedOk, RangeOutcome, 
 from gcsmux_fs.emulator.rpc_error import RANGE_ERRORS_TYPE, RpcError, invalid, status_details
 from gcsmux_fs.emulator.service_limits import MAX_RANGES_PER_MESSAGE
 from gcsmux_fs.emulator.services.range_schedule import FailedRange, RangeSchedule, Slice
-from gcsmux_fs.emulator.shaping import Line
+from gcsmux_fs.emulator.shaping import BandwidthLimiter
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class BidiStream:
         self._orders = orders
         self._call = current_call(orders)
         self._shape = self._call.shaped(shape)
-        self._line = Line(self._shape)
+        self._limiter = BandwidthLimiter(self._shape)
         self._counters = counters
         self._encode = encode
         # Wakes the sending task.
@@ -125,7 +125,7 @@ class BidiStream:
                     return
                 await self._wait_idle()
                 continue
-            due = self._line.free_at(due)
+            due = self._limiter.free_at(due)
             if due > now:
                 await self._wait_until(due)
                 continue
@@ -136,7 +136,7 @@ class BidiStream:
         if slices:
             size = sum(part.length for part in slices)
             message = self._encode(slices)
-            self._line.occupy(now, size)
+            self._limiter.occupy(now, size)
             self._counters.bytes_sent += size
             await send(message)
         failed = [part for part in taken if isinstance(part, FailedRange)]

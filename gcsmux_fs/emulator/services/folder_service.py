@@ -191,7 +191,7 @@ def _folder_resource(bucket: Bucket, folder: StoredFolder) -> pb.Folder:
 
 
 def _any_of(message: Message) -> Any:
-    """Wrap a message in an Any. The package in its type URL is the service's, not ours."""
+    """Wrap a message in an Any with the type URL that the service uses."""
     return Any(type_url=_CONTROL_TYPES + message.DESCRIPTOR.name, value=message.SerializeToString())
 
 

@@ -143,7 +143,7 @@ class MethodHandlers:
                 return
             except _ClientGone:
                 log.debug("%s: the client has cancelled the call or lost its connection", name)
-                # gRPC would log an error if the handler returned a status to a client that is gone.
+                # gRPC would log an error if the handler returned a status for a cancelled call.
                 raise asyncio.CancelledError from None
             except Exception as error:
                 await _abort(name, context, due, error)

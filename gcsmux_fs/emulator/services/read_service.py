@@ -25,7 +25,7 @@ from gcsmux_fs.emulator.services.content_messages import (
     encode_read_response,
 )
 from gcsmux_fs.emulator.services.resources import mask_includes, object_resource, requested_mask
-from gcsmux_fs.emulator.shaping import Line, sleep_until
+from gcsmux_fs.emulator.shaping import BandwidthLimiter, sleep_until
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -121,16 +121,16 @@ class ReadService:
             self._counters.bytes_asked += byte_range.length
             other_fields = await self._first_read_fields(stored, bucket, request, byte_range)
             shape = current_call(self._orders).shaped(self._shape)
-            line = Line(shape)
+            limiter = BandwidthLimiter(shape)
             clock = asyncio.get_running_loop().time
             await sleep_until(due)
             for part in split_range(byte_range, shape.slice_bytes):
-                await sleep_until(line.free_at(clock()))
+                await sleep_until(limiter.free_at(clock()))
                 buffer = self._buffer[: part.length]
                 content.read_into(buffer, part.offset)
                 crc = self._checksums.chunk(stored, part.offset, buffer)
                 message = encode_read_response(buffer, crc, other_fields)
-                line.occupy(clock(), part.length)
+                limiter.occupy(clock(), part.length)
                 self._counters.bytes_sent += part.length
                 await send(message)
                 other_fields = b""
