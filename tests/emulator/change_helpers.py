@@ -28,7 +28,7 @@ TARGET_CONDITIONS = [
 
 
 def with_own(conditions: dict[str, Any], generation: int) -> dict[str, Any]:
-    """Replace "own" by a generation."""
+    """Return the conditions, with each value "own" replaced by `generation`."""
     return {key: generation if value == "own" else value for key, value in conditions.items()}
 
 

@@ -1,8 +1,8 @@
 """CRC32C of objects and of their chunks, each computed once per generation.
 
 The checksum of a small object is computed when a response first needs it. The checksum of a large
-object is computed in a thread, and only GetObject and ReadObject wait for it: other responses
-contain it once it is computed. Objects above `MAX_WHOLE_BYTES` have a checksum only if their writer
+object is computed in a thread. Only GetObject and ReadObject wait for this thread; the responses of
+other methods contain the checksum if it has already been computed. Objects above `MAX_WHOLE_BYTES` have a checksum only if their writer
 sent one.
 """
 
@@ -31,7 +31,7 @@ _SMALL_BYTES = 64 * 1024
 # One core reads this in a quarter of a second. GetObject should not take longer.
 MAX_WHOLE_BYTES = 256 * 1024**2
 _READ_BYTES = 4 * 1024 * 1024
-# At most 20 MB of memory. As chunks, 200 GB of content.
+# Checksums of 200 GB of content, if all are of chunks. They take at most 20 MB of memory.
 _MAX_CACHED_CHECKSUMS = 100_000
 
 _Key = tuple[str, str, int]

@@ -89,7 +89,7 @@ class Incoming(abc.ABC):
         """Check that the stream with this ticket may write.
 
         Raises:
-            RpcError: another stream has taken over (`_taken_over`).
+            RpcError: another stream has taken over the writing (status `_taken_over`).
         """
         if ticket != self._ticket:
             raise RpcError(self._taken_over, f"Another stream has taken over {self.name!r}.")
