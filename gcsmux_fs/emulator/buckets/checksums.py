@@ -2,8 +2,8 @@
 
 The checksum of a small object is computed when a response first needs it. The checksum of a large
 object is computed in a thread. Only GetObject and ReadObject wait for this thread; the responses of
-other methods contain the checksum if it has already been computed. Objects above `MAX_WHOLE_BYTES` have a checksum only if their writer
-sent one.
+other methods contain the checksum if it has already been computed. Objects above `MAX_WHOLE_BYTES`
+have a checksum only if their writer sent one.
 """
 
 from __future__ import annotations
