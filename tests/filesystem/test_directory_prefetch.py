@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from gcsmux_fs.filesystem.directory_prefetch import ABANDONED_SECONDS, DirectoryPrefetch
+from gcsmux_fs.filesystem.object_opener import ObjectOpener
 from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.namespace.fake_store import FakeStore
@@ -31,7 +32,7 @@ class Walker:
     def __init__(self, tree: Tree, source: TimedSource) -> None:
         self.source = source
         self.reader = ReadContext(source, budget_bytes=64 * MIB)
-        self.walks = DirectoryPrefetch(tree, self.reader, "bucket")
+        self.walks = DirectoryPrefetch(tree, ObjectOpener(self.reader, "bucket"))
         self._tree = tree
 
     async def read(self, number: int, directory: str = "dir") -> None:
@@ -47,7 +48,7 @@ class Walker:
 
     @property
     def held(self) -> set[str]:
-        return {key.name for key in self.walks._held}
+        return {key.name for key in self.walks._files}
 
     def check_nothing_held(self) -> None:
         told = self.reader.statistics()
