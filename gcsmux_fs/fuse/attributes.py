@@ -37,9 +37,8 @@ def encode_attributes(attributes: FileAttributes) -> pyfuse3.EntryAttributes:
         attributes_valid_seconds,
     ) = attributes
     encoded = pyfuse3.EntryAttributes()
-    encoded.st_ino = pyfuse3.InodeT(inode)
-    encoded.generation = 0
-    encoded.st_mode = pyfuse3.ModeT(mode)
+    encoded.st_ino = inode
+    encoded.st_mode = mode
     # For a directory, a count of 1 means "unknown": find(1) then looks for subdirectories itself.
     encoded.st_nlink = 1
     encoded.st_uid = uid
@@ -50,15 +49,19 @@ def encode_attributes(attributes: FileAttributes) -> pyfuse3.EntryAttributes:
     encoded.st_mtime_ns = mtime_ns
     encoded.st_ctime_ns = ctime_ns
     encoded.st_atime_ns = atime_ns
-    encoded.entry_timeout = min(name_valid_seconds, _FOREVER_SECONDS)
-    encoded.attr_timeout = min(attributes_valid_seconds, _FOREVER_SECONDS)
+    encoded.entry_timeout = _finite(name_valid_seconds)
+    encoded.attr_timeout = _finite(attributes_valid_seconds)
     return encoded
 
 
 def encode_absence(absence: AbsentName) -> pyfuse3.EntryAttributes:
     """Return the answer that lets the kernel cache the absence of a name."""
     encoded = pyfuse3.EntryAttributes()
-    encoded.st_ino = pyfuse3.InodeT(0)
-    encoded.entry_timeout = min(absence.valid_seconds, _FOREVER_SECONDS)
+    encoded.st_ino = 0
+    encoded.entry_timeout = _finite(absence.valid_seconds)
     encoded.attr_timeout = 0
     return encoded
+
+
+def _finite(seconds: float) -> float:
+    return seconds if seconds < _FOREVER_SECONDS else _FOREVER_SECONDS
