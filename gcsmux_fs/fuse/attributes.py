@@ -49,8 +49,8 @@ def encode_attributes(attributes: FileAttributes) -> pyfuse3.EntryAttributes:
     encoded.st_mtime_ns = mtime_ns
     encoded.st_ctime_ns = ctime_ns
     encoded.st_atime_ns = atime_ns
-    encoded.entry_timeout = _finite(name_valid_seconds)
-    encoded.attr_timeout = _finite(attributes_valid_seconds)
+    encoded.entry_timeout = min(name_valid_seconds, _FOREVER_SECONDS)
+    encoded.attr_timeout = min(attributes_valid_seconds, _FOREVER_SECONDS)
     return encoded
 
 
@@ -58,10 +58,6 @@ def encode_absence(absence: AbsentName) -> pyfuse3.EntryAttributes:
     """Return the answer that lets the kernel cache the absence of a name."""
     encoded = pyfuse3.EntryAttributes()
     encoded.st_ino = 0
-    encoded.entry_timeout = _finite(absence.valid_seconds)
+    encoded.entry_timeout = min(absence.valid_seconds, _FOREVER_SECONDS)
     encoded.attr_timeout = 0
     return encoded
-
-
-def _finite(seconds: float) -> float:
-    return seconds if seconds < _FOREVER_SECONDS else _FOREVER_SECONDS

@@ -77,7 +77,7 @@ def test_a_mount_point_that_a_user_cannot_create_is_told(role: Role) -> None:
     )
     if role.user:
         assert "this user cannot create it: name a directory of this user." in told
-        assert "is not writable for this user, and mounting on it takes that" in told
+        assert "is not writable for this user, and a user can mount only on a writable" in told
 
 
 def test_what_is_mounted_already_is_unmounted(role: Role) -> None:
