@@ -239,7 +239,8 @@ class BucketFilesystem:
     def read_cached(self, handle: int, offset: int, size: int) -> memoryview | bytes | None:
         """Return the bytes of a READ if all are cached; otherwise None: call `read`.
 
-        The time of a hit goes to the histogram `read_seconds`. The answer has fewer than `size` bytes only at the end of the object.
+        The answer has fewer than `size` bytes only at the end of the object. The histogram
+        `read_seconds` gets the time of a hit.
         """
         began = self._clock()
         inode, file = self._files[handle]

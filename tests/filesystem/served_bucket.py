@@ -31,6 +31,7 @@ class ServedBucket:
     """A file system and the fakes behind it."""
 
     def __init__(self, nursery: trio.Nursery, store: FakeStore, *, ttl_seconds: float) -> None:
+        self.nursery = nursery
         self.store = store
         self.source = TimedSource(nursery, LATENCY_SECONDS)
         #: Inodes whose generation the namespace reported as gone, in order.
