@@ -30,7 +30,14 @@ THREAD = 17
 class ServedBucket:
     """A file system and the fakes behind it."""
 
-    def __init__(self, nursery: trio.Nursery, store: FakeStore, *, ttl_seconds: float) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        store: FakeStore,
+        *,
+        ttl_seconds: float,
+        assume_directories: bool,
+    ) -> None:
         self.nursery = nursery
         self.store = store
         self.source = TimedSource(nursery, LATENCY_SECONDS)
@@ -42,6 +49,7 @@ class ServedBucket:
             ttl_seconds=ttl_seconds,
             negative_ttl_seconds=min(5.0, ttl_seconds),
             on_gone=self.gone.append,
+            assume_directories=assume_directories,
         )
         self.context = ReadContext(self.source, budget_bytes=64 * MIB)
         self.policy = AttributePolicy(1000, 1001, 0o640, 0o750)
@@ -116,13 +124,18 @@ class ServedBucket:
 
 @asynccontextmanager
 async def served(
-    *names: str, size: int = 20_000, ttl_seconds: float = 60.0
+    *names: str,
+    size: int = 20_000,
+    ttl_seconds: float = 60.0,
+    assume_directories: bool = False,
 ) -> AsyncIterator[ServedBucket]:
     """Serve a bucket with these objects. At the end, close it and check that no file is open."""
     store = FakeStore()
     store.put(*names, size=size)
     async with trio.open_nursery() as nursery:
-        bucket = ServedBucket(nursery, store, ttl_seconds=ttl_seconds)
+        bucket = ServedBucket(
+            nursery, store, ttl_seconds=ttl_seconds, assume_directories=assume_directories
+        )
         yield bucket
         bucket.filesystem.close()
         await trio.testing.wait_all_tasks_blocked()

@@ -68,7 +68,8 @@ def growing(generation: int, size: int) -> ObjectInfo:
 
 async def test_a_thread_finds_one_snapshot_of_a_growing_object_until_it_opens_the_object() -> None:
     async with served(ttl_seconds=0) as bucket:
-        bucket.store.replace_info(growing(1, 100))
+        # An OPEN of an empty object asks for nothing, so all this takes no time.
+        bucket.store.replace_info(growing(1, 0))
         first = await bucket.look_up("log")
         bucket.store.replace_info(growing(1, 200))
         assert (await bucket.look_up("log")).inode == first.inode
@@ -245,6 +246,21 @@ async def test_only_a_read_that_the_cache_answers_counts_as_a_hit() -> None:
         assert hits.count == 3
 
 
+async def test_files_read_in_order_cause_a_prefetch_and_other_reads_do_not() -> None:
+    names = [f"dir/{number}" for number in range(9)]
+    async with served(*names) as bucket:
+        directory = await bucket.filesystem.open_directory(await bucket.inode_of("dir"))
+        await bucket.filesystem.read_directory(directory, 0, Reply(100).accept)
+        for offset, prefetched in ((100, 0), (0, 4)):
+            for name in names[:3]:
+                handle = await bucket.open(name)
+                await bucket.read(handle, offset, 100)
+                bucket.filesystem.release(handle)
+            await trio.testing.wait_all_tasks_blocked()
+            # The directory is open too.
+            assert bucket.filesystem.open_handles == 1 + prefetched
+
+
 # -- directories
 
 
@@ -254,9 +270,12 @@ class Reply:
     def __init__(self, room: int) -> None:
         self.entries: list[tuple[bytes, FileAttributes, int]] = []
         self._room = room
+        self._is_full = False
 
     def accept(self, name: bytes, attributes: FileAttributes, next_position: int) -> bool:
-        if len(self.entries) == self._room:
+        assert not self._is_full, "an entry after the reply was full"
+        self._is_full = len(self.entries) == self._room
+        if self._is_full:
             return False
         self.entries.append((name, attributes, next_position))
         return True
@@ -321,6 +340,16 @@ async def test_dot_names_are_the_directory_and_its_parent() -> None:
         bucket.filesystem.release_directory(handle)
         bucket.filesystem.forget([(inode, 1)])
         assert not bucket.holds(inode)
+
+
+async def test_an_open_asks_whether_an_assumed_directory_exists() -> None:
+    async with served("file", assume_directories=True) as bucket:
+        bucket.store.may_list = lambda prefix: False
+        inode = await bucket.inode_of("absent")
+        bucket.store.may_list = lambda prefix: True
+        with pytest.raises(GenerationGone):
+            await bucket.filesystem.open_directory(inode)
+        assert bucket.filesystem.open_handles == 0
 
 
 async def test_a_file_is_not_opened_as_a_directory() -> None:

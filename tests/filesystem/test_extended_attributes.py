@@ -67,3 +67,9 @@ async def test_an_absent_attribute_is_enodata(name: bytes) -> None:
             with pytest.raises(OperationRefused) as refused:
                 bucket.filesystem.extended_attribute(inode, name)
             assert refused.value.errno == errno.ENODATA
+
+
+async def test_an_attribute_of_the_kernel_is_refused_without_looking_at_the_inode() -> None:
+    async with served() as bucket:
+        with pytest.raises(OperationRefused):
+            bucket.filesystem.extended_attribute(10**6, b"security.capability")

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from gcsmux_fs.filesystem.directory_reader import DirectoryReader
 from gcsmux_fs.filesystem.operation_refused import OperationRefused
 from gcsmux_fs.filesystem.request_gate import RequestGate
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
@@ -120,10 +121,13 @@ async def test_a_drain_does_not_wait_for_a_service_that_does_not_answer() -> Non
             nursery.cancel_scope.cancel()
 
 
-async def test_close_releases_what_programs_left_open() -> None:
+async def test_close_releases_what_programs_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    released: list[DirectoryReader] = []
+    monkeypatch.setattr(DirectoryReader, "release", lambda reader: released.append(reader))
     async with served("file", "other") as bucket:
         await open_much(bucket)
         bucket.filesystem.close()
+        assert len(released) == 1
         assert bucket.filesystem.open_handles == 0
         assert bucket.open_objects == 0
         bucket.filesystem.close()
