@@ -1,9 +1,9 @@
 """The gate that every request passes which may wait for the service.
 
-Theory of operation. A mount ends in one way, whatever the cause: the gate closes, requests in
+Theory of operation. A mount ends by the same steps for each cause: the gate closes, requests in
 progress end or are cancelled, the kernel's mount is removed, and the file handles are closed. A
-closed gate refuses new requests at once. The main loop goes on to answer the kernel meanwhile, so
-that no program hangs between the signal and the unmount.
+closed gate refuses new requests at once. The main loop runs until the requests in progress have
+ended, so no program hangs between the signal and the unmount.
 
 Requests that are answered from memory do not pass the gate. They never wait, so none of them is in
 progress while the mount ends, and a READ that hits the cache pays nothing for the gate.

@@ -22,7 +22,7 @@ __all__ = [
 
 SUBTYPE = "gcsmux-mount"
 """The name of the command. `mount -o remount` runs the mount helper that the mount table names, and
-`mount -a` runs the one that fstab names."""
+`mount -a` runs the mount helper that fstab names."""
 
 FSTYPE = f"fuse.{SUBTYPE}"
 """The file system type of this program's mounts in the mount table."""

@@ -35,7 +35,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# A crash loop leaves dead mounts on top of each other. More than this many have another cause.
+# A crash loop leaves dead mounts on top of each other. More than 64 of them have another cause.
 _MAX_STACKED = 64
 
 # The errno of a mount whose process has ended, or whose connection was aborted.
@@ -48,9 +48,14 @@ _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 
 
-def _is_live_mount(seen: Observation) -> bool:
-    top = top_mount(mount_table(), seen.path)
-    return seen.errno == 0 and top is not None and top.is_gcsmux and top.device == seen.device
+def _is_live_mount(observation: Observation) -> bool:
+    top = top_mount(mount_table(), observation.path)
+    return (
+        observation.errno == 0
+        and top is not None
+        and top.is_gcsmux
+        and top.device == observation.device
+    )
 
 
 def answers(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SECONDS) -> bool:
@@ -80,9 +85,9 @@ def claim_mountpoint(path: Path) -> Claim:
     Raises:
         ConfigError: the directory cannot be mounted on; the message says why and what to do.
     """
-    seen, descriptor = _look_and_clear(path, locking=True)
-    claim = Claim(Path(seen.path), descriptor)
-    sentence = refusal(seen, mount_table(), user=os.geteuid())
+    observation, descriptor = _look_and_clear(path, locking=True)
+    claim = Claim(Path(observation.path), descriptor)
+    sentence = refusal(observation, mount_table(), user=os.geteuid())
     if sentence is not None:
         claim.release()
         raise ConfigError(sentence)
@@ -100,13 +105,13 @@ def clear_dead_mounts(path: Path) -> None:
 
 def _look_and_clear(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
     for _ in range(_MAX_STACKED):
-        seen, descriptor = _look(path, locking=locking)
-        if _dead_mount(seen) is None:
-            return seen, descriptor
+        observation, descriptor = _look(path, locking=locking)
+        if _dead_mount(observation) is None:
+            return observation, descriptor
         with clearing_lock():
             # Another start may have removed the dead mount before this start got the lock.
-            seen, _ = _look(path, locking=False)
-            if (dead := _dead_mount(seen)) is not None:
+            observation, _ = _look(path, locking=False)
+            if (dead := _dead_mount(observation)) is not None:
                 log.info("removing a dead mount of %s at %s", dead.source, dead.path)
                 _detach(dead)
     raise ConfigError(f"{path} holds more than {_MAX_STACKED} dead mounts: name another directory.")
@@ -120,10 +125,10 @@ def _look(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
     return observe(path, listing=listing), None
 
 
-def _dead_mount(seen: Observation) -> MountEntry | None:
-    if seen.errno not in _DEAD_ERRNOS:
+def _dead_mount(observation: Observation) -> MountEntry | None:
+    if observation.errno not in _DEAD_ERRNOS:
         return None
-    top = top_mount(mount_table(), seen.path)
+    top = top_mount(mount_table(), observation.path)
     return top if top is not None and top.is_gcsmux else None
 
 
@@ -146,22 +151,22 @@ def _detach(dead: MountEntry) -> None:
         ) from None
 
 
-def refusal(seen: Observation, table: tuple[MountEntry, ...], *, user: int) -> str | None:
+def refusal(observation: Observation, table: tuple[MountEntry, ...], *, user: int) -> str | None:
     """Return why `user` cannot mount on the observed path, in one sentence; None if it is possible.
 
     `table` is the mount table. Two kinds of mount at the path are allowed. An autofs trap waits for
     this mount. An empty directory that is bind-mounted there is how a container shares its mounts
     with the host.
     """
-    path = seen.path
+    path = observation.path
     top = top_mount(table, path)
     if any(path == tree or path.startswith(tree + "/") for tree in _KERNEL_TREES):
         return f"{path} belongs to the kernel: name an empty directory elsewhere."
-    if seen.errno:
-        return _refusal_of_errno(seen, top, covering_mount(table, path), user)
-    if not seen.directory:
+    if observation.errno:
+        return _refusal_of_errno(observation, top, covering_mount(table, path), user)
+    if not observation.directory:
         return f"{path} is not a directory: name an empty directory."
-    if seen.locked:
+    if observation.locked:
         return f"another command is mounting on {path} right now: wait until its mount is ready."
     if top is not None and top.is_gcsmux:
         return _refusal_of_own_mount(top, user)
@@ -169,9 +174,9 @@ def refusal(seen: Observation, table: tuple[MountEntry, ...], *, user: int) -> s
         return None
     if top is not None and top.root == "/":
         return f"a file system ({top.fstype}) is mounted on {path} already: name another directory."
-    if not seen.empty:
+    if not observation.empty:
         return f"{path} is not empty, and a mount would hide its files: name an empty directory."
-    if user != 0 and not seen.writable:
+    if user != 0 and not observation.writable:
         return (
             f"{path} is not writable for this user, and a user can mount only on a writable"
             " directory: name a directory of this user."
@@ -188,25 +193,25 @@ def _refusal_of_own_mount(top: MountEntry, user: int) -> str:
 
 
 def _refusal_of_errno(
-    seen: Observation, top: MountEntry | None, covering: MountEntry | None, user: int
+    observation: Observation, top: MountEntry | None, covering: MountEntry | None, user: int
 ) -> str:
-    path = seen.path
-    if seen.errno == errno.ENOENT:
-        if not seen.writable:
+    path = observation.path
+    if observation.errno == errno.ENOENT:
+        if not observation.writable:
             return (
                 f"{path} does not exist, and this user cannot create it: name a directory of this"
                 " user."
             )
         return f"{path} does not exist: create it first by {command('mkdir', '-p', path)}."
-    if seen.errno == errno.ETIMEDOUT:
+    if observation.errno == errno.ETIMEDOUT:
         return f"{path} does not answer: {_removal(covering, 'the mount', user)}."
-    if seen.errno in _DEAD_ERRNOS:
+    if observation.errno in _DEAD_ERRNOS:
         place = f"({top.fstype}) at" if top is not None else "above"
         return f"there is a dead mount {place} {path}: {_removal(covering, 'it', user)}."
-    if seen.errno == errno.EACCES and top is not None and top.is_gcsmux:
+    if observation.errno == errno.EACCES and top is not None and top.is_gcsmux:
         # Without allow_other, even root cannot look into the mount of another user.
         return _refusal_of_own_mount(top, user)
-    return f"{path} cannot be mounted on: {os.strerror(seen.errno)}."
+    return f"{path} cannot be mounted on: {os.strerror(observation.errno)}."
 
 
 def _removal(covering: MountEntry | None, noun: str, user: int) -> str:

@@ -6,8 +6,8 @@ lock of a directory or an inode and waits for no request, so the process that se
 write it from its own loop. An open file uses its name; so the notification is repeated when the
 file is closed.
 
-An older kernel answers EINVAL. There a cached name lives until its validity ends. Only an OPEN of a
-gone generation makes such a kernel look the name up again, because the OPEN fails with ESTALE.
+An older kernel answers EINVAL, and keeps a cached name until its validity ends. Only an OPEN of a
+gone generation makes an older kernel look the name up again, because the OPEN fails with ESTALE.
 
 FUSE_NOTIFY_INC_EPOCH (Linux 6.16) invalidates all names at once and is not used: the kernel then
 unmounts each file system that is mounted on a directory of this mount, also in other mount
@@ -41,6 +41,7 @@ using the name, and a notification that arrives between the two has no effect.""
 _HEADER = struct.Struct("=IiQ")
 # struct fuse_notify_prune_out: count, padding, spare. The inode numbers follow it.
 _PRUNE = struct.Struct("=IIQ")
+# The notification code of FUSE_NOTIFY_PRUNE.
 _CODE = 9
 
 
@@ -52,7 +53,7 @@ def prune_message(inodes: Collection[int]) -> bytes:
 
 
 class NamePruner:
-    """Drops names that the kernel caches of one mount. `write` is `os.write`, or a fake of it."""
+    """Drops names that the kernel caches of one mount. `write` works like `os.write`."""
 
     def __init__(self, write: Callable[[int, bytes], int] = os.write) -> None:
         self._write = write

@@ -64,13 +64,13 @@ _HEADER = struct.Struct("=IiQ")
 # The first fields of struct fuse_init_out: major, minor, max_readahead, flags, max_background,
 # congestion_threshold. Each kernel with FUSE_PARALLEL_DIROPS has them.
 _INIT_OUT = struct.Struct("=IIIIHH")
-# Another major number means another protocol.
+# The major version of the FUSE protocol. Another major version has another layout.
 _MAJOR = 7
 
 # The device number of /dev/fuse (Documentation/admin-guide/devices.txt in the kernel).
 _DEVICE = os.makedev(10, 229)
 _WITHOUT_EFFECT = "the kernel will look names of one directory up one after the other"
-# The answer has 80 bytes.
+# libfuse's answer to FUSE_INIT has 80 bytes.
 _MAX_ANSWER_BYTES = 4096
 
 

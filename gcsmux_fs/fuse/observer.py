@@ -46,7 +46,7 @@ _OBSERVER = """\
 import json, os, stat, sys
 
 path = os.path.realpath(os.fsencode(sys.argv[1]))
-seen = {"path": os.fsdecode(path)}
+observation = {"path": os.fsdecode(path)}
 
 
 def lock(receiver):
@@ -57,7 +57,7 @@ def lock(receiver):
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        seen["locked"] = True
+        observation["locked"] = True
     except OSError:
         pass
     else:
@@ -68,20 +68,20 @@ try:
     if len(sys.argv) > 3 and stat.S_ISDIR(os.stat(path).st_mode):
         lock(int(sys.argv[3]))
     status = os.stat(path)
-    seen["device"] = status.st_dev
-    seen["directory"] = stat.S_ISDIR(status.st_mode)
-    seen["writable"] = os.access(path, os.W_OK | os.X_OK)
-    if sys.argv[2] == "list" and seen["directory"]:
+    observation["device"] = status.st_dev
+    observation["directory"] = stat.S_ISDIR(status.st_mode)
+    observation["writable"] = os.access(path, os.W_OK | os.X_OK)
+    if sys.argv[2] == "list" and observation["directory"]:
         with os.scandir(path) as entries:
-            seen["empty"] = next(entries, None) is None
+            observation["empty"] = next(entries, None) is None
 except FileNotFoundError as error:
-    seen["errno"] = error.errno
+    observation["errno"] = error.errno
     while not os.path.lexists(path):
         path = os.path.dirname(path)
-    seen["writable"] = os.access(path, os.W_OK | os.X_OK)
+    observation["writable"] = os.access(path, os.W_OK | os.X_OK)
 except OSError as error:
-    seen["errno"] = error.errno
-print(json.dumps(seen))
+    observation["errno"] = error.errno
+print(json.dumps(observation))
 """
 
 
@@ -132,14 +132,14 @@ def observe_and_lock(path: Path, *, listing: bool = True) -> tuple[Observation, 
     receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with receiver, sender:
         observer = [*observer_command(path, listing=listing), str(sender.fileno())]
-        seen = _observe(observer, path, OBSERVE_SECONDS, sender.fileno())
+        observation = _observe(observer, path, OBSERVE_SECONDS, sender.fileno())
         sender.close()
         # An observer that has ended, or hangs after its message, leaves the message in the socket.
         flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
         with contextlib.suppress(BlockingIOError):
             _, descriptors, _, _ = socket.recv_fds(receiver, 16, 1, flags)
-            return seen, next(iter(descriptors), None)
-    return seen, None
+            return observation, next(iter(descriptors), None)
+    return observation, None
 
 
 def _observe(

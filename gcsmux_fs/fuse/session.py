@@ -1,7 +1,7 @@
 """One mount, from the call that makes it to the call that removes it.
 
-The mount is made, announced as ready after another process got an answer from it, and served. It
-ends in one way, for three causes:
+The mount is made, served, and announced as ready after another process got an answer from it. Three
+causes end a mount:
 
 - A signal (SIGTERM, SIGINT, or SIGHUP in the foreground): new requests are refused, and requests in
   progress get `DRAIN_SECONDS` to end. The main loop runs meanwhile, because a program whose request
@@ -9,8 +9,8 @@ ends in one way, for three causes:
 - The kernel has unmounted: no program waits for an answer, so nothing is drained.
 - A failure: nothing is drained, because the failure may be what keeps requests from ending.
 
-In each case the main loop and all requests are cancelled then, the mount is removed, and the file
-handles are closed.
+The last steps are the same for each cause: the main loop and all requests are cancelled, the mount
+is removed, and the file handles are closed.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.2
 """How long requests in progress may take to end after a signal. A round trip to the service fits
-in. If the service does not answer, the mount ends this much later, and the kernel then ends the
-requests with ECONNABORTED."""
+in. If the service does not answer, the mount ends this much later, and the programs that wait get
+an error from the kernel."""
 
 
 async def serve_kernel(

@@ -3,8 +3,8 @@
 A *claim* is a lock (flock(2)) on the inode of the directory to mount on. A start holds it from
 before the check of the mount point until the mount is ready. It needs no file, works for each user
 who may read the directory, is the same by each path that leads to the directory, and ends with the
-process. A start looks at the path only while it holds the claim. A mount that another start made
-meanwhile covers the directory, so the look finds it.
+process. A start looks at the path only while it holds the claim, so it sees a mount that another
+start has made before.
 
 A dead mount hides the directory below it, so that directory cannot be claimed before the mount is
 removed. To remove a dead mount a start holds the *clearing lock*, on the inode of /dev/fuse, which
@@ -31,8 +31,8 @@ __all__ = ["Claim", "clearing_lock"]
 log = logging.getLogger(__name__)
 
 _DEVICE = Path("/dev/fuse")
-# A look and an unmount take 0.1 s, so many starts at boot fit in. Any process may hold the lock
-# without end, and a mount must start all the same.
+# How long to wait for the clearing lock. A look and an unmount take 0.1 s, so many starts at boot
+# fit in. Any process may hold the lock without end, and a mount must start all the same.
 _LONGEST_WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 

@@ -38,7 +38,7 @@ def table(*entries: MountEntry | None) -> tuple[MountEntry, ...]:
 
 
 @pytest.mark.parametrize(
-    ("seen", "top"),
+    ("observation", "top"),
     [
         (GOOD, None),
         (replace(GOOD, empty=False), replace(OWN, fstype="autofs")),
@@ -46,12 +46,12 @@ def table(*entries: MountEntry | None) -> tuple[MountEntry, ...]:
     ],
     ids=["empty directory", "autofs trap", "bind mount of an empty directory"],
 )
-def test_a_usable_mount_point_is_accepted(seen: Observation, top: MountEntry | None) -> None:
-    assert refusal(seen, table(top), user=ROOT) is None
+def test_a_usable_mount_point_is_accepted(observation: Observation, top: MountEntry | None) -> None:
+    assert refusal(observation, table(top), user=ROOT) is None
 
 
 @pytest.mark.parametrize(
-    ("seen", "top", "sentence"),
+    ("observation", "top", "sentence"),
     [
         (failing(errno.ENOENT), None, "does not exist: create it first by `mkdir -p /mnt/data`"),
         (failing(errno.ENOTDIR), None, "cannot be mounted on: Not a directory"),
@@ -82,14 +82,14 @@ def test_a_usable_mount_point_is_accepted(seen: Observation, top: MountEntry | N
     ],
 )
 def test_an_unusable_mount_point_is_refused_with_a_reason(
-    seen: Observation, top: MountEntry | None, sentence: str
+    observation: Observation, top: MountEntry | None, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        raise ConfigError(refusal(seen, table(top), user=ROOT))
+        raise ConfigError(refusal(observation, table(top), user=ROOT))
 
 
 @pytest.mark.parametrize(
-    ("seen", "mounted", "user", "sentence"),
+    ("observation", "mounted", "user", "sentence"),
     [
         (GOOD, replace(OWN, owner=USER), USER, "by `fusermount3 -u /mnt/data`."),
         (GOOD, replace(OWN, owner=USER), ROOT, "by `umount /mnt/data`."),
@@ -127,9 +127,9 @@ def test_an_unusable_mount_point_is_refused_with_a_reason(
     ],
 )
 def test_the_advice_is_a_command_that_this_user_may_run(
-    seen: Observation, mounted: MountEntry | None, user: int, sentence: str
+    observation: Observation, mounted: MountEntry | None, user: int, sentence: str
 ) -> None:
-    assert sentence in (refusal(seen, table(mounted), user=user) or "")
+    assert sentence in (refusal(observation, table(mounted), user=user) or "")
 
 
 def test_root_needs_no_write_permission() -> None:
