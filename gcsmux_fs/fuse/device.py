@@ -30,7 +30,7 @@ _MIN_FILES = 64
 
 @dataclass(frozen=True, slots=True)
 class FuseAccess:
-    """What a mount by FUSE depends on.
+    """The facts that decide whether this process can mount by FUSE.
 
     `device_errno` is the errno of opening /dev/fuse, or 0. `max_files` is the limit of open file
     descriptors, -1 for no limit.
@@ -46,7 +46,7 @@ class FuseAccess:
 
 
 def look_at_fuse() -> FuseAccess:
-    """Return what this process has on this machine."""
+    """Return the facts of this process and this machine."""
     status = dict(re.findall(r"^(\w+):\s*(\w+)$", _STATUS.read_text(), re.MULTILINE))
     search_path = f"{_FUSERMOUNT_DIRECTORIES}:{os.environ.get('PATH', '')}"
     return FuseAccess(
@@ -64,7 +64,7 @@ def check_fuse_access(*, allow_other: bool) -> None:
     """Check that a mount can succeed.
 
     Raises:
-        ConfigError: it cannot; the message says what is missing and how to get it.
+        ConfigError: a mount would fail; the message says what is missing and how to get it.
     """
     sentence = fuse_refusal(look_at_fuse(), allow_other=allow_other)
     if sentence is not None:

@@ -33,7 +33,7 @@ _FORMER_FSTYPE = "fuse.gcsmux"
 _MOUNTINFO = Path("/proc/self/mountinfo")
 # The kernel escapes space, tab, newline, backslash and, in sources, # as three octal digits.
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
-# fuse_show_options() in the kernel's fs/fuse/inode.c.
+# The user who made a FUSE mount is one of its options (fuse_show_options() in the kernel).
 _OWNER = re.compile(rb"(?:^|,)user_id=(\d+)")
 
 
