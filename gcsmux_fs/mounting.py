@@ -12,16 +12,16 @@ import logging
 import random
 import resource
 import time
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.fuse.attributes import AttributeEncoder
+from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
+from gcsmux_fs.filesystem.file_attributes import AttributePolicy
 from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 from gcsmux_fs.fuse.name_pruning import NamePruner
-from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.session import serve_kernel
 from gcsmux_fs.model.errors import (
     ConfigError,
@@ -164,10 +164,10 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
                 read_ahead_bytes=settings.read_ahead_bytes,
                 read_timeout=settings.read_timeout_seconds,
             )
-            operations = BucketOperations(
+            filesystem = BucketFilesystem(
                 tree,
                 reader,
-                AttributeEncoder.of(settings),
+                AttributePolicy.of(settings),
                 bucket=settings.bucket,
                 call_soon=soon,
             )
@@ -179,18 +179,17 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
                 pool,
                 tree,
                 reader,
-                operations,
+                filesystem,
                 (stream_retries, call_retries),
             )
             rooms.start_soon(soon.run)
-            rooms.start_soon(operations.walks.run)
+            rooms.start_soon(filesystem.run)
             rooms.start_soon(names.run)
             rooms.start_soon(pool.run)
             rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
-            with closing(operations):
-                await serve_kernel(
-                    settings, operations, names, reporter, lambda: _log_statistics(statistics())
-                )
+            await serve_kernel(
+                settings, filesystem, names, reporter, lambda: _log_statistics(statistics())
+            )
             rooms.cancel_scope.cancel()
         transport.close()
         await streams.drain()
@@ -256,7 +255,7 @@ def _statistics(
     pool: StreamRegistry,
     tree: Tree,
     reader: ReadContext,
-    operations: BucketOperations,
+    filesystem: BucketFilesystem,
     retries: tuple[RetryBudget, ...],
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
@@ -271,8 +270,8 @@ def _statistics(
         "unary_requests": store.requests,
         "retries": sum(budget.taken for budget in retries),
         "tasks": streams.open_calls,
-        "open_handles": operations.open_handles,
-        "ill_formed_metadata": operations.ill_formed_metadata,
+        "open_handles": filesystem.open_handles,
+        "ill_formed_metadata": filesystem.ill_formed_metadata,
     }
 
 

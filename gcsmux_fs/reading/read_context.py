@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.errors import DeadlineExceeded
-from gcsmux_fs.reading.block_fetcher import BlockFetcher
+from gcsmux_fs.reading.block_fetcher import BlockFetcher, Outcome
 from gcsmux_fs.reading.counters import ReadCounters, ReadStatistics
 from gcsmux_fs.reading.memory_budget import MemoryBudget, WindowShares
 from gcsmux_fs.reading.open_file import OpenFile
@@ -62,6 +63,7 @@ class ReadContext:
         )
         self.deadlines = ReadDeadlines(read_timeout, self._expire, self.fetcher.relieve)
         self.open_files = 0
+        self.read_seconds = {Outcome.HIT: Histogram()}
 
     def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> OpenFile:
         """Open an object generation of `size` bytes; every `OpenFile` must be closed.

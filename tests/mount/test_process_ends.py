@@ -131,7 +131,7 @@ def test_an_aborted_connection_ends_the_process_in_a_sentence_and_the_next_start
         assert mounted.process.wait(END_SECONDS) == 1
         assert mounted.process.stderr is not None
         assert mounted.process.stderr.read().splitlines()[-1] == (
-            f"gcsmux-mount: the connection of {mounted.path} was aborted by somebody else:"
+            f"gcsmux-mount: another process aborted the connection of {mounted.path}:"
             " mount it again."
         )
         with MountProcess(emulator, mounted.folder) as again:

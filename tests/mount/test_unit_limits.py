@@ -96,7 +96,7 @@ def test_under_them_a_mount_is_tuned_lists_reads_and_ends(
             assert program.call(programs.read_whole, f"{mounted.path}/folder/object") == content
         mounted.process.send_signal(signal.SIGTERM)
         assert mounted.process.wait(END_SECONDS) == 0
-    assert "cannot raise a kernel limit" not in mounted.log
+    assert "cannot raise the kernel's readahead" not in mounted.log
 
 
 def test_under_them_the_unit_removes_what_a_killed_mount_leaves(

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import programs
-from .harness import END_SECONDS, Program, wait_until
+from .harness import END_SECONDS, EmulatorProcess, MountProcess, Program, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from pathlib import Path
+
+    from .harness import NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -77,3 +79,21 @@ def test_an_unreachable_server_does_not_keep_the_mount_from_ending(
             assert mounted.process.wait(END_SECONDS) == 0
             for reader in readers:
                 assert reader.answer(END_SECONDS)
+
+
+def test_a_read_in_progress_at_sigterm_gets_its_bytes(folder: Path) -> None:
+    with EmulatorProcess(folder / "buckets", ["--latency", "100ms"]) as emulator:
+        emulator.place("file", programs.tagged(1, 0, 40 * MIB))
+        with MountProcess(emulator, folder, ["--read-ahead", "0"]) as mounted, ExitStack() as stack:
+            reader, other = (stack.enter_context(mounted.program()) for _ in range(2))
+            path = f"{mounted.path}/file"
+            descriptor = reader.call(os.open, path, os.O_RDONLY)
+            assert len(reader.call(os.pread, descriptor, 4096, 0)) == 4096
+            misses = mounted.statistics()["misses"]
+            reader.begin(os.pread, descriptor, 4096, 30 * MIB)
+            wait_until(lambda: mounted.statistics()["misses"] > misses, "a READ in progress")
+            mounted.process.terminate()
+            assert reader.answer() == programs.tagged(1, 30 * MIB, 4096)
+            assert mounted.process.wait(END_SECONDS) == 0
+            with pytest.raises(FileNotFoundError):
+                other.call(os.stat, path)
