@@ -27,7 +27,8 @@ from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channels import ChannelSettings, open_channels
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.object_store import GrpcObjectStore
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -54,7 +54,7 @@ _AT_REST = (
     "requests",
     "waiting_reads",
 )
-_AT_END = (*_AT_REST, "streams_open", "tasks", "read_object_open", "stand_ins")
+_AT_END = (*_AT_REST, "streams_open", "tasks", "read_object_open", "unary_streams")
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")

@@ -71,7 +71,7 @@ def test_tls_is_not_given_up_where_the_server_has_none(
 
 def test_plaintext_to_a_server_with_tls_is_told(service: Service, folder: Path) -> None:
     line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.startswith(f"{service.endpoint} hangs up on plaintext")
+    assert line.startswith(f"{service.endpoint} closes plaintext connections")
 
 
 def test_an_endpoint_is_reached_by_doing_what_its_refusal_tells(
@@ -85,7 +85,7 @@ def test_an_endpoint_is_reached_by_doing_what_its_refusal_tells(
     line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
     assert line.endswith(": leave --plaintext out if it wants TLS.")
     line = refusal(folder, "--anonymous", f"--endpoint={service.endpoint}")
-    assert "name the roots to trust in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
+    assert "set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
     for name, text in service.environment.items():
         monkeypatch.setenv(name, text)
     with MountProcess(emulator, folder / "tls", ["--anonymous", f"--endpoint={service.endpoint}"]):

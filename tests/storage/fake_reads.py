@@ -11,7 +11,7 @@ from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.codec import encode_read_request
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import StreamEnd
-from gcsmux_fs.storage.read_object import RangeAnswer
+from gcsmux_fs.storage.range_answer import RangeAnswer
 
 from .range_plans import Answer, answers
 
@@ -91,8 +91,8 @@ class _FakeRead:
             await trio.sleep_forever()
         end = StreamEnd(StatusCode.OK) if self._answer.over else self._plan.end
         rest = self._answer.close(end)
-        if self._answer.came_short:
-            self._listener.on_short(self._answer.came_short)
+        if self._answer.short_bytes:
+            self._listener.on_short(self._answer.short_bytes)
         if rest is not None:
             self._listener.on_message(rest)
         return end

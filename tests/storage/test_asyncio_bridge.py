@@ -1,4 +1,4 @@
-"""The crossing of the two loops: results, errors, cancelling and the end, each exact."""
+"""The bridge of the two loops: results, errors, cancelling and the end, each exact."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def test_cancelling_the_waiter_cancels_the_coroutine_and_waits_for_it() -> None:
     log: list[str] = []
 
     async def main() -> None:
-        crossing = current()
+        bridge = current()
         scope = trio.CancelScope()
 
         async def slow() -> None:
-            crossing.to_trio(scope.cancel)
+            bridge.to_trio(scope.cancel)
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -144,11 +144,11 @@ def test_a_waiter_may_be_cancelled_at_any_instant() -> None:
 
 def test_a_coroutine_that_ends_in_spite_of_it_gives_its_result() -> None:
     async def main() -> None:
-        crossing = current()
+        bridge = current()
         scope = trio.CancelScope()
 
         async def stubborn() -> str:
-            crossing.to_trio(scope.cancel)
+            bridge.to_trio(scope.cancel)
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -178,12 +178,12 @@ def test_thousands_of_calls_cross_in_order() -> None:
     back: list[int] = []
 
     async def main() -> None:
-        crossing = current()
+        bridge = current()
         done = trio.Event()
 
         def there(number: int) -> None:
             seen.append(number)
-            crossing.to_trio(lambda: here(number))
+            bridge.to_trio(lambda: here(number))
 
         def here(number: int) -> None:
             back.append(number)
@@ -191,7 +191,7 @@ def test_thousands_of_calls_cross_in_order() -> None:
                 done.set()
 
         for number in range(10_000):
-            crossing.to_asyncio(functools.partial(there, number))
+            bridge.to_asyncio(functools.partial(there, number))
             if number % 100 == 0:
                 await trio.lowlevel.checkpoint()
         await done.wait()
@@ -202,15 +202,15 @@ def test_thousands_of_calls_cross_in_order() -> None:
 
 def test_a_flood_from_one_side_does_not_stop_the_other() -> None:
     async def main() -> None:
-        crossing = current()
+        bridge = current()
         flooding = True
 
         def flood() -> None:
             if flooding:
-                crossing.to_trio(lambda: crossing.to_asyncio(flood))
+                bridge.to_trio(lambda: bridge.to_asyncio(flood))
 
         for _ in range(50):
-            crossing.to_asyncio(flood)
+            bridge.to_asyncio(flood)
         for _ in range(20):
             await trio.sleep(0.001)
         flooding = False
@@ -218,13 +218,13 @@ def test_a_flood_from_one_side_does_not_stop_the_other() -> None:
     with_timeout(main)
 
 
-@pytest.mark.expects_log("a call that crossed the loops failed")
+@pytest.mark.expects_log("a call from the other event loop failed")
 def test_a_call_that_fails_harms_no_other() -> None:
     async def main() -> None:
-        crossing = current()
-        crossing.to_asyncio(lambda: 1 / 0)
-        crossing.to_asyncio(lambda: crossing.to_trio(lambda: 1 / 0))
-        crossing.to_asyncio(lambda: crossing.to_trio(done.set))
+        bridge = current()
+        bridge.to_asyncio(lambda: 1 / 0)
+        bridge.to_asyncio(lambda: bridge.to_trio(lambda: 1 / 0))
+        bridge.to_asyncio(lambda: bridge.to_trio(done.set))
         await done.wait()
 
     done = trio.Event()
@@ -251,7 +251,7 @@ def test_tasks_left_behind_are_ended() -> None:
     assert asyncio_threads() == []
 
 
-def test_the_crossing_belongs_to_its_run() -> None:
+def test_the_bridge_belongs_to_its_run() -> None:
     async def main() -> None:
         current()
 

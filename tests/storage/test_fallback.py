@@ -40,8 +40,8 @@ from .range_plans import Answer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-LOSS = "BidiReadObject is not to be had"
-BACK = "BidiReadObject is back"
+LOSS = "BidiReadObject unavailable"
+BACK = "BidiReadObject available again"
 REFUSED = Plan(refuse=StreamEnd(StatusCode.UNIMPLEMENTED, "Method not found!"))
 SERVED = Plan(latency=0.001)
 KIB = 1024
@@ -63,6 +63,12 @@ class Bench:
         self.reads = reads
         self.transport = transport
         self.pool = pool
+
+    @property
+    def state(self) -> tuple[bool, int, int]:
+        """BidiReadObject is missing, number of losses, number of probes."""
+        availability = self.transport.availability
+        return availability.missing, availability.losses, availability.probes
 
     async def read(self, offset: int, length: int, name: str = "object") -> bytes:
         return await fetch(self.pool, key_of(name), offset, length)
@@ -98,8 +104,7 @@ async def bench(
         transport.close()
         await trio.testing.wait_all_tasks_blocked()
         assert (streams.open_calls, reads.open_calls) == (0, 0)
-        found = transport.statistics()
-        assert (found.read_object_open, found.stand_ins) == (0, 0)
+        assert (transport.read_object_open, len(transport.unary_streams)) == (0, 0)
         assert pool.statistics().streams_open == 0
 
 
@@ -137,8 +142,8 @@ async def test_ranges_are_read_without_streams_and_nobody_notices(
         assert {request.generation for request in made.reads.requests} == {
             key_of("object").generation
         }
-        found = made.transport.statistics()
-        assert (found.bidi_missing, found.bidi_losses, found.read_object_requests) == (1, 1, 3)
+        assert made.state == (True, 1, 0)
+        assert made.transport.read_object_requests == 3
     assert told(caplog) == [("WARNING", LOSS)]
 
 
@@ -150,7 +155,7 @@ async def test_calls_that_fall_back_together_tell_of_it_once(
         await trio.sleep(1)
         assert all(reader.served for reader in readers)
         assert len(made.streams.opened) == 20
-        assert made.transport.statistics().bidi_losses == 1
+        assert made.transport.availability.losses == 1
     assert told(caplog) == [("WARNING", LOSS)]
 
 
@@ -392,7 +397,7 @@ async def test_one_probe_is_sent_after_a_while_and_readers_do_not_wait_for_it(
         await made.read(0, 10)
         assert len(made.streams.opened) == 3
         assert made.streams.opened[1].cancelled_at is not None
-        assert made.transport.statistics().bidi_probes == 2
+        assert made.transport.availability.probes == 2
     assert told(caplog) == [("WARNING", LOSS)]
 
 
@@ -411,7 +416,7 @@ async def test_a_probe_that_is_refused_again_changes_nothing(
             assert await made.read(number, 10) == CONTENT[number : number + 10]
             await trio.sleep(RETRY_SECONDS)
         assert len(made.streams.opened) == 5
-        assert made.transport.statistics().bidi_losses == 1
+        assert made.transport.availability.losses == 1
     assert told(caplog) == [("WARNING", LOSS)]
 
 
@@ -440,8 +445,7 @@ async def test_an_answered_probe_returns_everybody_to_streams(
         for name in ("busy", "idle", "new"):
             assert await made.read(5, 10, name) == CONTENT[5:15]
         assert len(made.reads.requests) == 3 + MAX_READS
-        found = made.transport.statistics()
-        assert (found.bidi_missing, found.bidi_losses, found.bidi_probes) == (0, 1, 1)
+        assert made.state == (False, 1, 1)
         assert made.streams.opened[1].cancelled_at is not None or answer.refuse
     assert told(caplog) == [("WARNING", LOSS), ("INFO", BACK)]
 
@@ -456,7 +460,7 @@ async def test_streams_that_are_lost_again_are_told_of_again(
         await made.read(0, 10)
         await trio.sleep(1)
         assert await made.read(20, 10) == CONTENT[20:30]
-        assert made.transport.statistics().bidi_losses == 2
+        assert made.transport.availability.losses == 2
     assert told(caplog) == [("WARNING", LOSS), ("INFO", BACK), ("WARNING", LOSS)]
 
 
@@ -494,7 +498,7 @@ async def test_silence_counts_only_after_long(patience: float) -> None:
         reader = made.ask(0, 10)
         await trio.sleep(patience)
         reader.cancel()
-        assert made.transport.statistics().bidi_missing == (patience > STREAM_SILENCE_SECONDS)
+        assert made.transport.availability.missing == (patience > STREAM_SILENCE_SECONDS)
 
 
 async def test_silence_of_one_stream_beside_others_is_not_a_loss() -> None:
@@ -505,7 +509,7 @@ async def test_silence_of_one_stream_beside_others_is_not_a_loss() -> None:
         await made.read(0, 10, "other")
         await trio.sleep(70)
         assert silent.served
-        assert made.transport.statistics().bidi_losses == 0
+        assert made.transport.availability.losses == 0
         assert made.reads.requests == []
 
 

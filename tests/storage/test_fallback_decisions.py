@@ -24,7 +24,7 @@ from gcsmux_fs.storage.ports import (
     StreamEnd,
     StreamRedirect,
 )
-from gcsmux_fs.storage.read_object import RangeAnswer
+from gcsmux_fs.storage.range_answer import RangeAnswer
 from gcsmux_fs.storage.unary_stream import MAX_READS, RangeQueue, UnaryStream, end_by_range
 from tests.mux.plans import CONTENT, key_of
 
@@ -55,9 +55,9 @@ def http(status: int, code: StatusCode = StatusCode.UNKNOWN) -> StreamEnd:
 )
 def test_an_answer_that_refuses_the_method_is_a_loss(end: StreamEnd) -> None:
     availability = BidiAvailability()
-    assert availability.ended_unanswered(end, 0.0, 0.0)
+    assert availability.note_end(end, 0.0, 0.0)
     assert availability.missing
-    assert end.message in availability.why
+    assert end.message in availability.reason
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_an_answer_that_refuses_the_method_is_a_loss(end: StreamEnd) -> None:
 )
 def test_any_other_end_is_not_of_the_method(end: StreamEnd) -> None:
     availability = BidiAvailability()
-    assert not availability.ended_unanswered(end, STREAM_SILENCE_SECONDS - 1, 0.0)
+    assert not availability.note_end(end, STREAM_SILENCE_SECONDS - 1, 0.0)
     assert not availability.missing
 
 
@@ -96,22 +96,22 @@ def test_a_long_silence_is_a_loss_unless_the_end_says_otherwise(
     code: StatusCode, lost: bool
 ) -> None:
     availability = BidiAvailability()
-    assert availability.ended_unanswered(StreamEnd(code), STREAM_SILENCE_SECONDS, 100.0) == lost
+    assert availability.note_end(StreamEnd(code), STREAM_SILENCE_SECONDS, 100.0) == lost
     assert availability.missing == lost
 
 
 def test_a_silent_stream_that_we_give_up_is_a_loss_only_after_long() -> None:
     availability = BidiAvailability()
-    availability.given_up_unanswered(STREAM_SILENCE_SECONDS - 0.1, 0.0)
+    availability.note_cancel(STREAM_SILENCE_SECONDS - 0.1, 0.0)
     assert not availability.missing
-    availability.given_up_unanswered(STREAM_SILENCE_SECONDS, 0.0)
+    availability.note_cancel(STREAM_SILENCE_SECONDS, 0.0)
     assert availability.missing
 
 
 def test_streams_are_tried_again_after_a_while_and_then_once_in_a_while() -> None:
     availability = BidiAvailability()
     assert not availability.probe_is_due(1e9)
-    availability.ended_unanswered(UNIMPLEMENTED, 0.0, 50.0)
+    availability.note_end(UNIMPLEMENTED, 0.0, 50.0)
     times = [50.0, 50.0 + RETRY_SECONDS - 1, 50.0 + RETRY_SECONDS, 51.0 + RETRY_SECONDS]
     times += [50.0 + 2 * RETRY_SECONDS - 1, 50.0 + 2 * RETRY_SECONDS]
     due = [availability.probe_is_due(now) for now in times]
@@ -121,15 +121,15 @@ def test_streams_are_tried_again_after_a_while_and_then_once_in_a_while() -> Non
 
 def test_after_a_silence_streams_are_tried_at_once() -> None:
     availability = BidiAvailability()
-    availability.given_up_unanswered(60.0, 50.0)
+    availability.note_cancel(60.0, 50.0)
     assert availability.probe_is_due(50.0)
     assert not availability.probe_is_due(51.0)
 
 
 def test_a_loss_counts_once_however_many_calls_tell_of_it() -> None:
     availability = BidiAvailability()
-    assert availability.ended_unanswered(UNIMPLEMENTED, 0.0, 0.0)
-    assert availability.ended_unanswered(UNIMPLEMENTED, 0.0, RETRY_SECONDS - 1)
+    assert availability.note_end(UNIMPLEMENTED, 0.0, 0.0)
+    assert availability.note_end(UNIMPLEMENTED, 0.0, RETRY_SECONDS - 1)
     assert availability.losses == 1
     assert availability.probe_is_due(RETRY_SECONDS)  # the second has put nothing off
 
@@ -137,15 +137,15 @@ def test_a_loss_counts_once_however_many_calls_tell_of_it() -> None:
 @pytest.mark.parametrize("by_redirect", [False, True])
 def test_an_answer_brings_streams_back(by_redirect: bool) -> None:
     availability = BidiAvailability()
-    availability.ended_unanswered(UNIMPLEMENTED, 0.0, 0.0)
+    availability.note_end(UNIMPLEMENTED, 0.0, 0.0)
     if by_redirect:
         moved = StreamEnd(StatusCode.ABORTED, "moved", redirect=StreamRedirect("east", b""))
-        assert not availability.ended_unanswered(moved, 0.0, 1.0)
+        assert not availability.note_end(moved, 0.0, 1.0)
     else:
-        availability.answered()
+        availability.note_response()
     assert not availability.missing
     assert not availability.probe_is_due(1e9)
-    availability.ended_unanswered(UNIMPLEMENTED, 0.0, 0.0)
+    availability.note_end(UNIMPLEMENTED, 0.0, 0.0)
     assert availability.losses == 2
 
 
@@ -207,7 +207,7 @@ def test_a_corrupt_chunk_ends_its_range() -> None:
 def test_a_range_that_ends_too_early_takes_back_what_came() -> None:
     chunks, answer = take_all(Answer(chunk_bytes=10, cut_after=2), RangeRequest(1, 7, 40))
     assert chunks[-1] == (7, b"", True, False)
-    assert (answer.corrupt, answer.came_short) == (True, 20)
+    assert (answer.corrupt, answer.short_bytes) == (True, 20)
 
 
 def test_one_that_never_said_where_it_ends_is_taken_for_the_end() -> None:
@@ -323,26 +323,26 @@ class Recorder:
 
 def test_after_a_short_answer_less_is_asked_for_until_answers_are_whole_again() -> None:
     recorder = Recorder()
-    most_bytes: dict[ObjectKey, float] = {}
-    stand_in = UnaryStream(
+    max_bytes: dict[ObjectKey, float] = {}
+    unary_stream = UnaryStream(
         key_of("object"),
         recorder,
         recorder,
         call_soon=lambda _: None,
-        most_bytes=most_bytes,
+        max_bytes=max_bytes,
         on_over=lambda _: None,
     )
     whole = BidiMessage((Chunk(1, 0, memoryview(b"x"), True, True, 1),))
     ids = itertools.count(1)
-    stand_in.on_short(3)
+    unary_stream.on_short(3)
     for _ in range(4):
-        stand_in.take([RangeRequest(next(ids), 0, 20)])
-        stand_in.on_message(whole)
+        unary_stream.take([RangeRequest(next(ids), 0, 20)])
+        unary_stream.on_message(whole)
     assert recorder.lengths == [3, 6, 12, 20]
     for _ in range(2000):
-        stand_in.on_message(whole)
-    assert most_bytes == {key_of("object"): math.inf}
-    stand_in.take([RangeRequest(next(ids), 0, 20)])
+        unary_stream.on_message(whole)
+    assert max_bytes == {key_of("object"): math.inf}
+    unary_stream.take([RangeRequest(next(ids), 0, 20)])
     assert recorder.lengths[-1] == 20
 
 
@@ -361,9 +361,9 @@ def test_ranges_are_begun_in_order_and_never_too_many(steps: list[int | str]) ->
             queue.retire()
             retired = True
         elif under_way:
-            queue.ended()
+            queue.note_end()
             under_way -= 1
-        new = queue.begin()
+        new = queue.start()
         assert not (retired and new)
         begun += [wanted.read_id for wanted in new]
         under_way += len(new)

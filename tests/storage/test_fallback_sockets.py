@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # gRPC has one poller for all loops of a process: the server's, which lives in this one only in
 # tests, may be handed what the client's cancelled calls complete after their loop was closed.
 STRAY = "PollerCompletionQueue._handle_events"
-LOSS = "BidiReadObject is not to be had"
+LOSS = "BidiReadObject unavailable"
 pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY, LOSS)]
 
 PATIENCE_SECONDS = 20
@@ -74,8 +74,7 @@ async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIt
         with trio.fail_after(PATIENCE_SECONDS):
             await streams.drain()
         assert streams.open_calls == 0
-        found = transport.statistics()
-        assert (found.read_object_open, found.stand_ins) == (0, 0)
+        assert (transport.read_object_open, len(transport.unary_streams)) == (0, 0)
     finally:
         with trio.CancelScope(shield=True):
             await channels.close_all()
@@ -169,7 +168,7 @@ def test_a_corrupt_answer_and_one_beyond_the_range(server: RangeServer) -> None:
         assert await client.read(100, 100) == CONTENT[100:200]
         # Neither is read any further, and neither takes anything else along.
         await until(lambda: server.active_reads == 0)
-        await until(lambda: client.transport.statistics().read_object_open == 0)
+        await until(lambda: client.transport.read_object_open == 0)
         assert client.pool.counters.streams_failed == 0
 
     with_client(server.endpoint, test)
@@ -214,8 +213,8 @@ def test_a_front_end_that_refuses_streams_by_http_is_told_by_its_status(
         async with client_of(endpoint, RetryPolicy(give_up_seconds=0.5)) as client:
             with pytest.raises(Exception, match=r".*"):
                 await client.read(0, 100)
-            found = client.transport.statistics()
-            assert (found.bidi_missing, found.read_object_requests > 0) == (1, True)
+            assert client.transport.availability.missing
+            assert client.transport.read_object_requests > 0
 
     with refusing_front_end(status, page=page) as endpoint:
         asyncio_bridge.run(lambda: main(endpoint))
@@ -227,7 +226,7 @@ def test_a_front_end_that_is_in_trouble_is_not_taken_for_one_without_streams(sta
         async with client_of(endpoint, RetryPolicy(give_up_seconds=0.1)) as client:
             with pytest.raises(Exception, match=r"status: \d+"):
                 await client.read(0, 100)
-            assert client.transport.statistics().bidi_losses == 0
+            assert client.transport.availability.losses == 0
 
     with refusing_front_end(status) as endpoint:
         asyncio_bridge.run(lambda: main(endpoint))
@@ -254,12 +253,12 @@ def test_a_proxy_that_waits_for_the_end_of_streams_is_gone_round(
         await until(lambda: server.streams == 1)
         client.now[0] = availability.STREAM_SILENCE_SECONDS  # and the mux gives it up:
         assert await client.read(50, 100) == CONTENT[50:150]
-        assert client.transport.statistics().bidi_missing == 1
+        assert client.transport.availability.missing
         await until(lambda: server.streams == 2)  # the probe
         server.silent, server.with_streams = False, True
         client.now[0] += availability.RETRY_SECONDS
         assert await client.read(60, 100) == CONTENT[60:160]
-        await until(lambda: client.transport.statistics().bidi_missing == 0)
+        await until(lambda: not client.transport.availability.missing)
 
     with_client(server.endpoint, test, RetryPolicy(open_seconds=0.5))
     assert len(losses(caplog)) == 1
@@ -276,17 +275,17 @@ def test_streams_that_are_back_serve_everybody(
         assert server.streams == 1
         client.now[0] = availability.RETRY_SECONDS
         assert await client.read(2, 100, "one") == CONTENT[2:102]
-        await until(lambda: client.transport.statistics().bidi_missing == 0)
+        await until(lambda: not client.transport.availability.missing)
         before = len(server.requests)
         for name in ("one", "two", "three"):
             assert await client.read(3, 100, name) == CONTENT[3:103]
         assert len(server.requests) == before
-        found = client.transport.statistics()
-        assert (found.bidi_losses, found.bidi_probes) == (1, 1)
+        availability_now = client.transport.availability
+        assert (availability_now.losses, availability_now.probes) == (1, 1)
 
     with_client(server.endpoint, test)
     assert len(losses(caplog)) == 1
-    assert [r.levelname for r in caplog.records if "is back" in r.getMessage()] == ["INFO"]
+    assert [r.levelname for r in caplog.records if "available again" in r.getMessage()] == ["INFO"]
 
 
 class Listener:

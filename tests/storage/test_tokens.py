@@ -26,11 +26,12 @@ from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channels import Channels, ChannelSettings
 from gcsmux_fs.storage.fallback import FallbackTransport
+from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import StreamEnd
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.tokens import Tokens
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
 from tests.mount.tls import TokenServer, access_token, key_file, token_server
 from tests.mux.plans import CONTENT, Plan, key_of
 from tests.mux.reading import fetch
@@ -194,7 +195,7 @@ def test_a_token_that_expires_in_mid_stream_is_renewed(giver: TokenServer, token
     assert len(giver.asked) == 2
 
 
-@pytest.mark.expects_log("BidiReadObject is not to be had")
+@pytest.mark.expects_log("BidiReadObject unavailable")
 def test_a_token_that_expires_in_the_midst_of_a_range_is_renewed(
     giver: TokenServer, tokens: Tokens
 ) -> None:

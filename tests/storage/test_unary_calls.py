@@ -32,8 +32,9 @@ from gcsmux_fs.model.values import BucketInfo
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.channels import Channels, ChannelSettings, open_channels
+from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.pb import storage_pb2 as pb
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
 from tests.cancellation import play
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def test_a_layout_of_another_bucket_or_of_none_is_not_taken() -> None:
         for wrong in (b"", pb.StorageLayout(name=name.replace("bucket/", "other-bucket/"))):
             data = wrong if isinstance(wrong, bytes) else wrong.SerializeToString()
             server.always = data
-            with pytest.raises(Unavailable, match="malformed answer: it is"):
+            with pytest.raises(Unavailable, match="malformed answer: it "):
                 await store.get_bucket()
         server.always = pb.StorageLayout(name=name).SerializeToString()
         assert await store.get_bucket() == BucketInfo("bucket")
