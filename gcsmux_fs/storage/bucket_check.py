@@ -83,8 +83,8 @@ def _explain(error: StorageError, settings: Settings) -> str:
         case PermissionDenied():
             return (
                 f"no permission to read {bucket} ({error.message}): grant storage.objects.list and"
-                " storage.objects.get, for example with the role Storage Object Viewer, on the"
-                " bucket or on a folder, and name the folder with --only-dir."
+                " storage.objects.get (role Storage Object Viewer) on the bucket, or on a folder"
+                " named by --only-dir."
             )
         case Unavailable():
             if (reason := renewal_failure(error.message)) is not None:
