@@ -148,7 +148,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             call_soon=soon,
         )
         async with trio.open_nursery() as rooms:
-            pool = StreamRegistry(
+            stream_registry = StreamRegistry(
                 transport,
                 patience,
                 source,
@@ -168,7 +168,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 assume_directories=not checked.info.listable,
             )
             reader = ReadContext(
-                pool,
+                stream_registry,
                 budget_bytes=block_budget(settings.memory_bytes),
                 read_ahead_bytes=settings.read_ahead_bytes,
                 read_timeout=settings.read_timeout_seconds,
@@ -185,7 +185,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 store,
                 streams,
                 transport,
-                pool,
+                stream_registry,
                 tree,
                 reader,
                 operations,
@@ -194,7 +194,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             rooms.start_soon(soon.run)
             rooms.start_soon(operations.walks.run)
             rooms.start_soon(names.run)
-            rooms.start_soon(pool.run)
+            rooms.start_soon(stream_registry.run)
             rooms.start_soon(watch_memory, settings.memory_bytes, streams.starter.bridge.arrival)
             with closing(operations):
                 await serve_kernel(
@@ -262,22 +262,18 @@ def _statistics(
     store: GrpcObjectStore,
     streams: GrpcBidiTransport,
     transport: FallbackTransport,
-    pool: StreamRegistry,
+    stream_registry: StreamRegistry,
     tree: Tree,
     reader: ReadContext,
     operations: BucketOperations,
     retries: tuple[RetryBudget, ...],
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
-    storage = Registry()
-    for room in (store, transport, streams.billed):
-        room.declare_metrics(storage)
-    shared = asdict(pool.statistics())
-    counters = shared.pop("counters")
+    registry = Registry()
+    for room in (stream_registry, store, transport, streams.billed):
+        room.declare_metrics(registry)
     return {
-        **counters,
-        **shared,
-        **storage.snapshot(),
+        **registry.snapshot(),
         **asdict(reader.statistics()),
         **asdict(tree.statistics()),
         "retries": sum(budget.taken for budget in retries),

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
-from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.storage.availability import RETRY_SECONDS, BidiAvailability
 from gcsmux_fs.storage.ports import OpenSpec
 from gcsmux_fs.storage.unary_stream import UnaryStream
@@ -71,8 +70,6 @@ class FallbackTransport:
         self.clock = clock
         #: Messages on all streams. An unchanged number over time means silence.
         self.messages = 0
-        #: Seconds from opening a stream to its first response.
-        self.first_response_times = Histogram()
         self.availability = BidiAvailability()
         #: ReadObject calls so far.
         self.read_object_requests = 0
@@ -123,11 +120,6 @@ class FallbackTransport:
             "streams",
             "Streams that ReadObject calls serve now.",
             lambda: len(self.unary_streams),
-        )
-        registry.histogram(
-            "stream_first_byte_seconds",
-            "Time from opening a stream to its first response.",
-            self.first_response_times,
         )
 
     # -- for unary streams
@@ -212,7 +204,6 @@ class _ObservedStream:
         transport.messages += 1
         if self._unanswered:
             self._unanswered = False
-            transport.first_response_times.observe(transport.clock() - self._opened_at)
             transport.note_response()
 
     def _silence_seconds(self) -> float:

@@ -59,9 +59,12 @@ _TESTS: dict[str, Groups] = {
     "mux/answers": _tests_of("tests/mux", "test_core.py"),
     "mux/retry": _tests_of("tests/mux", "test_retry.py"),
     "mux/resume_state": _tests_of("tests/mux", "test_growing.py"),
+    "mux/stream_states": _tests_of("tests/mux", "test_stream_states.py"),
     "mux/core": _tests_of("tests/mux", "test_core.py"),
     "mux/timer_queue": _tests_of("tests/mux", "test_timer_queue.py"),
+    "mux/shared_stream": _tests_of("tests/mux", "test_late_events.py"),
     "mux/stream_registry": _tests_of("tests/mux", "test_stream_registry.py"),
+    "model/backoff": [["tests/model/test_backoff.py"], ["tests/mux/test_retry.py"]],
     "model/retry_budget": [
         ["tests/model/test_retry_budget.py"],
         *_tests_of("tests/mux", "test_retry_budget.py"),

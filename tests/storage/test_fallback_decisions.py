@@ -177,7 +177,7 @@ def take_all(
 def test_the_chunks_of_a_range_join_and_the_last_one_ends_it(
     offset: int, length: int, chunk_bytes: int, with_place: bool
 ) -> None:
-    plan = Answer(chunk_bytes=chunk_bytes, with_place=with_place)
+    plan = Answer(chunk_bytes=chunk_bytes, with_content_range=with_place)
     chunks, answer = take_all(plan, RangeRequest(9, offset, length))
     assert b"".join(content for _, content, _, _ in chunks) == CONTENT[offset : offset + length]
     assert [where for where, *_ in chunks] == list(range(offset, offset + length, chunk_bytes))
@@ -211,7 +211,7 @@ def test_a_range_that_ends_too_early_takes_back_what_came() -> None:
 
 
 def test_one_that_never_said_where_it_ends_is_taken_for_the_end() -> None:
-    plan = Answer(chunk_bytes=10, cut_after=2, with_place=False)
+    plan = Answer(chunk_bytes=10, cut_after=2, with_content_range=False)
     chunks, answer = take_all(plan, RangeRequest(1, 7, 40))
     assert chunks[-1] == (27, b"", True, True)
     assert not answer.over
@@ -295,7 +295,7 @@ def test_what_was_announced_beyond_the_range_is_not_waited_for() -> None:
 
 
 def test_a_response_says_itself_where_it_begins() -> None:
-    chunks, _ = take_all(Answer(chunk_bytes=30, whole=True), RangeRequest(1, 50, 30))
+    chunks, _ = take_all(Answer(chunk_bytes=30, ignores_range=True), RangeRequest(1, 50, 30))
     assert [where for where, *_ in chunks] == [0, 30, 60]
 
 
