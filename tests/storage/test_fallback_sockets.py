@@ -160,7 +160,7 @@ def test_an_answer_interrupted_many_times_is_read_completely(
 
 def test_calls_with_a_corrupt_or_a_too_long_answer_are_cancelled(server: RangeServer) -> None:
     corrupt = Answer(chunk_bytes=1000, cut_after=4, corrupt=3, hang=True)
-    server.plans = [corrupt, Answer(), Answer(chunk_bytes=1000, ignores_range=True)]
+    server.plans = [corrupt, Answer(), Answer(chunk_bytes=1000, ignores_range=True, hang=True)]
 
     async def test(client: Client) -> None:
         assert await client.read(0, 100_000) == CONTENT[:100_000]
