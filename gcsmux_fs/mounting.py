@@ -270,14 +270,13 @@ def _statistics(
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
     registry = Registry()
-    for room in (stream_registry, store, transport, streams.billed):
+    for room in (stream_registry, store, transport, streams):
         room.declare_metrics(registry)
     return {
         **registry.snapshot(),
         **asdict(reader.statistics()),
         **asdict(tree.statistics()),
         "retries": sum(budget.taken for budget in retries),
-        "tasks": streams.open_calls,
         "open_handles": operations.open_handles,
         "ill_formed_metadata": operations.ill_formed_metadata,
     }

@@ -36,6 +36,7 @@ from gcsmux_fs.storage.ports import BidiListener
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.storage.connections import Connections
     from gcsmux_fs.storage.ports import BidiMessage, OpenSpec, RangeRequest, StreamEnd
     from gcsmux_fs.storage.tokens import Tokens
@@ -81,6 +82,11 @@ class GrpcBidiTransport:
         call = StreamOnTrio(self, listener)
         call.start(headers, encode_bidi_request(spec, ranges), half_close=spec.half_close)
         return call
+
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare `tasks` and the metrics of `billed`."""
+        registry.gauge("tasks", "tasks", "Asyncio tasks of open calls.", lambda: self.open_calls)
+        self.billed.declare_metrics(registry)
 
     async def drain(self) -> None:
         """Wait until the tasks of all calls have ended. The caller cancels the calls first."""

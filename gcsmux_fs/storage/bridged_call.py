@@ -35,14 +35,12 @@ from gcsmux_fs.storage.status_details import decode_stream_end, details_of
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from gcsmux_fs.storage.call_starter import CallStarter
+    from gcsmux_fs.storage.call_starter import CallStarter, GrpcConnection
     from gcsmux_fs.storage.channels import Metadata
-    from gcsmux_fs.storage.connections import Connection
     from gcsmux_fs.storage.ports import BidiMessage
     from gcsmux_fs.storage.tokens import Token
 
     AnyCall = grpc.aio.StreamStreamCall[bytes, bytes] | grpc.aio.UnaryStreamCall[bytes, bytes]
-    GrpcConnection = Connection[grpc.aio.Channel]
 
 __all__ = ["AsyncioHalf", "CallListener", "TrioHalf"]
 
@@ -142,7 +140,7 @@ class AsyncioHalf:
 
     def _report_not_started(self, error: Exception) -> None:
         # In most cases the channel is closed. The user of the call waits for its end in any case.
-        log.debug("a call could not be started", exc_info=error)
+        log.debug("a gRPC call could not be started: ending it as UNAVAILABLE", exc_info=error)
         self._report_end(StreamEnd(StatusCode.UNAVAILABLE, str(error)))
 
     def _serve(self, call: AnyCall, connection: GrpcConnection) -> None:
@@ -185,7 +183,7 @@ async def _end_of(
         call.cancel()
         return StreamEnd(StatusCode.CANCELLED, "cancelled by this client")
     except Exception as error:
-        log.exception("reading a stream failed")
+        log.exception("a response could not be processed: ending the call as INTERNAL")
         call.cancel()
         return StreamEnd(StatusCode.INTERNAL, f"reading failed: {error}")
     # gRPC reports a call that this side cancelled as if the server had ended it.
