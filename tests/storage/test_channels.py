@@ -114,7 +114,7 @@ async def _details_of_a_call_without_token() -> str | None:
     return caught.value.details()
 
 
-def test_a_failed_renewal_is_told_apart_from_an_unreachable_service() -> None:
+def test_a_failed_renewal_is_distinguished_from_an_unreachable_service() -> None:
     details = asyncio.run(_details_of_a_call_without_token())
     assert renewal_failure(details or "") == "invalid_grant: Bad Request"
     assert renewal_failure("failed to connect to all addresses") is None

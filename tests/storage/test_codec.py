@@ -52,7 +52,7 @@ uint32 = st.integers(0, 2**32 - 1)
     st.builds(OpenSpec, st.just(KEY), st.binary(max_size=40), st.text(max_size=40)),
     st.lists(st.builds(RangeRequest, int64, int64, int64), max_size=100),
 )
-def test_google_s_classes_parse_our_opening_message(
+def test_google_classes_parse_our_opening_message(
     spec: OpenSpec, ranges: list[RangeRequest]
 ) -> None:
     decoded = theirs.BidiReadObjectRequest.deserialize(encode_bidi_request(spec, ranges))
@@ -105,7 +105,7 @@ def chunks_with_checksums(draw: st.DrawFn) -> tuple[Chunk, int | None]:
     st.binary(max_size=40),
     st.one_of(st.none(), int64),
 )
-def test_our_codec_decodes_a_bidi_response_made_by_google_s_classes(
+def test_our_codec_decodes_a_bidi_response_made_by_google_classes(
     chunks: list[tuple[Chunk, int | None]], handle: bytes, generation: int | None
 ) -> None:
     response = theirs.BidiReadObjectResponse(
@@ -369,7 +369,7 @@ def their_object(name: str) -> theirs.Object:
     )
 
 
-def test_all_fields_of_an_object_made_by_google_s_classes_are_decoded() -> None:
+def test_all_fields_of_an_object_made_by_google_classes_are_decoded() -> None:
     data = theirs.Object.serialize(their_object("a/ü"))
     assert len(data) > 8000
     assert decode_object(pb.Object.FromString(data)) == ObjectInfo(

@@ -29,7 +29,7 @@ uint32 = st.integers(0, 2**32 - 1)
 
 
 @given(st.builds(RangeRequest, positive, positive, positive))
-def test_google_s_classes_parse_our_read_request(request: RangeRequest) -> None:
+def test_google_classes_parse_our_read_request(request: RangeRequest) -> None:
     decoded = theirs.ReadObjectRequest.deserialize(encode_read_request(KEY, request))
     assert decoded.bucket == "projects/_/buckets/bucket"
     assert (decoded.object_, decoded.generation) == (KEY.name, KEY.generation)
@@ -42,7 +42,7 @@ def test_google_s_classes_parse_our_read_request(request: RangeRequest) -> None:
     st.one_of(st.none(), int64),
     st.one_of(st.none(), int64),
 )
-def test_our_codec_decodes_a_response_made_by_google_s_classes(
+def test_our_codec_decodes_a_response_made_by_google_classes(
     content: bytes, checksum: int | str | None, start: int | None, generation: int | None
 ) -> None:
     data = theirs.ChecksummedData(content=content)

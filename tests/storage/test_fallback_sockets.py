@@ -233,7 +233,7 @@ def test_other_http_statuses_do_not_make_bidi_read_object_missing(status: int) -
         asyncio_bridge.run(lambda: main(endpoint))
 
 
-def test_a_server_without_both_methods_raises_unsupported() -> None:
+def test_a_server_without_either_method_raises_unsupported() -> None:
     async def test(client: Client) -> None:
         with pytest.raises(Unsupported):
             await client.read(0, 100)

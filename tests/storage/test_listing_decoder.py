@@ -42,7 +42,7 @@ def test_an_object_in_a_listing_decodes_as_a_single_object_does(objects: list[pb
     assert list(page.objects) == [decode_object(each) for each in objects]
 
 
-def test_a_page_made_by_google_s_classes_decodes_in_order() -> None:
+def test_a_page_made_by_google_classes_decodes_in_order() -> None:
     names = [f"object {number:04}" for number in range(1000)]
     metadata = {"key" * 300: "ü" * 2000, "other": "v" * 3000}
     page = theirs.ListObjectsResponse(

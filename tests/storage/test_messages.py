@@ -113,7 +113,7 @@ def transferred(sender: Message, receiver: type[Message]) -> Plain:
 
 @pytest.mark.parametrize("variant", range(3))
 @pytest.mark.parametrize("name", SHARED)
-def test_google_s_classes_parse_our_messages(name: str, variant: int) -> None:
+def test_google_classes_parse_our_messages(name: str, variant: int) -> None:
     sent = ours(name)()
     fill(sent, ours(name).DESCRIPTOR, variant)
     assert plain(sent) == transferred(sent, theirs(name))
@@ -121,14 +121,14 @@ def test_google_s_classes_parse_our_messages(name: str, variant: int) -> None:
 
 @pytest.mark.parametrize("variant", range(3))
 @pytest.mark.parametrize("name", SHARED)
-def test_our_classes_parse_google_s_messages(name: str, variant: int) -> None:
+def test_our_classes_parse_google_messages(name: str, variant: int) -> None:
     sent = theirs(name)()
     fill(sent, ours(name).DESCRIPTOR, variant)
     assert plain(sent) == transferred(sent, ours(name))
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_fields_have_google_s_names_types_and_presence(name: str) -> None:
+def test_fields_have_google_names_types_and_presence(name: str) -> None:
     pairs = [(ours(name).DESCRIPTOR, theirs(name).DESCRIPTOR)]
     while pairs:
         our_type, google_type = pairs.pop()

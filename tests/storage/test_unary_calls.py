@@ -7,7 +7,7 @@ import functools
 import itertools
 from contextlib import asynccontextmanager
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import grpc.aio
@@ -18,6 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import (
     DeadlineExceeded,
     NotFound,
@@ -31,6 +32,7 @@ from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.model.values import BucketInfo
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
+from gcsmux_fs.storage.billing import BilledRequests
 from gcsmux_fs.storage.channels import Channels, ChannelSettings, open_channels
 from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -40,6 +42,7 @@ from tests.cancellation import play
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from gcsmux_fs.metrics.histogram import Histogram
     from tests.cancellation import Scenario
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -96,6 +99,7 @@ def with_store(
     *,
     hierarchical: bool = False,
     retries: RetryBudget | None = None,
+    billed: BilledRequests | None = None,
 ) -> None:
     async def main() -> None:
         async with served() as (server, endpoint):
@@ -109,6 +113,7 @@ def with_store(
                 random=Random(0),
                 hierarchical=hierarchical,
                 retries=retries,
+                billed=billed,
             )
             with trio.fail_after(10):
                 await test(store, server)
@@ -296,6 +301,26 @@ def test_a_retryable_status_is_retried(code: grpc.StatusCode) -> None:
         assert store.requests == 4
 
     with_store(test)
+
+
+def test_attempts_are_measured_by_method_and_counted_by_billing_class() -> None:
+    billed = BilledRequests()
+
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [grpc.StatusCode.UNAVAILABLE, OBJECT]
+        await store.get_object("a/b")
+        await store.list_objects("")
+        registry = Registry()
+        store.declare_metrics(registry)
+        counts = {
+            method: cast("Histogram", registry.value("unary_call_seconds", method=method)).count
+            for method in ("GetObject", "GetStorageLayout", "ListObjects", "TestIamPermissions")
+        }
+        assert list(counts.values()) == [2, 0, 1, 0]
+        assert registry.value("unary_requests") == 3
+        assert (billed.class_a, billed.class_b, billed.free) == (1, 1, 1)
+
+    with_store(test, billed=billed)
 
 
 def test_a_requested_pause_past_the_deadline_fails_the_call_at_once() -> None:
