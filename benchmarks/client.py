@@ -237,9 +237,9 @@ async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     source = random.Random()
     transport = GrpcBidiTransport(channels.connections(_STREAM_CONNECTIONS), settings)
     async with trio.open_nursery() as nursery:
-        soon = DeferredCalls()
-        registry = StreamRegistry(transport, RetryPolicy(), source, call_soon=soon)
-        nursery.start_soon(soon.run)
+        deferred_calls = DeferredCalls()
+        registry = StreamRegistry(transport, RetryPolicy(), source, call_soon=deferred_calls)
+        nursery.start_soon(deferred_calls.run)
         nursery.start_soon(registry.run)
         store = GrpcObjectStore(
             channels.connections(1), settings, bucket, policy=UnaryPolicy(), random=source

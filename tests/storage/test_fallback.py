@@ -85,12 +85,12 @@ async def bench(
     stream_plan: Plan = REFUSED,
 ) -> AsyncIterator[Bench]:
     """Run a stream registry. After the test, end it and check that no call is left open."""
-    soon = trio.lowlevel.current_trio_token().run_sync_soon
+    call_soon = trio.lowlevel.current_trio_token().run_sync_soon
     async with trio.open_nursery() as nursery:
         streams = FakeTransport(nursery, stream_plan, list(stream_plans))
         reads = FakeReads(nursery, plan or Answer(), list(plans))
-        transport = FallbackTransport(streams, reads, clock=trio.current_time, call_soon=soon)
-        registry = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
+        transport = FallbackTransport(streams, reads, clock=trio.current_time, call_soon=call_soon)
+        registry = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=call_soon)
         scope = trio.CancelScope()
 
         async def run_registry() -> None:

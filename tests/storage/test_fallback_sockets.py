@@ -59,12 +59,12 @@ async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIt
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True, billing_project="bill")
     channels = await open_channels(settings)
     now = [0.0]
-    soon = trio.lowlevel.current_trio_token().run_sync_soon
+    call_soon = trio.lowlevel.current_trio_token().run_sync_soon
     streams = GrpcBidiTransport(channels.connections(2), settings)
     transport = FallbackTransport(
-        streams, GrpcRangeReads(streams, settings), clock=lambda: now[0], call_soon=soon
+        streams, GrpcRangeReads(streams, settings), clock=lambda: now[0], call_soon=call_soon
     )
-    registry = StreamRegistry(transport, policy or RetryPolicy(), Random(0), call_soon=soon)
+    registry = StreamRegistry(transport, policy or RetryPolicy(), Random(0), call_soon=call_soon)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(registry.run)
@@ -343,9 +343,9 @@ def test_closing_the_channels_ends_unary_streams(server: RangeServer) -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
         channels = await open_channels(settings)
         streams = GrpcBidiTransport(channels.connections(1), settings)
-        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        call_soon = trio.lowlevel.current_trio_token().run_sync_soon
         transport = FallbackTransport(
-            streams, GrpcRangeReads(streams, settings), clock=lambda: 0.0, call_soon=soon
+            streams, GrpcRangeReads(streams, settings), clock=lambda: 0.0, call_soon=call_soon
         )
         first, late = Listener(), Listener()
         transport.open(OpenSpec(key_of("object")), [RangeRequest(1, 0, 10)], first)

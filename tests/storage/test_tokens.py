@@ -142,15 +142,15 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
         grpc.local_channel_credentials(), grpc.metadata_call_credentials(tokens)
     )
     channels = Channels(partial(grpc.aio.secure_channel, settings.endpoint, credentials), tokens)
-    soon = trio.lowlevel.current_trio_token().run_sync_soon
+    call_soon = trio.lowlevel.current_trio_token().run_sync_soon
     streams = GrpcBidiTransport(channels.connections(1), settings, tokens=tokens)
     transport = FallbackTransport(
         streams,
         GrpcRangeReads(streams, settings),
         clock=trio.current_time,
-        call_soon=soon,
+        call_soon=call_soon,
     )
-    registry = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
+    registry = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=call_soon)
     store = GrpcObjectStore(
         channels.connections(1),
         settings,
