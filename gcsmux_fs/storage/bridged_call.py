@@ -61,9 +61,10 @@ Listener = TypeVar("Listener", bound=CallListener)
 
 
 class TrioHalf(Generic[Listener]):
-    """The half of a call that its user holds. After `cancel` no callback reaches the listener.
+    """The half of a call that its user holds. A subclass sets `_asyncio_half`.
 
-    A subclass sets `_asyncio_half`.
+    After `cancel` no callback reaches the listener: `unary_stream` relies on this. The port allows
+    late callbacks, and the mux ignores them itself.
     """
 
     _asyncio_half: AsyncioHalf
