@@ -15,7 +15,7 @@ from gcsmux_fs.model.errors import (
     Unauthenticated,
     Unavailable,
 )
-from gcsmux_fs.settings.settings import empty_folder_remark
+from gcsmux_fs.settings.bucket_address import empty_folder_warning
 from gcsmux_fs.storage.channels import renewal_failure
 from gcsmux_fs.storage.tls_errors import handshake_failure
 
@@ -36,10 +36,10 @@ _UNANSWERED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CheckedBucket:
-    """A bucket that can be read; `remark` is a sentence for the user, or empty."""
+    """A bucket that can be read; `warning` is a sentence for the user, or empty."""
 
     info: BucketInfo
-    remark: str = ""
+    warning: str = ""
 
 
 async def check_bucket(store: GrpcObjectStore, settings: Settings) -> CheckedBucket:
@@ -67,8 +67,8 @@ async def check_bucket(store: GrpcObjectStore, settings: Settings) -> CheckedBuc
         )
     if settings.prefix and not page.objects and not page.prefixes:
         is_object = await _is_object(store, settings.prefix.removesuffix("/"))
-        remark = empty_folder_remark(settings.bucket, settings.prefix, is_object=is_object)
-        return CheckedBucket(info, remark)
+        warning = empty_folder_warning(settings.bucket, settings.prefix, is_object=is_object)
+        return CheckedBucket(info, warning)
     return CheckedBucket(info)
 
 

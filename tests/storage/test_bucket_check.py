@@ -1,4 +1,4 @@
-"""The check of the bucket before the mount: remarks, and the sentence for each error."""
+"""The check of the bucket before the mount: warnings, and the sentence for each error."""
 
 from __future__ import annotations
 
@@ -68,29 +68,29 @@ async def sentence(error: StorageError) -> str:
 
 
 @pytest.mark.parametrize("settings", [BUCKET, FOLDER])
-async def test_a_readable_bucket_has_no_remark(settings: Settings) -> None:
+async def test_a_readable_bucket_has_no_warning(settings: Settings) -> None:
     assert await check(FakeStore(FULL), settings) == CheckedBucket(INFO)
 
 
-async def test_an_empty_bucket_has_no_remark() -> None:
+async def test_an_empty_bucket_has_no_warning() -> None:
     assert await check(FakeStore(), BUCKET) == CheckedBucket(INFO)
 
 
-async def test_an_empty_folder_has_a_remark() -> None:
+async def test_an_empty_folder_has_a_warning() -> None:
     checked = await check(FakeStore(), FOLDER)
     assert checked.info == INFO
-    assert "gs://my-bucket/team" in checked.remark
+    assert "gs://my-bucket/team" in checked.warning
 
 
-async def test_a_folder_that_is_an_object_has_a_remark_of_its_own() -> None:
+async def test_a_folder_that_is_an_object_has_a_warning_of_its_own() -> None:
     checked = await check(FakeStore(objects=frozenset({"team"})), FOLDER)
-    assert "gs://my-bucket/team is an object" in checked.remark
+    assert "gs://my-bucket/team is an object" in checked.warning
 
 
-async def test_a_bucket_that_can_be_read_but_not_listed_has_a_remark() -> None:
+async def test_a_bucket_that_can_be_read_but_not_listed_has_a_warning() -> None:
     checked = await check(FakeStore(PermissionDenied("no")), BUCKET)
     assert checked.info == replace(INFO, listable=False)
-    assert checked.remark.startswith("the service refuses to list gs://my-bucket")
+    assert checked.warning.startswith("the service refuses to list gs://my-bucket")
 
 
 @pytest.mark.parametrize(
