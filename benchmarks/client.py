@@ -27,7 +27,8 @@ from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channels import ChannelSettings, open_channels
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.object_store import GrpcObjectStore
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -49,7 +50,7 @@ class _Client:
 
     bucket: str
     store: GrpcObjectStore
-    pool: StreamRegistry
+    registry: StreamRegistry
 
     async def key(self, name: str) -> ObjectKey:
         return self.key_of(await self.store.get_object(name))
@@ -96,7 +97,7 @@ class _Client:
         while offset < end and not failures:
             await room.acquire()
             size = min(RANGE_BYTES, end - offset)
-            self.pool.request(key, offset, size, done, whole=whole)
+            self.registry.request(key, offset, size, done, covers_object=whole)
             offset += size
         for _ in range(slots):
             await room.acquire()
@@ -236,16 +237,16 @@ async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     source = random.Random()
     transport = GrpcBidiTransport(channels.connections(_STREAM_CONNECTIONS), settings)
     async with trio.open_nursery() as nursery:
-        soon = DeferredCalls()
-        pool = StreamRegistry(transport, RetryPolicy(), source, call_soon=soon)
-        nursery.start_soon(soon.run)
-        nursery.start_soon(pool.run)
+        deferred_calls = DeferredCalls()
+        registry = StreamRegistry(transport, RetryPolicy(), source, call_soon=deferred_calls)
+        nursery.start_soon(deferred_calls.run)
+        nursery.start_soon(registry.run)
         store = GrpcObjectStore(
             channels.connections(1), settings, bucket, policy=UnaryPolicy(), random=source
         )
         # The connection is made here; a mount has made its own before it is measured, too.
         await store.get_bucket()
-        yield _Client(bucket, store, pool)
+        yield _Client(bucket, store, registry)
         nursery.cancel_scope.cancel()
     await channels.close_all()
 

@@ -23,6 +23,7 @@ from gcsmux_fs.filesystem.file_attributes import AttributePolicy
 from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.session import serve_kernel
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import (
     ConfigError,
     MountLost,
@@ -38,12 +39,14 @@ from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
+from gcsmux_fs.storage.billing import BilledRequests
 from gcsmux_fs.storage.bucket_check import check_bucket
 from gcsmux_fs.storage.channels import ChannelSettings, open_channels
 from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION, CONNECTION_SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
+from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.read_object import GrpcRangeReads
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -112,6 +115,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
         source = random.Random()
         # Names that fail by the thousand keep no stream from being opened again.
         stream_retries, call_retries = RetryBudget(), RetryBudget()
+        billed = BilledRequests()
         new_store = functools.partial(
             GrpcObjectStore,
             channels.connections(most_connections, silence_seconds),
@@ -119,17 +123,22 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
             settings.bucket,
             random=source,
             tokens=channels.tokens,
+            billed=billed,
         )
-        info = await check_bucket(new_store(policy=_STARTUP_POLICY), settings, reporter)
+        checked = await check_bucket(new_store(policy=_STARTUP_POLICY), settings)
+        if checked.warning:
+            log.warning("%s", checked.warning)
+            reporter.warn(checked.warning)
         store = new_store(
             policy=unary_policy(settings.read_timeout_seconds),
-            hierarchical=info.hierarchical,
+            hierarchical=checked.info.hierarchical,
             retries=call_retries,
         )
         streams = GrpcBidiTransport(
             channels.connections(most_connections, silence_seconds),
             channel_settings,
             tokens=channels.tokens,
+            billed=billed,
         )
         soon = DeferredCalls()
         transport = FallbackTransport(
@@ -139,7 +148,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
             call_soon=soon,
         )
         async with trio.open_nursery() as rooms:
-            pool = StreamRegistry(
+            stream_registry = StreamRegistry(
                 transport,
                 patience,
                 source,
@@ -156,10 +165,10 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
                 directory_mtime_ns=time.time_ns(),
                 deadline_seconds=settings.read_timeout_seconds + _LAST_WORD_SECONDS,
                 on_gone=names.drop,
-                assume_directories=not info.listable,
+                assume_directories=not checked.info.listable,
             )
             reader = ReadContext(
-                pool,
+                stream_registry,
                 budget_bytes=block_budget(settings.memory_bytes),
                 read_ahead_bytes=settings.read_ahead_bytes,
                 read_timeout=settings.read_timeout_seconds,
@@ -176,7 +185,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
                 store,
                 streams,
                 transport,
-                pool,
+                stream_registry,
                 tree,
                 reader,
                 filesystem,
@@ -185,8 +194,8 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
             rooms.start_soon(soon.run)
             rooms.start_soon(filesystem.run)
             rooms.start_soon(names.run)
-            rooms.start_soon(pool.run)
-            rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
+            rooms.start_soon(stream_registry.run)
+            rooms.start_soon(watch_memory, settings.memory_bytes, streams.starter.bridge.arrival)
             await serve_kernel(
                 settings, filesystem, names, reporter, lambda: _log_statistics(statistics())
             )
@@ -252,24 +261,21 @@ def _statistics(
     store: GrpcObjectStore,
     streams: GrpcBidiTransport,
     transport: FallbackTransport,
-    pool: StreamRegistry,
+    stream_registry: StreamRegistry,
     tree: Tree,
     reader: ReadContext,
     filesystem: BucketFilesystem,
     retries: tuple[RetryBudget, ...],
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
-    shared = asdict(pool.statistics())
-    counters = shared.pop("counters")
+    registry = Registry()
+    for room in (stream_registry, store, transport, streams):
+        room.declare_metrics(registry)
     return {
-        **counters,
-        **shared,
-        **asdict(transport.statistics()),
+        **registry.snapshot(),
         **asdict(reader.statistics()),
         **asdict(tree.statistics()),
-        "unary_requests": store.requests,
         "retries": sum(budget.taken for budget in retries),
-        "tasks": streams.open_calls,
         "open_handles": filesystem.open_handles,
         "ill_formed_metadata": filesystem.ill_formed_metadata,
     }

@@ -253,8 +253,8 @@ class BlockFetcher:
             start,
             end - start,
             functools.partial(self._arrived, block, asked),
-            whole=end - start == extents.size,
-            last=end == extents.size and not extents.grows,
+            covers_object=end - start == extents.size,
+            reaches_end=end == extents.size and not extents.grows,
         )
 
     def _adopt(self, block: Block) -> None:

@@ -17,8 +17,8 @@ class RangeTicket(Protocol):
     """One range that has been asked for and not yet been answered."""
 
     @property
-    def trouble(self) -> str:
-        """What went wrong last, if the range still waits because of that; else empty."""
+    def last_error(self) -> str:
+        """How the last attempt failed, if no bytes have arrived since; else empty."""
 
     def cancel(self) -> None:
         """Give the range up: no callback follows. Idempotent, and harmless after the answer."""
@@ -34,14 +34,15 @@ class RangeSource(Protocol):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> RangeTicket:
-        """Ask for `length` bytes (at least 1) at `offset`; `whole` says the object has no others.
+        """Request `length` bytes (at least 1) at `offset`.
 
-        `last` says that none follow and none will: the object ends here, and does not grow.
+        `covers_object`: the range is all of the object. `reaches_end`: the range ends where the
+        object ends, and the object does not grow.
 
-        `done` is called exactly once, on trio's thread and never from inside this call, with a
-        read-only view of exactly `length` bytes, or with the error that ended the range. The view
-        is kept for as long as the block is cached, and with it whatever memory it looks into.
+        `done` is called exactly once, on trio's thread and never during this call, with a read-only
+        view of exactly `length` bytes, or with the error that ended the range. The cache keeps the
+        view, and with it the memory that the view refers to, as long as it keeps the block.
         """

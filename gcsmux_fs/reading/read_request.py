@@ -61,7 +61,8 @@ class ReadRequest:
     def trouble(self) -> str:
         """What went wrong last with a range that is waited for; empty if nothing did."""
         tickets = [block.ticket for block in self._missing]
-        return next((each.trouble for each in tickets if each is not None and each.trouble), "")
+        errors = [ticket.last_error for ticket in tickets if ticket is not None]
+        return next(filter(None, errors), "")
 
     def result(self) -> memoryview:
         """Return the bytes, once done.

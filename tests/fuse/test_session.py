@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class EndingMount:
-    """Fakes of the file system, the readiness reporter and the mount. `events` lists their calls."""
+    """Fakes of the file system, the reporter and the mount. `events` lists their calls."""
 
     def __init__(self) -> None:
         self.events: list[str] = []

@@ -54,7 +54,7 @@ _AT_REST = (
     "requests",
     "waiting_reads",
 )
-_AT_END = (*_AT_REST, "streams_open", "tasks", "read_object_open", "stand_ins")
+_AT_END = (*_AT_REST, "streams_open", "tasks", "read_object_open", "unary_streams")
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -219,8 +219,9 @@ class MountProcess:
     def last_statistics(self) -> dict[str, int]:
         """Return the statistics logged last."""
         line = self._statistics_lines()[-1]
-        found: dict[str, int] = json.loads(line.partition("statistics ")[2])
-        return found
+        metrics: dict[str, object] = json.loads(line.partition("statistics ")[2])
+        # Histograms and metrics with labels are dictionaries.
+        return {name: value for name, value in metrics.items() if isinstance(value, int)}
 
     def _statistics_lines(self) -> list[str]:
         # A line that is just being written may be seen in part.

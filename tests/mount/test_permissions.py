@@ -155,4 +155,4 @@ def test_who_may_neither_list_nor_read_is_told_at_once(
     for options in ((), ("--only-dir", "team")):
         told = refusal(folder, *options, **service)
         assert told.startswith("no permission to read gs://my-bucket (")
-        assert told.endswith("or for a folder that --only-dir names.")
+        assert told.endswith("or on a folder named by --only-dir.")

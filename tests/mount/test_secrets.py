@@ -71,21 +71,21 @@ def test_tls_is_not_given_up_where_the_server_has_none(
 
 def test_plaintext_to_a_server_with_tls_is_told(service: Service, folder: Path) -> None:
     line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.startswith(f"{service.endpoint} hangs up on plaintext")
+    assert line.startswith(f"{service.endpoint} closes plaintext connections")
 
 
 def test_an_endpoint_is_reached_by_doing_what_its_refusal_tells(
     emulator: EmulatorProcess, service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = refusal(folder, "--anonymous", f"--endpoint={emulator.endpoint}")
-    assert line.endswith(": a local server without it takes --plaintext and --anonymous.")
+    assert line.endswith(": add --plaintext and --anonymous for a local server without TLS.")
     options = ("--plaintext", "--anonymous", f"--endpoint={emulator.endpoint}")
     with MountProcess(emulator, folder / "plain", options):
         pass
     line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.endswith(": leave --plaintext out if it wants TLS.")
+    assert line.endswith(": remove --plaintext if the server expects TLS.")
     line = refusal(folder, "--anonymous", f"--endpoint={service.endpoint}")
-    assert "name the roots to trust in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
+    assert "set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
     for name, text in service.environment.items():
         monkeypatch.setenv(name, text)
     with MountProcess(emulator, folder / "tls", ["--anonymous", f"--endpoint={service.endpoint}"]):

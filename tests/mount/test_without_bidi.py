@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mount
 
 MIB = 1024 * 1024
-LOSS = "BidiReadObject is not to be had (UNIMPLEMENTED: "
+LOSS = "BidiReadObject unavailable (UNIMPLEMENTED: "
 WITHOUT_STREAMS = Rule(
     Status(StatusCode.UNIMPLEMENTED), method="BidiReadObject", times=FOR_EVER, name="without"
 )
@@ -28,7 +28,7 @@ WITHOUT_STREAMS = Rule(
 
 def check_said_once(mounted: MountProcess) -> None:
     assert mounted.log.count(LOSS) == 1
-    assert mounted.log.count("BidiReadObject is back") == 0
+    assert mounted.log.count("BidiReadObject available again") == 0
 
 
 def test_every_program_reads_the_same_bytes(emulator: EmulatorProcess, mount: NewMount) -> None:

@@ -43,9 +43,9 @@ class Asked:
     offset: int
     length: int
     done: Callable[[memoryview | StorageError], None] = field(repr=False)
-    whole: bool = False
-    last: bool = False
-    trouble: str = ""
+    covers_object: bool = False
+    reaches_end: bool = False
+    last_error: str = ""
     is_open: bool = True
     is_cancelled: bool = False
 
@@ -79,10 +79,10 @@ class ManualSource:
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> Asked:
-        request = Asked(key, offset, length, done, whole, last)
+        request = Asked(key, offset, length, done, covers_object, reaches_end)
         self.asked.append(request)
         return request
 
@@ -122,10 +122,12 @@ class TimedSource(ManualSource):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> Asked:
-        request = super().request(key, offset, length, done, whole=whole, last=last)
+        request = super().request(
+            key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
+        )
         if key not in self.stalled:
             self._nursery.start_soon(self._answer, request)
         return request

@@ -48,8 +48,8 @@ class CheckingSource(ManualSource):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> Asked:
         end = offset + length
         assert 0 <= offset < end <= SIZES[key.name]
@@ -60,7 +60,9 @@ class CheckingSource(ManualSource):
         for block in blocks_of(self.path):
             if block.object.key == key and block.content is not None:
                 assert end <= block.start or block.end <= offset
-        return super().request(key, offset, length, done, whole=whole, last=last)
+        return super().request(
+            key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
+        )
 
 
 @dataclass(eq=False)

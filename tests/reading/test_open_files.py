@@ -111,7 +111,7 @@ async def test_small_object_read_from_its_start_is_one_request(size: int) -> Non
     file = read_path(source).open(KEY, size)
     await settled_read(source, file, 0, 128 * KIB)
     assert source.spans == [(0, size)]
-    assert source.asked[0].whole
+    assert source.asked[0].covers_object
     for offset in range(0, size, 128 * KIB):
         assert file.read_cached(offset, 128 * KIB) is not None
     assert source.spans == [(0, size)]
@@ -120,7 +120,7 @@ async def test_small_object_read_from_its_start_is_one_request(size: int) -> Non
 async def test_a_part_of_an_object_is_not_asked_for_as_its_whole() -> None:
     source = ManualSource()
     await settled_read(source, read_path(source).open(KEY, 9 * MIB), 0, MIB)
-    assert not any(asked.whole for asked in source.asked)
+    assert not any(asked.covers_object for asked in source.asked)
 
 
 async def test_reads_of_all_open_files_share_one_request() -> None:
@@ -247,7 +247,7 @@ async def test_read_whose_time_is_up_says_what_went_wrong_meanwhile() -> None:
                 await file.read(4096, 4096)
 
         await trio.testing.wait_all_tasks_blocked()
-        source.asked[0].trouble = "gone [UNAVAILABLE]"
+        source.asked[0].last_error = "gone [UNAVAILABLE]"
 
 
 async def test_read_ends_exactly_at_its_deadline_and_says_what_was_read() -> None:

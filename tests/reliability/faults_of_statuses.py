@@ -306,7 +306,7 @@ def _moved(name: str, fault: Fault, *, times: int = 3) -> Row:
         requests=48,
         mount=_OWN,
         counters={"checksum_failures": 1, "ranges_failed": 0},
-        says="BidiReadObject is not to be had",
+        says="BidiReadObject unavailable",
     )
 
 
@@ -319,7 +319,7 @@ _WITHOUT = Group(
             requests=24,
             mount=_OWN,
             counters={"bidi_losses": 1, "read_object_requests": 1, "ranges_failed": 0},
-            says="BidiReadObject is not to be had",
+            says="BidiReadObject unavailable",
         ),
         Row(
             "UNIMPLEMENTED, and reads of small files that end with OK too early, for ever",
@@ -339,7 +339,7 @@ _WITHOUT = Group(
             requests=160,
             mount=_OWN,
             counters={"checksum_failures": 10, "ranges_failed": 0},
-            says="BidiReadObject is not to be had",
+            says="BidiReadObject unavailable",
         ),
         Row(
             "UNIMPLEMENTED, and reads that are cut",
@@ -357,7 +357,7 @@ _WITHOUT = Group(
             requests=160,
             mount=_OWN,
             counters={"bidi_losses": 1, "ranges_resumed": 10, "ranges_failed": 0},
-            says="BidiReadObject is not to be had",
+            says="BidiReadObject unavailable",
         ),
         _moved("chunks twice", ChunkDuplicated()),
         _moved("chunks that do not come", ChunkDropped()),
