@@ -59,7 +59,7 @@ _TESTS: dict[str, Groups] = {
     "mux/range_table": _tests_of("tests/mux", "test_core.py"),
     "mux/answers": _tests_of("tests/mux", "test_core.py"),
     "mux/retry": _tests_of("tests/mux", "test_retry.py"),
-    "mux/resume_state": _tests_of("tests/mux", "test_growing.py"),
+    "mux/resume_state": _tests_of("tests/mux", "test_growing_objects.py"),
     "mux/stream_states": _tests_of("tests/mux", "test_stream_states.py"),
     "mux/core": _tests_of("tests/mux", "test_core.py"),
     "mux/timer_queue": _tests_of("tests/mux", "test_timer_queue.py"),
