@@ -23,6 +23,7 @@ from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.session import serve_kernel
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import (
     ConfigError,
     MountLost,
@@ -155,7 +156,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 negative_ttl_seconds=settings.negative_ttl_seconds,
                 directory_mtime_ns=time.time_ns(),
                 deadline_seconds=settings.read_timeout_seconds + _LAST_WORD_SECONDS,
-                on_gone=names.drop,
+                on_invalidated=names.drop,
                 assume_directories=not info.listable,
             )
             reader = ReadContext(
@@ -260,6 +261,8 @@ def _statistics(
     retries: tuple[RetryBudget, ...],
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
+    tree_metrics = Registry()
+    tree.declare_metrics(tree_metrics)
     shared = asdict(pool.statistics())
     counters = shared.pop("counters")
     return {
@@ -267,7 +270,7 @@ def _statistics(
         **shared,
         **asdict(transport.statistics()),
         **asdict(reader.statistics()),
-        **asdict(tree.statistics()),
+        **tree_metrics.snapshot(),
         "unary_requests": store.requests,
         "retries": sum(budget.taken for budget in retries),
         "tasks": streams.open_calls,

@@ -90,7 +90,7 @@ class LinkReader:
             self._soon(functools.partial(self._walks.observe, inode, file, now))
             return bytes(await file.read(0, info.size))
         except GenerationGone:
-            self._tree.found_gone(inode)
+            self._tree.generation_gone(inode)
             raise
         finally:
             file.close()

@@ -207,7 +207,7 @@ class BucketOperations(pyfuse3.Operations):
             await file.ask_first(ctx.pid)
         except BaseException as error:
             if isinstance(error, GenerationGone):
-                self._tree.found_gone(inode)
+                self._tree.generation_gone(inode)
             file.close()
             self._tree.unpin(inode)
             raise
@@ -233,7 +233,7 @@ class BucketOperations(pyfuse3.Operations):
         try:
             return await file.read(off, size)
         except GenerationGone:
-            self._tree.found_gone(inode)
+            self._tree.generation_gone(inode)
             raise
 
     @answered

@@ -1,0 +1,180 @@
+"""Which cached answer about a name counts, and for how long; sans-IO.
+
+Theory of operation
+
+Two kinds of answers are cached: listings of directories, and resolutions of single names. A lookup
+uses the newer of the two. An answer counts for the TTL from the time of its question, an answer
+that nothing exists for the negative TTL. Times are those of the question because the answer may be
+as old as the question.
+
+1. An answer to a question that was asked before the name was invalidated never counts.
+2. A cached resolution is never replaced by the answer to an earlier question.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import cachetools
+
+from gcsmux_fs.model.errors import PermissionDenied
+from gcsmux_fs.namespace.child import Child, Directory
+from gcsmux_fs.namespace.invalidations import Invalidations
+from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
+from gcsmux_fs.namespace.names import Form, Step, locate_directory, places_of
+
+if TYPE_CHECKING:
+    from gcsmux_fs.namespace.resolution import Resolution
+
+__all__ = ["MAX_RESOLUTIONS", "Evidence", "NameCache"]
+
+MAX_RESOLUTIONS = 16_384
+"""16 MB at most: 1 KB for each name that exists, a third of it for each other name."""
+
+
+class Evidence(NamedTuple):
+    """What an answer to a question of the time `asked_at` shows of a name; None for nothing."""
+
+    child: Child | None
+    asked_at: float
+
+
+class NameCache:
+    """Resolutions, listings, and the times at which names were invalidated.
+
+    Args:
+        ttl_seconds: how long an answer counts; 0 for never, infinity for ever.
+        negative_ttl_seconds: the same for the answer that a name does not exist.
+        max_listed_entries: how many entries of closed directories are kept.
+    """
+
+    def __init__(
+        self, ttl_seconds: float, negative_ttl_seconds: float, max_listed_entries: int
+    ) -> None:
+        self._ttl = ttl_seconds
+        self._negative_ttl = negative_ttl_seconds
+        self._resolutions: cachetools.LRUCache[str, Resolution] = cachetools.LRUCache(
+            MAX_RESOLUTIONS
+        )
+        self._invalidations = Invalidations()
+        self.listings = ListingCache(max_listed_entries)
+
+    @property
+    def resolutions(self) -> int:
+        """The number of cached resolutions."""
+        return len(self._resolutions)
+
+    # -- resolutions
+
+    def resolution(self, target: str) -> Resolution | None:
+        """Return the cached resolution of a name, even if its TTL is over."""
+        return self._resolutions.get(target)
+
+    def store(self, target: str, resolution: Resolution) -> None:
+        """Cache a resolution, unless the cache or an invalidation is newer."""
+        if self.is_outdated(target, resolution.asked_at):
+            return
+        cached = self._resolutions.get(target)
+        if cached is None or cached.asked_at <= resolution.asked_at:
+            self._resolutions[target] = resolution
+
+    def drop_resolution(self, target: str) -> None:
+        """Remove the cached resolution of a name."""
+        self._resolutions.pop(target, None)
+
+    # -- lookups
+
+    def newest(self, location: str, name: bytes, step: Step) -> Evidence | None:
+        """Return the newest evidence of an entry of the directory `location`.
+
+        `name` is the entry's file name, which was parsed to `step`. None means that no cached
+        answer shows what the name is. The evidence may have outlived its TTL (see `valid_until`).
+        """
+        resolution = None if step.form is Form.PART else self._resolutions.get(step.target)
+        if resolution is not None and self.is_outdated(step.target, resolution.asked_at):
+            resolution = None
+        resolved_at = -math.inf if resolution is None else resolution.asked_at
+        cached = self.listings.latest(location)
+        if (
+            cached is not None
+            and cached.begun_at > resolved_at
+            and cached.trusts(name)
+            and not self.is_outdated(step.target, cached.begun_at)
+        ):
+            child = cached.listing.find(name)
+            if child is not None or cached.listing.complete:
+                return Evidence(child, cached.begun_at)
+        if resolution is None:
+            return None
+        try:
+            return Evidence(resolution.child(step), resolution.asked_at)
+        except PermissionDenied:
+            # A refusal is never served from the cache: the permission may exist by now.
+            return None
+
+    def valid_until(self, target: str, evidence: Evidence) -> float:
+        """Return until when evidence of the object or directory `target` counts; 0 for never."""
+        child, asked_at = evidence
+        if self.is_outdated(target, asked_at):
+            return 0.0
+        if child is None:
+            return asked_at + self._negative_ttl
+        if isinstance(child, Directory) and child.assumed:
+            return asked_at + min(self._ttl, self._negative_ttl)
+        return asked_at + self._ttl
+
+    def is_outdated(self, target: str, asked_at: float) -> bool:
+        """Return whether `target` was invalidated after a question was asked."""
+        return self._invalidations.outdates(target, asked_at)
+
+    def joinable_after(self, target: str, now: float) -> float:
+        """Return the time after which a question in flight was asked whose answer will count."""
+        return max(now - self._ttl, self._invalidations.latest(target))
+
+    # -- listings
+
+    def fresh_listing(self, location: str, now: float) -> CachedListing:
+        """Return a listing for a reader that begins now: the cached one, or a new empty one."""
+        cached = self.listings.latest(location)
+        if cached is None or not self.is_fresh(cached, now):
+            cached = self.listings.begin(location, now)
+        return cached
+
+    def is_fresh(self, cached: CachedListing, now: float) -> bool:
+        """Return whether a reader that begins now may use the listing."""
+        return cached.trusts_all and now < cached.begun_at + self._ttl
+
+    def listed_until(
+        self, cached: CachedListing, position: int, name: bytes, child: Child
+    ) -> float:
+        """Return until when the entry at `position` of a listing counts; 0 for never."""
+        asked_at = cached.page_asked_at(position)
+        target = (
+            child.location if isinstance(child, Directory) else child.objects.names[child.row_index]
+        )
+        if not cached.trusts(name) or self.is_outdated(target, asked_at):
+            return 0.0
+        return asked_at + self._ttl
+
+    # -- invalidation
+
+    def invalidate(self, name: str, now: float) -> None:
+        """Drop every answer about the object `name`."""
+        self._invalidations.note(name, now)
+        self.drop_resolution(name)
+        for location, entry_name in places_of(name):
+            self.listings.distrust(location, entry_name)
+
+    def invalidate_below(self, prefix: str, now: float) -> None:
+        """Drop every answer about names that begin with `prefix`, and about the directory itself.
+
+        `prefix` is empty or ends with a slash.
+        """
+        self._invalidations.note_below(prefix, now)
+        for target in [name for name in self._resolutions if name.startswith(prefix)]:
+            self.drop_resolution(target)
+        self.listings.invalidate_below(prefix)
+        if prefix:
+            self.drop_resolution(prefix[:-1])
+            self.listings.distrust(*locate_directory(prefix))

@@ -1,0 +1,132 @@
+"""Finds out what a name leads to: from cached answers, or by asking the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.namespace.child import Directory
+from gcsmux_fs.namespace.deadline import bounded
+from gcsmux_fs.namespace.directories import Directories
+from gcsmux_fs.namespace.name_cache import Evidence, NameCache
+from gcsmux_fs.namespace.names import Form
+from gcsmux_fs.namespace.resolver import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+
+    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.namespace.names import Step
+    from gcsmux_fs.storage.ports import ObjectStore
+
+__all__ = ["NameLookup"]
+
+
+class NameLookup:
+    """The cached answers of one tree, and the requests that fill them (see `Tree`)."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        nursery: trio.Nursery,
+        *,
+        ttl_seconds: float,
+        negative_ttl_seconds: float,
+        page_size: int,
+        max_listed_entries: int,
+        clock: Callable[[], float],
+        deadline_seconds: float,
+        on_placeholder: Callable[[ObjectInfo], None],
+        assume_directories: bool,
+    ) -> None:
+        self._clock = clock
+        self._deadline = deadline_seconds
+        self.cache = NameCache(ttl_seconds, negative_ttl_seconds, max_listed_entries)
+        self.resolver = Resolver(
+            store,
+            nursery,
+            self.cache,
+            clock=clock,
+            deadline_seconds=deadline_seconds,
+            assume_directories=assume_directories,
+        )
+        self.directories = Directories(
+            store,
+            nursery,
+            self.cache,
+            page_size=page_size,
+            on_placeholder=on_placeholder,
+            clock=clock,
+            deadline_seconds=deadline_seconds,
+        )
+
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare the metrics of cached answers and of requests."""
+        listings, resolver, directories = self.cache.listings, self.resolver, self.directories
+        registry.gauge("listings", "listings", "Cached listings.", lambda: len(listings))
+        registry.gauge(
+            "listed_entries",
+            "entries",
+            "Entries of cached listings, as a measure of their memory.",
+            lambda: listings.entries,
+        )
+        registry.gauge(
+            "resolutions",
+            "names",
+            "Names whose answers are cached one by one.",
+            lambda: self.cache.resolutions,
+        )
+        registry.gauge(
+            "requests",
+            "requests",
+            "Questions about names and pages of listings, in flight.",
+            lambda: resolver.in_flight + directories.in_flight,
+        )
+        registry.histogram(
+            "listing_page_seconds",
+            "Time from the request for a page of a listing to its arrival.",
+            directories.page_times,
+        )
+
+    def cached(self, location: str, name: bytes, step: Step) -> Evidence | None:
+        """Return the newest cached answer about an entry; None if none counts any more.
+
+        `name` is the entry's file name in the directory `location`, which was parsed to `step`.
+        """
+        evidence = self.cache.newest(location, name, step)
+        if evidence is None or self.cache.valid_until(step.target, evidence) <= self._clock():
+            return None
+        return evidence
+
+    async def ask(self, location: str, step: Step) -> Evidence:
+        """Ask the service about an entry of the directory `location`.
+
+        Raises:
+            PermissionDenied: the service refuses to show what the name is.
+            DeadlineExceeded: the service did not answer before the deadline.
+            StorageError: the service failed.
+        """
+        ask = self._ask_part if step.form is Form.PART else self._ask_object
+        return await bounded(self._deadline, location, lambda: ask(step))
+
+    async def _ask_part(self, step: Step) -> Evidence:
+        listing = self.directories.fresh_listing(step.target)
+        exists = await self.directories.may_have_entries(listing)
+        return Evidence(Directory(step.target) if exists else None, listing.begun_at)
+
+    async def _ask_object(self, step: Step) -> Evidence:
+        began = self._clock()
+        evidence = await self._resolve(step)
+        outdated = self.cache.is_outdated(step.target, evidence.asked_at)
+        expired = self.cache.valid_until(step.target, evidence) <= began
+        if outdated or (expired and evidence.asked_at < began):
+            # The second answer counts in any case, because its question is younger than this
+            # lookup. So a lookup ends even if the name is invalidated again and again.
+            evidence = await self._resolve(step)
+        return evidence
+
+    async def _resolve(self, step: Step) -> Evidence:
+        resolution = await self.resolver.resolve(step.target)
+        return Evidence(resolution.child(step), resolution.asked_at)

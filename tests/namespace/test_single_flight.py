@@ -1,0 +1,81 @@
+"""Requests in flight: which ones a later question joins."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+import trio.testing
+
+from gcsmux_fs.namespace.single_flight import SingleFlight
+
+from .fake_store import FakeStore
+from .mounted import metric, mounted, object_at
+
+
+async def test_a_request_is_joined_only_if_it_is_young_enough() -> None:
+    requests: list[float] = []
+
+    async def answer() -> float:
+        requests.append(trio.current_time())
+        await trio.sleep(10)
+        return requests[-1]
+
+    async with trio.open_nursery() as nursery:
+        flights: SingleFlight[str, float] = SingleFlight(nursery, trio.current_time)
+        first = flights.start("a", answer)
+        await trio.sleep(4)
+        now = trio.current_time()
+        assert flights.start("a", answer, joinable_after=now - 5) is first
+        assert flights.start("a", answer, joinable_after=-math.inf) is first
+        # A request that is as old as the limit is too old.
+        second = flights.start("a", answer, joinable_after=now - 4)
+        assert second is not first
+        assert flights.start("a", answer, joinable_after=now - 1) is second
+        assert flights.in_flight == 2
+        await first.wait()
+        # The end of the older request leaves the younger one joinable.
+        assert flights.start("a", answer) is second
+        await second.wait()
+        assert flights.in_flight == 0
+
+
+async def test_a_lookup_does_not_join_a_request_that_is_older_than_the_ttl() -> None:
+    store = FakeStore(delay_seconds=10)
+    store.put("a")
+    answers: list[tuple[str, int] | None] = []
+    async with mounted(store, ttl_seconds=3) as tree:
+
+        async def look() -> None:
+            answers.append(await object_at(tree, "a"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await trio.sleep(2.9)
+            nursery.start_soon(look)
+            await trio.sleep(0.1)
+            store.put("a")
+            nursery.start_soon(look)
+            await trio.testing.wait_all_tasks_blocked()
+            # A question and its two requests, each in flight twice.
+            assert metric(tree, "requests") == 6
+        assert answers == [("a", 1), ("a", 1), ("a", 2)]
+        assert len(store.take_requests()) == 4
+
+
+async def test_absence_is_asked_for_again_if_the_joined_request_is_older_than_its_ttl() -> None:
+    store = FakeStore(delay_seconds=10)
+    answers: list[tuple[str, int] | None] = []
+    async with mounted(store, ttl_seconds=60, negative_ttl_seconds=2) as tree:
+
+        async def look() -> None:
+            answers.append(await object_at(tree, "a"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await trio.sleep(1)
+            nursery.start_soon(look)
+            await trio.sleep(2)
+            store.put("a")
+            nursery.start_soon(look)
+        assert answers == [None, None, ("a", 1)]
