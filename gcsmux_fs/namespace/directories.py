@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     Enter: TypeAlias = Callable[[Child, float], Entry]
 
-__all__ = ["Directories", "DirectoryHandle"]
+__all__ = ["MAX_PAGE_SIZE", "Directories", "DirectoryHandle"]
+
+MAX_PAGE_SIZE = 1000
+"""The service's limit (https://cloud.google.com/storage/docs/json_api/v1/objects/list)."""
 
 
 class Directories:

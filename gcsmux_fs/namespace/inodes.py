@@ -112,12 +112,16 @@ class InodeTable:
         return location if number == ROOT_INODE else locate_directory(location)[0]
 
     def directories_below(self, prefix: str) -> list[int]:
-        """Return the numbers of all directories whose locations begin with `prefix`."""
-        return [
-            directory.number
+        """Return the numbers of all directories whose locations begin with `prefix`.
+
+        The deepest come first. The root is left out, because no name leads to it.
+        """
+        locations = [
+            location
             for location, directory in self._by_location.items()
-            if location.startswith(prefix)
+            if location.startswith(prefix) and directory is not self.root
         ]
+        return [self._by_location[location].number for location in sorted(locations, reverse=True)]
 
     def remember_directory(self, location: str) -> DirectoryInode:
         """Return the inode of a directory, counting one lookup."""

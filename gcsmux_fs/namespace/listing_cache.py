@@ -17,7 +17,10 @@ from gcsmux_fs.namespace.listing import Listing
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import ListingPage
 
-__all__ = ["CachedListing", "ListingCache"]
+__all__ = ["MAX_LISTED_ENTRIES", "CachedListing", "ListingCache"]
+
+MAX_LISTED_ENTRIES = 300_000
+"""30 MB: two directories of 100,000 objects with names of 30 characters and many small ones."""
 
 # An entry besides its name: five numbers, its position, and the header of the name's string.
 _ENTRY_BYTES = 100

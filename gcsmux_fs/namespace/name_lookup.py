@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.namespace.child import Directory
 from gcsmux_fs.namespace.deadline import bounded
 from gcsmux_fs.namespace.directories import Directories
+from gcsmux_fs.namespace.entry import NoSuchEntry
 from gcsmux_fs.namespace.name_cache import Evidence, NameCache
-from gcsmux_fs.namespace.names import Form
+from gcsmux_fs.namespace.names import Form, step_from
 from gcsmux_fs.namespace.resolver import Resolver
 
 if TYPE_CHECKING:
@@ -21,7 +23,19 @@ if TYPE_CHECKING:
     from gcsmux_fs.namespace.names import Step
     from gcsmux_fs.storage.ports import ObjectStore
 
-__all__ = ["NameLookup"]
+__all__ = ["NameLookup", "parse_name"]
+
+
+def parse_name(location: str, name: bytes) -> Step:
+    """Return what the file name `name` leads to from the directory `location`.
+
+    Raises:
+        NoSuchEntry: the name is no spelling of an object or a directory.
+    """
+    step = step_from(location, name)
+    if step is None:
+        raise NoSuchEntry(f"{name!r} in {location!r}", math.inf)
+    return step
 
 
 class NameLookup:

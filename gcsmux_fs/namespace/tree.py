@@ -28,14 +28,15 @@ from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.errors import GenerationGone
 from gcsmux_fs.model.object_table import Row
 from gcsmux_fs.namespace.child import Directory
-from gcsmux_fs.namespace.directories import DirectoryHandle
+from gcsmux_fs.namespace.directories import MAX_PAGE_SIZE, DirectoryHandle
 from gcsmux_fs.namespace.entry import Entry, NoSuchEntry
 from gcsmux_fs.namespace.entry_factory import EntryFactory
 from gcsmux_fs.namespace.file_inodes import InodeState
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
 from gcsmux_fs.namespace.inodes import InodeTable
-from gcsmux_fs.namespace.name_lookup import NameLookup
-from gcsmux_fs.namespace.names import Form, locate, step_from
+from gcsmux_fs.namespace.listing_cache import MAX_LISTED_ENTRIES
+from gcsmux_fs.namespace.name_lookup import NameLookup, parse_name
+from gcsmux_fs.namespace.names import Form, locate
 from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ if TYPE_CHECKING:
     from gcsmux_fs.storage.ports import ObjectStore
 
 __all__ = ["ROOT_INODE", "DirectoryHandle", "Entry", "NoSuchEntry", "Tree"]
-
-# 30 MB: two directories of 100,000 objects with names of 30 characters, or 10,000 small ones.
-MAX_LISTED_ENTRIES = 300_000
-# The service's own limit (https://cloud.google.com/storage/docs/json_api/v1/objects/list).
-MAX_PAGE_SIZE = 1000
 
 
 class Tree:
@@ -166,7 +162,7 @@ class Tree:
     async def _lookup_asking(self, parent: int, name: bytes) -> Entry:
         if name != b".":
             return await self._ask(self._inodes.require_directory(parent).location, name)
-        # The kernel does not know this inode, an NFS server asks for it by number.
+        # The kernel has forgotten this inode: an NFS server asks for it by number.
         for location, entry_name in self._inodes.forgotten.places_of(parent):
             try:
                 entry = self._lookup_in_cache(location, entry_name)
@@ -179,11 +175,11 @@ class Tree:
         raise GenerationGone("no such inode", subject=f"inode {parent}")
 
     async def _ask(self, location: str, name: bytes) -> Entry:
-        step = _parse(location, name)
+        step = parse_name(location, name)
         return self._answer(step, await self._names.ask(location, step))
 
     def _lookup_in_cache(self, location: str, name: bytes) -> Entry | None:
-        step = _parse(location, name)
+        step = parse_name(location, name)
         evidence = self._names.cached(location, name, step)
         return None if evidence is None else self._answer(step, evidence)
 
@@ -264,13 +260,16 @@ class Tree:
     # -- invalidation
 
     def invalidate(self, name: str) -> None:
-        """Drop all cached answers about an object that may have changed, and ask again when needed.
+        """Drop all cached answers about an object that may have changed.
 
-        A `name` that ends with a slash stands for the directory and everything below it, and an
-        empty one for the whole tree. Answers to earlier questions do not count either. Open files
-        keep their generation.
+        A `name` that ends with a slash stands for a directory and everything below it, an empty
+        `name` for the whole tree. Answers in flight do not count either, and the kernel looks the
+        names up again. Open files keep their generation.
 
-        This compares the names of all inodes: 100,000 take about a millisecond.
+        Two caches keep their answers until their TTL is over: the kernel's of absent names, and
+        that of the directories above `name`.
+
+        The names of all inodes are compared: 100,000 take about a millisecond.
         """
         now, inodes = self._clock(), self._inodes
         directories: list[int] = []
@@ -299,10 +298,3 @@ class Tree:
         files.mark_gone(inode)
         self._names.cache.invalidate(info.name, self._clock())
         self._on_invalidated(inode)
-
-
-def _parse(location: str, name: bytes) -> Step:
-    step = step_from(location, name)
-    if step is None:
-        raise NoSuchEntry(f"{name!r} in {location!r}", math.inf)
-    return step
