@@ -140,13 +140,16 @@ class FileInodes:
     def named(self, name: str) -> list[int]:
         """Return the numbers of all files of the object `name`.
 
-        This compares the names of all files: 100,000 take about a millisecond.
+        This compares the names of all files: 100,000 take about 2 ms.
         """
-        return [self._number_at(*place) for place in self._rows.named(name)]
+        return [
+            self._number_of(_identity(leaf.objects, index))
+            for leaf, index in self._rows.named(name)
+        ]
 
     def below(self, prefix: str) -> list[int]:
         """Return the numbers of all files whose object names begin with `prefix`."""
-        return [self._number_at(*place) for place in self._rows.below(prefix)]
+        return self._rows.numbers_below(prefix)
 
     def remember(self, row: Row) -> tuple[int, Row]:
         """Count one lookup of the object in `row` at its size.
@@ -231,9 +234,6 @@ class FileInodes:
         if self._displaced and (number := self._displaced.get(identity)) is not None:
             return number
         return preferred(file_key(*identity), self._hashed)
-
-    def _number_at(self, leaf: InodeLeaf, index: int) -> int:
-        return self._number_of(_identity(leaf.objects, index))
 
     def _free_number(self, preferred_number: int, identity: _Identity) -> int:
         if not self._is_taken(preferred_number):

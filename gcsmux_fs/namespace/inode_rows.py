@@ -122,9 +122,12 @@ class InodeRows:
                 if leaf.lookups[index] != _REMOVED:
                     yield leaf, index
 
-    def below(self, prefix: str) -> Iterator[tuple[InodeLeaf, int]]:
-        """Yield leaf and index of each row of an object whose name begins with `prefix`."""
-        for leaf in self._leaves.values():
-            for index, name in enumerate(leaf.objects.names):
-                if name.startswith(prefix) and leaf.lookups[index] != _REMOVED:
-                    yield leaf, index
+    def numbers_below(self, prefix: str) -> list[int]:
+        """Return the number of each inode whose object name begins with `prefix`."""
+        matching = {
+            row_number
+            for leaf in self._leaves.values()
+            for row_number, name in zip(leaf.row_numbers, leaf.objects.names, strict=True)
+            if name.startswith(prefix)
+        }
+        return [number for number, row in self._row_numbers.items() if row in matching]

@@ -24,9 +24,12 @@ class Invalidations:
     def __init__(self) -> None:
         self._names: dict[str, float] = {}
         self._prefixes: dict[str, float] = {}
+        #: Whether nothing was ever invalidated: then no answer is outdated.
+        self.is_empty = True
 
     def note(self, name: str, now: float) -> None:
         """Note that the object `name` may have changed."""
+        self.is_empty = False
         _put(self._names, name, now)
 
     def note_below(self, prefix: str, now: float) -> None:
@@ -34,11 +37,12 @@ class Invalidations:
 
         `prefix` is empty or ends with a slash. The directory's own name changes with them.
         """
+        self.is_empty = False
         _put(self._prefixes, prefix, now)
 
     def outdates(self, name: str, asked_at: float) -> bool:
         """Return whether an answer about `name` is too old to count."""
-        return bool(self._names or self._prefixes) and asked_at < self.latest(name)
+        return not self.is_empty and asked_at < self.latest(name)
 
     def latest(self, name: str) -> float:
         """Return when `name` was last invalidated; minus infinity if it never was."""

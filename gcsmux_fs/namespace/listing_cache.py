@@ -42,13 +42,13 @@ class CachedListing:
     __slots__ = (
         "_asked_at",
         "_distrusted",
-        "_distrusts_all",
         "_starts",
         "_text_bytes",
         "begun_at",
         "empty_pages",
         "listing",
         "openers",
+        "trusts_all",
     )
 
     def __init__(self, location: str, begun_at: float) -> None:
@@ -56,8 +56,10 @@ class CachedListing:
         self.begun_at = begun_at
         self.openers = 0
         self.empty_pages = 0
-        self._distrusted: set[bytes] = set()
-        self._distrusts_all = False
+        #: Whether no entry was invalidated since the listing began.
+        self.trusts_all = True
+        # The names of the invalidated entries; None for all.
+        self._distrusted: set[bytes] | None = set()
         self._starts: list[int] = []
         self._asked_at: list[float] = []
         self._text_bytes = 0
@@ -74,22 +76,22 @@ class CachedListing:
         entries = len(self.listing) + self.listing.specials * _MORE_ENTRIES_OF_SPECIAL
         return _WEIGHT_IN_ENTRIES + entries + self._text_bytes // _ENTRY_BYTES
 
-    @property
-    def trusts_all(self) -> bool:
-        """Whether no entry was invalidated since the listing began."""
-        return not self._distrusted and not self._distrusts_all
-
     def trusts(self, name: bytes) -> bool:
         """Return whether the entry with this file name was not invalidated."""
-        return name not in self._distrusted and not self._distrusts_all
+        if self.trusts_all:
+            return True
+        return self._distrusted is not None and name not in self._distrusted
 
     def distrust(self, name: bytes) -> None:
         """Invalidate the entry with this file name, whether or not the listing has one."""
-        self._distrusted.add(name)
+        self.trusts_all = False
+        if self._distrusted is not None:
+            self._distrusted.add(name)
 
     def distrust_all(self) -> None:
         """Invalidate all entries."""
-        self._distrusts_all = True
+        self.trusts_all = False
+        self._distrusted = None
 
     def add_page(self, page: ListingPage, asked_at: float) -> None:
         """Append the next page, which was requested at the time `asked_at`.

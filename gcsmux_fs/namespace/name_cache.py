@@ -34,10 +34,20 @@ MAX_RESOLUTIONS = 16_384
 
 
 class Evidence(NamedTuple):
-    """What an answer to a question of the time `asked_at` shows of a name; None for nothing."""
+    """The answer to a question about a name that was asked at the time `asked_at`.
+
+    `child` is None if the name does not exist. The answer counts until the time `valid_until`,
+    which is minus infinity if the name was invalidated after the question.
+    """
 
     child: Child | None
     asked_at: float
+    valid_until: float
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the name was invalidated after the question."""
+        return self.valid_until == -math.inf
 
 
 class NameCache:
@@ -73,7 +83,7 @@ class NameCache:
 
     def store(self, target: str, resolution: Resolution) -> None:
         """Cache a resolution, unless the cache or an invalidation is newer."""
-        if self.is_outdated(target, resolution.asked_at):
+        if self._invalidations.outdates(target, resolution.asked_at):
             return
         cached = self._resolutions.get(target)
         if cached is None or cached.asked_at <= resolution.asked_at:
@@ -89,44 +99,36 @@ class NameCache:
         """Return the newest evidence of an entry of the directory `location`.
 
         `name` is the entry's file name, which was parsed to `step`. None means that no cached
-        answer shows what the name is. The evidence may have outlived its TTL (see `valid_until`).
+        answer shows what the name is. The evidence may have outlived its TTL.
         """
         resolution = None if step.form is Form.PART else self._resolutions.get(step.target)
-        if resolution is not None and self.is_outdated(step.target, resolution.asked_at):
-            resolution = None
         resolved_at = -math.inf if resolution is None else resolution.asked_at
         cached = self.listings.latest(location)
-        if (
-            cached is not None
-            and cached.begun_at > resolved_at
-            and cached.trusts(name)
-            and not self.is_outdated(step.target, cached.begun_at)
-        ):
+        if cached is not None and cached.begun_at > resolved_at and cached.trusts(name):
             child = cached.listing.find(name)
             if child is not None or cached.listing.complete:
-                return Evidence(child, cached.begun_at)
+                evidence = self.evidence(step.target, child, cached.begun_at)
+                if not evidence.is_outdated:
+                    return evidence
         if resolution is None:
             return None
         try:
-            return Evidence(resolution.child(step), resolution.asked_at)
+            evidence = self.evidence(step.target, resolution.child(step), resolved_at)
         except PermissionDenied:
             # A refusal is never served from the cache: the permission may exist by now.
             return None
+        return None if evidence.is_outdated else evidence
 
-    def valid_until(self, target: str, evidence: Evidence) -> float:
-        """Return until when evidence of the object or directory `target` counts; 0 for never."""
-        child, asked_at = evidence
-        if self.is_outdated(target, asked_at):
-            return 0.0
+    def evidence(self, target: str, child: Child | None, asked_at: float) -> Evidence:
+        """Return an answer about the object or directory `target`, with the end of its TTL."""
+        if self._invalidations.outdates(target, asked_at):
+            return Evidence(child, asked_at, -math.inf)
+        ttl = self._ttl
         if child is None:
-            return asked_at + self._negative_ttl
-        if isinstance(child, Directory) and child.assumed:
-            return asked_at + min(self._ttl, self._negative_ttl)
-        return asked_at + self._ttl
-
-    def is_outdated(self, target: str, asked_at: float) -> bool:
-        """Return whether `target` was invalidated after a question was asked."""
-        return self._invalidations.outdates(target, asked_at)
+            ttl = self._negative_ttl
+        elif isinstance(child, Directory) and child.assumed:
+            ttl = min(ttl, self._negative_ttl)
+        return Evidence(child, asked_at, asked_at + ttl)
 
     def joinable_after(self, target: str, now: float) -> float:
         """Return the time after which a question in flight was asked whose answer will count."""
@@ -149,13 +151,14 @@ class NameCache:
         self, cached: CachedListing, position: int, name: bytes, child: Child
     ) -> float:
         """Return until when the entry at `position` of a listing counts; 0 for never."""
-        asked_at = cached.page_asked_at(position)
+        valid_until = cached.page_asked_at(position) + self._ttl
+        if self._invalidations.is_empty and cached.trusts_all:
+            return valid_until
         target = (
             child.location if isinstance(child, Directory) else child.objects.names[child.row_index]
         )
-        if not cached.trusts(name) or self.is_outdated(target, asked_at):
-            return 0.0
-        return asked_at + self._ttl
+        outdated = self._invalidations.outdates(target, cached.page_asked_at(position))
+        return valid_until if cached.trusts(name) and not outdated else 0.0
 
     # -- invalidation
 

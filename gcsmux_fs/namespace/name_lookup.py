@@ -9,7 +9,7 @@ from gcsmux_fs.namespace.child import Directory
 from gcsmux_fs.namespace.deadline import bounded
 from gcsmux_fs.namespace.directories import Directories
 from gcsmux_fs.namespace.entry import NoSuchEntry
-from gcsmux_fs.namespace.name_cache import Evidence, NameCache
+from gcsmux_fs.namespace.name_cache import NameCache
 from gcsmux_fs.namespace.names import Form, step_from
 from gcsmux_fs.namespace.resolver import Resolver
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.namespace.name_cache import Evidence
     from gcsmux_fs.namespace.names import Step
     from gcsmux_fs.storage.ports import ObjectStore
 
@@ -110,9 +111,7 @@ class NameLookup:
         `name` is the entry's file name in the directory `location`, which was parsed to `step`.
         """
         evidence = self.cache.newest(location, name, step)
-        if evidence is None or self.cache.valid_until(step.target, evidence) <= self._clock():
-            return None
-        return evidence
+        return evidence if evidence is not None and evidence.valid_until > self._clock() else None
 
     async def ask(self, location: str, step: Step) -> Evidence:
         """Ask the service about an entry of the directory `location`.
@@ -128,14 +127,14 @@ class NameLookup:
     async def _ask_part(self, step: Step) -> Evidence:
         listing = self.directories.fresh_listing(step.target)
         exists = await self.directories.may_have_entries(listing)
-        return Evidence(Directory(step.target) if exists else None, listing.begun_at)
+        child = Directory(step.target) if exists else None
+        return self.cache.evidence(step.target, child, listing.begun_at)
 
     async def _ask_object(self, step: Step) -> Evidence:
         began = self._clock()
         evidence = await self._resolve(step)
-        outdated = self.cache.is_outdated(step.target, evidence.asked_at)
-        expired = self.cache.valid_until(step.target, evidence) <= began
-        if outdated or (expired and evidence.asked_at < began):
+        expired = evidence.valid_until <= began and evidence.asked_at < began
+        if expired or evidence.is_outdated:
             # The second answer counts in any case, because its question is younger than this
             # lookup. So a lookup ends even if the name is invalidated again and again.
             evidence = await self._resolve(step)
@@ -143,4 +142,4 @@ class NameLookup:
 
     async def _resolve(self, step: Step) -> Evidence:
         resolution = await self.resolver.resolve(step.target)
-        return Evidence(resolution.child(step), resolution.asked_at)
+        return self.cache.evidence(step.target, resolution.child(step), resolution.asked_at)

@@ -184,12 +184,11 @@ class Tree:
         return None if evidence is None else self._answer(step, evidence)
 
     def _answer(self, step: Step, evidence: Evidence) -> Entry:
-        cache = self._names.cache
-        valid_until = cache.valid_until(step.target, evidence)
         if evidence.child is None:
-            raise NoSuchEntry(repr(step.target), max(0.0, valid_until - self._clock()))
-        entry = self._entries.enter(evidence.child, valid_until)
-        if not cache.is_outdated(step.target, evidence.asked_at):
+            valid_seconds = max(0.0, evidence.valid_until - self._clock())
+            raise NoSuchEntry(repr(step.target), valid_seconds)
+        entry = self._entries.enter(evidence.child, evidence.valid_until)
+        if not evidence.is_outdated:
             self._inodes.files.confirm(entry.inode)
         return entry
 
@@ -269,7 +268,7 @@ class Tree:
         Two caches keep their answers until their TTL is over: the kernel's of absent names, and
         that of the directories above `name`.
 
-        The names of all inodes are compared: 100,000 take about a millisecond.
+        The names of all inodes are compared: 100,000 take about 2 ms.
         """
         now, inodes = self._clock(), self._inodes
         directories: list[int] = []
