@@ -54,6 +54,22 @@ async def test_an_invalidated_name_is_listed_again_and_its_neighbours_are_not_as
         assert await read_names(tree, directory) == [b"a", b"b", b"c"]
 
 
+async def test_an_invalidation_lasts_though_thousands_of_other_names_are_invalidated() -> None:
+    store = FakeStore()
+    store.put("a", "d/b")
+    async with mounted(store, ttl_seconds=FOREVER) as tree:
+        assert await object_at(tree, "a") == ("a", 1)
+        assert await read_names(tree, (await follow(tree, "d")).inode) == [b"b"]
+        store.put("a", "d/b")
+        await trio.sleep(1)
+        for name in ("a", "d/b"):
+            tree.invalidate(name)
+        for number in range(5_000):
+            tree.invalidate(f"other-{number}")
+        assert await object_at(tree, "a") == ("a", 3)
+        assert await object_at(tree, "d/b") == ("d/b", 4)
+
+
 async def test_an_invalidated_inode_stays_open_and_the_kernel_drops_its_names() -> None:
     store = FakeStore()
     store.put("a", "a/below", "b")

@@ -148,6 +148,22 @@ async def test_a_new_object_is_found_where_a_directory_was_assumed(
         assert await seen(tree, "later") == "later of 3"
 
 
+async def test_an_answer_counts_from_the_earlier_of_its_two_requests() -> None:
+    store = readable_below("")
+    store.may_list = lambda prefix: False
+    async with mounted(store, ttl_seconds=60, negative_ttl_seconds=5) as tree:
+        assumed = await follow(tree, "team")
+        await trio.sleep(5)
+        store.may_list = lambda prefix: True
+        store.delay_seconds = 2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tree.confirm_directory, assumed.inode)
+            await trio.sleep(1)
+            # This lookup joins the listing that the confirmation has requested.
+            entry = await follow(tree, "team")
+        assert entry.name_valid_seconds == 60 - 3
+
+
 async def test_a_name_is_assumed_a_directory_only_for_a_caller_who_may_not_list() -> None:
     store = readable_below("nothing")
     store.may_list = lambda prefix: False

@@ -79,3 +79,18 @@ async def test_absence_is_asked_for_again_if_the_joined_request_is_older_than_it
             store.put("a")
             nursery.start_soon(look)
         assert answers == [None, None, ("a", 1)]
+
+
+async def test_a_late_answer_does_not_replace_the_answer_to_a_later_question() -> None:
+    store = FakeStore(delay_seconds=4)
+    store.put("a")
+    async with mounted(store, ttl_seconds=3) as tree, trio.open_nursery() as nursery:
+        nursery.start_soon(object_at, tree, "a")
+        await trio.sleep(3)
+        store.delay_seconds = 0.5
+        store.put("a")
+        assert await object_at(tree, "a") == ("a", 2)
+        await trio.sleep(1)
+        store.take_requests()
+        assert await object_at(tree, "a") == ("a", 2)
+        assert store.take_requests() == []
