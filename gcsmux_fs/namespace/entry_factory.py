@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.namespace.child import Child, Directory
 from gcsmux_fs.namespace.entry import Entry
-from gcsmux_fs.namespace.file_inodes import InodeState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,17 +49,6 @@ class EntryFactory:
             return self.of_directory(directory, valid_seconds)
         number, row = self._inodes.files.remember(child)
         return self.of_file(number, row, valid_seconds)
-
-    def enter_listed(self, child: Child, valid_until: float) -> Entry:
-        """Do as `enter` for an entry of a listing.
-
-        If the child's inode was invalidated, the kernel must not cache the name: the listing may
-        be older than the invalidation.
-        """
-        entry = self.enter(child, valid_until)
-        if self._inodes.files.state(entry.inode) is not InodeState.REMOTE:
-            return entry._replace(name_valid_seconds=0.0)
-        return entry
 
     def enter_itself(self, number: int) -> Entry | None:
         """Count one lookup of exactly this inode; None if it is not in the table."""

@@ -245,7 +245,7 @@ class Tree:
             GenerationGone: there is no such directory.
         """
         location = self._inodes.require_directory(inode).location
-        return DirectoryHandle(self._names.directories, location, self._entries.enter_listed)
+        return DirectoryHandle(self._names.directories, location, self._entries.enter)
 
     def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
         """Return the latest listing that a file is in, and its name there; None if not cached."""

@@ -12,7 +12,7 @@ import trio.testing
 from gcsmux_fs.model.errors import GenerationGone
 from gcsmux_fs.namespace.invalidations import Invalidations
 from gcsmux_fs.namespace.names import content_name, places_of
-from gcsmux_fs.namespace.tree import ROOT_INODE
+from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry
 
 from .fake_store import FakeStore, object_info
 from .mounted import follow, metric, mounted, object_at, read_names
@@ -68,6 +68,28 @@ async def test_an_invalidation_lasts_though_thousands_of_other_names_are_invalid
             tree.invalidate(f"other-{number}")
         assert await object_at(tree, "a") == ("a", 3)
         assert await object_at(tree, "d/b") == ("d/b", 4)
+
+
+async def test_a_directory_stays_invalidated_though_thousands_of_others_are_invalidated() -> None:
+    store = FakeStore()
+    store.put("d/a", "e/b")
+    async with mounted(store, ttl_seconds=FOREVER, negative_ttl_seconds=FOREVER) as tree:
+        for path in ("d", "e"):
+            await read_names(tree, (await follow(tree, path)).inode)
+        # The root lists `e`, and `d` has an answer of its own that is newer.
+        await read_names(tree)
+        await trio.sleep(1)
+        tree.invalidate("d")
+        await follow(tree, "d")
+        store.delete("d/a", "e/b")
+        await trio.sleep(1)
+        for path in ("d", "e"):
+            tree.invalidate(f"{path}/")
+        for number in range(5_000):
+            tree.invalidate(f"other-{number}/")
+        for path in ("d", "e"):
+            with pytest.raises(NoSuchEntry):
+                await follow(tree, path)
 
 
 async def test_an_invalidated_inode_stays_open_and_the_kernel_drops_its_names() -> None:
@@ -178,21 +200,25 @@ async def test_a_lookup_ends_though_its_name_is_invalidated_all_the_time() -> No
     store = FakeStore(delay_seconds=2)
     store.put("a")
     async with mounted(store, ttl_seconds=FOREVER) as tree:
+        inode = (await follow(tree, "a")).inode
+        await trio.sleep(1)
+        tree.invalidate("a")
         async with trio.open_nursery() as nursery:
 
             async def invalidate() -> None:
                 while True:
-                    await trio.sleep(0.5)
+                    await trio.sleep(0.7)
                     tree.invalidate("a")
 
             nursery.start_soon(invalidate)
             before = trio.current_time()
             entry = await follow(tree, "a")
             assert trio.current_time() - before == 4
-            assert entry.name_valid_seconds == 0
+            assert (entry.inode, entry.name_valid_seconds) == (inode, 0)
             nursery.cancel_scope.cancel()
-        # The answer was not cached.
+        # The answer is not cached, and does not confirm the inode.
         assert tree.lookup_cached(ROOT_INODE, b"a") is None
+        assert tree.enter_again(inode) is None
 
 
 async def test_a_listing_that_a_handle_reads_on_is_not_cached_by_the_kernel() -> None:
@@ -207,6 +233,23 @@ async def test_a_listing_that_a_handle_reads_on_is_not_cached_by_the_kernel() ->
         assert valid == [0]
         valid = [entry.name_valid_seconds for _, _, entry in await handle.entries_from(0)]
         assert valid == [FOREVER, FOREVER]
+        handle.release()
+
+
+async def test_an_invalidated_entry_of_a_replaced_listing_is_not_cached_by_the_kernel() -> None:
+    store = FakeStore()
+    store.put(*"abcd")
+    async with mounted(store, ttl_seconds=60, page_size=2) as tree:
+        handle = tree.open_directory(ROOT_INODE)
+        await handle.entries_from(0)
+        await trio.sleep(50)
+        # The second page is younger than its listing, which another reader replaces.
+        await handle.entries_from(2)
+        await trio.sleep(11)
+        await read_names(tree)
+        tree.invalidate("c")
+        valid = {name: entry.name_valid_seconds for _, name, entry in await handle.entries_from(2)}
+        assert valid == {b"c": 0, b"d": 49}
         handle.release()
 
 
