@@ -15,9 +15,9 @@ __all__ = ["Child", "Directory"]
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory; `placeholder` is the object with the name `location`, if one is known.
+    """A directory; `placeholder` is the object named `location`, if one is known.
 
-    `assumed`: no answer of the service shows the directory, because listings are refused.
+    If `assumed` is true, the service has not shown the directory, because it refuses listings.
     """
 
     location: str

@@ -1,4 +1,4 @@
-"""Listings read page by page, by many handles at the same time."""
+"""Reading directories: requests for pages of listings, and open directory handles."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class Directories:
     async def may_have_entries(self, cached: CachedListing) -> bool:
         """Read the listing until it has an entry, and return whether it has one.
 
-        A refused listing may have entries: the caller may be allowed to read an entry of a known
-        name.
+        If the listing is refused, return True: the caller may be allowed to read an entry whose
+        name it uses.
         """
         try:
             await self.grow_beyond(cached, 0)
@@ -115,7 +115,7 @@ class Directories:
             self.page_times.observe(self._clock() - asked_at)
             self.cache.listings.add_page(cached, page, asked_at)
         except StorageError:
-            # The cause may be the page token: readers that begin later get a new listing.
+            # The page token may have caused the failure: later readers begin a new listing.
             self.cache.listings.discard(cached)
             raise
         if listing.placeholder is not None:
@@ -131,7 +131,7 @@ class DirectoryHandle:
     Args:
         directories: the source of listings.
         location: the directory.
-        enter: counts one lookup of a child, whose name counts until a given time.
+        enter: counts one lookup of a child, whose name is valid until a given time.
     """
 
     def __init__(self, directories: Directories, location: str, enter: Enter) -> None:

@@ -41,7 +41,7 @@ class EntryFactory:
         self._clock = clock
 
     def enter(self, child: Child, valid_until: float) -> Entry:
-        """Count one lookup of a child whose name counts until `valid_until`."""
+        """Count one lookup of a child whose name is valid until `valid_until`."""
         valid_seconds = max(0.0, valid_until - self._clock())
         if isinstance(child, Directory):
             directory = self._inodes.remember_directory(child.location)

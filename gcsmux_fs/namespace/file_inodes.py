@@ -1,4 +1,4 @@
-"""The inodes of files: 250 bytes each with the name, where values took 600; sans-IO.
+"""The table of file inodes; sans-IO. An inode takes about 250 bytes, with its name.
 
 Theory of operation
 
@@ -48,16 +48,16 @@ _Identity: TypeAlias = tuple[str, int, int, bool]
 
 
 class InodeState(enum.Enum):
-    """Where the bytes of a file are, and whether names still lead to it."""
+    """Where the bytes of a file are, and whether its name still leads to it."""
 
     REMOTE = enum.auto()
-    """In the generation of the inode's identity, which names led to at the last answer."""
+    """In the generation that the inode stands for; the last answer showed that it exists."""
 
     INVALIDATED = enum.auto()
-    """The same, but names may lead elsewhere since. Programs may open the inode."""
+    """In the same generation, but a name may lead to another inode now. OPEN is allowed."""
 
     GONE = enum.auto()
-    """Nowhere: an OPEN or a READ found the generation overwritten or deleted."""
+    """Nowhere: an OPEN or a READ found the generation overwritten or deleted. OPEN is refused."""
 
 
 def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
@@ -124,11 +124,11 @@ class FileInodes:
         self._states[number] = InodeState.GONE
 
     def invalidate(self, number: int) -> None:
-        """Note that names may lead elsewhere than to a file in the table."""
+        """Note that the name of a file in the table may lead to another inode now."""
         self._states.setdefault(number, InodeState.INVALIDATED)
 
     def confirm(self, number: int) -> None:
-        """Note that a name leads to a file, by an answer newer than every invalidation of it."""
+        """Note that a valid answer shows that a name leads to a file in the table."""
         self._states.pop(number, None)
 
     def find(self, row: Row) -> int | None:
@@ -140,7 +140,7 @@ class FileInodes:
     def named(self, name: str) -> list[int]:
         """Return the numbers of all files of the object `name`.
 
-        This compares the names of all files: 100,000 take about 2 ms.
+        The names of all files are compared: 100,000 take about 2 ms.
         """
         return [
             self._number_of(_identity(leaf.objects, index))

@@ -71,7 +71,7 @@ class Link(NamedTuple):
 
 
 class ForeignMetadata(NamedTuple):
-    """The attributes that other tools stored of a file; None for each one that they did not.
+    """Attributes of a file that other tools stored; None for an attribute that is not stored.
 
     Times are in nanoseconds since the epoch. `mode` has permission bits only. `ill_formed` lists
     the keys whose values were ignored.

@@ -1,4 +1,4 @@
-"""The rows of the file inodes: for each one its lookup count and its object, in columns.
+"""Lookup count and object of each file inode, as rows of a table in columns; sans-IO.
 
 Theory of operation
 
@@ -7,8 +7,8 @@ row number gives the leaf, and bisection in the leaf gives the index of the row.
 inode numbers to row numbers.
 
 Removing a row only marks it. When three quarters of a leaf are marked, the leaf is compacted. So
-the rows that remain of many take room for four times as many at most (and 1 KB where a leaf has one
-row), and removing a row costs the same whatever the size of the table.
+the memory of removed rows is at most three times that of the remaining rows (and a leaf with one
+row takes 1 KB), and the cost of removing a row does not depend on the size of the table.
 
 1. Row numbers ascend within a leaf.
 """
@@ -36,7 +36,7 @@ _REMOVED = -1
 
 
 class InodeLeaf:
-    """The rows of consecutive row numbers; one index leads into all columns."""
+    """The rows of consecutive row numbers; a row has the same index in each column."""
 
     __slots__ = ("lookups", "objects", "removed", "row_numbers")
 

@@ -1,8 +1,8 @@
-"""When names were invalidated, so that answers to earlier questions do not count; sans-IO.
+"""When names were invalidated, so that answers to earlier questions are not used; sans-IO.
 
 An object may change while a request about it is in flight. The answer shows the old state, and
 arrives after the cached answers about the object were dropped. So the table keeps the time of each
-invalidation, and an answer counts only if its question was asked at that time or later.
+invalidation, and an answer is used only if its question was sent at that time or later.
 
 The table is bounded and drops its oldest entries first. Only an answer in flight, or a listing that
 an open handle still reads, can be older than an invalidation.
@@ -41,7 +41,7 @@ class Invalidations:
         _put(self._prefixes, prefix, now)
 
     def outdates(self, name: str, asked_at: float) -> bool:
-        """Return whether an answer about `name` is too old to count."""
+        """Return whether `name` was invalidated after the time `asked_at` of a question."""
         return not self.is_empty and asked_at < self.latest(name)
 
     def latest(self, name: str) -> float:

@@ -31,7 +31,7 @@ class ListedPage:
         self.hidden: set[int] = set()
 
     def row_of(self, target: str) -> int | None:
-        """Return the row of an object that is spelled as itself, or None."""
+        """Return the row of the object `target` if it is spelled as itself, or None."""
         names = self.objects.names
         row = bisect_left(names, target)
         is_entry = row < len(names) and names[row] == target and row not in self.hidden

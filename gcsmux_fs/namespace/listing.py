@@ -296,7 +296,7 @@ class Listing:
         listed.children.append(child)
 
     def _stray(self, key: str) -> StorageError:
-        return self._error(f"the server lists {key!r}, which cannot be below it")
+        return self._error(f"the server lists {key!r}, which cannot be below this directory")
 
     def _error(self, message: str) -> StorageError:
         return StorageError(message, subject=f"listing of {self.location!r}")

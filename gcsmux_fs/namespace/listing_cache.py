@@ -1,4 +1,4 @@
-"""Listings of directories with the times of their requests, and the cache of the latest ones.
+"""The latest listing of each directory, with the times of its requests; sans-IO.
 
 1. The cache is bounded: beyond `max_entries` the least recently used listings are evicted. Open
    listings are not evicted, because their handles keep the memory anyway.
@@ -26,7 +26,7 @@ MAX_LISTED_ENTRIES = 300_000
 _ENTRY_BYTES = 100
 # A listing takes 2.6 KB besides its entries: as much as 26 entries.
 _WEIGHT_IN_ENTRIES = 26
-# A special entry (see `listing`) takes 250 to 400 bytes: as much as two entries more.
+# A special entry (see `listing`) takes 250 to 400 bytes: as much as two more entries.
 _MORE_ENTRIES_OF_SPECIAL = 2
 # For each pair of custom metadata: the headers of two strings and a slot of a dictionary.
 _PAIR_OVERHEAD_BYTES = 200
@@ -69,7 +69,7 @@ class CachedListing:
 
     @property
     def weight(self) -> int:
-        """The memory that the listing takes, in entries of the usual size.
+        """The memory of the listing, as a number of entries of the usual size.
 
         Names and custom metadata are counted, because they take up to 9 KiB for one object.
         """
@@ -109,7 +109,7 @@ class CachedListing:
             for traits in objects.traits
             for key, value in traits.metadata.items()
         )
-        # Entries held back from earlier pages count from the beginning of the listing.
+        # Entries that were held back are as old as the beginning of the listing.
         self._starts += [start, start + released]
         self._asked_at += [self.begun_at, asked_at]
 
@@ -123,7 +123,7 @@ class CachedListing:
 
 
 class ListingCache:
-    """The latest listing of each directory, least recently used first."""
+    """A cache of the latest listing of each directory, bounded by the number of entries."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
@@ -183,7 +183,7 @@ class ListingCache:
             self.entries -= cached.weight
 
     def close(self, cached: CachedListing) -> None:
-        """Count one opener less."""
+        """Note that one handle of the listing was closed."""
         cached.openers -= 1
         self._evict(None)
 

@@ -1,13 +1,13 @@
-"""Which cached answer about a name counts, and for how long; sans-IO.
+"""Cached answers about names, and for how long they are valid; sans-IO.
 
 Theory of operation
 
 Two kinds of answers are cached: listings of directories, and resolutions of single names. A lookup
-uses the newer of the two. An answer counts for the TTL from the time of its question, an answer
-that nothing exists for the negative TTL. Times are those of the question because the answer may be
-as old as the question.
+uses the newer of the two. An answer is valid for the TTL. The answer that a name does not exist is
+valid for the negative TTL. Both times begin when the question is sent, because the service may
+have answered at any time since.
 
-1. An answer to a question that was asked before the name was invalidated never counts.
+1. An answer is never used if its question was sent before the name was invalidated.
 2. A cached resolution is never replaced by the answer to an earlier question.
 """
 
@@ -27,16 +27,16 @@ from gcsmux_fs.namespace.names import Form, Step, locate_directory, places_of
 if TYPE_CHECKING:
     from gcsmux_fs.namespace.resolution import Resolution
 
-__all__ = ["MAX_RESOLUTIONS", "Evidence", "NameCache"]
+__all__ = ["MAX_RESOLUTIONS", "NameAnswer", "NameCache"]
 
 MAX_RESOLUTIONS = 16_384
 """16 MB at most: 1 KB for each name that exists, a third of it for each other name."""
 
 
-class Evidence(NamedTuple):
+class NameAnswer(NamedTuple):
     """The answer to a question about a name that was asked at the time `asked_at`.
 
-    `child` is None if the name does not exist. The answer counts until the time `valid_until`,
+    `child` is None if the name does not exist. The answer is valid until the time `valid_until`,
     which is minus infinity if the name was invalidated after the question.
     """
 
@@ -54,7 +54,7 @@ class NameCache:
     """Resolutions, listings, and the times at which names were invalidated.
 
     Args:
-        ttl_seconds: how long an answer counts; 0 for never, infinity for ever.
+        ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
         negative_ttl_seconds: the same for the answer that a name does not exist.
         max_listed_entries: how many entries of closed directories are kept.
     """
@@ -95,11 +95,11 @@ class NameCache:
 
     # -- lookups
 
-    def newest(self, location: str, name: bytes, step: Step) -> Evidence | None:
-        """Return the newest evidence of an entry of the directory `location`.
+    def newest(self, location: str, name: bytes, step: Step) -> NameAnswer | None:
+        """Return the newest cached answer about an entry of the directory `location`.
 
         `name` is the entry's file name, which was parsed to `step`. None means that no cached
-        answer shows what the name is. The evidence may have outlived its TTL.
+        answer shows what the name is. The TTL of the answer may be over.
         """
         resolution = None if step.form is Form.PART else self._resolutions.get(step.target)
         resolved_at = -math.inf if resolution is None else resolution.asked_at
@@ -107,31 +107,31 @@ class NameCache:
         if cached is not None and cached.begun_at > resolved_at and cached.trusts(name):
             child = cached.listing.find(name)
             if child is not None or cached.listing.complete:
-                evidence = self.evidence(step.target, child, cached.begun_at)
-                if not evidence.is_outdated:
-                    return evidence
+                answer = self.answer(step.target, child, cached.begun_at)
+                if not answer.is_outdated:
+                    return answer
         if resolution is None:
             return None
         try:
-            evidence = self.evidence(step.target, resolution.child(step), resolved_at)
+            answer = self.answer(step.target, resolution.child(step), resolved_at)
         except PermissionDenied:
             # A refusal is never served from the cache: the permission may exist by now.
             return None
-        return None if evidence.is_outdated else evidence
+        return None if answer.is_outdated else answer
 
-    def evidence(self, target: str, child: Child | None, asked_at: float) -> Evidence:
+    def answer(self, target: str, child: Child | None, asked_at: float) -> NameAnswer:
         """Return an answer about the object or directory `target`, with the end of its TTL."""
         if self._invalidations.outdates(target, asked_at):
-            return Evidence(child, asked_at, -math.inf)
+            return NameAnswer(child, asked_at, -math.inf)
         ttl = self._ttl
         if child is None:
             ttl = self._negative_ttl
         elif isinstance(child, Directory) and child.assumed:
             ttl = min(ttl, self._negative_ttl)
-        return Evidence(child, asked_at, asked_at + ttl)
+        return NameAnswer(child, asked_at, asked_at + ttl)
 
     def joinable_after(self, target: str, now: float) -> float:
-        """Return the time after which a question in flight was asked whose answer will count."""
+        """Return the time after which a request in flight was sent if a lookup may join it."""
         return max(now - self._ttl, self._invalidations.latest(target))
 
     # -- listings
@@ -150,7 +150,7 @@ class NameCache:
     def listed_until(
         self, cached: CachedListing, position: int, name: bytes, child: Child
     ) -> float:
-        """Return until when the entry at `position` of a listing counts; 0 for never."""
+        """Return until when the entry at `position` of a listing is valid; 0 if it is not."""
         valid_until = cached.page_asked_at(position) + self._ttl
         if self._invalidations.is_empty and cached.trusts_all:
             return valid_until

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ObjectInfo
-    from gcsmux_fs.namespace.name_cache import Evidence
+    from gcsmux_fs.namespace.name_cache import NameAnswer
     from gcsmux_fs.namespace.names import Step
     from gcsmux_fs.storage.ports import ObjectStore
 
@@ -105,15 +105,15 @@ class NameLookup:
             directories.page_times,
         )
 
-    def cached(self, location: str, name: bytes, step: Step) -> Evidence | None:
-        """Return the newest cached answer about an entry; None if none counts any more.
+    def cached(self, location: str, name: bytes, step: Step) -> NameAnswer | None:
+        """Return the newest cached answer about an entry; None if none is valid.
 
         `name` is the entry's file name in the directory `location`, which was parsed to `step`.
         """
-        evidence = self.cache.newest(location, name, step)
-        return evidence if evidence is not None and evidence.valid_until > self._clock() else None
+        answer = self.cache.newest(location, name, step)
+        return answer if answer is not None and answer.valid_until > self._clock() else None
 
-    async def ask(self, location: str, step: Step) -> Evidence:
+    async def ask(self, location: str, step: Step) -> NameAnswer:
         """Ask the service about an entry of the directory `location`.
 
         Raises:
@@ -124,22 +124,22 @@ class NameLookup:
         ask = self._ask_part if step.form is Form.PART else self._ask_object
         return await bounded(self._deadline, location, lambda: ask(step))
 
-    async def _ask_part(self, step: Step) -> Evidence:
+    async def _ask_part(self, step: Step) -> NameAnswer:
         listing = self.directories.fresh_listing(step.target)
         exists = await self.directories.may_have_entries(listing)
         child = Directory(step.target) if exists else None
-        return self.cache.evidence(step.target, child, listing.begun_at)
+        return self.cache.answer(step.target, child, listing.begun_at)
 
-    async def _ask_object(self, step: Step) -> Evidence:
+    async def _ask_object(self, step: Step) -> NameAnswer:
         began = self._clock()
-        evidence = await self._resolve(step)
-        expired = evidence.valid_until <= began and evidence.asked_at < began
-        if expired or evidence.is_outdated:
-            # The second answer counts in any case, because its question is younger than this
+        answer = await self._resolve(step)
+        expired = answer.valid_until <= began and answer.asked_at < began
+        if expired or answer.is_outdated:
+            # The second answer is used in any case, because its question is younger than this
             # lookup. So a lookup ends even if the name is invalidated again and again.
-            evidence = await self._resolve(step)
-        return evidence
+            answer = await self._resolve(step)
+        return answer
 
-    async def _resolve(self, step: Step) -> Evidence:
+    async def _resolve(self, step: Step) -> NameAnswer:
         resolution = await self.resolver.resolve(step.target)
-        return self.cache.evidence(step.target, resolution.child(step), resolution.asked_at)
+        return self.cache.answer(step.target, resolution.child(step), resolution.asked_at)

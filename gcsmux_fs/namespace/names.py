@@ -60,7 +60,7 @@ _FILE = "%file~"
 _CONTENT = "%content~"
 _PART = "%part~"
 _MAX_PART_BYTES = MAX_FILE_NAME_BYTES - len(_PART)
-# A part is cut before a character that does not fit. The widest takes 4 bytes, `%25` takes 3.
+# A part is shorter than the maximum by 3 bytes at most: the widest character takes 4 bytes.
 _MIN_PART_BYTES = _MAX_PART_BYTES - 3
 
 # A text of up to this length fits in any spelling: quoting makes at most three bytes of one.
@@ -72,7 +72,7 @@ _ALWAYS_FITS_CHARACTERS = MAX_FILE_NAME_BYTES // 4
 
 
 class Form(enum.Enum):
-    """How a component is spelled: as itself or with `%~` (PLAIN), or with one of the markers."""
+    """The marker of a file name; PLAIN for none, and for `%~`."""
 
     PLAIN = enum.auto()
     FILE = enum.auto()
@@ -202,7 +202,7 @@ def places_of(name: str) -> list[tuple[str, bytes]]:
 
 
 def encoded_length(text: str) -> int:
-    """Return the number of bytes of `text` in UTF-8."""
+    """Return the length of `text` in UTF-8, in bytes."""
     return len(text) if text.isascii() else len(text.encode())
 
 
@@ -240,7 +240,7 @@ def _spell(text: str, form: Form) -> str:
 
 
 def _head(text: str, form: Form) -> str:
-    """Return the first part of a text whose spelling is too long for a file name, else ""."""
+    """Return the part to cut off a text whose spelling is too long for a file name, else ""."""
     if encoded_length(text) <= _ALWAYS_FITS_BYTES:
         return ""
     if encoded_length(_spell(text, form)) <= MAX_FILE_NAME_BYTES:

@@ -12,7 +12,7 @@ and answers the other. A refusal never hides what another answer shows:
 3. If both listings are refused, nothing shows which names are directories. A name without an object
    is then assumed to be a directory. With `assume_directories`, a name is also assumed to be one if
    GetObject is refused as well: the service refuses to say that an object is absent to a caller
-   who may not list. The answer counts for the negative TTL only, because the name may be absent.
+   who may not list. The answer is valid for the negative TTL only, because the name may be absent.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Resolution:
 
     def _certain(self, file: Row | None) -> Row | None:
         if file is None and self.object_refused is not None:
-            # Without this the traceback grows with each lookup that raises the error.
+            # Each lookup raises this error object again, and would lengthen its traceback.
             raise self.object_refused.with_traceback(None)
         return file
 

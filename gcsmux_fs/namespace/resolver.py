@@ -40,7 +40,7 @@ _AFTER_SLASH = chr(ord("/") + 1)
 # Of the names that begin with "foo", only "foo" itself and names that continue with a control
 # character or a space sort before "foo!".
 _AFTER_NAME = "!"
-# The folder and, where the service lists it, its placeholder object.
+# Two entries: a folder and, where the service lists it, its placeholder object.
 _FOLDER_PAGE_SIZE = 2
 
 
@@ -85,8 +85,8 @@ class Resolver:
     async def resolve(self, target: str) -> Resolution:
         """Ask for the object `target` and the directory `target` + `/`.
 
-        The answer is not older than the TTL, or than an invalidation, at the time of the call. (A
-        name that is invalidated during the call is the caller's concern.)
+        At the time of the call, the request is not older than the TTL or the last invalidation of
+        the name. If the name is invalidated later, the answer may be outdated.
 
         Raises:
             PermissionDenied: the answers do not show what the name is.
@@ -116,7 +116,7 @@ class Resolver:
         self._cache.drop_resolution(target)
         if folder is None or is_object:
             raise GenerationGone(
-                "this name was assumed to be a directory, and is none", subject=repr(target)
+                "the name was assumed to be a directory, but it is none", subject=repr(target)
             )
 
     def _joinable_after(self, target: str) -> float:
@@ -169,7 +169,7 @@ class Resolver:
         try:
             return await self._store.get_object(name)
         except (NotFound, InvalidRequest):
-            # No object can have a name that the service rejects.
+            # The service rejects the name, so no object can have it.
             return None
         except Unauthenticated:
             raise
@@ -227,7 +227,7 @@ class Resolver:
             if page.objects or page.prefixes or not page.next_page_token:
                 return page
             if page.next_page_token == token:
-                # To take this page for the last one would make an existing name absent.
+                # If this page were taken for the last one, an existing name might seem absent.
                 raise StorageError("the server repeats a page token", subject=repr(start_at))
             token = page.next_page_token
             empty_pages += 1

@@ -37,7 +37,7 @@ class Flight(Generic[Answer]):
         """Return the answer of the request, or raise its error."""
         await self._landed.wait()
         if self._answer is None:
-            # Without this the traceback grows with each task that raises the error.
+            # Each waiting task raises this error object again, and would lengthen its traceback.
             raise self._error.with_traceback(self._traceback)
         return self._answer[0]
 

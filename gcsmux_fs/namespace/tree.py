@@ -2,19 +2,18 @@
 
 Theory of operation
 
-A lookup is answered from the newest cached answer about the name (see `name_cache`). If none
-counts any more, the service is asked for the object and, at the same time, for anything below the
-name. If both exist, the plain name leads to the directory.
+A lookup uses the newest cached answer about the name (see `name_cache`). If no answer is valid, it
+asks the service for the object and, at the same time, for anything below the name. If both exist,
+the plain name leads to the directory.
 
-Attributes belong to an inode, which stands for one generation of an object at one size. The bytes
-of a generation never change, so attributes are answered without a request, even if the object was
-overwritten or deleted since: only a lookup follows the change, as with a deleted file on a disk.
-A lookup of an object that is still being appended to leads to another inode when the object has
-grown.
+Attributes belong to an inode, which stands for one generation of an object at one size. They never
+change, so reading them takes no request, even if the object was overwritten or deleted since. Only
+a lookup shows the change, as with a deleted file on a disk. A lookup of an object that is still
+being appended to leads to another inode when the object has grown.
 
-Nothing is awaited if a cached answer counts, and code between two awaits is atomic, so there are no
-locks. Tasks that ask for the same name share one request, unless that request was sent longer ago
-than the TTL. With a TTL of 0 no request is shared, so every lookup sees the newest object.
+Code between two awaits is atomic, so there are no locks. Tasks that look up the same name share one
+request, unless that request was sent longer ago than the TTL. With a TTL of 0 no request is shared,
+so every lookup sees the newest object.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.listing import Listing
-    from gcsmux_fs.namespace.name_cache import Evidence
+    from gcsmux_fs.namespace.name_cache import NameAnswer
     from gcsmux_fs.namespace.names import Step
     from gcsmux_fs.storage.ports import ObjectStore
 
@@ -59,7 +58,7 @@ class Tree:
         store: the service.
         nursery: where requests run; cancelling it cancels them.
         prefix: empty, or ends with a slash.
-        ttl_seconds: how long an answer counts; 0 for never, infinity for ever.
+        ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
         negative_ttl_seconds: the same for the answer that a name does not exist.
         directory_mtime_ns: the mtime of directories without a known placeholder object.
         page_size: how many entries of a directory are requested at a time.
@@ -176,26 +175,26 @@ class Tree:
 
     async def _ask(self, location: str, name: bytes) -> Entry:
         step = parse_name(location, name)
-        return self._answer(step, await self._names.ask(location, step))
+        return self._enter_answer(step, await self._names.ask(location, step))
 
     def _lookup_in_cache(self, location: str, name: bytes) -> Entry | None:
         step = parse_name(location, name)
-        evidence = self._names.cached(location, name, step)
-        return None if evidence is None else self._answer(step, evidence)
+        answer = self._names.cached(location, name, step)
+        return None if answer is None else self._enter_answer(step, answer)
 
-    def _answer(self, step: Step, evidence: Evidence) -> Entry:
-        if evidence.child is None:
-            valid_seconds = max(0.0, evidence.valid_until - self._clock())
+    def _enter_answer(self, step: Step, answer: NameAnswer) -> Entry:
+        if answer.child is None:
+            valid_seconds = max(0.0, answer.valid_until - self._clock())
             raise NoSuchEntry(repr(step.target), valid_seconds)
-        entry = self._entries.enter(evidence.child, evidence.valid_until)
-        if not evidence.is_outdated:
+        entry = self._entries.enter(answer.child, answer.valid_until)
+        if not answer.is_outdated:
             self._inodes.files.confirm(entry.inode)
         return entry
 
     # -- inodes
 
     def get(self, inode: int) -> Entry:
-        """Return the attributes of an inode; its names count for 0 seconds.
+        """Return the attributes of an inode, with `name_valid_seconds` of 0.
 
         Raises:
             GenerationGone: there is no such inode.
@@ -223,7 +222,9 @@ class Tree:
         """
         info = self._inodes.files.pin(inode)
         if info is None:
-            raise GenerationGone("gone, or not a file", subject=f"inode {inode}")
+            raise GenerationGone(
+                "its generation is gone, or it is not a file", subject=f"inode {inode}"
+            )
         return info
 
     def unpin(self, inode: int) -> None:
@@ -262,7 +263,7 @@ class Tree:
         """Drop all cached answers about an object that may have changed.
 
         A `name` that ends with a slash stands for a directory and everything below it, an empty
-        `name` for the whole tree. Answers in flight do not count either, and the kernel looks the
+        `name` for the whole tree. Answers in flight are not used either, and the kernel looks the
         names up again. Open files keep their generation.
 
         Two caches keep their answers until their TTL is over: the kernel's of absent names, and

@@ -48,8 +48,8 @@ class FakeStore:
 
     `placeholders_listed` is the service's `include_trailing_delimiter`: the object `foo/` is then
     listed beside its prefix. `folders` are the folders of a hierarchical bucket, each ending in
-    `/`. A failure is raised by the first request that begins with its text. `may_get` returns
-    whether the caller may get an object, `may_list` whether it may list a prefix. With
+    `/`. Each of the `failures` is raised once, by a request that begins with its text. `may_get`
+    returns whether the caller may get an object, `may_list` whether it may list a prefix. With
     `get_takes_list`, getting an absent object is refused if the caller may not list its name, as
     the service does.
     """

@@ -19,8 +19,8 @@ def _shorten(name: str) -> str:
 
 names = st.lists(st.sampled_from(_PIECES), min_size=1, max_size=8).map("".join).map(_shorten)
 
-# With few pieces, objects beside folders of their name, and names that sort between the two, are
-# frequent.
+# Few different pieces, so that many buckets have an object beside a folder of its name, and names
+# that sort between the two.
 _crowded = st.lists(
     st.sampled_from(["a", "a", "/", "/", "-", "0", "x" * 249]), min_size=1, max_size=6
 ).map("".join)

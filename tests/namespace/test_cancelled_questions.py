@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DELAY_SECONDS = 1.0
 TTL_SECONDS = 20.0
-# A name that is too long for a file name is below a directory of its first part.
+# An object name that is too long for one file name: it is found below a part directory.
 LONG_NAME = "x" * 300
 PART = place("", LONG_NAME, Form.PLAIN)
 assert PART is not None

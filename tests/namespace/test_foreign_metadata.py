@@ -129,7 +129,7 @@ def test_text_that_is_not_rfc_3339_is_ignored(text: str) -> None:
     assert read_foreign_metadata({PRECISE_MTIME: text}, 0) == ill_formed(PRECISE_MTIME)
 
 
-def test_the_time_of_gcsfuse_counts_if_it_is_well_formed() -> None:
+def test_the_time_of_gcsfuse_is_used_if_it_is_well_formed() -> None:
     both = {MTIME: "5", PRECISE_MTIME: "1970-01-01T00:00:07.5Z"}
     assert read_foreign_metadata(both, 0).mtime_ns == 7_500_000_000
     attributes = read_foreign_metadata(both | {PRECISE_MTIME: "yesterday"}, 0)

@@ -26,7 +26,7 @@ def remember(table: InodeTable, info: ObjectInfo) -> int:
 
 
 def clashing(key: bytes, attempt: int) -> int:
-    """Return one of eight numbers, and at the fourth attempt a number of no other key."""
+    """Return one of eight numbers for three attempts, then a number that no other key has."""
     return zlib.crc32(key) % 8 if attempt < 3 else 8 + hash_of(key, attempt) // 2
 
 
@@ -123,7 +123,7 @@ class InodeMachine(RuleBasedStateMachine):
 
 
 class ClashingInodeMachine(InodeMachine):
-    """The same, with hashes of which nearly all are taken."""
+    """The inode machine with a hash that gives most keys the same number."""
 
     hashed = staticmethod(clashing)
 
@@ -142,7 +142,7 @@ def test_a_number_depends_only_on_what_it_stands_for() -> None:
         for table in (one, other)
     ]
     assert numbers[0] == numbers[1]
-    # Other releases and other machines compute the same numbers.
+    # Every release on every machine must compute these numbers.
     assert numbers[0] == [7_570_071_966_228_571_333, 7_451_147_557_953_574_455]
 
 
@@ -209,7 +209,7 @@ def test_a_file_that_metadata_makes_a_link_is_another_inode() -> None:
     assert other != number
     assert file == table.files.get(number)
     assert link == table.files.get(other)
-    # Other metadata belongs to the same file.
+    # Metadata that makes no link belongs to the same inode.
     labelled = replace(file, metageneration=3, metadata={"team": "blue"})
     assert (number, labelled) == remembered(table, labelled)
 
@@ -222,7 +222,7 @@ def test_each_size_of_an_object_that_grows_is_an_inode() -> None:
     grown = remember(table, large)
     assert grown != number
     assert small == table.files.get(number)
-    # An old answer shows a smaller size: it leads to the larger inode.
+    # An old answer shows a smaller size, and leads to the inode of the larger size.
     assert (grown, large) == remembered(table, small)
     finalized = replace(large, finalized=True)
     assert (grown, finalized) == remembered(table, finalized)
@@ -245,7 +245,7 @@ def remembered(table: InodeTable, info: ObjectInfo) -> tuple[int, ObjectInfo]:
     return number, row.info
 
 
-def test_the_inodes_that_remain_of_many_are_found() -> None:
+def test_the_inodes_that_remain_are_found_after_many_were_forgotten() -> None:
     table = InodeTable("")
     numbers = {name: remember(table, object_info(name)) for name in map(str, range(5_000))}
     kept = {name: number for name, number in numbers.items() if int(name) % 700 == 0}

@@ -76,7 +76,7 @@ async def test_a_directory_stays_invalidated_though_thousands_of_others_are_inva
     async with mounted(store, ttl_seconds=FOREVER, negative_ttl_seconds=FOREVER) as tree:
         for path in ("d", "e"):
             await read_names(tree, (await follow(tree, path)).inode)
-        # The root lists `e`, and `d` has an answer of its own that is newer.
+        # A lookup of `e` uses the listing of the root; `d` has a newer answer of its own.
         await read_names(tree)
         await trio.sleep(1)
         tree.invalidate("d")
@@ -106,7 +106,7 @@ async def test_an_invalidated_inode_stays_open_and_the_kernel_drops_its_names() 
         dropped.clear()
         tree.pin(new.inode)
         tree.invalidate("a")
-        # Each inode of the object's name, whether or not its generation is gone.
+        # The kernel drops the names of both generations.
         assert sorted(dropped) == sorted([old.inode, new.inode])
         dropped.clear()
         # The kernel keeps the names of an open file, so it drops them when the file is closed.
@@ -119,7 +119,7 @@ async def test_an_invalidated_inode_stays_open_and_the_kernel_drops_its_names() 
         assert dropped == [new.inode]
 
 
-async def test_an_invalidated_inode_is_found_again_for_no_thread_but_by_a_lookup() -> None:
+async def test_an_invalidated_inode_cannot_be_entered_without_a_lookup() -> None:
     store = FakeStore()
     store.replace_info(replace(object_info("a", size=1), finalized=False))
     async with mounted(store) as tree:
@@ -155,7 +155,7 @@ async def test_an_invalidated_directory_is_asked_for_with_everything_below_it() 
         assert await read_names(tree, inodes["d"]) == [b"%content~", b"a", b"new", b"sub"]
 
 
-async def test_an_invalidated_tree_is_asked_for_from_its_root_on() -> None:
+async def test_invalidating_the_root_invalidates_the_whole_tree() -> None:
     store = FakeStore()
     store.put("a", "d/b")
     dropped: list[int] = []
@@ -221,7 +221,7 @@ async def test_a_lookup_ends_though_its_name_is_invalidated_all_the_time() -> No
         assert tree.enter_again(inode) is None
 
 
-async def test_a_listing_that_a_handle_reads_on_is_not_cached_by_the_kernel() -> None:
+async def test_an_invalidated_listing_that_a_handle_reads_is_not_cached_by_the_kernel() -> None:
     store = FakeStore()
     store.put("d/a", "d/b", "e")
     async with mounted(store, ttl_seconds=FOREVER) as tree:
@@ -243,7 +243,7 @@ async def test_an_invalidated_entry_of_a_replaced_listing_is_not_cached_by_the_k
         handle = tree.open_directory(ROOT_INODE)
         await handle.entries_from(0)
         await trio.sleep(50)
-        # The second page is younger than its listing, which another reader replaces.
+        # The second page is 50 s younger than its listing. Another reader replaces the listing.
         await handle.entries_from(2)
         await trio.sleep(11)
         await read_names(tree)
@@ -267,7 +267,7 @@ async def test_the_lookup_of_a_gone_generation_in_flight_is_sent_again() -> None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look)
             await trio.sleep(1)
-            # The store has answered with the old generation; the answer is still in flight.
+            # The store has answered with the old generation, and the answer is in flight.
             store.put("a")
             tree.generation_gone(old.inode)
             nursery.start_soon(look)
@@ -371,10 +371,10 @@ async def test_a_generation_that_exists_after_all_can_be_opened_again() -> None:
         await trio.sleep(1)
         tree.generation_gone(entry.inode)
         tree.invalidate("a")
-        # An invalidation leaves a gone generation gone.
+        # An invalidation does not change the state of a gone generation.
         with pytest.raises(GenerationGone):
             tree.pin(entry.inode)
-        # The earlier answer does not count any more.
+        # The earlier answer is not used any more.
         assert tree.lookup_cached(ROOT_INODE, b"a") is None
         await trio.sleep(1)
         assert (await follow(tree, "a")).inode == entry.inode

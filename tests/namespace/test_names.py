@@ -166,7 +166,7 @@ def test_no_two_objects_and_no_object_and_directory_share_a_path(bucket: dict[st
     ]
     paths = files + [path_of_directory(location) for location in directories]
     assert len(set(paths)) == len(paths)
-    # Only a directory is a part of another path.
+    # A file is never a directory on the path of another file.
     ancestors = {path[:depth] for path in paths for depth in range(1, len(path))}
     assert not ancestors & set(files)
 

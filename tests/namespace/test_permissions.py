@@ -1,4 +1,4 @@
-"""Callers who may list or read a part of the bucket: no refusal hides what another answer shows."""
+"""Callers with permissions for a part of the bucket: a refusal hides nothing that is allowed."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_a_readable_object_is_a_file_though_listings_are_refused() -> None
                 await read_names(tree, entry.inode)
 
 
-async def test_an_assumed_directory_counts_for_the_negative_ttl() -> None:
+async def test_an_assumed_directory_is_valid_for_the_negative_ttl() -> None:
     store = readable_below("")
     store.may_list = lambda prefix: False
     async with mounted(store, negative_ttl_seconds=5) as tree:
@@ -124,7 +124,7 @@ async def test_an_assumed_directory_counts_for_the_negative_ttl() -> None:
         await tree.confirm_directory(team.inode)
         with pytest.raises(GenerationGone):
             await tree.confirm_directory(absent.inode)
-        # The assumption does not count any more.
+        # The directory is not assumed any more.
         assert await seen(tree, "absent") == "absent"
         assert (await follow(tree, "team")).name_valid_seconds == 60
         store.take_requests()
@@ -148,7 +148,7 @@ async def test_a_new_object_is_found_where_a_directory_was_assumed(
         assert await seen(tree, "later") == "later of 3"
 
 
-async def test_an_answer_counts_from_the_earlier_of_its_two_requests() -> None:
+async def test_the_ttl_of_an_answer_begins_at_the_earlier_of_its_two_requests() -> None:
     store = readable_below("")
     store.may_list = lambda prefix: False
     async with mounted(store, ttl_seconds=60, negative_ttl_seconds=5) as tree:

@@ -28,13 +28,13 @@ async def test_a_request_is_joined_only_if_it_is_young_enough() -> None:
         now = trio.current_time()
         assert flights.start("a", answer, joinable_after=now - 5) is first
         assert flights.start("a", answer, joinable_after=-math.inf) is first
-        # A request that is as old as the limit is too old.
+        # The first request was started exactly at the limit, so it is not joined.
         second = flights.start("a", answer, joinable_after=now - 4)
         assert second is not first
         assert flights.start("a", answer, joinable_after=now - 1) is second
         assert flights.in_flight == 2
         await first.wait()
-        # The end of the older request leaves the younger one joinable.
+        # The younger request is still joinable after the older one has ended.
         assert flights.start("a", answer) is second
         await second.wait()
         assert flights.in_flight == 0
@@ -57,7 +57,7 @@ async def test_a_lookup_does_not_join_a_request_that_is_older_than_the_ttl() -> 
             store.put("a")
             nursery.start_soon(look)
             await trio.testing.wait_all_tasks_blocked()
-            # A question and its two requests, each in flight twice.
+            # Two questions are in flight, each with two requests.
             assert metric(tree, "requests") == 6
         assert answers == [("a", 1), ("a", 1), ("a", 2)]
         assert len(store.take_requests()) == 4

@@ -135,7 +135,7 @@ async def test_an_entry_counts_one_lookup_when_it_is_yielded_and_not_before() ->
         handle.release()
 
 
-async def test_a_name_counts_for_the_ttl_from_the_request_for_its_page() -> None:
+async def test_the_ttl_of_a_listed_name_begins_at_the_request_for_its_page() -> None:
     store = FakeStore(delay_seconds=1)
     store.put(*"abcd")
     async with mounted(store, ttl_seconds=10, page_size=2) as tree:

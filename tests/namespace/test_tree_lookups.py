@@ -45,7 +45,7 @@ async def test_a_lookup_takes_one_round_trip() -> None:
             ]
 
 
-async def test_an_answer_counts_for_the_ttl_from_the_time_of_its_question() -> None:
+async def test_the_ttl_of_an_answer_begins_at_its_question() -> None:
     store = FakeStore(delay_seconds=1)
     store.put("a")
     async with mounted(store, ttl_seconds=10) as tree:
@@ -132,7 +132,7 @@ async def test_an_infinite_ttl_never_asks_again() -> None:
         assert store.take_requests() == []
 
 
-async def test_absence_counts_for_the_negative_ttl() -> None:
+async def test_absence_is_valid_for_the_negative_ttl() -> None:
     store = FakeStore()
     async with mounted(store, negative_ttl_seconds=5) as tree:
         with pytest.raises(NoSuchEntry) as absent:
@@ -165,7 +165,7 @@ async def test_a_lookup_after_a_listing_sends_no_request() -> None:
         assert len(store.take_requests()) == 2
 
 
-async def test_the_answer_to_the_latest_question_counts() -> None:
+async def test_the_answer_to_the_latest_question_is_used() -> None:
     store = FakeStore()
     store.put("a")
     async with mounted(store) as tree:

@@ -1,4 +1,4 @@
-"""With any names in a bucket, a walk finds every object once, and lookups lead to the same."""
+"""For any object names, a walk finds every object once, and lookups find the same objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .object_names import buckets, names
 
 @dataclass
 class Walk:
-    """The paths that `find` would print; a file's path with the name of its object."""
+    """Paths of files, each with the name of its object, and paths of directories."""
 
     files: dict[tuple[bytes, ...], str] = field(default_factory=dict)
     directories: set[tuple[bytes, ...]] = field(default_factory=set)
