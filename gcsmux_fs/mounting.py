@@ -164,7 +164,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
                 negative_ttl_seconds=settings.negative_ttl_seconds,
                 directory_mtime_ns=time.time_ns(),
                 deadline_seconds=settings.read_timeout_seconds + _LAST_WORD_SECONDS,
-                on_gone=names.drop,
+                on_invalidated=names.drop,
                 assume_directories=not checked.info.listable,
             )
             reader = ReadContext(
@@ -269,12 +269,11 @@ def _statistics(
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
     registry = Registry()
-    for room in (stream_registry, store, transport, streams):
+    for room in (stream_registry, store, transport, streams, tree):
         room.declare_metrics(registry)
     return {
         **registry.snapshot(),
         **asdict(reader.statistics()),
-        **asdict(tree.statistics()),
         "retries": sum(budget.taken for budget in retries),
         "open_handles": filesystem.open_handles,
         "ill_formed_metadata": filesystem.ill_formed_metadata,

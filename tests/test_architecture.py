@@ -90,6 +90,7 @@ IMPURE_MODULES = {
     "mux.stream_registry",
     "namespace.deadline",
     "namespace.directories",
+    "namespace.name_lookup",
     "namespace.resolver",
     "namespace.single_flight",
     "namespace.tree",

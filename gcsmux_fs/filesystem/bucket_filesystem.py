@@ -298,4 +298,4 @@ class BucketFilesystem:
 
     def _generation_gone(self, inode: int) -> None:
         """Drop what the namespace caches of an object whose generation is gone."""
-        self._tree.found_gone(inode)
+        self._tree.generation_gone(inode)

@@ -48,7 +48,7 @@ class ServedBucket:
             nursery,
             ttl_seconds=ttl_seconds,
             negative_ttl_seconds=min(5.0, ttl_seconds),
-            on_gone=self.gone.append,
+            on_invalidated=self.gone.append,
             assume_directories=assume_directories,
         )
         self.context = ReadContext(self.source, budget_bytes=64 * MIB)

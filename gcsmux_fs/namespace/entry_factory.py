@@ -1,12 +1,12 @@
-"""Entries out of children: what the service tells of a name becomes an inode that is counted."""
+"""Makes entries: the child that a name leads to becomes an inode, and one lookup is counted."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.namespace.child import Child, Directory
 from gcsmux_fs.namespace.entry import Entry
-from gcsmux_fs.namespace.listing import Child, Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.inodes import DirectoryInode, InodeTable
 
-__all__ = ["Entries"]
+__all__ = ["EntryFactory"]
 
 
-class Entries:
+class EntryFactory:
     """Makes the entries of one tree.
 
     Args:
         inodes: where lookups are counted.
-        ttl_seconds: how long the attributes of a directory count.
-        directory_mtime_ns: the time of directories of which no placeholder object is known.
+        ttl_seconds: how long the kernel may cache the attributes of a directory.
+        directory_mtime_ns: the mtime of directories without a known placeholder object.
         clock: the time in seconds.
     """
 
@@ -41,21 +41,22 @@ class Entries:
         self._clock = clock
 
     def enter(self, child: Child, valid_until: float) -> Entry:
-        """Count one lookup of a child whose name is known until `valid_until`."""
+        """Count one lookup of a child whose name is valid until `valid_until`."""
         valid_seconds = max(0.0, valid_until - self._clock())
         if isinstance(child, Directory):
             directory = self._inodes.remember_directory(child.location)
-            directory.learn(child.placeholder)
+            directory.update_placeholder(child.placeholder)
             return self.of_directory(directory, valid_seconds)
         number, row = self._inodes.files.remember(child)
         return self.of_file(number, row, valid_seconds)
 
-    def enter_listed(self, child: Child, valid_until: float) -> Entry:
-        """Do as `enter`; a name whose generation was found gone is not to be remembered."""
-        entry = self.enter(child, valid_until)
-        if self._inodes.files.is_gone(entry.inode):
-            return entry._replace(name_valid_seconds=0.0)
-        return entry
+    def enter_itself(self, number: int) -> Entry | None:
+        """Count one lookup of exactly this inode; None if it is not in the table."""
+        directory = self._inodes.directory(number)
+        if directory is not None:
+            return self.enter(Directory(directory.location), math.inf)
+        row = self._inodes.files.count(number)
+        return None if row is None else self.of_file(number, row, 0.0)
 
     def of_directory(self, directory: DirectoryInode, name_valid_seconds: float) -> Entry:
         """Return the entry of a directory without counting a lookup."""
@@ -79,8 +80,8 @@ class Entries:
             not traits.finalized,
         )
 
-    def learn_placeholder(self, placeholder: ObjectInfo) -> None:
-        """Take in what a listing shows of a directory's placeholder object."""
+    def update_placeholder(self, placeholder: ObjectInfo) -> None:
+        """Update the placeholder object of the directory that has its name, if it is known."""
         directory = self._inodes.directory_at(placeholder.name)
         if directory is not None:
-            directory.learn(placeholder)
+            directory.update_placeholder(placeholder)
