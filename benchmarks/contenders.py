@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from benchmarks.site import Site
     from benchmarks.tasks import Outcome, Task
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
 
 __all__ = ["CONTENDERS", "Contender"]
 

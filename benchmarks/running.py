@@ -21,7 +21,7 @@ from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
 
 __all__ = ["Cost", "Failed", "Launch", "on_folder", "on_mount", "without_mount"]
 

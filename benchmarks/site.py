@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 __all__ = ["GCSFUSE_VARIABLE", "LATENCIES_MS", "Site", "fake_server", "gcsfuse"]
 

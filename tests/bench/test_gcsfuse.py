@@ -10,7 +10,7 @@ import pytest
 from benchmarks.contenders import CONTENDERS
 from benchmarks.site import GCSFUSE_VARIABLE, Site, gcsfuse
 from benchmarks.tasks import Kind, Task
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .server import BUCKET, EmulatorProcess
+from tests.support.emulator_process import BUCKET, EmulatorProcess
 
 
 def main() -> None:

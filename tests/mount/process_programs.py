@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .programs import tagged
+from tests.support.programs import tagged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

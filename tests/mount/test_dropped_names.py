@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, wait_until
-from .processes import descendants_in_state_d
+from tests.mount.processes import descendants_in_state_d
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs, ways
-from .harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
+from tests.support import programs, read_methods
+from tests.support.harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .harness import NewMount, Program
+    from tests.support.harness import NewMount, Program
 
 pytestmark = pytest.mark.mount
 
 CONTENT = programs.tagged(1, 0, 900_000)
 FIRST_BYTES = 100
 MORE_BYTES = 9_000
-ALL_WAYS = [*ways.WAYS, *ways.MAPPINGS]
+ALL_WAYS = [*read_methods.WAYS, *read_methods.MAPPINGS]
 TTLS = ["0", "1s"]
 
 
@@ -127,7 +127,7 @@ def test_every_way_gives_the_bytes_of_the_size_that_was_opened(
         for way in ALL_WAYS:
             # Twice: with nothing in the page cache, and with what the first time has left there.
             for descriptor, size in 2 * [(before[way], FIRST_BYTES), (after[way], MORE_BYTES)]:
-                found = program.call(ways.whole_by, way, descriptor)
+                found = program.call(read_methods.whole_by, way, descriptor)
                 status = program.call(os.fstat, descriptor)
                 if (found, status.st_size) != (CONTENT[:size], size):
                     wrong[way, size] = len(found), found.count(0), status.st_size
@@ -146,7 +146,7 @@ def test_a_descriptor_keeps_its_size_when_the_object_is_finished(
         after = open_at(program, path, MORE_BYTES)
         for way in ALL_WAYS:
             for descriptor, size in ((before, FIRST_BYTES), (after, MORE_BYTES)):
-                assert program.call(ways.whole_by, way, descriptor) == CONTENT[:size]
+                assert program.call(read_methods.whole_by, way, descriptor) == CONTENT[:size]
                 assert program.call(os.fstat, descriptor).st_size == size
 
 
@@ -163,7 +163,7 @@ def test_a_lookup_under_way_changes_no_descriptor(folder: Path) -> None:
             descriptor = program.call(os.open, path, os.O_RDONLY)
             for before, after in itertools.pairwise([FIRST_BYTES, 4096, MORE_BYTES]):
                 grow(emulator, name, generation, before, after)
-                found, size = program.call(ways.look_and_get, path, descriptor, way)
+                found, size = program.call(read_methods.look_and_get, path, descriptor, way)
                 assert (found, size) == (CONTENT[:FIRST_BYTES], FIRST_BYTES), way
 
 
@@ -228,9 +228,9 @@ def test_copies_of_a_growing_object_are_prefixes_of_it(
         appender(emulator, "growing"),
     ):
         path = f"{mounted.path}/growing"
-        copies = program.call(ways.copy_repeatedly, path, f"{folder}/copy", 30)
-        answers = program.call(ways.serve_repeatedly, path, 30)
-        answers += program.call(ways.map_repeatedly, path, 30)
+        copies = program.call(read_methods.copy_repeatedly, path, f"{folder}/copy", 30)
+        answers = program.call(read_methods.serve_repeatedly, path, 30)
+        answers += program.call(read_methods.map_repeatedly, path, 30)
     for copy in [*copies, *(answer for _, answer in answers)]:
         assert copy == CONTENT[: len(copy)]
         assert len(copy) >= FIRST_BYTES

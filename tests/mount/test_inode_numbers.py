@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import MountProcess, wait_until
+from tests.support import programs
+from tests.support.harness import MountProcess, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = [
     pytest.mark.mount,
-    pytest.mark.skipif(os.geteuid() != 0, reason="dropping caches takes root"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can make the kernel forget inodes"),
 ]
 
 NAMES = ["a", "b", "folder/c", "folder/deeper/d"]
-_DENTRIES_AND_INODES = "2\n"
 
 
 def numbers(mounted: MountProcess) -> dict[bytes, int]:
@@ -34,13 +32,13 @@ def numbers(mounted: MountProcess) -> dict[bytes, int]:
 
 
 def make_the_kernel_forget(mounted: MountProcess) -> None:
-    """Drop the kernel's inodes of the mount; the root's stays."""
+    """Make the kernel forget all inodes of the mount but the root's."""
 
     def has_forgotten() -> bool:
-        Path("/proc/sys/vm/drop_caches").write_text(_DENTRIES_AND_INODES)
+        mounted.drop_inodes()
         return mounted.statistics()["inodes"] == 1
 
-    wait_until(has_forgotten, "no inodes")
+    wait_until(has_forgotten, "only the root inode is left")
 
 
 def test_a_number_outlives_the_kernels_caches_and_the_mount(

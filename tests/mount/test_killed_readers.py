@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsmux_fs.fuse.wakeups import PERIOD_SECONDS
-
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

@@ -12,11 +12,10 @@ import pytest
 from gcsmux_fs.emulator.faults.catalogue import Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -171,7 +170,7 @@ def test_a_link_that_may_not_be_read_or_is_gone_is_an_errno(
     by_content(emulator, "refused", "target")
     by_content(emulator, "gone", "target")
     denied = Status(StatusCode.PERMISSION_DENIED)
-    emulator.order(Rule(denied, method="BidiReadObject", object="refused", times=FOR_EVER))
+    emulator.inject(Rule(denied, method="BidiReadObject", object="refused", times=FOR_EVER))
     with (
         mount(expected_warnings=["readlink: EACCES"]) as mounted,
         mounted.program() as program,

@@ -11,14 +11,13 @@ import pytest
 
 from gcsmux_fs.emulator.faults.catalogue import ChunkDropped, HalfOpen, InjectionPoint
 from gcsmux_fs.emulator.injection.rules import Rule
-
-from . import programs
-from .harness import EmulatorProcess, MountProcess, wait_until
+from tests.support import programs
+from tests.support.harness import EmulatorProcess, MountProcess, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import NewMount
+    from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -75,7 +74,7 @@ def test_streams_that_are_cut_again_and_again(
         assert found["streams_reopened"] >= size // after_bytes - 1
         assert found["bytes_received"] == size
     assert emulator.statistics().cuts >= size // after_bytes - 1
-    emulator.mend()
+    emulator.clear_faults()
 
 
 def test_many_readers_while_streams_are_cut(emulator: EmulatorProcess, mount: NewMount) -> None:
@@ -96,7 +95,7 @@ def test_a_range_that_the_server_loses_is_read_while_others_of_its_stream_go_on(
     with (emulator.bucket / "large").open("wb") as file:
         file.seek(GIB - 4096)
         file.write(tagged)
-    emulator.order(Rule(ChunkDropped(), method="BidiReadObject", covers=GIB - 4096))
+    emulator.inject(Rule(ChunkDropped(), method="BidiReadObject", covers=GIB - 4096))
     with (
         mount("--memory", "16MiB", "--read-timeout", "8s") as mounted,
         mounted.program() as unlucky,
@@ -115,7 +114,7 @@ def test_a_range_that_the_server_loses_is_read_while_others_of_its_stream_go_on(
         assert unlucky.answer() == tagged
         found = mounted.statistics()
         assert (found["ranges_silent"], found["streams_failed"]) == (1, 0)
-    emulator.mend()
+    emulator.clear_faults()
 
 
 def test_a_stream_that_never_begins_is_retried_until_it_does(
@@ -150,7 +149,7 @@ def test_a_refusal_is_an_errno_at_once(
         with pytest.raises(OSError, match=os.strerror(number)):
             reader.call(programs.read_tags, f"{mounted.path}/object", 0, 10)
         # The next read asks anew.
-        emulator.mend()
+        emulator.clear_faults()
         assert reader.call(programs.read_whole, f"{mounted.path}/object") == b"content"
 
 
@@ -168,7 +167,7 @@ def test_a_failure_that_lasts_is_retried_for_as_long_as_told(
             reader.call(os.pread, descriptor, 10, 0)
         assert raised.value.errno in (errno.EIO, errno.ETIMEDOUT)
         assert emulator.statistics().cuts >= 3
-        emulator.mend()
+        emulator.clear_faults()
         assert reader.call(os.pread, descriptor, 10, 0) == b"content"
 
 
@@ -203,6 +202,6 @@ def test_names_are_found_though_one_connection_after_the_other_dies(folder: Path
         with mounted, mounted.program() as program:
             for tag in range(4):
                 # Those that have been made are swallowed whole; gRPC finds out after 80 s.
-                emulator.order(Rule(HalfOpen(), at=InjectionPoint.NOW))
+                emulator.inject(Rule(HalfOpen(), at=InjectionPoint.NOW))
                 found = program.call(programs.read_whole, f"{mounted.path}/object-{tag}")
                 assert found == programs.tagged(tag, 0, 100)

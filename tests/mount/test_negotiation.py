@@ -23,12 +23,11 @@ from gcsmux_fs.fuse.negotiation import (
     Negotiation,
     completed,
 )
-
-from . import programs
-from .harness import wait_until
+from tests.support import programs
+from tests.support.harness import wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 FILES = 8
 CONNECTIONS = Path("/sys/fs/fuse/connections")
@@ -157,12 +156,12 @@ def test_names_of_one_directory_are_asked_for_at_the_same_time(
     with mount("--read-timeout", "8s") as mounted, mounted.program() as program:
         program.call(os.stat, f"{mounted.path}/dir")
         emulator.statistics(reset=True)
-        emulator.order(Rule(Hang(), method="GetObject", times=FOR_EVER))
+        emulator.inject(Rule(Hang(), method="GetObject", times=FOR_EVER))
         paths = [f"{mounted.path}/dir/file-{tag}" for tag in range(FILES)]
         program.begin(programs.in_parallel, programs.read_head, paths, 10)
         # None of them is answered, so that one which waited for another would never be asked.
         wait_until(
             lambda: emulator.statistics().requests.get("GetObject") == FILES, "all are asked"
         )
-        emulator.mend()
+        emulator.clear_faults()
         assert program.answer() == FILES * 10

@@ -11,12 +11,11 @@ from gcsmux_fs.emulator.faults.catalogue import Hang, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.reading.open_planner import MAX_UNREAD
-
-from . import programs
-from .harness import wait_until
+from tests.support import programs
+from tests.support.harness import wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -154,13 +153,13 @@ def test_a_service_that_is_silent_at_open_does_not_make_a_reader_wait_twice(
             Rule(Hang(), method=method, times=FOR_EVER)
             for method in ("BidiReadObject", "ReadObject")
         ]
-        emulator.order(*silent)
+        emulator.inject(*silent)
         with pytest.raises(TimeoutError):
             program.call(programs.read_whole, path)
         took = program.call(programs.seconds_to_open_and_fail, path)
         # 2.5 s; the rest is for a busy machine, and less than two timeouts.
         assert took < 3.9
-        emulator.mend()
+        emulator.clear_faults()
         wait_until(
             lambda: mounted.run("cat", "object").stdout == bytes(1000), "it is served", seconds=30
         )
@@ -174,11 +173,11 @@ def test_a_refusal_is_told_by_the_read_as_before(
     with mount(expected_warnings=["not yours"]) as mounted, mounted.program() as program:
         path = f"{mounted.path}/object"
         program.call(os.stat, path)
-        emulator.order(Rule(refused, method="BidiReadObject", times=FOR_EVER))
+        emulator.inject(Rule(refused, method="BidiReadObject", times=FOR_EVER))
         descriptor = program.call(os.open, path, os.O_RDONLY)
         with pytest.raises(PermissionError):
             program.call(os.pread, descriptor, 1000, 0)
-        emulator.mend()
+        emulator.clear_faults()
         assert program.call(os.pread, descriptor, 1000, 0) == bytes(1000)
 
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS
-from .operations import BLOCKS, block, moved, needs, needs_root
+from tests.mount.operations import BLOCKS, block, moved, needs, needs_root
+from tests.support import programs
+from tests.support.harness import END_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

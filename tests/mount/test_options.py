@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import BUCKET, END_SECONDS, wait_until
-from .server import COMMANDS
+from tests.support import programs
+from tests.support.emulator_process import COMMANDS
+from tests.support.harness import BUCKET, END_SECONDS, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

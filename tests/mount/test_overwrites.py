@@ -11,14 +11,13 @@ import pytest
 
 from gcsmux_fs.emulator.faults.catalogue import Hang
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
-
-from . import programs
-from .harness import END_SECONDS, wait_until
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .harness import EmulatorProcess, MountProcess, NewMount, Program
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount, Program
 
 pytestmark = pytest.mark.mount
 
@@ -192,13 +191,13 @@ def test_a_file_found_gone_is_opened_anew_while_another_name_is_waited_for(
         emulator.place("object", new_content())
         # The kernel holds the directory for the other one, who is not answered before it is here.
         assert reader.call(programs.read_whole, path) == new_content()
-        emulator.mend()
+        emulator.clear_faults()
         with pytest.raises(FileNotFoundError):
             other.answer()
 
 
 def ask_for_silent_name(emulator: EmulatorProcess, mounted: MountProcess, program: Program) -> None:
     """Have a program wait for a name that the service does not answer for."""
-    emulator.order(Rule(Hang(), method="GetObject", object="silent", times=FOR_EVER))
+    emulator.inject(Rule(Hang(), method="GetObject", object="silent", times=FOR_EVER))
     program.begin(os.stat, f"{mounted.path}/silent")
     wait_until(lambda: emulator.statistics().faults.get("hang", 0) > 0, "it is asked for")

@@ -12,14 +12,13 @@ import pytest
 from gcsmux_fs.emulator.faults.catalogue import Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import programs
-from .refused import refusal
+from tests.mount.refused import refusal
+from tests.support import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import EmulatorProcess, MountProcess, NewMount, Program
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount, Program
 
 pytestmark = pytest.mark.mount
 
@@ -59,7 +58,7 @@ def test_reading_is_allowed_below_a_folder_and_listing_everywhere(
 ) -> None:
     for name in ("team/x", "team/deep/y", "other/z", "secret"):
         emulator.place(name, name.encode())
-    emulator.order(
+    emulator.inject(
         *(
             refused(method, name)
             for method in ("GetObject", READS)
@@ -93,7 +92,7 @@ def test_reading_is_allowed_and_no_listing(
     silent = [
         refused("GetObject", name, absent) for name in ("dir", "dir/deep", "absent", "dir/absent")
     ]
-    emulator.order(refused("ListObjects", "*"), refused("GetStorageLayout", "*"), *silent)
+    emulator.inject(refused("ListObjects", "*"), refused("GetStorageLayout", "*"), *silent)
     with mount(*OPTIONS, expected_warnings=REFUSED) as mounted:
         outcomes(
             mounted,
@@ -111,7 +110,7 @@ def test_reading_is_allowed_and_no_listing(
             listed = mounted.run("ls", folder)
             assert (listed.returncode, b"Permission denied" in listed.stderr) == (2, True)
         if absent is StatusCode.NOT_FOUND:
-            emulator.mend()
+            emulator.clear_faults()
             outcomes(mounted, {"dir/x": b"dir/x", "absent": errno.ENOENT, "dir": errno.EISDIR})
 
 
@@ -120,7 +119,7 @@ def test_listings_that_are_refused_after_the_start_hide_no_object(
 ) -> None:
     emulator.place("dir/x", b"content")
     with mount(*OPTIONS, expected_warnings=REFUSED) as mounted:
-        emulator.order(refused("ListObjects", "*"))
+        emulator.inject(refused("ListObjects", "*"))
         outcomes(mounted, {"dir/x": b"content", "absent": errno.EACCES})
 
 
@@ -136,7 +135,7 @@ def test_one_folder_may_be_listed_and_read(emulator: EmulatorProcess, mount: New
             for name in ("team", "other*", "absent*")
         ),
     ]
-    emulator.order(*rules)
+    emulator.inject(*rules)
     expected: dict[str, bytes | int] = {"x": b"team/x", "deep/y": b"team/deep/y"}
     with mount("--only-dir", "team", *OPTIONS) as mounted:
         outcomes(mounted, expected | {"absent": errno.ENOENT, "deep": errno.EISDIR})
@@ -150,7 +149,7 @@ def test_one_folder_may_be_listed_and_read(emulator: EmulatorProcess, mount: New
 def test_who_may_neither_list_nor_read_is_told_at_once(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
-    emulator.order(refused("*", "*"))
+    emulator.inject(refused("*", "*"))
     service = {"STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint}
     for options in ((), ("--only-dir", "team")):
         told = refusal(folder, *options, **service)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import wait_until
+from tests.support import programs
+from tests.support.harness import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 MIB = 1024 * 1024
 
@@ -109,7 +109,7 @@ def test_a_clock_that_is_set_changes_no_time_to_live_and_no_deadline(
                 return found == [programs.tagged(tag, 0, size)] * 2
 
             wait_until(shows, "the new objects show")
-            emulator.mend()
+            emulator.clear_faults()
             # The witness that the clock was set at all.
             mounted.statistics()
             assert (day_of_last_line(mounted.log) < day_before) == set_back.exists()

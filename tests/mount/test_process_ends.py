@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, MountProcess, wait_until
-from .processes import descendants_in_state_d, memory_limit
-from .test_overwrites import ask_for_silent_name
-from .test_unmounting import start_readers
+from tests.mount.processes import descendants_in_state_d, memory_limit
+from tests.mount.test_overwrites import ask_for_silent_name
+from tests.mount.test_unmounting import start_readers
+from tests.support import programs
+from tests.support.harness import END_SECONDS, MountProcess, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import process_programs, programs
-from .harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
-from .processes import descendants_in_state_d, held
+from tests.mount import process_programs
+from tests.mount.processes import descendants_in_state_d, held
+from tests.support import programs
+from tests.support.harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .harness import NewMount
+    from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -145,7 +146,7 @@ def test_killed_and_failing_readers_leave_nothing_behind(
         def round_of_everything(seed: int) -> None:
             emulator.cut_streams(MIB, times=5)
             assert killer.call(programs.storm, str(mounted.path), names, 20, seed).stuck == 0
-            emulator.mend()
+            emulator.clear_faults()
             mounted.check_at_rest()
 
         # Connections and threads that are made when they are needed have been made then.

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import crc32c
 import pytest
 
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

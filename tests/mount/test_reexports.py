@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, wait_until
-from .operations import block, moved, needs, needs_root
+from tests.mount.operations import block, moved, needs, needs_root
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = [pytest.mark.mount, needs_root]
 
@@ -173,7 +173,7 @@ def test_ganesha_serves_a_mount(emulator: EmulatorProcess, mount: NewMount, fold
         assert b"NFS4ERR_NOENT" in cat("folder/large")
 
         assert cat("folder/other") == LARGE
-        mounted.run_beside("sh", "-c", "echo 2 > /proc/sys/vm/drop_caches")
+        mounted.drop_inodes()
         for _ in range(2):
             assert cat("folder/other") == LARGE
             assert names("folder") == [b"other"]

@@ -18,18 +18,18 @@ import pytest
 from gcsmux_fs.emulator.faults.catalogue import Redirect, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import limits, programs
-from .harness import BUCKET, END_SECONDS, MountProcess, wait_until
-from .refused import refusal
-from .server import COMMANDS
-from .tls import Service, access_token, certificate, key_file, tls_relay, token_server
+from tests.mount import limits
+from tests.mount.refused import refusal
+from tests.support import programs
+from tests.support.emulator_process import COMMANDS
+from tests.support.harness import BUCKET, END_SECONDS, MountProcess, wait_until
+from tests.support.tls import Service, access_token, certificate, key_file, tls_relay, token_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .harness import EmulatorProcess, NewMount
-    from .tls import TokenServer
+    from tests.support.harness import EmulatorProcess, NewMount
+    from tests.support.tls import TokenServer
 
 pytestmark = pytest.mark.mount
 
@@ -113,7 +113,7 @@ def test_tokens_and_keys_are_in_no_log_no_argument_and_no_error(
     """And all of it works under the unit's limits: TLS, a signature, and writable code refused."""
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
-    emulator.order(
+    emulator.inject(
         Rule(Redirect(token=ROUTING_TOKEN, handle=True), skip=1, times=2),
     )
     hidden = key_file(folder / "key.json", tokens.address)
@@ -229,7 +229,7 @@ def test_names_of_strangers_forge_no_line_of_the_log(
     for name in (f"a{FORGED}", f"folder{FORGED}/b"):
         emulator.write(name, b"content")
     denied = Status(StatusCode.PERMISSION_DENIED, f"no{FORGED}")
-    emulator.order(Rule(denied, method="BidiReadObject", times=FOR_EVER))
+    emulator.inject(Rule(denied, method="BidiReadObject", times=FOR_EVER))
     with mount(expected_warnings=("read: EACCES",)) as mounted:
         found = mounted.run("find", ".", "-type", "f", "-exec", "cat", "{}", "+")
         assert found.returncode == 1
@@ -261,14 +261,14 @@ def test_a_prefix_forges_neither_log_nor_mount_table(
 def test_what_a_server_says_is_one_line_on_the_terminal(
     emulator: EmulatorProcess, folder: Path, code: StatusCode
 ) -> None:
-    emulator.order(Rule(Status(code, f"no{FORGED}"), method="*", times=FOR_EVER))
+    emulator.inject(Rule(Status(code, f"no{FORGED}"), method="*", times=FOR_EVER))
     line = refusal(folder, STORAGE_EMULATOR_HOST_GRPC=emulator.endpoint)
     assert r"no\n2030" in line
     assert r"\x1b[2J\u202e\u2028\x9b31m" in line
 
 
 def test_a_prefix_is_one_line_on_the_terminal(emulator: EmulatorProcess, folder: Path) -> None:
-    emulator.order(Rule(Status(StatusCode.DATA_LOSS, "no"), method="*", times=FOR_EVER))
+    emulator.inject(Rule(Status(StatusCode.DATA_LOSS, "no"), method="*", times=FOR_EVER))
     refusal(folder, bucket=f"gs://{BUCKET}/x{FORGED}", STORAGE_EMULATOR_HOST_GRPC=emulator.endpoint)
 
 
@@ -276,7 +276,7 @@ def test_what_systemd_is_told_has_no_line_of_a_stranger(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
     """STATUS= goes out with other assignments; a line of its own would be one."""
-    emulator.order(Rule(Status(StatusCode.DATA_LOSS, "no\nREADY=1"), method="*", times=FOR_EVER))
+    emulator.inject(Rule(Status(StatusCode.DATA_LOSS, "no\nREADY=1"), method="*", times=FOR_EVER))
     address = str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)

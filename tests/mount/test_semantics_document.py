@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .harness import BUCKET, EmulatorProcess, MountProcess
+from tests.support.harness import BUCKET, EmulatorProcess, MountProcess
 
 if TYPE_CHECKING:
-    from .harness import NewMount
+    from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
 

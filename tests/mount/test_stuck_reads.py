@@ -9,12 +9,11 @@ import pytest
 from gcsmux_fs.emulator.faults.call_faults import Hang
 from gcsmux_fs.emulator.faults.catalogue import InjectionPoint
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
-
-from . import programs
-from .harness import wait_until
+from tests.support import programs
+from tests.support.harness import wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -32,7 +31,7 @@ def test_a_healthy_file_is_read_while_150_programs_wait_for_others(
         emulator.place(f"bad/file-{number}", bytes(SIZE))
     for tag in range(2):
         emulator.place(f"good-{tag}", programs.tagged(tag, 0, HEALTHY_BYTES))
-    emulator.order(
+    emulator.inject(
         Rule(
             Hang(), method="BidiReadObject", object="bad/*", at=InjectionPoint.RANGE, times=FOR_EVER
         ),

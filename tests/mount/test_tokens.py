@@ -11,17 +11,16 @@ import pytest
 from gcsmux_fs.emulator.faults.catalogue import ExpireToken, InjectionPoint, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import programs
-from .harness import MountProcess
-from .tls import access_token, key_file, token_server
+from tests.support import programs
+from tests.support.harness import MountProcess
+from tests.support.tls import access_token, key_file, token_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .harness import EmulatorProcess
-    from .tls import Service, TokenServer
+    from tests.support.harness import EmulatorProcess
+    from tests.support.tls import Service, TokenServer
 
 pytestmark = pytest.mark.mount
 
@@ -61,7 +60,7 @@ def test_a_token_that_expires_in_mid_stream_is_renewed_unnoticed(
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
     expired = Status(StatusCode.UNAUTHENTICATED)
-    emulator.order(Rule(expired, method=STREAM, at=InjectionPoint.CONTENT, after_bytes=MIB))
+    emulator.inject(Rule(expired, method=STREAM, at=InjectionPoint.CONTENT, after_bytes=MIB))
     with mounted, mounted.program() as program:
         assert program.call(programs.read_whole, f"{mounted.path}/object") == content
         assert mounted.statistics()["streams_reopened"] == 1
@@ -80,7 +79,7 @@ def test_a_token_that_is_no_longer_taken_is_renewed_once_for_all(
         emulator.place(name, content)
     mounted.expected_warnings = ["BidiReadObject is not to be had"] if without_streams else []
     with mounted, mounted.program() as program:
-        emulator.order(*others, Rule(ExpireToken()))
+        emulator.inject(*others, Rule(ExpireToken()))
         assert program.call(os.stat, f"{mounted.path}/first").st_size == len(content)
         assert len(tokens.asked) == 2
         assert program.call(programs.read_whole, f"{mounted.path}/first") == content
@@ -98,7 +97,7 @@ def test_a_read_that_is_refused_for_its_token_renews_it(
     mounted.expected_warnings = ["BidiReadObject is not to be had"] if others else []
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
-    emulator.order(*others, Rule(ExpireToken(), method=method))
+    emulator.inject(*others, Rule(ExpireToken(), method=method))
     with mounted, mounted.program() as program:
         assert program.call(programs.read_whole, f"{mounted.path}/object") == content
     assert len(tokens.asked) == 2
@@ -112,10 +111,10 @@ def test_a_service_that_takes_no_token_is_told_of_at_once(
     refused = Status(StatusCode.UNAUTHENTICATED)
     with mounted, mounted.program() as program:
         # The open is not told, and must not have read the object either.
-        emulator.order(Rule(refused, method=STREAM, times=FOR_EVER))
+        emulator.inject(Rule(refused, method=STREAM, times=FOR_EVER))
         descriptor = program.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
         emulator.statistics(reset=True)
-        emulator.order(Rule(refused, method="*", times=FOR_EVER))
+        emulator.inject(Rule(refused, method="*", times=FOR_EVER))
         for _ in range(5):
             with pytest.raises(PermissionError):
                 program.call(os.stat, f"{mounted.path}/object")
@@ -127,7 +126,7 @@ def test_a_service_that_takes_no_token_is_told_of_at_once(
         assert asked[STREAM] == 2 * mounted.log.count("read: EACCES")
         # Not once for each of them.
         assert 2 <= len(tokens.asked) < 10
-        emulator.mend()
+        emulator.clear_faults()
         assert program.call(os.pread, descriptor, 10, 0) == b"content"
 
 
@@ -137,7 +136,7 @@ def test_why_a_refused_token_cannot_be_renewed_is_told_at_once(
     emulator.place("object", b"content")
     mounted.expected_warnings = ["lookup: EIO"]
     with mounted, mounted.program() as program:
-        emulator.order(Rule(ExpireToken()))
+        emulator.inject(Rule(ExpireToken()))
         tokens.refusing = True
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             program.call(os.stat, f"{mounted.path}/object")

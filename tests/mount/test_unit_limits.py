@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import limits, programs
-from .harness import END_SECONDS, MountProcess
+from tests.mount import limits
+from tests.support import programs
+from tests.support.harness import END_SECONDS, MountProcess
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = [
     pytest.mark.mount,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, Program, wait_until
+from tests.support import programs
+from tests.support.harness import END_SECONDS, Program, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsmux_fs.filesystem.directory_prefetch import ABANDONED_SECONDS
-
-from . import programs
-from .harness import END_SECONDS, wait_until
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 

@@ -11,11 +11,10 @@ import pytest
 from gcsmux_fs.emulator.faults.catalogue import ChunkWrongCrc, InjectionPoint, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -36,7 +35,7 @@ def test_every_program_reads_the_same_bytes(emulator: EmulatorProcess, mount: Ne
     contents = {f"file-{tag}": programs.tagged(tag, 0, size) for tag, size in enumerate(sizes)}
     for name, content in contents.items():
         emulator.place(name, content)
-    emulator.order(WITHOUT_STREAMS)
+    emulator.inject(WITHOUT_STREAMS)
     with mount(expected_warnings=[LOSS]) as mounted, mounted.program() as program:
         for name, content in contents.items():
             assert program.call(programs.read_whole, f"{mounted.path}/{name}") == content
@@ -67,7 +66,7 @@ def test_many_readers_while_reads_are_cut_and_spoilt(
     )
     refused = Rule(Status(StatusCode.INTERNAL), method="ReadObject", times=20, probability=0.1)
     spoilt = Rule(ChunkWrongCrc(), method="ReadObject", times=20, probability=0.1, name="spoilt")
-    emulator.order(WITHOUT_STREAMS, cut, refused, spoilt, seed=3)
+    emulator.inject(WITHOUT_STREAMS, cut, refused, spoilt, seed=3)
     options = ["--memory", "16MiB"]
     with mount(*options, expected_warnings=[LOSS]) as mounted, mounted.program() as program:
         paths = [(f"{mounted.path}/{name}", tag, size) for name, tag, size in files]
@@ -84,7 +83,7 @@ def test_an_object_that_is_overwritten_is_stale_and_never_mixed(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 8 * MIB))
-    emulator.order(WITHOUT_STREAMS)
+    emulator.inject(WITHOUT_STREAMS)
     with (
         mount("--read-ahead", "0", expected_warnings=[LOSS, "read: ESTALE"]) as mounted,
         mounted.program() as program,

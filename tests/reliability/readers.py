@@ -1,6 +1,6 @@
 """What programs do on a mount while faults happen; each says what it saw, byte by byte.
 
-These functions run in a process of their own (see `tests.mount.programs`), which knows the truth:
+These functions run in a process of their own (see `tests.support.programs`), which knows the truth:
 the content of a row's files follows from the row's number, so that bytes of another file show.
 """
 
@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mount.programs import tagged
+from tests.support.programs import tagged
 
 __all__ = [
     "ENTRIES",

@@ -7,8 +7,11 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from tests.mount.harness import EmulatorProcess, MountProcess, Program, wait_until
-from tests.mount.tls import (
+from tests.reliability import readers
+from tests.reliability.readers import Truth
+from tests.reliability.rows import After, Reader
+from tests.support.harness import EmulatorProcess, MountProcess, Program, wait_until
+from tests.support.tls import (
     Service,
     access_token,
     certificate,
@@ -16,9 +19,6 @@ from tests.mount.tls import (
     tls_relay,
     token_server,
 )
-from tests.reliability import readers
-from tests.reliability.readers import Truth
-from tests.reliability.rows import After, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,12 +145,12 @@ class Stage:
         before = mounted.process.statistics()
         lines_before = len(mounted.log_lines())
         self.emulator.statistics(reset=True)
-        self.emulator.order(*(_confined(rule, name) for rule in row.rules), seed=1)
+        self.emulator.inject(*(_confined(rule, name) for rule in row.rules), seed=1)
         try:
             seen = mounted.call(row.reader, name, truth)
             asked = self.emulator.statistics()
         finally:
-            self.emulator.mend()
+            self.emulator.clear_faults()
         after = mounted.process.statistics()
         self._check_log(row, name, mounted.log_lines()[lines_before:])
         self._check_aftermath(row, name, mounted)

@@ -10,8 +10,8 @@ import pytest
 from gcsmux_fs.emulator.faults.call_faults import Hang
 from gcsmux_fs.emulator.faults.catalogue import InjectionPoint
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
-from tests.mount import programs
-from tests.mount.harness import EmulatorProcess, MountProcess
+from tests.support import programs
+from tests.support.harness import EmulatorProcess, MountProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def test_the_page_that_the_kernel_repeats_does_not_wait_again(tmp_path: Path) ->
         )
         with mounted, mounted.program() as reader:
             descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-            emulator.order(
+            emulator.inject(
                 Rule(Hang(), method="BidiReadObject", at=InjectionPoint.RANGE, times=FOR_EVER),
                 Rule(Hang(), method="BidiReadObject", times=FOR_EVER),
             )
@@ -42,5 +42,5 @@ def test_the_page_that_the_kernel_repeats_does_not_wait_again(tmp_path: Path) ->
             # The page alone would be 4096 bytes; what it is told is the error of the first READ.
             assert len(late) > 1
             assert all(f"[{start}, {start + size})" in line for line in late)
-            emulator.mend()
+            emulator.clear_faults()
             assert reader.call(os.pread, descriptor, size, start) == content[start : start + size]

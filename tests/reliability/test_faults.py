@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tests.reliability.rows import Row
     from tests.reliability.stage import Outcome, Stage
 
-pytestmark = pytest.mark.mount
+# One process plays all rows: they share mounts, and the document needs the outcome of each.
+pytestmark = [pytest.mark.mount, pytest.mark.xdist_group("reliability")]
 
 # Those that take long come last: by then they have gone on for as long as all others take.
 _ROWS = sorted((row for group in GROUPS for row in group.rows), key=lambda row: row.mount.lasting)

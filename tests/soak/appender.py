@@ -15,7 +15,7 @@ import grpc
 from . import layout
 
 if TYPE_CHECKING:
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
 
     from .growth import Growth, State
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mount.ways import WAYS
+from tests.support.read_methods import WAYS
 
 from . import layout
 from .content import Identity, OpenContent, WrongBytes

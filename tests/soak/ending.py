@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mount import programs
-from tests.mount.harness import wait_until
+from tests.support import programs
+from tests.support.harness import wait_until
 
 from .samples import holding
 
 if TYPE_CHECKING:
-    from tests.mount.harness import MountProcess
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
+    from tests.support.harness import MountProcess
 
     from .samples import Holding
 
@@ -26,8 +25,6 @@ _RECOVERY_SECONDS = 90.0
 _MAX_CONNECTIONS = 9
 # gRPC's own pool of threads shrinks late.
 _MORE_THREADS = 6
-_FORGET = Path("/proc/sys/vm/drop_caches")
-_NAMES_AND_INODES = "2"
 
 
 def look_at_all(emulator: EmulatorProcess, mounted: MountProcess) -> None:
@@ -60,13 +57,13 @@ def _digests(tree: dict[bytes, programs.Entry]) -> dict[bytes, tuple[str, int]]:
 def rest(mounted: MountProcess) -> Holding:
     """Wait until nothing is under way, and return what is held then."""
     mounted.check_at_rest()
-    if os.access(_FORGET, os.W_OK):
-        # The kernel forgets names and inodes, and tells so.
-        def only_the_root() -> bool:
-            _FORGET.write_text(_NAMES_AND_INODES)
+    if os.geteuid() == 0:
+
+        def has_forgotten() -> bool:
+            mounted.drop_inodes()
             return mounted.statistics()["inodes"] == 1
 
-        wait_until(only_the_root, "only the root's inode is known")
+        wait_until(has_forgotten, "only the root inode is left")
     return holding(mounted.process.pid)
 
 

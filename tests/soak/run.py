@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES
-from tests.mount.harness import MountProcess
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
+from tests.support.harness import MountProcess
 
 from . import layout
 from .appender import Appender
@@ -175,14 +175,14 @@ class _Conductor:
         self.summary.phases += 1
         self._troubles.update(trouble.name for trouble in phase.troubles)
         self._timeline.ordered(phase, time.monotonic())
-        self._emulator.order(*phase.rules, seed=phase.seed)
+        self._emulator.inject(*phase.rules, seed=phase.seed)
         for trouble in phase.troubles:
             if trouble.deed is not None:
                 self._deeds[trouble.deed.value] += 1
                 self._do(trouble.deed, trouble.seconds, phase)
 
     def _mend(self) -> None:
-        self._emulator.mend()
+        self._emulator.clear_faults()
         self._timeline.mended(time.monotonic())
 
     def _do(self, deed: Deed, seconds: float, phase: InjectionPoint) -> None:
@@ -194,7 +194,7 @@ class _Conductor:
                     self._emulator.kill()
                 self._until(done_after)
                 self._emulator.start()
-                self._emulator.order(*phase.rules, seed=phase.seed)
+                self._emulator.inject(*phase.rules, seed=phase.seed)
             case Deed.STOP_EMULATOR:
                 with self._emulator.stopped():
                     self._until(done_after)

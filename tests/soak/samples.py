@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.mount.harness import MountProcess
+    from tests.support.harness import MountProcess
 
 __all__ = ["Holding", "Sample", "Sampler", "growth_bytes", "holding", "state_of"]
 

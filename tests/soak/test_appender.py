@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.harness import wait_until
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
+from tests.support.harness import wait_until
 
 from . import appender as appending
 from . import layout

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mount.ways import WAYS
+from tests.support.read_methods import WAYS
 
 from . import layout
 from .checked import Failed, Stopped, Worker

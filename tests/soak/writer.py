@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import grpc
 
 from gcsmux_fs.storage.pb import storage_pb2 as pb
-from tests.mount.server import BUCKET
+from tests.support.emulator_process import BUCKET
 
 from . import layout
 
 if TYPE_CHECKING:
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
 
 __all__ = ["Writer"]
 

@@ -34,12 +34,12 @@ from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.channels import Channels, ChannelSettings, open_channels
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
-from tests.cancellation import play
+from tests.support.cancellation import play
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
 
