@@ -64,7 +64,7 @@ def test_a_position_of_one_handle_leads_to_the_same_entry_in_a_fresh_one(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
     # An NFS or SMB server continues a listing so. The names are in no particular order.
-    names = [f"{number * 7919 % 4500:04}" for number in range(4500)]
+    names = [f"{number * 7919 % 2500:04}" for number in range(2500)]
     for name in names:
         (emulator.bucket / name).touch()
     with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:

@@ -181,7 +181,7 @@ def test_a_file_found_gone_is_opened_anew_while_another_name_is_waited_for(
 ) -> None:
     emulator.place("object", old_content())
     with (
-        mount("--read-timeout", "20s") as mounted,
+        mount("--read-timeout", "8s") as mounted,
         mounted.program() as reader,
         mounted.program() as other,
     ):

@@ -65,10 +65,10 @@ def test_a_mount_that_is_stopped_and_continued_is_only_a_pause(
 
 
 def test_a_mount_stopped_longer_than_the_read_timeout_fails_nobody(folder: Path) -> None:
-    # Answers have to be on their way for long enough to be caught there.
-    with EmulatorProcess(folder / "buckets", ["--latency", "1s"]) as emulator:
+    # The mount is stopped while answers are in flight: the latency keeps them there.
+    with EmulatorProcess(folder / "buckets", ["--latency", "500ms"]) as emulator:
         emulator.place("file-0", programs.tagged(0, 0, SIZE))
-        timeout = 2 * READ_TIMEOUT_SECONDS
+        timeout = READ_TIMEOUT_SECONDS
         mounted = MountProcess(emulator, folder, ["--read-timeout", f"{timeout}s"])
         with mounted, ExitStack() as stack:
             readers = [stack.enter_context(mounted.program()) for _ in range(4)]
@@ -78,7 +78,7 @@ def test_a_mount_stopped_longer_than_the_read_timeout_fails_nobody(folder: Path)
                 reader.begin(programs.read_tags, path, (10 + 10 * number) * MIB, MIB)
             wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "readers wait")
             mounted.process.send_signal(signal.SIGSTOP)
-            time.sleep(timeout + 2)
+            time.sleep(timeout + 1)
             mounted.process.send_signal(signal.SIGCONT)
             for reader in readers:
                 assert reader.answer() == {0}

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,44 +49,46 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 # -- whom it trusts
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(service: Service, folder: Path) -> None:
-    line = refusal(folder, "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.startswith(f"{service.endpoint} shows a certificate that is not trusted (self")
-
-
-def test_a_certificate_for_another_host_is_refused(emulator: EmulatorProcess, folder: Path) -> None:
-    made = certificate(folder, host="127.0.0.2")
-    with tls_relay(emulator.port, made) as endpoint:
-        trusting = Service(endpoint, made).environment
-        line = refusal(folder, "--anonymous", f"--endpoint={endpoint}", **trusting)
-    assert line.startswith(f"{endpoint} shows a certificate that is for another name")
-
-
-def test_tls_is_not_given_up_where_the_server_has_none(
-    emulator: EmulatorProcess, folder: Path
-) -> None:
-    line = refusal(folder, "--anonymous", f"--endpoint={emulator.endpoint}")
-    assert line.startswith(f"{emulator.endpoint} does not speak TLS")
-    assert emulator.statistics().requests == {}
-
-
-def test_plaintext_to_a_server_with_tls_is_told(service: Service, folder: Path) -> None:
-    line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.startswith(f"{service.endpoint} hangs up on plaintext")
-
-
-def test_an_endpoint_is_reached_by_doing_what_its_refusal_tells(
+def test_a_refused_endpoint_is_reached_by_the_options_that_its_message_names(
     emulator: EmulatorProcess, service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = refusal(folder, "--anonymous", f"--endpoint={emulator.endpoint}")
+    other_certificate = certificate(folder, name="other", host="127.0.0.2")
+    proxy = f"http://user:{PASSWORD}@127.0.0.1:9"
+    with tls_relay(emulator.port, other_certificate) as other:
+        trusted = Service(other, other_certificate).environment
+        starts: dict[str, tuple[list[str], dict[str, str]]] = {
+            "untrusted": (["--anonymous", f"--endpoint={service.endpoint}"], {}),
+            "other host": (["--anonymous", f"--endpoint={other}"], trusted),
+            "no TLS": (["--anonymous", f"--endpoint={emulator.endpoint}"], {}),
+            "TLS": (["--plaintext", "--anonymous", f"--endpoint={service.endpoint}"], {}),
+            "proxy": (["--anonymous", "--endpoint=10.255.255.1:443"], {"https_proxy": proxy}),
+        }
+        # A start retries for 6 s before it fails, so all of them run at the same time.
+        with ThreadPoolExecutor(len(starts)) as threads:
+            running = {
+                name: threads.submit(refusal, folder, *options, **environment)
+                for name, (options, environment) in starts.items()
+            }
+            lines = {name: start.result() for name, start in running.items()}
+
+    line = lines["untrusted"]
+    assert line.startswith(f"{service.endpoint} shows a certificate that is not trusted (self")
+    assert "name the roots to trust in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
+    line = lines["other host"]
+    assert line.startswith(f"{other} shows a certificate that is for another name")
+    line = lines["no TLS"]
+    assert line.startswith(f"{emulator.endpoint} does not speak TLS")
     assert line.endswith(": a local server without it takes --plaintext and --anonymous.")
-    options = ("--plaintext", "--anonymous", f"--endpoint={emulator.endpoint}")
+    line = lines["TLS"]
+    assert line.startswith(f"{service.endpoint} hangs up on plaintext")
+    assert line.endswith(": leave --plaintext out if it wants TLS.")
+    assert PASSWORD not in lines["proxy"]
+    # No start fell back to plaintext.
+    assert emulator.statistics().requests == {}
+
+    options = ["--plaintext", "--anonymous", f"--endpoint={emulator.endpoint}"]
     with MountProcess(emulator, folder / "plain", options):
         pass
-    line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.endswith(": leave --plaintext out if it wants TLS.")
-    line = refusal(folder, "--anonymous", f"--endpoint={service.endpoint}")
-    assert "name the roots to trust in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
     for name, text in service.environment.items():
         monkeypatch.setenv(name, text)
     with MountProcess(emulator, folder / "tls", ["--anonymous", f"--endpoint={service.endpoint}"]):
@@ -150,12 +153,6 @@ def test_what_a_token_server_answers_is_not_repeated(service: Service, folder: P
     assert hidden not in line
 
 
-def test_the_password_of_a_proxy_is_not_repeated(folder: Path) -> None:
-    proxy = f"http://user:{PASSWORD}@127.0.0.1:9"
-    line = refusal(folder, "--anonymous", "--endpoint=10.255.255.1:443", https_proxy=proxy)
-    assert PASSWORD not in line
-
-
 def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
@@ -207,7 +204,13 @@ def test_what_the_process_writes_is_its_owners_alone(
     subprocess.run(
         [
             *("sh", "-c", 'umask 0 && exec "$@"', "sh"),
-            *(COMMANDS / "gcsmux-mount", "--log-file", place / "log", BUCKET, place / "mnt"),
+            *(
+                COMMANDS / "gcsmux-mount",
+                "--log-file",
+                place / "log",
+                emulator.bucket_name,
+                place / "mnt",
+            ),
         ],
         env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint},
         cwd=place,
@@ -244,7 +247,7 @@ def test_a_prefix_forges_neither_log_nor_mount_table(
 ) -> None:
     prefix = f"a,b\\c {FORGED}"
     emulator.write(f"{prefix}/object", b"content")
-    with mount(bucket=f"gs://{BUCKET}/{prefix}") as mounted:
+    with mount(bucket=f"gs://{emulator.bucket_name}/{prefix}") as mounted:
         assert mounted.run("ls").stdout == b"object\n"
         table = Path("/proc/self/mountinfo").read_text()
         (line,) = [line for line in table.split("\n") if f" {mounted.path} " in line]

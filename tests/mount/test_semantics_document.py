@@ -18,6 +18,8 @@ import pytest
 from tests.support.harness import BUCKET, EmulatorProcess, MountProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
@@ -25,6 +27,14 @@ pytestmark = pytest.mark.mount
 DOCUMENT = Path(__file__).parents[2] / "docs" / "SEMANTICS.md"
 EXAMPLES = re.findall(r"^```console\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
 MARK = "\x01"
+
+
+@pytest.fixture
+def emulator(folder: Path) -> Iterator[EmulatorProcess]:
+    """An emulator of the test's own: the examples name the bucket `my-bucket`."""
+    with EmulatorProcess(folder / "buckets") as process:
+        yield process
+    assert process.log == ""
 
 
 def commands_of(example: str) -> list[tuple[str, str]]:

@@ -57,15 +57,15 @@ class Service:
         return {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.certificate.path)}
 
 
-def certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
+def certificate(folder: Path, *, name: str = "certificate", host: str = "127.0.0.1") -> Certificate:
     """Make a certificate for an address."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gcsmux test")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gcsmux test")])
     now = dt.datetime.now(tz=dt.UTC)
     made = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(now - dt.timedelta(hours=1))
@@ -77,7 +77,7 @@ def certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    found = Certificate(folder / "certificate.pem", folder / "certificate.key")
+    found = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
     found.path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     found.key_path.write_bytes(_pem(key))
     return found
