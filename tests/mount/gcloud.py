@@ -1,4 +1,4 @@
-"""What the examples of docs/SEMANTICS.md run as `gcloud`: it writes objects to the emulator.
+"""The command `gcloud` in the examples of docs/SEMANTICS.md: it writes objects to the emulator.
 
 python -m tests.mount.gcloud PORT storage cp SOURCE gs://BUCKET/NAME [--content-type=TYPE]
     [--custom-metadata=KEY=VALUE]

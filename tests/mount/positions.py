@@ -1,6 +1,7 @@
-"""Positions in a directory as the kernel gives them out: getdents64(2) and lseek(2).
+"""Directory positions that the kernel returns: getdents64(2) and lseek(2).
 
-As in `programs`, these functions run in a process of their own and know a mount by its path only.
+These functions run in a process of their own, as those in `programs` do. They import nothing of the
+package.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def list_with_positions(path: str) -> list[tuple[str, int]]:
-    """Return the entries of a directory, each with the position behind it."""
+    """Return the entries of a directory, each with the position that follows it."""
     return _entries(path, 0, None)
 
 
 def list_after_each(path: str, positions: Sequence[int], count: int) -> list[list[str]]:
-    """Return, for each position, the next `count` names that a handle of its own lists."""
+    """Return the next `count` names after each position; each list uses a new file descriptor."""
     return [[name for name, _ in _entries(path, position, count)] for position in positions]
 
 
 def _entries(path: str, position: int, count: int | None) -> list[tuple[str, int]]:
-    """Open a directory, and list from a position on, all the rest unless there is a `count`."""
+    """Open a directory and list it from a position: `count` entries, or all of them."""
     found: list[tuple[str, int]] = []
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -47,7 +48,7 @@ def _entries(path: str, position: int, count: int | None) -> list[tuple[str, int
 
 
 def _next_entries(descriptor: int) -> list[tuple[str, int]]:
-    """Return what one call gives; nothing at the end of the directory."""
+    """Return the entries of one getdents64 call; the list is empty at the end of the directory."""
     buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
     size = _libc.getdents64(descriptor, buffer, _BUFFER_BYTES)
     if size < 0:

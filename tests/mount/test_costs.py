@@ -1,4 +1,4 @@
-"""What a program's calls cost in requests and bytes: counted, not timed."""
+"""Requests and bytes that a program's calls cause: exact counts, no times."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_a_second_read_comes_from_the_page_cache(
         reads = mounted.reads()
         assert reads >= 80
         emulator.statistics(reset=True)
-        # Another open, another program: neither READs nor requests.
+        # A second open by another program causes neither a READ nor a request.
         assert program.call(programs.read_whole, path) == content
         assert mounted.run("cat", "object").stdout == content
         assert mounted.reads() == reads
         assert emulator.statistics().requests == {}
 
 
-def test_a_sequential_read_asks_for_each_byte_once(
+def test_a_sequential_read_requests_each_byte_once(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 64 * MIB))
@@ -49,12 +49,12 @@ def test_a_sequential_read_asks_for_each_byte_once(
         assert mounted.statistics()["streams_opened"] == 1
 
 
-def test_a_random_read_of_a_cold_file_moves_64_kib_at_most(
+def test_a_random_read_of_a_cold_file_requests_at_most_64_kib(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 256 * MIB))
     source = random.Random(4)
-    # Far from each other, so that none is served by what another one fetched.
+    # The offsets are far apart, so that no read hits the range of another read.
     offsets = [place * 2 * MIB + 4 * KIB * source.randrange(256) for place in range(1, 120)]
     source.shuffle(offsets)
     with mount() as mounted, mounted.program() as program:
@@ -86,7 +86,7 @@ def test_a_cold_read_of_a_known_small_object_is_one_round_trip(
         assert mounted.statistics()["messages_sent"] == 1
 
 
-def test_after_a_listing_nothing_is_asked_about_its_names(
+def test_a_listing_answers_later_lookups_without_requests(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for number in range(200):
@@ -116,7 +116,7 @@ def test_reading_a_directory_of_small_files_costs_one_request_each(
         assert emulator.statistics().requests == {"ListObjects": 1, "BidiReadObject": 50}
 
 
-def test_equal_reads_of_many_programs_are_asked_once(
+def test_equal_reads_of_many_programs_cause_one_request(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 32 * MIB))

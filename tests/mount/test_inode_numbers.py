@@ -1,4 +1,4 @@
-"""Inode numbers are functions of what they name, so that programs recognise an unchanged file."""
+"""An inode number is a hash of its file, so that programs recognise unchanged files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make_the_kernel_forget(mounted: MountProcess) -> None:
     wait_until(has_forgotten, "only the root inode is left")
 
 
-def test_a_number_outlives_the_kernels_caches_and_the_mount(
+def test_inode_numbers_survive_a_dropped_cache_and_a_remount(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in NAMES:
@@ -49,7 +49,7 @@ def test_a_number_outlives_the_kernels_caches_and_the_mount(
     with mount() as mounted:
         before = numbers(mounted)
         make_the_kernel_forget(mounted)
-        # Another order than before: numbers do not depend on it.
+        # Stat in another order: inode numbers do not depend on the order of lookups.
         assert mounted.run("stat", "-c%i", *reversed(NAMES)).stdout.split() == [
             str(before[name.encode()]).encode() for name in reversed(NAMES)
         ]
@@ -61,7 +61,7 @@ def test_a_number_outlives_the_kernels_caches_and_the_mount(
     assert len(set(after.values())) == len(after)
 
 
-def test_an_incremental_archive_holds_nothing_that_has_not_changed(
+def test_an_incremental_archive_contains_no_unchanged_file(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in NAMES:
@@ -74,7 +74,7 @@ def test_an_incremental_archive_holds_nothing_that_has_not_changed(
         assert [line for line in listed if not line.endswith(b"/")] == []
 
 
-def test_a_file_is_opened_by_its_number_after_the_kernel_has_forgotten_it(
+def test_a_file_handle_opens_a_file_whose_inode_the_kernel_has_forgotten(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in NAMES:

@@ -1,4 +1,4 @@
-"""At the limits: thousands of open files, many inodes, no descriptors left, a full disk."""
+"""Limits: thousands of open files, many inodes, no free file descriptors, a full disk."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_mount_frees_ten_thousand_inodes_that_the_kernel_forgets(
 
 
 def mount_with(most: int, *arguments: str | Path, endpoint: str) -> tuple[int, str]:
-    """Run `gcsmux-mount` with so many descriptors; return its exit code and what it said."""
+    """Run `gcsmux-mount` with at most `most` descriptors; return exit code and stderr."""
     done = subprocess.run(
         ["prlimit", f"--nofile={most}:", COMMANDS / "gcsmux-mount", *arguments],
         env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": endpoint},
@@ -117,7 +117,7 @@ def mount_with(most: int, *arguments: str | Path, endpoint: str) -> tuple[int, s
 @pytest.mark.mount
 @pytest.mark.parametrize("foreground", [[], ["-f"]], ids=["detached", "foreground"])
 @pytest.mark.parametrize("most", [6, 12, 63])
-def test_too_few_descriptors_are_refused_in_one_sentence(
+def test_a_start_with_too_few_descriptors_fails_with_one_sentence(
     emulator: EmulatorProcess, folder: Path, foreground: Sequence[str], most: int
 ) -> None:
     place = folder / "mnt"
@@ -133,7 +133,7 @@ def test_too_few_descriptors_are_refused_in_one_sentence(
 
 
 @pytest.mark.mount
-def test_as_many_descriptors_as_are_asked_for_suffice(
+def test_a_mount_works_with_the_minimum_of_descriptors(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
     for tag in range(100):
@@ -154,25 +154,25 @@ def test_as_many_descriptors_as_are_asked_for_suffice(
 
 
 @pytest.mark.mount
-def test_a_mount_that_gets_no_more_descriptors_serves_again_when_it_does(
+def test_a_mount_without_free_descriptors_recovers_when_it_gets_some(
     emulator: EmulatorProcess, mount: NewMount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # gRPC has its own words on stderr for that.
+    # gRPC prints messages of its own on stderr without this.
     monkeypatch.setenv("GRPC_VERBOSITY", "NONE")
     emulator.place("before", programs.tagged(1, 0, MIB))
     emulator.place("after", programs.tagged(2, 0, MIB))
     with mount("--read-timeout", "2s") as mounted, mounted.program() as program:
-        # gRPC tells more of the failed connection than it has: bytes that are no text.
+        # gRPC's message about the failed connection contains bytes that are not UTF-8.
         mounted.expected_warnings = ["ETIMEDOUT", "EIO", "cygrpc: Invalid encoding"]
         before = f"{mounted.path}/before"
         assert program.call(programs.read_tags, before, 0, MIB) == {1}
         set_most_files(mounted.process.pid, 3)
-        # All connections are lost, and no new one can be made.
+        # The kill closes all connections, and the mount cannot open a new one.
         emulator.kill()
         emulator.start()
         with pytest.raises(OSError, match=r"timed out|Input/output"):
             program.call(programs.read_tags, f"{mounted.path}/after", 0, MIB)
-        # What it has got serves on.
+        # Cached bytes stay readable.
         assert program.call(programs.read_tags, before, 0, MIB) == {1}
         set_most_files(mounted.process.pid, 1024)
 
@@ -189,7 +189,7 @@ def test_a_mount_that_gets_no_more_descriptors_serves_again_when_it_does(
 
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A disk of 256 KiB."""
+    """A tmpfs of 256 KiB."""
     place = folder / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
@@ -209,9 +209,7 @@ def fill(disk: Path) -> Path:
 
 @pytest.mark.mount
 @needs_root
-def test_a_full_disk_costs_log_lines_and_nothing_else(
-    emulator: EmulatorProcess, small_disk: Path
-) -> None:
+def test_a_full_disk_loses_only_log_lines(emulator: EmulatorProcess, small_disk: Path) -> None:
     size = 8 * MIB
     for tag in range(4):
         emulator.place(f"file-{tag}", programs.tagged(tag, 0, size))
@@ -220,7 +218,7 @@ def test_a_full_disk_costs_log_lines_and_nothing_else(
         program = stack.enter_context(mounted.program())
         filler = fill(small_disk)
         for tag in range(4):
-            # Each stream that ends has its line.
+            # Each stream that ends writes one log line.
             emulator.cut_streams(MIB, times=20)
             path = f"{mounted.path}/file-{tag}"
             assert program.call(programs.read_tags, path, 0, size) == {tag}

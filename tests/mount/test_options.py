@@ -1,4 +1,4 @@
-"""What the command's options do to a mount, and two mounts of one bucket."""
+"""The effect of command-line options on a mount, and two mounts of one bucket."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_sigusr1_during_the_start_does_not_end_the_process(folder: Path) -> None
 
         wait_until(ignores, "SIGUSR1 is ignored")
         process.send_signal(signal.SIGUSR1)
-        # The process would wait for 6 s for the silent server.
+        # SIGINT ends the start: without it the process retries the silent server for 6 s.
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=END_SECONDS)
         assert (process.returncode, error) == (
@@ -92,7 +92,7 @@ def test_a_folder_can_be_mounted(
             program.call(os.stat, f"{mounted.path}/object")
 
 
-def test_owner_and_modes_are_as_told(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_owner_and_mode_options_are_applied(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("folder/object", b"content")
     options = ["--uid", "1234", "--gid", "2345", "--file-mode", "440", "--dir-mode", "550"]
     with mount(*options) as mounted, mounted.program() as program:
@@ -112,7 +112,9 @@ def read_as_nobody(mounted: MountProcess) -> tuple[int, bytes, bytes]:
 
 
 @needs_root
-def test_others_are_refused_unless_allowed(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_other_users_are_refused_unless_allow_other_is_set(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     emulator.place("object", b"content")
     with mount() as mounted:
         code, output, errors = read_as_nobody(mounted)
@@ -124,9 +126,7 @@ def test_others_are_refused_unless_allowed(emulator: EmulatorProcess, mount: New
 
 
 @needs_root
-def test_modes_are_kept_to_when_others_are_allowed(
-    emulator: EmulatorProcess, mount: NewMount
-) -> None:
+def test_allow_other_still_enforces_modes(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("object", b"content")
     with mount("--allow-other", "--file-mode", "600") as mounted:
         code, _, errors = read_as_nobody(mounted)

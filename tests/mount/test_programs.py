@@ -1,4 +1,4 @@
-"""Ordinary programs do on a mount what they do on a disk."""
+"""Ordinary programs give the same results on a mount as on a disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG_AGO_NS = 1_234_567_890_123_456_000
 
 
 def make_project(folder: Path) -> None:
-    """Make a folder with text, something to find, and files of long ago."""
+    """Write a folder of text files with old modification times."""
     source = random.Random(3)
     for number in range(40):
         path = folder / f"part {number % 5}" / f"notes-{number}.txt"
@@ -42,7 +42,7 @@ def lines(output: bytes) -> list[bytes]:
     return sorted(output.splitlines())
 
 
-def test_searching_and_measuring(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_find_grep_du_wc_md5sum_and_ls(emulator: EmulatorProcess, mount: NewMount) -> None:
     make_project(emulator.bucket)
     with mount() as mounted:
         for command in (
@@ -90,7 +90,7 @@ def test_ls_du_and_df_show_sizes_and_times(emulator: EmulatorProcess, mount: New
     ],
     ids=["cp -a", "rsync", "tar"],
 )
-def test_copies_are_the_same_with_their_times(
+def test_copies_have_the_same_bytes_and_times(
     emulator: EmulatorProcess, mount: NewMount, folder: Path, command: list[str]
 ) -> None:
     make_project(emulator.bucket)
@@ -102,7 +102,7 @@ def test_copies_are_the_same_with_their_times(
         expected = programs.tree(str(emulator.bucket))
         found = programs.tree(str(target))
         if command[0] == "sh":
-            # tar keeps whole seconds.
+            # tar stores whole seconds only.
             assert {path: (one.digest, one.size) for path, one in expected.items()} == {
                 path: (one.digest, one.size) for path, one in found.items()
             }

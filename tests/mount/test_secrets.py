@@ -1,4 +1,4 @@
-"""Whom a mount trusts, what it keeps to itself, and who sees it: on real mounts."""
+"""Security of real mounts: TLS, secrets in logs, other users, and hostile names and messages."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ TOKEN = "ya29.a-token-that-nobody-may-see"
 ROUTING_TOKEN = "a-routing-token-that-nobody-may-see"
 PASSWORD = "a-password-that-nobody-may-see"
 UNIT = Path(__file__).parents[2] / "systemd" / "gcsmux@.service"
-# A line, a screen cleared, text turned round, a line in other words.
+# Attempts to forge a log line: a new line, terminal escapes, right-to-left and separator
+# characters.
 FORGED = "\n2030-01-01T00:00:00.000Z INFO gcsmux_fs: forged\x1b[2J\u202e\u2028\x9b31m"
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ [\w.]+: .*")
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 
 
-# -- whom it trusts
+# -- TLS
 
 
-def test_a_refused_endpoint_is_reached_by_the_options_that_its_message_names(
+def test_a_refused_start_names_the_options_that_make_it_work(
     emulator: EmulatorProcess, service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other_certificate = certificate(folder, name="other", host="127.0.0.2")
@@ -95,25 +96,25 @@ def test_a_refused_endpoint_is_reached_by_the_options_that_its_message_names(
         pass
 
 
-# -- what it keeps to itself
+# -- secrets
 
 
 @pytest.fixture
 def tokens() -> Iterator[TokenServer]:
-    """Give everybody a token."""
+    """Answer every request with the same token."""
     with token_server(lambda _: access_token(TOKEN)) as one:
         yield one
 
 
 @as_root
-def test_tokens_and_keys_are_in_no_log_no_argument_and_no_error(
+def test_tokens_and_keys_appear_in_no_log_and_no_argument(
     emulator: EmulatorProcess,
     service: Service,
     tokens: TokenServer,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """And all of it works under the unit's limits: TLS, a signature, and writable code refused."""
+    """The test also runs under the unit's limits: TLS and signatures work without writable code."""
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
     emulator.inject(
@@ -134,11 +135,11 @@ def test_tokens_and_keys_are_in_no_log_no_argument_and_no_error(
     shown = mounted.log + arguments
     for secret in (TOKEN, ROUTING_TOKEN, "PRIVATE KEY", *hidden, *assertion.split(".")):
         assert secret not in shown
-    # What a handle of the emulator holds, in whichever spelling.
+    # The emulator's read handles contain the bucket name in JSON.
     assert not re.search(r'\[\\*"my-bucket', mounted.log)
 
 
-def test_what_a_token_server_answers_is_not_repeated(service: Service, folder: Path) -> None:
+def test_the_answer_of_a_token_server_is_not_printed(service: Service, folder: Path) -> None:
     hidden = "an-id-token-that-nobody-may-see"
     answer: dict[str, object] = {"id_token": hidden, "refresh_token": hidden, "expires_in": 1}
     with token_server(lambda _: answer) as server:
@@ -163,7 +164,7 @@ def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
         with mount() as mounted:
             mounted.process.send_signal(signal.SIGSEGV)
             assert _dumps(mounted.process) is False
-            # So that the end of this mount is looked at as any other is.
+            # The mount starts again, so that the fixture can check its end as usual.
             mounted.process.communicate()
             mounted.__enter__()
     finally:
@@ -171,7 +172,7 @@ def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
 
 
 def _dumps(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> bool:
-    """Wait for a process that a signal ends; tell whether it has left a core."""
+    """Wait for a process that a signal ends; return whether it has dumped core."""
     ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     process.wait()
     assert ended is not None
@@ -179,11 +180,11 @@ def _dumps(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> bool:
     return ended.si_code == os.CLD_DUMPED
 
 
-# -- who sees it
+# -- other users
 
 
 @as_root
-def test_nobody_but_the_owner_gets_in_unless_allowed(
+def test_only_the_owner_can_use_a_mount_without_allow_other(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", b"content")
@@ -195,10 +196,8 @@ def test_nobody_but_the_owner_gets_in_unless_allowed(
 
 
 @as_root
-def test_what_the_process_writes_is_its_owners_alone(
-    emulator: EmulatorProcess, folder: Path
-) -> None:
-    """Whatever the file mode mask: the log, and what stderr becomes."""
+def test_files_that_the_mount_writes_are_private(emulator: EmulatorProcess, folder: Path) -> None:
+    """With umask 0, the log and the file that replaces stderr stay private."""
     place = folder / "detached"
     (place / "mnt").mkdir(parents=True)
     subprocess.run(
@@ -223,10 +222,10 @@ def test_what_the_process_writes_is_its_owners_alone(
     assert made == {"log": 0o600, "mnt": stat.S_IMODE((place / "mnt").stat().st_mode)}
 
 
-# -- names and messages of strangers
+# -- hostile names and messages
 
 
-def test_names_of_strangers_forge_no_line_of_the_log(
+def test_object_names_and_messages_forge_no_log_line(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in (f"a{FORGED}", f"folder{FORGED}/b"):
@@ -242,7 +241,7 @@ def test_names_of_strangers_forge_no_line_of_the_log(
         assert line.isprintable()
 
 
-def test_a_prefix_forges_neither_log_nor_mount_table(
+def test_a_prefix_forges_no_line_of_the_log_or_mount_table(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     prefix = f"a,b\\c {FORGED}"
@@ -261,7 +260,7 @@ def test_a_prefix_forges_neither_log_nor_mount_table(
     "code",
     [StatusCode.PERMISSION_DENIED, StatusCode.UNAUTHENTICATED, StatusCode.DATA_LOSS],
 )
-def test_what_a_server_says_is_one_line_on_the_terminal(
+def test_a_server_message_is_one_line_on_the_terminal(
     emulator: EmulatorProcess, folder: Path, code: StatusCode
 ) -> None:
     emulator.inject(Rule(Status(code, f"no{FORGED}"), method="*", times=FOR_EVER))
@@ -275,10 +274,10 @@ def test_a_prefix_is_one_line_on_the_terminal(emulator: EmulatorProcess, folder:
     refusal(folder, bucket=f"gs://{BUCKET}/x{FORGED}", STORAGE_EMULATOR_HOST_GRPC=emulator.endpoint)
 
 
-def test_what_systemd_is_told_has_no_line_of_a_stranger(
+def test_a_server_message_adds_no_line_to_the_systemd_notification(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
-    """STATUS= goes out with other assignments; a line of its own would be one."""
+    """A newline in STATUS= would let the server send systemd another assignment."""
     emulator.inject(Rule(Status(StatusCode.DATA_LOSS, "no\nREADY=1"), method="*", times=FOR_EVER))
     address = str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

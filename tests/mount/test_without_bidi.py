@@ -1,4 +1,4 @@
-"""A service without BidiReadObject: programs read the same bytes, by ReadObject."""
+"""A service without BidiReadObject: programs read the same bytes through ReadObject."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mount
 
 MIB = 1024 * 1024
-LOSS = "BidiReadObject is not to be had (UNIMPLEMENTED: "
+UNAVAILABLE_MESSAGE = "BidiReadObject is not to be had (UNIMPLEMENTED: "
 WITHOUT_STREAMS = Rule(
     Status(StatusCode.UNIMPLEMENTED), method="BidiReadObject", times=FOR_EVER, name="without"
 )
 
 
-def check_said_once(mounted: MountProcess) -> None:
-    assert mounted.log.count(LOSS) == 1
+def check_logged_once(mounted: MountProcess) -> None:
+    assert mounted.log.count(UNAVAILABLE_MESSAGE) == 1
     assert mounted.log.count("BidiReadObject is back") == 0
 
 
@@ -36,7 +36,7 @@ def test_every_program_reads_the_same_bytes(emulator: EmulatorProcess, mount: Ne
     for name, content in contents.items():
         emulator.place(name, content)
     emulator.inject(WITHOUT_STREAMS)
-    with mount(expected_warnings=[LOSS]) as mounted, mounted.program() as program:
+    with mount(expected_warnings=[UNAVAILABLE_MESSAGE]) as mounted, mounted.program() as program:
         for name, content in contents.items():
             assert program.call(programs.read_whole, f"{mounted.path}/{name}") == content
         found = mounted.statistics()
@@ -46,10 +46,10 @@ def test_every_program_reads_the_same_bytes(emulator: EmulatorProcess, mount: Ne
         assert asked.requests["BidiReadObject"] == 1
         assert found["bytes_received"] == sum(sizes)
         assert found["read_object_open"] == 0
-        check_said_once(mounted)
+        check_logged_once(mounted)
 
 
-def test_many_readers_while_reads_are_cut_and_spoilt(
+def test_many_readers_while_reads_are_cut_and_corrupted(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     files = [(f"file-{tag}", tag, 8 * MIB) for tag in range(4)]
@@ -68,24 +68,29 @@ def test_many_readers_while_reads_are_cut_and_spoilt(
     spoilt = Rule(ChunkWrongCrc(), method="ReadObject", times=20, probability=0.1, name="spoilt")
     emulator.inject(WITHOUT_STREAMS, cut, refused, spoilt, seed=3)
     options = ["--memory", "16MiB"]
-    with mount(*options, expected_warnings=[LOSS]) as mounted, mounted.program() as program:
+    with (
+        mount(*options, expected_warnings=[UNAVAILABLE_MESSAGE]) as mounted,
+        mounted.program() as program,
+    ):
         paths = [(f"{mounted.path}/{name}", tag, size) for name, tag, size in files]
         assert program.call(programs.random_reads, paths, 32, 10, 2) == (1280, 0)
         found = mounted.statistics()
         assert found["checksum_failures"] > 0
         assert found["ranges_resumed"] > 0
-        check_said_once(mounted)
+        check_logged_once(mounted)
     fired = emulator.statistics().faults
     assert {"cut", "spoilt"} <= fired.keys()
 
 
-def test_an_object_that_is_overwritten_is_stale_and_never_mixed(
+def test_an_overwritten_object_is_estale_and_never_mixed(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 8 * MIB))
     emulator.inject(WITHOUT_STREAMS)
     with (
-        mount("--read-ahead", "0", expected_warnings=[LOSS, "read: ESTALE"]) as mounted,
+        mount(
+            "--read-ahead", "0", expected_warnings=[UNAVAILABLE_MESSAGE, "read: ESTALE"]
+        ) as mounted,
         mounted.program() as program,
     ):
         descriptor = program.call(os.open, f"{mounted.path}/object", os.O_RDONLY)

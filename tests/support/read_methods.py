@@ -25,9 +25,9 @@ __all__ = [
     "MAPPINGS",
     "WAYS",
     "copy_repeatedly",
-    "look_and_get",
     "map_repeatedly",
     "serve_repeatedly",
+    "stat_and_read",
     "whole_by",
 ]
 
@@ -164,7 +164,7 @@ def whole_by(way: str, descriptor: int, *, limit: int = 1 << 62) -> bytes:
 # -- what programs make of them
 
 
-def look_and_get(path: str, descriptor: int, way: str) -> tuple[bytes, int]:
+def stat_and_read(path: str, descriptor: int, way: str) -> tuple[bytes, int]:
     """Have the name looked up, and 30 ms later read the file by one way.
 
     Returns what was read, and the size of the file afterwards.
