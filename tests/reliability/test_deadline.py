@@ -1,4 +1,4 @@
-"""A program is told within `--read-timeout`, although the kernel repeats a READ that failed."""
+"""A READ fails within `--read-timeout`, although the kernel repeats a failed READ."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.mount
 MIB = 1024 * 1024
 
 
-def test_the_page_that_the_kernel_repeats_does_not_wait_again(tmp_path: Path) -> None:
+def test_the_repetition_of_a_failed_read_fails_at_once(tmp_path: Path) -> None:
     content = programs.tagged(1, 0, 4 * MIB)
-    # The open has asked for the first bytes already.
+    # The open has already requested the first bytes.
     start, size = 2 * MIB, 128 * 1024
     with EmulatorProcess(tmp_path / "buckets") as emulator:
         emulator.place("object", content)
@@ -39,7 +39,8 @@ def test_the_page_that_the_kernel_repeats_does_not_wait_again(tmp_path: Path) ->
             with pytest.raises(TimeoutError):
                 reader.call(os.pread, descriptor, size, start)
             late = [line for line in mounted.log.splitlines() if "not read within" in line]
-            # The page alone would be 4096 bytes; what it is told is the error of the first READ.
+            # The kernel repeats a failed READ for one page of 4096 bytes. The repetition reports
+            # the error of the first READ.
             assert len(late) > 1
             assert all(f"[{start}, {start + size})" in line for line in late)
             emulator.clear_faults()

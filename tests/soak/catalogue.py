@@ -197,7 +197,7 @@ def _lookups_refused(source: Random) -> Trouble:
 
 def _without_bidi(source: Random) -> Trouble:
     rule = Rule(Status(StatusCode.UNIMPLEMENTED), method=_BIDI, times=FOR_EVER, name="no bidi")
-    return Trouble("BidiReadObject is not there", (rule,))
+    return Trouble("BidiReadObject is missing", (rule,))
 
 
 def _redirected(source: Random) -> Trouble:

@@ -1,13 +1,14 @@
-"""Cancelling what a test plays at every instant there is, one run for each.
+"""Cancel a scenario at every possible instant, one run for each instant.
 
-Theory of operation: code between two awaits is atomic, so an instant is the begin or the end of one
-step of trio's scheduler, of whichever task. Before a step of the cancelled task it has been woken
-already and its cancellation comes with its next await; after it, it waits, and is torn from that.
-Between the steps of others it waits for what is done in part. A run is repeated exactly, with the
-tasks that are ready together in the same order, so that the next one reaches the next instant.
+Theory of operation: code between two awaits is atomic. An instant is the start or the end of one
+step of trio's scheduler, of any task. At the start of a step of the cancelled task, the task is
+already scheduled and gets the cancellation at its next await. At the end of the step, the task
+waits and the cancellation interrupts the wait. At a step of another task, the cancelled task waits
+for something that is partly done. Each run repeats the earlier one exactly, with the same order of
+ready tasks, so that the next run reaches the next instant.
 
-A *stage* is what is played on: it makes what the scenario needs, yields the scenario, and looks for
-what is left of it.
+A *stage* sets a scenario up, yields it, and checks afterwards that the scenario has left nothing
+behind.
 """
 
 from __future__ import annotations
@@ -30,27 +31,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Scenario", "Stage", "cancel_everywhere", "play"]
 
-# Tasks that are ready together run in an order drawn at random: so many draws are played through.
+# trio runs ready tasks in a random order. Each of these orders is played.
 _ORDERS = 3
-# Longer than any scenario lasts, in its own time.
+# Longer than any scenario lasts in virtual time.
 _HANGS_SECONDS = 100
 
 
 def cancel_everywhere(stage: Stage) -> None:
-    """Play in virtual time, cancelled at one instant after the other, until it is over before."""
+    """Play in virtual time, cancelled at each instant, until a run ends before its instant."""
     with mock.patch.object(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True):
         for order in range(_ORDERS):
             for instant in itertools.count():
                 scheduler._r.seed(order)
                 clock = trio.testing.MockClock(autojump_threshold=0)
                 if not trio.run(functools.partial(play, stage, instant), clock=clock):
-                    # Where nothing is awaited there is nothing to cancel.
+                    # A scenario without an await cannot be cancelled.
                     assert instant > 1
                     break
 
 
 async def play(stage: Stage, instant: int) -> bool:
-    """Play once, cancelled at the given instant from 0 on; return whether it lasted so long."""
+    """Play once, cancelled at the given instant (from 0); return whether the run reached it."""
     try:
         with trio.fail_after(_HANGS_SECONDS):
             async with stage() as scenario:
