@@ -32,10 +32,10 @@ LIMITS: tuple[str, ...] = (
     "An empty message with status OK instead of a listing: an empty folder looks the same.",
     (
         "Content that ReadObject sends in another order, or with a loss as large as a repetition,"
-        " or with a loss before the call ends early, if every checksum is right and one call does not"
-        " read the whole object. ReadObject states where its content starts and ends, but not where"
-        " each message belongs. HTTP/2 neither loses nor reorders messages, and BidiReadObject"
-        " states the offset of each chunk."
+        " or with a loss before the call ends early, if every checksum is right and one call does"
+        " not read the whole object. ReadObject states where its content starts and ends, but not"
+        " where each message belongs. HTTP/2 neither loses nor reorders messages, and"
+        " BidiReadObject states the offset of each chunk."
     ),
     "Content without a CRC32C, which the protocol allows: the mount accepts it unchecked.",
     (

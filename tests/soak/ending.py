@@ -1,4 +1,4 @@
-"""The end of a soak: all is as it is in the bucket, nobody holds anything, nothing is left over."""
+"""The end of a soak: the mount shows the bucket's content, and no resource is leaked."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["leaks", "look_at_all", "rest"]
 
-# Connections that were left half open are found out by gRPC's keepalive at the latest.
+# gRPC's keepalive detects half-open connections within this time.
 _RECOVERY_SECONDS = 90.0
-# The mount's streams have 8 connections and its lookups one; they are made when they are needed.
+# The mount opens up to 8 connections for streams and one for lookups, on demand.
 _MAX_CONNECTIONS = 9
-# gRPC's own pool of threads shrinks late.
+# gRPC's thread pool shrinks late.
 _MORE_THREADS = 6
 
 
 def look_at_all(emulator: EmulatorProcess, mounted: MountProcess) -> None:
-    """Compare all objects with what the emulator has, once names are not believed any more."""
+    """Wait until the mount shows the objects of the emulator; TTLs have to expire first."""
     expected = _digests(programs.tree(os.fspath(emulator.bucket)))
     differing = ""
 
@@ -55,7 +55,7 @@ def _digests(tree: dict[bytes, programs.Entry]) -> dict[bytes, tuple[str, int]]:
 
 
 def rest(mounted: MountProcess) -> Holding:
-    """Wait until nothing is under way, and return what is held then."""
+    """Wait until the mount is at rest; return the resources that it holds."""
     mounted.check_at_rest()
     if os.geteuid() == 0:
 
@@ -68,7 +68,7 @@ def rest(mounted: MountProcess) -> Holding:
 
 
 def leaks(before: Holding, after: Holding) -> list[str]:
-    """Return what a process holds that it did not hold before and has no right to."""
+    """Return the leaks: resources beyond those before the soak and the allowed ones."""
     found = []
     left = Counter(after.other_files) - Counter(before.other_files)
     if left:

@@ -1,4 +1,4 @@
-"""What the programs of a soak report, counted and judged."""
+"""Collect, count and judge the reports of the soak's programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """Takes reports; whatever must not happen is among the summary's failures at once."""
+    """Takes reports; adds each failure to the summary at once."""
 
     def __init__(self, summary: Summary, timeline: Timeline) -> None:
         self._summary = summary
@@ -30,7 +30,7 @@ class Ledger:
         self._contents: dict[tuple[str, int], tuple[int, int, int]] = {}
 
     def read(self, programs: Programs) -> None:
-        """Take all reports that have come; programs that have ended begin again."""
+        """Take all pending reports; restart programs that have ended."""
         while True:
             try:
                 report = programs.reports.get_nowait()
@@ -42,7 +42,7 @@ class Ledger:
                 self._take(report)
 
     def sum_up(self) -> None:
-        """Write what was counted into the summary."""
+        """Write the counts into the summary."""
         summary = self._summary
         summary.bytes_read = self._operations.pop("bytes", 0)
         summary.bytes_compared = self._operations.pop("bytes compared", 0)
@@ -107,7 +107,7 @@ class Ledger:
             self._summary.stalest_seconds = max(self._summary.stalest_seconds, stale)
 
     def _compare(self, name: str, generation: int, content: tuple[int, int, int]) -> None:
-        """A generation has one content, whoever reads it."""
+        """Check that all readers of a generation saw the same content."""
         known = self._contents.setdefault((name, generation), content)
         if known != content:
             self._wrong(f"generation {generation} of {name} is {known} and {content}")

@@ -1,4 +1,4 @@
-"""The conductor of a soak: begins everything, brings the troubles, watches, and judges."""
+"""Run a soak: start everything, inject the troubles, watch the mount, and judge the result."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from .writer import Writer
 
 if TYPE_CHECKING:
     from .samples import Holding, Sample
-    from .schedule import InjectionPoint
+    from .schedule import Phase
 
 __all__ = ["Hang", "Options", "soak"]
 
 _MIB = 1024 * 1024
 _TICK_SECONDS = 0.1
 _SAMPLE_SECONDS = 3.0
-# Beyond the deadline of each READ that one call may wait for: a busy machine.
+# Time that a call may take beyond the deadlines of its READs, on a busy machine.
 _MARGIN_SECONDS = 20.0
-# A walk by find(1) is many calls.
+# The number of READ deadlines that one call may wait for; find(1) makes many calls.
 _CALLS = {"find": 8}
 _CALLS_OTHERWISE = 2
-# The slope says something once there are enough samples, and the caches are full.
+# The memory slope is only meaningful with enough samples and full caches.
 _MIN_SLOPE_SECONDS = 600.0
 _MAX_GROWTH_BYTES = 16 * _MIB
 _MAX_IN_STATE_D = 3
-# An hour's samples are more than anybody reads.
+# The summary shows at most this many samples.
 _SHOWN_SAMPLES = 200
 _KINDS = [
     *("sequential", "sequential", "random", "copying", "mapped"),
@@ -57,7 +57,7 @@ _KINDS = [
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long, how much, and what comes when."""
+    """The length, the seed and the limits of a soak."""
 
     seconds: float
     seed: int
@@ -66,11 +66,11 @@ class Options:
 
 
 class Hang(Exception):
-    """Something does not answer within its time; the message tells what."""
+    """A process did not respond within its time; the message names it."""
 
 
 def soak(options: Options, folder: Path) -> Summary:
-    """Run a soak in an empty folder, and return what it came to."""
+    """Run a soak in an empty folder and return its summary."""
     conductor = _Conductor(options, folder)
     conductor.run()
     return conductor.summary
@@ -100,7 +100,7 @@ class _Conductor:
         self._in_state_d = 0
         self._frozen = False
 
-    # -- from beginning to end
+    # -- start and end
 
     def run(self) -> None:
         with self._emulator:
@@ -128,7 +128,7 @@ class _Conductor:
                 *("--metadata-ttl", f"{TTL_SECONDS:g}s", "--negative-ttl", "1s"),
                 *("--read-timeout", f"{self._options.read_timeout}s"),
             ],
-            # Each error that a program sees has its line in the log.
+            # Each errno that a program sees has a log line.
             expected_warnings=[" WARNING "],
             log_level="info",
         )
@@ -171,10 +171,10 @@ class _Conductor:
 
     # -- troubles
 
-    def _trouble(self, phase: InjectionPoint) -> None:
+    def _trouble(self, phase: Phase) -> None:
         self.summary.phases += 1
         self._troubles.update(trouble.name for trouble in phase.troubles)
-        self._timeline.ordered(phase, time.monotonic())
+        self._timeline.begin_phase(phase, time.monotonic())
         self._emulator.inject(*phase.rules, seed=phase.seed)
         for trouble in phase.troubles:
             if trouble.deed is not None:
@@ -183,9 +183,9 @@ class _Conductor:
 
     def _mend(self) -> None:
         self._emulator.clear_faults()
-        self._timeline.mended(time.monotonic())
+        self._timeline.end_phase(time.monotonic())
 
-    def _do(self, deed: Deed, seconds: float, phase: InjectionPoint) -> None:
+    def _do(self, deed: Deed, seconds: float, phase: Phase) -> None:
         done_after = time.monotonic() + seconds
         match deed:
             case Deed.KILL_EMULATOR:
@@ -214,7 +214,7 @@ class _Conductor:
     # -- watching
 
     def _until(self, instant: float) -> None:
-        """Watch until then."""
+        """Take reports and samples until the time `end`."""
         while True:
             self._ledger.read(self._programs)
             self._check_slots()
@@ -252,7 +252,7 @@ class _Conductor:
             raise Hang("the mount's process stays in state D")
 
     def _evidence(self) -> str:
-        """Return what may tell why something hangs."""
+        """Return what may explain a hang."""
         lines = []
         for program in self._programs.all:
             where = Path(f"/proc/{program.process.pid}/wchan")
@@ -265,7 +265,7 @@ class _Conductor:
                     f" in {where.read_text()}"
                 )
         lines.append(str(self._samples[-1].statistics if self._samples else ""))
-        # The interpreter writes where each of its threads is (PYTHONFAULTHANDLER).
+        # The interpreter prints the stack of each thread (PYTHONFAULTHANDLER).
         self._mounted.process.send_signal(signal.SIGABRT)
         time.sleep(1)
         self._mounted.process.kill()

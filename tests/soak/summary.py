@@ -1,4 +1,4 @@
-"""What a soak came to, as one JSON object and as a table for people."""
+"""The summary of a soak, as a JSON object and as a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MIB = 1024 * 1024
 
 @dataclass
 class Summary:
-    """Everything counted; `failures` are what must not have happened."""
+    """All counts of a soak; `failures` lists every violation."""
 
     seed: int
     seconds: float
@@ -58,11 +58,11 @@ class Summary:
     samples: list[dict[str, float]] = field(default_factory=list)
 
     def to_json(self) -> str:
-        """Return all of it."""
+        """Return the summary as JSON."""
         return json.dumps({"passed": not self.failures, **asdict(self)}, indent=1)
 
     def table(self) -> str:
-        """Return what matters, for people."""
+        """Return the most important lines as text."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
