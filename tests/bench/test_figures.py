@@ -126,7 +126,7 @@ def test_a_table_aligns_words_left_and_figures_right() -> None:
 
 def test_a_case_shows_medians_ratios_and_missing_contenders() -> None:
     results = merged(sequential("client", 1e9, 2e9, 3e9), sequential("mount", 1e9))
-    results.absent[Key(plans.SEQUENTIAL, 0, "gcsfuse")] = "not there: gcsfuse is not on PATH"
+    results.absent[Key(plans.SEQUENTIAL, 0, "gcsfuse")] = "not installed: gcsfuse is not on PATH"
     case = next(each for each in plans.quick().cases if each.name == plans.SEQUENTIAL)
     header, _, client, mount, absent = report.case_table(case, results, 0).splitlines()
     assert header.partition("]")[2].split()[:6] == [
@@ -139,7 +139,7 @@ def test_a_case_shows_medians_ratios_and_missing_contenders() -> None:
     ]
     assert client.split()[:6] == ["client", "2.00", "1.00", "3.00", "1.00", "1.00"]
     assert mount.split()[:6] == ["mount", "1.00", "1.00", "1.00", "0.50", "1.00"]
-    assert absent == "gcsfuse: not there: gcsfuse is not on PATH"
+    assert absent == "gcsfuse: not installed: gcsfuse is not on PATH"
 
 
 def test_verdicts_compare_medians_with_their_targets() -> None:
@@ -185,7 +185,7 @@ def test_memory_counts_further_entries_not_the_first_use() -> None:
 
 def test_results_survive_a_round_trip_through_their_file(tmp_path: Path) -> None:
     results = sequential("client", 1e9, 2e9)
-    results.absent[Key("case", 0, "gcsfuse")] = "not there"
+    results.absent[Key("case", 0, "gcsfuse")] = "not installed"
     path = tmp_path / "results" / "day.json"
     report.write_json(path, "2026-01-01", plans.quick(), results, targets.verdicts(results))
     found = report.read_json(path)

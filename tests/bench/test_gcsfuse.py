@@ -43,7 +43,7 @@ def test_a_missing_gcsfuse_is_reported_with_its_search_path(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(GCSFUSE_VARIABLE, raising=False)
     reason = CONTENDERS["gcsfuse"].missing(Task(Kind.FIRST_BYTE, ("f",)), 0)
-    assert reason == "not there (not on PATH, nor named by GCSFUSE)"
+    assert reason == "not installed (neither on PATH nor named by GCSFUSE)"
 
 
 @pytest.mark.mount
