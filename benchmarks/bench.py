@@ -68,12 +68,8 @@ def run_plan(plan: Plan, only: str) -> Results:
 def main() -> None:
     """Run a plan and print the report."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="measure only the targets, in 3 minutes"
-    )
-    parser.add_argument(
-        "--only", default="", help="run only cases whose names contain this; write no files"
-    )
+    parser.add_argument("--quick", action="store_true", help="measure only the targets (3 minutes)")
+    parser.add_argument("--only", default="", help="part of the case names; writes no files")
     parser.add_argument("--rounds", type=int, help="number of runs of each contender")
     arguments = parser.parse_args()
     plan = plans.quick() if arguments.quick else plans.full()

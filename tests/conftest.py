@@ -9,6 +9,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import trio
 import trio.testing
@@ -25,8 +26,12 @@ _GRPC_NOISE = "PollerCompletionQueue._handle_events"
 
 
 def pytest_configure() -> None:
-    """Let SIGINT interrupt child processes: a shell makes its background jobs ignore it."""
+    """Set up this process and the ones that tests start."""
+    # A shell makes its background jobs ignore SIGINT, and child processes inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Hypothesis limits the time of an example, which a busy machine exceeds.
+    hypothesis.settings.register_profile("without deadline", deadline=None)
+    hypothesis.settings.load_profile("without deadline")
 
 
 def pytest_report_header() -> str:
