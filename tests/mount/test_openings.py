@@ -96,9 +96,9 @@ def test_an_open_requests_the_bytes_of_the_first_read(
         program.call(os.stat, path)
         emulator.statistics(reset=True)
         descriptor = program.call(os.open, path, os.O_RDONLY)
-        told = emulator.statistics()
-        assert (told.requests, told.ranges) == ({"BidiReadObject": 1}, 1)
-        assert told.bytes_asked == size
+        counters = emulator.statistics()
+        assert (counters.requests, counters.ranges) == ({"BidiReadObject": 1}, 1)
+        assert counters.bytes_asked == size
         emulator.statistics(reset=True)
         assert program.call(os.pread, descriptor, size, 0) == programs.tagged(1, 0, size)
         assert emulator.statistics().ranges == 0

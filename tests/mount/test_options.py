@@ -23,7 +23,7 @@ pytestmark = pytest.mark.mount
 
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root to become somebody else")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 def test_two_mounts_of_one_bucket(emulator: EmulatorProcess, mount: NewMount) -> None:

@@ -156,6 +156,6 @@ def test_a_start_without_list_and_read_permission_fails_at_once(
     emulator.inject(refused("*", "*"))
     service = {"STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint}
     for options in ((), ("--only-dir", "team")):
-        told = refusal(folder, *options, **service)
-        assert told.startswith("no permission to read gs://my-bucket (")
-        assert told.endswith("or for a folder that --only-dir names.")
+        message = refusal(folder, *options, **service)
+        assert message.startswith("no permission to read gs://my-bucket (")
+        assert message.endswith("or for a folder that --only-dir names.")

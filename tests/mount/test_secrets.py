@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mount
 
 MIB = 1024 * 1024
-TOKEN = "ya29.a-token-that-nobody-may-see"
-ROUTING_TOKEN = "a-routing-token-that-nobody-may-see"
-PASSWORD = "a-password-that-nobody-may-see"
+TOKEN = "ya29.a-token-that-no-log-may-contain"
+ROUTING_TOKEN = "a-routing-token-that-no-log-may-contain"
+PASSWORD = "a-password-that-no-log-may-contain"
 UNIT = Path(__file__).parents[2] / "systemd" / "gcsmux@.service"
 # Attempts to forge a log line: a new line, terminal escapes, right-to-left and separator
 # characters.
@@ -140,7 +140,7 @@ def test_tokens_and_keys_appear_in_no_log_and_no_argument(
 
 
 def test_the_answer_of_a_token_server_is_not_printed(service: Service, folder: Path) -> None:
-    hidden = "an-id-token-that-nobody-may-see"
+    hidden = "an-id-token-that-no-log-may-contain"
     answer: dict[str, object] = {"id_token": hidden, "refresh_token": hidden, "expires_in": 1}
     with token_server(lambda _: answer) as server:
         key_file(folder / "key.json", server.address)
@@ -284,6 +284,6 @@ def test_a_server_message_adds_no_line_to_the_systemd_notification(
         manager.bind(address)
         manager.settimeout(END_SECONDS)
         refusal(folder, STORAGE_EMULATOR_HOST_GRPC=emulator.endpoint, NOTIFY_SOCKET=address)
-        (told,) = manager.recv(4096).decode().split("\n")
-    assert told.startswith("STATUS=")
-    assert "READY" in told
+        (message,) = manager.recv(4096).decode().split("\n")
+    assert message.startswith("STATUS=")
+    assert "READY" in message

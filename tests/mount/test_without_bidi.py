@@ -66,8 +66,10 @@ def test_many_readers_while_reads_are_cut_and_corrupted(
         name="cut",
     )
     refused = Rule(Status(StatusCode.INTERNAL), method="ReadObject", times=20, probability=0.1)
-    spoilt = Rule(ChunkWrongCrc(), method="ReadObject", times=20, probability=0.1, name="spoilt")
-    emulator.inject(WITHOUT_STREAMS, cut, refused, spoilt, seed=3)
+    corrupted = Rule(
+        ChunkWrongCrc(), method="ReadObject", times=20, probability=0.1, name="corrupted"
+    )
+    emulator.inject(WITHOUT_STREAMS, cut, refused, corrupted, seed=3)
     options = ["--memory", "16MiB"]
     with (
         mount(*options, expected_warnings=[UNAVAILABLE]) as mounted,
@@ -80,7 +82,7 @@ def test_many_readers_while_reads_are_cut_and_corrupted(
         assert found["ranges_resumed"] > 0
         check_logged_once(mounted)
     fired = emulator.statistics().faults
-    assert {"cut", "spoilt"} <= fired.keys()
+    assert {"cut", "corrupted"} <= fired.keys()
 
 
 def test_an_overwritten_object_is_estale_and_never_mixed(

@@ -67,7 +67,7 @@ class Appender:
         self._thread = threading.Thread(target=self._run, name="appender")
         for name in layout.GROWING.names:
             # The objects exist from the start of the soak, finalized.
-            growth.begin(name, 1, len(layout.content(name, 1)), 0.0).ended = 0.0
+            growth.begin(name, 1, len(layout.content(name, 1)), 0.0).confirmed_at = 0.0
 
     def start(self) -> None:
         """Start the thread."""
@@ -111,10 +111,10 @@ class Appender:
         state = self._growth.begin(name, version, size, time.monotonic())
         with self.unbroken:
             generation = self._emulator.append(name, content[:size])
-        state.ended = time.monotonic()
+        state.confirmed_at = time.monotonic()
         following = self._next_size(size, content)
         self._growing[name] = _Growing(version, generation, content, size, following)
-        self.counts["begun"] += 1
+        self.counts["started"] += 1
 
     def _append(self, name: str, growing: _Growing, *, finish: bool) -> None:
         size = growing.next_size
@@ -131,7 +131,7 @@ class Appender:
                 offset=growing.size,
                 finish=finish,
             )
-        state.ended = time.monotonic()
+        state.confirmed_at = time.monotonic()
         growing.size = size
         growing.next_size = self._next_size(size, growing.content)
         growing.next_state = None

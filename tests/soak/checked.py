@@ -49,7 +49,7 @@ class Worker:
         self._counts: Counter[str] = Counter()
         self._longest: dict[str, float] = {}
         self._reported = time.monotonic()
-        self._told: set[tuple[str, int]] = set()
+        self._reported_generations: set[tuple[str, int]] = set()
 
     # -- reporting
 
@@ -93,14 +93,14 @@ class Worker:
         if time.monotonic() > self._reported + _REPORT_SECONDS:
             self.flush()
         error: OSError | None = None
-        with self._slot.doing(f"{operation} {name}", since) as begun:
+        with self._slot.doing(f"{operation} {name}", since) as started_at:
             try:
                 yield
             except OSError as caught:
                 error = caught
-        ended = time.monotonic()
+        ended_at = time.monotonic()
         self._counts[operation] += 1
-        self._longest[operation] = max(self._longest.get(operation, 0.0), ended - begun)
+        self._longest[operation] = max(self._longest.get(operation, 0.0), ended_at - started_at)
         if error is None:
             return
         if not (may_be_absent and error.errno == errno.ENOENT):
@@ -108,9 +108,9 @@ class Worker:
                 failed=operation,
                 name=name,
                 errno=errno.errorcode.get(error.errno or 0, str(error)),
-                begun=begun,
-                ended=ended,
-                since=begun if since is None else since,
+                started_at=started_at,
+                ended_at=ended_at,
+                since=started_at if since is None else since,
             )
         raise Failed from None
 
@@ -123,16 +123,16 @@ class Worker:
     def open(self, name: str) -> OpenFile:
         """Open a file; all bytes read from it are checked."""
         absent = fate_of(name) is Fate.COMES_AND_GOES
-        asked = time.monotonic()
+        requested_at = time.monotonic()
         with self.doing("open", name, may_be_absent=absent):
             descriptor = os.open(self.path(name), os.O_RDONLY)
             size = os.fstat(descriptor).st_size
-        return OpenFile(self, name, descriptor, size, asked)
+        return OpenFile(self, name, descriptor, size, requested_at)
 
     def identified(self, name: str, generation: int, identity: Identity, size: int) -> None:
         """Report once which content a generation has."""
-        if (name, generation) not in self._told:
-            self._told.add((name, generation))
+        if (name, generation) not in self._reported_generations:
+            self._reported_generations.add((name, generation))
             self.tell(
                 generation=generation,
                 name=name,
@@ -164,10 +164,12 @@ class Worker:
 class OpenFile:
     """An open file of the mount; reads from it are checked."""
 
-    def __init__(self, worker: Worker, name: str, descriptor: int, size: int, asked: float) -> None:
+    def __init__(
+        self, worker: Worker, name: str, descriptor: int, size: int, requested_at: float
+    ) -> None:
         self._worker = worker
-        self._asked = asked
-        self._told = time.monotonic()
+        self._requested_at = requested_at
+        self._answered_at = time.monotonic()
         self.name = name
         self.descriptor = descriptor
         self.size = size
@@ -190,7 +192,7 @@ class OpenFile:
         if identity is None:
             return
         if fate_of(self.name) is Fate.STAYS and identity != Identity(self.name, 1):
-            self._worker.wrong(f"{self.name}, which nobody has changed, is {identity}")
+            self._worker.wrong(f"{self.name}, which the other writer never changes, is {identity}")
         if self._generation:
             self._worker.identified(self.name, self._generation, identity, self.size)
 
@@ -203,8 +205,8 @@ class OpenFile:
             seen=self.name,
             version=version,
             size=self.size,
-            asked=self._asked,
-            told=self._told,
+            requested_at=self._requested_at,
+            answered_at=self._answered_at,
         )
 
     def forget_pages(self) -> None:
@@ -229,7 +231,7 @@ class OpenFile:
 
     def doing(self, operation: str) -> AbstractContextManager[None]:
         """Run one operation on this file (see `Worker.doing`)."""
-        return self._worker.doing(operation, self.name, since=self._asked)
+        return self._worker.doing(operation, self.name, since=self._requested_at)
 
     def read(self, operation: str, offset: int, size: int, *, way: str = "pread") -> None:
         """Read by one of the read methods and check the bytes."""

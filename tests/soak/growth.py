@@ -35,9 +35,9 @@ class State:
 
     version: int
     size: int
-    begun: float
-    #: When the service had said so; infinite if it has not.
-    ended: float = math.inf
+    started_at: float
+    #: The time at which the service confirmed the state; infinite before that.
+    confirmed_at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Seen:
     name: str
     version: int | None
     size: int
-    asked: float
-    told: float
+    requested_at: float
+    answered_at: float
 
     def __str__(self) -> str:
         return f"{self.name} with {self.size} bytes of version {self.version}"
@@ -69,9 +69,10 @@ class Growth:
     def overwritten(self, name: str, since: float, until: float) -> bool:
         """Return whether a file of this name, looked up at `since`, may be deleted by `until`."""
         states = list(self._states.get(name, ()))
-        firsts = {state.version: state.begun for state in reversed(states)}
+        firsts = {state.version: state.started_at for state in reversed(states)}
         return any(
-            since - TTL_SECONDS - LATE_SECONDS <= begun <= until for begun in firsts.values()
+            since - TTL_SECONDS - LATE_SECONDS <= started_at <= until
+            for started_at in firsts.values()
         )
 
     def staleness(self, seen: Seen) -> float:
@@ -84,9 +85,9 @@ class Growth:
         found: list[float] = []
         for state in reversed(list(self._states.get(seen.name, ()))):
             known = seen.version is None or state.version == seen.version
-            if known and state.size == seen.size and state.begun <= seen.told:
-                found.append(max(0.0, seen.asked - over))
-            over = min(over, state.ended)
+            if known and state.size == seen.size and state.started_at <= seen.answered_at:
+                found.append(max(0.0, seen.requested_at - over))
+            over = min(over, state.confirmed_at)
         if not found:
             raise WrongState(f"{seen}: it has never been so, or not yet")
         return min(found)
@@ -99,5 +100,5 @@ class Growth:
         """
         seconds = self.staleness(seen)
         if seconds > TTL_SECONDS + LATE_SECONDS:
-            raise WrongState(f"{seen}: this was over {seconds:.1f} s before it was asked for")
+            raise WrongState(f"{seen}: this state was outdated {seconds:.1f} s before the request")
         return seconds

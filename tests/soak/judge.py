@@ -43,12 +43,13 @@ class Failure:
     operation: str
     name: str
     errno: str
-    begun: float
-    ended: float
+    started_at: float
+    ended_at: float
     since: float
 
     def __str__(self) -> str:
-        return f"{self.operation} {self.name}: {self.errno} after {self.ended - self.begun:.1f} s"
+        seconds = self.ended_at - self.started_at
+        return f"{self.operation} {self.name}: {self.errno} after {seconds:.1f} s"
 
 
 @dataclass(slots=True)
@@ -73,24 +74,24 @@ class Timeline:
         """Return the excuse for a failure; None if there is no excuse."""
         if failure.errno in ("ESTALE", SIGBUS) and self._may_be_gone(failure):
             return "overwritten"
-        around = self._between(failure.begun - _AFTERMATH_SECONDS, failure.ended)
+        around = self._between(failure.started_at - _AFTERMATH_SECONDS, failure.ended_at)
         for phase in around:
             if failure.errno in phase.excuses or (failure.errno == SIGBUS and phase.excuses):
                 return "ordered"
-        waited = failure.ended - failure.begun
+        waited = failure.ended_at - failure.started_at
         lasting = failure.errno in _LASTING or failure.errno == SIGBUS
         return "lasted" if lasting and waited >= _WHOLE * self.read_timeout else None
 
     def _may_be_gone(self, failure: Failure) -> bool:
         fate = fate_of(failure.name)
         if fate is Fate.GROWS:
-            return self.growth.overwritten(failure.name, failure.since, failure.ended)
+            return self.growth.overwritten(failure.name, failure.since, failure.ended_at)
         return fate is not Fate.STAYS
 
     def describe(self, failure: Failure) -> str:
         """Describe a failure and the troubles around it."""
-        earliest = failure.begun - self.read_timeout
-        around = "; ".join(str(phase) for phase in self._between(earliest, failure.ended))
+        earliest = failure.started_at - self.read_timeout
+        around = "; ".join(str(phase) for phase in self._between(earliest, failure.ended_at))
         return f"{failure}; in force before: {around or 'nothing'}"
 
     def _between(self, begin: float, end: float) -> list[Phase]:

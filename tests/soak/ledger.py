@@ -58,19 +58,19 @@ class Ledger:
                 "failed": str(operation),
                 "name": str(name),
                 "errno": str(number),
-                "begun": float(begun),
-                "ended": float(ended),
+                "started_at": float(started_at),
+                "ended_at": float(ended_at),
                 "since": float(since),
             }:
-                self._judge(Failure(operation, name, number, begun, ended, since))
+                self._judge(Failure(operation, name, number, started_at, ended_at, since))
             case {
                 "seen": str(name),
                 "version": int() | None as version,
                 "size": int(size),
-                "asked": float(asked),
-                "told": float(told),
+                "requested_at": float(requested_at),
+                "answered_at": float(answered_at),
             }:
-                self._check_state(Seen(name, version, size, asked, told))
+                self._check_state(Seen(name, version, size, requested_at, answered_at))
             case {
                 "generation": int(generation),
                 "name": str(name),
@@ -114,11 +114,11 @@ class Ledger:
 
     def _ended(self, program: Program, programs: Programs) -> None:
         code = program.process.wait()
-        doing = program.under_way()
+        doing = program.operation_in_flight()
         if code == -signal.SIGBUS and doing is not None:
             operation, _, name = doing.what.rpartition(" ")
             now = time.monotonic()
-            self._judge(Failure(operation, name, SIGBUS, doing.begun, now, doing.since))
+            self._judge(Failure(operation, name, SIGBUS, doing.started_at, now, doing.since))
         elif code not in (0, -signal.SIGKILL):
             self._summary.failures.append(f"the program {program.kind} ended with {code}")
         if programs.stopping:

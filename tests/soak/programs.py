@@ -17,7 +17,7 @@ from .slots import Slots
 if TYPE_CHECKING:
     import signal
 
-    from .slots import UnderWay
+    from .slots import OperationInFlight
 
 __all__ = ["Program", "Programs", "Report"]
 
@@ -62,9 +62,9 @@ class Program:
             target=_listen, args=(self, self.process.stdout, reports), daemon=True
         ).start()
 
-    def under_way(self) -> UnderWay | None:
+    def operation_in_flight(self) -> OperationInFlight | None:
         """Return the operation in flight."""
-        return self._slot.under_way()
+        return self._slot.operation_in_flight()
 
 
 def _listen(program: Program, output: IO[str], reports: queue.SimpleQueue[Report]) -> None:

@@ -229,12 +229,12 @@ class _Conductor:
     def _check_slots(self) -> None:
         now = time.monotonic()
         for program in self._programs.all:
-            doing = program.under_way()
+            doing = program.operation_in_flight()
             if doing is None or program.ended:
                 continue
             calls = _CALLS.get(doing.what.partition(" ")[0], _CALLS_OTHERWISE)
-            if now - doing.begun > calls * self._options.read_timeout + _MARGIN_SECONDS:
-                raise Hang(f"{program.kind}: {doing.what} for {now - doing.begun:.0f} s")
+            if now - doing.started_at > calls * self._options.read_timeout + _MARGIN_SECONDS:
+                raise Hang(f"{program.kind}: {doing.what} for {now - doing.started_at:.0f} s")
 
     def _sample(self) -> None:
         if self._mounted.process.poll() is not None:
@@ -256,9 +256,9 @@ class _Conductor:
         lines = []
         for program in self._programs.all:
             where = Path(f"/proc/{program.process.pid}/wchan")
-            doing = program.under_way()
+            doing = program.operation_in_flight()
             if doing is not None and where.exists():
-                since = time.monotonic() - doing.begun
+                since = time.monotonic() - doing.started_at
                 state = state_of(program.process.pid)
                 lines.append(
                     f"{program.kind}, state {state}, {doing.what} for {since:.1f} s,"

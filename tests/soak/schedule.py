@@ -22,8 +22,8 @@ __all__ = ["Phase", "phases"]
 
 _TROUBLES = (2, 5)
 # Long enough for several retries; the sum is far below any --read-timeout.
-_TROUBLED_SECONDS = (1.5, 4.0)
-_MENDED_SECONDS = (0.8, 2.0)
+_PHASE_SECONDS = (1.5, 4.0)
+_PAUSE_SECONDS = (0.8, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Phase:
 def phases(seed: int, seconds: float) -> Iterator[Phase]:
     """Yield the phases of a soak of `seconds`."""
     source = random.Random(seed)
-    begin = source.uniform(*_MENDED_SECONDS)
+    begin = source.uniform(*_PAUSE_SECONDS)
     while True:
-        end = begin + source.uniform(*_TROUBLED_SECONDS)
+        end = begin + source.uniform(*_PHASE_SECONDS)
         troubles = _some_troubles(source)
         if end > seconds:
             return
         yield Phase(begin, end, troubles, source.randrange(2**31))
-        begin = end + source.uniform(*_MENDED_SECONDS)
+        begin = end + source.uniform(*_PAUSE_SECONDS)
 
 
 def _some_troubles(source: random.Random) -> tuple[Trouble, ...]:

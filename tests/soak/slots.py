@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Slot", "Slots", "UnderWay"]
+__all__ = ["OperationInFlight", "Slot", "Slots"]
 
 _TEXT_BYTES = 112
 _SLOT = struct.Struct(f"<dd{_TEXT_BYTES}s")
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
+class OperationInFlight:
     """An operation in flight; times are of the monotonic clock."""
 
-    begun: float
+    started_at: float
     since: float
     what: str
 
@@ -68,19 +68,21 @@ class Slot:
 
         `since` is the time of the lookup of the file that it uses; None means now.
         """
-        begun = time.monotonic()
+        started_at = time.monotonic()
         text = what.encode()[:_TEXT_BYTES]
-        _SLOT.pack_into(self._memory, self._at, begun, begun if since is None else since, text)
+        _SLOT.pack_into(
+            self._memory, self._at, started_at, started_at if since is None else since, text
+        )
         try:
-            yield begun
+            yield started_at
         finally:
             struct.pack_into("<d", self._memory, self._at, 0.0)
 
-    def under_way(self) -> UnderWay | None:
+    def operation_in_flight(self) -> OperationInFlight | None:
         """Return the operation in flight."""
-        begun, since, text = _SLOT.unpack_from(self._memory, self._at)
+        started_at, since, text = _SLOT.unpack_from(self._memory, self._at)
         what = text.rstrip(b"\0").decode(errors="replace")
-        return UnderWay(begun, since, what) if begun else None
+        return OperationInFlight(started_at, since, what) if started_at else None
 
     def clear(self) -> None:
         """Clear the slot of a worker that has died."""

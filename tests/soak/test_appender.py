@@ -42,7 +42,7 @@ def test_all_objects_are_finalized_and_their_states_are_recorded(
         appender.start()
         try:
             for _ in range(2):
-                wait_for_more(appender, "begun", 3)
+                wait_for_more(appender, "started", 3)
                 with appender.unbroken:
                     emulator.kill()
                 emulator.start()
@@ -55,4 +55,4 @@ def test_all_objects_are_finalized_and_their_states_are_recorded(
             assert content == layout.content(name, version)[: len(content)]
             assert growth.staleness(Seen(name, version, len(content), now, now)) == 0
         assert appender.counts["finished"] > 0
-        assert set(appender.counts) <= {"begun", "appended", "finished", "UNAVAILABLE"}
+        assert set(appender.counts) <= {"started", "appended", "finished", "UNAVAILABLE"}

@@ -13,21 +13,21 @@ NAME = "growing/0"
 def growth() -> Growth:
     """Version 1 has 10 bytes at 100 and 20 at 110; version 2 has none, then 10 at 120."""
     found = Growth()
-    for version, size, begun, ended in [
+    for version, size, started_at, confirmed_at in [
         (1, 10, 99.9, 100.0),
         (1, 20, 109.9, 110.0),
         (2, 0, 119.8, None),
         (2, 10, 119.9, 120.0),
         (2, 30, 130.0, None),
     ]:
-        state = found.begin(NAME, version, size, begun)
-        if ended is not None:
-            state.ended = ended
+        state = found.begin(NAME, version, size, started_at)
+        if confirmed_at is not None:
+            state.confirmed_at = confirmed_at
     return found
 
 
-def seen(version: int | None, size: int, asked: float, seconds: float = 0.01) -> Seen:
-    return Seen(NAME, version, size, asked, asked + seconds)
+def seen(version: int | None, size: int, requested_at: float, seconds: float = 0.01) -> Seen:
+    return Seen(NAME, version, size, requested_at, requested_at + seconds)
 
 
 @pytest.mark.parametrize(

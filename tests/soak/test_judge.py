@@ -29,8 +29,8 @@ def timeline() -> Timeline:
     return found
 
 
-def failure(errno: str, begun: float, seconds: float, name: str = STAYING) -> Failure:
-    return Failure("read", name, errno, begun, begun + seconds, since=begun - 10)
+def failure(errno: str, started_at: float, seconds: float, name: str = STAYING) -> Failure:
+    return Failure("read", name, errno, started_at, started_at + seconds, since=started_at - 10)
 
 
 @pytest.mark.parametrize(
