@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import programs
 from tests.support.harness import END_SECONDS, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,6 @@ pytestmark = pytest.mark.mount
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) needs root")
 
-MIB = 1024 * 1024
 # A call that waits for the stopped service ends only after --read-timeout, 120 s.
 AT_ONCE_SECONDS = 20
 

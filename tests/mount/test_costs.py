@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import programs
+from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
-
-KIB = 1024
-MIB = 1024 * KIB
 
 
 def test_a_second_read_comes_from_the_page_cache(

@@ -14,6 +14,7 @@ import pytest
 from tests.mount.processes import descendants_in_state_d
 from tests.support import programs
 from tests.support.harness import END_SECONDS, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 SIZE = 2 * MIB
 NAMES = [f"file-{tag}" for tag in range(20)]
 # Little memory: opened files leave the cache, so opens and reads meet deleted generations often.

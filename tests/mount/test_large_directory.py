@@ -9,6 +9,7 @@ import pytest
 
 from tests.mount import positions
 from tests.support import programs
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, NewMount
@@ -19,7 +20,6 @@ OBJECTS = 100_000
 PAGES = 100
 # One page holds the first entries; four more are requested ahead.
 FIRST_PAGES = 5
-MIB = 1024 * 1024
 
 
 def pages_asked(emulator: EmulatorProcess) -> int:

@@ -19,13 +19,13 @@ from tests.mount.processes import set_most_files
 from tests.support import programs
 from tests.support.emulator_process import COMMANDS
 from tests.support.harness import END_SECONDS, MountProcess, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.support.harness import EmulatorProcess, NewMount
 
-MIB = 1024 * 1024
 NAMES = 200_000
 OPEN_FILES = 5_000
 LISTED_FILES = 10_000

@@ -13,6 +13,7 @@ from gcsmux_fs.emulator.faults.catalogue import ChunkDropped, HalfOpen, Injectio
 from gcsmux_fs.emulator.injection.rules import Rule
 from tests.support import programs
 from tests.support.harness import EmulatorProcess, MountProcess, wait_until
+from tests.support.sizes import GIB, MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
-
-MIB = 1024 * 1024
-GIB = 1024 * MIB
 
 
 def test_a_reader_waits_while_the_server_is_killed_and_restarted(

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import programs
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
-
-MIB = 1024 * 1024
 
 
 def place_tagged(emulator: EmulatorProcess, sizes: list[int]) -> list[tuple[str, int, int]]:

@@ -13,14 +13,13 @@ from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.reading.open_planner import MAX_UNREAD
 from tests.support import programs
 from tests.support.harness import wait_until
+from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-KIB = 1024
-MIB = 1024 * KIB
 PROGRAMS = 16
 ROUNDS = 3
 TTLS = ["0", "1s", "60s", "indefinite"]

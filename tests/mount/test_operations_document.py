@@ -19,6 +19,7 @@ import pytest
 from tests.mount.operations import BLOCKS, block, moved, needs, needs_root
 from tests.support import programs
 from tests.support.harness import END_SECONDS
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
-
-MIB = 1024 * 1024
 
 
 def test_the_document_has_the_blocks_that_these_tests_run() -> None:

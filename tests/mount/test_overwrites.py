@@ -13,6 +13,7 @@ from gcsmux_fs.emulator.faults.catalogue import Hang
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from tests.support import programs
 from tests.support.harness import END_SECONDS, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 SIZE = 48 * MIB
 OLD, NEW = 1, 2
 

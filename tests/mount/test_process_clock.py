@@ -11,13 +11,13 @@ import pytest
 
 from tests.support import programs
 from tests.support.harness import wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.harness import EmulatorProcess, NewMount
 
-MIB = 1024 * 1024
 
 # Setting the real clock would affect the whole machine, and a time namespace has no wall clock.
 # This library wraps the clock functions of libc: while the file $CLOCK_SET_BACK exists, the wall

@@ -14,6 +14,7 @@ from tests.mount.test_overwrites import begin_lookup_without_answer
 from tests.mount.test_unmounting import start_readers
 from tests.support import programs
 from tests.support.harness import END_SECONDS, MountProcess, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 SIZE = 40 * MIB
 
 

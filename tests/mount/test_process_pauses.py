@@ -14,6 +14,7 @@ from tests.mount import process_programs
 from tests.mount.processes import descendants_in_state_d, held
 from tests.support import programs
 from tests.support.harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 SIZE = 48 * MIB
 READ_TIMEOUT_SECONDS = 3
 

@@ -24,6 +24,7 @@ from tests.mount.refused import refusal
 from tests.support import programs
 from tests.support.emulator_process import COMMANDS
 from tests.support.harness import BUCKET, END_SECONDS, MountProcess, wait_until
+from tests.support.sizes import MIB
 from tests.support.tls import Service, access_token, certificate, key_file, tls_relay, token_server
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 TOKEN = "ya29.a-token-that-no-log-may-contain"
 ROUTING_TOKEN = "a-routing-token-that-no-log-may-contain"
 PASSWORD = "a-password-that-no-log-may-contain"

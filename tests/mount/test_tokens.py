@@ -13,6 +13,7 @@ from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from tests.support import programs
 from tests.support.harness import MountProcess
+from tests.support.sizes import MIB
 from tests.support.tls import access_token, key_file, token_server
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 STREAM = "BidiReadObject"
 
 

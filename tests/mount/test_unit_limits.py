@@ -19,6 +19,7 @@ import pytest
 from tests.mount import limits
 from tests.support import programs
 from tests.support.harness import END_SECONDS, MountProcess
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, NewMount
@@ -30,7 +31,6 @@ pytestmark = [
 
 UNIT = Path(__file__).parents[2] / "systemd" / "gcsmux@.service"
 LAUNCHER = (sys.executable, "-P", limits.__file__, str(UNIT))
-MIB = 1024 * 1024
 
 # Print the errno of each forbidden operation, and the capabilities of the process.
 TRIES = """

@@ -11,13 +11,12 @@ import pytest
 
 from tests.support import programs
 from tests.support.harness import END_SECONDS, Program, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
-
-MIB = 1024 * 1024
 
 
 def start_readers(stack: ExitStack, mounted: MountProcess, count: int = 16) -> list[Program]:

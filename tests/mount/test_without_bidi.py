@@ -12,13 +12,13 @@ from gcsmux_fs.emulator.faults.catalogue import ChunkWrongCrc, InjectionPoint, S
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from tests.support import programs
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 UNAVAILABLE = "storage.fallback: BidiReadObject"
 WITHOUT_STREAMS = Rule(
     Status(StatusCode.UNIMPLEMENTED), method="BidiReadObject", times=FOR_EVER, name="without"

@@ -24,11 +24,11 @@ from gcsmux_fs.emulator.faults.catalogue import (
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from tests.reliability.rows import SHORT, Group, Reader, Row
+from tests.support.sizes import MIB
 
 __all__ = ["GROUPS"]
 
 _STREAM = "BidiReadObject"
-_MIB = 1024 * 1024
 
 _PLACES = Group(
     "Chunks in the wrong place",
@@ -61,7 +61,7 @@ _PLACES = Group(
         ),
         Row(
             "chunks overlap by half",
-            (Rule(ChunkOverlaps(by_bytes=_MIB), method=_STREAM, times=FOR_EVER),),
+            (Rule(ChunkOverlaps(by_bytes=MIB), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"gaps": 0, "streams_failed": 0},
         ),
@@ -233,7 +233,7 @@ _MESSAGES = Group(
         ),
         Row(
             "a message of 17 MiB, above the size limit",
-            (Rule(Padded(by_bytes=17 * _MIB), method=_STREAM, at=InjectionPoint.CHUNK),),
+            (Rule(Padded(by_bytes=17 * MIB), method=_STREAM, at=InjectionPoint.CHUNK),),
             requests=8,
             counters={"streams_reopened": 1, "ranges_failed": 0},
         ),

@@ -12,13 +12,12 @@ from gcsmux_fs.emulator.faults.catalogue import InjectionPoint
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from tests.support import programs
 from tests.support.harness import EmulatorProcess, MountProcess
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.mount
-
-MIB = 1024 * 1024
 
 
 def test_the_repetition_of_a_failed_read_fails_at_once(tmp_path: Path) -> None:

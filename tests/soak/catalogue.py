@@ -58,6 +58,7 @@ from gcsmux_fs.emulator.faults.catalogue import (
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,6 @@ __all__ = ["KINDS", "Deed", "Trouble"]
 _BIDI = "BidiReadObject"
 _READS = "*Read*"
 _LOOKUPS = ("GetObject", "ListObjects")
-_MIB = 1024 * 1024
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -123,7 +123,7 @@ def _slow(source: Random) -> Trouble:
 
 
 def _narrow(source: Random) -> Trouble:
-    fault = Bandwidth(source.randrange(_MIB, 8 * _MIB))
+    fault = Bandwidth(source.randrange(MIB, 8 * MIB))
     return Trouble("bandwidth of streams", (_rule(fault, source),))
 
 

@@ -7,6 +7,8 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.support.sizes import MIB
+
 from .content import Identity, bytes_at, size_of
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ __all__ = [
     "first_objects",
 ]
 
-_MIB = 1024 * 1024
-
 
 class Fate(enum.Enum):
     """The operations of the other writer on an object."""
@@ -41,7 +41,7 @@ class Fate(enum.Enum):
 
 
 # A message of a write holds at most 2 MiB, and the writer sends one message.
-_ONE_MESSAGE_BYTES = 2 * _MIB
+_ONE_MESSAGE_BYTES = 2 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class _Group:
     fate: Fate
 
 
-LARGE = _Group(tuple(f"stable/large-{n}" for n in range(5)), 12 * _MIB, 24 * _MIB, Fate.STAYS)
-MEDIUM = _Group(tuple(f"stable/medium-{n}" for n in range(16)), _MIB, 4 * _MIB, Fate.STAYS)
+LARGE = _Group(tuple(f"stable/large-{n}" for n in range(5)), 12 * MIB, 24 * MIB, Fate.STAYS)
+MEDIUM = _Group(tuple(f"stable/medium-{n}" for n in range(16)), MIB, 4 * MIB, Fate.STAYS)
 SMALL = _Group(
     tuple(f"small/folder-{n}/file-{m}" for n in range(8) for m in range(25)),
     64,
@@ -61,8 +61,8 @@ SMALL = _Group(
     Fate.STAYS,
 )
 CHANGING = _Group(tuple(f"changing/{n}" for n in range(12)), 1000, _ONE_MESSAGE_BYTES, Fate.CHANGES)
-CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, _MIB, Fate.COMES_AND_GOES)
-GROWING = _Group(tuple(f"growing/{n}" for n in range(6)), 2000, 3 * _MIB, Fate.GROWS)
+CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, MIB, Fate.COMES_AND_GOES)
+GROWING = _Group(tuple(f"growing/{n}" for n in range(6)), 2000, 3 * MIB, Fate.GROWS)
 # A flat bucket has no folder without an object.
 _KEEPER = _Group(("churn/keeper",), 1000, 10_000, Fate.STAYS)
 # Names that never exist.

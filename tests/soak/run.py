@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.harness import MountProcess
+from tests.support.sizes import MIB
 
 from . import layout
 from .appender import Appender
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Hang", "Options", "soak"]
 
-_MIB = 1024 * 1024
 _TICK_SECONDS = 0.1
 _SAMPLE_SECONDS = 3.0
 # Time that a call may take beyond the deadlines of its READs, on a busy machine.
@@ -44,7 +44,7 @@ _CALLS = {"find": 8}
 _CALLS_OTHERWISE = 2
 # The memory slope is only meaningful with enough samples and full caches.
 _MIN_SLOPE_SECONDS = 600.0
-_MAX_GROWTH_BYTES = 16 * _MIB
+_MAX_GROWTH_BYTES = 16 * MIB
 _MAX_IN_STATE_D = 3
 # The summary shows at most this many samples.
 _SHOWN_SAMPLES = 200
@@ -61,7 +61,7 @@ class Options:
 
     seconds: float
     seed: int
-    memory_bytes: int = 32 * _MIB
+    memory_bytes: int = 32 * MIB
     read_timeout: float = 10.0
 
 
@@ -124,7 +124,7 @@ class _Conductor:
             self._folder,
             [
                 *("--endpoint", self._emulator.relay_endpoint, "--plaintext", "--anonymous"),
-                *("--memory", f"{self._options.memory_bytes // _MIB}MiB"),
+                *("--memory", f"{self._options.memory_bytes // MIB}MiB"),
                 *("--metadata-ttl", f"{TTL_SECONDS:g}s", "--negative-ttl", "1s"),
                 *("--read-timeout", f"{self._options.read_timeout}s"),
             ],
@@ -245,7 +245,7 @@ class _Conductor:
             raise Hang(str(error)) from None
         self._samples.append(sample)
         if sample.holding.resident_bytes > self.summary.allowed_resident_bytes:
-            self._fail(f"{sample.holding.resident_bytes / _MIB:.0f} MiB resident")
+            self._fail(f"{sample.holding.resident_bytes / MIB:.0f} MiB resident")
         in_state_d = state_of(self._mounted.process.pid) == "D"
         self._in_state_d = self._in_state_d + 1 if in_state_d else 0
         if self._in_state_d > _MAX_IN_STATE_D:

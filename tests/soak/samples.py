@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Holding", "Sample", "Sampler", "growth_bytes", "holding", "state_of"]
 
-_MIB = 1024 * 1024
 _ANSWER_SECONDS = 20.0
 
 

@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.support.sizes import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Summary"]
-
-_MIB = 1024 * 1024
 
 
 @dataclass
@@ -89,9 +89,9 @@ class Summary:
         for name, excuses in sorted(self.errors.items()):
             yield f"errors: {name}", _listed(excuses)
         yield "programs restarted", str(self.programs_restarted)
-        most, allowed = self.max_resident_bytes / _MIB, self.allowed_resident_bytes / _MIB
+        most, allowed = self.max_resident_bytes / MIB, self.allowed_resident_bytes / MIB
         yield "resident memory, MiB", f"{most:.0f} at most, {allowed:.0f} allowed"
-        yield "grown in the last half", f"{self.growth_in_last_half_bytes / _MIB:.1f} MiB"
+        yield "grown in the last half", f"{self.growth_in_last_half_bytes / MIB:.1f} MiB"
         yield "held before", _listed(self.before)
         yield "held after", _listed(self.after)
         yield "recovered after", f"{self.recovered_seconds:.1f} s"
