@@ -162,37 +162,37 @@ def _limit(service: dict[str, list[str]]) -> None:
 
 
 def _calls(service: dict[str, list[str]]) -> Filter:
-    made = Filter(errno.EPERM)
+    call_filter = Filter(errno.EPERM)
     for call in sorted(allowed_calls(service["SystemCallFilter"])):
-        made.rule(call, 0)
-    return made
+        call_filter.rule(call, 0)
+    return call_filter
 
 
 def _families(service: dict[str, list[str]]) -> Filter:
-    made = Filter(0)
+    call_filter = Filter(0)
     allowed = {_FAMILIES[name] for name in service["RestrictAddressFamilies"][-1].split()}
     for family in set(range(_LAST_FAMILY + 1)) - allowed:
-        made.rule("socket", errno.EAFNOSUPPORT, (0, _EQUAL, family, 0))
-    return made
+        call_filter.rule("socket", errno.EAFNOSUPPORT, (0, _EQUAL, family, 0))
+    return call_filter
 
 
 def _namespaces() -> Filter:
-    made = Filter(0)
-    made.rule("clone3", errno.ENOSYS)  # no filter can read its flags: they are in memory
-    made.rule("setns", errno.EPERM)
+    call_filter = Filter(0)
+    call_filter.rule("clone3", errno.ENOSYS)  # no filter can read its flags: they are in memory
+    call_filter.rule("setns", errno.EPERM)
     for call in ("clone", "unshare"):
         for flag in _NEW_NAMESPACES:
-            made.rule(call, errno.EPERM, (0, _MASKED_EQUAL, flag, flag))
-    return made
+            call_filter.rule(call, errno.EPERM, (0, _MASKED_EQUAL, flag, flag))
+    return call_filter
 
 
 def _writable_code() -> Filter:
-    made = Filter(0)
+    call_filter = Filter(0)
     both = _PROT_WRITE | _PROT_EXEC
-    made.rule("mmap", errno.EPERM, (2, _MASKED_EQUAL, both, both))
+    call_filter.rule("mmap", errno.EPERM, (2, _MASKED_EQUAL, both, both))
     for call in ("mprotect", "pkey_mprotect"):
-        made.rule(call, errno.EPERM, (2, _MASKED_EQUAL, _PROT_EXEC, _PROT_EXEC))
-    return made
+        call_filter.rule(call, errno.EPERM, (2, _MASKED_EQUAL, _PROT_EXEC, _PROT_EXEC))
+    return call_filter
 
 
 def _main(unit: str, *command: str) -> None:

@@ -41,9 +41,9 @@ def test_a_sequential_read_requests_each_byte_once(
     emulator.place("object", programs.tagged(1, 0, 64 * MIB))
     with mount() as mounted, mounted.program() as program:
         assert program.call(programs.read_whole, f"{mounted.path}/object")
-        found = emulator.statistics()
-        assert found.bytes_asked == 64 * MIB
-        assert found.requests["BidiReadObject"] == 1
+        counters = emulator.statistics()
+        assert counters.bytes_asked == 64 * MIB
+        assert counters.requests["BidiReadObject"] == 1
         assert mounted.statistics()["streams_opened"] == 1
 
 
@@ -61,8 +61,8 @@ def test_a_random_read_of_a_cold_file_requests_at_most_64_kib(
         assert asked == 128 * KIB
         ahead = mounted.statistics()["readahead_ranges"]
         for offset in offsets:
-            found = program.call(os.pread, descriptor, 4 * KIB, offset)
-            assert found == programs.tagged(1, offset, 4 * KIB)
+            content = program.call(os.pread, descriptor, 4 * KIB, offset)
+            assert content == programs.tagged(1, offset, 4 * KIB)
             before, asked = asked, emulator.statistics().bytes_asked
             assert 0 < asked - before <= 64 * KIB
         assert mounted.statistics()["readahead_ranges"] == ahead
@@ -78,9 +78,9 @@ def test_a_cold_read_of_a_known_small_object_is_one_round_trip(
         assert program.call(os.listdir, str(mounted.path)) == ["object"]
         emulator.statistics(reset=True)
         assert program.call(programs.read_whole, f"{mounted.path}/object") == content
-        found = emulator.statistics()
-        assert found.requests == {"BidiReadObject": 1}
-        assert (found.ranges, found.bytes_asked) == (1, size)
+        counters = emulator.statistics()
+        assert counters.requests == {"BidiReadObject": 1}
+        assert (counters.ranges, counters.bytes_asked) == (1, size)
         assert mounted.statistics()["messages_sent"] == 1
 
 
@@ -122,6 +122,6 @@ def test_equal_reads_of_many_programs_cause_one_request(
         paths = [f"{mounted.path}/object"] * 8
         done = program.call(programs.in_parallel, programs.read_head, paths, 32 * MIB)
         assert done == 8 * 32 * MIB
-        found = emulator.statistics()
-        assert found.bytes_asked == 32 * MIB
-        assert found.requests["BidiReadObject"] == 1
+        counters = emulator.statistics()
+        assert counters.bytes_asked == 32 * MIB
+        assert counters.requests["BidiReadObject"] == 1

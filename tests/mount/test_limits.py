@@ -46,8 +46,8 @@ def test_5000_files_are_open_at_once(emulator: EmulatorProcess, mount: NewMount)
         assert program.call(process_programs.open_many, paths, OPEN_FILES) == OPEN_FILES
         assert mounted.statistics()["open_files"] == OPEN_FILES
         for number in range(0, OPEN_FILES, 7):
-            found = program.call(process_programs.read_at, number, 200_000, 64)
-            assert found == programs.tagged(number % 50, 200_000, 64)
+            content = program.call(process_programs.read_at, number, 200_000, 64)
+            assert content == programs.tagged(number % 50, 200_000, 64)
         assert mounted.peak_memory_bytes() <= (32 + 150) * MIB
         program.call(process_programs.close_all)
         wait_until(lambda: mounted.statistics()["open_files"] == 0, "all are closed")

@@ -68,9 +68,9 @@ def test_a_file_is_read_through_streams_that_are_cut_repeatedly(
     emulator.cut_streams(after_bytes, code=code)
     with mount() as mounted, mounted.program() as reader:
         assert reader.call(programs.read_whole, f"{mounted.path}/object") == content
-        found = mounted.statistics()
-        assert found["streams_reopened"] >= size // after_bytes - 1
-        assert found["bytes_received"] == size
+        metrics = mounted.statistics()
+        assert metrics["streams_reopened"] >= size // after_bytes - 1
+        assert metrics["bytes_received"] == size
     assert emulator.statistics().cuts >= size // after_bytes - 1
     emulator.clear_faults()
 
@@ -111,8 +111,8 @@ def test_a_lost_range_is_requested_again_while_its_stream_stays_busy(
             if offset % MIB == 0 and mounted.statistics()["ranges_silent"]:
                 break
         assert unlucky.answer() == tagged
-        found = mounted.statistics()
-        assert (found["ranges_silent"], found["streams_failed"]) == (1, 0)
+        metrics = mounted.statistics()
+        assert (metrics["ranges_silent"], metrics["streams_failed"]) == (1, 0)
     emulator.clear_faults()
 
 
@@ -200,5 +200,5 @@ def test_lookups_succeed_while_one_connection_after_another_dies(folder: Path) -
             for tag in range(3):
                 # All current connections lose their bytes. gRPC notices this only after 80 s.
                 emulator.inject(Rule(HalfOpen(), at=InjectionPoint.NOW))
-                found = program.call(programs.read_whole, f"{mounted.path}/object-{tag}")
-                assert found == programs.tagged(tag, 0, 100)
+                content = program.call(programs.read_whole, f"{mounted.path}/object-{tag}")
+                assert content == programs.tagged(tag, 0, 100)

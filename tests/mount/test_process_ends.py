@@ -69,8 +69,8 @@ def test_readers_get_an_errno_when_the_mount_dies_and_the_next_start_works(
         # The dead mount still exists: the next start removes it.
         with MountProcess(emulator, mounted.folder) as again, again.program() as reader:
             for tag in range(4):
-                found = reader.call(programs.read_tags, f"{again.path}/file-{tag}", 0, SIZE)
-                assert found == {tag}
+                tags = reader.call(programs.read_tags, f"{again.path}/file-{tag}", 0, SIZE)
+                assert tags == {tag}
 
 
 def test_a_mount_killed_during_a_lookup_and_a_stale_open_leaves_no_hung_process(

@@ -59,12 +59,12 @@ def test_find_grep_du_wc_md5sum_and_ls(emulator: EmulatorProcess, mount: NewMoun
             expected = subprocess.run(
                 command, cwd=emulator.bucket, capture_output=True, check=False
             )
-            found = mounted.run(*command)
+            result = mounted.run(*command)
             assert (lines(expected.stdout), expected.returncode) == (
-                lines(found.stdout),
-                found.returncode,
+                lines(result.stdout),
+                result.returncode,
             )
-            assert found.stderr == expected.stderr
+            assert result.stderr == expected.stderr
 
 
 def test_ls_du_and_df_show_sizes_and_times(emulator: EmulatorProcess, mount: NewMount) -> None:

@@ -233,8 +233,8 @@ def test_object_names_and_messages_forge_no_log_line(
     denied = Status(StatusCode.PERMISSION_DENIED, f"no{FORGED}")
     emulator.inject(Rule(denied, method="BidiReadObject", times=FOR_EVER))
     with mount(expected_warnings=("read: EACCES",)) as mounted:
-        found = mounted.run("find", ".", "-type", "f", "-exec", "cat", "{}", "+")
-        assert found.returncode == 1
+        result = mounted.run("find", ".", "-type", "f", "-exec", "cat", "{}", "+")
+        assert result.returncode == 1
     assert "forged" in mounted.log
     for line in mounted.log.split("\n")[:-1]:
         assert LINE.fullmatch(line)

@@ -34,8 +34,8 @@ def test_a_walk_in_listing_order_waits_only_for_its_first_files(
     contents = place_files(emulator)
     with mount() as mounted, mounted.program() as program:
         for name in sorted(program.call(os.listdir, f"{mounted.path}/dir")):
-            found = program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
-            assert found == contents[f"dir/{name}"]
+            content = program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
+            assert content == contents[f"dir/{name}"]
         statistics = mounted.statistics()
         assert statistics["misses"] <= 5
         # Each file was requested once, by a read or by the prefetch.

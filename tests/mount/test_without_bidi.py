@@ -40,13 +40,13 @@ def test_every_program_reads_the_same_bytes(emulator: EmulatorProcess, mount: Ne
     with mount(expected_warnings=[UNAVAILABLE]) as mounted, mounted.program() as program:
         for name, content in contents.items():
             assert program.call(programs.read_whole, f"{mounted.path}/{name}") == content
-        found = mounted.statistics()
-        assert (found["bidi_missing"], found["bidi_losses"]) == (1, 1)
+        metrics = mounted.statistics()
+        assert (metrics["bidi_missing"], metrics["bidi_losses"]) == (1, 1)
         asked = emulator.statistics()
-        assert found["read_object_requests"] == asked.requests["ReadObject"] > 0
+        assert metrics["read_object_requests"] == asked.requests["ReadObject"] > 0
         assert asked.requests["BidiReadObject"] == 1
-        assert found["bytes_received"] == sum(sizes)
-        assert found["read_object_open"] == 0
+        assert metrics["bytes_received"] == sum(sizes)
+        assert metrics["read_object_open"] == 0
         check_logged_once(mounted)
 
 
@@ -77,9 +77,9 @@ def test_many_readers_while_reads_are_cut_and_corrupted(
     ):
         paths = [(f"{mounted.path}/{name}", tag, size) for name, tag, size in files]
         assert program.call(programs.random_reads, paths, 32, 10, 2) == (1280, 0)
-        found = mounted.statistics()
-        assert found["checksum_failures"] > 0
-        assert found["ranges_resumed"] > 0
+        metrics = mounted.statistics()
+        assert metrics["checksum_failures"] > 0
+        assert metrics["ranges_resumed"] > 0
         check_logged_once(mounted)
     fired = emulator.statistics().faults
     assert {"cut", "corrupted"} <= fired.keys()
