@@ -47,15 +47,15 @@ _PROT_WRITE, _PROT_EXEC = 2, 4
 
 def read_service(unit: Path) -> dict[str, list[str]]:
     """Return the assignments of a unit's [Service] section by name, each list in file order."""
-    found: dict[str, list[str]] = defaultdict(list)
+    assignments: dict[str, list[str]] = defaultdict(list)
     section = ""
     for line in unit.read_text().splitlines():
         if line.startswith("["):
             section = line
         elif section == "[Service]" and line and line[0] not in "#;":
             name, _, text = line.partition("=")
-            found[name].append(text)
-    return found
+            assignments[name].append(text)
+    return assignments
 
 
 def command_of(assignment: str, **environment: str) -> list[str]:

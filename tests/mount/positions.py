@@ -33,18 +33,18 @@ def list_after_each(path: str, positions: Sequence[int], count: int) -> list[lis
 
 def _entries(path: str, position: int, count: int | None) -> list[tuple[str, int]]:
     """Open a directory and list it from a position: `count` entries, or all of them."""
-    found: list[tuple[str, int]] = []
+    entries: list[tuple[str, int]] = []
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.lseek(descriptor, position, os.SEEK_SET)
-        while count is None or len(found) < count:
+        while count is None or len(entries) < count:
             piece = _next_entries(descriptor)
             if not piece:
                 break
-            found += piece
+            entries += piece
     finally:
         os.close(descriptor)
-    return found[:count]
+    return entries[:count]
 
 
 def _next_entries(descriptor: int) -> list[tuple[str, int]]:
@@ -53,11 +53,11 @@ def _next_entries(descriptor: int) -> list[tuple[str, int]]:
     size = _libc.getdents64(descriptor, buffer, _BUFFER_BYTES)
     if size < 0:
         raise OSError(ctypes.get_errno(), "getdents64 failed")
-    found: list[tuple[str, int]] = []
+    entries: list[tuple[str, int]] = []
     at = 0
     while at < size:
         _, position, length, _ = _HEAD.unpack_from(buffer, at)
         name = buffer.raw[at + _HEAD.size : at + length].partition(b"\0")[0]
-        found.append((os.fsdecode(name), position))
+        entries.append((os.fsdecode(name), position))
         at += length
-    return found
+    return entries

@@ -72,9 +72,9 @@ def test_200_000_inodes_are_stored_and_freed() -> None:
         page = columns(start, 1000)
         numbers += [table.files.remember(Row(page, row))[0] for row in range(1000)]
     assert len(table) == NAMES + 1
-    found = table.files.get(numbers[NAMES // 2])
-    assert found is not None
-    assert found.size == NAMES // 2
+    row = table.files.get(numbers[NAMES // 2])
+    assert row is not None
+    assert row.size == NAMES // 2
     for number in numbers:
         table.forget(number, 1)
     assert len(table) == 1

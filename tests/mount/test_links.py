@@ -252,8 +252,8 @@ def test_posix_option_shows_stored_owners_and_modes(
         assert (stat.filemode(status.st_mode), status.st_uid) == ("lrwxrwxrwx", 1234)
         assert output(mounted, "mnt/script") == "ran\n"
     with mount("-o", "ro") as mounted, mounted.program() as program:
-        found = program.call(programs.modes, f"{mounted.path}/script")
-        assert found == ("-rw-r--r--", *ours)
+        mode = program.call(programs.modes, f"{mounted.path}/script")
+        assert mode == ("-rw-r--r--", *ours)
 
 
 def test_an_open_file_stays_readable_when_its_object_becomes_a_link(

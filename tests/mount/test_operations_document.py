@@ -43,7 +43,7 @@ def test_updatedb_skips_a_mount(emulator: EmulatorProcess, mount: NewMount, fold
     emulator.place("findable", b"content")
     configuration, names = folder / "updatedb.conf", folder / "names"
 
-    def found(mounted: MountProcess) -> bytes:
+    def names_in_database(mounted: MountProcess) -> bytes:
         (types,) = re.findall(r'^PRUNEFS="(.*)"', configuration.read_text(), re.MULTILINE)
         command: list[str | Path] = [
             "updatedb",
@@ -62,10 +62,10 @@ def test_updatedb_skips_a_mount(emulator: EmulatorProcess, mount: NewMount, fold
 
     with mount() as mounted:
         configuration.write_text('PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS afs proc"\n')
-        assert os.fsencode(mounted.path / "findable") in found(mounted).splitlines()
+        assert os.fsencode(mounted.path / "findable") in names_in_database(mounted).splitlines()
         command = moved(block("sh", "PRUNEFS"), {"/etc/updatedb.conf": configuration})
         subprocess.run(["sh", "-ec", command], timeout=END_SECONDS, check=True)
-        assert os.fsencode(mounted.path) not in found(mounted)
+        assert os.fsencode(mounted.path) not in names_in_database(mounted)
 
 
 @needs("logrotate")

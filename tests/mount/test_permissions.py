@@ -49,8 +49,8 @@ def check_outcomes(mounted: MountProcess, names: dict[str, bytes | int]) -> None
                 mounted.run("ls", "-lR", ".")
             if moment == "late":
                 time.sleep(TTL_SECONDS + 0.1)
-            found = {name: outcome(program, f"{path}/{name}") for name in names}
-            assert found == names, moment
+            results = {name: outcome(program, f"{path}/{name}") for name in names}
+            assert results == names, moment
 
 
 def test_read_permission_below_one_folder_and_list_permission_everywhere(

@@ -100,14 +100,14 @@ def test_copies_have_the_same_bytes_and_times(
         result = mounted.run(*(part.replace("{target}", str(target)) for part in command))
         assert (result.returncode, result.stderr) == (0, b"")
         expected = programs.tree(str(emulator.bucket))
-        found = programs.tree(str(target))
+        copy = programs.tree(str(target))
         if command[0] == "sh":
             # tar stores whole seconds only.
             assert {path: (one.digest, one.size) for path, one in expected.items()} == {
-                path: (one.digest, one.size) for path, one in found.items()
+                path: (one.digest, one.size) for path, one in copy.items()
             }
         else:
-            assert expected == found
+            assert expected == copy
     shutil.rmtree(target)
 
 
@@ -149,20 +149,20 @@ def test_sqlite_in_wal_mode_needs_immutable(emulator: EmulatorProcess, mount: Ne
         path, query = f"{mounted.path}/data.db", "select number from numbers"
         with pytest.raises(sqlite3.OperationalError, match="unable to open"):
             program.call(programs.select_read_only, path, "mode=ro", query)
-        found = program.call(programs.select_read_only, path, "immutable=1", query)
-        assert found == [(42,)]
+        rows = program.call(programs.select_read_only, path, "immutable=1", query)
+        assert rows == [(42,)]
 
 
 def test_locks_work_between_programs(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("object", b"content")
     with mount() as mounted, mounted.program() as one, mounted.program() as other:
-        held = one.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-        wanted = other.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-        one.call(fcntl.flock, held, fcntl.LOCK_EX)
+        descriptor = one.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        other_descriptor = other.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        one.call(fcntl.flock, descriptor, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError):
-            other.call(fcntl.flock, wanted, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        one.call(fcntl.flock, held, fcntl.LOCK_UN)
-        other.call(fcntl.flock, wanted, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            other.call(fcntl.flock, other_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        one.call(fcntl.flock, descriptor, fcntl.LOCK_UN)
+        other.call(fcntl.flock, other_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_python_runs_from_a_mount(emulator: EmulatorProcess, mount: NewMount) -> None:
@@ -180,9 +180,9 @@ def test_extended_attributes(emulator: EmulatorProcess, mount: NewMount) -> None
     with mount() as mounted, mounted.program() as program:
         path = f"{mounted.path}/object"
         names = program.call(os.listxattr, path)
-        found = {name: program.call(os.getxattr, path, name).decode() for name in names}
+        attributes = {name: program.call(os.getxattr, path, name).decode() for name in names}
         assert (
-            found.items()
+            attributes.items()
             >= {
                 "user.gcs.generation": str(generation),
                 "user.gcs.metageneration": "1",

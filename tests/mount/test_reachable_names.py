@@ -92,16 +92,16 @@ def test_a_walk_finds_all_objects_and_a_new_mount_finds_their_paths(
             for path, entry in program.call(programs.tree, str(mounted.path)).items()
             if entry != programs.Entry()
         )
-        found = {
+        name_of_path = {
             path: names[program.call(programs.read_whole, root + b"/" + path)] for path in paths
         }
-    assert sorted(names.values()) == sorted(found.values())
+    assert sorted(names.values()) == sorted(name_of_path.values())
     with mount() as fresh, fresh.program() as program:
         root = bytes(fresh.path)
         random.Random(8).shuffle(paths)
         for path in paths:
             content = program.call(programs.read_whole, root + b"/" + path)
-            assert content_of(found[path]) == content
+            assert content_of(name_of_path[path]) == content
 
 
 @pytest.mark.parametrize("ttl", ["60s", "0"])

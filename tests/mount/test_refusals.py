@@ -20,13 +20,13 @@ def test_every_writing_call_fails_with_erofs(emulator: EmulatorProcess, mount: N
     emulator.place("file", b"content")
     emulator.place("folder/file", b"content")
     with mount() as mounted, mounted.program() as program:
-        found = program.call(
+        errors = program.call(
             programs.refusals,
             f"{mounted.path}/file",
             f"{mounted.path}/folder",
             f"{mounted.path}/absent",
         )
-        assert found == dict.fromkeys(found, "EROFS")
+        assert errors == dict.fromkeys(errors, "EROFS")
         assert program.call(programs.read_whole, f"{mounted.path}/file") == b"content"
 
 

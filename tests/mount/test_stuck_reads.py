@@ -52,8 +52,8 @@ def test_a_file_is_read_while_150_reads_of_other_files_hang(
             path = f"{mounted.path}/good-{tag}"
             assert healthy.call(programs.read_tags, path, 0, HEALTHY_BYTES) == {tag}
         assert mounted.statistics()["waiting_reads"] >= STUCK
-        found = stuck.answer()
-        assert isinstance(found, list)
-        assert [name for name, _ in found] == ["ETIMEDOUT"] * STUCK
+        failures = stuck.answer()
+        assert isinstance(failures, list)
+        assert [name for name, _ in failures] == ["ETIMEDOUT"] * STUCK
         # The kernel repeats each failed READ; the repetition must not wait again.
-        assert max(seconds for _, seconds in found) < 1.5 * TIMEOUT_SECONDS
+        assert max(seconds for _, seconds in failures) < 1.5 * TIMEOUT_SECONDS

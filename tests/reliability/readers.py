@@ -81,8 +81,8 @@ class Seen:
         return Seen(self.right + other.right, self.wrong + other.wrong, errors)
 
 
-def _judged(found: object, expected: object) -> Seen:
-    return Seen(right=1) if found == expected else Seen(wrong=1)
+def _judged(result: object, expected: object) -> Seen:
+    return Seen(right=1) if result == expected else Seen(wrong=1)
 
 
 def _failed(error: OSError) -> Seen:
@@ -98,20 +98,20 @@ def _open_cold(path: str) -> int:
 
 def _read(descriptor: int, length: int, offset: int) -> bytes:
     """Read `length` bytes, or up to the end; raise an error that occurs after some bytes."""
-    found = b""
-    while piece := os.pread(descriptor, length - len(found), offset + len(found)):
-        found += piece
-        if len(found) == length:
+    content = b""
+    while piece := os.pread(descriptor, length - len(content), offset + len(content)):
+        content += piece
+        if len(content) == length:
             break
-    return found
+    return content
 
 
 def _read_in_order(descriptor: int, content: bytes, start: int, end: int) -> Seen:
     """Read from `start` to `end`; a read behind the end of the content must return no byte."""
     seen = Seen()
     for offset in range(start, end, _READ_BYTES):
-        found = _read(descriptor, min(_READ_BYTES, end - offset), offset)
-        seen += _judged(found, content[offset : min(offset + _READ_BYTES, end)])
+        piece = _read(descriptor, min(_READ_BYTES, end - offset), offset)
+        seen += _judged(piece, content[offset : min(offset + _READ_BYTES, end)])
     return seen
 
 
@@ -168,11 +168,11 @@ def read_at_random(folder: str, truth: Truth) -> Seen:
             offset = source.randrange(len(content) // 65536) * 65536
             length = source.choice([4096, 65536])
             try:
-                found = _read(descriptor, length, offset)
+                piece = _read(descriptor, length, offset)
             except OSError as error:
                 seen += _failed(error)
             else:
-                seen += _judged(found, content[offset : offset + length])
+                seen += _judged(piece, content[offset : offset + length])
         return seen
 
     try:

@@ -43,9 +43,9 @@ def test_no_two_rows_have_the_same_name() -> None:
 def test_the_document_lists_the_outcomes_of_the_rows(request: pytest.FixtureRequest) -> None:
     if _played != {row.fault for row in _ROWS} or request.session.testsfailed:
         pytest.skip("not all rows were played well in this run")
-    found = report.document(GROUPS, LIMITS)
+    document = report.document(GROUPS, LIMITS)
     if request.config.getoption("--write-reliability", default=False):
-        report.DOCUMENT.write_text(found)
-    assert report.DOCUMENT.read_text() == found, (
+        report.DOCUMENT.write_text(document)
+    assert report.DOCUMENT.read_text() == document, (
         f"docs/RELIABILITY.md is not what this run would write: run `{report.RENEWAL}`"
     )

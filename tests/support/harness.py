@@ -228,8 +228,8 @@ class MountProcess:
     def last_statistics(self) -> dict[str, int]:
         """Return the metrics that the mount has logged last."""
         line = self._statistics_lines()[-1]
-        found: dict[str, int] = json.loads(line.partition("statistics ")[2])
-        return found
+        metrics: dict[str, int] = json.loads(line.partition("statistics ")[2])
+        return metrics
 
     def _statistics_lines(self) -> list[str]:
         # The last line may be incomplete: the mount may be writing it now.
@@ -237,8 +237,8 @@ class MountProcess:
 
     def reads(self) -> int:
         """Return the number of READs that the kernel has sent."""
-        found = self.statistics()
-        return found["hits"] + found["waits"] + found["misses"]
+        metrics = self.statistics()
+        return metrics["hits"] + metrics["waits"] + metrics["misses"]
 
     def check_at_rest(self) -> None:
         """Check that an unused mount has no open file, no request and no waiting READ.
@@ -255,8 +255,8 @@ class MountProcess:
             wait_until(at_rest, "rest", seconds=10)
         self._check_gauges(gauges, _AT_REST)
 
-    def _check_gauges(self, found: dict[str, int], names: Sequence[str]) -> None:
-        left = {name: found[name] for name in names if found[name]}
+    def _check_gauges(self, metrics: dict[str, int], names: Sequence[str]) -> None:
+        left = {name: metrics[name] for name in names if metrics[name]}
         assert not left, f"not at rest: {left}"
 
     def peak_memory_bytes(self) -> int:

@@ -78,14 +78,14 @@ def tags(content: bytes | memoryview, offset: int) -> set[int]:
     Raises:
         ValueError: a block is not tagged content or has another block's number.
     """
-    found: set[int] = set()
+    tags_seen: set[int] = set()
     for at in range(0, len(content), BLOCK_BYTES):
         block = bytes(content[at : at + BLOCK_BYTES])
         tag, _ = _PAIR.unpack_from(block)
         if block != tagged(tag, offset + at, len(block)):
             raise ValueError(f"the block at {offset + at} is torn or misplaced")
-        found.add(tag)
-    return found
+        tags_seen.add(tag)
+    return tags_seen
 
 
 # -- trees and whole files
@@ -102,17 +102,17 @@ class Entry:
 
 def tree(root: str) -> dict[bytes, Entry]:
     """Walk a tree and read all files; return its entries by their path below `root`."""
-    found: dict[bytes, Entry] = {}
+    entries: dict[bytes, Entry] = {}
     top = os.fsencode(root)
     for folder, folders, files in os.walk(top, onerror=_throw):
         for name in folders:
-            found[os.path.relpath(os.path.join(folder, name), top)] = Entry()
+            entries[os.path.relpath(os.path.join(folder, name), top)] = Entry()
         for name in files:
             path = os.path.join(folder, name)
             status = os.lstat(path)
             digest = hashlib.sha256(read_whole(path)).hexdigest()
-            found[os.path.relpath(path, top)] = Entry(digest, status.st_size, status.st_mtime_ns)
-    return found
+            entries[os.path.relpath(path, top)] = Entry(digest, status.st_size, status.st_mtime_ns)
+    return entries
 
 
 def _throw(error: OSError) -> None:
@@ -178,14 +178,14 @@ def failing_reads(paths: Sequence[str], size: int) -> list[tuple[str, float]]:
 
     def read(path: str) -> tuple[str, float]:
         descriptor = os.open(path, os.O_RDONLY)
-        begun = time.monotonic()
+        started_at = time.monotonic()
         try:
             os.pread(descriptor, size, 0)
         except OSError as error:
-            return errno.errorcode[error.errno or 0], time.monotonic() - begun
+            return errno.errorcode[error.errno or 0], time.monotonic() - started_at
         finally:
             os.close(descriptor)
-        return "", time.monotonic() - begun
+        return "", time.monotonic() - started_at
 
     with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
         return list(pool.map(read, paths))
@@ -209,8 +209,8 @@ def random_reads(
                 for _ in range(4):
                     length = source.choice([4096, source.randrange(1, 300_000)])
                     offset = source.randrange(size)
-                    found = os.pread(descriptor, length, offset)
-                    wrong += found != tagged(tag, offset, min(length, size - offset))
+                    content = os.pread(descriptor, length, offset)
+                    wrong += content != tagged(tag, offset, min(length, size - offset))
             finally:
                 os.close(descriptor)
         return 4 * reads, wrong
@@ -297,14 +297,14 @@ def refusals(file: str, folder: str, absent: str) -> dict[str, str]:
         "setxattr": lambda: os.setxattr(file, "user.note", b"text"),
         "removexattr": lambda: os.removexattr(file, "user.gcs.generation"),
     }
-    found: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for name, attempt in tries.items():
         try:
             attempt()
-            found[name] = "done"
+            errors[name] = "done"
         except OSError as error:
-            found[name] = errno.errorcode[error.errno or 0]
-    return found
+            errors[name] = errno.errorcode[error.errno or 0]
+    return errors
 
 
 def select_read_only(path: str, parameters: str, statement: str) -> list[tuple[object, ...]]:
@@ -433,12 +433,12 @@ def read_by_handle(root: str, known: tuple[int, bytes]) -> bytes:
     library = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(root, os.O_RDONLY)
     try:
-        found = library.open_by_handle_at(descriptor, ctypes.byref(handle), os.O_RDONLY)
-        if found < 0:
+        file_descriptor = library.open_by_handle_at(descriptor, ctypes.byref(handle), os.O_RDONLY)
+        if file_descriptor < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     finally:
         os.close(descriptor)
-    with open(found, "rb") as file:
+    with open(file_descriptor, "rb") as file:
         return file.read()
 
 

@@ -87,9 +87,9 @@ def _copied(size: int, copy: Callable[[int, int], int]) -> bytes:
         done = 0
         while done < size and (count := copy(to, done)):
             done += count
-        found = os.pread(to, size, 0)
-        assert len(found) == done
-        return found
+        content = os.pread(to, size, 0)
+        assert len(content) == done
+        return content
     finally:
         os.close(to)
 
@@ -172,9 +172,9 @@ def stat_and_read(path: str, descriptor: int, way: str) -> tuple[bytes, int]:
     looking = threading.Thread(target=os.stat, args=(path,))
     looking.start()
     time.sleep(0.03)
-    found = whole_by(way, descriptor)
+    content = whole_by(way, descriptor)
     looking.join()
-    return found, os.fstat(descriptor).st_size
+    return content, os.fstat(descriptor).st_size
 
 
 def copy_repeatedly(path: str, target: str, times: int) -> list[bytes]:

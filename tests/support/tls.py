@@ -62,7 +62,7 @@ def certificate(folder: Path, *, name: str = "certificate", host: str = "127.0.0
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gcsmux test")])
     now = dt.datetime.now(tz=dt.UTC)
-    made = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -77,10 +77,10 @@ def certificate(folder: Path, *, name: str = "certificate", host: str = "127.0.0
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    found = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
-    found.path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    found.key_path.write_bytes(_pem(key))
-    return found
+    files = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
+    files.path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    files.key_path.write_bytes(_pem(key))
+    return files
 
 
 def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
@@ -162,15 +162,15 @@ def access_token(token: str) -> dict[str, object]:
 @contextmanager
 def token_server(answer: Callable[[int], Mapping[str, object]]) -> Iterator[TokenServer]:
     """Serve token requests; `answer` maps the number of the request to its answer."""
-    found = TokenServer()
+    tokens = TokenServer()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
-            found.asked.append(self.rfile.read(size).decode())
-            said = {"error": "invalid_grant"} if found.refusing else answer(len(found.asked))
-            body = json.dumps(said).encode()
-            self.send_response(400 if found.refusing else 200)
+            tokens.asked.append(self.rfile.read(size).decode())
+            reply = {"error": "invalid_grant"} if tokens.refusing else answer(len(tokens.asked))
+            body = json.dumps(reply).encode()
+            self.send_response(400 if tokens.refusing else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -180,11 +180,11 @@ def token_server(answer: Callable[[int], Mapping[str, object]]) -> Iterator[Toke
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found.address = f"http://127.0.0.1:{server.server_port}/token"
+        tokens.address = f"http://127.0.0.1:{server.server_port}/token"
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
         try:
-            yield found
+            yield tokens
         finally:
             server.shutdown()
             serving.join()
