@@ -14,10 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import google.auth
-import google.auth.credentials
-import google.auth.exceptions
-import google.auth.transport.requests
 import grpc
 import grpc.aio
 
@@ -31,6 +27,8 @@ from gcsmux_fs.storage.tokens import Tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import google.auth.credentials
 
 __all__ = [
     "ChannelSettings",
@@ -175,6 +173,9 @@ async def _open(settings: ChannelSettings) -> Channels:
     credentials = grpc.ssl_channel_credentials()
     tokens = None
     if not settings.anonymous:
+        # google-auth takes a third of the time of a start: an anonymous mount does not load it.
+        import google.auth.transport.requests
+
         tokens = Tokens(_credentials(settings.key_file), google.auth.transport.requests.Request())
         credentials = grpc.composite_channel_credentials(
             credentials, grpc.metadata_call_credentials(tokens)
@@ -184,6 +185,9 @@ async def _open(settings: ChannelSettings) -> Channels:
 
 
 def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:
+    import google.auth
+    import google.auth.exceptions
+
     try:
         if key_file is None:
             credentials, _ = google.auth.default(scopes=[_SCOPE])

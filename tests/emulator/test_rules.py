@@ -23,7 +23,7 @@ from gcsmux_fs.emulator.faults import (
 from gcsmux_fs.emulator.injection import FOR_EVER, Faults, Rule
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.model.errors import StatusCode
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "FAULTS.md"
 

@@ -11,7 +11,7 @@ import trio
 
 from gcsmux_fs.namespace.names import Form, place
 from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
-from tests.cancellation import cancel_everywhere
+from tests.support.cancellation import cancel_everywhere
 
 from .fake_store import FakeStore
 from .mounted import metric, mounted
@@ -19,7 +19,7 @@ from .mounted import metric, mounted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 DELAY_SECONDS = 1.0
 TTL_SECONDS = 20.0

@@ -1,4 +1,4 @@
-"""Many faults at once, at random but replayable; the soak goes on from here."""
+"""Many random faults at once, repeatable by their seed; the soak injects more of them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _STREAM = "BidiReadObject"
 
 
 _TOGETHER = Group(
-    "All at once",
+    "Many faults at once",
     (
         Row(
-            "streams that are cut, redirected and ended, with chunks spoilt in every way",
+            "streams are cut, redirected and ended, and chunks are corrupted in every way",
             (
                 Rule(
                     Delay(0.0, jitter_seconds=0.02),

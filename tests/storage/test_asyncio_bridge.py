@@ -14,12 +14,12 @@ import trio
 import trio.lowlevel
 
 from gcsmux_fs.storage.asyncio_bridge import CancelledByAsyncio, await_asyncio, current, run
-from tests.cancellation import play
+from tests.support.cancellation import play
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 pytestmark = pytest.mark.real_time
 

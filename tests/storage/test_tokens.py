@@ -32,10 +32,10 @@ from gcsmux_fs.storage.ports import StreamEnd
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.tokens import Tokens
 from gcsmux_fs.storage.unary_calls import UnaryPolicy
-from tests.mount.tls import TokenServer, access_token, key_file, token_server
 from tests.mux.plans import CONTENT, Plan, key_of
 from tests.mux.reading import fetch
 from tests.mux.scripted_server import ScriptedServer
+from tests.support.tls import TokenServer, access_token, key_file, token_server
 
 from .range_plans import Answer
 from .range_server import RangeServer

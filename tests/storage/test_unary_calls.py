@@ -37,13 +37,13 @@ from gcsmux_fs.storage.channels import Channels, ChannelSettings, open_channels
 from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.unary_calls import UnaryPolicy
-from tests.cancellation import play
+from tests.support.cancellation import play
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gcsmux_fs.metrics.histogram import Histogram
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
 

@@ -1,9 +1,9 @@
-"""Every way in which a program gets bytes of an open file out of the kernel.
+"""Every way in which a program can read an open file.
 
-A way is a function of a descriptor, an offset and a number of bytes; it returns what it got, which
-is less than asked for at the end of the file. Some ways pass by the page cache, some by the size
-that `read` is cut at, so that a mount may be right in one and wrong in another. Nothing here
-imports the project: a program knows a mount by its path only.
+A read method is a function of a descriptor, an offset and a number of bytes. It returns the bytes,
+which are fewer at the end of the file. Some methods bypass the page cache, some bypass the file
+size that limits `read`: a mount can be right with one method and wrong with another. This module
+imports nothing of the package: a program uses a mount only through its path.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = [
     "MAPPINGS",
     "WAYS",
     "copy_repeatedly",
-    "look_and_get",
     "map_repeatedly",
     "serve_repeatedly",
+    "stat_and_read",
     "whole_by",
 ]
 
-# What a pipe holds unless somebody makes it larger.
+# The default capacity of a pipe.
 _PIPE_BYTES = 64 * 1024
 _WHOLE_PIECE_BYTES = 128 * 1024
 
@@ -52,7 +52,7 @@ def _preadv2(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _direct(descriptor: int, offset: int, size: int) -> bytes:
-    """Read past the page cache, by the same descriptor."""
+    """Read through the same descriptor with O_DIRECT, which bypasses the page cache."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
     try:
@@ -67,7 +67,7 @@ def _sendfile(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _copy_file_range(descriptor: int, offset: int, size: int) -> bytes:
-    """Copy as cp(1) does: where the kernel copies between file systems no more, by reads."""
+    """Copy as cp(1) does: by reads if the kernel refuses copy_file_range between file systems."""
 
     def copy(to: int, done: int) -> int:
         try:
@@ -81,15 +81,15 @@ def _copy_file_range(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _copied(size: int, copy: Callable[[int, int], int]) -> bytes:
-    """Return what `copy` has put into a file, called with how much it has copied so far."""
+    """Return the bytes that `copy` writes into a file; it gets the number of bytes so far."""
     to = os.memfd_create("copy")
     try:
         done = 0
         while done < size and (count := copy(to, done)):
             done += count
-        found = os.pread(to, size, 0)
-        assert len(found) == done
-        return found
+        content = os.pread(to, size, 0)
+        assert len(content) == done
+        return content
     finally:
         os.close(to)
 
@@ -116,7 +116,7 @@ def _splice(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _mapped(descriptor: int, offset: int, size: int, flags: int) -> bytes:
-    """Map as much as the file has by its `fstat`; a page that is not there ends the program."""
+    """Map the file up to its `fstat` size; an unreadable page ends the process by SIGBUS."""
     end = min(offset + size, os.fstat(descriptor).st_size)
     if end <= offset:
         return b""
@@ -136,7 +136,7 @@ MAPPINGS: dict[str, Callable[[int, int, int], bytes]] = {
     "private mapping": _private_mapping,
     "shared mapping": _shared_mapping,
 }
-"""Those where an error is a SIGBUS."""
+"""Methods in which an error is a SIGBUS."""
 
 WAYS: dict[str, Callable[[int, int, int], bytes]] = {
     "read": _read,
@@ -147,11 +147,11 @@ WAYS: dict[str, Callable[[int, int, int], bytes]] = {
     "splice": _splice,
     "copy_file_range": _copy_file_range,
 }
-"""Those where an error is an errno."""
+"""Methods in which an error is an errno."""
 
 
 def whole_by(way: str, descriptor: int, *, limit: int = 1 << 62) -> bytes:
-    """Return all bytes that a file has by one way, until there are no more or `limit` are read."""
+    """Return all bytes of a file by one read method, or the first `limit` bytes."""
     get = (WAYS | MAPPINGS)[way]
     parts: list[bytes] = []
     done = 0
@@ -161,24 +161,24 @@ def whole_by(way: str, descriptor: int, *, limit: int = 1 << 62) -> bytes:
     return b"".join(parts)
 
 
-# -- what programs make of them
+# -- programs that use read methods
 
 
-def look_and_get(path: str, descriptor: int, way: str) -> tuple[bytes, int]:
-    """Have the name looked up, and 30 ms later read the file by one way.
+def stat_and_read(path: str, descriptor: int, way: str) -> tuple[bytes, int]:
+    """Start a stat of the path and read the file 30 ms later by one read method.
 
-    Returns what was read, and the size of the file afterwards.
+    Returns the bytes, and the size of the open file afterwards.
     """
     looking = threading.Thread(target=os.stat, args=(path,))
     looking.start()
     time.sleep(0.03)
-    found = whole_by(way, descriptor)
+    content = whole_by(way, descriptor)
     looking.join()
-    return found, os.fstat(descriptor).st_size
+    return content, os.fstat(descriptor).st_size
 
 
 def copy_repeatedly(path: str, target: str, times: int) -> list[bytes]:
-    """Copy a file again and again as `shutil` does; return the copies."""
+    """Copy a file repeatedly with `shutil.copyfile`; return the copies."""
     copies = []
     for _ in range(times):
         shutil.copyfile(path, target)
@@ -187,7 +187,7 @@ def copy_repeatedly(path: str, target: str, times: int) -> list[bytes]:
 
 
 def serve_repeatedly(path: str, times: int) -> list[tuple[int, bytes]]:
-    """Do as a web server: promise as many bytes as `fstat` tells, and send them by sendfile."""
+    """Act as a web server: promise the size that `fstat` returns, and send it with sendfile."""
     answers = []
     for _ in range(times):
         descriptor = os.open(path, os.O_RDONLY)

@@ -1,8 +1,8 @@
 """Real mounts for tests: `gcsmux-mount` in a process of its own, and programs that use the mount.
 
-A mount that a test leaves behind would hang whatever touches it next, so everything here ends what
-it began: unmount, then abort through fusectl, then SIGKILL. The process that runs the tests never
-touches a mount itself; whoever does has a deadline, after which the mount is aborted.
+A mount that a test leaves behind hangs the next process that touches it. So each mount ends with
+its test: by umount, then by an abort through fusectl and SIGKILL. The process that runs the tests
+never touches a mount. Each program that does has a deadline, after which the mount is aborted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, cast
 
-from .server import BUCKET, COMMANDS, END_SECONDS, EmulatorProcess
+from tests.support.emulator_process import BUCKET, COMMANDS, END_SECONDS, EmulatorProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,15 +35,14 @@ __all__ = [
     "wait_until",
 ]
 
-_PACKAGE = __package__ or ""
-# Where this package is imported from, by whatever name.
-_ROOT = Path(__file__).parents[_PACKAGE.count(".") + 1]
+_ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30
-# What may take longest is a gigabyte on a busy machine; a hang is told after this.
+# The longest call reads a gigabyte on a busy machine. A longer call counts as a hang.
 _CALL_SECONDS = 90
+_POLL_SECONDS = 0.01
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
-# What libfuse says of a request that the kernel takes back because it is unmounting.
-_TAKEN_BACK = "fuse: reading device: Software caused connection abort\n"
+# libfuse prints this line when the kernel withdraws a request because of the unmount.
+_REQUEST_WITHDRAWN = "fuse: reading device: Software caused connection abort\n"
 _AT_REST = (
     "blocks_loading",
     "budget_in_flight",
@@ -61,25 +60,26 @@ Answer = TypeVar("Answer")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    """Poll `condition` until it holds; fail after `seconds`."""
+    """Poll `condition` until it holds; raise AssertionError after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(_POLL_SECONDS)
 
 
 @dataclass
 class MountProcess:
-    """`gcsmux-mount -f`, told to be ready by its own READY=1 to a notification socket.
+    """A process of `gcsmux-mount -f`; it is ready when it sends READY=1 to its notify socket.
 
-    `folder` is for the mount point and the log; lines of level WARNING or worse that a test
-    expects hold one of `expected_warnings`; `launcher` is a command that becomes the mount's.
+    `folder` holds the mount point `mnt` and the log. Each log line of level WARNING or above must
+    contain one of `expected_warnings`. `bucket` is the emulator's current bucket if it is empty.
+    `launcher` is a command prefix that executes the mount command.
     """
 
     emulator: EmulatorProcess
     folder: Path
     options: Sequence[str] = ()
-    bucket: str = BUCKET
+    bucket: str = ""
     expected_warnings: Sequence[str] = ()
     log_level: str = "debug"
     launcher: Sequence[str] = ()
@@ -97,10 +97,10 @@ class MountProcess:
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
-    # -- from beginning to end
+    # -- start and end
 
     def __enter__(self) -> Self:
-        # With exist_ok it would look at the mount that a process before has left there.
+        # exist_ok would call stat() on a dead mount that an earlier process has left here.
         with contextlib.suppress(FileExistsError):
             self.path.mkdir(parents=True)
         address = str(self.folder / "notify")
@@ -109,7 +109,7 @@ class MountProcess:
             manager.settimeout(_START_SECONDS)
             command: list[str | Path] = [*self.launcher, COMMANDS / "gcsmux-mount", "-f"]
             command += ["--log-file", self.log_file, "--log-level", self.log_level]
-            command += [*self.options, self.bucket, self.path]
+            command += [*self.options, self.bucket or self.emulator.bucket_name, self.path]
             self.process = subprocess.Popen(
                 command,
                 env={
@@ -160,13 +160,13 @@ class MountProcess:
             return
         finally:
             assert self.process.stderr is not None
-            stderr = self.process.stderr.read().replace(_TAKEN_BACK, "")
+            stderr = self.process.stderr.read().replace(_REQUEST_WITHDRAWN, "")
             self.process.stderr.close()
         if not failed:
             assert (code, stderr) == (0, ""), f"ended with {code}: {stderr}"
 
     def unmount(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run umount(8), or what stands for it where we are not root."""
+        """Run umount(8), or fusermount3 for a user who is not root."""
         command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
         return subprocess.run(
             [*command, *options, self.path],
@@ -177,14 +177,14 @@ class MountProcess:
         )
 
     def abort(self) -> None:
-        """Clear a mount that does not answer: abort its connection, then kill the process."""
+        """End a mount that does not answer: abort its FUSE connection and kill its process."""
         self.abort_connection()
         self.process.kill()
         self.process.wait(END_SECONDS)
         subprocess.run(["umount", "-l", self.path], capture_output=True, check=False)
 
     def abort_connection(self) -> None:
-        """Take the kernel's side of the mount from the process, through fusectl."""
+        """Abort the mount's FUSE connection through fusectl: all its requests fail at once."""
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             fields = line.split()
             if fields[4] == str(self.path):
@@ -198,10 +198,19 @@ class MountProcess:
                 with contextlib.suppress(OSError):
                     (_CONNECTIONS / minor / "abort").write_text("1")
 
-    # -- what it says of itself
+    def drop_inodes(self) -> None:
+        """Make the kernel forget the mount's unused names and inodes; needs root.
+
+        A remount shrinks the dentry cache of this mount alone. Writing to drop_caches would do
+        the same to the mounts of tests that run at the same time.
+        """
+        remounted = self.run_beside("mount", "-i", "-o", "remount,ro", self.path)
+        assert (remounted.returncode, remounted.stderr) == (0, b"")
+
+    # -- the log and the metrics
 
     def unexpected_warnings(self) -> list[str]:
-        """Return the log lines of level WARNING or worse that the test did not announce."""
+        """Return the log lines of level WARNING or above that the test does not expect."""
         return [
             line
             for line in self.log.splitlines()
@@ -210,32 +219,32 @@ class MountProcess:
         ]
 
     def statistics(self) -> dict[str, int]:
-        """Ask the running mount for its statistics (SIGUSR1 logs them)."""
+        """Send SIGUSR1, wait for the mount to log its metrics, and return them by name."""
         before = len(self._statistics_lines())
         self.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: len(self._statistics_lines()) > before, "statistics")
         return self.last_statistics()
 
     def last_statistics(self) -> dict[str, int]:
-        """Return the statistics logged last."""
+        """Return the metrics that the mount has logged last."""
         line = self._statistics_lines()[-1]
         metrics: dict[str, object] = json.loads(line.partition("statistics ")[2])
         # Histograms and metrics with labels are dictionaries.
         return {name: value for name, value in metrics.items() if isinstance(value, int)}
 
     def _statistics_lines(self) -> list[str]:
-        # A line that is just being written may be seen in part.
+        # The last line may be incomplete: the mount may be writing it now.
         return [line for line in self.log.split("\n")[:-1] if "statistics {" in line]
 
     def reads(self) -> int:
-        """Return how many READs the kernel has sent so far."""
-        found = self.statistics()
-        return found["hits"] + found["waits"] + found["misses"]
+        """Return the number of READs that the kernel has sent."""
+        metrics = self.statistics()
+        return metrics["hits"] + metrics["waits"] + metrics["misses"]
 
     def check_at_rest(self) -> None:
-        """When nobody uses the mount, nobody waits, and nothing is open or under way.
+        """Check that an unused mount has no open file, no request and no waiting READ.
 
-        The kernel tells of closed files when it likes, and readahead may still be arriving.
+        Wait up to 10 s: the kernel sends RELEASE late, and readahead may still be in flight.
         """
         gauges: dict[str, int] = {}
 
@@ -247,23 +256,23 @@ class MountProcess:
             wait_until(at_rest, "rest", seconds=10)
         self._check_gauges(gauges, _AT_REST)
 
-    def _check_gauges(self, found: dict[str, int], names: Sequence[str]) -> None:
-        left = {name: found[name] for name in names if found[name]}
+    def _check_gauges(self, metrics: dict[str, int], names: Sequence[str]) -> None:
+        left = {name: metrics[name] for name in names if metrics[name]}
         assert not left, f"not at rest: {left}"
 
     def peak_memory_bytes(self) -> int:
-        """Return the most memory that the process has had (VmHWM)."""
+        """Return the peak resident memory of the process (VmHWM)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
 
-    # -- who uses it
+    # -- programs that use the mount
 
     def run(
         self, *command: str | Path, timeout: float = _CALL_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program in the mount's root directory, and wait for its end."""
-        # The shell's own `cd` touches the mount, not the process that runs the tests.
+        # `cwd=` would make this process touch the mount: the shell changes the directory instead.
         return self.run_beside(
             "sh", "-c", 'cd -- "$0" && exec "$@"', self.path, *command, timeout=timeout
         )
@@ -274,7 +283,7 @@ class MountProcess:
         environment: Mapping[str, str] | None = None,
         timeout: float = _CALL_SECONDS,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program in the folder that holds the mount point `mnt`, and wait for its end."""
+        """Run a program in the folder that contains the mount point `mnt`; wait for its end."""
         with subprocess.Popen(
             command,
             cwd=self.folder,
@@ -297,19 +306,19 @@ class MountProcess:
 
 
 class Program:
-    """A process that uses a mount, function by function; every call has a deadline.
+    """A process that calls functions on a mount, one at a time; each call has a deadline.
 
-    An exception is raised here as it was raised there.
+    The process sends the result back; an exception there is raised again here.
     """
 
     def __init__(self, mount: MountProcess) -> None:
         self._mount = mount
-        self._connection, theirs = Pipe()
-        with theirs:
+        self._connection, other_end = Pipe()
+        with other_end:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"{_PACKAGE}.programs", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.support.programs", str(other_end.fileno())],
                 cwd=_ROOT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[other_end.fileno()],
             )
 
     def __enter__(self) -> Self:
@@ -330,7 +339,7 @@ class Program:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Answer:
-        """Have a function called there and return its answer."""
+        """Call a function in the process and return its result."""
         assert not kwargs
         self.begin(function, *args)
         return cast("Answer", self.answer())
@@ -338,19 +347,19 @@ class Program:
     def begin(
         self, function: Callable[..., object], *args: object, reporting: bool = False
     ) -> None:
-        """Have a function called there, without waiting; with `reporting` it gets a connection."""
+        """Start a call without waiting; `reporting` passes a connection as the last argument."""
         self._connection.send((function, args, reporting))
 
     def answer(self, seconds: float = _CALL_SECONDS) -> object:
-        """Wait for the answer of what was begun."""
-        worked, answer = cast("tuple[bool, object]", self.report(seconds))
-        if not worked:
+        """Wait for the result of the call that `begin` has started."""
+        succeeded, answer = cast("tuple[bool, object]", self.report(seconds))
+        if not succeeded:
             assert isinstance(answer, Exception)
             raise answer
         return answer
 
     def report(self, seconds: float = _CALL_SECONDS) -> object:
-        """Wait for what a function says while it runs.
+        """Wait for the next message of a function that reports while it runs.
 
         Raises:
             EOFError: the process has ended.
@@ -365,9 +374,9 @@ class Program:
 
 
 class NewMount(Protocol):
-    """What the fixture `mount` gives: a mount of the test's bucket, to be begun by `with`."""
+    """The type of the fixture `mount`: it returns a mount that a `with` statement starts."""
 
     def __call__(
-        self, *options: str, bucket: str = BUCKET, expected_warnings: Sequence[str] = ()
+        self, *options: str, bucket: str = "", expected_warnings: Sequence[str] = ()
     ) -> MountProcess:
-        """Return a mount with these command-line options."""
+        """Return a mount of the test's bucket with these command-line options."""

@@ -1,4 +1,4 @@
-"""What stands between a mount and an emulator on the internet: TLS, and who gives tokens."""
+"""A TLS proxy in front of an emulator, and a server that issues access tokens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RECEIVE_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate that its own key has signed, and that key, as files."""
+    """The files of a self-signed certificate and of its private key."""
 
     path: Path
     key_path: Path
@@ -53,19 +53,19 @@ class Service:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes a mount trust it."""
+        """Environment variables that make a mount trust the certificate."""
         return {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.certificate.path)}
 
 
-def certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
-    """Make a certificate for an address."""
+def certificate(folder: Path, *, name: str = "certificate", host: str = "127.0.0.1") -> Certificate:
+    """Make a self-signed certificate for an IP address."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gcsmux test")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gcsmux test")])
     now = dt.datetime.now(tz=dt.UTC)
-    made = (
+    signed = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(now - dt.timedelta(hours=1))
@@ -77,10 +77,10 @@ def certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    found = Certificate(folder / "certificate.pem", folder / "certificate.key")
-    found.path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    found.key_path.write_bytes(_pem(key))
-    return found
+    files = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
+    files.path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    files.key_path.write_bytes(_pem(key))
+    return files
 
 
 def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
@@ -93,7 +93,7 @@ def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 @contextmanager
 def tls_relay(port: int, of: Certificate) -> Iterator[str]:
-    """Listen with TLS, and hand all on to a port that has none; yields host:port."""
+    """Accept TLS connections and forward their bytes to a plaintext port; yield host:port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(of.path, of.key_path)
     context.set_alpn_protocols(["h2"])
@@ -121,7 +121,7 @@ def _accept(listener: socket.socket, context: ssl.SSLContext, port: int) -> None
 
 
 def _serve(raw: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    """Carry bytes both ways until either side ends; one thread, as TLS of Python wants it."""
+    """Forward bytes both ways until one side closes; Python's TLS needs a single thread."""
     with raw, suppress(OSError, ssl.SSLError):
         raw.settimeout(10)
         with (
@@ -147,7 +147,7 @@ def _carry(source: socket.socket, target: socket.socket) -> bool:
 
 @dataclass
 class TokenServer:
-    """Where it is, what it was sent, and whether it gives tokens to nobody any more."""
+    """The address of a token server, the requests it got, and whether it refuses them."""
 
     address: str = ""
     refusing: bool = False
@@ -155,22 +155,22 @@ class TokenServer:
 
 
 def access_token(token: str) -> dict[str, object]:
-    """Return the answer that gives a token for an hour."""
+    """Return the answer that issues a token for an hour."""
     return {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
 
 
 @contextmanager
 def token_server(answer: Callable[[int], Mapping[str, object]]) -> Iterator[TokenServer]:
-    """Serve tokens as an authorization server does; `answer` is told how many it was asked for."""
-    found = TokenServer()
+    """Serve token requests; `answer` maps the number of the request to its answer."""
+    tokens = TokenServer()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
-            found.asked.append(self.rfile.read(size).decode())
-            said = {"error": "invalid_grant"} if found.refusing else answer(len(found.asked))
-            body = json.dumps(said).encode()
-            self.send_response(400 if found.refusing else 200)
+            tokens.asked.append(self.rfile.read(size).decode())
+            reply = {"error": "invalid_grant"} if tokens.refusing else answer(len(tokens.asked))
+            body = json.dumps(reply).encode()
+            self.send_response(400 if tokens.refusing else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -180,18 +180,18 @@ def token_server(answer: Callable[[int], Mapping[str, object]]) -> Iterator[Toke
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found.address = f"http://127.0.0.1:{server.server_port}/token"
+        tokens.address = f"http://127.0.0.1:{server.server_port}/token"
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
         try:
-            yield found
+            yield tokens
         finally:
             server.shutdown()
             serving.join()
 
 
 def key_file(path: Path, token_uri: str) -> list[str]:
-    """Write a service account's key; return what of it nobody may ever see."""
+    """Write a service account's key file; return the lines of the key that must stay secret."""
     private = _pem(rsa.generate_private_key(65537, 2048)).decode()
     content = {
         "type": "service_account",

@@ -1,10 +1,11 @@
-"""The emulator as a process of its own, and what tests make and ask of it."""
+"""The emulator in a process of its own, and the objects and faults that tests give it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from gcsmux_fs.storage.pb import storage_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from google.protobuf.message import Message
+
 __all__ = ["BUCKET", "COMMANDS", "END_SECONDS", "EmulatorProcess", "EmulatorStatistics"]
 
 BUCKET = "my-bucket"
@@ -30,12 +33,12 @@ COMMANDS = Path(sys.executable).parent
 END_SECONDS = 30
 _CALL_SECONDS = 20
 _CUT = "cut"
-_BUCKET_PATH = f"projects/_/buckets/{BUCKET}"
+_SERVICE = "/google.storage.v2.Storage"
 
 
 @dataclass(frozen=True)
 class EmulatorStatistics:
-    """What `gcsmux_fs.emulator.control` counts."""
+    """The counters of `gcsmux_fs.emulator.control`."""
 
     requests: dict[str, int]
     ranges: int
@@ -46,15 +49,16 @@ class EmulatorStatistics:
 
     @property
     def cuts(self) -> int:
-        """How often `cut_streams` has ended one."""
+        """How many streams the rule of `cut_streams` has ended."""
         return self.faults.get(_CUT, 0)
 
 
 @dataclass
 class EmulatorProcess:
-    """`gcsmux-emulator` over a folder; it can be stopped, killed and started again.
+    """`gcsmux-emulator` serves `folder`; a test can stop, kill and restart the process.
 
-    With `relay` there is a second endpoint, where faults of connections happen.
+    With `relay`, faults of connections are injected at a second endpoint. `bucket_name` is the
+    bucket that the methods below use.
     """
 
     folder: Path
@@ -62,6 +66,7 @@ class EmulatorProcess:
     port: int = 0
     relay: bool = False
     relay_port: int = 0
+    bucket_name: str = BUCKET
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
 
     @property
@@ -74,22 +79,30 @@ class EmulatorProcess:
 
     @property
     def bucket(self) -> Path:
-        return self.folder / BUCKET
+        return self.folder / self.bucket_name
+
+    @property
+    def _bucket_path(self) -> str:
+        return f"projects/_/buckets/{self.bucket_name}"
 
     @property
     def _log_file(self) -> Path:
-        # No bucket's name begins with a dot.
+        # The emulator serves no folder whose name begins with a dot.
         return self.folder / ".emulator.log"
 
     @property
     def log(self) -> str:
-        """What it has complained of."""
+        """The lines that the emulator has logged: warnings and errors."""
         return self._log_file.read_text()
 
     # -- the process
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
-        """Start it, on the same port as before if it ran before."""
+        """Start the process, with the ports of the last start if there was one."""
         assert self._process is None
         with self._log_file.open("a") as log:
             self._process = subprocess.Popen(
@@ -112,12 +125,12 @@ class EmulatorProcess:
             self.relay_port = int(self._process.stdout.readline().rpartition(":")[2])
 
     def kill(self) -> None:
-        """End it without a word to anybody, as a crash would."""
+        """Kill the process with SIGKILL: its streams end without a status, as in a crash."""
         self._end(signal.SIGKILL)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let it neither answer nor hang up for a while."""
+        """Stop the process with SIGSTOP during the block: connections stay open, unanswered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -144,10 +157,28 @@ class EmulatorProcess:
     def __exit__(self, *_: object) -> None:
         self._end(signal.SIGTERM)
 
+    def use_new_bucket(self, name: str) -> None:
+        """Make an empty bucket and use it from now on; start the process if it has ended."""
+        self.bucket_name = name
+        self.bucket.mkdir(parents=True)
+        if not self.running:
+            self._end(signal.SIGKILL)
+            self.start()
+
+    def remove_bucket(self) -> None:
+        """Remove the bucket's files, all fault rules and the counters."""
+        if self.running:
+            self.clear_faults()
+            self.statistics(reset=True)
+        shutil.rmtree(self.bucket)
+
     # -- objects
 
     def place(self, name: str, content: bytes) -> None:
-        """Make a file an object, in place of what is there: a new generation in one instant."""
+        """Write an object's file and rename it over the old one: one atomic overwrite.
+
+        Open streams still read the old generation.
+        """
         incoming = self.folder / ".incoming"
         incoming.write_bytes(content)
         target = self.bucket / name
@@ -155,11 +186,11 @@ class EmulatorProcess:
         incoming.replace(target)
 
     def change(self, name: str, content: bytes) -> None:
-        """Change an object's file in place: the old generation is gone even for open streams."""
+        """Change an object's file in place: open streams lose the old generation too."""
         with (self.bucket / name).open("r+b") as file:
             file.write(content)
             file.flush()
-            # Bytes alone change the time only once in a tick of the kernel's clock.
+            # Two writes within one tick of the kernel's clock leave the same modification time.
             os.utime(file.fileno())
 
     def write(
@@ -170,9 +201,9 @@ class EmulatorProcess:
         content_type: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> int:
-        """Write an object, of any name, through the service's own call; return its generation."""
+        """Write an object of any name through WriteObject; return its generation."""
         resource = pb.Object(
-            name=name, bucket=_BUCKET_PATH, content_type=content_type, metadata=metadata or {}
+            name=name, bucket=self._bucket_path, content_type=content_type, metadata=metadata or {}
         )
         request = pb.WriteObjectRequest(
             write_object_spec=pb.WriteObjectSpec(resource=resource),
@@ -181,29 +212,27 @@ class EmulatorProcess:
         )
         with grpc.insecure_channel(self.endpoint) as channel:
             call: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(
-                "/google.storage.v2.Storage/WriteObject"
+                f"{_SERVICE}/WriteObject"
             )
             answer = call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS)
         return pb.WriteObjectResponse.FromString(answer).resource.generation
 
     def change_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
-        """Give an object other custom metadata, which keeps its generation."""
+        """Replace an object's custom metadata; its generation stays the same."""
         request = pb.UpdateObjectRequest(
-            object=pb.Object(bucket=_BUCKET_PATH, name=name, metadata=metadata)
+            object=pb.Object(bucket=self._bucket_path, name=name, metadata=metadata)
         )
         request.update_mask.paths.append("metadata")
-        with grpc.insecure_channel(self.endpoint) as channel:
-            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-                "/google.storage.v2.Storage/UpdateObject"
-            )
-            call(request.SerializeToString(), timeout=_CALL_SECONDS)
+        self._call("UpdateObject", request)
 
     def delete(self, name: str) -> None:
-        """Delete an object through the service's own call."""
-        request = pb.DeleteObjectRequest(bucket=_BUCKET_PATH, object=name)
+        """Delete an object through DeleteObject."""
+        self._call("DeleteObject", pb.DeleteObjectRequest(bucket=self._bucket_path, object=name))
+
+    def _call(self, method: str, request: Message) -> None:
         with grpc.insecure_channel(self.endpoint) as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-                "/google.storage.v2.Storage/DeleteObject"
+                f"{_SERVICE}/{method}"
             )
             call(request.SerializeToString(), timeout=_CALL_SECONDS)
 
@@ -216,9 +245,9 @@ class EmulatorProcess:
         offset: int = 0,
         finish: bool = False,
     ) -> int:
-        """Begin an object that grows, or with `generation` add to it; return its generation.
+        """Create an appendable object, or append to `generation`; return the generation.
 
-        With `finish` the object grows no more.
+        `finish` finalizes the object: nothing can be appended afterwards.
         """
         request = pb.BidiWriteObjectRequest(
             write_offset=offset,
@@ -228,16 +257,16 @@ class EmulatorProcess:
             finish_write=finish,
         )
         if generation:
-            request.append_object_spec.bucket = _BUCKET_PATH
+            request.append_object_spec.bucket = self._bucket_path
             request.append_object_spec.object = name
             request.append_object_spec.generation = generation
         else:
             request.write_object_spec.appendable = True
             request.write_object_spec.resource.name = name
-            request.write_object_spec.resource.bucket = _BUCKET_PATH
+            request.write_object_spec.resource.bucket = self._bucket_path
         with grpc.insecure_channel(self.endpoint) as channel:
             call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
-                "/google.storage.v2.Storage/BidiWriteObject"
+                f"{_SERVICE}/BidiWriteObject"
             )
             answers = list(call(iter([request.SerializeToString()]), timeout=_CALL_SECONDS))
         return pb.BidiWriteObjectResponse.FromString(answers[0]).resource.generation
@@ -245,14 +274,17 @@ class EmulatorProcess:
     # -- control
 
     def statistics(self, *, reset: bool = False) -> EmulatorStatistics:
-        """Return the counters, and set them to zero if `reset`."""
+        """Return the counters; `reset` then sets them to zero."""
         request = json.dumps({"reset": reset}).encode()
         return EmulatorStatistics(**json.loads(self._control("Stats", request)))
 
     def cut_streams(self, after_bytes: int, times: int = -1, code: str = "UNAVAILABLE") -> None:
-        """End each stream that has sent so many bytes, so many times (-1: for ever)."""
+        """End each stream with `code` once it has sent `after_bytes`; at most `times` streams.
+
+        -1 means no limit.
+        """
         status = Status(StatusCode[code], "Cut on order")
-        self.order(
+        self.inject(
             Rule(
                 status,
                 method="BidiReadObject",
@@ -263,13 +295,13 @@ class EmulatorProcess:
             )
         )
 
-    def order(self, *rules: Rule, seed: int = 0) -> None:
-        """Put faults in force, in place of all that were."""
+    def inject(self, *rules: Rule, seed: int = 0) -> None:
+        """Replace all fault rules by `rules`."""
         self._control("Faults", Faults(rules, seed).to_json())
 
-    def mend(self) -> None:
-        """Let nothing fail any more."""
-        self.order()
+    def clear_faults(self) -> None:
+        """Remove all fault rules."""
+        self.inject()
 
     def _control(self, method: str, request: bytes) -> bytes:
         with grpc.insecure_channel(self.endpoint) as channel:
@@ -277,9 +309,9 @@ class EmulatorProcess:
                 f"/{CONTROL_SERVICE}/{method}"
             )
             try:
-                # After a restart gRPC goes on refusing for a second what was refused before.
+                # gRPC refuses calls for up to a second after a refused connection, unless it waits.
                 return call(request, timeout=_CALL_SECONDS, wait_for_ready=True)
             except grpc.RpcError as error:
                 assert self._process is not None
-                ended = self._process.poll()
-                raise AssertionError(f"{error}; ended: {ended}; {self.log[-2000:]}") from None
+                code = self._process.poll()
+                raise AssertionError(f"{error}; exit code: {code}; {self.log[-2000:]}") from None

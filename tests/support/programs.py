@@ -1,10 +1,10 @@
-"""What test programs do on a mount; these functions run in a process of their own.
+"""Functions that test programs call on a mount, in a process of their own.
 
-`Program` of the harness starts this module and has it call functions, those below or any of the
-standard library. Nothing here imports the project: a program knows a mount by its path only.
+`Program` of the harness starts this module and calls its functions, or functions of the standard
+library. This module imports nothing of the package: a program uses a mount only through its path.
 
-Tagged content: every 4 KiB block holds a tag and its own number, 256 times, so that any block read
-tells from which content and which place it came.
+Tagged content: every 4 KiB block repeats a tag and its own block number 256 times. So each block
+shows its content and its offset.
 """
 
 from __future__ import annotations
@@ -73,27 +73,27 @@ def tagged(tag: int, offset: int, size: int) -> bytes:
 
 
 def tags(content: bytes | memoryview, offset: int) -> set[int]:
-    """Return the tags of all blocks in `content`, read at `offset` (of whole blocks).
+    """Return the tags of all blocks in `content`, read at `offset` (a multiple of the block size).
 
     Raises:
-        ValueError: a block is none, or not in its place.
+        ValueError: a block is not tagged content or has another block's number.
     """
-    found: set[int] = set()
+    tags_seen: set[int] = set()
     for at in range(0, len(content), BLOCK_BYTES):
         block = bytes(content[at : at + BLOCK_BYTES])
         tag, _ = _PAIR.unpack_from(block)
         if block != tagged(tag, offset + at, len(block)):
             raise ValueError(f"the block at {offset + at} is torn or misplaced")
-        found.add(tag)
-    return found
+        tags_seen.add(tag)
+    return tags_seen
 
 
-# -- whole trees and files
+# -- trees and whole files
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file or directory of a tree; a directory has neither digest nor size nor time."""
+    """A file or a directory of a tree; a directory has no digest, size or time."""
 
     digest: str = ""
     size: int = 0
@@ -101,18 +101,18 @@ class Entry:
 
 
 def tree(root: str) -> dict[bytes, Entry]:
-    """Walk a tree and read all of it; return its entries by path below `root`."""
-    found: dict[bytes, Entry] = {}
+    """Walk a tree and read all files; return its entries by their path below `root`."""
+    entries: dict[bytes, Entry] = {}
     top = os.fsencode(root)
     for folder, folders, files in os.walk(top, onerror=_throw):
         for name in folders:
-            found[os.path.relpath(os.path.join(folder, name), top)] = Entry()
+            entries[os.path.relpath(os.path.join(folder, name), top)] = Entry()
         for name in files:
             path = os.path.join(folder, name)
             status = os.lstat(path)
             digest = hashlib.sha256(read_whole(path)).hexdigest()
-            found[os.path.relpath(path, top)] = Entry(digest, status.st_size, status.st_mtime_ns)
-    return found
+            entries[os.path.relpath(path, top)] = Entry(digest, status.st_size, status.st_mtime_ns)
+    return entries
 
 
 def _throw(error: OSError) -> None:
@@ -126,14 +126,14 @@ def read_whole(path: str | bytes) -> bytes:
 
 
 def open_and_close(paths: Sequence[str]) -> int:
-    """Open files one after the other and read nothing; return how many were opened."""
+    """Open and close files without a read; return the number of files."""
     for path in paths:
         os.close(os.open(path, os.O_RDONLY))
     return len(paths)
 
 
 def seconds_to_open_and_fail(path: str) -> float:
-    """Open a file and read it, which must fail; return how long both took together."""
+    """Open and read a file, which must fail; return the seconds that both took."""
     began = time.monotonic()
     try:
         read_whole(path)
@@ -143,7 +143,7 @@ def seconds_to_open_and_fail(path: str) -> float:
 
 
 def read_sequentially(path: str, report_every: int, connection: Connection | None) -> str:
-    """Read a file from end to end; return its SHA-256. Says where it is now and then."""
+    """Read a file to its end; return its SHA-256. Send the position through the connection."""
     digest = hashlib.sha256()
     at = 0
     with open(path, "rb", buffering=0) as file:
@@ -156,7 +156,7 @@ def read_sequentially(path: str, report_every: int, connection: Connection | Non
 
 
 def read_head(path: str, size: int) -> int:
-    """Read the first `size` bytes of a file in order; return how many there were."""
+    """Read the first `size` bytes of a file in order; return the number of bytes read."""
     done = 0
     with open(path, "rb", buffering=0) as file:
         while done < size and (piece := file.read(min(1 << 17, size - done))):
@@ -174,18 +174,18 @@ def in_parallel(function: Callable[[str, int], int], paths: Sequence[str], argum
 
 
 def failing_reads(paths: Sequence[str], size: int) -> list[tuple[str, float]]:
-    """Read the begin of all files at once; return each error, and after how many seconds."""
+    """Read the start of all files at once; return the errno name and the seconds of each."""
 
     def read(path: str) -> tuple[str, float]:
         descriptor = os.open(path, os.O_RDONLY)
-        begun = time.monotonic()
+        started_at = time.monotonic()
         try:
             os.pread(descriptor, size, 0)
         except OSError as error:
-            return errno.errorcode[error.errno or 0], time.monotonic() - begun
+            return errno.errorcode[error.errno or 0], time.monotonic() - started_at
         finally:
             os.close(descriptor)
-        return "", time.monotonic() - begun
+        return "", time.monotonic() - started_at
 
     with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
         return list(pool.map(read, paths))
@@ -194,9 +194,9 @@ def failing_reads(paths: Sequence[str], size: int) -> list[tuple[str, float]]:
 def random_reads(
     files: Sequence[tuple[str, int, int]], readers: int, reads: int, seed: int
 ) -> tuple[int, int]:
-    """Let `readers` threads read at random; return how many reads were done and how many wrong.
+    """Read at random in `readers` threads; return the numbers of reads and of wrong reads.
 
-    `files` are (path, tag, size). Half of the reads are of 4 KiB, the others of any length.
+    `files` are (path, tag, size). Half of the reads are of 4 KiB, the others of a random length.
     """
 
     def read(reader: int) -> tuple[int, int]:
@@ -209,8 +209,8 @@ def random_reads(
                 for _ in range(4):
                     length = source.choice([4096, source.randrange(1, 300_000)])
                     offset = source.randrange(size)
-                    found = os.pread(descriptor, length, offset)
-                    wrong += found != tagged(tag, offset, min(length, size - offset))
+                    content = os.pread(descriptor, length, offset)
+                    wrong += content != tagged(tag, offset, min(length, size - offset))
             finally:
                 os.close(descriptor)
         return 4 * reads, wrong
@@ -221,7 +221,7 @@ def random_reads(
 
 
 def read_tags(path: str, offset: int, size: int) -> set[int]:
-    """Open a file, leave it open, and return the tags of the blocks read from it."""
+    """Open a file, keep it open, and return the tags of the blocks read from it."""
     if path not in _descriptors:
         _descriptors[path] = os.open(path, os.O_RDONLY)
     return tags(os.pread(_descriptors[path], size, offset), offset)
@@ -231,7 +231,7 @@ _descriptors: dict[str, int] = {}
 
 
 def mapped_tags(path: str, offset: int, size: int) -> set[int]:
-    """Map a file, leave the mapping open, and return the tags of the blocks seen through it."""
+    """Map a file, keep the mapping, and return the tags of the blocks read through it."""
     if path not in _mappings:
         with open(path, "rb") as file:
             _mappings[path] = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
@@ -242,7 +242,7 @@ _mappings: dict[str, mmap.mmap] = {}
 
 
 def read_loop(path: str) -> str:
-    """Read a file again and again until that fails; return the name of the error."""
+    """Read a file in a loop until an error occurs; return its errno name."""
     try:
         while True:
             with open(path, "rb", buffering=0) as file:
@@ -257,13 +257,13 @@ def read_loop(path: str) -> str:
 
 
 def first_entry(path: str) -> str:
-    """Begin to list a directory, leave it open, and return its first entry."""
+    """Start to list a directory, keep it open, and return the first entry."""
     _listings[path] = os.scandir(path)
     return next(_listings[path]).name
 
 
 def list_rest(path: str) -> list[str]:
-    """Return what has not been listed yet by `first_entry`."""
+    """Return the entries that follow the one of `first_entry`."""
     with _listings.pop(path) as listing:
         return [entry.name for entry in listing]
 
@@ -275,7 +275,7 @@ _listings: dict[str, os._ScandirIterator[str]] = {}
 
 
 def refusals(file: str, folder: str, absent: str) -> dict[str, str]:
-    """Try all that writes; return the error of each try."""
+    """Try every call that writes; return the errno name of each."""
     tries: dict[str, Callable[[], object]] = {
         "create": lambda: os.open(absent, os.O_WRONLY | os.O_CREAT),
         "create exclusively": lambda: os.open(absent, os.O_RDONLY | os.O_CREAT | os.O_EXCL),
@@ -297,14 +297,14 @@ def refusals(file: str, folder: str, absent: str) -> dict[str, str]:
         "setxattr": lambda: os.setxattr(file, "user.note", b"text"),
         "removexattr": lambda: os.removexattr(file, "user.gcs.generation"),
     }
-    found: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for name, attempt in tries.items():
         try:
             attempt()
-            found[name] = "done"
+            errors[name] = "done"
         except OSError as error:
-            found[name] = errno.errorcode[error.errno or 0]
-    return found
+            errors[name] = errno.errorcode[error.errno or 0]
+    return errors
 
 
 def select_read_only(path: str, parameters: str, statement: str) -> list[tuple[object, ...]]:
@@ -313,12 +313,12 @@ def select_read_only(path: str, parameters: str, statement: str) -> list[tuple[o
         return list(database.execute(statement))
 
 
-# -- processes that are killed
+# -- killed processes
 
 
 @dataclass(frozen=True)
 class Storm:
-    """What a storm of killed processes came to; `stuck` are those that could not be reaped."""
+    """The numbers of killed processes and of killed processes that could not be reaped."""
 
     killed: int
     stuck: int
@@ -332,14 +332,14 @@ def storm(
     changing: bool = False,
     pause_seconds: float = 0.0,
 ) -> Storm:
-    """Start processes that use the mount, kill them all at a random moment, again and again.
+    """Start processes that use the mount and kill all of them at a random moment, in many bursts.
 
-    Every 20th burst is 32 readers and 40 that look; the others are one to three that look, for
-    it takes a queue of requests that runs empty at the wrong instant to freeze a mount. After each
-    burst nobody touches the mount until all of it are gone: a mount that has frozen keeps those
-    waiting whose request it had taken, and shows. Before every tenth burst the mount is left alone
-    for `pause_seconds`. With `changing` the files are overwritten meanwhile, so that what is open
-    may be gone; those that look then look at the directory too.
+    Every 20th burst has 32 readers and 40 processes that call open and getxattr; all others have
+    one to three of the latter. A mount freezes when its request queue becomes empty at the wrong
+    instant, which small bursts make likely. No other process uses the mount before all of a burst
+    are reaped: a frozen mount keeps processes whose requests it has taken, and so it is detected.
+    Before every tenth burst the mount is idle for `pause_seconds`. `changing` means that the files
+    are overwritten meanwhile: every call may fail, and the processes also list the directory.
     """
     source = random.Random(seed)
     killed = stuck = 0
@@ -369,7 +369,7 @@ def _visit(root: str, names: Sequence[str], reads: bool, seed: float, changing: 
     source = random.Random(seed)
     while True:
         path = os.path.join(root, source.choice(names))
-        # What is gone may be found so by any call.
+        # Any call may find that its object is gone.
         with suppress(OSError) if changing else nullcontext():
             _use(path, reads, source)
             if changing and not reads:
@@ -385,14 +385,14 @@ def _use(path: str, reads: bool, source: random.Random) -> None:
             if reads:
                 os.pread(descriptor, 65536, source.randrange(max(1, size)))
             else:
-                # The kernel remembers no extended attributes: each call asks the mount.
+                # The kernel does not cache extended attributes: each call reaches the mount.
                 os.getxattr(descriptor, "user.gcs.generation")
     finally:
         os.close(descriptor)
 
 
 def _reap(processes: Sequence[int], seconds: float) -> int:
-    """Collect killed processes; return how many are still there after `seconds`."""
+    """Reap killed processes; return the number of those left after `seconds`."""
     left = set(processes)
     end = time.monotonic() + seconds
     while left and time.monotonic() < end:
@@ -414,7 +414,7 @@ class _FileHandle(ctypes.Structure):
 
 
 def handle_of(path: str) -> tuple[int, bytes]:
-    """Return what an NFS server remembers of a file (name_to_handle_at)."""
+    """Return the file handle that an NFS server stores for a file (name_to_handle_at)."""
     handle = _FileHandle(size=128)
     library = ctypes.CDLL(None, use_errno=True)
     result = library.name_to_handle_at(
@@ -426,24 +426,24 @@ def handle_of(path: str) -> tuple[int, bytes]:
 
 
 def read_by_handle(root: str, known: tuple[int, bytes]) -> bytes:
-    """Read a file as an NFS server does, without its name (open_by_handle_at)."""
+    """Read a file by its file handle, as an NFS server does (open_by_handle_at)."""
     kind, identity = known
     handle = _FileHandle(size=len(identity), kind=kind)
     ctypes.memmove(handle.identity, identity, len(identity))
     library = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(root, os.O_RDONLY)
     try:
-        found = library.open_by_handle_at(descriptor, ctypes.byref(handle), os.O_RDONLY)
-        if found < 0:
+        file_descriptor = library.open_by_handle_at(descriptor, ctypes.byref(handle), os.O_RDONLY)
+        if file_descriptor < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     finally:
         os.close(descriptor)
-    with open(found, "rb") as file:
+    with open(file_descriptor, "rb") as file:
         return file.read()
 
 
 def link_target(path: str) -> str:
-    """Return where a symbolic link leads."""
+    """Return the target of a symbolic link."""
     return os.readlink(path)
 
 
@@ -459,7 +459,7 @@ def modes(path: str) -> tuple[str, int, int]:
 
 
 def _serve(connection: Connection) -> None:
-    """Call what comes through the connection; give back what it returns or raises."""
+    """Call the functions that arrive through the connection; send back the result or exception."""
     while True:
         try:
             function, arguments, reporting = connection.recv()
@@ -468,7 +468,7 @@ def _serve(connection: Connection) -> None:
         try:
             answer = function(*arguments, connection) if reporting else function(*arguments)
             connection.send((True, answer))
-        except Exception as error:  # raised again on the other side
+        except Exception as error:  # raised again by the harness
             connection.send((False, error))
 
 
