@@ -23,6 +23,7 @@ from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.session import serve_kernel
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import (
     ConfigError,
     MountLost,
@@ -34,6 +35,8 @@ from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.process.memory_watch import block_budget, watch_memory
+from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
+from gcsmux_fs.reading.measured_source import MeasuredSource
 from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
@@ -158,8 +161,10 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 on_gone=names.drop,
                 assume_directories=not info.listable,
             )
+            bandwidth = BandwidthEstimator()
             reader = ReadContext(
-                pool,
+                MeasuredSource(pool, bandwidth, trio.current_time),
+                bandwidth,
                 budget_bytes=block_budget(settings.memory_bytes),
                 read_ahead_bytes=settings.read_ahead_bytes,
                 read_timeout=settings.read_timeout_seconds,
@@ -262,11 +267,13 @@ def _statistics(
     """Return every gauge and counter of the mount in one flat dictionary."""
     shared = asdict(pool.statistics())
     counters = shared.pop("counters")
+    read_metrics = Registry()
+    reader.declare_metrics(read_metrics)
     return {
         **counters,
         **shared,
         **asdict(transport.statistics()),
-        **asdict(reader.statistics()),
+        **read_metrics.snapshot(),
         **asdict(tree.statistics()),
         "unary_requests": store.requests,
         "retries": sum(budget.taken for budget in retries),

@@ -1,4 +1,8 @@
-"""What a read asks of the room below: ranges of one object generation, answered by callback."""
+"""The port to the rooms below: ranges of one object generation, answered by callback.
+
+The stream registry implements the port. A tier that keeps ranges on disk implements it too, and
+stands between the block cache and the stream registry (see `measured_source`).
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,18 @@ __all__ = ["RangeSource", "RangeTicket"]
 
 
 class RangeTicket(Protocol):
-    """One range that has been asked for and not yet been answered."""
+    """One pending range."""
 
     @property
-    def trouble(self) -> str:
-        """What went wrong last, if the range still waits because of that; else empty."""
+    def last_error(self) -> str:
+        """The last error, if the range is being retried because of it; otherwise empty."""
 
     def cancel(self) -> None:
-        """Give the range up: no callback follows. Idempotent, and harmless after the answer."""
+        """Cancel the range: no callback follows. Idempotent, and harmless after the answer."""
 
 
 class RangeSource(Protocol):
-    """Fetches ranges; those asked for within one scheduler tick travel together."""
+    """Fetches ranges. Those requested within one scheduler tick travel together."""
 
     def request(
         self,
@@ -34,14 +38,20 @@ class RangeSource(Protocol):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> RangeTicket:
-        """Ask for `length` bytes (at least 1) at `offset`; `whole` says the object has no others.
+        """Request `length` bytes (at least 1) at `offset`.
 
-        `last` says that none follow and none will: the object ends here, and does not grow.
+        `done` is called exactly once, on trio's thread and never during this call, with a read-only
+        view of exactly `length` bytes, or with the error of the range. The block cache keeps the
+        view, and so the memory that the view refers to.
 
-        `done` is called exactly once, on trio's thread and never from inside this call, with a
-        read-only view of exactly `length` bytes, or with the error that ended the range. The view
-        is kept for as long as the block is cached, and with it whatever memory it looks into.
+        Args:
+            key: The object generation.
+            offset: First byte.
+            length: Number of bytes.
+            done: Receives the answer.
+            covers_object: The range is the whole object.
+            reaches_end: The object ends with this range and does not grow.
         """

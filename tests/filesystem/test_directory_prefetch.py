@@ -14,7 +14,7 @@ from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.namespace.fake_store import FakeStore
 from tests.namespace.mounted import follow, mounted, read_names
-from tests.reading.fakes import KIB, MIB, TimedSource
+from tests.reading.fakes import KIB, MIB, TimedSource, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,8 +50,8 @@ class Walker:
         return {key.name for key in self.walks._held}
 
     def check_nothing_held(self) -> None:
-        told = self.reader.statistics()
-        assert (len(self.walks), told.open_files, told.budget_unread) == (0, 0, 0)
+        metrics = metrics_of(self.reader)
+        assert (len(self.walks), metrics["open_files"], metrics["budget_unread"]) == (0, 0, 0)
 
 
 @asynccontextmanager
@@ -78,13 +78,13 @@ async def test_what_a_walk_that_stops_has_left_is_let_go() -> None:
         stopped = trio.current_time()
         await trio.sleep(ABANDONED_SECONDS - 0.5)
         assert len(w.walks) > 5
-        assert w.reader.statistics().budget_unread > 0
+        assert metrics_of(w.reader)["budget_unread"] > 0
         await trio.sleep_until(stopped + ABANDONED_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         w.check_nothing_held()
         # It stays cached, for who goes on after all.
         await w.read(5)
-        assert w.reader.statistics().misses == 3
+        assert metrics_of(w.reader)["misses"] == 3
 
 
 async def test_a_slow_walk_keeps_what_it_will_read() -> None:
@@ -94,7 +94,7 @@ async def test_a_slow_walk_keeps_what_it_will_read() -> None:
             await trio.sleep(ABANDONED_SECONDS - 1)
         w.check_nothing_held()
         assert len(w.source.asked) == FILES
-        assert w.reader.statistics().misses == 3
+        assert metrics_of(w.reader)["misses"] == 3
 
 
 async def test_walks_are_told_apart() -> None:

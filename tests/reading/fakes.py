@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.values import ObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model.errors import StorageError
+    from gcsmux_fs.reading.read_context import ReadContext
 
 MIB = 1024 * 1024
 KIB = 1024
@@ -43,9 +45,9 @@ class Asked:
     offset: int
     length: int
     done: Callable[[memoryview | StorageError], None] = field(repr=False)
-    whole: bool = False
-    last: bool = False
-    trouble: str = ""
+    covers_object: bool = False
+    reaches_end: bool = False
+    last_error: str = ""
     is_open: bool = True
     is_cancelled: bool = False
 
@@ -79,10 +81,10 @@ class ManualSource:
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> Asked:
-        request = Asked(key, offset, length, done, whole, last)
+        request = Asked(key, offset, length, done, covers_object, reaches_end)
         self.asked.append(request)
         return request
 
@@ -122,10 +124,12 @@ class TimedSource(ManualSource):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> Asked:
-        request = super().request(key, offset, length, done, whole=whole, last=last)
+        request = super().request(
+            key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
+        )
         if key not in self.stalled:
             self._nursery.start_soon(self._answer, request)
         return request
@@ -134,3 +138,10 @@ class TimedSource(ManualSource):
         await trio.sleep(self._latency)
         if request.is_open:
             request.settle()
+
+
+def metrics_of(context: ReadContext) -> dict[str, Any]:
+    """Return the current values of all metrics of the read path by name."""
+    registry = Registry()
+    context.declare_metrics(registry)
+    return registry.snapshot()

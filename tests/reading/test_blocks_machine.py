@@ -13,7 +13,7 @@ from gcsmux_fs.model.errors import StorageError, Unavailable
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block
 from gcsmux_fs.reading.read_context import ReadContext
 
-from .fakes import KIB, MIB, Asked, ManualSource, content_of, key_of
+from .fakes import KIB, MIB, Asked, ManualSource, content_of, key_of, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +27,11 @@ BUDGET_BYTES = 2 * MIB
 LARGEST_READ = BUDGET_BYTES // 16
 
 
-def blocks_of(path: ReadContext) -> list[Block]:
+def blocks_of(context: ReadContext) -> list[Block]:
     return [
         block
-        for extents in path.fetcher._objects.values()
-        for page in extents._pages.values()
+        for index in context.resources.fetcher._objects.values()
+        for page in index._pages.values()
         for block in page.blocks
     ]
 
@@ -39,7 +39,7 @@ def blocks_of(path: ReadContext) -> list[Block]:
 class CheckingSource(ManualSource):
     """Refuses to be asked for bytes that are present or on their way."""
 
-    path: ReadContext
+    context: ReadContext
 
     def request(
         self,
@@ -48,8 +48,8 @@ class CheckingSource(ManualSource):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> Asked:
         end = offset + length
         assert 0 <= offset < end <= SIZES[key.name]
@@ -57,10 +57,12 @@ class CheckingSource(ManualSource):
             other.key == key and other.offset < end and offset < other.span[1]
             for other in self.pending
         )
-        for block in blocks_of(self.path):
-            if block.object.key == key and block.content is not None:
+        for block in blocks_of(self.context):
+            if block.index.key == key and block.content is not None:
                 assert end <= block.start or block.end <= offset
-        return super().request(key, offset, length, done, whole=whole, last=last)
+        return super().request(
+            key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
+        )
 
 
 @dataclass(eq=False)
@@ -72,11 +74,11 @@ class Reading:
     end: int
     wakes: int = 0
     abandoned: bool = False
-    demand: ReadRequest | None = None
+    request: ReadRequest | None = None
 
     def wake(self) -> None:
-        assert self.demand is not None
-        assert self.demand.is_done
+        assert self.request is not None
+        assert self.request.is_done
         self.wakes += 1
 
 
@@ -87,17 +89,17 @@ class ReadPathMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.source = CheckingSource()
-        self.path = ReadContext(
+        self.context = ReadContext(
             self.source, budget_bytes=BUDGET_BYTES, read_ahead_bytes=MIB, clock=lambda: 0.0
         )
-        self.source.path = self.path
+        self.source.context = self.context
         self.positions: dict[OpenFile, int] = {}
         self.all_readings: list[Reading] = []
         self.failed: set[str] = set()
 
     @rule(target=files, name=st.sampled_from(sorted(SIZES)))
     def open(self, name: str) -> OpenFile:
-        file = self.path.open(key_of(name), SIZES[name])
+        file = self.context.open(key_of(name), SIZES[name])
         self.positions[file] = 0
         return file
 
@@ -121,7 +123,7 @@ class ReadPathMachine(RuleBasedStateMachine):
     def stream(self, file: OpenFile, count: int) -> None:
         for _ in range(count):
             reading = self.read_once(file, None, LARGEST_READ)
-            if reading.demand is not None and not reading.demand.is_done:
+            if reading.request is not None and not reading.request.is_done:
                 return
 
     def read_once(self, file: OpenFile, where: int | None, size: int) -> Reading:
@@ -133,10 +135,10 @@ class ReadPathMachine(RuleBasedStateMachine):
         if answer is not None:
             assert answer == content_of(file.key, offset, end - offset)
             return reading
-        reading.demand = file.begin(offset, end, reading.wake)
+        reading.request = file.begin(offset, end, reading.wake)
         self.all_readings.append(reading)
-        if reading.demand.is_done:
-            assert reading.demand.result() == content_of(file.key, offset, end - offset)
+        if reading.request.is_done:
+            assert reading.request.result() == content_of(file.key, offset, end - offset)
             reading.abandoned = True
         return reading
 
@@ -147,8 +149,8 @@ class ReadPathMachine(RuleBasedStateMachine):
 
     @rule(reading=readings)
     def abandon(self, reading: Reading) -> None:
-        if reading.demand is not None and not reading.demand.is_done and not reading.abandoned:
-            reading.file.abandon(reading.demand)
+        if reading.request is not None and not reading.request.is_done and not reading.abandoned:
+            reading.file.abandon(reading.request)
             reading.abandoned = True
 
     @rule(which=st.integers(0, 1000), count=st.integers(1, 8))
@@ -164,24 +166,26 @@ class ReadPathMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_stays_within_the_budget(self) -> None:
-        budget, blocks = self.path.budget, blocks_of(self.path)
+        budget, blocks = self.context.resources.budget, blocks_of(self.context)
         assert budget.used <= budget.limit
         assert budget.used == sum(block.charge for block in blocks)
-        ahead = budget.loading_readahead + budget.loading_joined + budget.unread
+        ahead = budget.loading_readahead + budget.loading_joined + budget.protected
         assert ahead <= budget.limit * 7 // 8
         ready = [block for block in blocks if block.content is not None]
-        assert budget.seen == sum(block.charge for block in ready if not block.protected)
-        assert budget.unread == sum(block.charge for block in ready if block.protected)
-        assert len(self.path.fetcher.cache) == len(ready)
-        assert self.path.fetcher.blocks_loading == len(blocks) - len(ready)
+        assert budget.unprotected == sum(
+            block.charge for block in ready if not block.state.is_protected
+        )
+        assert budget.protected == sum(block.charge for block in ready if block.state.is_protected)
+        assert len(self.context.resources.fetcher.cache) == len(ready)
+        assert self.context.resources.fetcher.blocks_loading == len(blocks) - len(ready)
 
     @invariant()
     def blocks_are_disjoint_aligned_and_within_a_page(self) -> None:
-        for extents in self.path.fetcher._objects.values():
+        for index in self.context.resources.fetcher._objects.values():
             end = 0
-            size = SIZES[extents.key.name]
-            for number in sorted(extents._pages):
-                page = extents._pages[number]
+            size = SIZES[index.key.name]
+            for number in sorted(index._pages):
+                page = index._pages[number]
                 assert page.starts == [block.start for block in page.blocks]
                 for block in page.blocks:
                     assert end <= block.start < block.end <= size
@@ -189,19 +193,19 @@ class ReadPathMachine(RuleBasedStateMachine):
                     assert block.start % GRANULE_BYTES == 0
                     assert end % GRANULE_BYTES == 0 or end == size
                     assert block.start // PAGE_BYTES == (end - 1) // PAGE_BYTES == number
-                    assert (block.content is None) == (block in extents.loading)
+                    assert (block.content is None) == (block in index.loading)
 
     @invariant()
     def every_reader_hears_once_and_reads_the_right_bytes(self) -> None:
         for reading in self.all_readings:
-            demand = reading.demand
-            assert demand is not None
-            if reading.abandoned or not demand.is_done:
+            request = reading.request
+            assert request is not None
+            if reading.abandoned or not request.is_done:
                 assert reading.wakes == 0
                 continue
             assert reading.wakes == 1
             try:
-                answer = demand.result()
+                answer = request.result()
             except Unavailable:
                 continue
             assert answer == content_of(
@@ -212,16 +216,16 @@ class ReadPathMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.source.settle_all()
         for reading in self.all_readings:
-            assert reading.abandoned or (reading.demand is not None and reading.demand.is_done)
+            assert reading.abandoned or (reading.request is not None and reading.request.is_done)
         for file in self.positions:
             file.close()
-        statistics = self.path.statistics()
-        assert (statistics.blocks_loading, statistics.budget_in_flight) == (0, 0)
-        assert (statistics.queued_reads, statistics.open_files) == (0, 0)
-        assert statistics.budget_unread == 0
-        self.path.fetcher.cache.evict(statistics.budget_used)
-        after = self.path.statistics()
-        assert (after.budget_used, after.blocks_ready, after.objects) == (0, 0, 0)
+        metrics = metrics_of(self.context)
+        assert (metrics["blocks_loading"], metrics["budget_in_flight"]) == (0, 0)
+        assert (metrics["queued_reads"], metrics["open_files"]) == (0, 0)
+        assert metrics["budget_unread"] == 0
+        self.context.resources.fetcher.cache.evict(metrics["budget_used"])
+        after = metrics_of(self.context)
+        assert (after["budget_used"], after["blocks_ready"], after["objects"]) == (0, 0, 0)
 
 
 TestReadPathMachine = ReadPathMachine.TestCase

@@ -15,7 +15,7 @@ from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.cancellation import cancel_everywhere
 
-from .fakes import KIB, MIB, TimedSource, content_of, key_of
+from .fakes import KIB, MIB, TimedSource, content_of, key_of, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ LATENCY_SECONDS = 0.05
 TIMEOUT_SECONDS = 10.0
 # In one block, in two of which one is ready, and in three parts, because it is larger than a READ
 # may be that gets its memory at once.
-LARGEST_BYTES = MemoryBudget(MINIMUM_BUDGET_BYTES).largest_demand
+LARGEST_BYTES = MemoryBudget(MINIMUM_BUDGET_BYTES).largest_read
 PLACES = [
     (5 * MIB, 4 * KIB),
     (2 * MIB - 4 * KIB, 64 * KIB),
@@ -37,10 +37,10 @@ PLACES = [
 ]
 
 
-def assert_at_rest(path: ReadContext) -> None:
-    told = path.statistics()
-    assert (told.waiting_reads, told.queued_reads) == (0, 0)
-    assert (told.blocks_loading, told.budget_in_flight) == (0, 0)
+def assert_at_rest(context: ReadContext) -> None:
+    metrics = metrics_of(context)
+    assert (metrics["waiting_reads"], metrics["queued_reads"]) == (0, 0)
+    assert (metrics["blocks_loading"], metrics["budget_in_flight"]) == (0, 0)
 
 
 @asynccontextmanager
@@ -50,21 +50,21 @@ async def opened(
     """Open a file some times, with 16 KiB that are ready; when it is closed nothing is left."""
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
-        path = ReadContext(
+        context = ReadContext(
             source,
             budget_bytes=MINIMUM_BUDGET_BYTES,
             read_ahead_bytes=read_ahead_bytes,
             read_timeout=TIMEOUT_SECONDS,
         )
-        files = [path.open(KEY, SIZE) for _ in range(count)]
+        files = [context.open(KEY, SIZE) for _ in range(count)]
         await files[0].read(2 * MIB - 16 * KIB, 16 * KIB)
-        yield source, path, files
+        yield source, context, files
         for file in files:
             file.close()
         await trio.sleep(LATENCY_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
-        assert_at_rest(path)
-        assert (path.open_files, path.statistics().budget_unread) == (0, 0)
+        assert_at_rest(context)
+        assert (context.resources.open_files, metrics_of(context)["budget_unread"]) == (0, 0)
 
 
 async def assert_right(file: OpenFile, offset: int, size: int) -> None:
@@ -75,9 +75,9 @@ async def assert_right(file: OpenFile, offset: int, size: int) -> None:
 def test_a_read_alone_leaves_nothing_at_once(offset: int, size: int) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
-        async with opened(1) as (source, path, (file,)):
+        async with opened(1) as (source, context, (file,)):
             yield functools.partial(file.read, offset, size)
-            assert_at_rest(path)
+            assert_at_rest(context)
             assert source.pending == []
             await assert_right(file, offset, size)
 
@@ -127,11 +127,11 @@ def test_a_read_that_waits_for_memory_lets_those_behind_it_go_on() -> None:
 
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
-        async with opened(1) as (_, path, (file,)), trio.open_nursery() as others:
+        async with opened(1) as (_, context, (file,)), trio.open_nursery() as others:
             for number in range(18):
                 others.start_soon(assert_right, file, number * 512 * KIB, 500 * KIB)
             await trio.testing.wait_all_tasks_blocked()
-            assert path.statistics().queued_reads > 0
+            assert metrics_of(context)["queued_reads"] > 0
             others.start_soon(assert_right, file, last, 50 * KIB)
             yield functools.partial(file.read, last, 100 * KIB)
 
@@ -153,14 +153,14 @@ def test_reads_that_hold_all_memory_leave_it_to_one_that_waits_for_it() -> None:
                     reads.start_soon(read_in_vain, file, number * 512 * KIB, 512 * KIB)
                 reads.start_soon(read_in_vain, file, 15 * 512 * KIB, 32 * KIB)
                 await trio.sleep(0.8)
-                assert path.statistics().queued_reads == 1
+                assert metrics_of(context)["queued_reads"] == 1
 
-        async with opened(1) as (source, path, (file,)), trio.open_nursery() as others:
+        async with opened(1) as (source, context, (file,)), trio.open_nursery() as others:
             source.stalled.add(KEY)
-            other = path.open(key_of("other"), MIB)
+            other = context.open(key_of("other"), MIB)
             others.start_soon(read_later, other)
             yield read_all
-            assert path.statistics().waiting_reads <= 1
+            assert metrics_of(context)["waiting_reads"] <= 1
             await trio.sleep(TIMEOUT_SECONDS)
             other.close()
 
@@ -176,10 +176,10 @@ async def read_in_vain(file: OpenFile, offset: int, size: int) -> None:
 def test_a_read_whose_time_is_up_in_that_very_instant_ends_once(offset: int, size: int) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
-        async with opened(1) as (source, path, (file,)):
+        async with opened(1) as (source, context, (file,)):
             source.stalled.add(KEY)
             yield functools.partial(read_in_vain, file, offset, size)
-            assert_at_rest(path)
+            assert_at_rest(context)
             assert source.pending == []
             source.stalled.clear()
             await trio.sleep(2.5)

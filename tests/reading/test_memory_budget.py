@@ -19,34 +19,34 @@ def test_a_new_budget_holds_nothing() -> None:
 
 def test_each_byte_counts_once_whatever_it_is_for() -> None:
     budget = MemoryBudget(1600)
-    budget.loading_demand = 1
+    budget.loading_read = 1
     budget.loading_joined = 20
     budget.loading_readahead = 300
     assert (budget.in_flight, budget.used) == (321, 321)
-    budget.unread = 400
-    budget.seen = 600
+    budget.protected = 400
+    budget.unprotected = 600
     assert (budget.in_flight, budget.used) == (321, 1321)
 
 
 def test_a_read_waits_only_for_what_reads_wait_for() -> None:
     budget = MemoryBudget(1600)
-    budget.loading_demand, budget.loading_joined = 500, 600
-    budget.loading_readahead, budget.unread = 300, 200
-    assert budget.admits_demand(500)
-    assert not budget.admits_demand(501)
+    budget.loading_read, budget.loading_joined = 500, 600
+    budget.loading_readahead, budget.protected = 300, 200
+    assert budget.admits_read(500)
+    assert not budget.admits_read(501)
 
 
 def test_readahead_takes_the_place_of_all_that_is_seen_and_of_nothing_else() -> None:
     budget = MemoryBudget(1600)
-    budget.loading_demand = 800
-    budget.seen = 600
+    budget.loading_read = 800
+    budget.unprotected = 600
     assert budget.for_readahead(800, first_window=False) == 600
     assert budget.for_readahead(801, first_window=False) is None
 
 
 def test_what_was_fetched_ahead_counts_against_readahead_until_it_is_read() -> None:
     budget = MemoryBudget(1600)
-    budget.loading_joined, budget.loading_readahead, budget.unread = 100, 200, 300
+    budget.loading_joined, budget.loading_readahead, budget.protected = 100, 200, 300
     assert budget.for_readahead(600, first_window=False) == 0
     assert budget.for_readahead(601, first_window=False) is None
     assert budget.for_readahead(800, first_window=True) == 0
@@ -59,14 +59,14 @@ def test_windows_leave_a_quarter_of_readahead_for_what_was_passed_already() -> N
 
 def test_the_least_budget_serves_the_kernels_reads_beside_readahead() -> None:
     budget = MemoryBudget(MINIMUM_BUDGET_BYTES)
-    assert budget.largest_demand >= 128 * KIB
+    assert budget.largest_read >= 128 * KIB
     assert budget.for_readahead(3 * 2 * MIB, first_window=False) == 0
     budget.loading_readahead = 3 * 2 * MIB
     assert budget.to_cancel(2 * MIB) == 0
 
 
 def test_a_read_is_served_in_pieces_of_which_several_fit() -> None:
-    assert MemoryBudget(1600).largest_demand == 100
+    assert MemoryBudget(1600).largest_read == 100
 
 
 # -- shares

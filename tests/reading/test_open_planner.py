@@ -17,7 +17,7 @@ from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.open_planner import MAX_UNREAD, MAX_UNREAD_UNNAMED, Opening, OpenPlanner
 from gcsmux_fs.reading.read_context import ReadContext
 
-from .fakes import KIB, MIB, ManualSource, content_of, key_of
+from .fakes import KIB, MIB, ManualSource, content_of, key_of, metrics_of
 
 PROGRAM, OTHER, UNNAMED = 1234, 5678, 0
 LARGE = 100 * MIB + 1
@@ -43,14 +43,14 @@ def asked(
     opener: int = PROGRAM,
     ready: tuple[int, ...] = (),
 ) -> tuple[int, int] | None:
-    ask = plan(planner, name, size, opener, ready).ask
+    ask = plan(planner, name, size, opener, ready).awaited
     return None if ask is None else (ask.offset, ask.length)
 
 
 def read(planner: OpenPlanner, name: str, size: int, offset: int, length: int) -> None:
     """Open an object and read some of it first."""
     opening = plan(planner, name, size)
-    planner.observe(opening, offset, min(offset + length, size))
+    planner.note_first_read(opening, offset, min(offset + length, size))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_where_files_are_read_in_earnest_the_first_window_is_fetched_along() -> 
     planner = OpenPlanner()
     read(planner, "d/a", LARGE, 0, 128 * KIB)
     opening = plan(planner, "d/b", LARGE)
-    assert opening.ask == ByteRange(0, 128 * KIB)
+    assert opening.awaited == ByteRange(0, 128 * KIB)
     at = 128 * KIB
     for piece in opening.ahead:
         assert piece.offset == at
@@ -137,11 +137,11 @@ def test_an_open_that_is_refused_does_not_count() -> None:
         # The kernel looks the name up again, and opens the new generation.
         stale = plan(planner, f"file-{number}", 1000)
         if number < MAX_UNREAD:
-            assert stale.ask is not None
-            planner.refused(stale)
+            assert stale.awaited is not None
+            planner.note_failed_open(stale)
             assert asked(planner, f"file-{number}", 1000) is not None
         else:
-            assert stale.ask is None
+            assert stale.awaited is None
 
 
 def test_an_open_of_a_file_read_before_that_is_refused_does_not_count() -> None:
@@ -149,8 +149,8 @@ def test_an_open_of_a_file_read_before_that_is_refused_does_not_count() -> None:
     read(planner, "hot", 1000, 0, 1000)
     for _ in range(3 * MAX_UNREAD):
         opening = plan(planner, "hot", 1000)
-        assert opening.ask is not None
-        planner.refused(opening)
+        assert opening.awaited is not None
+        planner.note_failed_open(opening)
 
 
 def test_programs_that_the_kernel_cannot_name_may_be_many() -> None:
@@ -192,7 +192,7 @@ def test_whatever_happens_the_invariants_hold(
         opening = plan(
             planner, name, size, opener, (0, *([size - 1] * bool(size))) * is_ready, generation
         )
-        ranges = [] if opening.ask is None else [opening.ask, *opening.ahead]
+        ranges = [] if opening.awaited is None else [opening.awaited, *opening.ahead]
         if not size or (is_ready and size <= 64 * KIB):
             assert not ranges
         at = ranges[0].offset if ranges else 0
@@ -205,22 +205,24 @@ def test_whatever_happens_the_invariants_hold(
         assert at <= size
         if first is not None and size:
             offset = int(first[0] * (size - 1))
-            planner.observe(opening, offset, min(size, offset + first[1]))
+            planner.note_first_read(opening, offset, min(size, offset + first[1]))
 
 
 # -- open files
 
 
 class Opened:
-    """One file of a read path over a source, being opened."""
+    """One file of a read context over a source, being opened."""
 
     def __init__(
         self, size: int = 100 * KIB, budget_bytes: int = 64 * MIB, read_timeout: float = 40.0
     ) -> None:
         self.source = ManualSource()
-        self.path = ReadContext(self.source, budget_bytes=budget_bytes, read_timeout=read_timeout)
+        self.context = ReadContext(
+            self.source, budget_bytes=budget_bytes, read_timeout=read_timeout
+        )
         self.key = key_of("object")
-        self.file = self.path.open(self.key, size)
+        self.file = self.context.open(self.key, size)
         self.size = size
 
     async def settle(self, error: Exception | None = None) -> None:
@@ -230,9 +232,13 @@ class Opened:
 
     def close(self) -> None:
         self.file.close()
-        told = self.path.statistics()
-        assert (told.budget_in_flight, told.budget_unread, told.blocks_loading) == (0, 0, 0)
-        assert told.open_files == 0
+        metrics = metrics_of(self.context)
+        assert (
+            metrics["budget_in_flight"],
+            metrics["budget_unread"],
+            metrics["blocks_loading"],
+        ) == (0, 0, 0)
+        assert metrics["open_files"] == 0
 
 
 async def test_an_open_waits_and_the_read_finds_the_bytes() -> None:
@@ -240,13 +246,13 @@ async def test_an_open_waits_and_the_read_finds_the_bytes() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(opened.file.ask_first, PROGRAM)
         await opened.settle()
-    told = opened.path.statistics()
-    assert (told.opens_that_asked, told.hits, told.misses) == (1, 0, 0)
-    assert told.budget_unread > 0
+    metrics = metrics_of(opened.context)
+    assert (metrics["opens_prefetched"], metrics["hits"], metrics["misses"]) == (1, 0, 0)
+    assert metrics["budget_unread"] > 0
     answer = opened.file.read_cached(0, opened.size)
     assert answer == content_of(opened.key, 0, opened.size)
     assert opened.source.spans == [(0, opened.size)]
-    assert opened.path.statistics().budget_unread == 0
+    assert metrics_of(opened.context)["budget_unread"] == 0
     opened.close()
 
 
@@ -256,13 +262,13 @@ async def test_an_open_of_what_is_gone_is_refused() -> None:
         nursery.start_soon(opened.settle, GenerationGone("gone"))
         with pytest.raises(GenerationGone):
             await opened.file.ask_first(PROGRAM)
-    assert opened.path.statistics().opens_found_gone == 1
+    assert metrics_of(opened.context)["opens_found_gone"] == 1
     opened.close()
 
 
 async def test_opens_at_the_same_time_wait_for_one_request() -> None:
     opened = Opened()
-    second = opened.path.open(opened.key, opened.size)
+    second = opened.context.open(opened.key, opened.size)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(opened.file.ask_first, PROGRAM)
         nursery.start_soon(second.ask_first, OTHER)
@@ -301,16 +307,16 @@ async def test_an_open_that_is_cancelled_leaves_nothing() -> None:
 
 async def test_where_memory_is_short_an_open_does_not_ask() -> None:
     opened = Opened(budget_bytes=MINIMUM_BUDGET_BYTES)
-    hog = opened.path.open(key_of("hog"), LARGE)
+    hog = opened.context.open(key_of("hog"), LARGE)
     async with trio.open_nursery() as nursery:
         for start in range(0, 9 * MIB, 500 * KIB):
             nursery.start_soon(hog.read, start, 500 * KIB)
         await trio.testing.wait_all_tasks_blocked()
-        assert opened.path.fetcher.queued
+        assert opened.context.resources.fetcher.queued
         count = len(opened.source.asked)
         await opened.file.ask_first(PROGRAM)
         assert len(opened.source.asked) == count
-        assert opened.path.statistics().opens_that_asked == 0
+        assert metrics_of(opened.context)["opens_prefetched"] == 0
         nursery.cancel_scope.cancel()
     hog.close()
     opened.close()
@@ -321,23 +327,23 @@ async def test_a_reader_that_begins_elsewhere_leaves_the_start_to_eviction() -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(opened.file.ask_first, PROGRAM)
         await opened.settle()
-    assert opened.path.statistics().budget_unread > 0
+    assert metrics_of(opened.context)["budget_unread"] > 0
     assert opened.file.read_cached(5 * MIB, 4096) is None
-    assert opened.path.statistics().budget_unread == 0
+    assert metrics_of(opened.context)["budget_unread"] == 0
     opened.close()
 
 
 async def test_without_readahead_no_window_is_fetched_along() -> None:
     for read_ahead, expected in ((0, 1), (64 * MIB, 6)):
         source = ManualSource()
-        path = ReadContext(source, budget_bytes=64 * MIB, read_ahead_bytes=read_ahead)
-        planner = path.openings
+        context = ReadContext(source, budget_bytes=64 * MIB, read_ahead_bytes=read_ahead)
+        planner = context.resources.open_planner
         read(planner, "d/a", LARGE, 0, 128 * KIB)
-        file = path.open(key_of("d/b"), LARGE)
+        file = context.open(key_of("d/b"), LARGE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.ask_first, PROGRAM)
             await trio.testing.wait_all_tasks_blocked()
             source.settle_all()
         assert len(source.asked) == expected
         file.close()
-        assert path.statistics().budget_unread == 0
+        assert metrics_of(context)["budget_unread"] == 0

@@ -35,9 +35,9 @@ def looked() -> None:
 @pytest.mark.parametrize("size", [4 * KIB, 2 * MIB])
 async def test_a_read_survives_a_stop_longer_than_its_time(size: int) -> None:
     source = ManualSource()
-    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS)
-    assert (size > path.budget.largest_demand) == (size > MIB)
-    file = path.open(KEY, SIZE)
+    context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS)
+    assert (size > context.resources.budget.largest_read) == (size > MIB)
+    file = context.open(KEY, SIZE)
     answers: list[bytes] = []
 
     async def read() -> None:
@@ -60,10 +60,10 @@ async def test_a_read_survives_a_stop_longer_than_its_time(size: int) -> None:
 async def test_a_read_has_its_whole_time_and_no_more(
     size: int, stopped: float, extension: float
 ) -> None:
-    path = ReadContext(
+    context = ReadContext(
         ManualSource(), budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS
     )
-    file = path.open(KEY, SIZE)
+    file = context.open(KEY, SIZE)
     ended = math.inf
 
     async def read() -> None:
@@ -112,8 +112,8 @@ async def test_deadlines_keep_their_order_and_none_is_too_far_away() -> None:
 
 async def test_nothing_wakes_up_while_no_read_waits() -> None:
     async with trio.open_nursery() as nursery:
-        path = ReadContext(TimedSource(nursery, 0.05), budget_bytes=MINIMUM_BUDGET_BYTES)
-        file = path.open(KEY, SIZE)
+        context = ReadContext(TimedSource(nursery, 0.05), budget_bytes=MINIMUM_BUDGET_BYTES)
+        file = context.open(KEY, SIZE)
         for offset in (0, 10 * MIB):
             await file.read(offset, 4 * KIB)
             assert trio.lowlevel.current_statistics().seconds_to_next_deadline <= 1

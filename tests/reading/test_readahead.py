@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcsmux_fs.reading.access_patterns import AccessPatterns, Cursor
-from gcsmux_fs.reading.readahead import MAX_CURSORS, ReadaheadPlanner
+from gcsmux_fs.reading.access_patterns import RunHistory, SequentialRun
+from gcsmux_fs.reading.readahead import MAX_RUNS, ReadaheadPlanner
 
 from .fakes import KIB, MIB
 
@@ -26,8 +26,8 @@ def read(
     if cursor is None:
         return []
     if waits:
-        planner.waited(cursor, offset)
-    if offset + size < cursor.top_up_at:
+        planner.note_wait(cursor, offset)
+    if offset + size < cursor.replan_offset:
         return []
     return [(r.offset, r.end) for r in planner.plan(cursor, limit).fetch]
 
@@ -93,7 +93,7 @@ def test_window_of_a_growing_mmap_run_follows_what_has_been_read() -> None:
     for size in sizes:
         read(planner, at, size)
         at += size
-        ahead.append(planner.current.ahead_end - at if planner.current else 0)
+        ahead.append(planner.current.planned_end - at if planner.current else 0)
     assert ahead[0] == 0
     assert ahead[1] <= 8 * 48 * KIB
     assert MIB >= ahead[-1] >= MIB * 3 // 4
@@ -157,7 +157,7 @@ def test_kernel_reads_out_of_order_are_one_run() -> None:
 
 def test_interleaved_readers_each_have_a_window() -> None:
     planner = ReadaheadPlanner(400 * MIB)
-    starts = [n * 100 * MIB for n in range(MAX_CURSORS)]
+    starts = [n * 100 * MIB for n in range(MAX_RUNS)]
     spans: list[tuple[int, int]] = []
     for step in range(80):
         for start in starts:
@@ -176,13 +176,13 @@ def test_readers_of_one_file_share_its_limit() -> None:
             read(planner, offset, 128 * KIB, waits=True, limit=8 * MIB)
     cursor = planner.current
     assert cursor is not None
-    assert cursor.ahead_end - cursor.position <= 4 * MIB
+    assert cursor.planned_end - cursor.position <= 4 * MIB
     assert cursor.window == 4 * MIB
 
 
 def test_fifth_reader_takes_the_place_of_the_one_idle_longest() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
-    for n in range(MAX_CURSORS):
+    for n in range(MAX_RUNS):
         stream(planner, n * 100 * MIB, n * 100 * MIB + MIB, 128 * KIB)
     stream(planner, 0, 128 * KIB, 128 * KIB)
     cursor = planner.observe(700 * MIB, 700 * MIB + 128 * KIB)
@@ -205,12 +205,12 @@ def test_refusal_halves_the_window_and_what_was_refused_is_planned_again() -> No
     cursor = planner.observe(0, 128 * KIB)
     assert cursor is not None
     first = planner.plan(cursor, LIMIT).fetch
-    planner.refused(cursor, first[1].offset)
+    planner.note_refusal(cursor, first[1].offset)
     assert cursor.window == 512 * KIB
     again = read(planner, 128 * KIB, 128 * KIB)
     assert first[1].offset == again[0][0]
     for _ in range(9):
-        planner.refused(cursor, cursor.ahead_end)
+        planner.note_refusal(cursor, cursor.planned_end)
     assert cursor.window == 128 * KIB
 
 
@@ -253,7 +253,7 @@ def test_read_out_of_order_goes_to_the_nearest_of_two_readers() -> None:
     first = planner.current
     assert first is not None
     assert second is not None
-    assert first.ahead_end > second.position
+    assert first.planned_end > second.position
     planner.observe(121 * MIB, 121 * MIB + 128 * KIB)
     planner.observe(121 * MIB + 256 * KIB, 121 * MIB + 384 * KIB)
     assert (first.position, second.position) == (100 * MIB, 121 * MIB + 384 * KIB)
@@ -269,11 +269,11 @@ def test_what_a_reader_has_passed_is_released_bit_by_bit_and_the_rest_when_it_en
         if released:
             assert at + 128 * KIB - MIB == released[-1].end
     assert cursor is not None
-    ahead_end = cursor.ahead_end
+    planned_end = cursor.planned_end
     released += planner.stop()
     assert released[0].offset == 128 * KIB
     assert all(a.end == b.offset for a, b in itertools.pairwise(released))
-    assert released[-1].end == ahead_end
+    assert released[-1].end == planned_end
 
 
 @settings(deadline=None)
@@ -301,11 +301,11 @@ def test_all_that_is_planned_is_released_once(
         offset = {"next": at, "near": at + where % (2 * MIB) - MIB, "anywhere": where}[how]
         offset = max(0, offset) % size
         at = end = min(offset + length, size)
-        cursor: Cursor | None = planner.observe(offset, end)
+        cursor: SequentialRun | None = planner.observe(offset, end)
         if cursor is None:
             continue
         if waits:
-            planner.waited(cursor, offset)
+            planner.note_wait(cursor, offset)
         plan = planner.plan(cursor, limit)
         planned += plan.fetch
         released += plan.release
@@ -330,7 +330,7 @@ def test_runs_that_were_all_alike_are_fetched_whole_at_the_first_read_of_the_nex
     assert (spans[0][0], spans[-1][1]) == (400 * MIB + 128 * KIB, 401 * MIB)
     assert covered(spans) == MIB - 128 * KIB
     assert planner.current is not None
-    assert planner.current.top_up_at > 401 * MIB
+    assert planner.current.replan_offset > 401 * MIB
     for at in range(400 * MIB + 128 * KIB, 401 * MIB, 128 * KIB):
         assert read(planner, at, 128 * KIB, waits=True) == []
 
@@ -368,12 +368,12 @@ def test_small_read_is_no_beginning_of_a_long_run_whatever_runs_were_before() ->
 
 
 def test_readers_of_one_object_learn_from_each_other() -> None:
-    habits = AccessPatterns()
+    history = RunHistory()
     for n in (700, 300, 500, 100, 800):
-        other = ReadaheadPlanner(1000 * MIB, habits)
+        other = ReadaheadPlanner(1000 * MIB, history)
         stream(other, n * MIB, (n + 1) * MIB, 128 * KIB)
         read(other, 0, 4 * KIB)
-    assert covered(read(ReadaheadPlanner(1000 * MIB, habits), 400 * MIB, 128 * KIB)) == 896 * KIB
+    assert covered(read(ReadaheadPlanner(1000 * MIB, history), 400 * MIB, 128 * KIB)) == 896 * KIB
 
 
 def test_run_that_was_left_takes_no_share_of_the_next_ones_window() -> None:
@@ -392,7 +392,7 @@ def test_what_a_reader_has_left_ahead_counts_until_it_is_given_up() -> None:
         read(planner, at, 128 * KIB, waits=True)
     left = planner.current
     assert left is not None
-    assert left.ahead_end - left.position > 32 * MIB
+    assert left.planned_end - left.position > 32 * MIB
     for at in range(700 * MIB, 800 * MIB, 128 * KIB):
         read(planner, at, 128 * KIB, waits=True)
     assert planner.current is not None

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, AccessPatterns
+from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
-from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, MAX_CURSORS, ReadaheadPlanner
+from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, MAX_RUNS, ReadaheadPlanner
 
 from .fakes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gcsmux_fs.reading.access_patterns import Cursor
+    from gcsmux_fs.reading.access_patterns import SequentialRun
 
 sizes = st.one_of(st.integers(1, 8 * MIB), st.sampled_from([MIB, 37 * MIB + 4321, 400 * MIB]))
 places = st.integers(0, 400 * MIB)
@@ -37,7 +37,7 @@ refusals = st.one_of(st.none(), st.integers(0, 3))
 class Life:
     """A cursor from its first plan until it ends, as its planner's user sees it."""
 
-    cursor: Cursor
+    cursor: SequentialRun
     #: What is before this was read before there was a plan, or has been released.
     passed: int
     #: No other run has begun since its last READ.
@@ -48,7 +48,7 @@ class Life:
 
     @property
     def ahead(self) -> int:
-        return max(0, self.cursor.ahead_end - self.cursor.position)
+        return max(0, self.cursor.planned_end - self.cursor.position)
 
     def release(self, end: int) -> list[ByteRange]:
         """Note that what is before `end` has to be released now, and return what that is."""
@@ -72,8 +72,8 @@ class ReadaheadMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.habits = AccessPatterns()
-        self.lives: dict[Cursor, Life] = {}
+        self.history = RunHistory()
+        self.lives: dict[SequentialRun, Life] = {}
         #: Of cursors that have ended, and not told yet.
         self.due: list[ByteRange] = []
         self.at = 0
@@ -81,7 +81,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
     @initialize(size=sizes)
     def open(self, size: int) -> None:
         self.size = size
-        self.planner = ReadaheadPlanner(size, self.habits)
+        self.planner = ReadaheadPlanner(size, self.history)
 
     # -- what readers do
 
@@ -97,7 +97,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.lives)
     @rule(
-        which=st.integers(0, MAX_CURSORS - 1),
+        which=st.integers(0, MAX_RUNS - 1),
         distance=st.one_of(st.just(0), st.integers(-2 * MIB, 2 * MIB)),
         length=lengths,
         waits=st.booleans(),
@@ -140,7 +140,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
     @rule(start=places, lengths=st.lists(st.integers(1, 20), min_size=1, max_size=5))
     def read_runs_by_another_file(self, start: int, lengths: list[int]) -> None:
         """What runs of the object have in common changes what this file plans."""
-        other = ReadaheadPlanner(self.size, self.habits)
+        other = ReadaheadPlanner(self.size, self.history)
         for number, length in enumerate(lengths):
             for step in range(length):
                 offset = (start + number * 8 * MIB + step * KERNEL_READ_BYTES) % self.size
@@ -164,11 +164,11 @@ class ReadaheadMachine(RuleBasedStateMachine):
             return
         self.follow(cursor)
         if waits:
-            self.planner.waited(cursor, offset)
-        if end >= cursor.top_up_at:
+            self.planner.note_wait(cursor, offset)
+        if end >= cursor.replan_offset:
             self.plan(cursor, limit, refused)
 
-    def follow(self, cursor: Cursor) -> None:
+    def follow(self, cursor: SequentialRun) -> None:
         life = self.lives.get(cursor)
         if life is None:
             for other in self.lives.values():
@@ -177,7 +177,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
         else:
             life.at_work = True
 
-    def plan(self, cursor: Cursor, limit: int, refused: int | None) -> None:
+    def plan(self, cursor: SequentialRun, limit: int, refused: int | None) -> None:
         life = self.lives[cursor]
         plan = self.planner.plan(cursor, limit)
         self.check_fetched(life, plan.fetch, limit)
@@ -190,14 +190,14 @@ class ReadaheadMachine(RuleBasedStateMachine):
             assert not plan.fetch
         self.check_released(plan.release)
         if refused is not None and refused < len(plan.fetch):
-            self.planner.refused(cursor, plan.fetch[refused].offset)
+            self.planner.note_refusal(cursor, plan.fetch[refused].offset)
             del life.planned[len(life.planned) - len(plan.fetch) + refused :]
 
     def bury(self) -> None:
         """Expect all that is left of cursors that have ended to be released."""
-        for cursor in [cursor for cursor in self.lives if cursor not in self.planner._cursors]:
+        for cursor in [cursor for cursor in self.lives if cursor not in self.planner._runs]:
             life = self.lives.pop(cursor)
-            self.due += life.release(cursor.ahead_end)
+            self.due += life.release(cursor.planned_end)
             life.check_that_all_was_released_once()
 
     # -- what must hold
@@ -224,16 +224,16 @@ class ReadaheadMachine(RuleBasedStateMachine):
         self.due.clear()
 
     @invariant()
-    def all_cursors_are_known_and_few(self) -> None:
-        assert set(self.planner._cursors) == set(self.lives)
-        assert len(self.lives) <= MAX_CURSORS
+    def all_runs_are_known_and_few(self) -> None:
+        assert set(self.planner._runs) == set(self.lives)
+        assert len(self.lives) <= MAX_RUNS
         assert self.planner.is_active == bool(self.lives)
         assert self.planner.current is None or self.lives[self.planner.current].at_work
 
     @invariant()
     def all_that_is_planned_lies_before_the_end_of_what_is_ahead(self) -> None:
         for life in self.lives.values():
-            assert all(wanted.end <= life.cursor.ahead_end for wanted in life.planned)
+            assert all(wanted.end <= life.cursor.planned_end for wanted in life.planned)
 
     def teardown(self) -> None:
         self.stop()

@@ -22,8 +22,8 @@ def test_a_repeated_read_fails_within_half_a_timeout(timeout: float, seconds: fl
 
 async def test_the_kernel_s_second_read_fails_at_once_on_a_busy_machine_too() -> None:
     source = ManualSource()
-    path = ReadContext(source, budget_bytes=64 * MIB, read_timeout=10.0)
-    file = path.open(key_of("object"), 16 * MIB)
+    context = ReadContext(source, budget_bytes=64 * MIB, read_timeout=10.0)
+    file = context.open(key_of("object"), 16 * MIB)
     with pytest.raises(DeadlineExceeded):
         await file.read(0, 128 * KIB)
     await trio.sleep(1.9)
@@ -36,38 +36,38 @@ async def test_the_kernel_s_second_read_fails_at_once_on_a_busy_machine_too() ->
 def test_the_first_page_of_a_failed_read_is_refused_once() -> None:
     failures = RecentFailures(2.0)
     failures.note(0, LATE, now=10.0)
-    assert failures.repeated(4096, 8192, now=10.05) is None
-    assert failures.repeated(0, 4096, now=10.05) is LATE
-    assert failures.repeated(0, 4096, now=10.05) is None
+    assert failures.pop_repeated(4096, 8192, now=10.05) is None
+    assert failures.pop_repeated(0, 4096, now=10.05) is LATE
+    assert failures.pop_repeated(0, 4096, now=10.05) is None
 
 
 def test_two_reads_that_fail_together_are_both_remembered() -> None:
     failures = RecentFailures(2.0)
     failures.note(0, LATE, now=10.0)
     failures.note(128 * KIB, LATE, now=10.0)
-    assert failures.repeated(0, 4096, now=10.05) is LATE
-    assert failures.repeated(128 * KIB, 132 * KIB, now=10.05) is LATE
+    assert failures.pop_repeated(0, 4096, now=10.05) is LATE
+    assert failures.pop_repeated(128 * KIB, 132 * KIB, now=10.05) is LATE
 
 
 def test_a_read_of_more_than_a_page_is_a_new_one() -> None:
     failures = RecentFailures(2.0)
     failures.note(0, LATE, now=10.0)
-    assert failures.repeated(0, 128 * KIB, now=10.05) is None
-    assert failures.repeated(0, 4096, now=10.05) is None
+    assert failures.pop_repeated(0, 128 * KIB, now=10.05) is None
+    assert failures.pop_repeated(0, 4096, now=10.05) is None
 
 
 def test_nothing_is_refused_after_a_while() -> None:
     failures = RecentFailures(2.0)
     failures.note(0, LATE, now=10.0)
-    assert failures.repeated(0, 4096, now=12.0) is None
+    assert failures.pop_repeated(0, 4096, now=12.0) is None
     assert not failures
 
 
 async def test_the_kernel_s_second_read_fails_at_once_and_the_next_one_asks_anew() -> None:
     source = ManualSource()
-    path = ReadContext(source, budget_bytes=64 * MIB, read_timeout=120.0)
+    context = ReadContext(source, budget_bytes=64 * MIB, read_timeout=120.0)
     key = key_of("object")
-    file = path.open(key, 16 * MIB)
+    file = context.open(key, 16 * MIB)
     with pytest.raises(DeadlineExceeded):
         await file.read(8 * MIB, 128 * KIB)
     asked = len(source.asked)
@@ -88,8 +88,8 @@ async def test_only_what_failed_late_is_not_asked_for_again(
     seconds: float, times_asked: int
 ) -> None:
     source = ManualSource()
-    path = ReadContext(source, budget_bytes=64 * MIB, read_timeout=120.0)
-    file = path.open(key_of("object"), 16 * MIB)
+    context = ReadContext(source, budget_bytes=64 * MIB, read_timeout=120.0)
+    file = context.open(key_of("object"), 16 * MIB)
     error = Unavailable("gone")
 
     async def fail() -> None:
