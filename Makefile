@@ -64,7 +64,7 @@ mutants:
 coverage:
 	@scripts/bootstrap mutation
 	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered \
-	  tests/mux tests/model/test_retry_budget.py tests/reading
+	  tests/mux tests/model tests/reading
 
 lint: bootstrap
 	PYTHON=$(BIN)/python scripts/compile-protos --check

@@ -49,7 +49,7 @@ class _Client:
 
     bucket: str
     store: GrpcObjectStore
-    pool: StreamRegistry
+    registry: StreamRegistry
 
     async def key(self, name: str) -> ObjectKey:
         return self.key_of(await self.store.get_object(name))
@@ -96,7 +96,7 @@ class _Client:
         while offset < end and not failures:
             await room.acquire()
             size = min(RANGE_BYTES, end - offset)
-            self.pool.request(key, offset, size, done, whole=whole)
+            self.registry.request(key, offset, size, done, covers_object=whole)
             offset += size
         for _ in range(slots):
             await room.acquire()
@@ -237,15 +237,15 @@ async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     transport = GrpcBidiTransport(channels.connections(_STREAM_CONNECTIONS), settings)
     async with trio.open_nursery() as nursery:
         soon = DeferredCalls()
-        pool = StreamRegistry(transport, RetryPolicy(), source, call_soon=soon)
+        registry = StreamRegistry(transport, RetryPolicy(), source, call_soon=soon)
         nursery.start_soon(soon.run)
-        nursery.start_soon(pool.run)
+        nursery.start_soon(registry.run)
         store = GrpcObjectStore(
             channels.connections(1), settings, bucket, policy=UnaryPolicy(), random=source
         )
         # The connection is made here; a mount has made its own before it is measured, too.
         await store.get_bucket()
-        yield _Client(bucket, store, pool)
+        yield _Client(bucket, store, registry)
         nursery.cancel_scope.cancel()
     await channels.close_all()
 

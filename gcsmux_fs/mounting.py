@@ -142,7 +142,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             call_soon=soon,
         )
         async with trio.open_nursery() as rooms:
-            pool = StreamRegistry(
+            stream_registry = StreamRegistry(
                 transport,
                 patience,
                 source,
@@ -163,7 +163,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             )
             bandwidth = BandwidthEstimator()
             reader = ReadContext(
-                MeasuredSource(pool, bandwidth, trio.current_time),
+                MeasuredSource(stream_registry, bandwidth, trio.current_time),
                 bandwidth,
                 budget_bytes=block_budget(settings.memory_bytes),
                 read_ahead_bytes=settings.read_ahead_bytes,
@@ -181,7 +181,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
                 store,
                 streams,
                 transport,
-                pool,
+                stream_registry,
                 tree,
                 reader,
                 operations,
@@ -190,7 +190,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             rooms.start_soon(soon.run)
             rooms.start_soon(operations.walks.run)
             rooms.start_soon(names.run)
-            rooms.start_soon(pool.run)
+            rooms.start_soon(stream_registry.run)
             rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
             with closing(operations):
                 await serve_kernel(
@@ -258,22 +258,19 @@ def _statistics(
     store: GrpcObjectStore,
     streams: GrpcBidiTransport,
     transport: FallbackTransport,
-    pool: StreamRegistry,
+    stream_registry: StreamRegistry,
     tree: Tree,
     reader: ReadContext,
     operations: BucketOperations,
     retries: tuple[RetryBudget, ...],
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
-    shared = asdict(pool.statistics())
-    counters = shared.pop("counters")
-    read_metrics = Registry()
-    reader.declare_metrics(read_metrics)
+    registry = Registry()
+    stream_registry.declare_metrics(registry)
+    reader.declare_metrics(registry)
     return {
-        **counters,
-        **shared,
+        **registry.snapshot(),
         **asdict(transport.statistics()),
-        **read_metrics.snapshot(),
         **asdict(tree.statistics()),
         "unary_requests": store.requests,
         "retries": sum(budget.taken for budget in retries),

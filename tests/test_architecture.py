@@ -70,6 +70,7 @@ IMPURE_MODULES = {
     "fuse.start_lock",
     "fuse.wakeups",
     "mounting",
+    "mux.shared_stream",
     "mux.stream_registry",
     "namespace.deadline",
     "namespace.directories",

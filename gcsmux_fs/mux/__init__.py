@@ -1,1 +1,1 @@
-"""The shared bidirectional stream: protocol core, assembly of ranges, retries, the pool."""
+"""The shared bidirectional streams: protocol core, assembly of ranges, retries, registry."""

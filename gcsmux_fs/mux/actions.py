@@ -1,14 +1,16 @@
-"""What the protocol core decides, as values for its driver, and what it counts."""
+"""The decisions of the protocol core, as values for its driver, and the counters of all cores."""
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gcsmux_fs.metrics.registry import counter
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.mux.range_table import PendingRange
+    from gcsmux_fs.mux.stream_states import StreamEvent, StreamState
     from gcsmux_fs.storage.ports import OpenSpec, RangeRequest
 
 __all__ = [
@@ -19,18 +21,8 @@ __all__ = [
     "Moved",
     "Open",
     "Send",
-    "State",
     "StreamCounters",
 ]
-
-
-class State(enum.Enum):
-    """Where the stream of an object is."""
-
-    CLOSED = enum.auto()
-    OPENING = enum.auto()
-    OPEN = enum.auto()
-    BACKOFF = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +43,12 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give the current stream up; nothing of it is wanted any more."""
+    """Cancel the call of the current stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """A range is whole."""
+    """Hand the bytes of a complete range to its reader."""
 
     range: PendingRange
     content: memoryview
@@ -64,7 +56,7 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """A range has failed for good."""
+    """Hand the error of a failed range to its reader."""
 
     range: PendingRange
     error: StorageError
@@ -72,12 +64,13 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The state has changed (for the log)."""
+    """Log a transition of the stream's state; `detail` adds to the event and may be empty."""
 
-    before: State
-    after: State
+    before: StreamState
+    after: StreamState
     stream: int
-    cause: str
+    event: StreamEvent
+    detail: str
 
 
 Action = Open | Send | Cancel | Deliver | Fail | Moved
@@ -85,21 +78,29 @@ Action = Open | Send | Cancel | Deliver | Fail | Moved
 
 @dataclass(slots=True)
 class StreamCounters:
-    """What has happened on all streams that share it."""
+    """Totals of all streams of a mount; `RetryPolicy` and `StreamCore` explain the terms."""
 
-    streams_opened: int = 0
-    streams_reopened: int = 0
-    streams_failed: int = 0
-    redirects: int = 0
-    messages_sent: int = 0
-    ranges_sent: int = 0
-    ranges_resumed: int = 0
-    ranges_delivered: int = 0
-    ranges_failed: int = 0
-    ranges_cancelled: int = 0
-    bytes_received: int = 0
-    chunks_dropped: int = 0
-    checksum_failures: int = 0
-    gaps: int = 0
-    ranges_silent: int = 0
-    stale_events: int = 0
+    streams_opened: int = counter("streams", "BidiReadObject streams opened.")
+    streams_reopened: int = counter(
+        "streams", "Streams opened for an object that had a stream before."
+    )
+    streams_failed: int = counter("streams", "Streams lost while ranges waited.")
+    redirects: int = counter("redirects", "Redirects received from the server.")
+    messages_sent: int = counter("messages", "Request messages sent on streams.")
+    ranges_sent: int = counter("ranges", "Ranges sent to the server, each resumption included.")
+    ranges_resumed: int = counter("ranges", "Ranges requested again for their missing bytes.")
+    ranges_delivered: int = counter("ranges", "Ranges delivered to their readers.")
+    ranges_failed: int = counter("ranges", "Ranges that ended with an error.")
+    ranges_cancelled: int = counter("ranges", "Ranges cancelled by their readers.")
+    bytes_received: int = counter("bytes", "Bytes of object content received on streams.")
+    chunks_dropped: int = counter(
+        "chunks", "Chunks with content received for ranges that had ended."
+    )
+    checksum_failures: int = counter("chunks", "Chunks that did not match their CRC32C.")
+    gaps: int = counter("chunks", "Chunks that began after the first missing byte.")
+    ranges_silent: int = counter(
+        "ranges", "Ranges requested again because later ranges received bytes and they did not."
+    )
+    stale_events: int = counter(
+        "events", "Events received for a stream that had ended or been cancelled."
+    )

@@ -1,11 +1,11 @@
-"""What the server's answers mean for the ranges they name: taken, asked for again, or failed.
+"""The effect of the server's answers on the ranges that they name; sans-IO.
 
 Invariants:
-1. An answer changes the range it names and no other: a range that fails fails alone.
+1. An answer changes only the range that it names.
 2. A chunk for an unknown or cancelled read id is dropped and counted.
-3. Bad answers to one range in a row are bounded in number.
-4. A reader that was told of one size learns that its stream tells of another: at the byte where the
-   two part, and not before, since bytes that have arrived are right whatever was told.
+3. The number of bad answers in a row to one range is bounded.
+4. If the stream and the reader disagree about the object's size, only ranges that touch the
+   difference between the two sizes fail. All other bytes are right.
 """
 
 from __future__ import annotations
@@ -31,135 +31,147 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers"]
 
+_BAD_ANSWERS = {
+    Absorbed.CORRUPT: "wrong checksum",
+    Absorbed.GAP: "gap",
+    Absorbed.SHORT: "early end",
+}
+
 
 class Answers:
-    """Judges what came for the ranges of one object; verdicts go into `actions`, in order."""
+    """Applies answers to the ranges of one object; the resulting actions go into `actions`."""
 
-    __slots__ = ("_actions", "_counters", "_key", "_max_strikes", "_ranges", "_route")
+    __slots__ = ("_actions", "_counters", "_key", "_max_bad_answers", "_ranges", "_resume")
 
     def __init__(
         self,
         key: ObjectKey,
         ranges: RangeTable,
-        route: ResumeState,
-        max_strikes: int,
+        resume: ResumeState,
+        max_bad_answers: int,
         counters: StreamCounters,
         actions: list[Action],
     ) -> None:
         self._key = key
         self._ranges = ranges
-        self._route = route
-        self._max_strikes = max_strikes
+        self._resume = resume
+        self._max_bad_answers = max_bad_answers
         self._counters = counters
         self._actions = actions
 
-    def take(self, chunk: Chunk) -> bool:
-        """Take a chunk; return whether it brought bytes that were missing."""
+    def accept(self, chunk: Chunk) -> bool:
+        """Apply a chunk; return whether it brought bytes that the range has not had before."""
         self._counters.bytes_received += len(chunk.content)
-        wanted = self._ranges.find(chunk.read_id)
-        if wanted is None:
-            # The end of a range may come by itself, after its last byte: nothing is lost with it.
+        pending = self._ranges.find(chunk.read_id)
+        if pending is None:
+            # A server may send the mark for the end of a range in an empty chunk of its own.
             self._counters.chunks_dropped += len(chunk.content) > 0
             self._ranges.drop(chunk)
             return False
-        outcome = wanted.absorb(chunk)
-        progress = wanted.received > wanted.furthest
+        outcome = pending.absorb(chunk)
+        progress = pending.received > pending.furthest
         if progress:
-            wanted.furthest = wanted.received
-            wanted.strikes = 0
-            self._ranges.heard(wanted)
+            pending.furthest = pending.received
+            pending.bad_answers = 0
+            self._ranges.note_bytes(pending)
         if outcome is Absorbed.COMPLETE:
-            if wanted.last and (self._route.final_size or 0) > wanted.offset + wanted.length:
-                self._contradict(wanted)
+            end = pending.offset + pending.length
+            if pending.reaches_end and (self._resume.final_size or 0) > end:
+                self._fail_for_size(pending)
                 return True
-            self._ranges.end(wanted)
+            self._ranges.end(pending)
             self._counters.ranges_delivered += 1
-            self._actions.append(Deliver(wanted, wanted.result()))
-        elif outcome is Absorbed.SHORT and wanted.next_offset == self._route.final_size:
-            self._contradict(wanted)
-        elif outcome in (Absorbed.CORRUPT, Absorbed.GAP, Absorbed.SHORT):
-            self._ask_again(wanted, outcome, range_over=chunk.range_end)
+            self._actions.append(Deliver(pending, pending.result()))
+        elif outcome is Absorbed.SHORT and pending.next_offset == self._resume.final_size:
+            self._fail_for_size(pending)
+        elif outcome in _BAD_ANSWERS:
+            self._retry_bad_answer(pending, outcome, range_over=chunk.range_end)
         return progress
 
     def fail_listed(self, end: StreamEnd) -> bool:
-        """Fail or strike the ranges that the server names as the cause of the end.
+        """Count a bad answer for each range that the server names as a cause of the stream's end.
 
-        Return whether at least one of them will not be asked for again: it failed for good here,
-        or its reader had left.
+        Ranges whose error is final fail. Return whether at least one named range is not requested
+        again: it failed here, or its reader had cancelled it.
         """
-        culprits_gone = False
+        cause_removed = False
         for failure in end.failures:
-            wanted = self._ranges.find(failure.read_id)
-            if wanted is None:
-                culprits_gone |= self._ranges.was_abandoned(failure.read_id)
+            pending = self._ranges.find(failure.read_id)
+            if pending is None:
+                cause_removed |= self._ranges.is_abandoned(failure.read_id)
                 continue
-            wanted.strikes += 1
-            if range_is_final(failure.code) or wanted.strikes >= self._max_strikes:
-                culprits_gone = True
-                if failure.code is StatusCode.OUT_OF_RANGE and self._is_beyond(wanted):
-                    self._contradict(wanted)
+            pending.bad_answers += 1
+            if range_is_final(failure.code) or pending.bad_answers >= self._max_bad_answers:
+                cause_removed = True
+                if failure.code is StatusCode.OUT_OF_RANGE and self._is_beyond_end(pending):
+                    self._fail_for_size(pending)
                 else:
-                    error = final_error(failure.code, failure.message, self._subject(wanted))
-                    self._fail(wanted, error)
-        return culprits_gone
+                    error = final_error(failure.code, failure.message, self._subject(pending))
+                    self._fail(pending, error)
+        return cause_removed
 
-    def ask_again_for_silent(self) -> None:
-        """Ask again for what got no bytes since this was called last, while later ranges did."""
-        for wanted in self._ranges.look_through():
+    def request_silent_again(self) -> None:
+        """Requeue the ranges that got no bytes since the last call, while later ranges got some."""
+        for pending in self._ranges.scan_for_silent():
             self._counters.ranges_silent += 1
-            self._strike(
-                wanted,
+            self._retry(
+                pending,
                 DeadlineExceeded(
-                    f"overtaken {wanted.strikes + 1} times at {wanted.next_offset}",
-                    subject=self._subject(wanted),
+                    f"no answer at offset {pending.next_offset} while later ranges received bytes,"
+                    f" {pending.bad_answers + 1} times in a row",
+                    subject=self._subject(pending),
                 ),
                 range_over=False,
             )
 
     def fail_all(self, error: StorageError) -> None:
-        """Fail every range that has not ended."""
-        for wanted in self._ranges.all():
-            self._fail(wanted, error)
+        """Fail all ranges that have not ended."""
+        for pending in self._ranges.all():
+            self._fail(pending, error)
 
-    def _is_beyond(self, wanted: PendingRange) -> bool:
-        size = self._route.final_size
-        return size is not None and size < wanted.offset + wanted.length
+    def _is_beyond_end(self, pending: PendingRange) -> bool:
+        size = self._resume.final_size
+        return size is not None and size < pending.offset + pending.length
 
-    def _contradict(self, wanted: PendingRange) -> None:
-        """Fail a range whose reader was told of another size than its stream; believe neither."""
-        why = f"its stream says that it has {self._route.final_size} bytes, as was not said before"
-        self._fail(wanted, GenerationGone(why, subject=self._subject(wanted)))
-        self._route.outdated = True
+    def _fail_for_size(self, pending: PendingRange) -> None:
+        """Fail a range whose reader and stream disagree about the object's size.
 
-    def _ask_again(self, wanted: PendingRange, why: Absorbed, *, range_over: bool) -> None:
-        if why is Absorbed.CORRUPT:
+        Either side may be wrong, so the next stream is opened without the read handle.
+        """
+        why = f"the object has {self._resume.final_size} bytes now, which is not its earlier size"
+        self._fail(pending, GenerationGone(why, subject=self._subject(pending)))
+        self._resume.outdated = True
+
+    def _retry_bad_answer(self, pending: PendingRange, kind: Absorbed, *, range_over: bool) -> None:
+        if kind is Absorbed.CORRUPT:
             self._counters.checksum_failures += 1
-        elif why is Absorbed.GAP:
+        elif kind is Absorbed.GAP:
             self._counters.gaps += 1
-        self._strike(
-            wanted,
+        self._retry(
+            pending,
             DataCorruption(
-                f"{why.name.lower()} answer {wanted.strikes + 1} times at {wanted.next_offset}",
-                subject=self._subject(wanted),
+                f"{_BAD_ANSWERS[kind]} in the answer at offset {pending.next_offset},"
+                f" {pending.bad_answers + 1} times in a row",
+                subject=self._subject(pending),
             ),
             range_over=range_over,
         )
 
-    def _strike(self, wanted: PendingRange, last: StorageError, *, range_over: bool) -> None:
-        """Ask again for a range that was badly answered, or fail it with `last` if it was often."""
+    def _retry(self, pending: PendingRange, last_error: StorageError, *, range_over: bool) -> None:
+        """Requeue a range after a bad answer, or fail it if its bad answers reach the bound."""
         if not range_over:
-            self._ranges.abandon(wanted)
-        wanted.strikes += 1
-        if wanted.strikes >= self._max_strikes:
-            self._fail(wanted, last)
+            self._ranges.abandon(pending)
+        pending.bad_answers += 1
+        if pending.bad_answers >= self._max_bad_answers:
+            self._fail(pending, last_error)
             return
-        self._ranges.requeue(wanted)
+        self._ranges.requeue(pending)
         self._counters.ranges_resumed += 1
 
-    def _fail(self, wanted: PendingRange, error: StorageError) -> None:
-        self._ranges.end(wanted)
+    def _fail(self, pending: PendingRange, error: StorageError) -> None:
+        self._ranges.end(pending)
         self._counters.ranges_failed += 1
-        self._actions.append(Fail(wanted, error))
+        self._actions.append(Fail(pending, error))
 
-    def _subject(self, wanted: PendingRange) -> str:
-        return f"{self._key} [{wanted.offset}, {wanted.offset + wanted.length})"
+    def _subject(self, pending: PendingRange) -> str:
+        return f"{self._key} [{pending.offset}, {pending.offset + pending.length})"

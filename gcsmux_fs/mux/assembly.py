@@ -1,13 +1,14 @@
-"""One range while it arrives: chunks in, one contiguous run of bytes out.
+"""The assembly of one range: chunks go in, one contiguous run of bytes comes out; sans-IO.
 
 Invariants:
-1. `received` bytes from the start of the range are delivered, gapless and each once; what comes
-   next is at `next_offset`.
-2. A chunk is taken only if it matched its checksum and does not begin beyond `next_offset`; what
-   it repeats or what it holds beyond the range is cut off.
-3. One that did not match takes back what was received from where it begins.
-4. A range that came as one chunk is kept as a view of the message, without a copy, unless the
-   message holds noticeably more than the range: the memory budget counts the range alone.
+1. The first `received` bytes of the range are stored, without a gap and each once. The next missing
+   byte is at `next_offset`.
+2. A chunk is stored only if it matches its checksum and does not begin after `next_offset`. Bytes
+   that are stored already, and bytes beyond the range, are cut off.
+3. A chunk that does not match its checksum removes the stored bytes from its first byte on.
+4. A range that arrives in one chunk is kept as a view of the received message, without a copy. If
+   the message is noticeably larger than the range, the range is copied instead, because the memory
+   budget counts only the range.
 """
 
 from __future__ import annotations
@@ -20,46 +21,56 @@ if TYPE_CHECKING:
 
 __all__ = ["Absorbed", "RangeAssembly"]
 
-# What a view may hold beyond its own bytes: the message's framing, and a sixteenth of the range.
+# A view may keep this many bytes alive beyond its own: the framing of a message, or one sixteenth
+# of the range.
 _FRAMING_BYTES = 512
 _EXCESS_DIVISOR = 16
 
 
 class Absorbed(enum.Enum):
-    """What a chunk did for its range."""
+    """The effect of a chunk on its range."""
 
+    #: New bytes are stored.
     PROGRESS = enum.auto()
+    #: The chunk held no new byte.
     NOTHING = enum.auto()
+    #: The range is complete.
     COMPLETE = enum.auto()
+    #: The chunk did not match its checksum.
     CORRUPT = enum.auto()
+    #: The chunk begins after the first missing byte.
     GAP = enum.auto()
+    #: The server ended the range before its last byte.
     SHORT = enum.auto()
 
 
 class RangeAssembly:
     """Collects the bytes of `[offset, offset + length)`."""
 
-    __slots__ = ("_whole", "_written", "length", "offset", "received")
+    __slots__ = ("_buffer", "_complete", "length", "offset", "received")
 
     def __init__(self, offset: int, length: int) -> None:
         self.offset = offset
         self.length = length
+        #: Number of bytes stored, counted from the start of the range.
         self.received = 0
-        self._whole: memoryview | None = None
-        self._written: memoryview | None = None
+        # The bytes of a range that arrived in one chunk.
+        self._complete: memoryview | None = None
+        # The bytes of a range that arrives in several chunks.
+        self._buffer: memoryview | None = None
 
     @property
     def next_offset(self) -> int:
-        """First byte that has not been delivered."""
+        """Offset of the first missing byte."""
         return self.offset + self.received
 
     @property
     def missing(self) -> int:
-        """Number of bytes still to come."""
+        """Number of missing bytes."""
         return self.length - self.received
 
     def absorb(self, chunk: Chunk) -> Absorbed:
-        """Take what is new and sound of a chunk."""
+        """Store the new bytes of a chunk."""
         if not chunk.intact:
             self.received = min(self.received, max(0, chunk.offset - self.offset))
             return Absorbed.CORRUPT
@@ -78,18 +89,18 @@ class RangeAssembly:
     def _store(self, content: memoryview, message_bytes: int) -> None:
         if len(content) == self.length:
             excess = message_bytes - self.length
-            held_cheaply = excess <= max(_FRAMING_BYTES, self.length // _EXCESS_DIVISOR)
-            self._whole = content if held_cheaply else memoryview(bytes(content))
+            cheap = excess <= max(_FRAMING_BYTES, self.length // _EXCESS_DIVISOR)
+            self._complete = content if cheap else memoryview(bytes(content))
         else:
-            if self._written is None:
-                self._written = memoryview(bytearray(self.length))
-            self._written[self.received : self.received + len(content)] = content
+            if self._buffer is None:
+                self._buffer = memoryview(bytearray(self.length))
+            self._buffer[self.received : self.received + len(content)] = content
         self.received += len(content)
 
     def result(self) -> memoryview:
-        """Hand over the bytes, read-only, once complete; they are no longer held here."""
-        whole = self._whole if self._whole is not None else self._written
-        assert whole is not None
+        """Return a read-only view of a complete range and drop this object's references to it."""
+        content = self._complete if self._complete is not None else self._buffer
+        assert content is not None
         assert not self.missing
-        self._whole = self._written = None
-        return whole.toreadonly()
+        self._complete = self._buffer = None
+        return content.toreadonly()

@@ -1,39 +1,35 @@
-"""The protocol core of one object generation: many ranges on one bidirectional stream, sans-IO.
+"""The protocol core of one object generation: many ranges on one bidirectional stream; sans-IO.
 
-Theory of operation. Readers ask for ranges at any time (`request`); what they ask for waits
-unsent until `flush` turns it into a message. At most one message is being sent at a time; what is
-asked meanwhile goes together into the next one, at most 100 ranges. The first ranges travel in the
-opening message. Answers find their range by read id. When a stream ends, every unfinished range is
-unsent again, in its order, and the next stream asks for its missing bytes only.
-A stream whose opening message asks for all of its object is half-closed with it: the server ends
-it by itself, nothing idles, and nothing has to be cancelled. Should anybody want more of the
-object before that, it is given up for a new one.
-The core knows no clock, no lock and no I/O: time comes in as an argument, and everything that is
-to happen comes out of `take_actions`, in order.
+Theory of operation. Readers request ranges at any time (`request`). A requested range is unsent
+until `flush` puts it into a message. At most one message is in flight; ranges that are requested
+meanwhile share the next message, which holds at most 100 ranges. The first ranges travel in the
+message that opens the stream. The server's answers find their range by read id. When a stream ends,
+every unfinished range becomes unsent again, in order, and the next stream requests only its missing
+bytes.
 
-A *stream generation* numbers the streams of this object, from 1. It is unrelated to the object's
-generation, which never changes here.
+If the opening message requests one range that covers the object, it half-closes the stream: the
+server ends the stream after its answer, and no idle stream remains. A request that comes before
+this end needs a new stream.
 
-States::
-
-    CLOSED --flush--> OPENING --first message--> OPEN
-    OPENING, OPEN --end, ranges waiting--> BACKOFF --timer--> OPENING    (or OPENING at once)
-    OPENING, OPEN --end, nobody waiting--> CLOSED
-    OPENING, OPEN --idle, or every reader left--> CLOSED
+Times come in as arguments, in seconds of a monotonic clock. Decisions go out through
+`take_actions`, in order. `stream_states` holds the states of a stream and their transitions. A
+*stream generation* numbers the streams of one object, from 1; the object's generation is the same
+for the whole life of a core.
 
 Invariants:
-1. Each range ends exactly once: delivered whole, failed, or cancelled by its reader.
-2. Delivered bytes are gapless and never repeated, across any number of streams.
-3. After a loss a range resumes at its first missing byte, under a new read id.
-4. Events of any but the current stream generation change nothing.
+1. Each range ends exactly once: delivered, failed, or cancelled by its reader.
+2. Delivered bytes have no gap and no repetition, across any number of streams.
+3. After a lost stream a range resumes at its first missing byte, under a new read id.
+4. An event of any stream generation but the current one changes nothing and is counted.
 5. A chunk for an unknown or cancelled read id is dropped and counted.
-6. No more than one message is under way, of at most 100 ranges.
-7. A range that fails fails alone.
-8. Nothing is opened while nobody waits.
-9. Between two backoffs without a byte, the streams opened are bounded in number (see `retry`),
-   and so are those of all objects together (see `RetryBudget`).
-10. Nothing is sent on a stream that is half-closed.
-11. A range that gets nothing for two stall times while later ones get bytes is asked for again.
+6. At most one message is in flight, with at most 100 ranges.
+7. The failure of one range fails no other range.
+8. A stream is opened only while a range waits.
+9. Between two backoffs without received bytes, the number of opened streams is bounded for one
+   object (see `retry`) and for all objects together (see `RetryBudget`).
+10. Nothing is sent on a half-closed stream.
+11. A range that receives nothing for two stall times, while later ranges receive bytes, is
+    requested again.
 """
 
 from __future__ import annotations
@@ -42,46 +38,37 @@ import math
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError
-from gcsmux_fs.mux.actions import Action, Cancel, Moved, Open, Send, State, StreamCounters
+from gcsmux_fs.mux.actions import Action, Cancel, Moved, Open, Send, StreamCounters
 from gcsmux_fs.mux.answers import Answers
 from gcsmux_fs.mux.range_table import PendingRange, RangeTable
 from gcsmux_fs.mux.resume_state import ResumeState
-from gcsmux_fs.mux.retry import GiveUp, ReopenRecord, RetryPolicy, decide
+from gcsmux_fs.mux.retry import GiveUp, Retries, RetryPolicy
+from gcsmux_fs.mux.stream_states import StreamEvent, StreamState, next_state
 from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:
     from random import Random
 
+    from gcsmux_fs.metrics.histogram import Histogram
     from gcsmux_fs.model.retry_budget import RetryBudget
     from gcsmux_fs.model.values import ObjectKey
-    from gcsmux_fs.mux.range_table import Done
+    from gcsmux_fs.mux.range_table import OutcomeCallback
     from gcsmux_fs.storage.ports import BidiMessage, RangeRequest
 
 __all__ = ["StreamCore"]
 
 
 class StreamCore:
-    """See the module's text."""
+    """Decides what is sent when, and what each event on the stream means.
+
+    `counters`, `budget` and `first_byte_times` (seconds from the opening of a stream to its first
+    byte) are shared by the cores of all objects.
+    """
 
     __slots__ = (
-        "_actions",
-        "_answers",
-        "_budget",
-        "_budget_due",
-        "_counters",
-        "_half_closed",
-        "_looked_at",
-        "_policy",
-        "_random",
-        "_ranges",
-        "_record",
-        "_retry_at",
-        "_route",
-        "_sending",
-        "_since",
-        "key",
-        "state",
-        "stream",
+        *("_actions", "_active_at", "_answers", "_counters", "_first_byte_times", "_half_closed"),
+        *("_has_bytes", "_opened_at", "_policy", "_ranges", "_resume", "_retries", "_scanned_at"),
+        *("_sending", "key", "state", "stream"),
     )
 
     def __init__(
@@ -91,27 +78,30 @@ class StreamCore:
         random: Random,
         counters: StreamCounters,
         budget: RetryBudget,
+        first_byte_times: Histogram,
     ) -> None:
         self.key = key
-        self.state = State.CLOSED
+        self.state = StreamState.CLOSED
+        #: The current stream generation; 0 before the first stream.
         self.stream = 0
         self._policy = policy
-        self._random = random
         self._counters = counters
-        self._budget = budget
+        self._retries = Retries(key, policy, random, budget)
+        self._first_byte_times = first_byte_times
         self._actions: list[Action] = []
         self._ranges = RangeTable()
-        self._route = ResumeState()
+        self._resume = ResumeState()
         self._answers = Answers(
-            key, self._ranges, self._route, policy.max_strikes, counters, self._actions
+            key, self._ranges, self._resume, policy.max_bad_answers, counters, self._actions
         )
-        self._record = ReopenRecord()
         self._sending = False
         self._half_closed = False
-        self._since = 0.0
-        self._looked_at = 0.0
-        self._retry_at = math.inf
-        self._budget_due = math.inf
+        self._has_bytes = False
+        self._opened_at = 0.0
+        # When bytes last arrived, the first range began to wait, or the last range ended.
+        self._active_at = 0.0
+        # When the silent ranges were last looked for.
+        self._scanned_at = 0.0
 
     def __repr__(self) -> str:
         return (
@@ -121,114 +111,115 @@ class StreamCore:
 
     @property
     def waiting(self) -> int:
-        """Ranges that have not ended."""
+        """Number of ranges that have not ended."""
         return len(self._ranges)
 
     @property
-    def trouble(self) -> str:
-        """How the last stream ended, if that is why ranges still wait; else empty."""
-        return self._record.trouble
+    def last_error(self) -> str:
+        """How the last stream failed, if no bytes have arrived since; else empty."""
+        return self._retries.record.last_error
 
     @property
     def has_call(self) -> bool:
-        """Whether a stream exists right now."""
-        return self.state is State.OPEN or self.state is State.OPENING
+        """Whether a call exists now."""
+        return self.state is StreamState.OPEN or self.state is StreamState.OPENING
 
     @property
     def deadline(self) -> float:
-        """When `on_timer` has something to do; infinity for never."""
-        if self.state is State.OPEN:
+        """When `on_timer` must be called; infinity for never."""
+        if self.state is StreamState.OPEN:
             if not self.waiting:
-                return self._since + self._policy.idle_seconds
-            return min(self._since, self._looked_at) + self._policy.stall_seconds
-        if self.state is State.OPENING:
-            return self._since + self._policy.open_seconds
-        return self._retry_at if self.state is State.BACKOFF else math.inf
+                return self._active_at + self._policy.idle_seconds
+            return min(self._active_at, self._scanned_at) + self._policy.stall_seconds
+        if self.state is StreamState.OPENING:
+            return self._active_at + self._policy.open_seconds
+        return self._retries.due if self.state is StreamState.BACKOFF else math.inf
 
     def take_actions(self) -> list[Action]:
-        """Return what is to be done, in order, and forget it."""
+        """Return the actions decided since the last call, in order."""
         actions = self._actions.copy()
         self._actions.clear()
         return actions
 
-    # -- readers
+    # -- calls of readers
 
     def request(
         self,
         offset: int,
         length: int,
-        done: Done,
+        done: OutcomeCallback,
         now: float,
         *,
-        whole: bool = False,
-        last: bool = False,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> PendingRange:
-        """Ask for `length` bytes; `flush` sends it.
+        """Add an unsent range of `length` bytes; the next `flush` sends it.
 
-        `whole`: they are all that the object has; `last`: it has none after them, nor will have.
+        `covers_object`: the range is all of the object. `reaches_end`: the range ends where the
+        object ends, and the object does not grow.
 
         Raises:
-            ValueError: no byte is asked for; the service takes a length of 0 for "to the end".
+            ValueError: the range is empty or begins before the object. The service reads a length
+                of 0 as "to the end".
         """
         if length < 1 or offset < 0:
-            raise ValueError(f"no range: {length} bytes at {offset}")
-        wanted = PendingRange(offset, length, done, whole=whole, last=last)
+            raise ValueError(f"invalid range: {length} bytes at offset {offset}")
+        pending = PendingRange(
+            offset, length, done, covers_object=covers_object, reaches_end=reaches_end
+        )
         if not self.waiting:
-            self._since = self._looked_at = now
-            if self.state is State.CLOSED:
-                self._record.reset()
-        self._ranges.add(wanted)
-        self._route.want(offset + length)
-        return wanted
+            self._active_at = self._scanned_at = now
+            if self.state is StreamState.CLOSED:
+                self._retries.record.reset()
+        self._ranges.add(pending)
+        self._resume.require(offset + length)
+        return pending
 
-    def cancel(self, wanted: PendingRange, now: float) -> None:
-        """Forget a range whose reader has left; a range that has ended is left alone."""
-        if not wanted.live:
+    def cancel(self, pending: PendingRange, now: float) -> None:
+        """End a range without an outcome; does nothing if the range has ended."""
+        if not pending.live:
             return
         self._counters.ranges_cancelled += 1
-        if wanted.read_id:
-            self._ranges.abandon(wanted)
-        self._ranges.end(wanted)
+        if pending.read_id:
+            self._ranges.abandon(pending)
+        self._ranges.end(pending)
         if self.waiting:
             return
-        self._since = now
-        if self.state is State.BACKOFF:
-            self._budget.give_back(self._budget_due)
-            self._move(State.CLOSED, "every reader has left")
+        self._active_at = now
+        if self.state is StreamState.BACKOFF:
+            self._leave_backoff(StreamEvent.READERS_LEFT)
         elif self._ranges.abandoned:
-            # Bytes that nobody waits for would go on coming, perhaps many MiB of them.
-            self._drop_call("every reader has left")
+            # The server may still send many MiB of the cancelled ranges.
+            self._drop_call(StreamEvent.READERS_LEFT)
 
     def flush(self, now: float) -> None:
-        """Send what waits to be sent, if the stream's state lets it."""
-        if self._sending or self.state is State.BACKOFF or not self._ranges.unsent:
+        """Send the unsent ranges, if the state permits it."""
+        if self._sending or self.state is StreamState.BACKOFF or not self._ranges.unsent:
             return
-        if self.state is State.CLOSED:
-            self._open(now, "ranges asked for")
+        if self.state is StreamState.CLOSED:
+            self._open(StreamEvent.REQUESTED, now)
             return
-        if self._route.outdated or self._half_closed:
-            cause = "another size is known" if self._route.outdated else "more asked for"
-            self._actions.append(Cancel())
-            self._lose_call()
+        if self._resume.outdated or self._half_closed:
+            detail = "it serves another size" if self._resume.outdated else "it is half-closed"
+            self._cancel_call()
             self._counters.ranges_resumed += self._ranges.requeue_all()
-            self._open(now, cause)
+            self._open(StreamEvent.REPLACED, now, detail)
             return
         self._sending = True
         self._actions.append(Send(self._next_batch()))
 
     def close(self, error: StorageError) -> None:
-        """End everything: waiting ranges fail with `error`, the stream is given up."""
+        """Fail all waiting ranges with `error` and give up the stream."""
         self._answers.fail_all(error)
         if self.has_call:
-            self._drop_call("closing")
-        elif self.state is State.BACKOFF:
-            self._budget.give_back(self._budget_due)
-            self._move(State.CLOSED, "closing")
+            self._drop_call(StreamEvent.SHUTDOWN)
+        elif self.state is StreamState.BACKOFF:
+            self._leave_backoff(StreamEvent.SHUTDOWN)
 
-    # -- the wire
+    # -- events of the stream
 
     def on_sent(self, stream: int, now: float) -> None:
-        """The message under way has gone."""
+        """Handle the end of the transmission of a message."""
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
@@ -236,104 +227,96 @@ class StreamCore:
         self.flush(now)
 
     def on_message(self, stream: int, message: BidiMessage, now: float) -> None:
-        """A response has arrived."""
+        """Handle a response."""
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
-        if self.state is State.OPENING:
-            self._move(State.OPEN, "first response")
-            self._since = self._looked_at = now
-        found = message.metadata
-        if found is not None and found.generation != self.key.generation:
-            self._route.forget()
-            self._answers.fail_all(
-                GenerationGone(f"the server has {found.generation}", subject=str(self.key))
-            )
-            self._drop_call("another generation was served")
+        if self.state is StreamState.OPENING:
+            self._move(StreamEvent.ANSWERED)
+            self._active_at = self._scanned_at = now
+        metadata = message.metadata
+        if metadata is not None and metadata.generation != self.key.generation:
+            self._resume.reset()
+            why = f"the server serves generation {metadata.generation} instead"
+            self._answers.fail_all(GenerationGone(why, subject=str(self.key)))
+            self._drop_call(StreamEvent.WRONG_GENERATION)
             return
-        self._route.learn(message)
+        self._resume.update(message)
         for chunk in message.chunks:
-            if self._answers.take(chunk):
-                self._since = now
-                self._record.reset()
+            if self._answers.accept(chunk):
+                self._active_at = now
+                self._retries.record.reset()
+                if not self._has_bytes:
+                    self._has_bytes = True
+                    self._first_byte_times.observe(now - self._opened_at)
         self.flush(now)
 
     def on_end(self, stream: int, end: StreamEnd, now: float) -> None:
-        """The current stream is over."""
+        """Handle the end of the call."""
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
-        culprits_gone = self._answers.fail_listed(end)
-        self._lose_call()
+        cause_removed = self._answers.fail_listed(end)
+        self._forget_call()
         if end.redirect is not None:
             self._counters.redirects += 1
-            self._route.follow(end.redirect)
+            self._resume.redirect(end.redirect)
         if not self.waiting:
-            self._move(State.CLOSED, f"ended while idle ({end.code.name})")
+            self._move(StreamEvent.ENDED_IDLE, end.code.name)
             return
-        self._recover(end, now, culprits_gone=culprits_gone)
+        self._recover(end, now, cause_removed=cause_removed)
 
     def on_timer(self, now: float) -> None:
-        """The time is `deadline` or later."""
+        """Act on the deadline; does nothing before it."""
         if now < self.deadline:
             return
-        if self.state is State.BACKOFF:
-            self._open(now, "backoff is over")
+        if self.state is StreamState.BACKOFF:
+            self._open(StreamEvent.BACKOFF_OVER, now)
         elif not self.waiting:
-            self._drop_call("idle")
-        elif self.state is State.OPEN and now < self._since + self._policy.stall_seconds:
-            self._looked_at = now
-            self._answers.ask_again_for_silent()
+            self._drop_call(StreamEvent.IDLE_TIMEOUT)
+        elif self.state is StreamState.OPEN and now < self._active_at + self._policy.stall_seconds:
+            self._scanned_at = now
+            self._answers.request_silent_again()
             self.flush(now)
         else:
-            what = "no first response" if self.state is State.OPENING else "no progress"
-            self._actions.append(Cancel())
-            self._lose_call()
-            self._recover(StreamEnd(StatusCode.DEADLINE_EXCEEDED, what), now, culprits_gone=False)
+            missing = "first response" if self.state is StreamState.OPENING else "bytes"
+            why = f"no {missing} for {now - self._active_at:.0f} s"
+            self._cancel_call()
+            self._recover(StreamEnd(StatusCode.DEADLINE_EXCEEDED, why), now, cause_removed=False)
 
-    # -- inside
+    # -- internals
 
-    def _recover(self, end: StreamEnd, now: float, *, culprits_gone: bool) -> None:
-        """The stream is lost while ranges wait: resume them, now or later, or fail them."""
+    def _recover(self, end: StreamEnd, now: float, *, cause_removed: bool) -> None:
+        """Resume the waiting ranges of a lost stream, now or later, or fail them."""
         self._counters.streams_failed += 1
-        decision = decide(
-            end,
-            self._record,
-            self._policy,
-            key=self.key,
-            had_handle=self._route.has_handle,
-            culprits_gone=culprits_gone,
-            now=now,
-            random=self._random,
+        decision = self._retries.decide(
+            end, now, had_handle=self._resume.has_handle, cause_removed=cause_removed
         )
         if isinstance(decision, GiveUp):
-            self._route.forget()
+            self._resume.reset()
             self._answers.fail_all(decision.error)
-            self._move(State.CLOSED, f"given up ({decision.error})")
+            self._move(StreamEvent.GIVEN_UP, str(decision.error))
             return
-        if not decision.keep_route:
-            self._route.forget()
+        if not decision.keep_resume_state:
+            self._resume.reset()
         self._counters.ranges_resumed += self._ranges.requeue_all()
-        wait = self._budget.take(now)
-        self._budget_due = now + wait
-        delay = decision.delay + wait
-        if delay > 0:
-            self._retry_at = now + delay
-            self._move(State.BACKOFF, f"{decision.cause}, retry in {delay:.3f} s")
+        if decision.delay > 0:
+            self._move(StreamEvent.DELAYED, f"{decision.cause}, {decision.delay:.3f} s")
         else:
-            self._open(now, decision.cause)
+            self._open(StreamEvent.RETRIED, now, decision.cause)
 
-    def _open(self, now: float, cause: str) -> None:
+    def _open(self, event: StreamEvent, now: float, detail: str = "") -> None:
         if self.stream:
             self._counters.streams_reopened += 1
         self._counters.streams_opened += 1
         self.stream += 1
-        self._since = now
+        self._active_at = self._opened_at = now
+        self._has_bytes = False
         self._sending = True
-        self._move(State.OPENING, cause)
+        self._move(event, detail)
         batch = self._next_batch()
-        self._half_closed = self._ranges.asks_for_all
-        spec = self._route.next_stream(self.key, half_close=self._half_closed)
+        self._half_closed = self._ranges.only_covers_object
+        spec = self._resume.open_spec(self.key, half_close=self._half_closed)
         self._actions.append(Open(self.stream, spec, batch))
 
     def _next_batch(self) -> tuple[RangeRequest, ...]:
@@ -342,15 +325,22 @@ class StreamCore:
         self._counters.ranges_sent += len(batch)
         return batch
 
-    def _drop_call(self, cause: str) -> None:
-        self._actions.append(Cancel())
-        self._lose_call()
-        self._move(State.CLOSED, cause)
+    def _leave_backoff(self, event: StreamEvent) -> None:
+        self._retries.cancel()
+        self._move(event)
 
-    def _lose_call(self) -> None:
+    def _drop_call(self, event: StreamEvent) -> None:
+        self._cancel_call()
+        self._move(event)
+
+    def _cancel_call(self) -> None:
+        self._actions.append(Cancel())
+        self._forget_call()
+
+    def _forget_call(self) -> None:
         self._sending = False
         self._ranges.forget_abandoned()
 
-    def _move(self, after: State, cause: str) -> None:
-        self._actions.append(Moved(self.state, after, self.stream, cause))
-        self.state = after
+    def _move(self, event: StreamEvent, detail: str = "") -> None:
+        before, self.state = self.state, next_state(self.state, event)
+        self._actions.append(Moved(before, self.state, self.stream, event, detail))

@@ -1,11 +1,12 @@
-"""The ranges of one object that have not ended: not yet sent, on the wire, or abandoned there.
+"""The ranges of one object that have not ended: unsent, on the wire, or abandoned on the wire.
 
 Invariants:
-1. A range that has not ended is in exactly one place: unsent (its `read_id` is 0) or on the wire
-   (under its `read_id`). Ranges keep their order: what comes back from the wire goes to the front.
-2. A read id is never used twice.
-3. A read id is *abandoned* from the moment its range is taken off the wire while the stream goes
-   on, until the server has sent the last of it or the stream has ended.
+1. A range that has not ended is in exactly one place: unsent (its `read_id` is 0), or on the wire
+   under its `read_id`. Ranges that return from the wire become unsent before all other ranges, in
+   their old order.
+2. A read id is used once.
+3. A read id is *abandoned* when its range leaves the wire while the stream continues. It stays
+   abandoned until the server has sent the end of the range or the stream has ended.
 """
 
 from __future__ import annotations
@@ -22,153 +23,176 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.storage.ports import Chunk
 
-    Done = Callable[[memoryview | StorageError], None]
+    OutcomeCallback = Callable[[memoryview | StorageError], None]
 
 __all__ = ["PendingRange", "RangeTable"]
 
-# The service's bound on ranges in one message.
+# The limit of the service, from the comment on BidiReadObjectRequest.read_ranges in storage.proto.
 _MAX_RANGES_PER_MESSAGE = 100
 
-
-# Of a range that was not on the wire when the table was looked through.
-_NEVER = -1
+# The value of `received_at_scan` for a range that was not on the wire during the last scan.
+_NOT_SCANNED = -1
 
 
 class PendingRange(RangeAssembly):
-    """A range somebody waits for; `read_id` is 0 while it is not on the wire.
+    """A range that a reader waits for.
 
-    `done` is carried for the driver, which calls it with what the range ended in. `strikes` counts
-    bad answers in a row; `whole` says that the range is all of its object, `last` that the object
-    is told to end with it. `furthest` is the most that was ever received: bytes may be taken back.
-    `seen` is what had been received when the table was last looked through.
+    Attributes:
+        done: the driver calls it with the bytes or the error.
+        covers_object: the range is all of its object.
+        reaches_end: the range ends where its object ends, and the object does not grow.
+        read_id: 0 while the range is unsent.
+        bad_answers: bad answers in a row.
+        furthest: the highest value that `received` has had; a corrupt chunk lowers `received`.
+        received_at_scan: the value of `received` during the last scan.
+        live: the range has not ended.
     """
 
-    __slots__ = ("done", "furthest", "last", "live", "read_id", "seen", "strikes", "whole")
+    __slots__ = (
+        "bad_answers",
+        "covers_object",
+        "done",
+        "furthest",
+        "live",
+        "reaches_end",
+        "read_id",
+        "received_at_scan",
+    )
 
     def __init__(
-        self, offset: int, length: int, done: Done, *, whole: bool = False, last: bool = False
+        self,
+        offset: int,
+        length: int,
+        done: OutcomeCallback,
+        *,
+        covers_object: bool = False,
+        reaches_end: bool = False,
     ) -> None:
         super().__init__(offset, length)
         self.done = done
-        self.whole = whole
-        self.last = last
+        self.covers_object = covers_object
+        self.reaches_end = reaches_end
         self.read_id = 0
-        self.strikes = 0
+        self.bad_answers = 0
         self.furthest = 0
-        self.seen = _NEVER
+        self.received_at_scan = _NOT_SCANNED
         self.live = True
 
 
 class RangeTable:
-    """See the module's text; its length is the number of ranges that have not ended."""
+    """The ranges of one object; `len` counts the ranges that have not ended."""
 
-    __slots__ = ("_abandoned", "_newest_heard", "_next_read_id", "_on_wire", "_unsent")
+    __slots__ = ("_abandoned", "_next_read_id", "_on_wire", "_unsent", "_youngest_answered")
 
     def __init__(self) -> None:
-        # Ordered, with removal in constant time: thousands of readers may leave at once.
+        # An OrderedDict, because it removes in constant time: thousands of readers may cancel their
+        # ranges at the same moment.
         self._unsent: OrderedDict[PendingRange, None] = OrderedDict()
         self._on_wire: dict[int, PendingRange] = {}
-        # To the first offset after the range: a server may forget to mark the end.
+        # From read id to the first offset after the range, because a server may omit the mark for
+        # the end of a range.
         self._abandoned: dict[int, int] = {}
         self._next_read_id = 1
-        self._newest_heard = 0
+        # The highest read id that has received bytes.
+        self._youngest_answered = 0
 
     def __len__(self) -> int:
         return len(self._on_wire) + len(self._unsent)
 
     @property
     def on_wire(self) -> int:
-        """Ranges that the server has been asked for."""
+        """Number of ranges that are sent and have not ended."""
         return len(self._on_wire)
 
     @property
     def unsent(self) -> int:
-        """Ranges that wait to be sent."""
+        """Number of ranges that are not sent."""
         return len(self._unsent)
 
     @property
     def abandoned(self) -> int:
-        """Ranges that the server may still be sending and nobody wants."""
+        """Number of abandoned read ids."""
         return len(self._abandoned)
 
     @property
-    def asks_for_all(self) -> bool:
-        """Whether all that is wanted is one range on the wire, which is all of its object."""
-        return len(self) == 1 and all(wanted.whole for wanted in self._on_wire.values())
+    def only_covers_object(self) -> bool:
+        """Whether the table holds one range, which is on the wire and covers its object."""
+        return len(self) == 1 and all(pending.covers_object for pending in self._on_wire.values())
 
     def all(self) -> list[PendingRange]:
-        """Return the ranges that have not ended, the longest asked for first."""
+        """Return the ranges that have not ended, the oldest first."""
         return [*self._on_wire.values(), *self._unsent]
 
-    def add(self, wanted: PendingRange) -> None:
-        """Put a new range behind the unsent ones."""
-        self._unsent[wanted] = None
+    def add(self, pending: PendingRange) -> None:
+        """Add a new range behind the unsent ones."""
+        self._unsent[pending] = None
 
     def next_batch(self) -> tuple[RangeRequest, ...]:
-        """Move unsent ranges, as many as one message holds, onto the wire."""
+        """Move the oldest unsent ranges, at most one message full, onto the wire."""
         batch: list[RangeRequest] = []
         while self._unsent and len(batch) < _MAX_RANGES_PER_MESSAGE:
-            wanted, _ = self._unsent.popitem(last=False)
-            wanted.read_id = self._next_read_id
+            pending, _ = self._unsent.popitem(last=False)
+            pending.read_id = self._next_read_id
             self._next_read_id += 1
-            self._on_wire[wanted.read_id] = wanted
-            batch.append(RangeRequest(wanted.read_id, wanted.next_offset, wanted.missing))
+            self._on_wire[pending.read_id] = pending
+            batch.append(RangeRequest(pending.read_id, pending.next_offset, pending.missing))
         return tuple(batch)
 
     def find(self, read_id: int) -> PendingRange | None:
         """Return the range that is on the wire under `read_id`."""
         return self._on_wire.get(read_id)
 
-    def heard(self, wanted: PendingRange) -> None:
-        """Note that bytes of a range have come."""
-        self._newest_heard = max(self._newest_heard, wanted.read_id)
+    def note_bytes(self, pending: PendingRange) -> None:
+        """Note that a range has received bytes."""
+        self._youngest_answered = max(self._youngest_answered, pending.read_id)
 
-    def look_through(self) -> list[PendingRange]:
-        """Return the ranges that got nothing since the last look, while later ones got bytes."""
+    def scan_for_silent(self) -> list[PendingRange]:
+        """Return the ranges that received nothing since the last scan, while later ranges did."""
         silent: list[PendingRange] = []
-        for wanted in self._on_wire.values():
-            if wanted.seen == wanted.received and wanted.read_id < self._newest_heard:
-                silent.append(wanted)
-            wanted.seen = wanted.received
+        for pending in self._on_wire.values():
+            overtaken = pending.read_id < self._youngest_answered
+            if pending.received_at_scan == pending.received and overtaken:
+                silent.append(pending)
+            pending.received_at_scan = pending.received
         return silent
 
-    def was_abandoned(self, read_id: int) -> bool:
-        """Tell whether the server may still be sending `read_id` for nobody."""
+    def is_abandoned(self, read_id: int) -> bool:
+        """Return whether the server may still send bytes for an ended or requeued range."""
         return read_id in self._abandoned
 
-    def end(self, wanted: PendingRange) -> None:
-        """Take a range out for good."""
-        wanted.live = False
-        if wanted.read_id:
-            del self._on_wire[wanted.read_id]
+    def end(self, pending: PendingRange) -> None:
+        """Remove a range that has ended."""
+        pending.live = False
+        if pending.read_id:
+            del self._on_wire[pending.read_id]
         else:
-            del self._unsent[wanted]
+            del self._unsent[pending]
 
-    def abandon(self, wanted: PendingRange) -> None:
-        """Note that more of a range on the wire may come for nobody."""
-        self._abandoned[wanted.read_id] = wanted.offset + wanted.length
+    def abandon(self, pending: PendingRange) -> None:
+        """Mark the read id of a range as abandoned."""
+        self._abandoned[pending.read_id] = pending.offset + pending.length
 
     def drop(self, chunk: Chunk) -> None:
-        """Take note of a chunk that nobody wants."""
+        """Note a chunk that belongs to no range on the wire: it may end an abandoned read id."""
         end = self._abandoned.get(chunk.read_id)
         if end is not None and (chunk.range_end or chunk.offset + len(chunk.content) >= end):
             del self._abandoned[chunk.read_id]
 
-    def requeue(self, wanted: PendingRange) -> None:
-        """Take a range off the wire, to be sent again before all others."""
-        del self._on_wire[wanted.read_id]
-        wanted.read_id = 0
-        wanted.seen = _NEVER
-        self._unsent[wanted] = None
-        self._unsent.move_to_end(wanted, last=False)
+    def requeue(self, pending: PendingRange) -> None:
+        """Move a range from the wire to the front of the unsent ranges."""
+        del self._on_wire[pending.read_id]
+        pending.read_id = 0
+        pending.received_at_scan = _NOT_SCANNED
+        self._unsent[pending] = None
+        self._unsent.move_to_end(pending, last=False)
 
     def requeue_all(self) -> int:
-        """Take everything off the wire, keeping its order; return how many ranges that were."""
+        """Make all ranges on the wire unsent, in their order; return their number."""
         lost = list(self._on_wire.values())
-        for wanted in reversed(lost):
-            self.requeue(wanted)
+        for pending in reversed(lost):
+            self.requeue(pending)
         return len(lost)
 
     def forget_abandoned(self) -> None:
-        """Forget what nobody wanted: its stream has ended."""
+        """Forget the abandoned read ids, because their stream has ended."""
         self._abandoned.clear()

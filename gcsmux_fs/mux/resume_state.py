@@ -1,9 +1,10 @@
-"""How the next stream of an object is opened: what the streams before it have left behind.
+"""What one stream of an object leaves behind for the next one; sans-IO.
 
 Invariants:
-1. A handle is the newest that was told, a token that of the last redirect.
-2. A stream that has to serve bytes beyond what earlier ones knew of, or comes after one that told
-   of another size than its readers know, is opened with neither.
+1. The read handle is the newest that a response or a redirect carried. The routing token is the
+   token of the last redirect.
+2. If the next stream must serve bytes beyond the size that earlier streams reported, or if a reader
+   and the last stream disagree about the size, the next stream is opened without handle and token.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ __all__ = ["ResumeState"]
 
 
 class ResumeState:
-    """Read handle, routing token and the size that goes with them.
+    """The read handle, the routing token and the object's size, for the next stream.
 
-    An object that is still being appended to grows, but a stream serves what it found there when
-    it, or the handle that it was opened with, was new: so much, as far as is known.
+    An object that is still appended to grows. A stream, and a read handle, serve the size that the
+    object had when they were new.
     """
 
     __slots__ = ("_handle", "_size", "_token", "final_size", "outdated")
@@ -32,10 +33,11 @@ class ResumeState:
     def __init__(self) -> None:
         self._handle = b""
         self._token = ""
+        # The size that the current stream serves; infinity if it is unknown.
         self._size: float = math.inf
-        #: The size of an object that does not grow any more, as its stream tells; else None.
+        #: Size of a finalized object as the stream reported it; None for an object that may grow.
         self.final_size: int | None = None
-        #: The current stream knows the object otherwise than somebody who reads it does.
+        #: The current stream does not serve the size that a reader expects.
         self.outdated = False
 
     @property
@@ -43,33 +45,33 @@ class ResumeState:
         """Whether the next stream is opened with a read handle."""
         return bool(self._handle)
 
-    def want(self, end: int) -> None:
-        """Take note that the bytes before `end` are to be served."""
+    def require(self, end: int) -> None:
+        """Note that a reader has requested the bytes up to offset `end`."""
         self.outdated |= end > self._size
 
-    def learn(self, message: BidiMessage) -> None:
-        """Take what a response tells beside its bytes."""
+    def update(self, message: BidiMessage) -> None:
+        """Store the read handle and the size of a response."""
         if message.handle:
             self._handle = message.handle
         if message.metadata is not None:
-            found = message.metadata
-            self._size = found.size or math.inf
-            self.final_size = found.size if found.size and found.finalized else None
+            metadata = message.metadata
+            self._size = metadata.size or math.inf
+            self.final_size = metadata.size if metadata.size and metadata.finalized else None
 
-    def follow(self, redirect: StreamRedirect) -> None:
-        """Go where the server says."""
+    def redirect(self, redirect: StreamRedirect) -> None:
+        """Store the routing token of a redirect, and its read handle if it has one."""
         self._token = redirect.routing_token
         self._handle = redirect.handle or self._handle
 
-    def forget(self) -> None:
-        """Begin at the front door next time: what earlier streams left behind leads nowhere."""
+    def reset(self) -> None:
+        """Forget everything: the next stream is opened like the first one."""
         self._handle, self._token = b"", ""
         self._size = math.inf
         self.final_size = None
 
-    def next_stream(self, key: ObjectKey, *, half_close: bool) -> OpenSpec:
-        """Return how to open a stream now."""
+    def open_spec(self, key: ObjectKey, *, half_close: bool) -> OpenSpec:
+        """Return the specification for a stream that is opened now."""
         if self.outdated:
-            self.forget()
+            self.reset()
             self.outdated = False
         return OpenSpec(key, self._handle, self._token, half_close=half_close)

@@ -1,38 +1,42 @@
-"""What to do when a stream has ended while somebody still waits: a pure decision.
+"""The decision after a stream has ended while ranges wait; sans-IO.
 
-The rules, with their sources:
+The rules, in the order in which they are tried:
 
-- A redirect (BidiReadObjectRedirectedError) is followed at once; after five in a row it counts as
-  an ordinary failure, to be followed after a backoff (Google's Java client stops at three).
-- An end that names ranges as its cause is followed at once when none of them will be asked for
-  again, for then the others have nothing to fear; else it is an ordinary failure.
-- A failure that says a read handle is unusable is followed at once by one attempt without it.
-- The first failure since bytes last arrived is followed at once: front ends recycle connections at
-  will, and a reader should not notice.
-- Everything else that may pass is tried again after a jittered, doubling backoff, which progress
-  resets, until `give_up_seconds` have passed without progress. A server that says how long it wants
-  to be left alone (google.rpc.RetryInfo) is left alone for so long, within bounds, also the first
-  time.
-- A token that is refused is renewed by the next stream, which is tried once. Where no token was
-  brought along there is none to be renewed, and UNAUTHENTICATED is final.
-- The rest is final, and told at once.
+- A redirect (BidiReadObjectRedirectedError) is followed without delay. After five redirects in a
+  row, further ones count as ordinary failures and get a backoff. (Google's Java client allows
+  three.)
+- If the server names ranges as the cause, and one of them is not requested again, the other ranges
+  are requested without delay. If all of them are requested again, the end is an ordinary failure.
+- If the server refuses the read handle, the stream is opened once without the handle, without
+  delay.
+- If the server refuses the token, the stream is opened once with a renewed token, without delay.
+  Without a token there is nothing to renew, and UNAUTHENTICATED is final.
+- A status code that no retry can change is final: all waiting ranges fail.
+- The first ordinary failure since bytes last arrived is retried without delay, because front ends
+  close connections routinely and readers need not notice.
+- Each further failure is retried after a backoff, until `give_up_seconds` have passed without
+  bytes. Received bytes reset the backoff.
+- If the server requests a pause (google.rpc.RetryInfo), every ordinary failure waits at least that
+  long, within bounds.
 
-Between two backoffs, or two arrivals of bytes, only a bounded number of streams is opened at once:
-each rule without a delay is used up by its use.
+Between two backoffs, or between two arrivals of bytes, each rule without delay applies a bounded
+number of times. Therefore the number of streams opened in that time is bounded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.model.backoff import Backoff, TokenRenewal, requested_pause
 from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError, storage_error
-from gcsmux_fs.model.retry_budget import asked_pause
 from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from random import Random
 
+    from gcsmux_fs.model.retry_budget import RetryBudget
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.storage.ports import StreamEnd
 
@@ -40,15 +44,16 @@ __all__ = [
     "GiveUp",
     "Reopen",
     "ReopenRecord",
+    "Retries",
     "RetryPolicy",
     "decide",
     "final_error",
     "range_is_final",
 ]
 
-# CANCELLED is how a recycled connection shows when the client did not cancel; OK is a server that
-# closed early. UNKNOWN is retried by no client of the service.
-_PASSING = frozenset(
+# If the client did not cancel, CANCELLED means that the server closed the connection. OK means that
+# the server ended the stream too early. Google's clients do not retry UNKNOWN either.
+_RETRYABLE = frozenset(
     {
         StatusCode.OK,
         StatusCode.CANCELLED,
@@ -60,31 +65,36 @@ _PASSING = frozenset(
     }
 )
 
+# The codes with which the service refuses a read handle.
 _HANDLE_REFUSED = frozenset(
     {StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION}
 )
 
-# A handle or token that led to so many failures in a row leads nowhere: begin at the front door.
-_FAILURES_BLAMED_ON_ROUTE = 3
+# After this many failures in a row the read handle and the routing token may be the cause, so the
+# next stream is opened without them.
+_MAX_FAILURES_WITH_RESUME_STATE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Times and bounds of a stream, in seconds where the name says so.
+    """Timeouts and retry bounds of a stream.
 
     Attributes:
-        first_backoff_seconds: the emulator and a recycled front end are back within tenths.
-        max_backoff_seconds: a reader waits at most this long after the service is back.
-        give_up_seconds: no progress for so long fails the waiting ranges; a read's own deadline
-            is of the same size.
-        open_seconds: no first answer for so long counts as a failure; without it an open has been
-            seen to hang for 300 s.
-        stall_seconds: no byte for so long while ranges are outstanding counts as a failure; so
-            often ranges are looked for that have been overtaken, and get nothing.
-        idle_seconds: an idle stream is closed after this; a reopen costs no extra round trip.
-        max_redirects: redirects followed in a row without progress.
-        max_strikes: bad answers (checksum, gap, early end) to one range in a row; where one answer
-            in four is bad at random, one range in 65,000 fails.
+        first_backoff_seconds: bound of the first backoff. A closed connection or a restarted front
+            end works again within tenths of a second.
+        max_backoff_seconds: bound of every backoff: how long a reader may still wait after an
+            outage has ended.
+        give_up_seconds: time without bytes after which the waiting ranges fail; equal to the
+            default deadline of a READ.
+        open_seconds: time without a first response after which the stream counts as failed. Without
+            this limit, an open was seen to hang for 300 s.
+        stall_seconds: time without bytes, while ranges wait, after which the stream counts as
+            failed; also the interval of the scans for silent ranges.
+        idle_seconds: time without ranges after which the stream is closed. A new stream costs no
+            extra round trip.
+        max_redirects: redirects in a row, without bytes, that are followed without delay.
+        max_bad_answers: bad answers in a row (wrong checksum, gap, early end) after which a range
+            fails. If one answer in four is bad at random, one range in 65,000 fails.
     """
 
     first_backoff_seconds: float = 0.1
@@ -94,45 +104,56 @@ class RetryPolicy:
     stall_seconds: float = 30.0
     idle_seconds: float = 60.0
     max_redirects: int = 5
-    max_strikes: int = 8
+    max_bad_answers: int = 8
+
+    @property
+    def backoff(self) -> Backoff:
+        """The backoff between failures."""
+        return Backoff(self.first_backoff_seconds, self.max_backoff_seconds)
 
 
 @dataclass(slots=True)
 class ReopenRecord:
-    """What has gone wrong on one object's streams since bytes last arrived.
+    """The failures of one object's streams since bytes last arrived.
 
-    `trouble` says in words how the last stream ended that is not forgiven.
+    Attributes:
+        last_error: the last ordinary failure in words; empty without one.
+        failing_since: time of the first ordinary failure.
+        failures: number of ordinary failures.
+        redirects: number of redirects in a row.
+        handle_refused: the server has refused the current read handle.
+        token_renewal: whether the token may still be renewed.
     """
 
-    trouble: str = ""
+    last_error: str = ""
     failing_since: float | None = None
     failures: int = 0
     redirects: int = 0
     handle_refused: bool = False
-    token_renewed: bool = False
+    token_renewal: TokenRenewal = field(default_factory=TokenRenewal)
 
     def reset(self) -> None:
-        """Forget it all: progress was made."""
-        self.trouble = ""
+        """Forget all failures, because bytes have arrived."""
+        self.last_error = ""
         self.failing_since = None
         self.failures = 0
         self.redirects = 0
         self.handle_refused = False
-        self.token_renewed = False
+        self.token_renewal.used = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reopen:
-    """Open again `delay` seconds from now; `keep_route`: with the read handle and routing token."""
+    """Open the next stream `delay` seconds from now, with or without the resume state."""
 
     delay: float
     cause: str
-    keep_route: bool = True
+    keep_resume_state: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Fail every waiting range with `error`."""
+    """Fail all waiting ranges with `error`."""
 
     error: StorageError
 
@@ -144,70 +165,104 @@ def decide(
     *,
     key: ObjectKey,
     had_handle: bool,
-    culprits_gone: bool,
+    cause_removed: bool,
     now: float,
     random: Random,
 ) -> Reopen | GiveUp:
-    """Decide how to go on after `end`, and note it in `record`.
+    """Decide what follows the end of a stream, without regard to other streams; update `record`.
 
-    `culprits_gone`: the end named ranges as its cause, and one of them will not be asked for again.
+    `had_handle`: the stream was opened with a read handle. `cause_removed`: the server named ranges
+    as the cause of the end, and at least one of them is not requested again.
     """
     if end.redirect is not None and record.redirects < policy.max_redirects:
         record.redirects += 1
-        # A handle that comes with a redirect is a new one, which may be refused as well.
+        # A redirect may carry a new handle, which the server may refuse as well.
         record.handle_refused &= not end.redirect.handle
         return Reopen(0.0, "redirect")
-    if culprits_gone:
-        return Reopen(0.0, "a range failed, the others go on")
+    if cause_removed:
+        return Reopen(0.0, "one range failed, the others resume")
     explained = end.redirect is not None or bool(end.failures)
     if not explained:
         if had_handle and end.code in _HANDLE_REFUSED and not record.handle_refused:
             record.handle_refused = True
-            return Reopen(0.0, f"handle refused ({end.code.name})", keep_route=False)
-        if end.token_refused and not record.token_renewed:
-            record.token_renewed = True
+            return Reopen(0.0, f"handle refused ({end.code.name})", keep_resume_state=False)
+        if end.token_refused and record.token_renewal.permit():
             return Reopen(0.0, "token refused")
-        if end.code not in _PASSING:
+        if end.code not in _RETRYABLE:
             return GiveUp(final_error(end.code, end.message, str(key)))
-    record.trouble = f"{end.message} [{end.code.name}]" if end.message else end.code.name
+    record.last_error = f"{end.message} [{end.code.name}]" if end.message else end.code.name
     if record.failing_since is None:
         record.failing_since = now
     elif now - record.failing_since >= policy.give_up_seconds:
         return GiveUp(final_error(end.code, end.message, str(key)))
     if end.redirect is None:
         record.redirects = 0
-    delay = max(
-        _backoff(record.failures, policy, random),
-        asked_pause(end.retry_seconds, random),
-    )
+    backoff = policy.backoff.delay(record.failures - 1, random) if record.failures else 0.0
+    delay = max(backoff, requested_pause(end.retry_seconds, random))
     record.failures += 1
-    keep_route = end.redirect is not None or record.failures < _FAILURES_BLAMED_ON_ROUTE
-    return Reopen(delay, end.code.name, keep_route=keep_route)
+    keep_resume_state = (
+        end.redirect is not None or record.failures < _MAX_FAILURES_WITH_RESUME_STATE
+    )
+    return Reopen(delay, end.code.name, keep_resume_state=keep_resume_state)
 
 
-def _backoff(failures: int, policy: RetryPolicy, random: Random) -> float:
-    if not failures:
-        return 0.0
-    # The exponent is bounded only to keep the power finite.
-    doubled = policy.first_backoff_seconds * 2.0 ** min(failures - 1, 32)
-    ceiling = min(policy.max_backoff_seconds, doubled)
-    return random.uniform(ceiling / 2, ceiling)
+class Retries:
+    """The retries of one object: its failures, and its part of the mount's retry budget."""
+
+    __slots__ = ("_budget", "_budget_due", "_key", "_policy", "_random", "due", "record")
+
+    def __init__(
+        self, key: ObjectKey, policy: RetryPolicy, random: Random, budget: RetryBudget
+    ) -> None:
+        self.record = ReopenRecord()
+        #: When the retry that was decided last is due.
+        self.due = math.inf
+        self._key = key
+        self._policy = policy
+        self._random = random
+        self._budget = budget
+        self._budget_due = math.inf
+
+    def decide(
+        self, end: StreamEnd, now: float, *, had_handle: bool, cause_removed: bool
+    ) -> Reopen | GiveUp:
+        """Decide what follows the end of a stream; a delay includes the wait for the budget."""
+        decision = decide(
+            end,
+            self.record,
+            self._policy,
+            key=self._key,
+            had_handle=had_handle,
+            cause_removed=cause_removed,
+            now=now,
+            random=self._random,
+        )
+        if isinstance(decision, GiveUp):
+            return decision
+        wait = self._budget.take(now)
+        self._budget_due = now + wait
+        self.due = now + decision.delay + wait
+        return replace(decision, delay=decision.delay + wait)
+
+    def cancel(self) -> None:
+        """Give the token of the decided retry back, because no range waits for the retry."""
+        self._budget.give_back(self._budget_due)
 
 
 def range_is_final(code: StatusCode) -> bool:
-    """Tell whether a range refused with `code` is to be given up at once."""
-    return code not in _PASSING
+    """Return whether a range that the server refuses with `code` fails without a retry."""
+    return code not in _RETRYABLE
 
 
 def final_error(code: StatusCode, message: str, subject: str) -> StorageError:
-    """Return what a reader is told of a stream, or one range, that ended with `code`.
+    """Return the error for the readers of a stream, or of one range, that ended with `code`.
 
-    The reader holds a generation that was there once, so NOT_FOUND means that it is gone.
+    NOT_FOUND becomes GenerationGone, because the generation existed when the file was opened.
     """
     if code is StatusCode.NOT_FOUND:
         return GenerationGone(
-            message or "the generation is no longer there", subject=subject, code=code
+            message or "the generation does not exist any more", subject=subject, code=code
         )
     if code is StatusCode.OK:
         code = StatusCode.UNAVAILABLE
-    return storage_error(code, message or "the stream ended", subject=subject)
+    return storage_error(code, message or "the stream ended too early", subject=subject)

@@ -1,11 +1,12 @@
-"""The deadlines of many owners, of which mostly the earliest matters.
+"""The deadlines of many owners, ordered by time; sans-IO.
 
-A deadline that moves to later, as happens with every message, costs one look-up: the heap keeps
-the earlier entry, whose owner is woken once too early and asked for its deadline again.
+The deadline of an owner often moves to a later time, for example with every message of a stream.
+Such a move costs one dictionary look-up: the heap keeps the earlier entry. The owner is then
+returned once too early, and its caller sets the deadline again.
 
 Invariants:
-1. An owner with a deadline has one current entry, at or before its deadline.
-2. Entries that are not current are at most as many as those that are, and a small constant.
+1. An owner with a deadline has one current entry, whose time is at or before the deadline.
+2. The heap holds at most as many outdated entries as current ones, plus a small constant.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ __all__ = ["TimerQueue"]
 
 Owner = TypeVar("Owner")
 
-# Below this the heap is not worth sweeping.
+# Below this number of outdated entries a sweep costs more than it saves.
 _SWEPT_FROM_ENTRIES = 64
 
 
 class TimerQueue(Generic[Owner]):
-    """See the module's text; owners are told apart by their hash."""
+    """A queue of deadlines; owners are hashable and have one deadline each."""
 
     __slots__ = ("_current", "_heap", "_serial")
 
@@ -40,26 +41,26 @@ class TimerQueue(Generic[Owner]):
         """When `pop_due` may next return an owner; infinity for never."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def note(self, owner: Owner, deadline: float) -> bool:
-        """Take note of an owner's deadline; return whether `earliest` has come nearer by it."""
-        known = self._current.get(owner)
+    def set(self, owner: Owner, deadline: float) -> bool:
+        """Set an owner's deadline, infinity for none; return whether `earliest` is earlier now."""
+        entry = self._current.get(owner)
         if deadline == math.inf:
-            if known is not None:
+            if entry is not None:
                 del self._current[owner]
                 self._sweep()
             return False
-        if known is not None and known[0] <= deadline:
+        if entry is not None and entry[0] <= deadline:
             return False
         self._serial += 1
         entry = (deadline, self._serial, owner)
         self._current[owner] = entry
-        nearer = deadline < self.earliest
+        is_earliest = deadline < self.earliest
         heapq.heappush(self._heap, entry)
         self._sweep()
-        return nearer
+        return is_earliest
 
     def pop_due(self, now: float) -> Owner | None:
-        """Return an owner whose entry is due and take the entry out; `note` it again then."""
+        """Remove and return an owner whose entry is due; the caller then calls `set` again."""
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
             owner = entry[2]
@@ -69,7 +70,7 @@ class TimerQueue(Generic[Owner]):
         return None
 
     def _sweep(self) -> None:
-        """Drop the entries that are not current once they are the greater part."""
+        """Remove the outdated entries if they are more than half of the heap."""
         if len(self._heap) > 2 * len(self._current) + _SWEPT_FROM_ENTRIES:
             self._heap = list(self._current.values())
             heapq.heapify(self._heap)

@@ -13,6 +13,7 @@ import grpc.aio
 import trio
 from google.protobuf.message import DecodeError
 
+from gcsmux_fs.model.backoff import Backoff, TokenRenewal, requested_pause
 from gcsmux_fs.model.errors import (
     NotFound,
     PermissionDenied,
@@ -23,7 +24,7 @@ from gcsmux_fs.model.errors import (
     Unsupported,
     storage_error,
 )
-from gcsmux_fs.model.retry_budget import RetryBudget, asked_pause
+from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.model.values import BucketInfo, ListingPage, ObjectInfo
 from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 from gcsmux_fs.storage.asyncio_bridge import CancelledByAsyncio, await_asyncio
@@ -221,10 +222,11 @@ class GrpcObjectStore:
     ) -> Answer:
         policy = self._policy
         deadline = trio.current_time() + policy.total_seconds
-        backoff = policy.first_backoff_seconds
+        backoff = Backoff(policy.first_backoff_seconds, policy.max_backoff_seconds)
+        retries = 0
         data = request.SerializeToString()
         told: StorageError | None = None
-        token_renewed = False
+        renewal = TokenRenewal()
         while True:
             remaining = deadline - trio.current_time()
             token = None if self._tokens is None else self._tokens.current
@@ -242,17 +244,16 @@ class GrpcObjectStore:
                 ) from None
             if token is not None and failure.code is StatusCode.UNAUTHENTICATED:
                 token.refused = True
-                if not token_renewed:
-                    token_renewed = True
+                if renewal.permit():
                     continue
             # gRPC reports credentials that cannot be renewed as UNAVAILABLE; trying again is vain.
             if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
                 raise failure
             now = trio.current_time()
-            own = self._random.uniform(backoff / 2, backoff)
-            asked = asked_pause(failure.retry_seconds, self._random)
+            own = backoff.delay(retries, self._random)
+            requested = requested_pause(failure.retry_seconds, self._random)
             wait = self._retries.take(now)
-            delay = max(own, asked) + wait
+            delay = max(own, requested) + wait
             if told is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
                 told = failure
             if now + delay >= deadline:
@@ -261,7 +262,7 @@ class GrpcObjectStore:
                 raise told
             log.debug("%s: trying again in %.2f s", failure, delay)
             await trio.sleep(delay)
-            backoff = min(backoff * 2, policy.max_backoff_seconds)
+            retries += 1
 
     async def _attempt(self, method: str, data: bytes, remaining: float) -> bytes:
         self.requests += 1

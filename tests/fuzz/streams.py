@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.errors import StatusCode, StorageError
 from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.model.values import ObjectInfo
@@ -42,7 +43,9 @@ def stream_core(data: bytes) -> None:
 class _Driver:
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._core = StreamCore(KEY, RetryPolicy(), Random(0), StreamCounters(), RetryBudget())
+        self._core = StreamCore(
+            KEY, RetryPolicy(), Random(0), StreamCounters(), RetryBudget(), Histogram()
+        )
         self._now = 0.0
         self._asked: list[PendingRange] = []
         self._over: set[PendingRange] = set()
@@ -117,7 +120,8 @@ class _Driver:
         offset = self._source.number(2) % _SIZE
         length = 1 + self._source.number(2) % _SIZE
         whole = self._source.number() > 250
-        self._asked.append(self._core.request(offset, length, _hear, self._now, whole=whole))
+        request = self._core.request(offset, length, _hear, self._now, covers_object=whole)
+        self._asked.append(request)
 
     def _flush(self) -> None:
         self._core.flush(self._now)

@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-from random import Random
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.model.retry_budget import (
-    MAX_ASKED_SECONDS,
     RETRIES_AT_ONCE,
     RETRIES_PER_SECOND,
     RetryBudget,
-    asked_pause,
 )
 
 
@@ -85,22 +80,6 @@ def test_time_that_seems_to_go_back_neither_pays_nor_costs() -> None:
     for _ in range(RETRIES_AT_ONCE):
         budget.take(10.0)
     assert [budget.take(9.5), budget.take(10.0)] == [1 / RETRIES_PER_SECOND, 2 / RETRIES_PER_SECOND]
-
-
-@pytest.mark.parametrize(("asked", "least"), [(3.0, 3.0), (1e12, MAX_ASKED_SECONDS)])
-def test_a_pause_that_is_asked_for_is_kept_within_bounds_and_spread(
-    asked: float, least: float
-) -> None:
-    random = Random(0)
-    pauses = [asked_pause(asked, random) for _ in range(200)]
-    assert least <= min(pauses) < least * 1.05
-    assert least * 1.2 < max(pauses) <= least * 1.25
-
-
-def test_no_pause_is_made_where_none_is_asked_for() -> None:
-    random = Random(0)
-    assert asked_pause(0.0, random) == 0.0
-    assert random.random() == Random(0).random()
 
 
 def test_what_is_left_and_what_was_taken_is_told() -> None:

@@ -62,6 +62,7 @@ _TESTS: dict[str, Groups] = {
     "mux/core": _tests_of("tests/mux", "test_core.py"),
     "mux/timer_queue": _tests_of("tests/mux", "test_timer_queue.py"),
     "mux/stream_registry": _tests_of("tests/mux", "test_stream_registry.py"),
+    "model/backoff": [["tests/model/test_backoff.py"], ["tests/mux/test_retry.py"]],
     "model/retry_budget": [
         ["tests/model/test_retry_budget.py"],
         *_tests_of("tests/mux", "test_retry_budget.py"),

@@ -1,16 +1,18 @@
-"""A protocol core with nothing around it: the test is its driver, its clock and its server."""
+"""A protocol core without a shell: the test is its driver, its clock and its server."""
 
 from __future__ import annotations
 
 from random import Random
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.errors import StatusCode, StorageError
 from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.model.values import ObjectInfo, ObjectKey
-from gcsmux_fs.mux.actions import Cancel, Deliver, Fail, Moved, Open, Send, State, StreamCounters
+from gcsmux_fs.mux.actions import Cancel, Deliver, Fail, Moved, Open, Send, StreamCounters
 from gcsmux_fs.mux.core import StreamCore
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.mux.stream_states import StreamEvent, StreamState
 from gcsmux_fs.storage.ports import (
     BidiMessage,
     Chunk,
@@ -46,7 +48,7 @@ def chunk(
     range_end: bool = False,
     intact: bool = True,
 ) -> Chunk:
-    """Answer bytes `[first, last)`, counted from the beginning of what was asked for."""
+    """Return a chunk with bytes `[first, last)` of a request, counted from its first byte."""
     start = request.offset + first
     stop = request.offset + (request.length if last is None else last)
     content = memoryview(CONTENT)[start:stop]
@@ -73,48 +75,60 @@ def redirect(token: str = "east", handle: bytes = b"") -> StreamEnd:
     return end(StatusCode.ABORTED, redirect=StreamRedirect(token, handle))
 
 
-def _nobody(_outcome: memoryview | StorageError) -> None:
-    """The outcome is taken from the action itself."""
+def _ignore(_outcome: memoryview | StorageError) -> None:
+    """`DrivenCore` takes the outcome from the action instead."""
 
 
 class DrivenCore:
-    """Feeds a core, keeps what it decides, and holds it to the rules of its port.
+    """Drives a core, records its actions, and asserts that they obey the rules of the port.
 
-    `call` is the stream generation of the call there is, `under_way` whether a message of it is.
+    `call` is the stream generation of the current call, or 0. `in_flight` is whether a message of
+    the call is in flight. `requested` holds all ranges, `outcomes` the ended ones.
     """
 
     def __init__(self, policy: RetryPolicy | None = None, seed: int = 0) -> None:
         self.policy = policy or RetryPolicy()
         self.counters = StreamCounters()
         self.budget = RetryBudget()
-        self.core = StreamCore(KEY, self.policy, Random(seed), self.counters, self.budget)
+        self.first_byte_times = Histogram()
+        self.core = StreamCore(
+            KEY, self.policy, Random(seed), self.counters, self.budget, self.first_byte_times
+        )
         self.now = 100.0
         self.opened: list[Open] = []
         self.sent: list[tuple[RangeRequest, ...]] = []
         self.cancelled_calls = 0
         self.call = 0
-        self.under_way = False
+        self.in_flight = False
+        self.requested: list[PendingRange] = []
         self.moves: list[str] = []
-        self.causes: list[str] = []
+        self.transitions: list[tuple[StreamState, StreamEvent]] = []
+        self.details: list[str] = []
         self.outcomes: dict[PendingRange, bytes | StorageError] = {}
 
     # -- the reader's side
 
-    def ask(
-        self, offset: int, length: int, *, whole: bool = False, last: bool = False
+    def request(
+        self, offset: int, length: int, *, covers_object: bool = False, reaches_end: bool = False
     ) -> PendingRange:
-        """Ask and flush."""
-        wanted = self.ask_quietly(offset, length, whole=whole, last=last)
+        """Request a range and flush."""
+        pending = self.request_unflushed(
+            offset, length, covers_object=covers_object, reaches_end=reaches_end
+        )
         self.flush()
-        return wanted
+        return pending
 
-    def ask_quietly(
-        self, offset: int, length: int, *, whole: bool = False, last: bool = False
+    def request_unflushed(
+        self, offset: int, length: int, *, covers_object: bool = False, reaches_end: bool = False
     ) -> PendingRange:
-        return self.core.request(offset, length, _nobody, self.now, whole=whole, last=last)
+        pending = self.core.request(
+            offset, length, _ignore, self.now, covers_object=covers_object, reaches_end=reaches_end
+        )
+        self.requested.append(pending)
+        return pending
 
-    def cancel(self, wanted: PendingRange) -> None:
-        self.core.cancel(wanted, self.now)
+    def cancel(self, pending: PendingRange) -> None:
+        self.core.cancel(pending, self.now)
         self._take()
 
     def flush(self) -> None:
@@ -125,14 +139,14 @@ class DrivenCore:
 
     @property
     def wire(self) -> dict[int, RangeRequest]:
-        """Everything that was ever asked for, by read id."""
+        """All requests sent so far, by read id."""
         return {request.read_id: request for batch in self.sent for request in batch}
 
     def confirm(self, stream: int | None = None) -> None:
-        """The message under way has gone."""
+        """Report that the message in flight has been sent."""
         number = self.core.stream if stream is None else stream
         if number == self.call:
-            self.under_way = False
+            self.in_flight = False
         self.core.on_sent(number, self.now)
         self._take()
 
@@ -157,7 +171,7 @@ class DrivenCore:
     # -- time
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, waking the core at each of its deadlines on the way."""
+        """Let time pass and call `on_timer` at each deadline of the core."""
         until = self.now + seconds
         while self.core.deadline <= until:
             self.now = max(self.now, self.core.deadline)
@@ -166,11 +180,11 @@ class DrivenCore:
         self.now = until
 
     def wait_for_reopen(self) -> float:
-        """Let a backoff pass, and return how long it was."""
-        begun = self.now
-        while self.core.state is State.BACKOFF:
+        """Let the current backoff pass; return its length in seconds."""
+        start = self.now
+        while self.core.state is StreamState.BACKOFF:
             self.advance(self.core.deadline - self.now)
-        return self.now - begun
+        return self.now - start
 
     def close(self, error: StorageError) -> None:
         self.core.close(error)
@@ -186,26 +200,27 @@ class DrivenCore:
                     self._send(ranges)
                 case Send(ranges):
                     assert self.call
-                    assert not self.under_way
+                    assert not self.in_flight
                     assert not self.opened[-1].spec.half_close
                     self._send(ranges)
                 case Cancel():
                     assert self.call
                     self.call = 0
                     self.cancelled_calls += 1
-                case Deliver(wanted, content):
-                    self._end(wanted, bytes(content))
-                case Fail(wanted, error):
-                    self._end(wanted, error)
-                case Moved(before, after, stream, cause):
-                    self.causes.append(cause)
+                case Deliver(pending, content):
+                    self._end(pending, bytes(content))
+                case Fail(pending, error):
+                    self._end(pending, error)
+                case Moved(before, after, stream, event, detail):
+                    self.transitions.append((before, event))
+                    self.details.append(detail)
                     self.moves.append(f"{before.name} -> {after.name} ({stream})")
 
     def _send(self, ranges: tuple[RangeRequest, ...]) -> None:
         assert 1 <= len(ranges) <= 100
-        self.under_way = True
+        self.in_flight = True
         self.sent.append(ranges)
 
-    def _end(self, wanted: PendingRange, outcome: bytes | StorageError) -> None:
-        assert wanted not in self.outcomes
-        self.outcomes[wanted] = outcome
+    def _end(self, pending: PendingRange, outcome: bytes | StorageError) -> None:
+        assert pending not in self.outcomes
+        self.outcomes[pending] = outcome

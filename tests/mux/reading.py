@@ -1,4 +1,4 @@
-"""Readers over a pool, and what must hold when they have gone."""
+"""Readers over a registry, and what must hold when they have gone."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ class Reader:
     """Asks for one range and keeps every outcome, of which there may be one at most."""
 
     def __init__(
-        self, pool: StreamRegistry, key: ObjectKey, offset: int, length: int, *, whole: bool = False
+        self,
+        registry: StreamRegistry,
+        key: ObjectKey,
+        offset: int,
+        length: int,
+        *,
+        covers_object: bool = False,
     ) -> None:
-        self.wanted = CONTENT[offset : offset + length]
+        self.pending = CONTENT[offset : offset + length]
         self.outcomes: list[memoryview | StorageError] = []
         self.ended_at: float | None = None
         self.ended = trio.Event()
         self._asking = True
-        self.ticket = pool.request(key, offset, length, self._done, whole=whole)
+        self.ticket = registry.request(key, offset, length, self._done, covers_object=covers_object)
         self._asking = False
 
     def _done(self, outcome: memoryview | StorageError) -> None:
@@ -49,7 +55,7 @@ class Reader:
     @property
     def served(self) -> bool:
         return [bytes(outcome) for outcome in self.outcomes if isinstance(outcome, memoryview)] == [
-            self.wanted
+            self.pending
         ]
 
     @property
@@ -59,9 +65,9 @@ class Reader:
         return outcome
 
 
-async def fetch(pool: StreamRegistry, key: ObjectKey, offset: int, length: int) -> bytes:
+async def fetch(registry: StreamRegistry, key: ObjectKey, offset: int, length: int) -> bytes:
     """Read one range as a program would: wait, take the bytes or raise, leave when cancelled."""
-    reader = Reader(pool, key, offset, length)
+    reader = Reader(registry, key, offset, length)
     try:
         await reader.ended.wait()
     finally:
@@ -73,25 +79,25 @@ async def fetch(pool: StreamRegistry, key: ObjectKey, offset: int, length: int) 
 
 
 class Bench:
-    """A pool over a fake transport, with its task."""
+    """A registry over a fake transport, with its task."""
 
     def __init__(
-        self, pool: StreamRegistry, transport: FakeTransport, nursery: trio.Nursery
+        self, registry: StreamRegistry, transport: FakeTransport, nursery: trio.Nursery
     ) -> None:
-        self.pool = pool
+        self.registry = registry
         self.transport = transport
         self.nursery = nursery
         self.running = trio.CancelScope()
 
     def read(self, offset: int, length: int, name: str = "object") -> Reader:
-        return Reader(self.pool, key_of(name), offset, length)
+        return Reader(self.registry, key_of(name), offset, length)
 
     def read_whole(self, name: str = "object") -> Reader:
-        return Reader(self.pool, key_of(name), 0, len(CONTENT), whole=True)
+        return Reader(self.registry, key_of(name), 0, len(CONTENT), covers_object=True)
 
-    async def run_pool(self) -> None:
+    async def run_registry(self) -> None:
         with self.running:
-            await self.pool.run()
+            await self.registry.run()
 
     async def settled(self) -> None:
         """Let everything happen that happens at this instant."""
@@ -106,10 +112,10 @@ async def bench(
     max_idle_streams: int = 256,
     max_remembered: int = 4096,
 ) -> AsyncIterator[Bench]:
-    """Run a pool; when the test is over, end it and look for what it left behind."""
+    """Run a registry; when the test is over, end it and look for what it left behind."""
     async with trio.open_nursery() as nursery:
         transport = FakeTransport(nursery, plan or Plan(), list(plans))
-        pool = StreamRegistry(
+        registry = StreamRegistry(
             transport,
             policy or RetryPolicy(),
             Random(0),
@@ -117,12 +123,12 @@ async def bench(
             max_idle_streams=max_idle_streams,
             max_remembered=max_remembered,
         )
-        made = Bench(pool, transport, nursery)
-        nursery.start_soon(made.run_pool)
+        made = Bench(registry, transport, nursery)
+        nursery.start_soon(made.run_registry)
         await made.settled()
         yield made
         made.running.cancel()
         await made.settled()
-        left = pool.statistics()
+        left = registry
         assert (left.streams_open, left.streams_idle, left.ranges_waiting) == (0, 0, 0)
         assert transport.open_calls == 0

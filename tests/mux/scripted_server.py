@@ -78,8 +78,8 @@ class ScriptedServer:
         call = _Call(plan)
         while request is not None:
             for asked in request.read_ranges:
-                wanted = RangeRequest(asked.read_id, asked.read_offset, asked.read_length)
-                end = await call.answer(wanted, context)
+                pending = RangeRequest(asked.read_id, asked.read_offset, asked.read_length)
+                end = await call.answer(pending, context)
                 if end is not None:
                     await end_call(context, end)
                     return

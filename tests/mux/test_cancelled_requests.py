@@ -1,4 +1,4 @@
-"""Requests, and the pool itself, cancelled at every instant of theirs."""
+"""Requests, and the registry itself, cancelled at every instant of theirs."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_a_request_alone_leaves_no_call(plans: list[Plan]) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         async with bench(*plans) as b:
-            yield functools.partial(fetch, b.pool, KEY, 0, 50)
+            yield functools.partial(fetch, b.registry, KEY, 0, 50)
             await b.settled()
-            told = b.pool.statistics()
+            told = b.registry
             assert told.ranges_waiting == 0
             assert b.transport.open_calls == told.streams_open == told.streams_idle
-            assert await fetch(b.pool, KEY, 0, 50) == CONTENT[:50]
+            assert await fetch(b.registry, KEY, 0, 50) == CONTENT[:50]
 
     cancel_everywhere(stage)
 
@@ -56,7 +56,7 @@ def test_a_request_beside_others_takes_nothing_from_them(plans: list[Plan]) -> N
     async def stage() -> AsyncIterator[Scenario]:
         async with bench(*plans) as b:
             before, at_once = b.read(0, 30), b.read(40, 50)
-            yield functools.partial(fetch, b.pool, KEY, 20, 50)
+            yield functools.partial(fetch, b.registry, KEY, 20, 50)
             after = b.read(10, 50)
             for reader in (before, at_once, after):
                 await reader.ended.wait()
@@ -71,26 +71,26 @@ def test_the_pool_ends_with_every_call_and_tells_everybody(plans: list[Plan]) ->
     async def stage() -> AsyncIterator[Scenario]:
         async with trio.open_nursery() as nursery:
             transport = FakeTransport(nursery, plans=list(plans))
-            pool = StreamRegistry(
+            registry = StreamRegistry(
                 transport,
                 RetryPolicy(),
                 Random(0),
                 call_soon=trio.lowlevel.current_trio_token().run_sync_soon,
             )
-            readers = [Reader(pool, key_of(name), 0, 50) for name in ("object", "other")]
+            readers = [Reader(registry, key_of(name), 0, 50) for name in ("object", "other")]
 
             async def run_for_a_reader() -> None:
                 async with trio.open_nursery() as running:
-                    running.start_soon(pool.run)
-                    await fetch(pool, KEY, 20, 50)
+                    running.start_soon(registry.run)
+                    await fetch(registry, KEY, 20, 50)
                     running.cancel_scope.cancel()
 
             yield run_for_a_reader
-            readers.append(Reader(pool, KEY, 0, 50))
+            readers.append(Reader(registry, KEY, 0, 50))
             await trio.testing.wait_all_tasks_blocked()
             assert transport.open_calls == 0
             assert [len(reader.outcomes) for reader in readers] == [1, 1, 1]
-            told = pool.statistics()
+            told = registry
             assert (told.streams_open, told.streams_idle, told.ranges_waiting) == (0, 0, 0)
 
     cancel_everywhere(stage)

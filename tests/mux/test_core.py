@@ -18,8 +18,8 @@ from gcsmux_fs.model.errors import (
     StorageError,
     Unavailable,
 )
-from gcsmux_fs.mux.actions import State
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.mux.stream_states import StreamState
 from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest
 
 from .driven_core import CONTENT, KEY, DrivenCore, chunk, end, failure, info, redirect
@@ -41,31 +41,31 @@ def last_requests(driven: DrivenCore) -> tuple[RangeRequest, ...]:
 
 
 def test_the_first_ranges_travel_in_the_opening_message(driven: DrivenCore) -> None:
-    driven.ask_quietly(0, 10)
-    driven.ask_quietly(50, 5)
+    driven.request_unflushed(0, 10)
+    driven.request_unflushed(50, 5)
     driven.flush()
     assert len(driven.opened) == 1
     assert driven.opened[0].spec.key == KEY
     assert [(r.offset, r.length) for r in driven.opened[0].ranges] == [(0, 10), (50, 5)]
-    assert State.OPENING is driven.core.state
+    assert StreamState.OPENING is driven.core.state
 
 
 def test_what_is_asked_while_a_message_is_under_way_goes_together_into_the_next(
     driven: DrivenCore,
 ) -> None:
-    driven.ask(0, 10)
-    driven.ask(10, 10)
-    driven.ask(20, 10)
+    driven.request(0, 10)
+    driven.request(10, 10)
+    driven.request(20, 10)
     assert len(driven.sent) == 1
     driven.confirm()
     assert [(r.offset, r.length) for r in last_requests(driven)] == [(10, 10), (20, 10)]
-    driven.ask(30, 10)
+    driven.request(30, 10)
     assert len(driven.sent) == 2
 
 
 def test_a_message_holds_at_most_a_hundred_ranges(driven: DrivenCore) -> None:
     for offset in range(250):
-        driven.ask_quietly(offset, 1)
+        driven.request_unflushed(offset, 1)
     driven.flush()
     driven.confirm()
     driven.confirm()
@@ -75,7 +75,7 @@ def test_a_message_holds_at_most_a_hundred_ranges(driven: DrivenCore) -> None:
 
 def test_a_resumed_stream_also_sends_at_most_a_hundred_ranges_at_once(driven: DrivenCore) -> None:
     for offset in range(250):
-        driven.ask_quietly(offset, 1)
+        driven.request_unflushed(offset, 1)
     driven.flush()
     driven.confirm()
     driven.confirm()
@@ -88,14 +88,14 @@ def test_a_resumed_stream_also_sends_at_most_a_hundred_ranges_at_once(driven: Dr
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 0), (5, -1), (-1, 4)])
 def test_a_range_without_bytes_is_refused(driven: DrivenCore, offset: int, length: int) -> None:
-    with pytest.raises(ValueError, match="no range"):
-        driven.ask_quietly(offset, length)
+    with pytest.raises(ValueError, match="invalid range"):
+        driven.request_unflushed(offset, length)
     assert driven.core.waiting == 0
 
 
 def test_read_ids_are_never_used_twice(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
-    driven.ask(10, 10)
+    driven.request(0, 10)
+    driven.request(10, 10)
     driven.confirm()
     for _ in range(3):
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -108,7 +108,7 @@ def test_read_ids_are_never_used_twice(driven: DrivenCore) -> None:
 
 
 def test_ranges_are_answered_by_read_id_in_any_order(driven: DrivenCore) -> None:
-    first, second = driven.ask_quietly(0, 10), driven.ask_quietly(100, 20)
+    first, second = driven.request_unflushed(0, 10), driven.request_unflushed(100, 20)
     driven.flush()
     one, two = last_requests(driven)
     driven.message(chunk(two, 0, 5), chunk(one, 0, 5))
@@ -119,7 +119,7 @@ def test_ranges_are_answered_by_read_id_in_any_order(driven: DrivenCore) -> None
 
 
 def test_late_chunks_of_a_finished_range_are_dropped_and_counted(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked))
     driven.message(chunk(asked, 0, 5))
@@ -128,7 +128,7 @@ def test_late_chunks_of_a_finished_range_are_dropped_and_counted(driven: DrivenC
 
 
 def test_the_mark_of_the_end_on_an_empty_chunk_is_no_loss(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked))
     driven.message(chunk(asked, 10, range_end=True))
@@ -136,23 +136,23 @@ def test_the_mark_of_the_end_on_an_empty_chunk_is_no_loss(driven: DrivenCore) ->
 
 
 def test_an_unknown_read_id_disturbs_nobody(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     stranger = RangeRequest(asked.read_id + 1000, 0, 10)
     driven.message(chunk(stranger), chunk(asked))
-    assert {wanted: CONTENT[:10]} == driven.outcomes
+    assert {pending: CONTENT[:10]} == driven.outcomes
     assert driven.counters.chunks_dropped == 1
 
 
 def test_an_empty_message_is_a_keep_alive(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.message()
-    assert State.OPEN is driven.core.state
+    assert StreamState.OPEN is driven.core.state
     assert driven.core.waiting == 1
 
 
 def test_a_corrupt_chunk_is_asked_for_again_under_a_new_id(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     driven.confirm()
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 4), chunk(asked, 4, 8, intact=False), chunk(asked, 8))
@@ -162,12 +162,12 @@ def test_a_corrupt_chunk_is_asked_for_again_under_a_new_id(driven: DrivenCore) -
     driven.message(chunk(asked, range_end=True))
     assert driven.outcomes == {}
     driven.message(chunk(again))
-    assert {wanted: CONTENT[:10]} == driven.outcomes
+    assert {pending: CONTENT[:10]} == driven.outcomes
     assert driven.counters.checksum_failures == 1
 
 
 def test_a_gap_is_asked_for_again(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.confirm()
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 3, 10, range_end=True))
@@ -177,7 +177,7 @@ def test_a_gap_is_asked_for_again(driven: DrivenCore) -> None:
 
 
 def test_a_range_that_ends_early_is_asked_for_again_from_there(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.confirm()
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 6, range_end=True))
@@ -186,36 +186,36 @@ def test_a_range_that_ends_early_is_asked_for_again_from_there(driven: DrivenCor
 
 
 def test_bad_answers_without_end_become_data_corruption(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
-    other = driven.ask(100, 10)
+    pending = driven.request(0, 10)
+    other = driven.request(100, 10)
     driven.confirm()
     (unhurt,) = last_requests(driven)
     (asked,) = driven.sent[0]
-    for _ in range(driven.policy.max_strikes):
+    for _ in range(driven.policy.max_bad_answers):
         driven.confirm()
         driven.message(chunk(asked, intact=False, range_end=True))
         asked = driven.wire[max(driven.wire)]
-    assert isinstance(driven.outcomes[wanted], DataCorruption)
-    assert driven.policy.max_strikes + 1 == driven.counters.ranges_sent
+    assert isinstance(driven.outcomes[pending], DataCorruption)
+    assert driven.policy.max_bad_answers + 1 == driven.counters.ranges_sent
     driven.message(chunk(unhurt))
     assert CONTENT[100:110] == driven.outcomes[other]
 
 
 def test_bad_answers_are_forgiven_by_progress(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     for first in range(10):
         driven.confirm()
         asked = driven.wire[max(driven.wire)]
         driven.message(chunk(asked, 0, 1), chunk(asked, 1, 2, intact=False))
-        assert first + 1 == wanted.received
-    assert {wanted: CONTENT[:10]} == driven.outcomes
+        assert first + 1 == pending.received
+    assert {pending: CONTENT[:10]} == driven.outcomes
 
 
 # -- loss (invariants 3, 4)
 
 
 def test_after_a_loss_a_range_resumes_at_its_first_missing_byte(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 7), handle=b"h", metadata=info())
     driven.end(end(StatusCode.UNAVAILABLE))
@@ -225,23 +225,23 @@ def test_after_a_loss_a_range_resumes_at_its_first_missing_byte(driven: DrivenCo
     assert driven.opened[-1].spec.handle == b"h"
     assert driven.core.stream == 2
     driven.message(chunk(again))
-    assert {wanted: CONTENT[:10]} == driven.outcomes
+    assert {pending: CONTENT[:10]} == driven.outcomes
 
 
 def test_resumed_ranges_keep_their_order_before_newer_ones(driven: DrivenCore) -> None:
-    driven.ask_quietly(0, 10)
-    driven.ask_quietly(10, 10)
+    driven.request_unflushed(0, 10)
+    driven.request_unflushed(10, 10)
     driven.flush()
-    driven.ask(20, 10)
+    driven.request(20, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     assert [r.offset for r in driven.opened[-1].ranges] == [0, 10, 20]
 
 
 def test_events_of_an_old_stream_change_nothing(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.end(end(StatusCode.UNAVAILABLE))
-    driven.ask(20, 10)
+    driven.request(20, 10)
     before = repr(driven.core)
     driven.message(chunk(asked), stream=1)
     driven.confirm(stream=1)
@@ -254,20 +254,20 @@ def test_events_of_an_old_stream_change_nothing(driven: DrivenCore) -> None:
 
 
 def test_events_after_the_end_change_nothing(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     driven.end(end(StatusCode.PERMISSION_DENIED))
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.confirm()
     driven.message()
-    assert State.CLOSED is driven.core.state
-    assert isinstance(driven.outcomes[wanted], PermissionDenied)
+    assert StreamState.CLOSED is driven.core.state
+    assert isinstance(driven.outcomes[pending], PermissionDenied)
     assert driven.counters.stale_events == 3
 
 
 def test_a_server_that_ends_well_with_ranges_outstanding_is_asked_again(
     driven: DrivenCore,
 ) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.end(end(StatusCode.OK))
     assert len(driven.opened) == 2
 
@@ -276,7 +276,7 @@ def test_a_server_that_ends_well_with_ranges_outstanding_is_asked_again(
 
 
 def test_a_failed_range_fails_alone(driven: DrivenCore) -> None:
-    bad, good = driven.ask_quietly(0, 10), driven.ask_quietly(10, 10)
+    bad, good = driven.request_unflushed(0, 10), driven.request_unflushed(10, 10)
     driven.flush()
     refused, other = last_requests(driven)
     driven.message(chunk(other, 0, 4))
@@ -289,13 +289,13 @@ def test_a_failed_range_fails_alone(driven: DrivenCore) -> None:
 
 
 def test_ranges_that_fail_one_after_another_cost_the_others_no_delay(driven: DrivenCore) -> None:
-    bad = [driven.ask_quietly(offset, 10) for offset in range(0, 50, 10)]
-    good = driven.ask_quietly(50, 10)
+    bad = [driven.request_unflushed(offset, 10) for offset in range(0, 50, 10)]
+    good = driven.request_unflushed(50, 10)
     driven.flush()
     for _ in bad:
         (refused, *_) = driven.opened[-1].ranges
         driven.end(end(StatusCode.OUT_OF_RANGE, failure(refused, StatusCode.OUT_OF_RANGE)))
-        assert driven.core.state is State.OPENING
+        assert driven.core.state is StreamState.OPENING
     assert set(bad) == set(driven.outcomes)
     assert driven.core.waiting == 1
     (asked,) = driven.opened[-1].ranges
@@ -306,56 +306,56 @@ def test_ranges_that_fail_one_after_another_cost_the_others_no_delay(driven: Dri
 def test_the_failure_of_a_range_whose_reader_has_left_harms_nobody_else(
     driven: DrivenCore,
 ) -> None:
-    left = [driven.ask_quietly(offset, 10) for offset in range(0, 50, 10)]
-    stays = driven.ask_quietly(50, 10)
+    left = [driven.request_unflushed(offset, 10) for offset in range(0, 50, 10)]
+    stays = driven.request_unflushed(50, 10)
     driven.flush()
     for leaves in left:
         (refused, *_) = driven.opened[-1].ranges
         driven.cancel(leaves)
         driven.end(end(StatusCode.OUT_OF_RANGE, failure(refused, StatusCode.OUT_OF_RANGE)))
-        assert driven.core.state is State.OPENING
+        assert driven.core.state is StreamState.OPENING
     (again,) = driven.opened[-1].ranges
     driven.message(chunk(again))
     assert driven.outcomes == {stays: CONTENT[50:60]}
 
 
 def test_the_failure_of_an_id_never_used_is_an_ordinary_failure(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     stranger = RangeFailure(999, StatusCode.DATA_LOSS, "no")
     driven.end(end(StatusCode.DATA_LOSS, stranger))
     assert len(driven.opened) == 2
     driven.end(end(StatusCode.DATA_LOSS, stranger))
-    assert State.BACKOFF is driven.core.state
+    assert StreamState.BACKOFF is driven.core.state
 
 
 def test_a_range_that_fails_for_now_is_tried_again_but_not_for_ever(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
-    for _ in range(driven.policy.max_strikes):
+    pending = driven.request(0, 10)
+    for _ in range(driven.policy.max_bad_answers):
         assert driven.outcomes == {}
         driven.advance(10)
         (asked,) = driven.opened[-1].ranges
         driven.end(end(StatusCode.UNAVAILABLE, failure(asked, StatusCode.UNAVAILABLE)))
-    assert isinstance(driven.outcomes[wanted], Unavailable)
-    assert driven.policy.max_strikes == len(driven.opened)
+    assert isinstance(driven.outcomes[pending], Unavailable)
+    assert driven.policy.max_bad_answers == len(driven.opened)
 
 
 def test_ranges_that_fail_for_now_are_not_tried_again_without_pause(driven: DrivenCore) -> None:
     for offset in range(50):
-        driven.ask_quietly(offset, 1)
+        driven.request_unflushed(offset, 1)
     driven.flush()
     for _ in range(3):
         (asked, *_) = driven.opened[-1].ranges
         driven.end(end(StatusCode.ABORTED, failure(asked, StatusCode.RESOURCE_EXHAUSTED)))
         driven.confirm()
-    assert State.BACKOFF is driven.core.state
+    assert StreamState.BACKOFF is driven.core.state
     assert len(driven.opened) == 2
 
 
 def test_a_range_of_a_generation_that_is_gone_says_so(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.end(end(StatusCode.NOT_FOUND, failure(asked, StatusCode.NOT_FOUND)))
-    assert isinstance(driven.outcomes[wanted], GenerationGone)
+    assert isinstance(driven.outcomes[pending], GenerationGone)
 
 
 # -- final errors
@@ -374,67 +374,67 @@ def test_a_range_of_a_generation_that_is_gone_says_so(driven: DrivenCore) -> Non
 def test_what_is_final_is_told_at_once(
     driven: DrivenCore, code: StatusCode, kind: type[StorageError]
 ) -> None:
-    sent, unsent = driven.ask(0, 10), driven.ask(10, 10)
+    sent, unsent = driven.request(0, 10), driven.request(10, 10)
     driven.end(end(code))
-    for wanted in (sent, unsent):
-        error = driven.outcomes[wanted]
+    for pending in (sent, unsent):
+        error = driven.outcomes[pending]
         assert isinstance(error, kind)
         assert code is error.code
-    assert State.CLOSED is driven.core.state
+    assert StreamState.CLOSED is driven.core.state
     assert len(driven.opened) == 1
     assert math.inf == driven.core.deadline
 
 
 def test_another_generation_than_asked_for_is_refused(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked), metadata=info(8), handle=b"of generation 8")
-    assert isinstance(driven.outcomes[wanted], GenerationGone)
+    assert isinstance(driven.outcomes[pending], GenerationGone)
     assert driven.cancelled_calls == 1
-    driven.ask(0, 10)
+    driven.request(0, 10)
     assert driven.opened[-1].spec.handle == b""
 
 
 def test_a_stream_without_metadata_is_taken_for_what_was_asked(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked), handle=b"h")
-    assert {wanted: CONTENT[:10]} == driven.outcomes
+    assert {pending: CONTENT[:10]} == driven.outcomes
 
 
 # -- redirects, handles, tokens
 
 
 def test_a_redirect_is_followed_at_once_with_its_token_and_handle(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.end(redirect("east", b"h2"))
     assert (
         driven.opened[-1].spec.routing_token,
         driven.opened[-1].spec.handle,
     ) == ("east", b"h2")
-    assert State.OPENING is driven.core.state
+    assert StreamState.OPENING is driven.core.state
 
 
 def test_a_redirect_without_a_handle_keeps_the_one_there_is(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.message(handle=b"h1")
     driven.end(redirect("east"))
     assert driven.opened[-1].spec.handle == b"h1"
 
 
 def test_redirects_without_end_are_slowed_down_and_given_up(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     while not driven.outcomes:
         driven.end(redirect())
         driven.wait_for_reopen()
-    assert isinstance(driven.outcomes[wanted], Unavailable)
+    assert isinstance(driven.outcomes[pending], Unavailable)
     assert len(driven.opened) < 40
     assert driven.now < 100 + driven.policy.give_up_seconds + driven.policy.max_backoff_seconds
 
 
 def test_a_redirect_after_many_failures_is_still_followed() -> None:
     driven = DrivenCore(RetryPolicy(give_up_seconds=math.inf))
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     for _ in range(12):
         driven.end(redirect("east"))
         driven.wait_for_reopen()
@@ -445,13 +445,13 @@ def test_a_redirect_after_many_failures_is_still_followed() -> None:
     driven.end(redirect("east"))
     (asked,) = driven.opened[-1].ranges
     driven.message(chunk(asked))
-    assert driven.outcomes == {wanted: CONTENT[:10]}
+    assert driven.outcomes == {pending: CONTENT[:10]}
 
 
 def test_a_refused_handle_is_dropped_and_the_open_tried_once_more_at_once(
     driven: DrivenCore,
 ) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.message(handle=b"old")
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.end(end(StatusCode.INVALID_ARGUMENT))
@@ -461,7 +461,7 @@ def test_a_refused_handle_is_dropped_and_the_open_tried_once_more_at_once(
 
 
 def test_a_handle_and_token_that_lead_nowhere_are_dropped(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.end(redirect("east", b"h"))
     for _ in range(3):
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -471,14 +471,14 @@ def test_a_handle_and_token_that_lead_nowhere_are_dropped(driven: DrivenCore) ->
 
 
 def test_another_token_is_tried_once(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 3))
     expired = replace(end(StatusCode.UNAUTHENTICATED), token_refused=True)
     driven.end(expired)
     assert len(driven.opened) == 2
     driven.end(expired)
-    assert isinstance(driven.outcomes[wanted], PermissionDenied)
+    assert isinstance(driven.outcomes[pending], PermissionDenied)
 
 
 # -- time
@@ -487,7 +487,7 @@ def test_another_token_is_tried_once(driven: DrivenCore) -> None:
 def test_a_lost_stream_is_reopened_at_once_and_then_after_growing_delays(
     driven: DrivenCore,
 ) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     delays: list[float] = []
     for _ in range(9):
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -498,71 +498,71 @@ def test_a_lost_stream_is_reopened_at_once_and_then_after_growing_delays(
 
 
 def test_progress_resets_the_backoff(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     for received in range(5):
         (asked,) = driven.opened[-1].ranges
         assert asked.offset == received
         driven.message(chunk(asked, 0, 1))
         driven.end(end(StatusCode.UNAVAILABLE))
-        assert driven.core.state is State.OPENING
+        assert driven.core.state is StreamState.OPENING
         driven.end(end(StatusCode.UNAVAILABLE))
         assert driven.wait_for_reopen() <= 0.1 + 1e-9
 
 
 def test_a_first_response_without_bytes_is_no_progress(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.message(metadata=info(), handle=b"h")
     driven.end(end(StatusCode.UNAVAILABLE))
-    assert State.BACKOFF is driven.core.state
+    assert StreamState.BACKOFF is driven.core.state
 
 
 def test_without_progress_readers_are_told_after_a_while(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     while not driven.outcomes:
         driven.end(end(StatusCode.UNAVAILABLE))
         driven.advance(driven.policy.max_backoff_seconds)
-    assert isinstance(driven.outcomes[wanted], Unavailable)
+    assert isinstance(driven.outcomes[pending], Unavailable)
     given_up_after = driven.now - driven.policy.max_backoff_seconds - 100
     assert driven.policy.give_up_seconds <= given_up_after
     assert given_up_after <= driven.policy.give_up_seconds + driven.policy.max_backoff_seconds
-    assert State.CLOSED is driven.core.state
+    assert StreamState.CLOSED is driven.core.state
 
 
 def test_the_next_read_after_giving_up_tries_again_at_once(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     while not driven.outcomes:
         driven.end(end(StatusCode.UNAVAILABLE))
         driven.advance(driven.policy.max_backoff_seconds)
     opened = len(driven.opened)
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     assert opened + 2 == len(driven.opened)
     assert driven.core.waiting == 1
 
 
 def test_what_is_asked_during_a_backoff_waits_for_its_end(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.end(end(StatusCode.UNAVAILABLE))
-    driven.ask(10, 10)
+    driven.request(10, 10)
     assert len(driven.opened) == 2
     driven.advance(0.1)
     assert [r.offset for r in driven.opened[-1].ranges] == [0, 10]
 
 
 def test_a_backoff_ends_when_nobody_waits_any_more(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.end(end(StatusCode.UNAVAILABLE))
-    driven.cancel(wanted)
-    assert State.CLOSED is driven.core.state
+    driven.cancel(pending)
+    assert StreamState.CLOSED is driven.core.state
     driven.advance(1000)
     assert len(driven.opened) == 2
 
 
 def test_no_first_response_counts_as_a_failure(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.confirm()
     driven.advance(driven.policy.open_seconds - 1)
     assert len(driven.opened) == 1
@@ -572,13 +572,13 @@ def test_no_first_response_counts_as_a_failure(driven: DrivenCore) -> None:
 
 
 def test_an_open_that_never_answers_is_given_up_as_a_deadline(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     driven.advance(300)
-    assert isinstance(driven.outcomes[wanted], DeadlineExceeded)
+    assert isinstance(driven.outcomes[pending], DeadlineExceeded)
 
 
 def test_a_stream_that_stalls_is_replaced_and_keeps_what_came(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.advance(10)
     driven.message(chunk(asked, 0, 4))
@@ -592,12 +592,12 @@ def test_a_stream_that_stalls_is_replaced_and_keeps_what_came(driven: DrivenCore
 
 
 def test_an_idle_stream_is_no_stall(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.confirm()
     driven.message(chunk(asked))
     driven.advance(driven.policy.idle_seconds - 5)
-    driven.ask(10, 10)
+    driven.request(10, 10)
     driven.advance(driven.policy.stall_seconds - 1)
     assert driven.cancelled_calls == 0
     driven.advance(1)
@@ -605,7 +605,7 @@ def test_an_idle_stream_is_no_stall(driven: DrivenCore) -> None:
 
 
 def test_patience_with_a_stream_begins_at_its_first_response(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.advance(driven.policy.open_seconds - 1)
     driven.message()
     driven.advance(driven.policy.stall_seconds - 1)
@@ -615,7 +615,7 @@ def test_patience_with_a_stream_begins_at_its_first_response(driven: DrivenCore)
 
 
 def test_patience_with_a_stream_begins_anew_with_every_byte(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message()
     for first in range(9):
@@ -625,10 +625,10 @@ def test_patience_with_a_stream_begins_anew_with_every_byte(driven: DrivenCore) 
 
 
 def test_a_stream_is_idle_from_when_the_last_reader_left(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked))
-    waits = driven.ask(10, 10)  # unsent: the opening message is still under way
+    waits = driven.request(10, 10)  # unsent: the opening message is still under way
     driven.advance(20)
     driven.cancel(waits)
     driven.advance(driven.policy.idle_seconds - 1)
@@ -638,14 +638,14 @@ def test_a_stream_is_idle_from_when_the_last_reader_left(driven: DrivenCore) -> 
 
 
 def test_an_idle_stream_is_closed_after_a_while(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.advance(5)
     driven.message(chunk(asked), handle=b"h")
     driven.advance(driven.policy.idle_seconds - 1)
     assert driven.cancelled_calls == 0
     driven.advance(1)
-    assert State.CLOSED is driven.core.state
+    assert StreamState.CLOSED is driven.core.state
     assert driven.cancelled_calls == 1
     assert math.inf == driven.core.deadline
 
@@ -656,13 +656,13 @@ def test_an_idle_stream_is_closed_after_a_while(driven: DrivenCore) -> None:
 def test_a_stream_that_breaks_while_idle_is_reopened_by_the_next_read_only(
     driven: DrivenCore,
 ) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked), handle=b"h")
     driven.end(end(StatusCode.ABORTED))
     driven.advance(1000)
     assert len(driven.opened) == 1
-    driven.ask(10, 10)
+    driven.request(10, 10)
     assert len(driven.opened) == 2
     assert driven.opened[-1].spec.handle == b"h"
     assert driven.counters.streams_failed == 0
@@ -675,17 +675,17 @@ def test_a_flush_with_nothing_to_send_does_nothing(driven: DrivenCore) -> None:
 
 
 def test_a_range_cancelled_before_it_was_sent_never_is(driven: DrivenCore) -> None:
-    driven.cancel(driven.ask_quietly(0, 10))
+    driven.cancel(driven.request_unflushed(0, 10))
     driven.flush()
     assert driven.sent == []
-    assert State.CLOSED is driven.core.state
+    assert StreamState.CLOSED is driven.core.state
 
 
 # -- cancelling (invariants 1, 5)
 
 
 def test_a_cancelled_range_is_dropped_and_the_others_go_on(driven: DrivenCore) -> None:
-    left, stays = driven.ask_quietly(0, 10), driven.ask_quietly(10, 10)
+    left, stays = driven.request_unflushed(0, 10), driven.request_unflushed(10, 10)
     driven.flush()
     gone, asked = last_requests(driven)
     driven.cancel(left)
@@ -696,39 +696,39 @@ def test_a_cancelled_range_is_dropped_and_the_others_go_on(driven: DrivenCore) -
 
 
 def test_cancelling_what_has_ended_changes_nothing(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked))
     before = repr(driven.core)
-    driven.cancel(wanted)
-    driven.cancel(wanted)
+    driven.cancel(pending)
+    driven.cancel(pending)
     assert before == repr(driven.core)
     assert driven.counters.ranges_cancelled == 0
 
 
 def test_a_stream_whose_bytes_nobody_wants_is_given_up(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 1))
-    driven.cancel(wanted)
-    assert State.CLOSED is driven.core.state
+    driven.cancel(pending)
+    assert StreamState.CLOSED is driven.core.state
     assert driven.cancelled_calls == 1
 
 
 def test_a_stream_that_nobody_waits_for_while_it_opens_is_given_up(driven: DrivenCore) -> None:
-    driven.cancel(driven.ask(0, 10))
-    assert State.CLOSED is driven.core.state
+    driven.cancel(driven.request(0, 10))
+    assert StreamState.CLOSED is driven.core.state
     assert driven.cancelled_calls == 1
 
 
 def test_a_stream_is_kept_when_a_reader_leaves_before_its_range_was_sent(
     driven: DrivenCore,
 ) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked))
-    driven.cancel(driven.ask_quietly(10, 10))
-    assert State.OPEN is driven.core.state
+    driven.cancel(driven.request_unflushed(10, 10))
+    assert StreamState.OPEN is driven.core.state
     assert driven.cancelled_calls == 0
 
 
@@ -736,7 +736,7 @@ def test_a_stream_is_kept_when_a_reader_leaves_before_its_range_was_sent(
 def test_a_stream_is_kept_once_the_server_has_sent_all_that_nobody_wants(
     driven: DrivenCore, marked: bool
 ) -> None:
-    stays, left = driven.ask_quietly(0, 10), driven.ask_quietly(10, 10)
+    stays, left = driven.request_unflushed(0, 10), driven.request_unflushed(10, 10)
     driven.flush()
     _, gone = last_requests(driven)
     driven.message()
@@ -749,8 +749,8 @@ def test_a_stream_is_kept_once_the_server_has_sent_all_that_nobody_wants(
 
 
 def test_the_mark_of_the_end_alone_ends_what_nobody_wants(driven: DrivenCore) -> None:
-    driven.ask_quietly(0, 10)
-    left = driven.ask_quietly(10, 10)
+    driven.request_unflushed(0, 10)
+    left = driven.request_unflushed(10, 10)
     driven.flush()
     _, gone = last_requests(driven)
     driven.cancel(left)
@@ -761,7 +761,7 @@ def test_the_mark_of_the_end_alone_ends_what_nobody_wants(driven: DrivenCore) ->
 
 
 def test_the_rest_of_an_answer_that_went_wrong_is_what_nobody_wants(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 5, intact=False))
     assert driven.core._ranges.abandoned == 1
@@ -770,8 +770,8 @@ def test_the_rest_of_an_answer_that_went_wrong_is_what_nobody_wants(driven: Driv
 
 
 def test_what_nobody_wants_is_forgotten_with_its_stream(driven: DrivenCore) -> None:
-    left = driven.ask_quietly(0, 10)
-    driven.ask_quietly(10, 10)
+    left = driven.request_unflushed(0, 10)
+    driven.request_unflushed(10, 10)
     driven.flush()
     driven.cancel(left)
     assert driven.core._ranges.abandoned == 1
@@ -780,14 +780,14 @@ def test_what_nobody_wants_is_forgotten_with_its_stream(driven: DrivenCore) -> N
 
 
 def test_thousands_of_readers_may_leave_in_any_order(driven: DrivenCore) -> None:
-    asked = [driven.ask_quietly(offset % 4000, 1) for offset in range(20_000)]
+    asked = [driven.request_unflushed(offset % 4000, 1) for offset in range(20_000)]
     driven.flush()
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.end(end(StatusCode.UNAVAILABLE))
-    for wanted in reversed(asked):
-        driven.cancel(wanted)
+    for pending in reversed(asked):
+        driven.cancel(pending)
     assert driven.core.waiting == 0
-    assert State.CLOSED is driven.core.state
+    assert StreamState.CLOSED is driven.core.state
 
 
 # -- closing
@@ -811,23 +811,23 @@ def backing_off(driven: DrivenCore) -> None:
 @pytest.mark.parametrize(
     ("reach", "state", "calls"),
     [
-        (None, State.CLOSED, 0),
-        (opening, State.OPENING, 1),
-        (opened, State.OPEN, 1),
-        (backing_off, State.BACKOFF, 0),
+        (None, StreamState.CLOSED, 0),
+        (opening, StreamState.OPENING, 1),
+        (opened, StreamState.OPEN, 1),
+        (backing_off, StreamState.BACKOFF, 0),
     ],
 )
 def test_closing_ends_everything_in_any_state(
-    driven: DrivenCore, reach: Callable[[DrivenCore], None] | None, state: State, calls: int
+    driven: DrivenCore, reach: Callable[[DrivenCore], None] | None, state: StreamState, calls: int
 ) -> None:
-    wanted = driven.ask_quietly(0, 10)
+    pending = driven.request_unflushed(0, 10)
     if reach is not None:
         reach(driven)
     assert state is driven.core.state
     error = Unavailable("the mount is ending")
     driven.close(error)
-    assert {wanted: error} == driven.outcomes
-    assert State.CLOSED is driven.core.state
+    assert {pending: error} == driven.outcomes
+    assert StreamState.CLOSED is driven.core.state
     assert calls == driven.cancelled_calls
     assert math.inf == driven.core.deadline
 
@@ -836,7 +836,7 @@ def test_closing_ends_everything_in_any_state(
 
 
 def test_every_transition_is_told_with_its_stream(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 5))
     driven.end(end(StatusCode.UNAVAILABLE))
@@ -857,8 +857,8 @@ def test_every_transition_is_told_with_its_stream(driven: DrivenCore) -> None:
 
 
 def test_the_core_shows_its_state(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
-    driven.ask(10, 10)
+    driven.request(0, 10)
+    driven.request(10, 10)
     assert (
         repr(driven.core)
         == "<StreamCore gs://bucket/'object'#7 OPENING stream 1, 1 on the wire, 1 unsent>"
@@ -866,7 +866,7 @@ def test_the_core_shows_its_state(driven: DrivenCore) -> None:
 
 
 def test_counters_tell_what_happened(driven: DrivenCore) -> None:
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = last_requests(driven)
     driven.message(chunk(asked, 0, 4))
     driven.end(end(StatusCode.UNAVAILABLE))
@@ -880,14 +880,14 @@ def test_counters_tell_what_happened(driven: DrivenCore) -> None:
 
 def test_a_policy_of_no_patience_still_ends(driven: DrivenCore) -> None:
     hasty = DrivenCore(RetryPolicy(open_seconds=0.0, give_up_seconds=0.0, idle_seconds=0.0))
-    wanted = hasty.ask(0, 10)
+    pending = hasty.request(0, 10)
     hasty.advance(10)
-    assert isinstance(hasty.outcomes[wanted], DeadlineExceeded)
+    assert isinstance(hasty.outcomes[pending], DeadlineExceeded)
 
 
 def test_a_chunk_longer_than_the_range_is_cut(driven: DrivenCore) -> None:
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     (asked,) = last_requests(driven)
     long = Chunk(asked.read_id, 0, memoryview(CONTENT)[:100], True, True, 100)
     driven.message(long)
-    assert {wanted: CONTENT[:10]} == driven.outcomes
+    assert {pending: CONTENT[:10]} == driven.outcomes

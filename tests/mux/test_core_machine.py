@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError
-from gcsmux_fs.mux.actions import State
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.mux.stream_states import StreamState
 from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest, StreamEnd, StreamRedirect
 
 from .driven_core import CONTENT, DrivenCore, chunk, info
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Redirects, a refused handle, expired credentials, the first failure, an object that has grown, bad
 # answers to a range that is a whole object, and the opening itself.
 MOST_OPENED_AT_ONE_INSTANT = (
-    RetryPolicy().max_redirects + 1 + 1 + 1 + 1 + (RetryPolicy().max_strikes - 1) + 1
+    RetryPolicy().max_redirects + 1 + 1 + 1 + 1 + (RetryPolicy().max_bad_answers - 1) + 1
 )
 
 codes = st.sampled_from(StatusCode)
@@ -30,12 +30,12 @@ handles = st.sampled_from([b"", b"handle"])
 
 
 class CoreMachine(RuleBasedStateMachine):
-    """`wanted` holds every range ever asked for; `left` those whose reader has left."""
+    """`pending` holds every range ever asked for; `left` those whose reader has left."""
 
     def __init__(self) -> None:
         super().__init__()
         self.driven = DrivenCore()
-        self.wanted: list[PendingRange] = []
+        self.pending: list[PendingRange] = []
         self.left: set[PendingRange] = set()
         self.progress: tuple[object, ...] = ()
         self.opened_before = 0
@@ -45,42 +45,48 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(
         offset=st.integers(0, 4000),
         length=st.integers(1, 96),
-        whole=st.booleans(),
-        last=st.booleans(),
+        covers_object=st.booleans(),
+        reaches_end=st.booleans(),
         flush=st.booleans(),
     )
-    def request(self, offset: int, length: int, whole: bool, last: bool, flush: bool) -> None:
-        self.wanted.append(self.driven.ask_quietly(offset, length, whole=whole, last=last))
+    def request(
+        self, offset: int, length: int, covers_object: bool, reaches_end: bool, flush: bool
+    ) -> None:
+        self.pending.append(
+            self.driven.request_unflushed(
+                offset, length, covers_object=covers_object, reaches_end=reaches_end
+            )
+        )
         if flush:
             self.driven.flush()
 
     @rule(count=st.integers(90, 260))
     def request_many(self, count: int) -> None:
-        self.wanted += [self.driven.ask_quietly(offset, 3) for offset in range(count)]
+        self.pending += [self.driven.request_unflushed(offset, 3) for offset in range(count)]
         self.driven.flush()
 
     @rule()
     def flush(self) -> None:
         self.driven.flush()
 
-    @precondition(lambda self: self.wanted)
+    @precondition(lambda self: self.pending)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        wanted = data.draw(st.sampled_from(self.wanted))
-        if wanted not in self.driven.outcomes:
-            self.left.add(wanted)
-        self.driven.cancel(wanted)
+        pending = data.draw(st.sampled_from(self.pending))
+        if pending not in self.driven.outcomes:
+            self.left.add(pending)
+        self.driven.cancel(pending)
 
     @rule()
     def cancel_all(self) -> None:
-        for wanted in self.wanted:
-            if wanted not in self.driven.outcomes:
-                self.left.add(wanted)
-            self.driven.cancel(wanted)
+        for pending in self.pending:
+            if pending not in self.driven.outcomes:
+                self.left.add(pending)
+            self.driven.cancel(pending)
 
     # -- the server
 
-    @precondition(lambda self: self.driven.under_way and self.driven.call)
+    @precondition(lambda self: self.driven.in_flight and self.driven.call)
     @rule()
     def confirm(self) -> None:
         self.driven.confirm()
@@ -156,7 +162,7 @@ class CoreMachine(RuleBasedStateMachine):
         return [asked for batch in self.driven.sent[-3:] for asked in batch]
 
     def waiting(self) -> set[PendingRange]:
-        return set(self.wanted) - self.left - set(self.driven.outcomes)
+        return set(self.pending) - self.left - set(self.driven.outcomes)
 
     @invariant()
     def every_range_is_accounted_for(self) -> None:
@@ -165,14 +171,14 @@ class CoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def delivered_bytes_are_right(self) -> None:
-        for wanted, outcome in self.driven.outcomes.items():
+        for pending, outcome in self.driven.outcomes.items():
             if isinstance(outcome, bytes):
-                assert CONTENT[wanted.offset : wanted.offset + wanted.length] == outcome
+                assert CONTENT[pending.offset : pending.offset + pending.length] == outcome
 
     @invariant()
     def nothing_is_opened_while_nobody_waits(self) -> None:
         if not self.waiting():
-            assert self.driven.core.state in (State.CLOSED, State.OPEN)
+            assert self.driven.core.state in (StreamState.CLOSED, StreamState.OPEN)
         assert bool(self.driven.call) == self.driven.core.has_call
 
     @invariant()
@@ -180,8 +186,8 @@ class CoreMachine(RuleBasedStateMachine):
         told = self.driven.counters
         progress = (
             self.driven.now,
-            sum(wanted.received for wanted in self.wanted),
-            len(self.wanted),
+            sum(pending.received for pending in self.pending),
+            len(self.pending),
             len(self.left),
             len(self.driven.outcomes),
         )
@@ -193,12 +199,12 @@ class CoreMachine(RuleBasedStateMachine):
     @invariant()
     def a_deadline_is_kept_whenever_time_can_help(self) -> None:
         assert (self.driven.core.deadline < float("inf")) == (
-            self.driven.core.state is not State.CLOSED
+            self.driven.core.state is not StreamState.CLOSED
         )
 
     @invariant()
     def what_is_kept_of_the_dead_is_bounded(self) -> None:
-        if self.driven.core.state in (State.CLOSED, State.BACKOFF):
+        if self.driven.core.state in (StreamState.CLOSED, StreamState.BACKOFF):
             assert self.driven.core._ranges.abandoned == 0
 
     def teardown(self) -> None:
@@ -209,17 +215,17 @@ class CoreMachine(RuleBasedStateMachine):
             if not self.waiting():
                 break
             self.driven.wait_for_reopen()
-            if self.driven.under_way:
+            if self.driven.in_flight:
                 self.driven.confirm()
             self.driven.message(*[chunk(asked, range_end=True) for asked in self.on_wire()])
         assert not self.waiting()
-        for wanted in waited:
-            outcome = self.driven.outcomes[wanted]
-            told_otherwise = wanted.last and isinstance(outcome, GenerationGone)
+        for pending in waited:
+            outcome = self.driven.outcomes[pending]
+            told_otherwise = pending.reaches_end and isinstance(outcome, GenerationGone)
             assert isinstance(outcome, bytes) or told_otherwise
         self.delivered_bytes_are_right()
         self.driven.advance(10_000)
-        assert self.driven.core.state is State.CLOSED
+        assert self.driven.core.state is StreamState.CLOSED
         assert not self.driven.call
 
     def on_wire(self) -> list[RangeRequest]:

@@ -23,7 +23,7 @@ def growing(size: int) -> ObjectInfo:
 def driven() -> DrivenCore:
     """Return a core whose stream was opened when the object had 100 bytes, and has a handle."""
     driven = DrivenCore()
-    driven.ask(0, 10)
+    driven.request(0, 10)
     (asked,) = driven.sent[-1]
     driven.message(chunk(asked), handle=b"of 100 bytes", metadata=growing(100))
     driven.confirm()
@@ -33,12 +33,12 @@ def driven() -> DrivenCore:
 def test_a_range_beyond_the_known_size_opens_afresh_and_resumes_the_others(
     driven: DrivenCore,
 ) -> None:
-    other = driven.ask(50, 50)
+    other = driven.request(50, 50)
     driven.message(chunk(driven.wire[2], 0, 20))
     driven.confirm()
-    beyond = driven.ask(90, 20)
+    beyond = driven.request(90, 20)
     assert driven.cancelled_calls == 1
-    assert driven.causes[-1] == "another size is known"
+    assert driven.details[-1] == "it serves another size"
     opened = driven.opened[-1]
     assert opened.spec.handle == b""
     assert [(r.offset, r.length) for r in opened.ranges] == [(70, 30), (90, 20)]
@@ -49,18 +49,18 @@ def test_a_range_beyond_the_known_size_opens_afresh_and_resumes_the_others(
 
 def test_a_stream_that_was_closed_is_opened_without_its_handle(driven: DrivenCore) -> None:
     driven.end(end(StatusCode.UNAVAILABLE))
-    driven.ask(100, 1)
+    driven.request(100, 1)
     assert driven.opened[-1].spec.handle == b""
 
 
 def test_within_the_size_it_is_opened_with_its_handle(driven: DrivenCore) -> None:
     driven.end(end(StatusCode.UNAVAILABLE))
-    driven.ask(0, 100)
+    driven.request(0, 100)
     assert driven.opened[-1].spec.handle == b"of 100 bytes"
 
 
 def test_what_is_still_beyond_the_end_fails(driven: DrivenCore) -> None:
-    beyond = driven.ask(100, 1)
+    beyond = driven.request(100, 1)
     (asked,) = driven.opened[-1].ranges
     driven.message(metadata=growing(100))
     driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
@@ -69,38 +69,38 @@ def test_what_is_still_beyond_the_end_fails(driven: DrivenCore) -> None:
 
 
 def test_ranges_within_the_size_stay_on_their_stream(driven: DrivenCore) -> None:
-    driven.ask(0, 100)
+    driven.request(0, 100)
     assert len(driven.opened) == 1
 
 
 def test_what_is_asked_after_the_object_has_grown_stays_on_the_new_stream(
     driven: DrivenCore,
 ) -> None:
-    driven.ask(100, 50)
+    driven.request(100, 50)
     driven.confirm()
     driven.message(metadata=replace(info(), size=200))
-    driven.ask(150, 50)
+    driven.request(150, 50)
     driven.confirm()
-    driven.ask(0, 10)
+    driven.request(0, 10)
     assert len(driven.opened) == 2
 
 
 def test_one_range_beyond_the_size_is_enough_among_others(driven: DrivenCore) -> None:
-    driven.ask_quietly(100, 50)
-    driven.ask_quietly(20, 10)
+    driven.request_unflushed(100, 50)
+    driven.request_unflushed(20, 10)
     driven.flush()
     assert [asked.offset for asked in driven.opened[-1].ranges] == [100, 20]
     assert driven.opened[-1].spec.handle == b""
 
 
 def test_what_was_known_of_the_size_goes_with_the_handle(driven: DrivenCore) -> None:
-    driven.ask(20, 10)
+    driven.request(20, 10)
     for _ in range(3):
         driven.end(end(StatusCode.UNAVAILABLE))
         driven.wait_for_reopen()
     assert driven.opened[-1].spec.handle == b""
     opened = len(driven.opened)
     driven.confirm()
-    driven.ask(100, 50)
+    driven.request(100, 50)
     assert [asked.offset for asked in driven.sent[-1]] == [100]
     assert len(driven.opened) == opened

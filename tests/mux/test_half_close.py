@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from gcsmux_fs.model.errors import DataCorruption, StatusCode
-from gcsmux_fs.mux.actions import State
+from gcsmux_fs.mux.stream_states import StreamState
 
 from .driven_core import CONTENT, DrivenCore, chunk, end
 from .plans import CONTENT as SERVED
@@ -25,7 +25,7 @@ SIZE = len(CONTENT)
 def driven() -> DrivenCore:
     """Return a core that has asked for its whole object."""
     driven = DrivenCore()
-    driven.ask(0, SIZE, whole=True)
+    driven.request(0, SIZE, covers_object=True)
     driven.confirm()
     return driven
 
@@ -51,21 +51,21 @@ def test_a_stream_for_all_of_an_object_is_half_closed(driven: DrivenCore) -> Non
 
 def test_a_stream_for_a_part_is_not() -> None:
     driven = DrivenCore()
-    driven.ask(0, SIZE - 1)
+    driven.request(0, SIZE - 1)
     assert opened(driven) == [(False, [(0, SIZE - 1)])]
 
 
 def test_a_stream_for_more_than_one_range_is_not() -> None:
     driven = DrivenCore()
-    driven.ask_quietly(0, SIZE, whole=True)
-    driven.ask(0, 10)
+    driven.request_unflushed(0, SIZE, covers_object=True)
+    driven.request(0, 10)
     assert opened(driven) == [(False, [(0, SIZE), (0, 10)])]
 
 
 def test_a_stream_that_cannot_take_all_ranges_at_once_is_not() -> None:
     driven = DrivenCore()
     for _ in range(101):
-        driven.ask_quietly(0, SIZE, whole=True)
+        driven.request_unflushed(0, SIZE, covers_object=True)
     driven.flush()
     assert not driven.opened[-1].spec.half_close
 
@@ -77,21 +77,21 @@ def test_it_ends_with_its_bytes_and_nothing_is_cancelled(driven: DrivenCore) -> 
     driven.message(chunk(asked_last(driven), range_end=True))
     driven.end(end(StatusCode.OK))
     assert list(driven.outcomes.values()) == [CONTENT]
-    assert driven.core.state is State.CLOSED
+    assert driven.core.state is StreamState.CLOSED
     assert (driven.cancelled_calls, len(driven.opened)) == (0, 1)
 
 
 def test_one_that_does_not_end_is_given_up_like_an_idle_one(driven: DrivenCore) -> None:
     driven.message(chunk(asked_last(driven), range_end=True))
     driven.advance(driven.policy.idle_seconds)
-    assert driven.core.state is State.CLOSED
+    assert driven.core.state is StreamState.CLOSED
     assert driven.cancelled_calls == 1
 
 
 def test_it_is_cancelled_when_its_reader_leaves() -> None:
     driven = DrivenCore()
-    driven.cancel(driven.ask(0, SIZE, whole=True))
-    assert driven.core.state is State.CLOSED
+    driven.cancel(driven.request(0, SIZE, covers_object=True))
+    assert driven.core.state is StreamState.CLOSED
     assert driven.cancelled_calls == 1
 
 
@@ -118,21 +118,21 @@ def test_a_wrong_checksum_is_asked_again_on_a_new_stream(driven: DrivenCore) -> 
 def test_wrong_checksums_for_ever_end_in_an_error(driven: DrivenCore) -> None:
     while not driven.outcomes:
         driven.message(chunk(asked_last(driven), range_end=True, intact=False))
-        if driven.under_way:
+        if driven.in_flight:
             driven.confirm()
     (error,) = driven.outcomes.values()
     assert isinstance(error, DataCorruption)
-    assert len(driven.opened) == driven.policy.max_strikes
+    assert len(driven.opened) == driven.policy.max_bad_answers
 
 
-# -- when more is wanted of it
+# -- when more is pending of it
 
 
 def test_more_asked_for_meanwhile_opens_a_stream_for_both(driven: DrivenCore) -> None:
     driven.message(chunk(asked_last(driven), 0, 1000))
-    more = driven.ask(5, 10)
+    more = driven.request(5, 10)
     assert driven.cancelled_calls == 1
-    assert driven.causes[-1] == "more asked for"
+    assert driven.details[-1] == "it is half-closed"
     assert opened(driven)[1:] == [(False, [(1000, SIZE - 1000), (5, 10)])]
     driven.message(*map(chunk, driven.opened[-1].ranges))
     assert driven.outcomes[more] == CONTENT[5:15]
@@ -143,7 +143,7 @@ def test_more_asked_for_before_the_end_has_come_opens_another_with_the_handle(
     driven: DrivenCore,
 ) -> None:
     driven.message(chunk(asked_last(driven), range_end=True), handle=b"handle")
-    driven.ask(5, 10)
+    driven.request(5, 10)
     assert opened(driven)[1:] == [(False, [(5, 10)])]
     assert driven.opened[-1].spec.handle == b"handle"
     assert driven.cancelled_calls == 1
@@ -152,14 +152,14 @@ def test_more_asked_for_before_the_end_has_come_opens_another_with_the_handle(
 def test_a_stream_that_follows_takes_messages_again(driven: DrivenCore) -> None:
     driven.message(chunk(asked_last(driven), range_end=True))
     driven.end(end(StatusCode.OK))
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.confirm()
-    driven.ask(10, 10)
+    driven.request(10, 10)
     assert [(r.offset, r.length) for r in driven.sent[-1]] == [(10, 10)]
     assert len(driven.opened) == 2
 
 
-# -- in the pool
+# -- in the registry
 
 
 async def test_whole_objects_leave_no_stream_behind() -> None:
@@ -168,7 +168,7 @@ async def test_whole_objects_leave_no_stream_behind() -> None:
         await trio.sleep(0.01)
         await b.settled()
         assert all(reader.served for reader in readers)
-        told = b.pool.statistics()
+        told = b.registry
         assert (told.streams_open, told.streams_idle) == (0, 0)
         assert [o.cancelled_at for o in b.transport.opened] == [None] * 50
 
@@ -177,5 +177,5 @@ async def test_a_whole_object_is_read_again_with_its_handle() -> None:
     async with bench() as b:
         b.read_whole()
         await b.settled()
-        assert await fetch(b.pool, key_of("object"), 7, 10) == SERVED[7:17]
+        assert await fetch(b.registry, key_of("object"), 7, 10) == SERVED[7:17]
         assert [o.spec.handle for o in b.transport.opened] == [b"", b"handle"]

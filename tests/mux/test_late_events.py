@@ -60,7 +60,7 @@ class ManualTransport:
     def __init__(self, retries: RetryBudget | None = None) -> None:
         self.calls: list[ManualCall] = []
         self.faults: list[Exception] = []
-        self.pool = StreamRegistry(
+        self.registry = StreamRegistry(
             self,
             RetryPolicy(),
             Random(0),
@@ -78,7 +78,7 @@ class ManualTransport:
 
     async def read(self, offset: int, length: int) -> Reader:
         """Ask for a range, and let the request reach the call."""
-        reader = Reader(self.pool, KEY, offset, length)
+        reader = Reader(self.registry, KEY, offset, length)
         await trio.testing.wait_all_tasks_blocked()
         return reader
 
@@ -132,7 +132,7 @@ async def test_a_callback_that_raises_is_told_in_the_log(caplog: pytest.LogCaptu
         raise RuntimeError("a reader's own fault")
 
     transport = ManualTransport()
-    transport.pool.request(KEY, 0, 10, fail)
+    transport.registry.request(KEY, 0, 10, fail)
     served = await transport.read(10, 10)
     transport.calls[0].answer_all()
     assert served.served
@@ -143,11 +143,11 @@ async def test_a_callback_that_raises_is_told_in_the_log(caplog: pytest.LogCaptu
 async def test_a_stream_that_is_used_again_is_not_closed_as_an_idle_one() -> None:
     plans = Plan(latency=1.0), Plan(latency=0.1), Plan(latency=0.1)
     async with bench(*plans, max_idle_streams=1) as b:
-        await fetch(b.pool, key_of("a"), 0, 10)
+        await fetch(b.registry, key_of("a"), 0, 10)
         again = b.read(10, 10, "a")
         for name in ("b", "c"):
-            await fetch(b.pool, key_of(name), 0, 10)
-        assert b.pool.statistics().streams_idle == 1
+            await fetch(b.registry, key_of(name), 0, 10)
+        assert b.registry.streams_idle == 1
         await again.ended.wait()
         assert again.served
         assert [opened.spec.key.name for opened in b.transport.opened] == ["a", "b", "c"]
@@ -155,8 +155,8 @@ async def test_a_stream_that_is_used_again_is_not_closed_as_an_idle_one() -> Non
 
 async def test_only_a_reader_of_a_whole_object_has_its_stream_half_closed() -> None:
     transport = ManualTransport()
-    for number, whole in enumerate([{}, {"whole": True}]):
-        transport.pool.request(key_of(f"object {number}"), 0, 10, lambda _: None, **whole)
+    for number, whole in enumerate([{}, {"covers_object": True}]):
+        transport.registry.request(key_of(f"object {number}"), 0, 10, lambda _: None, **whole)
     await trio.testing.wait_all_tasks_blocked()
     assert [call.spec.half_close for call in transport.calls] == [False, True]
 
@@ -164,8 +164,8 @@ async def test_only_a_reader_of_a_whole_object_has_its_stream_half_closed() -> N
 async def test_a_reader_of_the_last_bytes_is_told_that_there_are_more() -> None:
     transport = ManualTransport()
     outcomes: list[memoryview | StorageError] = []
-    transport.pool.request(KEY, 0, 10, outcomes.append, last=True)
-    transport.pool.request(KEY, 0, 10, outcomes.append)
+    transport.registry.request(KEY, 0, 10, outcomes.append, reaches_end=True)
+    transport.registry.request(KEY, 0, 10, outcomes.append)
     await trio.testing.wait_all_tasks_blocked()
     (call,) = transport.calls
     found = ObjectInfo(KEY.name, KEY.generation, len(CONTENT), 0, 0)
@@ -188,14 +188,14 @@ async def test_a_pool_takes_its_retries_from_the_budget_it_was_given() -> None:
 async def test_a_reader_may_leave_a_stream_whose_opening_is_about_to_fail() -> None:
     # The end of the stream fails the first range and reopens for the second, in one turn.
     transport = ManualTransport()
-    transport.pool.request(KEY, 0, 10, lambda _: leaves.cancel())
+    transport.registry.request(KEY, 0, 10, lambda _: leaves.cancel())
     leaves = await transport.read(10, 10)
     (ended,) = transport.calls
     transport.faults = [RuntimeError("no channel")]
     failure = RangeFailure(ended.asked[0].read_id, StatusCode.OUT_OF_RANGE, "beyond the end")
     ended.listener.on_end(StreamEnd(StatusCode.OUT_OF_RANGE, "a range", (failure,)))
     assert leaves.outcomes == []
-    assert transport.pool.statistics().streams_open == 0
+    assert transport.registry.streams_open == 0
     stays = await transport.read(20, 10)
     transport.calls[-1].answer_all()
     assert stays.served

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gcsmux_fs.model.errors import GenerationGone, StatusCode, Unavailable
-from gcsmux_fs.mux.actions import State
 from gcsmux_fs.mux.retry import RetryPolicy
+from gcsmux_fs.mux.stream_states import StreamState
 from gcsmux_fs.storage.ports import BidiMessage
 
 from .driven_core import KEY, DrivenCore, chunk, end, info, redirect
@@ -18,7 +18,7 @@ from .driven_core import KEY, DrivenCore, chunk, end, info, redirect
 def driven() -> DrivenCore:
     """Return a core whose stream is idle and has told a handle and a size of 100 bytes."""
     driven = DrivenCore()
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.confirm()
     size = replace(info(), size=100)
     driven.message(chunk(driven.sent[-1][0]), handle=b"handle", metadata=size)
@@ -30,9 +30,9 @@ def serve_all(driven: DrivenCore) -> None:
 
 
 def test_after_giving_up_the_next_stream_begins_at_the_front_door(driven: DrivenCore) -> None:
-    driven.ask(10, 10)
+    driven.request(10, 10)
     driven.end(end(StatusCode.PERMISSION_DENIED))
-    driven.ask(10, 10)
+    driven.request(10, 10)
     assert driven.opened[-1].spec.handle == b""
 
 
@@ -40,74 +40,74 @@ def test_after_giving_up_the_next_stream_begins_at_the_front_door(driven: Driven
 def test_a_handle_that_led_to_another_generation_is_forgotten(
     driven: DrivenCore, generation: int
 ) -> None:
-    wanted = driven.ask(10, 10)
+    pending = driven.request(10, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     assert driven.opened[-1].spec.handle == b"handle"
     driven.message(metadata=info(generation))
-    error = driven.outcomes[wanted]
+    error = driven.outcomes[pending]
     assert isinstance(error, GenerationGone)
-    assert str(error) == f"{KEY}: the server has {generation}"
-    driven.ask(10, 10)
+    assert str(error) == f"{KEY}: the server serves generation {generation} instead"
+    driven.request(10, 10)
     assert driven.opened[-1].spec.handle == b""
 
 
 def test_after_opens_that_hung_until_all_was_given_up_the_next_read_opens_again() -> None:
     driven = DrivenCore()
-    driven.ask(0, 10)
+    driven.request(0, 10)
     driven.advance(300)
-    assert driven.core.state is State.CLOSED
+    assert driven.core.state is StreamState.CLOSED
     opened = len(driven.opened)
-    wanted = driven.ask(0, 10)
+    pending = driven.request(0, 10)
     assert len(driven.opened) == opened + 1
     serve_all(driven)
-    assert isinstance(driven.outcomes[wanted], bytes)
+    assert isinstance(driven.outcomes[pending], bytes)
 
 
 def test_what_nobody_wanted_of_a_stream_is_forgotten_with_it(driven: DrivenCore) -> None:
-    leaves = driven.ask(10, 10)
+    leaves = driven.request(10, 10)
     driven.confirm()
-    driven.ask(20, 10)
+    driven.request(20, 10)
     driven.confirm()
     driven.cancel(leaves)
-    driven.ask(100, 10)  # beyond the size: a new stream
+    driven.request(100, 10)  # beyond the size: a new stream
     driven.confirm()
     serve_all(driven)
     calls_given_up = driven.cancelled_calls
-    driven.cancel(driven.ask_quietly(40, 10))
-    assert driven.core.state is State.OPEN
+    driven.cancel(driven.request_unflushed(40, 10))
+    assert driven.core.state is StreamState.OPEN
     assert driven.cancelled_calls == calls_given_up == 1
 
 
 def test_a_timer_that_fires_early_changes_nothing(driven: DrivenCore) -> None:
-    driven.ask(10, 10)
+    driven.request(10, 10)
     for _ in range(2):
         driven.end(end(StatusCode.UNAVAILABLE))
     before = repr(driven.core)
     driven.core.on_timer(driven.now)
     assert driven.core.take_actions() == []
     assert repr(driven.core) == before
-    assert driven.core.state is State.BACKOFF
+    assert driven.core.state is StreamState.BACKOFF
 
 
 def test_a_timer_that_fires_late_acts(driven: DrivenCore) -> None:
-    driven.ask(10, 10)
+    driven.request(10, 10)
     for _ in range(2):
         driven.end(end(StatusCode.UNAVAILABLE))
     driven.core.on_timer(driven.now + 100)
-    assert driven.core.state is State.OPENING
+    assert driven.core.state is StreamState.OPENING
 
 
 def test_a_stall_that_is_noticed_late_is_a_stall(driven: DrivenCore) -> None:
-    driven.ask(10, 10)
+    driven.request(10, 10)
     driven.now += driven.policy.stall_seconds + 10
     driven.advance(0)
     assert driven.cancelled_calls == 1
-    assert driven.core.state is State.OPENING
+    assert driven.core.state is StreamState.OPENING
 
 
 def test_events_of_a_stream_that_was_never_opened_change_nothing(driven: DrivenCore) -> None:
-    driven.ask(10, 10)
-    driven.ask(20, 10)
+    driven.request(10, 10)
+    driven.request(20, 10)
     before = repr(driven.core)
     number = driven.core.stream + 1
     driven.core.on_sent(number, driven.now)
@@ -119,40 +119,40 @@ def test_events_of_a_stream_that_was_never_opened_change_nothing(driven: DrivenC
 
 
 def test_trouble_is_told_while_ranges_wait_because_of_it(driven: DrivenCore) -> None:
-    driven.ask(10, 10)
-    assert driven.core.trouble == ""
+    driven.request(10, 10)
+    assert driven.core.last_error == ""
     driven.end(end(StatusCode.UNAVAILABLE))
-    assert driven.core.trouble == "unavailable [UNAVAILABLE]"
+    assert driven.core.last_error == "unavailable [UNAVAILABLE]"
     serve_all(driven)
-    assert driven.core.trouble == ""
+    assert driven.core.last_error == ""
 
 
 def test_trouble_tells_a_silent_open_from_a_stall(driven: DrivenCore) -> None:
-    driven.ask(10, 10)
+    driven.request(10, 10)
     driven.message()
     driven.advance(driven.policy.stall_seconds)
-    assert driven.core.trouble == "no progress [DEADLINE_EXCEEDED]"
+    assert driven.core.last_error == "no bytes for 30 s [DEADLINE_EXCEEDED]"
     driven.advance(driven.policy.open_seconds)
-    assert driven.core.trouble == "no first response [DEADLINE_EXCEEDED]"
+    assert driven.core.last_error == "no first response for 60 s [DEADLINE_EXCEEDED]"
 
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_retry_that_is_not_made_after_all_is_given_back(driven: DrivenCore, closed: bool) -> None:
-    wanted = driven.ask(10, 10)
+    pending = driven.request(10, 10)
     for _ in range(2):
         driven.end(end(StatusCode.UNAVAILABLE))
     assert driven.budget.taken == 2
     if closed:
         driven.close(Unavailable("the mount is ending"))
     else:
-        driven.cancel(wanted)
+        driven.cancel(pending)
     assert driven.budget.taken == 1
 
 
 def test_every_loss_is_counted() -> None:
     driven = DrivenCore(RetryPolicy(max_redirects=3))
-    driven.ask_quietly(0, 10)
-    driven.ask(10, 10)
+    driven.request_unflushed(0, 10)
+    driven.request(10, 10)
     for _ in range(3):
         driven.end(redirect())
     told = driven.counters
@@ -165,14 +165,14 @@ def test_every_range_resumed_on_a_stream_for_a_grown_object_is_counted(
 ) -> None:
     for size in (100, 200):
         driven.message(metadata=replace(info(), size=size))
-        driven.ask(0, 10)
+        driven.request(0, 10)
         driven.confirm()
-        driven.ask(size, 10)
+        driven.request(size, 10)
         driven.confirm()
     assert driven.counters.ranges_resumed == 1 + 3
 
 
 def test_every_reader_that_leaves_is_counted(driven: DrivenCore) -> None:
-    for wanted in [driven.ask_quietly(offset, 10) for offset in (10, 20, 30)]:
-        driven.cancel(wanted)
+    for pending in [driven.request_unflushed(offset, 10) for offset in (10, 20, 30)]:
+        driven.cancel(pending)
     assert driven.counters.ranges_cancelled == 3

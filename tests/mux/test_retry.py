@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
+from gcsmux_fs.model.backoff import MAX_REQUESTED_PAUSE_SECONDS, TokenRenewal
 from gcsmux_fs.model.errors import GenerationGone, PermissionDenied, StatusCode, Unavailable
-from gcsmux_fs.model.retry_budget import MAX_ASKED_SECONDS
 from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.mux.retry import (
     GiveUp,
@@ -29,7 +29,7 @@ def decision(
     *,
     now: float = 0.0,
     had_handle: bool = False,
-    culprits_gone: bool = False,
+    cause_removed: bool = False,
     random: Random | None = None,
 ) -> Reopen | GiveUp:
     return decide(
@@ -38,7 +38,7 @@ def decision(
         POLICY,
         key=KEY,
         had_handle=had_handle,
-        culprits_gone=culprits_gone,
+        cause_removed=cause_removed,
         now=now,
         random=random or Random(0),
     )
@@ -95,7 +95,7 @@ def test_a_server_that_asks_to_be_left_alone_is_left_alone_for_so_long() -> None
 def test_a_server_that_asks_for_too_much_is_asked_again_while_readers_wait() -> None:
     asked = StreamEnd(StatusCode.UNAVAILABLE, retry_seconds=1e12)
     delay = delay_of(decision(asked, ReopenRecord()))
-    assert MAX_ASKED_SECONDS <= delay < POLICY.give_up_seconds / 2
+    assert MAX_REQUESTED_PAUSE_SECONDS <= delay < POLICY.give_up_seconds / 2
 
 
 def test_a_very_long_outage_does_not_overflow_the_backoff() -> None:
@@ -116,7 +116,9 @@ def test_giving_up_is_measured_from_the_first_failure_since_progress() -> None:
 
 
 def test_progress_forgives_everything() -> None:
-    record = ReopenRecord("gone", 1.0, 2, 3, handle_refused=True, token_renewed=True)
+    record = ReopenRecord(
+        "gone", 1.0, 2, 3, handle_refused=True, token_renewal=TokenRenewal(used=True)
+    )
     record.reset()
     assert record == ReopenRecord()
 
@@ -134,7 +136,7 @@ def test_a_redirect_is_followed_under_any_code() -> None:
     for _ in range(10):
         decided = decision(moved, record)
         assert isinstance(decided, Reopen)
-        assert decided.keep_route
+        assert decided.keep_resume_state
 
 
 def test_another_failure_between_redirects_begins_their_count_anew() -> None:
@@ -151,10 +153,10 @@ def test_another_failure_between_redirects_begins_their_count_anew() -> None:
 def test_trouble_tells_the_last_end_that_is_not_forgiven(message: str, told: str) -> None:
     record = ReopenRecord()
     decision(REDIRECT, record)
-    assert record.trouble == ""
+    assert record.last_error == ""
     decision(StatusCode.INTERNAL, record)
     decision(StreamEnd(StatusCode.UNAVAILABLE, message), record)
-    assert record.trouble == told
+    assert record.last_error == told
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_a_handle_may_be_refused_once(code: StatusCode) -> None:
     record = ReopenRecord()
     decided = decision(code, record, had_handle=True)
     assert isinstance(decided, Reopen)
-    assert (decided.delay, decided.keep_route) == (0.0, False)
+    assert (decided.delay, decided.keep_resume_state) == (0.0, False)
     assert isinstance(decision(code, record, had_handle=True), GiveUp)
     assert isinstance(decision(code, ReopenRecord(), had_handle=False), GiveUp)
 
@@ -177,7 +179,7 @@ def test_a_handle_that_comes_with_a_redirect_may_be_refused_as_well() -> None:
         decision(moved, record)
         decided = decision(StatusCode.INVALID_ARGUMENT, record, had_handle=True)
         assert isinstance(decided, Reopen)
-        assert not decided.keep_route
+        assert not decided.keep_resume_state
     # But not for ever.
     delays = [delay_of(decision(moved, record)) for _ in range(2)]
     assert delays[-1] > 0
@@ -188,13 +190,18 @@ def test_a_redirect_without_a_handle_refuses_none() -> None:
     decision(REDIRECT, record)
     decided = decision(StatusCode.INVALID_ARGUMENT, record, had_handle=True)
     assert isinstance(decided, Reopen)
-    assert not decided.keep_route
+    assert not decided.keep_resume_state
 
 
 def test_the_route_is_given_up_after_three_failures_in_a_row() -> None:
     record = ReopenRecord()
     kept = [decision(StatusCode.UNAVAILABLE, record) for _ in range(4)]
-    assert [isinstance(d, Reopen) and d.keep_route for d in kept] == [True, True, False, False]
+    assert [isinstance(d, Reopen) and d.keep_resume_state for d in kept] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_another_token_is_tried_once() -> None:
@@ -212,7 +219,7 @@ def test_an_end_whose_culprits_are_gone_is_followed_at_once_under_any_code() -> 
     )
     record = ReopenRecord()
     for _ in range(20):
-        assert delay_of(decision(failed, record, culprits_gone=True)) == 0.0
+        assert delay_of(decision(failed, record, cause_removed=True)) == 0.0
     assert ReopenRecord() == record
 
 
@@ -226,7 +233,7 @@ def test_an_end_that_names_ranges_is_never_final_for_the_others() -> None:
 def test_an_object_that_is_not_found_was_there_once() -> None:
     error = final_error(StatusCode.NOT_FOUND, "", "gs://b/o")
     assert isinstance(error, GenerationGone)
-    assert str(error) == "gs://b/o: the generation is no longer there [NOT_FOUND]"
+    assert str(error) == "gs://b/o: the generation does not exist any more [NOT_FOUND]"
 
 
 def test_a_good_end_without_all_bytes_is_told_as_unavailable() -> None:

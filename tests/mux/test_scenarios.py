@@ -60,9 +60,9 @@ POLICY = RetryPolicy(
 
 @dataclass
 class World:
-    """A pool, and the server behind it whose plans a scenario sets."""
+    """A registry, and the server behind it whose plans a scenario sets."""
 
-    pool: StreamRegistry
+    registry: StreamRegistry
     server: FakeTransport | ScriptedServer
 
     def plan(self, *plans: Plan, then: Plan | None = None) -> None:
@@ -71,11 +71,11 @@ class World:
 
     async def fetch(self, offset: int, length: int, name: str = "object") -> bytes:
         with trio.fail_after(20):
-            return await fetch(self.pool, key_of(name), offset, length)
+            return await fetch(self.registry, key_of(name), offset, length)
 
     async def fetch_all(self, *ranges: tuple[int, int]) -> list[bytes | StorageError]:
         """Ask for all at once and return what each ended in."""
-        readers = [Reader(self.pool, key_of("object"), *wanted) for wanted in ranges]
+        readers = [Reader(self.registry, key_of("object"), *pending) for pending in ranges]
         with trio.fail_after(20):
             for reader in readers:
                 await reader.ended.wait()
@@ -109,8 +109,8 @@ class World:
 async def fake_world() -> AsyncIterator[World]:
     async with trio.open_nursery() as nursery:
         transport = FakeTransport(nursery)
-        async with running_pool(transport) as pool:
-            yield World(pool, transport)
+        async with running_pool(transport) as registry:
+            yield World(registry, transport)
         await trio.testing.wait_all_tasks_blocked()
         assert transport.open_calls == 0
 
@@ -121,8 +121,8 @@ async def real_world() -> AsyncIterator[World]:
         settings = ChannelSettings(server.endpoint, plaintext=True, anonymous=True)
         channels = await open_channels(settings)
         transport = GrpcBidiTransport(channels.connections(1), settings)
-        async with running_pool(transport) as pool:
-            yield World(pool, server)
+        async with running_pool(transport) as registry:
+            yield World(registry, server)
         with trio.fail_after(5):
             await transport.drain()
         assert transport.open_calls == 0
@@ -134,12 +134,12 @@ async def running_pool(
     transport: FakeTransport | GrpcBidiTransport,
 ) -> AsyncIterator[StreamRegistry]:
     call_soon = trio.lowlevel.current_trio_token().run_sync_soon
-    pool = StreamRegistry(transport, POLICY, Random(0), call_soon=call_soon)
+    registry = StreamRegistry(transport, POLICY, Random(0), call_soon=call_soon)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.run)
-        yield pool
+        nursery.start_soon(registry.run)
+        yield registry
         nursery.cancel_scope.cancel()
-    left = pool.statistics()
+    left = registry
     assert (left.streams_open, left.ranges_waiting) == (0, 0)
 
 
@@ -174,8 +174,8 @@ Live = Callable[[Scenario], None]
 
 def test_ranges_come_as_asked(live: Live) -> None:
     async def scenario(world: World) -> None:
-        wanted = [(0, 10), (100, 70_000), (0, len(CONTENT)), (len(CONTENT) - 1, 1)]
-        assert await world.fetch_all(*wanted) == [CONTENT[o : o + n] for o, n in wanted]
+        pending = [(0, 10), (100, 70_000), (0, len(CONTENT)), (len(CONTENT) - 1, 1)]
+        assert await world.fetch_all(*pending) == [CONTENT[o : o + n] for o, n in pending]
         assert world.batches == [4]
 
     live(scenario)
@@ -183,8 +183,8 @@ def test_ranges_come_as_asked(live: Live) -> None:
 
 def test_hundreds_of_ranges_share_few_messages(live: Live) -> None:
     async def scenario(world: World) -> None:
-        wanted = [(offset, 10) for offset in range(350)]
-        assert await world.fetch_all(*wanted) == [CONTENT[o : o + n] for o, n in wanted]
+        pending = [(offset, 10) for offset in range(350)]
+        assert await world.fetch_all(*pending) == [CONTENT[o : o + n] for o, n in pending]
         assert world.batches == [100, 100, 100, 50]
         assert len(world.specs) == 1
 
@@ -203,8 +203,8 @@ def test_one_stream_serves_later_reads(live: Live) -> None:
 def test_a_stream_cut_again_and_again_goes_unnoticed(live: Live) -> None:
     async def scenario(world: World) -> None:
         world.plan(then=Plan(cut_after=20_000, chunk_bytes=10_000))
-        wanted = [(offset, 50_000) for offset in range(0, 200_000, 50_000)]
-        assert await world.fetch_all(*wanted) == [CONTENT[o : o + n] for o, n in wanted]
+        pending = [(offset, 50_000) for offset in range(0, 200_000, 50_000)]
+        assert await world.fetch_all(*pending) == [CONTENT[o : o + n] for o, n in pending]
         assert len(world.specs) >= 9
         # Not always that of the second: gRPC drops messages that an error overtakes.
         assert (b"handle", "") in world.specs
@@ -295,7 +295,7 @@ def test_corrupt_chunks_never_reach_a_reader(live: Live) -> None:
     async def scenario(world: World) -> None:
         world.plan(Plan(corrupt_chunks=2, chunk_bytes=1000))
         assert await world.fetch(0, 5000) == CONTENT[:5000]
-        assert world.pool.counters.checksum_failures == 1
+        assert world.registry.counters.checksum_failures == 1
         assert world.batches == [1, 1]
 
     live(scenario)
@@ -374,7 +374,7 @@ def test_readers_who_leave_leave_nothing(live: Live) -> None:
                 async with trio.open_nursery() as nursery:
                     for number in range(30):
                         nursery.start_soon(world.fetch, number, 20_000, f"object {number % 3}")
-        told = world.pool.statistics()
+        told = world.registry
         assert told.ranges_waiting == 0
         assert told.streams_open == told.streams_idle
         assert await world.fetch(0, 10, "object 0") == CONTENT[:10]

@@ -21,14 +21,14 @@ STALL = RetryPolicy().stall_seconds
 def driven() -> DrivenCore:
     """Return a core whose stream is open, and nobody waits."""
     driven = DrivenCore()
-    driven.ask(0, 1)
+    driven.request(0, 1)
     driven.message(chunk(driven.sent[-1][0]), metadata=info())
     driven.confirm()
     return driven
 
 
 def ask(driven: DrivenCore, offset: int) -> RangeRequest:
-    driven.ask(offset, 100)
+    driven.request(offset, 100)
     driven.confirm()
     return driven.sent[-1][0]
 
@@ -39,14 +39,14 @@ def serve_others(driven: DrivenCore, seconds: float, *, every: float = STALL / 4
     while driven.now < until:
         driven.message(chunk(ask(driven, 1000)))
         driven.advance(every)
-        if driven.under_way:
+        if driven.in_flight:
             driven.confirm()
 
 
 def test_it_is_asked_for_again_on_the_same_stream_within_two_stall_times(
     driven: DrivenCore,
 ) -> None:
-    lost = driven.ask(200, 100)
+    lost = driven.request(200, 100)
     driven.confirm()
     asked = driven.sent[-1][0]
     driven.message(chunk(asked, 0, 40))
@@ -93,7 +93,7 @@ def test_what_may_still_come_for_the_first_asking_is_what_nobody_wants(
 
 def test_all_that_was_lost_is_asked_for_in_one_message(driven: DrivenCore) -> None:
     for number in range(30):
-        driven.ask_quietly(number * 10, 10)
+        driven.request_unflushed(number * 10, 10)
     driven.flush()
     driven.confirm()
     before = len(driven.sent[-1])
@@ -121,12 +121,12 @@ def test_a_range_that_gets_a_little_now_and_then_is_left_alone(driven: DrivenCor
 
 
 def test_a_range_that_is_lost_each_time_fails_in_the_end(driven: DrivenCore) -> None:
-    lost = driven.ask(200, 100)
+    lost = driven.request(200, 100)
     driven.confirm()
     # A reader's deadline is shorter than this by default; the bound is for those without one.
-    serve_others(driven, 2 * STALL * driven.policy.max_strikes)
+    serve_others(driven, 2 * STALL * driven.policy.max_bad_answers)
     assert isinstance(driven.outcomes[lost], DeadlineExceeded)
-    assert driven.counters.ranges_silent == driven.policy.max_strikes
+    assert driven.counters.ranges_silent == driven.policy.max_bad_answers
 
 
 def test_the_stream_as_a_whole_is_given_up_after_one_stall_time_as_ever(

@@ -1,4 +1,4 @@
-"""The pool in virtual time, over a fake transport: what travels when, and what is left behind."""
+"""The stream registry in virtual time, over a fake transport."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from random import Random
 import pytest
 import trio
 
+from gcsmux_fs.metrics.histogram import Histogram
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import DeadlineExceeded, StatusCode, StorageError, Unavailable
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.storage.ports import StreamEnd
@@ -45,15 +47,15 @@ async def test_more_than_a_hundred_requests_of_one_turn_are_split() -> None:
 async def test_a_cold_read_costs_one_round_trip() -> None:
     async with bench(plan=Plan(latency=0.05)) as b:
         begun = trio.current_time()
-        assert await fetch(b.pool, key_of("object"), 5, 100) == CONTENT[5:105]
+        assert await fetch(b.registry, key_of("object"), 5, 100) == CONTENT[5:105]
         assert trio.current_time() - begun == pytest.approx(0.05)
 
 
 async def test_later_requests_go_on_the_same_stream() -> None:
     async with bench() as b:
-        await fetch(b.pool, key_of("object"), 0, 10)
+        await fetch(b.registry, key_of("object"), 0, 10)
         await trio.sleep(1)
-        await fetch(b.pool, key_of("object"), 10, 10)
+        await fetch(b.registry, key_of("object"), 10, 10)
         (opened,) = b.transport.opened
         assert len(opened.messages) == 2
 
@@ -72,26 +74,26 @@ async def test_thousands_of_objects_at_once() -> None:
         readers = [b.read(number, 10, name) for number, name in enumerate(names)]
         await trio.sleep(1)
         assert all(reader.served for reader in readers)
-        told = b.pool.statistics()
+        told = b.registry
         assert (told.streams_open, told.streams_idle, told.objects_known) == (10, 10, 110)
-        assert len(b.pool._deadlines) <= 2 * 110 + 64
+        assert len(b.registry._deadlines) <= 2 * 110 + 64
 
 
 async def test_memory_stays_bounded_over_many_short_reads() -> None:
     async with bench(max_idle_streams=4, max_remembered=8) as b:
         for number in range(500):
-            await fetch(b.pool, key_of(f"object {number}"), 0, 10)
+            await fetch(b.registry, key_of(f"object {number}"), 0, 10)
             await trio.sleep(0.01)
-        assert b.pool.statistics().objects_known <= 4 + 8
-        assert len(b.pool._deadlines) < 100
+        assert b.registry.objects_known <= 4 + 8
+        assert len(b.registry._deadlines) < 100
 
 
 async def test_a_busy_stream_leaves_no_trail_of_deadlines() -> None:
     async with bench() as b:
         for _ in range(2000):
-            await fetch(b.pool, key_of("object"), 0, 10)
+            await fetch(b.registry, key_of("object"), 0, 10)
             await trio.sleep(1)
-        assert len(b.pool._deadlines) < 70
+        assert len(b.registry._deadlines) < 70
         assert len(b.transport.opened) == 1
 
 
@@ -99,7 +101,7 @@ async def test_an_object_that_was_forgotten_is_simply_opened_again() -> None:
     async with bench(max_idle_streams=0, max_remembered=0) as b:
         stale = b.read(0, 10)
         await b.settled()
-        assert b.pool.statistics().objects_known == 0
+        assert b.registry.objects_known == 0
         fresh = b.read(10, 10)
         stale.cancel()
         await b.settled()
@@ -109,17 +111,17 @@ async def test_an_object_that_was_forgotten_is_simply_opened_again() -> None:
 
 async def test_a_remembered_object_is_opened_with_its_handle() -> None:
     async with bench(max_idle_streams=0) as b:
-        await fetch(b.pool, key_of("object"), 0, 10)
-        await fetch(b.pool, key_of("object"), 0, 10)
+        await fetch(b.registry, key_of("object"), 0, 10)
+        await fetch(b.registry, key_of("object"), 0, 10)
         assert [o.spec.handle for o in b.transport.opened] == [b"", b"handle"]
 
 
 async def test_what_is_forgotten_is_what_was_unused_for_longest() -> None:
     async with bench(max_idle_streams=0, max_remembered=2) as b:
         for name in ("a", "b", "a", "c"):
-            await fetch(b.pool, key_of(name), 0, 10)
+            await fetch(b.registry, key_of(name), 0, 10)
         for name in ("a", "b"):
-            await fetch(b.pool, key_of(name), 0, 10)
+            await fetch(b.registry, key_of(name), 0, 10)
         assert [o.spec.handle for o in b.transport.opened[-2:]] == [b"handle", b""]
 
 
@@ -127,24 +129,24 @@ async def test_a_stale_ticket_does_not_disturb_the_stream_that_came_after() -> N
     async with bench(max_idle_streams=1, max_remembered=0) as b:
         stale = b.read(0, 10, "a")
         await b.settled()
-        await fetch(b.pool, key_of("b"), 0, 10)  # closes and forgets `a`
-        await fetch(b.pool, key_of("a"), 0, 10)  # closes and forgets `b`
+        await fetch(b.registry, key_of("b"), 0, 10)  # closes and forgets `a`
+        await fetch(b.registry, key_of("a"), 0, 10)  # closes and forgets `b`
         stale.cancel()
-        assert b.pool.statistics().streams_idle == 1
+        assert b.registry.streams_idle == 1
 
 
 async def test_an_object_in_use_again_is_not_forgotten() -> None:
     async with bench(max_idle_streams=0, max_remembered=1) as b:
-        await fetch(b.pool, key_of("a"), 0, 10)
+        await fetch(b.registry, key_of("a"), 0, 10)
         b.transport.plans = [Plan(hang=True)]
         hangs = b.read(0, 10, "a")
         await b.settled()
         for name in ("b", "c"):
-            await fetch(b.pool, key_of(name), 0, 10)
+            await fetch(b.registry, key_of(name), 0, 10)
         joins = b.read(10, 10, "a")
         await b.settled()
         assert [o.spec.key.name for o in b.transport.opened] == ["a", "a", "b", "c"]
-        assert b.pool.statistics().ranges_waiting == 2
+        assert b.registry.ranges_waiting == 2
         hangs.cancel()
         joins.cancel()
 
@@ -154,7 +156,7 @@ async def test_a_call_that_has_ended_is_not_kept() -> None:
         reader = b.read(0, 10)
         await b.settled()
         assert reader.error.code is StatusCode.PERMISSION_DENIED
-        assert [stream._call for stream in b.pool._streams.values()] == [None]
+        assert [stream._call for stream in b.registry._streams.values()] == [None]
 
 
 # -- instants
@@ -163,7 +165,7 @@ async def test_a_call_that_has_ended_is_not_kept() -> None:
 async def test_a_broken_stream_is_reopened_at_the_very_instant() -> None:
     async with bench(Plan(latency=1.0, cut_after=20, chunk_bytes=10), plan=Plan(latency=1.0)) as b:
         begun = trio.current_time()
-        assert await fetch(b.pool, key_of("object"), 0, 100) == CONTENT[:100]
+        assert await fetch(b.registry, key_of("object"), 0, 100) == CONTENT[:100]
         assert trio.current_time() - begun == pytest.approx(2.0)
         first, second = b.transport.opened
         assert second.at - first.at == pytest.approx(1.0)
@@ -175,7 +177,7 @@ async def test_reopens_happen_at_the_instants_the_random_source_gives() -> None:
     failing = [Plan(refuse=UNAVAILABLE)] * 6
     async with bench(*failing) as b:
         begun = trio.current_time()
-        await fetch(b.pool, key_of("object"), 0, 10)
+        await fetch(b.registry, key_of("object"), 0, 10)
         expected, drawn = [0.0, 0.0], Random(0)
         for ceiling in (0.1, 0.2, 0.4, 0.8, 1.6):
             expected.append(expected[-1] + drawn.uniform(ceiling / 2, ceiling))
@@ -186,7 +188,7 @@ async def test_an_outage_ends_in_an_error_after_the_time_to_give_up() -> None:
     async with bench(plan=Plan(refuse=UNAVAILABLE)) as b:
         begun = trio.current_time()
         with pytest.raises(Unavailable, match="away"):
-            await fetch(b.pool, key_of("object"), 0, 10)
+            await fetch(b.registry, key_of("object"), 0, 10)
         lasted = trio.current_time() - begun
         assert POLICY.give_up_seconds <= lasted
         assert lasted <= POLICY.give_up_seconds + POLICY.max_backoff_seconds
@@ -196,7 +198,7 @@ async def test_an_outage_ends_in_an_error_after_the_time_to_give_up() -> None:
 async def test_an_open_that_hangs_is_replaced_at_its_deadline() -> None:
     async with bench(Plan(hang=True)) as b:
         begun = trio.current_time()
-        await fetch(b.pool, key_of("object"), 0, 10)
+        await fetch(b.registry, key_of("object"), 0, 10)
         assert trio.current_time() - begun == pytest.approx(POLICY.open_seconds)
         assert b.transport.opened[0].cancelled_at == pytest.approx(begun + POLICY.open_seconds)
 
@@ -204,32 +206,32 @@ async def test_an_open_that_hangs_is_replaced_at_its_deadline() -> None:
 async def test_a_server_that_never_answers_ends_in_a_deadline() -> None:
     async with bench(plan=Plan(hang=True)) as b:
         with pytest.raises(DeadlineExceeded):
-            await fetch(b.pool, key_of("object"), 0, 10)
+            await fetch(b.registry, key_of("object"), 0, 10)
 
 
 async def test_a_stream_that_stalls_in_a_range_is_replaced() -> None:
     stalling = Plan(chunk_bytes=10, cut_after=30, cut_with=None)
     async with bench(stalling) as b:
         begun = trio.current_time()
-        assert await fetch(b.pool, key_of("object"), 0, 100) == CONTENT[:100]
+        assert await fetch(b.registry, key_of("object"), 0, 100) == CONTENT[:100]
         assert trio.current_time() - begun == pytest.approx(POLICY.stall_seconds)
 
 
 async def test_an_idle_stream_is_closed_on_time_and_leaves_no_deadline() -> None:
     async with bench() as b:
-        await fetch(b.pool, key_of("object"), 0, 10)
+        await fetch(b.registry, key_of("object"), 0, 10)
         read_at = trio.current_time()
         # Later than any figure that is a second off: what is due at once wakes in any order.
         await trio.sleep(POLICY.idle_seconds + 5)
         assert b.transport.opened[0].cancelled_at == pytest.approx(read_at + POLICY.idle_seconds)
         assert b.transport.open_calls == 0
-        assert b.pool._deadlines.earliest == float("inf")
+        assert b.registry._deadlines.earliest == float("inf")
 
 
 async def test_a_read_just_before_the_idle_deadline_keeps_the_stream() -> None:
     async with bench() as b:
         for _ in range(5):
-            await fetch(b.pool, key_of("object"), 0, 10)
+            await fetch(b.registry, key_of("object"), 0, 10)
             await trio.sleep(POLICY.idle_seconds - 1)
         assert len(b.transport.opened) == 1
 
@@ -237,7 +239,7 @@ async def test_a_read_just_before_the_idle_deadline_keeps_the_stream() -> None:
 async def test_idle_streams_beyond_the_cap_are_closed_longest_idle_first() -> None:
     async with bench(max_idle_streams=2) as b:
         for name in ("a", "b", "a", "c"):
-            await fetch(b.pool, key_of(name), 0, 10)
+            await fetch(b.registry, key_of(name), 0, 10)
             await trio.sleep(1)
         closed = {o.spec.key.name for o in b.transport.opened if o.cancelled_at is not None}
         assert closed == {"b"}
@@ -255,7 +257,7 @@ async def test_streams_with_readers_do_not_count_as_idle() -> None:
 async def test_a_stream_that_breaks_while_idle_waits_for_the_next_read() -> None:
     breaking = Plan(cut_after=10, chunk_bytes=10, cut_with=StreamEnd(StatusCode.ABORTED, "idle"))
     async with bench(breaking) as b:
-        await fetch(b.pool, key_of("object"), 0, 10)
+        await fetch(b.registry, key_of("object"), 0, 10)
         reader = b.read(10, 10)
         await b.settled()
         assert reader.served
@@ -275,8 +277,8 @@ async def test_a_range_that_fails_leaves_the_others_alone() -> None:
 
 async def test_corrupt_chunks_are_fetched_again() -> None:
     async with bench(Plan(corrupt_chunks=3, chunk_bytes=10)) as b:
-        assert await fetch(b.pool, key_of("object"), 0, 100) == CONTENT[:100]
-        assert b.pool.counters.checksum_failures > 0
+        assert await fetch(b.registry, key_of("object"), 0, 100) == CONTENT[:100]
+        assert b.registry.counters.checksum_failures > 0
         assert len(b.transport.opened) == 1
 
 
@@ -289,7 +291,7 @@ async def test_streams_cut_again_and_again_serve_every_byte_once() -> None:
         for reader in readers:
             await reader.ended.wait()
         assert all(reader.served for reader in readers)
-        assert b.pool.counters.bytes_received == len(CONTENT)
+        assert b.registry.counters.bytes_received == len(CONTENT)
         assert trio.current_time() == begun
 
 
@@ -322,9 +324,9 @@ async def test_a_lonely_reader_may_leave_at_any_tick(ticks: int) -> None:
         leaves.cancel()
         await b.settled()
         assert leaves.outcomes == ended
-        assert b.pool.statistics().ranges_waiting == 0
+        assert b.registry.ranges_waiting == 0
         assert b.transport.open_calls == (1 if ended else 0)
-        assert await fetch(b.pool, key_of("object"), 0, 10) == CONTENT[:10]
+        assert await fetch(b.registry, key_of("object"), 0, 10) == CONTENT[:10]
 
 
 async def test_a_reader_that_leaves_within_its_own_turn_opens_nothing() -> None:
@@ -341,19 +343,19 @@ async def test_a_storm_of_leaving_readers_leaves_nothing() -> None:
                 async with trio.open_nursery() as readers:
                     for number in range(100):
                         key = key_of(f"object {number % 7}")
-                        readers.start_soon(fetch, b.pool, key, number, 100)
+                        readers.start_soon(fetch, b.registry, key, number, 100)
         await b.settled()
         assert b.transport.open_calls == 0
-        assert await fetch(b.pool, key_of("object 0"), 0, 10) == CONTENT[:10]
+        assert await fetch(b.registry, key_of("object 0"), 0, 10) == CONTENT[:10]
 
 
-# -- the end of the pool
+# -- the end of the registry
 
 
 @pytest.mark.parametrize("plan", [Plan(latency=1.0), Plan(hang=True), Plan(refuse=UNAVAILABLE)])
 async def test_ending_the_pool_fails_whoever_waits_and_closes_every_stream(plan: Plan) -> None:
     async with bench(Plan(), plan=plan) as b:
-        await fetch(b.pool, key_of("idle"), 0, 10)
+        await fetch(b.registry, key_of("idle"), 0, 10)
         readers = [b.read(0, 10), b.read(10, 10, "other")]
         await b.settled()
         readers.append(b.read(20, 10, "asked last"))
@@ -383,7 +385,7 @@ async def test_a_request_after_the_end_fails_without_a_call() -> None:
 async def test_a_callback_may_ask_for_more() -> None:
     async with bench() as b:
         second: list[Reader] = []
-        b.pool.request(key_of("object"), 0, 10, lambda _: second.append(b.read(10, 10)))
+        b.registry.request(key_of("object"), 0, 10, lambda _: second.append(b.read(10, 10)))
         await b.settled()
         assert second[0].served
 
@@ -397,7 +399,7 @@ async def test_a_callback_may_cancel_a_range_whose_message_is_about_to_be_sent()
             victim.cancel()
             cancelled.append(victim)
 
-        b.pool.request(key_of("object"), 0, 10, done)
+        b.registry.request(key_of("object"), 0, 10, done)
         await trio.lowlevel.checkpoint()
         victim = b.read(10, 10)
         await b.settled()
@@ -409,18 +411,18 @@ async def test_a_callback_may_cancel_the_last_range_of_a_stream_about_to_open() 
     # The end of the stream fails the first range and reopens for the second, in one turn.
     plan = Plan(refused_ranges={0: StatusCode.OUT_OF_RANGE})
     async with bench(plan) as b:
-        b.pool.request(key_of("object"), 0, 10, lambda _: victim.cancel())
+        b.registry.request(key_of("object"), 0, 10, lambda _: victim.cancel())
         victim = b.read(10, 10)
         await b.settled()
         assert victim.outcomes == []
         assert b.transport.open_calls == 0
-        assert b.pool.statistics().ranges_waiting == 0
+        assert b.registry.ranges_waiting == 0
 
 
 async def test_a_callback_may_cancel_one_that_ends_in_the_same_turn() -> None:
     async with bench(Plan(refuse=StreamEnd(StatusCode.PERMISSION_DENIED))) as b:
         readers: list[Reader] = []
-        b.pool.request(key_of("object"), 0, 10, lambda _: readers[0].cancel())
+        b.registry.request(key_of("object"), 0, 10, lambda _: readers[0].cancel())
         readers.append(b.read(10, 10))
         await b.settled()
         assert readers[0].outcomes == []
@@ -432,11 +434,11 @@ async def test_a_callback_that_raises_harms_nobody_else() -> None:
         raise RuntimeError("a reader's own fault")
 
     async with bench() as b:
-        b.pool.request(key_of("object"), 0, 10, fail)
+        b.registry.request(key_of("object"), 0, 10, fail)
         reader = b.read(10, 10)
         await b.settled()
         assert reader.served
-        assert await fetch(b.pool, key_of("object"), 20, 10) == CONTENT[20:30]
+        assert await fetch(b.registry, key_of("object"), 20, 10) == CONTENT[20:30]
 
 
 @pytest.mark.expects_log("the transport failed")
@@ -449,15 +451,15 @@ async def test_a_transport_that_raises_is_a_failure_like_any_other() -> None:
                 raise faults.pop()
 
         b.transport.raise_on_open = raise_once
-        assert await fetch(b.pool, key_of("object"), 0, 10) == CONTENT[:10]
-        assert b.pool.counters.streams_failed == 2
+        assert await fetch(b.registry, key_of("object"), 0, 10) == CONTENT[:10]
+        assert b.registry.counters.streams_failed == 2
 
 
 async def test_a_range_without_bytes_is_refused_and_remembered_by_nobody() -> None:
     async with bench() as b:
-        with pytest.raises(ValueError, match="no range"):
+        with pytest.raises(ValueError, match="invalid range"):
             b.read(0, 0)
-        assert b.pool.statistics().objects_known == 0
+        assert b.registry.objects_known == 0
 
 
 # -- telling
@@ -468,26 +470,33 @@ async def test_transitions_are_logged_with_object_stream_and_cause(
 ) -> None:
     with caplog.at_level(logging.DEBUG, "gcsmux_fs"):
         async with bench(Plan(refuse=UNAVAILABLE)) as b:
-            await fetch(b.pool, key_of("object"), 0, 10)
+            await fetch(b.registry, key_of("object"), 0, 10)
     assert [record.getMessage() for record in caplog.records] == [
-        "gs://bucket/'object'#7: stream 1: CLOSED -> OPENING: ranges asked for",
-        "gs://bucket/'object'#7: stream 2: OPENING -> OPENING: UNAVAILABLE",
+        "gs://bucket/'object'#7: stream 1: CLOSED -> OPENING: ranges requested",
+        "gs://bucket/'object'#7: stream 2: OPENING -> OPENING:"
+        " stream lost, retry at once (UNAVAILABLE)",
         "gs://bucket/'object'#7: stream 2: OPENING -> OPEN: first response",
         "gs://bucket/'object'#7: stream 2: OPEN -> CLOSED: closing",
     ]
 
 
-async def test_the_pool_tells_its_gauges_and_counters() -> None:
-    async with bench() as b:
-        await fetch(b.pool, key_of("a"), 0, 10)
+async def test_the_registry_declares_its_gauges_counters_and_histogram() -> None:
+    async with bench(plan=Plan(latency=0.5)) as b:
+        await fetch(b.registry, key_of("a"), 0, 10)
         b.transport.plans = [Plan(hang=True)]
         reader = b.read(0, 10, "b")
         await b.settled()
-        told = b.pool.statistics()
-        assert (told.streams_open, told.streams_idle) == (2, 1)
-        assert (told.objects_known, told.ranges_waiting) == (2, 1)
-        assert told.counters["ranges_delivered"] == 1
-        assert repr(b.pool) == "<StreamRegistry of 2 objects: 1 streams idle, 0 without>"
+        metrics = Registry()
+        b.registry.declare_metrics(metrics)
+        snapshot = metrics.snapshot()
+        assert (snapshot["streams_open"], snapshot["streams_idle"]) == (2, 1)
+        assert (snapshot["objects_known"], snapshot["ranges_waiting"]) == (2, 1)
+        assert (snapshot["ranges_delivered"], snapshot["stale_events"]) == (1, 0)
+        first_byte = metrics.value("stream_first_byte_seconds")
+        assert isinstance(first_byte, Histogram)
+        assert first_byte.count == 1
+        assert first_byte.total_seconds == pytest.approx(0.5)
+        assert repr(b.registry) == "<StreamRegistry of 2 objects: 1 streams idle, 0 without>"
         reader.cancel()
 
 
@@ -495,9 +504,9 @@ async def test_a_range_that_still_waits_tells_how_its_last_stream_ended() -> Non
     refused = Plan(refuse=StreamEnd(StatusCode.UNAVAILABLE, "gone"))
     async with bench(plan=refused) as made:
         reader = made.read(0, 100)
-        assert reader.ticket.trouble == ""
+        assert reader.ticket.last_error == ""
         await trio.sleep(5)
-        assert reader.ticket.trouble == "gone [UNAVAILABLE]"
+        assert reader.ticket.last_error == "gone [UNAVAILABLE]"
         made.transport.plan = Plan()
         await reader.ended.wait()
-        assert (reader.served, reader.ticket.trouble) == (True, "")
+        assert (reader.served, reader.ticket.last_error) == (True, "")

@@ -50,25 +50,25 @@ pytestmark = pytest.mark.expects_log(LOSS)
 
 
 class Bench:
-    """A pool over a fallback over a service in memory."""
+    """A registry over a fallback over a service in memory."""
 
     def __init__(
         self,
         streams: FakeTransport,
         reads: FakeReads,
         transport: FallbackTransport,
-        pool: StreamRegistry,
+        registry: StreamRegistry,
     ) -> None:
         self.streams = streams
         self.reads = reads
         self.transport = transport
-        self.pool = pool
+        self.registry = registry
 
     async def read(self, offset: int, length: int, name: str = "object") -> bytes:
-        return await fetch(self.pool, key_of(name), offset, length)
+        return await fetch(self.registry, key_of(name), offset, length)
 
     def ask(self, offset: int, length: int, name: str = "object") -> Reader:
-        return Reader(self.pool, key_of(name), offset, length)
+        return Reader(self.registry, key_of(name), offset, length)
 
 
 @asynccontextmanager
@@ -78,29 +78,29 @@ async def bench(
     stream_plans: Sequence[Plan] = (),
     stream_plan: Plan = REFUSED,
 ) -> AsyncIterator[Bench]:
-    """Run a pool; when the test is over, end it and look for what it left behind."""
+    """Run a registry; when the test is over, end it and look for what it left behind."""
     soon = trio.lowlevel.current_trio_token().run_sync_soon
     async with trio.open_nursery() as nursery:
         streams = FakeTransport(nursery, stream_plan, list(stream_plans))
         reads = FakeReads(nursery, plan or Answer(), list(plans))
         transport = FallbackTransport(streams, reads, clock=trio.current_time, call_soon=soon)
-        pool = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
+        registry = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
         scope = trio.CancelScope()
 
-        async def run_pool() -> None:
+        async def run_registry() -> None:
             with scope:
-                await pool.run()
+                await registry.run()
 
-        nursery.start_soon(run_pool)
+        nursery.start_soon(run_registry)
         await trio.testing.wait_all_tasks_blocked()
-        yield Bench(streams, reads, transport, pool)
+        yield Bench(streams, reads, transport, registry)
         scope.cancel()
         transport.close()
         await trio.testing.wait_all_tasks_blocked()
         assert (streams.open_calls, reads.open_calls) == (0, 0)
         found = transport.statistics()
         assert (found.read_object_open, found.stand_ins) == (0, 0)
-        assert pool.statistics().streams_open == 0
+        assert registry.streams_open == 0
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -165,7 +165,7 @@ async def test_what_is_asked_while_the_stream_is_being_refused_is_taken_over() -
         await trio.sleep(1)
         assert all(reader.served for reader in readers)
         assert [request.read_offset for request in made.reads.requests] == list(range(6))
-        assert made.pool.counters.streams_failed == 0
+        assert made.registry.counters.streams_failed == 0
 
 
 async def test_ranges_beyond_the_places_wait_and_all_are_served() -> None:
@@ -217,7 +217,7 @@ async def test_a_cut_read_goes_on_at_the_first_missing_byte(code: StatusCode) ->
             (3_100, 47_000),
             (4_100, 46_000),
         ]
-        assert made.pool.counters.bytes_received == 50_000
+        assert made.registry.counters.bytes_received == 50_000
 
 
 async def test_one_read_that_is_cut_takes_nothing_from_the_others() -> None:
@@ -226,7 +226,7 @@ async def test_one_read_that_is_cut_takes_nothing_from_the_others() -> None:
         readers = [made.ask(number * 10_000, 10_000) for number in range(10)]
         await trio.sleep(1)
         assert all(reader.served for reader in readers)
-        assert made.pool.counters.bytes_received == 100_000
+        assert made.registry.counters.bytes_received == 100_000
 
 
 async def test_a_service_that_is_away_for_a_minute_is_only_a_pause() -> None:
@@ -289,7 +289,7 @@ async def test_another_generation_is_never_shown() -> None:
 async def test_a_corrupt_chunk_is_asked_for_again() -> None:
     async with bench(Answer(chunk_bytes=1000, corrupt=2), plan=Answer()) as made:
         assert await made.read(0, 10_000) == CONTENT[:10_000]
-        assert made.pool.counters.checksum_failures == 1
+        assert made.registry.counters.checksum_failures == 1
         assert [request.read_offset for request in made.reads.requests] == [0, 2000]
 
 
@@ -298,7 +298,7 @@ async def test_answers_that_are_never_right_are_an_error(plan: Answer) -> None:
     async with bench(plan=plan) as made:
         with trio.fail_after(1), pytest.raises(DataCorruption):
             await made.read(0, 1000)
-        assert len(made.reads.requests) == RetryPolicy().max_strikes
+        assert len(made.reads.requests) == RetryPolicy().max_bad_answers
 
 
 async def test_a_range_that_ended_too_early_is_asked_for_again() -> None:
@@ -312,7 +312,7 @@ async def test_a_range_that_ended_too_early_is_asked_for_again() -> None:
 async def test_an_object_that_is_read_whole_comes_through_answers_that_end_too_early() -> None:
     async with bench(plan=Answer(chunk_bytes=100, cut_after=3)) as made:
         # What is asked for whole is asked for again by another call.
-        reader = Reader(made.pool, key_of("object"), 0, 2000, whole=True)
+        reader = Reader(made.registry, key_of("object"), 0, 2000, covers_object=True)
         await reader.ended.wait()
         assert reader.served
         asked = [(request.read_offset, request.read_limit) for request in made.reads.requests]
@@ -322,7 +322,7 @@ async def test_an_object_that_is_read_whole_comes_through_answers_that_end_too_e
 async def test_a_server_that_ignores_ranges_is_read_right_and_cut_short() -> None:
     async with bench(plan=Answer(chunk_bytes=1000, whole=True)) as made:
         assert await made.read(2_500, 1_000) == CONTENT[2_500:3_500]
-        assert made.pool.counters.bytes_received == 4_000
+        assert made.registry.counters.bytes_received == 4_000
 
 
 async def test_a_read_that_stalls_is_given_up_and_resumed() -> None:

@@ -42,16 +42,16 @@ PATIENCE_SECONDS = 20
 
 @dataclass
 class Client:
-    """A pool over real connections; `now` is the fallback's clock, moved by hand."""
+    """A registry over real connections; `now` is the fallback's clock, moved by hand."""
 
     streams: GrpcBidiTransport
     transport: FallbackTransport
-    pool: StreamRegistry
+    registry: StreamRegistry
     now: list[float]
 
     async def read(self, offset: int, length: int, name: str = "object") -> bytes:
         with trio.fail_after(PATIENCE_SECONDS):
-            return await fetch(self.pool, key_of(name), offset, length)
+            return await fetch(self.registry, key_of(name), offset, length)
 
 
 @asynccontextmanager
@@ -64,11 +64,11 @@ async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIt
     transport = FallbackTransport(
         streams, GrpcRangeReads(streams, settings), clock=lambda: now[0], call_soon=soon
     )
-    pool = StreamRegistry(transport, policy or RetryPolicy(), Random(0), call_soon=soon)
+    registry = StreamRegistry(transport, policy or RetryPolicy(), Random(0), call_soon=soon)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(pool.run)
-            yield Client(streams, transport, pool, now)
+            nursery.start_soon(registry.run)
+            yield Client(streams, transport, registry, now)
             nursery.cancel_scope.cancel()
         transport.close()
         with trio.fail_after(PATIENCE_SECONDS):
@@ -165,12 +165,12 @@ def test_a_corrupt_answer_and_one_beyond_the_range(server: RangeServer) -> None:
 
     async def test(client: Client) -> None:
         assert await client.read(0, 100_000) == CONTENT[:100_000]
-        assert client.pool.counters.checksum_failures == 1
+        assert client.registry.counters.checksum_failures == 1
         assert await client.read(100, 100) == CONTENT[100:200]
         # Neither is read any further, and neither takes anything else along.
         await until(lambda: server.active_reads == 0)
         await until(lambda: client.transport.statistics().read_object_open == 0)
-        assert client.pool.counters.streams_failed == 0
+        assert client.registry.counters.streams_failed == 0
 
     with_client(server.endpoint, test)
 
@@ -250,7 +250,7 @@ def test_a_proxy_that_waits_for_the_end_of_streams_is_gone_round(
     server.silent = True
 
     async def test(client: Client) -> None:
-        client.pool.request(key_of("object"), 0, 100, lambda _: None)
+        client.registry.request(key_of("object"), 0, 100, lambda _: None)
         await until(lambda: server.streams == 1)
         client.now[0] = availability.STREAM_SILENCE_SECONDS  # and the mux gives it up:
         assert await client.read(50, 100) == CONTENT[50:150]

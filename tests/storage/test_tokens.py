@@ -108,15 +108,15 @@ class Server:
 class Client:
     """Look-ups and reads with the same tokens."""
 
-    def __init__(self, store: GrpcObjectStore, pool: StreamRegistry) -> None:
+    def __init__(self, store: GrpcObjectStore, registry: StreamRegistry) -> None:
         self.store = store
-        self.pool = pool
+        self.registry = registry
 
     async def look_up(self) -> None:
         assert (await self.store.get_object("object")).size == 5
 
     async def read(self) -> None:
-        assert await fetch(self.pool, key_of("object"), 0, len(CONTENT)) == CONTENT
+        assert await fetch(self.registry, key_of("object"), 0, len(CONTENT)) == CONTENT
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
         clock=trio.current_time,
         call_soon=soon,
     )
-    pool = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
+    registry = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
     store = GrpcObjectStore(
         channels.connections(1),
         settings,
@@ -160,9 +160,9 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
     )
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(pool.run)
+            nursery.start_soon(registry.run)
             with trio.fail_after(20):
-                yield Client(store, pool)
+                yield Client(store, registry)
             nursery.cancel_scope.cancel()
         transport.close()
         await streams.drain()

@@ -1,0 +1,174 @@
+"""One object's stream at work: the shell around a core and its call.
+
+Theory of operation. The core decides; this module opens and cancels the call, passes the call's
+events to the core, and calls back the readers. A callback may request and cancel ranges. The
+actions that the core decides during a callback are carried out after its earlier actions, by the
+same loop.
+
+The core alone discards the events of earlier calls (invariant 4 of `core`). This module passes on
+every event with the stream generation of its call.
+
+Invariant: an exception from one reader's callback, or from the transport, does not affect other
+readers.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.model.errors import StatusCode, StorageError, Unavailable
+from gcsmux_fs.mux.actions import Action, Cancel, Deliver, Fail, Moved, Open, Send
+from gcsmux_fs.storage.ports import StreamEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsmux_fs.mux.core import StreamCore
+    from gcsmux_fs.mux.range_table import PendingRange
+    from gcsmux_fs.storage.ports import BidiCall, BidiMessage, BidiTransport
+
+__all__ = ["SharedStream", "Ticket"]
+
+log = logging.getLogger(__name__)
+
+
+class Ticket:
+    """A requested range, for its reader."""
+
+    __slots__ = ("_pending", "_stream")
+
+    def __init__(self, stream: SharedStream, pending: PendingRange) -> None:
+        self._stream = stream
+        self._pending = pending
+
+    @property
+    def last_error(self) -> str:
+        """How the last stream failed, if no bytes have arrived since; else empty."""
+        return self._stream.core.last_error
+
+    def cancel(self) -> None:
+        """Cancel the range: `done` is not called any more. Idempotent."""
+        self._stream.cancel(self._pending)
+
+
+class SharedStream:
+    """The core of one object, and its call if there is one.
+
+    `settle` is called whenever the core may have a new deadline or a new state.
+    """
+
+    __slots__ = ("_acting", "_call", "_settle", "_transport", "core")
+
+    def __init__(
+        self,
+        core: StreamCore,
+        transport: BidiTransport,
+        settle: Callable[[SharedStream], None],
+    ) -> None:
+        self.core = core
+        self._transport = transport
+        self._settle = settle
+        self._call: BidiCall | None = None
+        self._acting = False
+
+    def cancel(self, pending: PendingRange) -> None:
+        """Cancel a range: its callback is not called any more. Idempotent."""
+        # `act` may be about to deliver this range, so the callback is replaced in any case.
+        pending.done = _ignore_outcome
+        if pending.live:
+            self.core.cancel(pending, trio.current_time())
+            self.act()
+
+    def close(self, why: str) -> None:
+        """Fail all waiting ranges with Unavailable and end the call."""
+        self.core.close(Unavailable(why, subject=str(self.core.key)))
+        self.act()
+
+    def act(self) -> None:
+        """Carry out the core's actions, in order; an inner call leaves them to the outer one."""
+        if self._acting:
+            return
+        self._acting = True
+        try:
+            while actions := self.core.take_actions():
+                for action in actions:
+                    self._carry_out(action)
+        finally:
+            self._acting = False
+        if not self.core.has_call:
+            self._call = None
+        self._settle(self)
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Deliver(pending, outcome) | Fail(pending, outcome):
+                self._call_back(pending, outcome)
+            case Send() | Open():
+                self._transmit(action)
+            case Cancel():
+                self._cancel_call()
+            case Moved(before, after, stream, event, detail):
+                log.debug(
+                    "%s: stream %d: %s -> %s: %s%s",
+                    self.core.key,
+                    stream,
+                    before.name,
+                    after.name,
+                    event.value,
+                    f" ({detail})" if detail else "",
+                )
+
+    def _call_back(self, pending: PendingRange, outcome: memoryview | StorageError) -> None:
+        try:
+            pending.done(outcome)
+        except Exception:
+            log.exception("%s: a reader's callback failed", self.core.key)
+
+    def _transmit(self, action: Open | Send) -> None:
+        try:
+            if isinstance(action, Open):
+                self._call = None
+                listener = _Listener(self, action.stream)
+                self._call = self._transport.open(action.spec, action.ranges, listener)
+            else:
+                assert self._call is not None  # a core sends only on an open stream
+                self._call.send(action.ranges)
+        except Exception as error:
+            log.exception("%s: the transport failed", self.core.key)
+            self._cancel_call()
+            end = StreamEnd(StatusCode.INTERNAL, f"the transport failed: {error}")
+            self.core.on_end(self.core.stream, end, trio.current_time())
+
+    def _cancel_call(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+
+def _ignore_outcome(_outcome: memoryview | StorageError) -> None:
+    """Replace the callback of a cancelled range."""
+
+
+class _Listener:
+    """Passes the events of one stream generation to the core of its object."""
+
+    __slots__ = ("_number", "_stream")
+
+    def __init__(self, stream: SharedStream, number: int) -> None:
+        self._stream = stream
+        self._number = number
+
+    def on_sent(self) -> None:
+        self._stream.core.on_sent(self._number, trio.current_time())
+        self._stream.act()
+
+    def on_message(self, message: BidiMessage) -> None:
+        self._stream.core.on_message(self._number, message, trio.current_time())
+        self._stream.act()
+
+    def on_end(self, end: StreamEnd) -> None:
+        self._stream.core.on_end(self._number, end, trio.current_time())
+        self._stream.act()
