@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.reading.access_patterns import RunHistory
-from gcsmux_fs.reading.block_states import BlockEvent, BlockState, next_state
+from gcsmux_fs.reading.block_states import TRANSITIONS, BlockEvent, BlockState
 from gcsmux_fs.reading.memory_budget import BLOCK_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ class Block:
         Raises:
             AssertionError: the event cannot happen in the current state.
         """
-        self.state = next_state(self.state, event)
+        try:
+            self.state = TRANSITIONS[self.state, event]
+        except KeyError:
+            raise AssertionError(f"{event.name} cannot happen to {self}") from None
 
 
 class _Page:

@@ -9,13 +9,9 @@ or has stopped.
 from __future__ import annotations
 
 import enum
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["TRANSITIONS", "BlockEvent", "BlockState", "next_state"]
+__all__ = ["TRANSITIONS", "BlockEvent", "BlockState"]
 
 
 class BlockState(enum.Enum):
@@ -64,46 +60,32 @@ class BlockEvent(enum.Enum):
 
 _S, _E = BlockState, BlockEvent
 
-TRANSITIONS: Mapping[tuple[BlockState, BlockEvent], BlockState] = MappingProxyType(
-    {
-        (_S.LOADING, _E.ARRIVE): _S.READ,
-        (_S.LOADING, _E.REMOVE): _S.GONE,
-        (_S.PREFETCHING, _E.JOIN): _S.JOINED,
-        (_S.PREFETCHING, _E.RELEASE): _S.PREFETCHING_RELEASED,
-        (_S.PREFETCHING, _E.ARRIVE): _S.UNREAD,
-        (_S.PREFETCHING, _E.REMOVE): _S.GONE,
-        (_S.PREFETCHING_RELEASED, _E.JOIN): _S.JOINED_RELEASED,
-        (_S.PREFETCHING_RELEASED, _E.ARRIVE): _S.UNREAD_RELEASED,
-        (_S.PREFETCHING_RELEASED, _E.REMOVE): _S.GONE,
-        (_S.JOINED, _E.RELEASE): _S.JOINED_RELEASED,
-        (_S.JOINED, _E.ARRIVE): _S.UNREAD,
-        (_S.JOINED, _E.REMOVE): _S.GONE,
-        (_S.JOINED_RELEASED, _E.ARRIVE): _S.UNREAD_RELEASED,
-        (_S.JOINED_RELEASED, _E.REMOVE): _S.GONE,
-        (_S.UNREAD, _E.RELEASE): _S.UNREAD_RELEASED,
-        (_S.UNREAD, _E.READ_PART): _S.PARTLY_READ,
-        (_S.UNREAD, _E.READ_END): _S.READ,
-        (_S.UNREAD, _E.REMOVE): _S.GONE,
-        (_S.UNREAD_RELEASED, _E.READ_PART): _S.READ,
-        (_S.UNREAD_RELEASED, _E.READ_END): _S.READ,
-        (_S.UNREAD_RELEASED, _E.REMOVE): _S.GONE,
-        (_S.PARTLY_READ, _E.RELEASE): _S.READ,
-        (_S.PARTLY_READ, _E.READ_PART): _S.PARTLY_READ,
-        (_S.PARTLY_READ, _E.READ_END): _S.READ,
-        (_S.PARTLY_READ, _E.REMOVE): _S.GONE,
-        (_S.READ, _E.REMOVE): _S.GONE,
-    }
-)
+TRANSITIONS: Final[dict[tuple[BlockState, BlockEvent], BlockState]] = {
+    (_S.LOADING, _E.ARRIVE): _S.READ,
+    (_S.LOADING, _E.REMOVE): _S.GONE,
+    (_S.PREFETCHING, _E.JOIN): _S.JOINED,
+    (_S.PREFETCHING, _E.RELEASE): _S.PREFETCHING_RELEASED,
+    (_S.PREFETCHING, _E.ARRIVE): _S.UNREAD,
+    (_S.PREFETCHING, _E.REMOVE): _S.GONE,
+    (_S.PREFETCHING_RELEASED, _E.JOIN): _S.JOINED_RELEASED,
+    (_S.PREFETCHING_RELEASED, _E.ARRIVE): _S.UNREAD_RELEASED,
+    (_S.PREFETCHING_RELEASED, _E.REMOVE): _S.GONE,
+    (_S.JOINED, _E.RELEASE): _S.JOINED_RELEASED,
+    (_S.JOINED, _E.ARRIVE): _S.UNREAD,
+    (_S.JOINED, _E.REMOVE): _S.GONE,
+    (_S.JOINED_RELEASED, _E.ARRIVE): _S.UNREAD_RELEASED,
+    (_S.JOINED_RELEASED, _E.REMOVE): _S.GONE,
+    (_S.UNREAD, _E.RELEASE): _S.UNREAD_RELEASED,
+    (_S.UNREAD, _E.READ_PART): _S.PARTLY_READ,
+    (_S.UNREAD, _E.READ_END): _S.READ,
+    (_S.UNREAD, _E.REMOVE): _S.GONE,
+    (_S.UNREAD_RELEASED, _E.READ_PART): _S.READ,
+    (_S.UNREAD_RELEASED, _E.READ_END): _S.READ,
+    (_S.UNREAD_RELEASED, _E.REMOVE): _S.GONE,
+    (_S.PARTLY_READ, _E.RELEASE): _S.READ,
+    (_S.PARTLY_READ, _E.READ_PART): _S.PARTLY_READ,
+    (_S.PARTLY_READ, _E.READ_END): _S.READ,
+    (_S.PARTLY_READ, _E.REMOVE): _S.GONE,
+    (_S.READ, _E.REMOVE): _S.GONE,
+}
 """The state after each event; a pair that is missing is an error in this program."""
-
-
-def next_state(state: BlockState, event: BlockEvent) -> BlockState:
-    """Return the state after an event.
-
-    Raises:
-        AssertionError: the event cannot happen in this state.
-    """
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise AssertionError(f"{event.name} cannot happen to a block in {state.name}") from None

@@ -248,7 +248,7 @@ class OpenFile:
         if self._closed:
             raise ValueError(f"READ of {self.key} after its file was closed")
         run = self._planner.observe(offset, end)
-        fetch = range_to_fetch(offset, end, self.size, is_crowded=resources.budget.is_crowded)
+        fetch = range_to_fetch(offset, end, self.size, resources.budget)
         request = ReadRequest(self._index, offset, end, fetch, wake)
         outcome = resources.fetcher.begin(request)
         counters = resources.counters
