@@ -93,7 +93,7 @@ async def test_a_slow_walk_keeps_what_it_will_read() -> None:
             await w.read(number)
             await trio.sleep(ABANDONED_SECONDS - 1)
         w.check_nothing_held()
-        assert len(w.source.asked) == FILES
+        assert len(w.source.requests) == FILES
         assert metrics_of(w.reader)["misses"] == 3
 
 

@@ -1,4 +1,4 @@
-"""Any order of READs, answers, failures, cancellations and closes against a reference."""
+"""READs, answers, errors, cancellations and closes in any order, against a reference."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from gcsmux_fs.model.errors import StorageError, Unavailable
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block
+from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.read_context import ReadContext
 
-from .fakes import KIB, MIB, Asked, ManualSource, content_of, key_of, metrics_of
+from .fakes import KIB, MIB, ManualSource, RequestedRange, content_of, key_of, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 SIZES = {"tiny": 40 * KIB + 5, "small": 300 * KIB, "odd": 5 * MIB + 777, "wide": 40 * MIB}
 BUDGET_BYTES = 2 * MIB
 LARGEST_READ = BUDGET_BYTES // 16
+LOADING_STATES = {
+    BlockState.LOADING,
+    BlockState.PREFETCHING,
+    BlockState.PREFETCHING_RELEASED,
+    BlockState.JOINED,
+    BlockState.JOINED_RELEASED,
+}
 
 
 def blocks_of(context: ReadContext) -> list[Block]:
@@ -37,7 +45,7 @@ def blocks_of(context: ReadContext) -> list[Block]:
 
 
 class CheckingSource(ManualSource):
-    """Refuses to be asked for bytes that are present or on their way."""
+    """Fails if a range overlaps a ready block or a pending range."""
 
     context: ReadContext
 
@@ -50,7 +58,7 @@ class CheckingSource(ManualSource):
         *,
         covers_object: bool = False,
         reaches_end: bool = False,
-    ) -> Asked:
+    ) -> RequestedRange:
         end = offset + length
         assert 0 <= offset < end <= SIZES[key.name]
         assert not any(
@@ -66,12 +74,13 @@ class CheckingSource(ManualSource):
 
 
 @dataclass(eq=False)
-class Reading:
-    """A READ under way, as its reader sees it."""
+class ObservedRead:
+    """A READ as its reader sees it."""
 
     file: OpenFile
     offset: int
     end: int
+    #: How often the reader was woken.
     wakes: int = 0
     abandoned: bool = False
     request: ReadRequest | None = None
@@ -84,7 +93,7 @@ class Reading:
 
 class ReadPathMachine(RuleBasedStateMachine):
     files = Bundle("files")
-    readings = Bundle("readings")
+    reads = Bundle("reads")
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,8 +103,7 @@ class ReadPathMachine(RuleBasedStateMachine):
         )
         self.source.context = self.context
         self.positions: dict[OpenFile, int] = {}
-        self.all_readings: list[Reading] = []
-        self.failed: set[str] = set()
+        self.open_reads: list[ObservedRead] = []
 
     @rule(target=files, name=st.sampled_from(sorted(SIZES)))
     def open(self, name: str) -> OpenFile:
@@ -105,53 +113,57 @@ class ReadPathMachine(RuleBasedStateMachine):
 
     @rule(file=consumes(files))
     def close(self, file: OpenFile) -> None:
-        for reading in self.all_readings:
-            if reading.file is file:
-                self.abandon(reading)
+        for read in self.open_reads:
+            if read.file is file:
+                self.abandon(read)
         file.close()
 
     @rule(
-        target=readings,
+        target=reads,
         file=files,
         where=st.one_of(st.none(), st.integers(0, 40 * MIB)),
         size=st.sampled_from([1, 4096, 16 * KIB, 100_000, LARGEST_READ]),
     )
-    def read(self, file: OpenFile, where: int | None, size: int) -> Reading:
+    def read(self, file: OpenFile, where: int | None, size: int) -> ObservedRead:
         return self.read_once(file, where, size)
 
     @rule(file=files, count=st.integers(1, 30))
     def stream(self, file: OpenFile, count: int) -> None:
         for _ in range(count):
-            reading = self.read_once(file, None, LARGEST_READ)
-            if reading.request is not None and not reading.request.is_done:
+            read = self.read_once(file, None, LARGEST_READ)
+            if read.request is not None and not read.request.is_done:
                 return
 
-    def read_once(self, file: OpenFile, where: int | None, size: int) -> Reading:
+    def read_once(self, file: OpenFile, where: int | None, size: int) -> ObservedRead:
         offset = (self.positions[file] if where is None else where) % file.size
         end = min(offset + size, file.size)
         self.positions[file] = end
-        reading = Reading(file, offset, end)
+        read = ObservedRead(file, offset, end)
         answer = file.read_cached(offset, end - offset)
         if answer is not None:
             assert answer == content_of(file.key, offset, end - offset)
-            return reading
-        reading.request = file.begin(offset, end, reading.wake)
-        self.all_readings.append(reading)
-        if reading.request.is_done:
-            assert reading.request.result() == content_of(file.key, offset, end - offset)
-            reading.abandoned = True
-        return reading
+            return read
+        read.request = file.begin(offset, end, read.wake)
+        self.open_reads.append(read)
+        if read.request.is_done:
+            assert read.request.result() == content_of(file.key, offset, end - offset)
+            read.abandoned = True
+        return read
 
     @rule(file=files, count=st.integers(1, 20), first=st.integers(0, 40 * MIB))
     def read_in_parallel(self, file: OpenFile, count: int, first: int) -> None:
         for n in range(count):
             self.read_once(file, first + n * MIB, LARGEST_READ)
 
-    @rule(reading=readings)
-    def abandon(self, reading: Reading) -> None:
-        if reading.request is not None and not reading.request.is_done and not reading.abandoned:
-            reading.file.abandon(reading.request)
-            reading.abandoned = True
+    @rule(read=reads)
+    def abandon(self, read: ObservedRead) -> None:
+        if read.request is not None and not read.request.is_done and not read.abandoned:
+            read.file.abandon(read.request)
+            read.abandoned = True
+
+    @rule(file=files)
+    def stop_read_ahead(self, file: OpenFile) -> None:
+        file.stop_read_ahead()
 
     @rule(which=st.integers(0, 1000), count=st.integers(1, 8))
     def answer(self, which: int, count: int) -> None:
@@ -169,8 +181,8 @@ class ReadPathMachine(RuleBasedStateMachine):
         budget, blocks = self.context.resources.budget, blocks_of(self.context)
         assert budget.used <= budget.limit
         assert budget.used == sum(block.charge for block in blocks)
-        ahead = budget.loading_readahead + budget.loading_joined + budget.protected
-        assert ahead <= budget.limit * 7 // 8
+        readahead_bytes = budget.loading_readahead + budget.loading_joined + budget.protected
+        assert readahead_bytes <= budget.limit * 7 // 8
         ready = [block for block in blocks if block.content is not None]
         assert budget.unprotected == sum(
             block.charge for block in ready if not block.state.is_protected
@@ -194,29 +206,28 @@ class ReadPathMachine(RuleBasedStateMachine):
                     assert end % GRANULE_BYTES == 0 or end == size
                     assert block.start // PAGE_BYTES == (end - 1) // PAGE_BYTES == number
                     assert (block.content is None) == (block in index.loading)
+                    assert (block.content is None) == (block.state in LOADING_STATES)
 
     @invariant()
-    def every_reader_hears_once_and_reads_the_right_bytes(self) -> None:
-        for reading in self.all_readings:
-            request = reading.request
+    def every_reader_is_woken_once_and_gets_the_right_bytes(self) -> None:
+        for read in self.open_reads:
+            request = read.request
             assert request is not None
-            if reading.abandoned or not request.is_done:
-                assert reading.wakes == 0
+            if read.abandoned or not request.is_done:
+                assert read.wakes == 0
                 continue
-            assert reading.wakes == 1
+            assert read.wakes == 1
             try:
                 answer = request.result()
             except Unavailable:
                 continue
-            assert answer == content_of(
-                reading.file.key, reading.offset, reading.end - reading.offset
-            )
-        self.all_readings = [r for r in self.all_readings if not (r.wakes or r.abandoned)]
+            assert answer == content_of(read.file.key, read.offset, read.end - read.offset)
+        self.open_reads = [r for r in self.open_reads if not (r.wakes or r.abandoned)]
 
     def teardown(self) -> None:
         self.source.settle_all()
-        for reading in self.all_readings:
-            assert reading.abandoned or (reading.request is not None and reading.request.is_done)
+        for read in self.open_reads:
+            assert read.abandoned or (read.request is not None and read.request.is_done)
         for file in self.positions:
             file.close()
         metrics = metrics_of(self.context)

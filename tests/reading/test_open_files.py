@@ -24,7 +24,7 @@ def read_context(source: ManualSource, budget_bytes: int = 64 * MIB) -> ReadCont
 
 
 async def settled_read(source: ManualSource, file: OpenFile, offset: int, size: int) -> bytes:
-    """Read while the source answers everything that is asked."""
+    """Read while the source answers every range."""
     answer = file.read_cached(offset, size)
     if answer is not None:
         return bytes(answer)
@@ -51,7 +51,7 @@ def assert_at_rest(context: ReadContext) -> None:
     assert metrics["queued_reads"] == 0
 
 
-async def test_bytes_are_right_across_blocks_and_cut_at_the_end() -> None:
+async def test_reads_across_blocks_return_the_right_bytes_cut_at_the_end() -> None:
     source = ManualSource()
     context = read_context(source)
     file = context.open(KEY, LARGE)
@@ -70,7 +70,7 @@ async def test_bytes_are_right_across_blocks_and_cut_at_the_end() -> None:
     assert_at_rest(context)
 
 
-async def test_empty_reads_ask_for_nothing() -> None:
+async def test_empty_reads_request_nothing() -> None:
     source = ManualSource()
     context = read_context(source)
     empty = context.open(key_of("empty"), 0)
@@ -84,20 +84,20 @@ async def test_empty_reads_ask_for_nothing() -> None:
         await file.read(10, 0),
     ]:
         assert answer == b""
-    assert source.asked == []
+    assert source.requests == []
 
 
 @pytest.mark.parametrize(
     "offset", [0, 4 * KIB, 16 * KIB - 4 * KIB, 2 * MIB - 4 * KIB, 30 * MIB + 8 * KIB, 16 * KIB - 1]
 )
-async def test_random_4_kib_read_of_a_cold_file_moves_at_most_64_kib(offset: int) -> None:
+async def test_random_4_kib_read_of_a_cold_file_loads_at_most_64_kib(offset: int) -> None:
     source = ManualSource()
     file = read_context(source).open(KEY, LARGE)
     assert await settled_read(source, file, offset, 4 * KIB) == content_of(KEY, offset, 4 * KIB)
     assert source.total <= 64 * KIB
 
 
-async def test_many_random_4_kib_reads_move_16_kib_each() -> None:
+async def test_many_random_4_kib_reads_load_16_kib_each() -> None:
     source = ManualSource()
     file = read_context(source).open(KEY, LARGE)
     for n in range(300):
@@ -111,16 +111,16 @@ async def test_small_object_read_from_its_start_is_one_request(size: int) -> Non
     file = read_context(source).open(KEY, size)
     await settled_read(source, file, 0, 128 * KIB)
     assert source.spans == [(0, size)]
-    assert source.asked[0].covers_object
+    assert source.requests[0].covers_object
     for offset in range(0, size, 128 * KIB):
         assert file.read_cached(offset, 128 * KIB) is not None
     assert source.spans == [(0, size)]
 
 
-async def test_a_part_of_an_object_is_not_asked_for_as_its_whole() -> None:
+async def test_range_that_does_not_cover_the_object_is_not_marked_so() -> None:
     source = ManualSource()
     await settled_read(source, read_context(source).open(KEY, 9 * MIB), 0, MIB)
-    assert not any(asked.covers_object for asked in source.asked)
+    assert not any(request.covers_object for request in source.requests)
 
 
 async def test_reads_of_all_open_files_share_one_request() -> None:
@@ -156,7 +156,7 @@ async def test_cached_read_is_a_view_of_its_block_and_read_only() -> None:
     assert first.obj is second.obj
 
 
-async def test_reopen_of_an_object_costs_no_request_but_another_generation_does() -> None:
+async def test_only_a_new_generation_is_requested_again_at_the_next_open() -> None:
     source = ManualSource()
     context = read_context(source)
     for _ in range(3):
@@ -167,22 +167,22 @@ async def test_reopen_of_an_object_costs_no_request_but_another_generation_does(
     newer = context.open(key_of("object", generation=2), 500_000)
     expected = content_of(newer.key, 0, 500_000)
     assert await settled_read(source, newer, 0, 500_000) == expected
-    assert len(source.asked) == 2
+    assert len(source.requests) == 2
 
 
-async def test_demand_and_its_readahead_are_asked_for_in_one_tick_demand_first() -> None:
+async def test_read_and_its_readahead_are_requested_in_one_tick_the_read_first() -> None:
     source = ManualSource()
     file = read_context(source).open(KEY, LARGE)
     woken: list[None] = []
     request = file.begin(0, 128 * KIB, lambda: woken.append(None))
     assert source.spans[0] == (0, 128 * KIB)
     assert source.spans[-1] == (768 * KIB, MIB)
-    source.asked[0].settle()
+    source.requests[0].settle()
     assert woken == [None]
     assert request.result() == content_of(KEY, 0, 128 * KIB)
 
 
-async def test_read_that_misses_several_blocks_asks_for_all_at_once() -> None:
+async def test_read_that_misses_several_ranges_requests_all_at_once() -> None:
     source = ManualSource()
     file = read_context(source).open(KEY, LARGE)
     file.begin(20 * MIB, 21 * MIB, lambda: None)
@@ -196,7 +196,7 @@ async def test_read_that_misses_several_blocks_asks_for_all_at_once() -> None:
     assert request.result() == content_of(KEY, 19 * MIB + 5, 3 * MIB - 10)
 
 
-async def test_failed_range_fails_all_its_readers_and_the_next_read_asks_anew() -> None:
+async def test_failed_range_fails_all_its_reads_and_the_next_read_requests_it_again() -> None:
     source = ManualSource()
     context = read_context(source)
     file = context.open(KEY, LARGE)
@@ -212,17 +212,17 @@ async def test_failed_range_fails_all_its_readers_and_the_next_read_asks_anew() 
         nursery.start_soon(read)
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
-        source.asked[0].settle(NotFound("gone", subject="it", code=StatusCode.NOT_FOUND))
+        source.requests[0].settle(NotFound("gone", subject="it", code=StatusCode.NOT_FOUND))
     assert [str(error) for error in errors] == ["it: gone [NOT_FOUND]"] * 2
     assert {type(error) for error in errors} == {NotFound}
     assert errors[0] is not errors[1]
     assert_at_rest(context)
     expected = content_of(KEY, MIB - 4096, 8192)
     assert await settled_read(source, file, MIB - 4096, 8192) == expected
-    assert len(source.asked) == 2
+    assert len(source.requests) == 2
 
 
-async def test_failed_readahead_is_told_to_nobody_and_asked_for_by_the_next_read() -> None:
+async def test_failed_readahead_is_requested_again_by_the_next_read() -> None:
     source = ManualSource()
     context = read_context(source)
     file = context.open(KEY, LARGE)
@@ -236,7 +236,7 @@ async def test_failed_readahead_is_told_to_nobody_and_asked_for_by_the_next_read
     assert await settled_read(source, file, 128 * KIB, 128 * KIB) == expected
 
 
-async def test_read_whose_time_is_up_says_what_went_wrong_meanwhile() -> None:
+async def test_deadline_error_contains_the_last_error_of_the_range() -> None:
     source = ManualSource()
     file = read_context(source).open(KEY, LARGE)
     async with trio.open_nursery() as nursery:
@@ -247,10 +247,10 @@ async def test_read_whose_time_is_up_says_what_went_wrong_meanwhile() -> None:
                 await file.read(4096, 4096)
 
         await trio.testing.wait_all_tasks_blocked()
-        source.asked[0].last_error = "gone [UNAVAILABLE]"
+        source.requests[0].last_error = "gone [UNAVAILABLE]"
 
 
-async def test_read_ends_exactly_at_its_deadline_and_says_what_was_read() -> None:
+async def test_read_ends_exactly_at_its_deadline_and_names_its_range() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=64 * MIB, read_timeout=120.0)
     file = context.open(KEY, LARGE)
@@ -270,16 +270,16 @@ async def test_read_ends_exactly_at_its_deadline_and_says_what_was_read() -> Non
         nursery.start_soon(read, 30.5)
     assert ends == [120.0, 150.5]
     assert metrics_of(context)["waiting_reads"] == 0
-    # Nothing is left of a range that nobody waits for: the next READ asks anew.
+    # The range of the expired READs is cancelled.
     assert metrics_of(context)["blocks_loading"] == 0
     assert metrics_of(context)["budget_in_flight"] == 0
-    # The next one has its full time again.
+    # The next READ has the full timeout again.
     with pytest.raises(DeadlineExceeded):
         await file.read(10 * MIB, 4096)
     assert trio.current_time() - start == 270.5
 
 
-async def test_read_cancelled_in_the_very_tick_of_its_deadline_ends_once() -> None:
+async def test_read_cancelled_in_the_tick_of_its_deadline_ends_once() -> None:
     context = ReadContext(ManualSource(), budget_bytes=64 * MIB, read_timeout=120.0)
     file = context.open(KEY, LARGE)
     for _ in range(20):
@@ -301,7 +301,7 @@ async def test_deadline_of_a_read_larger_than_the_budget_covers_all_its_parts() 
     assert metrics_of(context)["waiting_reads"] == 0
 
 
-async def test_read_larger_than_the_budget_is_served() -> None:
+async def test_read_larger_than_the_budget_returns_all_bytes() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.005)
         context = read_context(source, MINIMUM_BUDGET_BYTES)
@@ -325,8 +325,8 @@ async def test_read_of_a_closed_file_is_refused() -> None:
     [
         pytest.param(0, 4096, id="a ready block"),
         pytest.param(LARGE, 4096, id="the end"),
-        pytest.param(10 * MIB, 4096, id="a block on its way"),
-        pytest.param(10 * MIB - 4096, 8192, id="two blocks on their way"),
+        pytest.param(10 * MIB, 4096, id="a loading block"),
+        pytest.param(10 * MIB - 4096, 8192, id="two loading blocks"),
         pytest.param(40 * MIB, 400 * KIB, id="memory"),
         pytest.param(50 * MIB, 2 * MIB, id="a part of a large read"),
     ],
@@ -375,7 +375,7 @@ async def test_cancelled_read_leaves_the_others_their_block() -> None:
                 scope.cancel()
         source.settle_all()
     assert results == [content_of(KEY, MIB + 4096, 4096)]
-    assert len(source.asked) == 1
+    assert len(source.requests) == 1
 
 
 async def test_last_close_cancels_readahead_and_gives_its_memory_back() -> None:
@@ -385,7 +385,7 @@ async def test_last_close_cancels_readahead_and_gives_its_memory_back() -> None:
     files[0].begin(0, 128 * KIB, lambda: None)
     request, *ahead = source.pending
     files[0].close()
-    assert not any(request.is_cancelled for request in source.asked)
+    assert not any(request.is_cancelled for request in source.requests)
     files[1].close()
     assert all(request.is_cancelled for request in ahead)
     assert source.pending == [request]

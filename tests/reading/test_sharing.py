@@ -1,4 +1,4 @@
-"""Many readers in one budget: nobody starves, little is fetched twice."""
+"""Many readers in one budget: every READ is answered, and few bytes are fetched twice."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def assert_at_rest(context: ReadContext) -> None:
         (8, 32 * MIB, MIB),
     ],
 )
-async def test_sequential_readers_in_a_small_budget_fetch_hardly_anything_twice(
+async def test_sequential_readers_in_a_small_budget_fetch_few_bytes_twice(
     readers: int, budget: int, read_size: int
 ) -> None:
     size = 8 * MIB + 999
@@ -67,7 +67,7 @@ async def test_sequential_readers_in_a_small_budget_fetch_hardly_anything_twice(
         files = [context.open(key_of(f"file {n}"), size) for n in range(readers)]
         async with trio.open_nursery() as reading:
             for n, file in enumerate(files):
-                # Some readers are slower than others.
+                # Readers of different speeds.
                 reading.start_soon(read_through, file, read_size, 0.001 * (n % 4))
         for file in files:
             file.close()
@@ -89,7 +89,7 @@ async def test_readers_of_one_file_fetch_it_once() -> None:
     assert_at_rest(context)
 
 
-async def test_long_round_trip_is_filled_by_a_window_that_grows() -> None:
+async def test_window_grows_until_it_fills_a_long_round_trip() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.05)
         bandwidth = BandwidthEstimator()
@@ -130,7 +130,7 @@ async def test_shuffled_kernel_reads_fetch_each_byte_once() -> None:
     assert_at_rest(context)
 
 
-async def test_stalled_object_holds_up_no_other() -> None:
+async def test_stalled_object_delays_no_other_object() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.01)
         context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
@@ -159,7 +159,7 @@ async def read_some(file: OpenFile, end: int, start: int = 0) -> None:
             await file.read(offset, READ)
 
 
-async def test_reads_that_found_no_memory_are_served_in_order() -> None:
+async def test_queued_reads_begin_in_order() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = context.open(key_of("random"), 512 * MIB)
@@ -168,14 +168,14 @@ async def test_reads_that_found_no_memory_are_served_in_order() -> None:
         offset = (40 - n) * 4 * MIB
         file.begin(offset, offset + 500 * KIB, functools.partial(woken.append, n))
     assert metrics_of(context)["queued_reads"] > 20
-    # Small enough to fit, but it came last.
+    # This READ would fit, but queues behind the others.
     file.begin(300 * MIB, 300 * MIB + 4096, functools.partial(woken.append, 40))
     while source.pending:
         source.pending[0].settle()
     assert woken == list(range(41))
 
 
-async def test_files_left_open_half_read_do_not_keep_others_from_reading_ahead() -> None:
+async def test_idle_open_files_do_not_keep_other_files_from_reading_ahead() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.01)
         context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
@@ -189,7 +189,7 @@ async def test_files_left_open_half_read_do_not_keep_others_from_reading_ahead()
         after = metrics_of(context)
         assert after["miss_bytes"] == before["miss_bytes"]
         assert after["budget_unread"] <= MINIMUM_BUDGET_BYTES * 3 // 4
-        # One of them goes on, and has readahead again.
+        # An idle file that is read again reads ahead again.
         await read_some(idle[3], 2 * MIB, start=READ)
         assert metrics_of(context)["readahead_bytes"] > after["readahead_bytes"]
         for file in [*idle, reader]:
@@ -197,7 +197,7 @@ async def test_files_left_open_half_read_do_not_keep_others_from_reading_ahead()
     assert_at_rest(context)
 
 
-async def test_blocks_read_already_are_evicted_before_those_fetched_ahead() -> None:
+async def test_read_blocks_are_evicted_before_blocks_fetched_ahead() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     ahead = context.open(key_of("ahead"), 64 * MIB)
@@ -214,7 +214,7 @@ async def test_blocks_read_already_are_evicted_before_those_fetched_ahead() -> N
     assert metrics_of(context)["readahead_wasted_bytes"] == 0
 
 
-async def test_block_used_again_outlives_those_that_are_not() -> None:
+async def test_least_recently_used_block_is_evicted_first() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = context.open(key_of("file"), 512 * MIB)
@@ -226,7 +226,7 @@ async def test_block_used_again_outlives_those_that_are_not() -> None:
     assert file.read_cached(4 * MIB, 4096) is None
 
 
-async def test_block_read_to_its_end_as_it_arrives_is_protected_no_more() -> None:
+async def test_block_read_to_its_end_at_its_arrival_is_not_protected() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = context.open(key_of("file"), 64 * MIB)
@@ -239,7 +239,7 @@ async def test_block_read_to_its_end_as_it_arrives_is_protected_no_more() -> Non
     assert (metrics["blocks_ready"], metrics["budget_unread"]) == (2, 0)
 
 
-async def test_readahead_refused_for_want_of_memory_is_made_up_for_later() -> None:
+async def test_refused_readahead_is_requested_later() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     noise = context.open(key_of("noise"), 512 * MIB)
@@ -256,7 +256,7 @@ async def test_readahead_refused_for_want_of_memory_is_made_up_for_later() -> No
         assert file.read_cached(offset, READ) is not None
 
 
-async def test_readahead_that_a_read_waits_for_does_not_give_way() -> None:
+async def test_readahead_for_which_a_read_waits_is_not_cancelled() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = context.open(key_of("file"), 64 * MIB)
@@ -271,7 +271,7 @@ async def test_readahead_that_a_read_waits_for_does_not_give_way() -> None:
     assert woken == ["joined"]
 
 
-async def test_reader_alone_grows_to_its_share_and_is_never_refused() -> None:
+async def test_readahead_of_a_single_reader_is_never_refused() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.05)
         context = ReadContext(source, budget_bytes=32 * MIB)
@@ -284,7 +284,7 @@ async def test_reader_alone_grows_to_its_share_and_is_never_refused() -> None:
     assert source.total == 128 * MIB
 
 
-async def test_parts_that_a_reader_skips_are_not_protected_for_ever() -> None:
+async def test_blocks_that_a_reader_skips_lose_their_protection() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.01)
         context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
@@ -301,7 +301,7 @@ async def test_parts_that_a_reader_skips_are_not_protected_for_ever() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_queued_read_that_is_given_up_lets_the_next_one_through() -> None:
+async def test_abandoned_queued_read_lets_the_next_one_begin() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = context.open(key_of("file"), 512 * MIB)
@@ -317,13 +317,13 @@ async def test_queued_read_that_is_given_up_lets_the_next_one_through() -> None:
     assert woken == [1]
 
 
-async def test_readahead_that_nobody_reads_is_counted_as_wasted_once_evicted() -> None:
+async def test_unread_readahead_counts_as_wasted_when_it_is_evicted() -> None:
     source = ManualSource()
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     file = context.open(key_of("ahead"), 64 * MIB)
     file.begin(0, READ, lambda: None)
     source.settle_all()
-    # Some of its first block is read.
+    # A READ takes a part of the first block.
     assert file.read_cached(READ, 4096) is not None
     file.close()
     assert metrics_of(context)["budget_unread"] == 0
@@ -335,7 +335,7 @@ async def test_readahead_that_nobody_reads_is_counted_as_wasted_once_evicted() -
 
 
 @pytest.mark.parametrize("readahead", [0, 256 * KIB, 4 * MIB])
-async def test_window_keeps_to_the_setting(readahead: int) -> None:
+async def test_window_never_exceeds_the_setting(readahead: int) -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.05)
         context = ReadContext(source, budget_bytes=64 * MIB, read_ahead_bytes=readahead)
@@ -343,13 +343,13 @@ async def test_window_keeps_to_the_setting(readahead: int) -> None:
         for offset in range(0, file.size, READ):
             if file.read_cached(offset, READ) is None:
                 await file.read(offset, READ)
-            furthest = max(request.span[1] for request in source.asked)
+            furthest = max(request.span[1] for request in source.requests)
             assert furthest <= offset + READ + readahead
         file.close()
     assert (metrics_of(context)["readahead_bytes"] > 0) == (readahead > 0)
 
 
-def test_budget_admits_readahead_to_its_share_and_demand_to_the_limit() -> None:
+def test_budget_admits_readahead_to_its_share_and_reads_to_the_limit() -> None:
     budget = MemoryBudget(800)
     assert budget.for_readahead(600, first_window=False) == 0
     assert budget.for_readahead(601, first_window=False) is None
@@ -357,7 +357,7 @@ def test_budget_admits_readahead_to_its_share_and_demand_to_the_limit() -> None:
     assert budget.for_readahead(701, first_window=True) is None
     budget.unprotected = 500
     assert budget.for_readahead(600, first_window=False) == 300
-    # What READs have come to wait for is still what readahead asked for.
+    # Readahead that READs have joined still counts as readahead.
     budget.loading_joined = 50
     assert budget.for_readahead(550, first_window=False) == 300
     assert budget.for_readahead(551, first_window=False) is None
@@ -371,8 +371,8 @@ def test_budget_admits_readahead_to_its_share_and_demand_to_the_limit() -> None:
     assert (budget.in_flight, budget.used) == (300, 800)
 
 
-def test_overhead_charged_for_a_block_is_what_a_block_takes() -> None:
-    """Measured, so that many small blocks do not break the memory promise."""
+def test_charged_overhead_is_the_measured_overhead_of_a_block() -> None:
+    """The charge must match the measurement, or many small blocks exceed the memory limit."""
     source = ManualSource()
     context = ReadContext(source, budget_bytes=512 * MIB, clock=lambda: 0.0)
     file = context.open(key_of("file"), 512 * MIB)
@@ -383,7 +383,7 @@ def test_overhead_charged_for_a_block_is_what_a_block_takes() -> None:
         for n in range(2000):
             offset = n * 7_919 * 16 * KIB % (512 * MIB)
             file.begin(offset, offset + 4096, lambda: None)
-            source.asked.pop().done(content[:])
+            source.requests.pop().done(content[:])
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""READs that are never answered keep no memory from those that would be."""
+"""READs that are never answered do not keep memory from other READs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATENCY_SECONDS = 0.05
 TIMEOUT_SECONDS = 10.0
 
 
-def test_nothing_has_stalled_before_almost_a_second() -> None:
+def test_no_read_has_stalled_before_almost_a_second() -> None:
     stalls: Stalls[str] = Stalls()
     assert stalls.longest_stalled(100.0) is None
     stalls.start("first", 10.0)
@@ -32,7 +32,7 @@ def test_nothing_has_stalled_before_almost_a_second() -> None:
     assert len(stalls) == 0
 
 
-def test_where_answers_are_slow_a_read_may_take_several_times_as_long() -> None:
+def test_read_stalls_after_several_times_the_slowest_recent_answer() -> None:
     stalls: Stalls[str] = Stalls()
     stalls.start("slow", 0.0)
     stalls.finish("slow", 3.0)
@@ -41,7 +41,7 @@ def test_where_answers_are_slow_a_read_may_take_several_times_as_long() -> None:
     assert stalls.longest_stalled(10.0 + 3.0 * STALLED_TIMES + 0.1) == "waits"
 
 
-def test_one_slow_answer_is_forgotten_after_many_quick_ones() -> None:
+def test_slow_answer_is_forgotten_after_many_quick_answers() -> None:
     stalls: Stalls[str] = Stalls()
     stalls.start("slow", 0.0)
     stalls.finish("slow", 3.0)
@@ -52,9 +52,9 @@ def test_one_slow_answer_is_forgotten_after_many_quick_ones() -> None:
     assert stalls.longest_stalled(1001.0) == "waits"
 
 
-async def test_a_file_is_read_while_reads_that_stall_fill_the_memory() -> None:
+async def test_file_is_read_while_stalled_reads_fill_the_memory() -> None:
     stuck, healthy = key_of("stuck"), key_of("healthy")
-    errors: list[float] = []
+    error_times: list[float] = []
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
         source.stalled.add(stuck)
@@ -63,25 +63,25 @@ async def test_a_file_is_read_while_reads_that_stall_fill_the_memory() -> None:
         )
         file, other = context.open(stuck, 100 * MIB), context.open(healthy, 3 * MIB)
 
-        async def read_in_vain(offset: int) -> None:
+        async def read_until_the_deadline(offset: int) -> None:
             with pytest.raises(DeadlineExceeded):
                 await file.read(offset, 128 * KIB)
-            errors.append(trio.current_time())
+            error_times.append(trio.current_time())
 
         async with trio.open_nursery() as reads:
             for number in range(STUCK):
-                # Far apart: none of them is fetched ahead of another.
-                reads.start_soon(read_in_vain, number * 384 * KIB)
+                # Far apart, so that no READ is fetched ahead of another.
+                reads.start_soon(read_until_the_deadline, number * 384 * KIB)
             await trio.sleep(3)
             assert metrics_of(context)["queued_reads"] > STUCK // 2
             for offset in range(0, 3 * MIB, 128 * KIB):
-                found = await other.read(offset, 128 * KIB)
-                assert bytes(found) == content_of(healthy, offset, 128 * KIB)
+                content = await other.read(offset, 128 * KIB)
+                assert bytes(content) == content_of(healthy, offset, 128 * KIB)
             assert trio.current_time() < 3 + 24 * LATENCY_SECONDS * 1.5
             assert metrics_of(context)["reads_displaced"] > 0
             assert metrics_of(context)["budget_used"] <= context.resources.budget.limit
-        # Whoever has given its place up is told no later than others.
-        assert errors == [TIMEOUT_SECONDS] * STUCK
+        # A displaced READ fails no later than the others.
+        assert error_times == [TIMEOUT_SECONDS] * STUCK
         file.close()
         other.close()
         metrics = metrics_of(context)
@@ -92,7 +92,7 @@ async def test_a_file_is_read_while_reads_that_stall_fill_the_memory() -> None:
         ) == (0, 0, 0)
 
 
-async def test_a_read_that_queues_gets_its_turn_when_others_have_stalled() -> None:
+async def test_queued_read_takes_the_place_of_a_stalled_one() -> None:
     stuck, healthy = key_of("stuck"), key_of("healthy")
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
@@ -102,20 +102,20 @@ async def test_a_read_that_queues_gets_its_turn_when_others_have_stalled() -> No
         )
         file, other = context.open(stuck, 100 * MIB), context.open(healthy, 3 * MIB)
 
-        async def read_in_vain(offset: int) -> None:
+        async def read_until_the_deadline(offset: int) -> None:
             with pytest.raises(DeadlineExceeded):
                 await file.read(offset, 128 * KIB)
 
         async with trio.open_nursery() as reads:
             for number in range(STUCK):
-                reads.start_soon(read_in_vain, number * 384 * KIB)
+                reads.start_soon(read_until_the_deadline, number * 384 * KIB)
             await trio.testing.wait_all_tasks_blocked()
             assert metrics_of(context)["queued_reads"] > STUCK // 2
             await other.read(MIB, 128 * KIB)
-            # Some that queue before it have had a turn of a second.
+            # Some READs ahead of it in the queue held memory for a second each.
             assert trio.current_time() < TIMEOUT_SECONDS - 2
             await trio.sleep_until(TIMEOUT_SECONDS - 0.5)
-            # Each of them has given way once at most.
+            # Each READ is displaced at most once.
             assert metrics_of(context)["reads_displaced"] <= STUCK + 1
         file.close()
         other.close()
