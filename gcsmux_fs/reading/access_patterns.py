@@ -55,7 +55,7 @@ class SequentialRun:
         """Discard the plan, and plan from the current position on."""
         #: The end of the planned ranges: READs or readahead have requested all before it.
         self.planned_end = self.position
-        #: Another run has begun since the last READ of this run.
+        #: A READ of another run has started a plan since the last READ of this run.
         self.may_have_ended = False
         #: A READ before this offset that waits does not make the window grow.
         self.growth_offset = self.position

@@ -63,7 +63,7 @@ class BlockCache:
         self.newest = block
 
     def note_read(self, block: Block, end: int) -> None:
-        """Note that a READ has taken bytes up to `end` of a ready block not in state READ."""
+        """Note that a READ has taken bytes up to `end`; the block is ready, but not in state READ."""
         self._apply(block, BlockEvent.READ_END if end >= block.end else BlockEvent.READ_PART)
 
     def release(self, block: Block) -> None:
@@ -72,7 +72,7 @@ class BlockCache:
             self._apply(block, BlockEvent.RELEASE)
 
     def evict(self, amount: int) -> None:
-        """Evict at least `amount` bytes, unprotected blocks first; so many bytes must be ready."""
+        """Evict at least `amount` bytes of the ready blocks, unprotected blocks first."""
         evicted_bytes = 0
         while evicted_bytes < amount:
             if self._unprotected:

@@ -92,7 +92,7 @@ class BlockFetcher:
         return index
 
     def close(self, index: BlockIndex) -> None:
-        """Undo one `open`; the last one cancels the blocks for which no READ waits."""
+        """Undo one `open`; the last `close` cancels the blocks for which no READ waits."""
         index.open_files -= 1
         if index.open_files:
             return
@@ -172,8 +172,8 @@ class BlockFetcher:
     def _start(self, request: ReadRequest) -> bool:
         """Request what a READ misses, and let it wait; return False if the budget is full."""
         index = request.index
-        # To make room for one gap, the cache may evict another block of the same READ: hence the
-        # loop. It ends, because a block that a READ has requested is never evicted while it loads.
+        # The cache may evict a block of this very READ to make room for a gap. So the gaps are
+        # computed again, until all are requested: a block that loads for a READ is never evicted.
         while gaps := index.gaps(*request.fetch):
             length = sum([end - start for start, end in gaps])
             count = index.block_count
@@ -201,7 +201,7 @@ class BlockFetcher:
         return True
 
     def _start_in_place_of_stalled(self, request: ReadRequest) -> bool:
-        """Begin a READ with the memory of stalled READs, which queue."""
+        """Begin a READ with the memory of stalled READs, and queue the stalled READs."""
         now = self._clock()
         while (stalled := self._stalls.longest_stalled(now)) is not None:
             self._leave(stalled)
@@ -225,7 +225,7 @@ class BlockFetcher:
         if not budget.admits_read(charge):
             return False
         while budget.to_cancel(charge):
-            # The newest block is the one needed last.
+            # Of the blocks fetched ahead, the newest is needed last.
             self._cancel(next(reversed(self._prefetching)))
         if excess := budget.to_evict(charge):
             self.cache.evict(excess)

@@ -90,7 +90,7 @@ class OpenFile:
         await self._prefetch.fetch(self._readahead.limit)
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
-        """Return the bytes of a READ if all are ready; otherwise None, and the READ is not begun.
+        """Return the bytes of a READ if all are ready; otherwise None, and the READ has not begun.
 
         The READ is cut at the object's end. The answer is read-only. It keeps the memory of its
         block, so the caller should not hold it for long.

@@ -27,7 +27,7 @@ class Outcome(enum.Enum):
     #: The READ queues, because there was no memory for the bytes to request.
     QUEUED = enum.auto()
 
-    # The hash of `enum.Enum` is computed in Python, and takes 0.2 us.
+    # Hash by identity: the hash of `enum.Enum` is computed in Python and takes 0.2 us.
     __hash__ = object.__hash__
 
 
