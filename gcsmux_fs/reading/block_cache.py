@@ -63,7 +63,7 @@ class BlockCache:
         self.newest = block
 
     def note_read(self, block: Block, end: int) -> None:
-        """Note that a READ has taken bytes up to `end`; the block is ready, but not in state READ."""
+        """Note that a READ has taken bytes up to `end` of a ready block that is not fully read."""
         self._apply(block, BlockEvent.READ_END if end >= block.end else BlockEvent.READ_PART)
 
     def release(self, block: Block) -> None:

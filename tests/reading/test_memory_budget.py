@@ -36,6 +36,16 @@ def test_read_is_refused_only_while_reads_wait_for_the_whole_limit() -> None:
     assert not budget.admits_read(501)
 
 
+def test_budget_is_crowded_when_reads_wait_for_half_of_the_limit() -> None:
+    budget = MemoryBudget(1600)
+    budget.loading_readahead, budget.protected, budget.unprotected = 800, 400, 100
+    assert budget.is_crowded is False
+    budget.loading_read, budget.loading_joined = 500, 299
+    assert budget.is_crowded is False
+    budget.loading_joined = 300
+    assert budget.is_crowded is True
+
+
 def test_readahead_evicts_unprotected_blocks_only() -> None:
     budget = MemoryBudget(1600)
     budget.loading_read = 800
