@@ -18,7 +18,7 @@ ROOMS: dict[str, set[str]] = {
     "model": set(),
     "settings": set(),
     "metrics": set(),
-    "process": {"settings", "fuse"},
+    "process": {"settings"},
     "storage": {"settings", "metrics", "process"},
     "mux": {"storage.ports", "settings", "metrics"},
     "reading": {"settings", "metrics"},

@@ -18,8 +18,8 @@ from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.emulator.server import Emulator, EmulatorError
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process import malloc
-from gcsmux_fs.process.standard_streams import open_missing_streams, tell
-from gcsmux_fs.settings.settings import parse_duration, parse_size
+from gcsmux_fs.process.standard_streams import open_missing_streams, print_error
+from gcsmux_fs.settings.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,4 +177,4 @@ def _raise_file_limit() -> None:
 
 
 def _complain(message: str) -> None:
-    tell(f"{_PROGRAM}: {message}")
+    print_error(f"{_PROGRAM}: {message}")
