@@ -1,13 +1,13 @@
-"""Cancelling what a test plays at every instant there is, one run for each.
+"""Runs a scenario repeatedly and cancels it at a different instant each time.
 
-Theory of operation: code between two awaits is atomic, so an instant is the begin or the end of one
-step of trio's scheduler, of whichever task. Before a step of the cancelled task it has been woken
-already and its cancellation comes with its next await; after it, it waits, and is torn from that.
-Between the steps of others it waits for what is done in part. A run is repeated exactly, with the
-tasks that are ready together in the same order, so that the next one reaches the next instant.
+Theory of operation. Code between two awaits is atomic, so an *instant* is the start or the end of
+one step of trio's scheduler, of any task. If the cancellation comes just before a step of the
+cancelled task, the task is already awake, and its next await raises `Cancelled`. If it comes after
+a step, the await at the end of that step raises `Cancelled`. Each run repeats the previous one
+exactly, with the tasks in the same order, up to the instant of the cancellation.
 
-A *stage* is what is played on: it makes what the scenario needs, yields the scenario, and looks for
-what is left of it.
+A *stage* is a context manager. It creates what the scenario needs, yields the scenario, and asserts
+afterwards that the scenario left nothing behind.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Scenario", "Stage", "cancel_everywhere", "play"]
 
-# Tasks that are ready together run in an order drawn at random: so many draws are played through.
+# Trio runs tasks that are ready together in a random order. This many seeds are tried.
 _ORDERS = 3
-# Longer than any scenario lasts, in its own time.
+# Longer than any scenario takes, in virtual time.
 _HANGS_SECONDS = 100
 
 
 def cancel_everywhere(stage: Stage) -> None:
-    """Play in virtual time, cancelled at one instant after the other, until it is over before."""
+    """Run the scenario in virtual time, once for each instant, until one run ends uncancelled."""
     with mock.patch.object(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True):
         for order in range(_ORDERS):
             for instant in itertools.count():
                 scheduler._r.seed(order)
                 clock = trio.testing.MockClock(autojump_threshold=0)
                 if not trio.run(functools.partial(play, stage, instant), clock=clock):
-                    # Where nothing is awaited there is nothing to cancel.
+                    # A scenario without an await has no instant to cancel at.
                     assert instant > 1
                     break
 
 
 async def play(stage: Stage, instant: int) -> bool:
-    """Play once, cancelled at the given instant from 0 on; return whether it lasted so long."""
+    """Run the scenario once, cancelled at an instant; return whether the scenario reached it."""
     try:
         with trio.fail_after(_HANGS_SECONDS):
             async with stage() as scenario:
@@ -68,7 +68,7 @@ async def play(stage: Stage, instant: int) -> bool:
 
 
 class _Canceller(trio.abc.Instrument):
-    """Cancels `scope` at an instant that is counted from now."""
+    """Cancels `scope` at an instant, counted from the creation of this object."""
 
     def __init__(self, scope: trio.CancelScope, instant: int) -> None:
         self._scope = scope

@@ -1,7 +1,7 @@
-"""The one tree of errors, and its two tables.
+"""All exceptions that this program raises on purpose, and their gRPC and errno codes.
 
-Errors are translated twice: from gRPC status codes to this tree at the border of `storage`, and
-from this tree to errno at the border of `fuse`. Nothing between the two knows either side.
+`storage` translates gRPC status codes into these exceptions, and `fuse` translates them into errno
+values. All other rooms use only the exceptions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class StatusCode(enum.IntEnum):
-    """gRPC status codes (https://grpc.io/docs/guides/status-codes/), free of any gRPC import."""
+    """The gRPC status codes (https://grpc.io/docs/guides/status-codes/), without importing gRPC."""
 
     OK = 0
     CANCELLED = 1
@@ -54,27 +54,29 @@ class StatusCode(enum.IntEnum):
 
 
 class GcsmuxError(Exception):
-    """Any error this program raises on purpose."""
+    """Base class of all exceptions that this program raises on purpose."""
 
 
 class ConfigError(GcsmuxError):
-    """A setting that cannot be used; the message is one sentence for the user."""
+    """A setting is invalid; the message is one sentence for the user."""
 
 
 class MountLost(GcsmuxError):
-    """The kernel's side of a mount is gone while it served; the message is one sentence."""
+    """The kernel ended a mount that this process still served; the message is one sentence."""
 
 
 class StorageError(GcsmuxError):
-    """The service, or the way to it, refused or failed.
+    """A request to the service failed.
 
-    `subject` names what was asked for (an object, a range, a listing), so that one log line
-    tells the story; `code` is the gRPC status that ended it, if one did.
+    Attributes:
+        errno: the error number that a program sees.
+        message: what happened.
+        subject: the object, range, listing or bucket that was requested; may be empty.
+        code: the gRPC status of the failure; None if no status was received.
+        retry_seconds: the pause that the server requests before a retry; 0 for none.
     """
 
     errno = errno.EIO
-
-    #: How long the server wants to be left alone, if it says so.
     retry_seconds = 0.0
 
     def __init__(self, message: str, *, subject: str = "", code: StatusCode | None = None) -> None:
@@ -89,55 +91,55 @@ class StorageError(GcsmuxError):
 
 
 class NotFound(StorageError):
-    """No such bucket or object."""
+    """The bucket or object does not exist."""
 
     errno = errno.ENOENT
 
 
 class GenerationGone(NotFound):
-    """The generation that was pinned at open has been overwritten or deleted since."""
+    """The object generation of an open file has been overwritten or deleted."""
 
     errno = errno.ESTALE
 
 
 class PermissionDenied(StorageError):
-    """The caller is known and may not."""
+    """The service refuses the caller."""
 
     errno = errno.EACCES
 
 
 class Unauthenticated(PermissionDenied):
-    """No credentials, or none that the service takes."""
+    """The credentials are missing, or the service refuses them."""
 
 
 class PreconditionFailed(StorageError):
-    """A generation or metageneration condition did not hold."""
+    """A condition of the request on the generation or metageneration was not met."""
 
     errno = errno.ESTALE
 
 
 class RangeUnsatisfiable(StorageError):
-    """The range lies outside of the object."""
+    """The requested range lies outside of the object."""
 
 
 class InvalidRequest(StorageError):
-    """The service holds the request for malformed."""
+    """The service reports that the request is malformed."""
 
     errno = errno.EINVAL
 
 
 class Unsupported(StorageError):
-    """The service does not offer this call."""
+    """The service does not implement the requested method."""
 
     errno = errno.ENOTSUP
 
 
 class DataCorruption(StorageError):
-    """Bytes arrived that do not match their checksum or their range, again and again."""
+    """The bytes of a range did not match their checksum or their range, in several attempts."""
 
 
 class Unavailable(StorageError):
-    """The service could not be reached, or not served in time; trying again may help."""
+    """The service could not be reached or did not answer; a later attempt may succeed."""
 
 
 class DeadlineExceeded(Unavailable):
@@ -164,10 +166,10 @@ _BY_CODE: dict[StatusCode, type[StorageError]] = {
 
 
 def storage_error(code: StatusCode, message: str, *, subject: str = "") -> StorageError:
-    """Return the error for a gRPC status; codes without an entry become a plain StorageError."""
+    """Return the exception for a gRPC status; a code without its own class is a StorageError."""
     return _BY_CODE.get(code, StorageError)(message, subject=subject, code=code)
 
 
 def errno_of(error: GcsmuxError) -> int:
-    """Return the errno that a program sees for `error`."""
+    """Return the error number that a program sees for `error`."""
     return error.errno if isinstance(error, StorageError) else errno.EIO

@@ -23,8 +23,9 @@ RETRIES_AT_ONCE = 100
 its streams are retried without a wait."""
 
 RETRIES_PER_SECOND = 50
-"""A thousand readers are served within 20 s after an outage. Cloud Storage recommends to start with
-at most 1,000 requests per second to a bucket and to increase the rate gradually."""
+"""A thousand readers are served within 20 s after an outage. The rate stays far below 5,000 reads
+per second, above which Cloud Storage recommends to increase the rate of a bucket gradually
+(https://cloud.google.com/storage/docs/request-rate)."""
 
 
 class RetryBudget:

@@ -1,7 +1,7 @@
-"""Value types that every room speaks: objects, ranges, buckets.
+"""Value types that all rooms share: objects, ranges, buckets, listings.
 
-All are immutable. Offsets and sizes are in bytes, times in nanoseconds since
-the epoch, generations and read ids are the service's 64-bit integers.
+All are immutable. Offsets and sizes are in bytes. Times are in nanoseconds since the Unix epoch.
+Generations are 64-bit integers that the service assigns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["BucketInfo", "ByteRange", "ListingPage", "ObjectInfo", "ObjectKey"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectKey:
-    """One generation of one object: its bytes never change."""
+    """One generation of one object: its bytes never change, but more may be appended to them."""
 
     bucket: str
     name: str
@@ -42,7 +42,21 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What the service says of one object; `crc32c` is None where it is not (yet) known."""
+    """The metadata of one object generation.
+
+    Attributes:
+        name: the object's name within its bucket.
+        generation: changes with every overwrite.
+        size: in bytes.
+        mtime_ns: modification time.
+        metageneration: changes with every change of the metadata.
+        crc32c: of the whole content; None if the service has not reported it.
+        content_type: a MIME type; may be empty.
+        content_encoding: for example `gzip`; may be empty.
+        storage_class: for example `STANDARD`; may be empty.
+        metadata: custom key-value pairs.
+        finalized: False while the object can still be appended to.
+    """
 
     name: str
     generation: int
@@ -59,10 +73,11 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class ListingPage:
-    """One page of a listing; `objects` and `prefixes` are each in lexicographic (UTF-8) order.
+    """One page of a listing.
 
-    The two are one merged sequence cut into pages: every name of a later page sorts after every
-    name of an earlier one, whichever of the two it is in. An empty `next_page_token` ends it.
+    `objects` and `prefixes` are each in lexicographic order of their UTF-8 names. Every object name
+    and prefix of a page sorts after all object names and prefixes of earlier pages. The last page
+    has an empty `next_page_token`.
     """
 
     objects: Collection[ObjectInfo]
@@ -72,9 +87,13 @@ class ListingPage:
 
 @dataclass(frozen=True, slots=True)
 class BucketInfo:
-    """A bucket: `location_type` is `region`, `dual-region`, `multi-region` or `zone`.
+    """A bucket.
 
-    `listable` tells whether the caller may list what is to be mounted.
+    Attributes:
+        name: the bucket's name.
+        location_type: `region`, `dual-region`, `multi-region` or `zone`; empty if unknown.
+        hierarchical: the bucket has a hierarchical namespace, with folders.
+        listable: the caller may list the objects that the mount shows.
     """
 
     name: str

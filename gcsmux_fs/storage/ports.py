@@ -1,11 +1,11 @@
-"""What the rooms above ask of storage, as protocols.
+"""The interfaces of `storage` for the other rooms, as protocols.
 
-Two ports, both for use inside one trio run:
+There are two, both for use inside one trio run:
 
-- `ObjectStore`: unary calls, awaited.
-- `BidiTransport`: one BidiReadObject call, driven by plain function calls and answered by
-  callbacks that run on trio's thread between two scheduler ticks. Callbacks never run inside the
-  call that caused them, so a caller's state is consistent whenever one arrives.
+- `ObjectStore`: unary calls, which are awaited.
+- `BidiTransport`: BidiReadObject calls. A caller uses plain functions, and a listener receives the
+  events of the call, on trio's thread. An event never arrives during a function call of the caller,
+  so the caller's state is consistent when it arrives.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
-    """One range asked for: `length` is at least 1, `read_id` is unique within its stream."""
+    """A requested range. `length` is at least 1. `read_id` is unique within its stream."""
 
     read_id: int
     offset: int
@@ -45,10 +45,14 @@ class RangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenSpec:
-    """How a stream is opened: `handle` and `routing_token` come from earlier answers.
+    """How to open a stream.
 
-    `half_close`: the opening message is the only one, and the server ends the call by itself when
-    it has answered.
+    Attributes:
+        key: the object generation.
+        handle: read handle of an earlier stream; may be empty.
+        routing_token: from an earlier redirect; may be empty.
+        half_close: the opening message is the only message, and the server ends the call after its
+            answer.
     """
 
     key: ObjectKey
@@ -59,9 +63,15 @@ class OpenSpec:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of bytes for one range; `intact` tells whether it matched its CRC32C.
+    """A run of bytes of one range.
 
-    `content` is a view into the received message: holding it holds `message_bytes` of memory.
+    Attributes:
+        read_id: the id of the range.
+        offset: position of the first byte in the object.
+        content: a view of the received message. The view keeps the message in memory.
+        range_end: the server sends no more bytes for this read id.
+        intact: the content matches its CRC32C.
+        message_bytes: size of the received message.
     """
 
     read_id: int
@@ -83,7 +93,7 @@ class BidiMessage:
 
 @dataclass(frozen=True, slots=True)
 class RangeFailure:
-    """One range that the server refused, with the status of its own."""
+    """A range that the server refused, with its own status."""
 
     read_id: int
     code: StatusCode
@@ -92,7 +102,7 @@ class RangeFailure:
 
 @dataclass(frozen=True, slots=True)
 class StreamRedirect:
-    """The server asks for a reopen elsewhere (BidiReadObjectRedirectedError)."""
+    """The server redirects the stream to another server (BidiReadObjectRedirectedError)."""
 
     routing_token: str
     handle: bytes
@@ -100,10 +110,16 @@ class StreamRedirect:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """How a stream ended; `failures` to `retry_seconds` come from the status details.
+    """How a stream ended.
 
-    `retry_seconds` is how long the server wants to be left alone; `token_refused` says that the
-    stream brought a token along that is not taken: a new stream may bring another.
+    Attributes:
+        code: the gRPC status.
+        message: the message of the status.
+        failures: the ranges that caused the end, from the status details.
+        redirect: where to reopen the stream, from the status details.
+        retry_seconds: the pause that the server requests, from the status details; 0 for none.
+        token_refused: the service refused the token of the call, and a new call may carry another
+            token.
     """
 
     code: StatusCode
@@ -115,32 +131,37 @@ class StreamEnd:
 
 
 class BidiListener(Protocol):
-    """Receives what happens on one call: any number of events, then `on_end` once, last."""
+    """Receives the events of one call: any number of events, then `on_end` once.
+
+    After the listener's owner has cancelled the call, an event that was on its way may still
+    arrive. A listener ignores such events. The mux does this in one place: `StreamCore` discards
+    and counts every event that does not belong to its current call.
+    """
 
     def on_sent(self) -> None:
-        """The last message handed to `send` (or the opening one) has gone; the next may be.
+        """The last message has been sent, and the next one may be passed to `send`.
 
-        Of a call that was opened with `half_close` it may be told as late as with its first answer.
+        For a call with `half_close` this event may come together with the first response.
         """
 
     def on_message(self, message: BidiMessage) -> None:
         """A response has arrived."""
 
     def on_end(self, end: StreamEnd) -> None:
-        """The call is over; nothing follows."""
+        """The call has ended."""
 
 
 class BidiCall(Protocol):
     """One BidiReadObject call."""
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
-        """Send one message of 1 to 100 ranges; only after `on_sent` for the one before.
+        """Send a message with 1 to 100 ranges.
 
-        Not on a call that was opened with `half_close`.
+        Allowed only after `on_sent` for the previous message, and not on a call with `half_close`.
         """
 
     def cancel(self) -> None:
-        """Give the call up: no callback follows, its resources are released. Idempotent."""
+        """Cancel the call and release its resources. Idempotent, also after the end of the call."""
 
 
 class BidiTransport(Protocol):
@@ -153,19 +174,22 @@ class BidiTransport(Protocol):
 
 
 class ObjectStore(Protocol):
-    """The unary calls; each retries what may be retried, within a deadline of its own.
+    """The unary calls. Each call has a deadline and retries failures that may pass.
 
     Raises:
-        NotFound: no such bucket, object or generation.
-        PermissionDenied: refused.
-        Unavailable: not answered in time, or failing for too long.
+        NotFound: the bucket, object or generation does not exist.
+        PermissionDenied: the service refuses the caller.
+        Unavailable: the service did not answer in time, or failed until the deadline.
     """
 
     async def get_bucket(self, prefix: str = "") -> BucketInfo:
-        """Return what is known of the bucket."""
+        """Return the layout of the bucket.
+
+        `prefix`: the service requires permission to list objects under this prefix only.
+        """
 
     async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
-        """Return one object; generation 0 is the newest."""
+        """Return the metadata of one object; generation 0 means the newest generation."""
 
     async def list_objects(
         self,
@@ -177,9 +201,17 @@ class ObjectStore(Protocol):
         start_at: str = "",
         end_before: str = "",
     ) -> ListingPage:
-        """Return one page of a listing; `start_at` is inclusive, both bounds are whole names.
+        """Return one page of a listing.
 
-        With `delimiter`, folders of hierarchical buckets appear among the prefixes. An object
-        whose name is one of the prefixes may be listed among the objects as well, and the object
-        named exactly `prefix` is.
+        The page may hold an object whose name equals one of its prefixes. The object whose name
+        equals `prefix` is listed too.
+
+        Args:
+            prefix: only names that begin with it are listed.
+            delimiter: names that contain it after `prefix` are grouped into prefixes; folders of
+                buckets with a hierarchical namespace appear among the prefixes.
+            page_token: `next_page_token` of the previous page.
+            page_size: maximum number of objects and prefixes of the page.
+            start_at: names before this full name are left out.
+            end_before: this full name and all names after it are left out.
         """

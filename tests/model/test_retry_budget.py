@@ -10,19 +10,19 @@ from gcsmux_fs.model.retry_budget import (
 )
 
 
-def test_few_retries_wait_for_nothing() -> None:
+def test_retries_within_the_bucket_do_not_wait() -> None:
     budget = RetryBudget()
     assert {budget.take(0.0) for _ in range(RETRIES_AT_ONCE)} == {0.0}
 
 
-def test_a_thousand_at_once_go_one_after_the_other() -> None:
+def test_a_thousand_retries_at_once_are_spread_at_the_allowed_rate() -> None:
     budget = RetryBudget()
     waits = [budget.take(5.0) for _ in range(1000)]
     assert waits == sorted(waits)
     assert waits[-1] == (1000 - RETRIES_AT_ONCE) / RETRIES_PER_SECOND
 
 
-def test_store_fills_up_again_and_no_further() -> None:
+def test_the_bucket_refills_up_to_its_size() -> None:
     budget = RetryBudget()
     for _ in range(300):
         budget.take(0.0)
@@ -31,7 +31,7 @@ def test_store_fills_up_again_and_no_further() -> None:
     assert waits[-2:] == [0.0, 1 / RETRIES_PER_SECOND]
 
 
-def test_a_retry_that_is_not_made_is_waited_for_by_nobody() -> None:
+def test_cancelled_retries_give_their_due_times_to_the_next_retries() -> None:
     budget = RetryBudget()
     dues = [budget.take(0.0) for _ in range(5000)]
     for due in dues:
@@ -40,7 +40,7 @@ def test_a_retry_that_is_not_made_is_waited_for_by_nobody() -> None:
     assert [budget.take(0.0) for _ in range(5000)] == dues
 
 
-def test_places_that_nobody_takes_in_time_are_not_added_to_the_store() -> None:
+def test_due_times_that_pass_unused_are_not_added_to_the_bucket() -> None:
     budget = RetryBudget()
     for due in [budget.take(0.0) for _ in range(5000)]:
         budget.give_back(due)
@@ -49,40 +49,40 @@ def test_places_that_nobody_takes_in_time_are_not_added_to_the_store() -> None:
 
 
 @given(st.data())
-def test_no_time_sees_more_retries_than_it_may_however_many_leave(data: st.DataObject) -> None:
+def test_cancelled_retries_never_raise_the_rate_above_the_limit(data: st.DataObject) -> None:
     budget = RetryBudget()
     now = 0.0
     waiting: list[float] = []
-    made: list[float] = []
+    past: list[float] = []
     for _ in range(data.draw(st.integers(1, 30))):
         now += data.draw(st.sampled_from([0.0, 0.01, 0.5, 3.0]))
-        made += [due for due in waiting if due <= now]
+        past += [due for due in waiting if due <= now]
         waiting = [due for due in waiting if due > now]
         for _ in range(data.draw(st.sampled_from([0, 1, 50, 200]))):
             waiting.append(now + budget.take(now))
         for _ in range(min(len(waiting), data.draw(st.sampled_from([0, 1, 50, 200])))):
             budget.give_back(waiting.pop(data.draw(st.sampled_from([0, -1]))))
-    dues = sorted(made + waiting)
+    dues = sorted(past + waiting)
     for count, due in enumerate(dues[RETRIES_AT_ONCE:], 1):
-        # As many as the store holds, and one for each fiftieth of a second since any instant.
+        # After the first due time, at most RETRIES_PER_SECOND further retries are due per second.
         assert due - dues[0] >= (count - 1) / RETRIES_PER_SECOND - 1e-6
 
 
-def test_a_place_that_is_past_is_passed_over_for_the_next() -> None:
+def test_a_due_time_in_the_past_is_skipped() -> None:
     budget = RetryBudget()
     for due in (9.0, 5.0):
         budget.give_back(due)
     assert budget.take(7.0) == 2.0
 
 
-def test_time_that_seems_to_go_back_neither_pays_nor_costs() -> None:
+def test_a_clock_that_goes_back_neither_adds_nor_removes_tokens() -> None:
     budget = RetryBudget()
     for _ in range(RETRIES_AT_ONCE):
         budget.take(10.0)
     assert [budget.take(9.5), budget.take(10.0)] == [1 / RETRIES_PER_SECOND, 2 / RETRIES_PER_SECOND]
 
 
-def test_what_is_left_and_what_was_taken_is_told() -> None:
+def test_the_repr_shows_tokens_left_and_retries_taken() -> None:
     budget = RetryBudget()
     assert budget.taken == 0
     for _ in range(3):
@@ -92,14 +92,14 @@ def test_what_is_left_and_what_was_taken_is_told() -> None:
 
 
 @given(st.lists(st.floats(min_value=0, max_value=0.5), min_size=1, max_size=500))
-def test_retries_are_never_more_than_the_store_and_the_rate_allow(pauses: list[float]) -> None:
+def test_retries_never_exceed_the_bucket_and_the_rate(pauses: list[float]) -> None:
     budget = RetryBudget()
     now = 0.0
-    begun: list[float] = []
+    dues: list[float] = []
     for pause in pauses:
         now += pause
-        begun.append(now + budget.take(now))
-    begun.sort()
-    for index, first in enumerate(begun):
-        within = sum(first <= at <= first + 1.0 for at in begun[index:])
+        dues.append(now + budget.take(now))
+    dues.sort()
+    for index, first in enumerate(dues):
+        within = sum(first <= at <= first + 1.0 for at in dues[index:])
         assert within <= RETRIES_AT_ONCE + RETRIES_PER_SECOND + 1

@@ -1,4 +1,4 @@
-"""The budget of retries against a virtual schedule, with a clock that may go backwards."""
+"""The retry budget against a reference schedule, with a clock that may go backwards."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gcsmux_fs.model.retry_budget import RETRIES_AT_ONCE, RETRIES_PER_SECOND, RetryBudget
 
-# What floats lose at most, in seconds or retries.
+# Tolerance for rounding, in seconds or retries.
 TINY = 1e-6
-PACE = Fraction(1, RETRIES_PER_SECOND)
+SECONDS_PER_RETRY = Fraction(1, RETRIES_PER_SECOND)
 
 durations = st.one_of(st.integers(0, 100), st.integers(0, 10_000), st.integers(0, 10**7))
 
 
 class RetryMachine(RuleBasedStateMachine):
-    """Retries come due by the furthest reading of the clock so far: no second is earned twice.
+    """Compares due times with a reference that has no tokens.
 
-    The reference knows no tokens, only when the store would be full again if nobody took any more.
+    The reference keeps the time at which the bucket would be full if no further retry came. Time
+    counts from the latest reading of the clock, so that no second adds tokens twice.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.budget = RetryBudget()
         self.now = Fraction(0)
-        # The clock has not been read yet.
+        # Before any reading of the clock.
         self.furthest = self.full_at = Fraction(-(10**12))
         self.taken = 0
-        #: When the last retry comes due.
+        #: Due time of the last retry.
         self.last_due = -math.inf
-        #: The least of n - RETRIES_PER_SECOND * d so far, the n-th retry being due at d.
+        #: The minimum of n - RETRIES_PER_SECOND * d so far, where d is the due time of retry n.
         self.least = math.inf
 
     @rule(milliseconds=durations)
@@ -58,13 +59,13 @@ class RetryMachine(RuleBasedStateMachine):
     def retry(self) -> None:
         wait = self.budget.take(float(self.now))
         self.furthest = max(self.furthest, self.now)
-        self.full_at = max(self.full_at, self.furthest) + PACE
-        expected = self.full_at - self.furthest - RETRIES_AT_ONCE * PACE
+        self.full_at = max(self.full_at, self.furthest) + SECONDS_PER_RETRY
+        expected = self.full_at - self.furthest - RETRIES_AT_ONCE * SECONDS_PER_RETRY
         assert abs(wait - max(0.0, float(expected))) < TINY
         self.come_due(float(self.furthest) + wait)
 
     def come_due(self, due: float) -> None:
-        """Who asks first is first; any t seconds see no more than the store and what they earn."""
+        """Due times are in order; any t seconds hold at most the bucket plus its gain in t."""
         assert due >= self.last_due - TINY
         self.last_due = due
         self.taken += 1

@@ -1,8 +1,9 @@
-"""Mutation testing: `python -m tests.mutation [--jobs N] [MODULE...]`, all modules unless named.
+"""Mutation testing: `python -m tests.mutation [--jobs N] [MODULE...]`; the default is all modules.
 
-Each mutant of a module is imported in its place, in a process of its own, and tests are run until
-one fails: then the mutant is killed. If none does, it has survived, and `survivors.toml` has to
-tell why, or the run fails. What survived unexplained is kept in `.mutants`. No source is touched.
+A mutant is a module with one small error. Each mutant is imported in place of its module, in its
+own process, and tests run until one fails: the mutant is killed. If no test fails, the mutant has
+survived. Then `survivors.toml` must list it with its class, or the run fails. The folder `.mutants`
+receives the survivors that are not listed. No source file is changed.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
 Groups = list[list[str]]
 
 _FOLDER = Path(".mutants")
-_EXPLANATIONS = Path(__file__).with_name("survivors.toml")
-# A mutant may wait for ever. The tests run in virtual time: they never sleep for so long.
+_SURVIVORS = Path(__file__).with_name("survivors.toml")
+# A mutant may wait forever. The tests run in virtual time, so no test sleeps for this long.
 _ASLEEP_SECONDS = 10.0
-_UNEXPLAINED = "unexplained"
-# These classes claim that no test could tell: each entry has to say why.
-_REASONED = {"equivalent", "speed"}
+_UNLISTED = "unlisted"
+# An entry of these classes must give the reason why no test can fail.
+_CLASSES_WITH_REASON = {"equivalent", "speed"}
 
 
-# What takes seconds is run last, what needs real sockets never.
+# Tests that take seconds run last. Tests that need real sockets do not run.
 _SLOW = {
     "test_core_machine.py",
     "test_stream_registry.py",
@@ -47,7 +48,7 @@ _REAL = {"test_grpc_transport.py"}
 
 
 def _tests_of(room: str, first: str) -> Groups:
-    """Return a room's tests: those that kill soonest, the others that are quick, the slow ones."""
+    """Return the test files of a room in groups: `first`, the other fast files, the slow files."""
     names = {path.name for path in Path(room).glob("test_*.py")} - _REAL
     groups = {first}, names - _SLOW - {first}, names & _SLOW - {first}
     return [[f"{room}/{name}" for name in sorted(group)] for group in groups if group]
@@ -58,9 +59,11 @@ _TESTS: dict[str, Groups] = {
     "mux/range_table": _tests_of("tests/mux", "test_core.py"),
     "mux/answers": _tests_of("tests/mux", "test_core.py"),
     "mux/retry": _tests_of("tests/mux", "test_retry.py"),
-    "mux/resume_state": _tests_of("tests/mux", "test_growing.py"),
+    "mux/resume_state": _tests_of("tests/mux", "test_growing_objects.py"),
+    "mux/stream_states": _tests_of("tests/mux", "test_stream_states.py"),
     "mux/core": _tests_of("tests/mux", "test_core.py"),
     "mux/timer_queue": _tests_of("tests/mux", "test_timer_queue.py"),
+    "mux/shared_stream": _tests_of("tests/mux", "test_late_events.py"),
     "mux/stream_registry": _tests_of("tests/mux", "test_stream_registry.py"),
     "model/backoff": [["tests/model/test_backoff.py"], ["tests/mux/test_retry.py"]],
     "model/retry_budget": [
@@ -72,72 +75,75 @@ _TESTS: dict[str, Groups] = {
 
 
 def main() -> int:
-    """Try the modules one after the other, print a line for each; 1 if any is not as it should."""
+    """Try the chosen modules and print one line for each; return 1 if a module has an error."""
     parser = argparse.ArgumentParser(prog="tests.mutation", description=__doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(_TESTS))
-    chosen = parser.parse_args()
-    explanations = tomllib.loads(_EXPLANATIONS.read_text())
-    if bare := _without_reason(explanations):
-        print(f"{_EXPLANATIONS.name}: no reason is given for {bare}", file=sys.stderr)
+    arguments = parser.parse_args()
+    survivors = tomllib.loads(_SURVIVORS.read_text())
+    if entry := _without_reason(survivors):
+        print(f"{_SURVIVORS.name}: add a reason for {entry}", file=sys.stderr)
         return 1
     prepare()
     _FOLDER.mkdir(exist_ok=True)
-    good = [
-        _try_module(module, chosen.jobs, explanations.get(module, []))
-        for module in chosen.modules or _TESTS
+    succeeded = [
+        _try_module(module, arguments.jobs, survivors.get(module, []))
+        for module in arguments.modules or _TESTS
     ]
-    return 0 if all(good) else 1
+    return 0 if all(succeeded) else 1
 
 
-def _without_reason(explanations: dict[str, list[dict[str, str]]]) -> str:
-    """Name the first entry whose class asks for a reason and that has none; empty if all have."""
-    for module, entries in explanations.items():
+def _without_reason(survivors: dict[str, list[dict[str, str]]]) -> str:
+    """Return the first entry that needs a reason and has none, as text; empty without one."""
+    for module, entries in survivors.items():
         for each in entries:
-            if each["class"] in _REASONED and not each.get("reason"):
+            if each["class"] in _CLASSES_WITH_REASON and not each.get("reason"):
                 return f"{module}: {each['where']}: {each['before']} => {each['after']}"
     return ""
 
 
-def _try_module(module: str, jobs: int, explanations: list[dict[str, str]]) -> bool:
+def _try_module(module: str, jobs: int, survivors: list[dict[str, str]]) -> bool:
     path = Path("gcsmux_fs", module).with_suffix(".py")
     source = path.read_text()
     tests = _TESTS[module]
     unchanged = _start(path, source, tests, quiet=False)
     unchanged.join()
     if unchanged.exitcode != SURVIVED:
-        print(f"{module}: the tests fail by themselves", file=sys.stderr)
+        print(f"{module}: the tests fail without a mutation; run them with pytest", file=sys.stderr)
         return False
-    made = list(mutants(source))
-    explained = {
-        (each["where"], each["before"], each["after"]): each["class"] for each in explanations
-    }
-    survived: Counter[str] = Counter()
-    found: set[tuple[str, str, str]] = set()
-    with (_FOLDER / f"{path.stem}.txt").open("w") as unexplained:
-        for mutant in _survivors(made, path, tests, jobs):
+    all_mutants = list(mutants(source))
+    listed = {(each["where"], each["before"], each["after"]): each["class"] for each in survivors}
+    counts: Counter[str] = Counter()
+    survived: set[tuple[str, str, str]] = set()
+    with (_FOLDER / f"{path.stem}.txt").open("w") as unlisted:
+        for mutant in _survivors(all_mutants, path, tests, jobs):
             key = mutant.where, mutant.before, mutant.after
-            found.add(key)
-            why = explained.get(key, _UNEXPLAINED)
-            survived[why] += 1
-            if why is _UNEXPLAINED:
+            survived.add(key)
+            kind = listed.get(key, _UNLISTED)
+            counts[kind] += 1
+            if kind is _UNLISTED:
                 text = f"{mutant.where}\n- {mutant.before}\n+ {mutant.after}\n\n"
-                unexplained.write(text)
-                unexplained.flush()
-    told = "".join(f", {count} {why}" for why, count in sorted(survived.items()))
-    killed = len(made) - survived.total()
-    print(f"{module:15} {len(made):>4} mutants, {killed:>4} killed{told}", flush=True)
-    needless = explained.keys() - found
-    for where, before, after in sorted(needless):
-        print(f"  explained, but killed or gone: {where}: {before} => {after}", flush=True)
-    return _UNEXPLAINED not in survived and not needless
+                unlisted.write(text)
+                unlisted.flush()
+    classes = "".join(f", {count} {kind}" for kind, count in sorted(counts.items()))
+    killed = len(all_mutants) - counts.total()
+    print(f"{module:15} {len(all_mutants):>4} mutants, {killed:>4} killed{classes}", flush=True)
+    outdated = listed.keys() - survived
+    for where, before, after in sorted(outdated):
+        print(
+            f"  listed, but killed or gone: {where}: {before} => {after}",
+            flush=True,
+        )
+    return _UNLISTED not in counts and not outdated
 
 
-def _survivors(made: Sequence[Mutant], path: Path, tests: Groups, jobs: int) -> Iterator[Mutant]:
-    """Try all mutants, `jobs` at a time, and yield those that no test has killed."""
-    waiting = iter(made)
+def _survivors(
+    all_mutants: Sequence[Mutant], path: Path, tests: Groups, jobs: int
+) -> Iterator[Mutant]:
+    """Try all mutants, `jobs` at a time, and yield the survivors."""
+    waiting = iter(all_mutants)
     running: dict[ForkProcess, Mutant] = {}
-    awake: dict[ForkProcess, tuple[str, float]] = {}
+    active: dict[ForkProcess, tuple[str, float]] = {}
     while True:
         for mutant in islice(waiting, jobs - len(running)):
             running[_start(path, mutant.source, tests, quiet=True)] = mutant
@@ -148,28 +154,28 @@ def _survivors(made: Sequence[Mutant], path: Path, tests: Groups, jobs: int) -> 
         for trial, mutant in list(running.items()):
             if not trial.is_alive():
                 del running[trial]
-                awake.pop(trial, None)
+                active.pop(trial, None)
                 if trial.exitcode == SURVIVED:
                     yield mutant
                 continue
             activity = _activity(trial)
-            if awake.get(trial, ("", now))[0] != activity or not activity:
-                awake[trial] = activity, now
-            elif now - awake[trial][1] > _ASLEEP_SECONDS:
+            if active.get(trial, ("", now))[0] != activity or not activity:
+                active[trial] = activity, now
+            elif now - active[trial][1] > _ASLEEP_SECONDS:
                 trial.kill()
 
 
 def _activity(trial: ForkProcess) -> str:
-    """Return how long a process has computed; empty if it waits for nothing but a processor."""
+    """Return the processor time of a sleeping process; empty for a process that is not asleep."""
     try:
-        told = Path(f"/proc/{trial.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{trial.pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
         return ""
-    return " ".join(told[11:13]) if told[0] == "S" else ""
+    return " ".join(fields[11:13]) if fields[0] == "S" else ""
 
 
 def _start(path: Path, source: str, tests: Groups, *, quiet: bool) -> ForkProcess:
-    # Forked, so that what all trials import is imported once.
+    # A fork inherits the imported modules, so that they are imported once for all trials.
     trial = get_context("fork").Process(
         target=try_tests, args=(path, source, tests), kwargs={"quiet": quiet}
     )

@@ -1,4 +1,4 @@
-"""What is changed to make a mutant: the worthwhile of cosmic-ray's operators, and three of ours."""
+"""The operators that make mutants: a selection of cosmic-ray's, and three more."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Mutant", "mutants"]
 
 Position = tuple[tuple[int, int], tuple[int, int]]
 
-# Each binary operator becomes one other: of the eleven that cosmic-ray offers for each, most are
-# a TypeError, and `|` stands between types.
+# Each binary operator becomes one other operator. Cosmic-ray offers eleven replacements for each,
+# but most of them raise a TypeError, and `|` also combines types.
 _BINARY = {"Add_Sub", "Sub_Add", "Mul_FloorDiv", "FloorDiv_Mul", "Div_Mul", "Pow_Mul"}
-# A comparison becomes every other of its kind; identity is no order.
+# A comparison becomes every other comparison of its kind: order, or identity.
 _COMPARISON = re.compile("(Is_IsNot|IsNot_Is|(Eq|NotEq|Lt|LtE|Gt|GtE)_(Eq|NotEq|Lt|LtE|Gt|GtE))")
-_AS_THEY_ARE = {
+_OTHER_OPERATORS = {
     "AddNot",
     "ReplaceTrueWithFalse",
     "ReplaceFalseWithTrue",
@@ -37,8 +37,8 @@ _AS_THEY_ARE = {
     "NumberReplacer",
     "ZeroIterationForLoop",
 }
-# A statement that is none of these is not dropped: a definition, an import, a text.
-_DROPPED = {
+# The statements that `DropStatement` drops: no definitions, imports or docstrings.
+_DROPPABLE = {
     *("assert_stmt", "atom_expr", "await", "del_stmt", "expr_stmt", "raise_stmt"),
     *("return_stmt", "yield_expr"),
 }
@@ -48,15 +48,15 @@ class DropStatement:
     """Leave out one statement of a function."""
 
     def mutation_positions(self, node: Any) -> Iterator[Position]:
-        """Tell where this can be done to `node`."""
+        """Yield the positions in `node` that this operator can change."""
         if node.type == "simple_stmt":
             statement = node.children[0]
-            kept = statement.type not in _DROPPED and getattr(statement, "value", "") != "return"
+            kept = statement.type not in _DROPPABLE and getattr(statement, "value", "") != "return"
             if not kept and _within(node, "funcdef"):
                 yield statement.start_pos, statement.end_pos
 
     def mutate(self, node: Any, _index: int) -> Any:
-        """Do it."""
+        """Return `node` with the change."""
         statement = node.children[0]
         prefix = statement.get_first_leaf().prefix
         node.children[0] = parso.python.tree.Name("pass", statement.start_pos, prefix)
@@ -67,15 +67,15 @@ class DropKeywordArgument:
     """Leave out one keyword argument of a call, so that its default applies."""
 
     def mutation_positions(self, node: Any) -> Iterator[Position]:
-        """Tell where this can be done to `node`."""
+        """Yield the positions in `node` that this operator can change."""
         if not _within(node, "decorator"):
             for argument in self._arguments(node):
                 yield argument.start_pos, argument.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
-        """Do it."""
+        """Return `node` with the change."""
         place = node.children.index(self._arguments(node)[index])
-        # With the comma after it; what comes before the last argument may end in one.
+        # The comma after the argument is removed too; a trailing comma may remain before the last.
         del node.children[place : place + (2 if node.type == "arglist" else 1)]
         return node
 
@@ -94,12 +94,12 @@ class ForgetOldValue:
     """Make `a += b` an `a = b`."""
 
     def mutation_positions(self, node: Any) -> Iterator[Position]:
-        """Tell where this can be done to `node`."""
+        """Yield the positions in `node` that this operator can change."""
         if node.type == "expr_stmt" and self._operator(node):
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, _index: int) -> Any:
-        """Do it."""
+        """Return `node` with the change."""
         self._operator(node).value = "="
         return node
 
@@ -110,10 +110,10 @@ class ForgetOldValue:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A source text that differs from the original in one place.
+    """The source of a module with one change.
 
-    `where` is the function or class, `before` and `after` are the lines that differ, without their
-    indentation.
+    `where` is the changed function or class. `before` and `after` are the changed lines without
+    their indentation.
     """
 
     source: str
@@ -123,7 +123,7 @@ class Mutant:
 
 
 def mutants(source: str) -> Iterator[Mutant]:
-    """Make every mutant of a module, each once."""
+    """Yield every mutant of a module once."""
     seen = {source}
     for kind in _operators():
         operator = kind()
@@ -140,20 +140,20 @@ def mutants(source: str) -> Iterator[Mutant]:
 
 
 def _operators() -> list[type]:
-    chosen: list[type] = [DropStatement, DropKeywordArgument, ForgetOldValue]
+    operators: list[type] = [DropStatement, DropKeywordArgument, ForgetOldValue]
     for name in plugins.operator_names():
         short = name.removeprefix("core/")
         binary = short.removeprefix("ReplaceBinaryOperator_") in _BINARY
         comparison = _COMPARISON.fullmatch(short.removeprefix("ReplaceComparisonOperator_"))
-        if binary or comparison or short in _AS_THEY_ARE:
-            chosen.append(plugins.get_operator(name))
-    return chosen
+        if binary or comparison or short in _OTHER_OPERATORS:
+            operators.append(plugins.get_operator(name))
+    return operators
 
 
 def _compiles(source: str) -> bool:
     try:
         compile(source, "mutant", "exec")
-    except SyntaxError:  # an operator took the `*` of a signature for a product
+    except SyntaxError:  # an operator changed the `*` of a signature as if it were a product
         return False
     return True
 

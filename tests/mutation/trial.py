@@ -1,4 +1,4 @@
-"""One trial: the tests run against a module whose source is another one."""
+"""One trial: the tests run with a mutant in place of its module."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ __all__ = ["SURVIVED", "prepare", "try_tests"]
 
 SURVIVED = pytest.ExitCode.OK
 
-# A mutant may loop for ever, and gather memory in its loop. No group of tests takes so many seconds
-# by half, nor a tenth of the memory.
+# A mutant may loop forever and allocate memory in the loop. Without a mutant, a group of tests
+# takes less than half of this time and less than a tenth of this memory.
 _PROCESSOR_SECONDS = 20
 _MEMORY_BYTES = 2 * 1024**3
 _OPTIONS = [
     *("-x", "-q", "-p", "no:cacheprovider", "-k", "not in_real"),
-    # Nobody reads why a mutant was killed.
+    # No report: the exit code says whether the mutant was killed.
     *("--tb=no", "--assert=plain"),
-    # Of hypothesis, which is among what is imported before.
+    # From hypothesis, which `_SHARED` imports before pytest starts.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]
-# What the tests import beside the package under test: imported once, inherited by every trial.
+# Modules that the tests import. They are imported once, and every trial inherits them.
 _SHARED = ("google.protobuf", "grpc.aio", "hypothesis.stateful", "trio.testing")
 
 
 def prepare() -> None:
-    """Make ready, in the process that all trials descend from, what they have in common."""
+    """Prepare the parent process of all trials: shared imports and the hypothesis profile."""
     for name in _SHARED:
         importlib.import_module(name)
-    # The same examples for every mutant; a failure needs no small example here.
+    # Every mutant sees the same examples, and a failing example is not made smaller.
     settings.register_profile(
         "mutation",
         deadline=None,
@@ -56,25 +56,28 @@ def prepare() -> None:
 
 
 def try_tests(path: Path, source: str, tests: Iterable[Sequence[str]], *, quiet: bool) -> None:
-    """Run groups of test files with `source` for the module at `path`; exit as pytest does."""
+    """Run groups of test files with `source` in place of the module at `path`.
+
+    The process exits with pytest's exit code after the first group that fails.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if quiet:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 1)
+        os.dup2(devnull, 2)
     name = ".".join(path.with_suffix("").parts)
     sys.meta_path.insert(0, _Finder(name, path, source))
-    # Most mutants are killed by the first files: the others are not even imported then.
-    for some in tests:
+    # The first group kills most mutants, and the files of later groups are then not imported.
+    for group in tests:
         end = math.ceil(time.process_time()) + _PROCESSOR_SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))
-        if code := pytest.main([*_OPTIONS, *some]):
+        if code := pytest.main([*_OPTIONS, *group]):
             sys.exit(code)
 
 
 class _Finder(MetaPathFinder):
-    """Finds one module, whose code is that of another source."""
+    """Finds one module and loads it from another source text."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
         self._name = name
@@ -87,7 +90,7 @@ class _Finder(MetaPathFinder):
         _path: Sequence[str] | None,
         _target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return how to import the module, if it is the one."""
+        """Return the specification of the module; None for every other module."""
         if fullname != self._name:
             return None
         loader = _Loader(fullname, str(self._path), self._source)

@@ -1,4 +1,7 @@
-"""Hypothesis without its deadline: a busy machine is no failure. A profile chosen before stays."""
+"""Disable the deadline of hypothesis, because a busy machine must not fail a test.
+
+A profile that was loaded before is kept.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service in memory, in trio's time: a transport whose calls go as planned."""
+"""The service in memory, in trio's time: a transport whose calls follow plans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["FakeTransport", "Opened"]
 
 @dataclass
 class Opened:
-    """One call as the server saw it; `messages` are the ranges asked for, with their instants."""
+    """One call as the server saw it; `messages` are the requested ranges with their times."""
 
     at: float
     spec: OpenSpec
@@ -33,7 +33,7 @@ class Opened:
 
 @dataclass
 class FakeTransport:
-    """Opens calls in `nursery`; the n-th call goes by the n-th plan, further ones by `plan`."""
+    """Opens calls in `nursery`; the n-th call follows the n-th of `plans`, later ones `plan`."""
 
     nursery: trio.Nursery
     plan: Plan = field(default_factory=Plan)
@@ -123,22 +123,22 @@ class _FakeCall:
             if not first:
                 await trio.sleep(plan.latency)
             first = False
-            for asked in ranges:
-                end = await self._answer(asked)
+            for request in ranges:
+                end = await self._answer(request)
                 if end is not None:
                     return end
         return StreamEnd(StatusCode.OK)
 
-    async def _answer(self, asked: RangeRequest) -> StreamEnd | None:
+    async def _answer(self, request: RangeRequest) -> StreamEnd | None:
         plan = self._plan
-        refused = plan.refused_ranges.get(asked.offset)
+        refused = plan.refused_ranges.get(request.offset)
         if refused is not None:
-            return StreamEnd(refused, "a range", (RangeFailure(asked.read_id, refused, "no"),))
-        for piece in pieces(asked, plan.chunk_bytes):
+            return StreamEnd(refused, "a range", (RangeFailure(request.read_id, refused, "no"),))
+        for piece in pieces(request, plan.chunk_bytes):
             if plan.cut_after is not None and self._sent_bytes >= plan.cut_after:
                 if plan.cut_with is None:
                     await trio.sleep_forever()
-                    raise AssertionError("for ever has passed")
+                    raise AssertionError("sleep_forever returned")
                 return plan.cut_with
             await trio.lowlevel.checkpoint()
             self._sent_bytes += len(piece.content)
@@ -149,8 +149,8 @@ class _FakeCall:
                 piece.read_id, piece.offset, content, piece.range_end, intact, len(content)
             )
             self._hand_over(BidiMessage((chunk,)))
-        if asked.offset >= len(CONTENT):
-            failure = RangeFailure(asked.read_id, StatusCode.OUT_OF_RANGE, "beyond the end")
+        if request.offset >= len(CONTENT):
+            failure = RangeFailure(request.read_id, StatusCode.OUT_OF_RANGE, "beyond the end")
             return StreamEnd(StatusCode.OUT_OF_RANGE, "a range", (failure,))
         return None
 

@@ -1,4 +1,4 @@
-"""How a test server treats one call: the same plans are read by the fake and by the real one."""
+"""Plans for the calls of a test server, for the fake transport and for the real server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTENT", "GENERATION", "Piece", "Plan", "key_of", "pieces"]
 
-#: Every object of the test servers holds these bytes.
+#: The content of every object of the test servers.
 CONTENT = Random(2).randbytes(256 * 1024)
 GENERATION = 7
 
@@ -28,17 +28,20 @@ def key_of(name: str) -> ObjectKey:
 
 @dataclass(frozen=True)
 class Plan:
-    """One call, from its opening to its end.
+    """What the server does in one call.
 
     Attributes:
         latency: seconds before the first response, and before the first byte of each message.
-        refuse: the call ends like this, unanswered.
-        hang: the call is never answered.
-        cut_after: so many bytes of content are sent, then comes `cut_with`, or nothing if None.
-        refused_ranges: ranges that begin here end the call, as the service does it.
-        corrupt_chunks: so many chunks, from the first on, carry a wrong checksum.
+        refuse: the server ends the call like this, without a response.
+        hang: the server never responds.
+        cut_after: number of content bytes after which the server ends the call.
+        cut_with: how it ends the call then; None means that it falls silent instead.
+        chunk_bytes: size of the chunks.
+        refused_ranges: from the offset of a range to the code with which the server refuses it,
+            which ends the call.
+        corrupt_chunks: number of chunks, from the first on, with a wrong checksum.
         handle: the read handle of the first response.
-        generation: the generation of the first response's metadata; 0 leaves metadata out.
+        generation: the generation in the metadata of the first response; 0 means no metadata.
     """
 
     latency: float = 0.0
@@ -55,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Piece:
-    """One chunk to be sent."""
+    """One chunk to send."""
 
     read_id: int
     offset: int
@@ -63,9 +66,9 @@ class Piece:
     range_end: bool
 
 
-def pieces(asked: RangeRequest, chunk_bytes: int) -> Iterator[Piece]:
+def pieces(request: RangeRequest, chunk_bytes: int) -> Iterator[Piece]:
     """Cut the answer to one range into chunks."""
-    stop = min(asked.offset + asked.length, len(CONTENT))
-    for start in range(asked.offset, stop, chunk_bytes):
+    stop = min(request.offset + request.length, len(CONTENT))
+    for start in range(request.offset, stop, chunk_bytes):
         last = min(start + chunk_bytes, stop)
-        yield Piece(asked.read_id, start, CONTENT[start:last], last == stop)
+        yield Piece(request.read_id, start, CONTENT[start:last], last == stop)

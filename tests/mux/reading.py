@@ -1,4 +1,4 @@
-"""Readers over a registry, and what must hold when they have gone."""
+"""Readers of a stream registry over the fake transport."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Bench", "Reader", "bench", "fetch"]
 
 
 class Reader:
-    """Asks for one range and keeps every outcome, of which there may be one at most."""
+    """Requests one range and records its outcomes; there must be at most one."""
 
     def __init__(
         self,
@@ -35,16 +35,16 @@ class Reader:
         *,
         covers_object: bool = False,
     ) -> None:
-        self.pending = CONTENT[offset : offset + length]
+        self.expected = CONTENT[offset : offset + length]
         self.outcomes: list[memoryview | StorageError] = []
         self.ended_at: float | None = None
         self.ended = trio.Event()
-        self._asking = True
+        self._requesting = True
         self.ticket = registry.request(key, offset, length, self._done, covers_object=covers_object)
-        self._asking = False
+        self._requesting = False
 
     def _done(self, outcome: memoryview | StorageError) -> None:
-        assert not self._asking
+        assert not self._requesting
         self.outcomes.append(outcome)
         self.ended_at = trio.current_time()
         self.ended.set()
@@ -55,7 +55,7 @@ class Reader:
     @property
     def served(self) -> bool:
         return [bytes(outcome) for outcome in self.outcomes if isinstance(outcome, memoryview)] == [
-            self.pending
+            self.expected
         ]
 
     @property
@@ -66,7 +66,7 @@ class Reader:
 
 
 async def fetch(registry: StreamRegistry, key: ObjectKey, offset: int, length: int) -> bytes:
-    """Read one range as a program would: wait, take the bytes or raise, leave when cancelled."""
+    """Read one range like a program: return its bytes, raise its error, or cancel it."""
     reader = Reader(registry, key, offset, length)
     try:
         await reader.ended.wait()
@@ -79,7 +79,7 @@ async def fetch(registry: StreamRegistry, key: ObjectKey, offset: int, length: i
 
 
 class Bench:
-    """A registry over a fake transport, with its task."""
+    """A running registry over a fake transport."""
 
     def __init__(
         self, registry: StreamRegistry, transport: FakeTransport, nursery: trio.Nursery
@@ -100,7 +100,7 @@ class Bench:
             await self.registry.run()
 
     async def settled(self) -> None:
-        """Let everything happen that happens at this instant."""
+        """Wait until all tasks wait for time to pass."""
         await trio.testing.wait_all_tasks_blocked()
 
 
@@ -112,7 +112,7 @@ async def bench(
     max_idle_streams: int = 256,
     max_remembered: int = 4096,
 ) -> AsyncIterator[Bench]:
-    """Run a registry; when the test is over, end it and look for what it left behind."""
+    """Run a registry; at the end of the test, stop it and assert that it left nothing open."""
     async with trio.open_nursery() as nursery:
         transport = FakeTransport(nursery, plan or Plan(), list(plans))
         registry = StreamRegistry(
@@ -123,12 +123,12 @@ async def bench(
             max_idle_streams=max_idle_streams,
             max_remembered=max_remembered,
         )
-        made = Bench(registry, transport, nursery)
-        nursery.start_soon(made.run_registry)
-        await made.settled()
-        yield made
-        made.running.cancel()
-        await made.settled()
-        left = registry
-        assert (left.streams_open, left.streams_idle, left.ranges_waiting) == (0, 0, 0)
+        started = Bench(registry, transport, nursery)
+        nursery.start_soon(started.run_registry)
+        await started.settled()
+        yield started
+        started.running.cancel()
+        await started.settled()
+        assert (registry.streams_open, registry.streams_idle) == (0, 0)
+        assert registry.ranges_waiting == 0
         assert transport.open_calls == 0

@@ -1,4 +1,4 @@
-"""A real gRPC server whose BidiReadObject calls go as planned, in a thread with its own loop."""
+"""A real gRPC server whose BidiReadObject calls follow plans, in a thread with its own loop."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass
 class ScriptedServer:
-    """The n-th call goes by the n-th of `plans`, further ones by `plan`.
+    """The n-th call follows the n-th of `plans`; further calls follow `plan`.
 
-    A behaviour put into `raw` takes a whole call instead. `requests` are those received.
+    If `raw` is set, it serves all calls instead. `requests` are the received messages.
     """
 
     plan: Plan = field(default_factory=Plan)
@@ -58,13 +58,13 @@ class ScriptedServer:
                 await self.raw(context)
             else:
                 plan = self.plans.pop(0) if self.plans else self.plan
-                await self._go_by(plan, context)
+                await self._follow(plan, context)
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            pass  # the client has gone, or the server is stopping; gRPC would log it as an error
+            pass  # the client ended the call, or the server stops; gRPC would log an error
         finally:
             self.active -= 1
 
-    async def _go_by(self, plan: Plan, context: Context) -> None:
+    async def _follow(self, plan: Plan, context: Context) -> None:
         request = await self._next_request(context)
         if request is None:
             return
@@ -77,8 +77,10 @@ class ScriptedServer:
         await context.write(_opening(plan, request).SerializeToString())
         call = _Call(plan)
         while request is not None:
-            for asked in request.read_ranges:
-                pending = RangeRequest(asked.read_id, asked.read_offset, asked.read_length)
+            for read_range in request.read_ranges:
+                pending = RangeRequest(
+                    read_range.read_id, read_range.read_offset, read_range.read_length
+                )
                 end = await call.answer(pending, context)
                 if end is not None:
                     await end_call(context, end)
@@ -100,14 +102,14 @@ class _Call:
         self._sent_bytes = 0
         self._corrupt = plan.corrupt_chunks
 
-    async def answer(self, asked: RangeRequest, context: Context) -> StreamEnd | None:
+    async def answer(self, request: RangeRequest, context: Context) -> StreamEnd | None:
         plan = self._plan
-        refused = plan.refused_ranges.get(asked.offset)
-        if asked.offset >= len(CONTENT):
+        refused = plan.refused_ranges.get(request.offset)
+        if request.offset >= len(CONTENT):
             refused = StatusCode.OUT_OF_RANGE
         if refused is not None:
-            return StreamEnd(refused, "a range", (RangeFailure(asked.read_id, refused, "no"),))
-        for piece in pieces(asked, plan.chunk_bytes):
+            return StreamEnd(refused, "a range", (RangeFailure(request.read_id, refused, "no"),))
+        for piece in pieces(request, plan.chunk_bytes):
             if plan.cut_after is not None and self._sent_bytes >= plan.cut_after:
                 if plan.cut_with is None:
                     await asyncio.Event().wait()
@@ -141,7 +143,7 @@ def _chunk(piece: Piece, *, intact: bool) -> pb.BidiReadObjectResponse:
 
 
 async def end_call(context: Context, end: StreamEnd) -> None:
-    """End a call with its status, and with its details as the service carries them."""
+    """End a call with a status, and with details in the format of the service."""
     status = pb.RpcStatus(code=int(end.code), message=end.message)
     if end.failures:
         failed = pb.BidiReadObjectError()
@@ -151,11 +153,11 @@ async def end_call(context: Context, end: StreamEnd) -> None:
             entry.status.message = failure.message
         status.details.add(type_url=f"{_TYPE}BidiReadObjectError", value=failed.SerializeToString())
     if end.redirect is not None:
-        moved = pb.BidiReadObjectRedirectedError(routing_token=end.redirect.routing_token)
+        redirected = pb.BidiReadObjectRedirectedError(routing_token=end.redirect.routing_token)
         if end.redirect.handle:
-            moved.read_handle.handle = end.redirect.handle
+            redirected.read_handle.handle = end.redirect.handle
         status.details.add(
-            type_url=f"{_TYPE}BidiReadObjectRedirectedError", value=moved.SerializeToString()
+            type_url=f"{_TYPE}BidiReadObjectRedirectedError", value=redirected.SerializeToString()
         )
     if end.code is StatusCode.OK:
         return
@@ -167,7 +169,7 @@ async def end_call(context: Context, end: StreamEnd) -> None:
 def scripted_server(
     *plans: Plan, plan: Plan | None = None, port: int = 0
 ) -> Iterator[ScriptedServer]:
-    """Serve until the block is left."""
+    """Serve until the `with` block ends."""
     scripted = ScriptedServer(plan or Plan(), list(plans))
     ready = threading.Event()
     stop: list[Callable[[], object]] = []
@@ -186,8 +188,8 @@ def scripted_server(
         stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
         ready.set()
         await stopping.wait()
-        await server.stop(1.0)  # calls the client has given up take a moment to end
-        # gRPC completes what was cancelled a little later, and wants the loop for it.
+        await server.stop(1.0)  # calls that the client cancelled take a moment to end
+        # gRPC completes cancelled calls a little later, and needs the loop for that.
         await asyncio.sleep(0.05)
 
     thread = threading.Thread(target=asyncio.run, args=[serve()])

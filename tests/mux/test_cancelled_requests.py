@@ -1,4 +1,4 @@
-"""Requests, and the registry itself, cancelled at every instant of theirs."""
+"""Requests and the registry itself, cancelled in every scheduler step."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ PLANS = [
 
 
 @pytest.mark.parametrize("plans", PLANS)
-def test_a_request_alone_leaves_no_call(plans: list[Plan]) -> None:
+def test_a_cancelled_request_leaves_no_call(plans: list[Plan]) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         async with bench(*plans) as b:
             yield functools.partial(fetch, b.registry, KEY, 0, 50)
             await b.settled()
-            told = b.registry
-            assert told.ranges_waiting == 0
-            assert b.transport.open_calls == told.streams_open == told.streams_idle
+            registry = b.registry
+            assert registry.ranges_waiting == 0
+            assert b.transport.open_calls == registry.streams_open == registry.streams_idle
             assert await fetch(b.registry, KEY, 0, 50) == CONTENT[:50]
 
     cancel_everywhere(stage)
 
 
 @pytest.mark.parametrize("plans", PLANS)
-def test_a_request_beside_others_takes_nothing_from_them(plans: list[Plan]) -> None:
+def test_a_cancelled_request_does_not_affect_others(plans: list[Plan]) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         async with bench(*plans) as b:
@@ -66,7 +66,7 @@ def test_a_request_beside_others_takes_nothing_from_them(plans: list[Plan]) -> N
 
 
 @pytest.mark.parametrize("plans", PLANS)
-def test_the_pool_ends_with_every_call_and_tells_everybody(plans: list[Plan]) -> None:
+def test_a_cancelled_registry_ends_every_call_and_every_request(plans: list[Plan]) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         async with trio.open_nursery() as nursery:
@@ -90,7 +90,10 @@ def test_the_pool_ends_with_every_call_and_tells_everybody(plans: list[Plan]) ->
             await trio.testing.wait_all_tasks_blocked()
             assert transport.open_calls == 0
             assert [len(reader.outcomes) for reader in readers] == [1, 1, 1]
-            told = registry
-            assert (told.streams_open, told.streams_idle, told.ranges_waiting) == (0, 0, 0)
+            assert (registry.streams_open, registry.streams_idle, registry.ranges_waiting) == (
+                0,
+                0,
+                0,
+            )
 
     cancel_everywhere(stage)

@@ -1,4 +1,4 @@
-"""Each numbered invariant of the protocol core, by example."""
+"""Examples for each numbered invariant of the protocol core."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def last_requests(driven: DrivenCore) -> tuple[RangeRequest, ...]:
     return driven.sent[-1]
 
 
-# -- asking
+# -- requests
 
 
 def test_the_first_ranges_travel_in_the_opening_message(driven: DrivenCore) -> None:
@@ -50,7 +50,7 @@ def test_the_first_ranges_travel_in_the_opening_message(driven: DrivenCore) -> N
     assert StreamState.OPENING is driven.core.state
 
 
-def test_what_is_asked_while_a_message_is_under_way_goes_together_into_the_next(
+def test_ranges_requested_while_a_message_is_in_flight_share_the_next_message(
     driven: DrivenCore,
 ) -> None:
     driven.request(0, 10)
@@ -73,7 +73,7 @@ def test_a_message_holds_at_most_a_hundred_ranges(driven: DrivenCore) -> None:
     assert [len(batch) for batch in driven.sent] == [100, 100, 50]
 
 
-def test_a_resumed_stream_also_sends_at_most_a_hundred_ranges_at_once(driven: DrivenCore) -> None:
+def test_a_reopened_stream_sends_at_most_a_hundred_ranges_in_a_message(driven: DrivenCore) -> None:
     for offset in range(250):
         driven.request_unflushed(offset, 1)
     driven.flush()
@@ -87,7 +87,7 @@ def test_a_resumed_stream_also_sends_at_most_a_hundred_ranges_at_once(driven: Dr
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 0), (5, -1), (-1, 4)])
-def test_a_range_without_bytes_is_refused(driven: DrivenCore, offset: int, length: int) -> None:
+def test_an_empty_range_is_rejected(driven: DrivenCore, offset: int, length: int) -> None:
     with pytest.raises(ValueError, match="invalid range"):
         driven.request_unflushed(offset, length)
     assert driven.core.waiting == 0
@@ -107,7 +107,7 @@ def test_read_ids_are_never_used_twice(driven: DrivenCore) -> None:
 # -- answers (invariants 1, 2, 5)
 
 
-def test_ranges_are_answered_by_read_id_in_any_order(driven: DrivenCore) -> None:
+def test_answers_find_their_range_by_read_id_in_any_order(driven: DrivenCore) -> None:
     first, second = driven.request_unflushed(0, 10), driven.request_unflushed(100, 20)
     driven.flush()
     one, two = last_requests(driven)
@@ -118,28 +118,30 @@ def test_ranges_are_answered_by_read_id_in_any_order(driven: DrivenCore) -> None
     assert [second, first] == list(driven.outcomes)
 
 
-def test_late_chunks_of_a_finished_range_are_dropped_and_counted(driven: DrivenCore) -> None:
+def test_chunks_for_a_delivered_range_are_dropped_and_counted(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked))
-    driven.message(chunk(asked, 0, 5))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request))
+    driven.message(chunk(request, 0, 5))
     assert driven.counters.chunks_dropped == 1
     assert len(driven.outcomes) == 1
 
 
-def test_the_mark_of_the_end_on_an_empty_chunk_is_no_loss(driven: DrivenCore) -> None:
+def test_an_empty_chunk_that_marks_the_end_of_a_delivered_range_is_not_counted(
+    driven: DrivenCore,
+) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked))
-    driven.message(chunk(asked, 10, range_end=True))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request))
+    driven.message(chunk(request, 10, range_end=True))
     assert driven.counters.chunks_dropped == 0
 
 
-def test_an_unknown_read_id_disturbs_nobody(driven: DrivenCore) -> None:
+def test_a_chunk_with_an_unknown_read_id_is_dropped(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    stranger = RangeRequest(asked.read_id + 1000, 0, 10)
-    driven.message(chunk(stranger), chunk(asked))
+    (request,) = last_requests(driven)
+    unknown = RangeRequest(request.read_id + 1000, 0, 10)
+    driven.message(chunk(unknown), chunk(request))
     assert {pending: CONTENT[:10]} == driven.outcomes
     assert driven.counters.chunks_dropped == 1
 
@@ -151,84 +153,86 @@ def test_an_empty_message_is_a_keep_alive(driven: DrivenCore) -> None:
     assert driven.core.waiting == 1
 
 
-def test_a_corrupt_chunk_is_asked_for_again_under_a_new_id(driven: DrivenCore) -> None:
+def test_a_range_with_a_corrupt_chunk_is_requested_again_under_a_new_id(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
     driven.confirm()
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 0, 4), chunk(asked, 4, 8, intact=False), chunk(asked, 8))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 0, 4), chunk(request, 4, 8, intact=False), chunk(request, 8))
     (again,) = last_requests(driven)
     assert (again.offset, again.length) == (4, 6)
-    assert again.read_id != asked.read_id
-    driven.message(chunk(asked, range_end=True))
+    assert again.read_id != request.read_id
+    driven.message(chunk(request, range_end=True))
     assert driven.outcomes == {}
     driven.message(chunk(again))
     assert {pending: CONTENT[:10]} == driven.outcomes
     assert driven.counters.checksum_failures == 1
 
 
-def test_a_gap_is_asked_for_again(driven: DrivenCore) -> None:
+def test_a_range_with_a_gap_is_requested_again(driven: DrivenCore) -> None:
     driven.request(0, 10)
     driven.confirm()
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 3, 10, range_end=True))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 3, 10, range_end=True))
     (again,) = last_requests(driven)
     assert (again.offset, again.length) == (0, 10)
     assert driven.counters.gaps == 1
 
 
-def test_a_range_that_ends_early_is_asked_for_again_from_there(driven: DrivenCore) -> None:
+def test_a_range_that_ends_early_is_requested_again_from_its_first_missing_byte(
+    driven: DrivenCore,
+) -> None:
     driven.request(0, 10)
     driven.confirm()
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 0, 6, range_end=True))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 0, 6, range_end=True))
     (again,) = last_requests(driven)
     assert (again.offset, again.length) == (6, 4)
 
 
-def test_bad_answers_without_end_become_data_corruption(driven: DrivenCore) -> None:
+def test_too_many_bad_answers_fail_the_range_with_data_corruption(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
     other = driven.request(100, 10)
     driven.confirm()
     (unhurt,) = last_requests(driven)
-    (asked,) = driven.sent[0]
+    (request,) = driven.sent[0]
     for _ in range(driven.policy.max_bad_answers):
         driven.confirm()
-        driven.message(chunk(asked, intact=False, range_end=True))
-        asked = driven.wire[max(driven.wire)]
+        driven.message(chunk(request, intact=False, range_end=True))
+        request = driven.wire[max(driven.wire)]
     assert isinstance(driven.outcomes[pending], DataCorruption)
     assert driven.policy.max_bad_answers + 1 == driven.counters.ranges_sent
     driven.message(chunk(unhurt))
     assert CONTENT[100:110] == driven.outcomes[other]
 
 
-def test_bad_answers_are_forgiven_by_progress(driven: DrivenCore) -> None:
+def test_progress_resets_the_count_of_bad_answers(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
     for first in range(10):
         driven.confirm()
-        asked = driven.wire[max(driven.wire)]
-        driven.message(chunk(asked, 0, 1), chunk(asked, 1, 2, intact=False))
+        request = driven.wire[max(driven.wire)]
+        driven.message(chunk(request, 0, 1), chunk(request, 1, 2, intact=False))
         assert first + 1 == pending.received
     assert {pending: CONTENT[:10]} == driven.outcomes
 
 
-# -- loss (invariants 3, 4)
+# -- lost streams (invariants 3, 4)
 
 
-def test_after_a_loss_a_range_resumes_at_its_first_missing_byte(driven: DrivenCore) -> None:
+def test_after_a_lost_stream_a_range_resumes_at_its_first_missing_byte(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 0, 7), handle=b"h", metadata=info())
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 0, 7), handle=b"h", metadata=info())
     driven.end(end(StatusCode.UNAVAILABLE))
     (again,) = driven.opened[-1].ranges
     assert (again.offset, again.length) == (7, 3)
-    assert again.read_id > asked.read_id
+    assert again.read_id > request.read_id
     assert driven.opened[-1].spec.handle == b"h"
     assert driven.core.stream == 2
     driven.message(chunk(again))
     assert {pending: CONTENT[:10]} == driven.outcomes
 
 
-def test_resumed_ranges_keep_their_order_before_newer_ones(driven: DrivenCore) -> None:
+def test_resumed_ranges_come_before_newer_ranges_in_their_old_order(driven: DrivenCore) -> None:
     driven.request_unflushed(0, 10)
     driven.request_unflushed(10, 10)
     driven.flush()
@@ -237,13 +241,13 @@ def test_resumed_ranges_keep_their_order_before_newer_ones(driven: DrivenCore) -
     assert [r.offset for r in driven.opened[-1].ranges] == [0, 10, 20]
 
 
-def test_events_of_an_old_stream_change_nothing(driven: DrivenCore) -> None:
+def test_events_of_an_earlier_stream_change_nothing(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
+    (request,) = last_requests(driven)
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.request(20, 10)
     before = repr(driven.core)
-    driven.message(chunk(asked), stream=1)
+    driven.message(chunk(request), stream=1)
     driven.confirm(stream=1)
     driven.end(end(StatusCode.NOT_FOUND), stream=1)
     driven.message(stream=99)
@@ -253,7 +257,7 @@ def test_events_of_an_old_stream_change_nothing(driven: DrivenCore) -> None:
     assert driven.counters.stale_events == 4
 
 
-def test_events_after_the_end_change_nothing(driven: DrivenCore) -> None:
+def test_events_after_the_end_of_a_stream_change_nothing(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
     driven.end(end(StatusCode.PERMISSION_DENIED))
     driven.end(end(StatusCode.UNAVAILABLE))
@@ -264,7 +268,7 @@ def test_events_after_the_end_change_nothing(driven: DrivenCore) -> None:
     assert driven.counters.stale_events == 3
 
 
-def test_a_server_that_ends_well_with_ranges_outstanding_is_asked_again(
+def test_a_stream_that_ends_with_ok_while_ranges_wait_is_reopened(
     driven: DrivenCore,
 ) -> None:
     driven.request(0, 10)
@@ -275,7 +279,7 @@ def test_a_server_that_ends_well_with_ranges_outstanding_is_asked_again(
 # -- failures of one range (invariant 7)
 
 
-def test_a_failed_range_fails_alone(driven: DrivenCore) -> None:
+def test_a_failed_range_fails_no_other_range(driven: DrivenCore) -> None:
     bad, good = driven.request_unflushed(0, 10), driven.request_unflushed(10, 10)
     driven.flush()
     refused, other = last_requests(driven)
@@ -288,7 +292,7 @@ def test_a_failed_range_fails_alone(driven: DrivenCore) -> None:
     assert CONTENT[10:20] == driven.outcomes[good]
 
 
-def test_ranges_that_fail_one_after_another_cost_the_others_no_delay(driven: DrivenCore) -> None:
+def test_ranges_that_fail_one_after_another_do_not_delay_the_others(driven: DrivenCore) -> None:
     bad = [driven.request_unflushed(offset, 10) for offset in range(0, 50, 10)]
     good = driven.request_unflushed(50, 10)
     driven.flush()
@@ -298,12 +302,12 @@ def test_ranges_that_fail_one_after_another_cost_the_others_no_delay(driven: Dri
         assert driven.core.state is StreamState.OPENING
     assert set(bad) == set(driven.outcomes)
     assert driven.core.waiting == 1
-    (asked,) = driven.opened[-1].ranges
-    driven.message(chunk(asked))
+    (request,) = driven.opened[-1].ranges
+    driven.message(chunk(request))
     assert driven.outcomes[good] == CONTENT[50:60]
 
 
-def test_the_failure_of_a_range_whose_reader_has_left_harms_nobody_else(
+def test_the_failure_of_a_cancelled_range_does_not_delay_the_others(
     driven: DrivenCore,
 ) -> None:
     left = [driven.request_unflushed(offset, 10) for offset in range(0, 50, 10)]
@@ -319,42 +323,44 @@ def test_the_failure_of_a_range_whose_reader_has_left_harms_nobody_else(
     assert driven.outcomes == {stays: CONTENT[50:60]}
 
 
-def test_the_failure_of_an_id_never_used_is_an_ordinary_failure(driven: DrivenCore) -> None:
+def test_a_failure_that_names_an_unknown_read_id_is_an_ordinary_failure(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    stranger = RangeFailure(999, StatusCode.DATA_LOSS, "no")
-    driven.end(end(StatusCode.DATA_LOSS, stranger))
+    unknown = RangeFailure(999, StatusCode.DATA_LOSS, "no")
+    driven.end(end(StatusCode.DATA_LOSS, unknown))
     assert len(driven.opened) == 2
-    driven.end(end(StatusCode.DATA_LOSS, stranger))
+    driven.end(end(StatusCode.DATA_LOSS, unknown))
     assert StreamState.BACKOFF is driven.core.state
 
 
-def test_a_range_that_fails_for_now_is_tried_again_but_not_for_ever(driven: DrivenCore) -> None:
+def test_a_range_with_a_retryable_failure_is_retried_a_bounded_number_of_times(
+    driven: DrivenCore,
+) -> None:
     pending = driven.request(0, 10)
     for _ in range(driven.policy.max_bad_answers):
         assert driven.outcomes == {}
         driven.advance(10)
-        (asked,) = driven.opened[-1].ranges
-        driven.end(end(StatusCode.UNAVAILABLE, failure(asked, StatusCode.UNAVAILABLE)))
+        (request,) = driven.opened[-1].ranges
+        driven.end(end(StatusCode.UNAVAILABLE, failure(request, StatusCode.UNAVAILABLE)))
     assert isinstance(driven.outcomes[pending], Unavailable)
     assert driven.policy.max_bad_answers == len(driven.opened)
 
 
-def test_ranges_that_fail_for_now_are_not_tried_again_without_pause(driven: DrivenCore) -> None:
+def test_many_ranges_with_retryable_failures_share_one_backoff(driven: DrivenCore) -> None:
     for offset in range(50):
         driven.request_unflushed(offset, 1)
     driven.flush()
     for _ in range(3):
-        (asked, *_) = driven.opened[-1].ranges
-        driven.end(end(StatusCode.ABORTED, failure(asked, StatusCode.RESOURCE_EXHAUSTED)))
+        (request, *_) = driven.opened[-1].ranges
+        driven.end(end(StatusCode.ABORTED, failure(request, StatusCode.RESOURCE_EXHAUSTED)))
         driven.confirm()
     assert StreamState.BACKOFF is driven.core.state
     assert len(driven.opened) == 2
 
 
-def test_a_range_of_a_generation_that_is_gone_says_so(driven: DrivenCore) -> None:
+def test_a_range_of_a_deleted_generation_fails_with_generation_gone(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.end(end(StatusCode.NOT_FOUND, failure(asked, StatusCode.NOT_FOUND)))
+    (request,) = last_requests(driven)
+    driven.end(end(StatusCode.NOT_FOUND, failure(request, StatusCode.NOT_FOUND)))
     assert isinstance(driven.outcomes[pending], GenerationGone)
 
 
@@ -371,7 +377,7 @@ def test_a_range_of_a_generation_that_is_gone_says_so(driven: DrivenCore) -> Non
         (StatusCode.DATA_LOSS, DataCorruption),
     ],
 )
-def test_what_is_final_is_told_at_once(
+def test_a_final_status_fails_all_ranges_at_once(
     driven: DrivenCore, code: StatusCode, kind: type[StorageError]
 ) -> None:
     sent, unsent = driven.request(0, 10), driven.request(10, 10)
@@ -385,27 +391,27 @@ def test_what_is_final_is_told_at_once(
     assert math.inf == driven.core.deadline
 
 
-def test_another_generation_than_asked_for_is_refused(driven: DrivenCore) -> None:
+def test_a_response_for_another_generation_fails_all_ranges(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked), metadata=info(8), handle=b"of generation 8")
+    (request,) = last_requests(driven)
+    driven.message(chunk(request), metadata=info(8), handle=b"of generation 8")
     assert isinstance(driven.outcomes[pending], GenerationGone)
     assert driven.cancelled_calls == 1
     driven.request(0, 10)
     assert driven.opened[-1].spec.handle == b""
 
 
-def test_a_stream_without_metadata_is_taken_for_what_was_asked(driven: DrivenCore) -> None:
+def test_a_stream_without_metadata_is_accepted(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked), handle=b"h")
+    (request,) = last_requests(driven)
+    driven.message(chunk(request), handle=b"h")
     assert {pending: CONTENT[:10]} == driven.outcomes
 
 
 # -- redirects, handles, tokens
 
 
-def test_a_redirect_is_followed_at_once_with_its_token_and_handle(driven: DrivenCore) -> None:
+def test_a_redirect_is_followed_without_delay_with_its_token_and_handle(driven: DrivenCore) -> None:
     driven.request(0, 10)
     driven.end(redirect("east", b"h2"))
     assert (
@@ -415,14 +421,14 @@ def test_a_redirect_is_followed_at_once_with_its_token_and_handle(driven: Driven
     assert StreamState.OPENING is driven.core.state
 
 
-def test_a_redirect_without_a_handle_keeps_the_one_there_is(driven: DrivenCore) -> None:
+def test_a_redirect_without_a_handle_keeps_the_old_handle(driven: DrivenCore) -> None:
     driven.request(0, 10)
     driven.message(handle=b"h1")
     driven.end(redirect("east"))
     assert driven.opened[-1].spec.handle == b"h1"
 
 
-def test_redirects_without_end_are_slowed_down_and_given_up(driven: DrivenCore) -> None:
+def test_endless_redirects_get_a_backoff_and_then_fail(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
     while not driven.outcomes:
         driven.end(redirect())
@@ -432,7 +438,7 @@ def test_redirects_without_end_are_slowed_down_and_given_up(driven: DrivenCore) 
     assert driven.now < 100 + driven.policy.give_up_seconds + driven.policy.max_backoff_seconds
 
 
-def test_a_redirect_after_many_failures_is_still_followed() -> None:
+def test_a_redirect_after_many_failures_is_followed() -> None:
     driven = DrivenCore(RetryPolicy(give_up_seconds=math.inf))
     pending = driven.request(0, 10)
     for _ in range(12):
@@ -443,12 +449,12 @@ def test_a_redirect_after_many_failures_is_still_followed() -> None:
             driven.end(end(StatusCode.UNAVAILABLE))
             driven.wait_for_reopen()
     driven.end(redirect("east"))
-    (asked,) = driven.opened[-1].ranges
-    driven.message(chunk(asked))
+    (request,) = driven.opened[-1].ranges
+    driven.message(chunk(request))
     assert driven.outcomes == {pending: CONTENT[:10]}
 
 
-def test_a_refused_handle_is_dropped_and_the_open_tried_once_more_at_once(
+def test_after_a_refused_handle_the_stream_is_opened_once_without_it(
     driven: DrivenCore,
 ) -> None:
     driven.request(0, 10)
@@ -460,7 +466,7 @@ def test_a_refused_handle_is_dropped_and_the_open_tried_once_more_at_once(
     assert [GenerationGone] == [type(error) for error in driven.outcomes.values()]
 
 
-def test_a_handle_and_token_that_lead_nowhere_are_dropped(driven: DrivenCore) -> None:
+def test_three_failures_in_a_row_drop_the_handle_and_the_routing_token(driven: DrivenCore) -> None:
     driven.request(0, 10)
     driven.end(redirect("east", b"h"))
     for _ in range(3):
@@ -470,10 +476,10 @@ def test_a_handle_and_token_that_lead_nowhere_are_dropped(driven: DrivenCore) ->
     assert specs == [("", b"")] + [("east", b"h")] * 3 + [("", b"")]
 
 
-def test_another_token_is_tried_once(driven: DrivenCore) -> None:
+def test_a_refused_token_is_renewed_once(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 0, 3))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 0, 3))
     expired = replace(end(StatusCode.UNAUTHENTICATED), token_refused=True)
     driven.end(expired)
     assert len(driven.opened) == 2
@@ -484,7 +490,7 @@ def test_another_token_is_tried_once(driven: DrivenCore) -> None:
 # -- time
 
 
-def test_a_lost_stream_is_reopened_at_once_and_then_after_growing_delays(
+def test_a_lost_stream_is_reopened_without_delay_and_then_after_growing_delays(
     driven: DrivenCore,
 ) -> None:
     driven.request(0, 10)
@@ -500,16 +506,16 @@ def test_a_lost_stream_is_reopened_at_once_and_then_after_growing_delays(
 def test_progress_resets_the_backoff(driven: DrivenCore) -> None:
     driven.request(0, 10)
     for received in range(5):
-        (asked,) = driven.opened[-1].ranges
-        assert asked.offset == received
-        driven.message(chunk(asked, 0, 1))
+        (request,) = driven.opened[-1].ranges
+        assert request.offset == received
+        driven.message(chunk(request, 0, 1))
         driven.end(end(StatusCode.UNAVAILABLE))
         assert driven.core.state is StreamState.OPENING
         driven.end(end(StatusCode.UNAVAILABLE))
         assert driven.wait_for_reopen() <= 0.1 + 1e-9
 
 
-def test_a_first_response_without_bytes_is_no_progress(driven: DrivenCore) -> None:
+def test_a_first_response_without_bytes_does_not_reset_the_backoff(driven: DrivenCore) -> None:
     driven.request(0, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.message(metadata=info(), handle=b"h")
@@ -517,7 +523,7 @@ def test_a_first_response_without_bytes_is_no_progress(driven: DrivenCore) -> No
     assert StreamState.BACKOFF is driven.core.state
 
 
-def test_without_progress_readers_are_told_after_a_while(driven: DrivenCore) -> None:
+def test_without_progress_ranges_fail_after_the_time_to_give_up(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
     while not driven.outcomes:
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -529,7 +535,7 @@ def test_without_progress_readers_are_told_after_a_while(driven: DrivenCore) -> 
     assert StreamState.CLOSED is driven.core.state
 
 
-def test_the_next_read_after_giving_up_tries_again_at_once(driven: DrivenCore) -> None:
+def test_the_first_failure_after_giving_up_is_retried_without_delay(driven: DrivenCore) -> None:
     driven.request(0, 10)
     while not driven.outcomes:
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -541,7 +547,7 @@ def test_the_next_read_after_giving_up_tries_again_at_once(driven: DrivenCore) -
     assert driven.core.waiting == 1
 
 
-def test_what_is_asked_during_a_backoff_waits_for_its_end(driven: DrivenCore) -> None:
+def test_a_range_requested_during_a_backoff_waits_for_its_end(driven: DrivenCore) -> None:
     driven.request(0, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.end(end(StatusCode.UNAVAILABLE))
@@ -551,7 +557,7 @@ def test_what_is_asked_during_a_backoff_waits_for_its_end(driven: DrivenCore) ->
     assert [r.offset for r in driven.opened[-1].ranges] == [0, 10]
 
 
-def test_a_backoff_ends_when_nobody_waits_any_more(driven: DrivenCore) -> None:
+def test_a_backoff_ends_when_all_ranges_are_cancelled(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.end(end(StatusCode.UNAVAILABLE))
@@ -571,17 +577,17 @@ def test_no_first_response_counts_as_a_failure(driven: DrivenCore) -> None:
     assert driven.cancelled_calls == 1
 
 
-def test_an_open_that_never_answers_is_given_up_as_a_deadline(driven: DrivenCore) -> None:
+def test_opens_without_any_response_fail_with_deadline_exceeded(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
     driven.advance(300)
     assert isinstance(driven.outcomes[pending], DeadlineExceeded)
 
 
-def test_a_stream_that_stalls_is_replaced_and_keeps_what_came(driven: DrivenCore) -> None:
+def test_a_stalled_stream_is_replaced_and_received_bytes_are_kept(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
+    (request,) = last_requests(driven)
     driven.advance(10)
-    driven.message(chunk(asked, 0, 4))
+    driven.message(chunk(request, 0, 4))
     driven.advance(driven.policy.stall_seconds - 1)
     driven.message()
     assert len(driven.opened) == 1
@@ -591,11 +597,11 @@ def test_a_stream_that_stalls_is_replaced_and_keeps_what_came(driven: DrivenCore
     assert (again.offset, again.length) == (4, 6)
 
 
-def test_an_idle_stream_is_no_stall(driven: DrivenCore) -> None:
+def test_an_idle_stream_does_not_stall(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
+    (request,) = last_requests(driven)
     driven.confirm()
-    driven.message(chunk(asked))
+    driven.message(chunk(request))
     driven.advance(driven.policy.idle_seconds - 5)
     driven.request(10, 10)
     driven.advance(driven.policy.stall_seconds - 1)
@@ -604,7 +610,7 @@ def test_an_idle_stream_is_no_stall(driven: DrivenCore) -> None:
     assert driven.cancelled_calls == 1
 
 
-def test_patience_with_a_stream_begins_at_its_first_response(driven: DrivenCore) -> None:
+def test_the_stall_time_begins_at_the_first_response(driven: DrivenCore) -> None:
     driven.request(0, 10)
     driven.advance(driven.policy.open_seconds - 1)
     driven.message()
@@ -614,21 +620,21 @@ def test_patience_with_a_stream_begins_at_its_first_response(driven: DrivenCore)
     assert driven.cancelled_calls == 1
 
 
-def test_patience_with_a_stream_begins_anew_with_every_byte(driven: DrivenCore) -> None:
+def test_every_received_byte_restarts_the_stall_time(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
+    (request,) = last_requests(driven)
     driven.message()
     for first in range(9):
         driven.advance(driven.policy.stall_seconds - 1)
-        driven.message(chunk(asked, first, first + 1))
+        driven.message(chunk(request, first, first + 1))
     assert driven.cancelled_calls == 0
 
 
-def test_a_stream_is_idle_from_when_the_last_reader_left(driven: DrivenCore) -> None:
+def test_the_idle_time_begins_when_the_last_range_is_cancelled(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked))
-    waits = driven.request(10, 10)  # unsent: the opening message is still under way
+    (request,) = last_requests(driven)
+    driven.message(chunk(request))
+    waits = driven.request(10, 10)  # unsent, because the opening message is still in flight
     driven.advance(20)
     driven.cancel(waits)
     driven.advance(driven.policy.idle_seconds - 1)
@@ -637,11 +643,11 @@ def test_a_stream_is_idle_from_when_the_last_reader_left(driven: DrivenCore) -> 
     assert driven.cancelled_calls == 1
 
 
-def test_an_idle_stream_is_closed_after_a_while(driven: DrivenCore) -> None:
+def test_a_stream_is_closed_after_the_idle_time(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
+    (request,) = last_requests(driven)
     driven.advance(5)
-    driven.message(chunk(asked), handle=b"h")
+    driven.message(chunk(request), handle=b"h")
     driven.advance(driven.policy.idle_seconds - 1)
     assert driven.cancelled_calls == 0
     driven.advance(1)
@@ -650,15 +656,15 @@ def test_an_idle_stream_is_closed_after_a_while(driven: DrivenCore) -> None:
     assert math.inf == driven.core.deadline
 
 
-# -- nobody waits (invariant 8)
+# -- no range waits (invariant 8)
 
 
-def test_a_stream_that_breaks_while_idle_is_reopened_by_the_next_read_only(
+def test_a_stream_lost_while_idle_is_reopened_only_by_the_next_request(
     driven: DrivenCore,
 ) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked), handle=b"h")
+    (request,) = last_requests(driven)
+    driven.message(chunk(request), handle=b"h")
     driven.end(end(StatusCode.ABORTED))
     driven.advance(1000)
     assert len(driven.opened) == 1
@@ -668,13 +674,13 @@ def test_a_stream_that_breaks_while_idle_is_reopened_by_the_next_read_only(
     assert driven.counters.streams_failed == 0
 
 
-def test_a_flush_with_nothing_to_send_does_nothing(driven: DrivenCore) -> None:
+def test_a_flush_without_unsent_ranges_does_nothing(driven: DrivenCore) -> None:
     driven.flush()
     assert driven.opened == []
     assert driven.moves == []
 
 
-def test_a_range_cancelled_before_it_was_sent_never_is(driven: DrivenCore) -> None:
+def test_a_range_cancelled_before_it_is_sent_is_never_sent(driven: DrivenCore) -> None:
     driven.cancel(driven.request_unflushed(0, 10))
     driven.flush()
     assert driven.sent == []
@@ -684,21 +690,23 @@ def test_a_range_cancelled_before_it_was_sent_never_is(driven: DrivenCore) -> No
 # -- cancelling (invariants 1, 5)
 
 
-def test_a_cancelled_range_is_dropped_and_the_others_go_on(driven: DrivenCore) -> None:
+def test_chunks_of_a_cancelled_range_are_dropped_and_others_are_delivered(
+    driven: DrivenCore,
+) -> None:
     left, stays = driven.request_unflushed(0, 10), driven.request_unflushed(10, 10)
     driven.flush()
-    gone, asked = last_requests(driven)
+    gone, request = last_requests(driven)
     driven.cancel(left)
-    driven.message(chunk(gone, range_end=True), chunk(asked))
+    driven.message(chunk(gone, range_end=True), chunk(request))
     assert {stays: CONTENT[10:20]} == driven.outcomes
     assert driven.counters.chunks_dropped == 1
     assert driven.counters.ranges_cancelled == 1
 
 
-def test_cancelling_what_has_ended_changes_nothing(driven: DrivenCore) -> None:
+def test_cancelling_an_ended_range_changes_nothing(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request))
     before = repr(driven.core)
     driven.cancel(pending)
     driven.cancel(pending)
@@ -706,34 +714,36 @@ def test_cancelling_what_has_ended_changes_nothing(driven: DrivenCore) -> None:
     assert driven.counters.ranges_cancelled == 0
 
 
-def test_a_stream_whose_bytes_nobody_wants_is_given_up(driven: DrivenCore) -> None:
+def test_a_stream_is_cancelled_when_all_its_ranges_are_cancelled(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 0, 1))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 0, 1))
     driven.cancel(pending)
     assert StreamState.CLOSED is driven.core.state
     assert driven.cancelled_calls == 1
 
 
-def test_a_stream_that_nobody_waits_for_while_it_opens_is_given_up(driven: DrivenCore) -> None:
+def test_an_opening_stream_is_cancelled_when_all_its_ranges_are_cancelled(
+    driven: DrivenCore,
+) -> None:
     driven.cancel(driven.request(0, 10))
     assert StreamState.CLOSED is driven.core.state
     assert driven.cancelled_calls == 1
 
 
-def test_a_stream_is_kept_when_a_reader_leaves_before_its_range_was_sent(
+def test_a_stream_is_kept_when_an_unsent_range_is_cancelled(
     driven: DrivenCore,
 ) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request))
     driven.cancel(driven.request_unflushed(10, 10))
     assert StreamState.OPEN is driven.core.state
     assert driven.cancelled_calls == 0
 
 
 @pytest.mark.parametrize("marked", [True, False])
-def test_a_stream_is_kept_once_the_server_has_sent_all_that_nobody_wants(
+def test_an_abandoned_range_ends_when_the_server_has_sent_all_of_it(
     driven: DrivenCore, marked: bool
 ) -> None:
     stays, left = driven.request_unflushed(0, 10), driven.request_unflushed(10, 10)
@@ -745,10 +755,10 @@ def test_a_stream_is_kept_once_the_server_has_sent_all_that_nobody_wants(
     assert driven.core._ranges.abandoned == 0
     driven.confirm()
     driven.cancel(stays)
-    assert driven.cancelled_calls == 1  # of `stays` itself more may come
+    assert driven.cancelled_calls == 1  # the server may still send bytes of `stays`
 
 
-def test_the_mark_of_the_end_alone_ends_what_nobody_wants(driven: DrivenCore) -> None:
+def test_the_end_mark_alone_ends_an_abandoned_range(driven: DrivenCore) -> None:
     driven.request_unflushed(0, 10)
     left = driven.request_unflushed(10, 10)
     driven.flush()
@@ -760,16 +770,16 @@ def test_the_mark_of_the_end_alone_ends_what_nobody_wants(driven: DrivenCore) ->
     assert driven.core._ranges.abandoned == 0
 
 
-def test_the_rest_of_an_answer_that_went_wrong_is_what_nobody_wants(driven: DrivenCore) -> None:
+def test_the_rest_of_a_bad_answer_is_abandoned(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 0, 5, intact=False))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 0, 5, intact=False))
     assert driven.core._ranges.abandoned == 1
-    driven.message(chunk(asked, 5, range_end=True))
+    driven.message(chunk(request, 5, range_end=True))
     assert driven.core._ranges.abandoned == 0
 
 
-def test_what_nobody_wants_is_forgotten_with_its_stream(driven: DrivenCore) -> None:
+def test_abandoned_ranges_are_forgotten_when_their_stream_ends(driven: DrivenCore) -> None:
     left = driven.request_unflushed(0, 10)
     driven.request_unflushed(10, 10)
     driven.flush()
@@ -779,12 +789,12 @@ def test_what_nobody_wants_is_forgotten_with_its_stream(driven: DrivenCore) -> N
     assert driven.core._ranges.abandoned == 0
 
 
-def test_thousands_of_readers_may_leave_in_any_order(driven: DrivenCore) -> None:
-    asked = [driven.request_unflushed(offset % 4000, 1) for offset in range(20_000)]
+def test_thousands_of_ranges_are_cancelled_in_any_order(driven: DrivenCore) -> None:
+    request = [driven.request_unflushed(offset % 4000, 1) for offset in range(20_000)]
     driven.flush()
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.end(end(StatusCode.UNAVAILABLE))
-    for pending in reversed(asked):
+    for pending in reversed(request):
         driven.cancel(pending)
     assert driven.core.waiting == 0
     assert StreamState.CLOSED is driven.core.state
@@ -817,7 +827,7 @@ def backing_off(driven: DrivenCore) -> None:
         (backing_off, StreamState.BACKOFF, 0),
     ],
 )
-def test_closing_ends_everything_in_any_state(
+def test_closing_ends_all_ranges_and_the_call_in_any_state(
     driven: DrivenCore, reach: Callable[[DrivenCore], None] | None, state: StreamState, calls: int
 ) -> None:
     pending = driven.request_unflushed(0, 10)
@@ -832,18 +842,18 @@ def test_closing_ends_everything_in_any_state(
     assert math.inf == driven.core.deadline
 
 
-# -- telling
+# -- reporting
 
 
-def test_every_transition_is_told_with_its_stream(driven: DrivenCore) -> None:
+def test_every_transition_is_reported_with_its_stream(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 0, 5))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 0, 5))
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.advance(0.1)
-    (asked,) = driven.opened[-1].ranges
-    driven.message(chunk(asked))
+    (request,) = driven.opened[-1].ranges
+    driven.message(chunk(request))
     driven.advance(100)
     assert driven.moves == [
         "CLOSED -> OPENING (1)",
@@ -856,7 +866,7 @@ def test_every_transition_is_told_with_its_stream(driven: DrivenCore) -> None:
     ]
 
 
-def test_the_core_shows_its_state(driven: DrivenCore) -> None:
+def test_the_repr_shows_the_state(driven: DrivenCore) -> None:
     driven.request(0, 10)
     driven.request(10, 10)
     assert (
@@ -865,20 +875,24 @@ def test_the_core_shows_its_state(driven: DrivenCore) -> None:
     )
 
 
-def test_counters_tell_what_happened(driven: DrivenCore) -> None:
+def test_counters_count_streams_messages_and_ranges(driven: DrivenCore) -> None:
     driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    driven.message(chunk(asked, 0, 4))
+    (request,) = last_requests(driven)
+    driven.message(chunk(request, 0, 4))
     driven.end(end(StatusCode.UNAVAILABLE))
     (again,) = driven.opened[-1].ranges
     driven.message(chunk(again))
-    told = driven.counters
-    assert (told.streams_opened, told.streams_reopened, told.streams_failed) == (2, 1, 1)
-    assert (told.messages_sent, told.ranges_sent, told.ranges_resumed) == (2, 2, 1)
-    assert (told.ranges_delivered, told.bytes_received) == (1, 10)
+    counters = driven.counters
+    assert (counters.streams_opened, counters.streams_reopened, counters.streams_failed) == (
+        2,
+        1,
+        1,
+    )
+    assert (counters.messages_sent, counters.ranges_sent, counters.ranges_resumed) == (2, 2, 1)
+    assert (counters.ranges_delivered, counters.bytes_received) == (1, 10)
 
 
-def test_a_policy_of_no_patience_still_ends(driven: DrivenCore) -> None:
+def test_a_policy_without_any_time_fails_the_range(driven: DrivenCore) -> None:
     hasty = DrivenCore(RetryPolicy(open_seconds=0.0, give_up_seconds=0.0, idle_seconds=0.0))
     pending = hasty.request(0, 10)
     hasty.advance(10)
@@ -887,7 +901,7 @@ def test_a_policy_of_no_patience_still_ends(driven: DrivenCore) -> None:
 
 def test_a_chunk_longer_than_the_range_is_cut(driven: DrivenCore) -> None:
     pending = driven.request(0, 10)
-    (asked,) = last_requests(driven)
-    long = Chunk(asked.read_id, 0, memoryview(CONTENT)[:100], True, True, 100)
+    (request,) = last_requests(driven)
+    long = Chunk(request.read_id, 0, memoryview(CONTENT)[:100], True, True, 100)
     driven.message(long)
     assert {pending: CONTENT[:10]} == driven.outcomes

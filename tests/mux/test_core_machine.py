@@ -1,4 +1,4 @@
-"""The protocol core against anything a reader, a server and a clock can do to it."""
+"""The protocol core against random actions of readers, a server and a clock."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .driven_core import CONTENT, DrivenCore, chunk, info
 if TYPE_CHECKING:
     from gcsmux_fs.mux.range_table import PendingRange
 
-# Redirects, a refused handle, expired credentials, the first failure, an object that has grown, bad
-# answers to a range that is a whole object, and the opening itself.
+# The reasons to open a stream without delay: redirects, a refused handle, a refused token, the
+# first failure, a grown object, bad answers to a range that covers its object, the first opening.
 MOST_OPENED_AT_ONE_INSTANT = (
     RetryPolicy().max_redirects + 1 + 1 + 1 + 1 + (RetryPolicy().max_bad_answers - 1) + 1
 )
@@ -30,12 +30,12 @@ handles = st.sampled_from([b"", b"handle"])
 
 
 class CoreMachine(RuleBasedStateMachine):
-    """`pending` holds every range ever asked for; `left` those whose reader has left."""
+    """`requested` holds all ranges so far; `left` holds the cancelled ones."""
 
     def __init__(self) -> None:
         super().__init__()
         self.driven = DrivenCore()
-        self.pending: list[PendingRange] = []
+        self.requested: list[PendingRange] = []
         self.left: set[PendingRange] = set()
         self.progress: tuple[object, ...] = ()
         self.opened_before = 0
@@ -52,7 +52,7 @@ class CoreMachine(RuleBasedStateMachine):
     def request(
         self, offset: int, length: int, covers_object: bool, reaches_end: bool, flush: bool
     ) -> None:
-        self.pending.append(
+        self.requested.append(
             self.driven.request_unflushed(
                 offset, length, covers_object=covers_object, reaches_end=reaches_end
             )
@@ -62,24 +62,24 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(90, 260))
     def request_many(self, count: int) -> None:
-        self.pending += [self.driven.request_unflushed(offset, 3) for offset in range(count)]
+        self.requested += [self.driven.request_unflushed(offset, 3) for offset in range(count)]
         self.driven.flush()
 
     @rule()
     def flush(self) -> None:
         self.driven.flush()
 
-    @precondition(lambda self: self.pending)
+    @precondition(lambda self: self.requested)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        pending = data.draw(st.sampled_from(self.pending))
+        pending = data.draw(st.sampled_from(self.requested))
         if pending not in self.driven.outcomes:
             self.left.add(pending)
         self.driven.cancel(pending)
 
     @rule()
     def cancel_all(self) -> None:
-        for pending in self.pending:
+        for pending in self.requested:
             if pending not in self.driven.outcomes:
                 self.left.add(pending)
             self.driven.cancel(pending)
@@ -94,13 +94,13 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.driven.sent)
     @rule(data=st.data(), handle=handles, size=st.sampled_from([None, 0, 2000, 4096]))
     def answer_badly(self, data: st.DataObject, handle: bytes, size: int | None) -> None:
-        """Chunks of any id ever used, at any place, in any state."""
+        """Send chunks for any read id used so far, at any offset, in any state."""
         chunks: list[Chunk] = []
         for _ in range(data.draw(st.integers(0, 4))):
-            asked = data.draw(st.sampled_from(self.recent()))
-            start = max(0, asked.offset + data.draw(st.integers(-8, 100)))
+            request = data.draw(st.sampled_from(self.recent()))
+            start = max(0, request.offset + data.draw(st.integers(-8, 100)))
             content = memoryview(CONTENT)[start : start + data.draw(st.integers(0, 150))]
-            read_id = asked.read_id + data.draw(st.sampled_from([0, 0, 0, 0, 1, 10**6]))
+            read_id = request.read_id + data.draw(st.sampled_from([0, 0, 0, 0, 1, 10**6]))
             range_end, intact = data.draw(st.booleans()), data.draw(st.integers(0, 3)) > 0
             chunks.append(Chunk(read_id, start, content, range_end, intact, len(content)))
         metadata = None if size is None else replace(info(), size=size)
@@ -109,10 +109,10 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.driven.sent)
     @rule(data=st.data())
     def answer_well(self, data: st.DataObject) -> None:
-        """The next bytes of one range, or all of it."""
-        asked = data.draw(st.sampled_from(self.recent()))
-        count = data.draw(st.integers(1, asked.length))
-        self.driven.message(chunk(asked, 0, count, range_end=count == asked.length))
+        """Send the first bytes of one request, or all of them."""
+        request = data.draw(st.sampled_from(self.recent()))
+        count = data.draw(st.integers(1, request.length))
+        self.driven.message(chunk(request, 0, count, range_end=count == request.length))
 
     @rule()
     def serve_another_generation(self) -> None:
@@ -128,7 +128,7 @@ class CoreMachine(RuleBasedStateMachine):
     def end(
         self, data: st.DataObject, code: StatusCode, redirected: bool, token: str, handle: bytes
     ) -> None:
-        ids = [asked.read_id for asked in self.recent()] if self.driven.sent else []
+        ids = [request.read_id for request in self.recent()] if self.driven.sent else []
         failures = tuple(
             RangeFailure(read_id, data.draw(codes), "no")
             for read_id in data.draw(st.lists(st.sampled_from([*ids, 10**6]), max_size=3))
@@ -156,13 +156,13 @@ class CoreMachine(RuleBasedStateMachine):
     def close(self) -> None:
         self.driven.close(StorageError("closing"))
 
-    # -- what must hold
+    # -- invariants
 
     def recent(self) -> list[RangeRequest]:
-        return [asked for batch in self.driven.sent[-3:] for asked in batch]
+        return [request for batch in self.driven.sent[-3:] for request in batch]
 
     def waiting(self) -> set[PendingRange]:
-        return set(self.pending) - self.left - set(self.driven.outcomes)
+        return set(self.requested) - self.left - set(self.driven.outcomes)
 
     @invariant()
     def every_range_is_accounted_for(self) -> None:
@@ -170,45 +170,45 @@ class CoreMachine(RuleBasedStateMachine):
         assert not self.left & set(self.driven.outcomes)
 
     @invariant()
-    def delivered_bytes_are_right(self) -> None:
+    def delivered_bytes_are_correct(self) -> None:
         for pending, outcome in self.driven.outcomes.items():
             if isinstance(outcome, bytes):
                 assert CONTENT[pending.offset : pending.offset + pending.length] == outcome
 
     @invariant()
-    def nothing_is_opened_while_nobody_waits(self) -> None:
+    def no_stream_is_opened_while_no_range_waits(self) -> None:
         if not self.waiting():
             assert self.driven.core.state in (StreamState.CLOSED, StreamState.OPEN)
         assert bool(self.driven.call) == self.driven.core.has_call
 
     @invariant()
     def opening_again_and_again_takes_time_or_makes_progress(self) -> None:
-        told = self.driven.counters
+        counters = self.driven.counters
         progress = (
             self.driven.now,
-            sum(pending.received for pending in self.pending),
-            len(self.pending),
+            sum(pending.received for pending in self.requested),
+            len(self.requested),
             len(self.left),
             len(self.driven.outcomes),
         )
         if progress != self.progress:
             self.progress = progress
-            self.opened_before = told.streams_opened
-        assert told.streams_opened - self.opened_before <= MOST_OPENED_AT_ONE_INSTANT
+            self.opened_before = counters.streams_opened
+        assert counters.streams_opened - self.opened_before <= MOST_OPENED_AT_ONE_INSTANT
 
     @invariant()
-    def a_deadline_is_kept_whenever_time_can_help(self) -> None:
+    def every_state_but_closed_has_a_deadline(self) -> None:
         assert (self.driven.core.deadline < float("inf")) == (
             self.driven.core.state is not StreamState.CLOSED
         )
 
     @invariant()
-    def what_is_kept_of_the_dead_is_bounded(self) -> None:
+    def abandoned_read_ids_end_with_their_stream(self) -> None:
         if self.driven.core.state in (StreamState.CLOSED, StreamState.BACKOFF):
             assert self.driven.core._ranges.abandoned == 0
 
     def teardown(self) -> None:
-        """A healthy server serves everybody who still waits."""
+        """Serve all waiting ranges correctly."""
         waited = self.waiting()
         self.driven.flush()
         for _ in range(len(waited) + 10):
@@ -217,20 +217,20 @@ class CoreMachine(RuleBasedStateMachine):
             self.driven.wait_for_reopen()
             if self.driven.in_flight:
                 self.driven.confirm()
-            self.driven.message(*[chunk(asked, range_end=True) for asked in self.on_wire()])
+            self.driven.message(*[chunk(request, range_end=True) for request in self.on_wire()])
         assert not self.waiting()
         for pending in waited:
             outcome = self.driven.outcomes[pending]
-            told_otherwise = pending.reaches_end and isinstance(outcome, GenerationGone)
-            assert isinstance(outcome, bytes) or told_otherwise
-        self.delivered_bytes_are_right()
+            size_differs = pending.reaches_end and isinstance(outcome, GenerationGone)
+            assert isinstance(outcome, bytes) or size_differs
+        self.delivered_bytes_are_correct()
         self.driven.advance(10_000)
         assert self.driven.core.state is StreamState.CLOSED
         assert not self.driven.call
 
     def on_wire(self) -> list[RangeRequest]:
-        known = self.driven.core._ranges
-        return [asked for asked in self.driven.wire.values() if known.find(asked.read_id)]
+        table = self.driven.core._ranges
+        return [request for request in self.driven.wire.values() if table.find(request.read_id)]
 
 
 TestCore = CoreMachine.TestCase

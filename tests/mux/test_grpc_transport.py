@@ -1,4 +1,4 @@
-"""The transport on a real socket: ends, cancelling, shutdown, and what a server can do wrong."""
+"""The transport on a real socket: ends, cancelling, shutdown, and errors of the server."""
 
 from __future__ import annotations
 
@@ -32,52 +32,52 @@ if TYPE_CHECKING:
 
     from .scripted_server import Context
 
-# gRPC has one poller for all loops of a process: the server's, which lives in this one only in
-# tests, may be handed what the client's cancelled calls complete after their loop was closed.
+# gRPC has one poller for all loops of a process. In these tests the server runs in the same
+# process, so its loop may receive the completions of the client's cancelled calls and log errors.
 STRAY = "PollerCompletionQueue._handle_events"
 pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY)]
 
 SPEC = OpenSpec(key_of("object"))
 SINGLE = OpenSpec(key_of("object"), half_close=True)
 WHOLE = [RangeRequest(1, 0, len(CONTENT))]
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
 class Listener:
-    """Keeps what it hears, and fails what the port forbids."""
+    """Records the events of a call and asserts that they obey the rules of the port."""
 
     def __init__(self) -> None:
         self.sent = 0
         self.messages: list[BidiMessage] = []
         self.ends: list[StreamEnd] = []
-        self._news = trio.Event()
+        self._event_arrived = trio.Event()
 
     def on_sent(self) -> None:
-        self._hear()
+        self._note_event()
         self.sent += 1
 
     def on_message(self, message: BidiMessage) -> None:
-        self._hear()
+        self._note_event()
         self.messages.append(message)
 
     def on_end(self, end: StreamEnd) -> None:
-        self._hear()
+        self._note_event()
         self.ends.append(end)
 
-    def _hear(self) -> None:
+    def _note_event(self) -> None:
         assert not self.ends
         trio.lowlevel.current_trio_token()  # only in trio's thread
-        self._news.set()
+        self._event_arrived.set()
 
     @property
     def content(self) -> bytes:
         return b"".join(bytes(c.content) for m in self.messages for c in m.chunks)
 
     async def until(self, condition: Callable[[], object]) -> None:
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(TIMEOUT_SECONDS):
             while not condition():
-                self._news = trio.Event()
-                await self._news.wait()
+                self._event_arrived = trio.Event()
+                await self._event_arrived.wait()
 
     async def until_sent(self, count: int) -> None:
         await self.until(lambda: self.sent == count)
@@ -94,7 +94,7 @@ async def transport_to(endpoint: str) -> AsyncIterator[GrpcBidiTransport]:
     transport = GrpcBidiTransport(channels.connections(1), settings)
     try:
         yield transport
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(TIMEOUT_SECONDS):
             await transport.drain()
         assert transport.open_calls == 0
     finally:
@@ -108,7 +108,7 @@ def server() -> Iterator[ScriptedServer]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something in the server's thread."""
+    """Wait until a condition in the server's thread is true."""
     while not condition():  # noqa: ASYNC110
         await trio.sleep(0.01)
 
@@ -121,10 +121,10 @@ def on_socket(server: ScriptedServer, test: Callable[[GrpcBidiTransport], Awaita
     asyncio_bridge.run(main)
 
 
-# -- what travels
+# -- content
 
 
-def test_bytes_come_with_metadata_and_handle(server: ScriptedServer) -> None:
+def test_bytes_arrive_with_metadata_and_handle(server: ScriptedServer) -> None:
     async def test(transport: GrpcBidiTransport) -> None:
         listener = Listener()
         call = transport.open(SPEC, WHOLE, listener)
@@ -150,12 +150,12 @@ def test_bucket_and_routing_token_travel_in_header_and_spec(server: ScriptedServ
 
     on_socket(server, test)
     (headers,) = server.headers
-    pending = "bucket=projects/_/buckets/bucket&routing_token=token/=%41"
-    assert headers["x-goog-request-params"] == pending
+    expected = "bucket=projects/_/buckets/bucket&routing_token=token/=%41"
+    assert headers["x-goog-request-params"] == expected
     assert headers["x-goog-user-project"] == "bill"
-    told = server.requests[0].read_object_spec
-    assert (told.bucket, told.object) == ("projects/_/buckets/bucket", "name")
-    assert (told.read_handle.handle, told.routing_token) == (b"the handle", "token/=%41")
+    spec = server.requests[0].read_object_spec
+    assert (spec.bucket, spec.object) == ("projects/_/buckets/bucket", "name")
+    assert (spec.read_handle.handle, spec.routing_token) == (b"the handle", "token/=%41")
 
 
 def test_each_message_is_confirmed_once(server: ScriptedServer) -> None:
@@ -166,7 +166,7 @@ def test_each_message_is_confirmed_once(server: ScriptedServer) -> None:
             await listener.until_sent(number)
             call.send([RangeRequest(number + 1, 0, 10)])
         await listener.until(lambda: len(listener.content) == 110)
-        # The answer may be here before gRPC tells that its request has gone.
+        # The answer may arrive before gRPC reports that the request has been sent.
         await listener.until_sent(11)
         assert listener.sent == 11
         call.cancel()
@@ -182,22 +182,22 @@ def test_a_half_closed_call_serves_its_ranges_and_ends_by_itself(server: Scripte
         assert (await listener.end()).code is StatusCode.OK
         assert listener.content == CONTENT
         assert listener.sent == 1
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(TIMEOUT_SECONDS):
             await until(lambda: server.active == 0)
 
     on_socket(server, test)
     (request,) = server.requests
     assert request.read_object_spec.read_handle.handle == b"the handle"
     (headers,) = server.headers
-    pending = "bucket=projects/_/buckets/bucket&routing_token=token"
-    assert headers["x-goog-request-params"] == pending
+    expected = "bucket=projects/_/buckets/bucket&routing_token=token"
+    assert headers["x-goog-request-params"] == expected
 
 
-# -- how it ends
+# -- ends
 
 
 @pytest.mark.parametrize("spec", [SPEC, SINGLE])
-def test_the_end_tells_code_message_failures_and_redirect(
+def test_the_end_has_code_message_failures_and_redirect(
     server: ScriptedServer, spec: OpenSpec
 ) -> None:
     end = StreamEnd(
@@ -217,11 +217,11 @@ def test_the_end_tells_code_message_failures_and_redirect(
 
 
 @pytest.mark.parametrize("spec", [SPEC, SINGLE])
-def test_a_server_that_ends_well_at_once(server: ScriptedServer, spec: OpenSpec) -> None:
-    async def end_well(_: Context) -> None:
-        """Return without a word."""
+def test_a_server_ends_the_call_with_ok_at_once(server: ScriptedServer, spec: OpenSpec) -> None:
+    async def end_with_ok(_: Context) -> None:
+        """End the call without a response."""
 
-    server.raw = end_well
+    server.raw = end_with_ok
 
     async def test(transport: GrpcBidiTransport) -> None:
         listener = Listener()
@@ -232,7 +232,7 @@ def test_a_server_that_ends_well_at_once(server: ScriptedServer, spec: OpenSpec)
 
 
 @pytest.mark.parametrize("spec", [SPEC, SINGLE])
-def test_a_status_is_not_lost_to_a_message_that_crosses_it(
+def test_the_status_is_kept_when_the_call_ends_during_a_write(
     server: ScriptedServer, spec: OpenSpec
 ) -> None:
     end = StreamEnd(StatusCode.ABORTED, "moved", (), StreamRedirect("east", b"h2"))
@@ -251,7 +251,7 @@ def test_a_status_is_not_lost_to_a_message_that_crosses_it(
     on_socket(server, test)
 
 
-@pytest.mark.expects_log("ExecuteBatchError", STRAY)  # from the server, which is cut short
+@pytest.mark.expects_log("ExecuteBatchError", STRAY)  # from the server, whose call is cancelled
 def test_a_message_over_the_limit_ends_the_call(server: ScriptedServer) -> None:
     async def send_too_much(context: Context) -> None:
         await context.write(bytes(17 * 1024 * 1024))
@@ -285,7 +285,7 @@ def test_a_malformed_message_ends_the_call(server: ScriptedServer, garbage: byte
 
 
 @pytest.mark.parametrize("spec", [SPEC, SINGLE])
-def test_nobody_listens_at_the_other_end(spec: OpenSpec) -> None:
+def test_no_server_listens_on_the_port(spec: OpenSpec) -> None:
     async def main() -> None:
         async with transport_to("127.0.0.1:1") as transport:
             listener = Listener()
@@ -296,7 +296,7 @@ def test_nobody_listens_at_the_other_end(spec: OpenSpec) -> None:
 
 
 @pytest.mark.expects_log("server stop", STRAY)  # from the server
-def test_the_server_goes_away_in_mid_stream() -> None:
+def test_the_server_stops_during_a_stream() -> None:
     async def main() -> None:
         with scripted_server(plan=Plan(cut_after=1000, chunk_bytes=1000, cut_with=None)) as server:
             endpoint = server.endpoint
@@ -312,7 +312,7 @@ def test_the_server_goes_away_in_mid_stream() -> None:
     asyncio_bridge.run(main)
 
 
-def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None:
+def test_closing_a_channel_ends_its_calls(server: ScriptedServer) -> None:
     server.plan = Plan(hang=True)
 
     async def main() -> None:
@@ -328,7 +328,7 @@ def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None
             late = Listener()
             transport.open(spec, WHOLE, late)
             assert (await late.end()).code is StatusCode.UNAVAILABLE
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(TIMEOUT_SECONDS):
             await transport.drain()
 
     asyncio_bridge.run(main)
@@ -340,7 +340,7 @@ def test_a_channel_that_is_closed_ends_its_calls(server: ScriptedServer) -> None
 @pytest.mark.parametrize("after_seconds", [None, 0.0, 0.001, 0.003, 0.01, 0.05])
 @pytest.mark.parametrize("plan", [Plan(), Plan(hang=True), Plan(chunk_bytes=100)])
 @pytest.mark.parametrize("spec", [SPEC, SINGLE])
-def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
+def test_a_cancelled_call_sends_no_event_and_leaves_no_task(
     server: ScriptedServer, spec: OpenSpec, after_seconds: float | None, plan: Plan
 ) -> None:
     server.plan = plan
@@ -351,12 +351,12 @@ def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
             call = transport.open(spec, WHOLE, listener)
             if after_seconds is not None:
                 await trio.sleep(after_seconds)
-            heard = (listener.sent, len(listener.messages), len(listener.ends))
+            events = (listener.sent, len(listener.messages), len(listener.ends))
             call.cancel()
             call.cancel()
             await trio.sleep(0.005)
-            assert heard == (listener.sent, len(listener.messages), len(listener.ends))
-        with trio.fail_after(PATIENCE_SECONDS):
+            assert events == (listener.sent, len(listener.messages), len(listener.ends))
+        with trio.fail_after(TIMEOUT_SECONDS):
             await transport.drain()
         assert transport.open_calls == 0
 
@@ -365,29 +365,29 @@ def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
 
 @pytest.mark.parametrize("spec", [SPEC, SINGLE])
 def test_a_call_may_be_cancelled_while_it_waits_for_a_connection(spec: OpenSpec) -> None:
-    # A socket that is bound and does not listen neither answers nor refuses in time.
+    # Nothing accepts connections on this socket, so it neither completes nor refuses a connection.
     async def main() -> None:
-        with trio.socket.socket() as deaf:
-            await deaf.bind(("127.0.0.1", 0))
-            deaf.listen(0)
-            async with transport_to(f"127.0.0.1:{deaf.getsockname()[1]}") as transport:
+        with trio.socket.socket() as silent:
+            await silent.bind(("127.0.0.1", 0))
+            silent.listen(0)
+            async with transport_to(f"127.0.0.1:{silent.getsockname()[1]}") as transport:
                 listener = Listener()
                 call = transport.open(spec, WHOLE, listener)
                 await trio.sleep(0.05)
                 call.cancel()
-                with trio.fail_after(PATIENCE_SECONDS):
+                with trio.fail_after(TIMEOUT_SECONDS):
                     await transport.drain()
                 assert listener.ends == []
 
     asyncio_bridge.run(main)
 
 
-def test_a_server_learns_that_a_call_was_cancelled(server: ScriptedServer) -> None:
+def test_the_server_sees_the_cancellation_of_a_call(server: ScriptedServer) -> None:
     server.plan = Plan(hang=True)
 
     async def test(transport: GrpcBidiTransport) -> None:
         calls = [transport.open(spec, WHOLE, Listener()) for spec in [SPEC, SINGLE] * 5]
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(TIMEOUT_SECONDS):
             await until(lambda: server.active == 10)
             for call in calls:
                 call.cancel()
@@ -400,7 +400,7 @@ def test_a_server_learns_that_a_call_was_cancelled(server: ScriptedServer) -> No
 
 
 @pytest.mark.parametrize("plan", [Plan(), Plan(hang=True), Plan(latency=0.05)])
-def test_a_run_that_ends_with_calls_open_leaves_no_thread_and_no_word(
+def test_a_run_that_ends_with_open_calls_leaves_no_thread_and_no_log_line(
     server: ScriptedServer, plan: Plan
 ) -> None:
     server.plan = plan

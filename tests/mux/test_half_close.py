@@ -1,4 +1,4 @@
-"""An object that is asked for whole: its stream carries nothing else and ends by itself."""
+"""A range that covers its object: its stream carries no other range and ends by itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = len(CONTENT)
 
 @pytest.fixture
 def driven() -> DrivenCore:
-    """Return a core that has asked for its whole object."""
+    """Return a core whose stream is half-closed after a request for all of the object."""
     driven = DrivenCore()
     driven.request(0, SIZE, covers_object=True)
     driven.confirm()
@@ -31,38 +31,38 @@ def driven() -> DrivenCore:
 
 
 def opened(driven: DrivenCore) -> list[tuple[bool, list[tuple[int, int]]]]:
-    """Return of each stream whether it was half-closed, and what was asked for at its opening."""
+    """Return for each stream whether it is half-closed, and the ranges of its opening message."""
     return [
-        (action.spec.half_close, [(asked.offset, asked.length) for asked in action.ranges])
+        (action.spec.half_close, [(request.offset, request.length) for request in action.ranges])
         for action in driven.opened
     ]
 
 
-def asked_last(driven: DrivenCore) -> RangeRequest:
+def last_request(driven: DrivenCore) -> RangeRequest:
     return driven.opened[-1].ranges[-1]
 
 
-# -- when
+# -- which streams are half-closed
 
 
-def test_a_stream_for_all_of_an_object_is_half_closed(driven: DrivenCore) -> None:
+def test_a_stream_for_a_range_that_covers_the_object_is_half_closed(driven: DrivenCore) -> None:
     assert opened(driven) == [(True, [(0, SIZE)])]
 
 
-def test_a_stream_for_a_part_is_not() -> None:
+def test_a_stream_for_a_part_of_the_object_is_not_half_closed() -> None:
     driven = DrivenCore()
     driven.request(0, SIZE - 1)
     assert opened(driven) == [(False, [(0, SIZE - 1)])]
 
 
-def test_a_stream_for_more_than_one_range_is_not() -> None:
+def test_a_stream_for_two_ranges_is_not_half_closed() -> None:
     driven = DrivenCore()
     driven.request_unflushed(0, SIZE, covers_object=True)
     driven.request(0, 10)
     assert opened(driven) == [(False, [(0, SIZE), (0, 10)])]
 
 
-def test_a_stream_that_cannot_take_all_ranges_at_once_is_not() -> None:
+def test_a_stream_whose_opening_message_is_full_is_not_half_closed() -> None:
     driven = DrivenCore()
     for _ in range(101):
         driven.request_unflushed(0, SIZE, covers_object=True)
@@ -73,22 +73,24 @@ def test_a_stream_that_cannot_take_all_ranges_at_once_is_not() -> None:
 # -- how it ends
 
 
-def test_it_ends_with_its_bytes_and_nothing_is_cancelled(driven: DrivenCore) -> None:
-    driven.message(chunk(asked_last(driven), range_end=True))
+def test_a_half_closed_stream_ends_by_itself_and_is_not_cancelled(driven: DrivenCore) -> None:
+    driven.message(chunk(last_request(driven), range_end=True))
     driven.end(end(StatusCode.OK))
     assert list(driven.outcomes.values()) == [CONTENT]
     assert driven.core.state is StreamState.CLOSED
     assert (driven.cancelled_calls, len(driven.opened)) == (0, 1)
 
 
-def test_one_that_does_not_end_is_given_up_like_an_idle_one(driven: DrivenCore) -> None:
-    driven.message(chunk(asked_last(driven), range_end=True))
+def test_a_half_closed_stream_that_does_not_end_is_closed_after_the_idle_time(
+    driven: DrivenCore,
+) -> None:
+    driven.message(chunk(last_request(driven), range_end=True))
     driven.advance(driven.policy.idle_seconds)
     assert driven.core.state is StreamState.CLOSED
     assert driven.cancelled_calls == 1
 
 
-def test_it_is_cancelled_when_its_reader_leaves() -> None:
+def test_a_half_closed_stream_is_cancelled_with_its_range() -> None:
     driven = DrivenCore()
     driven.cancel(driven.request(0, SIZE, covers_object=True))
     assert driven.core.state is StreamState.CLOSED
@@ -96,28 +98,28 @@ def test_it_is_cancelled_when_its_reader_leaves() -> None:
 
 
 @pytest.mark.parametrize("code", [StatusCode.UNAVAILABLE, StatusCode.OK])
-def test_one_that_ends_too_early_is_resumed_at_the_first_missing_byte(
+def test_a_half_closed_stream_that_ends_early_is_resumed_at_the_first_missing_byte(
     driven: DrivenCore, code: StatusCode
 ) -> None:
-    driven.message(chunk(asked_last(driven), 0, 1000))
+    driven.message(chunk(last_request(driven), 0, 1000))
     driven.end(end(code))
     assert opened(driven)[1:] == [(True, [(1000, SIZE - 1000)])]
-    driven.message(chunk(asked_last(driven), range_end=True))
+    driven.message(chunk(last_request(driven), range_end=True))
     assert list(driven.outcomes.values()) == [CONTENT]
 
 
-def test_a_wrong_checksum_is_asked_again_on_a_new_stream(driven: DrivenCore) -> None:
-    driven.message(chunk(asked_last(driven), range_end=True, intact=False))
+def test_after_a_wrong_checksum_a_half_closed_stream_is_replaced(driven: DrivenCore) -> None:
+    driven.message(chunk(last_request(driven), range_end=True, intact=False))
     assert opened(driven)[1:] == [(True, [(0, SIZE)])]
     assert driven.cancelled_calls == 1
     driven.confirm()
-    driven.message(chunk(asked_last(driven), range_end=True))
+    driven.message(chunk(last_request(driven), range_end=True))
     assert list(driven.outcomes.values()) == [CONTENT]
 
 
-def test_wrong_checksums_for_ever_end_in_an_error(driven: DrivenCore) -> None:
+def test_endless_wrong_checksums_on_half_closed_streams_fail_the_range(driven: DrivenCore) -> None:
     while not driven.outcomes:
-        driven.message(chunk(asked_last(driven), range_end=True, intact=False))
+        driven.message(chunk(last_request(driven), range_end=True, intact=False))
         if driven.in_flight:
             driven.confirm()
     (error,) = driven.outcomes.values()
@@ -125,11 +127,13 @@ def test_wrong_checksums_for_ever_end_in_an_error(driven: DrivenCore) -> None:
     assert len(driven.opened) == driven.policy.max_bad_answers
 
 
-# -- when more is pending of it
+# -- further ranges
 
 
-def test_more_asked_for_meanwhile_opens_a_stream_for_both(driven: DrivenCore) -> None:
-    driven.message(chunk(asked_last(driven), 0, 1000))
+def test_a_second_range_replaces_a_half_closed_stream_by_one_for_both_ranges(
+    driven: DrivenCore,
+) -> None:
+    driven.message(chunk(last_request(driven), 0, 1000))
     more = driven.request(5, 10)
     assert driven.cancelled_calls == 1
     assert driven.details[-1] == "it is half-closed"
@@ -139,18 +143,18 @@ def test_more_asked_for_meanwhile_opens_a_stream_for_both(driven: DrivenCore) ->
     assert CONTENT in driven.outcomes.values()
 
 
-def test_more_asked_for_before_the_end_has_come_opens_another_with_the_handle(
+def test_a_range_requested_before_a_half_closed_stream_ends_opens_one_with_its_handle(
     driven: DrivenCore,
 ) -> None:
-    driven.message(chunk(asked_last(driven), range_end=True), handle=b"handle")
+    driven.message(chunk(last_request(driven), range_end=True), handle=b"handle")
     driven.request(5, 10)
     assert opened(driven)[1:] == [(False, [(5, 10)])]
     assert driven.opened[-1].spec.handle == b"handle"
     assert driven.cancelled_calls == 1
 
 
-def test_a_stream_that_follows_takes_messages_again(driven: DrivenCore) -> None:
-    driven.message(chunk(asked_last(driven), range_end=True))
+def test_the_stream_after_a_half_closed_one_takes_further_messages(driven: DrivenCore) -> None:
+    driven.message(chunk(last_request(driven), range_end=True))
     driven.end(end(StatusCode.OK))
     driven.request(0, 10)
     driven.confirm()
@@ -162,18 +166,18 @@ def test_a_stream_that_follows_takes_messages_again(driven: DrivenCore) -> None:
 # -- in the registry
 
 
-async def test_whole_objects_leave_no_stream_behind() -> None:
+async def test_reads_of_whole_objects_leave_no_stream() -> None:
     async with bench(plan=Plan(latency=0.01)) as b:
         readers = [b.read_whole(f"object {number}") for number in range(50)]
         await trio.sleep(0.01)
         await b.settled()
         assert all(reader.served for reader in readers)
-        told = b.registry
-        assert (told.streams_open, told.streams_idle) == (0, 0)
+        registry = b.registry
+        assert (registry.streams_open, registry.streams_idle) == (0, 0)
         assert [o.cancelled_at for o in b.transport.opened] == [None] * 50
 
 
-async def test_a_whole_object_is_read_again_with_its_handle() -> None:
+async def test_a_second_read_of_an_object_uses_the_handle_of_its_half_closed_stream() -> None:
     async with bench() as b:
         b.read_whole()
         await b.settled()

@@ -1,7 +1,9 @@
-"""What a transport, or a reader in its callback, may do at the worst moment."""
+"""Events and exceptions at bad moments: from the transport and from the callbacks of readers."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
@@ -30,32 +32,32 @@ KEY = key_of("object")
 
 @dataclass
 class ManualCall:
-    """One call, whose server is the test; `asked` holds all ranges it was asked for."""
+    """One call, whose server is the test; `requests` holds all ranges that it received."""
 
     spec: OpenSpec
     listener: BidiListener
-    asked: list[RangeRequest]
+    requests: list[RangeRequest]
     cancelled: int = 0
     faults: list[Exception] = field(default_factory=list)
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
         if self.faults:
             raise self.faults.pop()
-        self.asked += ranges
+        self.requests += ranges
 
     def cancel(self) -> None:
         self.cancelled += 1
 
     def answer_all(self) -> None:
         chunks: list[Chunk] = []
-        for asked in self.asked:
-            content = memoryview(CONTENT)[asked.offset : asked.offset + asked.length]
-            chunks.append(Chunk(asked.read_id, asked.offset, content, True, True, len(content)))
+        for request in self.requests:
+            content = memoryview(CONTENT)[request.offset : request.offset + request.length]
+            chunks.append(Chunk(request.read_id, request.offset, content, True, True, len(content)))
         self.listener.on_message(BidiMessage(tuple(chunks)))
 
 
 class ManualTransport:
-    """Opens calls for the test to answer, or fails."""
+    """Opens calls that the test answers, or raises one of `faults`."""
 
     def __init__(self, retries: RetryBudget | None = None) -> None:
         self.calls: list[ManualCall] = []
@@ -77,37 +79,51 @@ class ManualTransport:
         return self.calls[-1]
 
     async def read(self, offset: int, length: int) -> Reader:
-        """Ask for a range, and let the request reach the call."""
+        """Request a range and wait until the request has reached the call."""
         reader = Reader(self.registry, KEY, offset, length)
         await trio.testing.wait_all_tasks_blocked()
         return reader
 
 
-async def test_what_waits_for_a_message_to_go_is_sent_at_that_instant() -> None:
+async def test_waiting_ranges_are_sent_as_soon_as_the_previous_message_is_sent() -> None:
     transport = ManualTransport()
     await transport.read(0, 10)
     await transport.read(10, 10)
     (call,) = transport.calls
-    assert [asked.offset for asked in call.asked] == [0]
+    assert [request.offset for request in call.requests] == [0]
     call.listener.on_sent()
-    assert [asked.offset for asked in call.asked] == [0, 10]
+    assert [request.offset for request in call.requests] == [0, 10]
 
 
-async def test_the_end_of_a_call_that_was_given_up_leaves_its_successor_alone() -> None:
+async def test_late_events_of_a_cancelled_call_do_not_affect_the_next_call() -> None:
     transport = ManualTransport()
     (await transport.read(0, 10)).cancel()
     stays = await transport.read(10, 10)
-    given_up, current = transport.calls
-    given_up.listener.on_sent()
-    given_up.answer_all()
-    given_up.listener.on_end(StreamEnd(StatusCode.PERMISSION_DENIED))
+    cancelled, current = transport.calls
+    cancelled.listener.on_sent()
+    cancelled.answer_all()
+    cancelled.listener.on_end(StreamEnd(StatusCode.PERMISSION_DENIED))
     assert stays.outcomes == []
+    assert transport.registry.counters.stale_events == 3
     stays.cancel()
-    assert (given_up.cancelled, current.cancelled) == (1, 1)
+    assert (cancelled.cancelled, current.cancelled) == (1, 1)
+
+
+async def test_an_ended_call_is_released_during_the_backoff() -> None:
+    transport = ManualTransport()
+    await transport.read(0, 10)
+    for _ in range(2):
+        call = transport.calls.pop()
+        call.listener.on_end(StreamEnd(StatusCode.UNAVAILABLE))
+    assert transport.calls == []
+    released = weakref.ref(call)
+    del call
+    gc.collect()
+    assert released() is None
 
 
 @pytest.mark.expects_log("the transport failed")
-async def test_a_call_that_cannot_be_sent_on_is_given_up_and_its_ranges_are_resumed(
+async def test_a_call_whose_send_raises_is_cancelled_and_its_ranges_are_resumed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     transport = ManualTransport()
@@ -118,7 +134,7 @@ async def test_a_call_that_cannot_be_sent_on_is_given_up_and_its_ranges_are_resu
     second = await transport.read(10, 10)
     assert broken.cancelled == 1
     _, current = transport.calls
-    assert [asked.offset for asked in current.asked] == [0, 10]
+    assert [request.offset for request in current.requests] == [0, 10]
     current.answer_all()
     assert (first.served, second.served) == (True, True)
     assert current.cancelled == 0
@@ -127,7 +143,7 @@ async def test_a_call_that_cannot_be_sent_on_is_given_up_and_its_ranges_are_resu
 
 
 @pytest.mark.expects_log("a reader's callback failed")
-async def test_a_callback_that_raises_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_exception_from_a_callback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def fail(_: object) -> None:
         raise RuntimeError("a reader's own fault")
 
@@ -140,7 +156,7 @@ async def test_a_callback_that_raises_is_told_in_the_log(caplog: pytest.LogCaptu
     assert "RuntimeError: a reader's own fault" in caplog.text
 
 
-async def test_a_stream_that_is_used_again_is_not_closed_as_an_idle_one() -> None:
+async def test_a_stream_in_use_again_is_not_closed_as_idle() -> None:
     plans = Plan(latency=1.0), Plan(latency=0.1), Plan(latency=0.1)
     async with bench(*plans, max_idle_streams=1) as b:
         await fetch(b.registry, key_of("a"), 0, 10)
@@ -153,7 +169,7 @@ async def test_a_stream_that_is_used_again_is_not_closed_as_an_idle_one() -> Non
         assert [opened.spec.key.name for opened in b.transport.opened] == ["a", "b", "c"]
 
 
-async def test_only_a_reader_of_a_whole_object_has_its_stream_half_closed() -> None:
+async def test_only_a_request_that_covers_the_object_half_closes_its_stream() -> None:
     transport = ManualTransport()
     for number, whole in enumerate([{}, {"covers_object": True}]):
         transport.registry.request(key_of(f"object {number}"), 0, 10, lambda _: None, **whole)
@@ -161,20 +177,20 @@ async def test_only_a_reader_of_a_whole_object_has_its_stream_half_closed() -> N
     assert [call.spec.half_close for call in transport.calls] == [False, True]
 
 
-async def test_a_reader_of_the_last_bytes_is_told_that_there_are_more() -> None:
+async def test_a_request_that_reaches_the_end_fails_if_the_object_is_larger() -> None:
     transport = ManualTransport()
     outcomes: list[memoryview | StorageError] = []
     transport.registry.request(KEY, 0, 10, outcomes.append, reaches_end=True)
     transport.registry.request(KEY, 0, 10, outcomes.append)
     await trio.testing.wait_all_tasks_blocked()
     (call,) = transport.calls
-    found = ObjectInfo(KEY.name, KEY.generation, len(CONTENT), 0, 0)
-    call.listener.on_message(BidiMessage((), found))
+    metadata = ObjectInfo(KEY.name, KEY.generation, len(CONTENT), 0, 0)
+    call.listener.on_message(BidiMessage((), metadata))
     call.answer_all()
     assert [isinstance(outcome, GenerationGone) for outcome in outcomes] == [True, False]
 
 
-async def test_a_pool_takes_its_retries_from_the_budget_it_was_given() -> None:
+async def test_the_registry_takes_its_retries_from_the_given_budget() -> None:
     budget = RetryBudget()
     transport = ManualTransport(budget)
     reader = await transport.read(0, 10)
@@ -185,16 +201,17 @@ async def test_a_pool_takes_its_retries_from_the_budget_it_was_given() -> None:
 
 
 @pytest.mark.expects_log("the transport failed")
-async def test_a_reader_may_leave_a_stream_whose_opening_is_about_to_fail() -> None:
-    # The end of the stream fails the first range and reopens for the second, in one turn.
+async def test_a_callback_may_cancel_a_range_whose_stream_is_about_to_fail_to_open() -> None:
+    # The end of the stream fails the first range and opens a stream for the second in one turn.
     transport = ManualTransport()
     transport.registry.request(KEY, 0, 10, lambda _: leaves.cancel())
     leaves = await transport.read(10, 10)
     (ended,) = transport.calls
     transport.faults = [RuntimeError("no channel")]
-    failure = RangeFailure(ended.asked[0].read_id, StatusCode.OUT_OF_RANGE, "beyond the end")
+    failure = RangeFailure(ended.requests[0].read_id, StatusCode.OUT_OF_RANGE, "beyond the end")
     ended.listener.on_end(StreamEnd(StatusCode.OUT_OF_RANGE, "a range", (failure,)))
     assert leaves.outcomes == []
+    assert ended.cancelled == 0
     assert transport.registry.streams_open == 0
     stays = await transport.read(20, 10)
     transport.calls[-1].answer_all()

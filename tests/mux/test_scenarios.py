@@ -1,6 +1,6 @@
-"""What readers see, whatever the server does: told by the fake, and by a real server on a socket.
+"""What readers see when the server misbehaves: over the fake transport and over a real socket.
 
-The same scenarios run in both worlds, so that the fake is no better than the real thing.
+The same scenarios run in both worlds, so that the fake behaves like the real transport.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from .scripted_server import ScriptedServer, scripted_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# gRPC has one poller for all loops of a process: the server's, which lives in this one only in
-# tests, may be handed what the client's cancelled calls complete after their loop was closed.
+# gRPC has one poller for all loops of a process. In these tests the server runs in the same
+# process, so its loop may receive the completions of the client's cancelled calls and log errors.
 STRAY = "PollerCompletionQueue._handle_events"
 pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY)]
 
 UNAVAILABLE = StreamEnd(StatusCode.UNAVAILABLE, "away")
 
-#: Short enough for a real clock.
+#: Times that are short enough for tests with a real clock.
 POLICY = RetryPolicy(
     first_backoff_seconds=0.01,
     max_backoff_seconds=0.05,
@@ -60,7 +60,7 @@ POLICY = RetryPolicy(
 
 @dataclass
 class World:
-    """A registry, and the server behind it whose plans a scenario sets."""
+    """A registry and the server behind it; the scenario sets the plans of the server."""
 
     registry: StreamRegistry
     server: FakeTransport | ScriptedServer
@@ -74,8 +74,8 @@ class World:
             return await fetch(self.registry, key_of(name), offset, length)
 
     async def fetch_all(self, *ranges: tuple[int, int]) -> list[bytes | StorageError]:
-        """Ask for all at once and return what each ended in."""
-        readers = [Reader(self.registry, key_of("object"), *pending) for pending in ranges]
+        """Request all ranges at once and return their outcomes."""
+        readers = [Reader(self.registry, key_of("object"), *bounds) for bounds in ranges]
         with trio.fail_after(20):
             for reader in readers:
                 await reader.ended.wait()
@@ -99,7 +99,7 @@ class World:
 
     @property
     def batches(self) -> list[int]:
-        """Ranges in each message the server received."""
+        """Number of ranges in each message that the server received."""
         if isinstance(self.server, FakeTransport):
             return [len(ranges) for o in self.server.opened for _, ranges in o.messages]
         return [len(r.read_ranges) for r in self.server.requests]
@@ -109,7 +109,7 @@ class World:
 async def fake_world() -> AsyncIterator[World]:
     async with trio.open_nursery() as nursery:
         transport = FakeTransport(nursery)
-        async with running_pool(transport) as registry:
+        async with running_registry(transport) as registry:
             yield World(registry, transport)
         await trio.testing.wait_all_tasks_blocked()
         assert transport.open_calls == 0
@@ -121,7 +121,7 @@ async def real_world() -> AsyncIterator[World]:
         settings = ChannelSettings(server.endpoint, plaintext=True, anonymous=True)
         channels = await open_channels(settings)
         transport = GrpcBidiTransport(channels.connections(1), settings)
-        async with running_pool(transport) as registry:
+        async with running_registry(transport) as registry:
             yield World(registry, server)
         with trio.fail_after(5):
             await transport.drain()
@@ -130,7 +130,7 @@ async def real_world() -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def running_pool(
+async def running_registry(
     transport: FakeTransport | GrpcBidiTransport,
 ) -> AsyncIterator[StreamRegistry]:
     call_soon = trio.lowlevel.current_trio_token().run_sync_soon
@@ -139,8 +139,7 @@ async def running_pool(
         nursery.start_soon(registry.run)
         yield registry
         nursery.cancel_scope.cancel()
-    left = registry
-    assert (left.streams_open, left.ranges_waiting) == (0, 0)
+    assert (registry.streams_open, registry.ranges_waiting) == (0, 0)
 
 
 Scenario = Callable[[World], Awaitable[None]]
@@ -164,18 +163,18 @@ def in_real(scenario: Scenario) -> None:
 
 @pytest.fixture(params=[in_fake, in_real])
 def live(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
-    """Live a scenario through in one of the worlds."""
-    chosen: Callable[[Scenario], None] = request.param
-    return chosen
+    """Return a function that runs a scenario in one of the worlds."""
+    run: Callable[[Scenario], None] = request.param
+    return run
 
 
 Live = Callable[[Scenario], None]
 
 
-def test_ranges_come_as_asked(live: Live) -> None:
+def test_requested_ranges_are_delivered(live: Live) -> None:
     async def scenario(world: World) -> None:
-        pending = [(0, 10), (100, 70_000), (0, len(CONTENT)), (len(CONTENT) - 1, 1)]
-        assert await world.fetch_all(*pending) == [CONTENT[o : o + n] for o, n in pending]
+        ranges = [(0, 10), (100, 70_000), (0, len(CONTENT)), (len(CONTENT) - 1, 1)]
+        assert await world.fetch_all(*ranges) == [CONTENT[o : o + n] for o, n in ranges]
         assert world.batches == [4]
 
     live(scenario)
@@ -183,8 +182,8 @@ def test_ranges_come_as_asked(live: Live) -> None:
 
 def test_hundreds_of_ranges_share_few_messages(live: Live) -> None:
     async def scenario(world: World) -> None:
-        pending = [(offset, 10) for offset in range(350)]
-        assert await world.fetch_all(*pending) == [CONTENT[o : o + n] for o, n in pending]
+        ranges = [(offset, 10) for offset in range(350)]
+        assert await world.fetch_all(*ranges) == [CONTENT[o : o + n] for o, n in ranges]
         assert world.batches == [100, 100, 100, 50]
         assert len(world.specs) == 1
 
@@ -200,13 +199,13 @@ def test_one_stream_serves_later_reads(live: Live) -> None:
     live(scenario)
 
 
-def test_a_stream_cut_again_and_again_goes_unnoticed(live: Live) -> None:
+def test_readers_do_not_notice_streams_that_are_cut_repeatedly(live: Live) -> None:
     async def scenario(world: World) -> None:
         world.plan(then=Plan(cut_after=20_000, chunk_bytes=10_000))
-        pending = [(offset, 50_000) for offset in range(0, 200_000, 50_000)]
-        assert await world.fetch_all(*pending) == [CONTENT[o : o + n] for o, n in pending]
+        ranges = [(offset, 50_000) for offset in range(0, 200_000, 50_000)]
+        assert await world.fetch_all(*ranges) == [CONTENT[o : o + n] for o, n in ranges]
         assert len(world.specs) >= 9
-        # Not always that of the second: gRPC drops messages that an error overtakes.
+        # The second stream may lack it: gRPC drops received messages when an error follows at once.
         assert (b"handle", "") in world.specs
 
     live(scenario)
@@ -215,7 +214,7 @@ def test_a_stream_cut_again_and_again_goes_unnoticed(live: Live) -> None:
 @pytest.mark.parametrize(
     "code", [StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.ABORTED, StatusCode.OK]
 )
-def test_failures_to_open_are_survived(live: Live, code: StatusCode) -> None:
+def test_readers_do_not_notice_failures_to_open_a_stream(live: Live, code: StatusCode) -> None:
     async def scenario(world: World) -> None:
         world.plan(*[Plan(refuse=StreamEnd(code, "no"))] * 4)
         assert await world.fetch(5, 100) == CONTENT[5:105]
@@ -232,7 +231,7 @@ def test_failures_to_open_are_survived(live: Live, code: StatusCode) -> None:
         (StatusCode.UNKNOWN, StorageError),
     ],
 )
-def test_final_failures_are_told_at_once(
+def test_final_failures_are_reported_without_delay(
     live: Live, code: StatusCode, kind: type[StorageError]
 ) -> None:
     async def scenario(world: World) -> None:
@@ -245,7 +244,7 @@ def test_final_failures_are_told_at_once(
     live(scenario)
 
 
-def test_an_outage_ends_in_an_error(live: Live) -> None:
+def test_a_long_outage_fails_the_range(live: Live) -> None:
     async def scenario(world: World) -> None:
         world.plan(then=Plan(refuse=UNAVAILABLE))
         with pytest.raises(Unavailable, match="away"):
@@ -256,10 +255,10 @@ def test_an_outage_ends_in_an_error(live: Live) -> None:
 
 def test_a_redirect_is_followed_with_token_and_handle(live: Live) -> None:
     async def scenario(world: World) -> None:
-        moved = StreamEnd(
+        redirected = StreamEnd(
             StatusCode.ABORTED, "moved", redirect=StreamRedirect("to/the=east", b"h2")
         )
-        world.plan(Plan(refuse=moved))
+        world.plan(Plan(refuse=redirected))
         assert await world.fetch(0, 10) == CONTENT[:10]
         assert world.specs == [(b"", ""), (b"h2", "to/the=east")]
 
@@ -270,7 +269,8 @@ def test_a_refused_handle_is_dropped(live: Live) -> None:
     async def scenario(world: World) -> None:
         cut = Plan(cut_after=10, chunk_bytes=10)
         world.plan(cut, Plan(refuse=StreamEnd(StatusCode.FAILED_PRECONDITION, "handle")))
-        # The handle has come, whatever gRPC does of messages that an error overtakes.
+        # After a complete read the handle has arrived for certain: gRPC may drop received messages
+        # when an error follows at once.
         assert await world.fetch(0, 10) == CONTENT[:10]
         assert await world.fetch(10, 90) == CONTENT[10:100]
         assert world.specs == [(b"", ""), (b"handle", ""), (b"", "")]
@@ -278,7 +278,7 @@ def test_a_refused_handle_is_dropped(live: Live) -> None:
     live(scenario)
 
 
-def test_a_range_fails_alone(live: Live) -> None:
+def test_a_failed_range_does_not_fail_others(live: Live) -> None:
     async def scenario(world: World) -> None:
         world.plan(then=Plan(refused_ranges={70: StatusCode.DATA_LOSS}))
         first, second, third, beyond = await world.fetch_all(
@@ -301,7 +301,7 @@ def test_corrupt_chunks_never_reach_a_reader(live: Live) -> None:
     live(scenario)
 
 
-def test_corruption_without_end_is_an_error(live: Live) -> None:
+def test_endless_corruption_fails_the_range(live: Live) -> None:
     async def scenario(world: World) -> None:
         world.plan(then=Plan(corrupt_chunks=10**6))
         with pytest.raises(DataCorruption):
@@ -328,7 +328,7 @@ def test_metadata_may_be_missing(live: Live) -> None:
     live(scenario)
 
 
-def test_where_no_token_is_brought_none_is_renewed(live: Live) -> None:
+def test_without_a_token_unauthenticated_is_final(live: Live) -> None:
     async def scenario(world: World) -> None:
         refused = StreamEnd(StatusCode.UNAUTHENTICATED, "who?")
         world.plan(Plan(cut_after=10, chunk_bytes=10, cut_with=refused))
@@ -369,14 +369,14 @@ def test_a_stream_that_stalls_is_replaced(live: Live) -> None:
 def test_readers_who_leave_leave_nothing(live: Live) -> None:
     async def scenario(world: World) -> None:
         world.plan(then=Plan(latency=0.02, chunk_bytes=1000))
-        for patience in (0.0, 0.001, 0.01, 0.02, 0.025, 0.03, 0.05):
-            with trio.move_on_after(patience):
+        for seconds in (0.0, 0.001, 0.01, 0.02, 0.025, 0.03, 0.05):
+            with trio.move_on_after(seconds):
                 async with trio.open_nursery() as nursery:
                     for number in range(30):
                         nursery.start_soon(world.fetch, number, 20_000, f"object {number % 3}")
-        told = world.registry
-        assert told.ranges_waiting == 0
-        assert told.streams_open == told.streams_idle
+        registry = world.registry
+        assert registry.ranges_waiting == 0
+        assert registry.streams_open == registry.streams_idle
         assert await world.fetch(0, 10, "object 0") == CONTENT[:10]
 
     live(scenario)

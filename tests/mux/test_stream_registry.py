@@ -21,7 +21,7 @@ UNAVAILABLE = StreamEnd(StatusCode.UNAVAILABLE, "away")
 POLICY = RetryPolicy()
 
 
-# -- what travels together
+# -- ranges in one message
 
 
 async def test_requests_of_one_turn_travel_in_the_opening_message() -> None:
@@ -44,14 +44,14 @@ async def test_more_than_a_hundred_requests_of_one_turn_are_split() -> None:
         assert all(reader.served for reader in readers)
 
 
-async def test_a_cold_read_costs_one_round_trip() -> None:
+async def test_the_first_read_of_an_object_costs_one_round_trip() -> None:
     async with bench(plan=Plan(latency=0.05)) as b:
-        begun = trio.current_time()
+        start = trio.current_time()
         assert await fetch(b.registry, key_of("object"), 5, 100) == CONTENT[5:105]
-        assert trio.current_time() - begun == pytest.approx(0.05)
+        assert trio.current_time() - start == pytest.approx(0.05)
 
 
-async def test_later_requests_go_on_the_same_stream() -> None:
+async def test_later_requests_use_the_same_stream() -> None:
     async with bench() as b:
         await fetch(b.registry, key_of("object"), 0, 10)
         await trio.sleep(1)
@@ -60,7 +60,7 @@ async def test_later_requests_go_on_the_same_stream() -> None:
         assert len(opened.messages) == 2
 
 
-async def test_each_object_has_a_stream_of_its_own() -> None:
+async def test_each_object_has_its_own_stream() -> None:
     async with bench() as b:
         readers = [b.read(0, 10, name) for name in ("a", "b", "a")]
         await b.settled()
@@ -68,14 +68,18 @@ async def test_each_object_has_a_stream_of_its_own() -> None:
         assert all(reader.served for reader in readers)
 
 
-async def test_thousands_of_objects_at_once() -> None:
+async def test_thousands_of_objects_are_read_at_once() -> None:
     async with bench(plan=Plan(latency=0.01), max_idle_streams=10, max_remembered=100) as b:
         names = [f"object {number}" for number in range(3000)]
         readers = [b.read(number, 10, name) for number, name in enumerate(names)]
         await trio.sleep(1)
         assert all(reader.served for reader in readers)
-        told = b.registry
-        assert (told.streams_open, told.streams_idle, told.objects_known) == (10, 10, 110)
+        registry = b.registry
+        assert (registry.streams_open, registry.streams_idle, registry.objects_known) == (
+            10,
+            10,
+            110,
+        )
         assert len(b.registry._deadlines) <= 2 * 110 + 64
 
 
@@ -88,7 +92,7 @@ async def test_memory_stays_bounded_over_many_short_reads() -> None:
         assert len(b.registry._deadlines) < 100
 
 
-async def test_a_busy_stream_leaves_no_trail_of_deadlines() -> None:
+async def test_a_busy_stream_does_not_accumulate_deadlines() -> None:
     async with bench() as b:
         for _ in range(2000):
             await fetch(b.registry, key_of("object"), 0, 10)
@@ -97,7 +101,7 @@ async def test_a_busy_stream_leaves_no_trail_of_deadlines() -> None:
         assert len(b.transport.opened) == 1
 
 
-async def test_an_object_that_was_forgotten_is_simply_opened_again() -> None:
+async def test_a_forgotten_object_is_opened_again_without_handle() -> None:
     async with bench(max_idle_streams=0, max_remembered=0) as b:
         stale = b.read(0, 10)
         await b.settled()
@@ -116,7 +120,7 @@ async def test_a_remembered_object_is_opened_with_its_handle() -> None:
         assert [o.spec.handle for o in b.transport.opened] == [b"", b"handle"]
 
 
-async def test_what_is_forgotten_is_what_was_unused_for_longest() -> None:
+async def test_the_longest_unused_object_is_forgotten_first() -> None:
     async with bench(max_idle_streams=0, max_remembered=2) as b:
         for name in ("a", "b", "a", "c"):
             await fetch(b.registry, key_of(name), 0, 10)
@@ -125,7 +129,7 @@ async def test_what_is_forgotten_is_what_was_unused_for_longest() -> None:
         assert [o.spec.handle for o in b.transport.opened[-2:]] == [b"handle", b""]
 
 
-async def test_a_stale_ticket_does_not_disturb_the_stream_that_came_after() -> None:
+async def test_cancelling_an_old_ticket_does_not_affect_the_current_stream() -> None:
     async with bench(max_idle_streams=1, max_remembered=0) as b:
         stale = b.read(0, 10, "a")
         await b.settled()
@@ -151,7 +155,7 @@ async def test_an_object_in_use_again_is_not_forgotten() -> None:
         joins.cancel()
 
 
-async def test_a_call_that_has_ended_is_not_kept() -> None:
+async def test_an_ended_call_is_not_kept() -> None:
     async with bench(Plan(refuse=StreamEnd(StatusCode.PERMISSION_DENIED))) as b:
         reader = b.read(0, 10)
         await b.settled()
@@ -159,37 +163,37 @@ async def test_a_call_that_has_ended_is_not_kept() -> None:
         assert [stream._call for stream in b.registry._streams.values()] == [None]
 
 
-# -- instants
+# -- times
 
 
-async def test_a_broken_stream_is_reopened_at_the_very_instant() -> None:
+async def test_a_lost_stream_is_reopened_without_delay() -> None:
     async with bench(Plan(latency=1.0, cut_after=20, chunk_bytes=10), plan=Plan(latency=1.0)) as b:
-        begun = trio.current_time()
+        start = trio.current_time()
         assert await fetch(b.registry, key_of("object"), 0, 100) == CONTENT[:100]
-        assert trio.current_time() - begun == pytest.approx(2.0)
+        assert trio.current_time() - start == pytest.approx(2.0)
         first, second = b.transport.opened
         assert second.at - first.at == pytest.approx(1.0)
         ((_, (resumed,)),) = second.messages
         assert (resumed.offset, resumed.length) == (20, 80)
 
 
-async def test_reopens_happen_at_the_instants_the_random_source_gives() -> None:
+async def test_streams_are_reopened_after_delays_from_the_random_source() -> None:
     failing = [Plan(refuse=UNAVAILABLE)] * 6
     async with bench(*failing) as b:
-        begun = trio.current_time()
+        start = trio.current_time()
         await fetch(b.registry, key_of("object"), 0, 10)
         expected, drawn = [0.0, 0.0], Random(0)
         for ceiling in (0.1, 0.2, 0.4, 0.8, 1.6):
             expected.append(expected[-1] + drawn.uniform(ceiling / 2, ceiling))
-        assert [o.at - begun for o in b.transport.opened] == pytest.approx(expected)
+        assert [o.at - start for o in b.transport.opened] == pytest.approx(expected)
 
 
-async def test_an_outage_ends_in_an_error_after_the_time_to_give_up() -> None:
+async def test_an_outage_fails_the_range_after_the_time_to_give_up() -> None:
     async with bench(plan=Plan(refuse=UNAVAILABLE)) as b:
-        begun = trio.current_time()
+        start = trio.current_time()
         with pytest.raises(Unavailable, match="away"):
             await fetch(b.registry, key_of("object"), 0, 10)
-        lasted = trio.current_time() - begun
+        lasted = trio.current_time() - start
         assert POLICY.give_up_seconds <= lasted
         assert lasted <= POLICY.give_up_seconds + POLICY.max_backoff_seconds
         assert len(b.transport.opened) < 40
@@ -197,38 +201,38 @@ async def test_an_outage_ends_in_an_error_after_the_time_to_give_up() -> None:
 
 async def test_an_open_that_hangs_is_replaced_at_its_deadline() -> None:
     async with bench(Plan(hang=True)) as b:
-        begun = trio.current_time()
+        start = trio.current_time()
         await fetch(b.registry, key_of("object"), 0, 10)
-        assert trio.current_time() - begun == pytest.approx(POLICY.open_seconds)
-        assert b.transport.opened[0].cancelled_at == pytest.approx(begun + POLICY.open_seconds)
+        assert trio.current_time() - start == pytest.approx(POLICY.open_seconds)
+        assert b.transport.opened[0].cancelled_at == pytest.approx(start + POLICY.open_seconds)
 
 
-async def test_a_server_that_never_answers_ends_in_a_deadline() -> None:
+async def test_a_server_that_never_responds_fails_the_range_with_deadline_exceeded() -> None:
     async with bench(plan=Plan(hang=True)) as b:
         with pytest.raises(DeadlineExceeded):
             await fetch(b.registry, key_of("object"), 0, 10)
 
 
-async def test_a_stream_that_stalls_in_a_range_is_replaced() -> None:
+async def test_a_stream_that_stalls_within_a_range_is_replaced() -> None:
     stalling = Plan(chunk_bytes=10, cut_after=30, cut_with=None)
     async with bench(stalling) as b:
-        begun = trio.current_time()
+        start = trio.current_time()
         assert await fetch(b.registry, key_of("object"), 0, 100) == CONTENT[:100]
-        assert trio.current_time() - begun == pytest.approx(POLICY.stall_seconds)
+        assert trio.current_time() - start == pytest.approx(POLICY.stall_seconds)
 
 
-async def test_an_idle_stream_is_closed_on_time_and_leaves_no_deadline() -> None:
+async def test_a_stream_is_closed_after_the_idle_time_and_leaves_no_deadline() -> None:
     async with bench() as b:
         await fetch(b.registry, key_of("object"), 0, 10)
         read_at = trio.current_time()
-        # Later than any figure that is a second off: what is due at once wakes in any order.
+        # Tasks that are due together wake in any order, so the test waits five seconds longer.
         await trio.sleep(POLICY.idle_seconds + 5)
         assert b.transport.opened[0].cancelled_at == pytest.approx(read_at + POLICY.idle_seconds)
         assert b.transport.open_calls == 0
         assert b.registry._deadlines.earliest == float("inf")
 
 
-async def test_a_read_just_before_the_idle_deadline_keeps_the_stream() -> None:
+async def test_a_read_just_before_the_idle_time_ends_keeps_the_stream() -> None:
     async with bench() as b:
         for _ in range(5):
             await fetch(b.registry, key_of("object"), 0, 10)
@@ -236,7 +240,7 @@ async def test_a_read_just_before_the_idle_deadline_keeps_the_stream() -> None:
         assert len(b.transport.opened) == 1
 
 
-async def test_idle_streams_beyond_the_cap_are_closed_longest_idle_first() -> None:
+async def test_idle_streams_beyond_the_limit_are_closed_the_longest_idle_first() -> None:
     async with bench(max_idle_streams=2) as b:
         for name in ("a", "b", "a", "c"):
             await fetch(b.registry, key_of(name), 0, 10)
@@ -245,7 +249,7 @@ async def test_idle_streams_beyond_the_cap_are_closed_longest_idle_first() -> No
         assert closed == {"b"}
 
 
-async def test_streams_with_readers_do_not_count_as_idle() -> None:
+async def test_streams_with_readers_are_not_idle() -> None:
     async with bench(plan=Plan(hang=True), max_idle_streams=1) as b:
         readers = [b.read(0, 10, name) for name in ("a", "b", "c")]
         await b.settled()
@@ -254,7 +258,7 @@ async def test_streams_with_readers_do_not_count_as_idle() -> None:
             reader.cancel()
 
 
-async def test_a_stream_that_breaks_while_idle_waits_for_the_next_read() -> None:
+async def test_a_stream_lost_while_idle_is_reopened_by_the_next_read() -> None:
     breaking = Plan(cut_after=10, chunk_bytes=10, cut_with=StreamEnd(StatusCode.ABORTED, "idle"))
     async with bench(breaking) as b:
         await fetch(b.registry, key_of("object"), 0, 10)
@@ -267,7 +271,7 @@ async def test_a_stream_that_breaks_while_idle_waits_for_the_next_read() -> None
 # -- failures
 
 
-async def test_a_range_that_fails_leaves_the_others_alone() -> None:
+async def test_a_failed_range_does_not_affect_the_others() -> None:
     async with bench(plan=Plan(refused_ranges={50: StatusCode.OUT_OF_RANGE})) as b:
         readers = [b.read(offset, 10) for offset in (0, 50, 100)]
         await b.settled()
@@ -275,32 +279,34 @@ async def test_a_range_that_fails_leaves_the_others_alone() -> None:
         assert readers[1].error.code is StatusCode.OUT_OF_RANGE
 
 
-async def test_corrupt_chunks_are_fetched_again() -> None:
+async def test_corrupt_chunks_are_requested_again() -> None:
     async with bench(Plan(corrupt_chunks=3, chunk_bytes=10)) as b:
         assert await fetch(b.registry, key_of("object"), 0, 100) == CONTENT[:100]
         assert b.registry.counters.checksum_failures > 0
         assert len(b.transport.opened) == 1
 
 
-async def test_streams_cut_again_and_again_serve_every_byte_once() -> None:
+async def test_streams_that_are_cut_repeatedly_deliver_every_byte_once() -> None:
     cutting = Plan(cut_after=3000, chunk_bytes=1000)
     async with bench(plan=cutting) as b:
-        begun = trio.current_time()
+        start = trio.current_time()
         size = len(CONTENT) // 8
         readers = [b.read(start, size) for start in range(0, len(CONTENT), size)]
         for reader in readers:
             await reader.ended.wait()
         assert all(reader.served for reader in readers)
         assert b.registry.counters.bytes_received == len(CONTENT)
-        assert trio.current_time() == begun
+        assert trio.current_time() == start
 
 
-# -- leaving
+# -- cancelling
 
 
 @pytest.mark.parametrize("leave_at", [0.0, 0.01, 0.05, 0.051, 0.1, 0.15, 0.3])
 @pytest.mark.parametrize("cut_after", [None, 0, 20])
-async def test_a_reader_may_leave_at_any_moment(leave_at: float, cut_after: int | None) -> None:
+async def test_a_request_may_be_cancelled_at_any_time(
+    leave_at: float, cut_after: int | None
+) -> None:
     plan = Plan(latency=0.05, chunk_bytes=10, cut_after=cut_after)
     async with bench(plan, plan, plan, plan=Plan(latency=0.05)) as b:
         leaves, stays = b.read(0, 50), b.read(50, 50)
@@ -315,7 +321,7 @@ async def test_a_reader_may_leave_at_any_moment(leave_at: float, cut_after: int 
 
 
 @pytest.mark.parametrize("ticks", range(12))
-async def test_a_lonely_reader_may_leave_at_any_tick(ticks: int) -> None:
+async def test_the_only_request_may_be_cancelled_in_any_scheduler_turn(ticks: int) -> None:
     async with bench(Plan(chunk_bytes=10)) as b:
         leaves = b.read(0, 40)
         for _ in range(ticks):
@@ -329,14 +335,14 @@ async def test_a_lonely_reader_may_leave_at_any_tick(ticks: int) -> None:
         assert await fetch(b.registry, key_of("object"), 0, 10) == CONTENT[:10]
 
 
-async def test_a_reader_that_leaves_within_its_own_turn_opens_nothing() -> None:
+async def test_a_request_cancelled_in_its_own_scheduler_turn_opens_no_stream() -> None:
     async with bench() as b:
         b.read(0, 10).cancel()
         await b.settled()
         assert b.transport.opened == []
 
 
-async def test_a_storm_of_leaving_readers_leaves_nothing() -> None:
+async def test_two_thousand_cancelled_requests_leave_no_call() -> None:
     async with bench(plan=Plan(latency=0.05)) as b:
         for _ in range(20):
             with trio.move_on_after(0.03):
@@ -353,22 +359,23 @@ async def test_a_storm_of_leaving_readers_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("plan", [Plan(latency=1.0), Plan(hang=True), Plan(refuse=UNAVAILABLE)])
-async def test_ending_the_pool_fails_whoever_waits_and_closes_every_stream(plan: Plan) -> None:
+async def test_the_end_of_the_registry_fails_all_requests_and_closes_all_streams(
+    plan: Plan,
+) -> None:
     async with bench(Plan(), plan=plan) as b:
         await fetch(b.registry, key_of("idle"), 0, 10)
         readers = [b.read(0, 10), b.read(10, 10, "other")]
         await b.settled()
-        readers.append(b.read(20, 10, "asked last"))
+        readers.append(b.read(20, 10, "last"))
         b.running.cancel()
         await b.settled()
         assert [str(reader.error) for reader in readers] == [
-            f"gs://bucket/'{name}'#7: the mount is ending"
-            for name in ("object", "other", "asked last")
+            f"gs://bucket/'{name}'#7: the mount is ending" for name in ("object", "other", "last")
         ]
         assert b.transport.open_calls == 0
 
 
-async def test_a_request_after_the_end_fails_without_a_call() -> None:
+async def test_a_request_after_the_end_of_the_registry_fails_without_a_call() -> None:
     async with bench() as b:
         b.running.cancel()
         await b.settled()
@@ -382,7 +389,7 @@ async def test_a_request_after_the_end_fails_without_a_call() -> None:
 # -- callbacks
 
 
-async def test_a_callback_may_ask_for_more() -> None:
+async def test_a_callback_may_request_a_range() -> None:
     async with bench() as b:
         second: list[Reader] = []
         b.registry.request(key_of("object"), 0, 10, lambda _: second.append(b.read(10, 10)))
@@ -391,35 +398,35 @@ async def test_a_callback_may_ask_for_more() -> None:
 
 
 async def test_a_callback_may_cancel_a_range_whose_message_is_about_to_be_sent() -> None:
-    # One message delivers the first range and, in the same turn, lets the second be sent.
+    # One message delivers the first range and triggers the sending of the second in one turn.
     async with bench(Plan(chunk_bytes=10)) as b:
         cancelled: list[Reader] = []
 
         def done(_: memoryview | StorageError) -> None:
-            victim.cancel()
-            cancelled.append(victim)
+            cancelled_reader.cancel()
+            cancelled.append(cancelled_reader)
 
         b.registry.request(key_of("object"), 0, 10, done)
         await trio.lowlevel.checkpoint()
-        victim = b.read(10, 10)
+        cancelled_reader = b.read(10, 10)
         await b.settled()
-        assert cancelled == [victim]
-        assert victim.outcomes == []
+        assert cancelled == [cancelled_reader]
+        assert cancelled_reader.outcomes == []
 
 
 async def test_a_callback_may_cancel_the_last_range_of_a_stream_about_to_open() -> None:
-    # The end of the stream fails the first range and reopens for the second, in one turn.
+    # The end of the stream fails the first range and opens a stream for the second in one turn.
     plan = Plan(refused_ranges={0: StatusCode.OUT_OF_RANGE})
     async with bench(plan) as b:
-        b.registry.request(key_of("object"), 0, 10, lambda _: victim.cancel())
-        victim = b.read(10, 10)
+        b.registry.request(key_of("object"), 0, 10, lambda _: cancelled_reader.cancel())
+        cancelled_reader = b.read(10, 10)
         await b.settled()
-        assert victim.outcomes == []
+        assert cancelled_reader.outcomes == []
         assert b.transport.open_calls == 0
         assert b.registry.ranges_waiting == 0
 
 
-async def test_a_callback_may_cancel_one_that_ends_in_the_same_turn() -> None:
+async def test_a_callback_may_cancel_a_range_that_ends_in_the_same_turn() -> None:
     async with bench(Plan(refuse=StreamEnd(StatusCode.PERMISSION_DENIED))) as b:
         readers: list[Reader] = []
         b.registry.request(key_of("object"), 0, 10, lambda _: readers[0].cancel())
@@ -429,7 +436,7 @@ async def test_a_callback_may_cancel_one_that_ends_in_the_same_turn() -> None:
 
 
 @pytest.mark.expects_log("a reader's callback failed")
-async def test_a_callback_that_raises_harms_nobody_else() -> None:
+async def test_an_exception_from_a_callback_does_not_affect_other_readers() -> None:
     def fail(_: memoryview | StorageError) -> None:
         raise RuntimeError("a reader's own fault")
 
@@ -442,7 +449,7 @@ async def test_a_callback_that_raises_harms_nobody_else() -> None:
 
 
 @pytest.mark.expects_log("the transport failed")
-async def test_a_transport_that_raises_is_a_failure_like_any_other() -> None:
+async def test_an_exception_from_the_transport_is_an_ordinary_failure() -> None:
     async with bench() as b:
         faults = [RuntimeError("no loop"), RuntimeError("no channel")]
 
@@ -455,14 +462,14 @@ async def test_a_transport_that_raises_is_a_failure_like_any_other() -> None:
         assert b.registry.counters.streams_failed == 2
 
 
-async def test_a_range_without_bytes_is_refused_and_remembered_by_nobody() -> None:
+async def test_an_empty_range_is_rejected_and_its_object_is_not_remembered() -> None:
     async with bench() as b:
         with pytest.raises(ValueError, match="invalid range"):
             b.read(0, 0)
         assert b.registry.objects_known == 0
 
 
-# -- telling
+# -- reporting
 
 
 async def test_transitions_are_logged_with_object_stream_and_cause(
@@ -473,8 +480,7 @@ async def test_transitions_are_logged_with_object_stream_and_cause(
             await fetch(b.registry, key_of("object"), 0, 10)
     assert [record.getMessage() for record in caplog.records] == [
         "gs://bucket/'object'#7: stream 1: CLOSED -> OPENING: ranges requested",
-        "gs://bucket/'object'#7: stream 2: OPENING -> OPENING:"
-        " stream lost, retry at once (UNAVAILABLE)",
+        "gs://bucket/'object'#7: stream 2: OPENING -> OPENING: lost, retry now (UNAVAILABLE)",
         "gs://bucket/'object'#7: stream 2: OPENING -> OPEN: first response",
         "gs://bucket/'object'#7: stream 2: OPEN -> CLOSED: closing",
     ]
@@ -500,13 +506,13 @@ async def test_the_registry_declares_its_gauges_counters_and_histogram() -> None
         reader.cancel()
 
 
-async def test_a_range_that_still_waits_tells_how_its_last_stream_ended() -> None:
+async def test_a_ticket_reports_how_the_last_stream_of_its_object_failed() -> None:
     refused = Plan(refuse=StreamEnd(StatusCode.UNAVAILABLE, "gone"))
-    async with bench(plan=refused) as made:
-        reader = made.read(0, 100)
+    async with bench(plan=refused) as b:
+        reader = b.read(0, 100)
         assert reader.ticket.last_error == ""
         await trio.sleep(5)
         assert reader.ticket.last_error == "gone [UNAVAILABLE]"
-        made.transport.plan = Plan()
+        b.transport.plan = Plan()
         await reader.ended.wait()
         assert (reader.served, reader.ticket.last_error) == (True, "")

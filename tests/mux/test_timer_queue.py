@@ -8,61 +8,61 @@ from hypothesis import strategies as st
 from gcsmux_fs.mux.timer_queue import TimerQueue
 
 
-def test_owners_come_due_in_the_order_of_their_deadlines() -> None:
-    deadlines: TimerQueue[str] = TimerQueue()
-    assert deadlines.set("late", 3.0)
-    assert deadlines.set("early", 1.0)
-    assert not deadlines.set("middle", 2.0)
-    assert [deadlines.pop_due(2.5) for _ in range(3)] == ["early", "middle", None]
-    assert deadlines.earliest == 3.0
+def test_owners_are_returned_in_the_order_of_their_deadlines() -> None:
+    timers: TimerQueue[str] = TimerQueue()
+    assert timers.set("late", 3.0)
+    assert timers.set("early", 1.0)
+    assert not timers.set("middle", 2.0)
+    assert [timers.pop_due(2.5) for _ in range(3)] == ["early", "middle", None]
+    assert timers.earliest == 3.0
 
 
-def test_a_deadline_that_moves_to_later_is_asked_about_at_the_earlier_time() -> None:
-    deadlines: TimerQueue[str] = TimerQueue()
-    deadlines.set("a", 1.0)
-    assert not deadlines.set("a", 5.0)
-    assert deadlines.earliest == 1.0
-    assert deadlines.pop_due(1.0) == "a"
-    assert deadlines.earliest == math.inf
+def test_an_owner_whose_deadline_moves_to_later_is_returned_at_the_earlier_time() -> None:
+    timers: TimerQueue[str] = TimerQueue()
+    timers.set("a", 1.0)
+    assert not timers.set("a", 5.0)
+    assert timers.earliest == 1.0
+    assert timers.pop_due(1.0) == "a"
+    assert timers.earliest == math.inf
 
 
-def test_an_owner_that_was_woken_may_be_noted_again() -> None:
-    deadlines: TimerQueue[str] = TimerQueue()
-    deadlines.set("a", 1.0)
-    assert deadlines.pop_due(1.0) == "a"
-    assert deadlines.set("a", 5.0)
-    assert deadlines.earliest == 5.0
-    assert deadlines.pop_due(5.0) == "a"
+def test_a_returned_owner_may_get_a_new_deadline() -> None:
+    timers: TimerQueue[str] = TimerQueue()
+    timers.set("a", 1.0)
+    assert timers.pop_due(1.0) == "a"
+    assert timers.set("a", 5.0)
+    assert timers.earliest == 5.0
+    assert timers.pop_due(5.0) == "a"
 
 
 def test_the_same_deadline_again_changes_nothing() -> None:
-    deadlines: TimerQueue[str] = TimerQueue()
-    assert deadlines.set("a", 1.0)
-    assert not deadlines.set("a", 1.0)
-    assert len(deadlines) == 1
-    assert not deadlines.set("b", 1.0)
+    timers: TimerQueue[str] = TimerQueue()
+    assert timers.set("a", 1.0)
+    assert not timers.set("a", 1.0)
+    assert len(timers) == 1
+    assert not timers.set("b", 1.0)
 
 
-def test_owners_that_have_lost_their_deadlines_are_not_held_for_long() -> None:
-    deadlines: TimerQueue[int] = TimerQueue()
+def test_entries_of_owners_without_deadline_are_swept() -> None:
+    timers: TimerQueue[int] = TimerQueue()
     for owner in range(1001):
-        deadlines.set(owner, 1000.0)
+        timers.set(owner, 1000.0)
     for owner in range(1001):
-        deadlines.set(owner, math.inf)
-    assert len(deadlines) <= 64
+        timers.set(owner, math.inf)
+    assert len(timers) <= 64
 
 
-def test_an_owner_without_a_deadline_is_never_due() -> None:
-    deadlines: TimerQueue[str] = TimerQueue()
-    deadlines.set("a", 1.0)
-    assert not deadlines.set("a", math.inf)
-    assert deadlines.pop_due(2.0) is None
+def test_an_owner_without_deadline_is_never_returned() -> None:
+    timers: TimerQueue[str] = TimerQueue()
+    timers.set("a", 1.0)
+    assert not timers.set("a", math.inf)
+    assert timers.pop_due(2.0) is None
 
 
-def test_an_owner_that_never_had_a_deadline_is_not_held() -> None:
-    deadlines: TimerQueue[str] = TimerQueue()
-    assert not deadlines.set("a", math.inf)
-    assert len(deadlines) == 0
+def test_an_owner_that_never_had_a_deadline_has_no_entry() -> None:
+    timers: TimerQueue[str] = TimerQueue()
+    assert not timers.set("a", math.inf)
+    assert len(timers) == 0
 
 
 operations = st.lists(
@@ -76,45 +76,45 @@ operations = st.lists(
 
 
 @given(operations)
-def test_nobody_is_woken_late_and_the_heap_stays_small(
+def test_no_owner_is_returned_late_and_the_heap_stays_small(
     steps: list[tuple[int | None, float]],
 ) -> None:
-    deadlines: TimerQueue[int] = TimerQueue()
-    true: dict[int, float] = {}
+    timers: TimerQueue[int] = TimerQueue()
+    true_deadlines: dict[int, float] = {}
     now = 0.0
     for owner, value in steps:
         if owner is not None:
             deadline = now + value
-            true[owner] = deadline
-            before = deadlines.earliest
-            nearer = deadlines.set(owner, deadline)
-            assert nearer == (deadlines.earliest < before)
+            true_deadlines[owner] = deadline
+            before = timers.earliest
+            is_earliest = timers.set(owner, deadline)
+            assert is_earliest == (timers.earliest < before)
         else:
             now += value
-            while (due := deadlines.pop_due(now)) is not None:
-                if true[due] <= now:
-                    true[due] = math.inf
-                deadlines.set(due, true[due])
-            assert all(deadline > now for deadline in true.values())
-        assert deadlines.earliest <= min(true.values(), default=math.inf)
-        assert len(deadlines) <= 2 * len(true) + 64
+            while (due := timers.pop_due(now)) is not None:
+                if true_deadlines[due] <= now:
+                    true_deadlines[due] = math.inf
+                timers.set(due, true_deadlines[due])
+            assert all(deadline > now for deadline in true_deadlines.values())
+        assert timers.earliest <= min(true_deadlines.values(), default=math.inf)
+        assert len(timers) <= 2 * len(true_deadlines) + 64
 
 
-def test_a_deadline_that_comes_nearer_and_nearer_leaves_no_trail() -> None:
-    deadlines: TimerQueue[str] = TimerQueue()
+def test_outdated_entries_of_a_deadline_that_moves_to_earlier_are_swept() -> None:
+    timers: TimerQueue[str] = TimerQueue()
     for step in range(1000):
-        assert deadlines.set("a", 2000.0 - step)
-        assert len(deadlines) <= 66
-    assert deadlines.earliest == 1001.0
-    assert deadlines.pop_due(3000.0) == "a"
-    assert deadlines.pop_due(3000.0) is None
+        assert timers.set("a", 2000.0 - step)
+        assert len(timers) <= 66
+    assert timers.earliest == 1001.0
+    assert timers.pop_due(3000.0) == "a"
+    assert timers.pop_due(3000.0) is None
 
 
-def test_owners_come_due_in_order_however_often_deadlines_have_come_nearer() -> None:
-    deadlines: TimerQueue[str] = TimerQueue()
+def test_owners_are_returned_in_order_after_many_moves_to_earlier_deadlines() -> None:
+    timers: TimerQueue[str] = TimerQueue()
     for step in range(1000):
-        deadlines.set("late", 9000.0 - step)
-        deadlines.set("middle", 6000.0 - step)
-        deadlines.set("early", 3000.0 - step)
-        assert deadlines.earliest == 3000.0 - step
-    assert [deadlines.pop_due(9000.0) for _ in range(4)] == ["early", "middle", "late", None]
+        timers.set("late", 9000.0 - step)
+        timers.set("middle", 6000.0 - step)
+        timers.set("early", 3000.0 - step)
+        assert timers.earliest == 3000.0 - step
+    assert [timers.pop_due(9000.0) for _ in range(4)] == ["early", "middle", "late", None]

@@ -1,4 +1,4 @@
-"""A stream serves the size that its object had when it was opened; later bytes need a fresh one."""
+"""A stream serves the size that its object had at its opening; later bytes need a new stream."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def growing(size: int) -> ObjectInfo:
 
 @pytest.fixture
 def driven() -> DrivenCore:
-    """Return a core whose stream was opened when the object had 100 bytes, and has a handle."""
+    """Return a core with a read handle and a stream that serves 100 bytes."""
     driven = DrivenCore()
     driven.request(0, 10)
-    (asked,) = driven.sent[-1]
-    driven.message(chunk(asked), handle=b"of 100 bytes", metadata=growing(100))
+    (request,) = driven.sent[-1]
+    driven.message(chunk(request), handle=b"of 100 bytes", metadata=growing(100))
     driven.confirm()
     return driven
 
 
-def test_a_range_beyond_the_known_size_opens_afresh_and_resumes_the_others(
+def test_a_range_beyond_the_known_size_opens_a_new_stream_and_resumes_the_others(
     driven: DrivenCore,
 ) -> None:
     other = driven.request(50, 50)
@@ -47,23 +47,25 @@ def test_a_range_beyond_the_known_size_opens_afresh_and_resumes_the_others(
     assert driven.outcomes[beyond] == CONTENT[90:110]
 
 
-def test_a_stream_that_was_closed_is_opened_without_its_handle(driven: DrivenCore) -> None:
+def test_a_closed_stream_is_reopened_without_handle_for_bytes_beyond_its_size(
+    driven: DrivenCore,
+) -> None:
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.request(100, 1)
     assert driven.opened[-1].spec.handle == b""
 
 
-def test_within_the_size_it_is_opened_with_its_handle(driven: DrivenCore) -> None:
+def test_a_closed_stream_is_reopened_with_its_handle_within_its_size(driven: DrivenCore) -> None:
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.request(0, 100)
     assert driven.opened[-1].spec.handle == b"of 100 bytes"
 
 
-def test_what_is_still_beyond_the_end_fails(driven: DrivenCore) -> None:
+def test_a_range_that_is_still_beyond_the_end_fails(driven: DrivenCore) -> None:
     beyond = driven.request(100, 1)
-    (asked,) = driven.opened[-1].ranges
+    (request,) = driven.opened[-1].ranges
     driven.message(metadata=growing(100))
-    driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
+    driven.end(end(StatusCode.OUT_OF_RANGE, failure(request, StatusCode.OUT_OF_RANGE)))
     assert isinstance(driven.outcomes[beyond], RangeUnsatisfiable)
     assert len(driven.opened) == 2
 
@@ -73,7 +75,7 @@ def test_ranges_within_the_size_stay_on_their_stream(driven: DrivenCore) -> None
     assert len(driven.opened) == 1
 
 
-def test_what_is_asked_after_the_object_has_grown_stays_on_the_new_stream(
+def test_ranges_within_the_new_size_stay_on_the_new_stream(
     driven: DrivenCore,
 ) -> None:
     driven.request(100, 50)
@@ -85,15 +87,17 @@ def test_what_is_asked_after_the_object_has_grown_stays_on_the_new_stream(
     assert len(driven.opened) == 2
 
 
-def test_one_range_beyond_the_size_is_enough_among_others(driven: DrivenCore) -> None:
+def test_one_range_of_several_beyond_the_size_opens_a_stream_without_handle(
+    driven: DrivenCore,
+) -> None:
     driven.request_unflushed(100, 50)
     driven.request_unflushed(20, 10)
     driven.flush()
-    assert [asked.offset for asked in driven.opened[-1].ranges] == [100, 20]
+    assert [request.offset for request in driven.opened[-1].ranges] == [100, 20]
     assert driven.opened[-1].spec.handle == b""
 
 
-def test_what_was_known_of_the_size_goes_with_the_handle(driven: DrivenCore) -> None:
+def test_the_known_size_is_forgotten_together_with_the_handle(driven: DrivenCore) -> None:
     driven.request(20, 10)
     for _ in range(3):
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -102,5 +106,5 @@ def test_what_was_known_of_the_size_goes_with_the_handle(driven: DrivenCore) -> 
     opened = len(driven.opened)
     driven.confirm()
     driven.request(100, 50)
-    assert [asked.offset for asked in driven.sent[-1]] == [100]
+    assert [request.offset for request in driven.sent[-1]] == [100]
     assert len(driven.opened) == opened

@@ -1,4 +1,4 @@
-"""A finished object has one size: a reader that was told of another learns so, and of no bytes."""
+"""Reader and stream disagree about the size of a finalized object: the range at its end fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE = len(CONTENT)
 
 
 @pytest.mark.parametrize("covers_object", [False, True])
-def test_a_file_that_would_end_too_early_fails_at_its_end_and_not_before(
+def test_a_file_that_would_end_too_early_fails_only_at_its_end(
     covers_object: bool,
 ) -> None:
     driven = DrivenCore()
@@ -30,89 +30,91 @@ def test_a_file_that_would_end_too_early_fails_at_its_end_and_not_before(
     assert "4096 bytes" in str(error)
 
 
-def test_a_file_that_would_end_too_late_fails_where_the_bytes_end() -> None:
+def test_a_file_that_would_end_too_late_fails_where_its_bytes_end() -> None:
     driven = DrivenCore()
     before = driven.request_unflushed(0, 100)
     last = driven.request(SIZE - 300, 300, reaches_end=True)
-    asked_before, asked = driven.sent[-1]
+    asked_before, request = driven.sent[-1]
     driven.message(metadata=replace(info(), size=SIZE - 100))
-    driven.message(chunk(asked, 0, 200, range_end=True))
+    driven.message(chunk(request, 0, 200, range_end=True))
     assert isinstance(driven.outcomes[last], GenerationGone)
     driven.message(chunk(asked_before))
     assert driven.outcomes[before] == CONTENT[:100]
     assert driven.counters.ranges_sent == 2
 
 
-@pytest.mark.parametrize("told", [SIZE - 100, None])
-def test_after_a_contradiction_a_fresh_stream_is_asked(told: int | None) -> None:
+@pytest.mark.parametrize("reported", [SIZE - 100, None])
+def test_after_a_contradiction_the_next_stream_is_opened_without_handle(
+    reported: int | None,
+) -> None:
     driven = DrivenCore()
     driven.request(0, SIZE - 100, reaches_end=True)
-    driven.message(chunk(driven.sent[-1][0]), metadata=info(), handle=b"of the liar")
+    driven.message(chunk(driven.sent[-1][0]), metadata=info(), handle=b"handle")
     driven.confirm()
     again = driven.request(SIZE - 200, 100, reaches_end=True)
     assert [opened.spec.handle for opened in driven.opened] == [b"", b""]
-    metadata = None if told is None else replace(info(), size=told)
+    metadata = None if reported is None else replace(info(), size=reported)
     driven.message(chunk(driven.sent[-1][0]), metadata=metadata)
     assert driven.outcomes[again] == CONTENT[-200:-100]
 
 
-@pytest.mark.parametrize("told", [SIZE - 100, SIZE, None])
-def test_a_refusal_of_bytes_beyond_the_end_tells_of_another_size_if_the_stream_does(
-    told: int | None,
+@pytest.mark.parametrize("reported", [SIZE - 100, SIZE, None])
+def test_refused_bytes_beyond_the_reported_size_fail_with_generation_gone(
+    reported: int | None,
 ) -> None:
     driven = DrivenCore()
     last = driven.request(SIZE - 50, 50, reaches_end=True)
-    (asked,) = driven.sent[-1]
-    if told is not None:
-        driven.message(metadata=replace(info(), size=told))
-    driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
-    assert isinstance(driven.outcomes[last], GenerationGone) == (told == SIZE - 100)
+    (request,) = driven.sent[-1]
+    if reported is not None:
+        driven.message(metadata=replace(info(), size=reported))
+    driven.end(end(StatusCode.OUT_OF_RANGE, failure(request, StatusCode.OUT_OF_RANGE)))
+    assert isinstance(driven.outcomes[last], GenerationGone) == (reported == SIZE - 100)
 
 
-def test_a_range_beyond_the_size_that_is_refused_for_another_reason_tells_that_reason() -> None:
+def test_a_range_beyond_the_size_that_fails_for_another_reason_reports_that_reason() -> None:
     driven = DrivenCore()
     last = driven.request(SIZE - 50, 50, reaches_end=True)
     driven.message(metadata=replace(info(), size=SIZE - 100))
-    (asked,) = driven.sent[-1]
-    driven.end(end(StatusCode.DATA_LOSS, failure(asked, StatusCode.DATA_LOSS)))
+    (request,) = driven.sent[-1]
+    driven.end(end(StatusCode.DATA_LOSS, failure(request, StatusCode.DATA_LOSS)))
     assert isinstance(driven.outcomes[last], DataCorruption)
 
 
-def test_a_refusal_of_bytes_that_its_stream_says_are_there_is_just_that() -> None:
+def test_refused_bytes_within_the_reported_size_fail_with_range_unsatisfiable() -> None:
     driven = DrivenCore()
     pending = driven.request(SIZE - 100, 50)
     driven.message(metadata=info())
-    (asked,) = driven.sent[-1]
-    driven.end(end(StatusCode.OUT_OF_RANGE, failure(asked, StatusCode.OUT_OF_RANGE)))
+    (request,) = driven.sent[-1]
+    driven.end(end(StatusCode.OUT_OF_RANGE, failure(request, StatusCode.OUT_OF_RANGE)))
     assert isinstance(driven.outcomes[pending], RangeUnsatisfiable)
 
 
-def test_bytes_that_come_are_progress_whatever_the_stream_says_of_the_size() -> None:
+def test_received_bytes_are_progress_even_if_the_sizes_differ() -> None:
     driven = DrivenCore()
     driven.request_unflushed(SIZE - 200, 100, reaches_end=True)
     driven.request(0, 100)
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.message(chunk(driven.sent[-1][0]), metadata=info())
     driven.end(end(StatusCode.UNAVAILABLE))
-    # After a failure without progress there would be a pause.
+    # Without progress, a second failure would have led to BACKOFF.
     assert driven.core.state is StreamState.OPENING
 
 
-def test_a_file_that_ends_where_its_stream_says_is_served_to_its_end() -> None:
+def test_a_file_with_the_reported_size_is_delivered_to_its_end() -> None:
     driven = DrivenCore()
     last = driven.request(SIZE - 300, 300, reaches_end=True)
     driven.message(chunk(driven.sent[-1][0]), metadata=info())
     assert driven.outcomes[last] == CONTENT[-300:]
 
 
-def test_bytes_that_come_are_right_whatever_the_stream_says_of_the_size() -> None:
+def test_received_bytes_beyond_the_reported_size_are_delivered() -> None:
     driven = DrivenCore()
     last = driven.request(SIZE - 300, 300, reaches_end=True)
     driven.message(chunk(driven.sent[-1][0]), metadata=replace(info(), size=SIZE - 100))
     assert driven.outcomes[last] == CONTENT[-300:]
 
 
-def test_a_range_that_ends_early_elsewhere_is_corrupt() -> None:
+def test_a_range_that_ends_early_within_the_reported_size_is_corrupt() -> None:
     driven = DrivenCore()
     pending = driven.request(0, 100)
     driven.message(metadata=info())
@@ -124,11 +126,11 @@ def test_a_range_that_ends_early_elsewhere_is_corrupt() -> None:
 
 
 @pytest.mark.parametrize("finalized", [False, True])
-def test_an_object_that_grows_or_has_no_size_told_ends_where_it_was_said_to(
+def test_a_growing_object_or_one_without_reported_size_ends_where_the_reader_expects(
     finalized: bool,
 ) -> None:
     driven = DrivenCore()
     last = driven.request(100, 100, reaches_end=True)
-    told = replace(info(), size=0 if finalized else SIZE, finalized=finalized)
-    driven.message(chunk(driven.sent[-1][0]), metadata=told)
+    reported = replace(info(), size=0 if finalized else SIZE, finalized=finalized)
+    driven.message(chunk(driven.sent[-1][0]), metadata=reported)
     assert driven.outcomes[last] == CONTENT[100:200]

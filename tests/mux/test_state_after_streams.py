@@ -1,4 +1,4 @@
-"""What a core keeps of a stream that is over, what it forgets, and how often it has happened."""
+"""What a core keeps after the end of a stream, what it forgets, and what it counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .driven_core import KEY, DrivenCore, chunk, end, info, redirect
 
 @pytest.fixture
 def driven() -> DrivenCore:
-    """Return a core whose stream is idle and has told a handle and a size of 100 bytes."""
+    """Return a core with an idle stream, a read handle and a reported size of 100 bytes."""
     driven = DrivenCore()
     driven.request(0, 10)
     driven.confirm()
@@ -26,10 +26,10 @@ def driven() -> DrivenCore:
 
 
 def serve_all(driven: DrivenCore) -> None:
-    driven.message(*(chunk(asked, range_end=True) for asked in driven.opened[-1].ranges))
+    driven.message(*(chunk(request, range_end=True) for request in driven.opened[-1].ranges))
 
 
-def test_after_giving_up_the_next_stream_begins_at_the_front_door(driven: DrivenCore) -> None:
+def test_after_giving_up_the_next_stream_is_opened_without_handle(driven: DrivenCore) -> None:
     driven.request(10, 10)
     driven.end(end(StatusCode.PERMISSION_DENIED))
     driven.request(10, 10)
@@ -37,7 +37,7 @@ def test_after_giving_up_the_next_stream_begins_at_the_front_door(driven: Driven
 
 
 @pytest.mark.parametrize("generation", [KEY.generation - 1, KEY.generation + 1])
-def test_a_handle_that_led_to_another_generation_is_forgotten(
+def test_a_handle_that_serves_another_generation_is_forgotten(
     driven: DrivenCore, generation: int
 ) -> None:
     pending = driven.request(10, 10)
@@ -51,7 +51,7 @@ def test_a_handle_that_led_to_another_generation_is_forgotten(
     assert driven.opened[-1].spec.handle == b""
 
 
-def test_after_opens_that_hung_until_all_was_given_up_the_next_read_opens_again() -> None:
+def test_after_opens_that_hung_until_giving_up_the_next_request_opens_a_stream() -> None:
     driven = DrivenCore()
     driven.request(0, 10)
     driven.advance(300)
@@ -63,22 +63,22 @@ def test_after_opens_that_hung_until_all_was_given_up_the_next_read_opens_again(
     assert isinstance(driven.outcomes[pending], bytes)
 
 
-def test_what_nobody_wanted_of_a_stream_is_forgotten_with_it(driven: DrivenCore) -> None:
+def test_abandoned_ranges_of_a_replaced_stream_are_forgotten(driven: DrivenCore) -> None:
     leaves = driven.request(10, 10)
     driven.confirm()
     driven.request(20, 10)
     driven.confirm()
     driven.cancel(leaves)
-    driven.request(100, 10)  # beyond the size: a new stream
+    driven.request(100, 10)  # beyond the size, so a new stream is opened
     driven.confirm()
     serve_all(driven)
-    calls_given_up = driven.cancelled_calls
+    cancelled_calls = driven.cancelled_calls
     driven.cancel(driven.request_unflushed(40, 10))
     assert driven.core.state is StreamState.OPEN
-    assert driven.cancelled_calls == calls_given_up == 1
+    assert driven.cancelled_calls == cancelled_calls == 1
 
 
-def test_a_timer_that_fires_early_changes_nothing(driven: DrivenCore) -> None:
+def test_an_early_timer_changes_nothing(driven: DrivenCore) -> None:
     driven.request(10, 10)
     for _ in range(2):
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -89,7 +89,7 @@ def test_a_timer_that_fires_early_changes_nothing(driven: DrivenCore) -> None:
     assert driven.core.state is StreamState.BACKOFF
 
 
-def test_a_timer_that_fires_late_acts(driven: DrivenCore) -> None:
+def test_a_late_timer_acts(driven: DrivenCore) -> None:
     driven.request(10, 10)
     for _ in range(2):
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -97,7 +97,7 @@ def test_a_timer_that_fires_late_acts(driven: DrivenCore) -> None:
     assert driven.core.state is StreamState.OPENING
 
 
-def test_a_stall_that_is_noticed_late_is_a_stall(driven: DrivenCore) -> None:
+def test_a_stall_is_handled_when_the_timer_is_late(driven: DrivenCore) -> None:
     driven.request(10, 10)
     driven.now += driven.policy.stall_seconds + 10
     driven.advance(0)
@@ -105,7 +105,7 @@ def test_a_stall_that_is_noticed_late_is_a_stall(driven: DrivenCore) -> None:
     assert driven.core.state is StreamState.OPENING
 
 
-def test_events_of_a_stream_that_was_never_opened_change_nothing(driven: DrivenCore) -> None:
+def test_events_of_a_future_stream_change_nothing(driven: DrivenCore) -> None:
     driven.request(10, 10)
     driven.request(20, 10)
     before = repr(driven.core)
@@ -118,7 +118,7 @@ def test_events_of_a_stream_that_was_never_opened_change_nothing(driven: DrivenC
     assert driven.counters.stale_events == 3
 
 
-def test_trouble_is_told_while_ranges_wait_because_of_it(driven: DrivenCore) -> None:
+def test_the_last_error_is_kept_until_bytes_arrive(driven: DrivenCore) -> None:
     driven.request(10, 10)
     assert driven.core.last_error == ""
     driven.end(end(StatusCode.UNAVAILABLE))
@@ -127,7 +127,7 @@ def test_trouble_is_told_while_ranges_wait_because_of_it(driven: DrivenCore) -> 
     assert driven.core.last_error == ""
 
 
-def test_trouble_tells_a_silent_open_from_a_stall(driven: DrivenCore) -> None:
+def test_the_last_error_distinguishes_a_silent_open_from_a_stall(driven: DrivenCore) -> None:
     driven.request(10, 10)
     driven.message()
     driven.advance(driven.policy.stall_seconds)
@@ -137,7 +137,7 @@ def test_trouble_tells_a_silent_open_from_a_stall(driven: DrivenCore) -> None:
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_retry_that_is_not_made_after_all_is_given_back(driven: DrivenCore, closed: bool) -> None:
+def test_a_cancelled_retry_is_given_back_to_the_budget(driven: DrivenCore, closed: bool) -> None:
     pending = driven.request(10, 10)
     for _ in range(2):
         driven.end(end(StatusCode.UNAVAILABLE))
@@ -149,15 +149,15 @@ def test_a_retry_that_is_not_made_after_all_is_given_back(driven: DrivenCore, cl
     assert driven.budget.taken == 1
 
 
-def test_every_loss_is_counted() -> None:
+def test_every_lost_stream_is_counted() -> None:
     driven = DrivenCore(RetryPolicy(max_redirects=3))
     driven.request_unflushed(0, 10)
     driven.request(10, 10)
     for _ in range(3):
         driven.end(redirect())
-    told = driven.counters
-    assert (told.redirects, told.streams_failed, told.streams_reopened) == (3, 3, 3)
-    assert (told.streams_opened, told.ranges_resumed) == (4, 6)
+    counters = driven.counters
+    assert (counters.redirects, counters.streams_failed, counters.streams_reopened) == (3, 3, 3)
+    assert (counters.streams_opened, counters.ranges_resumed) == (4, 6)
 
 
 def test_every_range_resumed_on_a_stream_for_a_grown_object_is_counted(
@@ -172,7 +172,7 @@ def test_every_range_resumed_on_a_stream_for_a_grown_object_is_counted(
     assert driven.counters.ranges_resumed == 1 + 3
 
 
-def test_every_reader_that_leaves_is_counted(driven: DrivenCore) -> None:
+def test_every_cancelled_range_is_counted(driven: DrivenCore) -> None:
     for pending in [driven.request_unflushed(offset, 10) for offset in (10, 20, 30)]:
         driven.cancel(pending)
     assert driven.counters.ranges_cancelled == 3
