@@ -18,7 +18,7 @@ have no common length. The kernel's own readahead adds up to one READ of 128 KiB
 
 
 class SequentialRun:
-    """READs of one open file that follow each other, with what readahead has planned for them.
+    """READs of one open file that follow each other, and the readahead planned for them.
 
     A single READ that has no successor yet is a run without a plan. Compared by identity.
     """
@@ -40,14 +40,14 @@ class SequentialRun:
     def __init__(self, start: int, position: int, expected_bytes: int, expected_end: int) -> None:
         self.start = start
         self.bytes_read = position - start
-        #: The length that the run is expected to reach at least; 0 if unknown.
+        #: The least length that the run is expected to reach, in bytes; 0 if unknown.
         self.expected_bytes = expected_bytes
-        #: Where earlier runs of a common length would have ended; 0 if they had no common length.
-        #: No range beyond it is planned before a READ of this run has passed it.
+        #: The end of this run if it is as long as the earlier runs; 0 if their lengths differ.
+        #: No range beyond this end is planned before a READ of the run has passed it.
         self.expected_end = expected_end
         #: The end of the furthest READ.
         self.position = position
-        #: Bytes to have loaded or loading ahead of `position`.
+        #: The number of bytes that should be ready or loading ahead of `position`.
         self.window = 0
         self.restart()
 
@@ -55,9 +55,9 @@ class SequentialRun:
         """Discard the plan, and plan from the current position on."""
         #: The end of the planned ranges: READs or readahead have requested all before it.
         self.planned_end = self.position
-        #: A READ of another run has started a plan since the last READ of this run.
+        #: Another run has got a plan since the last READ of this run.
         self.may_have_ended = False
-        #: A READ before this offset that waits does not make the window grow.
+        #: The window does not grow if a READ before this offset waits.
         self.growth_offset = self.position
         #: A READ that ends at or after this offset calls for the next plan.
         self.replan_offset = self.position

@@ -69,8 +69,8 @@ MAX_UNREAD = 8
 reads nothing loses 160 ms. A program such as `paste` opens all its files before it reads one."""
 
 MAX_UNREAD_UNNAMED = 64
-"""The same for all programs in other PID namespaces (containers): the kernel sends the number 0 for
-each of them, and some dozens may open files at the same time."""
+"""`MAX_UNREAD` for all programs in other PID namespaces (containers) together. The kernel sends the
+number 0 for each of them, and some dozens may open files at the same time."""
 
 # A footer is read from its last bytes on: the kernel reads the pages that hold them.
 _TAIL_BYTES = 64 * 1024
@@ -78,7 +78,7 @@ _TAIL_BYTES = 64 * 1024
 _PIECE_BYTES = FIRST_WINDOW_BYTES // 4
 _MAX_PREDICTIONS = 1024
 _MAX_OPENERS = 4096
-# 100 bytes each.
+# Each key takes 100 bytes.
 _MAX_READ_KEYS = 32_768
 _MAX_SUFFIX_LENGTH = 16
 
@@ -170,7 +170,7 @@ class OpenPlanner:
         if size <= TINY_OBJECT_BYTES:
             return
         if offset == 0:
-            # A READ of the whole object would have been longer if the object were.
+            # A READ up to the object's end counts as sequential: it would go on in a longer object.
             first_read = _Place.START, max(end, KERNEL_READ_BYTES) if end == size else end
         elif size - offset <= _TAIL_BYTES:
             first_read = _Place.END, size - offset
@@ -180,7 +180,7 @@ class OpenPlanner:
         self._by_directory[directory] = self._by_suffix[suffix] = first_read
 
     def note_failed_open(self, opening: Opening) -> None:
-        """Uncount an OPEN that failed, because its program could not read the file."""
+        """Do not count a failed OPEN as unread, because its program could not read the file."""
         if opening.is_revisit:
             self._unread_revisits = max(0, self._unread_revisits - 1)
         elif (unread := self._unread.get(opening.opener, 0)) > 1:

@@ -41,7 +41,7 @@ class OpenPrefetch:
         resources, awaited = self._resources, self._opening.awaited
         if awaited is None or not self._request(awaited, limit):
             return
-        # A READ of one byte: a block read to its end would lose its protection before the READ.
+        # Wait for one byte only: a READ of the last byte would end the protection of the block.
         first_byte = awaited.offset, awaited.offset + 1
         request = ReadRequest(self._index, *first_byte, first_byte, wake_current_task())
         resources.fetcher.begin(request)
@@ -57,7 +57,7 @@ class OpenPrefetch:
                 return
 
     def note_first_read(self, offset: int, end: int) -> None:
-        """Note the first READ; one outside of the awaited range ends the protection."""
+        """Note the first READ, and end the protection unless it covers the awaited range."""
         self._resources.open_planner.note_first_read(self._opening, offset, end)
         awaited = self._opening.awaited
         if awaited is not None and (offset > awaited.offset or end < awaited.end):

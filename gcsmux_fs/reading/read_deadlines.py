@@ -31,9 +31,10 @@ TimedRead: TypeAlias = ReadRequest | trio.CancelScope
 """A READ with a deadline; a cancel scope stands for all parts of a large READ."""
 
 _LOOK_SECONDS = 1.0
-# A stop is noticed only from the next look on. This bounds the unnoticed part for short timeouts.
+# At least so many looks per timeout: a stop of the process is noticed only from the next look on.
 _LOOKS_PER_TIMEOUT = 8
-# An overloaded machine delays the task by less, and a shorter stop is not noticed.
+# A look that is later than this follows a stop of the process. An overloaded machine delays looks
+# by less.
 _LATE_SECONDS = 1.0
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["ReadResources", "WindowHolder"]
 
 _OPEN_WAIT_SECONDS = 5.0
-"""Longest wait of an OPEN for the service, besides a quarter of the read timeout. The READ that
-follows has the whole timeout, so the program gets an error within 1.25 times the timeout."""
+"""Longest wait of an OPEN for the service, or a quarter of the read timeout if that is shorter. The
+READ that follows has the whole timeout: a program gets an error within 1.25 times the timeout."""
 
 
 class WindowHolder(Protocol):

@@ -56,14 +56,14 @@ FIRST_WINDOW_BYTES = 1024 * 1024
 """The largest first window of a run: 8 READs, which are wasted if the reader stops after one."""
 
 _EVIDENCE_FACTOR = 8
-"""First window for each byte read: a READ of 128 KiB gives the largest first window."""
+"""Bytes of the first window per byte read: a READ of 128 KiB gives the largest first window."""
 
 MAX_RUNS = 4
-"""The number of runs of one open file with a plan; each READ is compared with all of them."""
+"""The most runs with a plan in one open file; each READ is compared with all of them."""
 
 _RECENT_RUNS = 8
-"""The number of runs without a plan that are remembered: a READ is recognised as the continuation
-of a run if fewer other READs came in between."""
+"""The most runs without a plan that are remembered. A READ is recognised as the continuation of a run
+if fewer other READs came in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class ReadaheadPlanner:
         self._history = history if history is not None else RunHistory()
         self._newest: SequentialRun | None = None
         self._released: list[ByteRange] = []
-        #: The run with a plan that the last such READ belonged to.
+        #: The run of the last READ that belonged to a run with a plan.
         self.current: SequentialRun | None = None
 
     def __repr__(self) -> str:
@@ -130,7 +130,7 @@ class ReadaheadPlanner:
         return None
 
     def note_wait(self, run: SequentialRun, offset: int) -> None:
-        """Note that the READ at `offset` of a run waited for its bytes."""
+        """Note that the READ at `offset`, which belongs to `run`, waited for its bytes."""
         if offset >= run.growth_offset:
             run.window *= 2
             run.growth_offset = max(run.planned_end, run.position)
@@ -157,7 +157,7 @@ class ReadaheadPlanner:
         expected_rest = run.start + run.expected_bytes - run.position
         window = min(max(run.window, evidence, expected_rest), self._share(limit))
         run.window = window = window - window % KERNEL_READ_BYTES
-        # The open file has rounded the range of the last READ up to here.
+        # The end of a READ is rounded up to this alignment: those bytes are requested already.
         position = -(-run.position // GRANULE_BYTES) * GRANULE_BYTES
         start = max(run.planned_end, position)
         first_window = start == position and window <= FIRST_WINDOW_BYTES
@@ -200,7 +200,7 @@ class ReadaheadPlanner:
 
     def _share(self, limit: int) -> int:
         """Return how many bytes each active run may have ahead; see invariant 2."""
-        # A run without a window passes its planned end before it calls for a plan: at least 0.
+        # A run whose window is 0 passes its planned end: it has 0 bytes ahead, not less.
         inactive_bytes = sum(
             [max(0, each.planned_end - each.position) for each in self._runs if each.may_have_ended]
         )
@@ -208,7 +208,7 @@ class ReadaheadPlanner:
         return max(limit - inactive_bytes, limit // 2) // active_runs
 
     def _new_run(self, offset: int, end: int) -> SequentialRun:
-        # Most programs finish one run before they begin the next one.
+        # Most programs finish one run before they start the next: the previous run is complete.
         if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
             self._history.add(self._newest)
         shortest, longest = self._history.forecast()
