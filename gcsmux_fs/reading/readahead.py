@@ -62,8 +62,8 @@ MAX_RUNS = 4
 """The most runs with a plan in one open file; each READ is compared with all of them."""
 
 _RECENT_RUNS = 8
-"""The most runs without a plan that are remembered. A READ is recognised as the continuation of a run
-if fewer other READs came in between."""
+"""The most runs without a plan that are remembered. A READ is recognised as the continuation of a
+run if fewer other READs came in between."""
 
 
 @dataclass(frozen=True, slots=True)
