@@ -13,7 +13,6 @@ import random
 import resource
 import time
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import trio
@@ -35,6 +34,8 @@ from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.process.memory_watch import block_budget, watch_memory
+from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
+from gcsmux_fs.reading.measured_source import MeasuredSource
 from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
@@ -167,8 +168,10 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
                 on_invalidated=names.drop,
                 assume_directories=not checked.info.listable,
             )
+            bandwidth = BandwidthEstimator()
             reader = ReadContext(
-                stream_registry,
+                MeasuredSource(stream_registry, bandwidth, trio.current_time),
+                bandwidth,
                 budget_bytes=block_budget(settings.memory_bytes),
                 read_ahead_bytes=settings.read_ahead_bytes,
                 read_timeout=settings.read_timeout_seconds,
@@ -269,14 +272,11 @@ def _statistics(
 ) -> dict[str, object]:
     """Return every gauge and counter of the mount in one flat dictionary."""
     registry = Registry()
-    for room in (stream_registry, store, transport, streams, tree):
+    for room in (stream_registry, store, transport, streams, tree, reader, filesystem):
         room.declare_metrics(registry)
     return {
         **registry.snapshot(),
-        **asdict(reader.statistics()),
         "retries": sum(budget.taken for budget in retries),
-        "open_handles": filesystem.open_handles,
-        "ill_formed_metadata": filesystem.ill_formed_metadata,
     }
 
 

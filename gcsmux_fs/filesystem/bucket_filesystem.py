@@ -36,7 +36,7 @@ from gcsmux_fs.filesystem.request_gate import RequestGate
 from gcsmux_fs.model.errors import GenerationGone
 from gcsmux_fs.namespace.recent_snapshots import RecentSnapshots
 from gcsmux_fs.namespace.tree import NoSuchEntry
-from gcsmux_fs.reading.block_fetcher import Outcome
+from gcsmux_fs.reading.read_request import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -70,7 +70,7 @@ class ServedBucket:
     @property
     def open_objects(self) -> int:
         """The files that the read path holds open."""
-        return self.context.open_files
+        return self.context.resources.open_files
 
     async def look_up(self, path: str) -> FileAttributes:
         """Look an existing path up, and keep one lookup count of its last name."""

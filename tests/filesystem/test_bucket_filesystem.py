@@ -15,7 +15,7 @@ from gcsmux_fs.filesystem.operation_refused import OperationRefused
 from gcsmux_fs.model.errors import GenerationGone, NotFound, Unavailable
 from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
-from gcsmux_fs.reading.block_fetcher import Outcome
+from gcsmux_fs.reading.read_request import Outcome
 
 from .served_bucket import THREAD, ServedBucket, served
 
@@ -158,10 +158,10 @@ async def test_a_second_open_of_a_gone_generation_fails_without_a_request() -> N
             nursery.start_soon(bucket.answer_gone)
             with pytest.raises(GenerationGone):
                 await bucket.filesystem.open(inode, 0, THREAD)
-        ranges = len(bucket.source.asked)
+        ranges = len(bucket.source.requests)
         with pytest.raises(GenerationGone):
             await bucket.filesystem.open(inode, 0, THREAD)
-        assert len(bucket.source.asked) == ranges
+        assert len(bucket.source.requests) == ranges
 
 
 async def test_a_read_of_a_gone_generation_fails_and_the_name_is_looked_up_again() -> None:

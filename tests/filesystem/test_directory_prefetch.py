@@ -14,7 +14,7 @@ from gcsmux_fs.filesystem.object_opener import ObjectOpener
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.namespace.fake_store import FakeStore
 from tests.namespace.mounted import follow, mounted, read_names
-from tests.reading.fakes import KIB, MIB, TimedSource
+from tests.reading.fakes import KIB, MIB, TimedSource, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,10 +52,10 @@ class Walker:
         return {key.name for key in self.prefetch._files}
 
     def check_all_closed(self) -> None:
-        statistics = self.context.statistics()
+        metrics = metrics_of(self.context)
         assert len(self.prefetch) == 0
-        assert statistics.open_files == 0
-        assert statistics.budget_unread == 0
+        assert metrics["open_files"] == 0
+        assert metrics["budget_unread"] == 0
 
 
 @asynccontextmanager
@@ -82,13 +82,13 @@ async def test_the_prefetched_files_of_an_abandoned_walk_are_closed() -> None:
         last_step = trio.current_time()
         await trio.sleep(ABANDONED_SECONDS - 0.5)
         assert len(w.prefetch) > 5
-        assert w.context.statistics().budget_unread > 0
+        assert metrics_of(w.context)["budget_unread"] > 0
         await trio.sleep_until(last_step + ABANDONED_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         w.check_all_closed()
         # The bytes stay cached, so a program that goes on after all finds them.
         await w.read(5)
-        assert w.context.statistics().misses == 3
+        assert metrics_of(w.context)["misses"] == 3
 
 
 async def test_a_slow_walk_keeps_its_prefetched_files() -> None:
@@ -97,8 +97,8 @@ async def test_a_slow_walk_keeps_its_prefetched_files() -> None:
             await w.read(number)
             await trio.sleep(ABANDONED_SECONDS - 1)
         w.check_all_closed()
-        assert len(w.source.asked) == FILES
-        assert w.context.statistics().misses == 3
+        assert len(w.source.requests) == FILES
+        assert metrics_of(w.context)["misses"] == 3
 
 
 async def test_each_walk_is_abandoned_by_its_own_time() -> None:

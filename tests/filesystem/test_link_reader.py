@@ -42,7 +42,7 @@ async def test_a_target_in_the_metadata_needs_no_read() -> None:
         metadata = {"gcsfuse_symlink_target": "../target"}
         bucket.store.replace_info(ObjectInfo("link", 1, 0, 0, metadata=metadata))
         assert await bucket.filesystem.link_target(await bucket.inode_of("link")) == b"../target"
-        assert bucket.source.asked == []
+        assert bucket.source.requests == []
 
 
 async def test_a_target_in_the_content_is_read_once_and_the_file_closed(
