@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.open_files import open_files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,7 +33,7 @@ class Held:
 
 def held(process: int) -> Held:
     """Return the resources that a process holds now."""
-    links = [os.fspath(link.readlink()) for link in Path(f"/proc/{process}/fd").iterdir()]
+    links = open_files(process)
     sockets = sum(link.startswith("socket:") for link in links)
     threads = len(list(Path(f"/proc/{process}/task").iterdir()))
     return Held(len(links) - sockets, sockets, threads)

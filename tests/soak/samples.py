@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.support.open_files import open_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def holding(process: int) -> Holding:
     """Return the resources that a process holds now."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     status = {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
-    files = [_target(link) for link in Path(f"/proc/{process}/fd").iterdir()]
+    files = open_files(process)
     others = sorted(target for target in files if not target.startswith("socket:"))
     return Holding(
         resident_bytes=int(status["VmRSS"].split()[0]) * 1024,
@@ -60,13 +61,6 @@ def holding(process: int) -> Holding:
         sockets=len(files) - len(others),
         other_files=tuple(others),
     )
-
-
-def _target(link: Path) -> str:
-    try:
-        return os.fspath(link.readlink())
-    except FileNotFoundError:
-        return ""
 
 
 def state_of(process: int) -> str:
