@@ -76,7 +76,7 @@ def test_a_mount_point_that_a_user_cannot_create_is_reported(role: Role) -> None
     )
     if role.user:
         assert "this user cannot create it: name a directory of this user." in output
-        assert "is not writable for this user, and mounting on it takes that" in output
+        assert "is not writable for this user, and a user can mount only on a writable" in output
 
 
 def test_the_advice_for_an_existing_mount_unmounts_it(role: Role) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gcsmux_fs.fuse.mountinfo import mount_table
+from tests.support.open_files import open_files
 
 pytestmark = pytest.mark.mount
 
@@ -105,8 +106,7 @@ def test_a_ready_mount_holds_neither_the_lock_nor_the_directory(
         while not mounts_at(mountpoint) or os.fspath(mountpoint) in links:
             assert time.monotonic() < end
             time.sleep(0.02)
-            descriptors = Path(f"/proc/{service.pid}/fd").iterdir()
-            links = {os.fspath(entry.readlink()) for entry in descriptors if entry.is_symlink()}
+            links = set(open_files(service.pid))
         service.send_signal(signal.SIGTERM)
         assert service.wait(LIMIT_SECONDS) == 0
 

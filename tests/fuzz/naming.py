@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from gcsmux_fs.model.errors import StorageError
-from gcsmux_fs.namespace.listing import Directory, Listing
+from gcsmux_fs.namespace.child import Directory
+from gcsmux_fs.namespace.listing import Listing
 from gcsmux_fs.namespace.names import (
     MAX_FILE_NAME_BYTES,
     Form,
@@ -16,7 +17,7 @@ from gcsmux_fs.namespace.names import (
     locate_directory,
     place,
     split_location,
-    step,
+    step_from,
 )
 from gcsmux_fs.storage.listing_decoder import decode_listing
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -52,7 +53,7 @@ def _reach(location: str) -> list[bytes]:
     path: list[bytes] = []
     while location:
         above, name = locate_directory(location)
-        resolved = step(above, name)
+        resolved = step_from(above, name)
         assert resolved is not None
         reached = resolved.target if resolved.form is Form.PART else resolved.target + "/"
         assert reached == location
@@ -78,7 +79,7 @@ def names_of_objects(data: bytes) -> None:
     assert all(map(_is_legal, path))
     length = sum(len(each) + 1 for each in path)
     assert length <= 3 * len(target.encode()) + _EXTRA_PATH_BYTES
-    back = step(location, name)
+    back = step_from(location, name)
     assert back is not None
     assert (back.form, back.target) == (form, target)
     if form is not Form.CONTENT:
@@ -101,7 +102,7 @@ def names_of_paths(data: bytes) -> None:
         location = above if above.startswith(cut) else cut
         del name
     name = source.rest()
-    resolved = step(location, name)
+    resolved = step_from(location, name)
     if resolved is None:
         return
     assert _is_legal(name)
@@ -172,7 +173,7 @@ def _check_entries(location: str, listing: Listing) -> None:
     for position, (name, child) in enumerate(entries):
         assert _is_legal(name), name
         assert listing.position_of(name) == position
-        resolved = step(location, name)
+        resolved = step_from(location, name)
         assert resolved is not None, name
         if isinstance(child, Directory):
             assert child.location == (

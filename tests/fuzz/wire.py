@@ -20,7 +20,7 @@ from gcsmux_fs.storage.codec import (
 )
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeRequest, StreamEnd
-from gcsmux_fs.storage.read_object import RangeAnswer
+from gcsmux_fs.storage.range_answer import RangeAnswer
 from gcsmux_fs.storage.status_details import decode_stream_end
 
 from .source import Source

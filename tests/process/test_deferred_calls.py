@@ -11,12 +11,12 @@ import trio
 import trio.testing
 
 from gcsmux_fs.process.deferred_calls import DeferredCalls
-from tests.cancellation import cancel_everywhere
+from tests.support.cancellation import cancel_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 
 async def test_calls_run_in_order_and_not_immediately() -> None:

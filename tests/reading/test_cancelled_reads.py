@@ -13,7 +13,7 @@ import trio.testing
 from gcsmux_fs.model.errors import DeadlineExceeded
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget
 from gcsmux_fs.reading.read_context import ReadContext
-from tests.cancellation import cancel_everywhere
+from tests.support.cancellation import cancel_everywhere
 
 from .fakes import KIB, MIB, TimedSource, content_of, key_of, metrics_of
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gcsmux_fs.reading.open_file import OpenFile
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 KEY = key_of("object")
 SIZE = 9 * MIB + 12_345

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.harness import EmulatorProcess
+from tests.support.harness import EmulatorProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

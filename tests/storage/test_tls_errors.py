@@ -14,7 +14,7 @@ from gcsmux_fs.storage.tls_errors import handshake_failure
         ("Hostname Verification Check failed.", False, "another name"),
         ("OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid", False, "does not speak TLS"),
         ("Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: other", False, "breaks off"),
-        ("UNAVAILABLE: ipv4:127.0.0.1:443: Socket closed", True, "leave --plaintext out"),
+        ("UNAVAILABLE: ipv4:127.0.0.1:443: Socket closed", True, "closes plaintext connections"),
     ],
 )
 def test_a_failed_handshake_is_described_in_words(
