@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gcsmux_fs.model.errors import GcsmuxError
-    from gcsmux_fs.process.readiness import Announcer
+    from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
     from gcsmux_fs.storage.channels import Channels
 
@@ -72,8 +72,8 @@ _MAX_CONNECTIONS = -(-MAX_REQUESTS // CALLS_PER_CONNECTION)
 _OTHER_DESCRIPTORS = 40
 
 
-def serve(settings: Settings, announcer: Announcer) -> int:
-    """Mount, tell the announcer when the mount answers, serve until unmounted; the exit code.
+def serve(settings: Settings, reporter: ReadinessReporter) -> int:
+    """Mount, tell the reporter when the mount answers, serve until unmounted; the exit code.
 
     Raises:
         ConfigError: the mount could not begin; the message is one sentence for the user.
@@ -82,7 +82,7 @@ def serve(settings: Settings, announcer: Announcer) -> int:
     if not malloc.tune():
         log.debug("the C library's allocator cannot be tuned")
     try:
-        asyncio_bridge.run(functools.partial(_serve, settings, announcer))
+        asyncio_bridge.run(functools.partial(_serve, settings, reporter))
     except BaseExceptionGroup as group:
         # Nurseries wrap what ends them; a sentence for the user counts more than what followed it.
         sentences, _ = group.split((ConfigError, MountLost))
@@ -97,7 +97,7 @@ def _first_leaf(group: BaseExceptionGroup[GcsmuxError]) -> GcsmuxError:
     return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def _serve(settings: Settings, announcer: Announcer) -> None:
+async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
     channel_settings = ChannelSettings(
         settings.endpoint,
         plaintext=settings.plaintext,
@@ -121,7 +121,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             random=source,
             tokens=channels.tokens,
         )
-        info = await check_bucket(new_store(policy=_STARTUP_POLICY), settings, announcer)
+        info = await check_bucket(new_store(policy=_STARTUP_POLICY), settings, reporter)
         store = new_store(
             policy=unary_policy(settings.read_timeout_seconds),
             hierarchical=info.hierarchical,
@@ -190,7 +190,7 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
             rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
             with closing(operations):
                 await serve_kernel(
-                    settings, operations, names, announcer, lambda: _log_statistics(statistics())
+                    settings, operations, names, reporter, lambda: _log_statistics(statistics())
                 )
             rooms.cancel_scope.cancel()
         transport.close()

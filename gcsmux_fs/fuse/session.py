@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.fuse.name_pruning import NamePruner
     from gcsmux_fs.fuse.operations import BucketOperations
-    from gcsmux_fs.process.readiness import Announcer
+    from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
 
 __all__ = ["serve_kernel"]
@@ -40,7 +40,7 @@ async def serve_kernel(
     settings: Settings,
     operations: BucketOperations,
     names: NamePruner,
-    announcer: Announcer,
+    reporter: ReadinessReporter,
     report: Callable[[], None],
 ) -> None:
     """Mount and answer the kernel until it has unmounted, or a signal says so.
@@ -58,9 +58,9 @@ async def serve_kernel(
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(negotiation.run)
-            nursery.start_soon(_watch_signals, received, nursery.cancel_scope, announcer)
+            nursery.start_soon(_watch_signals, received, nursery.cancel_scope, reporter)
             nursery.start_soon(_report_on_signal, report)
-            nursery.start_soon(_announce, settings, announcer)
+            nursery.start_soon(_announce, settings, reporter)
             await answer_requests(settings.mountpoint)
             nursery.cancel_scope.cancel()
 
@@ -100,7 +100,7 @@ def _fuse_options(settings: Settings) -> set[str]:
     return options | set(settings.fuse_options)
 
 
-async def _announce(settings: Settings, announcer: Announcer) -> None:
+async def _announce(settings: Settings, reporter: ReadinessReporter) -> None:
     """Say `ready` once another process has been answered by the mount."""
     if not await answers_async(settings.mountpoint):
         raise ConfigError(f"{settings.mountpoint} was mounted but does not answer: try it again.")
@@ -108,7 +108,7 @@ async def _announce(settings: Settings, announcer: Announcer) -> None:
         # The kernel takes its own limit from FUSE's INIT, so that this has to come after it.
         device = device_of(settings.mountpoint)
         await trio.to_thread.run_sync(raise_read_ahead, device, settings.kernel_read_ahead_bytes)
-    announcer.ready()
+    reporter.ready()
 
 
 @contextmanager
@@ -127,11 +127,11 @@ def _ending_signals(settings: Settings) -> Iterator[AsyncIterator[int]]:
 
 
 async def _watch_signals(
-    received: AsyncIterator[int], scope: trio.CancelScope, announcer: Announcer
+    received: AsyncIterator[int], scope: trio.CancelScope, reporter: ReadinessReporter
 ) -> None:
     async for number in received:
         log.info("%s: unmounting", signal.Signals(number).name)
-        announcer.stopping()
+        reporter.stopping()
         scope.cancel()
 
 

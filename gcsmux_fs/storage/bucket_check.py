@@ -15,13 +15,13 @@ from gcsmux_fs.model.errors import (
     Unauthenticated,
     Unavailable,
 )
-from gcsmux_fs.settings.settings import empty_folder_remark
+from gcsmux_fs.settings.bucket_address import empty_folder_warning
 from gcsmux_fs.storage.channels import renewal_failure
 from gcsmux_fs.storage.tls_errors import handshake_failure
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import BucketInfo, ListingPage
-    from gcsmux_fs.process.readiness import Announcer
+    from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
     from gcsmux_fs.storage.unary_calls import GrpcObjectStore
 
@@ -36,7 +36,7 @@ _UNANSWERED = frozenset(
 
 
 async def check_bucket(
-    store: GrpcObjectStore, settings: Settings, announcer: Announcer
+    store: GrpcObjectStore, settings: Settings, reporter: ReadinessReporter
 ) -> BucketInfo:
     """Find out now, not at the first `ls`, whether the bucket can be read.
 
@@ -77,12 +77,12 @@ async def check_bucket(
             " can be read."
         )
         log.warning("%s", odd)
-        announcer.remark(odd)
+        reporter.warn(odd)
     elif settings.prefix and not page.objects and not page.prefixes:
         is_object = await _is_object(store, settings.prefix.removesuffix("/"))
-        odd = empty_folder_remark(settings.bucket, settings.prefix, is_object=is_object)
+        odd = empty_folder_warning(settings.bucket, settings.prefix, is_object=is_object)
         log.warning("%s", odd)
-        announcer.remark(odd)
+        reporter.warn(odd)
     log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
     return info
 

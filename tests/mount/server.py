@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import grpc
 
 from gcsmux_fs.emulator.control import CONTROL_SERVICE
-from gcsmux_fs.emulator.faults.catalogue import InjectionPoint, Status
+from gcsmux_fs.emulator.faults import InjectionPoint, Status
 from gcsmux_fs.emulator.injection.rules import Faults, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb

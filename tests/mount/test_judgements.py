@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import EndOk, Malformed, Status
+from gcsmux_fs.emulator.faults import EndOk, Malformed, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 
@@ -15,7 +15,7 @@ from .refused import refusal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gcsmux_fs.emulator.faults.catalogue import Fault
+    from gcsmux_fs.emulator.faults import Fault
 
     from .harness import EmulatorProcess
 

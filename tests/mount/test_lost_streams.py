@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import ChunkDropped, HalfOpen, InjectionPoint
+from gcsmux_fs.emulator.faults import ChunkDropped, HalfOpen, InjectionPoint
 from gcsmux_fs.emulator.injection.rules import Rule
 
 from . import programs

@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.emulator.faults.call_faults import Hang
+from gcsmux_fs.emulator.faults import Hang
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.fuse.mountinfo import device_of
 from gcsmux_fs.fuse.negotiation import (

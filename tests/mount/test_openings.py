@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import Hang, Status
+from gcsmux_fs.emulator.faults import Hang, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.reading.open_planner import MAX_UNREAD

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import Hang
+from gcsmux_fs.emulator.faults import Hang
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 
 from . import programs

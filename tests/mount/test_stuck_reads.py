@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.call_faults import Hang
-from gcsmux_fs.emulator.faults.catalogue import InjectionPoint
+from gcsmux_fs.emulator.faults import Hang, InjectionPoint
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 
 from . import programs

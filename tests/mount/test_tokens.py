@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import ExpireToken, InjectionPoint, Status
+from gcsmux_fs.emulator.faults import ExpireToken, InjectionPoint, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     ChunkCorrupted,
     ChunkDropped,
     ChunkDuplicated,
@@ -19,8 +19,8 @@ from gcsmux_fs.emulator.faults.catalogue import (
     EmptyMessage,
     InjectionPoint,
     Malformed,
+    MalformedKind,
     Padded,
-    Spoiling,
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from tests.reliability.rows import HASTY, Group, Reader, Row
@@ -192,7 +192,7 @@ _MESSAGES = Group(
                 requests=8,
                 counters={"streams_reopened": 1, "ranges_failed": 0},
             )
-            for how in Spoiling
+            for how in MalformedKind
         ),
         *(
             Row(
@@ -201,7 +201,7 @@ _MESSAGES = Group(
                 requests=12,
                 counters={"streams_reopened": 1, "ranges_failed": 0},
             )
-            for how in Spoiling
+            for how in MalformedKind
         ),
         Row(
             "every message of streams is malformed",
@@ -223,7 +223,7 @@ _MESSAGES = Group(
                 ("an object", "GetObject", "*/small-0"),
                 ("a listing", "ListObjects", "row-*/"),
             )
-            for how in Spoiling
+            for how in MalformedKind
         ),
         Row(
             "messages with 5 MiB that nobody knows",

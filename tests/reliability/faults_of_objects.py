@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Delete,
     InjectionPoint,
     Overwrite,
     PageAgain,
     PageEmpty,
+    PageTokenTarget,
     PageUnsorted,
     Status,
-    Turn,
     WrongGeneration,
     WrongSize,
 )
@@ -108,7 +108,14 @@ _LISTINGS = Group(
     (
         Row(
             "a page whose token leads to itself",
-            (Rule(PageAgain(Turn.PAGE), method="ListObjects", object="row-*/", times=FOR_EVER),),
+            (
+                Rule(
+                    PageAgain(PageTokenTarget.PAGE),
+                    method="ListObjects",
+                    object="row-*/",
+                    times=FOR_EVER,
+                ),
+            ),
             requests=12,
             reader=Reader.MANY,
             sees="EIO",
@@ -118,7 +125,7 @@ _LISTINGS = Group(
             "pages that go in a circle",
             (
                 Rule(
-                    PageAgain(Turn.START),
+                    PageAgain(PageTokenTarget.START),
                     method="ListObjects",
                     object="row-*/",
                     resumed=True,

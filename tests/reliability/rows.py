@@ -6,14 +6,14 @@ import enum
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults.catalogue import kind_name
+from gcsmux_fs.emulator.faults import kind_name
 from gcsmux_fs.emulator.injection.rules import FOR_EVER
 from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gcsmux_fs.emulator.faults.catalogue import Fault
+    from gcsmux_fs.emulator.faults import Fault
     from gcsmux_fs.emulator.injection.rules import Rule
 
 __all__ = [
@@ -145,7 +145,7 @@ def described(rule: Rule) -> str:
         words.append(f"of {rule.method}")
     if rule.resumed is not None:
         words.append("that goes on from an earlier one" if rule.resumed else "that begins anew")
-    words.append(f"at {rule.phase}")
+    words.append(f"at {rule.point}")
     if rule.after_bytes:
         words.append(f"after {rule.after_bytes:,} bytes")
     if rule.after_seconds:

@@ -203,6 +203,6 @@ class Stage:
 
 def _confined(rule: Rule, folder: str) -> Rule:
     """Return a rule that leaves the streams alone that idle since earlier rows."""
-    if rule.phase.of_relay or rule.object != "*" or "ReadObject" not in rule.method:
+    if rule.point.of_connections or rule.object != "*" or "ReadObject" not in rule.method:
         return rule
     return replace(rule, object=f"{folder}/*")

@@ -12,7 +12,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     ChunkCorrupted,
     ChunkDropped,
@@ -38,21 +38,21 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Hang,
     InjectionPoint,
     Malformed,
+    MalformedKind,
     OmitMetadata,
     Overwrite,
     Padded,
     PageAgain,
     PageEmpty,
+    PageTokenTarget,
     PageUnsorted,
     PortGone,
     RangeError,
     Redirect,
     Reset,
     RstStream,
-    Spoiling,
     Stall,
     Status,
-    Turn,
     WrongGeneration,
     kind_name,
 )
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from gcsmux_fs.emulator.faults.catalogue import Fault
+    from gcsmux_fs.emulator.faults import Fault
 
 __all__ = ["KINDS", "Deed", "Trouble"]
 
@@ -104,8 +104,8 @@ def _rule(fault: Fault, source: Random, **more: object) -> Rule:
         "times": source.choice([2, 10, FOR_EVER]),
         "probability": source.choice([0.1, 0.3, 1.0]),
     } | more
-    at = said.get("at", fault.phases[0])
-    if isinstance(at, InjectionPoint) and not at.of_relay:
+    at = said.get("at", fault.points[0])
+    if isinstance(at, InjectionPoint) and not at.of_connections:
         said = {"method": _READS} | said
     return Rule(fault, **said)  # type: ignore[arg-type]
 
@@ -224,7 +224,7 @@ def _odd_metadata(source: Random) -> Trouble:
 
 
 def _malformed(source: Random) -> Trouble:
-    fault = source.choice([Malformed(source.choice(list(Spoiling))), Padded(300_000)])
+    fault = source.choice([Malformed(source.choice(list(MalformedKind))), Padded(300_000)])
     method = source.choice([_READS, *_LOOKUPS])
     at = (
         source.choice([InjectionPoint.ANSWER, InjectionPoint.CHUNK])
@@ -241,7 +241,9 @@ def _malformed(source: Random) -> Trouble:
 
 
 def _pages(source: Random) -> Trouble:
-    fault = source.choice([PageAgain(source.choice(list(Turn))), PageEmpty(), PageUnsorted()])
+    fault = source.choice(
+        [PageAgain(source.choice(list(PageTokenTarget))), PageEmpty(), PageUnsorted()]
+    )
     rule = _rule(fault, source, method="ListObjects")
     return Trouble(kind_name(type(fault)), (rule,), excuses=frozenset({"EIO"}))
 

@@ -1,4 +1,4 @@
-"""What tests of changed and copied objects share."""
+"""Conditions and helpers for tests that change or copy objects."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .clients import BUCKET
 if TYPE_CHECKING:
     from .clients import Clients
 
-__all__ = ["SOURCE_CONDITIONS", "TARGET_CONDITIONS", "content", "grow", "with_own"]
+__all__ = ["SOURCE_CONDITIONS", "TARGET_CONDITIONS", "begin_appendable", "content", "with_own"]
 
-# None of them holds; "own" stands for the generation of the source.
+# All of these conditions fail. "own" stands for the generation of the source object.
 SOURCE_CONDITIONS = [
     {"if_source_generation_match": 5},
     {"if_source_generation_not_match": "own"},
@@ -28,6 +28,7 @@ TARGET_CONDITIONS = [
 
 
 def with_own(conditions: dict[str, Any], generation: int) -> dict[str, Any]:
+    """Return the conditions, with each value "own" replaced by `generation`."""
     return {key: generation if value == "own" else value for key, value in conditions.items()}
 
 
@@ -36,7 +37,8 @@ async def content(clients: Clients, name: str) -> bytes:
     return b"".join([response.checksummed_data.content async for response in stream])
 
 
-async def grow(clients: Clients, name: str) -> AsyncAppendableObjectWriter:
+async def begin_appendable(clients: Clients, name: str) -> AsyncAppendableObjectWriter:
+    """Write 4 bytes of an appendable object; return its open writer."""
     writer = AsyncAppendableObjectWriter(clients.google, "b", name)
     await writer.open()
     await writer.append(b"data")

@@ -1,4 +1,4 @@
-"""Starts that get in each other's way, and starts whose standard streams are closed or lost."""
+"""Starts on one mount point at the same time, and starts with closed or full standard streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.mount
 BIN = Path(sys.executable).parent
 COMMAND = BIN / "gcsmux-mount"
 LIMIT_SECONDS = 60
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts by mount(2)")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to call mount(2)")
 
 
 def mounts_at(path: Path) -> list[str]:
@@ -27,7 +27,7 @@ def mounts_at(path: Path) -> list[str]:
 
 
 def leave_dead_mount(path: Path) -> None:
-    """Mount what a killed process of ours would leave."""
+    """Leave the dead mount of a killed gcsmux-mount process."""
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR)
     data = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
@@ -36,7 +36,7 @@ def leave_dead_mount(path: Path) -> None:
 
 
 def shell(script: str, *arguments: Path, environment: dict[str, str]) -> tuple[int, str]:
-    """Run a script of bash, and return its exit code and what it wrote."""
+    """Run a bash script with a time limit; return its exit code and output."""
     done = subprocess.run(
         ["timeout", "-k", "1", str(LIMIT_SECONDS), "bash", "-c", script, "bash", *arguments],
         env=environment,
@@ -49,26 +49,26 @@ def shell(script: str, *arguments: Path, environment: dict[str, str]) -> tuple[i
     return done.returncode, done.stdout
 
 
-def starts_at_once(
+def start_concurrently(
     mountpoints: list[Path], environment: dict[str, str]
 ) -> list[tuple[int | None, str]]:
-    """Start one command for each path, all at once, and return their exit codes and sentences."""
+    """Start one command for each path at the same time; return exit codes and messages."""
     commands = [
         subprocess.Popen(
             [COMMAND, "my-bucket", path], env=environment, stderr=subprocess.PIPE, text=True
         )
         for path in mountpoints
     ]
-    answers = []
+    results = []
     for command in commands:
         with command:
-            _, said = command.communicate(timeout=LIMIT_SECONDS)
-        answers.append((command.returncode, said))
-    return answers
+            _, message = command.communicate(timeout=LIMIT_SECONDS)
+        results.append((command.returncode, message))
+    return results
 
 
 @pytest.mark.parametrize("place", ["an empty directory", "a link to it", "a dead mount"])
-def test_of_starts_at_once_exactly_one_mounts(
+def test_exactly_one_of_several_concurrent_starts_mounts(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path, place: str
 ) -> None:
     paths = [mountpoint] * 3
@@ -77,24 +77,26 @@ def test_of_starts_at_once_exactly_one_mounts(
         paths[1].symlink_to(mountpoint)
     if place == "a dead mount":
         if os.geteuid() != 0:
-            pytest.skip("mounts by mount(2)")
+            pytest.skip("needs root to call mount(2)")
         leave_dead_mount(mountpoint)
-    answers = starts_at_once(paths, environment)
-    assert sorted(code or 0 for code, _ in answers) == [0, 1, 1]
-    now = f"another command is mounting on {mountpoint} right now: wait until its mount is ready."
-    # One that looks only when the first is ready.
-    later = (
+    results = start_concurrently(paths, environment)
+    assert sorted(code or 0 for code, _ in results) == [0, 1, 1]
+    during = (
+        f"another command is mounting on {mountpoint} right now: wait until its mount is ready."
+    )
+    # The message of a start that checks the mount point after the first mount is ready.
+    after = (
         f"my-bucket is mounted on {mountpoint} already: unmount it first by `umount {mountpoint}`."
     )
-    for code, said in answers:
-        assert said in (
-            ("",) if code == 0 else (f"gcsmux-mount: {now}\n", f"gcsmux-mount: {later}\n")
+    for code, message in results:
+        assert message in (
+            ("",) if code == 0 else (f"gcsmux-mount: {during}\n", f"gcsmux-mount: {after}\n")
         )
     assert mounts_at(mountpoint) == ["my-bucket"]
     assert shell('cat "$1/dir/hello"', mountpoint, environment=environment) == (0, "hello\n")
 
 
-def test_a_mount_that_serves_holds_no_lock_and_no_directory(
+def test_a_ready_mount_holds_neither_the_lock_nor_the_directory(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     with subprocess.Popen([COMMAND, "-f", "my-bucket", mountpoint], env=environment) as service:
@@ -116,23 +118,23 @@ def test_a_mount_that_serves_holds_no_lock_and_no_directory(
         *(("no-such-bucket", closed) for closed in ("<&- >&-", "<&- >&- 2>&-")),
     ],
 )
-def test_a_start_without_standard_streams_works_or_fails_never_both(
+def test_a_start_without_standard_streams_either_mounts_or_fails(
     mountpoint: Path, environment: dict[str, str], bucket: str, streams: str
 ) -> None:
     script = f'"$1" {bucket} "$2" {streams}; code=$?; cat "$2/dir/hello"; exit $code'
-    code, said = shell(script, COMMAND, mountpoint, environment=environment)
+    code, output = shell(script, COMMAND, mountpoint, environment=environment)
     if bucket == "my-bucket":
-        assert (code, said, mounts_at(mountpoint)) == (0, "hello\n", ["my-bucket"])
+        assert (code, output, mounts_at(mountpoint)) == (0, "hello\n", ["my-bucket"])
     else:
         assert (code, mounts_at(mountpoint)) == (1, [])
-        assert ("there is no bucket" in said) == ("2>&-" not in streams)
+        assert ("there is no bucket" in output) == ("2>&-" not in streams)
 
 
 @pytest.mark.parametrize("streams", ["2>/dev/full", "2> >(true)"], ids=["full", "broken"])
-def test_a_remark_that_cannot_be_shown_is_no_failure(
+def test_a_warning_that_cannot_be_printed_is_not_a_failure(
     mountpoint: Path, environment: dict[str, str], streams: str
 ) -> None:
-    # A second is enough for a pipe to lose its reader.
+    # `true` exits before the command prints its warning. Then the pipe has no reader.
     script = f'"$1" gs://my-bucket/none "$2" {streams}'
     code, _ = shell(script, COMMAND, mountpoint, environment=environment)
     assert (code, mounts_at(mountpoint)) == (0, ["gs://my-bucket/none"])
@@ -141,16 +143,16 @@ def test_a_remark_that_cannot_be_shown_is_no_failure(
 @pytest.mark.parametrize(
     ("arguments", "code"), [("--memory 12x b-1 /mnt 2>/dev/full", 2), ("--help >/dev/full", 1)]
 )
-def test_an_answer_that_cannot_be_shown_ends_without_a_traceback(
+def test_output_that_cannot_be_printed_causes_no_traceback(
     environment: dict[str, str], arguments: str, code: int
 ) -> None:
-    found, said = shell(f'"$1" {arguments}', COMMAND, environment=environment)
-    assert found == code
-    assert "Traceback" not in said
-    assert said.count("\n") <= 1
+    exit_code, output = shell(f'"$1" {arguments}', COMMAND, environment=environment)
+    assert exit_code == code
+    assert "Traceback" not in output
+    assert output.count("\n") <= 1
 
 
-def test_a_mount_in_the_foreground_lives_without_standard_streams(
+def test_a_foreground_mount_works_without_standard_streams(
     mountpoint: Path, environment: dict[str, str]
 ) -> None:
     script = """
@@ -163,16 +165,16 @@ def test_a_mount_in_the_foreground_lives_without_standard_streams(
     assert shell(script, COMMAND, mountpoint, environment=environment) == (0, "hello\n")
 
 
-def test_an_emulator_without_standard_streams_serves(
+def test_an_emulator_works_without_standard_streams(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "buckets" / "my-bucket" / "dir").mkdir(parents=True)
     (tmp_path / "buckets" / "my-bucket" / "dir" / "hello").write_text("hello\n")
     script = """
-    "$1/gcsmux-emulator" "$3/buckets" --port 0 <&- 2>&- >"$3/said" & pid=$!
+    "$1/gcsmux-emulator" "$3/buckets" --port 0 <&- 2>&- >"$3/stdout" & pid=$!
     trap 'kill $pid; wait $pid' EXIT
-    until grep -q listening "$3/said"; do kill -0 $pid || exit 99; sleep 0.05; done
-    export STORAGE_EMULATOR_HOST_GRPC=$(sed 's/.* //' "$3/said")
+    until grep -q listening "$3/stdout"; do kill -0 $pid || exit 99; sleep 0.05; done
+    export STORAGE_EMULATOR_HOST_GRPC=$(sed 's/.* //' "$3/stdout")
     "$1/gcsmux-mount" my-bucket "$2" && cat "$2/dir/hello" && umount "$2"
     """
     assert shell(script, BIN, mountpoint, tmp_path, environment=environment) == (0, "hello\n")

@@ -1,18 +1,18 @@
-"""The unit of systemd: what it runs is a command we know, and its mount is seen by all."""
+"""The systemd unit runs a valid command, and every process can see its mount."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
-from gcsmux_fs.commands.arguments import mount_arguments
+from gcsmux_fs.commands.mount_arguments import mount_arguments
 from gcsmux_fs.settings.settings import Settings
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 
-# Each gives the service a mount namespace of its own (systemd.exec(5)).
+# Each of these settings gives the service its own mount namespace (systemd.exec(5)).
 # fmt: off
-HIDING = {
+SEPARATING = {
     "BindLogSockets", "BindPaths", "BindReadOnlyPaths", "DynamicUser", "ExecPaths",
     "ExtensionDirectories", "ExtensionImages", "IPCNamespacePath", "InaccessiblePaths",
     "LogNamespace", "MountAPIVFS", "MountFlags", "MountImages", "NetworkNamespacePath",
@@ -25,10 +25,10 @@ HIDING = {
 # fmt: on
 
 
-# What a mount needs to be made, to come back, and to be no more than it has to be. A line that is
-# left out weakens it without anybody being told.
+# The settings for start, restart and hardening. Without a line of them the unit still works, but is
+# less reliable or less secure.
 # fmt: off
-NEEDED = {
+REQUIRED = {
     "CapabilityBoundingSet": "CAP_SYS_ADMIN", "DeviceAllow": "/dev/fuse rw",
     "DevicePolicy": "closed", "EnvironmentFile": "/etc/gcsmux/%i.env", "KeyringMode": "private",
     "KillMode": "mixed", "LimitCORE": "0", "LockPersonality": "yes",
@@ -40,7 +40,7 @@ NEEDED = {
     "SystemCallArchitectures": "native", "SystemCallErrorNumber": "EPERM",
     "TimeoutStartSec": "90s", "TimeoutStopSec": "20s", "Type": "notify", "UMask": "0077",
 }
-# Each ends a mount, or keeps it from being made.
+# Each of these settings ends a mount or prevents it.
 FATAL = {"IPAddressDeny", "MemoryMax", "PrivateUsers", "SocketBindDeny", "TasksMax", "User"}
 # fmt: on
 
@@ -50,22 +50,22 @@ def assignments(path: Path) -> dict[str, str]:
     return {name: text for name, equals, text in (line.partition("=") for line in lines) if equals}
 
 
-def test_nothing_in_the_unit_hides_the_mount() -> None:
-    assert assignments(SYSTEMD / "gcsmux@.service").keys() & HIDING == set()
+def test_no_setting_of_the_unit_hides_the_mount() -> None:
+    assert assignments(SYSTEMD / "gcsmux@.service").keys() & SEPARATING == set()
 
 
-def test_nothing_is_missing_from_the_unit_that_a_mount_needs() -> None:
-    found = assignments(SYSTEMD / "gcsmux@.service")
-    assert {name: text for name, text in found.items() if name in NEEDED} == NEEDED
-    assert found.keys() & FATAL == set()
+def test_the_unit_has_all_required_settings_and_no_fatal_one() -> None:
+    unit = assignments(SYSTEMD / "gcsmux@.service")
+    assert {name: text for name, text in unit.items() if name in REQUIRED} == REQUIRED
+    assert unit.keys() & FATAL == set()
 
 
-def test_the_unit_runs_a_command_that_is_understood_with_the_example() -> None:
+def test_the_unit_runs_a_valid_command_with_the_example_environment() -> None:
     variables = assignments(SYSTEMD / "example.env")
     _, *words = assignments(SYSTEMD / "gcsmux@.service")["ExecStart"].split()
     arguments: list[str] = []
     for word in words:
-        # As systemd does it: $NAME is split into words, ${NAME} is one.
+        # systemd splits $NAME into words, and passes ${NAME} as one word.
         if word.startswith("${"):
             arguments.append(variables[word[2:-1]])
         elif word.startswith("$"):

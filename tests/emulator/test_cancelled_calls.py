@@ -1,4 +1,4 @@
-"""A client that cancels its call, or goes away, is nothing to complain of."""
+"""The emulator logs no error when a client cancels a call or loses its connection."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.expects_log("a fault of the server")
-def test_an_end_that_a_cancelled_call_cannot_be_told_is_not_logged(
+def test_grpcs_report_about_the_status_of_a_cancelled_call_is_not_logged(
     served: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # gRPC logs so when a call is cancelled while its last status is on its way: a race that is
-    # won once in ten thousand cancelled ReadObjects, too seldom for a test.
+    # gRPC logs this error if a call is cancelled while its status is being sent. This happens once
+    # in ten thousand cancelled ReadObject calls, which is too rare for a test. So the test logs it.
     cygrpc = importlib.import_module("grpc._cython.cygrpc")
     logger = logging.getLogger("grpc._cython.cygrpc")
 

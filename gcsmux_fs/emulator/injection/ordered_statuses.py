@@ -1,12 +1,12 @@
-"""The statuses that are ordered, in the shapes in which the service sends them."""
+"""The error statuses of ordered faults, encoded as the service encodes them."""
 
 from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
 
-from gcsmux_fs.emulator.faults.catalogue import Details, Redirect, Status
+from gcsmux_fs.emulator.faults import Details, Redirect, Status
+from gcsmux_fs.emulator.protobuf_wire import length_delimited
 from gcsmux_fs.emulator.rpc_error import RpcError, status_details
-from gcsmux_fs.emulator.services.content_messages import varint
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -16,20 +16,20 @@ REDIRECT_TYPE = "type.googleapis.com/google.storage.v2.BidiReadObjectRedirectedE
 _RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 _ERROR_INFO_TYPE = "type.googleapis.com/google.rpc.ErrorInfo"
 _DOMAIN = "storage.googleapis.com"
-# A varint without an end: no serialized google.rpc.Status begins so.
+# A varint that never ends: no serialized google.rpc.Status begins with it.
 _NO_STATUS = b"\xff" * 16
 
 
 def ordered_status(fault: Status) -> RpcError:
-    """Return how a call ends that is to end with a status."""
+    """Return the error that ends a call with the status of the fault."""
     match fault.details:
         case Details.RETRY_INFO:
-            pause = Duration()
-            pause.FromNanoseconds(round(fault.retry_seconds * 1e9))
-            details = _with_detail(fault, _RETRY_INFO_TYPE, _field(1, pause.SerializeToString()))
+            delay = Duration()
+            delay.FromNanoseconds(round(fault.retry_seconds * 1e9))
+            value = length_delimited(1, delay.SerializeToString())
+            details = _with_detail(fault, _RETRY_INFO_TYPE, value)
         case Details.ERROR_INFO:
-            value = _field(1, fault.code.name.encode()) + _field(2, _DOMAIN.encode())
-            details = _with_detail(fault, _ERROR_INFO_TYPE, value)
+            details = _with_detail(fault, _ERROR_INFO_TYPE, _error_info(fault.code.name, _DOMAIN))
         case Details.MALFORMED:
             details = _NO_STATUS
         case Details.NONE:
@@ -38,19 +38,19 @@ def ordered_status(fault: Status) -> RpcError:
 
 
 def redirected(fault: Redirect, handle: bytes) -> RpcError:
-    """Return how a stream ends that is to be opened elsewhere."""
+    """Return the error that redirects a stream. An empty `handle` is left out."""
     error = pb.BidiReadObjectRedirectedError(
         routing_token=fault.token,
         read_handle=pb.BidiReadHandle(handle=handle) if handle else None,
     )
-    message = "The stream is to be opened with the routing token"
+    message = "Reopen the stream with the routing token of this error"
     details = status_details(fault.code, message, REDIRECT_TYPE, error.SerializeToString())
     return RpcError(fault.code, message, details)
 
 
 def expired_token() -> RpcError:
-    """Return how a call ends whose credentials are no longer taken."""
-    value = _field(1, b"ACCESS_TOKEN_EXPIRED") + _field(2, b"googleapis.com")
+    """Return the error that ends a call with an expired token."""
+    value = _error_info("ACCESS_TOKEN_EXPIRED", "googleapis.com")
     message = "Request had invalid authentication credentials"
     code = StatusCode.UNAUTHENTICATED
     return RpcError(code, message, status_details(code, message, _ERROR_INFO_TYPE, value))
@@ -60,6 +60,6 @@ def _with_detail(fault: Status, type_url: str, value: bytes) -> bytes:
     return status_details(fault.code, fault.message, type_url, value)
 
 
-def _field(number: int, value: bytes) -> bytes:
-    """Return a length-delimited field."""
-    return varint(number << 3 | 2) + varint(len(value)) + value
+def _error_info(reason: str, domain: str) -> bytes:
+    """Return a serialized google.rpc.ErrorInfo."""
+    return length_delimited(1, reason.encode()) + length_delimited(2, domain.encode())

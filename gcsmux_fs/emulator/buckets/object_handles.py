@@ -1,7 +1,7 @@
-"""Handles: opaque bytes that name one generation of one object, for a quicker reopen.
+"""Read and write handles: opaque bytes that name one generation of an object.
 
-A handle is made of what it names, a number that makes each one different, and a seal that tells
-our handles from others' (it is no secret: the emulator has none). Handles outlive a restart.
+A handle holds the generation, a random number that makes each handle different, and a seal that
+identifies the emulator. The seal is a plain hash and no protection. Handles survive a restart.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from gcsmux_fs.emulator.rpc_error import invalid
 
-__all__ = ["Handle"]
+__all__ = ["ObjectHandle"]
 
 _SEAL_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Handle:
-    """What a handle stands for."""
+class ObjectHandle:
+    """The generation that a handle names."""
 
     bucket: str
     name: str
@@ -33,8 +33,8 @@ class Handle:
         return _seal_of(body) + body
 
     @classmethod
-    def known(cls, handle: bytes) -> Handle | None:
-        """Return what `seal` has made; None if these bytes are not a handle of this server."""
+    def parse(cls, handle: bytes) -> ObjectHandle | None:
+        """Return the generation that a handle names; None for bytes that `seal` has not made."""
         seal, body = handle[:_SEAL_BYTES], handle[_SEAL_BYTES:]
         if seal != _seal_of(body):
             return None
@@ -42,16 +42,16 @@ class Handle:
         return cls(bucket, name, generation)
 
     @classmethod
-    def unseal(cls, handle: bytes) -> Handle:
-        """Return what `seal` has made.
+    def unseal(cls, handle: bytes) -> ObjectHandle:
+        """Return the generation that a handle names.
 
         Raises:
-            RpcError: these bytes are not a handle of this server (INVALID_ARGUMENT).
+            RpcError: `seal` has not made these bytes (INVALID_ARGUMENT).
         """
-        known = cls.known(handle)
-        if known is None:
-            raise invalid("The handle is not one of this server")
-        return known
+        parsed = cls.parse(handle)
+        if parsed is None:
+            raise invalid("The handle was not issued by this server.")
+        return parsed
 
 
 def _seal_of(body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What the first message of a call and its headers say, as far as rules look at it."""
+"""The attributes of a call that rules can match, taken from its first message and its headers."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from gcsmux_fs.emulator.injection.plan import Call
+from gcsmux_fs.emulator.injection.fault_plan import CallAttributes
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["Headers", "call_of"]
+__all__ = ["Headers", "call_attributes_of"]
 
 Headers = Sequence[tuple[str, str | bytes]]
 
 _BUCKETS = "projects/_/buckets/"
 
 
-def call_of(method: str, request: Message, headers: Headers) -> Call:
-    """Return what rules look at."""
-    bucket, name = _subject(request)
+def call_attributes_of(method: str, request: Message, headers: Headers) -> CallAttributes:
+    """Return the attributes of a call. `request` is its first message."""
+    bucket, name = _target(request)
     token = ""
     resumed = False
     if isinstance(request, pb.BidiReadObjectRequest):
@@ -30,19 +30,19 @@ def call_of(method: str, request: Message, headers: Headers) -> Call:
         resumed = bool(spec.read_handle.handle)
     elif isinstance(request, pb.ListObjectsRequest | pb.ListBucketsRequest | pb.ListFoldersRequest):
         resumed = bool(request.page_token)
-    return Call(
+    return CallAttributes(
         method,
-        # What follows the bucket's own name is of something in it.
+        # The resource name of a folder begins with that of its bucket.
         bucket.removeprefix(_BUCKETS).partition("/")[0],
         name,
         resumed,
-        token or _parameter(headers, "routing_token"),
+        token or _routing_parameter(headers, "routing_token"),
         _header(headers, "authorization"),
     )
 
 
-def _subject(request: Message) -> tuple[str, str]:
-    """Return the bucket and the object, or the prefix, that a call is about."""
+def _target(request: Message) -> tuple[str, str]:
+    """Return the bucket's resource name and the object name, prefix or folder path of a request."""
     match request:
         case pb.BidiReadObjectRequest():
             return request.read_object_spec.bucket, request.read_object_spec.object
@@ -88,7 +88,7 @@ def _header(headers: Headers, name: str) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def _parameter(headers: Headers, name: str) -> str:
-    """Return a parameter of the routing header; clients differ in whether they encode it."""
+def _routing_parameter(headers: Headers, name: str) -> str:
+    """Return a parameter of `x-goog-request-params`. Not all clients percent-encode the value."""
     pairs = (part.partition("=") for part in _header(headers, "x-goog-request-params").split("&"))
     return next((unquote(value) for key, _, value in pairs if key == name), "")

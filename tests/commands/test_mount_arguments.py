@@ -1,3 +1,5 @@
+"""The arguments of gcsmux-mount become settings."""
+
 from __future__ import annotations
 
 import math
@@ -6,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gcsmux_fs.commands.arguments import mount_arguments
+from gcsmux_fs.commands.mount_arguments import mount_arguments
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
 from gcsmux_fs.settings.settings import Settings
@@ -25,7 +27,7 @@ def settings(*arguments: str) -> Settings:
     return parsed
 
 
-def test_bucket_and_mountpoint_are_enough() -> None:
+def test_bucket_and_mountpoint_are_the_only_required_arguments() -> None:
     assert settings("bucket", "/mnt/data") == Settings(
         bucket="bucket",
         written_source="bucket",
@@ -35,10 +37,10 @@ def test_bucket_and_mountpoint_are_enough() -> None:
     )
 
 
-def test_every_option_reaches_its_setting(tmp_path: Path) -> None:
+def test_every_option_sets_its_field(tmp_path: Path) -> None:
     key = tmp_path / "key.json"
     key.write_text("{}")
-    found = settings(
+    parsed = settings(
         "gs://bucket/a",
         "/mnt/data",
         *("--only-dir", "b", "--endpoint", "host:1", "--key-file", os.fspath(key)),
@@ -48,7 +50,7 @@ def test_every_option_reaches_its_setting(tmp_path: Path) -> None:
         *("--dir-mode", "500", "--allow-other", "-o", "noexec", "--log-level", "DEBUG"),
         *("--log-file", os.fspath(tmp_path / "log"), "-f"),
     )
-    assert found == Settings(
+    assert parsed == Settings(
         bucket="bucket",
         prefix="a/b/",
         written_source="gs://bucket/a",
@@ -73,24 +75,22 @@ def test_every_option_reaches_its_setting(tmp_path: Path) -> None:
     )
 
 
-def test_paths_are_made_absolute_because_the_mount_runs_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = settings("bucket", "a/../b", "--log-file", "log")
-    assert found.mountpoint == tmp_path / "b"
-    assert found.log_file == tmp_path / "log"
+    parsed = settings("bucket", "a/../b", "--log-file", "log")
+    assert parsed.mountpoint == tmp_path / "b"
+    assert parsed.log_file == tmp_path / "log"
 
 
-def test_a_line_of_fstab_configures_a_mount() -> None:
-    found = settings(
+def test_a_line_of_fstab_sets_options_of_the_command() -> None:
+    parsed = settings(
         "gs://bucket",
         "/mnt/data",
         "-o",
         "rw,_netdev,allow_other,dev,suid,nosuid,memory=128MiB,only_dir=a\\,b,log_file=/var/log/x,"
         "metadata-ttl=minimal,x-systemd.automount",
     )
-    assert found == Settings(
+    assert parsed == Settings(
         bucket="bucket",
         prefix="a,b/",
         written_source="gs://bucket",
@@ -105,33 +105,35 @@ def test_a_line_of_fstab_configures_a_mount() -> None:
 
 
 @pytest.mark.parametrize("order", [0, 1])
-def test_an_option_of_its_own_wins_over_the_same_in_o(order: int) -> None:
+def test_a_long_option_overrides_the_same_option_in_o(order: int) -> None:
     both = [["-o", "memory=1GiB"], ["--memory", "64MiB"]]
     first, second = both[order], both[1 - order]
     assert settings("bucket", "/mnt/data", *first, *second).memory_bytes == 64 * MIB
 
 
-def test_what_mount_hands_to_helpers_is_tolerated() -> None:
-    found = settings("bucket", "/mnt/data", "-n", "-s", "-v", "-N", "1", "-o", "rw,frobnicate")
-    assert found.bucket == "bucket"
+def test_the_options_of_mount_helpers_are_accepted() -> None:
+    parsed = settings("bucket", "/mnt/data", "-n", "-s", "-v", "-N", "1", "-o", "rw,frobnicate")
+    assert parsed.bucket == "bucket"
 
 
-def test_the_emulators_variable_counts_until_a_flag_says_otherwise(
+def test_the_endpoint_option_overrides_the_emulator_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST_GRPC", "localhost:9000")
-    found = settings("bucket", "/mnt/data")
-    assert (found.endpoint, found.plaintext, found.anonymous) == ("localhost:9000", True, True)
-    found = settings("bucket", "/mnt/data", "--endpoint", DEFAULT_ENDPOINT)
-    assert (found.endpoint, found.plaintext, found.anonymous) == (DEFAULT_ENDPOINT, False, False)
+    parsed = settings("bucket", "/mnt/data")
+    assert (parsed.endpoint, parsed.plaintext, parsed.anonymous) == ("localhost:9000", True, True)
+    parsed = settings("bucket", "/mnt/data", "--endpoint", DEFAULT_ENDPOINT)
+    assert (parsed.endpoint, parsed.plaintext, parsed.anonymous) == (DEFAULT_ENDPOINT, False, False)
 
 
-def test_more_memory_than_the_machine_has_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--memory 1024TiB is more than this machine has"):
+def test_a_memory_limit_above_the_memory_of_the_machine_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="--memory 1024TiB is larger than the memory of this machine"
+    ):
         settings("bucket", "/mnt/data", "--memory", "1024TiB")
 
 
-def test_help_shows_every_option_that_is_not_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_every_visible_option(capsys: pytest.CaptureFixture[str]) -> None:
     mount_arguments.main(["--help"], standalone_mode=False)
     shown = capsys.readouterr().out
     names = [param.opts[-1] for param in mount_arguments.params if not getattr(param, "hidden", 0)]

@@ -1,4 +1,4 @@
-"""Mistakes as a user makes them, on the real command: one sentence and an exit code."""
+"""Usage errors and failures of the real command give one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND = Path(sys.executable).with_name("gcsmux-mount")
-# Users are promised ten seconds; a machine that runs other tests at the same time is not.
+# The command answers within ten seconds; a machine that runs other tests needs longer.
 LIMIT_SECONDS = 60
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the command and return its exit code and its one line on stderr."""
+    """Run the command, and return its exit code and the only line on stderr."""
     done = subprocess.run(
         [COMMAND, *arguments],
         env=os.environ | environment,
@@ -56,7 +56,7 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
         ("bucket /mnt -memory 1GiB", "unknown option -memory: did you mean --memory?"),
         ("bucket /mnt -foreground", "unknown option -foreground: did you mean --foreground?"),
         ("bucket /mnt -only-dir=a", "unknown option -only-dir: did you mean --only-dir?"),
-        ("bucket /mnt --qqqqq", "unknown option --qqqqq: --help lists what there is."),
+        ("bucket /mnt --qqqqq", "unknown option --qqqqq: --help lists all options."),
         (
             "bucket /mnt -o alow_other",
             "unknown mount option -o alow_other: did you mean allow_other?",
@@ -74,33 +74,36 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
         ("bucket /mnt --key-file /no/such", "--key-file: '/no/such' cannot be read: No such file"),
         ("bucket /mnt --endpoint localhost", "'localhost' is not an endpoint"),
         ("bucket /mnt --endpoint a:1 --plaintext", "credentials are never sent in plaintext"),
-        ("BUCKET /mnt", "'BUCKET' is not a bucket's name"),
+        ("BUCKET /mnt", "'BUCKET' is not a bucket name"),
         ("bucket/dir /mnt", "write gs://bucket/dir"),
     ],
 )
-def test_a_wrong_command_is_told_in_one_sentence(arguments: str, sentence: str) -> None:
+def test_a_usage_error_is_reported_in_one_sentence(arguments: str, sentence: str) -> None:
     exit_code, line = run(*arguments.split())
     assert sentence in line
     assert exit_code == 2
 
 
-def test_an_empty_mountpoint_is_not_the_current_directory() -> None:
-    assert run("bucket", "") == (2, "the mount point is empty: write the path of a directory.")
+def test_an_empty_mountpoint_does_not_mean_the_current_directory() -> None:
+    assert run("bucket", "") == (
+        2,
+        "MOUNTPOINT is an empty text: write the path of a directory.",
+    )
 
 
 @pytest.mark.parametrize("arguments", ["bucket mnt", "bucket /mnt --log-file log"])
-def test_a_current_directory_that_is_gone_is_told(
+def test_a_relative_path_in_a_deleted_directory_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
 ) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     exit_code, line = run(*arguments.split())
-    assert "the current directory, which is gone" in line
+    assert "the current directory, which does not exist any more" in line
     assert exit_code == 2
 
 
-def test_a_plaintext_emulator_elsewhere_needs_a_flag() -> None:
+def test_an_emulator_on_another_machine_requires_plaintext() -> None:
     exit_code, line = run("bucket", "/mnt", STORAGE_EMULATOR_HOST_GRPC="10.1.2.3:9000")
     assert exit_code == 2
     assert "add --plaintext" in line
@@ -117,7 +120,7 @@ def test_a_plaintext_emulator_elsewhere_needs_a_flag() -> None:
         ("/proc", "belongs to the kernel"),
     ],
 )
-def test_a_wrong_mountpoint_is_told_in_one_sentence(
+def test_a_wrong_mountpoint_is_reported_in_one_sentence(
     tmp_path: Path, mountpoint: str, sentence: str, foreground: list[str]
 ) -> None:
     (tmp_path / "file").touch()
@@ -128,10 +131,10 @@ def test_a_wrong_mountpoint_is_told_in_one_sentence(
 
 
 @pytest.mark.mount
-def test_a_machine_without_fuse_is_told(tmp_path: Path) -> None:
-    """Hide the device in a mount namespace of its own, which takes root."""
+def test_a_machine_without_fuse_is_reported(tmp_path: Path) -> None:
+    """Hide /dev/fuse in a separate mount namespace, which needs root."""
     if os.geteuid() != 0:
-        pytest.skip("takes root")
+        pytest.skip("needs root")
     hide = "mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec"
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", f'{hide} "$0" my-bucket "$1"', COMMAND, tmp_path],
@@ -145,23 +148,23 @@ def test_a_machine_without_fuse_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.mount
-def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_log_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     log = os.fspath(tmp_path / "no" / "log")
     exit_code, line = run("bucket", os.fspath(tmp_path / "mnt"), "--log-file", log)
     assert line == f"--log-file {log} cannot be written: No such file or directory."
     assert exit_code == 1
 
 
-def test_the_version_and_the_help_are_answered() -> None:
-    for option, answer in (
+def test_version_and_help_are_printed() -> None:
+    for option, beginning in (
         ("--version", "gcsmux-mount, version "),
         ("--help", "Usage: gcsmux-mou"),
     ):
         done = subprocess.run([COMMAND, option], capture_output=True, text=True, check=True)
-        assert done.stdout.startswith(answer)
+        assert done.stdout.startswith(beginning)
 
 
-def test_a_mistake_is_answered_without_loading_what_serves() -> None:
+def test_a_usage_error_loads_neither_grpc_nor_pyfuse3() -> None:
     code = (
         "import sys; from gcsmux_fs.commands.mount import run;"
         "run(['bucket', '/mnt', '--memory', '1']);"
@@ -172,16 +175,16 @@ def test_a_mistake_is_answered_without_loading_what_serves() -> None:
 
 
 @pytest.mark.mount
-def test_an_endpoint_that_is_no_service_is_told(tmp_path: Path) -> None:
-    """One refuses the connection, one never says a word, one says something else; also to TLS."""
+def test_an_endpoint_without_the_service_is_reported(tmp_path: Path) -> None:
+    """Connect with and without TLS to servers that refuse, never answer, or speak HTTP/1.1."""
 
     def options(port: int) -> list[list[str]]:
         return [[], ["-f"], ["-f", "--anonymous", "--endpoint", f"127.0.0.1:{port}"]]
 
     with socket.create_server(("127.0.0.1", 0)) as closed:
         refusing = closed.getsockname()[1]
-    with socket.create_server(("127.0.0.1", 0)) as silent, talking() as chatty:
-        ports = (refusing, silent.getsockname()[1], chatty)
+    with socket.create_server(("127.0.0.1", 0)) as silent, http_server() as http:
+        ports = (refusing, silent.getsockname()[1], http)
         for number, port in itertools.product(range(3), ports):
             (tmp_path / f"{number}-{port}").mkdir()
         commands = [
@@ -203,8 +206,8 @@ def test_an_endpoint_that_is_no_service_is_told(tmp_path: Path) -> None:
 
 
 @contextmanager
-def talking() -> Iterator[int]:
-    """Answer whoever connects with a line of HTTP/1.1, until the end; yields the port."""
+def http_server() -> Iterator[int]:
+    """Answer each connection with an HTTP/1.1 error; yield the port."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -221,7 +224,7 @@ def talking() -> Iterator[int]:
 
 
 @pytest.mark.mount
-def test_missing_credentials_are_told_with_the_ways_to_give_some(
+def test_missing_credentials_are_reported_with_the_ways_to_provide_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST_GRPC"):
@@ -240,7 +243,7 @@ def test_missing_credentials_are_told_with_the_ways_to_give_some(
 
 
 @pytest.mark.mount
-def test_a_key_file_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_key_is_reported(tmp_path: Path) -> None:
     (tmp_path / "mnt").mkdir()
     key = tmp_path / "key.json"
     key.write_text("no key")
