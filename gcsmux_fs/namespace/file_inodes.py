@@ -13,7 +13,10 @@ The number of an inode is the hash of its identity (see `inode_numbers`). If ano
 number, `_displaced` maps the identity to the number that it got instead.
 
 Each inode has an `InodeState`. Only states other than REMOTE are stored, so a remote inode costs no
-memory for it. Writing adds its states here: a file that is being written has no generation, and so
+memory for it. A state has no time: `Invalidations` keeps the time at which a name was invalidated,
+and only the answer to a later question makes the inode REMOTE again.
+
+Writing adds its states here: a file that is being written has no generation, and so
 no identity. It takes a free number and a state of its own. When its upload ends, its identity
 enters `_displaced` and its state becomes REMOTE: the inode keeps its number.
 
