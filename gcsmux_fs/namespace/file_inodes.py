@@ -13,9 +13,12 @@ The number of an inode is the hash of its identity (see `inode_numbers`). If ano
 number, `_displaced` maps the identity to the number that it got instead.
 
 Each inode has an `InodeState`. Only states other than REMOTE are stored, so a remote inode costs no
-memory for it. Writing adds its states here: a file that is being written has no generation, and so
-no identity. It takes a free number and a state of its own. When its upload ends, its identity
-enters `_displaced` and its state becomes REMOTE: the inode keeps its number.
+memory for it. A state has no time: `Invalidations` keeps the time at which a name was invalidated,
+and only the answer to a later question makes the inode REMOTE again.
+
+Writing adds its states here: a file that is being written has no generation, and so no identity. It
+takes a free number and a state of its own. When its upload ends, its identity enters `_displaced`
+and its state becomes REMOTE: the inode keeps its number.
 
 1. A row is in the table from its first lookup until it has neither lookups nor pins.
 2. No two rows in the table have the same identity.
@@ -108,7 +111,8 @@ class FileInodes:
         return number in self._rows
 
     def __repr__(self) -> str:
-        return f"<FileInodes: {self._rows!r}, {len(self._pins)} pinned>"
+        leaves = self._rows.leaves
+        return f"<FileInodes: {len(self)} in {leaves} leaves, {len(self._pins)} pinned>"
 
     def get(self, number: int) -> ObjectInfo | None:
         """Return the object of a file, or None if the file is not in the table."""

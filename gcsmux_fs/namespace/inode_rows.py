@@ -84,7 +84,12 @@ class InodeRows:
         return number in self._row_numbers
 
     def __repr__(self) -> str:
-        return f"<InodeRows: {len(self)} in {len(self._leaves)} leaves>"
+        return f"<InodeRows: {len(self)} in {self.leaves} leaves>"
+
+    @property
+    def leaves(self) -> int:
+        """The number of leaves."""
+        return len(self._leaves)
 
     def locate(self, number: int) -> tuple[InodeLeaf, int] | None:
         """Return the leaf and the index of an inode's row, or None if the table has none."""

@@ -343,7 +343,7 @@ async def test_the_kernel_drops_a_gone_name_once_and_when_each_handle_is_closed(
         assert dropped == [(gone.inode, True)] * 3
 
 
-async def test_a_gone_generation_is_asked_for_again_whatever_was_listed() -> None:
+async def test_a_gone_generation_is_asked_for_again_though_it_was_listed() -> None:
     store = FakeStore()
     store.put("d/a", "d/b")
     async with mounted(store) as tree:
