@@ -1,25 +1,26 @@
-# make demo and make test do everything on a fresh Debian 12: see README.md.
+# On a fresh Debian 12, `make demo` and `make test` install what they need: see README.md.
 
 SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage lint format clean
+.PHONY: help bootstrap demo test test-fast reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage lint format clean
 
 help:
-	@echo "make demo         mount a sample bucket for real and compare every byte"
-	@echo "make test         lint, types and all tests, real mounts included"
-	@echo "make reliability  play all faults on a real mount and write docs/RELIABILITY.md anew"
-	@echo "make soak         an hour of random faults, all bytes compared; SECONDS= and SEED= as you like"
-	@echo "make bench        measure the mount beside its limits and its peers, half an hour"
-	@echo "make bench-quick  the same for the targets alone, 3 minutes"
-	@echo "make fuzz         feed bad input to all that reads any, SECONDS=60 for each reader"
+	@echo "make demo         mount a sample bucket and compare every byte"
+	@echo "make test         lint, type checks and all tests, also those that mount"
+	@echo "make test-fast    the tests that neither mount nor install, within a minute"
+	@echo "make reliability  inject every fault on a real mount and write docs/RELIABILITY.md"
+	@echo "make soak         inject random faults for an hour and compare all bytes; SECONDS= SEED="
+	@echo "make bench        compare the mount with its limits and with other tools, 30 minutes"
+	@echo "make bench-quick  measure only the performance targets, 3 minutes"
+	@echo "make fuzz         feed malformed input to every parser, SECONDS=60 for each"
 	@echo "make machines     run the model-based state machines, SECONDS=600 each, JOBS=1 at a time"
-	@echo "make mutants      break the protocol's rooms in every small way and see a test fail; MODULES="
-	@echo "make coverage     tell which branches of those rooms no test takes"
-	@echo "make lint         lint and types alone"
+	@echo "make mutants      change the protocol code in small ways; a test must fail each time; MODULES="
+	@echo "make coverage     list the branches of the protocol code that no test takes"
+	@echo "make lint         lint and type checks only"
 	@echo "make format       format the code"
-	@echo "make clean        remove what the others have made, .venv included"
+	@echo "make clean        remove all files that other targets have created, and .venv"
 
 bootstrap:
 	@scripts/bootstrap
@@ -41,8 +42,16 @@ fuzz:
 	@scripts/bootstrap fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
+# Most tests wait for a timeout or a process rather than compute, so two run at a time. A test
+# marked `alone` measures the processor and runs last.
+PARALLEL := -n 2 --dist loadgroup
+
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL) -m "not alone"
+	$(BIN)/pytest -m alone
+
+test-fast: bootstrap
+	$(BIN)/pytest $(PARALLEL) -m "not mount and not alone" --ignore tests/readme
 
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability

@@ -1,1 +1,1 @@
-"""`make bench` and `make bench-quick`: the mount beside its limits and its peers, in one run."""
+"""`make bench` and `make bench-quick`: the mount compared with its limits and with other tools."""

@@ -1,8 +1,8 @@
-"""`make bench` and `make bench-quick`: every contender in turns, in one run, on one machine.
+"""`make bench` and `make bench-quick`: measure all contenders in turns on one machine.
 
-Figures of one run compare with each other and with nothing else: the server shares the machine.
-Prints a table for each case as soon as it is complete, then the targets with their verdicts;
-writes `benchmarks/results/DATE.json` and, in the full form, the charts in `docs/charts`.
+Compare only figures of the same run, because the server shares the machine. The run prints the
+table of each case when the case is complete, and the targets with their verdicts at the end. It
+writes `benchmarks/results/DATE.json`; the full run also draws the charts in `docs/charts`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HERE = Path(__file__).parent
 
 
 def run_case(case: Case, site: Site, results: Results) -> None:
-    """Run one case: all contenders in turns, as often as it says."""
+    """Run one case: all contenders in turns, for the number of rounds."""
     for latency_ms in case.latencies_ms:
         for _ in range(case.rounds):
             for contender in case.contenders:
@@ -55,7 +55,7 @@ def _run_once(case: Case, key: Key, site: Site, results: Results) -> None:
 
 
 def run_plan(plan: Plan, only: str) -> Results:
-    """Run what of a plan has `only` in its name."""
+    """Return the cases of a plan whose names contain `only`."""
     results = Results()
     with tempfile.TemporaryDirectory(prefix="gcsmux-bench-") as folder, Site(Path(folder)) as site:
         for case in plan.cases:
@@ -66,11 +66,11 @@ def run_plan(plan: Plan, only: str) -> Results:
 
 
 def main() -> None:
-    """Run a plan and report."""
+    """Run a plan and print the report."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="what the targets need, in 3 minutes")
-    parser.add_argument("--only", default="", help="cases with this in their names; writes nothing")
-    parser.add_argument("--rounds", type=int, help="how often each contender takes its turn")
+    parser.add_argument("--quick", action="store_true", help="measure only the targets (3 minutes)")
+    parser.add_argument("--only", default="", help="part of the case names; writes no files")
+    parser.add_argument("--rounds", type=int, help="number of runs of each contender")
     arguments = parser.parse_args()
     plan = plans.quick() if arguments.quick else plans.full()
     if arguments.rounds:

@@ -1,4 +1,4 @@
-"""The charts in README: each says in its title what it shows, and one look tells the rest.
+"""The charts of README.md; the title of each chart states what it shows.
 
 Run as `charts.py RESULTS.json FOLDER`, or called at the end of `make bench`.
 """
@@ -70,7 +70,7 @@ _STYLE = {
 
 
 def draw_all(results: Results, folder: Path) -> None:
-    """Write all charts as PNG."""
+    """Write all charts as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     mpl.use("Agg")
     with plt.rc_context(_STYLE):
@@ -86,7 +86,7 @@ def draw_all(results: Results, folder: Path) -> None:
 
 
 def _panels(rows: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of two columns, and its panels row by row."""
+    """Return a figure with two columns, and its panels row by row."""
     figure: Figure = plt.figure(figsize=(10, height), layout="constrained")
     return figure, list(figure.subplots(rows, 2).flat)
 
@@ -103,7 +103,7 @@ def _bars(
     metric: Metric,
     contenders: Sequence[str],
 ) -> None:
-    """Draw a bar for each contender that took part, its spread as a line, its median as text."""
+    """Draw a bar for each contender with results: the median, and the spread as a line."""
 
     def figure(run: Run) -> float:
         return metric.of(run.outcome)
@@ -228,7 +228,7 @@ def _growth(results: Results) -> Figure:
     third.set(title="Open and read one file", xlabel="objects known", ylabel="CPU microseconds")
     _lines(fourth, results, holds, 0, lambda run: run.cpu_seconds_per_operation * 1e6)
     fourth.set(title="Random 4 KiB read", xlabel="files open", ylabel="CPU microseconds")
-    figure.suptitle("What grows, and what stays flat", fontsize=13)
+    figure.suptitle("Growth with the number of objects, readers and open files", fontsize=13)
     return figure
 
 
@@ -239,7 +239,7 @@ def _lines(
     latency_ms: int,
     figure: Callable[[Run], float],
 ) -> None:
-    """Draw a line for each contender over the numbers that the cases differ in."""
+    """Draw a line for each contender over the parameter of the cases."""
     for who in _GROWING:
         spreads = [(count, results.spread(case, who, latency_ms, figure)) for count, case in cases]
         known = [(count, spread) for count, spread in spreads if spread is not None]

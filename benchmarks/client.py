@@ -1,8 +1,8 @@
-"""Our client without FUSE: the mux alone, as fast as it takes ranges; the limit for the mount.
+"""Our client without FUSE: the mux alone. It is the upper limit for the mount.
 
-Run as `client.py ENDPOINT BUCKET TASK` in a process of its own; prints the outcome. Sequential
-reads ask for `WINDOW_BYTES` ahead in ranges of `RANGE_BYTES`; where a mount has threads, the client
-has as many readers.
+Run as `client.py ENDPOINT BUCKET TASK` in a process of its own; it prints the outcome. Sequential
+reads keep `WINDOW_BYTES` in flight, in ranges of `RANGE_BYTES`. The client has as many readers as a
+mount's program has threads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channels import ChannelSettings, open_channels
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.object_store import GrpcObjectStore
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -40,12 +41,12 @@ __all__: list[str] = []
 _MIB = 1024 * 1024
 RANGE_BYTES = 2 * _MIB
 WINDOW_BYTES = 64 * _MIB
-_STREAM_CONNECTIONS = 8  # As a mount has.
+_STREAM_CONNECTIONS = 8  # The same number as a mount.
 
 
 @dataclass(frozen=True)
 class _Client:
-    """Names and ranges of one bucket."""
+    """The names and the ranges of one bucket."""
 
     bucket: str
     store: GrpcObjectStore
@@ -58,7 +59,7 @@ class _Client:
         return ObjectKey(self.bucket, info.name, info.generation)
 
     async def list(self, folder: str) -> tuple[list[ObjectInfo], list[str], float]:
-        """Return objects and folders in a folder, and how long the first page took."""
+        """Return the objects and folders of a folder, and the seconds until the first page."""
         objects: list[ObjectInfo] = []
         folders: list[str] = []
         prefix = f"{folder}/" if folder else ""
@@ -75,9 +76,9 @@ class _Client:
     async def read(
         self, key: ObjectKey, offset: int, length: int, window: int, *, whole: bool = False
     ) -> int:
-        """Read a stretch with `window` bytes asked for at once; return how many came.
+        """Read a stretch with `window` bytes in flight; return the number of bytes read.
 
-        `whole`: the stretch is all of its object, and no longer than one range.
+        `whole`: the stretch is the whole object, and is not longer than one range.
         """
         received = 0
         room = trio.Semaphore(max(1, window // RANGE_BYTES))
@@ -106,7 +107,7 @@ class _Client:
 
 
 async def _in_parallel(works: Sequence[Callable[[], Awaitable[int]]]) -> tuple[float, int]:
-    """Do all at once; return the seconds it took, and the sum of what they return."""
+    """Run all coroutines concurrently; return the seconds and the sum of their results."""
     counts: list[int] = []
 
     async def run(work: Callable[[], Awaitable[int]]) -> None:
@@ -206,7 +207,7 @@ async def _list(client: _Client, task: Task) -> Outcome:
 
 
 async def _walk(client: _Client, task: Task) -> Outcome:
-    """List what a walk of the tree lists, one page after the other."""
+    """List a tree, one page after another."""
     began = time.perf_counter()
     waiting = [task.names[0]]
     count = 0
@@ -236,14 +237,14 @@ async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
     source = random.Random()
     transport = GrpcBidiTransport(channels.connections(_STREAM_CONNECTIONS), settings)
     async with trio.open_nursery() as nursery:
-        soon = DeferredCalls()
-        registry = StreamRegistry(transport, RetryPolicy(), source, call_soon=soon)
-        nursery.start_soon(soon.run)
+        deferred_calls = DeferredCalls()
+        registry = StreamRegistry(transport, RetryPolicy(), source, call_soon=deferred_calls)
+        nursery.start_soon(deferred_calls.run)
         nursery.start_soon(registry.run)
         store = GrpcObjectStore(
             channels.connections(1), settings, bucket, policy=UnaryPolicy(), random=source
         )
-        # The connection is made here; a mount has made its own before it is measured, too.
+        # Open the connection before the measurement: a mount has opened its own too.
         await store.get_bucket()
         yield _Client(bucket, store, registry)
         nursery.cancel_scope.cancel()

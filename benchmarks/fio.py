@@ -1,4 +1,4 @@
-"""What fio measures: its command line for a task, and its answer as an outcome."""
+"""Measurements by fio: the command line of a task, and the outcome from its JSON output."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class _Answer(TypedDict):
 
 
 def is_there() -> bool:
-    """Tell whether fio is installed."""
+    """Return whether fio is installed."""
     return shutil.which("fio") is not None
 
 
 def fits(task: Task) -> bool:
-    """Tell whether fio has a workload for the task."""
+    """Return whether fio has a workload for the task."""
     return task.kind in {Kind.RANDOM, Kind.MAPPED} or (
         task.kind is Kind.SEQUENTIAL and task.threads > 1
     )
 
 
 def command(task: Task, folder: Path) -> list[str]:
-    """Return the command line; several names are read at once, one thread shares one name."""
-    # fadvise_hint would double the kernel's read-ahead, or switch it off: programs do not ask so.
+    """Return the command line: several names are read at once, or all threads share one name."""
+    # fadvise_hint would double the kernel's readahead or switch it off; programs rarely do that.
     shared = [
         "fio",
         "--output-format=json",
@@ -81,13 +81,13 @@ def command(task: Task, folder: Path) -> list[str]:
 
 
 def parse(answer: str | bytes) -> Outcome:
-    """Return what fio has measured.
+    """Return the outcome from fio's output.
 
     Raises:
-        ValueError: it ended with an error, or gave no answer.
+        ValueError: fio failed or printed no JSON.
     """
     text = answer if isinstance(answer, str) else answer.decode()
-    # A note, such as one about clocks, may come before the answer.
+    # fio may print a note, for example about clocks, before the JSON.
     found: _Answer = json.loads(text[text.index("{") :])
     (job, *others) = found["jobs"]
     if others or job["error"]:

@@ -1,6 +1,6 @@
-"""The ceiling of the face: one file, served from memory by pyfuse3 and trio with nothing behind.
+"""The upper limit of pyfuse3: one file, served from memory by pyfuse3 and trio.
 
-Run as `memory_fs.py MOUNTPOINT NAME SIZE`; it serves until unmounted.
+Run as `memory_fs.py MOUNTPOINT NAME SIZE`; it serves until it is unmounted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 _INODE = pyfuse3.InodeT(pyfuse3.ROOT_INODE + 1)
 _TIMEOUT_SECONDS = 300.0
-_MOST_BYTES = 1 << 20  # libfuse's largest READ
+_MOST_BYTES = 1 << 20  # the largest READ of libfuse
 _CONTENT = memoryview(bytes(os.urandom(_MOST_BYTES)))
 
 
@@ -58,7 +58,7 @@ class _OneFile(pyfuse3.Operations):
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode), keep_cache=True)
 
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes | memoryview:  # type: ignore[override]
-        # Any contiguous buffer will do; the stub knows of bytes only.
+        # pyfuse3 accepts any contiguous buffer; its type stub accepts only bytes.
         return _CONTENT[: max(0, min(size, self._size - off))]
 
 
@@ -68,7 +68,7 @@ async def _serve() -> None:
 
 
 def main() -> None:
-    """Mount and serve."""
+    """Mount the file system and serve it."""
     _, mountpoint, name, size = sys.argv
     options = {"ro", "default_permissions", "fsname=memory", "subtype=memory"}
     pyfuse3.init(_OneFile(name, int(size)), mountpoint, options)

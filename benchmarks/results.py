@@ -1,4 +1,4 @@
-"""What was measured: runs, gathered by case, latency and contender, and their medians."""
+"""Results: runs by case, latency and contender, with their medians."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Metric(Enum):
 
     @property
     def unit(self) -> str:
-        """What its figures are counted in."""
+        """The unit of the figures."""
         return self.value[0]
 
     def of(self, outcome: Outcome) -> float:
-        """Return the figure, in SI units."""
+        """Return the figure of a run in SI units."""
         match self:
             case Metric.RATE:
                 return outcome.read_bytes / outcome.seconds
@@ -44,13 +44,13 @@ class Metric(Enum):
                 return outcome.seconds
 
     def show(self, figure: float) -> str:
-        """Return the figure as the table has it."""
+        """Format the figure for the table."""
         _, factor, digits = self.value
         return f"{figure * factor:,.{digits}f}"
 
 
 class Key(NamedTuple):
-    """Which runs compare with each other: those of one key are repetitions."""
+    """The key of a run; runs with equal keys are repetitions."""
 
     case: str
     latency_ms: int
@@ -58,7 +58,7 @@ class Key(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A median, and between what it lies."""
+    """A median with the smallest and the largest figure."""
 
     median: float
     least: float
@@ -72,7 +72,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run."""
+    """One run of one contender."""
 
     key: Key
     outcome: Outcome
@@ -80,50 +80,50 @@ class Run:
 
     @property
     def cpu_seconds_per_gb(self) -> float:
-        """Processor seconds of the contender's process for 10^9 bytes."""
+        """Processor seconds of the contender's process per 10^9 bytes."""
         return self.cost.cpu_seconds / (self.outcome.read_bytes / GB)
 
     @property
     def cpu_seconds_per_operation(self) -> float:
-        """Processor seconds of the contender's process for one operation."""
+        """Processor seconds of the contender's process per operation."""
         return self.cost.cpu_seconds / self.outcome.operations
 
     @property
     def asked_per_byte(self) -> float:
-        """Bytes asked of the server for each byte that a program has read."""
+        """Bytes requested from the server per byte that the program has read."""
         return self.cost.bytes_asked / self.outcome.read_bytes
 
     @property
     def asks(self) -> int:
-        """Requests of any kind and ranges that the server was asked for."""
+        """The number of requests and ranges that the server has received."""
         return sum(self.cost.requests.values()) + self.cost.ranges
 
     def to_dict(self) -> dict[str, object]:
-        """Return it for JSON."""
+        """Return the run for JSON."""
         return {**self.key._asdict(), "outcome": asdict(self.outcome), "cost": asdict(self.cost)}
 
 
 @dataclass
 class Results:
-    """All runs of one benchmark, and who was not there and why."""
+    """All runs of a benchmark, and the reason for each missing contender."""
 
     runs: dict[Key, list[Run]] = field(default_factory=dict)
     absent: dict[Key, str] = field(default_factory=dict)
 
     def add(self, run: Run) -> None:
-        """Take a run."""
+        """Add a run."""
         self.runs.setdefault(run.key, []).append(run)
 
     def spread(
         self, case: str, contender: str, latency_ms: int, figure: Callable[[Run], float]
     ) -> Spread | None:
-        """Return the spread of a figure over the repetitions; None: there are none."""
+        """Return the spread of a figure over the repetitions; None if there are none."""
         runs = self.runs.get(Key(case, latency_ms, contender))
         return Spread.of([figure(run) for run in runs]) if runs else None
 
     def median(
         self, case: str, contender: str, latency_ms: int, figure: Callable[[Run], float]
     ) -> float | None:
-        """Return the median of a figure over the repetitions; None: there are none."""
+        """Return the median of a figure over the repetitions; None if there are none."""
         found = self.spread(case, contender, latency_ms, figure)
         return None if found is None else found.median

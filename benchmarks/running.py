@@ -1,4 +1,4 @@
-"""One run: a fresh mount in a process of its own, a program that uses it, and what both took."""
+"""One run: a new mount in a process of its own, a program that uses it, and the cost of both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
 
 __all__ = ["Cost", "Failed", "Launch", "on_folder", "on_mount", "without_mount"]
 
@@ -32,22 +32,22 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Failed(Exception):
-    """A contender could not do what was asked; the message is one line for the table."""
+    """A contender could not run a task; the message is one line for the table."""
 
 
 class Launch(NamedTuple):
-    """How a contender's mount is started."""
+    """The command that starts a contender's mount."""
 
     command: list[str]
     environment: Mapping[str, str] = {}
-    # The kernel's read-ahead: raised by the mount and awaited, or to be raised for it.
+    # The kernel's readahead window: the mount raises it, or this module does.
     own_read_ahead: int = 0
     raised_read_ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run cost: processor time and growth of the mount's process, work of the server."""
+    """The cost of a run: processor time and memory of the mount, work of the server."""
 
     cpu_seconds: float = 0.0
     memory_growth_bytes: int = 0
@@ -57,7 +57,7 @@ class Cost:
     bytes_asked: int = 0
 
     def to_dict(self) -> dict[str, object]:
-        """Return it for JSON."""
+        """Return the cost for JSON."""
         return asdict(self)
 
 
@@ -79,7 +79,7 @@ def _read_process(pid: int | None) -> _Reading:
 
 
 class _Meter:
-    """What mount and server have done since `begin`."""
+    """The work of mount and server since `begin`."""
 
     def __init__(self, pid: int | None, emulator: EmulatorProcess | None) -> None:
         self._pid = pid
@@ -106,7 +106,7 @@ class _Meter:
 def without_mount(
     command: list[str], emulator: EmulatorProcess, seconds: float
 ) -> tuple[Outcome, Cost]:
-    """Run a program that speaks to the server itself and reports its own processor time."""
+    """Run a program that calls the server itself and reports its own processor time."""
     meter = _Meter(None, emulator)
     try:
         result = subprocess.run(
@@ -123,7 +123,7 @@ def without_mount(
 
 
 def on_folder(task: Task, folder: Path, seconds: float) -> tuple[Outcome, Cost]:
-    """Use a folder of the local disk, whose pages are dropped from the cache before."""
+    """Read a folder of the local disk after its pages have been dropped from the cache."""
     for name in task.names:
         descriptor = os.open(folder / name, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -139,7 +139,7 @@ def on_mount(
     emulator: EmulatorProcess | None,
     seconds: float,
 ) -> tuple[Outcome, Cost]:
-    """Mount, have a program use the mount, unmount."""
+    """Mount, run a program on the mount, and unmount."""
     with _mounted(launch, mountpoint) as process:
         meter = _Meter(process.pid, emulator)
         outcome = _use(task, mountpoint, meter, process, seconds)
@@ -153,10 +153,10 @@ def _use(
     mount: subprocess.Popen[bytes] | None,
     seconds: float,
 ) -> Outcome:
-    """Run the program; when it says so, what was done before does not count."""
+    """Run the program; count the cost from the start of its measurement."""
     with_fio = fio.fits(task)
     if with_fio and not fio.is_there():
-        raise Failed("not there: fio")
+        raise Failed("not installed: fio")
     command = (
         fio.command(task, folder)
         if with_fio
@@ -173,7 +173,7 @@ def _use(
         late = threading.Event()
 
         def give_up() -> None:
-            # A program that waits for a mount is let go only by the mount's end.
+            # The end of the mount is the only way to end a program that waits for it.
             late.set()
             user.kill()
             if mount is not None:
@@ -222,7 +222,7 @@ def _mounted(launch: Launch, mountpoint: Path) -> Iterator[subprocess.Popen[byte
         _await_mount(launch, mountpoint, process, log)
         yield process
     finally:
-        # As root umount(8) is enough; whoever is not root has fusermount3.
+        # umount(8) needs root; other users need fusermount3.
         for command in (["umount"], ["fusermount3", "-u"], ["umount", "-l"]):
             if _entry(mountpoint) is None:
                 break
@@ -255,12 +255,12 @@ def _await_mount(
     awaited = Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb")
     while launch.own_read_ahead and int(awaited.read_text()) != launch.own_read_ahead // 1024:
         if process.poll() is not None or time.monotonic() > end:
-            raise Failed("the kernel's read-ahead cannot be raised: it takes root")
+            raise Failed("only root can raise the kernel's readahead")
         time.sleep(0.02)
 
 
 def _raise_background(minor: int) -> None:
-    """Let a peer have as many READs under way as our mount asks the kernel for."""
+    """Give another tool's mount the limit of background READs that our mount requests."""
     connections = Path("/sys/fs/fuse/connections")
     if not (connections / str(minor)).is_dir():
         subprocess.run(["mount", "-t", "fusectl", "none", connections], check=True, timeout=5)
@@ -270,4 +270,4 @@ def _raise_background(minor: int) -> None:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "no word of why"
+    return lines[-1][:200] if lines else "no error message"

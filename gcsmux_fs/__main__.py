@@ -1,4 +1,4 @@
-"""`python -m gcsmux_fs` is `gcsmux-mount`: how the serving process is started."""
+"""`python -m gcsmux_fs` is `gcsmux-mount`; a detached mount runs by this command."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A mount from its beginning to its end: the one place where all rooms meet.
+"""A mount from its start to its end: the one place where all rooms are put together.
 
-Start order is written from top to bottom, and undone from bottom to top: channel, bucket, streams,
-names, the kernel's mount (see `serving`).
+The start goes from the network to the kernel: connections, bucket check, streams, names, files, the
+kernel's mount. The end takes the reverse order.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import logging
 import random
 import resource
 import time
-from contextlib import asynccontextmanager, closing
-from dataclasses import asdict
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.fuse.attributes import AttributeEncoder
+from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
+from gcsmux_fs.filesystem.file_attributes import AttributePolicy
 from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 from gcsmux_fs.fuse.name_pruning import NamePruner
-from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.session import serve_kernel
+from gcsmux_fs.metrics.readable import readable_lines
 from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import (
     ConfigError,
@@ -35,56 +36,81 @@ from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.process.memory_watch import block_budget, watch_memory
+from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
+from gcsmux_fs.reading.measured_source import MeasuredSource
 from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
+from gcsmux_fs.storage.billing import BilledRequests
 from gcsmux_fs.storage.bucket_check import check_bucket
 from gcsmux_fs.storage.channels import ChannelSettings, open_channels
 from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION, CONNECTION_SILENCE_SECONDS
 from gcsmux_fs.storage.fallback import FallbackTransport
+from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.read_object import GrpcRangeReads
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from gcsmux_fs.model.errors import GcsmuxError
-    from gcsmux_fs.process.readiness import Announcer
+    from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
+    from gcsmux_fs.storage.bucket_check import CheckedBucket
     from gcsmux_fs.storage.channels import Channels
 
 __all__ = ["serve", "stream_policy", "unary_policy"]
 
 log = logging.getLogger(__name__)
 
-# A user who mistyped the endpoint waits no longer than this for the sentence that says so.
+# A mistyped endpoint is reported within 6 s.
 _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backoff_seconds=1.0)
 
-# A single request is given up a little before the question it is part of, and tells more.
-_LAST_WORD_SECONDS = 0.5
+# A unary call fails this long before the lookup that waits for it: its error names the cause.
+_LOOKUP_EXTRA_SECONDS = 0.5
 
-# Streams and other calls have connections of their own, so that lookups never wait behind streams.
-# Of each kind there are enough for as many calls as requests are served at a time (2048, see
-# `fuse.requests`), so that none waits in gRPC until calls end that hang; only those are made that
-# are needed. Each takes a file descriptor, and the rest of the process fewer than 40.
+# Streams and unary calls use separate connections, so lookups never wait behind streams. Each kind
+# has enough connections for all requests that the mount serves at a time (`MAX_REQUESTS`), so that
+# no call waits in gRPC behind calls that hang. Connections are made when they are needed.
 _MAX_CONNECTIONS = -(-MAX_REQUESTS // CALLS_PER_CONNECTION)
+
+# Each connection takes a file descriptor; the rest of the process takes fewer than 40.
 _OTHER_DESCRIPTORS = 40
 
+# The shortest limit of the backoff, and the number of backoffs within one read timeout.
+_MIN_BACKOFF_LIMIT_SECONDS = 0.5
+_BACKOFFS_PER_READ_TIMEOUT = 12
 
-def serve(settings: Settings, announcer: Announcer) -> int:
-    """Mount, tell the announcer when the mount answers, serve until unmounted; the exit code.
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """The service on the network, ready for use."""
+
+    bucket: CheckedBucket
+    store: GrpcObjectStore
+    streams: GrpcBidiTransport
+    transport: FallbackTransport
+    deferred_calls: DeferredCalls
+    random: random.Random
+    stream_retries: RetryBudget
+
+
+def serve(settings: Settings, reporter: ReadinessReporter) -> int:
+    """Mount the bucket and serve it until it is unmounted. Return the exit code.
+
+    `reporter` reports readiness when the mount answers.
 
     Raises:
-        ConfigError: the mount could not begin; the message is one sentence for the user.
-        MountLost: it was taken from this process.
+        ConfigError: the mount could not start; the message is one sentence for the user.
+        MountLost: the connection to the kernel was aborted.
     """
     if not malloc.tune():
-        log.debug("the C library's allocator cannot be tuned")
+        log.debug("the C library does not support tuning of its allocator")
     try:
-        asyncio_bridge.run(functools.partial(_serve, settings, announcer))
+        asyncio_bridge.run(functools.partial(_serve, settings, reporter))
     except BaseExceptionGroup as group:
-        # Nurseries wrap what ends them; a sentence for the user counts more than what followed it.
+        # A sentence for the user is more useful than the errors that followed it.
         sentences, _ = group.split((ConfigError, MountLost))
         if sentences is None:
             raise
@@ -97,7 +123,23 @@ def _first_leaf(group: BaseExceptionGroup[GcsmuxError]) -> GcsmuxError:
     return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def _serve(settings: Settings, announcer: Announcer) -> None:
+async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
+    metrics = Registry()
+    async with _connected(settings, reporter, metrics) as service:
+        async with trio.open_nursery() as tasks:
+            await _serve_bucket(settings, reporter, service, metrics, tasks)
+            tasks.cancel_scope.cancel()
+        service.transport.close()
+        await service.streams.drain()
+    # All rooms have ended: the gauges of what they held are zero.
+    _log_metrics(metrics)
+
+
+@asynccontextmanager
+async def _connected(
+    settings: Settings, reporter: ReadinessReporter, metrics: Registry
+) -> AsyncIterator[_Service]:
+    """Connect to the service and check the bucket; close all connections at the end."""
     channel_settings = ChannelSettings(
         settings.endpoint,
         plaintext=settings.plaintext,
@@ -105,176 +147,178 @@ async def _serve(settings: Settings, announcer: Announcer) -> None:
         key_file=settings.key_file,
         billing_project=settings.billing_project,
     )
-    statistics: Callable[[], dict[str, object]] = dict
-    patience = stream_policy(settings.read_timeout_seconds)
-    silence_seconds = min(CONNECTION_SILENCE_SECONDS, patience.stall_seconds / 2)
-    most_connections = _most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    async with _channels(channel_settings) as channels:
-        source = random.Random()
-        # Names that fail by the thousand keep no stream from being opened again.
-        stream_retries, call_retries = RetryBudget(), RetryBudget()
-        new_store = functools.partial(
-            GrpcObjectStore,
-            channels.connections(most_connections, silence_seconds),
-            channel_settings,
-            settings.bucket,
-            random=source,
-            tokens=channels.tokens,
-        )
-        info = await check_bucket(new_store(policy=_STARTUP_POLICY), settings, announcer)
-        store = new_store(
-            policy=unary_policy(settings.read_timeout_seconds),
-            hierarchical=info.hierarchical,
-            retries=call_retries,
-        )
-        streams = GrpcBidiTransport(
-            channels.connections(most_connections, silence_seconds),
-            channel_settings,
-            tokens=channels.tokens,
-        )
-        soon = DeferredCalls()
-        transport = FallbackTransport(
-            streams,
-            GrpcRangeReads(streams, channel_settings),
-            clock=trio.current_time,
-            call_soon=soon,
-        )
-        async with trio.open_nursery() as rooms:
-            stream_registry = StreamRegistry(
-                transport,
-                patience,
-                source,
-                call_soon=soon,
-                retries=stream_retries,
-            )
-            names = NamePruner()
-            tree = Tree(
-                store,
-                rooms,
-                prefix=settings.prefix,
-                ttl_seconds=settings.metadata_ttl_seconds,
-                negative_ttl_seconds=settings.negative_ttl_seconds,
-                directory_mtime_ns=time.time_ns(),
-                deadline_seconds=settings.read_timeout_seconds + _LAST_WORD_SECONDS,
-                on_gone=names.drop,
-                assume_directories=not info.listable,
-            )
-            reader = ReadContext(
-                stream_registry,
-                budget_bytes=block_budget(settings.memory_bytes),
-                read_ahead_bytes=settings.read_ahead_bytes,
-                read_timeout=settings.read_timeout_seconds,
-            )
-            operations = BucketOperations(
-                tree,
-                reader,
-                AttributeEncoder.of(settings),
-                bucket=settings.bucket,
-                call_soon=soon,
-            )
-            statistics = functools.partial(
-                _statistics,
-                store,
-                streams,
-                transport,
-                stream_registry,
-                tree,
-                reader,
-                operations,
-                (stream_retries, call_retries),
-            )
-            rooms.start_soon(soon.run)
-            rooms.start_soon(operations.walks.run)
-            rooms.start_soon(names.run)
-            rooms.start_soon(stream_registry.run)
-            rooms.start_soon(watch_memory, settings.memory_bytes, streams.crossing.arrival)
-            with closing(operations):
-                await serve_kernel(
-                    settings, operations, names, announcer, lambda: _log_statistics(statistics())
-                )
-            rooms.cancel_scope.cancel()
-        transport.close()
-        await streams.drain()
-    # Only here has everything ended that could hold something.
-    _log_statistics(statistics())
+    channels = await open_channels(channel_settings)
+    try:
+        service = await _new_service(settings, channel_settings, channels, metrics)
+        if service.bucket.warning:
+            log.warning("%s", service.bucket.warning)
+            reporter.warn(service.bucket.warning)
+        yield service
+    finally:
+        with trio.CancelScope(shield=True):
+            await channels.close_all()
 
 
-def _most_connections(descriptors: int) -> int:
-    """Return how many connections to make for streams, and as many for other calls."""
+async def _new_service(
+    settings: Settings, channel_settings: ChannelSettings, channels: Channels, metrics: Registry
+) -> _Service:
+    stall_seconds = stream_policy(settings.read_timeout_seconds).stall_seconds
+    new_connections = functools.partial(
+        channels.connections,
+        _connection_limit(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+        min(CONNECTION_SILENCE_SECONDS, stall_seconds / 2),
+    )
+    randomness = random.Random()
+    # Separate budgets: thousands of failing lookups do not delay the reopening of a stream.
+    stream_retries, unary_retries = RetryBudget(), RetryBudget()
+    billed = BilledRequests()
+    new_store = functools.partial(
+        GrpcObjectStore,
+        new_connections(),
+        channel_settings,
+        settings.bucket,
+        random=randomness,
+        tokens=channels.tokens,
+        billed=billed,
+    )
+    bucket = await check_bucket(new_store(policy=_STARTUP_POLICY), settings)
+    store = new_store(
+        policy=unary_policy(settings.read_timeout_seconds),
+        hierarchical=bucket.info.hierarchical,
+        retries=unary_retries,
+    )
+    streams = GrpcBidiTransport(
+        new_connections(), channel_settings, tokens=channels.tokens, billed=billed
+    )
+    deferred_calls = DeferredCalls()
+    transport = FallbackTransport(
+        streams,
+        GrpcRangeReads(streams, channel_settings),
+        clock=trio.current_time,
+        call_soon=deferred_calls,
+    )
+    for room in (store, streams, transport):
+        room.declare_metrics(metrics)
+    metrics.counter(
+        "retries",
+        "retries",
+        "Retries of streams and unary calls.",
+        lambda: stream_retries.taken + unary_retries.taken,
+    )
+    return _Service(bucket, store, streams, transport, deferred_calls, randomness, stream_retries)
+
+
+async def _serve_bucket(
+    settings: Settings,
+    reporter: ReadinessReporter,
+    service: _Service,
+    metrics: Registry,
+    tasks: trio.Nursery,
+) -> None:
+    """Put the rooms between service and kernel together, mount, and serve until the end."""
+    streams = StreamRegistry(
+        service.transport,
+        stream_policy(settings.read_timeout_seconds),
+        service.random,
+        call_soon=service.deferred_calls,
+        retries=service.stream_retries,
+    )
+    names = NamePruner()
+    tree = _new_tree(settings, service, names, tasks)
+    context = _new_read_context(settings, streams)
+    filesystem = BucketFilesystem(
+        tree,
+        context,
+        AttributePolicy.of(settings),
+        bucket=settings.bucket,
+        call_soon=service.deferred_calls,
+    )
+    for room in (streams, tree, context, filesystem):
+        room.declare_metrics(metrics)
+    metrics.gauge("resident_bytes", "bytes", "Resident memory.", malloc.resident_bytes)
+    for run in (service.deferred_calls.run, filesystem.run, names.run, streams.run):
+        tasks.start_soon(run)
+    arrival = service.streams.starter.bridge.arrival
+    tasks.start_soon(watch_memory, settings.memory_bytes, arrival)
+    report = functools.partial(_log_metrics, metrics)
+    await serve_kernel(settings, filesystem, names, reporter, report)
+
+
+def _new_tree(
+    settings: Settings, service: _Service, names: NamePruner, tasks: trio.Nursery
+) -> Tree:
+    return Tree(
+        service.store,
+        tasks,
+        prefix=settings.prefix,
+        ttl_seconds=settings.metadata_ttl_seconds,
+        negative_ttl_seconds=settings.negative_ttl_seconds,
+        directory_mtime_ns=time.time_ns(),
+        deadline_seconds=settings.read_timeout_seconds + _LOOKUP_EXTRA_SECONDS,
+        on_invalidated=names.drop,
+        assume_directories=not service.bucket.info.listable,
+    )
+
+
+def _new_read_context(settings: Settings, streams: StreamRegistry) -> ReadContext:
+    """Put the block cache above the streams.
+
+    A disk tier is a `RangeSource` around the measured source: bytes from a disk then never count as
+    bandwidth of the network.
+    """
+    bandwidth = BandwidthEstimator()
+    return ReadContext(
+        MeasuredSource(streams, bandwidth, trio.current_time),
+        bandwidth,
+        budget_bytes=block_budget(settings.memory_bytes),
+        read_ahead_bytes=settings.read_ahead_bytes,
+        read_timeout=settings.read_timeout_seconds,
+    )
+
+
+def _connection_limit(descriptors: int) -> int:
+    """Return how many connections each kind of calls may have, with that many descriptors."""
     if descriptors == resource.RLIM_INFINITY:
         return _MAX_CONNECTIONS
     return max(1, min(_MAX_CONNECTIONS, (descriptors - _OTHER_DESCRIPTORS) // 2))
 
 
 def unary_policy(read_timeout: float) -> UnaryPolicy:
-    """Return times for calls that leave a second attempt after one that is not answered."""
-    usual = UnaryPolicy()
+    """Derive the timeouts of unary calls, so that a silent call leaves time for a retry."""
+    default = UnaryPolicy()
     return UnaryPolicy(
         total_seconds=read_timeout,
-        attempt_seconds=min(usual.attempt_seconds, read_timeout / 2),
-        max_backoff_seconds=min(usual.max_backoff_seconds, _longest_backoff(read_timeout)),
+        attempt_seconds=min(default.attempt_seconds, read_timeout / 2),
+        max_backoff_seconds=min(default.max_backoff_seconds, _backoff_limit(read_timeout)),
     )
 
 
 def stream_policy(read_timeout: float) -> RetryPolicy:
-    """Return times for streams that leave a second one after one that falls silent.
+    """Derive the timeouts of streams, so that a silent stream leaves time for a retry.
 
-    Where that can be, a stream that is not answered is waited for until it tells that there are
-    none to be had.
+    If possible, an opening stream waits 21 s for its first response, so that the ReadObject
+    fallback triggers (see `STREAM_SILENCE_SECONDS`).
     """
-    usual = RetryPolicy()
-    telling = STREAM_SILENCE_SECONDS + 1.0
-    unanswered = read_timeout / 2 if read_timeout < telling else max(telling, read_timeout / 2)
+    default = RetryPolicy()
+    fallback_seconds = STREAM_SILENCE_SECONDS + 1.0
+    open_seconds = read_timeout / 2
+    if read_timeout >= fallback_seconds:
+        open_seconds = max(fallback_seconds, open_seconds)
     return RetryPolicy(
-        max_backoff_seconds=min(usual.max_backoff_seconds, _longest_backoff(read_timeout)),
+        max_backoff_seconds=min(default.max_backoff_seconds, _backoff_limit(read_timeout)),
         give_up_seconds=read_timeout,
-        open_seconds=min(usual.open_seconds, unanswered),
-        stall_seconds=min(usual.stall_seconds, read_timeout / 4),
+        open_seconds=min(default.open_seconds, open_seconds),
+        stall_seconds=min(default.stall_seconds, read_timeout / 4),
     )
 
 
-def _longest_backoff(read_timeout: float) -> float:
-    """Return for how long a service may be back before anybody who waits for it takes notice."""
-    return max(0.5, read_timeout / 12)
+def _backoff_limit(read_timeout: float) -> float:
+    """Return the longest backoff: how long a READ may still wait after an outage has ended."""
+    return max(_MIN_BACKOFF_LIMIT_SECONDS, read_timeout / _BACKOFFS_PER_READ_TIMEOUT)
 
 
-@asynccontextmanager
-async def _channels(
-    settings: ChannelSettings,
-) -> AsyncIterator[Channels]:
-    channels = await open_channels(settings)
-    try:
-        yield channels
-    finally:
-        with trio.CancelScope(shield=True):
-            await channels.close_all()
-
-
-def _statistics(
-    store: GrpcObjectStore,
-    streams: GrpcBidiTransport,
-    transport: FallbackTransport,
-    stream_registry: StreamRegistry,
-    tree: Tree,
-    reader: ReadContext,
-    operations: BucketOperations,
-    retries: tuple[RetryBudget, ...],
-) -> dict[str, object]:
-    """Return every gauge and counter of the mount in one flat dictionary."""
-    registry = Registry()
-    stream_registry.declare_metrics(registry)
-    return {
-        **registry.snapshot(),
-        **asdict(transport.statistics()),
-        **asdict(reader.statistics()),
-        **asdict(tree.statistics()),
-        "unary_requests": store.requests,
-        "retries": sum(budget.taken for budget in retries),
-        "tasks": streams.open_calls,
-        "open_handles": operations.open_handles,
-        "ill_formed_metadata": operations.ill_formed_metadata,
-    }
-
-
-def _log_statistics(statistics: dict[str, object]) -> None:
-    log.info("statistics %s", json.dumps(statistics))
+def _log_metrics(metrics: Registry) -> None:
+    """Log one line per metric for people, and all metrics as JSON in one line for programs."""
+    for line in readable_lines(metrics):
+        log.info("metric %s", line)
+    log.info("statistics %s", json.dumps(metrics.snapshot()))

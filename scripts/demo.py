@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Mount a bucket of sample files for real, read all of it in many ways, compare every byte.
+"""Mount a bucket of sample files, read all files in several ways, and compare every byte.
 
-`make demo` runs this. The bucket is a folder of about 300 MiB made here and served by the embedded
-emulator; the mount is the installed `gcsmux-mount`. Exits 0 if everything read through the mount
-equals its source, 1 otherwise; stops and removes all that it made in either case.
+`make demo` runs this script. It creates about 300 MiB of sample files, serves them with the
+emulator, and mounts them with the installed `gcsmux-mount`. It exits with 0 if all data read
+through the mount equals the source, and with 1 otherwise. It always stops its processes and removes
+its files.
 """
 
 from __future__ import annotations
@@ -30,26 +31,26 @@ SMALL_FILES = 1000
 PREADS = 500
 BUCKET = "demo-bucket"
 NEEDLE = b"needle"
-# Long enough for the slowest step on a busy machine; a step that hangs must not hang the caller.
+# The timeout of one step, long enough for the slowest step on a busy machine.
 STEP_TIMEOUT_SECONDS = 240
 
 COMMANDS = Path(sys.executable).parent
 
 
 class Difference(Exception):
-    """Something read through the mount is not what its source holds."""
+    """Data read through the mount differs from its source, or the demo could not run."""
 
 
 @dataclass
 class Progress:
-    """One line that says what is being done; on a terminal it overwrites itself."""
+    """Prints one line for each step; on a terminal each line overwrites the one before."""
 
     steps: int
     done: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def say(self, what: str) -> None:
-        """Show the next step."""
+        """Print the next step."""
         self.done += 1
         line = f"[{self.done}/{self.steps}] {what}"
         if sys.stdout.isatty():
@@ -58,14 +59,14 @@ class Progress:
             print(line, flush=True)
 
     def finish(self) -> float:
-        """End the line; return the seconds since the start."""
+        """Clear the line, and return the seconds since the start."""
         if sys.stdout.isatty():
             print("\r\x1b[K", end="")
         return time.monotonic() - self.started
 
 
 def make_samples(folder: Path) -> None:
-    """Write the sample files; the same ones each time."""
+    """Write the sample files, with the same content in every run."""
     source = random.Random(20)
     words = [b"block", b"range", b"stream", b"window", b"bucket"]
     (folder / "models").mkdir(parents=True)
@@ -89,7 +90,7 @@ def make_samples(folder: Path) -> None:
 
 @contextmanager
 def emulator(folder: Path) -> Iterator[str]:
-    """Serve `folder` with the embedded emulator; yield its HOST:PORT."""
+    """Serve the buckets in `folder` with the emulator; yield its HOST:PORT."""
     process = subprocess.Popen(
         [COMMANDS / "gcsmux-emulator", folder], stdout=subprocess.PIPE, text=True
     )
@@ -98,7 +99,7 @@ def emulator(folder: Path) -> Iterator[str]:
         try:
             first = process.stdout.readline().split()
             if not first:
-                raise Difference("the emulator did not start")
+                raise Difference("the emulator ended before it was ready")
             yield first[-1]
         finally:
             process.terminate()
@@ -107,7 +108,7 @@ def emulator(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def mounted(endpoint: str, mountpoint: Path, log_file: Path) -> Iterator[None]:
-    """Mount the sample bucket on `mountpoint`."""
+    """Mount the sample bucket on `mountpoint`, and unmount it at the end."""
     subprocess.run(
         [COMMANDS / "gcsmux-mount", "--log-file", log_file, f"gs://{BUCKET}", mountpoint],
         env={**os.environ, "STORAGE_EMULATOR_HOST_GRPC": endpoint},
@@ -119,15 +120,17 @@ def mounted(endpoint: str, mountpoint: Path, log_file: Path) -> Iterator[None]:
     finally:
         unmount = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
         subprocess.run([*unmount, mountpoint], check=True, timeout=20)
-        wait_for(lambda: b"statistics" in log_file.read_bytes(), "the mount's last word")
+        wait_for(
+            lambda: b"statistics" in log_file.read_bytes(), "the mount did not log its statistics"
+        )
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Wait until `condition` holds, ten seconds at most."""
+def wait_for(condition: Callable[[], bool], failure: str) -> None:
+    """Wait until `condition` is true; after ten seconds raise Difference with `failure`."""
     end = time.monotonic() + 10
     while not condition():
         if time.monotonic() > end:
-            raise Difference(f"{what} did not come")
+            raise Difference(failure)
         time.sleep(0.05)
 
 
@@ -142,11 +145,11 @@ def output_of(command: Sequence[str | Path], folder: Path) -> bytes:
 
 
 def compare_outputs(command: Sequence[str], source: Path, mount: Path) -> None:
-    """Run `command` in both folders and compare what it prints."""
+    """Run `command` in both folders, and compare the outputs without regard to their order."""
     if sorted(output_of(command, source).split(b"\0")) != sorted(
         output_of(command, mount).split(b"\0")
     ):
-        raise Difference(f"{' '.join(command)} prints something else on the mount")
+        raise Difference(f"{' '.join(command)} prints a different output on the mount")
 
 
 def compare_copy(source: Path, mount: Path, copy: Path) -> None:
@@ -156,34 +159,34 @@ def compare_copy(source: Path, mount: Path, copy: Path) -> None:
 
 
 def compare_preads(source: Path, mount: Path) -> None:
-    """Read the big file at random places, a few bytes to 200 KiB each."""
-    places = random.Random(21)
+    """Compare 1 to 200,000 bytes at random offsets of the big file."""
+    generator = random.Random(21)
     name = Path("models") / "weights.bin"
-    with (source / name).open("rb") as expected, (mount / name).open("rb") as found:
+    with (source / name).open("rb") as original, (mount / name).open("rb") as mounted_file:
         for _ in range(PREADS):
-            length = places.choice([1, 512, 4096, 65536, 200_000])
-            offset = places.randrange(BIG_FILE_BYTES)
-            wanted = os.pread(expected.fileno(), length, offset)
-            if os.pread(found.fileno(), length, offset) != wanted:
-                raise Difference(f"pread of {length} bytes at {offset} differs")
+            length = generator.choice([1, 512, 4096, 65536, 200_000])
+            offset = generator.randrange(BIG_FILE_BYTES)
+            expected = os.pread(original.fileno(), length, offset)
+            if os.pread(mounted_file.fileno(), length, offset) != expected:
+                raise Difference(f"pread of {length} bytes at offset {offset} differs")
 
 
 def statistics(log_file: Path) -> dict[str, int]:
     """Return the statistics that the mount logged when it ended."""
     lines = [line for line in log_file.read_text().splitlines() if "statistics {" in line]
-    found: dict[str, int] = json.loads(lines[-1].partition("statistics ")[2])
-    return found
+    values: dict[str, int] = json.loads(lines[-1].partition("statistics ")[2])
+    return values
 
 
 def print_table(rows: Sequence[tuple[str, str]]) -> None:
-    """Print names and figures in two columns."""
+    """Print names and values in two columns."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"  {name:<{width}}  {value:>12}")
 
 
 def run() -> None:
-    """Do it all; raise Difference where the mount is wrong."""
+    """Run all steps; raise Difference if a step finds one."""
     with ExitStack() as stack:
         work = Path(tempfile.mkdtemp(prefix="gcsmux-demo-"))
         stack.callback(shutil.rmtree, work, ignore_errors=True)
@@ -193,42 +196,42 @@ def run() -> None:
         log_file = work / "mount.log"
         progress = Progress(steps=8)
 
-        progress.say("making about 300 MiB of sample files")
+        progress.say("writing about 300 MiB of sample files")
         make_samples(source)
         files = [path for path in source.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
         with emulator(work / "buckets") as endpoint:
             progress.say(f"mounting gs://{BUCKET} from {endpoint}")
             with mounted(endpoint, mount, log_file):
-                progress.say("listing")
+                progress.say("comparing listings")
                 compare_outputs(["find", ".", "-type", "f", "-printf", "%p %s\\0"], source, mount)
-                progress.say("random reads")
+                progress.say("comparing random reads")
                 compare_preads(source, mount)
-                progress.say("sha256sum of everything")
+                progress.say("comparing the sha256sum of every file")
                 hashes = ["find", ".", "-type", "f", "-exec", "sha256sum", "-z", "{}", "+"]
                 compare_outputs(hashes, source, mount)
-                progress.say("grep")
+                progress.say("comparing the output of grep")
                 compare_outputs(["grep", "-rlZ", NEEDLE.decode(), "logs"], source, mount)
-                progress.say("copying and comparing every byte")
+                progress.say("copying all files and comparing every byte")
                 compare_copy(source, mount, work / "copy")
             progress.say("unmounted")
         seconds = progress.finish()
-        found = statistics(log_file)
+        values = statistics(log_file)
         print_table(
             [
                 ("files", f"{len(files):,}"),
                 ("bytes", f"{size:,}"),
                 ("seconds", f"{seconds:.1f}"),
-                ("streams opened", f"{found['streams_opened']:,}"),
-                ("ranges sent", f"{found['ranges_sent']:,}"),
-                ("cache hits", f"{found['hits']:,}"),
+                ("streams opened", f"{values['streams_opened']:,}"),
+                ("ranges sent", f"{values['ranges_sent']:,}"),
+                ("cache hits", f"{values['hits']:,}"),
             ]
         )
-        print("every byte read through the mount equals its source")
+        print("every byte read through the mount equals the source")
 
 
 def main() -> int:
-    """Run the demo; 0 if all is equal, 1 if not."""
+    """Run the demo; return 0 if all data is equal, and 1 otherwise."""
     try:
         run()
     except (Difference, OSError, subprocess.SubprocessError) as error:

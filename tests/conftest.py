@@ -1,4 +1,4 @@
-"""What all tests share: trio tests run in virtual time, log records are checked."""
+"""Hooks for all tests: coroutines run in trio with a virtual clock, log records are checked."""
 
 from __future__ import annotations
 
@@ -9,24 +9,41 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import trio
 import trio.testing
+
+from tests.soak.seed_of_the_day import repeat_command, seed_of_the_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# gRPC logs this harmless error when two event loops share its completion queue:
+# https://github.com/grpc/grpc/issues/25364
+_GRPC_NOISE = "PollerCompletionQueue._handle_events"
+
+
 def pytest_configure() -> None:
-    """Let SIGINT interrupt what tests start: a shell ignores it for what runs in the background."""
+    """Set up this process and the ones that tests start."""
+    # A shell makes its background jobs ignore SIGINT, and child processes inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Hypothesis limits the time of an example, which a busy machine exceeds.
+    hypothesis.settings.register_profile("without deadline", deadline=None)
+    hypothesis.settings.load_profile("without deadline")
+
+
+def pytest_report_header() -> str:
+    """Show the seed of the short soak, which changes every day."""
+    return f"soak seed of the day: {seed_of_the_day()}, repeat with: {repeat_command()}"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run `async def` tests in trio; the clock jumps ahead whenever every task waits.
+    """Run `async def` tests in trio; the clock jumps to the next deadline when every task waits.
 
-    A test marked `real_time` keeps the real clock: it talks to another thread or process.
+    A test marked `real_time` uses the real clock, because another thread or process takes part.
     """
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
@@ -42,9 +59,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip real mounts where there is no FUSE, unless GCSMUX_REQUIRE_FUSE says that it has to be.
+    """Skip tests that mount where FUSE cannot be used, unless GCSMUX_REQUIRE_FUSE is set.
 
-    Opening the device tells more than finding it: a container may show it and forbid it.
+    The device is opened, not only looked for: a container may show it and forbid its use.
     """
     if item.get_closest_marker("mount") is None or os.environ.get("GCSMUX_REQUIRE_FUSE"):
         return
@@ -58,13 +75,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def no_unexpected_warning(
     request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
-    """Fail a test that logs WARNING or worse from this project without saying so.
+    """Fail a test that logs an unexpected record of level WARNING or above.
 
-    A test that expects such a line is marked `@pytest.mark.expects_log("part of the message")`.
+    `@pytest.mark.expects_log("part of the message")` marks a test that expects such a record.
     """
     yield
     marker = request.node.get_closest_marker("expects_log")
-    expected: tuple[str, ...] = marker.args if marker else ()
+    expected = (_GRPC_NOISE, *(marker.args if marker else ()))
     unexpected = [
         record.getMessage()
         for record in caplog.get_records("call")

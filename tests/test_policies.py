@@ -1,4 +1,4 @@
-"""How a mount divides the time that a READ has among attempts."""
+"""Timeouts of attempts, derived from the time that a READ has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
 
 
 @pytest.mark.parametrize("read_timeout", [0.5, 2.0, 20.0, 30.0, 60.0, 120.0, 3600.0])
-def test_what_falls_silent_leaves_time_for_another_attempt(read_timeout: float) -> None:
+def test_a_silent_attempt_leaves_time_for_another_one(read_timeout: float) -> None:
     streams, calls = stream_policy(read_timeout), unary_policy(read_timeout)
     assert streams.stall_seconds <= read_timeout / 4
     assert calls.attempt_seconds <= read_timeout / 2
@@ -21,10 +21,10 @@ def test_what_falls_silent_leaves_time_for_another_attempt(read_timeout: float) 
 
 
 @pytest.mark.parametrize("read_timeout", [25.0, 30.0, 60.0, 120.0, 3600.0])
-def test_a_silence_that_tells_of_missing_streams_is_waited_for(read_timeout: float) -> None:
+def test_a_silent_stream_is_awaited_until_the_fallback_triggers(read_timeout: float) -> None:
     assert STREAM_SILENCE_SECONDS < stream_policy(read_timeout).open_seconds < read_timeout
 
 
-def test_a_long_deadline_changes_nothing() -> None:
+def test_a_long_read_timeout_does_not_lengthen_attempts() -> None:
     assert stream_policy(120.0).open_seconds == stream_policy(3600.0).open_seconds == 60.0
     assert stream_policy(120.0).stall_seconds == stream_policy(3600.0).stall_seconds == 30.0

@@ -1,58 +1,39 @@
-"""What `gcsmux-mount` needs of click beyond click: `-o`, headings, and our own parsers."""
+"""Additions to click: options under headings, and errors as sentences that name the option."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import difflib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gcsmux_fs.commands.mount_options import sort_options
 from gcsmux_fs.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["MountCommand", "long_options", "read_by"]
-
-# In a line of fstab these would not configure a mount but keep it from happening.
-_NOT_FOR_FSTAB = frozenset({"foreground", "help", "version"})
-
-# The mount point of SELinux. It exists only where the kernel has SELinux turned on.
-_SELINUX = Path("/sys/fs/selinux")
+__all__ = ["HeadedCommand", "closest_name", "long_options", "parsed_by", "usage_error"]
 
 _T = TypeVar("_T")
 
 
-class MountCommand(click.Command):
-    """A command that knows `-o`, and shows its options under headings (heading: names)."""
+class HeadedCommand(click.Command):
+    """A command whose help shows the options under headings.
+
+    `headings` maps a heading to the names of its options. Every other option is shown below Help.
+    """
 
     def __init__(self, *args: Any, headings: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._headings = headings
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put our own options found in `-o` before the others, so that these win, and parse."""
-        self._refuse_one_dash(args)
-        found, _, _ = self.make_parser(ctx).parse_args(list(args))
-        takes_value = {
-            name: not option.is_flag
-            for name, option in long_options(self).items()
-            if option.name not in _NOT_FOR_FSTAB
-        }
-        options = sort_options(
-            found.get("mount_options", ()),
-            takes_value,
-            tolerant="sloppy" in found,
-            selinux=_SELINUX.exists(),
-        )
-        own = [f"--{name}" if text is None else f"--{name}={text}" for name, text in options.own]
-        rest = super().parse_args(ctx, own + args)
-        ctx.params["mount_options"] = options.fuse
-        return rest
+        """Parse the arguments; refuse a long option that is written with one dash."""
+        self.refuse_single_dash(args)
+        return super().parse_args(ctx, args)
 
-    def _refuse_one_dash(self, args: list[str]) -> None:
-        """Refuse `-only-dir`, which would otherwise be read as `-o nly-dir`."""
+    def refuse_single_dash(self, args: list[str]) -> None:
+        """Raise NoSuchOption for `-only-dir` and the like, which click reads as `-o nly-dir`."""
         known = long_options(self)
         for text in args[: args.index("--")] if "--" in args else args:
             if text.startswith("-") and text[1:].partition("=")[0] in known:
@@ -73,7 +54,7 @@ class MountCommand(click.Command):
 
 
 def long_options(command: click.Command) -> dict[str, click.Option]:
-    """Return the options that users may name, by their long names without the dashes."""
+    """Return the visible options by their long names without the dashes."""
     return {
         name.removeprefix("--"): param
         for param in command.params
@@ -83,10 +64,10 @@ def long_options(command: click.Command) -> dict[str, click.Option]:
     }
 
 
-def read_by(
+def parsed_by(
     parse: Callable[[str], _T],
 ) -> Callable[[click.Context, click.Parameter, str | None], _T | None]:
-    """Turn a parser of ours into click's callback, so that its sentence names the option."""
+    """Return a click callback that parses a value, so that click's error names the option."""
 
     def callback(ctx: click.Context, param: click.Parameter, text: str | None) -> _T | None:
         if text is None:
@@ -97,3 +78,37 @@ def read_by(
             raise click.BadParameter(str(error), ctx, param) from None
 
     return callback
+
+
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most similar to `name`, or None if all are too different."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
+
+
+def usage_error(
+    error: click.ClickException, command: click.Command, program: str, arguments: Sequence[str]
+) -> str:
+    """Return click's error as one sentence that names the option as the user wrote it."""
+    if isinstance(error, click.NoSuchOption):
+        return _unknown_option(error.option_name, command, arguments)
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        missing = error.param.human_readable_name.upper()
+        usage = " ".join(param.human_readable_name.upper() for param in _arguments(command))
+        return f"{missing} is missing: write {program} [OPTIONS] {usage}."
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        return f"{error.param.opts[-1]}: {error.message}"
+    message = error.format_message()
+    return message[:1].lower() + message[1:]
+
+
+def _arguments(command: click.Command) -> list[click.Argument]:
+    return [param for param in command.params if isinstance(param, click.Argument)]
+
+
+def _unknown_option(name: str, command: click.Command, arguments: Sequence[str]) -> str:
+    """Suggest the most similar option. Click names `-m` for `-memory`, `arguments` hold all."""
+    written = next((text.partition("=")[0] for text in arguments if text.startswith(name)), name)
+    known = [*long_options(command), "help"]
+    guess = closest_name(written.lstrip("-").replace("_", "-"), known)
+    hint = f"did you mean --{guess}?" if guess else "--help lists all options."
+    return f"unknown option {written}: {hint}"

@@ -1,13 +1,15 @@
-"""`gcsmux-mount`: failures become one sentence and an exit code.
+"""`gcsmux-mount`: starts the serving process, or serves the mount itself.
 
-Nothing here imports gRPC or pyfuse3, so that `--help` and a mistake are answered at once, and so
-that the process that starts the serving one never has gRPC in it. Exit codes: 0 mounted (in the
-foreground: mounted, and unmounted again), 1 a failure of the machine or the service, 2 a command
-that cannot be meant.
+This module imports neither gRPC nor pyfuse3. So `--help` and usage errors are answered fast, and
+the process that starts the serving process never contains gRPC, which must not fork.
+
+Exit codes: 0 after a successful mount (with -f: after the unmount), 1 after a failure of the
+machine or the service, 2 after a usage error.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -17,28 +19,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gcsmux_fs.commands.arguments import PROGRAM, mount_arguments
-from gcsmux_fs.commands.click_command import long_options
-from gcsmux_fs.commands.mount_options import nearest
+from gcsmux_fs.commands.click_command import usage_error
+from gcsmux_fs.commands.mount_arguments import PROGRAM, mount_arguments
 from gcsmux_fs.fuse.device import check_fuse_access
-from gcsmux_fs.fuse.mountpoint import claim_mountpoint
+from gcsmux_fs.fuse.mountpoint import answers, claim_mountpoint, clear_dead_mounts
 from gcsmux_fs.model.errors import ConfigError, GcsmuxError
-from gcsmux_fs.process.core_dumps import forbid_core_dumps
-from gcsmux_fs.process.daemon import StartFailed, command_for, start
+from gcsmux_fs.process.core_dumps import disable_core_dumps
+from gcsmux_fs.process.daemon import StartFailed, serving_command, start
 from gcsmux_fs.process.logs import configure_logging, sentence
 from gcsmux_fs.process.readiness import (
-    ForegroundAnnouncer,
-    PipeAnnouncer,
-    ReleasingAnnouncer,
+    ForegroundReporter,
+    PipeReporter,
+    ReleasingReporter,
     inherited_pipe,
 )
-from gcsmux_fs.process.standard_streams import tell
+from gcsmux_fs.process.standard_streams import print_error
 from gcsmux_fs.settings.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
 
-    from gcsmux_fs.process.readiness import Announcer
+    from gcsmux_fs.process.readiness import ReadinessReporter
 
 __all__ = ["make_paths_absolute", "run"]
 
@@ -47,8 +48,8 @@ log = logging.getLogger(__name__)
 _FAILURE_EXIT_CODE = 1
 _USAGE_EXIT_CODE = 2
 
-# What google-auth, gRPC, requests and OpenSSL take from the environment as the path of a file or
-# a directory, and look at only when they connect or renew a token.
+# google-auth, gRPC, requests and OpenSSL read paths from these variables, some of them only when
+# they connect or renew a token.
 _PATH_VARIABLES = (
     "CLOUDSDK_CONFIG",
     "CURL_CA_BUNDLE",
@@ -62,88 +63,79 @@ _PATH_VARIABLES = (
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run `gcsmux-mount` and return its exit code; whatever fails is told in one sentence."""
+    """Run `gcsmux-mount` and return its exit code; print a failure as one sentence."""
     try:
         settings = mount_arguments.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except ConfigError as error:
-        return _tell(str(error), _USAGE_EXIT_CODE)
+        return _fail(str(error), _USAGE_EXIT_CODE)
     except click.ClickException as error:
-        return _tell(_sentence(error, arguments), _USAGE_EXIT_CODE)
+        reason = usage_error(error, mount_arguments, PROGRAM, arguments)
+        return _fail(reason, _USAGE_EXIT_CODE)
     except OSError as error:
-        return _tell(f"stdout cannot be written to: {error.strerror}", _FAILURE_EXIT_CODE)
+        return _fail(f"stdout cannot be written: {error.strerror}", _FAILURE_EXIT_CODE)
     if not isinstance(settings, Settings):
-        return 0  # --help or --version has been answered.
+        return 0  # Click has answered --help or --version.
     pipe = inherited_pipe()
     if pipe is not None:
         make_paths_absolute(os.environ)
         os.chdir("/")
-        return _serve(settings, PipeAnnouncer(pipe, settings.log_file), detached=True)
+        return _serve(settings, PipeReporter(pipe, settings.log_file), detached=True)
     if settings.foreground:
-        return _serve(settings, ForegroundAnnouncer(PROGRAM), detached=False)
-    try:
-        remark = start(command_for(arguments), settings.mountpoint)
-    except StartFailed as error:
-        return _tell(str(error), error.exit_code)
-    return _tell(remark, 0) if remark else 0
+        return _serve(settings, ForegroundReporter(PROGRAM), detached=False)
+    return _start(settings, arguments)
 
 
 def make_paths_absolute(environment: MutableMapping[str, str]) -> None:
-    """Let what the environment names relative to this directory be found from another one."""
+    """Make relative paths in known variables absolute, before the process leaves its directory."""
     for name in _PATH_VARIABLES:
         if path := environment.get(name):
             environment[name] = os.fspath(Path(path).absolute())
 
 
-def _serve(settings: Settings, announcer: Announcer, *, detached: bool) -> int:
-    """Serve the mount until it ends; the announcer hears whatever keeps it from starting."""
+def _start(settings: Settings, arguments: Sequence[str]) -> int:
+    """Start a detached process that serves the mount, and print its warning."""
     try:
-        # It asks for counters; while there are none, at the start and at the end, it would kill.
+        warning = start(
+            serving_command(arguments),
+            answers=functools.partial(answers, settings.mountpoint),
+            clear=functools.partial(clear_dead_mounts, settings.mountpoint),
+        )
+    except StartFailed as error:
+        return _fail(str(error), error.exit_code)
+    if warning:
+        print_error(f"{PROGRAM}: {sentence(warning)}")
+    return 0
+
+
+def _serve(settings: Settings, reporter: ReadinessReporter, *, detached: bool) -> int:
+    """Serve the mount until it ends; report every failure to `reporter`."""
+    try:
+        # SIGUSR1 logs statistics. Before and after the mount nothing handles it, and its default
+        # action would end the process.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         configure_logging(settings, detached=detached)
-        if not forbid_core_dumps():
-            log.debug("core dumps cannot be forbidden")
-        # libfuse turns allow_root into allow_other, and refuses others by itself.
+        if not disable_core_dumps():
+            log.debug("core dumps cannot be disabled: prctl(PR_SET_DUMPABLE) failed")
+        # libfuse turns allow_root into allow_other, and excludes other users itself.
         check_fuse_access(allow_other=settings.allow_other or "allow_root" in settings.fuse_options)
         with claim_mountpoint(settings.mountpoint) as claim:
-            # gRPC repeats on stderr what its errors say anyway; it reads this when it is loaded.
+            # gRPC reads this variable when it is loaded. Its errors repeat what it would print.
             os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-            # Only a process that serves loads gRPC and pyfuse3: a third of a second.
+            # Loading gRPC and pyfuse3 takes a third of a second. Only a serving process needs them.
             from gcsmux_fs.mounting import serve
 
             return serve(
                 replace(settings, mountpoint=claim.path),
-                ReleasingAnnouncer(announcer, claim.release),
+                ReleasingReporter(reporter, claim.release),
             )
     except GcsmuxError as error:
-        announcer.failed(str(error), _FAILURE_EXIT_CODE)
+        reporter.failed(str(error), _FAILURE_EXIT_CODE)
     except Exception as error:
-        log.exception("the mount ended by an error of its own")
-        announcer.failed(f"internal error, please report it: {error!r}", _FAILURE_EXIT_CODE)
+        log.exception("the mount of %s ended with an internal error", settings.source)
+        reporter.failed(f"internal error, please report it: {error!r}", _FAILURE_EXIT_CODE)
     return _FAILURE_EXIT_CODE
 
 
-def _tell(reason: str, exit_code: int) -> int:
-    tell(f"{PROGRAM}: {sentence(reason)}")
+def _fail(reason: str, exit_code: int) -> int:
+    print_error(f"{PROGRAM}: {sentence(reason)}")
     return exit_code
-
-
-def _sentence(error: click.ClickException, arguments: Sequence[str]) -> str:
-    """Return click's complaint as one sentence that names the option as it was written."""
-    if isinstance(error, click.NoSuchOption):
-        return _unknown_option(error.option_name, arguments)
-    if isinstance(error, click.MissingParameter) and error.param is not None:
-        missing = error.param.human_readable_name.upper()
-        return f"{missing} is missing: write {PROGRAM} [OPTIONS] BUCKET MOUNTPOINT."
-    if isinstance(error, click.BadParameter) and error.param is not None:
-        return f"{error.param.opts[-1]}: {error.message}"
-    message = error.format_message()
-    return message[:1].lower() + message[1:]
-
-
-def _unknown_option(name: str, arguments: Sequence[str]) -> str:
-    """Name the option that was meant; click sees `-memory` as `-m`, the user does not."""
-    written = next((text.partition("=")[0] for text in arguments if text.startswith(name)), name)
-    known = [*long_options(mount_arguments), "help"]
-    guess = nearest(written.lstrip("-").replace("_", "-"), known)
-    hint = f"did you mean --{guess}?" if guess else "--help lists what there is."
-    return f"unknown option {written}: {hint}"

@@ -1,18 +1,18 @@
 """The comma-separated options of `-o`, as mount(8), fstab and systemd pass them.
 
-Three kinds come mixed: those of mount(8) itself, which are no file system's business and are
-dropped; those that libfuse hands to the kernel; and our own long options by name, so that a line
-of fstab can say everything that the command line can. Options of other FUSE file systems that
-cannot be passed on are refused by name, with what to write instead.
+The list mixes three kinds. Options of mount(8) itself do not concern a file system and are dropped.
+Options of the kernel are passed to libfuse. Long options of gcsmux-mount are read as on the command
+line, so that a line of fstab can configure everything. An option of another FUSE file system is
+refused with a message that gives the replacement.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.commands.click_command import closest_name
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.shell_commands import unmount_command
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["MountOptions", "check_options", "nearest", "sort_options", "split_options"]
+__all__ = ["MountOptions", "check_options", "sort_options", "split_options"]
 
-# What `mount -o remount` adds to the options that are to be changed.
+# `mount -o remount` passes this option with the options to change.
 _REMOUNT = "remount"
 
-# Read by mount(8), systemd or the boot scripts; or what a read-only file system without access
-# times does anyway. `rw` is mount(8)'s own default and cannot be held against anybody; `dev` and
-# `suid` are added by mount.fuse3, and no object is a device or runs as another user.
+# These options are for mount(8), systemd or the boot scripts, or have no effect on a read-only file
+# system without access times. `rw` is dropped because mount(8) passes it by default, without asking
+# for write access. `dev` and `suid` are dropped because mount.fuse3 adds them. No object is a
+# device or a set-user-ID program.
 # fmt: off
 _IGNORED = frozenset({
     "_netdev", "async", "atime", "auto", "defaults", "dev", "diratime", "dirsync", "exec",
@@ -39,15 +40,15 @@ _IGNORED = frozenset({
 # fmt: on
 _IGNORED_PREFIXES = ("x-", "X-", "comment=", "helper=", "uhelper=", "user=")
 
-# What may make sense and the libfuse of Debian 12 (3.14) takes; checked one by one.
+# Options that libfuse 3.14 (Debian 12) accepts and that work with a read-only mount.
 _FOR_LIBFUSE = frozenset(
     {"allow_root", "auto_unmount", "default_permissions", "noatime", "nodev", "noexec", "nosuid"}
 )
-# Labels of SELinux. mount(8) drops them where the kernel has no SELinux, which would refuse them.
+# Labels of SELinux. A kernel without SELinux refuses them, and mount(8) drops them there.
 _FOR_SELINUX = re.compile(r"(fs|def|root)?context=.+")
 
-# What other FUSE file systems take, and what to do about it.
-_NOT_OFFERED = {
+# Options of other FUSE file systems, with the options of gcsmux-mount that replace them.
+_REPLACEMENTS = {
     **dict.fromkeys(("attr_timeout", "entry_timeout", "ac_attr_timeout"), "metadata_ttl=60s"),
     "negative_timeout": "negative_ttl=5s",
     "umask": "file_mode=644,dir_mode=755",
@@ -55,8 +56,9 @@ _NOT_OFFERED = {
     "dmask": "dir_mode=755",
     "debug": "log_level=debug",
 }
+# Options of libfuse and of other FUSE file systems that a user cannot set.
 # fmt: off
-_DECIDED_HERE = frozenset({
+_FIXED = frozenset({
     "async_dio", "async_read", "atomic_o_trunc", "auto_cache", "big_writes", "blkdev", "blksize",
     "clone_fd", "congestion_threshold", "direct_io", "fd", "fsname", "group_id", "hard_remove",
     "intr", "intr_signal", "kernel_cache", "large_read", "max_background", "max_idle_threads",
@@ -67,24 +69,25 @@ _DECIDED_HERE = frozenset({
     "sync_read", "use_ino", "user_id", "writeback_cache",
 })
 # fmt: on
+# The reasons why a user cannot set an option; for all other options, gcsmux-mount sets the value.
 _REASONS = {
-    "max_read": "libfuse and the mount have to agree on it, and --kernel-read-ahead sets how much"
-    " the kernel reads at once",
-    "nonempty": "a mount would hide what is in the directory",
-    "nosymfollow": "libfuse does not pass it on",
+    "max_read": "libfuse and gcsmux-mount must use the same value, and --kernel-read-ahead sets"
+    " how much the kernel reads at once",
+    "nonempty": "a mount would hide the files in the directory",
+    "nosymfollow": "libfuse does not pass it to the kernel",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """The options that mean something: ours as (name, value), libfuse's as they were."""
+    """The options of gcsmux-mount as (name, value or None), and those for libfuse unchanged."""
 
     own: tuple[tuple[str, str | None], ...] = ()
     fuse: tuple[str, ...] = ()
 
 
 def split_options(text: str) -> list[str]:
-    r"""Split at commas; `\,` is a comma within a value and `\\` a backslash, as in libfuse."""
+    r"""Split at commas; `\,` stands for a comma and `\\` for a backslash, as in libfuse."""
     parts = [""]
     escaped = False
     for character in text:
@@ -102,11 +105,6 @@ def split_options(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` was most likely meant to be, if any is near."""
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
-
-
 def sort_options(
     texts: Iterable[str],
     takes_value: Mapping[str, bool],
@@ -114,19 +112,20 @@ def sort_options(
     tolerant: bool = False,
     selinux: bool = False,
 ) -> MountOptions:
-    """Sort the options of all `-o` by whose they are.
+    """Sort the options of all `-o` into those of gcsmux-mount and those for libfuse.
 
-    `takes_value` names our own long options, written with `-`. With `tolerant` (mount -s) what
-    nobody knows is dropped instead of refused. `selinux` tells whether the kernel has SELinux.
+    `takes_value` maps each long option of gcsmux-mount, written with `-`, to whether it takes a
+    value. `tolerant` (mount -s) drops an unknown option instead of refusing it. `selinux` is true
+    if the kernel has SELinux.
 
     Raises:
-        ConfigError: an option that cannot be meant, and what to write instead.
+        ConfigError: an option is unknown or not supported.
     """
     own: list[tuple[str, str | None]] = []
     fuse: list[str] = []
     options = [option for text in texts for option in split_options(text)]
     if _REMOUNT in options:
-        # With it mount(8) passes what it finds in the mount table, such as user_id=0.
+        # mount(8) also passes the options in the mount table, such as user_id=0.
         return MountOptions(fuse=(_REMOUNT,))
     for option in options:
         name, equals, value = option.partition("=")
@@ -142,43 +141,43 @@ def sort_options(
         elif _FOR_SELINUX.fullmatch(option):
             fuse += [option] if selinux else []
         elif not (tolerant or option in _IGNORED or option.startswith(_IGNORED_PREFIXES)):
-            raise ConfigError(_not_offered(name) or _unknown(name, takes_value))
+            raise ConfigError(_not_supported(name) or _unknown(name, takes_value))
     return MountOptions(tuple(own), tuple(dict.fromkeys(fuse)))
 
 
 def check_options(
     options: Sequence[str], mountpoint: Path, *, allow_other: bool, user: int
 ) -> None:
-    """Check the options for libfuse against what `sort_options` does not know.
+    """Check the options for libfuse that `sort_options` returned.
 
     Raises:
-        ConfigError: they are for a mount that exists, or exclude each other.
+        ConfigError: the options change an existing mount, or exclude each other.
     """
     if _REMOUNT in options:
         unmount = unmount_command(mountpoint, user=user, owner=user)
         raise ConfigError(
             f"the options of a mount cannot be changed: unmount it first by {unmount}, then mount"
-            " it with the new ones."
+            " it with the new options."
         )
     if allow_other and "allow_root" in options:
         raise ConfigError(
-            "allow_other and allow_root exclude each other: leave allow_root out, as allow_other"
-            " lets root in too."
+            "allow_other and allow_root exclude each other: leave allow_root out, because"
+            " allow_other admits root too."
         )
 
 
-def _not_offered(name: str) -> str | None:
-    if name in _NOT_OFFERED:
-        return f"-o {name} is not offered: write -o {_NOT_OFFERED[name]} instead."
-    if name in _DECIDED_HERE:
-        reason = _REASONS.get(name, "gcsmux-mount decides it by itself")
-        return f"-o {name} is not offered, because {reason}: leave it out."
+def _not_supported(name: str) -> str | None:
+    if name in _REPLACEMENTS:
+        return f"-o {name} is not supported: write -o {_REPLACEMENTS[name]} instead."
+    if name in _FIXED:
+        reason = _REASONS.get(name, "gcsmux-mount sets it")
+        return f"-o {name} is not supported, because {reason}: leave it out."
     return None
 
 
 def _unknown(name: str, takes_value: Mapping[str, bool]) -> str:
     known = {own: own.replace("-", "_") for own in takes_value}
     known |= {other.replace("_", "-"): other for other in _IGNORED | _FOR_LIBFUSE}
-    guess = nearest(name.replace("_", "-"), known)
-    hint = f"did you mean {known[guess]}?" if guess else "--help lists what there is."
+    guess = closest_name(name.replace("_", "-"), known)
+    hint = f"did you mean {known[guess]}?" if guess else "--help lists all options."
     return f"unknown mount option -o {name}: {hint}"

@@ -1,32 +1,33 @@
-"""A local server that speaks the service's gRPC: buckets are folders, objects are files.
+"""The emulator: a local server for the gRPC API of Google Cloud Storage.
 
-What it keeps to, and where it differs from the service:
+Buckets are folders, and objects are files. The rules:
 
-- Every folder of the served directory is a bucket, unless its name begins with a dot; the files
-  below are its objects. Names that are not UTF-8 or longer than 1,024 bytes are not there.
-- A changed or replaced file is a new generation, and the old one is gone. A change of the inode
-  counts as one (chmod, another hard link). Generations survive a restart.
-- A stream that is open when its object is replaced or deleted goes on with the old bytes. When the
-  file is changed in place, or its object is moved, the stream ends with NOT_FOUND: old and new are
-  never mixed.
-- A range of an appendable object that is not finalized is cut at the end that the object has when
-  the range is asked for, also on a stream that was opened before the object grew.
-- A read handle that the emulator does not know is ignored, as the service does it on the cloud
-  path; one of another object or generation is refused.
-- Whole-object checksums of files above 64 KiB are computed when GetObject or ReadObject first asks
-  for them; listings and BidiReadObject show them from then on. Files above 256 MiB have none,
-  unless their writer gave one.
-- Objects whose names no file can have, appendable objects that are not finalized, and what clients
-  say of their objects are kept in `.gcsmux-emulator` below the served directory.
-- CreateBucket honours location, placement, class and namespace. All other buckets are as
-  `--location-type` says: regional and flat, or zonal.
-- Hierarchical buckets, and zonal ones always are, have folders: StorageControl makes, lists,
-  renames and removes them, and empty ones show in listings that ask for folders. A renamed
-  folder's objects keep their generations. The operations that the calls answer are done. A folder
-  and an object `f/` and `f` cannot both be made.
-- Zonal buckets neither compose nor rewrite objects. UpdateObject changes content type, encoding,
-  disposition, language, cache control and custom metadata; other fields are UNIMPLEMENTED.
-- There are no versions, no soft delete, no permissions; globs and filters of listings are
+- Every folder in the served folder is a bucket, unless its name begins with a dot. The files below
+  it are its objects. Files whose names are not UTF-8, or longer than 1,024 bytes, are ignored.
+- A changed or replaced file is a new generation; the old generation no longer exists. Any change of
+  the inode counts (chmod, a new hard link). Generations survive a restart.
+- If an object is replaced or deleted, its open streams continue with the old bytes. If its file is
+  changed in place, or the object is moved, its open streams end with NOT_FOUND. No stream mixes old
+  and new bytes.
+- A range of an appendable object that is not finalized is cut at the current end of the object, on
+  older streams too.
+- A read handle of another server is ignored, as by the service on connections without DirectPath. A
+  read handle of another object or generation is an error.
+- The checksum of an object above 64 KiB is computed when GetObject or ReadObject first needs it.
+  Listings and BidiReadObject show the checksum from then on. Objects above 256 MiB have a checksum
+  only if their writer sent one.
+- The folder `.gcsmux-emulator` in the served folder holds what files cannot hold: objects whose
+  names no file can have, appendable objects that are not finalized, and attributes of objects.
+- CreateBucket supports location, placement, storage class and namespace. `--location-type` makes
+  all other buckets regional and flat, or zonal. All zonal buckets are hierarchical.
+- Hierarchical buckets have folders. StorageControl creates, lists, renames and removes them. Empty
+  folders appear in listings with `include_folders_as_prefixes`. The objects in a renamed folder
+  keep their generations. Long-running operations are done when the call returns. A folder `f/` and
+  an object `f` cannot both exist.
+- Objects in zonal buckets cannot be composed or rewritten. UpdateObject supports content type,
+  encoding, disposition, language, cache control and custom metadata; other fields are
   UNIMPLEMENTED.
-- It fails when it is told to, and only then: docs/FAULTS.md.
+- There are no noncurrent versions, no soft delete and no permissions. Globs and filters of listings
+  are UNIMPLEMENTED.
+- Faults happen only when they are ordered: see docs/FAULTS.md.
 """

@@ -1,4 +1,4 @@
-"""The command `gcsmux-emulator`: arguments, signals, exit codes."""
+"""The command `gcsmux-emulator`: arguments, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.emulator.server import Emulator, EmulatorError
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process import malloc
-from gcsmux_fs.process.standard_streams import open_missing_streams, tell
-from gcsmux_fs.settings.settings import parse_duration, parse_size
+from gcsmux_fs.process.standard_streams import open_missing_streams, print_error
+from gcsmux_fs.settings.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ _ValueT = TypeVar("_ValueT")
 
 
 class _Parsed(click.ParamType[object]):
-    """An option whose text is read by one of our own parsers."""
+    """The type of an option whose text `parse` converts."""
 
     def __init__(self, name: str, parse: Callable[[str], object]) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class _Parsed(click.ParamType[object]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> object:
-        """Return the parsed value; a parser's refusal becomes a usage error."""
+        """Return the parsed value. A ConfigError of the parser becomes a usage error."""
         if not isinstance(value, str):
             return value
         try:
@@ -59,47 +59,53 @@ class _Parsed(click.ParamType[object]):
     default=0,
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Port to listen on; a free one is picked if this is left out or 0.",
+    help="Port to listen on. Without it, or with 0, a free port is picked.",
 )
 @click.option(
     "--latency",
     "latency_seconds",
     default="0s",
     type=_Parsed("duration", parse_duration),
-    help="Delay of every answer, counted from its asking, such as 5ms.",
+    help="Delay of every response, counted from its request, such as 5ms.",
 )
 @click.option(
     "--bandwidth",
     "bandwidth_bytes",
     default=None,
     type=_Parsed("size", parse_size),
-    help="Bytes of content per second and stream, such as 100MiB; without it, no limit.",
+    help="Maximum bytes of content per second and stream, such as 100MiB. Without it, no limit.",
 )
 @click.option(
     "--location-type",
     default=LOCATION_TYPES[0],
     show_default=True,
     type=click.Choice(LOCATION_TYPES),
-    help="What buckets say of themselves; zone makes them hierarchical. CreateBucket may differ.",
+    help="Location type of all buckets except those made by CreateBucket. Zonal buckets are"
+    " hierarchical.",
 )
 @click.option(
     "--faults",
     "faults_file",
     type=click.Path(path_type=Path),
-    help="JSON file that orders faults, read again when it changes.",
+    help="JSON file that orders faults. It is read again when it changes.",
 )
 @click.option(
     "--tls-cert",
     type=click.Path(path_type=Path),
-    help="PEM file of a certificate, to speak TLS; needs --tls-key.",
+    help="PEM file of a certificate, to serve TLS. Requires --tls-key.",
 )
-@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file of its key.")
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path),
+    help="PEM file of the certificate's key. Requires --tls-cert.",
+)
 @click.option(
     "--relay-port",
     default=None,
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="A second port, for faults below gRPC; 0 picks a free one. Without it, there is none.",
+    help="Port of a TCP proxy, for faults of connections; 0 picks a free port. Without it, there"
+    " is no proxy.",
 )
 def _command(
     folder: Path,
@@ -113,9 +119,9 @@ def _command(
     tls_key: Path | None,
     relay_port: int | None,
 ) -> None:
-    """Serve the folders in DIR as Google Cloud Storage buckets, over plaintext gRPC or TLS."""
+    """Serve the folders in DIR as Google Cloud Storage buckets, over gRPC with or without TLS."""
     if (tls_cert is None) != (tls_key is None):
-        raise click.UsageError("--tls-cert and --tls-key need each other.")
+        raise click.UsageError("Use --tls-cert and --tls-key together.")
     emulator = Emulator(
         folder,
         host=host,
@@ -129,52 +135,54 @@ def _command(
     )
     _raise_file_limit()
     malloc.tune()
-    # The relay's own connections may have any descriptor.
+    # The loop watches the connections of the TCP proxy, which may have descriptors above 1,023.
     loop = asyncio.new_event_loop if relay_port is not None else _precise_loop
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_serve(emulator, relaying=relay_port is not None))
+        runner.run(_serve(emulator, has_proxy=relay_port is not None))
 
 
 def _precise_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop whose timers are exact to microseconds: epoll rounds up to milliseconds.
+    """Return an event loop whose timers are exact to microseconds.
 
-    select() cannot watch descriptors above 1,023; the loop watches two, opened before any other.
+    epoll rounds timeouts up to milliseconds; select() does not, but it cannot watch descriptors
+    above 1,023. Without a TCP proxy the loop watches only two descriptors, opened at the start.
     """
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def main() -> None:
-    """Run the command; any error is one sentence on stderr."""
+    """Run the command. An error becomes one line on stderr."""
     open_missing_streams()
     logging.basicConfig(format=f"{_PROGRAM}: %(message)s")
     try:
         code = _command.main(prog_name=_PROGRAM, standalone_mode=False)
     except click.ClickException as error:
-        _complain(error.format_message())
+        _print_prefixed(error.format_message())
         code = _EXIT_USAGE
     except (EmulatorError, RpcError, OSError) as error:
-        _complain(str(error))
+        _print_prefixed(str(error))
         code = _EXIT_FAILURE
     sys.exit(code)
 
 
-async def _serve(emulator: Emulator, *, relaying: bool) -> None:
-    ended = asyncio.Event()
+async def _serve(emulator: Emulator, *, has_proxy: bool) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, stopped.set)
     async with emulator:
         print(f"{_PROGRAM} listening on {emulator.address}", flush=True)
-        if relaying:
+        if has_proxy:
             print(f"{_PROGRAM} relaying on {emulator.relay_address}", flush=True)
-        await ended.wait()
+        await stopped.wait()
 
 
 def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: each stream holds one, and its connection."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raise the limit of open files to the maximum. Each stream and each connection uses one."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
-def _complain(message: str) -> None:
-    tell(f"{_PROGRAM}: {message}")
+def _print_prefixed(message: str) -> None:
+    print_error(f"{_PROGRAM}: {message}")

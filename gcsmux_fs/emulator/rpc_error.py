@@ -1,7 +1,7 @@
-"""An answer that is an error: raised anywhere in the emulator, turned into a status at its border.
+"""Errors with which the emulator ends a call.
 
-It is not part of the tree in `gcsmux_fs.model.errors`, which tells what happened to a client. An
-RpcError is what a server decides: a code, a sentence, and details for the trailer.
+Any part of the emulator may raise an RpcError. `MethodHandlers` sends it to the client as a gRPC
+status. The classes in `gcsmux_fs.model.errors` are the client's side of the same errors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ RANGE_ERRORS_TYPE = "type.googleapis.com/google.storage.v2.BidiReadObjectError"
 
 
 class RpcError(Exception):
-    """End the call with `code`; `details` go into the trailer `grpc-status-details-bin`."""
+    """Ends the call with `code`; `details` go into the trailer `grpc-status-details-bin`."""
 
     def __init__(self, code: StatusCode, message: str, details: bytes = b"") -> None:
         super().__init__(message)
@@ -25,12 +25,12 @@ class RpcError(Exception):
 
 
 def invalid(message: str) -> RpcError:
-    """Return the refusal of a request that breaks the rules of its method."""
+    """Return an INVALID_ARGUMENT error."""
     return RpcError(StatusCode.INVALID_ARGUMENT, message)
 
 
 def not_found(message: str) -> RpcError:
-    """Return the refusal of a request for what is not there."""
+    """Return a NOT_FOUND error."""
     return RpcError(StatusCode.NOT_FOUND, message)
 
 

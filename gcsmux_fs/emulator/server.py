@@ -1,11 +1,12 @@
-"""The emulator itself: a gRPC server over a folder.
+"""The emulator's gRPC server.
 
     async with Emulator(Path("buckets")) as emulator:
         channel = grpc.aio.insecure_channel(emulator.address)
 
-With `relay_port` there is a second address, `relay_address`, where faults below gRPC happen.
-Faults are ordered, and counters read, through `emulator.control` in the same process, and through
-the methods that `gcsmux_fs.emulator.control` describes from any other.
+With `relay_port`, a TCP proxy listens on a second address, `relay_address`. Faults of connections
+happen only to connections of the TCP proxy. Code in the same process orders faults and reads
+counters through `emulator.control`. Other processes use the methods of the control service, which
+`gcsmux_fs.emulator.control` describes.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import grpc.aio
 
 from gcsmux_fs.emulator.buckets.checksums import Checksums
 from gcsmux_fs.emulator.buckets.placement import LOCATION_TYPES, REGION, Placement
-from gcsmux_fs.emulator.buckets.store import Store
+from gcsmux_fs.emulator.buckets.store import BucketStore
+from gcsmux_fs.emulator.call_counters import CallCounters
 from gcsmux_fs.emulator.control import CONTROL_SERVICE, Control
+from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
 from gcsmux_fs.emulator.proxy.tcp_proxy import TcpProxy, open_listener
 from gcsmux_fs.emulator.services.change_service import ChangeService
 from gcsmux_fs.emulator.services.folder_service import FolderService
 from gcsmux_fs.emulator.services.meta_service import MetaService
+from gcsmux_fs.emulator.services.method_handlers import MethodHandlers
 from gcsmux_fs.emulator.services.read_service import ReadService
-from gcsmux_fs.emulator.services.rpc import Border
 from gcsmux_fs.emulator.services.write_service import WriteService
 from gcsmux_fs.emulator.shaping import Shape
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -39,16 +42,16 @@ __all__ = ["Emulator", "EmulatorError"]
 _STORAGE_SERVICE = "google.storage.v2.Storage"
 _FOLDER_SERVICE = "google.storage.control.v2.StorageControl"
 _OPERATIONS_SERVICE = "google.longrunning.Operations"
-# Calls end within milliseconds of the server; only a bug lasts longer.
+# Calls end within milliseconds after the server has stopped. Only a bug makes them last longer.
 _STOP_SECONDS = 5.0
 _OPTIONS = (
-    # Without it a second server could take the same port and half of the calls.
+    # Otherwise a second server could listen on the same port and receive half of the calls.
     ("grpc.so_reuseport", 0),
-    # What front ends commonly allow on a connection; a client that needs more opens another one.
+    # A common limit of front ends. A client that needs more streams opens another connection.
     ("grpc.max_concurrent_streams", 100),
     # Twice the largest message of a writer (2 MiB of content).
     ("grpc.max_receive_message_length", 4 * 1024 * 1024 + 65536),
-    # Clients may ping idle connections as the service lets them, without a GOAWAY.
+    # As the service, answer pings on idle connections without a GOAWAY.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -60,13 +63,19 @@ class EmulatorError(Exception):
 
 
 class Emulator:
-    """Serves the folders in `folder` as buckets while its `async with` block lasts.
+    """Serves the folders in `folder` as buckets while its `async with` block runs.
 
-    Port 0 picks a free one, to be read from `port`. `latency_seconds` delays every answer,
-    `bandwidth_bytes` a second is what each stream may carry at most (0: no limit). `location_type`
-    is that of all buckets that CreateBucket has not placed elsewhere. `relay_port`
-    gives connections a second port, where they can be broken (see `TcpProxy`). `tls` is the
-    files of a certificate and its key, both PEM; without them the port is plaintext.
+    - `port`: 0 picks a free port; read it from the attribute `port`.
+    - `latency_seconds`: delay of every response.
+    - `bandwidth_bytes`: maximum bytes of content per second and stream; 0 sets no limit.
+    - `location_type`: the location type of buckets that CreateBucket has not made.
+    - `faults_file`: a JSON file that orders faults. It is read again when it changes.
+    - `relay_port`: the port of the TCP proxy; 0 picks a free port, None starts no TCP proxy.
+    - `tls`: the PEM files of a certificate and its key; None serves plaintext.
+
+    Raises:
+        EmulatorError: an argument cannot be used.
+        RpcError: the faults file does not hold a valid order.
     """
 
     def __init__(
@@ -85,43 +94,57 @@ class Emulator:
         if not folder.is_dir():
             raise EmulatorError(f"{folder} is not a directory.")
         if location_type not in LOCATION_TYPES:
-            raise EmulatorError(f"The location type {location_type!r} is not known.")
+            raise EmulatorError(
+                f"Unknown location type {location_type!r}: use {' or '.join(LOCATION_TYPES)}."
+            )
         self.host = host
         self.port = port
-        self._credentials = None if tls is None else _credentials(*tls)
-        self.control = Control(faults_file, has_relay=relay_port is not None, tls=tls is not None)
+        self._credentials = None if tls is None else _load_credentials(*tls)
+        counters = CallCounters()
+        store = BucketStore(folder, Placement.default(location_type))
+        self._orders = orders = FaultOrders(
+            store,
+            counters.faults,
+            faults_file,
+            has_proxy=relay_port is not None,
+            tls=tls is not None,
+        )
+        self.control = Control(counters, orders)
         shape = Shape(latency_seconds, bandwidth_bytes)
-        self._border = Border(shape, self.control)
+        self._handlers = MethodHandlers(shape, orders, counters)
         self._checksums = checksums = Checksums()
-        store = self.control.store = Store(folder, Placement.default(location_type))
         self._meta = MetaService(store, checksums)
         self._change = ChangeService(store, checksums)
         self._folders = FolderService(store)
-        self._read = ReadService(store, checksums, shape, self.control)
+        self._read = ReadService(store, checksums, shape, orders, counters)
         self._write = WriteService(store, checksums, shape)
         self._server: grpc.aio.Server | None = None
-        self._relay_port = relay_port
-        self._relay: TcpProxy | None = None
+        self._proxy_port = relay_port
+        self._proxy: TcpProxy | None = None
 
     @property
     def address(self) -> str:
-        """Where clients find it: HOST:PORT."""
+        """The address of the server: HOST:PORT."""
         return self._address(self.port)
 
     @property
     def relay_address(self) -> str:
-        """Where clients find the relay in front of it."""
-        if self._relay is None:
-            raise RuntimeError("this emulator has no relay, or does not run")
-        return self._address(self._relay.port)
+        """The address of the TCP proxy: HOST:PORT.
+
+        Raises:
+            RuntimeError: no TCP proxy is running.
+        """
+        if self._proxy is None:
+            raise RuntimeError("No TCP proxy is running: pass relay_port, and enter the emulator.")
+        return self._address(self._proxy.port)
 
     def _address(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{port}"
 
     async def __aenter__(self) -> Emulator:
-        _listener(self.host, self.port).close()
-        server = grpc.aio.server(handlers=self._handlers(), options=_OPTIONS)
+        _open_listener(self.host, self.port).close()
+        server = grpc.aio.server(handlers=self._services(), options=_OPTIONS)
         try:
             if self._credentials is None:
                 self.port = server.add_insecure_port(self.address)
@@ -131,33 +154,59 @@ class Emulator:
             raise EmulatorError(f"Cannot listen on {self.address}.") from None
         await server.start()
         self._server = server
-        if self._relay_port is not None:
-            relay = TcpProxy(self.control, self.host, self.port)
+        if self._proxy_port is not None:
+            proxy = TcpProxy(self._orders, self.host, self.port)
             try:
-                relay.start(_listener(self.host, self._relay_port))
+                proxy.start(_open_listener(self.host, self._proxy_port))
             except EmulatorError:
                 await self.__aexit__()
                 raise
-            self._relay = relay
+            self._proxy = proxy
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop at once: calls under way end with UNAVAILABLE or CANCELLED."""
-        if self._relay is not None:
-            relay, self._relay = self._relay, None
-            await relay.stop()
+        """Stop at once. Calls in flight end with UNAVAILABLE or CANCELLED."""
+        if self._proxy is not None:
+            proxy, self._proxy = self._proxy, None
+            await proxy.stop()
         if self._server is not None:
             server, self._server = self._server, None
             self._checksums.close()
             await server.stop(None)
-            # A call that the loop's end would cancel is one that gRPC reports as an error.
-            await self._border.all_ended(_STOP_SECONDS)
+            # gRPC logs an error for each call that is still running when the event loop ends.
+            await self._handlers.wait_for_calls(_STOP_SECONDS)
 
-    def _handlers(self) -> list[grpc.GenericRpcHandler]:
-        unary, streaming = self._border.unary, self._border.streaming
-        meta, change, folders = self._meta, self._change, self._folders
-        read, write = self._read, self._write
-        storage = (
+    def _services(self) -> list[grpc.GenericRpcHandler]:
+        unary, raw = self._handlers.unary, self._handlers.raw
+        folders, control = self._folders, self.control
+        folder_methods = (
+            unary("GetStorageLayout", pb.GetStorageLayoutRequest, folders.get_storage_layout),
+            unary("GetFolder", pb.GetFolderRequest, folders.get_folder),
+            unary("ListFolders", pb.ListFoldersRequest, folders.list_folders),
+            unary("CreateFolder", pb.CreateFolderRequest, folders.create_folder),
+            unary("DeleteFolder", pb.DeleteFolderRequest, folders.delete_folder),
+            unary(
+                "DeleteFolderRecursive",
+                pb.DeleteFolderRecursiveRequest,
+                folders.delete_folder_recursive,
+            ),
+            unary("RenameFolder", pb.RenameFolderRequest, folders.rename_folder),
+        )
+        operation_methods = (unary("GetOperation", pb.GetOperationRequest, folders.get_operation),)
+        control_methods = (raw("Stats", control.stats), raw("Faults", control.faults))
+        return [
+            grpc.method_handlers_generic_handler(
+                _STORAGE_SERVICE, self._metadata_methods() | self._content_methods()
+            ),
+            grpc.method_handlers_generic_handler(_FOLDER_SERVICE, dict(folder_methods)),
+            grpc.method_handlers_generic_handler(_OPERATIONS_SERVICE, dict(operation_methods)),
+            grpc.method_handlers_generic_handler(CONTROL_SERVICE, dict(control_methods)),
+        ]
+
+    def _metadata_methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """Return the unary methods of Storage on buckets and objects."""
+        unary, meta, change = self._handlers.unary, self._meta, self._change
+        methods = (
             unary("GetBucket", pb.GetBucketRequest, meta.get_bucket),
             unary("ListBuckets", pb.ListBucketsRequest, meta.list_buckets),
             unary("CreateBucket", pb.CreateBucketRequest, meta.create_bucket),
@@ -169,6 +218,14 @@ class Emulator:
             unary("MoveObject", pb.MoveObjectRequest, change.move_object),
             unary("RewriteObject", pb.RewriteObjectRequest, change.rewrite_object),
             unary("ComposeObject", pb.ComposeObjectRequest, change.compose_object),
+        )
+        return dict(methods)
+
+    def _content_methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """Return the methods of Storage that read and write content."""
+        unary, streaming = self._handlers.unary, self._handlers.streaming
+        read, write = self._read, self._write
+        methods = (
             streaming("BidiReadObject", pb.BidiReadObjectRequest, read.bidi_read_object),
             streaming("ReadObject", pb.ReadObjectRequest, read.read_object),
             streaming("WriteObject", pb.WriteObjectRequest, write.write_object),
@@ -183,45 +240,24 @@ class Emulator:
                 write.cancel_resumable_write,
             ),
         )
-        of_folders = (
-            unary("GetStorageLayout", pb.GetStorageLayoutRequest, folders.get_storage_layout),
-            unary("GetFolder", pb.GetFolderRequest, folders.get_folder),
-            unary("ListFolders", pb.ListFoldersRequest, folders.list_folders),
-            unary("CreateFolder", pb.CreateFolderRequest, folders.create_folder),
-            unary("DeleteFolder", pb.DeleteFolderRequest, folders.delete_folder),
-            unary(
-                "DeleteFolderRecursive",
-                pb.DeleteFolderRecursiveRequest,
-                folders.delete_folder_recursive,
-            ),
-            unary("RenameFolder", pb.RenameFolderRequest, folders.rename_folder),
-        )
-        operations = (unary("GetOperation", pb.GetOperationRequest, folders.get_operation),)
-        control = (
-            self._border.raw("Stats", self.control.answer_stats),
-            self._border.raw("Faults", self.control.answer_faults),
-        )
-        return [
-            grpc.method_handlers_generic_handler(_STORAGE_SERVICE, dict(storage)),
-            grpc.method_handlers_generic_handler(_FOLDER_SERVICE, dict(of_folders)),
-            grpc.method_handlers_generic_handler(_OPERATIONS_SERVICE, dict(operations)),
-            grpc.method_handlers_generic_handler(CONTROL_SERVICE, dict(control)),
-        ]
+        return dict(methods)
 
 
-def _credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
+def _load_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
     try:
-        # gRPC would take anything, and refuse its clients.
+        # gRPC accepts any bytes here and fails only when a client connects.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         pair = (key.read_bytes(), certificate.read_bytes())
     except OSError as error:
         reason = error.strerror or str(error)
-        raise EmulatorError(f"Cannot use {certificate} with {key}: {reason}.") from None
+        raise EmulatorError(
+            f"Cannot use the certificate {certificate} with the key {key}: {reason}."
+        ) from None
     return grpc.ssl_server_credentials([pair])
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; gRPC by itself would not say why an address cannot be had."""
+def _open_listener(host: str, port: int) -> socket.socket:
+    """Return a listening socket. The error says why an address cannot be used; gRPC's does not."""
     try:
         return open_listener(host, port)
     except OSError as error:

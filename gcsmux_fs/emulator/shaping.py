@@ -1,7 +1,7 @@
-"""When an answer may leave: latency and bandwidth, as plain arithmetic on given times.
+"""Latency and bandwidth: the time at which the emulator may send a response.
 
-Latency counts from a request's arrival, so that requests made together are answered together.
-Bandwidth is kept per stream by the time at which its line is free again.
+Latency counts from the arrival of a request. Requests that arrive together are therefore answered
+together. Bandwidth is limited per stream: each message makes the stream busy for a while.
 """
 
 from __future__ import annotations
@@ -9,57 +9,58 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from gcsmux_fs.emulator.services.range_schedule import MAX_CHUNK_BYTES
+from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 
-__all__ = ["Line", "Shape", "sleep_until"]
+__all__ = ["BandwidthLimiter", "Shape", "sleep_until"]
 
-# A slice lasts this long at most, so that a slow line is even and not a burst a second.
+# Time that one message may take on a slow stream. Short messages give an even flow of bytes.
 _SLICE_SECONDS = 0.05
 _MIN_SLICE_BYTES = 4096
-# What a late timer may catch up with; more would let an idle line burst.
+# After a late timer, bytes for at most this time may be sent at once. A larger value would allow a
+# burst after an idle time.
 _MAX_CREDIT_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Seconds that every answer takes, and bytes of content per second and stream (0: no cap)."""
+    """Seconds of latency, and bytes of content per second and stream (0: no limit)."""
 
     latency_seconds: float = 0.0
     bandwidth_bytes: int = 0
 
     def due(self, arrived: float) -> float:
-        """Return when a request that arrived then may be answered."""
+        """Return the time at which a request that arrived at `arrived` may be answered."""
         return arrived + self.latency_seconds
 
     @property
     def slice_bytes(self) -> int:
-        """How much content one message may carry."""
+        """Maximum bytes of content in one message."""
         if not self.bandwidth_bytes:
             return MAX_CHUNK_BYTES
-        even = int(self.bandwidth_bytes * _SLICE_SECONDS)
-        return max(_MIN_SLICE_BYTES, min(MAX_CHUNK_BYTES, even))
+        slice_bytes = int(self.bandwidth_bytes * _SLICE_SECONDS)
+        return max(_MIN_SLICE_BYTES, min(MAX_CHUNK_BYTES, slice_bytes))
 
 
-class Line:
-    """The bandwidth of one stream: what has been sent occupies it for a while."""
+class BandwidthLimiter:
+    """Limits the bandwidth of one stream. Times are in seconds of the caller's clock."""
 
     def __init__(self, shape: Shape) -> None:
         self._bandwidth_bytes = shape.bandwidth_bytes
         self._free_at = float("-inf")
 
     def free_at(self, now: float) -> float:
-        """Return when the next message may leave: `now` or later."""
+        """Return the time, `now` or later, at which the next message may be sent."""
         return max(now, self._free_at)
 
     def occupy(self, now: float, size: int) -> None:
-        """Send `size` bytes now."""
+        """Make the stream busy for as long as `size` bytes take, from `now` on."""
         if self._bandwidth_bytes:
             begin = max(self._free_at, now - _MAX_CREDIT_SECONDS)
             self._free_at = begin + size / self._bandwidth_bytes
 
 
 async def sleep_until(instant: float) -> None:
-    """Sleep until the loop's clock shows `instant`."""
+    """Sleep until the clock of the event loop shows `instant`."""
     delay = instant - asyncio.get_running_loop().time()
     if delay > 0:
         await asyncio.sleep(delay)

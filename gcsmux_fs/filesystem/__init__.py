@@ -1,1 +1,1 @@
-"""What a mounted bucket does, without pyfuse3 and without gRPC."""
+"""What a mounted bucket does: open files, directories, links and prefetch. No pyfuse3, no gRPC."""

@@ -1,8 +1,8 @@
-"""Files fetched before they are opened, for programs that walk a directory in order.
+"""Prefetch of whole files for a program that reads a directory in order.
 
-The planner of each directory decides (`filesystem/sibling_planner.py`); here its positions become
-files of the namespace, and files of the namespace become fetches of the read path. What was fetched
-is held until its file is read, or the walk seems to have been given up.
+A `SiblingPlanner` for each directory decides which positions of the listing to fetch. This module
+turns the positions into objects and fetches them. A prefetched file stays open until a program
+reads it, or until the program seems to have stopped reading the directory.
 """
 
 from __future__ import annotations
@@ -15,63 +15,67 @@ import cachetools
 import trio
 
 from gcsmux_fs.filesystem.sibling_planner import MAX_WINDOW_FILES, SiblingPlanner
-from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.reading.open_planner import SMALL_OBJECT_BYTES
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.filesystem.object_opener import ObjectOpener
+    from gcsmux_fs.model.values import ObjectInfo, ObjectKey
     from gcsmux_fs.namespace.tree import Tree
     from gcsmux_fs.reading.open_file import OpenFile
-    from gcsmux_fs.reading.read_context import ReadContext
 
 __all__ = ["ABANDONED_SECONDS", "DirectoryPrefetch"]
 
-# A walk that makes no step for so long is taken for given up: its program was interrupted, or works
-# so long on a small file that round trips are nothing to it. What was fetched stays in the cache,
-# on a level with what has been read.
 ABANDONED_SECONDS = 10.0
+"""A walk without a step for this time counts as abandoned. Its program was interrupted, or it takes
+so long for each small file that round trips do not matter. The fetched bytes stay in the cache and
+are evicted like bytes that were read."""
 
-# Directories whose walks are followed at a time: a program walks one, or goes down a few levels.
+# Directories with a walk at a time. A program walks one directory, or a few levels of a tree.
 _MAX_WALKS = 64
-# Files held for all walks together.
-_MAX_HELD_FILES = 4 * MAX_WINDOW_FILES
+# Prefetched files that are open at a time, of all walks.
+_MAX_OPEN_FILES = 4 * MAX_WINDOW_FILES
 
 
 class _Walk:
-    """One walk of a directory, until a jump begins the next; `stepped` is when it last went on."""
+    """A program reads the files of one directory in order.
 
-    __slots__ = ("planner", "stepped")
+    `last_step` is the time of its last step forward. A jump in the order begins a new walk.
+    """
 
-    def __init__(self, planner: SiblingPlanner, stepped: float) -> None:
+    __slots__ = ("last_step", "planner")
+
+    def __init__(self, planner: SiblingPlanner, last_step: float) -> None:
         self.planner = planner
-        self.stepped = stepped
+        self.last_step = last_step
 
 
 class DirectoryPrefetch:
-    """Watches which files are read from their start, and fetches their successors."""
+    """Observes which files are read from their start, and fetches the files that follow them.
 
-    def __init__(self, tree: Tree, reader: ReadContext, bucket: str) -> None:
+    `len()` is the number of prefetched files that are open.
+    """
+
+    def __init__(self, tree: Tree, opener: ObjectOpener) -> None:
         self._tree = tree
-        self._reader = reader
-        self._bucket = bucket
+        self._opener = opener
         self._walks: cachetools.LRUCache[str, _Walk] = cachetools.LRUCache(_MAX_WALKS)
-        self._held: OrderedDict[ObjectKey, tuple[OpenFile, _Walk]] = OrderedDict()
-        self._holds_some = trio.Event()
+        self._files: OrderedDict[ObjectKey, tuple[OpenFile, _Walk]] = OrderedDict()
+        self._has_files = trio.Event()
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._files)
 
     def observe(self, inode: int, file: OpenFile, now: float) -> None:
-        """Note that `file` is read from its start, and fetch what is likely to be read next."""
-        held = self._held.pop(file.key, None)
-        if held is not None:
-            held[0].close()
-        if file.size > SMALL_OBJECT_BYTES or not self._reader.read_ahead_bytes:
+        """Note that a program reads `file` from its start, and fetch the files that follow it."""
+        prefetched = self._files.pop(file.key, None)
+        if prefetched is not None:
+            prefetched[0].close()
+        if file.size > SMALL_OBJECT_BYTES or not self._opener.reads_ahead:
             return
-        found = self._tree.listing_of(inode)
-        if found is None:
+        located = self._tree.listing_of(inode)
+        if located is None:
             return
-        listing, name = found
+        listing, name = located
         position = listing.position_of(name)
         if position is None:
             return
@@ -82,57 +86,58 @@ class DirectoryPrefetch:
         if walk is None or not planner.steps:
             walk = self._walks[listing.location] = _Walk(planner, now)
         elif planner.steps > steps:
-            walk.stepped = now
-        for successor in planned:
-            info = listing.file_at(successor)
+            walk.last_step = now
+        for next_position in planned:
+            info = listing.file_at(next_position)
             if info is None or not 0 < info.size <= SMALL_OBJECT_BYTES:
                 continue
             if not self._fetch(info, walk):
-                planner.refused(successor)
+                planner.refused(next_position)
                 return
 
-    def let_go(self, now: float) -> float:
-        """Let go of what walks have left that were given up; return when to do so next.
+    def close_abandoned(self, now: float) -> float:
+        """Close the files of abandoned walks; return when to call this again.
 
-        That is infinity when nothing is held.
+        The time is infinity if no file is open.
         """
-        for key, (_, walk) in list(self._held.items()):
-            if walk.stepped + ABANDONED_SECONDS <= now:
-                self._drop(key)
-        steps = (walk.stepped for _, walk in self._held.values())
+        for key, (_, walk) in list(self._files.items()):
+            if walk.last_step + ABANDONED_SECONDS <= now:
+                self._close(key)
+        steps = (walk.last_step for _, walk in self._files.values())
         return min(steps, default=math.inf) + ABANDONED_SECONDS
 
     async def run(self) -> NoReturn:
-        """Let go of what walks leave, until cancelled; wakes only while something is held."""
+        """Close the files of abandoned walks, until cancelled. Sleeps while no file is open."""
         while True:
-            await self._holds_some.wait()
-            due = self.let_go(trio.current_time())
+            await self._has_files.wait()
+            due = self.close_abandoned(trio.current_time())
             if due == math.inf:
-                self._holds_some = trio.Event()
+                self._has_files = trio.Event()
             else:
                 await trio.sleep_until(due)
 
     def close(self) -> None:
-        """Let go of everything."""
-        for key in list(self._held):
-            self._drop(key)
+        """Close all prefetched files."""
+        for key in list(self._files):
+            self._close(key)
 
     def _fetch(self, info: ObjectInfo, walk: _Walk) -> bool:
-        key = ObjectKey(self._bucket, info.name, info.generation)
-        if (held := self._held.get(key)) is not None:
-            self._held[key] = held[0], walk
+        """Fetch a whole file; return False if the memory budget has no room for it now."""
+        key = self._opener.key_of(info)
+        if (prefetched := self._files.get(key)) is not None:
+            self._files[key] = prefetched[0], walk
             return True
-        file = self._reader.open(key, info.size, grows=not info.finalized)
+        file = self._opener.open(info)
         if not file.fetch_whole():
             file.close()
             return False
-        self._held[key] = file, walk
-        self._holds_some.set()
-        if len(self._held) > _MAX_HELD_FILES:
-            self._drop(next(iter(self._held)))
+        self._files[key] = file, walk
+        self._has_files.set()
+        if len(self._files) > _MAX_OPEN_FILES:
+            self._close(next(iter(self._files)))
         return True
 
-    def _drop(self, key: ObjectKey) -> None:
-        file, _ = self._held.pop(key)
+    def _close(self, key: ObjectKey) -> None:
+        file, _ = self._files.pop(key)
         file.give_up_whole()
         file.close()

@@ -1,4 +1,4 @@
-"""Targets of symbolic links: from an object's metadata, or from its content by the read path."""
+"""Targets of symbolic links: from an object's metadata, or from its content."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING
 import cachetools
 import trio
 
-from gcsmux_fs.model.errors import DataCorruption, GenerationGone
-from gcsmux_fs.model.values import ObjectKey
+from gcsmux_fs.model.errors import DataCorruption
 from gcsmux_fs.namespace.foreign_metadata import is_target, read_foreign_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.filesystem.directory_prefetch import DirectoryPrefetch
+    from gcsmux_fs.filesystem.object_opener import ObjectOpener
     from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.tree import Tree
-    from gcsmux_fs.reading.read_context import ReadContext
 
 __all__ = ["LinkReader"]
 
-# 10,000 links of a usual length: large files push blocks out of the cache, links are tiny.
+# Room for 3,000 targets. Large files push blocks out of the block cache, and a link is tiny.
 _MAX_CACHED_BYTES = 1024 * 1024
-# A key with its name, and the place of both in the cache.
+# The memory of a cache entry beside its target: the key, the object name and the dictionary slots.
 _OVERHEAD_BYTES = 300
 
 
@@ -33,33 +32,31 @@ def _weight(target: bytes) -> int:
 
 
 class LinkReader:
-    """Reads targets of links; those that are an object's content are asked for once."""
+    """Reads the targets of symbolic links, and caches those that are an object's content."""
 
     def __init__(
         self,
         tree: Tree,
-        reader: ReadContext,
-        walks: DirectoryPrefetch,
-        bucket: str,
+        opener: ObjectOpener,
+        prefetch: DirectoryPrefetch,
         *,
         call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
         self._tree = tree
-        self._reader = reader
-        self._walks = walks
-        self._bucket = bucket
-        self._soon = call_soon
-        # The size counts because an object that is appended to grows within its generation.
+        self._opener = opener
+        self._prefetch = prefetch
+        self._call_soon = call_soon
+        # By name, generation and size: an appended object grows within its generation.
         self._targets: cachetools.LRUCache[tuple[str, int, int], bytes] = cachetools.LRUCache(
             _MAX_CACHED_BYTES, getsizeof=_weight
         )
 
     async def target(self, inode: int) -> bytes | None:
-        """Return where a link leads, byte by byte as it was stored; None if it is no link.
+        """Return the target of a link as it was stored; None if the inode is not a link.
 
         Raises:
             GenerationGone: the object has been overwritten or deleted.
-            DataCorruption: the content is no target, because it holds a NUL.
+            DataCorruption: the content holds a NUL byte.
             StorageError: the content could not be read.
         """
         info = self._tree.object_of(inode)
@@ -74,23 +71,17 @@ class LinkReader:
             target = self._targets[key] = await self._read(inode, info)
         if not is_target(target):
             raise DataCorruption(
-                "a link whose target holds a NUL leads nowhere", subject=repr(info.name)
+                "the content of this symbolic link holds a NUL byte, so it is no path",
+                subject=repr(info.name),
             )
         return target
 
     async def _read(self, inode: int, info: ObjectInfo) -> bytes:
-        file = self._reader.open(
-            ObjectKey(self._bucket, info.name, info.generation),
-            info.size,
-            grows=not info.finalized,
-        )
+        file = self._opener.open(info)
         try:
-            # `ls -l` reads the links of a directory in order: the next ones are fetched meanwhile.
+            # `ls -l` reads the links of a directory in order: prefetch the next links meanwhile.
             now = trio.current_time()
-            self._soon(functools.partial(self._walks.observe, inode, file, now))
+            self._call_soon(functools.partial(self._prefetch.observe, inode, file, now))
             return bytes(await file.read(0, info.size))
-        except GenerationGone:
-            self._tree.found_gone(inode)
-            raise
         finally:
             file.close()

@@ -1,1 +1,1 @@
-"""The kernel's face: operations, mount life cycle, signals, sd_notify."""
+"""The kernel side, by pyfuse3: operations, mounting, unmounting, mount tables of the kernel."""

@@ -1,4 +1,4 @@
-"""Whether this user can mount by FUSE on this machine at all, and what to do if not."""
+"""Whether this user can mount by FUSE on this machine, and what to do if not."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ __all__ = ["FuseAccess", "check_fuse_access", "fuse_refusal", "look_at_fuse"]
 _DEVICE = Path("/dev/fuse")
 _CONF = Path("/etc/fuse.conf")
 _STATUS = Path("/proc/self/status")
-# libfuse runs fusermount3 from the directory it was built for, and only then from PATH.
+# libfuse looks for fusermount3 in the directory it was built for, and then in PATH.
 _FUSERMOUNT_DIRECTORIES = "/usr/bin:/bin"
 
 _CAP_SYS_ADMIN = 21
 
 # A mount has 13 files and up to 12 connections open, and more while it looks at its mount point or
-# replaces connections; without them gRPC ends the process instead of saying why.
-_FEWEST_FILES = 64
+# replaces connections. If descriptors run out, gRPC ends the process without a reason.
+_MIN_FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class FuseAccess:
-    """What mounting depends on; `device_errno` is what opening /dev/fuse failed with, or 0.
+    """The facts that decide whether this process can mount by FUSE.
 
-    `most_files` is how many descriptors the process may have.
+    `device_errno` is the errno of opening /dev/fuse, or 0. `max_files` is the limit of open file
+    descriptors, -1 for no limit.
     """
 
     device_errno: int
@@ -41,11 +42,11 @@ class FuseAccess:
     has_fusermount: bool
     no_new_privileges: bool
     user_allow_other: bool
-    most_files: int
+    max_files: int
 
 
 def look_at_fuse() -> FuseAccess:
-    """Return how things are on this machine, for this process."""
+    """Return the facts of this process and this machine."""
     status = dict(re.findall(r"^(\w+):\s*(\w+)$", _STATUS.read_text(), re.MULTILINE))
     search_path = f"{_FUSERMOUNT_DIRECTORIES}:{os.environ.get('PATH', '')}"
     return FuseAccess(
@@ -55,19 +56,23 @@ def look_at_fuse() -> FuseAccess:
         has_fusermount=shutil.which("fusermount3", path=search_path) is not None,
         no_new_privileges=status.get("NoNewPrivs") == "1",
         user_allow_other=_user_allow_other(_CONF),
-        most_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        max_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
 
 
 def check_fuse_access(*, allow_other: bool) -> None:
-    """Raise ConfigError with one sentence if a mount is bound to fail."""
+    """Check that a mount can succeed.
+
+    Raises:
+        ConfigError: a mount would fail; the message says what is missing and how to get it.
+    """
     sentence = fuse_refusal(look_at_fuse(), allow_other=allow_other)
     if sentence is not None:
         raise ConfigError(sentence)
 
 
 def fuse_refusal(access: FuseAccess, *, allow_other: bool) -> str | None:
-    """Return what is missing, and how to get it, in one sentence; None if nothing is."""
+    """Return one sentence: what is missing and how to get it. None if nothing is missing."""
     if access.device_errno == errno.ENOENT:
         return (
             f"there is no /dev/fuse: {_by_root('modprobe', 'fuse', is_root=access.is_root)}, or"
@@ -75,10 +80,10 @@ def fuse_refusal(access: FuseAccess, *, allow_other: bool) -> str | None:
         )
     if access.device_errno:
         return _refusal_of_device(access)
-    if 0 <= access.most_files < _FEWEST_FILES:
+    if 0 <= access.max_files < _MIN_FILES:
         return (
-            f"no more than {access.most_files} open files are allowed here, and a mount takes"
-            f" {_FEWEST_FILES}: raise the limit by {command('ulimit', '-n', '1024')}, or by"
+            f"this process may open only {access.max_files} files, and a mount needs"
+            f" {_MIN_FILES}: raise the limit by {command('ulimit', '-n', '1024')}, or by"
             " LimitNOFILE=1024 in a unit."
         )
     if access.can_mount:
@@ -86,14 +91,18 @@ def fuse_refusal(access: FuseAccess, *, allow_other: bool) -> str | None:
     if access.is_root:
         return "root may not mount here: start the container with --cap-add SYS_ADMIN."
     if not access.has_fusermount:
-        return "there is no fusermount3, by which users mount: have root install the package fuse3."
+        return (
+            "there is no fusermount3, which a user needs to mount: have root install the package"
+            " fuse3."
+        )
     if access.no_new_privileges:
         return (
-            "fusermount3 cannot help a process under NoNewPrivileges: lift that, or mount as root."
+            "fusermount3 cannot mount for a process with NoNewPrivileges: unset NoNewPrivileges, or"
+            " mount as root."
         )
     if allow_other and not access.user_allow_other:
         return (
-            "allow_other and allow_root are for root only: leave them out, or have root add the"
+            "only root may use allow_other and allow_root: leave them out, or have root add the"
             " line user_allow_other to /etc/fuse.conf."
         )
     return None

@@ -1,6 +1,6 @@
-"""The one place where errors become errno: a decorator around every operation.
+"""Translation of exceptions into errno. Every operation passes through here.
 
-pyfuse3 ends the whole mount when a handler raises anything but FUSEError, so nothing else may pass.
+pyfuse3 ends the mount if a handler raises anything but FUSEError.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pyfuse3
 
+from gcsmux_fs.filesystem.operation_refused import OperationRefused
 from gcsmux_fs.model.errors import GcsmuxError, GenerationGone, NotFound, errno_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["answered"]
+__all__ = ["fuse_error", "guarded"]
 
 log = logging.getLogger(__name__)
 
@@ -25,28 +26,46 @@ Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
 
-def answered(
+def fuse_error(operation: str, error: Exception) -> pyfuse3.FUSEError:
+    """Return the FUSEError for an exception of `operation`, and log the exception if it matters.
+
+    An exception that this program does not raise on purpose becomes EIO.
+    """
+    if isinstance(error, pyfuse3.FUSEError):
+        return error
+    if isinstance(error, OperationRefused):
+        return pyfuse3.FUSEError(error.errno)
+    if isinstance(error, GcsmuxError):
+        number = errno_of(error)
+        level = _level_of(error)
+        log.log(level, "%s: %s: %s", operation, errno.errorcode[number], error)
+        return pyfuse3.FUSEError(number)
+    log.error(
+        "%s: EIO: unexpected exception, please report it as a bug",
+        operation,
+        exc_info=error,
+    )
+    return pyfuse3.FUSEError(errno.EIO)
+
+
+def guarded(
     operation: Callable[Arguments, Coroutine[Any, Any, Answer]],
 ) -> Callable[Arguments, Coroutine[Any, Any, Answer]]:
-    """Turn every exception of `operation` into a FUSEError and, where it matters, a log line."""
+    """Make an operation raise no exception but FUSEError."""
 
     @functools.wraps(operation)
     async def guard(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
         try:
             return await operation(*args, **kwargs)
-        except pyfuse3.FUSEError:
-            raise
-        except GcsmuxError as error:
-            level = logging.WARNING
-            if isinstance(error, GenerationGone):
-                level = logging.INFO  # the object was overwritten: the reader learns it by ESTALE
-            elif isinstance(error, NotFound):
-                level = logging.DEBUG
-            number = errno_of(error)
-            log.log(level, "%s: %s: %s", operation.__name__, errno.errorcode[number], error)
-            raise pyfuse3.FUSEError(number) from None
-        except Exception:
-            log.exception("%s failed unexpectedly", operation.__name__)
-            raise pyfuse3.FUSEError(errno.EIO) from None
+        except Exception as error:
+            raise fuse_error(operation.__name__, error) from None
 
     return guard
+
+
+def _level_of(error: GcsmuxError) -> int:
+    if isinstance(error, GenerationGone):
+        return logging.INFO  # An overwritten object is no failure: the program gets ESTALE.
+    if isinstance(error, NotFound):
+        return logging.DEBUG
+    return logging.WARNING

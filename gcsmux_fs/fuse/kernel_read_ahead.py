@@ -1,8 +1,8 @@
-"""The kernel limit that can only be raised after the mount, through sysfs, by root.
+"""The kernel's readahead of a mount: `read_ahead_kb` in sysfs, writable by root after the mount.
 
-`read_ahead_kb` of the mount's backing device: the kernel cuts buffered reads into READs of at most
-this size (128 KiB unless raised; libfuse caps one READ at 1 MiB). A large window harms page faults
-of mmap, so that it is raised for those who ask for it.
+The kernel cuts buffered reads into READs of at most this size: 128 KiB by default, and no more than
+1 MiB with libfuse. A large window slows page faults of mmap down, so only users who ask for it get
+it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 def raise_read_ahead(device: tuple[int, int], read_ahead_bytes: int) -> None:
-    """Raise the limit of the mount whose device number is `device`; failures are only logged.
+    """Set the kernel's readahead of the mount with the device number `device`.
 
-    Only a file of sysfs is touched, never the mount itself.
+    A failure is logged. This writes to sysfs and never accesses the mount.
     """
     major, minor = device
     try:
@@ -26,4 +26,4 @@ def raise_read_ahead(device: tuple[int, int], read_ahead_bytes: int) -> None:
             f"{read_ahead_bytes // 1024}\n"
         )
     except OSError as error:
-        log.info("cannot raise a kernel limit (that takes root): %s", error)
+        log.info("cannot raise the kernel's readahead, which only root may do: %s", error)

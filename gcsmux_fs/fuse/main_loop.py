@@ -1,10 +1,12 @@
-"""Answering the kernel's requests, until it has none left to give.
+"""The main loop: answers the kernel's requests until the connection to the kernel ends.
 
-The kernel ends the loop in one of two ways: reading from it says ENODEV, which libfuse takes for
-the end, or a request that is just being handed over while the connection is shut down is taken back
-with ECONNABORTED (fuse_dev_do_read), which pyfuse3 raises: measured in 1 of 10 lazy unmounts whose
-last reader goes away. Neither tells whether the mount was unmounted or its connection aborted
-(through fusectl): that is seen by whether it is still mounted, and then it is dead.
+The kernel ends the connection in one of two ways. A read from /dev/fuse fails with ENODEV, and
+libfuse ends the loop. Or the connection ends while a request is being handed over: the read fails
+with ECONNABORTED (fuse_dev_do_read in the kernel), and pyfuse3 raises it. This happened in 1 of 10
+lazy unmounts (`umount -l`) whose last reader closed its file.
+
+Both errors also occur when the connection is aborted through fusectl. The mount table then still
+lists the mount, and every access to it fails.
 """
 
 from __future__ import annotations
@@ -26,21 +28,22 @@ __all__ = ["MAX_REQUESTS", "answer_requests"]
 
 log = logging.getLogger(__name__)
 
-# Requests served at a time, each by a task of its own. A READ that waits holds its task, and while
-# all tasks wait for a silent service, the next request begins its deadline late. Each task owns a
-# buffer of 1 MiB of which a read-only mount touches a page or two; with the stream of an object
-# that nobody else reads it takes 48 KiB (1,500 waiting READs of as many files: 71 MiB), so that
-# more of them would not fit into the memory that a mount may take beside its budget.
 MAX_REQUESTS = 2048
+"""Requests served at a time, each by its own task. If all tasks wait for a service that does not
+answer, the deadline of the next request starts late, so the number is large. Memory limits it: a
+waiting READ of a file that no other program reads takes 48 KiB, including its stream (measured:
+71 MiB for 1,500 READs). Each task also owns a buffer of 1 MiB, of which a read-only mount uses one
+or two pages."""
+
 _MIN_IDLE_TASKS = 16
 
 
 async def answer_requests(mountpoint: Path) -> None:
-    """Answer the kernel until `mountpoint`, as pyfuse3 has mounted it, is unmounted.
+    """Answer the kernel until the mount at `mountpoint`, made by pyfuse3, is unmounted.
 
     Raises:
-        ConfigError: it was unmounted before it could begin.
-        MountLost: it is still mounted, but its connection was aborted.
+        ConfigError: the mount was removed before the loop began.
+        MountLost: the connection was aborted, and the mount is still in the mount table.
     """
     device = device_of(mountpoint)
     try:
@@ -48,16 +51,14 @@ async def answer_requests(mountpoint: Path) -> None:
     except* OSError as group:
         if any(error.errno != errno.ECONNABORTED for error in _leaves(group)):
             raise
-        log.debug("a request was taken back")
+        log.debug("the kernel withdrew a request, because the connection has ended")
     top = top_mount(mount_table(), os.fspath(mountpoint))
     if top is not None and top.device == os.makedev(*device):
-        raise MountLost(
-            f"the connection of {mountpoint} was aborted by somebody else: mount it again."
-        )
+        raise MountLost(f"another process aborted the connection of {mountpoint}: mount it again.")
 
 
 def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
-    found: list[OSError] = []
+    leaves: list[OSError] = []
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

@@ -1,4 +1,4 @@
-"""What is mounted where, read from /proc/self/mountinfo (proc(5)), which never hangs."""
+"""The kernel's mount table, read from /proc/self/mountinfo (proc(5)). Reading it never hangs."""
 
 from __future__ import annotations
 
@@ -20,26 +20,29 @@ __all__ = [
     "top_mount",
 ]
 
-# The name of the command: `mount -o remount` looks for a mount helper of the name that it finds in
-# the mount table, as `mount -a` does for the name in fstab.
 SUBTYPE = "gcsmux-mount"
+"""The name of the command. `mount -o remount` runs the mount helper that the mount table names, and
+`mount -a` runs the mount helper that fstab names."""
+
 FSTYPE = f"fuse.{SUBTYPE}"
-# What 0.1 wrote there: such a mount may still serve, or be left behind, after an upgrade.
+"""The file system type of this program's mounts in the mount table."""
+
+# The type that version 0.1 wrote. After an upgrade, a mount of that version may still exist.
 _FORMER_FSTYPE = "fuse.gcsmux"
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
-# The kernel writes space, tab, newline, backslash and, in sources, # as three octal digits.
+# The kernel escapes space, tab, newline, backslash and, in sources, # as three octal digits.
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
-# fuse_show_options() in the kernel's fs/fuse/inode.c.
+# The user who made a FUSE mount is one of its options (fuse_show_options() in the kernel).
 _OWNER = re.compile(rb"(?:^|,)user_id=(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of the table.
+    """One line of the mount table.
 
-    `root` is the directory of the file system that is shown; `owner` is the user who mounted, or
-    None where the file system is not FUSE and only root may unmount.
+    `root` is the directory of the file system that appears at `path`. `owner` is the user who made
+    a FUSE mount. It is None for other file systems, which only root may unmount.
     """
 
     mount_id: int
@@ -53,23 +56,23 @@ class MountEntry:
     owner: int | None = None
 
     @property
-    def is_ours(self) -> bool:
+    def is_gcsmux(self) -> bool:
         """Whether this program made the mount."""
         return self.fstype in (FSTYPE, _FORMER_FSTYPE)
 
     @property
     def device(self) -> int:
-        """The `st_dev` of what is in this mount."""
+        """The `st_dev` of the files in this mount."""
         return os.makedev(self.major, self.minor)
 
 
 def parse_mountinfo(content: bytes) -> tuple[MountEntry, ...]:
-    """Return the entries of a table in its order."""
+    """Return the entries of a mount table in its order."""
     return tuple(_parse_line(line) for line in content.split(b"\n") if line)
 
 
 def _parse_line(line: bytes) -> MountEntry:
-    # A variable number of optional fields ends with a lone dash.
+    # A lone dash ends the optional fields, whose number varies.
     before, _, after = line.partition(b" - ")
     mount_id, parent_id, device, root, path, *_ = before.split(b" ")
     fstype, source, *options = after.split(b" ")
@@ -94,9 +97,10 @@ def _unescape(field: bytes) -> str:
 
 
 def top_mount(table: tuple[MountEntry, ...], path: str) -> MountEntry | None:
-    """Return what is mounted at `path` on top of everything else there.
+    """Return the topmost mount at `path`.
 
-    Mounts stacked on one path are each other's parents; the order of the lines tells nothing.
+    Each of several mounts at one path is the parent of the next. The order of the lines does not
+    show which mount is on top.
     """
     here = [entry for entry in table if entry.path == path]
     covered = {entry.parent_id for entry in here}
@@ -104,26 +108,27 @@ def top_mount(table: tuple[MountEntry, ...], path: str) -> MountEntry | None:
 
 
 def covering_mount(table: tuple[MountEntry, ...], path: str) -> MountEntry | None:
-    """Return the mount that `path`, an absolute path without links, is at or below."""
-    place = Path(path)
-    found = (top_mount(table, os.fspath(above)) for above in (place, *place.parents))
-    return next((entry for entry in found if entry is not None), None)
+    """Return the mount that holds `path`, an absolute path without symbolic links."""
+    directory = Path(path)
+    mounts = (top_mount(table, os.fspath(above)) for above in (directory, *directory.parents))
+    return next((entry for entry in mounts if entry is not None), None)
 
 
 def mount_table() -> tuple[MountEntry, ...]:
-    """Return what is mounted now, as this process sees it."""
+    """Return the current mount table of this process."""
     return parse_mountinfo(_MOUNTINFO.read_bytes())
 
 
 def device_of(mountpoint: Path) -> tuple[int, int]:
-    """Return the device number of our mount at `mountpoint`, an absolute path without links.
+    """Return the device number, major and minor, of this program's mount at `mountpoint`.
 
-    It names the mount in sysfs: /sys/class/bdi/MAJOR:MINOR and /sys/fs/fuse/connections/MINOR.
+    `mountpoint` is an absolute path without symbolic links. The number names the mount in sysfs:
+    /sys/class/bdi/MAJOR:MINOR and /sys/fs/fuse/connections/MINOR.
 
     Raises:
-        ConfigError: somebody has unmounted it meanwhile.
+        ConfigError: the mount has been removed.
     """
     entry = top_mount(mount_table(), os.fspath(mountpoint))
-    if entry is None or not entry.is_ours:
-        raise ConfigError(f"{mountpoint} was unmounted again by somebody else.")
+    if entry is None or not entry.is_gcsmux:
+        raise ConfigError(f"another process has unmounted {mountpoint}: mount it again.")
     return entry.major, entry.minor

@@ -1,7 +1,6 @@
-"""The mount point: whether it can be mounted on, what is there already, whether it answers.
+"""The mount point: whether it can be mounted on, what is mounted there, and whether it answers.
 
-Every look at a path is taken by another process (see `observer`); this one only reads what is in
-/proc.
+Another process looks at each path (see `observer`). This process reads only the mount table.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# Crash loops leave stacks of dead mounts; one that needs more is not what it seems to be.
+# A crash loop leaves dead mounts on top of each other. More than 64 of them have another cause.
 _MAX_STACKED = 64
 
-# What the kernel answers for a mount whose process is gone, or whose connection was aborted.
+# The errno of a mount whose process has ended, or whose connection was aborted.
 _DEAD_ERRNOS = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 
 _AUTOFS = "autofs"
@@ -49,19 +48,24 @@ _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 
 
-def _is_our_mount(seen: Observation) -> bool:
-    top = top_mount(mount_table(), seen.path)
-    return seen.errno == 0 and top is not None and top.is_ours and top.device == seen.device
+def _is_live_mount(observation: Observation) -> bool:
+    top = top_mount(mount_table(), observation.path)
+    return (
+        observation.errno == 0
+        and top is not None
+        and top.is_gcsmux
+        and top.device == observation.device
+    )
 
 
 def answers(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SECONDS) -> bool:
-    """Tell whether our mount is at `mountpoint` and answers another process in time."""
-    return _is_our_mount(observe(mountpoint, listing=False, timeout_seconds=timeout_seconds))
+    """Return whether a mount of this program is at `mountpoint` and answers another process."""
+    return _is_live_mount(observe(mountpoint, listing=False, timeout_seconds=timeout_seconds))
 
 
 async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SECONDS) -> bool:
-    """Do as `answers`, while the trio run of the caller goes on serving the mount."""
-    # Loading trio takes longer than all else that answers a mistyped command.
+    """Do as `answers` without blocking the event loop, which serves the mount meanwhile."""
+    # Imported here, because a mistyped command gets its answer sooner without trio.
     import trio
 
     with trio.move_on_after(timeout_seconds):
@@ -71,19 +75,19 @@ async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SE
             check=False,
             cwd="/",
         )
-        return _is_our_mount(parse_observation(observer.stdout, mountpoint))
+        return _is_live_mount(parse_observation(observer.stdout, mountpoint))
     return False
 
 
 def claim_mountpoint(path: Path) -> Claim:
-    """Claim a directory to mount on, and remove dead mounts of ours first.
+    """Claim a directory to mount on. Dead mounts of this program there are removed first.
 
     Raises:
-        ConfigError: it cannot be mounted on, and why.
+        ConfigError: the directory cannot be mounted on; the message says why and what to do.
     """
-    seen, descriptor = _look_and_clear(path, locking=True)
-    claim = Claim(Path(seen.path), descriptor)
-    sentence = refusal(seen, mount_table(), user=os.geteuid())
+    observation, descriptor = _look_and_clear(path, locking=True)
+    claim = Claim(Path(observation.path), descriptor)
+    sentence = refusal(observation, mount_table(), user=os.geteuid())
     if sentence is not None:
         claim.release()
         raise ConfigError(sentence)
@@ -91,23 +95,23 @@ def claim_mountpoint(path: Path) -> Claim:
 
 
 def clear_dead_mounts(path: Path) -> None:
-    """Remove what crashed processes of ours have left mounted at `path`.
+    """Remove the mounts at `path` that crashed processes of this program have left.
 
     Raises:
-        ConfigError: there is one, and it cannot be removed.
+        ConfigError: a dead mount cannot be removed.
     """
     _look_and_clear(path, locking=False)
 
 
 def _look_and_clear(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
     for _ in range(_MAX_STACKED):
-        seen, descriptor = _look(path, locking=locking)
-        if _dead_mount_of_ours(seen) is None:
-            return seen, descriptor
+        observation, descriptor = _look(path, locking=locking)
+        if _dead_mount(observation) is None:
+            return observation, descriptor
         with clearing_lock():
-            # Another start may have removed it before this one had the lock.
-            seen, _ = _look(path, locking=False)
-            if (dead := _dead_mount_of_ours(seen)) is not None:
+            # Another start may have removed the dead mount before this start got the lock.
+            observation, _ = _look(path, locking=False)
+            if (dead := _dead_mount(observation)) is not None:
                 log.info("removing a dead mount of %s at %s", dead.source, dead.path)
                 _detach(dead)
     raise ConfigError(f"{path} holds more than {_MAX_STACKED} dead mounts: name another directory.")
@@ -121,15 +125,15 @@ def _look(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
     return observe(path, listing=listing), None
 
 
-def _dead_mount_of_ours(seen: Observation) -> MountEntry | None:
-    if seen.errno not in _DEAD_ERRNOS:
+def _dead_mount(observation: Observation) -> MountEntry | None:
+    if observation.errno not in _DEAD_ERRNOS:
         return None
-    top = top_mount(mount_table(), seen.path)
-    return top if top is not None and top.is_ours else None
+    top = top_mount(mount_table(), observation.path)
+    return top if top is not None and top.is_gcsmux else None
 
 
 def _detach(dead: MountEntry) -> None:
-    """Remove the topmost mount of a path, even if programs still use it."""
+    """Remove the topmost mount of a path, even if programs use it."""
     path = dead.path
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -147,40 +151,40 @@ def _detach(dead: MountEntry) -> None:
         ) from None
 
 
-def refusal(seen: Observation, table: tuple[MountEntry, ...], *, user: int) -> str | None:
-    """Return why what was seen cannot be mounted on by `user`, in one sentence, or None if it can.
+def refusal(observation: Observation, table: tuple[MountEntry, ...], *, user: int) -> str | None:
+    """Return why `user` cannot mount on the observed path, in one sentence; None if it is possible.
 
-    `table` is what is mounted. Two kinds of mount are no obstacle: the trap that automounting sets,
-    which waits for this very mount, and an empty directory bound there from elsewhere, which is how
-    a container shares its mounts with its host.
+    `table` is the mount table. Two kinds of mount at the path are allowed. An autofs trap waits for
+    this mount. An empty directory that is bind-mounted there is how a container shares its mounts
+    with the host.
     """
-    path = seen.path
+    path = observation.path
     top = top_mount(table, path)
     if any(path == tree or path.startswith(tree + "/") for tree in _KERNEL_TREES):
         return f"{path} belongs to the kernel: name an empty directory elsewhere."
-    if seen.errno:
-        return _refusal_of_errno(seen, top, covering_mount(table, path), user)
-    if not seen.directory:
+    if observation.errno:
+        return _refusal_of_errno(observation, top, covering_mount(table, path), user)
+    if not observation.directory:
         return f"{path} is not a directory: name an empty directory."
-    if seen.locked:
+    if observation.locked:
         return f"another command is mounting on {path} right now: wait until its mount is ready."
-    if top is not None and top.is_ours:
-        return _refusal_of_our_mount(top, user)
+    if top is not None and top.is_gcsmux:
+        return _refusal_of_own_mount(top, user)
     if top is not None and top.fstype == _AUTOFS:
         return None
     if top is not None and top.root == "/":
         return f"a file system ({top.fstype}) is mounted on {path} already: name another directory."
-    if not seen.empty:
-        return f"{path} is not empty: a mount would hide what is in it; name an empty directory."
-    if user != 0 and not seen.writable:
+    if not observation.empty:
+        return f"{path} is not empty, and a mount would hide its files: name an empty directory."
+    if user != 0 and not observation.writable:
         return (
-            f"{path} is not writable for this user, and mounting on it takes that: name a"
-            " directory of this user."
+            f"{path} is not writable for this user, and a user can mount only on a writable"
+            " directory: name a directory of this user."
         )
     return None
 
 
-def _refusal_of_our_mount(top: MountEntry, user: int) -> str:
+def _refusal_of_own_mount(top: MountEntry, user: int) -> str:
     mounted = f"{top.source} is mounted on {top.path} already"
     unmount = unmount_command(top.path, user=user, owner=top.owner)
     if unmount is None:
@@ -189,33 +193,36 @@ def _refusal_of_our_mount(top: MountEntry, user: int) -> str:
 
 
 def _refusal_of_errno(
-    seen: Observation, top: MountEntry | None, covering: MountEntry | None, user: int
+    observation: Observation, top: MountEntry | None, covering: MountEntry | None, user: int
 ) -> str:
-    path = seen.path
-    if seen.errno == errno.ENOENT:
-        if not seen.writable:
+    path = observation.path
+    if observation.errno == errno.ENOENT:
+        if not observation.writable:
             return (
                 f"{path} does not exist, and this user cannot create it: name a directory of this"
                 " user."
             )
         return f"{path} does not exist: create it first by {command('mkdir', '-p', path)}."
-    if seen.errno == errno.ETIMEDOUT:
+    if observation.errno == errno.ETIMEDOUT:
         return f"{path} does not answer: {_removal(covering, 'the mount', user)}."
-    if seen.errno in _DEAD_ERRNOS:
-        what = f"({top.fstype}) at" if top is not None else "above"
-        return f"there is a dead mount {what} {path}: {_removal(covering, 'it', user)}."
-    if seen.errno == errno.EACCES and top is not None and top.is_ours:
-        # Without allow_other, not even root may look into the mount of another user.
-        return _refusal_of_our_mount(top, user)
-    return f"{path} cannot be mounted on: {os.strerror(seen.errno)}."
+    if observation.errno in _DEAD_ERRNOS:
+        place = f"({top.fstype}) at" if top is not None else "above"
+        return f"there is a dead mount {place} {path}: {_removal(covering, 'it', user)}."
+    if observation.errno == errno.EACCES and top is not None and top.is_gcsmux:
+        # Without allow_other, even root cannot look into the mount of another user.
+        return _refusal_of_own_mount(top, user)
+    return f"{path} cannot be mounted on: {os.strerror(observation.errno)}."
 
 
-def _removal(covering: MountEntry | None, what: str, user: int) -> str:
-    """Return how `user` gets rid of a mount that does not answer, or what to do instead."""
+def _removal(covering: MountEntry | None, noun: str, user: int) -> str:
+    """Return how `user` removes a mount that does not answer, or what to do instead.
+
+    The sentence calls the mount `noun`.
+    """
     if covering is None or covering.path == "/":
         return "name a directory elsewhere"
     path = covering.path
     unmount = unmount_command(path, user=user, owner=covering.owner, lazily=True)
     if unmount is None:
-        return f"have root remove {what} by {command('umount', '-l', path)}"
-    return f"remove {what} first by {unmount}"
+        return f"have root remove {noun} by {command('umount', '-l', path)}"
+    return f"remove {noun} first by {unmount}"

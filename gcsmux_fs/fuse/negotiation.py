@@ -1,24 +1,27 @@
-"""What the mount agrees on with the kernel, beyond what libfuse lets a file system say.
+"""FUSE_INIT: the settings of a mount that libfuse does not let a file system choose.
 
-The kernel's first request, FUSE_INIT, is answered by libfuse alone, and pyfuse3 shows nothing of
-the answer. Three of its fields matter:
+libfuse alone answers FUSE_INIT, the kernel's first request, and pyfuse3 does not show the answer.
+This module changes three fields of the answer:
 
-- FUSE_PARALLEL_DIROPS, which libfuse 3.14 never sets. Without it the kernel asks for the names of
-  one directory one at a time: 8 programs that open 8 files there at 50 ms wait for 400 ms, and
-  where the service is silent the last of them is told after 8 deadlines.
-- `max_background` and `congestion_threshold`, 12 and 9 unless told: how many READs may be under way
-  that fill the page cache or serve direct I/O, and above how many the kernel drops the asynchronous
-  part of its readahead window. READs beyond the first number wait in the kernel, where no deadline
-  of this process sees them: one file whose reads hang would hold up all others. So it is as large
-  as the number of requests that this process serves at a time allows (`fuse.requests`), and only
-  the second one limits readahead. For a mount of a user who is not root the kernel lowers both to
-  its module's parameters `max_user_bgreq` and `max_user_congthresh`, which grow with the memory of
-  the machine: some 330 for each GiB. After the mount only root can change them, through sysfs.
+- The flag FUSE_PARALLEL_DIROPS, which libfuse 3.14 never sets. Without it the kernel looks up the
+  names of one directory one after the other. Eight programs that open eight files of a directory,
+  50 ms each, then wait for 400 ms. If the service does not answer, the last program waits for eight
+  deadlines.
+- `max_background` (default 12): the READs in flight that fill the page cache or serve direct I/O.
+  READs beyond this number wait in the kernel, where no deadline of this process applies, so a file
+  whose READs hang would stop all other files. The number is therefore as large as `MAX_REQUESTS`
+  in `main_loop` allows.
+- `congestion_threshold` (default 9): above this number of READs the kernel drops the asynchronous
+  part of its readahead. It limits readahead, because `max_background` no longer does.
 
-So this one answer is led past the kernel. While libfuse processes the request (that is where it
-calls `Operations.init`), its descriptor is made to lead into a socket; the answer is read there,
-completed and handed to the kernel, and the descriptor leads to the kernel again before there is
-anything else to be read from it.
+For a mount by a user who is not root, the kernel lowers both numbers to its module parameters
+`max_user_bgreq` and `max_user_congthresh`, about 330 for each GiB of memory. After the mount only
+root can change the numbers, through sysfs.
+
+How the answer is changed: libfuse calls `Operations.init` while it processes FUSE_INIT. At that
+moment libfuse's descriptor of /dev/fuse is redirected into a socket. The answer is read from the
+socket, changed, and written to the kernel. The descriptor is then redirected to the kernel again,
+before the next request.
 
 Sources: struct fuse_init_out in linux/fuse.h, process_init_reply in the kernel's fs/fuse/inode.c,
 do_init in libfuse's lib/fuse_lowlevel.c.
@@ -46,33 +49,35 @@ __all__ = ["CONGESTION_THRESHOLD", "MAX_BACKGROUND", "Negotiation", "completed",
 
 log = logging.getLogger(__name__)
 
-# A quarter of the tasks is left to requests that never wait in the kernel: lookups, single pages.
 MAX_BACKGROUND = MAX_REQUESTS * 3 // 4
-# mountpoint-s3 measured no gain from more than 64 READs at a time on 2 x 100 Gbit/s; three quarters
-# of them is what the kernel takes unless told.
+"""READs in flight. A quarter of the tasks stays free for requests that never wait in the kernel:
+lookups and READs of single pages."""
+
 CONGESTION_THRESHOLD = 48
+"""READs in flight above which the kernel drops readahead. mountpoint-s3 measured no gain from more
+than 64 READs on 2 x 100 Gbit/s, and the kernel's default threshold is three quarters."""
 
 _PARALLEL_DIROPS = 1 << 18
 
 # struct fuse_out_header: length, error, unique.
 _HEADER = struct.Struct("=IiQ")
-# The fields of struct fuse_init_out that every kernel knows which has FUSE_PARALLEL_DIROPS: major,
-# minor, max_readahead, flags, max_background, congestion_threshold.
+# The first fields of struct fuse_init_out: major, minor, max_readahead, flags, max_background,
+# congestion_threshold. Each kernel with FUSE_PARALLEL_DIROPS has them.
 _INIT_OUT = struct.Struct("=IIIIHH")
-# Major numbers are different protocols.
+# The major version of the FUSE protocol. Another major version has another layout.
 _MAJOR = 7
 
-# The number of /dev/fuse, by whatever path it was opened (Documentation/admin-guide/devices.txt).
+# The device number of /dev/fuse (Documentation/admin-guide/devices.txt in the kernel).
 _DEVICE = os.makedev(10, 229)
-_IN_VAIN = "names of one directory will be asked for one at a time"
-# The answer has 80 bytes.
+_WITHOUT_EFFECT = "the kernel will look names of one directory up one after the other"
+# libfuse's answer to FUSE_INIT has 80 bytes.
 _MAX_ANSWER_BYTES = 4096
 
 
 def completed(answer: bytes) -> bytes:
-    """Return libfuse's answer to FUSE_INIT with the fields set that it leaves out.
+    """Return libfuse's answer to FUSE_INIT with the three fields changed.
 
-    One that is not understood, or that is an error, is returned as it is.
+    An error, or an answer of another protocol, is returned unchanged.
     """
     if len(answer) < _HEADER.size + _INIT_OUT.size:
         return answer
@@ -88,29 +93,29 @@ def completed(answer: bytes) -> bytes:
 
 
 def fuse_descriptors() -> set[int]:
-    """Return which descriptors of this process lead to /dev/fuse."""
-    found = set()
+    """Return the descriptors of this process that are open on /dev/fuse."""
+    descriptors = set()
     for entry in Path("/proc/self/fd").iterdir():
-        # The one by which the directory is read is closed by now.
+        # The descriptor that iterdir() used is in the list and already closed.
         with suppress(OSError):
             if entry.stat().st_rdev == _DEVICE:
-                found.add(int(entry.name))
-    return found
+                descriptors.add(int(entry.name))
+    return descriptors
 
 
 class Negotiation:
-    """Completes the answer to FUSE_INIT that libfuse writes to `descriptor`, if that is known.
+    """Changes the answer to FUSE_INIT that libfuse writes to `descriptor`; None changes nothing.
 
-    `divert` is called by libfuse while it processes the request, `run` runs beside pyfuse3. Leaving
-    the context lets the descriptor lead to the kernel again in any case.
+    libfuse calls `divert` while it processes FUSE_INIT. `run` runs beside the main loop. The exit
+    of the context redirects the descriptor to the kernel in any case.
     """
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
         self._diverted = trio.Event()
         self._kernel: int | None = None
-        # libfuse's end and ours. pyfuse3 waits for its end to become readable, and that has to be
-        # heard after the descriptor leads elsewhere: so it is closed with the mount.
+        # libfuse's end of the socket, and the end of this object. pyfuse3 waits until libfuse's end
+        # is readable, also after the redirection ended, so both close with the mount.
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
     def __enter__(self) -> Self:
@@ -122,45 +127,45 @@ class Negotiation:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._lead_back()
+        self._restore()
         if self._ends is not None:
             for end in self._ends:
                 end.close()
 
     def divert(self) -> None:
-        """Let libfuse's next answer come to `run`."""
+        """Redirect libfuse's next answer to `run`."""
         if self._descriptor is None:
-            log.info("%s: libfuse has not opened /dev/fuse by itself", _IN_VAIN)
+            log.info("%s: the mount has no descriptor of /dev/fuse", _WITHOUT_EFFECT)
             return
         try:
             self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._kernel = os.dup(self._descriptor)
             os.dup2(self._ends[0].fileno(), self._descriptor, inheritable=False)
         except OSError as error:
-            # The mount is slower without it, and that is all.
-            log.info("%s: %s", _IN_VAIN, error)
+            # The mount works without the changed fields, but some lookups take longer.
+            log.info("%s: %s", _WITHOUT_EFFECT, error)
             return
         self._diverted.set()
 
     async def run(self) -> None:
-        """Hand the answer on, and lead libfuse back to the kernel."""
+        """Pass the changed answer on to the kernel, and redirect libfuse to the kernel."""
         await self._diverted.wait()
         assert self._kernel is not None
         assert self._ends is not None
-        _, ours = self._ends
-        await trio.lowlevel.wait_readable(ours)
+        _, receiver = self._ends
+        await trio.lowlevel.wait_readable(receiver)
         try:
-            os.write(self._kernel, completed(ours.recv(_MAX_ANSWER_BYTES)))
+            os.write(self._kernel, completed(receiver.recv(_MAX_ANSWER_BYTES)))
         except OSError as error:
-            # It has unmounted meanwhile, as pyfuse3 is about to find out.
-            log.debug("the kernel does not take the answer: %s", error)
-        # libfuse's read does not return before there is a request: it must find one.
+            # The kernel has unmounted meanwhile, and pyfuse3 ends with its next read.
+            log.debug("the kernel refused the answer to FUSE_INIT: %s", error)
+        # libfuse's read blocks until there is a request, so wait for a request first.
         await trio.lowlevel.wait_readable(self._kernel)
-        self._lead_back()
-        # pyfuse3 is woken by the end of the socket, and reads from the kernel.
-        ours.close()
+        self._restore()
+        # The closed socket wakes pyfuse3, which then reads from the kernel.
+        receiver.close()
 
-    def _lead_back(self) -> None:
+    def _restore(self) -> None:
         if self._kernel is not None:
             assert self._descriptor is not None
             os.dup2(self._kernel, self._descriptor, inheritable=False)

@@ -1,9 +1,9 @@
-"""Looking at a path without the risk of hanging with it.
+"""Looking at a path through another process, because a look may hang.
 
-Looking at a path may hang for as long as somebody else's file system does, and a process that
-serves a mount must never look at it itself. So every look is taken by a short-lived process, the
-observer, under a time limit. Where a start claims a directory (see `startlock`), the observer also
-opens and locks it, and hands the descriptor over.
+A look at a path hangs for as long as the file system there does, and a process that serves a mount
+must never look at its own mount. So a short-lived process, the observer, looks at the path under a
+time limit. If a start claims a directory (see `start_lock`), the observer also opens and locks the
+directory, and sends the descriptor.
 """
 
 from __future__ import annotations
@@ -30,65 +30,68 @@ __all__ = [
     "parse_observation",
 ]
 
-# A local directory answers in milliseconds; a remote one that needs longer cannot be told from
-# one that hangs, and the user is promised an answer within ten seconds.
 OBSERVE_SECONDS = 5.0
-# A killed observer is gone at once, or hangs in the kernel for good.
+"""How long an observer may take. A local directory answers in milliseconds. A path that takes
+longer counts as hanging, because a command answers its user within ten seconds."""
+
+# A killed observer ends at once, or it hangs in the kernel and never ends.
 _KILL_SECONDS = 1.0
 
-# Tells as JSON what it finds. With a socket as its third argument it first locks the directory and
-# sends the descriptor, so that what it finds holds as long as the lock. Opening an autofs mount
-# point by its path triggers the very mount that is being made: there the directory is not listed,
-# and it is opened by way of another descriptor (O_PATH), which triggers nothing.
+# The program of the observer. It prints an `Observation` as JSON. If its third argument is a
+# socket, it first locks the directory and sends the descriptor, so the observation is true while
+# the lock is held. To open an autofs mount point by its path would trigger the mount that is being
+# made. So the program does not list an autofs directory, and opens it through an O_PATH descriptor,
+# which triggers nothing.
 _OBSERVER = """\
 import json, os, stat, sys
 
 path = os.path.realpath(os.fsencode(sys.argv[1]))
-seen = {"path": os.fsdecode(path)}
+observation = {"path": os.fsdecode(path)}
 
 
-def lock(ours):
+def lock(receiver):
     import fcntl, socket
 
-    place = os.open(path, os.O_PATH)
-    directory = os.open(f"/proc/self/fd/{place}", os.O_RDONLY)
+    reference = os.open(path, os.O_PATH)
+    directory = os.open(f"/proc/self/fd/{reference}", os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        seen["locked"] = True
+        observation["locked"] = True
     except OSError:
         pass
     else:
-        socket.send_fds(socket.socket(fileno=ours), [b"locked"], [directory])
+        socket.send_fds(socket.socket(fileno=receiver), [b"locked"], [directory])
 
 
 try:
     if len(sys.argv) > 3 and stat.S_ISDIR(os.stat(path).st_mode):
         lock(int(sys.argv[3]))
     status = os.stat(path)
-    seen["device"] = status.st_dev
-    seen["directory"] = stat.S_ISDIR(status.st_mode)
-    seen["writable"] = os.access(path, os.W_OK | os.X_OK)
-    if sys.argv[2] == "list" and seen["directory"]:
+    observation["device"] = status.st_dev
+    observation["directory"] = stat.S_ISDIR(status.st_mode)
+    observation["writable"] = os.access(path, os.W_OK | os.X_OK)
+    if sys.argv[2] == "list" and observation["directory"]:
         with os.scandir(path) as entries:
-            seen["empty"] = next(entries, None) is None
+            observation["empty"] = next(entries, None) is None
 except FileNotFoundError as error:
-    seen["errno"] = error.errno
+    observation["errno"] = error.errno
     while not os.path.lexists(path):
         path = os.path.dirname(path)
-    seen["writable"] = os.access(path, os.W_OK | os.X_OK)
+    observation["writable"] = os.access(path, os.W_OK | os.X_OK)
 except OSError as error:
-    seen["errno"] = error.errno
-print(json.dumps(seen))
+    observation["errno"] = error.errno
+print(json.dumps(observation))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the observer saw; `errno` is 0 where nothing failed, ETIMEDOUT where nothing came.
+    """What the observer saw at a path.
 
-    `writable` is of the directory, or of the one in which it can be created if it does not exist.
-    `locked` tells that another start has claimed the directory.
+    `errno` is 0 if nothing failed, and ETIMEDOUT if the observer gave no answer in time. `writable`
+    describes the directory; if it does not exist, the nearest directory above it. `locked` means
+    that another start has claimed the directory.
     """
 
     path: str
@@ -101,13 +104,13 @@ class Observation:
 
 
 def observer_command(path: Path, *, listing: bool) -> list[str]:
-    """Return the command that looks at `path`; `listing` also tells whether it is empty."""
+    """Return the command that looks at `path`. With `listing` it also finds out if it is empty."""
     mode = "list" if listing else "stat"
     return [sys.executable, "-S", "-I", "-c", _OBSERVER, os.fspath(path), mode]
 
 
 def parse_observation(output: bytes, path: Path) -> Observation:
-    """Return what an observer printed; one that was killed has seen EIO."""
+    """Return the observation that an observer printed. An observer that was killed gives EIO."""
     try:
         return Observation(**json.loads(output))
     except ValueError:
@@ -122,18 +125,21 @@ def observe(
 
 
 def observe_and_lock(path: Path, *, listing: bool = True) -> tuple[Observation, int | None]:
-    """Look at `path` with its directory locked; the descriptor holds the lock, if there is one."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        observer = [*observer_command(path, listing=listing), str(theirs.fileno())]
-        seen = _observe(observer, path, OBSERVE_SECONDS, theirs.fileno())
-        theirs.close()
-        # The observer has ended, so that its message is here; one that hangs may still have sent.
+    """Look at `path` with its directory locked.
+
+    The descriptor holds the lock. It is None if the directory could not be locked.
+    """
+    receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with receiver, sender:
+        observer = [*observer_command(path, listing=listing), str(sender.fileno())]
+        observation = _observe(observer, path, OBSERVE_SECONDS, sender.fileno())
+        sender.close()
+        # An observer that has ended, or hangs after its message, leaves the message in the socket.
         flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
         with contextlib.suppress(BlockingIOError):
-            _, descriptors, _, _ = socket.recv_fds(ours, 16, 1, flags)
-            return seen, next(iter(descriptors), None)
-    return seen, None
+            _, descriptors, _, _ = socket.recv_fds(receiver, 16, 1, flags)
+            return observation, next(iter(descriptors), None)
+    return observation, None
 
 
 def _observe(
@@ -156,7 +162,7 @@ def _observe(
 
 
 def _abandon(observer: subprocess.Popen[bytes]) -> None:
-    """Kill an observer, without waiting for one that the kernel does not let go."""
+    """Kill an observer. Wait for its end only briefly, because it may hang in the kernel."""
     observer.kill()
     if observer.stdout is not None:
         observer.stdout.close()

@@ -1,14 +1,23 @@
-"""The kernel's mount of what has been put together, from its making to its end.
+"""One mount, from the call that makes it to the call that removes it.
 
-It is made, announced once it has answered another process, served, and taken away: when the kernel
-has unmounted it, on SIGTERM or on SIGINT.
+The mount is made, served, and announced as ready after another process got an answer from it. Three
+causes end a mount:
+
+- A signal (SIGTERM, SIGINT, or SIGHUP in the foreground): new requests are refused, and requests in
+  progress get `DRAIN_SECONDS` to end. The main loop runs meanwhile, because a program whose request
+  stays unanswered hangs until the connection is closed.
+- The kernel has unmounted: no program waits for an answer, so nothing is drained.
+- A failure: nothing is drained, because the failure may be what keeps requests from ending.
+
+The last steps are the same for each cause: the main loop and all requests are cancelled, the mount
+is removed, and the file handles are closed.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -20,69 +29,78 @@ from gcsmux_fs.fuse.main_loop import answer_requests
 from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of
 from gcsmux_fs.fuse.mountpoint import answers_async
 from gcsmux_fs.fuse.negotiation import Negotiation, fuse_descriptors
+from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.wakeups import wakeups
 from gcsmux_fs.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
     from gcsmux_fs.fuse.name_pruning import NamePruner
-    from gcsmux_fs.fuse.operations import BucketOperations
-    from gcsmux_fs.process.readiness import Announcer
+    from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
 
-__all__ = ["serve_kernel"]
+__all__ = ["DRAIN_SECONDS", "serve_kernel"]
 
 log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 0.2
+"""How long requests in progress may take to end after a signal. A round trip to the service fits
+in. If the service does not answer, the mount ends this much later, and the programs that wait get
+an error from the kernel."""
 
 
 async def serve_kernel(
     settings: Settings,
-    operations: BucketOperations,
+    filesystem: BucketFilesystem,
     names: NamePruner,
-    announcer: Announcer,
+    reporter: ReadinessReporter,
     report: Callable[[], None],
 ) -> None:
-    """Mount and answer the kernel until it has unmounted, or a signal says so.
+    """Mount, and answer the kernel until it has unmounted or a signal ends the mount.
 
-    `names` are told the descriptor of the mount; `report` is called for each SIGUSR1.
+    `names` gets the descriptor of the mount. `report` is called for each SIGUSR1. At return
+    `filesystem` is closed.
 
     Raises:
-        ConfigError: it cannot be mounted, or does not answer.
-        MountLost: it was taken from this process.
+        ConfigError: the mount failed, or does not answer.
+        MountLost: the connection to the kernel was aborted.
     """
     with (
+        closing(filesystem),
         _ending_signals(settings) as received,
-        _mounted(settings, operations, names) as negotiation,
+        _mounted(settings, filesystem, names) as negotiation,
         wakeups(),
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(negotiation.run)
-            nursery.start_soon(_watch_signals, received, nursery.cancel_scope, announcer)
+            nursery.start_soon(_end_on_signal, received, filesystem, reporter, nursery.cancel_scope)
             nursery.start_soon(_report_on_signal, report)
-            nursery.start_soon(_announce, settings, announcer)
+            nursery.start_soon(_announce, settings, reporter)
             await answer_requests(settings.mountpoint)
             nursery.cancel_scope.cancel()
 
 
 @contextmanager
 def _mounted(
-    settings: Settings, operations: BucketOperations, names: NamePruner
+    settings: Settings, filesystem: BucketFilesystem, names: NamePruner
 ) -> Iterator[Negotiation]:
-    others = fuse_descriptors()
+    operations = BucketOperations(filesystem)
+    earlier_descriptors = fuse_descriptors()
     try:
         pyfuse3.init(operations, str(settings.mountpoint), _fuse_options(settings))
     except RuntimeError as error:
         raise ConfigError(f"mounting on {settings.mountpoint} failed: {error}.") from None
     log.info("gcsmux-fs %s: mounted %s on %s", __version__, settings.source, settings.mountpoint)
     try:
-        descriptor = next(iter(fuse_descriptors() - others), None)
+        descriptor = next(iter(fuse_descriptors() - earlier_descriptors), None)
         names.attach(descriptor)
         with Negotiation(descriptor) as negotiation:
             operations.on_init = negotiation.divert
             yield negotiation
     finally:
-        # Its number may be another file's as soon as it is closed.
+        # Once the descriptor is closed, its number may name another file.
         names.attach(None)
         pyfuse3.close(unmount=True)
         log.info("unmounted %s", settings.mountpoint)
@@ -100,22 +118,22 @@ def _fuse_options(settings: Settings) -> set[str]:
     return options | set(settings.fuse_options)
 
 
-async def _announce(settings: Settings, announcer: Announcer) -> None:
-    """Say `ready` once another process has been answered by the mount."""
+async def _announce(settings: Settings, reporter: ReadinessReporter) -> None:
+    """Announce that the mount is ready, once it has answered another process."""
     if not await answers_async(settings.mountpoint):
         raise ConfigError(f"{settings.mountpoint} was mounted but does not answer: try it again.")
     if settings.kernel_read_ahead_bytes:
-        # The kernel takes its own limit from FUSE's INIT, so that this has to come after it.
+        # The kernel sets its own limit when it processes FUSE_INIT, so raise the limit after that.
         device = device_of(settings.mountpoint)
         await trio.to_thread.run_sync(raise_read_ahead, device, settings.kernel_read_ahead_bytes)
-    announcer.ready()
+    reporter.ready()
 
 
 @contextmanager
 def _ending_signals(settings: Settings) -> Iterator[AsyncIterator[int]]:
-    """Receive the signals that end the mount, from before it is made until it is gone.
+    """Receive the signals that end the mount, from before the mount is made until it is removed.
 
-    A terminal that is closed sends SIGHUP; a detached mount has none and ignores it.
+    A terminal that is closed sends SIGHUP. A detached mount has no terminal, so it ignores SIGHUP.
     """
     numbers = [signal.SIGTERM, signal.SIGINT]
     if settings.foreground:
@@ -126,12 +144,17 @@ def _ending_signals(settings: Settings) -> Iterator[AsyncIterator[int]]:
         yield received
 
 
-async def _watch_signals(
-    received: AsyncIterator[int], scope: trio.CancelScope, announcer: Announcer
+async def _end_on_signal(
+    received: AsyncIterator[int],
+    filesystem: BucketFilesystem,
+    reporter: ReadinessReporter,
+    scope: trio.CancelScope,
 ) -> None:
     async for number in received:
         log.info("%s: unmounting", signal.Signals(number).name)
-        announcer.stopping()
+        reporter.stopping()
+        if not await filesystem.drain(DRAIN_SECONDS):
+            log.info("cancelling requests that have not ended within %g s", DRAIN_SECONDS)
         scope.cancel()
 
 

@@ -1,15 +1,15 @@
-"""Locks that keep two starts of this program from each other's way.
+"""Locks that keep two starts of this program apart.
 
-A *claim* is a lock (flock(2)) on the inode of the directory that is to be mounted on, held from
-before the check of the mount point until the mount is announced. It needs no file, works for every
-user who may read the directory, is the same by whatever path the directory is found, and the kernel
-releases it when the process ends. Whoever gets it looks at the path only then: a mount that was
-made meanwhile covers the directory, and shows.
+A *claim* is a lock (flock(2)) on the inode of the directory to mount on. A start holds it from
+before the check of the mount point until the mount is ready. It needs no file, works for each user
+who may read the directory, is the same by each path that leads to the directory, and ends with the
+process. A start looks at the path only while it holds the claim, so it sees a mount that another
+start has made before.
 
-A dead mount hides the directory below it, so that there is nothing to claim before it is removed.
-To remove one takes the *clearing lock*, on the inode of /dev/fuse, which is the same for all mount
-points: between the look that finds a mount dead and the call that removes the topmost mount there,
-no other start may remove the dead one and mount a live one in its place.
+A dead mount hides the directory below it, so that directory cannot be claimed before the mount is
+removed. To remove a dead mount a start holds the *clearing lock*, on the inode of /dev/fuse, which
+is the same for all mount points. umount(8) removes the topmost mount of a path. Without the lock,
+another start could remove the dead mount and make a live one between the look and the removal.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ __all__ = ["Claim", "clearing_lock"]
 log = logging.getLogger(__name__)
 
 _DEVICE = Path("/dev/fuse")
-# To look and to unmount takes a tenth of a second; this is enough for a crowd at boot. Anybody may
-# hold this lock for ever: that must not keep a mount from starting.
+# How long to wait for the clearing lock. A look and an unmount take 0.1 s, so many starts at boot
+# fit in. Any process may hold the lock without end, and a mount must start all the same.
 _LONGEST_WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
 
 class Claim:
-    """A mount point that no other start gets before `release`, or the end of this process.
+    """The claim of a mount point, until `release` or the end of this process.
 
-    `path` is the real path of the directory. `descriptor` holds the lock; it is None where the
-    file system of the directory has no locks.
+    `path` is the real path of the directory. `descriptor` holds the lock; it is None if the file
+    system of the directory has no locks.
     """
 
     def __init__(self, path: Path, descriptor: int | None) -> None:
@@ -55,7 +55,7 @@ class Claim:
         self.release()
 
     def release(self) -> None:
-        """Let others have it; a second call does nothing."""
+        """Release the lock. Idempotent."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
@@ -63,13 +63,17 @@ class Claim:
 
 @contextlib.contextmanager
 def clearing_lock() -> Iterator[None]:
-    """Hold the lock that removing a dead mount takes; after 5 s go on without it."""
+    """Hold the lock for the removal of a dead mount. Without the lock after 5 s, go on anyway."""
     with contextlib.ExitStack() as cleanup:
         with contextlib.suppress(OSError):
             device = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
             cleanup.callback(os.close, device)
             if not _locked_in_time(device):
-                log.info("the lock on %s is not released: removing a dead mount anyway", _DEVICE)
+                log.info(
+                    "another process holds the lock on %s for %g s: removing a dead mount anyway",
+                    _DEVICE,
+                    _LONGEST_WAIT_SECONDS,
+                )
         yield
 
 

@@ -1,16 +1,18 @@
-"""A signal every 50 ms, so that a requester killed at the wrong instant cannot freeze the mount.
+"""A timer signal every 50 ms, because a killed program can block the main loop.
 
-pyfuse3 reads requests from a blocking descriptor after it has polled readable. If the requester is
-killed between the two, its request is withdrawn and the read blocks the whole process, with the
-interpreter's lock held, until somebody sends the next request: measured 4 to 7 times in a storm of
-4,000 processes killed in the middle of `stat`. No thread can mend that; a signal can: the read
-returns EINTR and pyfuse3 goes on. The handler has to be one of Python's own (SIG_IGN interrupts
-nothing), and the loop has to run in the main thread, the one the kernel prefers for signals.
+pyfuse3 waits until /dev/fuse is readable and then reads it with a blocking read(2). If the program
+whose request is next is killed in between, the kernel withdraws the request, and the read blocks
+until the next request. It holds the interpreter's lock meanwhile, so the whole process stops. In a
+test that killed 4,000 programs in the middle of `stat`, this happened 4 to 7 times.
+
+No thread can end the read, but a signal can: the read fails with EINTR, and pyfuse3 goes on. The
+signal needs a Python handler, because SIG_IGN interrupts no system call. The loop must run in the
+main thread, which the kernel prefers for signals.
 
 Tasks read requests, and tasks run only between two polls of the loop. So the timer may stop while
-the loop polls, and an idle mount sleeps: a signal makes the loop poll once more, the timer stops
-before that poll, and it starts again when that poll returns, before any task runs. A busy mount
-starts and stops it 20 times a second and not at each request.
+the loop polls, and an idle mount sleeps. A signal makes the loop poll once more. The timer stops
+before that poll, and starts again when the poll returns, before any task runs. A busy mount stops
+and starts the timer 20 times a second, not once for each request.
 
 Invariant: the timer runs while a task runs.
 """
@@ -29,16 +31,16 @@ if TYPE_CHECKING:
 
 __all__ = ["PERIOD_SECONDS", "Wakeups", "wakeups"]
 
-# The longest freeze that may happen; 20 signals a second cost well under 0.1 % of one core.
 PERIOD_SECONDS = 0.05
+"""The longest time for which the loop can be blocked. 20 signals a second cost less than 0.1 % of
+one core."""
 
 
 class Wakeups(trio.abc.Instrument):
-    """Stops and starts the timer; a task calls `start` first.
+    """Stops and starts the timer. A task calls `start` first.
 
-    `set_timer` starts a timer with the given period in seconds, or stops it: 0. The signal must
-    make the loop's poll return, as each signal with a handler of Python's does (trio sets a wakeup
-    descriptor).
+    `set_timer` starts a timer with a period in seconds; 0 stops it. The signal must end the poll of
+    the loop. Each signal with a Python handler does, because trio sets a wakeup descriptor.
     """
 
     def __init__(self, set_timer: Callable[[float], object]) -> None:
@@ -52,13 +54,13 @@ class Wakeups(trio.abc.Instrument):
         self._set_timer(PERIOD_SECONDS)
 
     def on_signal(self, _signal: int, _frame: FrameType | None) -> None:
-        """Have the timer stop before the next poll; may be called between any two instructions."""
+        """Make the timer stop before the next poll. Python may call this at any point."""
         self._signalled = True
 
     def before_io_wait(self, timeout: float) -> None:
-        """Stop the timer if it has fired since it was started: no task runs before the poll ends.
+        """Stop the timer if it has fired since its start: no task runs before the poll ends.
 
-        A signal that arrives in here stops the next run of the timer early, which is harmless.
+        A signal during this call stops the timer's next run early, which does no harm.
         """
         if self._signalled:
             self._signalled = False
@@ -66,7 +68,7 @@ class Wakeups(trio.abc.Instrument):
             self._set_timer(0)
 
     def after_io_wait(self, timeout: float) -> None:
-        """Start the timer: tasks run now, and one of them may read a request."""
+        """Start the timer: tasks run next, and a task may read a request."""
         if not self._runs:
             self.start()
 
@@ -77,11 +79,11 @@ def _set_timer(seconds: float) -> None:
 
 @contextmanager
 def wakeups() -> Iterator[None]:
-    """Interrupt blocking system calls of the main thread every 50 ms; to be used in a trio task."""
+    """Interrupt blocking system calls of the main thread every 50 ms. Use this in a trio task."""
     instrument = Wakeups(_set_timer)
-    # Python restarts its own interrupted calls (PEP 475), but libfuse gets its EINTR: a handler set
-    # by signal.signal() is without SA_RESTART.
-    before = signal.signal(signal.SIGALRM, instrument.on_signal)
+    # libfuse gets EINTR, because signal.signal() sets a handler without SA_RESTART. Python itself
+    # repeats the calls it makes (PEP 475).
+    former_handler = signal.signal(signal.SIGALRM, instrument.on_signal)
     trio.lowlevel.add_instrument(instrument)
     instrument.start()
     try:
@@ -89,4 +91,4 @@ def wakeups() -> Iterator[None]:
     finally:
         trio.lowlevel.remove_instrument(instrument)
         _set_timer(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, former_handler)

@@ -1,8 +1,8 @@
-"""Many objects in little memory: each kind of value in an array of its own.
+"""Many objects in little memory: one array for each kind of value.
 
-As a value with all its numbers and strings an object takes 340 bytes, in columns 48 and its name.
-What objects of a bucket have in common, which is nearly all that is not a number, is one `Traits`
-for all of them.
+An object takes 340 bytes as a value with all its numbers and strings, and 48 bytes and its name as
+a row of a table. The values that most objects of a bucket have in common are kept once, in one
+`Traits` for all these objects.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_CHECKSUM", "ObjectColumns", "Row", "Traits", "shared_traits"]
 
-# What stands for an unknown CRC32C, which is never negative.
 NO_CHECKSUM = -1
-# Combinations that are shared; a bucket has a handful for each kind of file in it.
+"""Stands for an unknown CRC32C in a column: a CRC32C is never negative."""
+
+# Different `Traits` that are shared; a bucket has a few for each kind of file in it.
 _SHARED_TRAITS = 1024
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What many objects have in common (see `ObjectInfo`)."""
+    """The values that many objects have in common (see `ObjectInfo`)."""
 
     metageneration: int
     content_type: str
@@ -48,14 +49,17 @@ def shared_traits(
     storage_class: str,
     finalized: bool,
 ) -> Traits:
-    """Return the traits of objects without custom metadata, the same ones for equal values."""
+    """Return the traits of objects without custom metadata; equal arguments give one instance."""
     return Traits(
         metageneration, content_type, content_encoding, storage_class, finalized, _NO_METADATA
     )
 
 
 class ObjectColumns:
-    """A table of objects; a table that others know of does not change."""
+    """A table of objects, one list or array for each column.
+
+    It changes only while one owner uses it; a table that is shared never changes.
+    """
 
     __slots__ = ("checksums", "generations", "mtimes_ns", "names", "sizes", "traits")
 
@@ -77,23 +81,23 @@ class ObjectColumns:
 
     @classmethod
     def empty(cls) -> ObjectColumns:
-        """Return a table to be appended to."""
+        """Return a table without rows."""
         return cls([], array("q"), array("q"), array("q"), array("q"), [])
 
     @classmethod
     def of(cls, objects: Iterable[ObjectInfo]) -> ObjectColumns:
-        """Return a table of these objects, which is `objects` itself if it is one."""
+        """Return a table of these objects; if `objects` is a table, return it unchanged."""
         if isinstance(objects, ObjectColumns):
             return objects
-        made = cls.empty()
+        table = cls.empty()
         for info in objects:
-            made.names.append(info.name)
-            made.generations.append(info.generation)
-            made.sizes.append(info.size)
-            made.mtimes_ns.append(info.mtime_ns)
-            made.checksums.append(NO_CHECKSUM if info.crc32c is None else info.crc32c)
-            made.traits.append(_traits_of(info))
-        return made
+            table.names.append(info.name)
+            table.generations.append(info.generation)
+            table.sizes.append(info.size)
+            table.mtimes_ns.append(info.mtime_ns)
+            table.checksums.append(NO_CHECKSUM if info.crc32c is None else info.crc32c)
+            table.traits.append(_traits_of(info))
+        return table
 
     def __len__(self) -> int:
         return len(self.names)
@@ -123,62 +127,62 @@ class ObjectColumns:
 
     def append(self, row: Row) -> None:
         """Append a row of another table."""
-        source, at = row
-        self.names.append(source.names[at])
-        self.generations.append(source.generations[at])
-        self.sizes.append(source.sizes[at])
-        self.mtimes_ns.append(source.mtimes_ns[at])
-        self.checksums.append(source.checksums[at])
-        self.traits.append(source.traits[at])
+        source, source_index = row
+        self.names.append(source.names[source_index])
+        self.generations.append(source.generations[source_index])
+        self.sizes.append(source.sizes[source_index])
+        self.mtimes_ns.append(source.mtimes_ns[source_index])
+        self.checksums.append(source.checksums[source_index])
+        self.traits.append(source.traits[source_index])
 
     def replace(self, index: int, row: Row) -> None:
-        """Put a row of another table, with the same name, in the place of one."""
-        source, at = row
-        self.generations[index] = source.generations[at]
-        self.sizes[index] = source.sizes[at]
-        self.mtimes_ns[index] = source.mtimes_ns[at]
-        self.checksums[index] = source.checksums[at]
-        self.traits[index] = source.traits[at]
+        """Replace the row at `index` by a row of another table that has the same name."""
+        source, source_index = row
+        self.generations[index] = source.generations[source_index]
+        self.sizes[index] = source.sizes[source_index]
+        self.mtimes_ns[index] = source.mtimes_ns[source_index]
+        self.checksums[index] = source.checksums[source_index]
+        self.traits[index] = source.traits[source_index]
 
-    def keep(self, chosen: Sequence[int]) -> None:
-        """Drop every row whose place in `chosen` holds 0."""
-        self.names = list(compress(self.names, chosen))
-        self.generations = array("q", compress(self.generations, chosen))
-        self.sizes = array("q", compress(self.sizes, chosen))
-        self.mtimes_ns = array("q", compress(self.mtimes_ns, chosen))
-        self.checksums = array("q", compress(self.checksums, chosen))
-        self.traits = list(compress(self.traits, chosen))
+    def keep(self, kept: Sequence[int]) -> None:
+        """Drop each row whose element of `kept` is 0; `kept` has one element for each row."""
+        self.names = list(compress(self.names, kept))
+        self.generations = array("q", compress(self.generations, kept))
+        self.sizes = array("q", compress(self.sizes, kept))
+        self.mtimes_ns = array("q", compress(self.mtimes_ns, kept))
+        self.checksums = array("q", compress(self.checksums, kept))
+        self.traits = list(compress(self.traits, kept))
 
     def in_order(self) -> ObjectColumns:
-        """Return a table of the same objects, sorted by their names."""
+        """Return a table of the same objects, sorted by name; itself if it is sorted."""
         if self.names == sorted(self.names):
             return self
         return ObjectColumns.of(sorted(self, key=lambda info: info.name))
 
 
 class Row(NamedTuple):
-    """An object where it stands in a table."""
+    """One object of a table, without a copy of its values."""
 
     objects: ObjectColumns
-    at: int
+    row_index: int
 
     @classmethod
     def of(cls, info: ObjectInfo) -> Row:
-        """Return the object as the only one of a table."""
+        """Return the row of a new table that has only this object."""
         return cls(ObjectColumns.of((info,)), 0)
 
     @property
     def info(self) -> ObjectInfo:
         """The object as a value."""
-        return self.objects[self.at]
+        return self.objects[self.row_index]
 
 
 def _traits_of(info: ObjectInfo) -> Traits:
-    given = (
+    shared = (
         info.metageneration,
         info.content_type,
         info.content_encoding,
         info.storage_class,
         info.finalized,
     )
-    return Traits(*given, info.metadata) if info.metadata else shared_traits(*given)
+    return Traits(*shared, info.metadata) if info.metadata else shared_traits(*shared)

@@ -1,1 +1,1 @@
-"""Object names seen as a tree of directories: spelling, listings, inodes."""
+"""Object names as a tree of directories: file names, lookups, listings, inodes, invalidation."""

@@ -1,9 +1,9 @@
-"""How long a question of a directory may take: a lookup, or a part of a listing.
+"""The deadline of one lookup, or of one part of a listing, and the pauses between empty pages.
 
-It may take several requests, each with a deadline of its own; together they have one as well, or a
-server that never comes to an end would never be given up. Pages that show nothing are free at first
-(the service sends some where much was deleted); then there is a pause before each, or they would be
-asked for as fast as they come.
+A lookup may take several requests, each with a deadline of its own. The deadline here bounds them
+together, because a server may send pages without end. The service sends some pages without entries
+where many objects were deleted. The first ones cost no pause. Before each later one there is a
+pause, so that the pages are not requested as fast as they arrive.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["EMPTY_PAUSE_SECONDS", "FREE_EMPTY_PAGES", "bounded", "pause_after"]
 
 FREE_EMPTY_PAGES = 10
-"""In a row: as many round trips as a listing of 10,000 names takes."""
+"""Empty pages in a row without a pause: as many requests as a listing of 10,000 names takes."""
 
 EMPTY_PAUSE_SECONDS = 0.1
-"""Ten requests a second, where a bucket takes a thousand: 1,200 within the default deadline."""
+"""Ten requests a second, where a bucket allows a thousand: 1,200 within the default deadline."""
 
 Answer = TypeVar("Answer")
 
 
 async def pause_after(empty_pages: int) -> None:
-    """Wait before the next page, after so many in a row that showed nothing."""
+    """Wait before the next page is requested, after `empty_pages` in a row without entries."""
     if empty_pages >= FREE_EMPTY_PAGES:
         await trio.sleep(EMPTY_PAUSE_SECONDS)
 
@@ -37,13 +37,13 @@ async def pause_after(empty_pages: int) -> None:
 async def bounded(
     deadline_seconds: float, location: str, question: Callable[[], Awaitable[Answer]]
 ) -> Answer:
-    """Return the answer to a question of the directory at `location`.
+    """Return the answer to a question about the directory or object `location`.
 
     Raises:
-        DeadlineExceeded: there was none in time.
+        DeadlineExceeded: the service did not answer within `deadline_seconds`.
     """
     with trio.move_on_after(deadline_seconds):
         return await question()
     raise DeadlineExceeded(
-        f"not answered within {deadline_seconds:g} s", subject=f"directory {location!r}"
+        f"the service did not answer within {deadline_seconds:g} s", subject=repr(location)
     )

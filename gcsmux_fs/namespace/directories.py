@@ -1,13 +1,13 @@
-"""Directories read page by page, by many readers at once."""
+"""Reading directories: requests for pages of listings, and open directory handles."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.errors import PermissionDenied, StorageError, Unauthenticated
 from gcsmux_fs.namespace.deadline import bounded, pause_after
 from gcsmux_fs.namespace.single_flight import SingleFlight
-from gcsmux_fs.namespace.snapshots import Snapshot, Snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,91 +15,96 @@ if TYPE_CHECKING:
     import trio
 
     from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.namespace.child import Child
     from gcsmux_fs.namespace.entry import Entry
-    from gcsmux_fs.namespace.listing import Child
+    from gcsmux_fs.namespace.listing_cache import CachedListing
+    from gcsmux_fs.namespace.name_cache import NameCache
     from gcsmux_fs.storage.ports import ObjectStore
 
     Enter: TypeAlias = Callable[[Child, float], Entry]
 
-__all__ = ["Directories", "DirectoryHandle"]
+__all__ = ["MAX_PAGE_SIZE", "Directories", "DirectoryHandle"]
+
+MAX_PAGE_SIZE = 1000
+"""The service's limit (https://cloud.google.com/storage/docs/json_api/v1/objects/list)."""
 
 
 class Directories:
-    """The snapshots of all directories, and the requests that make them grow.
+    """The requests that make the listings of `cache` grow.
 
-    `on_placeholder` is told of each placeholder object that a page shows.
+    Args:
+        store: the service.
+        nursery: where requests run.
+        cache: where listings are kept.
+        page_size: how many entries are requested at a time.
+        on_placeholder: called with each placeholder object that a page shows.
+        clock: the time in seconds.
+        deadline_seconds: how long one part of a listing may take.
     """
 
     def __init__(
         self,
         store: ObjectStore,
         nursery: trio.Nursery,
+        cache: NameCache,
         *,
-        ttl_seconds: float,
         page_size: int,
-        max_entries: int,
         on_placeholder: Callable[[ObjectInfo], None],
         clock: Callable[[], float],
         deadline_seconds: float,
     ) -> None:
         self._store = store
-        self._ttl = ttl_seconds
         self._page_size = page_size
         self._on_placeholder = on_placeholder
         self._clock = clock
+        self._pages: SingleFlight[CachedListing, None] = SingleFlight(nursery, clock)
+        self.cache = cache
         self.deadline_seconds = deadline_seconds
-        self._pages: SingleFlight[Snapshot, None] = SingleFlight(nursery)
-        self.snapshots = Snapshots(max_entries)
+        self.page_times = Histogram()
 
     @property
-    def requests(self) -> int:
-        """The number of pages under way."""
-        return self._pages.under_way
+    def in_flight(self) -> int:
+        """The number of requested pages that have not arrived."""
+        return self._pages.in_flight
 
-    def is_fresh(self, snapshot: Snapshot) -> bool:
-        """Tell whether a reader who begins now may read this snapshot."""
-        return not snapshot.distrusted and self._clock() < snapshot.begun + self._ttl
+    def fresh_listing(self, location: str) -> CachedListing:
+        """Return a listing for a reader that begins now."""
+        return self.cache.fresh_listing(location, self._clock())
 
-    def fresh(self, location: str) -> Snapshot:
-        """Return a snapshot that a reader who begins now may read."""
-        snapshot = self.snapshots.latest(location)
-        if snapshot is None or not self.is_fresh(snapshot):
-            snapshot = self.snapshots.begin(location, self._clock())
-        return snapshot
+    def is_fresh(self, cached: CachedListing) -> bool:
+        """Return whether a reader that begins now may use the listing."""
+        return self.cache.is_fresh(cached, self._clock())
 
-    async def grow(self, snapshot: Snapshot) -> None:
-        """Wait until the snapshot has one page more."""
-        await self._pages.ask(snapshot, lambda: self._add_page(snapshot))
+    def grow_soon(self, cached: CachedListing) -> None:
+        """Request the next page of the listing without waiting for it."""
+        self._pages.start(cached, lambda: self._add_page(cached))
 
-    def grow_soon(self, snapshot: Snapshot) -> None:
-        """Ask for the snapshot's next page without waiting for it."""
-        self._pages.start(snapshot, lambda: self._add_page(snapshot))
-
-    async def grow_beyond(self, snapshot: Snapshot, position: int) -> None:
-        """Wait until the snapshot has an entry after `position`, or is complete."""
-        listing = snapshot.listing
+    async def grow_beyond(self, cached: CachedListing, position: int) -> None:
+        """Wait until the listing has an entry at `position`, or is complete."""
+        listing = cached.listing
         while position >= len(listing) and not listing.complete:
-            await self.grow(snapshot)
+            await self._pages.ask(cached, lambda: self._add_page(cached))
 
-    async def may_have_entries(self, snapshot: Snapshot) -> bool:
-        """Read as far as it takes to tell whether there is any entry.
+    async def may_have_entries(self, cached: CachedListing) -> bool:
+        """Read the listing until it has an entry, and return whether it has one.
 
-        A refused listing does not tell: who knows the name of an entry may be allowed to read it.
+        If the listing is refused, return True: the caller may be allowed to read an entry whose
+        name it uses.
         """
         try:
-            await self.grow_beyond(snapshot, 0)
+            await self.grow_beyond(cached, 0)
         except Unauthenticated:
             raise
         except PermissionDenied:
             return True
-        return len(snapshot.listing) > 0
+        return len(cached.listing) > 0
 
-    async def _add_page(self, snapshot: Snapshot) -> None:
-        listing = snapshot.listing
-        if listing.refused is not None:
-            raise listing.refused
-        await pause_after(snapshot.empty_pages)
-        asked = self._clock()
+    async def _add_page(self, cached: CachedListing) -> None:
+        listing = cached.listing
+        if listing.contradiction is not None:
+            raise listing.contradiction
+        await pause_after(cached.empty_pages)
+        asked_at = self._clock()
         try:
             page = await self._store.list_objects(
                 listing.location,
@@ -107,10 +112,11 @@ class Directories:
                 page_token=listing.page_token,
                 page_size=self._page_size,
             )
-            self.snapshots.add_page(snapshot, page, asked)
+            self.page_times.observe(self._clock() - asked_at)
+            self.cache.listings.add_page(cached, page, asked_at)
         except StorageError:
-            # Its token may be what fails: nobody else should have to begin with it.
-            self.snapshots.discard(snapshot)
+            # The page token may have caused the failure: later readers begin a new listing.
+            self.cache.listings.discard(cached)
             raise
         if listing.placeholder is not None:
             self._on_placeholder(listing.placeholder)
@@ -119,62 +125,62 @@ class Directories:
 class DirectoryHandle:
     """An open directory.
 
-    It reads one snapshot, shared with others who opened the directory while that was fresh. A
-    position is 0 or one that came with an entry, and stays valid until the handle is rewound.
+    It reads one listing, which it shares with the handles that were opened while the listing was
+    fresh. A position is 0 or came with an entry, and stays valid until the handle is rewound.
+
+    Args:
+        directories: the source of listings.
+        location: the directory.
+        enter: counts one lookup of a child, whose name is valid until a given time.
     """
 
-    def __init__(
-        self, directories: Directories, location: str, enter: Enter, ttl_seconds: float
-    ) -> None:
+    def __init__(self, directories: Directories, location: str, enter: Enter) -> None:
         self._directories = directories
         self._location = location
         self._enter = enter
-        self._ttl = ttl_seconds
-        self._snapshot = self._open()
+        self._cached = self._open()
         self._advanced = False
 
     def __repr__(self) -> str:
-        return f"<DirectoryHandle on {self._snapshot!r}>"
+        return f"<DirectoryHandle on {self._cached!r}>"
 
     async def entries_from(self, position: int) -> Iterator[tuple[int, bytes, Entry]]:
-        """Return the entries after `position` that are known, waiting for a page if none is.
+        """Return the entries after `position` that have arrived; wait for a page if none has.
 
-        Each comes with the position after it and its name. None at all is the end. The iterator
-        is lazy, and each entry that it yields counts one lookup of its inode: an entry that was
-        not handed on to the kernel is given back by `Tree.forget`.
+        Each entry comes with the position after it and its name. No entry means the end. The
+        iterator is lazy, and each entry that it yields counts one lookup of its inode. The caller
+        takes the lookup back by `Tree.forget` if it does not pass the entry to the kernel.
 
-        Reading from 0 again begins afresh, once the snapshot is older than the TTL.
+        Reading from position 0 again begins a new listing if the old one is no longer fresh.
         """
-        if position == 0 and self._advanced and not self._directories.is_fresh(self._snapshot):
+        if position == 0 and self._advanced and not self._directories.is_fresh(self._cached):
             self.release()
-            self._snapshot = self._open()
+            self._cached = self._open()
         self._advanced = position > 0
-        snapshot = self._snapshot
-        listing = snapshot.listing
+        cached = self._cached
+        listing = cached.listing
         if position >= len(listing) and not listing.complete:
             await bounded(
                 self._directories.deadline_seconds,
                 self._location,
-                lambda: self._directories.grow_beyond(snapshot, position),
+                lambda: self._directories.grow_beyond(cached, position),
             )
-        # Who reads on within the last page will want the next one.
-        if position > 0 and not listing.complete and snapshot.is_in_last_page(position):
-            self._directories.grow_soon(snapshot)
-        return self._entries(snapshot, position)
+        # A reader within the last page will need the next one.
+        if position > 0 and not listing.complete and cached.is_in_last_page(position):
+            self._directories.grow_soon(cached)
+        return self._entries(cached, position)
 
     def release(self) -> None:
-        """Let go of the snapshot."""
-        self._directories.snapshots.close(self._snapshot)
+        """Release the listing; the handle is not used afterwards."""
+        self._directories.cache.listings.close(self._cached)
 
-    def _open(self) -> Snapshot:
-        snapshot = self._directories.fresh(self._location)
-        snapshot.openers += 1
-        return snapshot
+    def _open(self) -> CachedListing:
+        cached = self._directories.fresh_listing(self._location)
+        cached.openers += 1
+        return cached
 
-    def _entries(self, snapshot: Snapshot, start: int) -> Iterator[tuple[int, bytes, Entry]]:
-        position = start
-        for name, child in snapshot.listing.entries_from(start):
-            trusted = name not in snapshot.distrusted
-            valid_until = snapshot.asked_at(position) + self._ttl if trusted else 0.0
-            position += 1
-            yield position, name, self._enter(child, valid_until)
+    def _entries(self, cached: CachedListing, start: int) -> Iterator[tuple[int, bytes, Entry]]:
+        listed_until = self._directories.cache.listed_until
+        for position, (name, child) in enumerate(cached.listing.entries_from(start), start):
+            valid_until = listed_until(cached, position, name, child)
+            yield position + 1, name, self._enter(child, valid_until)

@@ -1,4 +1,4 @@
-"""What the tree tells of a file or a directory, or of a name that leads to none."""
+"""The answer to a lookup: an entry, or the error that the name does not exist."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
-    """A file or directory.
+    """The file or directory that a name leads to: its inode number and attributes.
 
-    The name that was asked for may be taken to lead here for `name_valid_seconds`, the attributes
-    be believed for `attributes_valid_seconds`; both are 0 or more and may be infinite.
-    `metadata` is the object's custom metadata; of a directory its placeholder's. `grows` says that
-    the object may still be appended to, so that the name may lead to another inode any time.
+    The kernel may cache the name for `name_valid_seconds` and the attributes for
+    `attributes_valid_seconds`. Both are 0 or more, and may be infinite. `size` is in bytes.
+    `metadata` is the custom metadata of the object, or of a directory's placeholder object.
+    `grows` is true while the object may still be appended to: the name may lead to another inode
+    at any time.
     """
 
     inode: int
@@ -35,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class NoSuchEntry(NotFound):
-    """There is no such name, and it need not be asked for again for `valid_seconds`."""
+    """The name does not exist; the kernel may cache its absence for `valid_seconds`."""
 
     def __init__(self, subject: str, valid_seconds: float) -> None:
         super().__init__("no such file or directory", subject=subject)

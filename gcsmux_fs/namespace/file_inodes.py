@@ -1,115 +1,89 @@
-"""The inodes of files, in columns: 250 bytes each with the name, where values took 600.
+"""The table of file inodes; sans-IO. An inode takes about 250 bytes, with its name.
 
 Theory of operation
 
-A file is one *state* of an object: its name, its generation, its size, and whether its metadata
-makes it a symbolic link. The bytes of a state never change, so the kernel may keep its pages for as
-long as it likes. A finished object has one state, unless its metadata makes it a link later: the
-kernel takes a file from its programs whose inode changes its type. An object that is still being
-appended to has one state for each size that was observed, and each is an inode of its own: size,
-readable bytes and mapped pages of one inode always agree.
+A file inode stands for one *identity*: an object's name, its generation, its size, and whether its
+metadata makes it a symbolic link. The bytes of an identity never change, so the kernel may keep its
+pages without limit. A finalized object has one identity, unless its metadata later makes it a link:
+the kernel reports an error to programs if an inode changes its type. An object that is still being
+appended to has one identity, and so one inode, for each size that was observed: the size, the
+readable bytes and the mapped pages of an inode always agree.
 
-An inode is one row: how often it was looked up, and what is known of its object. Rows are numbered
-in the order of their making and stand in *leaves* of 1,024 consecutive row numbers: the row number
-tells the leaf, and bisection finds the row. A dictionary leads from the inode's number, which is a
-hash (see `inode_numbers`), to the row number.
+The number of an inode is the hash of its identity (see `inode_numbers`). If another inode has that
+number, `_displaced` maps the identity to the number that it got instead.
 
-A row that is used no longer is marked, and its leaf is swept when a quarter is left unmarked. So
-what is left of many files takes room for four times as many at most (and 1 KB, where a leaf has one
-row), and to forget costs the same whatever the size of the table.
+Each inode has an `InodeState`. Only states other than REMOTE are stored, so a remote inode costs no
+memory for it. A state has no time: `Invalidations` keeps the time at which a name was invalidated,
+and only the answer to a later question makes the inode REMOTE again.
+
+Writing adds its states here: a file that is being written has no generation, and so no identity. It
+takes a free number and a state of its own. When its upload ends, its identity enters `_displaced`
+and its state becomes REMOTE: the inode keeps its number.
 
 1. A row is in the table from its first lookup until it has neither lookups nor pins.
-2. No two rows that are in the table have the same state.
-3. Row numbers ascend within a leaf.
-4. An inode number of the table stands for one state, and none of its numbers is a directory's.
+2. No two rows in the table have the same identity.
+3. An inode number of the table stands for one identity, and none is a directory's number.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from array import array
-from bisect import bisect_left
+import enum
 from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
-from gcsmux_fs.model.object_table import ObjectColumns, Row
+from gcsmux_fs.model.object_table import Row
 from gcsmux_fs.namespace.foreign_metadata import read_foreign_metadata
 from gcsmux_fs.namespace.inode_numbers import file_key, first_free, preferred
+from gcsmux_fs.namespace.inode_rows import InodeRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gcsmux_fs.model.object_table import ObjectColumns
     from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.inode_numbers import Hash
+    from gcsmux_fs.namespace.inode_rows import InodeLeaf
 
-__all__ = ["FileInodes", "progress"]
+__all__ = ["FileInodes", "InodeState", "progress"]
 
-# 1,024 rows: to sweep a leaf takes some tenths of a millisecond, in which nobody is answered.
-_LEAF_BITS = 10
-# The lookups of a row that has left the table.
-_GONE = -1
+# Name, generation, size, and whether the object is a symbolic link.
+_Identity: TypeAlias = tuple[str, int, int, bool]
 
-# Name, generation, size, whether it is a link.
-_State: TypeAlias = tuple[str, int, int, bool]
+
+class InodeState(enum.Enum):
+    """Where the bytes of a file are, and whether its name still leads to it."""
+
+    REMOTE = enum.auto()
+    """In the generation that the inode stands for; the last answer showed that it exists."""
+
+    INVALIDATED = enum.auto()
+    """In the same generation, but a name may lead to another inode now. OPEN is allowed."""
+
+    GONE = enum.auto()
+    """Nowhere: an OPEN or a READ found the generation overwritten or deleted. OPEN is refused."""
 
 
 def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
-    """Return what only ever grows: of two that are told of one object, the greater is newer.
+    """Return a key that only grows as an object changes: the greater key is the newer answer.
 
-    Metadata and, for an object that is still being appended to, the size change within a
-    generation.
+    Within a generation the metadata changes, and the size of an object that is being appended to.
     """
     return info.generation, info.metageneration, info.size, info.finalized
 
 
-def _state_of(objects: ObjectColumns, at: int) -> _State:
-    size, metadata = objects.sizes[at], objects.traits[at].metadata
+def _identity(objects: ObjectColumns, index: int) -> _Identity:
+    size, metadata = objects.sizes[index], objects.traits[index].metadata
     is_link = bool(metadata) and read_foreign_metadata(metadata, size).link is not None
-    return objects.names[at], objects.generations[at], size, is_link
-
-
-class _Leaf:
-    """The rows of consecutive row numbers."""
-
-    __slots__ = ("gone", "lookups", "objects", "rows")
-
-    def __init__(self) -> None:
-        self.rows = array("q")
-        self.lookups = array("q")
-        self.objects = ObjectColumns.empty()
-        self.gone = 0
-
-    def append(self, row_number: int, row: Row) -> None:
-        """Add a row that was not looked up yet."""
-        self.rows.append(row_number)
-        self.lookups.append(0)
-        self.objects.append(row)
-
-    def index_of(self, row_number: int) -> int:
-        """Return the place of a row that is in the leaf."""
-        return bisect_left(self.rows, row_number)
-
-    def drop(self, index: int) -> None:
-        """Mark a row, which moves the others if it is one too many."""
-        self.lookups[index] = _GONE
-        self.gone += 1
-        if self.gone * 4 < len(self.rows) * 3:
-            return
-        kept = [int(lookups != _GONE) for lookups in self.lookups]
-        self.objects.keep(kept)
-        self.rows = array("q", itertools.compress(self.rows, kept))
-        self.lookups = array("q", itertools.compress(self.lookups, kept))
-        self.gone = 0
+    return objects.names[index], objects.generations[index], size, is_link
 
 
 class FileInodes:
-    """Files by number, and by state.
+    """Files by number, and by identity.
 
     Args:
-        hashed: Computes numbers.
-        is_taken: Tells whether a number is that of a file or of something else.
-        on_drop: Called with number and name of each file that leaves the table.
+        hashed: computes numbers.
+        is_taken: returns whether a number belongs to a file or to a directory.
+        on_drop: called with number and object name of each file that leaves the table.
     """
 
     def __init__(
@@ -121,16 +95,14 @@ class FileInodes:
         self._hashed = hashed
         self._is_taken = is_taken
         self._on_drop = on_drop
-        self._row_numbers = itertools.count()
-        self._leaves: dict[int, _Leaf] = {}
-        self._rows: dict[int, int] = {}
-        # The numbers of states whose hash was taken when they came.
-        self._displaced: dict[_State, int] = {}
+        self._rows = InodeRows()
+        # The numbers of identities whose hash was taken.
+        self._displaced: dict[_Identity, int] = {}
         self._pins: Counter[int] = Counter()
-        # Of each generation that is still being appended to, the number with the largest size.
+        # Of each generation that is still being appended to, the number of the largest size.
         self._largest: dict[tuple[str, int], int] = {}
-        # When a read found out that a generation is gone.
-        self._gone_since: dict[int, float] = {}
+        # The states other than REMOTE.
+        self._states: dict[int, InodeState] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -139,63 +111,81 @@ class FileInodes:
         return number in self._rows
 
     def __repr__(self) -> str:
-        return f"<FileInodes: {len(self)} in {len(self._leaves)} leaves, {len(self._pins)} pinned>"
+        leaves = self._rows.leaves
+        return f"<FileInodes: {len(self)} in {leaves} leaves, {len(self._pins)} pinned>"
 
     def get(self, number: int) -> ObjectInfo | None:
-        """Return what is known of a file, if it is in the table."""
-        found = self._locate(number)
-        return None if found is None else found[0].objects[found[1]]
+        """Return the object of a file, or None if the file is not in the table."""
+        place = self._rows.locate(number)
+        return None if place is None else place[0].objects[place[1]]
 
-    def is_gone(self, number: int) -> bool:
-        """Tell whether a generation was found gone, and nobody has heard of it since."""
-        return number in self._gone_since
+    def state(self, number: int) -> InodeState:
+        """Return the state of a file in the table."""
+        return self._states.get(number, InodeState.REMOTE)
 
-    def found_gone(self, number: int, now: float) -> None:
-        """Note that the generation of a file in the table is gone."""
-        self._gone_since[number] = now
+    def mark_gone(self, number: int) -> None:
+        """Note that the generation of a file in the table does not exist any more."""
+        self._states[number] = InodeState.GONE
 
-    def found(self, number: int, asked: float) -> None:
-        """Note that a file's name led to its generation when the service was `asked`."""
-        if asked > self._gone_since.get(number, math.inf):
-            del self._gone_since[number]
+    def invalidate(self, number: int) -> None:
+        """Note that the name of a file in the table may lead to another inode now."""
+        self._states.setdefault(number, InodeState.INVALIDATED)
+
+    def confirm(self, number: int) -> None:
+        """Note that a valid answer shows that a name leads to a file in the table."""
+        self._states.pop(number, None)
 
     def find(self, row: Row) -> int | None:
-        """Return the number of the object state in `row`, if it is in the table."""
-        state = _state_of(*row)
-        number = self._number_of(state)
-        return None if self._locate_state(number, state) is None else number
+        """Return the number of the object in `row` at its size, or None if it has none."""
+        identity = _identity(*row)
+        number = self._number_of(identity)
+        return None if self._locate_identity(number, identity) is None else number
+
+    def named(self, name: str) -> list[int]:
+        """Return the numbers of all files of the object `name`.
+
+        The names of all files are compared: 100,000 take about 2 ms.
+        """
+        return [
+            self._number_of(_identity(leaf.objects, index))
+            for leaf, index in self._rows.named(name)
+        ]
+
+    def below(self, prefix: str) -> list[int]:
+        """Return the numbers of all files whose object names begin with `prefix`."""
+        return self._rows.numbers_below(prefix)
 
     def remember(self, row: Row) -> tuple[int, Row]:
-        """Count one lookup of the object state in `row`.
+        """Count one lookup of the object in `row` at its size.
 
-        Returns its number, and the row again or, if there is one, what is known that is newer: an
-        object that is still being appended to never shrinks.
+        Returns its number, and the newest row known of it. An object that is still being appended
+        to never shrinks: if a larger size is known, that inode is counted and returned instead.
         """
-        objects, at = row
-        state = _state_of(objects, at)
-        if not objects.traits[at].finalized and (larger := self._larger(state)) is not None:
+        objects, index = row
+        identity = _identity(objects, index)
+        if not objects.traits[index].finalized and (larger := self._larger(identity)) is not None:
             return self.remember(larger)
-        number = self._number_of(state)
-        found = self._locate_state(number, state)
-        if found is None:
-            number = self._free_number(number, state)
-            found = self._add(number, row)
-        leaf, index = found
-        leaf.lookups[index] += 1
-        row = self._newest(leaf, index, row)
-        if not objects.traits[at].finalized or (self._largest and state[:2] in self._largest):
-            self._largest[state[:2]] = number
+        number = self._number_of(identity)
+        place = self._locate_identity(number, identity)
+        if place is None:
+            number = self._free_number(number, identity)
+            place = self._rows.add(number, row)
+        leaf, leaf_index = place
+        leaf.lookups[leaf_index] += 1
+        row = self._newest(leaf, leaf_index, row)
+        if not objects.traits[index].finalized or (self._largest and identity[:2] in self._largest):
+            self._largest[identity[:2]] = number
         return number, row
 
     def count(self, number: int) -> Row | None:
-        """Count one lookup of this very inode and return its row; None if it is not in the table.
+        """Count one lookup of exactly this inode; return its row, or None if it has none.
 
-        `remember` may lead to a larger snapshot of the same object.
+        `remember` may lead to a larger size of the same object.
         """
-        found = self._locate(number)
-        if found is None:
+        place = self._rows.locate(number)
+        if place is None:
             return None
-        leaf, index = found
+        leaf, index = place
         leaf.lookups[index] += 1
         return Row(leaf.objects, index)
 
@@ -203,88 +193,75 @@ class FileInodes:
         """Take back `lookups` counts.
 
         Raises:
-            ValueError: that many were not counted.
+            ValueError: fewer lookups were counted.
         """
-        found = self._locate(number)
-        if found is None or found[0].lookups[found[1]] < lookups:
-            raise ValueError(f"cannot forget {lookups} lookups of file {number}")
-        leaf, index = found
+        place = self._rows.locate(number)
+        if place is None or place[0].lookups[place[1]] < lookups:
+            raise ValueError(f"cannot forget {lookups} lookups of file {number}: too few counted")
+        leaf, index = place
         leaf.lookups[index] -= lookups
         self._drop_if_unused(number, leaf, index)
 
     def pin(self, number: int) -> ObjectInfo | None:
-        """Keep a file in the table and return its object; None if there is no such file."""
-        found = self._locate(number)
-        if found is None:
+        """Keep a file in the table and return its object; None if there is nothing to open.
+
+        A file in the state GONE is not pinned, nor is a number that is not in the table.
+        """
+        place = self._rows.locate(number)
+        if place is None or self.state(number) is InodeState.GONE:
             return None
         self._pins[number] += 1
-        return found[0].objects[found[1]]
+        return place[0].objects[place[1]]
 
     def unpin(self, number: int) -> None:
         """Undo one `pin`.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the file is not pinned.
         """
-        found = self._locate(number)
-        if found is None or number not in self._pins:
-            raise ValueError(f"cannot unpin file {number}")
+        place = self._rows.locate(number)
+        if place is None or number not in self._pins:
+            raise ValueError(f"cannot unpin file {number}: it is not pinned")
         self._pins[number] -= 1
         if not self._pins[number]:
             del self._pins[number]
-        self._drop_if_unused(number, *found)
+        self._drop_if_unused(number, *place)
 
-    def _locate(self, number: int) -> tuple[_Leaf, int] | None:
-        row_number = self._rows.get(number)
-        if row_number is None:
+    def _locate_identity(self, number: int, identity: _Identity) -> tuple[InodeLeaf, int] | None:
+        place = self._rows.locate(number)
+        if place is None:
             return None
-        leaf = self._leaves[row_number >> _LEAF_BITS]
-        return leaf, leaf.index_of(row_number)
+        return place if _identity(place[0].objects, place[1]) == identity else None
 
-    def _locate_state(self, number: int, state: _State) -> tuple[_Leaf, int] | None:
-        found = self._locate(number)
-        if found is None:
-            return None
-        return found if _state_of(found[0].objects, found[1]) == state else None
-
-    def _number_of(self, state: _State) -> int:
-        """Return the number that a state has, if it is in the table."""
-        if self._displaced and (number := self._displaced.get(state)) is not None:
+    def _number_of(self, identity: _Identity) -> int:
+        """Return the number of an identity in the table, or the number that it prefers."""
+        if self._displaced and (number := self._displaced.get(identity)) is not None:
             return number
-        return preferred(file_key(*state), self._hashed)
+        return preferred(file_key(*identity), self._hashed)
 
-    def _free_number(self, wanted: int, state: _State) -> int:
-        if not self._is_taken(wanted):
-            return wanted
-        number = first_free(file_key(*state), self._hashed, self._is_taken)
-        self._displaced[state] = number
+    def _free_number(self, preferred_number: int, identity: _Identity) -> int:
+        if not self._is_taken(preferred_number):
+            return preferred_number
+        number = first_free(file_key(*identity), self._hashed, self._is_taken)
+        self._displaced[identity] = number
         return number
 
-    def _larger(self, state: _State) -> Row | None:
-        """Return what is known of the same generation at a larger size."""
-        number = self._largest.get(state[:2])
+    def _larger(self, identity: _Identity) -> Row | None:
+        """Return the row of the same generation at a larger size, if one is known."""
+        number = self._largest.get(identity[:2])
         known = None if number is None else self.get(number)
-        return Row.of(known) if known is not None and known.size > state[2] else None
+        return Row.of(known) if known is not None and known.size > identity[2] else None
 
-    def _add(self, number: int, row: Row) -> tuple[_Leaf, int]:
-        row_number = next(self._row_numbers)
-        leaf = self._leaves.get(row_number >> _LEAF_BITS)
-        if leaf is None:
-            leaf = self._leaves[row_number >> _LEAF_BITS] = _Leaf()
-        leaf.append(row_number, row)
-        self._rows[number] = row_number
-        return leaf, len(leaf.rows) - 1
-
-    def _newest(self, leaf: _Leaf, index: int, row: Row) -> Row:
+    def _newest(self, leaf: InodeLeaf, index: int, row: Row) -> Row:
         known = leaf.objects
-        if known.traits[index] is row.objects.traits[row.at]:
+        if known.traits[index] is row.objects.traits[row.row_index]:
             return row
         if progress(row.info) > progress(known[index]):
             known.replace(index, row)
             return row
         return Row.of(known[index])
 
-    def _drop_if_unused(self, number: int, leaf: _Leaf, index: int) -> None:
+    def _drop_if_unused(self, number: int, leaf: InodeLeaf, index: int) -> None:
         if leaf.lookups[index] or number in self._pins:
             return
         objects = leaf.objects
@@ -292,10 +269,7 @@ class FileInodes:
         if self._largest and self._largest.get((name, generation)) == number:
             del self._largest[name, generation]
         if self._displaced:
-            self._displaced.pop(_state_of(objects, index), None)
-        self._gone_since.pop(number, None)
-        row_number = self._rows.pop(number)
-        leaf.drop(index)
+            self._displaced.pop(_identity(objects, index), None)
+        self._states.pop(number, None)
+        self._rows.remove(number)
         self._on_drop(number, name)
-        if not leaf.rows:
-            del self._leaves[row_number >> _LEAF_BITS]

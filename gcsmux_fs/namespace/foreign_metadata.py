@@ -1,4 +1,4 @@
-"""What other tools write into an object's custom metadata: links, times, owners and modes.
+"""Links, times, owners and modes that other tools write into custom metadata; sans-IO.
 
 - `goog-reserved-file-is-symlink`, by gcloud, gsutil, Storage Transfer Service and gcsfuse: `true`
   if the object's content is the target of a symbolic link;
@@ -7,8 +7,8 @@
 - `goog-reserved-file-mtime` and `-atime`, by gcloud, gsutil and rclone: seconds since the epoch;
 - `goog-reserved-posix-uid`, `-gid` and `-mode`, by gcloud and gsutil: numbers, the mode in octal.
 
-Anybody may have written these values: an ill-formed one is left out, as if its key were absent, and
-named in `ill_formed`. Everything here is decided from its arguments alone.
+Any program may have written these values. An ill-formed value is ignored, as if its key were
+absent, and its key is listed in `ill_formed`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 MAX_TARGET_BYTES = 4095
-"""PATH_MAX of <linux/limits.h>, which counts a NUL at the end: no longer link can be followed."""
+"""PATH_MAX of <linux/limits.h> less the NUL at the end: Linux follows no longer link."""
 
 _IS_LINK = "goog-reserved-file-is-symlink"
 _TARGET = "gcsfuse_symlink_target"
@@ -43,11 +43,12 @@ _MODE = "goog-reserved-posix-mode"
 
 _NS = 10**9
 _EPOCH = datetime(1970, 1, 1)
-# The year 10000, where RFC 3339 ends as well.
+# The beginning of the year 10000, where RFC 3339 ends.
 _END_OF_TIME_SECONDS = 253_402_300_800
-# (uid_t) -1 means "leave unchanged" to the system calls, and is nobody's number.
+# (uid_t) -1 means "leave unchanged" in system calls, so no user has this number.
 _MAX_ID = 2**32 - 2
-# Neither set-user-ID nor set-group-ID: who may write to a bucket must not become somebody else.
+# Without set-user-ID and set-group-ID: a writer of the bucket must not gain the rights of another
+# user on this machine.
 _PERMISSIONS = 0o777
 
 _SECONDS = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?")
@@ -60,17 +61,20 @@ _OCTAL = re.compile(r"[0-7]{1,6}")
 
 
 class Link(NamedTuple):
-    """A symbolic link; `target` is None where the object's content is the target."""
+    """A symbolic link; `target` is None if the object's content is the target.
+
+    `size` is the length of the target in bytes.
+    """
 
     target: bytes | None
     size: int
 
 
 class ForeignMetadata(NamedTuple):
-    """What other tools say of a file; None where they do not.
+    """Attributes of a file that other tools stored; None for an attribute that is not stored.
 
-    Times are in nanoseconds since the epoch; `mode` has permission bits only. `ill_formed` are the
-    keys whose values mean nothing.
+    Times are in nanoseconds since the epoch. `mode` has permission bits only. `ill_formed` lists
+    the keys whose values were ignored.
     """
 
     link: Link | None = None
@@ -86,10 +90,10 @@ NOTHING = ForeignMetadata()
 
 
 def read_foreign_metadata(metadata: Mapping[str, str], size: int) -> ForeignMetadata:
-    """Return what the custom metadata of an object of `size` bytes says of a file."""
+    """Return the attributes that are stored in the custom metadata of an object of `size` bytes."""
     if _PARSERS.keys().isdisjoint(metadata):
         return NOTHING
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     ill_formed: tuple[str, ...] = ()
     for key, text in metadata.items():
         parse = _PARSERS.get(key)
@@ -99,30 +103,30 @@ def read_foreign_metadata(metadata: Mapping[str, str], size: int) -> ForeignMeta
         if value is None:
             ill_formed += (key,)
         else:
-            found[key] = value
+            values[key] = value
     link = None
-    if found.get(_IS_LINK):
+    if values.get(_IS_LINK):
         if 0 < size <= MAX_TARGET_BYTES:
             link = Link(None, size)
         else:
             ill_formed += (_IS_LINK,)
-    # An object with both is one of a gcsfuse that stores the target twice, for older ones.
-    if link is None and (target := found.get(_TARGET)) is not None:
+    # Some versions of gcsfuse store the target twice, so that older versions can read it.
+    if link is None and (target := values.get(_TARGET)) is not None:
         link = Link(target, len(target))
-    mtime_ns = found.get(_PRECISE_MTIME)
+    mtime_ns = values.get(_PRECISE_MTIME)
     return ForeignMetadata(
         link,
-        found.get(_MTIME) if mtime_ns is None else mtime_ns,
-        found.get(_ATIME),
-        found.get(_UID),
-        found.get(_GID),
-        found.get(_MODE),
+        values.get(_MTIME) if mtime_ns is None else mtime_ns,
+        values.get(_ATIME),
+        values.get(_UID),
+        values.get(_GID),
+        values.get(_MODE),
         ill_formed,
     )
 
 
 def is_target(target: bytes) -> bool:
-    """Tell whether a link can have this target."""
+    """Return whether a symbolic link can have this target."""
     return 0 < len(target) <= MAX_TARGET_BYTES and b"\0" not in target
 
 
@@ -175,7 +179,7 @@ def _mode(text: str) -> int | None:
     return int(text, 8) & _PERMISSIONS if _OCTAL.fullmatch(text) else None
 
 
-# Each gives None for what is ill-formed.
+# Each parser returns None for an ill-formed value.
 _PARSERS: Mapping[str, Callable[[str], bool | bytes | int | None]] = {
     _IS_LINK: _flag,
     _TARGET: _target,

@@ -1,45 +1,51 @@
-"""Inodes that the kernel has forgotten: what their numbers stood for.
+"""Inodes that the kernel has forgotten, and the places where their names were; sans-IO.
 
 An NFS server keeps the number of an inode for longer than the kernel keeps the inode, and asks for
-the file by that number alone. A number is a hash, so nothing but a table leads back to the name.
-The table is bounded: beyond `MAX_FORGOTTEN` entries of a kind the oldest goes, and its number leads
-nowhere.
+the file by the number alone. A number is a hash, so only a table leads back to the name. The table
+is bounded: beyond `MAX_FORGOTTEN` files or directories, the oldest is dropped.
 """
 
 from __future__ import annotations
 
+from gcsmux_fs.namespace.names import locate_directory, places_of
+
 __all__ = ["MAX_FORGOTTEN", "ForgottenInodes"]
 
-# 4 MB with names of 30 characters.
 MAX_FORGOTTEN = 16_384
+"""Files, and as many directories: 4 MB with names of 30 characters."""
 
 
 class ForgottenInodes:
-    """Names of files and locations of directories, by inode number."""
+    """Object names of files and locations of directories, by inode number.
 
-    def __init__(self, most: int = MAX_FORGOTTEN) -> None:
-        self._most = most
+    `limit` bounds the number of files, and the number of directories.
+    """
+
+    def __init__(self, limit: int = MAX_FORGOTTEN) -> None:
+        self._limit = limit
         self._files: dict[int, str] = {}
         self._directories: dict[int, str] = {}
 
     def note_file(self, number: int, name: str) -> None:
-        """Note what a file was called."""
+        """Keep the object name of a file."""
         self._note(self._files, number, name)
 
     def note_directory(self, number: int, location: str) -> None:
-        """Note where a directory was."""
+        """Keep the location of a directory."""
         self._note(self._directories, number, location)
 
-    def file(self, number: int) -> str | None:
-        """Return the object's name of a file that was forgotten."""
-        return self._files.get(number)
+    def places_of(self, number: int) -> list[tuple[str, bytes]]:
+        """Return each location and file name where a forgotten inode may be found.
 
-    def directory(self, number: int) -> str | None:
-        """Return the location of a directory that was forgotten."""
-        return self._directories.get(number)
+        The list is empty if the number was never noted, or was dropped.
+        """
+        if (location := self._directories.get(number)) is not None:
+            return [locate_directory(location)]
+        name = self._files.get(number)
+        return [] if name is None else places_of(name)
 
     def _note(self, table: dict[int, str], number: int, name: str) -> None:
         table.pop(number, None)
         table[number] = name
-        if len(table) > self._most:
+        if len(table) > self._limit:
             del table[next(iter(table))]

@@ -1,13 +1,13 @@
-"""Inode numbers: a hash of what the inode stands for.
+"""Inode numbers: a hash of what the inode stands for; sans-IO.
 
-A number is a function of the object's name, generation, size and of whether it is a symbolic link,
-or of the directory's name. So it stays the same after the kernel has forgotten the inode, after a
-remount and on another machine. Backup programs, `tar -g` and NFS servers take an unchanged number
-for an unchanged file.
+The number of a file is a function of the object's name, its generation, its size, and whether it is
+a symbolic link. The number of a directory is a function of its location. So a number stays the same
+after the kernel has forgotten the inode, after a remount, and on another machine. Backup programs,
+`tar -g` and NFS servers take a file with the same number for the same file.
 
 Numbers have 63 bits, because some programs store them as signed 64-bit integers. Among ten million
-inodes two hashes are equal with a probability of 1 in 200,000. Whoever holds the table then takes
-the hash of the next attempt.
+inodes, two hashes are equal with a probability of 1 in 200,000. The table of inodes then takes the
+hash of the next attempt.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ROOT_INODE", "Hash", "directory_key", "file_key", "first_free", "hash_of", "preferred"]
 
-# What the kernel calls the root of every FUSE mount (FUSE_ROOT_ID).
 ROOT_INODE = 1
+"""The number of the root of every FUSE mount (FUSE_ROOT_ID of <linux/fuse.h>)."""
 
 Hash: TypeAlias = "Callable[[bytes, int], int]"
 
@@ -32,23 +32,23 @@ _FILE = struct.Struct("<cqq")
 
 
 def file_key(name: str, generation: int, size: int, is_link: bool = False) -> bytes:
-    """Return what the number of a file or symbolic link is computed from; `size` is in bytes."""
+    """Return the bytes to hash for a file or a symbolic link; `size` is in bytes."""
     return _FILE.pack(b"l" if is_link else b"f", generation, size) + name.encode()
 
 
 def directory_key(location: str) -> bytes:
-    """Return what the number of a directory is computed from."""
+    """Return the bytes to hash for a directory."""
     return b"d" + location.encode()
 
 
 def hash_of(key: bytes, attempt: int) -> int:
-    """Return a number of 63 bits; each attempt gives another one for the same key."""
+    """Return a number of 63 bits; each attempt gives another number for the same key."""
     salted = key if attempt == 0 else b"%d/%b" % (attempt, key)
     return int.from_bytes(blake2b(salted, digest_size=8).digest(), "little") >> (64 - _BITS)
 
 
 def preferred(key: bytes, hashed: Hash) -> int:
-    """Return the number that `key` has unless something else has it."""
+    """Return the number for `key` if no number is taken."""
     number = hashed(key, 0)
     return number if number > ROOT_INODE else next(_candidates(key, hashed))
 

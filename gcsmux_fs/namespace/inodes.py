@@ -1,16 +1,16 @@
-"""The inodes that the kernel knows, with exact lookup counts.
+"""The inodes that the kernel references, with exact lookup counts; sans-IO.
 
 Theory of operation
 
-A file's inode belongs to one generation of an object at one size, so that the kernel's cached pages
-of two generations, or of two sizes, can never mix: a changed object is a new inode. A directory's
-inode belongs to its location (see `names`). Files are many and kept in columns (see `files`),
-directories are values. Numbers are hashes of what the inodes stand for (see `inode_numbers`).
+A file inode stands for one generation of an object at one size. So the kernel's cached pages of two
+generations, or of two sizes, never mix: a changed object is a new inode. A directory inode stands
+for a location (see `names`). Files are many and kept in columns (see `file_inodes`); directories
+are values. Numbers are hashes of what the inodes stand for (see `inode_numbers`).
 
-1. An inode is in the table as long as the kernel counts on it or an open handle pins it, and not
+1. An inode is in the table while the kernel counts lookups of it, or an open handle pins it, and no
    longer. The root always is.
-2. The same file, or directory, has the same number as long as it is in the table, and unless two
-   hashes are equal in every other table too.
+2. A file or directory keeps its number while it is in the table. It has the same number in every
+   other table, unless two hashes are equal.
 3. No two inodes in the table have the same number.
 """
 
@@ -18,9 +18,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.model.errors import GenerationGone
 from gcsmux_fs.namespace.file_inodes import FileInodes, progress
 from gcsmux_fs.namespace.forgotten_inodes import ForgottenInodes
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE, directory_key, first_free, hash_of
+from gcsmux_fs.namespace.names import locate_directory
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import ObjectInfo
@@ -30,7 +32,7 @@ __all__ = ["DirectoryInode", "InodeTable"]
 
 
 class DirectoryInode:
-    """One directory; `placeholder` is the object of its name, where one is known of."""
+    """One directory; `placeholder` is the object with the name `location`, if one is known."""
 
     __slots__ = ("location", "lookups", "number", "placeholder")
 
@@ -43,8 +45,8 @@ class DirectoryInode:
     def __repr__(self) -> str:
         return f"<DirectoryInode {self.number}: {self.location!r}, {self.lookups} lookups>"
 
-    def learn(self, placeholder: ObjectInfo | None) -> None:
-        """Take in what the service says of the placeholder, unless something newer is known."""
+    def update_placeholder(self, placeholder: ObjectInfo | None) -> None:
+        """Replace the placeholder object, unless the known one is newer."""
         if placeholder is None:
             return
         if self.placeholder is None or progress(placeholder) > progress(self.placeholder):
@@ -52,7 +54,12 @@ class DirectoryInode:
 
 
 class InodeTable:
-    """All inodes of a mount, by number and by what they stand for; `files` are those of files."""
+    """All inodes of a mount, by number and by what they stand for.
+
+    Args:
+        root_location: the location of the root directory.
+        hashed: computes numbers.
+    """
 
     def __init__(self, root_location: str, *, hashed: Hash = hash_of) -> None:
         self._hashed = hashed
@@ -66,12 +73,55 @@ class InodeTable:
         return len(self._directories) + len(self.files)
 
     def directory(self, number: int) -> DirectoryInode | None:
-        """Return the directory with this number, if the kernel may know it."""
+        """Return the directory with this number, or None if it is not in the table."""
         return self._directories.get(number)
 
     def directory_at(self, location: str) -> DirectoryInode | None:
-        """Return the directory with this location, if the kernel may know it."""
+        """Return the directory with this location, or None if it is not in the table."""
         return self._by_location.get(location)
+
+    def require_directory(self, number: int) -> DirectoryInode:
+        """Return the directory with this number.
+
+        Raises:
+            GenerationGone: it is not in the table.
+        """
+        directory = self._directories.get(number)
+        if directory is None:
+            raise GenerationGone("no such directory", subject=f"inode {number}")
+        return directory
+
+    def require_file(self, number: int) -> ObjectInfo:
+        """Return the object of the file with this number.
+
+        Raises:
+            GenerationGone: it is not in the table.
+        """
+        info = self.files.get(number)
+        if info is None:
+            raise GenerationGone("no such file", subject=f"inode {number}")
+        return info
+
+    def location_above(self, number: int) -> str:
+        """Return the location that `..` leads to from a directory; from the root, its own.
+
+        Raises:
+            GenerationGone: the directory is not in the table.
+        """
+        location = self.require_directory(number).location
+        return location if number == ROOT_INODE else locate_directory(location)[0]
+
+    def directories_below(self, prefix: str) -> list[int]:
+        """Return the numbers of all directories whose locations begin with `prefix`.
+
+        The deepest come first. The root is left out, because no name leads to it.
+        """
+        locations = [
+            location
+            for location, directory in self._by_location.items()
+            if location.startswith(prefix) and directory is not self.root
+        ]
+        return [self._by_location[location].number for location in sorted(locations, reverse=True)]
 
     def remember_directory(self, location: str) -> DirectoryInode:
         """Return the inode of a directory, counting one lookup."""
@@ -82,6 +132,24 @@ class InodeTable:
         inode.lookups += 1
         return inode
 
+    def forget(self, number: int, lookups: int) -> None:
+        """Take back `lookups` counts.
+
+        Raises:
+            ValueError: fewer lookups were counted.
+        """
+        inode = self._directories.get(number)
+        if inode is None:
+            self.files.forget(number, lookups)
+            return
+        if inode.lookups < lookups:
+            raise ValueError(f"cannot forget {lookups} lookups of {inode!r}: too few counted")
+        inode.lookups -= lookups
+        if not inode.lookups and inode is not self.root:
+            del self._directories[inode.number]
+            del self._by_location[inode.location]
+            self.forgotten.note_directory(inode.number, inode.location)
+
     def _is_taken(self, number: int) -> bool:
         return number in self._directories or number in self.files
 
@@ -90,21 +158,3 @@ class InodeTable:
         self._by_location[location] = inode
         self._directories[number] = inode
         return inode
-
-    def forget(self, number: int, lookups: int) -> None:
-        """Take back `lookups` counts.
-
-        Raises:
-            ValueError: that many were not counted.
-        """
-        inode = self._directories.get(number)
-        if inode is None:
-            self.files.forget(number, lookups)
-            return
-        if inode.lookups < lookups:
-            raise ValueError(f"cannot forget {lookups} lookups of {inode!r}")
-        inode.lookups -= lookups
-        if not inode.lookups and inode is not self.root:
-            del self._directories[inode.number]
-            del self._by_location[inode.location]
-            self.forgotten.note_directory(inode.number, inode.location)

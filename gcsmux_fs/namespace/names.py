@@ -1,27 +1,28 @@
-"""A reversible spelling of object names as paths of Linux file names.
+"""A reversible mapping of object names to paths of Linux file names; sans-IO.
 
 Theory of operation
 
-An object name is cut at its slashes. A component that can be a file name is spelled as itself.
-What cannot, or would be ambiguous, gets a *marker*, which is `%`, lower-case letters and `~`; real
-components that begin like a marker are spelled by one, so that the two never clash:
+An object name is cut at its slashes. A component that can be a file name is spelled as itself. A
+component that cannot, or that would be ambiguous, gets a *marker*: `%`, lower-case letters (or
+none), and `~`. A component that itself begins like a marker is spelled with a marker too, so the
+two never clash:
 
-- `%~TEXT`: a component that is empty, `.` or `..`, holds a NUL or begins like a marker;
+- `%~TEXT`: a component that is empty, `.` or `..`, holds a NUL, or begins like a marker;
 - `%file~TEXT`: the object `TEXT` beside the folder `TEXT/`, which keeps the plain name;
-- `%content~`: inside a folder, the object named like the folder with its slash, if it has content;
-- `%part~TEXT`: a directory; the component goes on, without a slash, in the entries below.
+- `%content~`: in a folder, the object named like the folder with its slash, if it has content;
+- `%part~TEXT`: a directory whose entries continue the component `TEXT`, without a slash.
 
 TEXT is quoted: `%` as `%25`, NUL as `%00`. A spelling of more than 255 bytes is cut into `%part~`
-directories, each as long as possible, and a last part that is spelled like any component.
+directories, each as long as possible, and a last part that is spelled like any other component.
 
-A directory is named by its *location*: the prefix that its objects share. It is the root, or ends
-with `/`, or else (a `%part~` directory) ends within a component.
+A *location* names a directory: the prefix that its objects share. It is the root, or ends with a
+slash, or (for a `%part~` directory) ends within a component.
 
-1. Spelling and its reverse need no table and no server: `step` is a pure function.
-2. Two objects never share a path: `step` accepts no spelling but the one that `place` gives.
+1. Spelling and parsing need no table and no server: `step_from` is a pure function.
+2. Two objects never share a path: `step_from` accepts only the spelling that `place` returns.
 3. Every entry is a legal file name: 1 to 255 bytes, no `/`, no NUL, neither `.` nor `..`.
-4. No path is longer than three times its object's name and 128 bytes, so that PATH_MAX (4096
-   bytes) leaves room for the mount point.
+4. No path is longer than three times its object's name plus 128 bytes, so PATH_MAX (4096 bytes)
+   leaves room for the mount point.
 """
 
 from __future__ import annotations
@@ -42,14 +43,16 @@ __all__ = [
     "locate",
     "locate_directory",
     "place",
+    "places_of",
     "split_location",
-    "step",
+    "step_from",
 ]
 
-# NAME_MAX of Linux.
 MAX_FILE_NAME_BYTES = 255
-# https://cloud.google.com/storage/docs/objects#naming
+"""NAME_MAX of <linux/limits.h>."""
+
 MAX_OBJECT_NAME_BYTES = 1024
+"""The service's limit, in UTF-8 (https://cloud.google.com/storage/docs/objects#naming)."""
 
 _MARKED = re.compile("%[a-z]*~")
 _QUOTED = "%~"
@@ -57,19 +60,19 @@ _FILE = "%file~"
 _CONTENT = "%content~"
 _PART = "%part~"
 _MAX_PART_BYTES = MAX_FILE_NAME_BYTES - len(_PART)
-# The next character did not fit: the widest has 4 bytes (`%25` and `%00` have 3).
+# A part is shorter than the maximum by 3 bytes at most: the widest character takes 4 bytes.
 _MIN_PART_BYTES = _MAX_PART_BYTES - 3
 
-# Quoting makes at most three bytes of one.
+# A text of up to this length fits in any spelling: quoting makes at most three bytes of one.
 _ALWAYS_FITS_BYTES = (MAX_FILE_NAME_BYTES - len(_PART)) // 3
 
 _PLAIN = re.compile(r"(?!%[a-z]*~|\.{1,2}\Z)[^/\0]+")
-# A character takes four bytes at most.
+# A component of up to this many characters fits: a character takes four bytes at most.
 _ALWAYS_FITS_CHARACTERS = MAX_FILE_NAME_BYTES // 4
 
 
 class Form(enum.Enum):
-    """What an entry's name says of the entry."""
+    """The marker of a file name; PLAIN for none, and for `%~`."""
 
     PLAIN = enum.auto()
     FILE = enum.auto()
@@ -87,10 +90,10 @@ _FORM_OF_MARKER = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where one path component leads.
+    """What one file name of a path leads to.
 
-    PLAIN: the object `target`, or the directory `target` + `/`, which goes first; FILE and
-    CONTENT: the object `target`; PART: the directory with the location `target`.
+    PLAIN: the directory `target` + `/` if it exists, otherwise the object `target`. FILE and
+    CONTENT: the object `target`. PART: the directory with the location `target`.
     """
 
     form: Form
@@ -99,20 +102,26 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How a component appears in a directory; `part` is the location of a `%part~` directory."""
+    """The entry under which a component appears in a directory.
+
+    `part` is the location of the `%part~` directory if the component goes on in one.
+    """
 
     name: bytes
     part: str | None = None
 
 
 def split_location(location: str) -> tuple[str, str]:
-    """Split a location after its last slash; the second half is not empty within a component."""
+    """Split a location after its last slash.
+
+    The second half is empty, except for the location of a `%part~` directory.
+    """
     cut = location.rfind("/") + 1
     return location[:cut], location[cut:]
 
 
-def step(location: str, name: bytes) -> Step | None:
-    """Tell where `name` leads from the directory `location`; None if it is no spelling."""
+def step_from(location: str, name: bytes) -> Step | None:
+    """Return what the file name `name` leads to from a directory; None if it is no spelling."""
     parsed = _parse(name)
     if parsed is None:
         return None
@@ -121,14 +130,16 @@ def step(location: str, name: bytes) -> Step | None:
         return Step(form, location) if location.endswith("/") else None
     if form is Form.PART:
         return Step(form, location + text) if _is_whole_part(text) else None
-    found = place(location, split_location(location)[1] + text, form)
-    return Step(form, location + text) if found is not None and found.name == name else None
+    placed = place(location, split_location(location)[1] + text, form)
+    is_spelling = placed is not None and placed.name == name
+    return Step(form, location + text) if is_spelling else None
 
 
 def place(location: str, component: str, form: Form) -> Place | None:
-    """Tell how `component`, which begins with the location's partial one, appears in `location`.
+    """Return the entry under which `component` appears in the directory `location`.
 
-    None means that it does not appear here, but in another directory.
+    `component` begins with the part of a component that the location ends with. None means that
+    the component appears in another directory.
     """
     partial = split_location(location)[1]
     text, length = component, 0
@@ -147,7 +158,7 @@ def place(location: str, component: str, form: Form) -> Place | None:
 
 
 def is_plain(name: str, start: int) -> bool:
-    """Tell whether the component `name[start:]` is spelled as itself."""
+    """Return whether the component `name[start:]` is spelled as itself."""
     if _PLAIN.fullmatch(name, start) is None:
         return False
     fits = len(name) - start <= _ALWAYS_FITS_CHARACTERS
@@ -155,12 +166,15 @@ def is_plain(name: str, start: int) -> bool:
 
 
 def content_name() -> bytes:
-    """Return the name of the object that is called like its directory."""
+    """Return the file name of the object that is named like its directory."""
     return _CONTENT.encode()
 
 
 def locate(target: str, form: Form) -> tuple[str, bytes]:
-    """Return the location and the name under which `target` (without its slash) appears."""
+    """Return the location and the file name under which an object or a directory appears.
+
+    `target` is an object name, or the location of a directory without its slash.
+    """
     if form is Form.CONTENT:
         return target, content_name()
     location, text = split_location(target)
@@ -171,7 +185,7 @@ def locate(target: str, form: Form) -> tuple[str, bytes]:
 
 
 def locate_directory(location: str) -> tuple[str, bytes]:
-    """Return the location and the name under which the directory `location` appears."""
+    """Return the location and the file name under which the directory `location` appears."""
     if location.endswith("/"):
         return locate(location[:-1], Form.PLAIN)
     above, text = split_location(location)
@@ -181,8 +195,14 @@ def locate_directory(location: str) -> tuple[str, bytes]:
     return above, (_PART + _quote(text)).encode()
 
 
+def places_of(name: str) -> list[tuple[str, bytes]]:
+    """Return each location and file name under which the object `name` can appear."""
+    forms = [Form.CONTENT] if name.endswith("/") else [Form.PLAIN, Form.FILE]
+    return [locate(name, form) for form in forms]
+
+
 def encoded_length(text: str) -> int:
-    """Return the length of `text` in UTF-8."""
+    """Return the length of `text` in UTF-8, in bytes."""
     return len(text) if text.isascii() else len(text.encode())
 
 
@@ -220,7 +240,7 @@ def _spell(text: str, form: Form) -> str:
 
 
 def _head(text: str, form: Form) -> str:
-    """Return the part to cut off the front of `text`, or "" if its spelling is short enough."""
+    """Return the part to cut off a text whose spelling is too long for a file name, else ""."""
     if encoded_length(text) <= _ALWAYS_FITS_BYTES:
         return ""
     if encoded_length(_spell(text, form)) <= MAX_FILE_NAME_BYTES:

@@ -1,9 +1,10 @@
-"""What a thread was just told of an object that grows, so that two calls in a row see one file.
+"""The latest lookup of each thread that led to an object that grows; sans-IO.
 
 `cp` and `install` call `stat`, then `open`, then `fstat`, and refuse to copy if the inode number
-differs. With a TTL of 0 both `stat` and `open` look the name up, and an object that has grown in
-between would be another inode. So the second lookup of the same thread leads to the same snapshot,
-if it comes at once and the thread has not opened the snapshot yet.
+differs. With a TTL of 0 both `stat` and `open` look the name up. If the object grew between the two
+lookups, the second would lead to another inode. So the second lookup of the same thread leads to
+the same snapshot (the object at one size), if it follows at once and the thread has not opened a
+file since.
 """
 
 from __future__ import annotations
@@ -13,35 +14,36 @@ import cachetools
 __all__ = ["SAME_CALL_SECONDS", "RecentSnapshots"]
 
 SAME_CALL_SECONDS = 0.001
-"""`cp` takes 0.1 ms from `stat` to `open`; a request that appends takes longer than this."""
+"""`cp` takes 0.1 ms from `stat` to `open`; a request that appends takes longer than 1 ms."""
 
-# Threads that look up objects that grow, all within a millisecond.
+# Threads that look up objects that grow, within one millisecond.
 _MAX_THREADS = 1024
 
 
 class RecentSnapshots:
-    """The snapshot that each thread was told last; thread 0 is one that the kernel cannot name."""
+    """The inode of the latest lookup, by thread; thread 0 stands for an unknown thread."""
 
     def __init__(self) -> None:
-        self._told: cachetools.LRUCache[int, tuple[int, bytes, int, float]] = cachetools.LRUCache(
+        # Directory, name, inode, and time of the lookup.
+        self._latest: cachetools.LRUCache[int, tuple[int, bytes, int, float]] = cachetools.LRUCache(
             _MAX_THREADS
         )
 
     def note(self, thread: int, parent: int, name: bytes, inode: int, now: float) -> None:
-        """Note that a thread is told at the time `now` that a name leads to a snapshot."""
+        """Note that a lookup of a thread at the time `now` leads to an inode."""
         if thread:
-            self._told[thread] = parent, name, inode, now
+            self._latest[thread] = parent, name, inode, now
 
     def recall(self, thread: int, parent: int, name: bytes, now: float) -> int | None:
-        """Return the inode that the thread was told of this name just now."""
-        told = self._told.get(thread)
-        if told is None:
+        """Return the inode if the thread looked up the same name just now, otherwise None."""
+        latest = self._latest.get(thread)
+        if latest is None:
             return None
-        if told[:2] != (parent, name) or now - told[3] > SAME_CALL_SECONDS:
-            del self._told[thread]
+        if latest[:2] != (parent, name) or now - latest[3] > SAME_CALL_SECONDS:
+            del self._latest[thread]
             return None
-        return told[2]
+        return latest[2]
 
     def opened(self, thread: int) -> None:
-        """Note that a thread opens a file: its next lookup sees the newest."""
-        self._told.pop(thread, None)
+        """Note that a thread opens a file: its next lookup leads to the newest size."""
+        self._latest.pop(thread, None)

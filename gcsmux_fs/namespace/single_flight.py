@@ -1,11 +1,12 @@
-"""Requests under way, each asked once however many wait for it.
+"""Requests in flight, each sent once for all the tasks that wait for its answer.
 
-A request runs in the nursery of whoever owns it, not in the task that asked first: a waiter that
-is cancelled leaves the others, and the answer, alone.
+A request runs in the nursery of its owner, not in the task that asked first. So cancelling one
+waiting task neither ends the request nor takes the answer from the other tasks.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
@@ -23,27 +24,28 @@ Answer = TypeVar("Answer")
 
 
 class Flight(Generic[Answer]):
-    """One request under way."""
+    """One request in flight; `asked_at` is when it was started."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked_at: float) -> None:
+        self.asked_at = asked_at
         self._landed = trio.Event()
         self._answer: tuple[Answer] | None = None
-        self._error: Exception = Unavailable("given up: the file system is closing")
+        self._error: Exception = Unavailable("the request was cancelled: the file system closes")
         self._traceback: TracebackType | None = None
 
     async def wait(self) -> Answer:
-        """Return the answer, or raise the error, that the request ended with."""
+        """Return the answer of the request, or raise its error."""
         await self._landed.wait()
         if self._answer is None:
-            # The traceback would grow with each waiter that raises it.
+            # Each waiting task raises this error object again, and would lengthen its traceback.
             raise self._error.with_traceback(self._traceback)
         return self._answer[0]
 
     async def fly(self, request: Callable[[], Awaitable[Answer]]) -> None:
-        """Carry the request out."""
+        """Carry out the request, and wake all waiting tasks."""
         try:
             self._answer = (await request(),)
-        except Exception as error:  # handed to those who wait
+        except Exception as error:  # raised again in each waiting task
             self._error = error
             self._traceback = error.__traceback__
         finally:
@@ -51,32 +53,41 @@ class Flight(Generic[Answer]):
 
 
 class SingleFlight(Generic[Key, Answer]):
-    """The requests of one kind that are under way, by what they ask for."""
+    """The requests of one kind that are in flight, by key."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, clock: Callable[[], float]) -> None:
         self._nursery = nursery
+        self._clock = clock
         self._joinable: dict[Key, Flight[Answer]] = {}
-        self.under_way = 0
+        self.in_flight = 0
 
     async def ask(
-        self, key: Key, request: Callable[[], Awaitable[Answer]], *, join: bool = True
+        self,
+        key: Key,
+        request: Callable[[], Awaitable[Answer]],
+        *,
+        joinable_after: float = -math.inf,
     ) -> Answer:
-        """Start the request and wait for it (see `start`)."""
-        return await self.start(key, request, join=join).wait()
+        """Start the request and wait for its answer (see `start`)."""
+        return await self.start(key, request, joinable_after=joinable_after).wait()
 
     def start(
-        self, key: Key, request: Callable[[], Awaitable[Answer]], *, join: bool = True
+        self,
+        key: Key,
+        request: Callable[[], Awaitable[Answer]],
+        *,
+        joinable_after: float = -math.inf,
     ) -> Flight[Answer]:
-        """Start the request, or join one for `key` that is under way.
+        """Start the request, or join the latest one for `key`.
 
-        Without `join` the answer is not older than the question: a request under way may have
-        been answered before the change that the caller needs to see.
+        A request that was started at the time `joinable_after` or earlier is not joined: its
+        answer may be older than the caller accepts.
         """
         flight = self._joinable.get(key)
-        if flight is None or not join:
-            flight = Flight()
+        if flight is None or flight.asked_at <= joinable_after:
+            flight = Flight(self._clock())
             self._joinable[key] = flight
-            self.under_way += 1
+            self.in_flight += 1
             self._nursery.start_soon(self._fly, key, flight, request)
         return flight
 
@@ -86,6 +97,6 @@ class SingleFlight(Generic[Key, Answer]):
         try:
             await flight.fly(request)
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
             if self._joinable.get(key) is flight:
                 del self._joinable[key]

@@ -1,1 +1,1 @@
-"""The process itself: daemon, readiness, log, memory, core dumps, deferred calls."""
+"""The process: start, readiness, log, memory, core dumps, deferred calls, standard streams."""

@@ -1,20 +1,19 @@
-"""Starting the serving process, and its first word.
+"""The parent's side of a start: it starts the serving process and waits for its first report.
 
-Theory of operation. `gcsmux-mount` without -f is two processes. The *parent* never loads gRPC
-(which must not be forked with) but starts a new interpreter with the same arguments, in a session
-of its own, and waits for one line on a pipe: `ready`, or `failed CODE SENTENCE`. The *child*
-serves; until it has said its word its stderr is kept in memory, so that a crash can be told in
-the words it died with, and nothing of it reaches the user as a traceback.
+Theory of operation. `gcsmux-mount` without -f uses two processes. The *parent* never loads gRPC,
+because a process with gRPC must not fork. It starts a new interpreter with the same arguments in a
+new session, and waits for one line on a pipe: `ready [WARNING]`, or `failed CODE SENTENCE`. The
+*child* serves the mount. Until the child has reported, its stderr goes to a memory file, so that
+the parent can quote the last line after a crash, and the user never sees a traceback.
 
 Invariants:
 
-1. The parent returns 0 only after the mount has answered a third process.
-2. Whichever way the parent ends before that (a failure, a limit, a signal), no mount stays: it
-   ends the child and takes away what the child may have left mounted; and a child whose parent
-   was killed, or interrupted before it knew its child, finds the pipe closed when it wants to
-   say `ready`, and unmounts.
-3. The child's environment is the parent's, so that what names the service or its credentials
-   there counts for the mount too.
+1. The parent returns only after the mount has answered a third process.
+2. If the start fails, times out or is interrupted, no mount remains: the parent ends the child and
+   removes a mount that the child left behind. If the parent is killed, or interrupted before it
+   has the child's process ID, the child's report of `ready` fails, and the child unmounts.
+3. The child has the parent's environment, so that variables that name the service or its
+   credentials take effect in the mount.
 """
 
 from __future__ import annotations
@@ -28,28 +27,26 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.fuse.mountpoint import answers, clear_dead_mounts
 from gcsmux_fs.model.errors import ConfigError, GcsmuxError
-from gcsmux_fs.process.readiness import WORD_VARIABLE
+from gcsmux_fs.process.readiness import READINESS_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-__all__ = ["StartFailed", "command_for", "start"]
+__all__ = ["StartFailed", "serving_command", "start"]
 
-# Each thing a start may wait for has a shorter limit of its own and a better sentence than this.
+# Every operation of a start has a shorter timeout and reports a more specific failure.
 _START_SECONDS = 30.0
-# Streams and connections are closed within this, or not by asking.
+# Streams and connections close within this time; after it the child is killed.
 _STOP_SECONDS = 5.0
-_LONGEST_WORD_BYTES = 65536
-# libfuse and its helper tell on stderr what their return codes do not.
-_TELLING_PREFIXES = ("fuse:", "fusermount3:", "fusermount:")
+_MAX_REPORT_BYTES = 65536
+# libfuse and fusermount3 write the reason of a failure to stderr, not into their return codes.
+_REASON_PREFIXES = ("fuse:", "fusermount3:", "fusermount:")
 
 
 class StartFailed(GcsmuxError):
-    """The mount did not come about; the message is one sentence for the user."""
+    """The mount did not start; the message is one sentence for the user."""
 
     def __init__(self, sentence: str, exit_code: int = 1) -> None:
         super().__init__(sentence)
@@ -57,41 +54,53 @@ class StartFailed(GcsmuxError):
 
 
 class _Interrupted(BaseException):
-    """A signal asked this process to end; not an Exception, so that nothing swallows it."""
+    """A signal interrupted the start. No `except Exception` can suppress it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
-def command_for(arguments: Sequence[str]) -> list[str]:
-    """Return the command of the serving process for `gcsmux-mount`'s own arguments.
+def serving_command(arguments: Sequence[str]) -> list[str]:
+    """Return the command of the serving process for the given arguments of `gcsmux-mount`.
 
-    -P keeps the current directory, which may be anybody's, out of the module search path.
+    -P removes the current directory, which any user may control, from the module search path.
     """
     return [sys.executable, "-P", "-m", "gcsmux_fs", *arguments]
 
 
 def start(
-    command: Sequence[str], mountpoint: Path, *, timeout_seconds: float = _START_SECONDS
+    command: Sequence[str],
+    *,
+    answers: Callable[[], bool],
+    clear: Callable[[], None],
+    timeout_seconds: float = _START_SECONDS,
 ) -> str:
-    """Start the serving process and return, once its mount answers, what it finds odd, if anything.
+    """Start the serving process, wait until its mount answers, and return its warning or "".
+
+    `answers` returns whether the mount answers another process. `clear` removes the dead mount of
+    a killed child, and may raise ConfigError.
 
     Raises:
-        StartFailed: it does not, and nothing of it is left.
+        StartFailed: the mount did not start, and nothing remains of it.
     """
-    deadline = time.monotonic() + timeout_seconds
     try:
         with _signals_raise():
-            return _start(command, mountpoint, deadline)
+            return _start(command, answers, clear, timeout_seconds)
     except OSError as error:
         raise StartFailed(f"the serving process cannot be started: {error.strerror}.") from None
     except _Interrupted as interrupted:
-        # The shell's convention for what a signal ended.
+        # The shell's exit code for a command that a signal ended.
         code = 128 + interrupted.number
         raise StartFailed("interrupted, nothing is mounted.", code) from None
 
 
-def _start(command: Sequence[str], mountpoint: Path, deadline: float) -> str:
+def _start(
+    command: Sequence[str],
+    answers: Callable[[], bool],
+    clear: Callable[[], None],
+    timeout_seconds: float,
+) -> str:
+    deadline = time.monotonic() + timeout_seconds
     reading, writing = os.pipe()
     stderr = os.memfd_create("stderr")
     with contextlib.ExitStack() as cleanup:
@@ -103,91 +112,95 @@ def _start(command: Sequence[str], mountpoint: Path, deadline: float) -> str:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env=os.environ | {WORD_VARIABLE: str(writing)},
+                env=os.environ | {READINESS_VARIABLE: str(writing)},
                 pass_fds=(writing,),
                 start_new_session=True,
             )
         finally:
             os.close(writing)
         try:
-            remark = _judge(_await_word(reading, deadline), child, stderr, mountpoint)
+            report = _wait_for_report(reading, deadline)
+            if report is None:
+                raise StartFailed(
+                    f"the mount was not ready within {timeout_seconds:g} s: add -f to see its log."
+                )
+            warning = _warning_of(report, child, stderr)
+            if not answers():
+                raise StartFailed("the mount does not answer: add -f to see its log.")
         except BaseException:
-            _end(child, mountpoint)
+            _end(child)
+            # The failure that ended the start matters more to the user than one of `clear`.
+            with contextlib.suppress(ConfigError):
+                clear()
             raise
-        # The child outlives this process; it is not to be reported as forgotten.
+        # The child outlives this process. Without a return code, Popen would warn about it.
         child.returncode = 0
-        return remark
+        return warning
 
 
 @contextlib.contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Turn the first of the signals that end a command into `_Interrupted`; ignore the others."""
+    """Raise `_Interrupted` on the first SIGINT, SIGTERM or SIGHUP, and ignore later ones."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        for other in before:
-            signal.signal(other, signal.SIG_IGN)
+        for each in previous_handlers:
+            signal.signal(each, signal.SIG_IGN)
         raise _Interrupted(number)
 
-    before = {
+    previous_handlers = {
         number: signal.signal(number, interrupt)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
-def _await_word(reading: int, deadline: float) -> str | None:
-    """Return the child's line, an empty one if it has ended, or None if the time is over."""
-    word = b""
-    while not word.endswith(b"\n"):
+def _wait_for_report(reading: int, deadline: float) -> str | None:
+    """Return the child's line, "" if the child closed its pipe, or None after the deadline."""
+    report = b""
+    while not report.endswith(b"\n"):
         remaining = deadline - time.monotonic()
         if remaining <= 0 or not select.select([reading], [], [], remaining)[0]:
             return None
-        part = os.read(reading, _LONGEST_WORD_BYTES)
+        part = os.read(reading, _MAX_REPORT_BYTES)
         if not part:
             break
-        word += part
-    return word.decode(errors="replace").strip()
+        report += part
+    return report.decode(errors="replace").strip()
 
 
-def _judge(word: str | None, child: subprocess.Popen[bytes], stderr: int, mountpoint: Path) -> str:
-    """Return what comes with `ready`; raise StartFailed unless that is it and the mount answers."""
-    if word is None:
-        raise StartFailed("the mount was not ready in time: add -f to see its log.")
-    verdict, _, rest = word.partition(" ")
+def _warning_of(report: str, child: subprocess.Popen[bytes], stderr: int) -> str:
+    """Return the warning in a `ready` report; raise StartFailed for another or no report."""
+    verdict, _, rest = report.partition(" ")
     if verdict == "ready":
-        if not answers(mountpoint):
-            raise StartFailed(
-                f"{mountpoint} was mounted but does not answer: add -f to see its log."
-            )
         return rest
     if verdict == "failed":
         code, _, sentence = rest.partition(" ")
-        telling = [line for line in _lines(stderr) if line.startswith(_TELLING_PREFIXES)]
-        raise StartFailed(sentence + (f" ({telling[-1]})" if telling else ""), int(code))
-    last = (_lines(stderr) or ["it said nothing."])[-1]
-    raise StartFailed(f"the serving process ended early ({_ending(child)}): {last}")
+        reasons = [line for line in _lines(stderr) if line.startswith(_REASON_PREFIXES)]
+        raise StartFailed(sentence + (f" ({reasons[-1]})" if reasons else ""), int(code))
+    last_line = (_lines(stderr) or ["it wrote nothing to stderr."])[-1]
+    raise StartFailed(f"the serving process ended early ({_exit_status(child)}): {last_line}")
 
 
 def _lines(stderr: int) -> list[str]:
-    # Not by read(), which would move the position that the child writes at.
+    # read() would move the position at which the child writes.
     content = os.pread(stderr, os.fstat(stderr).st_size, 0)
     return [line for line in content.decode(errors="replace").splitlines() if line.strip()]
 
 
-def _ending(child: subprocess.Popen[bytes]) -> str:
+def _exit_status(child: subprocess.Popen[bytes]) -> str:
     try:
         code = child.wait(timeout=_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        return "without exiting"
+        return "it closed its pipe and still runs"
     return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-def _end(child: subprocess.Popen[bytes], mountpoint: Path) -> None:
-    """End the child by asking, then by force, and take away what it leaves mounted."""
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Terminate the child, and kill it if it does not exit in time."""
     child.terminate()
     try:
         child.wait(timeout=_STOP_SECONDS)
@@ -195,6 +208,3 @@ def _end(child: subprocess.Popen[bytes], mountpoint: Path) -> None:
         child.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=_STOP_SECONDS)
-    # Whatever went wrong before is what the user has to know.
-    with contextlib.suppress(ConfigError):
-        clear_dead_mounts(mountpoint)

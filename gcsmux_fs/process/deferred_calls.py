@@ -1,7 +1,7 @@
-"""Plain calls put off to the next turn of trio's scheduler.
+"""Plain function calls, deferred to the next turn of trio's scheduler.
 
-`TrioToken.run_sync_soon` does the same for any thread, at the price of a lock, a write to a socket
-and a wait for it; from trio's own thread, waking a task is enough and takes half as long.
+`TrioToken.run_sync_soon` also defers a call, and works from every thread. It takes a lock and
+writes to a socket. From trio's own thread it is enough to wake a task, which takes half the time.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ log = logging.getLogger(__name__)
 
 
 class DeferredCalls:
-    """Calls what it is given in the next turn, in order, all in one task: `run`."""
+    """Runs the given calls in the next turn, in order, all in the task that executes `run`."""
 
     def __init__(self) -> None:
         self._calls: list[Callable[[], object]] = []
         self._parked: trio.lowlevel.Task | None = None
 
     def __call__(self, call: Callable[[], object]) -> None:
-        """Have `call` called in the next turn, once `run` has begun."""
+        """Run `call` in the next turn, or in the first turn of `run` if it has not started."""
         self._calls.append(call)
         if self._parked is not None:
             task, self._parked = self._parked, None
             trio.lowlevel.reschedule(task)
 
     async def run(self) -> None:
-        """Call what comes, until cancelled; an exception of a call is logged and ends nothing."""
+        """Run the calls until cancelled; log an exception of a call and continue."""
         while True:
             calls, self._calls = self._calls, []
             for call in calls:
                 try:
                     call()
                 except Exception:
-                    log.exception("a call that was put off failed")
+                    log.exception("a deferred call failed")
             if self._calls:
                 await trio.lowlevel.checkpoint()
             else:

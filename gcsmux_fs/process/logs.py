@@ -1,9 +1,9 @@
-"""Where the log goes, and how a line of it looks.
+"""The destination of the log and the format of its lines.
 
-One event is one line: time, level, logger, message. Names of objects are anybody's text, so every
-character that could end a line or steer a terminal is written as an escape, tracebacks included.
-What looks like a token or a key is left out, whoever mentions it: errors of google-auth hold what
-a token server has answered.
+Each record is one line: time, level, logger, message, traceback. Object names may contain any
+characters, so every character that ends a line or controls a terminal is escaped. Tokens and keys
+are replaced in every line, because errors of libraries contain them: an error of google-auth quotes
+the answer of the token server.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["configure_logging", "printable", "redacted", "sentence"]
 
 _SYSLOG_SOCKET = Path("/dev/log")
 _PROGRAM = "gcsmux-mount"
-# What is logged may name objects and mount points: it is its owner's business.
+# The log contains names of objects and mount points, which only its owner may read.
 _LOG_FILE_MODE = 0o600
 
-# The levels of sd-daemon(3), which journald reads at the start of a line on stderr.
+# The prefixes of sd-daemon(3): journald reads the level from the start of a line on stderr.
 _JOURNAL_PREFIXES = {
     logging.DEBUG: "<7>",
     logging.INFO: "<6>",
@@ -41,21 +41,21 @@ _JOURNAL_PREFIXES = {
     logging.CRITICAL: "<2>",
 }
 
-# Libraries whose INFO and DEBUG lines tell nothing about a mount stay at WARNING.
-_OUR_LOGGERS = ("gcsmux_fs", "pyfuse3")
+# --log-level applies to these loggers. Other libraries stay at WARNING, because their INFO and
+# DEBUG lines do not describe the mount.
+_MOUNT_LOGGERS = ("gcsmux_fs", "pyfuse3")
 
-
-# It logs with a traceback that no token could be had; the call then fails with the same words.
-_REPEATING_LOGGER = "grpc._plugin_wrapping"
+# This logger logs a failed token renewal with a traceback. The call then fails with the same text.
+_REDUNDANT_LOGGER = "grpc._plugin_wrapping"
 
 _SECRET = re.compile(
     r"""
     -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*-----|\Z)
-    | \beyJ[\w-]{8,}(?:\.[\w-]*)+      # a JSON Web Token: an id token, or a signed assertion
-    | \b(?:ya29\.[\w.-]{8,}|1//0[\w-]{20,})  # an access token of Google's, or what renews it
-    | \bAIza[\w-]{30,}                # a key of an API
+    | \beyJ[\w-]{8,}(?:\.[\w-]*)+      # a JSON Web Token: an ID token or a signed assertion
+    | \b(?:ya29\.[\w.-]{8,}|1//0[\w-]{20,})  # Google's access token or refresh token
+    | \bAIza[\w-]{30,}                # an API key
     | (?P<scheme>\b(?i:bearer)[ ])[\w.~+/=-]+
-    | (?P<address>://)[^\s/@]+:[^\s/@]+(?=@)  # a user and a password
+    | (?P<address>://)[^\s/@]+:[^\s/@]+(?=@)  # a user name and a password in a URL
     | (?P<field>(?i:_token|_secret|private_key|signature|password)["']?\s*[:=]\s*)
       (?:(?P<quote>["'])(?:(?!(?P=quote)).)*|[^\s"'&,;}\]]+)
     """,
@@ -63,18 +63,18 @@ _SECRET = re.compile(
 )
 
 
-def _hidden(found: re.Match[str]) -> str:
-    kept = (found[name] or "" for name in ("scheme", "address", "field", "quote"))
+def _hidden(match: re.Match[str]) -> str:
+    kept = (match[name] or "" for name in ("scheme", "address", "field", "quote"))
     return "".join(kept) + "[secret]"
 
 
 def redacted(text: str) -> str:
-    """Return `text` without what looks like a token or a key."""
+    """Return `text` with every apparent token, key or password replaced by `[secret]`."""
     return _SECRET.sub(_hidden, text)
 
 
 def printable(text: str) -> str:
-    """Return `text` with every character escaped that is not plainly visible on one line."""
+    """Return `text` on one line, with every unprintable character escaped."""
     if text.isprintable():
         return text
     return "".join(
@@ -84,13 +84,13 @@ def printable(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return `text` as one printable line that ends as a sentence does."""
+    """Return `text` as one printable line without secrets that ends with `.` or `?`."""
     line = printable(redacted(text.strip()))
     return line if line.endswith("?") else line.rstrip(".") + "."
 
 
 class _LineFormatter(logging.Formatter):
-    """Writes a record as one line, its traceback included."""
+    """Formats a record, including its traceback, as one line."""
 
     def __init__(self, layout: str, *, with_level_prefix: bool = False) -> None:
         super().__init__(layout)
@@ -106,10 +106,10 @@ class _LineFormatter(logging.Formatter):
 
 
 class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
-    """Appends to a file that only its owner reads; follows when the file has been rotated away.
+    """Appends to a file with mode 0600, and creates the file again after it was renamed.
 
-    A file that cannot be made again (its folder is gone, the disk is full) is tried for again at
-    the next line; whoever had something to log goes on.
+    If the file cannot be created (its folder does not exist, the disk is full), the line is lost,
+    and the next line tries again. The code that logs continues.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -127,10 +127,10 @@ class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
         )
 
 
-class _UnansweredFilter(logging.Filter):
-    """Lowers pyfuse3's complaint about a reader that was killed before its answer to DEBUG.
+class _KilledReaderFilter(logging.Filter):
+    """Lowers the level of pyfuse3's error about the reply to a killed program to DEBUG.
 
-    The kernel then has no request any more to answer (ENOENT), and nobody misses anything.
+    The kernel has dropped the request of the killed program and answers ENOENT to the reply.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -142,19 +142,19 @@ class _UnansweredFilter(logging.Filter):
 
 
 def configure_logging(settings: Settings, *, detached: bool) -> None:
-    """Send the log to --log-file; else to stderr, or to syslog, if any, where stderr is gone.
+    """Send the log to --log-file, or else to stderr; if detached, to syslog if it exists.
 
     Raises:
-        ConfigError: the file cannot be written to.
+        ConfigError: the log file cannot be opened.
     """
     handler = _handler(settings.log_file, detached=detached)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    for name in _OUR_LOGGERS:
+    for name in _MOUNT_LOGGERS:
         logging.getLogger(name).setLevel(settings.log_level.upper())
-    logging.getLogger("pyfuse3").addFilter(_UnansweredFilter())
-    logging.getLogger(_REPEATING_LOGGER).setLevel(logging.CRITICAL)
+    logging.getLogger("pyfuse3").addFilter(_KilledReaderFilter())
+    logging.getLogger(_REDUNDANT_LOGGER).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
-    # Nobody would read the traceback of a log that cannot be written, and stderr is not ours.
+    # Otherwise logging prints a traceback to stderr for each line that it cannot write.
     logging.raiseExceptions = False
 
 
@@ -189,6 +189,6 @@ def _handler(log_file: Path | None, *, detached: bool) -> logging.Handler:
 
 
 def _is_journal(descriptor: int, stream: str) -> bool:
-    """Tell whether a descriptor is the one that JOURNAL_STREAM=device:inode speaks of."""
+    """Return whether JOURNAL_STREAM, which is DEVICE:INODE, names the file of a descriptor."""
     status = os.fstat(descriptor)
     return stream == f"{status.st_dev}:{status.st_ino}"

@@ -1,9 +1,9 @@
-"""Tuning of the C library's allocator for messages of some MiB that come and go.
+"""Tuning of the C library's allocator for messages of a few MiB.
 
-glibc serves a block above its mmap threshold by a mapping of its own: each 2 MiB message then
-costs an mmap, 512 page faults and a munmap, about a third of the processor time of a sequential
-read. Keeping such blocks on the heap avoids that, and costs what lies free between them: with many
-readers a hundred MiB and more, which is given back to the system whenever it grows too much.
+glibc maps each block above its mmap threshold separately. Each message of 2 MiB then costs an
+mmap, 512 page faults and a munmap, which is a third of the processor time of a sequential read.
+Blocks on the heap avoid this cost, but free memory remains between them: with many readers 100 MiB
+and more. `memory_watch` returns it to the system when it grows too large.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["allocated_bytes", "give_back", "resident_bytes", "tune"]
+__all__ = ["allocated_bytes", "resident_bytes", "trim", "tune"]
 
 # <malloc.h>
 _M_TRIM_THRESHOLD = -1
@@ -26,22 +26,22 @@ _M_ARENA_MAX = -8
 
 _MIB = 1024 * 1024
 
-# The largest value that glibc takes (half of HEAP_MAX_SIZE), well above any message.
+# The largest value that glibc accepts (half of HEAP_MAX_SIZE), far above the largest message.
 _MMAP_THRESHOLD_BYTES = 32 * _MIB
 
-# Free memory at the top of the heap that is kept instead of given back: a few messages' worth.
-_HELD_BACK_BYTES = 8 * _MIB
+# How much free memory glibc keeps at the top of the heap: room for a few messages.
+_TOP_BYTES = 8 * _MIB
 
-# Seven numbers of up to 20 digits.
+# /proc/self/statm holds seven numbers of up to 20 digits.
 _STATM_BYTES = 160
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def tune() -> bool:
-    """Keep large blocks on one heap; return False where the C library has no `mallopt`.
+    """Keep large blocks on a single heap; return False if the C library has no `mallopt`.
 
-    One heap, because gRPC's threads would each get one with its own share of unused memory:
-    measured with 32 readers, 180 MiB more.
+    By default glibc gives each of gRPC's threads a heap with its own free memory: with 32 readers
+    180 MiB more were measured.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -50,31 +50,31 @@ def tune() -> bool:
     settings = (
         (_M_ARENA_MAX, 1),
         (_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES),
-        (_M_TRIM_THRESHOLD, _HELD_BACK_BYTES),
-        (_M_TOP_PAD, _HELD_BACK_BYTES),
+        (_M_TRIM_THRESHOLD, _TOP_BYTES),
+        (_M_TOP_PAD, _TOP_BYTES),
     )
     accepted = [mallopt(parameter, value) == 1 for parameter, value in settings]
     return all(accepted)
 
 
-def give_back() -> None:
-    """Return every free page of the heap to the system, also those between used blocks."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+def trim() -> None:
+    """Return every free page of the heap to the system, including pages between used blocks."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def allocated_bytes() -> int:
-    """Return what of the heap is in use; 0 where the C library cannot tell (glibc before 2.33).
+    """Return how many bytes of the heap are in use; 0 with glibc before 2.33, which cannot count.
 
-    Blocks that are mappings of their own are not counted, nor are the interpreter's small objects.
+    The count excludes separately mapped blocks and the interpreter's small objects.
     """
     mallinfo2 = _mallinfo2()
     return 0 if mallinfo2 is None else int(mallinfo2().uordblks)
 
 
 def resident_bytes() -> int:
-    """Return the memory that this process occupies now."""
+    """Return the resident memory of this process in bytes."""
     return int(os.pread(_statm(), _STATM_BYTES, 0).split()[1]) * _PAGE_BYTES
 
 
@@ -108,5 +108,5 @@ def _mallinfo2() -> Callable[[], _MallInfo2] | None:
 
 @functools.cache
 def _statm() -> int:
-    """Return a descriptor kept open: when there is none left, a look must not end the mount."""
+    """Open /proc/self/statm once; opening it later may fail because no descriptor is free."""
     return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)

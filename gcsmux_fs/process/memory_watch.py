@@ -1,7 +1,7 @@
-"""Keeps the promise about the process's memory: the budget, and a fixed allowance on top of it.
+"""Keeps the resident memory of the process below the memory budget plus a fixed allowance.
 
-The budget counts the bytes of blocks exactly, but between blocks of different sizes the C
-library's heap keeps free memory, and how much depends on the order in which they came and went.
+The budget counts the bytes of blocks exactly. The C library's heap additionally keeps free memory
+between blocks of different sizes. The amount depends on the order of allocations.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.process.malloc import allocated_bytes, give_back, resident_bytes
+from gcsmux_fs.process.malloc import allocated_bytes, resident_bytes, trim
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,61 +22,68 @@ log = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
 
-# The interpreter with gRPC takes about 75 MiB, messages under way and bookkeeping some 30.
 ALLOWANCE_BYTES = 150 * _MIB
-# Room for what arrives between two looks, and for a look that comes late.
+"""How far the process may exceed the memory budget. The interpreter with gRPC takes about 75 MiB,
+messages in flight and bookkeeping about 30 MiB, and the rest is a margin."""
+
+# Room for data that arrives between two checks, or before a delayed check.
 _MARGIN_BYTES = 60 * _MIB
-# Looks are further apart as long as there is more room than a second's reading could fill.
+# Checks are 0.25 s apart while more than 128 MiB are free below the limit, which no reader fills
+# within a second; otherwise 0.02 s.
 _FAR_SECONDS = 0.25
 _FAR_BYTES = 128 * _MIB
 _NEAR_SECONDS = 0.02
-# An idle mount grows no further, but the kernel may make it forget inodes.
+# The longest pause. An idle mount does not grow, but frees memory when the kernel forgets inodes.
 _IDLE_SECONDS = 30.0
-# From 20 ms to more than 30 s.
+# Eleven doublings take the shortest pause, 20 ms, beyond the longest, 30 s.
 _MAX_DOUBLINGS = 11
-# Less than this is not worth a walk through the whole heap under its lock.
-_WORTHWHILE_BYTES = 8 * _MIB
+# A trim walks through the whole heap and holds its lock. It must free at least this much.
+_MIN_TRIM_BYTES = 8 * _MIB
 
-# A message exists twice while gRPC hands it over, and once more in the socket's buffers: an eighth
-# of the budget, up to what 16 messages of 2 MiB take, is set aside for those in passage.
-_PASSAGE_DIVISOR = 8
-_MAX_PASSAGE_BYTES = 32 * _MIB
+# A message exists twice while gRPC hands it over, and once more in the buffers of the socket. An
+# eighth of the budget is reserved for such messages, at most the size of 16 messages of 2 MiB.
+_RESERVE_DIVISOR = 8
+_MAX_RESERVE_BYTES = 32 * _MIB
 
 
 def block_budget(memory_bytes: int) -> int:
-    """Return what is left of the user's budget for blocks, cached or on their way."""
-    return memory_bytes - min(memory_bytes // _PASSAGE_DIVISOR, _MAX_PASSAGE_BYTES)
+    """Return the part of the user's memory budget for blocks, cached or in flight, in bytes."""
+    return memory_bytes - min(memory_bytes // _RESERVE_DIVISOR, _MAX_RESERVE_BYTES)
 
 
 async def watch_memory(budget_bytes: int, arrival: Callable[[], Awaitable[object]]) -> None:
-    """Give free memory back whenever the process nears `budget_bytes` and the allowance.
+    """Trim the heap whenever the process comes near the budget plus the allowance.
 
-    `arrival` waits until something arrives from the service: what makes the process grow. While
-    nothing does, each pause is twice as long as the one before, up to 30 s: the last of what has
-    arrived may have come to be free only after the last look.
+    `arrival` waits until data arrives from the service, which is what makes the process grow.
+    Without arrivals each pause is twice as long as the last, up to 30 s, because the last data may
+    become free long after it has arrived.
 
-    Of what is resident and not in use, what was left the last time cannot be given back: it is
-    beside the heap, or in pages of which a part is in use. What has come since may be free, or
-    beside the heap as well: one try tells. Where the C library does not say what is in use, only
-    growth is seen, and what becomes free without any stays.
+    Resident memory that the heap does not use is either free or beyond the reach of a trim: it is
+    outside of the heap, or in a page that is partly in use. Only a trim shows which. Unused memory
+    that remains after a trim counts as beyond reach, and only growth above it causes another trim.
+    Where the C library cannot count memory in use, only growth of the process causes a trim.
     """
     limit = budget_bytes + ALLOWANCE_BYTES - _MARGIN_BYTES
-    left = 0
-    quiet_looks = 0
+    unreachable = 0
+    quiet_checks = 0
     while True:
-        before = resident_bytes()
-        unused = before - allocated_bytes()
-        left = min(left, unused)
-        if before > limit and unused - left >= _WORTHWHILE_BYTES:
-            give_back()
-            after = resident_bytes()
-            left = after - allocated_bytes()
-            log.debug("gave back %d MiB of %d", (before - after) // _MIB, before // _MIB)
-        pause = _NEAR_SECONDS if before > limit - _FAR_BYTES else _FAR_SECONDS
-        with trio.move_on_after(min(pause * 2**quiet_looks, _IDLE_SECONDS)) as quiet:
+        resident = resident_bytes()
+        unused = resident - allocated_bytes()
+        unreachable = min(unreachable, unused)
+        if resident > limit and unused - unreachable >= _MIN_TRIM_BYTES:
+            trim()
+            remaining = resident_bytes()
+            unreachable = remaining - allocated_bytes()
+            log.debug(
+                "trimmed the heap: resident memory went from %d MiB to %d MiB",
+                resident // _MIB,
+                remaining // _MIB,
+            )
+        pause = _NEAR_SECONDS if resident > limit - _FAR_BYTES else _FAR_SECONDS
+        with trio.move_on_after(min(pause * 2**quiet_checks, _IDLE_SECONDS)) as quiet:
             await arrival()
         if quiet.cancelled_caught:
-            quiet_looks = min(quiet_looks + 1, _MAX_DOUBLINGS)
+            quiet_checks = min(quiet_checks + 1, _MAX_DOUBLINGS)
         else:
-            quiet_looks = 0
+            quiet_checks = 0
             await trio.sleep(pause)

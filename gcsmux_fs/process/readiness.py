@@ -1,4 +1,4 @@
-"""How a serving process tells whoever started it that it is ready, or why not."""
+"""How the serving process reports to its starter that the mount is ready, has failed, or stops."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from typing import TYPE_CHECKING, Protocol
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.logs import sentence
 from gcsmux_fs.process.sd_notify import notify
-from gcsmux_fs.process.standard_streams import tell
+from gcsmux_fs.process.standard_streams import print_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 __all__ = [
-    "WORD_VARIABLE",
-    "Announcer",
-    "ForegroundAnnouncer",
+    "READINESS_VARIABLE",
+    "ForegroundReporter",
     "ParentGone",
-    "PipeAnnouncer",
-    "ReleasingAnnouncer",
+    "PipeReporter",
+    "ReadinessReporter",
+    "ReleasingReporter",
     "inherited_pipe",
 ]
 
 log = logging.getLogger(__name__)
 
-# Holds the number of the descriptor on which the parent waits for the word.
-WORD_VARIABLE = "_GCSMUX_WORD_FD"
+READINESS_VARIABLE = "_GCSMUX_READINESS_FD"
+"""The environment variable with the number of the pipe on which the parent waits for a report."""
 
 
 class ParentGone(ConfigError):
-    """The command that started this process ended before the mount was ready: unmount."""
+    """The command that started this process ended before the mount was ready."""
 
 
-class Announcer(Protocol):
-    """Receives one word, `ready` or `failed`, and later perhaps `stopping`."""
+class ReadinessReporter(Protocol):
+    """Receives one report, `ready` or `failed`, and possibly `stopping` later."""
 
-    def remark(self, text: str) -> None:
-        """Show something odd, before the word, to whoever waits for it and sees no log."""
+    def warn(self, text: str) -> None:
+        """Keep a warning for the user who starts the mount; call this before the report."""
 
     def ready(self) -> None:
-        """Tell that the mount answers.
+        """Report that the mount answers.
 
         Raises:
-            ParentGone: nobody waits for this mount any more.
+            ParentGone: the starting command has ended, and the mount must be unmounted.
         """
 
     def failed(self, reason: str, exit_code: int) -> None:
-        """Tell why there is no mount, or no longer one."""
+        """Report why the mount did not start, or why it ended."""
 
     def stopping(self) -> None:
-        """Tell that the mount is about to go, on purpose."""
+        """Report that the mount is about to be unmounted on request."""
 
 
 def inherited_pipe() -> int | None:
-    """Return the descriptor a parent waits on, and hide it from further processes."""
-    number = os.environ.pop(WORD_VARIABLE, "")
+    """Return the pipe on which a parent waits, or None; child processes do not inherit it."""
+    number = os.environ.pop(READINESS_VARIABLE, "")
     if not number.isdecimal():
         return None
     descriptor = int(number)
@@ -73,46 +73,48 @@ def inherited_pipe() -> int | None:
     return descriptor
 
 
-class PipeAnnouncer:
-    """Says its word to the parent of a detached process, and lets go of its stderr."""
+class PipeReporter:
+    """Reports to the parent of a detached process, and replaces stderr once the mount is ready."""
 
     def __init__(self, descriptor: int, log_file: Path | None) -> None:
-        self._remark = ""
+        self._warning = ""
         self._descriptor: int | None = descriptor
         self._log_file = log_file
 
-    def remark(self, text: str) -> None:
-        """Have the parent show it when all is well."""
-        self._remark = " " + sentence(text)
+    def warn(self, text: str) -> None:
+        """Keep the warning for the `ready` report; the parent prints it."""
+        self._warning = " " + sentence(text)
 
     def ready(self) -> None:
-        """Say `ready`; from here on stderr is the log file, or nowhere."""
-        self._detach_stderr()
+        """Report `ready`, after redirecting stderr to the log file or /dev/null."""
+        self._redirect_stderr()
         try:
-            self._say("ready" + self._remark)
+            self._write("ready" + self._warning)
         except BrokenPipeError:
-            raise ParentGone("the command that started this mount has gone.") from None
+            raise ParentGone(
+                "the command that started this mount has ended: unmounting it again."
+            ) from None
 
     def failed(self, reason: str, exit_code: int) -> None:
-        """Say why not; after `ready` there is only the log to tell."""
+        """Report the reason to the parent; after the first report, write it to the log."""
         if self._descriptor is None:
             log.error("%s", reason)
             return
         with contextlib.suppress(BrokenPipeError):
-            self._say(f"failed {exit_code} {sentence(reason)}")
+            self._write(f"failed {exit_code} {sentence(reason)}")
 
     def stopping(self) -> None:
-        """Do nothing: the parent is long gone."""
+        """Do nothing, because the parent has already returned."""
 
-    def _say(self, word: str) -> None:
+    def _write(self, report: str) -> None:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             try:
-                os.write(descriptor, word.encode(errors="backslashreplace") + b"\n")
+                os.write(descriptor, report.encode(errors="backslashreplace") + b"\n")
             finally:
                 os.close(descriptor)
 
-    def _detach_stderr(self) -> None:
+    def _redirect_stderr(self) -> None:
         sys.stderr.flush()
         path = os.devnull if self._log_file is None else self._log_file
         target = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -120,50 +122,50 @@ class PipeAnnouncer:
         os.close(target)
 
 
-class ForegroundAnnouncer:
-    """Speaks to whoever looks at stderr, and to systemd where that has started the process."""
+class ForegroundReporter:
+    """Reports on stderr, and to systemd if it started the process."""
 
     def __init__(self, program: str) -> None:
         self._program = program
 
-    def remark(self, text: str) -> None:
-        """Do nothing: the log is in sight."""
+    def warn(self, text: str) -> None:
+        """Do nothing, because the log on stderr contains the warning."""
 
     def ready(self) -> None:
-        """Tell systemd, which starts what waits for this mount."""
+        """Notify systemd, which then starts the units that wait for this mount."""
         notify("READY=1", "STATUS=Mounted.")
 
     def failed(self, reason: str, exit_code: int) -> None:
-        """Print the reason as one sentence; systemctl status shows it too."""
+        """Print the reason as one sentence, and set it as the status in `systemctl status`."""
         text = sentence(reason)
         notify(f"STATUS={text}")
-        tell(f"{self._program}: {text}")
+        print_error(f"{self._program}: {text}")
 
     def stopping(self) -> None:
-        """Tell systemd that this end is meant."""
+        """Notify systemd, so that it does not count the end of the mount as a failure."""
         notify("STOPPING=1", "STATUS=Unmounting.")
 
 
-class ReleasingAnnouncer:
-    """Passes each word on to another announcer, and calls `release` once the mount is ready."""
+class ReleasingReporter:
+    """Passes each report to another reporter, and calls `release` when the mount is ready."""
 
-    def __init__(self, announcer: Announcer, release: Callable[[], None]) -> None:
-        self._announcer = announcer
+    def __init__(self, reporter: ReadinessReporter, release: Callable[[], None]) -> None:
+        self._reporter = reporter
         self._release = release
 
-    def remark(self, text: str) -> None:
-        """Pass it on."""
-        self._announcer.remark(text)
+    def warn(self, text: str) -> None:
+        """Pass the warning on."""
+        self._reporter.warn(text)
 
     def ready(self) -> None:
-        """Pass it on, and release what was held while the mount was being made."""
-        self._announcer.ready()
+        """Pass the report on, then release what was held until the mount existed."""
+        self._reporter.ready()
         self._release()
 
     def failed(self, reason: str, exit_code: int) -> None:
-        """Pass it on."""
-        self._announcer.failed(reason, exit_code)
+        """Pass the report on."""
+        self._reporter.failed(reason, exit_code)
 
     def stopping(self) -> None:
-        """Pass it on."""
-        self._announcer.stopping()
+        """Pass the report on."""
+        self._reporter.stopping()

@@ -1,4 +1,4 @@
-"""The service manager's notification protocol, sd_notify(3), without a dependency."""
+"""The notification protocol of systemd, sd_notify(3), without a dependency."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["notify"]
 def notify(*assignments: str, address: str | None = None) -> bool:
     """Send assignments such as `READY=1` to the service manager in one datagram.
 
-    Returns False where there is no manager to tell: NOTIFY_SOCKET is unset, or nobody listens
-    there any more. A mount goes on in either case.
+    `address` is the manager's socket, by default the value of NOTIFY_SOCKET. Returns False if
+    there is no address, or if no process listens there. A mount continues in both cases.
     """
     target = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
     if not target.startswith(("/", "@")):
         return False
-    # A leading @ stands for the NUL byte that marks Linux's abstract names.
+    # A leading @ stands for the NUL byte that begins an abstract socket name on Linux.
     path = "\0" + target[1:] if target.startswith("@") else target
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:

@@ -1,8 +1,7 @@
-"""Commands in sentences for users, written so that a shell takes them as they are.
+"""Shell commands inside messages, quoted so that a user can copy them into a shell.
 
-Every command that a sentence tells to run stands between two backquotes: what belongs to it is
-then plain, even where the sentence goes on with a full stop. A test finds the commands by them,
-and runs each.
+Each command stands between two backquotes, which separate it from the punctuation of the message.
+A test extracts the commands from the messages and runs each of them.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ __all__ = ["command", "unmount_command"]
 
 
 def command(*words: str | os.PathLike[str]) -> str:
-    """Return a command between backquotes, each of its words quoted for a shell where need be."""
+    """Return a command between backquotes, with each word quoted for a shell where necessary."""
     return f"`{' '.join(_shell_word(os.fspath(word)) for word in words)}`"
 
 
 def unmount_command(
     path: str | os.PathLike[str], *, user: int, owner: int | None, lazily: bool = False
 ) -> str | None:
-    """Return the command by which `user` unmounts `path`, or None where that user may not.
+    """Return the command by which `user` can unmount `path`, or None if the user cannot.
 
-    `owner` is the user who mounted a FUSE file system, None for any other. `lazily` detaches a
-    mount that is in use, or that does not answer.
+    `owner` is the user who mounted a FUSE file system, or None for another file system. `lazily`
+    detaches a mount that is in use or does not answer.
     """
     if user == 0:
         return command("umount", *(["-l"] if lazily else []), path)
@@ -34,7 +33,7 @@ def unmount_command(
 
 
 def _shell_word(word: str) -> str:
-    """Quote a word; one with bytes that a log line may not hold takes bash's way, $'...'."""
+    """Quote a word; a word with unprintable characters becomes $'...', which bash reads."""
     if word.isprintable():
         return shlex.quote(word)
     return f"$'{''.join(_escaped(character) for character in word)}'"

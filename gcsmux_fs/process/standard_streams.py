@@ -1,8 +1,8 @@
-"""The three standard streams of a command, where its caller has closed them or nobody reads.
+"""The standard streams of a command, also where they are closed or cannot be written.
 
-A program may be started with any of its standard descriptors closed (`<&- 2>&-`). The next pipe
-or file that it opens then gets such a number, and a child that is given standard streams of its own
-loses that pipe. So the numbers are taken before anything else is opened.
+A program may be started with closed standard descriptors (`<&- 2>&-`). The next file or pipe that
+it opens then gets one of the numbers 0 to 2. A child process that receives new standard streams
+loses this file. `open_missing_streams` therefore occupies the numbers first.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["open_missing_streams", "tell"]
+__all__ = ["open_missing_streams", "print_error"]
 
 _NAMES = ("stdin", "stdout", "stderr")
 
 
 def open_missing_streams() -> None:
-    """Open /dev/null where a standard descriptor is closed; call it first of all."""
+    """Open /dev/null for each closed standard descriptor; call this before opening any file."""
     for number, name in enumerate(_NAMES):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is this one, as those below it are open.
+            # open() returns the lowest free number, and all numbers below this one are in use.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
@@ -29,12 +29,12 @@ def open_missing_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, errors="backslashreplace", closefd=False))
 
 
-def tell(text: str) -> None:
-    """Write a line to stderr; that it cannot be written changes nothing of what was done."""
+def print_error(text: str) -> None:
+    """Write a line to stderr; ignore that stderr cannot be written."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        # The interpreter tries again at its end, and would exit with 120.
+        # At its end the interpreter flushes stderr again, and would exit with code 120.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stderr.fileno())
         os.close(null)

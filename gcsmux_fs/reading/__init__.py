@@ -1,1 +1,1 @@
-"""One read: block cache, readahead, memory budget, and the reader that joins them."""
+"""READs of open files: block cache, memory budget, readahead."""

@@ -1,92 +1,100 @@
-"""Runs of READs as readers of an object make them, and what they have in common."""
+"""Sequential runs of READs, and the length of earlier runs as a forecast of the next one."""
 
 from __future__ import annotations
 
-__all__ = ["TOLERANCE_BYTES", "AccessPatterns", "Cursor"]
+__all__ = ["TOLERANCE_BYTES", "RunHistory", "SequentialRun"]
 
 TOLERANCE_BYTES = 1024 * 1024
-"""How far the READs of one reader stray: the kernel has up to 12 READs of 128 KiB under way."""
+"""How far READs of one run arrive out of order: the kernel has up to 12 READs of 128 KiB pending,
+and sends them in any order."""
 
-_ALIKE_RUNS = 4
-"""Runs before that a new one is compared with: enough that a few READs in a row are no habit."""
+_COMPARED_RUNS = 4
+"""The number of earlier runs that must exist before a forecast: a few READs are no pattern yet."""
 
-_ALIKE_FACTOR = 1.25
-"""How much longer than the shortest the longest of alike runs is: the kernel reads ahead of the
-program by one READ, 128 KiB for 1 MiB, and not each time."""
+_EQUAL_LENGTH_FACTOR = 1.25
+"""The longest of the compared runs has at most this many times the length of the shortest, or they
+have no common length. The kernel's own readahead adds up to one READ of 128 KiB to a run of 1 MiB.
+"""
 
 
-class Cursor:
-    """One run of READs of one open file; mutable, known by its identity.
+class SequentialRun:
+    """READs of one open file that follow each other, and the readahead planned for them.
 
-    It may be no more than one READ, with nothing planned ahead of it.
+    A single READ that has no successor yet is a run without a plan. Compared by identity.
     """
 
     __slots__ = (
-        "ahead_end",
         "bytes_read",
-        "doubted",
-        "expected",
-        "growth_mark",
+        "expected_bytes",
+        "expected_end",
+        "growth_offset",
+        "may_have_ended",
+        "planned_end",
         "position",
-        "protected_from",
+        "release_offset",
+        "replan_offset",
         "start",
-        "stop",
-        "top_up_at",
         "window",
     )
 
-    def __init__(self, start: int, position: int, expected: int, stop: int) -> None:
+    def __init__(self, start: int, position: int, expected_bytes: int, expected_end: int) -> None:
         self.start = start
         self.bytes_read = position - start
-        #: How long the run is likely to be at least, and where alike runs would have ended (0: none
-        #: are known); beyond that nothing is planned before the run itself is there.
-        self.expected = expected
-        self.stop = stop
-        #: Where the furthest READ ended.
+        #: The least length that the run is expected to reach, in bytes; 0 if unknown.
+        self.expected_bytes = expected_bytes
+        #: The end of this run if it is as long as the earlier runs; 0 if their lengths differ.
+        #: No range beyond this end is planned before a READ of the run has passed it.
+        self.expected_end = expected_end
+        #: The end of the furthest READ.
         self.position = position
+        #: The number of bytes that should be ready or loading ahead of `position`.
         self.window = 0
-        self.begin()
+        self.restart()
 
-    def begin(self) -> None:
-        """Plan from where the run is now, as if it had just begun."""
-        #: Everything before this has been asked for, by READs or ahead of them.
-        self.ahead_end = self.position
-        #: Another run has begun since the last READ of this one, which may have been the last.
-        self.doubted = False
-        #: A wait for bytes before this does not make the window grow.
-        self.growth_mark = self.position
-        #: A READ that ends here or later calls for a plan.
-        self.top_up_at = self.position
-        self.protected_from = self.position
+    def restart(self) -> None:
+        """Discard the plan, and plan from the current position on."""
+        #: The end of the planned ranges: READs or readahead have requested all before it.
+        self.planned_end = self.position
+        #: Another run has got a plan since the last READ of this run.
+        self.may_have_ended = False
+        #: The window does not grow if a READ before this offset waits.
+        self.growth_offset = self.position
+        #: A READ that ends at or after this offset calls for the next plan.
+        self.replan_offset = self.position
+        #: The planned ranges before this offset have been released.
+        self.release_offset = self.position
 
     def __repr__(self) -> str:
-        return f"<Cursor at {self.position}, window {self.window}, ahead to {self.ahead_end}>"
+        return (
+            f"<SequentialRun at {self.position}, window {self.window},"
+            f" planned to {self.planned_end}>"
+        )
 
     @property
     def is_sparse(self) -> bool:
-        """Whether most of what the cursor went over was skipped: not sequential after all."""
-        span = self.position - self.start
-        return span > TOLERANCE_BYTES and self.bytes_read * 4 < span
+        """Whether the READs skipped most of the bytes that they passed: not sequential."""
+        passed_bytes = self.position - self.start
+        return passed_bytes > TOLERANCE_BYTES and self.bytes_read * 4 < passed_bytes
 
 
-class AccessPatterns:
-    """The runs of one object, of all who have it open."""
+class RunHistory:
+    """The last runs of one object, by all open files."""
 
     __slots__ = ("_runs",)
 
     def __init__(self) -> None:
-        #: The last ones that others followed; a few of them may still go on.
-        self._runs: list[Cursor] = []
+        #: Runs after which their reader began another run; a run may still go on.
+        self._runs: list[SequentialRun] = []
 
-    def add(self, run: Cursor) -> None:
-        """Take note of a run after which its reader has begun another."""
+    def add(self, run: SequentialRun) -> None:
+        """Add a run after which its reader has begun another."""
         self._runs.append(run)
-        del self._runs[:-_ALIKE_RUNS]
+        del self._runs[:-_COMPARED_RUNS]
 
-    def expect(self) -> tuple[int, int]:
-        """Return how long a new run will be at least and, if all are alike, at most; 0: unknown."""
-        if len(self._runs) < _ALIKE_RUNS:
+    def forecast(self) -> tuple[int, int]:
+        """Return the least and the greatest length of the next run in bytes; 0 is unknown."""
+        if len(self._runs) < _COMPARED_RUNS:
             return 0, 0
         lengths = [run.bytes_read for run in self._runs]
         shortest, longest = min(lengths), max(lengths)
-        return shortest, longest if longest <= shortest * _ALIKE_FACTOR else 0
+        return shortest, longest if longest <= shortest * _EQUAL_LENGTH_FACTOR else 0

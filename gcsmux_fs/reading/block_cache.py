@@ -1,10 +1,11 @@
-"""Ready blocks, least recently used first out, in two tiers.
+"""The ready blocks of all objects in two LRU tiers.
 
-Theory of operation: a block that readahead fetched and its reader has not finished stays in the
-unread tier, all others are in the seen tier. Eviction empties the seen tier first, so that many
-sequential readers in a small budget do not throw out each other's windows before they are read.
+Theory of operation: a protected block, which readahead has fetched and no READ has finished, is in
+the protected tier; every other ready block is in the unprotected tier. Eviction empties the
+unprotected tier first. Without the tiers, many sequential readers in a small budget would evict
+the windows of each other before they are read.
 
-A block in neither tier has no content: whoever still refers to an evicted block can tell.
+An evicted block has no content: a holder of a reference to the block checks `content`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 from gcsmux_fs.reading.block_index import Block, BlockIndex
+from gcsmux_fs.reading.block_states import BlockEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,70 +27,71 @@ __all__ = ["BlockCache"]
 
 
 class _Tier(LRUCache[tuple[BlockIndex, int], Block]):
-    """An LRU of blocks, counted in bytes; admission keeps it below its `maxsize`."""
+    """An LRU of blocks, sized in bytes; the budget keeps the total below `maxsize`."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit, getsizeof=operator.attrgetter("charge"))
 
 
 class BlockCache:
-    """The ready blocks of all objects, charged to `budget`."""
+    """The ready blocks, charged to `budget`; `on_evict` is called with each evicted block."""
 
     def __init__(self, budget: MemoryBudget, on_evict: Callable[[Block], None]) -> None:
         self._budget = budget
         self._on_evict = on_evict
-        self._seen = _Tier(budget.limit)
-        self._unread = _Tier(budget.limit)
-        #: The block used last: using it again changes no order.
+        self._unprotected = _Tier(budget.limit)
+        self._protected = _Tier(budget.limit)
+        #: The most recently used block: touching it again would change nothing.
         self.newest: Block | None = None
 
     def __len__(self) -> int:
-        return len(self._seen) + len(self._unread)
+        return len(self._unprotected) + len(self._protected)
 
     def add(self, block: Block) -> None:
-        """Take in a block that has its content."""
-        if block.protected:
-            self._unread[block.key] = block
-            self._budget.unread += block.charge
+        """Add a block whose content has arrived."""
+        if block.state.is_protected:
+            self._protected[block.key] = block
+            self._budget.protected += block.charge
         else:
-            self._seen[block.key] = block
-            self._budget.seen += block.charge
+            self._unprotected[block.key] = block
+            self._budget.unprotected += block.charge
         self.newest = block
 
     def touch(self, block: Block) -> None:
-        """Make a block the most recently used one, which an LRU does on a look-up."""
-        (self._unread if block.protected else self._seen)[block.key]
+        """Make a block the most recently used one of its tier, which an LRU does at a lookup."""
+        (self._protected if block.state.is_protected else self._unprotected)[block.key]
         self.newest = block
 
-    def consume(self, block: Block, end: int) -> None:
-        """Note that a fresh block has been read up to `end`."""
-        block.touched = True
-        if end >= block.end:
-            block.fresh = False
-            self.unprotect(block)
+    def note_read(self, block: Block, end: int) -> None:
+        """Note that a READ has taken bytes up to `end` of a ready block that is not fully read."""
+        self._apply(block, BlockEvent.READ_END if end >= block.end else BlockEvent.READ_PART)
 
-    def unprotect(self, block: Block) -> None:
-        """Put a block on a level with those already read; it counts as used just now."""
-        if not block.protected:
-            return
-        block.protected = False
-        if block.content is not None:
-            del self._unread[block.key]
-            self._seen[block.key] = block
-            self._budget.unread -= block.charge
-            self._budget.seen += block.charge
-            self.newest = block
+    def release(self, block: Block) -> None:
+        """End the protection of a loading or ready block; a ready one counts as just used."""
+        if block.state.is_protected:
+            self._apply(block, BlockEvent.RELEASE)
 
     def evict(self, amount: int) -> None:
-        """Evict at least `amount` bytes, seen blocks first; the caller knows that they exist."""
-        freed = 0
-        while freed < amount:
-            if self._seen:
-                _, block = self._seen.popitem()
-                self._budget.seen -= block.charge
+        """Evict at least `amount` bytes of the ready blocks, unprotected blocks first."""
+        evicted_bytes = 0
+        while evicted_bytes < amount:
+            if self._unprotected:
+                _, block = self._unprotected.popitem()
+                self._budget.unprotected -= block.charge
             else:
-                _, block = self._unread.popitem()
-                self._budget.unread -= block.charge
-            freed += block.charge
+                _, block = self._protected.popitem()
+                self._budget.protected -= block.charge
+            evicted_bytes += block.charge
             block.content = None
             self._on_evict(block)
+
+    def _apply(self, block: Block, event: BlockEvent) -> None:
+        """Change the state of a block, and move a ready block that loses its protection."""
+        was_protected = block.state.is_protected
+        block.apply(event)
+        if was_protected and not block.state.is_protected and block.content is not None:
+            del self._protected[block.key]
+            self._unprotected[block.key] = block
+            self._budget.protected -= block.charge
+            self._budget.unprotected += block.charge
+            self.newest = block

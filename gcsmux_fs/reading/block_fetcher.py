@@ -1,37 +1,38 @@
-"""The one table of blocks: what is here, what is on its way, and who waits for it.
+"""Fetches blocks for READs and for readahead.
 
-Theory of operation: a READ that is not answered at once becomes a `ReadRequest`. It takes what is
-ready, joins what is on its way, and asks for the rest; readahead asks for what nobody has asked
-for yet. Both go through the same index, so the same bytes are never asked for twice. Nothing here
-waits: everything happens inside the call that begins a READ or inside the source's callback, and a
-demand's `wake` is called when its answer is there.
+Theory of operation: a READ that the cache does not answer becomes a `ReadRequest`. It takes the
+ready bytes, joins the loading blocks, and requests the missing ranges. Readahead requests the
+ranges that no block holds. Both use the same index, so no byte is requested twice. The fetcher
+never waits: it acts in the call that begins a READ, or in a callback of the source, and calls
+`ReadRequest.wake` when the answer is complete.
 
 Invariants:
 
-1. No two requests under way overlap, and none overlaps a ready block.
-2. Memory is admitted before it is asked for. To make room for a READ, a ready block may be evicted
-   at any time, and a loading one cancelled that nobody waits for.
-3. A demand that finds no memory queues, first in, first out; it holds nothing meanwhile. Where
-   one that holds memory has stalled (see `reading.stalls`), one that has not held any yet takes its
-   place, and it queues.
-4. A demand is woken exactly once, unless it was abandoned: then never, and nothing refers to it.
-5. A block that fails leaves the index at once: whoever waits gets the error, the next READ asks
-   anew.
+1. Pending ranges overlap neither each other nor a ready block.
+2. The budget admits memory before a range is requested. To make room for a READ, any ready block
+   may be evicted, and any loading block cancelled for which no READ waits.
+3. A READ that finds the budget full queues, first in, first out, and holds no memory meanwhile. If
+   a READ that holds memory has stalled (see `reading.stalls`), a READ that has not held any yet
+   takes its place, and the stalled READ queues.
+4. A READ is woken exactly once. A READ that is given up is never woken, and nothing refers to it.
+5. A block that fails leaves the index at once. Its READs get the error, and the next READ of the
+   same bytes requests them again.
 """
 
 from __future__ import annotations
 
-import enum
 import functools
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import StorageError
-from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.block_cache import BlockCache
 from gcsmux_fs.reading.block_index import BlockIndex
+from gcsmux_fs.reading.block_states import BlockEvent, BlockState
 from gcsmux_fs.reading.memory_budget import BLOCK_OVERHEAD_BYTES
+from gcsmux_fs.reading.read_request import Outcome
 from gcsmux_fs.reading.stalls import Stalls
+from gcsmux_fs.reading.waiting_reads import WaitingReads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,24 +44,11 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.range_source import RangeSource
     from gcsmux_fs.reading.read_request import ReadRequest
 
-__all__ = ["BlockFetcher", "Outcome"]
-
-
-class Outcome(enum.Enum):
-    """How a READ began."""
-
-    #: All of it was ready.
-    HIT = enum.auto()
-    #: All of it was ready or on its way.
-    JOINED = enum.auto()
-    #: Some of it had to be asked for.
-    ASKED = enum.auto()
-    #: There was no memory to ask for it yet.
-    QUEUED = enum.auto()
+__all__ = ["BlockFetcher"]
 
 
 class BlockFetcher:
-    """Brings blocks in from `source` within `budget`, for READs and ahead of them."""
+    """Fetches blocks from `source` within `budget`; `clock` returns the time in seconds."""
 
     def __init__(
         self,
@@ -72,196 +60,199 @@ class BlockFetcher:
         self._source = source
         self._budget = budget
         self._counters = counters
+        self._clock = clock
         self._objects: dict[ObjectKey, BlockIndex] = {}
-        #: Demands that wait for memory, and whether they have held some before.
+        #: READs queued for memory, each with whether it has held memory before.
         self._queue: OrderedDict[ReadRequest, bool] = OrderedDict()
         self._stalls: Stalls[ReadRequest] = Stalls()
-        #: Loading blocks that nobody waits for, in the order in which they were asked for.
-        self._ahead: dict[Block, None] = {}
-        self._clock = clock
-        self.pace = BandwidthEstimator()
-        self.cache = BlockCache(budget, on_evict=self._evicted)
+        self._waiting = WaitingReads()
+        #: Loading blocks for which no READ waits, the oldest request first.
+        self._prefetching: dict[Block, None] = {}
+        self.cache = BlockCache(budget, on_evict=self._on_evict)
         self.blocks_loading = 0
 
     @property
     def queued(self) -> int:
-        """Demands that wait for memory."""
+        """The number of READs queued for memory."""
         return len(self._queue)
 
     @property
     def object_count(self) -> int:
-        """Object generations that have an open file or a block."""
+        """The number of object generations that have an open file or a block."""
         return len(self._objects)
 
     def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> BlockIndex:
-        """Return the index of an object, for one more open file; see `ReadContext.open`."""
-        extents = self._objects.get(key)
-        if extents is None:
-            extents = self._objects[key] = BlockIndex(key)
-        extents.open_files += 1
-        extents.size = size
-        extents.grows = grows
-        return extents
+        """Return the index of an object for one more open file; see `ReadContext.open`."""
+        index = self._objects.get(key)
+        if index is None:
+            index = self._objects[key] = BlockIndex(key)
+        index.open_files += 1
+        index.size = size
+        index.grows = grows
+        return index
 
-    def close(self, extents: BlockIndex) -> None:
-        """Give back what `open` returned; the last one cancels readahead that nobody waits for."""
-        extents.open_files -= 1
-        if extents.open_files:
+    def close(self, index: BlockIndex) -> None:
+        """Undo one `open`; the last `close` cancels the blocks for which no READ waits."""
+        index.open_files -= 1
+        if index.open_files:
             return
-        for block in [b for b in extents.loading if b.speculative]:
+        for block in [block for block in index.loading if block.state.is_prefetching]:
             self._cancel(block)
-        self._forget_if_empty(extents)
+        self._forget_if_empty(index)
         self._serve_queue()
 
-    def begin(self, demand: ReadRequest) -> Outcome:
-        """Start on a READ; unless it is done at return, its `wake` will be called."""
-        before = self._counters.demand_ranges
-        waits = bool(self._queue) and bool(demand.object.gaps(*demand.fetch))
-        if waits or not self._start(demand):
-            if not self._start_in_place_of_stalled(demand):
-                self._queue[demand] = False
+    def begin(self, request: ReadRequest) -> Outcome:
+        """Begin a READ; unless it is done at return, `request.wake` is called later."""
+        ranges_before = self._counters.miss_ranges
+        must_queue = bool(self._queue) and bool(request.index.gaps(*request.fetch))
+        if must_queue or not self._start(request):
+            if not self._start_in_place_of_stalled(request):
+                self._queue[request] = False
                 return Outcome.QUEUED
-            outcome = self._outcome(demand, before)
-            # It may have needed less than what it took the place of.
+            outcome = self._outcome(request, ranges_before)
+            # The displaced READ may have held more memory than this one needs.
             self._serve_queue()
             return outcome
-        return self._outcome(demand, before)
+        return self._outcome(request, ranges_before)
 
-    def _outcome(self, demand: ReadRequest, before: int) -> Outcome:
-        if demand.is_done:
-            return Outcome.HIT
-        return Outcome.JOINED if self._counters.demand_ranges == before else Outcome.ASKED
-
-    def abandon(self, demand: ReadRequest) -> None:
-        """Forget a READ that is not done; what nobody else waits for is not fetched any more."""
-        self._queue.pop(demand, None)
-        self._leave(demand)
+    def abandon(self, request: ReadRequest) -> None:
+        """Give up a READ that is not done, and cancel the blocks for which no other READ waits."""
+        self._queue.pop(request, None)
+        self._leave(request)
         self._serve_queue()
 
-    def expire(self, demand: ReadRequest, error: StorageError) -> None:
-        """End a READ with an error of our own, unless its answer has come in the meantime."""
-        if not demand.is_done:
-            self.abandon(demand)
-            demand.fail(error)
-            demand.wake()
+    def expire(self, request: ReadRequest, error: StorageError) -> None:
+        """End a READ with an error of the caller, unless it is done."""
+        if not request.is_done:
+            self.abandon(request)
+            request.fail(error)
+            request.wake()
 
-    def relieve(self) -> None:
-        """Let READs that queue take the places of those that have stalled meanwhile.
+    def displace_stalled(self) -> None:
+        """Let queued READs take the places of stalled READs.
 
-        The other half of the places is left to READs that begin before the next call.
+        They take at most half of the places: new READs take the other half before the next call.
         """
-        waiting = [demand for demand, had_a_turn in self._queue.items() if not had_a_turn]
-        for demand in waiting[: len(self._stalls) // 2]:
-            if not self._start_in_place_of_stalled(demand):
+        waiting = [request for request, held_memory in self._queue.items() if not held_memory]
+        for request in waiting[: len(self._stalls) // 2]:
+            if not self._start_in_place_of_stalled(request):
                 break
-            del self._queue[demand]
-            if demand.is_done:
-                demand.wake()
+            del self._queue[request]
+            if request.is_done:
+                request.wake()
         if waiting:
             self._serve_queue()
 
-    def read_ahead(self, extents: BlockIndex, wanted: ByteRange, *, first_window: bool) -> bool:
-        """Ask for what is missing of `wanted`; return False if there is no memory for it now."""
-        for start, end in extents.gaps(wanted.offset, wanted.end):
-            needed = self._budget.for_readahead(
+    def read_ahead(self, index: BlockIndex, target: ByteRange, *, first_window: bool) -> bool:
+        """Request the gaps of `target`; return False if the budget has no room for all of them."""
+        for start, end in index.gaps(target.offset, target.end):
+            evict_bytes = self._budget.for_readahead(
                 end - start + BLOCK_OVERHEAD_BYTES, first_window=first_window
             )
-            if needed is None:
+            if evict_bytes is None:
                 self._counters.readahead_refusals += 1
                 return False
-            self.cache.evict(needed)
-            self._request(extents, start, end, speculative=True)
+            self.cache.evict(evict_bytes)
+            self._request(index, start, end, prefetch=True)
             self._counters.readahead_bytes += end - start
             self._counters.readahead_ranges += 1
         return True
 
-    def release(self, extents: BlockIndex, passed: ByteRange) -> None:
-        """Protect the blocks that end within `passed` no more than others."""
-        for block in extents.overlapping(passed.offset, passed.end):
-            if block.protected and block.end <= passed.end:
-                self.cache.unprotect(block)
+    def release(self, index: BlockIndex, passed: ByteRange) -> None:
+        """End the protection of the blocks that end within `passed`."""
+        for block in index.overlapping(passed.offset, passed.end):
+            if block.end <= passed.end:
+                self.cache.release(block)
 
-    def _start(self, demand: ReadRequest) -> bool:
-        extents = demand.object
-        # Making room for a gap may take away another block of this very READ, hence the loop; it
-        # ends, because what a READ has asked for stays.
-        while gaps := extents.gaps(*demand.fetch):
+    def _outcome(self, request: ReadRequest, ranges_before: int) -> Outcome:
+        if request.is_done:
+            return Outcome.HIT
+        return Outcome.WAIT if self._counters.miss_ranges == ranges_before else Outcome.MISS
+
+    def _start(self, request: ReadRequest) -> bool:
+        """Request what a READ misses, and let it wait; return False if the budget is full."""
+        index = request.index
+        # The cache may evict a block of this very READ to make room for a gap. So the gaps are
+        # computed again, until all are requested: a block that loads for a READ is never evicted.
+        while gaps := index.gaps(*request.fetch):
             length = sum([end - start for start, end in gaps])
-            count = extents.block_count
+            count = index.block_count
             if not self._make_room(length + len(gaps) * BLOCK_OVERHEAD_BYTES):
                 return False
-            is_complete = extents.block_count == count
+            is_complete = index.block_count == count
             for start, end in gaps:
-                self._request(extents, start, end, speculative=False)
-            self._counters.demand_bytes += length
-            self._counters.demand_ranges += len(gaps)
+                self._request(index, start, end, prefetch=False)
+            self._counters.miss_bytes += length
+            self._counters.miss_ranges += len(gaps)
             if is_complete:
                 break
-        blocks = extents.overlapping(demand.offset, demand.end)
-        demand.gather(blocks)
+        blocks = index.overlapping(request.offset, request.end)
+        request.gather(blocks)
+        self._waiting.add(request)
         for block in blocks:
             if block.content is None:
-                self._adopt(block)
+                self._join(block)
             else:
                 self.cache.touch(block)
-                if block.fresh:
-                    self.cache.consume(block, demand.end)
-        if not demand.is_done:
-            self._stalls.began(demand, self._clock())
+                if block.state is not BlockState.READ:
+                    self.cache.note_read(block, request.end)
+        if not request.is_done:
+            self._stalls.start(request, self._clock())
         return True
 
-    def _start_in_place_of_stalled(self, demand: ReadRequest) -> bool:
-        """Start on a READ with the memory of some that have stalled; those queue."""
+    def _start_in_place_of_stalled(self, request: ReadRequest) -> bool:
+        """Begin a READ with the memory of stalled READs, and queue the stalled READs."""
         now = self._clock()
-        while (stalled := self._stalls.longest(now)) is not None:
+        while (stalled := self._stalls.longest_stalled(now)) is not None:
             self._leave(stalled)
             self._queue[stalled] = True
-            self._counters.demands_displaced += 1
-            if self._start(demand):
+            self._counters.reads_displaced += 1
+            if self._start(request):
                 return True
         return False
 
-    def _leave(self, demand: ReadRequest) -> None:
-        """Have a READ wait for nothing; what nobody else waits for is not fetched any more."""
-        self._stalls.left(demand)
-        for block in demand.leave():
-            if not block.waiters and not block.speculative:
+    def _leave(self, request: ReadRequest) -> None:
+        """Let a READ wait for no block, and cancel the blocks for which no other READ waits."""
+        self._stalls.discard(request)
+        self._waiting.remove(request)
+        blocks, request.missing = request.missing, set()
+        for block in blocks:
+            if block not in self._waiting:
                 self._cancel(block)
 
     def _make_room(self, charge: int) -> bool:
         budget = self._budget
-        if not budget.admits_demand(charge):
+        if not budget.admits_read(charge):
             return False
         while budget.to_cancel(charge):
-            # The newest is needed last.
-            self._cancel(next(reversed(self._ahead)))
+            # Of the blocks fetched ahead, the newest is needed last.
+            self._cancel(next(reversed(self._prefetching)))
         if excess := budget.to_evict(charge):
             self.cache.evict(excess)
         return True
 
-    def _request(self, extents: BlockIndex, start: int, end: int, *, speculative: bool) -> None:
-        block = extents.add(start, end, speculative=speculative)
+    def _request(self, index: BlockIndex, start: int, end: int, *, prefetch: bool) -> None:
+        block = index.add(start, end, prefetch=prefetch)
         self.blocks_loading += 1
-        if speculative:
+        if prefetch:
             self._budget.loading_readahead += block.charge
-            self._ahead[block] = None
+            self._prefetching[block] = None
         else:
-            self._budget.loading_demand += block.charge
-        asked = self._clock(), self.pace.received
+            self._budget.loading_read += block.charge
         block.ticket = self._source.request(
-            extents.key,
+            index.key,
             start,
             end - start,
-            functools.partial(self._arrived, block, asked),
-            covers_object=end - start == extents.size,
-            reaches_end=end == extents.size and not extents.grows,
+            functools.partial(self._on_result, block),
+            covers_object=end - start == index.size,
+            reaches_end=end == index.size and not index.grows,
         )
 
-    def _adopt(self, block: Block) -> None:
-        """Treat a loading block as a READ's own: one waits for it now."""
-        if block.speculative:
-            block.speculative = False
-            del self._ahead[block]
+    def _join(self, block: Block) -> None:
+        """Charge a loading block to READs, because a READ waits for it now."""
+        if block.state.is_prefetching:
+            block.apply(BlockEvent.JOIN)
+            del self._prefetching[block]
             self._budget.loading_readahead -= block.charge
             self._budget.loading_joined += block.charge
 
@@ -271,64 +262,66 @@ class BlockFetcher:
         self._drop(block)
         self._counters.readahead_cancelled_bytes += block.end - block.start
 
-    def _arrived(
-        self, block: Block, asked: tuple[float, int], result: memoryview | StorageError
-    ) -> None:
-        waiters = block.waiters or ()
-        block.waiters = block.ticket = None
+    def _on_result(self, block: Block, result: memoryview | StorageError) -> None:
+        requests = self._waiting.pop(block)
+        block.ticket = None
         if isinstance(result, StorageError):
-            self._drop(block)
-            self._forget_if_empty(block.object)
-            if block.speculative:
+            if block.state.is_prefetching:
                 self._counters.readahead_failures += 1
-            for demand in waiters:
-                self._stalls.left(demand)
-                demand.fail(result)
-                demand.wake()
+            self._drop(block)
+            self._forget_if_empty(block.index)
+            for request in requests:
+                self._stalls.discard(request)
+                self._waiting.remove(request)
+                request.fail(result)
+                request.wake()
         else:
-            self.pace.note(len(result), *asked, self._clock())
-            self._unload(block)
-            block.object.loading.discard(block)
+            self._stop_loading(block)
+            block.apply(BlockEvent.ARRIVE)
+            block.index.loading.discard(block)
             block.content = result
             self.cache.add(block)
-            for demand in waiters:
-                demand.take(block, result)
-                if block.fresh:
-                    self.cache.consume(block, demand.end)
-                if demand.is_done:
-                    self._stalls.answered(demand, self._clock())
-                    demand.wake()
+            for request in requests:
+                request.take(block, result)
+                if block.state is not BlockState.READ:
+                    self.cache.note_read(block, request.end)
+                if request.is_done:
+                    self._stalls.finish(request, self._clock())
+                    request.wake()
         self._serve_queue()
 
-    def _unload(self, block: Block) -> None:
+    def _stop_loading(self, block: Block) -> None:
+        """Take back the charge of a loading block."""
         self.blocks_loading -= 1
-        if block.speculative:
-            del self._ahead[block]
+        state = block.state
+        if state.is_prefetching:
+            del self._prefetching[block]
             self._budget.loading_readahead -= block.charge
-        elif block.fresh:
-            self._budget.loading_joined -= block.charge
+        elif state is BlockState.LOADING:
+            self._budget.loading_read -= block.charge
         else:
-            self._budget.loading_demand -= block.charge
+            self._budget.loading_joined -= block.charge
 
     def _drop(self, block: Block) -> None:
-        self._unload(block)
-        block.object.remove(block)
+        self._stop_loading(block)
+        block.index.remove(block)
 
-    def _evicted(self, block: Block) -> None:
-        if not block.touched:
+    def _on_evict(self, block: Block) -> None:
+        if block.state in (BlockState.UNREAD, BlockState.UNREAD_RELEASED):
             self._counters.readahead_wasted_bytes += block.end - block.start
-        block.object.remove(block)
-        self._forget_if_empty(block.object)
+        block.index.remove(block)
+        self._forget_if_empty(block.index)
 
-    def _forget_if_empty(self, extents: BlockIndex) -> None:
-        if not extents.open_files and not extents.block_count:
-            self._objects.pop(extents.key, None)
+    def _forget_if_empty(self, index: BlockIndex) -> None:
+        if not index.open_files and not index.block_count:
+            self._objects.pop(index.key, None)
 
     def _serve_queue(self) -> None:
+        """Begin queued READs, the oldest first, until the budget is full."""
         while self._queue:
-            demand = next(iter(self._queue))
-            if not self._start(demand):
+            request = next(iter(self._queue))
+            if not self._start(request):
                 return
-            del self._queue[demand]
-            if demand.is_done:
-                demand.wake()
+            del self._queue[request]
+            if request.is_done:
+                request.wake()

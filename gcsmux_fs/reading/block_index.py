@@ -1,8 +1,8 @@
-"""Which bytes of one object generation are here or on their way: an index of disjoint blocks.
+"""The cached and the loading bytes of one object generation: an index of disjoint blocks.
 
 Theory of operation: the unit of caching is one fetched range, a `Block`, of any length up to
-2 MiB. Blocks are filed under the 2 MiB page of the object they lie in, so that finding one costs a
-dict lookup and a bisection over at most 128 entries, however many blocks an object has.
+2 MiB. The index files blocks under the 2 MiB page of the object in which they lie. A lookup costs
+one dict lookup and a bisection over at most 128 entries, however many blocks an object has.
 
 Invariants:
 
@@ -17,70 +17,61 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.reading.access_patterns import AccessPatterns
+from gcsmux_fs.reading.access_patterns import RunHistory
+from gcsmux_fs.reading.block_states import TRANSITIONS, BlockEvent, BlockState
 from gcsmux_fs.reading.memory_budget import BLOCK_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.range_source import RangeTicket
-    from gcsmux_fs.reading.read_request import ReadRequest
 
 __all__ = ["GRANULE_BYTES", "PAGE_BYTES", "Block", "BlockIndex"]
 
 GRANULE_BYTES = 16 * 1024
-"""Ranges are aligned to this. Four kernel pages: neighbours of a random 4 KiB read often follow,
-and a read that straddles a boundary still moves 32 KiB, half of the 64 KiB we promise at most."""
+"""Alignment of requested ranges: four kernel pages, because the neighbours of a random 4 KiB READ
+often follow it. A READ across a boundary loads 32 KiB, half of the promised maximum of 64 KiB."""
 
 _PAGE_SHIFT = 21
 PAGE_BYTES = 1 << _PAGE_SHIFT
-"""The longest block. The service sends at most 2 MiB in one message: a block of 2 MiB is one
-message held by reference, and it was the fastest of the sizes measured (0.25 to 2 MiB)."""
+"""The longest block. The service sends at most 2 MiB in one message, so that a block of 2 MiB is
+one message held by reference. It was the fastest of the sizes measured (0.25 to 2 MiB)."""
 
 
 class Block:
-    """One range of an object, loading or ready; mutable, known by its identity."""
+    """One range of an object; mutable, compared by identity."""
 
-    __slots__ = (
-        "charge",
-        "content",
-        "end",
-        "fresh",
-        "key",
-        "object",
-        "protected",
-        "speculative",
-        "start",
-        "ticket",
-        "touched",
-        "waiters",
-    )
+    __slots__ = ("charge", "content", "end", "index", "key", "start", "state", "ticket")
 
-    def __init__(self, owner: BlockIndex, start: int, end: int, *, speculative: bool) -> None:
-        self.object = owner
+    def __init__(self, index: BlockIndex, start: int, end: int, *, prefetch: bool) -> None:
+        self.index = index
         self.start = start
         self.end = end
-        self.key = (owner, start)
-        #: What it costs the budget.
+        self.key = (index, start)
+        #: Bytes that the block costs the memory budget.
         self.charge = end - start + BLOCK_OVERHEAD_BYTES
+        #: None while the block loads, and after its eviction.
         self.content: memoryview | None = None
+        #: The pending request of a loading block.
         self.ticket: RangeTicket | None = None
-        self.waiters: dict[ReadRequest, None] | None = None
-        #: Asked for by readahead, and no READ has come to wait for it.
-        self.speculative = speculative
-        #: Asked for by readahead, and no READ has reached its last byte yet.
-        self.fresh = speculative
-        #: Fresh, and ahead of a reader that is still at work: evicted last.
-        self.protected = speculative
-        #: A READ has taken some of it.
-        self.touched = not speculative
+        self.state = BlockState.PREFETCHING if prefetch else BlockState.LOADING
 
     def __repr__(self) -> str:
-        state = "loading" if self.content is None else "ready"
-        return f"<Block [{self.start}, {self.end}) {state}>"
+        return f"<Block [{self.start}, {self.end}) {self.state.name}>"
+
+    def apply(self, event: BlockEvent) -> None:
+        """Change the state by an event.
+
+        Raises:
+            AssertionError: the event cannot happen in the current state.
+        """
+        try:
+            self.state = TRANSITIONS[self.state, event]
+        except KeyError:
+            raise AssertionError(f"{event.name} cannot happen to {self}") from None
 
 
 class _Page:
-    """The blocks of one page, by start."""
+    """The blocks of one page, in order of their start."""
 
     __slots__ = ("blocks", "starts")
 
@@ -92,17 +83,28 @@ class _Page:
 class BlockIndex:
     """The blocks of one object generation."""
 
-    __slots__ = ("_pages", "block_count", "grows", "habits", "key", "loading", "open_files", "size")
+    __slots__ = (
+        "_pages",
+        "block_count",
+        "grows",
+        "key",
+        "loading",
+        "open_files",
+        "run_history",
+        "size",
+    )
 
     def __init__(self, key: ObjectKey) -> None:
         self.key = key
-        #: As known to whoever opened it last: an object may still be appended to.
+        #: The object's size in bytes at the last open; an unfinalized object may grow.
         self.size = 0
+        #: The object is unfinalized: a writer may still append to it.
         self.grows = False
+        #: The number of open files of this object generation.
         self.open_files = 0
         self.block_count = 0
         self.loading: set[Block] = set()
-        self.habits = AccessPatterns()
+        self.run_history = RunHistory()
         self._pages: dict[int, _Page] = {}
 
     def find(self, offset: int) -> Block | None:
@@ -110,20 +112,20 @@ class BlockIndex:
         page = self._pages.get(offset >> _PAGE_SHIFT)
         if page is None:
             return None
-        index = bisect_right(page.starts, offset) - 1
-        if index < 0:
+        position = bisect_right(page.starts, offset) - 1
+        if position < 0:
             return None
-        block = page.blocks[index]
+        block = page.blocks[position]
         return block if offset < block.end else None
 
     def is_ready(self, offset: int) -> bool:
-        """Tell whether the byte at `offset` is here."""
+        """Return whether the byte at `offset` is cached."""
         block = self.find(offset)
         return block is not None and block.content is not None
 
     def overlapping(self, offset: int, end: int) -> list[Block]:
-        """Return the blocks that hold any of `[offset, end)`, in order."""
-        found: list[Block] = []
+        """Return the blocks that hold any byte of `[offset, end)`, in order."""
+        blocks: list[Block] = []
         for number in range(offset >> _PAGE_SHIFT, ((end - 1) >> _PAGE_SHIFT) + 1):
             page = self._pages.get(number)
             if page is None:
@@ -131,50 +133,55 @@ class BlockIndex:
             first = bisect_right(page.starts, offset) - 1
             if first < 0 or page.blocks[first].end <= offset:
                 first += 1
-            found += page.blocks[first : bisect_left(page.starts, end)]
-        return found
+            blocks += page.blocks[first : bisect_left(page.starts, end)]
+        return blocks
 
     def gaps(self, offset: int, end: int) -> list[tuple[int, int]]:
-        """Return the parts of `[offset, end)` that no block holds, cut where pages meet."""
+        """Return the parts of `[offset, end)` that no block holds, cut at page boundaries."""
         gaps: list[tuple[int, int]] = []
-        at = offset
+        start = offset
         for block in self.overlapping(offset, end):
-            if at < block.start:
-                _cut_at_pages(at, block.start, gaps)
-            at = block.end
-        if at < end:
-            _cut_at_pages(at, end, gaps)
+            if start < block.start:
+                _cut_at_pages(start, block.start, gaps)
+            start = block.end
+        if start < end:
+            _cut_at_pages(start, end, gaps)
         return gaps
 
-    def add(self, start: int, end: int, *, speculative: bool) -> Block:
-        """Add a loading block for `[start, end)`, which must be a gap within one page."""
-        block = Block(self, start, end, speculative=speculative)
+    def add(self, start: int, end: int, *, prefetch: bool) -> Block:
+        """Add a loading block for `[start, end)`, which must be a gap within one page.
+
+        `prefetch`: readahead requests the block, and no READ waits for it.
+        """
+        block = Block(self, start, end, prefetch=prefetch)
         page = self._pages.get(start >> _PAGE_SHIFT)
         if page is None:
             page = self._pages[start >> _PAGE_SHIFT] = _Page()
-        index = bisect_left(page.starts, start)
-        page.starts.insert(index, start)
-        page.blocks.insert(index, block)
+        position = bisect_left(page.starts, start)
+        page.starts.insert(position, start)
+        page.blocks.insert(position, block)
         self.loading.add(block)
         self.block_count += 1
         return block
 
     def remove(self, block: Block) -> None:
-        """Take a block out, loading or ready."""
+        """Remove a loading or ready block."""
+        block.apply(BlockEvent.REMOVE)
         number = block.start >> _PAGE_SHIFT
         page = self._pages[number]
         if len(page.blocks) == 1:
             del self._pages[number]
         else:
-            index = bisect_left(page.starts, block.start)
-            del page.starts[index]
-            del page.blocks[index]
+            position = bisect_left(page.starts, block.start)
+            del page.starts[position]
+            del page.blocks[position]
         self.loading.discard(block)
         self.block_count -= 1
 
 
-def _cut_at_pages(start: int, end: int, into: list[tuple[int, int]]) -> None:
-    while (border := (start | (PAGE_BYTES - 1)) + 1) < end:
-        into.append((start, border))
-        start = border
-    into.append((start, end))
+def _cut_at_pages(start: int, end: int, parts: list[tuple[int, int]]) -> None:
+    """Append `[start, end)` to `parts`, cut at page boundaries."""
+    while (boundary := (start | (PAGE_BYTES - 1)) + 1) < end:
+        parts.append((start, boundary))
+        start = boundary
+    parts.append((start, end))

@@ -1,18 +1,18 @@
-"""How much memory blocks may take, and how readers share it.
+"""How much memory blocks may use, and how readers share it.
 
-Theory of operation: one hard number of bytes covers every block, loading or ready. `MemoryBudget`
-decides what may be asked for and how much has to go first; it evicts and cancels nothing itself.
-`WindowShares` divides what readahead may hold among the files that read ahead now. There is no
-clock: idleness is measured in bytes that the whole mount has served meanwhile.
+Theory of operation: one hard limit in bytes covers every block, loading or ready. `MemoryBudget`
+decides which requests to admit and how many bytes must go first; it evicts and cancels nothing
+itself. `WindowShares` divides the bytes that readahead may hold among the files that read ahead.
+There is no clock: a file is idle while the mount serves a number of bytes to other files.
 
 Invariants:
 
-1. loading + unread + seen never exceeds the limit.
-2. Readahead, in flight or not yet read, takes at most 3/4 of the limit; 7/8 while readers get their
-   first window.
-3. A READ waits only while bytes that READs wait for fill the limit. They arrive or fail by
-   themselves: no deadlock. Readahead, in flight or ready, gives way; so an object that stalls with
-   its readahead under way holds up no other.
+1. The charges of all blocks, loading + protected + unprotected, never exceed the limit.
+2. Readahead, loading or protected, uses at most 3/4 of the limit, and at most 7/8 while a reader
+   gets its first window.
+3. A READ waits for memory only while blocks for which READs wait fill the limit. Those blocks
+   arrive or fail without further memory, so there is no deadlock. Readahead gives way, so an
+   object that stalls during readahead delays no other object.
 """
 
 from __future__ import annotations
@@ -26,97 +26,104 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK_OVERHEAD_BYTES", "MINIMUM_BUDGET_BYTES", "MemoryBudget", "WindowShares"]
 
 BLOCK_OVERHEAD_BYTES = 1024
-"""Charged for each block besides its content: the block, its views, and its entries in the index
-and in the cache measure about 0.9 KiB (CPython 3.11), which counts when blocks are 16 KiB."""
+"""Charged for each block besides its content. The block, its views and its entries in index and
+cache measure about 0.9 KiB (CPython 3.11), which matters when blocks have 16 KiB."""
 
 MINIMUM_BUDGET_BYTES = 8 * 1024 * 1024
-"""The least that works well: three ranges of 2 MiB ahead of one reader, and 2 MiB for the dozen
-READs of 128 KiB that the kernel sends at once."""
+"""The smallest budget that works well: three ranges of 2 MiB ahead of one reader, and 2 MiB for
+the dozen READs of 128 KiB that the kernel sends at once."""
 
 Holder = TypeVar("Holder")
 
 
 class MemoryBudget:
-    """The bytes charged for blocks, by use, and what may be added."""
+    """The bytes charged for blocks, by use, and the rules for adding more."""
 
     __slots__ = (
         "_first_window_limit",
         "_readahead_limit",
         "limit",
-        "loading_demand",
         "loading_joined",
+        "loading_read",
         "loading_readahead",
-        "seen",
-        "unread",
+        "protected",
+        "unprotected",
     )
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._readahead_limit = limit * 3 // 4
         self._first_window_limit = limit * 7 // 8
-        #: On the way, asked for by READs.
-        self.loading_demand = 0
-        #: On the way, asked for ahead, and a READ has come to wait for it.
+        #: Loading, requested by READs.
+        self.loading_read = 0
+        #: Loading, requested by readahead; a READ waits or has waited for it.
         self.loading_joined = 0
-        #: On the way, asked for ahead, and nobody waits for it.
+        #: Loading, requested by readahead; no READ waits for it.
         self.loading_readahead = 0
-        #: Ready, fetched ahead of a reader at work, not yet read to the end.
-        self.unread = 0
+        #: Ready, fetched ahead of a reader, and not yet read to the last byte.
+        self.protected = 0
         #: Ready, and evicted first.
-        self.seen = 0
+        self.unprotected = 0
 
     @property
     def used(self) -> int:
-        """All bytes charged."""
-        return self.in_flight + self.unread + self.seen
+        """All charged bytes."""
+        return self.in_flight + self.protected + self.unprotected
 
     @property
     def in_flight(self) -> int:
-        """Bytes charged for what is on its way."""
-        return self.loading_demand + self.loading_joined + self.loading_readahead
+        """The bytes charged for loading blocks."""
+        return self.loading_read + self.loading_joined + self.loading_readahead
 
     @property
     def readahead_share_total(self) -> int:
-        """What the windows of all readers may add up to.
+        """The total of all readahead windows in bytes.
 
-        Less than readahead may hold, because a window does not count the part of a block that its
-        reader has passed already (at most a quarter of the window), nor the overhead.
+        It is less than the readahead limit, because a window counts neither the part of a block
+        that its reader has passed (at most a quarter of the window) nor the overhead.
         """
         return self._readahead_limit * 3 // 4
 
     @property
-    def largest_demand(self) -> int:
-        """The longest READ to serve in one piece: with its overhead, several fit side by side."""
+    def largest_read(self) -> int:
+        """The longest READ in bytes that is served in one piece: several fit, with overhead."""
         return self.limit // 16
 
     @property
     def is_crowded(self) -> bool:
-        """Whether READs wait for half of the limit or more, and should ask for no more than due."""
-        return self.loading_demand + self.loading_joined >= self.limit // 2
+        """Whether READs wait for half of the limit or more, and should request no extra bytes."""
+        return self.loading_read + self.loading_joined >= self.limit // 2
 
-    def admits_demand(self, charge: int) -> bool:
-        """Return whether a READ may add `charge`, after some of the rest has gone."""
-        return self.loading_demand + self.loading_joined + charge <= self.limit
+    def admits_read(self, charge: int) -> bool:
+        """Return whether a READ may add `charge`, after other blocks have been removed."""
+        return self.loading_read + self.loading_joined + charge <= self.limit
 
     def to_cancel(self, charge: int) -> int:
-        """Return how many bytes of readahead under way must go before a READ adds `charge`."""
+        """Return how many bytes of loading readahead to cancel before a READ adds `charge`."""
         return max(0, self.in_flight + charge - self.limit)
 
     def to_evict(self, charge: int) -> int:
-        """Return how many ready bytes must go before a READ adds `charge`, after `to_cancel`."""
+        """Return how many ready bytes to evict before a READ adds `charge`, after `to_cancel`."""
         return max(0, self.used + charge - self.limit)
 
     def for_readahead(self, charge: int, *, first_window: bool) -> int | None:
-        """Return how many seen bytes to evict before readahead may add `charge`; None: refused."""
+        """Return how many unprotected bytes to evict before readahead adds `charge`.
+
+        None means that readahead may not add it.
+        """
         limit = self._first_window_limit if first_window else self._readahead_limit
-        if self.loading_readahead + self.loading_joined + self.unread + charge > limit:
+        if self.loading_readahead + self.loading_joined + self.protected + charge > limit:
             return None
         excess = self.used + charge - self.limit
-        return max(0, excess) if excess <= self.seen else None
+        return max(0, excess) if excess <= self.unprotected else None
 
 
 class WindowShares(Generic[Holder]):
-    """Who reads ahead now, least recently active first."""
+    """The holders that read ahead, the least recently active first.
+
+    They share `total` bytes. A holder is idle when the mount has served more than
+    `idle_after_bytes` since the holder was renewed.
+    """
 
     def __init__(self, total: int, idle_after_bytes: int) -> None:
         self._total = total
@@ -128,20 +135,20 @@ class WindowShares(Generic[Holder]):
 
     @property
     def share(self) -> int:
-        """Bytes that each holder may have ahead."""
+        """The bytes that each holder may have ahead of its reader."""
         return self._total // max(1, len(self._renewed))
 
     def renew(self, holder: Holder, served: int) -> None:
-        """Note that `holder` reads ahead when the mount has served `served` bytes."""
+        """Note that `holder` reads ahead when the mount has served `served` bytes in total."""
         self._renewed[holder] = served
         self._renewed.move_to_end(holder)
 
     def drop(self, holder: Holder) -> None:
-        """Take `holder` out, if it is in."""
+        """Remove `holder`, if it is present."""
         self._renewed.pop(holder, None)
 
     def pop_idle(self, served: int) -> Iterator[Holder]:
-        """Take out, one by one, the holders that others have overtaken by a whole budget."""
+        """Remove and yield each idle holder; the mount has served `served` bytes in total."""
         while self._renewed:
             holder, renewed = next(iter(self._renewed.items()))
             if served - renewed <= self._idle_after_bytes:

@@ -1,158 +1,138 @@
-"""Open files and their READs: the face of the read path towards the kernel's side.
+"""Open files and their READs: what the room above calls.
 
-Theory of operation: a READ goes to `OpenFile.read_cached` first, a plain function: what is ready
-is answered on the spot, without a task switch; for the rest, `OpenFile.read` waits. Both let the
-file's planner see the READ and send what it wants fetched ahead in the same tick as the READ's own
-ranges, after them, so that all travel in one message. Everything between two awaits is atomic;
-the only await of a READ is the one for its demand.
+Theory of operation: `OpenFile.read_cached` answers a READ from ready blocks at once, in a plain
+function, without a task switch. `OpenFile.read` answers every other READ and may wait. Both pass
+the READ to the file's readahead planner. Readahead requests its ranges in the same scheduler tick
+as the READ and after it, so that all ranges travel in one message. Code between two awaits is
+atomic, and a READ has one await: the one for its `ReadRequest`.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.model.errors import GenerationGone, StorageError
+from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.block_fetcher import Outcome
-from gcsmux_fs.reading.block_index import GRANULE_BYTES
-from gcsmux_fs.reading.open_planner import SMALL_OBJECT_BYTES, TINY_OBJECT_BYTES
-from gcsmux_fs.reading.read_request import ReadRequest
-from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
+from gcsmux_fs.reading.block_states import BlockState
+from gcsmux_fs.reading.fetch_range import range_to_fetch
+from gcsmux_fs.reading.open_prefetch import OpenPrefetch
+from gcsmux_fs.reading.read_request import Outcome, ReadRequest
+from gcsmux_fs.reading.read_waiting import wait_until_done, wake_current_task
+from gcsmux_fs.reading.readahead_driver import ReadaheadDriver
 from gcsmux_fs.reading.recent_failures import RecentFailures, repeat_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model.values import ObjectKey
-    from gcsmux_fs.reading.access_patterns import Cursor
     from gcsmux_fs.reading.block_index import Block
-    from gcsmux_fs.reading.open_planner import Opening
-    from gcsmux_fs.reading.read_context import ReadContext
+    from gcsmux_fs.reading.read_resources import ReadResources
 
 __all__ = ["OpenFile"]
 
+# `read_cached` runs for every READ: a module variable is faster than a lookup in the enum.
+_PARTLY_READ = BlockState.PARTLY_READ
+_READ = BlockState.READ
+
 
 class OpenFile:
-    """One open file: reads of one object generation, with readahead of its own."""
+    """One open file of one object generation."""
 
     __slots__ = (
-        "_awaits_first",
+        "_awaits_first_read",
         "_closed",
-        "_extents",
+        "_failures",
+        "_index",
         "_last_block",
-        "_late",
-        "_opening",
-        "_path",
         "_planner",
+        "_prefetch",
+        "_readahead",
+        "_resources",
         "key",
         "size",
     )
 
-    def __init__(self, path: ReadContext, key: ObjectKey, size: int, *, grows: bool) -> None:
+    def __init__(self, resources: ReadResources, key: ObjectKey, size: int, *, grows: bool) -> None:
         self.key = key
         self.size = size
-        self._path = path
-        self._extents = path.fetcher.open(key, size, grows=grows)
-        self._planner = ReadaheadPlanner(size, self._extents.habits)
+        self._resources = resources
+        self._index = resources.fetcher.open(key, size, grows=grows)
+        self._readahead = ReadaheadDriver(resources, self._index, size)
+        self._planner = self._readahead.planner
         self._last_block: Block | None = None
-        self._late = RecentFailures(repeat_seconds(path.read_timeout))
-        self._opening: Opening | None = None
-        self._awaits_first = False
+        self._failures = RecentFailures(repeat_seconds(resources.read_timeout))
+        self._prefetch: OpenPrefetch | None = None
+        self._awaits_first_read = False
         self._closed = False
-        path.open_files += 1
+        resources.open_files += 1
 
     def __repr__(self) -> str:
         return f"<OpenFile {self.key} {self._planner!r}>"
 
     async def ask_first(self, opener: int) -> None:
-        """Ask for what the first READ will want and wait for it, if that is worth it.
+        """Fetch what the first READ is expected to need, and wait for it if that is useful.
 
-        `opener` is the thread that opens the file. An answer that does not come within
-        `ReadContext.open_wait_seconds`, or any other failure, is left to the READ.
+        `opener` is the number of the thread that opens the file, 0 if unknown. If no answer comes
+        within `ReadResources.open_wait_seconds`, or another error, the READ reports the error.
 
         Raises:
-            GenerationGone: there is no such generation any more.
+            GenerationGone: the object generation no longer exists.
         """
-        path = self._path
-        extents = self._extents
-        is_cached = extents.block_count > len(extents.loading)
-        opening = self._opening = path.openings.plan(
-            self.key, self.size, opener, is_cached=is_cached, is_ready=extents.is_ready
+        resources, index = self._resources, self._index
+        is_cached = index.block_count > len(index.loading)
+        opening = resources.open_planner.plan(
+            self.key, self.size, opener, is_cached=is_cached, is_ready=index.is_ready
         )
-        self._awaits_first = True
-        ask = opening.ask
-        # Where memory is short nothing is asked: READs go first.
-        fetcher = path.fetcher
-        if ask is None or fetcher.queued or not fetcher.read_ahead(extents, ask, first_window=True):
-            return
-        furthest = ask.end + self._limit()
-        for piece in opening.ahead:
-            if piece.end > furthest or not fetcher.read_ahead(extents, piece, first_window=True):
-                break
-        path.counters.opens_that_asked += 1
-        # One byte: what is read to its end by nobody stays for the READ.
-        first = ask.offset, ask.offset + 1
-        task = trio.lowlevel.current_task()
-        demand = ReadRequest(
-            extents, *first, first, functools.partial(trio.lowlevel.reschedule, task)
-        )
-        fetcher.begin(demand)
-        with trio.move_on_after(path.open_wait_seconds):
-            await trio.lowlevel.wait_task_rescheduled(functools.partial(self._abort, demand))
-            try:
-                demand.result()
-            except GenerationGone:
-                path.counters.opens_found_gone += 1
-                path.openings.refused(opening)
-                raise
-            except StorageError:
-                return
+        self._prefetch = OpenPrefetch(resources, index, opening)
+        self._awaits_first_read = True
+        await self._prefetch.fetch(self._readahead.limit)
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
-        """Return the bytes of a READ if all are ready; otherwise None, and the READ is not begun.
+        """Return the bytes of a READ if all are ready; otherwise None, and the READ has not begun.
 
-        The READ is cut at the object's end. The answer is read-only; it keeps its block's memory,
-        so it should not be held for long.
+        The READ is cut at the object's end. The answer is read-only. It keeps the memory of its
+        block, so the caller should not hold it for long.
         """
         end = offset + size
         if end > self.size:
             end = self.size
         if offset >= end:
             return b""
-        if self._awaits_first:
-            self._note_first(offset, end)
+        if self._awaits_first_read:
+            self._note_first_read(offset, end)
         block = self._last_block
-        if block is None or not block.start <= offset < block.end or block.content is None:
-            block = self._last_block = self._extents.find(offset)
-            if block is None:
+        if (
+            block is None
+            or (content := block.content) is None
+            or not block.start <= offset < block.end
+        ):
+            block = self._last_block = self._index.find(offset)
+            if block is None or (content := block.content) is None:
                 return None
-        content = block.content
-        if content is None:
-            return None
-        path = self._path
         if end > block.end:
             return self._read_across(offset, end)
-        cache = path.fetcher.cache
+        resources = self._resources
+        cache = resources.fetcher.cache
         if cache.newest is not block:
             cache.touch(block)
-        if block.fresh:
-            cache.consume(block, end)
-        counters = path.counters
+        state = block.state
+        if state is not _READ and (state is not _PARTLY_READ or end == block.end):
+            cache.note_read(block, end)
+        counters = resources.counters
         counters.hits += 1
         counters.bytes_served += end - offset
         planner = self._planner
-        cursor = planner.current
-        if cursor is not None and offset == cursor.position and end < cursor.top_up_at:
-            # What observe() would do, for the READ that comes next in order and calls for no plan.
-            cursor.position = end
-            cursor.bytes_read += end - offset
+        run = planner.current
+        if run is not None and offset == run.position and end < run.replan_offset:
+            # The same as `observe`, for a READ that continues its run and calls for no plan.
+            run.position = end
+            run.bytes_read += end - offset
         else:
-            cursor = planner.observe(offset, end)
-            if cursor is not None and end >= cursor.top_up_at:
-                self._read_ahead(cursor)
+            run = planner.observe(offset, end)
+            if run is not None and end >= run.replan_offset:
+                self._readahead.advance(run)
         start = block.start
         return content[offset - start : end - start]
 
@@ -160,194 +140,161 @@ class OpenFile:
         """Return the bytes of a READ, cut at the object's end; a checkpoint.
 
         Raises:
-            DeadlineExceeded: not all bytes had arrived after the read timeout.
-            StorageError: some of them could not be fetched.
+            DeadlineExceeded: not all bytes arrived within the read timeout.
+            StorageError: some bytes could not be fetched.
         """
         end = min(offset + size, self.size)
         if offset >= end:
             await trio.lowlevel.checkpoint()
             return b""
-        began = trio.current_time()
-        if self._late and (error := self._late.repeated(offset, end, began)) is not None:
+        started = trio.current_time()
+        if self._failures and (error := self._failures.pop_repeated(offset, end, started)):
             await trio.lowlevel.checkpoint()
             raise error
+        resources = self._resources
+        if end - offset > resources.budget.largest_read:
+            outcome, answer = Outcome.MISS, self._read_in_parts(offset, end)
+        else:
+            request, outcome = self._begin(offset, end, wake_current_task())
+            answer = self._finish(request)
+        times = resources.read_seconds[outcome]
         try:
-            if end - offset > self._path.budget.largest_demand:
-                return await self._read_in_parts(offset, end)
-            return await self._demand(offset, end)
+            content = await answer
         except StorageError as error:
             now = trio.current_time()
-            if now - began >= self._path.read_timeout / 2:
-                self._late.note(offset, error, now)
+            times.observe(now - started)
+            if now - started >= resources.read_timeout / 2:
+                self._failures.note(offset, error, now)
             raise
+        times.observe(trio.current_time() - started)
+        return content
 
     def begin(self, offset: int, end: int, wake: Callable[[], None]) -> ReadRequest:
-        """Start a READ of `[offset, end)`, not empty, within the object, and its readahead.
+        """Begin a READ of `[offset, end)`, not empty, within the object, and its readahead.
 
-        Unless the demand is done at return, `wake` is called once when it is; it may not call back
-        into the read path. READs must be done or abandoned before the file is closed.
+        Unless the request is done at return, `wake` is called once when it is; `wake` must not call
+        the read path. The request must be done or abandoned before the file is closed.
         """
-        path = self._path
-        if self._closed:
-            raise ValueError("read of a closed file")
-        cursor = self._planner.observe(offset, end)
-        demand = ReadRequest(self._extents, offset, end, self._range_to_fetch(offset, end), wake)
-        outcome = path.fetcher.begin(demand)
-        counters = path.counters
-        if outcome is Outcome.HIT:
-            counters.hits += 1
-        elif outcome is Outcome.JOINED:
-            counters.waits += 1
-        else:
-            counters.misses += 1
-        if cursor is not None:
-            if outcome is Outcome.JOINED or outcome is Outcome.ASKED:
-                self._planner.waited(cursor, offset)
-            if end >= cursor.top_up_at:
-                self._read_ahead(cursor)
-        return demand
+        request, _ = self._begin(offset, end, wake)
+        return request
 
-    def abandon(self, demand: ReadRequest) -> None:
+    def abandon(self, request: ReadRequest) -> None:
         """Give up a READ that is not done."""
-        self._path.fetcher.abandon(demand)
+        self._resources.fetcher.abandon(request)
 
     def stop_read_ahead(self) -> None:
-        """Give up what has been planned ahead; a reader that goes on begins anew."""
-        for passed in self._planner.stop():
-            self._path.fetcher.release(self._extents, passed)
+        """Stop readahead; a reader that continues gets a new plan."""
+        self._readahead.stop()
 
     def fetch_whole(self) -> bool:
-        """Fetch a small object ahead of its first READ; False if there is no memory for it now."""
-        whole = ByteRange(0, self.size)
-        return self._path.fetcher.read_ahead(self._extents, whole, first_window=False)
+        """Fetch a small object ahead of its first READ; False if the budget has no room now."""
+        everything = ByteRange(0, self.size)
+        return self._resources.fetcher.read_ahead(self._index, everything, first_window=False)
 
     def give_up_whole(self) -> None:
-        """Expect no longer that somebody reads what `fetch_whole` has fetched."""
-        self._path.fetcher.release(self._extents, ByteRange(0, self.size))
+        """Undo `fetch_whole`: the bytes stay cached, but are evicted like any others."""
+        self._resources.fetcher.release(self._index, ByteRange(0, self.size))
 
     def close(self) -> None:
-        """Close the file; what it has cached stays. Idempotent."""
+        """Close the file; its blocks stay cached. Idempotent."""
         if self._closed:
             return
         self._closed = True
         self._last_block = None
-        if self._opening is not None:
-            self._release_asked(self._opening)
-        self.stop_read_ahead()
-        self._path.shares.drop(self)
-        self._path.fetcher.close(self._extents)
-        self._path.open_files -= 1
+        if self._prefetch is not None:
+            self._prefetch.release()
+        self._readahead.close()
+        self._resources.fetcher.close(self._index)
+        self._resources.open_files -= 1
 
-    def _note_first(self, offset: int, end: int) -> None:
-        """Take note of the first READ after `ask_first`."""
-        self._awaits_first = False
-        opening = self._opening
-        assert opening is not None
-        self._path.openings.observe(opening, offset, end)
-        asked = opening.ask
-        if asked is not None and (offset > asked.offset or end < asked.end):
-            self._release_asked(opening)
-
-    def _release_asked(self, opening: Opening) -> None:
-        """Expect no longer that somebody reads what the OPEN has asked for."""
-        asked = opening.ahead if opening.ask is None else (opening.ask, *opening.ahead)
-        for each in asked:
-            self._path.fetcher.release(self._extents, each)
-
-    def _limit(self) -> int:
-        """Return how far ahead this file may read now."""
-        path = self._path
-        return min(path.read_ahead_bytes, path.shares.share, path.fetcher.pace.window_bytes)
-
-    def _range_to_fetch(self, offset: int, end: int) -> tuple[int, int]:
-        size = self.size
-        in_earnest = offset == 0 and end >= min(size, KERNEL_READ_BYTES)
-        if size <= TINY_OBJECT_BYTES:
-            return 0, size
-        if in_earnest and size <= SMALL_OBJECT_BYTES and not self._path.budget.is_crowded:
-            return 0, size
-        last = -(-end // GRANULE_BYTES) * GRANULE_BYTES
-        return offset - offset % GRANULE_BYTES, min(last, size)
+    def _note_first_read(self, offset: int, end: int) -> None:
+        """Note the first READ after `ask_first`."""
+        self._awaits_first_read = False
+        assert self._prefetch is not None
+        self._prefetch.note_first_read(offset, end)
 
     def _read_across(self, offset: int, end: int) -> bytes | None:
-        """Answer a READ from several blocks, if all are ready."""
+        """Return the bytes of a READ across several blocks, if all are ready."""
         parts: list[memoryview] = []
-        at = offset
-        blocks = self._extents.overlapping(offset, end)
+        position = offset
+        blocks = self._index.overlapping(offset, end)
         for block in blocks:
-            if block.content is None or block.start > at:
+            if block.content is None or block.start > position:
                 return None
-            parts.append(block.content[at - block.start : end - block.start])
-            at = block.end
-        if at < end:
+            parts.append(block.content[position - block.start : end - block.start])
+            position = block.end
+        if position < end:
             return None
-        path = self._path
-        cache = path.fetcher.cache
+        resources = self._resources
+        cache = resources.fetcher.cache
         for block in blocks:
             cache.touch(block)
-            if block.fresh:
-                cache.consume(block, end)
+            if block.state is not _READ:
+                cache.note_read(block, end)
         self._last_block = blocks[-1]
-        path.counters.hits += 1
-        path.counters.bytes_served += end - offset
-        cursor = self._planner.observe(offset, end)
+        resources.counters.hits += 1
+        resources.counters.bytes_served += end - offset
+        run = self._planner.observe(offset, end)
+        # Joined before readahead makes room, which may evict these blocks.
         joined = b"".join(parts)
-        if cursor is not None and end >= cursor.top_up_at:
-            self._read_ahead(cursor)
+        if run is not None and end >= run.replan_offset:
+            self._readahead.advance(run)
         return joined
 
-    def _read_ahead(self, cursor: Cursor) -> None:
-        path = self._path
-        shares = path.shares
-        served = path.counters.bytes_served
-        shares.renew(self, served)
-        for idle in shares.pop_idle(served):
-            idle.stop_read_ahead()
-        plan = self._planner.plan(cursor, self._limit())
-        for passed in plan.release:
-            path.fetcher.release(self._extents, passed)
-        for wanted in plan.fetch:
-            if not path.fetcher.read_ahead(self._extents, wanted, first_window=plan.first_window):
-                self._planner.refused(cursor, wanted.offset)
-                break
-        if not self._planner.is_active:
-            shares.drop(self)
+    def _begin(
+        self, offset: int, end: int, wake: Callable[[], None]
+    ) -> tuple[ReadRequest, Outcome]:
+        resources = self._resources
+        if self._closed:
+            raise ValueError(f"READ of {self.key} after its file was closed")
+        run = self._planner.observe(offset, end)
+        fetch = range_to_fetch(offset, end, self.size, resources.budget)
+        request = ReadRequest(self._index, offset, end, fetch, wake)
+        outcome = resources.fetcher.begin(request)
+        counters = resources.counters
+        if outcome is Outcome.HIT:
+            counters.hits += 1
+        elif outcome is Outcome.WAIT:
+            counters.waits += 1
+        else:
+            counters.misses += 1
+        if run is not None:
+            if outcome is Outcome.WAIT or outcome is Outcome.MISS:
+                self._planner.note_wait(run, offset)
+            if end >= run.replan_offset:
+                self._readahead.advance(run)
+        return request, outcome
 
-    async def _read_in_parts(self, offset: int, end: int) -> memoryview:
-        """Read more than the budget gives at once, joined outside of it."""
-        largest = self._path.budget.largest_demand
-        deadlines = self._path.deadlines
-        joined = memoryview(bytearray(end - offset))
-        with trio.CancelScope() as whole:
-            deadlines.add(whole)
-            try:
-                for start in range(offset, end, largest):
-                    part = await self._demand(start, min(start + largest, end), timed=False)
-                    joined[start - offset : start - offset + len(part)] = part
-            finally:
-                deadlines.discard(whole)
-            return joined.toreadonly()
-        raise self._path.too_late(self.key, offset, end)
-
-    async def _demand(self, offset: int, end: int, *, timed: bool = True) -> memoryview:
-        task = trio.lowlevel.current_task()
-        demand = self.begin(offset, end, functools.partial(trio.lowlevel.reschedule, task))
-        if demand.is_done:
+    async def _finish(self, request: ReadRequest, *, timed: bool = True) -> memoryview:
+        """Wait for a READ and return its bytes; `timed`: it has a deadline of its own."""
+        if request.is_done:
             await trio.lowlevel.checkpoint()
         else:
-            deadlines = self._path.deadlines
+            deadlines = self._resources.deadlines
             if timed:
-                deadlines.add(demand)
+                deadlines.add(request)
             try:
-                await trio.lowlevel.wait_task_rescheduled(functools.partial(self._abort, demand))
+                await wait_until_done(self._resources, request)
             finally:
-                deadlines.discard(demand)
-        answer = demand.result()
-        self._path.counters.bytes_served += end - offset
-        return answer
+                deadlines.discard(request)
+        content = request.result()
+        self._resources.counters.bytes_served += request.end - request.offset
+        return content
 
-    def _abort(self, demand: ReadRequest, _: Callable[[], None]) -> trio.lowlevel.Abort:
-        self.abandon(demand)
-        # At once, not when the task runs: its time may be up in this very tick.
-        self._path.deadlines.discard(demand)
-        return trio.lowlevel.Abort.SUCCEEDED
+    async def _read_in_parts(self, offset: int, end: int) -> memoryview:
+        """Read more than the budget holds in one piece, into a buffer outside of the budget."""
+        largest = self._resources.budget.largest_read
+        deadlines = self._resources.deadlines
+        joined = memoryview(bytearray(end - offset))
+        with trio.CancelScope() as scope:
+            deadlines.add(scope)
+            try:
+                for start in range(offset, end, largest):
+                    part_end = min(start + largest, end)
+                    request, _ = self._begin(start, part_end, wake_current_task())
+                    part = await self._finish(request, timed=False)
+                    joined[start - offset : part_end - offset] = part
+            finally:
+                deadlines.discard(scope)
+            return joined.toreadonly()
+        raise self._resources.deadline_error(self.key, offset, end)

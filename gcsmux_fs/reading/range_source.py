@@ -1,4 +1,8 @@
-"""What a read asks of the room below: ranges of one object generation, answered by callback."""
+"""The port to the rooms below: ranges of one object generation, answered by callback.
+
+The stream registry implements the port. A tier that keeps ranges on disk implements it too, and
+stands between the block cache and the stream registry (see `measured_source`).
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,18 @@ __all__ = ["RangeSource", "RangeTicket"]
 
 
 class RangeTicket(Protocol):
-    """One range that has been asked for and not yet been answered."""
+    """One pending range."""
 
     @property
     def last_error(self) -> str:
-        """How the last attempt failed, if no bytes have arrived since; else empty."""
+        """The last error, if the range is being retried because of it; otherwise empty."""
 
     def cancel(self) -> None:
-        """Give the range up: no callback follows. Idempotent, and harmless after the answer."""
+        """Cancel the range: no callback follows. Idempotent, and harmless after the answer."""
 
 
 class RangeSource(Protocol):
-    """Fetches ranges; those asked for within one scheduler tick travel together."""
+    """Fetches ranges. Those requested within one scheduler tick travel together."""
 
     def request(
         self,
@@ -39,10 +43,15 @@ class RangeSource(Protocol):
     ) -> RangeTicket:
         """Request `length` bytes (at least 1) at `offset`.
 
-        `covers_object`: the range is all of the object. `reaches_end`: the range ends where the
-        object ends, and the object does not grow.
-
         `done` is called exactly once, on trio's thread and never during this call, with a read-only
-        view of exactly `length` bytes, or with the error that ended the range. The cache keeps the
-        view, and with it the memory that the view refers to, as long as it keeps the block.
+        view of exactly `length` bytes, or with the error of the range. The block cache keeps the
+        view, and so the memory that the view refers to.
+
+        Args:
+            key: The object generation.
+            offset: First byte.
+            length: Number of bytes.
+            done: Receives the answer.
+            covers_object: The range is the whole object.
+            reaches_end: The object ends with this range and does not grow.
         """

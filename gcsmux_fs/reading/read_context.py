@@ -1,4 +1,4 @@
-"""What all open files of a mount share: one cache, one memory budget, one set of deadlines."""
+"""The entrance to this room: opens object generations for reading."""
 
 from __future__ import annotations
 
@@ -6,114 +6,115 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.model.errors import DeadlineExceeded
-from gcsmux_fs.reading.block_fetcher import BlockFetcher
-from gcsmux_fs.reading.counters import ReadCounters, ReadStatistics
-from gcsmux_fs.reading.memory_budget import MemoryBudget, WindowShares
+from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.open_file import OpenFile
-from gcsmux_fs.reading.open_planner import OpenPlanner
-from gcsmux_fs.reading.read_deadlines import ReadDeadlines
+from gcsmux_fs.reading.read_request import Outcome
+from gcsmux_fs.reading.read_resources import ReadResources
 from gcsmux_fs.settings.defaults import DEFAULT_READ_AHEAD_BYTES, DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from gcsmux_fs.metrics.histogram import Histogram
+    from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.range_source import RangeSource
-    from gcsmux_fs.reading.read_deadlines import TimedRead
 
 __all__ = ["ReadContext"]
 
-_OPEN_WAIT_SECONDS = 5.0
-"""How long an OPEN waits for the service, and no more than a quarter of the time of a READ: the
-READ that follows has all of its own time, and a program is told within 1.25 times that."""
-
 
 class ReadContext:
-    """All open files of a mount, on one cache and one budget.
+    """All open files of a mount, with one cache and one memory budget.
 
     Args:
-        source: Where ranges come from.
-        budget_bytes: Hard limit for all blocks, cached or on their way; at least
-            `budget.MINIMUM_BUDGET_BYTES`.
-        read_ahead_bytes: How far ahead of one open file to fetch at most; 0 turns readahead off.
-        read_timeout: Seconds after which a READ fails, of those in which this process runs.
-        clock: Tells the time in seconds.
+        source: Answers the ranges that the cache does not hold.
+        bandwidth: Measures the network below `source` (see `MeasuredSource`). Without it, the
+            readahead window stays at its minimum.
+        budget_bytes: Hard limit for all blocks, ready or loading; at least
+            `memory_budget.MINIMUM_BUDGET_BYTES`.
+        read_ahead_bytes: The largest readahead window of one open file; 0 turns readahead off.
+        read_timeout: Seconds until a READ fails. Time in which the process is stopped is not
+            counted.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
         self,
         source: RangeSource,
+        bandwidth: BandwidthEstimator | None = None,
         *,
         budget_bytes: int,
         read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES,
         read_timeout: float = DEFAULT_READ_TIMEOUT_SECONDS,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
-        self.read_timeout = read_timeout
         self.read_ahead_bytes = read_ahead_bytes
-        self.open_wait_seconds = min(_OPEN_WAIT_SECONDS, read_timeout / 4)
-        self.openings = OpenPlanner()
-        self.budget = MemoryBudget(budget_bytes)
-        self.counters = ReadCounters()
-        self.fetcher = BlockFetcher(source, self.budget, self.counters, clock)
-        self.shares: WindowShares[OpenFile] = WindowShares(
-            self.budget.readahead_share_total, idle_after_bytes=budget_bytes
+        self.resources = ReadResources(
+            source,
+            bandwidth or BandwidthEstimator(),
+            budget_bytes=budget_bytes,
+            read_ahead_bytes=read_ahead_bytes,
+            read_timeout=read_timeout,
+            clock=clock,
         )
-        self.deadlines = ReadDeadlines(read_timeout, self._expire, self.fetcher.relieve)
-        self.open_files = 0
+
+    @property
+    def read_seconds(self) -> Mapping[Outcome, Histogram]:
+        """Durations of READs by outcome.
+
+        `OpenFile.read` adds to them. For READs that `OpenFile.read_cached` answers, the caller
+        does, because it may measure the whole request.
+        """
+        return self.resources.read_seconds
 
     def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> OpenFile:
         """Open an object generation of `size` bytes; every `OpenFile` must be closed.
 
-        `grows`: bytes may still be appended to it, so that it is no wonder if there are more.
+        `grows`: a writer may still append to the object, so more than `size` bytes are no error.
         """
-        return OpenFile(self, key, size, grows=grows)
+        return OpenFile(self.resources, key, size, grows=grows)
 
-    def statistics(self) -> ReadStatistics:
-        """Return what has been counted so far, and the gauges of now."""
-        counters, budget, fetcher = self.counters, self.budget, self.fetcher
-        return ReadStatistics(
-            hits=counters.hits,
-            waits=counters.waits,
-            misses=counters.misses,
-            bytes_served=counters.bytes_served,
-            demand_bytes=counters.demand_bytes,
-            demand_ranges=counters.demand_ranges,
-            demands_displaced=counters.demands_displaced,
-            readahead_bytes=counters.readahead_bytes,
-            readahead_ranges=counters.readahead_ranges,
-            readahead_wasted_bytes=counters.readahead_wasted_bytes,
-            readahead_cancelled_bytes=counters.readahead_cancelled_bytes,
-            readahead_failures=counters.readahead_failures,
-            readahead_refusals=counters.readahead_refusals,
-            opens_that_asked=counters.opens_that_asked,
-            opens_found_gone=counters.opens_found_gone,
-            budget_limit=budget.limit,
-            budget_used=budget.used,
-            budget_in_flight=budget.in_flight,
-            budget_unread=budget.unread,
-            blocks_ready=len(fetcher.cache),
-            blocks_loading=fetcher.blocks_loading,
-            waiting_reads=len(self.deadlines),
-            queued_reads=fetcher.queued,
-            objects=fetcher.object_count,
-            open_files=self.open_files,
-            files_reading_ahead=len(self.shares),
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare the metrics of the read path."""
+        resources = self.resources
+        budget, fetcher = resources.budget, resources.fetcher
+        registry.fields(resources.counters)
+        for outcome in (Outcome.HIT, Outcome.WAIT, Outcome.MISS):
+            registry.histogram(
+                "read_seconds",
+                "Time of a READ: bytes ready (hit), loading (wait), not yet requested (miss).",
+                resources.read_seconds[outcome],
+                {"outcome": outcome.name.lower()},
+            )
+        gauge = registry.gauge
+        gauge("budget_limit", "bytes", "Memory limit for blocks.", lambda: budget.limit)
+        gauge("budget_used", "bytes", "Memory used by blocks, with overhead.", lambda: budget.used)
+        gauge("budget_in_flight", "bytes", "Memory of loading blocks.", lambda: budget.in_flight)
+        gauge(
+            "budget_unread",
+            "bytes",
+            "Memory of ready blocks fetched ahead that their reader has not finished.",
+            lambda: budget.protected,
         )
-
-    def too_late(
-        self, key: ObjectKey, offset: int, end: int, trouble: str = ""
-    ) -> DeadlineExceeded:
-        """Return the error of a READ of `[offset, end)` whose time is up."""
-        told = f"not read within {self.read_timeout:g} s"
-        if trouble:
-            told += f", the last failure: {trouble}"
-        return DeadlineExceeded(told, subject=f"{key} [{offset}, {end})")
-
-    def _expire(self, read: TimedRead) -> None:
-        if isinstance(read, trio.CancelScope):
-            read.cancel()
-            return
-        error = self.too_late(read.object.key, read.offset, read.end, read.trouble)
-        self.fetcher.expire(read, error)
+        gauge("blocks_ready", "blocks", "Blocks in the cache.", lambda: len(fetcher.cache))
+        gauge("blocks_loading", "blocks", "Loading blocks.", lambda: fetcher.blocks_loading)
+        gauge(
+            "waiting_reads",
+            "reads",
+            "Waiting READs, queued ones included.",
+            lambda: len(resources.deadlines),
+        )
+        gauge("queued_reads", "reads", "READs queued for memory.", lambda: fetcher.queued)
+        gauge(
+            "objects",
+            "objects",
+            "Object generations with an open file or a block.",
+            lambda: fetcher.object_count,
+        )
+        gauge("open_files", "files", "Open files.", lambda: resources.open_files)
+        gauge(
+            "files_reading_ahead",
+            "files",
+            "Open files with a share of the readahead memory.",
+            lambda: len(resources.window_shares),
+        )

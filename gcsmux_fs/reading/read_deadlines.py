@@ -1,16 +1,17 @@
-"""The deadline of waiting READs.
+"""The deadlines of waiting READs.
 
-Theory of operation: all READs have the same time, so they run out in the order in which they
-began to wait: one task sleeps until the first of them is due. A cancel scope around each READ
-would do the same at 12 µs a READ, a sixth of what a random read costs (measured, trio 0.33).
+Theory of operation: all READs have the same timeout, so they expire in the order in which they
+began to wait. One task sleeps until the first of them is due. A cancel scope around each READ would
+do the same for 12 us a READ, a sixth of the cost of a random READ (measured, trio 0.33). The heap
+of `mux.timer_queue` is for deadlines that differ; here a dict in insertion order is enough.
 
-Only time in which this process runs counts: while it is stopped or frozen, or the machine is, no
-service can answer it. So while READs wait the task looks every second or sooner, and when it comes
-late, all deadlines move by as much.
+Only time in which this process runs counts. While the process is stopped or frozen, or the machine
+sleeps, no service can answer it. So while READs wait, the task looks at least once a second. When
+it wakes up late, all deadlines move by the delay.
 
 Invariants:
-1. ReadDeadlines keep their order.
-2. None is further away than the whole time of a READ.
+1. The deadlines keep their order.
+2. No deadline is further away than the timeout.
 """
 
 from __future__ import annotations
@@ -27,30 +28,34 @@ if TYPE_CHECKING:
 __all__ = ["ReadDeadlines", "TimedRead"]
 
 TimedRead: TypeAlias = ReadRequest | trio.CancelScope
-"""A READ whose time runs; a cancel scope stands for all parts of a large one."""
+"""A READ with a deadline; a cancel scope stands for all parts of a large READ."""
 
 _LOOK_SECONDS = 1.0
-# Of a stop only what comes after the next look is seen: this bounds the rest, for short timeouts.
+# At least so many looks per timeout: a stop of the process is noticed only from the next look on.
 _LOOKS_PER_TIMEOUT = 8
-# A turn of the loop on an overloaded machine takes less, and a stop that does goes unnoticed.
+# A look that is later than this follows a stop of the process. An overloaded machine delays looks
+# by less.
 _LATE_SECONDS = 1.0
 
 
 class ReadDeadlines:
-    """The READs that wait now; `expire` is called for each one whose time is up.
+    """The waiting READs with their deadlines.
 
-    `looked` is called after each look, every second or sooner while READs wait.
+    Args:
+        timeout: Seconds until a READ expires.
+        on_expire: Called with each READ that expires.
+        on_look: Called after each look, at least once a second while READs wait.
     """
 
     def __init__(
         self,
         timeout: float,
-        expire: Callable[[TimedRead], None],
-        looked: Callable[[], None],
+        on_expire: Callable[[TimedRead], None],
+        on_look: Callable[[], None],
     ) -> None:
         self._timeout = timeout
-        self._expire = expire
-        self._looked = looked
+        self._on_expire = on_expire
+        self._on_look = on_look
         self._due: dict[TimedRead, float] = {}
         self._watcher: trio.lowlevel.Task | None = None
         self._watcher_is_idle = False
@@ -59,29 +64,29 @@ class ReadDeadlines:
         return len(self._due)
 
     def add(self, read: TimedRead) -> None:
-        """Start the time of a READ."""
+        """Start the timeout of a READ."""
         self._due[read] = trio.current_time() + self._timeout
         if self._watcher is None:
-            # It lives as long as the trio run, waits most of the time, and can't fail.
+            # The task lives as long as the trio run, waits most of the time, and cannot fail.
             self._watcher = trio.lowlevel.spawn_system_task(self._watch)
         elif self._watcher_is_idle:
             self._watcher_is_idle = False
             trio.lowlevel.reschedule(self._watcher)
 
     def discard(self, read: TimedRead) -> None:
-        """Stop the time of a READ, if it runs."""
+        """Stop the timeout of a READ, if it is running."""
         self._due.pop(read, None)
 
     def next_look(self, now: float) -> float | None:
-        """Return when to `look`; None while no READ waits."""
+        """Return the time of the next `look`; None while no READ waits."""
         due = next(iter(self._due.values()), None)
         if due is None:
             return None
         return min(due, now + min(_LOOK_SECONDS, self._timeout / _LOOKS_PER_TIMEOUT))
 
-    def look(self, wanted: float, now: float) -> None:
-        """Expire the READs whose time is up; it was `wanted` that this be done."""
-        late = now - wanted
+    def look(self, scheduled: float, now: float) -> None:
+        """Expire the READs that are due; `scheduled` is when this call should have happened."""
+        late = now - scheduled
         if late > _LATE_SECONDS:
             for read, due in self._due.items():
                 self._due[read] = min(due + late, now + self._timeout)
@@ -90,18 +95,18 @@ class ReadDeadlines:
             if due > now:
                 return
             del self._due[read]
-            self._expire(read)
+            self._on_expire(read)
 
     async def _watch(self) -> NoReturn:
         while True:
-            wanted = self.next_look(trio.current_time())
-            if wanted is None:
+            scheduled = self.next_look(trio.current_time())
+            if scheduled is None:
                 self._watcher_is_idle = True
                 await trio.lowlevel.wait_task_rescheduled(_abort)
             else:
-                await trio.sleep_until(wanted)
-                self.look(wanted, trio.current_time())
-                self._looked()
+                await trio.sleep_until(scheduled)
+                self.look(scheduled, trio.current_time())
+                self._on_look()
 
 
 def _abort(_: Callable[[], None]) -> trio.lowlevel.Abort:

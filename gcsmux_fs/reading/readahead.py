@@ -1,31 +1,34 @@
-"""What to fetch ahead of the READs of one open file.
+"""Decides which ranges to fetch ahead of the READs of one open file.
 
-Theory of operation: a FUSE server cannot tell the READs of a program from those of the kernel's
-own readahead, and the kernel sends several at once, in no promised order. So a reader is a
-`Cursor`: a position with some tolerance on either side. A cursor begins with evidence of a
-sequential run: a READ of 128 KiB at offset 0, or one that adjoins an earlier READ. What it may
-have ahead, its window, begins at 8 times what it has read, up to 1 MiB, and doubles when a READ
-has to wait. Bytes asked for before the last doubling say nothing about the window of now, so a
-wait for one of them does not count: a burst of waiting READs doubles the window once.
+Theory of operation: a FUSE server cannot distinguish the READs of a program from the READs of the
+kernel's own readahead, and the kernel sends several READs at once in any order. So the planner
+groups READs into runs (`SequentialRun`), with a tolerance on either side of a run's position. A
+run gets a plan when there is evidence that it is sequential: a READ of 128 KiB at offset 0, or a
+READ that adjoins an earlier one. The window is the number of bytes to have ahead of the run. It
+begins at 8 times the bytes read, at most 1 MiB, and doubles when a READ has to wait. A wait for
+bytes that were requested before the last doubling does not count, because it says nothing about
+the current window. So a burst of waiting READs doubles the window once.
 
-Runs of one file are alike: a program that reads 1 MiB here reads 1 MiB there, although the kernel
-makes several READs of it. When the last runs before were all longer than one READ, a first READ of
-128 KiB is evidence enough for a window as long as the shortest of them; and when they were
-of one length, nothing is fetched beyond it before the run has gone further itself.
+The runs of one file are often of equal length: a program that reads 1 MiB here reads 1 MiB there,
+although the kernel makes several READs of it. If the last runs were all longer than one READ, a
+first READ of 128 KiB is evidence enough for a window as long as the shortest of them. If they were
+of equal length, no range beyond that length is planned before the run has passed it.
 
-The window is topped up by a quarter, in ranges of a quarter, at most 2 MiB and aligned: at full
-size one message asks for several whole ranges, at the start the first range comes early.
+A plan adds a quarter of the window at a time, in aligned ranges of a quarter of the window, at
+most 2 MiB. A large window puts several whole ranges into one message; in a small window, the first
+range arrives early.
 
-The planner keeps no clock and fetches nothing; `ReadaheadPlan` says what to fetch, and which
-bytes lie behind or were given up and need no protection any more.
+The planner has no clock and fetches nothing. A `ReadaheadPlan` holds the ranges to fetch, and the
+ranges to release because the run has passed them or has ended.
 
 Invariants:
 
-1. A plan's ranges do not overlap what the same cursor has planned before, unless that was refused
-   or the cursor has ended in between.
-2. Nothing is planned beyond the object's end, nor further ahead of a cursor than its share: those
-   at work share the limit equally, less what others have left ahead, but half of it in any case.
-3. Each byte planned is released once: when its cursor has passed it by 1 MiB, or ends.
+1. The ranges of a plan do not overlap earlier ranges of the same run, unless those were refused or
+   the run ended in between.
+2. No range lies beyond the end of the object, nor further ahead of a run than the run's share.
+   Active runs share the limit equally. What inactive runs have ahead is subtracted from the limit
+   first, but never more than half of it.
+3. Each planned byte is released once: when its run has passed it by 1 MiB, or when the run ends.
 """
 
 from __future__ import annotations
@@ -33,219 +36,225 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, AccessPatterns, Cursor
+from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory, SequentialRun
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
 
 __all__ = [
     "FIRST_WINDOW_BYTES",
     "KERNEL_READ_BYTES",
-    "MAX_CURSORS",
+    "MAX_RUNS",
     "ReadaheadPlan",
     "ReadaheadPlanner",
 ]
 
 KERNEL_READ_BYTES = 128 * 1024
-"""The kernel's default readahead window, hence the size of its READs in a sequential run. A READ of
-this size at offset 0 means that the kernel expects one. Also the least worth a range of its own."""
+"""The kernel's default readahead window, and so the size of its READs in a sequential run. A READ
+of this size at offset 0 means that the kernel expects a sequential run. No planned range is
+shorter, except at the end of the object."""
 
 FIRST_WINDOW_BYTES = 1024 * 1024
-"""How far ahead a new reader may have us fetch: 8 READs, lost if it stops after the first."""
+"""The largest first window of a run: 8 READs, which are wasted if the reader stops after one."""
 
 _EVIDENCE_FACTOR = 8
-"""Window of a new reader for each byte it has read: 128 KiB, one READ, is worth a first window."""
+"""Bytes of the first window per byte read: a READ of 128 KiB gives the largest first window."""
 
-MAX_CURSORS = 4
-"""Sequential readers of one open file that are told apart; each READ compares with all of them."""
+MAX_RUNS = 4
+"""The most runs with a plan in one open file; each READ is compared with all of them."""
 
-_RECENT_ENDS = 8
-"""READ ends remembered, so that a run is found among this many other READs in between."""
+_RECENT_RUNS = 8
+"""The most runs without a plan that are remembered. A READ is recognised as the continuation of a
+run if fewer other READs came in between."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadaheadPlan:
-    """What to do after a READ: ranges to fetch, nearest first, and ranges to protect no more."""
+    """The ranges to fetch, nearest first, and the ranges to release."""
 
     fetch: tuple[ByteRange, ...]
     release: tuple[ByteRange, ...]
-    #: The reader has nothing ahead yet.
+    #: The run has no loaded or loading bytes ahead yet.
     first_window: bool
 
 
 class ReadaheadPlanner:
-    """Follows the READs of one open file of `size` bytes."""
+    """Plans for one open file of `size` bytes; `history` is shared by all files of the object."""
 
-    __slots__ = ("_cursors", "_ends", "_habits", "_newest", "_released", "_size", "current")
+    __slots__ = ("_history", "_newest", "_released", "_runs", "_size", "_unplanned", "current")
 
-    def __init__(self, size: int, habits: AccessPatterns | None = None) -> None:
+    def __init__(self, size: int, history: RunHistory | None = None) -> None:
         self._size = size
-        #: Least recently used first.
-        self._cursors: list[Cursor] = []
-        #: Runs that nothing is planned for yet, by where they ended.
-        self._ends: dict[int, Cursor] = {}
-        self._habits = habits if habits is not None else AccessPatterns()
-        self._newest: Cursor | None = None
+        #: Runs with a plan, the least recently used first.
+        self._runs: list[SequentialRun] = []
+        #: Runs without a plan, by their position.
+        self._unplanned: dict[int, SequentialRun] = {}
+        self._history = history if history is not None else RunHistory()
+        self._newest: SequentialRun | None = None
         self._released: list[ByteRange] = []
-        #: The cursor of the last READ that had one.
-        self.current: Cursor | None = None
+        #: The run of the last READ that belonged to a run with a plan.
+        self.current: SequentialRun | None = None
 
     def __repr__(self) -> str:
-        return f"<ReadaheadPlanner {self._cursors}>"
+        return f"<ReadaheadPlanner {self._runs}>"
 
     @property
     def is_active(self) -> bool:
-        """Whether any sequential reader is known."""
-        return bool(self._cursors)
+        """Whether any run has a plan."""
+        return bool(self._runs)
 
-    def observe(self, offset: int, end: int) -> Cursor | None:
-        """Take note of a READ of `[offset, end)` and return the reader it belongs to, if any."""
-        cursor = self._match(offset)
-        if cursor is not None:
-            cursor.bytes_read += end - offset
-            cursor.position = max(cursor.position, end)
-            cursor.doubted = False
-            if cursor is not self.current:
-                self.current = cursor
-                self._cursors.remove(cursor)
-                self._cursors.append(cursor)
-            return cursor
+    def observe(self, offset: int, end: int) -> SequentialRun | None:
+        """Note a READ of `[offset, end)`, and return its run if the run has a plan."""
+        run = self._match(offset)
+        if run is not None:
+            run.bytes_read += end - offset
+            run.position = max(run.position, end)
+            run.may_have_ended = False
+            if run is not self.current:
+                self.current = run
+                self._runs.remove(run)
+                self._runs.append(run)
+            return run
         length = end - offset
-        cursor = self._ends.pop(offset, None)
-        if cursor is not None:
-            cursor.position = end
-            cursor.bytes_read += length
-            begins = True
+        run = self._unplanned.pop(offset, None)
+        if run is not None:
+            run.position = end
+            run.bytes_read += length
+            is_sequential = True
         else:
-            cursor = self._new_run(offset, end)
-            begins = length >= KERNEL_READ_BYTES and (offset == 0 or cursor.expected > length)
-        if begins and end < self._size:
-            return self._begin(cursor)
-        self._remember(cursor)
+            run = self._new_run(offset, end)
+            is_sequential = length >= KERNEL_READ_BYTES and (
+                offset == 0 or run.expected_bytes > length
+            )
+        if is_sequential and end < self._size:
+            return self._start_plan(run)
+        self._remember(run)
         return None
 
-    def waited(self, cursor: Cursor, offset: int) -> None:
-        """Note that a READ at `offset` of this reader found its bytes not ready."""
-        if offset >= cursor.growth_mark:
-            cursor.window *= 2
-            cursor.growth_mark = max(cursor.ahead_end, cursor.position)
-            cursor.top_up_at = cursor.position
+    def note_wait(self, run: SequentialRun, offset: int) -> None:
+        """Note that the READ at `offset`, which belongs to `run`, waited for its bytes."""
+        if offset >= run.growth_offset:
+            run.window *= 2
+            run.growth_offset = max(run.planned_end, run.position)
+            run.replan_offset = run.position
 
-    def refused(self, cursor: Cursor, offset: int) -> None:
-        """Note that the planned ranges from `offset` on were not fetched, for want of memory."""
-        cursor.ahead_end = offset
-        cursor.window = max(cursor.window // 2, KERNEL_READ_BYTES)
-        self._set_top_up(cursor)
+    def note_refusal(self, run: SequentialRun, offset: int) -> None:
+        """Note that the planned ranges from `offset` on were refused: the budget was full."""
+        run.planned_end = offset
+        run.window = max(run.window // 2, KERNEL_READ_BYTES)
+        self._set_replan_offset(run)
 
-    def plan(self, cursor: Cursor, limit: int) -> ReadaheadPlan:
-        """Decide what to fetch for `cursor`; `limit` is what all readers share."""
+    def plan(self, run: SequentialRun, limit: int) -> ReadaheadPlan:
+        """Plan the next ranges of a run; all runs of the file share `limit` bytes."""
         released, self._released = self._released, []
-        if cursor.position >= self._size or cursor.is_sparse:
-            self._end(cursor, released)
+        if run.position >= self._size or run.is_sparse:
+            self._end(run, released)
             return ReadaheadPlan((), tuple(released), first_window=False)
-        behind = cursor.position - TOLERANCE_BYTES
-        if behind > cursor.protected_from:
-            released.append(ByteRange(cursor.protected_from, behind - cursor.protected_from))
-            cursor.protected_from = behind
+        passed_end = run.position - TOLERANCE_BYTES
+        if passed_end > run.release_offset:
+            released.append(ByteRange(run.release_offset, passed_end - run.release_offset))
+            run.release_offset = passed_end
 
-        evidence = min(FIRST_WINDOW_BYTES, cursor.bytes_read * _EVIDENCE_FACTOR)
-        likely = cursor.start + cursor.expected - cursor.position
-        window = min(max(cursor.window, evidence, likely), self._share(limit))
-        cursor.window = window = window - window % KERNEL_READ_BYTES
-        # The last READ's range was rounded up to here by the reader.
-        position = -(-cursor.position // GRANULE_BYTES) * GRANULE_BYTES
-        at = max(cursor.ahead_end, position)
-        first_window = at == position and window <= FIRST_WINDOW_BYTES
+        evidence = min(FIRST_WINDOW_BYTES, run.bytes_read * _EVIDENCE_FACTOR)
+        expected_rest = run.start + run.expected_bytes - run.position
+        window = min(max(run.window, evidence, expected_rest), self._share(limit))
+        run.window = window = window - window % KERNEL_READ_BYTES
+        # The end of a READ is rounded up to this alignment: those bytes are requested already.
+        position = -(-run.position // GRANULE_BYTES) * GRANULE_BYTES
+        start = max(run.planned_end, position)
+        first_window = start == position and window <= FIRST_WINDOW_BYTES
         piece = _piece_bytes(window)
         target = min(position + window, self._size)
-        if position <= cursor.stop < target:
-            target = cursor.stop
+        if position <= run.expected_end < target:
+            target = run.expected_end
         elif target < self._size:
             target -= target % piece
         fetch: list[ByteRange] = []
-        while at < target:
-            length = min(piece - at % piece, target - at)
-            fetch.append(ByteRange(at, length))
-            at += length
-        cursor.ahead_end = at
-        self._set_top_up(cursor)
+        while start < target:
+            length = min(piece - start % piece, target - start)
+            fetch.append(ByteRange(start, length))
+            start += length
+        run.planned_end = start
+        self._set_replan_offset(run)
         return ReadaheadPlan(tuple(fetch), tuple(released), first_window)
 
     def stop(self) -> tuple[ByteRange, ...]:
-        """Forget every reader and return what to protect no more; a reader that goes on is seen."""
+        """End every plan, and return the ranges to release; a later READ continues its run."""
         released, self._released = self._released, []
-        while self._cursors:
-            cursor = self._cursors[-1]
-            self._end(cursor, released)
-            self._remember(cursor)
+        while self._runs:
+            run = self._runs[-1]
+            self._end(run, released)
+            self._remember(run)
         return tuple(released)
 
-    def _match(self, offset: int) -> Cursor | None:
-        nearest: Cursor | None = None
+    def _match(self, offset: int) -> SequentialRun | None:
+        """Return the run with a plan whose position is nearest to a READ, within its reach."""
+        nearest: SequentialRun | None = None
         least = 0
-        for cursor in self._cursors:
-            distance = offset - cursor.position
+        for run in self._runs:
+            distance = offset - run.position
             if distance == 0:
-                return cursor
-            reach = max(cursor.ahead_end - cursor.position, TOLERANCE_BYTES)
+                return run
+            reach = max(run.planned_end - run.position, TOLERANCE_BYTES)
             if -TOLERANCE_BYTES <= distance <= reach and (nearest is None or abs(distance) < least):
-                nearest, least = cursor, abs(distance)
+                nearest, least = run, abs(distance)
         return nearest
 
     def _share(self, limit: int) -> int:
-        """Return what each reader at work may have ahead; what others have left counts as well."""
-        # A reader without a window runs past what it has ahead before it calls for a plan.
-        left = sum(
-            [max(0, each.ahead_end - each.position) for each in self._cursors if each.doubted]
+        """Return how many bytes each active run may have ahead; see invariant 2."""
+        # A run whose window is 0 passes its planned end: it has 0 bytes ahead, not less.
+        inactive_bytes = sum(
+            [max(0, each.planned_end - each.position) for each in self._runs if each.may_have_ended]
         )
-        at_work = sum([not each.doubted for each in self._cursors])
-        return max(limit - left, limit // 2) // at_work
+        active_runs = sum([not each.may_have_ended for each in self._runs])
+        return max(limit - inactive_bytes, limit // 2) // active_runs
 
-    def _new_run(self, offset: int, end: int) -> Cursor:
-        # Most programs go on elsewhere when they are done with a run.
+    def _new_run(self, offset: int, end: int) -> SequentialRun:
+        # Most programs finish one run before they start the next: the previous run is complete.
         if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
-            self._habits.add(self._newest)
-        expected, longest = self._habits.expect()
-        stop = 0
-        if longest and expected > end - offset:
-            stop = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
-        cursor = Cursor(offset, end, expected, stop)
-        self._newest = cursor
-        return cursor
+            self._history.add(self._newest)
+        shortest, longest = self._history.forecast()
+        expected_end = 0
+        if longest and shortest > end - offset:
+            expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
+        run = SequentialRun(offset, end, shortest, expected_end)
+        self._newest = run
+        return run
 
-    def _begin(self, cursor: Cursor) -> Cursor:
-        if len(self._cursors) >= MAX_CURSORS:
-            self._end(self._cursors[0], self._released)
-        for other in self._cursors:
-            other.doubted = True
-        cursor.begin()
-        self._cursors.append(cursor)
-        self.current = cursor
-        return cursor
+    def _start_plan(self, run: SequentialRun) -> SequentialRun:
+        if len(self._runs) >= MAX_RUNS:
+            self._end(self._runs[0], self._released)
+        for other in self._runs:
+            other.may_have_ended = True
+        run.restart()
+        self._runs.append(run)
+        self.current = run
+        return run
 
-    def _end(self, cursor: Cursor, released: list[ByteRange]) -> None:
-        self._cursors.remove(cursor)
-        if self.current is cursor:
+    def _end(self, run: SequentialRun, released: list[ByteRange]) -> None:
+        """End the plan of a run, and add its unreleased range to `released`."""
+        self._runs.remove(run)
+        if self.current is run:
             self.current = None
-        if cursor.ahead_end > cursor.protected_from:
-            length = cursor.ahead_end - cursor.protected_from
-            released.append(ByteRange(cursor.protected_from, length))
+        if run.planned_end > run.release_offset:
+            length = run.planned_end - run.release_offset
+            released.append(ByteRange(run.release_offset, length))
 
-    def _remember(self, cursor: Cursor) -> None:
-        self._ends[cursor.position] = cursor
-        if len(self._ends) > _RECENT_ENDS:
-            del self._ends[next(iter(self._ends))]
+    def _remember(self, run: SequentialRun) -> None:
+        self._unplanned[run.position] = run
+        if len(self._unplanned) > _RECENT_RUNS:
+            del self._unplanned[next(iter(self._unplanned))]
 
-    def _set_top_up(self, cursor: Cursor) -> None:
-        if cursor.ahead_end >= self._size:
-            cursor.top_up_at = self._size
-        elif cursor.ahead_end == cursor.stop:
-            cursor.top_up_at = cursor.stop + 1
+    def _set_replan_offset(self, run: SequentialRun) -> None:
+        if run.planned_end >= self._size:
+            run.replan_offset = self._size
+        elif run.planned_end == run.expected_end:
+            run.replan_offset = run.expected_end + 1
         else:
-            spare = max(_piece_bytes(cursor.window), cursor.window // 4)
-            cursor.top_up_at = cursor.ahead_end - cursor.window + spare
+            step = max(_piece_bytes(run.window), run.window // 4)
+            run.replan_offset = run.planned_end - run.window + step
 
 
 def _piece_bytes(window: int) -> int:
-    """Return the length of ranges for a window: a power of two, about a quarter of it."""
+    """Return the length of ranges for a window: a power of two, about a quarter of the window."""
     if window < 4 * KERNEL_READ_BYTES:
         return KERNEL_READ_BYTES
     return min(1 << ((window // 4).bit_length() - 1), PAGE_BYTES)

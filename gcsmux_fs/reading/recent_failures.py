@@ -1,14 +1,15 @@
-"""What a READ that failed late leaves for the READs that repeat it.
+"""The errors of READs that failed after a long wait, for the kernel's repetition of these READs.
 
-A program that reads one page makes the kernel ask for many in one READ. When that fails, the kernel
-asks for the page that the program waits for, the first one, alone before it tells of the error.
-Were that READ to wait as long again, the program would be told after twice the deadline. So the
-first page of a READ that failed late is refused once more, with the same error, if it is asked for
-at once. The other pages the kernel asks for only when the program tries again: they begin anew.
+If a program reads one page, the kernel reads many pages in one READ. When this READ fails, the
+kernel sends another READ of one page, the first one, before it returns the error to the program. If
+the second READ waited as long as the first one, the program would get its error after twice the
+deadline. So the READ of the first page fails at once with the same error, if it follows within
+`repeat_seconds`. The kernel reads the other pages only when the program tries again: those READs
+wait as usual.
 
 Invariants:
-1. A page is refused at most once for each READ that failed and began with it.
-2. Nothing is refused later than `repeat_seconds` after the last failure of the file.
+1. For each failed READ, at most one READ of its first page fails at once.
+2. No READ fails at once later than `repeat_seconds` after the last failure of the file.
 """
 
 from __future__ import annotations
@@ -20,23 +21,24 @@ if TYPE_CHECKING:
 
 __all__ = ["RecentFailures", "repeat_seconds"]
 
-# The kernel repeats within microseconds, but a machine on which 600 READs fail at once may take a
-# second for it. A program that tries again by itself after so long a wait mostly pauses before.
+# The kernel repeats a READ within microseconds, but a machine on which 600 READs fail at once may
+# need a second. A program that retries after such a long wait usually pauses first.
 _MAX_REPEAT_SECONDS = 2.0
 
 _PAGE_BYTES = 4096
 
 
 def repeat_seconds(read_timeout: float) -> float:
-    """Return for how long the kernel may repeat a READ that waited for `read_timeout` seconds.
+    """Return how long after a failure the kernel may repeat a READ, in seconds.
 
-    A program is told within 1.5 times the timeout: a quarter of it is left to other delays.
+    A program gets its error within 1.5 times `read_timeout`. Half of the excess is for the
+    repetition, half for other delays.
     """
     return min(_MAX_REPEAT_SECONDS, read_timeout / 4)
 
 
 class RecentFailures:
-    """Those of one open file, to be repeated within `repeat_seconds`."""
+    """The errors of one open file, each to be repeated once within `repeat_seconds`."""
 
     __slots__ = ("_errors", "_repeat_seconds", "_until")
 
@@ -49,14 +51,14 @@ class RecentFailures:
         return bool(self._errors)
 
     def note(self, offset: int, error: StorageError, now: float) -> None:
-        """Take note of a READ at `offset` that failed now."""
+        """Note that a READ at `offset` fails now with `error`."""
         if now >= self._until:
             self._errors.clear()
         self._until = now + self._repeat_seconds
         self._errors[offset] = error
 
-    def repeated(self, offset: int, end: int, now: float) -> StorageError | None:
-        """Return the error of a READ that repeats one that failed; None: it is to be begun."""
+    def pop_repeated(self, offset: int, end: int, now: float) -> StorageError | None:
+        """Return the error of a READ that repeats a failed one; None if the READ may begin."""
         if now >= self._until:
             self._errors.clear()
         error = self._errors.pop(offset, None)

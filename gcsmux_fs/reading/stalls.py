@@ -1,15 +1,15 @@
-"""Which waiting READs have stalled: pure decisions.
+"""Which waiting READs have stalled; sans-IO.
 
-A READ holds memory for what it waits for. Where hundreds wait for objects that are never answered,
-they would hold all of it until their deadlines, and READs of other objects would wait as long. So
-a READ that finds memory full takes the place of one that has stalled, once; it is as likely to
-stall itself.
+A READ holds memory for the blocks that it waits for. Hundreds of READs of objects that never
+answer would hold all memory until their deadlines, and READs of other objects would wait as long.
+So a READ that finds the budget full takes the place of a stalled READ, once: the READ is as likely
+to stall itself.
 
-A READ has stalled when it has waited for 0.9 s, and several times as long as the slowest of
-those that were answered lately. Where all are slow, or large ones share a narrow line with small
-ones, none has stalled.
+A READ has stalled when it has waited at least 0.9 s and several times as long as the slowest of
+the recently answered READs. If all READs are slow, or if large and small READs share a slow
+network, no READ has stalled.
 
-There is no clock: times come in as arguments.
+There is no clock: times are arguments.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from typing import Generic, TypeVar
 __all__ = ["STALLED_SECONDS", "STALLED_TIMES", "Stalls"]
 
 STALLED_SECONDS = 0.9
-"""Many times as long as a working service takes, and less than a second, after which queued READs
-are looked at; where nothing was answered yet, nothing else tells a slow service from one that never
-answers."""
+"""The shortest wait of a stalled READ: many times the latency of a working service, and less than
+the second after which queued READs are looked at. Before the first answer, no other measure
+distinguishes a slow service from a service that never answers."""
 
 STALLED_TIMES = 4
-"""Longer than the slowest one by so much: the place in memory is given up, and what was on its way
-is asked for again."""
+"""A stalled READ has waited this many times as long as the slowest recent READ. The factor is
+large, because a displaced READ requests its ranges again."""
 
-# What each further answer leaves of the slowest one: 100 answers make it an eighth.
-_KEPT = 0.98
+# The slowest time decays by this factor with each answer: 100 answers reduce it to an eighth.
+_DECAY = 0.98
 
-ReadRequest = TypeVar("ReadRequest")
+Read = TypeVar("Read")
 
 
-class Stalls(Generic[ReadRequest]):
-    """The READs that hold memory and wait, in the order in which they began to."""
+class Stalls(Generic[Read]):
+    """The READs that hold memory and wait, in the order in which they began to wait."""
 
     __slots__ = ("_slowest_seconds", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[ReadRequest, float] = OrderedDict()
+        self._waiting: OrderedDict[Read, float] = OrderedDict()
         self._slowest_seconds = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def began(self, demand: ReadRequest, now: float) -> None:
-        """Note that a READ waits from now on."""
-        self._waiting[demand] = now
+    def start(self, read: Read, now: float) -> None:
+        """Note that a READ begins to wait."""
+        self._waiting[read] = now
 
-    def left(self, demand: ReadRequest) -> None:
-        """Note that a READ does not wait any more, if it did, and was not answered."""
-        self._waiting.pop(demand, None)
+    def discard(self, read: Read) -> None:
+        """Remove a READ that ends without an answer, if it waits."""
+        self._waiting.pop(read, None)
 
-    def answered(self, demand: ReadRequest, now: float) -> None:
+    def finish(self, read: Read, now: float) -> None:
         """Note that a READ is answered."""
-        waited = now - self._waiting.pop(demand, now)
-        self._slowest_seconds = max(waited, self._slowest_seconds * _KEPT)
+        waited = now - self._waiting.pop(read, now)
+        self._slowest_seconds = max(waited, self._slowest_seconds * _DECAY)
 
-    def longest(self, now: float) -> ReadRequest | None:
+    def longest_stalled(self, now: float) -> Read | None:
         """Return the READ that has waited longest, if it has stalled."""
-        for demand, began in self._waiting.items():
-            patience = max(STALLED_SECONDS, self._slowest_seconds * STALLED_TIMES)
-            return demand if now - began >= patience else None
+        for read, started in self._waiting.items():
+            stalled_after = max(STALLED_SECONDS, self._slowest_seconds * STALLED_TIMES)
+            return read if now - started >= stalled_after else None
         return None

@@ -1,1 +1,1 @@
-"""What a user may say: settings with reasoned defaults, units, the bucket and the endpoint."""
+"""The settings of a mount: values, defaults with reasons, and parsers for what users write."""

@@ -1,14 +1,18 @@
-"""The defaults of a mount: each stands here once, with its reason."""
+"""The default of each setting, with its reason."""
 
 from __future__ import annotations
 
 __all__ = [
+    "DEFAULT_DIR_MODE",
     "DEFAULT_ENDPOINT",
+    "DEFAULT_FILE_MODE",
+    "DEFAULT_LOG_LEVEL",
     "DEFAULT_MEMORY_BYTES",
     "DEFAULT_METADATA_TTL_SECONDS",
     "DEFAULT_NEGATIVE_TTL_SECONDS",
     "DEFAULT_READ_AHEAD_BYTES",
     "DEFAULT_READ_TIMEOUT_SECONDS",
+    "default_read_ahead",
 ]
 
 _MIB = 1024 * 1024
@@ -22,17 +26,32 @@ container of 512 MiB."""
 
 DEFAULT_READ_AHEAD_BYTES = 64 * _MIB
 """How far ahead of one reader to fetch. At a round trip of 60 ms this keeps 1 GB/s busy, which is
-more than this client takes from one stream."""
+more than this client receives from one stream."""
 
 DEFAULT_METADATA_TTL_SECONDS = 60.0
-"""How long a name, an attribute or a listing stays valid. Other bucket mounts use the same time; a
+"""How long a name, an attribute or a listing stays valid. Other bucket mounts use the same time. A
 change made elsewhere becomes visible within a minute."""
 
 DEFAULT_NEGATIVE_TTL_SECONDS = 5.0
-"""How long the absence of a name stays valid. This serves a search path that is probed again and
-again, and a program that waits for a new object sees it soon."""
+"""How long the absence of a name stays valid. A program that probes a search path repeatedly costs
+few requests, and a program that waits for a new object sees the object soon."""
 
 DEFAULT_READ_TIMEOUT_SECONDS = 120.0
-"""How long a READ, a lookup or a part of a listing may take, with all retries. The kernel has no
-timeout of its own, and reports a hung task after 120 s. Google's clients retry for as long, and a
-restart of the service fits in."""
+"""How long a READ, a lookup or a part of a listing may take, including all retries. The kernel has
+no timeout of its own, and reports a hung task after 120 s. Google's clients retry for as long, and
+a restart of the service takes less."""
+
+DEFAULT_FILE_MODE = 0o644
+"""The permissions of a file. They are what umask 022 gives, so that the owner can write to a copy
+that keeps the permissions (`cp -a`)."""
+
+DEFAULT_DIR_MODE = 0o755
+"""The permissions of a directory, for the same reason as `DEFAULT_FILE_MODE`."""
+
+DEFAULT_LOG_LEVEL = "info"
+"""The log level. At `info` the log holds a few lines for each mount and none for a request."""
+
+
+def default_read_ahead(memory_bytes: int) -> int:
+    """Return the default readahead of one reader in bytes: at most a quarter of the memory."""
+    return min(DEFAULT_READ_AHEAD_BYTES, memory_bytes // 4)

@@ -1,7 +1,4 @@
-"""Sizes, durations and modes as people write them.
-
-Each refusal is a `ConfigError` whose message is one sentence: what is wrong, what to write instead.
-"""
+"""Sizes and durations, as users write them."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ from fractions import Fraction
 
 from gcsmux_fs.model.errors import ConfigError
 
-__all__ = ["parse_duration", "parse_mode", "parse_size", "parse_ttl", "show_size"]
+__all__ = ["parse_duration", "parse_size", "parse_ttl", "show_duration", "show_size"]
 
-# The shortest life that still spares the requests of one `ls -l`.
+# The shortest time that still lets one `ls -l` use each answer of the service twice.
 _MINIMAL_TTL_SECONDS = 1.0
 
 _SIZE = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
@@ -38,7 +35,11 @@ _SECONDS_PER_UNIT = {
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that `text` names: `64MiB`, `1.5G`, `100MB`, or a plain number of bytes."""
+    """Return a size in bytes: `64MiB`, `1.5G`, `100MB`, or a number of bytes without a unit.
+
+    Raises:
+        ConfigError: the text is not a size.
+    """
     match = _SIZE.fullmatch(text.strip())
     factor = _BYTES_PER_UNIT.get(match["unit"].lower()) if match else None
     if match is None or factor is None:
@@ -49,7 +50,7 @@ def parse_size(text: str) -> int:
 
 
 def show_size(size: int) -> str:
-    """Return the shortest exact text that `parse_size` reads as `size`."""
+    """Return the shortest text that `parse_size` reads as exactly `size`."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         factor = _BYTES_PER_UNIT[unit.lower()]
         if size and size % factor == 0:
@@ -58,10 +59,13 @@ def show_size(size: int) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that `text` names: `30s`, `5ms`, `1m30s`, `2h`, or `0`.
+    """Return a duration in seconds: `30s`, `5ms`, `1m30s`, `2h`, or `0`.
 
-    A unit is asked for, because a bare number means seconds to one reader and milliseconds to
-    the next; zero is the same to all.
+    Every other number needs a unit, because some programs read a plain number as seconds and
+    others as milliseconds.
+
+    Raises:
+        ConfigError: the text is not a duration.
     """
     stripped = text.strip().lower()
     if re.fullmatch(r"0+(\.0+)?", stripped):
@@ -82,8 +86,17 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def show_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration` reads it."""
+    return f"{seconds:g}s"
+
+
 def parse_ttl(text: str) -> float:
-    """Return the seconds of a time to live: a duration, `minimal` (1 s) or `indefinite`."""
+    """Return a time to live in seconds: a duration, `minimal` (1 s) or `indefinite` (infinity).
+
+    Raises:
+        ConfigError: the text is none of them.
+    """
     words = {"minimal": _MINIMAL_TTL_SECONDS, "indefinite": math.inf}
     word = text.strip().lower()
     if word in words:
@@ -92,12 +105,4 @@ def parse_ttl(text: str) -> float:
         return parse_duration(text)
     except ConfigError as error:
         sentence = str(error).removesuffix(".")
-        raise ConfigError(f"{sentence}; minimal and indefinite are understood too.") from None
-
-
-def parse_mode(text: str) -> int:
-    """Return the permission bits that `text` names in octal: `644`, `0644` or `0o644`."""
-    digits = text.strip().lower().removeprefix("0o")
-    if not re.fullmatch(r"[0-7]{1,4}", digits) or int(digits, 8) > 0o777:
-        raise ConfigError(f"{text!r} is not a mode: write three octal digits, such as 640.")
-    return int(digits, 8)
+        raise ConfigError(f"{sentence}, or write minimal or indefinite.") from None

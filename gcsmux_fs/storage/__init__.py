@@ -1,1 +1,1 @@
-"""Google Cloud Storage on the wire: the only room that knows gRPC and protobuf."""
+"""Google Cloud Storage on the wire. Only this room and the emulator import gRPC and protobuf."""

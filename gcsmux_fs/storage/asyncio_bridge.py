@@ -1,24 +1,24 @@
-"""The crossing between the two event loops: trio in the main thread, asyncio in a second one.
+"""The bridge between the two event loops: trio in the main thread, asyncio in a second thread.
 
-Theory of operation. grpcio speaks asyncio, the rest of this program speaks trio. Each loop has a
-thread of its own; what one side wants the other to do is put into a queue as a plain call, and the
-other side is woken once for all that gathers until it looks (a burst of messages costs one
-wake-up). Calls keep their order in each direction.
+Theory of operation. grpcio uses asyncio, the rest of this program uses trio, and each loop runs in
+a thread of its own. To call the other side, a thread appends a plain function to a queue and wakes
+the other thread. One wake-up serves all calls that are in the queue when the other thread drains
+it, so a burst of messages costs one wake-up. Each queue keeps the order of its calls.
 
-asyncio's loop is uvloop's: a call of gRPC is many short callbacks and wake-ups, which it carries
-out for less (docs/PERFORMANCE.md has the figures).
+The asyncio loop is a uvloop: a gRPC call consists of many short callbacks and wake-ups, and uvloop
+runs them with less CPU time (figures: docs/PERFORMANCE.md).
 
-The alternative, trio as a guest of asyncio in one thread, needs no queue, but hands every wait for
-I/O to a helper thread and back; measured with this code it read a third slower and answered a
-random read a tenth of a millisecond later (docs/ARCHITECTURE.md has the figures).
+The alternative is trio as a guest of asyncio in one thread. It needs no queue, but it passes every
+wait for I/O to a helper thread. Measured with this code, it read a third slower, and a random read
+took a tenth of a millisecond longer (figures: docs/ARCHITECTURE.md).
 
 Invariants:
-1. Objects of gRPC are touched by asyncio's thread only, everything else by trio's only.
-2. A coroutine awaited through `await_asyncio` has ended when the call returns or raises, also when
-   the trio side is cancelled: nothing of it goes on behind.
-3. `run` returns only after trio's main task has ended and every asyncio task has ended, by itself
-   or cancelled.
-4. Neither side keeps the other from its own work: a drain ends with what was there when it began.
+1. Only the asyncio thread touches gRPC objects. Only the trio thread touches everything else.
+2. When `await_asyncio` returns or raises, its coroutine has ended. This also holds when the trio
+   task is cancelled.
+3. `run` returns only after trio's main task and every asyncio task have ended.
+4. A drain runs only the calls that were queued when it began, so a flood of calls from one side
+   does not stop the other side.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import outcome
 import trio
@@ -40,26 +40,27 @@ __all__ = ["AsyncioBridge", "CancelledByAsyncio", "await_asyncio", "current", "r
 
 log = logging.getLogger(__name__)
 
-Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
 
-# Cancelled tasks end at once; gRPC has been seen to hold a loop up at the end of a process.
-_END_SECONDS = 10.0
+# How long the shutdown waits for the asyncio thread. Cancelled tasks end at once, but gRPC can
+# block its loop when a process ends.
+_JOIN_SECONDS = 10.0
 
-# gRPC's own tasks that see to the end of a cancelled call end by themselves within milliseconds.
+# How long the shutdown waits before it cancels tasks. gRPC's own tasks, which finish cancelled
+# calls, end by themselves within milliseconds.
 _GRACE_SECONDS = 0.2
 
-# What gRPC had begun and was cancelled is still completed, milliseconds later; a loop that is
-# closed by then makes another loop of the process (a server's, in tests) stumble over it.
-_AFTERMATH_SECONDS = 0.05
+# gRPC completes cancelled operations a few milliseconds later. If this loop is closed by then,
+# another loop of the process (a server's, in tests) logs an error.
+_LATE_COMPLETION_SECONDS = 0.05
 
 
 class CancelledByAsyncio(Exception):
-    """A coroutine was cancelled, and not by the trio task that awaits it: its loop is ending."""
+    """A coroutine was cancelled by the asyncio side, because the asyncio loop is ending."""
 
 
 class AsyncioBridge:
-    """Carries calls between trio's thread, where it is made, and asyncio's."""
+    """Queues of calls between the trio thread, which creates the bridge, and the asyncio thread."""
 
     def __init__(self) -> None:
         self._token: trio.lowlevel.TrioToken | None = None
@@ -73,20 +74,20 @@ class AsyncioBridge:
         self._thread = threading.Thread(target=self._run_asyncio, name="asyncio", daemon=True)
 
     def start(self, token: trio.lowlevel.TrioToken) -> None:
-        """Start asyncio's thread; `token` is that of the trio run."""
+        """Start the asyncio thread; `token` belongs to the trio run."""
         self._token = token
         self._thread.start()
 
     def stop(self) -> None:
-        """End asyncio's thread with all that runs in it."""
+        """Cancel all asyncio tasks and end the asyncio thread."""
         self._stopped = True
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_END_SECONDS)
+        self._thread.join(_JOIN_SECONDS)
         if self._thread.is_alive():
-            log.warning("the thread of gRPC did not end within %.0f s", _END_SECONDS)
+            log.warning("the gRPC thread did not end within %.0f s: leaving it", _JOIN_SECONDS)
 
     def to_asyncio(self, call: Callable[[], object]) -> None:
-        """Have asyncio's thread call `call`, unless it has ended; to be used in trio's."""
+        """Run `call` in the asyncio thread, if it has not ended. Trio thread only."""
         if self._stopped:
             return
         self._to_asyncio.append(call)
@@ -95,7 +96,7 @@ class AsyncioBridge:
             self._loop.call_soon_threadsafe(self._drain_to_asyncio)
 
     def to_trio(self, call: Callable[[], object]) -> None:
-        """Have trio's thread call `call`, unless trio has ended; to be used in asyncio's."""
+        """Run `call` in the trio thread, if trio has not ended. Asyncio thread only."""
         self._to_trio.append(call)
         if not self._trio_awake:
             self._trio_awake = True
@@ -106,13 +107,13 @@ class AsyncioBridge:
                 self._to_trio.clear()
 
     async def arrival(self) -> None:
-        """Wait until calls come from asyncio's side; to be used in trio's."""
+        """Wait until the asyncio thread queues a call. Trio thread only."""
         if self._arrival is None:
             self._arrival = trio.Event()
         await self._arrival.wait()
 
-    # The flag falls before the queue is emptied: what is added meanwhile is either seen now, or
-    # finds the flag down and wakes the thread again.
+    # A drain clears the flag before it empties the queue. A call that is appended meanwhile either
+    # runs in this drain, or its sender sees the cleared flag and wakes the thread again.
 
     def _drain_to_trio(self) -> None:
         self._trio_awake = False
@@ -144,7 +145,7 @@ async def _end_all_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(_AFTERMATH_SECONDS)
+    await asyncio.sleep(_LATE_COMPLETION_SECONDS)
 
 
 def _call_all(calls: deque[Callable[[], object]]) -> None:
@@ -152,63 +153,68 @@ def _call_all(calls: deque[Callable[[], object]]) -> None:
         try:
             calls.popleft()()
         except Exception:
-            log.exception("a call that crossed the loops failed")
+            log.exception("a call from the other event loop failed")
 
 
-_current: trio.lowlevel.RunVar[AsyncioBridge] = trio.lowlevel.RunVar("crossing")
+_current: trio.lowlevel.RunVar[AsyncioBridge] = trio.lowlevel.RunVar("asyncio bridge")
 
 
 def current() -> AsyncioBridge:
-    """Return the crossing of this trio run."""
+    """Return the bridge of this trio run.
+
+    Raises:
+        LookupError: this trio run was not started by `run`.
+    """
     return _current.get()
 
 
 def run(main: Callable[[], Awaitable[T]]) -> T:
-    """Run the trio function `main` to its end, with asyncio beside it."""
-    crossing = AsyncioBridge()
+    """Run the trio function `main` to its end, with asyncio in a second thread."""
+    bridge = AsyncioBridge()
 
-    async def crossed() -> T:
-        _current.set(crossing)
-        crossing.start(trio.lowlevel.current_trio_token())
+    async def bridged_main() -> T:
+        _current.set(bridge)
+        bridge.start(trio.lowlevel.current_trio_token())
         try:
             return await main()
         finally:
-            crossing.stop()
+            bridge.stop()
 
-    return trio.run(crossed)
+    return trio.run(bridged_main)
 
 
 async def await_asyncio(coroutine: Coroutine[object, object, T]) -> T:
-    """Await an asyncio coroutine from a trio task; cancelling one cancels the other.
+    """Await an asyncio coroutine from a trio task. Cancelling the trio task cancels the coroutine.
 
     Raises:
-        CancelledByAsyncio: the coroutine was cancelled on its own side.
+        CancelledByAsyncio: the asyncio side cancelled the coroutine.
     """
-    crossing = current()
+    bridge = current()
     waiter = trio.lowlevel.current_task()
     tasks: list[asyncio.Task[T]] = []
     raise_cancel: Callable[[], object] | None = None
 
     def start() -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        task.add_done_callback(finished)
+        task.add_done_callback(wake_waiter)
         tasks.append(task)
 
-    def finished(_: asyncio.Task[T]) -> None:
-        crossing.to_trio(lambda: trio.lowlevel.reschedule(waiter, outcome.Value(None)))
+    def wake_waiter(_: asyncio.Task[T]) -> None:
+        bridge.to_trio(lambda: trio.lowlevel.reschedule(waiter, outcome.Value(None)))
 
     def abort(cancel: Callable[[], object]) -> trio.lowlevel.Abort:
         nonlocal raise_cancel
         raise_cancel = cancel
-        crossing.to_asyncio(lambda: tasks[0].cancel())
+        bridge.to_asyncio(lambda: tasks[0].cancel())
         return trio.lowlevel.Abort.FAILED
 
-    crossing.to_asyncio(start)
+    bridge.to_asyncio(start)
     await trio.lowlevel.wait_task_rescheduled(abort)
     task = tasks[0]
     if not task.cancelled():
         return task.result()
     if raise_cancel is not None:
         raise_cancel()
-    # asyncio's own exception means nothing to trio, and would pass every `except Exception`.
+    # asyncio.CancelledError derives from BaseException: no `except Exception` on trio's side would
+    # catch it.
     raise CancelledByAsyncio

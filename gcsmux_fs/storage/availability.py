@@ -1,25 +1,26 @@
-"""Whether BidiReadObject can be had right now: a pure decision.
+"""Whether the service offers BidiReadObject now: a pure decision.
 
-Three things tell that it cannot, each only on a call that had no answer at all:
+BidiReadObject counts as missing in three cases, and only if the call had no response:
 
-- UNIMPLEMENTED: the server does not know the method. gRPC says the same of a front end that
-  answers with HTTP status 404.
-- An HTTP status that refuses the kind of request for good (see `_REFUSING_HTTP`). gRPC makes
-  UNKNOWN of it, and keeps the number in the message alone.
-- Silence for `STREAM_SILENCE_SECONDS` and more, while no other stream was heard either: a proxy
-  that collects a request to its end before it hands it on never hands on a stream, whose end comes
-  last. A server that is away looks alike, so that streams are tried again at the very next
-  opportunity, and not after `RETRY_SECONDS` as otherwise.
+- UNIMPLEMENTED: the server does not offer the method. gRPC also reports UNIMPLEMENTED when a front
+  end answers with HTTP status 404.
+- An HTTP status that refuses this kind of request for good (see `_REFUSING_HTTP`). gRPC reports
+  UNKNOWN and mentions the number in the message only.
+- No response for `STREAM_SILENCE_SECONDS`, and no response on any other stream in that time. A
+  proxy that forwards a request only when the request is complete never forwards a stream, because
+  a stream stays open. A server that is down looks the same, so in this case the next read tries a
+  stream at once, and not only after `RETRY_SECONDS`.
 
-Everything else (refused connections, resets, 502 to 504 in haste, missing permissions) says nothing
-of the method, and other calls would fare no better: it is left to the rules for lost streams.
+All other failures (refused connections, resets, quick 502 to 504, missing permissions) do not
+depend on the method: a ReadObject call would fail as well. The retry rules of `mux` handle them.
 
-Streams can be had again when one is answered, be it by a redirect, which only the method gives.
-Until then one at a time is tried, while nobody waits for it.
+BidiReadObject is available again when a stream gets a response. A redirect counts as a response,
+because only BidiReadObject redirects. Until then one stream at a time is tried (a probe), and no
+reader waits for it.
 
 Invariants:
-1. A probe is due at most once in `RETRY_SECONDS`, and only while streams are missing.
-2. `losses` counts each change from usable to missing once, however many calls tell of it.
+1. A probe is due at most once in `RETRY_SECONDS`, and only while BidiReadObject is missing.
+2. `losses` counts each change from available to missing once, however many calls report it.
 """
 
 from __future__ import annotations
@@ -31,86 +32,114 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
+    from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.storage.ports import StreamEnd
 
 __all__ = ["RETRY_SECONDS", "STREAM_SILENCE_SECONDS", "BidiAvailability"]
 
-# A new release of a server or a proxy takes minutes to roll out. Trying costs one small request
-# that no reader waits for, and among servers of which only some know the method two lines of log.
 RETRY_SECONDS = 120.0
+"""Time between two probes. A new release of a server or a proxy takes minutes to roll out. A probe
+costs one small request. If only some servers offer the method, it also costs two log lines."""
 
-# The first response waits for nothing but one look at the object; a front end under load has been
-# seen to take seconds for that. Well below the patience of whoever waits for a stream to open.
 STREAM_SILENCE_SECONDS = 20.0
+"""Time without a response after which BidiReadObject counts as missing. For its first response the
+service only looks the object up, which can take seconds on a loaded front end. The value is well
+below the time for which the mux waits for a stream to open (`RetryPolicy.open_seconds`)."""
 
-# How gRPC's core words an answer that is not gRPC's.
+# How the gRPC core reports an HTTP response that is not a gRPC response.
 _HTTP_STATUS = re.compile(r"http2 header with status: (\d+)")
 
-# Method not allowed, request timeout (for a request that does not end), length required,
+# Method not allowed, request timeout (the request stays open too long), length required,
 # unsupported media type, not implemented, HTTP version not supported.
 _REFUSING_HTTP = frozenset({405, 408, 411, 415, 501, 505})
 
-# What silence ends in where it is not we who lose patience.
+# How a stream without a response ends if the other side ends it.
 _ENDS_OF_SILENCE = frozenset(
     {StatusCode.UNKNOWN, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE}
 )
 
 
 class BidiAvailability:
-    """See the module's text."""
+    """Whether BidiReadObject is available, and when the next probe is due."""
 
-    __slots__ = ("_retry_at", "losses", "probes", "why")
+    __slots__ = ("_retry_at", "losses", "probes", "reason")
 
     def __init__(self) -> None:
+        #: Changes from available to missing.
         self.losses = 0
+        #: Probes that `probe_is_due` has allowed.
         self.probes = 0
-        #: Why streams are missing; empty while they are not.
-        self.why = ""
+        #: Why BidiReadObject is missing; empty while it is available.
+        self.reason = ""
         self._retry_at = math.inf
 
     def __repr__(self) -> str:
-        return f"<BidiAvailability {self.why or 'usable'}, {self.losses} losses>"
+        return f"<BidiAvailability {self.reason or 'available'}, {self.losses} losses>"
 
     @property
     def missing(self) -> bool:
-        """Whether ranges have to be read by other means."""
-        return bool(self.why)
+        """Whether ranges have to be read by ReadObject."""
+        return bool(self.reason)
 
-    def answered(self) -> None:
-        """Take note that a stream was answered."""
-        self.why = ""
+    def note_response(self) -> None:
+        """Note that a stream had a response: BidiReadObject is available."""
+        self.reason = ""
 
-    def ended_unanswered(self, end: StreamEnd, silence_seconds: float, now: float) -> bool:
-        """Take note that a stream ended without an answer; return whether streams are no use to it.
+    def note_end(self, end: StreamEnd, silence_seconds: float, now: float) -> bool:
+        """Note the end of a stream that had no response.
 
-        `silence_seconds`: for how long no stream was heard, this one included.
+        Args:
+            end: status of the stream.
+            silence_seconds: time since the last response on any stream.
+            now: time in seconds.
+
+        Returns:
+            Whether ReadObject should serve the ranges of this stream.
         """
         if end.redirect is not None:
-            self.answered()
+            self.note_response()
             return False
         if _refuses_the_method(end):
             self._lose(f"{end.code.name}: {end.message}", now + RETRY_SECONDS)
             return True
-        return end.code in _ENDS_OF_SILENCE and self.given_up_unanswered(silence_seconds, now)
+        return end.code in _ENDS_OF_SILENCE and self.note_cancel(silence_seconds, now)
 
-    def given_up_unanswered(self, silence_seconds: float, now: float) -> bool:
-        """Take note that nobody waits for a stream's answer any more; return as above."""
+    def note_cancel(self, silence_seconds: float, now: float) -> bool:
+        """Note that a stream was cancelled before it had a response (see `note_end`)."""
         if silence_seconds < STREAM_SILENCE_SECONDS:
             return False
-        self._lose(f"no answer for {silence_seconds:.0f} s", now)
+        self._lose(f"no response for {silence_seconds:.0f} s", now)
         return True
 
     def probe_is_due(self, now: float) -> bool:
-        """Tell whether a stream is to be tried now; it counts as tried then."""
+        """Return whether to open a probe now. True also schedules the next probe."""
         if not self.missing or now < self._retry_at:
             return False
         self._retry_at = now + RETRY_SECONDS
         self.probes += 1
         return True
 
-    def _lose(self, why: str, retry_at: float) -> None:
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare `bidi_missing`, `bidi_losses` and `bidi_probes`."""
+        registry.gauge(
+            "bidi_missing",
+            "methods",
+            "1 while BidiReadObject is missing and ReadObject replaces it.",
+            lambda: int(self.missing),
+        )
+        registry.counter(
+            "bidi_losses", "losses", "How often BidiReadObject went missing.", lambda: self.losses
+        )
+        registry.counter(
+            "bidi_probes",
+            "streams",
+            "Streams opened to find out whether BidiReadObject is available again.",
+            lambda: self.probes,
+        )
+
+    def _lose(self, reason: str, retry_at: float) -> None:
         if not self.missing:
-            self.why = why
+            self.reason = reason
             self.losses += 1
             self._retry_at = retry_at
 
@@ -118,5 +147,5 @@ class BidiAvailability:
 def _refuses_the_method(end: StreamEnd) -> bool:
     if end.code is StatusCode.UNIMPLEMENTED:
         return True
-    found = _HTTP_STATUS.search(end.message) if end.code is StatusCode.UNKNOWN else None
-    return found is not None and int(found[1]) in _REFUSING_HTTP
+    match = _HTTP_STATUS.search(end.message) if end.code is StatusCode.UNKNOWN else None
+    return match is not None and int(match[1]) in _REFUSING_HTTP

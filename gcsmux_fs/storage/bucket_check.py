@@ -1,9 +1,9 @@
-"""The look at the bucket before anything is mounted: is it there, and what may the caller do?"""
+"""The check of the bucket before the mount: does it exist, and what may the caller do?"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import (
@@ -15,80 +15,91 @@ from gcsmux_fs.model.errors import (
     Unauthenticated,
     Unavailable,
 )
-from gcsmux_fs.settings.settings import empty_folder_remark
+from gcsmux_fs.settings.bucket_address import empty_folder_warning
 from gcsmux_fs.storage.channels import renewal_failure
 from gcsmux_fs.storage.tls_errors import handshake_failure
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import BucketInfo, ListingPage
-    from gcsmux_fs.process.readiness import Announcer
     from gcsmux_fs.settings.settings import Settings
-    from gcsmux_fs.storage.unary_calls import GrpcObjectStore
+    from gcsmux_fs.storage.object_store import GrpcObjectStore
 
-__all__ = ["check_bucket"]
+__all__ = ["CheckedBucket", "check_bucket"]
 
 log = logging.getLogger(__name__)
 
-# How calls end that no server has answered, as far as can be told.
+# Statuses of calls that had no answer from a server.
 _UNANSWERED = frozenset(
     {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED}
 )
 
 
-async def check_bucket(
-    store: GrpcObjectStore, settings: Settings, announcer: Announcer
-) -> BucketInfo:
-    """Find out now, not at the first `ls`, whether the bucket can be read.
+@dataclass(frozen=True, slots=True)
+class CheckedBucket:
+    """A bucket that can be read; `warning` is a sentence for the user, or empty."""
+
+    info: BucketInfo
+    warning: str = ""
+
+
+async def check_bucket(store: GrpcObjectStore, settings: Settings) -> CheckedBucket:
+    """Check that the bucket can be read, so that a mistake shows at once and not at the first `ls`.
 
     Raises:
-        ConfigError: it cannot; the message is one sentence for the user.
+        ConfigError: the bucket cannot be read. The message is a sentence for the user.
     """
-    bucket = f"gs://{settings.bucket}"
     try:
         info = await store.get_bucket(settings.prefix)
         page = await _first_page(store, settings.prefix)
-    except NotFound:
-        raise ConfigError(f"there is no bucket {bucket}: check its name.") from None
-    except Unauthenticated as error:
-        raise ConfigError(f"{bucket} wants other credentials: {error.message}.") from None
-    except PermissionDenied as error:
-        raise ConfigError(
-            f"no permission to read {bucket} ({error.message}): it takes storage.objects.list and"
-            " storage.objects.get, as in the role Storage Object Viewer, for all of it or for a"
-            " folder that --only-dir names."
-        ) from None
-    except Unavailable as error:
-        if (reason := renewal_failure(error.message)) is not None:
-            raise ConfigError(f"the credentials cannot be renewed: {reason}.") from None
-        reason = handshake_failure(error.message, plaintext=settings.plaintext)
-        if reason is not None:
-            raise ConfigError(f"{settings.endpoint} {reason}.") from None
-        if error.code in _UNANSWERED:
-            said = f"does not answer: {error.message}"
-        else:
-            said = f"answers, but does not serve {bucket}: {error}"
-        raise ConfigError(f"the service at {settings.endpoint} {said}.") from None
     except StorageError as error:
-        raise ConfigError(f"{bucket} cannot be read from {settings.endpoint}: {error}.") from None
+        raise ConfigError(_explain(error, settings)) from None
+    log.info(
+        "bucket gs://%s: %s, hierarchical: %s",
+        settings.bucket,
+        info.location_type,
+        info.hierarchical,
+    )
     if page is None:
-        info = replace(info, listable=False)
-        odd = (
+        return CheckedBucket(
+            replace(info, listable=False),
             f"the service refuses to list {settings.source}: only objects whose names are known"
-            " can be read."
+            " can be read.",
         )
-        log.warning("%s", odd)
-        announcer.remark(odd)
-    elif settings.prefix and not page.objects and not page.prefixes:
+    if settings.prefix and not page.objects and not page.prefixes:
         is_object = await _is_object(store, settings.prefix.removesuffix("/"))
-        odd = empty_folder_remark(settings.bucket, settings.prefix, is_object=is_object)
-        log.warning("%s", odd)
-        announcer.remark(odd)
-    log.info("bucket %s: %s, hierarchical: %s", bucket, info.location_type, info.hierarchical)
-    return info
+        warning = empty_folder_warning(settings.bucket, settings.prefix, is_object=is_object)
+        return CheckedBucket(info, warning)
+    return CheckedBucket(info)
+
+
+def _explain(error: StorageError, settings: Settings) -> str:
+    """Return the sentence for a bucket that cannot be read."""
+    bucket, endpoint = f"gs://{settings.bucket}", settings.endpoint
+    match error:
+        case NotFound():
+            return f"there is no bucket {bucket}: check its name."
+        case Unauthenticated():
+            return f"{bucket} refuses these credentials: {error.message}."
+        case PermissionDenied():
+            return (
+                f"no permission to read {bucket} ({error.message}): grant storage.objects.list and"
+                " storage.objects.get (role Storage Object Viewer) on the bucket, or on a folder"
+                " named by --only-dir."
+            )
+        case Unavailable():
+            if (reason := renewal_failure(error.message)) is not None:
+                return f"the credentials cannot be renewed: {reason}."
+            reason = handshake_failure(error.message, plaintext=settings.plaintext)
+            if reason is not None:
+                return f"{endpoint} {reason}."
+            if error.code in _UNANSWERED:
+                return f"the service at {endpoint} does not answer: {error.message}."
+            return f"the service at {endpoint} answers, but does not serve {bucket}: {error}."
+    return f"{bucket} cannot be read from {endpoint}: {error}."
 
 
 async def _is_object(store: GrpcObjectStore, name: str) -> bool:
-    """Tell whether there is such an object, as far as this user may know."""
+    """Return whether an object of this name exists. An error counts as no."""
     try:
         return bool(name) and bool(await store.get_object(name))
     except StorageError:
@@ -96,10 +107,10 @@ async def _is_object(store: GrpcObjectStore, name: str) -> bool:
 
 
 async def _first_page(store: GrpcObjectStore, prefix: str) -> ListingPage | None:
-    """Return the beginning of a listing, or None for a caller who may read but not list.
+    """Return the first page of a listing, or None if the caller may read but not list.
 
     Raises:
-        PermissionDenied: the caller may do neither.
+        PermissionDenied: the caller may neither read nor list.
     """
     try:
         return await store.list_objects(prefix, page_size=1)

@@ -1,6 +1,6 @@
 """Channels to the service: endpoint, credentials, headers.
 
-Two ways in, as Google's SDKs have them: TLS with Application Default Credentials (or a key file),
+As in Google's SDKs there are two kinds: TLS with Application Default Credentials (or a key file),
 and plaintext without credentials for an emulator.
 """
 
@@ -14,10 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import google.auth
-import google.auth.credentials
-import google.auth.exceptions
-import google.auth.transport.requests
 import grpc
 import grpc.aio
 
@@ -32,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import google.auth.credentials
+
 __all__ = [
     "ChannelSettings",
     "Channels",
@@ -44,34 +42,34 @@ __all__ = [
 Metadata = tuple[tuple[str, str], ...]
 
 _CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-# How gRPC's core words that the credentials of a call, not its server, failed.
+# How the gRPC core reports that the credentials of a call failed, and not its server.
 _PLUGIN_FAILED = "Getting metadata from plugin failed"
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 
-# Answers of BidiReadObject hold chunks of 2 MiB, a page of 1,000 objects at most some MiB (custom
-# metadata is capped at 8 KiB an object); gRPC's own default of 4 MiB would end such a call, and no
-# limit at all would let one message claim any amount of memory.
+# Responses of BidiReadObject hold chunks of 2 MiB, and a page of 1,000 objects at most some MiB
+# (custom metadata is limited to 8 KiB per object). gRPC's default limit of 4 MiB would fail such a
+# call. Without a limit, one message could use any amount of memory.
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
-# A connection that died without a word (a lost route, a sleeping laptop) is found after one ping
-# interval plus its timeout; 60 s is the shortest interval that Google's front ends are known to
-# accept everywhere.
+# A connection can die without an error (a lost route, a suspended laptop). Keepalive detects it
+# after one ping interval plus the timeout. 60 s is the shortest interval that all Google front ends
+# are known to accept.
 _KEEPALIVE_SECONDS = 60
 _KEEPALIVE_TIMEOUT_SECONDS = 20
 
-# gRPC waits up to 120 s between attempts to connect, far longer than a server takes to restart;
-# the mux has its own jittered backoff above this one.
+# Backoff between attempts to connect. gRPC's default maximum is 120 s, far longer than a server
+# needs to restart. The mux adds a backoff of its own, with jitter.
 _FIRST_RECONNECT_SECONDS = 0.2
-# An attempt takes three round trips or four with TLS. gRPC names the time that it gets by the pause
-# between attempts, which it does not lengthen.
-_CONNECT_SECONDS = 10
 _MAX_RECONNECT_SECONDS = 5.0
+# Time limit of one attempt to connect, which takes three or four round trips with TLS. gRPC calls
+# this option `min_reconnect_backoff`, but it does not lengthen the backoff.
+_CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """Where the service is and who asks; `endpoint` is `host:port`."""
+    """Endpoint (`host:port`) and credentials."""
 
     endpoint: str = DEFAULT_ENDPOINT
     plaintext: bool = False
@@ -81,10 +79,12 @@ class ChannelSettings:
 
 
 class Channels:
-    """Makes channels of equal settings, each a connection of its own, and closes them.
+    """Opens channels with equal settings, each with its own connection, and closes them.
 
-    `tokens` are what gives their calls tokens, if anything does. All but `close_all` is for
-    asyncio's side.
+    All methods but `close_all` run on asyncio's side.
+
+    Attributes:
+        tokens: the plugin that adds a token to each call, if any.
     """
 
     def __init__(self, make: Callable[[], grpc.aio.Channel], tokens: Tokens | None) -> None:
@@ -95,10 +95,10 @@ class Channels:
         self._closing: set[asyncio.Task[None]] = set()
 
     def open(self) -> grpc.aio.Channel:
-        """Make a channel, which connects at its first call.
+        """Make a channel. It connects when its first call starts.
 
         Raises:
-            grpc.aio.UsageError: all have been closed.
+            grpc.aio.UsageError: `close_all` has been called.
         """
         if self._closed:
             raise grpc.aio.UsageError("the channels are closed")
@@ -107,7 +107,7 @@ class Channels:
         return channel
 
     def close(self, channel: grpc.aio.Channel) -> None:
-        """Close a channel that carries no call, without waiting for it."""
+        """Start to close a channel that carries no call."""
         if channel not in self._open:
             return
         self._open.remove(channel)
@@ -118,7 +118,7 @@ class Channels:
     def connections(
         self, most: int, silence_seconds: float = CONNECTION_SILENCE_SECONDS
     ) -> Connections[grpc.aio.Channel]:
-        """Return connections for one kind of calls, none of which is made yet."""
+        """Return at most `most` connections for one kind of calls; none exists yet."""
         return Connections(
             self.open,
             self.close,
@@ -128,15 +128,15 @@ class Channels:
         )
 
     async def close_all(self) -> None:
-        """Close all channels, ending their calls."""
+        """Close all channels, which ends their calls."""
 
-        async def close_all() -> None:
+        async def close_on_asyncio() -> None:
             self._closed = True
             while self._open:
                 await self._open.pop().close()
             await asyncio.gather(*self._closing)
 
-        await await_asyncio(close_all())
+        await await_asyncio(close_on_asyncio())
 
 
 def _call_later(seconds: float, call: Callable[[float], None]) -> None:
@@ -145,10 +145,10 @@ def _call_later(seconds: float, call: Callable[[float], None]) -> None:
 
 
 async def open_channels(settings: ChannelSettings) -> Channels:
-    """Return what makes channels to the service.
+    """Return a factory for channels to the service.
 
     Raises:
-        ConfigError: no credentials, or a key file that is none.
+        ConfigError: there are no credentials, or the key file cannot be used.
     """
     return await await_asyncio(_open(settings))
 
@@ -162,10 +162,10 @@ async def _open(settings: ChannelSettings) -> Channels:
         ("grpc.initial_reconnect_backoff_ms", int(_FIRST_RECONNECT_SECONDS * 1000)),
         ("grpc.min_reconnect_backoff_ms", _CONNECT_SECONDS * 1000),
         ("grpc.max_reconnect_backoff_ms", int(_MAX_RECONNECT_SECONDS * 1000)),
-        # gRPC would otherwise look for a proxy and a service config of its own.
+        # Otherwise gRPC looks for a proxy, also for an emulator, and for a service config.
         ("grpc.enable_http_proxy", 0 if settings.plaintext else 1),
         ("grpc.service_config_disable_resolution", 1),
-        # Channels with equal arguments would otherwise share one connection.
+        # Otherwise channels with equal arguments share one connection.
         ("grpc.use_local_subchannel_pool", 1),
     ]
     if settings.plaintext:
@@ -173,6 +173,9 @@ async def _open(settings: ChannelSettings) -> Channels:
     credentials = grpc.ssl_channel_credentials()
     tokens = None
     if not settings.anonymous:
+        # google-auth takes a third of the time of a start: an anonymous mount does not load it.
+        import google.auth.transport.requests
+
         tokens = Tokens(_credentials(settings.key_file), google.auth.transport.requests.Request())
         credentials = grpc.composite_channel_credentials(
             credentials, grpc.metadata_call_credentials(tokens)
@@ -182,25 +185,28 @@ async def _open(settings: ChannelSettings) -> Channels:
 
 
 def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:
+    import google.auth
+    import google.auth.exceptions
+
     try:
         if key_file is None:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
             return credentials
         with warnings.catch_warnings():
-            # google-auth warns of files from strangers; whoever mounts names a file of their own.
+            # google-auth warns about untrusted key files. Here the user names the file.
             warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             credentials, _ = google.auth.load_credentials_from_file(os.fspath(key_file))
-        # As google.auth.default does it: a user's own credentials have the scopes they were given
-        # at login, and asking for others makes their renewal fail.
+        # As google.auth.default does: credentials of a user have the scopes of their login, and a
+        # renewal with other scopes fails.
         return google.auth.credentials.with_scopes_if_required(credentials, [_SCOPE])
     except google.auth.exceptions.GoogleAuthError as error:
-        # What failed, and often the error that it failed by.
+        # The message, and often its cause.
         reason = ": ".join(str(part).rstrip(".") for part in error.args)
     except OSError as error:
         reason = error.strerror or str(error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # JSON that is no object, or an object with values of other types.
+        # The JSON is not an object, or its values have other types.
         reason = f"it does not hold credentials ({error})"
     raise ConfigError(_without_credentials(key_file, " ".join(reason.split()).rstrip(".")))
 
@@ -211,19 +217,19 @@ def _without_credentials(key_file: Path | None, reason: str) -> str:
     if path := os.environ.get(_CREDENTIALS_VARIABLE):
         return f"cannot use {path}, which {_CREDENTIALS_VARIABLE} names: {reason}."
     return (
-        f"no credentials were found ({reason}); run `gcloud auth application-default login`, name"
-        " a service account's key with --key-file, or use --anonymous for a public bucket"
+        f"no credentials were found ({reason}): run `gcloud auth application-default login`, name"
+        " the key of a service account with --key-file, or use --anonymous for a public bucket."
     )
 
 
 def renewal_failure(message: str) -> str | None:
-    """Return why a token could not be had, if that is what gRPC's UNAVAILABLE means."""
-    _, found, reason = message.partition(_PLUGIN_FAILED)
-    return " ".join(reason.removeprefix(" with error:").split()).rstrip(".") if found else None
+    """Return why no token could be fetched, or None if gRPC's message reports another failure."""
+    _, separator, reason = message.partition(_PLUGIN_FAILED)
+    return " ".join(reason.removeprefix(" with error:").split()).rstrip(".") if separator else None
 
 
 def request_headers(settings: ChannelSettings, bucket_path: str, routing_token: str) -> Metadata:
-    """Return the metadata of one call on a bucket; the routing token travels verbatim."""
+    """Return the metadata of one call on a bucket. The routing token is not URL-encoded."""
     params = f"bucket={bucket_path}"
     if routing_token:
         params += f"&routing_token={routing_token}"

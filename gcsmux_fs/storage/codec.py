@@ -1,10 +1,10 @@
-"""Between wire bytes and our value types: content is decoded without a copy.
+"""Encodes requests, and decodes responses into value types without a copy of the content.
 
-Protobuf's own parser copies every byte of content out of the message. Content is nearly all of
-what travels, so responses of BidiReadObject and ReadObject are walked by hand instead: the few
-fields around the content are read, and the content becomes a memoryview of the message as gRPC
-delivered it. All other messages go through protobuf. Field numbers: protos/storage.proto; the
-encoding: https://protobuf.dev/programming-guides/encoding/.
+The protobuf parser copies all content out of a message, and nearly all bytes on the wire are
+content. So this module parses the responses of BidiReadObject and ReadObject itself: it reads the
+few fields around the content, and the content becomes a memoryview of the message that gRPC
+delivered. Protobuf parses all other messages. Field numbers: protos/storage.proto. Encoding:
+https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class MalformedMessage(Exception):
-    """A response that is not well-formed protobuf of the expected type."""
+    """A response is not a well-formed protobuf message of the expected type."""
 
 
 def bucket_path(bucket: str) -> str:
-    """Return a bucket's name on the wire."""
+    """Return the name of a bucket in requests."""
     return f"projects/_/buckets/{bucket}"
 
 
 def encode_bidi_request(spec: OpenSpec | None, ranges: Iterable[RangeRequest]) -> bytes:
-    """Return a serialized BidiReadObjectRequest; `spec` belongs to the first message only."""
+    """Return a serialized BidiReadObjectRequest; only the first message of a call has a `spec`."""
     request = pb.BidiReadObjectRequest()
     if spec is not None:
         target = request.read_object_spec
@@ -68,32 +68,33 @@ def encode_bidi_request(spec: OpenSpec | None, ranges: Iterable[RangeRequest]) -
             target.read_handle.handle = spec.handle
         if spec.routing_token:
             target.routing_token = spec.routing_token
-    for wanted in ranges:
+    for each in ranges:
         request.read_ranges.add(
-            read_offset=wanted.offset, read_length=wanted.length, read_id=wanted.read_id
+            read_offset=each.offset, read_length=each.length, read_id=each.read_id
         )
     return request.SerializeToString()
 
 
-def encode_read_request(key: ObjectKey, wanted: RangeRequest) -> bytes:
+def encode_read_request(key: ObjectKey, request: RangeRequest) -> bytes:
     """Return a serialized ReadObjectRequest for one range."""
     return pb.ReadObjectRequest(
         bucket=bucket_path(key.bucket),
         object=key.name,
         generation=key.generation,
-        read_offset=wanted.offset,
-        read_limit=wanted.length,
+        read_offset=request.offset,
+        read_limit=request.length,
     ).SerializeToString()
 
 
 def decode_bidi_response(data: bytes) -> BidiMessage:
-    """Decode one BidiReadObjectResponse; chunks hold views of `data`, checked by their CRC32C.
+    """Decode one BidiReadObjectResponse. Chunks hold views of `data`, checked by their CRC32C.
 
     Raises:
-        MalformedMessage: the bytes are no such message.
+        MalformedMessage: `data` is not a BidiReadObjectResponse.
     """
     chunks: list[Chunk] = []
-    # Protobuf merges a message that comes twice in one field; parsing the two as one does the same.
+    # Protobuf merges the occurrences of a repeated singular field; parsing the concatenated bytes
+    # has the same effect.
     metadata: bytes | None = None
     handle = b""
     view = memoryview(data)
@@ -142,7 +143,7 @@ def _decode_chunk(data: bytes, view: memoryview, start: int, end: int) -> Chunk:
 def _decode_checksummed(
     data: bytes, view: memoryview, start: int, end: int
 ) -> tuple[memoryview | None, int | None]:
-    """Return the content and the checksum of a ChecksummedData, as far as it holds them."""
+    """Return the content and the CRC32C of a ChecksummedData; None for an absent field."""
     content: memoryview | None = None
     checksum: int | None = None
     for number, wire, value, stop in _fields(data, start, end):
@@ -157,8 +158,13 @@ def _decode_checksummed(
 class ReadResponse:
     """One decoded ReadObjectResponse.
 
-    `start` and `stop` are where its ContentRange, if any, begins and ends; `object_crc32c` is of
-    all bytes of the object.
+    Attributes:
+        content: a view of the response.
+        intact: the content matches its CRC32C, or has none.
+        start: begin of the ContentRange in the object, None if there is none.
+        stop: end of the ContentRange (exclusive), 0 if there is none.
+        metadata: of the object, if present.
+        object_crc32c: CRC32C of the whole object, if present.
     """
 
     content: memoryview
@@ -170,16 +176,16 @@ class ReadResponse:
 
 
 def decode_read_response(data: bytes) -> ReadResponse:
-    """Decode one ReadObjectResponse; its content is a view of `data`, checked by its CRC32C.
+    """Decode one ReadObjectResponse. Its content is a view of `data`, checked by its CRC32C.
 
     Raises:
-        MalformedMessage: the bytes are no such message.
+        MalformedMessage: `data` is not a ReadObjectResponse.
     """
     view = memoryview(data)
     content = view[:0]
     checksum: int | None = None
     metadata: bytes | None = None
-    place: bytes | None = None
+    content_range: bytes | None = None
     checksums: bytes | None = None
     try:
         for number, wire, value, end in _fields(data, 0, len(data)):
@@ -192,18 +198,18 @@ def decode_read_response(data: bytes) -> ReadResponse:
             elif number == 2:
                 checksums = (checksums or b"") + data[value:end]
             elif number == 3:
-                place = (place or b"") + data[value:end]
+                content_range = (content_range or b"") + data[value:end]
             elif number == 4:
                 metadata = (metadata or b"") + data[value:end]
-        shown = pb.ContentRange.FromString(place) if place is not None else None
-        told = pb.ObjectChecksums.FromString(checksums or b"")
+        span = pb.ContentRange.FromString(content_range) if content_range is not None else None
+        of_object = pb.ObjectChecksums.FromString(checksums or b"")
         return ReadResponse(
             content,
             checksum is None or crc32c(content) == checksum,
-            shown.start if shown is not None else None,
-            shown.end if shown is not None else 0,
+            span.start if span is not None else None,
+            span.end if span is not None else 0,
             decode_object(pb.Object.FromString(metadata)) if metadata is not None else None,
-            told.crc32c if told.HasField("crc32c") else None,
+            of_object.crc32c if of_object.HasField("crc32c") else None,
         )
     except (IndexError, DecodeError) as error:
         raise MalformedMessage(f"response of {len(data)} bytes: {error}") from error
@@ -212,7 +218,7 @@ def decode_read_response(data: bytes) -> ReadResponse:
 def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield (field number, wire type, value, stop) of the fields in `data[position:end]`.
 
-    For varints `value` is the number itself; otherwise `data[value:stop]` is the payload.
+    For a varint, `value` is the number. For other wire types, `data[value:stop]` is the payload.
     """
     while position < end:
         tag = data[position]
@@ -236,9 +242,9 @@ def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, in
         elif wire == _FIXED64:
             value, position = position, position + 8
         else:
-            raise MalformedMessage(f"wire type {wire} at byte {position}")
+            raise MalformedMessage(f"unknown wire type {wire} at byte {position}")
         if position > end:
-            raise MalformedMessage(f"field {tag >> 3} runs past the end of its message")
+            raise MalformedMessage(f"field {tag >> 3} extends beyond the end of its message")
         yield tag >> 3, wire, value, position
 
 
@@ -250,7 +256,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return result & 0xFFFF_FFFF_FFFF_FFFF, index + 1
         shift += 7
-    raise MalformedMessage(f"varint at byte {position} does not end")
+    raise MalformedMessage(f"varint at byte {position} is longer than {_MAX_VARINT_BYTES} bytes")
 
 
 def _signed(value: int) -> int:
@@ -260,7 +266,7 @@ def _signed(value: int) -> int:
 def decode_object(message: pb.Object) -> ObjectInfo:
     """Return the value type of an Object message.
 
-    Thousands of these are remembered: values that most of them have in common are shared.
+    The namespace keeps thousands of them in memory, so equal strings are shared.
     """
     metadata = message.metadata
     checksums = message.checksums
@@ -280,5 +286,8 @@ def decode_object(message: pb.Object) -> ObjectInfo:
 
 
 def nanoseconds(stamp: Timestamp) -> int:
-    """Return a time in 64 bits, which end in the year 2262; the wire can say 9999."""
+    """Return a time in nanoseconds since 1970, limited to 64 bits.
+
+    64 bits end in the year 2262; a Timestamp can hold the year 9999.
+    """
     return max(_FIRST_NS, min(stamp.seconds * 1_000_000_000 + stamp.nanos, _LAST_NS))

@@ -1,19 +1,20 @@
-"""Which connection a call goes to, and when a connection is made anew: pure decisions.
+"""Which connection carries a call, and when a connection is replaced: pure decisions.
 
-A channel is one connection. The next one is made when those before it are full, and the least
-loaded takes the call when there may be no more.
+A channel is one connection. Calls fill the connections in order. When all are full, a new
+connection is made, up to a maximum. Beyond the maximum, the connection with the fewest calls takes
+the call.
 
-A connection can be dead without anybody being told: a router has forgotten it, or its server lost
-power. What is sent on it is swallowed, and each new call would fall silent as well until keepalive
-finds out, after more than a minute. So a connection is *worn*, and left for a new one, when a call
-on it was given up after nothing at all had been heard for a while, and when nothing has been asked
-of it for so long that it may be forgotten. Calls that it still carries go on; it is closed when
-they have ended.
+A connection can be dead without an error: its server lost power, or a router dropped its state.
+Each message on it is lost, and new calls on it get no response until keepalive detects the failure
+after more than a minute. So a connection becomes *stale*, and new calls use a new connection, in
+two cases: a call on it was cancelled or timed out after a period without any message from the
+server, or it has carried no call for so long that a router may have dropped its state. Calls on a
+stale connection continue, and the connection is closed when they have ended.
 
-A connection that has been idle for so long is closed even if no call follows: gRPC's threads wake
-up some ten times a second while one is open, and end with the last one.
+An idle connection is closed even if no call follows. While a connection is open, gRPC's threads
+wake up about ten times a second; they end with the last connection.
 
-There is no clock: times come in as arguments.
+This module has no clock: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -33,22 +34,24 @@ __all__ = [
 ]
 
 CALLS_PER_CONNECTION = 80
-"""Front ends commonly allow 100 streams on a connection, and gRPC lets any further call wait until
-one of them ends: a reader would wait for streams that are merely idle."""
+"""Calls on one connection. Front ends commonly allow 100 streams on a connection, and gRPC delays
+any further call until one of them ends. Then a reader would wait for streams that are idle."""
 
 CONNECTION_SILENCE_SECONDS = 5.0
-"""Longer than a working service takes to say something on a connection of many calls, shorter than
-any patience with one call."""
+"""Time without a message from the server after which a cancelled call makes its connection stale.
+A healthy service answers some call of a busy connection sooner, and every timeout of a call is
+longer."""
 
 IDLE_SECONDS = 90.0
-"""As long as Go's HTTP client keeps one (net/http, DefaultTransport); what forgets idle connections
-takes some minutes. Keepalive asks on behalf of calls only."""
+"""Time after which an idle connection is closed. Go's HTTP client uses the same value (net/http,
+DefaultTransport). Routers drop the state of an idle connection after some minutes, and gRPC's
+keepalive does not probe a connection without calls."""
 
 Channel = TypeVar("Channel")
 
 
 class Connection(Generic[Channel]):
-    """One channel, how many calls it carries, and whether it may be dead."""
+    """A channel, the number of its calls, and whether it may be dead."""
 
     __slots__ = (
         "_close",
@@ -64,6 +67,7 @@ class Connection(Generic[Channel]):
         self, channel: Channel, silence_seconds: float = CONNECTION_SILENCE_SECONDS
     ) -> None:
         self.channel = channel
+        #: Calls that have begun and not ended.
         self.load = 0
         self._silence = silence_seconds
         self._unanswered_since = math.inf
@@ -74,21 +78,21 @@ class Connection(Generic[Channel]):
     def __repr__(self) -> str:
         return f"<Connection {self.channel!r}: {self.load} calls>"
 
-    def is_worn(self, now: float) -> bool:
-        """Tell whether calls had better go elsewhere."""
+    def is_stale(self, now: float) -> bool:
+        """Return whether new calls should use another connection."""
         return self._may_be_dead or now - self._idle_since >= IDLE_SECONDS
 
-    def idle_until(self, now: float) -> float:
-        """Return when it will have been idle for too long, if no call begins after `now`."""
+    def stale_at(self, now: float) -> float:
+        """Return when idleness makes this connection stale, if no call begins after `now`."""
         return min(now, self._idle_since) + IDLE_SECONDS
 
-    def begun(self) -> None:
+    def note_begin(self) -> None:
         """Note that a call begins."""
         self.load += 1
         self._idle_since = math.inf
 
-    def ended(self, now: float) -> None:
-        """Note that a call has ended, however."""
+    def note_end(self, now: float) -> None:
+        """Note that a call has ended, with any status."""
         self.load -= 1
         if self.load:
             return
@@ -96,22 +100,22 @@ class Connection(Generic[Channel]):
             self._close(self.channel)
         self._idle_since = now
 
-    def sent(self, now: float) -> None:
-        """Note that a message goes out that is to be answered."""
+    def note_sent(self, now: float) -> None:
+        """Note that a message is sent which the server has to answer."""
         self._unanswered_since = min(self._unanswered_since, now)
 
-    def heard(self) -> None:
-        """Note that something has come in, on any call."""
+    def note_received(self) -> None:
+        """Note that a message has arrived on any call of this connection."""
         self._unanswered_since = math.inf
         self._may_be_dead = False
 
-    def given_up(self, now: float) -> None:
-        """Note that a call is cancelled from this side, or its time is up."""
+    def note_abandoned(self, now: float) -> None:
+        """Note that this side cancels a call, or that a call has timed out."""
         if now - self._unanswered_since >= self._silence:
             self._may_be_dead = True
 
     def retire(self, close: Callable[[Channel], None]) -> None:
-        """Have the channel closed as soon as it carries no call."""
+        """Close the channel as soon as it carries no call."""
         if self.load:
             self._close = close
         else:
@@ -119,13 +123,17 @@ class Connection(Generic[Channel]):
 
 
 class Connections(Generic[Channel]):
-    """The connections of one kind of calls, `most` of them, in the order in which they fill.
+    """The connections for one kind of calls, in the order in which calls fill them.
 
-    `make` and `close` are called for each channel once. `call_later` has a function called after
-    so many seconds, with the time at that moment.
+    Args:
+        make: makes a channel.
+        close: closes a channel; called once for each channel.
+        most: maximum number of connections.
+        call_later: calls a function after a number of seconds, and passes it the time.
+        silence_seconds: see `CONNECTION_SILENCE_SECONDS`.
     """
 
-    __slots__ = ("_all", "_call_later", "_close", "_make", "_most", "_silence", "_sweeps")
+    __slots__ = ("_all", "_call_later", "_close", "_make", "_most", "_silence", "_sweep_is_due")
 
     def __init__(
         self,
@@ -141,34 +149,34 @@ class Connections(Generic[Channel]):
         self._most = most
         self._silence = silence_seconds
         self._call_later = call_later
-        self._sweeps = False
+        self._sweep_is_due = False
         self._all: list[Connection[Channel]] = []
 
     def pick(self, now: float) -> Connection[Channel]:
         """Return the connection for a call that begins now."""
-        if not self._sweeps:
-            self._sweeps = True
+        if not self._sweep_is_due:
+            self._sweep_is_due = True
             self._call_later(IDLE_SECONDS, self._sweep)
-        for index, one in enumerate(self._all):
-            if one.is_worn(now):
-                one.retire(self._close)
+        for index, connection in enumerate(self._all):
+            if connection.is_stale(now):
+                connection.retire(self._close)
                 self._all[index] = self._new()
             if self._all[index].load < CALLS_PER_CONNECTION:
                 return self._all[index]
         if len(self._all) < self._most:
             self._all.append(self._new())
             return self._all[-1]
-        return min(self._all, key=lambda one: one.load)
+        return min(self._all, key=lambda connection: connection.load)
 
     def _sweep(self, now: float) -> None:
-        """Close connections that have been idle for too long, now and until none is left."""
-        idle = [one for one in self._all if not one.load and one.is_worn(now)]
-        self._all = [one for one in self._all if one not in idle]
-        for one in idle:
-            one.retire(self._close)
-        self._sweeps = bool(self._all)
-        if self._sweeps:
-            due = min(one.idle_until(now) for one in self._all)
+        """Close idle connections, and repeat until no connection is left."""
+        idle = [each for each in self._all if not each.load and each.is_stale(now)]
+        self._all = [each for each in self._all if each not in idle]
+        for connection in idle:
+            connection.retire(self._close)
+        self._sweep_is_due = bool(self._all)
+        if self._sweep_is_due:
+            due = min(connection.stale_at(now) for connection in self._all)
             self._call_later(due - now, self._sweep)
 
     def _new(self) -> Connection[Channel]:

@@ -1,24 +1,22 @@
-"""Streams where they can be had, and ReadObject calls in their place where they cannot.
+"""A `BidiTransport` that reads by ReadObject while BidiReadObject is missing.
 
-Theory of operation. This is a `BidiTransport` around another one. A call begins as a stream; if
-that ends unanswered in a way that tells that streams are not to be had (see
-`gcsmux_fs.storage.availability`), a stand-in takes its place with all that was asked, and whoever
-opened the call does not notice. From then on every new call begins as a stand-in.
+Theory of operation. This transport wraps another one. A call begins as a stream. If the stream ends
+without a response, and its end shows that BidiReadObject is missing (see `availability`), a unary
+stream takes over all ranges of the call, and the user of the call gets no end. While BidiReadObject
+is missing, every new call begins as a unary stream.
 
-While streams are missing, whoever opens or uses a stand-in may set off a *probe*: a stream of its
-own that asks for nothing and is given up once it is answered. There is one at a time, no reader
-waits for it, and a mount that nobody reads probes nothing. Its answer makes the stand-ins retire.
+While BidiReadObject is missing, a read by a unary stream can start a *probe*: a stream without
+ranges that is closed after its first response. At most one probe is open, and no reader waits for
+it. A mount without reads sends no probe. When a probe gets a response, all unary streams retire.
 
 Invariants:
-1. The listener of a call hears each of its messages sent exactly once and one end, as from any
-   transport, whatever served it.
-2. The log tells once of each change, and the counters count it.
+1. The listener of a call gets `on_sent` once for each message, and one end, as from any transport.
+2. Each change between available and missing is logged once and counted once.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
@@ -30,6 +28,7 @@ from gcsmux_fs.storage.unary_stream import UnaryStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.storage.ports import (
         BidiCall,
@@ -41,43 +40,22 @@ if TYPE_CHECKING:
     )
     from gcsmux_fs.storage.read_object import RangeListener, RangeRead, RangeReads
 
-__all__ = ["FallbackStatistics", "FallbackTransport"]
+__all__ = ["FallbackTransport"]
 
 log = logging.getLogger(__name__)
 
-# Objects of which an answer was too short: more than are read at a time.
-_MAX_REMEMBERED = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class FallbackStatistics:
-    """Gauges and counters, for debugging and tests.
-
-    Attributes:
-        bidi_missing: 1 while BidiReadObject cannot be had.
-        bidi_losses: how often that began.
-        bidi_probes: streams opened to find out whether it is back.
-        read_object_requests: calls of ReadObject.
-        read_object_open: those under way.
-        stand_ins: calls that are served so.
-    """
-
-    bidi_missing: int
-    bidi_losses: int
-    bidi_probes: int
-    read_object_requests: int
-    read_object_open: int
-    stand_ins: int
+# Objects with a request-size limit that are remembered; more than are read at the same time.
+_MAX_LIMITED_OBJECTS = 1024
 
 
 class FallbackTransport:
-    """See the module's text.
+    """Opens calls as streams, or as unary streams while BidiReadObject is missing.
 
     Args:
         streams: opens streams.
-        reads: reads ranges without one.
-        clock: tells the time in seconds.
-        call_soon: has a function called once the current callback is over.
+        reads: reads single ranges by ReadObject.
+        clock: returns the time in seconds.
+        call_soon: calls a function when the current callback has returned.
     """
 
     def __init__(
@@ -90,136 +68,154 @@ class FallbackTransport:
     ) -> None:
         self.streams = streams
         self.clock = clock
-        #: Messages heard on streams, all together: what tells silence from a slow answer.
-        self.heard = 0
+        #: Messages on all streams. An unchanged number over time means silence.
+        self.messages = 0
+        self.availability = BidiAvailability()
+        #: ReadObject calls so far.
+        self.read_object_requests = 0
+        self.unary_streams: set[UnaryStream] = set()
         self._reads = reads
         self._call_soon = call_soon
-        self._availability = BidiAvailability()
-        self._stand_ins: set[UnaryStream] = set()
-        self._most_bytes: LRUCache[ObjectKey, float] = LRUCache(_MAX_REMEMBERED)
+        self._max_bytes: LRUCache[ObjectKey, float] = LRUCache(_MAX_LIMITED_OBJECTS)
         self._probe: _Probe | None = None
-        self._requests = 0
 
     def open(
         self, spec: OpenSpec, ranges: Sequence[RangeRequest], listener: BidiListener
     ) -> BidiCall:
         """Start a call (see `BidiTransport.open`)."""
-        if not self._availability.missing:
-            return _Call(self, spec, ranges, listener)
-        stand_in = self.stand_in(spec.key, listener)
-        stand_in.send(ranges)
-        return stand_in
+        if not self.availability.missing:
+            return _CallWithFallback(self, spec, ranges, listener)
+        unary_stream = self.open_unary_stream(spec.key, listener)
+        unary_stream.send(ranges)
+        return unary_stream
 
     def close(self) -> None:
-        """Give up what is open without anybody's asking."""
+        """Cancel the probe. The users of calls cancel their calls themselves."""
         probe, self._probe = self._probe, None
         if probe is not None:
             probe.cancel()
 
-    def statistics(self) -> FallbackStatistics:
-        """Return gauges and counters."""
-        return FallbackStatistics(
-            bidi_missing=int(self._availability.missing),
-            bidi_losses=self._availability.losses,
-            bidi_probes=self._availability.probes,
-            read_object_requests=self._requests,
-            read_object_open=sum(one.under_way for one in self._stand_ins),
-            stand_ins=len(self._stand_ins),
+    @property
+    def read_object_open(self) -> int:
+        """ReadObject calls in flight."""
+        return sum(unary_stream.in_flight for unary_stream in self.unary_streams)
+
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare the metrics of streams and of ReadObject calls."""
+        self.availability.declare_metrics(registry)
+        registry.counter(
+            "read_object_requests",
+            "calls",
+            "ReadObject calls started.",
+            lambda: self.read_object_requests,
+        )
+        registry.gauge(
+            "read_object_open",
+            "calls",
+            "ReadObject calls in flight.",
+            lambda: self.read_object_open,
+        )
+        registry.gauge(
+            "unary_streams",
+            "streams",
+            "Streams that ReadObject calls serve now.",
+            lambda: len(self.unary_streams),
         )
 
-    # -- for the stand-ins
+    # -- for unary streams
 
-    def stand_in(self, key: ObjectKey, listener: BidiListener) -> UnaryStream:
-        """Return what serves a call in place of a stream."""
-        made = UnaryStream(
+    def open_unary_stream(self, key: ObjectKey, listener: BidiListener) -> UnaryStream:
+        """Return a unary stream, as yet without ranges."""
+        unary_stream = UnaryStream(
             key,
             self,
             listener,
             call_soon=self._call_soon,
-            most_bytes=self._most_bytes,
-            on_over=self._stand_ins.discard,
+            max_bytes=self._max_bytes,
+            on_over=self.unary_streams.discard,
         )
-        self._stand_ins.add(made)
-        return made
+        self.unary_streams.add(unary_stream)
+        return unary_stream
 
-    def start(self, key: ObjectKey, wanted: RangeRequest, listener: RangeListener) -> RangeRead:
-        """Read one range for a stand-in (see `RangeReads.start`)."""
-        self._requests += 1
+    def start(self, key: ObjectKey, request: RangeRequest, listener: RangeListener) -> RangeRead:
+        """Read one range for a unary stream (see `RangeReads.start`)."""
+        self.read_object_requests += 1
         self._probe_if_due(key)
-        return self._reads.start(key, wanted, listener)
+        return self._reads.start(key, request, listener)
 
-    # -- what streams tell
+    # -- for streams
 
-    def answered(self) -> None:
-        """Take note that a stream had its first answer."""
-        was_missing = self._availability.missing
-        self._availability.answered()
-        self._tell_change(was_missing=was_missing)
+    def note_response(self) -> None:
+        """Note that a stream had its first response."""
+        was_missing = self.availability.missing
+        self.availability.note_response()
+        self._handle_change(was_missing=was_missing)
 
-    def ended_unanswered(self, end: StreamEnd, silence_seconds: float) -> bool:
-        """Take note that a stream ended without one; return whether a stand-in is to take over."""
-        was_missing = self._availability.missing
-        lost = self._availability.ended_unanswered(end, silence_seconds, self.clock())
-        self._tell_change(was_missing=was_missing)
-        return lost
+    def note_end(self, end: StreamEnd, silence_seconds: float) -> bool:
+        """Note the end of a stream without a response; return whether to read by ReadObject."""
+        was_missing = self.availability.missing
+        use_read_object = self.availability.note_end(end, silence_seconds, self.clock())
+        self._handle_change(was_missing=was_missing)
+        return use_read_object
 
-    def given_up_unanswered(self, silence_seconds: float) -> None:
-        """Take note that a stream was cancelled without an answer."""
-        was_missing = self._availability.missing
-        self._availability.given_up_unanswered(silence_seconds, self.clock())
-        self._tell_change(was_missing=was_missing)
+    def note_cancel(self, silence_seconds: float) -> None:
+        """Note that a stream was cancelled before it had a response."""
+        was_missing = self.availability.missing
+        self.availability.note_cancel(silence_seconds, self.clock())
+        self._handle_change(was_missing=was_missing)
 
-    # -- inside
+    # -- private
 
-    def _tell_change(self, *, was_missing: bool) -> None:
-        missing = self._availability.missing
+    def _handle_change(self, *, was_missing: bool) -> None:
+        missing = self.availability.missing
         if missing and not was_missing:
             log.warning(
-                "BidiReadObject is not to be had (%s): every range costs a ReadObject call of its"
-                " own until it is; it is tried again every %.0f s",
-                self._availability.why,
+                "BidiReadObject unavailable (%s): using one ReadObject call per range, retrying"
+                " streams every %.0f s",
+                self.availability.reason,
                 RETRY_SECONDS,
             )
         elif was_missing and not missing:
-            log.info("BidiReadObject is back: ranges share streams again")
+            log.info("BidiReadObject available again: ranges share streams")
             self.close()
-            for stand_in in list(self._stand_ins):
-                stand_in.retire()
+            for unary_stream in list(self.unary_streams):
+                unary_stream.retire()
 
     def _probe_if_due(self, key: ObjectKey) -> None:
-        if self._availability.probe_is_due(self.clock()):
+        if self.availability.probe_is_due(self.clock()):
             self.close()
             self._probe = _Probe(self, key)
-            log.debug("trying BidiReadObject again on %s", key)
+            log.debug("probing BidiReadObject on %s", key)
 
 
-class _Stream:
-    """A stream that may stay without an answer."""
+class _ObservedStream:
+    """A stream whose first response, or end without a response, is reported to the transport."""
 
-    __slots__ = ("_heard_before", "_opened_at", "_transport", "_unanswered")
+    __slots__ = ("_messages_before", "_opened_at", "_transport", "_unanswered")
 
     def __init__(self, transport: FallbackTransport) -> None:
         self._transport = transport
         self._opened_at = transport.clock()
-        self._heard_before = transport.heard
+        self._messages_before = transport.messages
         self._unanswered = True
 
-    def _hear(self) -> None:
-        self._transport.heard += 1
+    def _note_message(self) -> None:
+        transport = self._transport
+        transport.messages += 1
         if self._unanswered:
             self._unanswered = False
-            self._transport.answered()
+            transport.note_response()
 
     def _silence_seconds(self) -> float:
-        """Return for how long no stream has been heard, as far as this one can tell."""
+        """Return for how long all streams have been silent, 0 if one had a message since."""
         transport = self._transport
-        if transport.heard != self._heard_before:
+        if transport.messages != self._messages_before:
             return 0.0
         return transport.clock() - self._opened_at
 
 
-class _Probe(_Stream):
-    """A stream that nobody waits for."""
+class _Probe(_ObservedStream):
+    """A stream without ranges, opened to test whether BidiReadObject is available."""
 
     __slots__ = ("_stream",)
 
@@ -231,19 +227,19 @@ class _Probe(_Stream):
         self._stream.cancel()
 
     def on_sent(self) -> None:
-        """Nothing further is to be sent."""
+        """A probe sends only its opening message."""
 
     def on_message(self, _message: BidiMessage) -> None:
-        self._hear()
+        self._note_message()
 
     def on_end(self, end: StreamEnd) -> None:
-        self._transport.ended_unanswered(end, self._silence_seconds())
+        self._transport.note_end(end, self._silence_seconds())
 
 
-class _Call(_Stream):
-    """A call that began as a stream."""
+class _CallWithFallback(_ObservedStream):
+    """A call that begins as a stream and continues by ReadObject if BidiReadObject is missing."""
 
-    __slots__ = ("_asked", "_key", "_listener", "_sending", "_server")
+    __slots__ = ("_key", "_listener", "_ranges", "_sending", "_server")
 
     def __init__(
         self,
@@ -255,8 +251,8 @@ class _Call(_Stream):
         super().__init__(transport)
         self._key = spec.key
         self._listener = listener
-        # What a stand-in would have to take over.
-        self._asked = [*ranges]
+        # The ranges that a unary stream would have to serve.
+        self._ranges = [*ranges]
         self._sending = True
         self._server: BidiCall = transport.streams.open(spec, ranges, self)
 
@@ -264,36 +260,35 @@ class _Call(_Stream):
         """Send one message (see `BidiCall.send`)."""
         self._sending = True
         if self._unanswered:
-            self._asked += ranges
+            self._ranges += ranges
         self._server.send(ranges)
 
     def cancel(self) -> None:
-        """Give the call up (see `BidiCall.cancel`)."""
+        """Cancel the call (see `BidiCall.cancel`)."""
         self._server.cancel()
         if self._unanswered:
             self._unanswered = False
-            self._transport.given_up_unanswered(self._silence_seconds())
+            self._transport.note_cancel(self._silence_seconds())
 
     def on_sent(self) -> None:
-        """Hand on that a message has gone."""
+        """Report that a message has been sent."""
         self._sending = False
         self._listener.on_sent()
 
     def on_message(self, message: BidiMessage) -> None:
-        """Hand on a response."""
-        self._hear()
+        """Pass on a response."""
+        self._note_message()
         self._listener.on_message(message)
 
     def on_end(self, end: StreamEnd) -> None:
-        """Hand on the end, or go on without the stream."""
-        lost = self._unanswered and self._transport.ended_unanswered(end, self._silence_seconds())
-        self._unanswered = False
-        if not lost:
+        """Pass on the end, or continue by ReadObject."""
+        unanswered, self._unanswered = self._unanswered, False
+        if not unanswered or not self._transport.note_end(end, self._silence_seconds()):
             self._listener.on_end(end)
             return
-        stand_in = self._transport.stand_in(self._key, self._listener)
-        self._server = stand_in
+        unary_stream = self._transport.open_unary_stream(self._key, self._listener)
+        self._server = unary_stream
         if self._sending:
-            stand_in.send(self._asked)
+            unary_stream.send(self._ranges)
         else:
-            stand_in.take(self._asked)
+            unary_stream.take(self._ranges)

@@ -1,7 +1,7 @@
-"""From the pages of a listing, as protobuf has parsed them, straight to the columns we keep.
+"""Decodes the pages of a listing into object columns.
 
-A page brings a thousand objects: they are read column by column, which makes no value of ours for
-each, and takes less than half of the time.
+A page holds up to a thousand objects. The decoder reads them column by column and creates no value
+object for each, which takes less than half of the time.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["decode_listing"]
 
 
 def decode_listing(message: pb.ListObjectsResponse) -> ListingPage:
-    """Return the value type of a page of a listing."""
-    # A message hands out a new view of an object each time that it is asked.
+    """Return one page of a listing as columns."""
+    # Each access to an element of `message.objects` would create a new Python object.
     objects: Sequence[pb.Object] = list(message.objects)
     columns = ObjectColumns(
         [entry.name for entry in objects],
@@ -40,17 +40,17 @@ def _time(entry: pb.Object) -> int:
     return nanoseconds(entry.update_time) or nanoseconds(entry.create_time)
 
 
-def _checksum(found: pb.ObjectChecksums) -> int:
-    return found.crc32c if found.HasField("crc32c") else NO_CHECKSUM
+def _checksum(checksums: pb.ObjectChecksums) -> int:
+    return checksums.crc32c if checksums.HasField("crc32c") else NO_CHECKSUM
 
 
 def _traits(entry: pb.Object) -> Traits:
     metadata = entry.metadata
-    given = (
+    traits = (
         entry.metageneration,
         entry.content_type,
         entry.content_encoding,
         entry.storage_class,
         entry.HasField("finalize_time"),
     )
-    return Traits(*given, dict(metadata)) if metadata else shared_traits(*given)
+    return Traits(*traits, dict(metadata)) if metadata else shared_traits(*traits)

@@ -1,7 +1,7 @@
-"""What the end of a call says: its status, and the details that come in the trailer.
+"""The end of a call: its status, and the status details from the trailer.
 
-Details are a serialized google.rpc.Status (https://grpc.io/docs/guides/error/); those that are
-unknown or broken are ignored, for the status itself says enough.
+Details are a serialized google.rpc.Status (https://grpc.io/docs/guides/error/). Unknown or
+malformed details are ignored, because the status alone is enough for a decision.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 def details_of(trailer: Iterable[tuple[str, str | bytes]] | None) -> bytes:
-    """Return the details in a trailer; none are empty."""
+    """Return the status details in a trailer, or no bytes."""
     for key, value in trailer or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             return value
@@ -40,12 +40,12 @@ def decode_stream_end(code: StatusCode, message: str, details: bytes) -> StreamE
         for detail in pb.RpcStatus.FromString(details).details:
             kind = detail.type_url.removeprefix(_STORAGE_TYPES)
             if kind == "BidiReadObjectError":
-                failed = pb.BidiReadObjectError.FromString(detail.value)
+                error = pb.BidiReadObjectError.FromString(detail.value)
                 failures += (
                     RangeFailure(
                         entry.read_id, _status_code(entry.status.code), entry.status.message
                     )
-                    for entry in failed.read_range_errors
+                    for entry in error.read_range_errors
                 )
             elif kind == "BidiReadObjectRedirectedError":
                 moved = pb.BidiReadObjectRedirectedError.FromString(detail.value)
@@ -56,12 +56,12 @@ def decode_stream_end(code: StatusCode, message: str, details: bytes) -> StreamE
 
 
 def retry_seconds(details: bytes) -> float:
-    """Return how long the server wants to be left alone (google.rpc.RetryInfo), or 0."""
+    """Return the pause before a retry that the server asks for (google.rpc.RetryInfo), or 0."""
     try:
         for detail in pb.RpcStatus.FromString(details).details:
             if detail.type_url == _RETRY_INFO_TYPE:
-                told = pb.RetryInfo.FromString(detail.value).retry_delay
-                return max(0.0, told.seconds + told.nanos / 1e9)
+                delay = pb.RetryInfo.FromString(detail.value).retry_delay
+                return max(0.0, delay.seconds + delay.nanos / 1e9)
     except DecodeError:
         pass
     return 0.0

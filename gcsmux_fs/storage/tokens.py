@@ -1,11 +1,11 @@
-"""The token that calls bring along, and when it is replaced by another.
+"""Access tokens of calls, and their renewal when the service refuses one.
 
-google-auth renews a token by its own clock, some minutes before it expires. A service may refuse it
-earlier: it was revoked, or the clock here was set back. So a call that is refused marks the token
-that it was made with, and the next call drops a token so marked and fetches another.
+google-auth renews a token by its own clock, some minutes before the token expires. The service may
+refuse a token earlier: it was revoked, or the local clock was set back. A refused call marks the
+token that it used. The next call drops a marked token and fetches a new one.
 
-Any thread may ask: gRPC has each call's headers made in a thread of their own. They wait for one
-another, so that calls that want a token at the same time fetch it once, and share a failure to.
+Threads: gRPC makes the headers of each call in a thread of its own. A lock makes these threads wait
+for one another, so calls that need a token at the same time fetch one token, and share a failure.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Token", "Tokens"]
 
-# A service that takes no token at all is not to have the one who gives them asked for each call.
-_PAUSE_SECONDS = 10.0
+# Minimum time between two drops of refused tokens. Without it, a service that refuses every token
+# would cause a request to the token server for each call.
+_DROP_INTERVAL_SECONDS = 10.0
 
 
 class Token:
-    """What is known of a token; `refused` is set by a call that was made with it."""
+    """A token as a mark only: a call that is refused sets `refused` on the token that it used."""
 
     __slots__ = ("refused",)
 
@@ -38,10 +39,11 @@ class Token:
 
 
 class Tokens(grpc.AuthMetadataPlugin):
-    """Gives each call the headers of some credentials; `current` is the token for the next one.
+    """Adds the headers of some credentials to each call; `current` is the token of the next call.
 
-    A call that notes `current` when it begins was made with that token or a fresh one. The latter
-    is not to be blamed: if it is refused as well, another would not help.
+    A call that remembers `current` when it begins uses this token or a newer one. If it uses a
+    newer one and is refused, it marks the older token, which is no longer in use: a renewal would
+    not help.
     """
 
     def __init__(
@@ -58,21 +60,22 @@ class Tokens(grpc.AuthMetadataPlugin):
         self._lock = threading.Lock()
         self._next_drop = clock()
         self._failures = 0
-        self._failure = Exception()
+        self._last_error = Exception()
 
     def __call__(
         self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback
     ) -> None:
-        """Hand the headers of one call to gRPC, which words what is raised instead."""
+        """Pass the headers of one call to gRPC. gRPC turns an exception into a failed call."""
         failures = self._failures
         with self._lock:
             if self._failures != failures:
-                raise self._failure
+                # The fetch that this thread waited for has failed.
+                raise self._last_error
             try:
                 headers = self._headers(context)
             except Exception as error:
                 self._failures += 1
-                self._failure = error
+                self._last_error = error
                 raise
         callback(tuple(headers.items()), None)
 
@@ -80,11 +83,11 @@ class Tokens(grpc.AuthMetadataPlugin):
         credentials = self._credentials
         now = self._clock()
         if self.current.refused and now >= self._next_drop:
-            self._next_drop = now + _PAUSE_SECONDS
+            self._next_drop = now + _DROP_INTERVAL_SECONDS
             credentials.token = None
-        known = credentials.token
+        previous = credentials.token
         headers: dict[str, str] = {}
         credentials.before_request(self._request, context.method_name, context.service_url, headers)
-        if credentials.token != known:
+        if credentials.token != previous:
             self.current = Token()
         return headers

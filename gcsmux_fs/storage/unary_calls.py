@@ -1,11 +1,10 @@
-"""The unary calls over grpc.aio, behind the `ObjectStore` port, with their retries."""
+"""Unary calls over grpc.aio: attempts, retries and deadlines."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -13,25 +12,14 @@ import grpc.aio
 import trio
 from google.protobuf.message import DecodeError
 
+from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.backoff import Backoff, TokenRenewal, requested_pause
-from gcsmux_fs.model.errors import (
-    NotFound,
-    PermissionDenied,
-    StatusCode,
-    StorageError,
-    Unauthenticated,
-    Unavailable,
-    Unsupported,
-    storage_error,
-)
+from gcsmux_fs.model.errors import StatusCode, StorageError, Unavailable, storage_error
 from gcsmux_fs.model.retry_budget import RetryBudget
-from gcsmux_fs.model.values import BucketInfo, ListingPage, ObjectInfo
 from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 from gcsmux_fs.storage.asyncio_bridge import CancelledByAsyncio, await_asyncio
-from gcsmux_fs.storage.channels import ChannelSettings, renewal_failure, request_headers
-from gcsmux_fs.storage.codec import bucket_path, decode_object
-from gcsmux_fs.storage.listing_decoder import decode_listing
-from gcsmux_fs.storage.pb import storage_pb2 as pb
+from gcsmux_fs.storage.billing import BilledRequests
+from gcsmux_fs.storage.channels import renewal_failure
 from gcsmux_fs.storage.status_details import details_of, retry_seconds
 
 if TYPE_CHECKING:
@@ -40,20 +28,18 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.storage.channels import Metadata
     from gcsmux_fs.storage.connections import Connections
     from gcsmux_fs.storage.tokens import Tokens
 
-__all__ = ["GrpcObjectStore", "UnaryPolicy"]
+__all__ = ["UnaryCaller", "UnaryPolicy"]
 
 log = logging.getLogger(__name__)
 
-_SERVICE = "/google.storage.v2.Storage/"
-_CONTROL = "/google.storage.control.v2.StorageControl/"
-_READ_PERMISSION = "storage.objects.get"
-_ANY_NAME = "/"
-
-# What Google's own clients retry for idempotent calls, and ABORTED, which a front end under load
-# answers as well (https://cloud.google.com/storage/docs/retry-strategy).
+# Google's own clients retry these statuses for idempotent calls
+# (https://cloud.google.com/storage/docs/retry-strategy), except ABORTED, which a front end under
+# load can answer.
 _RETRYABLE = frozenset(
     {
         StatusCode.UNAVAILABLE,
@@ -64,16 +50,21 @@ _RETRYABLE = frozenset(
     }
 )
 
+_METHODS = ("GetObject", "GetStorageLayout", "ListObjects", "TestIamPermissions")
+
 Answer = TypeVar("Answer", bound="Message")
 
 
 @dataclass(frozen=True, slots=True)
 class UnaryPolicy:
-    """How long a call may take and how it is tried again; all in seconds.
+    """Deadlines and backoff of unary calls, in seconds.
 
-    `total_seconds` bounds one operation with all its attempts, so that a program waiting in
-    `stat` or `ls` gets an errno; `attempt_seconds` bounds one attempt (60 s in the service's own
-    configuration); the backoff doubles from `first_backoff_seconds` to `max_backoff_seconds`.
+    Attributes:
+        total_seconds: limit for one call with all its attempts. Then a program that waits in `stat`
+            or `ls` gets an errno.
+        attempt_seconds: limit for one attempt; 60 s as in the service's own client configuration.
+        first_backoff_seconds: upper bound of the first delay; each retry doubles the bound.
+        max_backoff_seconds: upper bound of every delay.
     """
 
     total_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
@@ -82,137 +73,60 @@ class UnaryPolicy:
     max_backoff_seconds: float = 10.0
 
 
-class GrpcObjectStore:
-    """Unary calls on one bucket.
+class UnaryCaller:
+    """Makes unary calls and retries them.
 
     Args:
-        connections: what the calls go over, and nothing else.
-        settings: what their channels are made from.
-        bucket: the bucket's plain name.
-        policy: times and retries.
+        connections: carry these calls and no others.
+        headers: metadata of every call.
+        policy: deadlines and backoff.
         random: source of jitter.
-        hierarchical: the bucket has folders of its own, which listings are to show.
-        retries: how often all calls of the mount together may be tried again.
-        tokens: what the channels give to their calls.
+        retries: limits the retries of all calls of the mount.
+        tokens: the plugin that adds a token to each call, if any.
+        billed: counts the calls.
     """
 
     def __init__(
         self,
         connections: Connections[grpc.aio.Channel],
-        settings: ChannelSettings,
-        bucket: str,
+        headers: Metadata,
         *,
         policy: UnaryPolicy,
         random: Random,
-        hierarchical: bool = False,
         retries: RetryBudget | None = None,
         tokens: Tokens | None = None,
+        billed: BilledRequests | None = None,
     ) -> None:
         self._connections = connections
-        self._bucket = bucket
-        self._path = bucket_path(bucket)
+        self._headers = headers
         self._policy = policy
+        self._backoff = Backoff(policy.first_backoff_seconds, policy.max_backoff_seconds)
         self._random = random
         self._retries = retries or RetryBudget()
         self._tokens = tokens
-        self._headers = request_headers(settings, self._path, "")
-        self._hierarchical = hierarchical
+        self._billed = billed or BilledRequests()
+        #: Attempts of all calls.
         self.requests = 0
+        #: Seconds of each attempt, by method.
+        self.attempt_times = {method: Histogram() for method in _METHODS}
 
-    async def get_bucket(self, prefix: str = "") -> BucketInfo:
-        """Return the bucket's layout, which whoever may list its objects may ask for.
-
-        With a `prefix`, so may who may list what begins with it.
-        Where the call itself is refused or missing, the bucket counts as flat; whether it is there
-        and readable, a listing tells.
-        """
-        try:
-            layout = await self._call(
-                f"{_CONTROL}GetStorageLayout",
-                pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout", prefix=prefix),
-                partial(_layout_of, self._bucket),
-                subject=f"bucket {self._bucket}",
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare `unary_requests` and `unary_call_seconds`."""
+        registry.counter(
+            "unary_requests",
+            "requests",
+            "Attempts of unary calls, including retries.",
+            lambda: self.requests,
+        )
+        for method, times in self.attempt_times.items():
+            registry.histogram(
+                "unary_call_seconds",
+                "Time of one attempt of a unary call, until its answer or its failure.",
+                times,
+                {"method": method},
             )
-        except Unauthenticated:
-            raise
-        except (PermissionDenied, Unsupported):
-            return BucketInfo(self._bucket)
-        return BucketInfo(self._bucket, layout.location_type, layout.hierarchical_namespace.enabled)
 
-    async def may_read(self, prefix: str) -> bool:
-        """Tell whether the caller may read objects whose names begin with `prefix`.
-
-        Any caller may ask this. Where a server cannot tell, as emulators, one object is asked for.
-        """
-        resources = [self._path, f"{self._path}/objects/{prefix}"]
-        for resource in resources[: 2 if prefix else 1]:
-            try:
-                granted = await self._call(
-                    f"{_SERVICE}TestIamPermissions",
-                    pb.TestIamPermissionsRequest(resource=resource, permissions=[_READ_PERMISSION]),
-                    pb.TestIamPermissionsResponse.FromString,
-                    subject=f"permissions of {resource}",
-                )
-            except Unsupported:
-                return await self._is_told_of(prefix or _ANY_NAME)
-            except Unauthenticated:
-                raise
-            except (NotFound, PermissionDenied):
-                continue
-            if _READ_PERMISSION in granted.permissions:
-                return True
-        return False
-
-    async def _is_told_of(self, name: str) -> bool:
-        """Tell whether the service says if there is an object of this name."""
-        try:
-            await self.get_object(name)
-        except NotFound:
-            return True
-        except PermissionDenied:
-            return False
-        return True
-
-    async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
-        """Return one object (see `ObjectStore.get_object`)."""
-        message = await self._call(
-            f"{_SERVICE}GetObject",
-            pb.GetObjectRequest(bucket=self._path, object=name, generation=generation),
-            partial(_object_named, name),
-            subject=f"gs://{self._bucket}/{name!r}",
-        )
-        return decode_object(message)
-
-    async def list_objects(
-        self,
-        prefix: str,
-        *,
-        delimiter: str = "",
-        page_token: str = "",
-        page_size: int = 1000,
-        start_at: str = "",
-        end_before: str = "",
-    ) -> ListingPage:
-        """Return one page of a listing (see `ObjectStore.list_objects`)."""
-        page = await self._call(
-            f"{_SERVICE}ListObjects",
-            pb.ListObjectsRequest(
-                parent=self._path,
-                prefix=prefix,
-                delimiter=delimiter,
-                page_token=page_token,
-                page_size=page_size,
-                lexicographic_start=start_at,
-                lexicographic_end=end_before,
-                include_trailing_delimiter=bool(delimiter),
-                include_folders_as_prefixes=bool(delimiter) and self._hierarchical,
-            ),
-            pb.ListObjectsResponse.FromString,
-            subject=f"listing of gs://{self._bucket}/{prefix!r}",
-        )
-        return decode_listing(page)
-
-    async def _call(
+    async def call(
         self,
         method: str,
         request: Message,
@@ -220,18 +134,26 @@ class GrpcObjectStore:
         *,
         subject: str,
     ) -> Answer:
-        policy = self._policy
-        deadline = trio.current_time() + policy.total_seconds
-        backoff = Backoff(policy.first_backoff_seconds, policy.max_backoff_seconds)
-        retries = 0
+        """Make a call and return its parsed answer.
+
+        Args:
+            method: full name, `/package.Service/Method`.
+            request: the message to send.
+            parse: parses the answer, or raises DecodeError.
+            subject: what the call is about, for error messages.
+
+        Raises:
+            StorageError: the call failed, or did not succeed within `policy.total_seconds`.
+        """
+        deadline = trio.current_time() + self._policy.total_seconds
         data = request.SerializeToString()
-        told: StorageError | None = None
         renewal = TokenRenewal()
+        retries = 0
+        last_error: StorageError | None = None
         while True:
-            remaining = deadline - trio.current_time()
             token = None if self._tokens is None else self._tokens.current
             try:
-                return parse(await self._attempt(method, data, remaining))
+                return parse(await self._attempt(method, data, deadline))
             except grpc.aio.AioRpcError as error:
                 failure = _translate(error, subject)
             except DecodeError as error:
@@ -246,82 +168,71 @@ class GrpcObjectStore:
                 token.refused = True
                 if renewal.permit():
                     continue
-            # gRPC reports credentials that cannot be renewed as UNAVAILABLE; trying again is vain.
+            # gRPC reports a failed renewal of credentials as UNAVAILABLE. A retry does not help.
             if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
                 raise failure
-            now = trio.current_time()
-            own = backoff.delay(retries, self._random)
-            requested = requested_pause(failure.retry_seconds, self._random)
-            wait = self._retries.take(now)
-            delay = max(own, requested) + wait
-            if told is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
-                told = failure
-            if now + delay >= deadline:
-                self._retries.give_back(now + wait)
-                # That our own time is up says less than what the service said before.
-                raise told
-            log.debug("%s: trying again in %.2f s", failure, delay)
-            await trio.sleep(delay)
+            # The status DEADLINE_EXCEEDED of the last attempt says less than an earlier status.
+            if last_error is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
+                last_error = failure
+            if not await self._wait_to_retry(failure, retries, deadline):
+                raise last_error
             retries += 1
 
-    async def _attempt(self, method: str, data: bytes, remaining: float) -> bytes:
-        self.requests += 1
-        timeout = min(self._policy.attempt_seconds, remaining)
-        return await await_asyncio(self._answer(method, data, timeout))
+    async def _wait_to_retry(self, failure: StorageError, retries: int, deadline: float) -> bool:
+        """Sleep until the next attempt. Return False at once if it would be past the deadline."""
+        now = trio.current_time()
+        backoff = self._backoff.delay(retries, self._random)
+        pause = requested_pause(failure.retry_seconds, self._random)
+        budget_wait = self._retries.take(now)
+        delay = max(backoff, pause) + budget_wait
+        if now + delay >= deadline:
+            self._retries.give_back(now + budget_wait)
+            return False
+        log.debug("%s: retrying in %.2f s", failure, delay)
+        await trio.sleep(delay)
+        return True
 
-    async def _answer(self, method: str, data: bytes, timeout: float) -> bytes:
-        """Carry one attempt out, on asyncio's side, and note whether its connection is alive."""
+    async def _attempt(self, method: str, data: bytes, deadline: float) -> bytes:
+        self.requests += 1
+        name = method.rpartition("/")[2]
+        begin = trio.current_time()
+        timeout = min(self._policy.attempt_seconds, deadline - begin)
+        succeeded = False
+        try:
+            answer = await await_asyncio(self._attempt_on_asyncio(method, data, timeout))
+            succeeded = True
+            return answer
+        finally:
+            self.attempt_times[name].observe(trio.current_time() - begin)
+            self._billed.note_unary_call(name, succeeded=succeeded)
+
+    async def _attempt_on_asyncio(self, method: str, data: bytes, timeout: float) -> bytes:
+        """Make one attempt, and note whether its connection is alive."""
         clock = asyncio.get_running_loop().time
-        begun = clock()
-        connection = self._connections.pick(begun)
+        begin = clock()
+        connection = self._connections.pick(begin)
         start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = connection.channel.unary_unary(
             method, request_serializer=None, response_deserializer=None
         )
-        connection.begun()
-        connection.sent(begun)
+        connection.note_begin()
+        connection.note_sent(begin)
         try:
             answer = await start(data, metadata=self._headers, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             timed_out = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            if timed_out and clock() - begun >= timeout:
-                connection.given_up(clock())
+            if timed_out and clock() - begin >= timeout:
+                connection.note_abandoned(clock())
             else:
-                connection.heard()
+                connection.note_received()
             raise
         except asyncio.CancelledError:
-            connection.given_up(clock())
+            connection.note_abandoned(clock())
             raise
         else:
-            connection.heard()
+            connection.note_received()
             return answer
         finally:
-            connection.ended(clock())
-
-
-def _object_named(name: str, data: bytes) -> pb.Object:
-    """Parse an answer that has to be of one object: no bytes at all are a message as well.
-
-    Raises:
-        DecodeError: it is of another.
-    """
-    message = pb.Object.FromString(data)
-    if message.name != name:
-        raise DecodeError(f"it is of the object {message.name!r}")
-    return message
-
-
-def _layout_of(bucket: str, data: bytes) -> pb.StorageLayout:
-    """Parse an answer that has to be of a bucket, whether it repeats its name or not.
-
-    Raises:
-        DecodeError: it is of another, or says nothing at all, as a server does that knows nothing.
-    """
-    message = pb.StorageLayout.FromString(data)
-    if not data:
-        raise DecodeError("it is empty")
-    if message.name and not message.name.endswith(f"/buckets/{bucket}/storageLayout"):
-        raise DecodeError(f"it is of {message.name!r}")
-    return message
+            connection.note_end(clock())
 
 
 def _translate(error: grpc.aio.AioRpcError, subject: str) -> StorageError:

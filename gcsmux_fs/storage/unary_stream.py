@@ -1,20 +1,21 @@
-"""What stands in for a stream where there is none: a ReadObject call for each range.
+"""A stream served by ReadObject calls, one for each range, while BidiReadObject is missing.
 
-Theory of operation. To whoever opened it, a stand-in is a BidiReadObject call: ranges are sent in
-messages, chunks come back under their read ids, and one end comes last. Ranges wait in a queue for
-one of a bounded number of places. The end of one range's call is either nothing (all was told), or
-ends the stand-in with what was to be said, as the service ends a whole stream for one range; the
-rules for lost streams then resume the others where they were.
+Theory of operation. To its user, a unary stream is a BidiReadObject call: the user sends messages
+of ranges, chunks come back with their read ids, and one end comes last. Ranges wait in a queue; at
+most `MAX_READS` calls are in flight. If the call of a range fails, the unary stream ends with its
+status, as the service ends a stream for one failed range. The retry rules of `mux` then resume the
+other ranges at their first missing byte.
 
-Of an answer that was too short nothing is believed. It is asked for again, and for no more bytes
-than had come: a server that ends its answers early sends as many, and then their sum is right.
-The next stand-in of the object, which may be asked for the same range, goes on with that.
+If an answer is too short, all its bytes are discarded. The range is requested again, with a length
+limit of the bytes that were received: a server that truncates its answers sends as many bytes
+again, and then their total is right. The limit belongs to the object, so it also holds for the next
+unary stream, which may get the same range.
 
 Invariants:
-1. At most `MAX_READS` calls are under way; ranges are begun in the order they were asked for.
-2. Once the stand-in has ended or was cancelled, no call of its own is under way and its listener
-   hears nothing more.
-3. A stand-in that retires begins no further range, and ends when none is under way.
+1. At most `MAX_READS` calls are in flight. Ranges start in the order of their requests.
+2. When a unary stream has ended or was cancelled, none of its calls is in flight, and its listener
+   gets no callback.
+3. A unary stream that retires starts no further range. It ends when none is in flight.
 """
 
 from __future__ import annotations
@@ -35,54 +36,55 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_READS", "RangeQueue", "UnaryStream", "end_by_range"]
 
-# Eight of 2 MiB keep a fast connection busy, sixteen small ones hide the latency of one another.
-# Each takes one of the hundred places that a connection commonly has, and other objects are read.
 MAX_READS = 16
+"""ReadObject calls in flight for one unary stream. Eight calls of 2 MiB fill a fast connection;
+sixteen small calls hide each other's latency. Each call takes one of about 100 streams that a
+server allows on a connection, and other objects need streams as well."""
 
-# What is said of one range alone. Everything else is of the object or of the way to it, and would
-# be said of the next range as well.
-_OF_ONE_RANGE = frozenset({StatusCode.OUT_OF_RANGE, StatusCode.DATA_LOSS})
+# Statuses that concern one range. All others concern the object or the connection, so the next
+# range would get the same status.
+_RANGE_STATUSES = frozenset({StatusCode.OUT_OF_RANGE, StatusCode.DATA_LOSS})
 
 
 class RangeQueue:
-    """Which ranges are begun next, sans-IO."""
+    """Decides which ranges start next, sans-IO."""
 
-    __slots__ = ("_begun", "_retiring", "_waiting")
+    __slots__ = ("_in_flight", "_pending", "_retiring")
 
     def __init__(self) -> None:
-        self._waiting: deque[RangeRequest] = deque()
-        self._begun = 0
+        self._pending: deque[RangeRequest] = deque()
+        self._in_flight = 0
         self._retiring = False
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is under way any more, nor will be."""
-        return self._retiring and not self._begun
+        """Whether no range is in flight and none will start."""
+        return self._retiring and not self._in_flight
 
     def add(self, ranges: Iterable[RangeRequest]) -> None:
-        """Take ranges in."""
-        self._waiting.extend(ranges)
+        """Append ranges."""
+        self._pending.extend(ranges)
 
-    def begin(self) -> list[RangeRequest]:
-        """Return the ranges to begin now; each has to be told `ended`."""
-        count = 0 if self._retiring else min(len(self._waiting), MAX_READS - self._begun)
-        self._begun += count
-        return [self._waiting.popleft() for _ in range(count)]
+    def start(self) -> list[RangeRequest]:
+        """Return the ranges to start now. The caller calls `note_end` for each of them."""
+        count = 0 if self._retiring else min(len(self._pending), MAX_READS - self._in_flight)
+        self._in_flight += count
+        return [self._pending.popleft() for _ in range(count)]
 
-    def ended(self) -> None:
-        """Take note that one of the ranges begun has ended."""
-        self._begun -= 1
+    def note_end(self) -> None:
+        """Note that one started range has ended."""
+        self._in_flight -= 1
 
     def retire(self) -> None:
-        """Begin nothing more."""
+        """Start no further range."""
         self._retiring = True
 
 
 def end_by_range(read_id: int, end: StreamEnd) -> StreamEnd | None:
-    """Return what the end of one range's call means for its stand-in; None for nothing."""
+    """Return the end of the unary stream that the end of one range's call causes; None if none."""
     if end.code is StatusCode.OK:
         return None
-    if end.code in _OF_ONE_RANGE:
+    if end.code in _RANGE_STATUSES:
         failure = RangeFailure(read_id, end.code, end.message)
         return StreamEnd(end.code, end.message, (failure,))
     return StreamEnd(
@@ -97,13 +99,13 @@ class UnaryStream:
     """Serves one call by ReadObject (see `BidiCall`).
 
     Args:
-        key: the generation that is read.
+        key: the generation to read.
         reads: reads single ranges.
-        listener: of the call.
-        call_soon: has a function called once the current callback is over.
-        most_bytes: what one range of an object is asked for: as much as came of its last answer
-            that was too short, and twice as much again with each one that was not, up to infinity.
-        on_over: called once, when the stand-in has ended or was cancelled.
+        listener: gets the chunks and the end.
+        call_soon: calls a function when the current callback has returned.
+        max_bytes: request-size limit by object, in bytes. It is set to the bytes received when an
+            answer was truncated, and doubles after each complete answer, up to infinity.
+        on_over: called once, when the unary stream has ended or was cancelled.
     """
 
     def __init__(
@@ -113,79 +115,80 @@ class UnaryStream:
         listener: BidiListener,
         *,
         call_soon: Callable[[Callable[[], None]], object],
-        most_bytes: MutableMapping[ObjectKey, float],
+        max_bytes: MutableMapping[ObjectKey, float],
         on_over: Callable[[UnaryStream], None],
     ) -> None:
         self._key = key
         self._reads = reads
         self._listener: BidiListener | None = listener
         self._call_soon = call_soon
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._on_over = on_over
         self._queue = RangeQueue()
-        self._under_way: dict[int, RangeRead] = {}
+        self._reads_in_flight: dict[int, RangeRead] = {}
 
     @property
-    def under_way(self) -> int:
-        """Calls that have not ended."""
-        return len(self._under_way)
+    def in_flight(self) -> int:
+        """ReadObject calls that have not ended."""
+        return len(self._reads_in_flight)
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
-        """Take one message (see `BidiCall.send`)."""
+        """Accept one message of ranges (see `BidiCall.send`)."""
         self.take(ranges)
-        self._call_soon(self._tell_sent)
+        self._call_soon(self._report_sent)
 
     def take(self, ranges: Sequence[RangeRequest]) -> None:
-        """Take ranges whose message has already been told to have gone."""
+        """Accept ranges for whose message the listener has already got `on_sent`."""
         self._queue.add(ranges)
-        self._begin()
+        self._start_reads()
 
     def cancel(self) -> None:
-        """Give everything up (see `BidiCall.cancel`)."""
+        """Cancel all calls (see `BidiCall.cancel`)."""
         self._close()
 
     def retire(self) -> None:
-        """End after the ranges that are under way, so that another call takes over."""
+        """End after the ranges in flight. The user then opens another call for the others."""
         self._queue.retire()
         self._end_if_finished()
 
-    # -- one range
+    # -- callbacks of one range
 
     def on_message(self, message: BidiMessage) -> None:
-        """Hand on what has come of a range."""
-        most = self._most_bytes.get(self._key)
-        if most and any(chunk.range_end and chunk.intact for chunk in message.chunks):
-            self._most_bytes[self._key] = most * 2.0
+        """Pass on a message of a range."""
+        limit = self._max_bytes.get(self._key)
+        if limit and any(chunk.range_end and chunk.intact for chunk in message.chunks):
+            self._max_bytes[self._key] = limit * 2.0
         if self._listener is not None:
             self._listener.on_message(message)
 
-    def on_short(self, came: int) -> None:
-        """Take note that an answer was too short."""
-        self._most_bytes[self._key] = float(came)
+    def on_short(self, received_bytes: int) -> None:
+        """Limit the size of further requests, because an answer was truncated."""
+        self._max_bytes[self._key] = float(received_bytes)
 
     def on_range_end(self, read_id: int, end: StreamEnd) -> None:
-        """Take note that the call of a range is over."""
-        del self._under_way[read_id]
-        self._queue.ended()
-        told = end_by_range(read_id, end)
-        if told is not None:
-            self._end(told)
+        """Start the next range, or end the unary stream if the range failed."""
+        del self._reads_in_flight[read_id]
+        self._queue.note_end()
+        stream_end = end_by_range(read_id, end)
+        if stream_end is not None:
+            self._end(stream_end)
             return
-        self._begin()
+        self._start_reads()
         self._end_if_finished()
 
-    # -- inside
+    # -- private
 
-    def _begin(self) -> None:
-        for wanted in self._queue.begin():
-            most = self._most_bytes.get(self._key, wanted.length)
-            asked = replace(wanted, length=int(min(wanted.length, most)))
-            listener = _RangeListener(self, wanted.read_id)
-            self._under_way[wanted.read_id] = self._reads.start(self._key, asked, listener)
+    def _start_reads(self) -> None:
+        for request in self._queue.start():
+            limit = self._max_bytes.get(self._key, request.length)
+            limited = replace(request, length=int(min(request.length, limit)))
+            listener = _ListenerOfOneRange(self, request.read_id)
+            read = self._reads.start(self._key, limited, listener)
+            self._reads_in_flight[request.read_id] = read
 
     def _end_if_finished(self) -> None:
         if self._queue.finished:
-            self._end(StreamEnd(StatusCode.ABORTED, "BidiReadObject is back"))
+            self._end(StreamEnd(StatusCode.ABORTED, "BidiReadObject is available again"))
 
     def _end(self, end: StreamEnd) -> None:
         listener = self._close()
@@ -195,29 +198,31 @@ class UnaryStream:
     def _close(self) -> BidiListener | None:
         listener, self._listener = self._listener, None
         if listener is not None:
-            for read in self._under_way.values():
+            for read in self._reads_in_flight.values():
                 read.cancel()
-            self._under_way.clear()
+            self._reads_in_flight.clear()
             self._on_over(self)
         return listener
 
-    def _tell_sent(self) -> None:
+    def _report_sent(self) -> None:
         if self._listener is not None:
             self._listener.on_sent()
 
 
-class _RangeListener:
-    __slots__ = ("_read_id", "_stand_in")
+class _ListenerOfOneRange:
+    """Adds the read id to the end of a range."""
 
-    def __init__(self, stand_in: UnaryStream, read_id: int) -> None:
-        self._stand_in = stand_in
+    __slots__ = ("_read_id", "_stream")
+
+    def __init__(self, stream: UnaryStream, read_id: int) -> None:
+        self._stream = stream
         self._read_id = read_id
 
     def on_message(self, message: BidiMessage) -> None:
-        self._stand_in.on_message(message)
+        self._stream.on_message(message)
 
-    def on_short(self, came: int) -> None:
-        self._stand_in.on_short(came)
+    def on_short(self, received_bytes: int) -> None:
+        self._stream.on_short(received_bytes)
 
     def on_end(self, end: StreamEnd) -> None:
-        self._stand_in.on_range_end(self._read_id, end)
+        self._stream.on_range_end(self._read_id, end)

@@ -1,1 +1,1 @@
-"""Tests of the benchmarks' pure parts: a wrong table is worse than none."""
+"""Tests of the pure parts of the benchmarks: statistics, plans and tables."""

@@ -69,7 +69,7 @@ def test_tasks_and_outcomes_survive_the_command_line() -> None:
     assert Outcome.from_json(outcome.to_json()) == outcome
 
 
-def test_a_run_counts_its_cost_by_what_was_read() -> None:
+def test_a_run_relates_its_cost_to_the_bytes_read() -> None:
     cost = Cost(3.0, requests={"GetObject": 2, "BidiReadObject": 1}, ranges=4, bytes_asked=4 * GB)
     run = Run(Key("case", 0, "mount"), Outcome(2.0, 2 * GB, 1000), cost)
     assert run.cpu_seconds_per_gb == 1.5
@@ -95,18 +95,18 @@ def fio_answer(**read: object) -> str:
     return json.dumps({"fio version": "fio-3.33", "jobs": [{"error": 0, "read": measured}]})
 
 
-def test_fios_answer_is_read_after_whatever_it_notes_before() -> None:
+def test_fios_json_is_found_behind_its_notes() -> None:
     latency = {"percentile": {"50.000000": 5_000_000, "99.000000": 7_000_000}}
     found = fio.parse("note: a clock\n" + fio_answer(clat_ns=latency))
     assert found == Outcome(2.0, 4096, 1, {"50": 0.005, "99": 0.007})
 
 
-def test_fios_errors_are_told() -> None:
+def test_an_error_of_fio_is_raised() -> None:
     with pytest.raises(ValueError, match="error 5"):
         fio.parse(fio_answer().replace('"error": 0', '"error": 5'))
 
 
-def test_fios_threads_share_one_file_and_take_a_file_each(tmp_path: Path) -> None:
+def test_fio_threads_share_one_file_or_read_a_file_each(tmp_path: Path) -> None:
     task = Task(Kind.SEQUENTIAL, ("big",), 400, threads=4)
     shared = fio.command(task, tmp_path)
     assert {"--numjobs=4", "--size=100", "--offset_increment=100"} <= set(shared)
@@ -115,7 +115,7 @@ def test_fios_threads_share_one_file_and_take_a_file_each(tmp_path: Path) -> Non
     assert f"--filename={tmp_path}/d" in own
 
 
-def test_a_table_has_words_to_the_left_and_figures_to_the_right() -> None:
+def test_a_table_aligns_words_left_and_figures_right() -> None:
     assert report.table(["what", "GB/s"], [["one", "1.00"], ["another", "12.00"]]) == (
         "what      GB/s\n"  #
         "-------  -----\n"
@@ -124,9 +124,9 @@ def test_a_table_has_words_to_the_left_and_figures_to_the_right() -> None:
     )
 
 
-def test_a_case_shows_medians_ratios_and_who_is_not_there() -> None:
+def test_a_case_shows_medians_ratios_and_missing_contenders() -> None:
     results = merged(sequential("client", 1e9, 2e9, 3e9), sequential("mount", 1e9))
-    results.absent[Key(plans.SEQUENTIAL, 0, "gcsfuse")] = "not there: gcsfuse is not on PATH"
+    results.absent[Key(plans.SEQUENTIAL, 0, "gcsfuse")] = "not installed: gcsfuse is not on PATH"
     case = next(each for each in plans.quick().cases if each.name == plans.SEQUENTIAL)
     header, _, client, mount, absent = report.case_table(case, results, 0).splitlines()
     assert header.partition("]")[2].split()[:6] == [
@@ -139,7 +139,7 @@ def test_a_case_shows_medians_ratios_and_who_is_not_there() -> None:
     ]
     assert client.split()[:6] == ["client", "2.00", "1.00", "3.00", "1.00", "1.00"]
     assert mount.split()[:6] == ["mount", "1.00", "1.00", "1.00", "0.50", "1.00"]
-    assert absent == "gcsfuse: not there: gcsfuse is not on PATH"
+    assert absent == "gcsfuse: not installed: gcsfuse is not on PATH"
 
 
 def test_verdicts_compare_medians_with_their_targets() -> None:
@@ -157,11 +157,11 @@ def test_verdicts_compare_medians_with_their_targets() -> None:
     assert found["sequential cold, mount", "at least 0.45 of our client"].met is False
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+def test_a_target_without_a_measurement_has_no_verdict() -> None:
     assert {each.met for each in targets.verdicts(Results())} == {None}
 
 
-def test_growth_is_the_worst_against_the_smallest() -> None:
+def test_growth_is_the_worst_ratio_to_the_smallest() -> None:
     results = results_of(
         *(
             (plans.touch_case(count), plans.KEPT, 0, Outcome(1.0, 1000, 1000), Cost(seconds))
@@ -183,9 +183,9 @@ def test_memory_counts_further_entries_not_the_first_use() -> None:
     assert (verdict.measured, verdict.met) == ("300.00", True)
 
 
-def test_results_survive_their_file(tmp_path: Path) -> None:
+def test_results_survive_a_round_trip_through_their_file(tmp_path: Path) -> None:
     results = sequential("client", 1e9, 2e9)
-    results.absent[Key("case", 0, "gcsfuse")] = "not there"
+    results.absent[Key("case", 0, "gcsfuse")] = "not installed"
     path = tmp_path / "results" / "day.json"
     report.write_json(path, "2026-01-01", plans.quick(), results, targets.verdicts(results))
     found = report.read_json(path)
@@ -206,7 +206,7 @@ def test_plans_name_only_contenders_that_exist(plan: plans.Plan) -> None:
 
 
 def test_the_quick_plan_measures_every_target() -> None:
-    """Whatever the full plan runs more of, the targets need nothing else."""
+    """The full plan adds cases, but the targets need only those of the quick plan."""
     results = Results()
     for case in plans.quick().cases:
         for latency_ms in case.latencies_ms:

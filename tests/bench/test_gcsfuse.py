@@ -1,4 +1,4 @@
-"""The contender gcsfuse: how it is found and started, and that it mounts where it is installed."""
+"""The contender gcsfuse: its search path, its command line, and a mount where it is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from benchmarks.contenders import CONTENDERS
 from benchmarks.site import GCSFUSE_VARIABLE, Site, gcsfuse
 from benchmarks.tasks import Kind, Task
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ SIZE = 3_000_000
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gcsfuse_is_told_to_speak_plaintext_grpc(
+def test_gcsfuse_gets_the_options_for_plaintext_grpc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     binary = tmp_path / "gcsfuse-3"
@@ -37,13 +37,13 @@ def test_gcsfuse_is_told_to_speak_plaintext_grpc(
     assert command[-2:] == ["b", str(tmp_path / "mnt")]
 
 
-def test_without_gcsfuse_the_table_says_where_it_was_sought(
+def test_a_missing_gcsfuse_is_reported_with_its_search_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(GCSFUSE_VARIABLE, raising=False)
     reason = CONTENDERS["gcsfuse"].missing(Task(Kind.FIRST_BYTE, ("f",)), 0)
-    assert reason == "not there (not on PATH, nor named by GCSFUSE)"
+    assert reason == "not installed (neither on PATH nor named by GCSFUSE)"
 
 
 @pytest.mark.mount

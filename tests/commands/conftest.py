@@ -1,4 +1,4 @@
-"""A real emulator and a real mount point, for the tests that start the real command."""
+"""An emulator, a mount point and a mount namespace, for tests that start the real command."""
 
 from __future__ import annotations
 
@@ -18,39 +18,40 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent
 NOBODY = 65534
-# The second capability stands for a checkout that every user may read.
+# The capability replaces a checkout that every user may read.
 AS_NOBODY = (
     f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
     " --inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
 )
 LIMIT_SECONDS = 90
 
-# Gives a script a mount namespace of its own, in which its user may use FUSE, gcsmux-mount is
-# installed, and what it mounts ends with it.
-_ALONE = """\
+# Prepares the mount namespace of a script: every user may open /dev/fuse, gcsmux-mount is in the
+# PATH, and the mounts of the script end with it.
+_NAMESPACE = """\
 mkdir -p "$1/private" && mount -t tmpfs none "$1/private" && cd "$1/private" || exit 99
 mknod -m 666 fuse c 10 229 && mount --bind fuse /dev/fuse || exit 99
 cp /etc/fuse.conf fuse.conf && mount --bind fuse.conf /etc/fuse.conf || exit 99
 mount -t tmpfs none /usr/local/bin && ln -s "$2/gcsmux-mount" /usr/local/bin || exit 99
 cd "$1" || exit 99
 """
-# refused COMMAND... fails unless the command does, and shows what it says.
-# follow COMMAND... runs a command, and what it advises in backquotes, until it works.
+# refused COMMAND...: run a command that must fail, and print its message.
+# obey: run the command between backquotes in the last message.
+# follow COMMAND...: run a command and obey its message, until the command succeeds.
 _FUNCTIONS = """\
 refused() {
-  if "$@" 2>"$FOLDER/said" </dev/null; then echo "not refused: $*"; exit 98; fi
-  cat "$FOLDER/said"
+  if "$@" 2>"$FOLDER/message" </dev/null; then echo "not refused: $*"; exit 98; fi
+  cat "$FOLDER/message"
 }
-advised() { sed -n 's/^[^`]*`\\([^`]*\\)`.*$/\\1/p' "$FOLDER/said"; }
+advised() { sed -n 's/^[^`]*`\\([^`]*\\)`.*$/\\1/p' "$FOLDER/message"; }
 obey() {
   advice=$(advised)
   [ -n "$advice" ] || { echo "no advice"; exit 97; }
-  if grep -q 'have root' "$FOLDER/said"; then bash -c "$advice"; else $AS bash -c "$advice"; fi
+  if grep -q 'have root' "$FOLDER/message"; then bash -c "$advice"; else $AS bash -c "$advice"; fi
 }
 follow() {
   for attempt in 1 2 3 4; do
-    "$@" 2>"$FOLDER/said" </dev/null && { [ $attempt = 1 ] && exit 96; return 0; }
-    cat "$FOLDER/said"; obey || exit 95
+    "$@" 2>"$FOLDER/message" </dev/null && { [ $attempt = 1 ] && exit 96; return 0; }
+    cat "$FOLDER/message"; obey || exit 95
   done
   exit 94
 }
@@ -59,10 +60,10 @@ follow() {
 
 @dataclass(frozen=True)
 class Role:
-    """Somebody who uses the command: runs scripts of bash in a mount namespace of their own.
+    """A user of the command, who runs bash scripts in a separate mount namespace.
 
-    In a script, `$AS` before a command runs it as this user, what has none runs as root; `$MNT` is
-    an empty directory of this user in `$FOLDER`. What is mounted goes with the script.
+    In a script `$AS` before a command runs it as this user; other commands run as root. `$MNT` is
+    an empty directory of this user in `$FOLDER`. The mounts of a script end with the script.
     """
 
     user: int
@@ -70,9 +71,9 @@ class Role:
     environment: dict[str, str]
 
     def run(self, script: str) -> str:
-        """Run a script and return what it prints; it has to end with 0."""
+        """Run a script, which must exit with code 0, and return its output."""
         done = subprocess.run(
-            ["unshare", "--mount", "bash", "-c", _ALONE + _FUNCTIONS + script, "bash"]  # noqa: RUF005
+            ["unshare", "--mount", "bash", "-c", _NAMESPACE + _FUNCTIONS + script, "bash"]  # noqa: RUF005
             + [os.fspath(self.folder), os.fspath(BIN)],
             env=self.environment
             | {
@@ -96,10 +97,10 @@ class Role:
 
 @pytest.fixture(params=[0, NOBODY], ids=["root", "user"])
 def role(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Role]:
-    """Root, and a user who is not."""
+    """Yield root, then an ordinary user."""
     if os.geteuid() != 0:
-        pytest.skip("takes root to be both")
-    # Not below pytest's own folder, which other users may not enter.
+        pytest.skip("needs root to run commands as both users")
+    # Other users cannot enter the folder that pytest provides.
     folder = Path(tempfile.mkdtemp(prefix="gcsmux-"))
     try:
         for path, mode in ((folder, 0o755), (folder / "mnt", 0o755)):
@@ -113,7 +114,7 @@ def role(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterato
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve a bucket named my-bucket that holds the object dir/hello; yields host:port."""
+    """Serve the bucket my-bucket with the object dir/hello; yield HOST:PORT."""
     folder = tmp_path_factory.mktemp("buckets")
     (folder / "my-bucket" / "dir").mkdir(parents=True)
     (folder / "my-bucket" / "dir" / "hello").write_text("hello\n")
@@ -129,7 +130,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def mountpoint(tmp_path: Path) -> Iterator[Path]:
-    """An empty directory, on which nothing stays mounted."""
+    """Yield an empty directory; unmount everything from it after the test."""
     path = tmp_path / "mnt"
     path.mkdir()
     yield path
@@ -140,7 +141,7 @@ def mountpoint(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def environment(emulator: str) -> dict[str, str]:
-    """The environment of a user who works with the emulator."""
+    """Return the environment of a command that uses the emulator."""
     return {
         **{name: text for name, text in os.environ.items() if name != "NOTIFY_SOCKET"},
         "STORAGE_EMULATOR_HOST_GRPC": emulator,

@@ -1,4 +1,4 @@
-"""What a sentence tells to do is done to the letter, and helps: as root and as another user."""
+"""The advice in messages works when it is followed literally, as root and as another user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 
 import gcsmux_fs
 from gcsmux_fs.process.shell_commands import command, unmount_command
-from gcsmux_fs.settings.settings import Settings, empty_folder_remark, parse_bucket
 
 pytestmark = pytest.mark.mount
 
@@ -23,7 +22,7 @@ BIN = Path(sys.executable).parent
 
 
 class Role(Protocol):
-    """As conftest has it."""
+    """The `Role` of conftest.py, for type checkers."""
 
     user: int
     folder: Path
@@ -31,7 +30,7 @@ class Role(Protocol):
     def run(self, script: str) -> str: ...
 
 
-# Claims the mount point as a start does, and stops before there is a mount.
+# claim PATH: claim a mount point as a start does, without mounting.
 CLAIM = """
 claim() { $AS "$PYTHON" -c '
 import sys
@@ -44,7 +43,7 @@ except ConfigError as error:
     sys.exit(str(error))
 ' "$1"; }
 """
-# Mounts a FUSE file system of another program, whose server has died: dead PATH USER.
+# dead PATH USER TYPE: mount a FUSE file system of a user, whose server has exited.
 DEAD = """
 dead() { "$PYTHON" -c '
 import ctypes, os, sys
@@ -56,19 +55,19 @@ sys.exit(libc.mount(b"dead", sys.argv[1].encode(), sys.argv[3].encode(), 0, data
 """
 
 
-def test_a_missing_mount_point_is_created(role: Role) -> None:
-    told = role.run(
+def test_the_advice_for_a_missing_mount_point_creates_it(role: Role) -> None:
+    output = role.run(
         f"""{CLAIM}
         follow claim "$MNT/it's my data/here"
         cd "$MNT/it's my data/here"
         follow claim "$MNT/one\nline $(printf 'x\ny')"
         """
     )
-    assert len(re.findall("create it first by `mkdir -p [\"'/$].*`.$", told, re.MULTILINE)) == 2
+    assert len(re.findall("create it first by `mkdir -p [\"'/$].*`.$", output, re.MULTILINE)) == 2
 
 
-def test_a_mount_point_that_a_user_cannot_create_is_told(role: Role) -> None:
-    told = role.run(
+def test_a_mount_point_that_a_user_cannot_create_is_reported(role: Role) -> None:
+    output = role.run(
         f"""{CLAIM}
         mkdir -m 755 "$FOLDER/roots"
         if [ -n "$AS" ]; then refused claim "$FOLDER/roots/mnt"; refused claim "$FOLDER/roots"
@@ -76,54 +75,54 @@ def test_a_mount_point_that_a_user_cannot_create_is_told(role: Role) -> None:
         """
     )
     if role.user:
-        assert "this user cannot create it: name a directory of this user." in told
-        assert "is not writable for this user, and mounting on it takes that" in told
+        assert "this user cannot create it: name a directory of this user." in output
+        assert "is not writable for this user, and a user can mount only on a writable" in output
 
 
-def test_what_is_mounted_already_is_unmounted(role: Role) -> None:
-    told = role.run(
+def test_the_advice_for_an_existing_mount_unmounts_it(role: Role) -> None:
+    output = role.run(
         """
         $AS gcsmux-mount my-bucket "$MNT" && follow $AS gcsmux-mount gs://my-bucket/dir "$MNT"
         $AS cat "$MNT/hello"
-        # Whoever else finds it there: root can unmount it, another user cannot.
+        # Another user finds the mount: root can unmount it, an ordinary user cannot.
         refused $OTHER gcsmux-mount my-bucket "$MNT"
         [ -n "$OTHER" ] || { obey && AS="" && refused cat "$MNT/hello"; }
         """
     )
     path = role.folder / "mnt"
     unmount = f"`fusermount3 -u {path}`" if role.user else f"`umount {path}`"
-    assert f"my-bucket is mounted on {path} already: unmount it first by {unmount}.\n" in told
-    assert "\nhello\n" in told
+    assert f"my-bucket is mounted on {path} already: unmount it first by {unmount}.\n" in output
+    assert "\nhello\n" in output
     if role.user:
-        assert f"unmount it first by `umount {path}`." in told
+        assert f"unmount it first by `umount {path}`." in output
     else:
-        assert f"gs://my-bucket/dir is mounted on {path} already, by another user: name" in told
+        assert f"gs://my-bucket/dir is mounted on {path} already, by another user: name" in output
 
 
-def test_a_dead_mount_is_removed_by_whoever_may(role: Role) -> None:
-    told = role.run(
+def test_the_advice_for_a_dead_mount_removes_it(role: Role) -> None:
+    output = role.run(
         f"""{CLAIM}{DEAD}
         for owner in 0 65534; do
           dead "$MNT" $owner fuse.sshfs && follow claim "$MNT"
           dead "$MNT" $owner fuse.sshfs && follow claim "$MNT/below"
           rmdir "$MNT/below"
         done
-        # One of ours is removed without a word by those who may.
+        # A dead mount of gcsmux-mount is removed without a message, if the user may.
         dead "$MNT" 0 fuse.gcsmux-mount
         if [ -n "$AS" ]; then follow claim "$MNT"; else claim "$MNT"; fi
         """
     )
     path = role.folder / "mnt"
     if role.user:
-        assert told.count(f"have root remove it by `umount -l {path}`.") == 2
-        assert told.count(f"remove it first by `fusermount3 -u -z {path}`.") == 2
-        assert f"cannot be removed by this user: have root run `umount -l {path}`." in told
+        assert output.count(f"have root remove it by `umount -l {path}`.") == 2
+        assert output.count(f"remove it first by `fusermount3 -u -z {path}`.") == 2
+        assert f"cannot be removed by this user: have root run `umount -l {path}`." in output
     else:
-        assert told.count(f"remove it first by `umount -l {path}`.") == 4
+        assert output.count(f"remove it first by `umount -l {path}`.") == 4
 
 
-def test_a_mount_that_hangs_is_removed(role: Role) -> None:
-    told = role.run(
+def test_the_advice_for_a_hung_mount_removes_it(role: Role) -> None:
+    output = role.run(
         """
         $AS gcsmux-mount -f my-bucket "$MNT" & pid=$!
         trap 'kill -KILL $pid' EXIT
@@ -141,12 +140,14 @@ sys.exit(refusal(seen, mount_table(), user=os.geteuid()))
         """
     )
     unmount = "fusermount3 -u -z" if role.user else "umount -l"
-    assert f"below does not answer: remove the mount first by `{unmount} {role.folder}/mnt`" in told
+    assert (
+        f"below does not answer: remove the mount first by `{unmount} {role.folder}/mnt`" in output
+    )
 
 
-def test_a_machine_is_made_able_to_mount(role: Role) -> None:
-    """`modprobe` is played: there is nothing to load here."""
-    told = role.run(
+def test_the_advice_for_a_machine_without_fuse_makes_mounting_work(role: Role) -> None:
+    """Replace `modprobe` by a script that makes /dev/fuse available."""
+    output = role.run(
         """
         printf '#!/bin/sh\n[ "$*" = fuse ] && mount --bind %s /dev/fuse\n' "$FOLDER/private/fuse" \
           >/usr/local/bin/modprobe
@@ -165,15 +166,15 @@ def test_a_machine_is_made_able_to_mount(role: Role) -> None:
         """
     )
     run = "have root run" if role.user else "run"
-    assert f"there is no /dev/fuse: {run} `modprobe fuse`, or start the container" in told
-    assert "raise the limit by `ulimit -n 1024`, or by LimitNOFILE=1024 in a unit." in told
+    assert f"there is no /dev/fuse: {run} `modprobe fuse`, or start the container" in output
+    assert "raise the limit by `ulimit -n 1024`, or by LimitNOFILE=1024 in a unit." in output
     if role.user:
-        assert "mount as root, or have root run `chmod 666 /dev/fuse`." in told
-    assert "\nhello\n" in told
+        assert "mount as root, or have root run `chmod 666 /dev/fuse`." in output
+    assert "\nhello\n" in output
 
 
-def test_others_are_let_in_when_root_says_so(role: Role) -> None:
-    told = role.run(
+def test_the_advice_for_allow_other_lets_other_users_in(role: Role) -> None:
+    output = role.run(
         """
         for option in allow_other allow_root; do
           if [ -n "$AS" ]; then refused $AS gcsmux-mount -o $option my-bucket "$MNT"; fi
@@ -183,14 +184,14 @@ def test_others_are_let_in_when_root_says_so(role: Role) -> None:
         done
         """
     )
-    assert told.count("hello\n") == 2
+    assert output.count("hello\n") == 2
     sentence = "leave them out, or have root add the line user_allow_other to /etc/fuse.conf."
-    assert told.count(sentence) == (2 if role.user else 0)
+    assert output.count(sentence) == (2 if role.user else 0)
 
 
-def test_a_remount_is_refused_with_the_way_to_new_options(role: Role) -> None:
-    """mount(8) finds our command by the type in the mount table."""
-    told = role.run(
+def test_the_advice_for_a_remount_changes_the_options(role: Role) -> None:
+    """mount(8) finds the command by the file system type in the mount table."""
+    output = role.run(
         """
         $AS gcsmux-mount my-bucket "$MNT"
         refused mount -o remount,noexec "$MNT"
@@ -198,12 +199,12 @@ def test_a_remount_is_refused_with_the_way_to_new_options(role: Role) -> None:
         obey && $AS gcsmux-mount -o noexec my-bucket "$MNT" && grep " $MNT " /proc/self/mountinfo
         """
     )
-    assert told.count("gcsmux-mount: the options of a mount cannot be changed: unmount it") == 2
-    assert "not found" not in told
-    assert re.search("noexec.* - fuse.gcsmux-mount my-bucket ", told)
+    assert output.count("gcsmux-mount: the options of a mount cannot be changed: unmount it") == 2
+    assert "not found" not in output
+    assert re.search("noexec.* - fuse.gcsmux-mount my-bucket ", output)
 
 
-# Wrong arguments, what the sentence tells to do, and the arguments of whoever has done that.
+# Wrong arguments, the advice in the message, and the arguments after following the advice.
 FOLLOWED = [
     ("b-1 /mnt --metdata-ttl 3s", "did you mean --metadata-ttl?", "b-1 /mnt --metadata-ttl 3s"),
     ("b-1 /mnt -memory 1GiB", "did you mean --memory?", "b-1 /mnt --memory 1GiB"),
@@ -227,8 +228,12 @@ FOLLOWED = [
         "b-1 /mnt -o allow_other",
     ),
     ("b-1 /mnt --memory 12x", "such as 64MiB", "b-1 /mnt --memory 64MiB"),
-    ("b-1 /mnt --memory 1KiB", "16MiB at least", "b-1 /mnt --memory 16MiB"),
-    ("b-1 /mnt --read-ahead 5GiB", "4GiB at most", "b-1 /mnt --read-ahead 4GiB --memory 4GiB"),
+    ("b-1 /mnt --memory 1KiB", "write at least 16MiB", "b-1 /mnt --memory 16MiB"),
+    (
+        "b-1 /mnt --read-ahead 5GiB",
+        "write at most 4GiB",
+        "b-1 /mnt --read-ahead 4GiB --memory 4GiB",
+    ),
     (
         "b-1 /mnt --read-ahead 1GiB",
         "lower the first or raise the second",
@@ -237,16 +242,24 @@ FOLLOWED = [
     ("b-1 /mnt --metadata-ttl 60", "write 60s or 60ms", "b-1 /mnt --metadata-ttl 60s"),
     ("b-1 /mnt --metadata-ttl 60", "write 60s or 60ms", "b-1 /mnt --metadata-ttl 60ms"),
     ("b-1 /mnt --negative-ttl x", "such as 1m30s", "b-1 /mnt --negative-ttl 1m30s"),
-    ("b-1 /mnt --negative-ttl x", "minimal and indefinite", "b-1 /mnt --negative-ttl indefinite"),
-    ("b-1 /mnt --read-timeout 0", "it goes from 1s to 1h", "b-1 /mnt --read-timeout 1h"),
-    ("b-1 /mnt --read-timeout 2h", "it goes from 1s to 1h", "b-1 /mnt --read-timeout 1s"),
+    (
+        "b-1 /mnt --negative-ttl x",
+        "or write minimal or indefinite",
+        "b-1 /mnt --negative-ttl indefinite",
+    ),
+    ("b-1 /mnt --read-timeout 0", "write a duration from 1s to 1h", "b-1 /mnt --read-timeout 1h"),
+    ("b-1 /mnt --read-timeout 2h", "write a duration from 1s to 1h", "b-1 /mnt --read-timeout 1s"),
     ("b-1 /mnt --file-mode 999", "such as 640", "b-1 /mnt --file-mode 640"),
-    ("b-1 /mnt --uid nobody-here", "write a number or a user's name", "b-1 /mnt --uid nobody"),
-    ("b-1 /mnt --gid nobody-here", "write a number or a group's name", "b-1 /mnt --gid 65534"),
-    ("b-1 /mnt --uid 4294967295", "0 to 4294967294", "b-1 /mnt --uid 4294967294"),
+    ("b-1 /mnt --uid nobody-here", "write a user ID or a user name", "b-1 /mnt --uid nobody"),
+    ("b-1 /mnt --gid nobody-here", "write a group ID or a group name", "b-1 /mnt --gid 65534"),
+    (
+        "b-1 /mnt --uid 4294967295",
+        "write a number from 0 to 4294967294",
+        "b-1 /mnt --uid 4294967294",
+    ),
     ("b-1 /mnt --billing-project a/b", "such as my-project-1", "b-1 /mnt --billing-project my-p"),
     ("b-1 /mnt --endpoint localhost", "localhost:9000", "b-1 /mnt --endpoint localhost:9000"),
-    ("b-1 /mnt --endpoint h:99999", "ports go from 1 to 65535", "b-1 /mnt --endpoint h:65535"),
+    ("b-1 /mnt --endpoint h:99999", "write a port from 1 to 65535", "b-1 /mnt --endpoint h:65535"),
     (
         "b-1 /mnt --endpoint h:1 --plaintext",
         "add --anonymous, or leave --plaintext out",
@@ -262,41 +275,45 @@ FOLLOWED = [
         "leave one of them out",
         "b-1 /mnt --key-file /etc/passwd",
     ),
-    ("b-1 /mnt --log-file /mnt/log", "name another", "b-1 /mnt --log-file /log"),
-    ("b-1/dir /mnt", "write gs://b-1/dir, or a bucket's name alone", "gs://b-1/dir /mnt"),
+    ("b-1 /mnt --log-file /mnt/log", "name a file elsewhere", "b-1 /mnt --log-file /log"),
+    ("b-1/dir /mnt", "write gs://b-1/dir, or the bucket's name alone", "gs://b-1/dir /mnt"),
     ("gs:/b-1/dir /mnt", "write gs://b-1/dir", "gs://b-1/dir /mnt"),
-    ("s3://b-1 /mnt", "write name, or gs://name", "gs://b-1 /mnt"),
+    ("s3://b-1 /mnt", "write name or gs://name", "gs://b-1 /mnt"),
     ("b-1", "write gcsmux-mount [OPTIONS] BUCKET MOUNTPOINT", "--anonymous b-1 /mnt"),
-    ("b-1 ", "the mount point is empty: write the path of a directory", "b-1 /mnt"),
+    ("b-1 ", "MOUNTPOINT is an empty text: write the path of a directory", "b-1 /mnt"),
 ]
 FOLLOWED_BY_USERS = [
-    ("b-1 /mnt --kernel-read-ahead 1MiB", "can only be set by root: leave it out", "b-1 /mnt"),
+    (
+        "b-1 /mnt --kernel-read-ahead 1MiB",
+        "only root can set --kernel-read-ahead: leave it out",
+        "b-1 /mnt",
+    ),
 ]
-# Tells what each of the wrong arguments is answered, and what each of the right ones.
+# Prints the exit code and the message for each of the wrong and of the right arguments.
 PARSE = """
 import json, sys
-from gcsmux_fs import mountcommand
+from gcsmux_fs.commands import mount
 def parse(arguments):
-    said = []
-    mountcommand.tell = said.append
-    mountcommand.start = lambda *_: ""
-    return [mountcommand.run(arguments.split(" ")), *said]
+    messages = []
+    mount.print_error = messages.append
+    mount.start = lambda *_, **__: ""
+    return [mount.run(arguments.split(" ")), *messages]
 print(json.dumps([[parse(wrong), parse(right)] for wrong, _, right in json.load(sys.stdin)]))
 """
 
 
-def test_arguments_are_right_when_the_advice_on_wrong_ones_is_followed(role: Role) -> None:
+def test_the_advice_for_wrong_arguments_gives_valid_ones(role: Role) -> None:
     rows = FOLLOWED + (FOLLOWED_BY_USERS if role.user else [])
     (role.folder / "rows").write_text(json.dumps(rows))
     (role.folder / "parse").write_text(PARSE)
-    told = role.run('unset STORAGE_EMULATOR_HOST_GRPC; $AS "$PYTHON" parse <rows')
-    for (_, advice, _), (wrong, right) in zip(rows, json.loads(told), strict=True):
+    output = role.run('unset STORAGE_EMULATOR_HOST_GRPC; $AS "$PYTHON" parse <rows')
+    for (_, advice, _), (wrong, right) in zip(rows, json.loads(output), strict=True):
         assert wrong[0] == 2
         assert advice in wrong[1]
         assert right == [0]
 
 
-# Options of libfuse, of its high-level part and of the kernel, and of other FUSE file systems.
+# Options of the kernel, of libfuse and its high-level API, and of other FUSE file systems.
 # fmt: off
 OPTIONS_OF_FUSE = [
     "ac_attr_timeout=1", "allow_other", "allow_root", "async_dio", "async_read", "atomic_o_trunc",
@@ -314,14 +331,14 @@ OPTIONS_OF_FUSE = [
 # fmt: on
 
 
-def test_every_option_of_fuse_works_or_is_refused_with_advice_that_works(role: Role) -> None:
+def test_every_option_of_fuse_works_or_is_refused_with_working_advice(role: Role) -> None:
     rows = [(f"b-1 /mnt -o {option}", "", "b-1 /mnt") for option in OPTIONS_OF_FUSE]
     (role.folder / "rows").write_text(json.dumps(rows))
     (role.folder / "parse").write_text(PARSE)
-    told = role.run('unset STORAGE_EMULATOR_HOST_GRPC; $AS "$PYTHON" parse <rows')
+    output = role.run('unset STORAGE_EMULATOR_HOST_GRPC; $AS "$PYTHON" parse <rows')
     passed = []
     advised = []
-    for option, (wrong, _) in zip(OPTIONS_OF_FUSE, json.loads(told), strict=True):
+    for option, (wrong, _) in zip(OPTIONS_OF_FUSE, json.loads(output), strict=True):
         if wrong == [0]:
             passed.append(option)
             continue
@@ -329,11 +346,11 @@ def test_every_option_of_fuse_works_or_is_refused_with_advice_that_works(role: R
         if not wrong[1].endswith(": leave it out."):
             (advice,) = re.findall(": write -o (.*) instead.", wrong[1])
             advised.append(advice)
-    # In real mounts. allow_root excludes allow_other, and whoever unmounts by auto_unmount does so
-    # by path: it would take the next mount there.
+    # Try the options in real mounts. allow_root excludes allow_other. auto_unmount unmounts by path
+    # after a delay, and would remove the next mount on the same path.
     last = {"allow_root", "auto_unmount"}
     together = ",".join([*(option for option in passed if option not in last), *advised])
-    told = role.run(
+    output = role.run(
         f"""
         echo user_allow_other >>/etc/fuse.conf
         for options in {together} allow_root,auto_unmount; do
@@ -342,16 +359,16 @@ def test_every_option_of_fuse_works_or_is_refused_with_advice_that_works(role: R
         done
         """
     )
-    assert told == "hello\nhello\n"
+    assert output == "hello\nhello\n"
     assert last | {"default_permissions", "noatime", "noexec"} <= {*passed}
 
 
-def test_naming_an_object_or_a_slash_is_told_from_an_empty_bucket(
+def test_the_warning_names_an_object_or_a_leading_slash(
     mountpoint: Path, environment: dict[str, str]
 ) -> None:
-    for arguments, said in (
+    for arguments, warning in (
         (["gs://my-bucket/dir/hello/"], "gs://my-bucket/dir/hello is an object, not a folder"),
-        (["--only-dir", "/", "my-bucket"], "no object of gs://my-bucket has a name that begins"),
+        (["--only-dir", "/", "my-bucket"], "no object in gs://my-bucket has a name that begins"),
     ):
         done = subprocess.run(
             [BIN / "gcsmux-mount", *arguments, mountpoint],
@@ -360,44 +377,21 @@ def test_naming_an_object_or_a_slash_is_told_from_an_empty_bucket(
             text=True,
             check=True,
         )
-        assert done.stderr.startswith(f"gcsmux-mount: {said}")
+        assert done.stderr.startswith(f"gcsmux-mount: {warning}")
         subprocess.run(["umount", mountpoint], check=True)
-
-
-@pytest.mark.parametrize(
-    ("prefix", "is_object", "meant"),
-    [
-        ("dir/hello/", True, "write gs://b-1/dir for"),
-        ("hello/", True, "write gs://b-1 for"),
-        ("/", False, "begins with '/' (yet): write gs://b-1 if"),
-        ("//", False, "begins with '//' (yet): write gs://b-1 if"),
-        ("/dir/", False, "begins with '/dir/' (yet): write gs://b-1/dir if"),
-        ("dir/", False, "there is nothing below gs://b-1/dir (yet): is the name right?"),
-    ],
-)
-def test_an_empty_mount_is_told_with_what_was_meant(
-    prefix: str, is_object: bool, meant: str
-) -> None:
-    assert meant in empty_folder_remark("b-1", prefix, is_object=is_object)
-
-
-@pytest.mark.parametrize("prefix", ["", "a/", "/", "a//", "//", "a/b/"])
-def test_what_is_mounted_is_named_so_that_it_can_be_mounted_again(prefix: str) -> None:
-    named = Settings(bucket="b-1", mountpoint=Path("/mnt"), prefix=prefix).source
-    assert parse_bucket(named) == ("b-1", prefix)
 
 
 @pytest.mark.parametrize(
     "path", ["/mnt/data", "/mnt/my data", "/mnt/it's", "/mnt/a\nb\\'\x1b", "/mnt/\udcff-ü-$x."]
 )
-def test_a_command_is_one_visible_line_that_a_shell_reads_back(path: str) -> None:
+def test_a_shell_reads_a_quoted_command_back_as_the_same_words(path: str) -> None:
     line = command("printf", "%s", path)
     assert line.isprintable()
     done = subprocess.run(["bash", "-c", line.strip("`")], capture_output=True, check=True)
     assert os.fsdecode(done.stdout) == path
 
 
-def test_only_who_may_is_told_to_unmount() -> None:
+def test_an_unmount_command_is_only_for_users_who_may_unmount() -> None:
     assert unmount_command("/mnt", user=0, owner=None) == "`umount /mnt`"
     assert unmount_command("/mnt", user=0, owner=7, lazily=True) == "`umount -l /mnt`"
     assert unmount_command("/mnt", user=7, owner=7) == "`fusermount3 -u /mnt`"
@@ -405,25 +399,25 @@ def test_only_who_may_is_told_to_unmount() -> None:
     assert unmount_command("/mnt", user=7, owner=None) is None
 
 
-def test_no_sentence_has_a_command_that_is_not_marked_as_one() -> None:
-    """Those that `command` has not made would be neither quoted nor followed here."""
+def test_every_command_in_a_message_is_made_by_the_function_command() -> None:
+    """Other commands would be unquoted, and no test would run them."""
     words = re.compile(r"\b(umount|fusermount3|mkdir|modprobe|chmod|ulimit) [-/{0-9]")
-    found = []
+    unmarked = []
     for module in Path(gcsmux_fs.__file__).parent.rglob("*.py"):
         tree = ast.parse(module.read_text())
-        documents = {
+        docstrings = {
             id(node.body[0].value)
             for node in ast.walk(tree)
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
-        found += [
+        unmarked += [
             f"{module.name}: {node.value}"
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant)
             and isinstance(node.value, str)
-            and id(node) not in documents
+            and id(node) not in docstrings
             and words.search(node.value)
         ]
-    assert found == []
+    assert unmarked == []

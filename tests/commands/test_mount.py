@@ -1,4 +1,4 @@
-"""The real command on a real mount point: it begins, ends, and clears up after a crash."""
+"""The real command mounts, unmounts, and removes the dead mount of a crashed process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mount(*arguments: str | Path, environment: dict[str, str]) -> subprocess.Com
 
 
 def shell(command: str, *arguments: str | Path) -> str:
-    """Touch a mount from another process, under a time limit."""
+    """Access a mount by a shell command with a time limit, and return its output."""
     done = subprocess.run(
         ["sh", "-c", command, "sh", *arguments],
         capture_output=True,
@@ -48,15 +48,15 @@ def shell(command: str, *arguments: str | Path) -> str:
 
 
 def serving_processes(mountpoint: Path) -> list[int]:
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if b"gcsmux_fs" in words and os.fsencode(mountpoint) in words:
-            found.append(int(entry.name))
-    return found
+            pids.append(int(entry.name))
+    return pids
 
 
 def wait_until_gone(mountpoint: Path) -> None:
@@ -70,7 +70,7 @@ def mounted_at(path: Path) -> list[str]:
     return [entry.source for entry in mount_table() if entry.path == os.fspath(path)]
 
 
-def test_the_command_returns_when_the_mount_answers_and_umount_ends_it(
+def test_the_command_returns_when_the_mount_is_ready_and_umount_ends_it(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -87,7 +87,7 @@ def test_the_command_returns_when_the_mount_answers_and_umount_ends_it(
 
 
 @pytest.mark.parametrize("source", ["my-bucket", "gs://my-bucket", "gs://my-bucket/dir/"])
-def test_the_mount_table_repeats_what_was_written_so_that_mount_a_finds_it_mounted(
+def test_the_mount_table_shows_the_bucket_as_the_user_wrote_it(
     mountpoint: Path, environment: dict[str, str], source: str
 ) -> None:
     done = mount(source, mountpoint, environment=environment)
@@ -96,25 +96,25 @@ def test_the_mount_table_repeats_what_was_written_so_that_mount_a_finds_it_mount
     wait_until_gone(mountpoint)
 
 
-def test_a_mount_point_that_is_a_link_with_an_odd_name_works(
+def test_a_mount_point_may_be_a_link_to_an_unusual_name(
     tmp_path: Path, mountpoint: Path, environment: dict[str, str]
 ) -> None:
-    odd = mountpoint / "my dätä,\n\\040"
-    odd.mkdir()
+    unusual = mountpoint / "my dätä,\n\\040"
+    unusual.mkdir()
     link = tmp_path / "link"
-    link.symlink_to(odd)
+    link.symlink_to(unusual)
     try:
         done = mount("my-bucket", link, environment=environment)
         assert (done.returncode, done.stderr) == (0, "")
         assert shell('cat "$1/dir/hello"', link) == "hello\n"
-        assert mounted_at(odd) == ["my-bucket"]
+        assert mounted_at(unusual) == ["my-bucket"]
     finally:
-        shell('umount -l "$1"', odd)
+        shell('umount -l "$1"', unusual)
     wait_until_gone(link)
 
 
 @pytest.mark.parametrize("foreground", [[], ["-f"]], ids=["detached", "foreground"])
-def test_a_live_mount_is_not_mounted_over(
+def test_a_second_mount_on_a_live_mount_is_refused(
     mountpoint: Path, environment: dict[str, str], foreground: list[str]
 ) -> None:
     assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
@@ -126,7 +126,7 @@ def test_a_live_mount_is_not_mounted_over(
     wait_until_gone(mountpoint)
 
 
-def test_after_a_crash_the_next_mount_clears_the_dead_one_away(
+def test_the_next_start_removes_the_dead_mount_of_a_crashed_process(
     mountpoint: Path, environment: dict[str, str]
 ) -> None:
     assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
@@ -143,7 +143,7 @@ def test_after_a_crash_the_next_mount_clears_the_dead_one_away(
 
 
 def leave_dead_mount(path: Path, fstype: bytes) -> None:
-    """Mount a FUSE file system whose server is gone before it has said a word."""
+    """Mount a FUSE file system whose server closes the device at once."""
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR)
     data = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
@@ -151,11 +151,11 @@ def leave_dead_mount(path: Path, fstype: bytes) -> None:
     os.close(device)
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts by mount(2)")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to call mount(2)")
 
 
 @needs_root
-def test_a_stack_of_dead_mounts_is_cleared_away(mountpoint: Path) -> None:
+def test_a_stack_of_dead_mounts_is_removed(mountpoint: Path) -> None:
     for _ in range(3):
         leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
     assert len(mounted_at(mountpoint)) == 3
@@ -165,7 +165,7 @@ def test_a_stack_of_dead_mounts_is_cleared_away(mountpoint: Path) -> None:
 
 
 @needs_root
-def test_the_dead_mount_of_another_program_is_left_alone(mountpoint: Path) -> None:
+def test_the_dead_mount_of_another_program_is_not_removed(mountpoint: Path) -> None:
     leave_dead_mount(mountpoint, b"fuse.sshfs")
     with pytest.raises(ConfigError, match=r"there is a dead mount \(fuse.sshfs\)"):
         claim_mountpoint(mountpoint)
@@ -179,7 +179,7 @@ def test_a_mount_point_below_a_dead_mount_is_refused(mountpoint: Path) -> None:
         claim_mountpoint(mountpoint / "below")
 
 
-def test_the_device_number_names_the_mount_in_sysfs(
+def test_device_of_returns_the_device_number_of_the_mount(
     mountpoint: Path, environment: dict[str, str]
 ) -> None:
     assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
@@ -193,7 +193,7 @@ def test_the_device_number_names_the_mount_in_sysfs(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_service_says_ready_when_it_answers_and_stopping_when_it_ends(
+def test_a_service_notifies_ready_and_stopping(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -219,21 +219,19 @@ def test_a_service_says_ready_when_it_answers_and_stopping_when_it_ends(
     assert [line for line in stderr.splitlines() if " INFO " not in line] == []
 
 
-def test_a_folder_with_nothing_in_it_is_mounted_with_a_remark(
+def test_an_empty_folder_is_mounted_with_a_warning(
     mountpoint: Path, environment: dict[str, str]
 ) -> None:
     done = mount("gs://my-bucket/dri", mountpoint, environment=environment)
     assert (done.returncode, mounted_at(mountpoint)) == (0, ["gs://my-bucket/dri"])
     assert done.stderr == (
-        "gcsmux-mount: there is nothing below gs://my-bucket/dri (yet): is the name right?\n"
+        "gcsmux-mount: no object exists below gs://my-bucket/dri: check the name.\n"
     )
     shell('umount "$1"', mountpoint)
     wait_until_gone(mountpoint)
 
 
-def test_a_bucket_that_is_not_there_leaves_nothing_mounted(
-    mountpoint: Path, environment: dict[str, str]
-) -> None:
+def test_a_missing_bucket_is_not_mounted(mountpoint: Path, environment: dict[str, str]) -> None:
     done = mount("no-such-bucket", mountpoint, environment=environment)
     assert (done.returncode, mounted_at(mountpoint)) == (1, [])
     assert done.stderr == (
@@ -265,7 +263,7 @@ def test_an_interrupted_start_leaves_nothing_mounted(
 
 @needs_root
 @pytest.mark.parametrize("source", ["my-bucket", "gs://my-bucket/dir"])
-def test_a_line_of_fstab_that_is_mounted_is_not_mounted_again(
+def test_mount_a_does_not_mount_a_mounted_line_of_fstab_again(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path, source: str
 ) -> None:
     assert mount(source, mountpoint, environment=environment).returncode == 0
@@ -277,12 +275,15 @@ def test_a_line_of_fstab_that_is_mounted_is_not_mounted_again(
     wait_until_gone(mountpoint)
 
 
-@pytest.mark.skipif(shutil.which("mount.fuse3") is None, reason="needs the package fuse3")
+@pytest.mark.skipif(
+    shutil.which("mount.fuse3") is None, reason="needs mount.fuse3 of the package fuse3"
+)
 @needs_root
-def test_a_line_of_fstab_mounts(
+def test_a_line_of_fstab_can_be_mounted(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    # Installed, it is the type fuse.gcsmux-mount; from elsewhere, mount.fuse3 takes PATH#SOURCE.
+    # An installed command has the type fuse.gcsmux-mount. For another path, mount.fuse3 accepts
+    # PATH#SOURCE as the source.
     fstab = tmp_path / "fstab"
     fstab.write_text(
         f"{COMMAND}#gs://my-bucket {mountpoint} fuse3 "

@@ -1,1 +1,1 @@
-"""The emulator: its plain parts alone, and all of it by Google's own client."""
+"""Tests of the emulator: its parts alone, and the whole server with Google's client."""

@@ -1,4 +1,4 @@
-"""An emulator in this process, and clients of it: Google's own, unchanged, and a bare channel."""
+"""An emulator in the test process, Google's client for it, and a channel for raw calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage.asyncio.async_grpc_client import AsyncGrpcClient
 
-from gcsmux_fs.emulator.injection.rules import Faults
+from gcsmux_fs.emulator.injection import Faults
 from gcsmux_fs.emulator.server import Emulator
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from gcsmux_fs.emulator.injection.rules import Rule
+    from gcsmux_fs.emulator.injection import Rule
 
-__all__ = ["BIDI", "BUCKET", "Clients", "bidi_request", "order", "rest_of", "serve"]
+__all__ = ["BIDI", "BUCKET", "Clients", "bidi_request", "order", "read_rest", "serve"]
 
 BUCKET = "projects/_/buckets/b"
 BIDI = "BidiReadObject"
 
 
 class Clients:
-    """Google's asynchronous client, its generated one below it, and a channel for raw calls."""
+    """Clients of one emulator.
+
+    - `google`: Google's asynchronous client.
+    - `generated`: the generated client that `google` uses.
+    - `channel`: a channel for raw calls.
+    """
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
@@ -48,42 +53,42 @@ class Clients:
     def call(
         self,
         method: str,
-        answer: type[Message],
+        response_type: type[Message],
         service: str = "google.storage.v2.Storage",
         headers: Sequence[tuple[str, str]] = (),
     ) -> grpc.aio.StreamStreamCall[Message, Message]:
-        """Begin a call by hand; a unary one is a stream of one message."""
+        """Start a raw call. For a unary method, send one message and read one response."""
         return self.channel.stream_stream(
             f"/{service}/{method}",
             request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=answer.FromString,
+            response_deserializer=response_type.FromString,
         )(metadata=tuple(headers))
 
     async def bidi(
         self, *requests: pb.BidiReadObjectRequest
     ) -> tuple[list[pb.BidiReadObjectResponse], grpc.StatusCode]:
-        """Send these requests on one stream, close our side, and return all that comes back."""
+        """Send requests on one stream, half-close it, and return all responses and the status."""
         call = self.call(BIDI, pb.BidiReadObjectResponse)
-        # A write fails when the server has seen enough and ended the call.
+        # write() fails if the server has ended the call.
         with contextlib.suppress(asyncio.InvalidStateError):
             for request in requests:
                 await call.write(request)
             await call.done_writing()
         received: list[pb.BidiReadObjectResponse] = []
         with contextlib.suppress(grpc.aio.AioRpcError):
-            await rest_of(call, received)
+            await read_rest(call, received)
         return received, await call.code()
 
 
 def order(clients: Clients, *rules: Rule, seed: int = 0) -> None:
-    """Put faults in force, in place of all that were."""
+    """Replace the faults in force."""
     clients.emulator.control.order(Faults(rules, seed))
 
 
-async def rest_of(
+async def read_rest(
     call: grpc.aio.StreamStreamCall[Message, Message], received: list[pb.BidiReadObjectResponse]
 ) -> None:
-    """Add what is still to come to `received`; raises AioRpcError if an error ends it."""
+    """Append all further responses to `received`; raise AioRpcError if an error ends the call."""
     while (response := await call.read()) is not grpc.aio.EOF:
         assert isinstance(response, pb.BidiReadObjectResponse)
         received.append(response)
@@ -92,7 +97,7 @@ async def rest_of(
 def bidi_request(
     name: str = "", ranges: Sequence[tuple[int, int, int]] = (), **spec: Any
 ) -> pb.BidiReadObjectRequest:
-    """Return a request for ranges (offset, length, read_id); with a name, it is a first one."""
+    """Return a request for ranges (offset, length, read_id). Only the first message has a name."""
     return pb.BidiReadObjectRequest(
         read_object_spec=pb.BidiReadObjectSpec(bucket=BUCKET, object=name, **spec)
         if name
@@ -105,7 +110,7 @@ def bidi_request(
 
 
 def serve(folder: Path, scenario: Callable[[Clients], Awaitable[None]], **options: Any) -> None:
-    """Run a scenario against an emulator of `folder`."""
+    """Run a scenario with the clients of an emulator that serves `folder`."""
 
     async def run() -> None:
         async with Emulator(folder, **options) as emulator:

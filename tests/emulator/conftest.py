@@ -1,4 +1,4 @@
-"""What the emulator's tests share: a bucket to fill, and hypothesis without its deadline."""
+"""A served folder with one bucket, and hypothesis without a deadline."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A busy machine is no failure.
+# A slow machine must not fail a test.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    """A folder to serve; its only bucket is `b`."""
+    """The served folder. Its only bucket is `b`."""
     folder = tmp_path / "served"
     (folder / "b").mkdir(parents=True)
     return folder

@@ -15,7 +15,7 @@ from google.rpc import status_pb2
 
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-from .clients import BIDI, Clients, bidi_request, rest_of, serve
+from .clients import BIDI, Clients, bidi_request, read_rest, serve
 
 MIB = 1024 * 1024
 
@@ -39,14 +39,14 @@ async def download(
 
 
 def times_open(path: Path) -> int:
-    """How often this process has a file open, the directory being read among its files."""
+    """Return how many descriptors of this process refer to a file."""
     opened = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
     return opened.count(str(path))
 
 
 def content_of(responses: list[pb.BidiReadObjectResponse]) -> dict[int, bytes]:
-    """Join the chunks by read id, checking each one's checksum and place."""
-    found: dict[int, bytes] = {}
+    """Join the chunks by read_id; check the checksum and offset of each chunk."""
+    contents: dict[int, bytes] = {}
     positions: dict[int, int] = {}
     for response in responses:
         assert response.ByteSize() < 4 * MIB
@@ -56,8 +56,8 @@ def content_of(responses: list[pb.BidiReadObjectResponse]) -> dict[int, bytes]:
             assert chunk.crc32c == crc32c.crc32c(chunk.content)
             assert positions.get(place.read_id, place.read_offset) == place.read_offset
             positions[place.read_id] = place.read_offset + place.read_length
-            found[place.read_id] = found.get(place.read_id, b"") + chunk.content
-    return found
+            contents[place.read_id] = contents.get(place.read_id, b"") + chunk.content
+    return contents
 
 
 def test_googles_downloader_reads_many_ranges_at_once(served: Path, bucket: Path) -> None:
@@ -90,7 +90,7 @@ def test_googles_downloader_reads_250_ranges(served: Path, bucket: Path) -> None
 @pytest.mark.parametrize(
     "name", ["ünï çödé/🪣", "new\nline", "a b", "deep/" * 20 + "f", "%41+&=?#"]
 )
-def test_names_that_files_can_have_are_read(served: Path, bucket: Path, name: str) -> None:
+def test_objects_with_unusual_file_names_are_read(served: Path, bucket: Path, name: str) -> None:
     path = bucket / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(name.encode())
@@ -118,9 +118,7 @@ def test_an_empty_object_is_read_as_one_empty_range(served: Path, bucket: Path) 
     serve(served, scenario)
 
 
-def test_the_first_message_tells_of_the_object_and_hands_out_a_handle(
-    served: Path, bucket: Path
-) -> None:
+def test_the_first_response_contains_metadata_and_a_read_handle(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"hello")
 
     async def scenario(clients: Clients) -> None:
@@ -158,7 +156,7 @@ def test_ranges_on_one_stream_are_interleaved(served: Path, bucket: Path) -> Non
     serve(served, scenario)
 
 
-def test_requests_are_taken_while_a_range_is_sent(served: Path, bucket: Path) -> None:
+def test_requests_are_received_while_a_range_is_sent(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(64 * MIB))
 
     async def scenario(clients: Clients) -> None:
@@ -179,7 +177,7 @@ def test_requests_are_taken_while_a_range_is_sent(served: Path, bucket: Path) ->
     serve(served, scenario)
 
 
-def test_closing_our_side_lets_outstanding_ranges_end(served: Path, bucket: Path) -> None:
+def test_pending_ranges_are_sent_after_the_client_half_closes(served: Path, bucket: Path) -> None:
     data = random.Random(4).randbytes(8 * MIB)
     (bucket / "f").write_bytes(data)
 
@@ -191,14 +189,14 @@ def test_closing_our_side_lets_outstanding_ranges_end(served: Path, bucket: Path
     serve(served, scenario)
 
 
-def test_a_range_past_the_end_names_itself_in_the_trailer(served: Path, bucket: Path) -> None:
+def test_ranges_beyond_the_end_are_listed_in_the_trailer(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"0123456789")
 
     async def scenario(clients: Clients) -> None:
         call = clients.call(BIDI, pb.BidiReadObjectResponse)
         await call.write(bidi_request("f", [(0, 4, 1), (11, 1, 2), (0, -1, 3)]))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await rest_of(call, [])
+            await read_rest(call, [])
         assert raised.value.code() == grpc.StatusCode.OUT_OF_RANGE
         trailer = dict(raised.value.trailing_metadata())["grpc-status-details-bin"]
         status = status_pb2.Status.FromString(trailer)
@@ -222,7 +220,7 @@ def test_a_range_past_the_end_names_itself_in_the_trailer(served: Path, bucket: 
     ],
     ids=["no spec", "101 ranges", "second spec", "same read id", "nothing"],
 )
-def test_what_breaks_the_rules_ends_the_stream(
+def test_invalid_messages_end_the_stream(
     served: Path, bucket: Path, requests: list[pb.BidiReadObjectRequest]
 ) -> None:
     (bucket / "f").write_bytes(b"0123456789")
@@ -247,7 +245,9 @@ def test_a_hundred_ranges_in_one_message_are_allowed(served: Path, bucket: Path)
 
 
 @pytest.mark.parametrize("handle", [b"of another server", b"x", b"\0" * 100])
-def test_a_handle_of_another_server_is_ignored(served: Path, bucket: Path, handle: bytes) -> None:
+def test_a_read_handle_of_another_server_is_ignored(
+    served: Path, bucket: Path, handle: bytes
+) -> None:
     (bucket / "f").write_bytes(b"0123456789")
 
     async def scenario(clients: Clients) -> None:
@@ -262,7 +262,7 @@ def test_a_handle_of_another_server_is_ignored(served: Path, bucket: Path, handl
     serve(served, scenario)
 
 
-def test_a_handle_holds_for_its_own_generation_only(served: Path, bucket: Path) -> None:
+def test_a_read_handle_is_valid_for_its_own_generation_only(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"old")
     (bucket / "g").write_bytes(b"other")
 
@@ -288,7 +288,7 @@ def test_a_handle_holds_for_its_own_generation_only(served: Path, bucket: Path) 
         ({"generation": 1}, grpc.StatusCode.NOT_FOUND),
     ],
 )
-def test_conditions_are_checked_at_the_opening(
+def test_conditions_are_checked_when_the_stream_opens(
     served: Path, bucket: Path, conditions: dict[str, int], code: grpc.StatusCode
 ) -> None:
     (bucket / "f").write_bytes(b"0123456789")
@@ -300,7 +300,7 @@ def test_conditions_are_checked_at_the_opening(
     serve(served, scenario)
 
 
-def test_what_is_not_there_is_not_found(served: Path, bucket: Path) -> None:
+def test_missing_objects_and_folders_are_not_found(served: Path, bucket: Path) -> None:
     (bucket / "folder").mkdir()
 
     async def scenario(clients: Clients) -> None:
@@ -311,9 +311,7 @@ def test_what_is_not_there_is_not_found(served: Path, bucket: Path) -> None:
     serve(served, scenario)
 
 
-def test_a_replaced_file_is_read_on_from_the_stream_that_has_it_open(
-    served: Path, bucket: Path
-) -> None:
+def test_an_open_stream_continues_after_its_file_is_replaced(served: Path, bucket: Path) -> None:
     old, new = b"o" * 8 * MIB, b"n" * 8 * MIB
     (bucket / "f").write_bytes(old)
 
@@ -327,7 +325,7 @@ def test_a_replaced_file_is_read_on_from_the_stream_that_has_it_open(
         await call.write(bidi_request("", [(0, 0, 1)]))
         await call.done_writing()
         responses: list[pb.BidiReadObjectResponse] = []
-        await rest_of(call, responses)
+        await read_rest(call, responses)
         assert {1: old} == content_of(responses)
         _, code = await clients.bidi(bidi_request("f", generation=first.metadata.generation))
         assert code == grpc.StatusCode.NOT_FOUND
@@ -337,7 +335,7 @@ def test_a_replaced_file_is_read_on_from_the_stream_that_has_it_open(
 
 
 @pytest.mark.parametrize("size", [8 * MIB, 1 * MIB, 12 * MIB])
-def test_a_file_changed_in_place_ends_its_streams_without_a_byte_of_the_new(
+def test_a_change_in_place_ends_the_stream_without_a_new_byte(
     served: Path, bucket: Path, size: int
 ) -> None:
     (bucket / "f").write_bytes(b"o" * 8 * MIB)
@@ -355,7 +353,7 @@ def test_a_file_changed_in_place_ends_its_streams_without_a_byte_of_the_new(
     serve(served, scenario)
 
 
-def test_a_cancelled_stream_leaves_nothing_behind(served: Path, bucket: Path) -> None:
+def test_a_cancelled_stream_closes_its_file(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(32 * MIB))
 
     async def scenario(clients: Clients) -> None:

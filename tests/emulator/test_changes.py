@@ -1,4 +1,4 @@
-"""Objects that are moved, and objects of which other things are said."""
+"""UpdateObject and MoveObject."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from google.cloud.storage.asyncio.async_appendable_object_writer import AsyncApp
 
 from gcsmux_fs.emulator.server import Emulator
 
-from .changing import SOURCE_CONDITIONS, TARGET_CONDITIONS, content, grow, with_own
+from .change_helpers import (
+    SOURCE_CONDITIONS,
+    TARGET_CONDITIONS,
+    begin_appendable,
+    content,
+    with_own,
+)
 from .clients import BUCKET, Clients, bidi_request, serve
 
 if TYPE_CHECKING:
@@ -29,7 +35,9 @@ async def update(clients: Clients, mask: list[str], fields: dict[str, Any], **re
 # -- UpdateObject
 
 
-def test_an_update_is_a_metageneration_and_survives_a_restart(served: Path, bucket: Path) -> None:
+def test_an_update_increases_the_metageneration_and_survives_a_restart(
+    served: Path, bucket: Path
+) -> None:
     (bucket / "f").write_bytes(b"x")
 
     async def scenario(clients: Clients) -> None:
@@ -59,14 +67,14 @@ def test_an_update_is_a_metageneration_and_survives_a_restart(served: Path, buck
     serve(served, scenario)
 
 
-def test_a_growing_object_is_updated_and_stays_so_when_it_is_finished(served: Path) -> None:
+def test_an_update_of_an_unfinalized_object_survives_its_finalization(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
-        writer = await grow(clients, "f")
+        writer = await begin_appendable(clients, "f")
         await update(clients, ["metadata"], {"metadata": {"k": "v"}})
         await writer.append(b"more")
         await writer.finalize()
-        found = await clients.google.get_object("b", "f")
-        assert (found.size, found.metageneration, found.metadata) == (8, 2, {"k": "v"})
+        resource = await clients.google.get_object("b", "f")
+        assert (resource.size, resource.metageneration, resource.metadata) == (8, 2, {"k": "v"})
 
     serve(served, scenario)
 
@@ -84,7 +92,7 @@ def test_a_growing_object_is_updated_and_stays_so_when_it_is_finished(served: Pa
         (["metadata"], {"if_metageneration_not_match": 1}, exceptions.FailedPrecondition),
     ],
 )
-def test_updates_that_cannot_be_made_change_nothing(
+def test_an_invalid_update_changes_nothing(
     served: Path,
     bucket: Path,
     mask: list[str],
@@ -119,7 +127,7 @@ async def move(clients: Clients, source: str, name: str, **conditions: int) -> A
 
 @pytest.mark.parametrize("source", ["f.html", "d//f"])
 @pytest.mark.parametrize("name", ["new/g", "a//b", "taken", "folder"])
-def test_a_moved_object_keeps_what_it_is(
+def test_a_moved_object_keeps_its_content_and_attributes(
     served: Path, bucket: Path, source: str, name: str
 ) -> None:
     (bucket / "taken").write_bytes(b"old")
@@ -142,24 +150,24 @@ def test_a_moved_object_keeps_what_it_is(
     serve(served, scenario)
 
 
-def test_a_growing_object_is_moved_and_its_writer_told(served: Path) -> None:
+def test_moving_an_unfinalized_object_ends_its_writer(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
-        writer = await grow(clients, "f")
+        writer = await begin_appendable(clients, "f")
         moved = await move(clients, "f", "d/g")
         assert (moved.size, bool(moved.finalize_time)) == (4, False)
         await writer.append(b"more")
         with pytest.raises(exceptions.NotFound):
             await writer.flush()
-        again = AsyncAppendableObjectWriter(clients.google, "b", "d/g", moved.generation)
-        await again.open()
-        await again.append(b"more")
-        assert (await again.finalize()).size == 8
+        resumed = AsyncAppendableObjectWriter(clients.google, "b", "d/g", moved.generation)
+        await resumed.open()
+        await resumed.append(b"more")
+        assert (await resumed.finalize()).size == 8
 
     serve(served, scenario, location_type="zone")
 
 
 @pytest.mark.parametrize("conditions", SOURCE_CONDITIONS + TARGET_CONDITIONS)
-def test_a_move_whose_conditions_do_not_hold_changes_nothing(
+def test_a_move_with_a_failed_condition_changes_nothing(
     served: Path, bucket: Path, conditions: dict[str, Any]
 ) -> None:
     (bucket / "f").write_bytes(b"x")
@@ -183,7 +191,7 @@ def test_a_move_whose_conditions_do_not_hold_changes_nothing(
         ("", "g", exceptions.InvalidArgument),
     ],
 )
-def test_moves_that_cannot_be_made_say_why(
+def test_invalid_moves_end_with_the_right_status(
     served: Path, bucket: Path, source: str, name: str, error: type[Exception]
 ) -> None:
     (bucket / "f").write_bytes(b"x")
@@ -195,19 +203,19 @@ def test_moves_that_cannot_be_made_say_why(
     serve(served, scenario)
 
 
-def test_the_stream_of_a_replaced_object_goes_on(served: Path, bucket: Path) -> None:
+def test_a_stream_continues_after_a_move_replaces_its_object(served: Path, bucket: Path) -> None:
     old = b"o" * 8 * MIB
     (bucket / "f").write_bytes(old)
     (bucket / "g").write_bytes(b"new")
 
     async def scenario(clients: Clients) -> None:
-        found = await clients.google.get_object("b", "f")
+        resource = await clients.google.get_object("b", "f")
         stream = await clients.generated.read_object({"bucket": BUCKET, "object_": "f"})
         parts = [(await anext(aiter(stream))).checksummed_data.content]
         await move(clients, "g", "f")
         parts += [response.checksummed_data.content async for response in stream]
         assert b"".join(parts) == old
-        _, code = await clients.bidi(bidi_request("f", [(0, 0, 1)], generation=found.generation))
+        _, code = await clients.bidi(bidi_request("f", [(0, 0, 1)], generation=resource.generation))
         assert code.name == "NOT_FOUND"
         assert await content(clients, "f") == b"new"
 

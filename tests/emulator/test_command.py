@@ -1,4 +1,4 @@
-"""The command itself, in a process of its own."""
+"""The command `gcsmux-emulator`, in its own process."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND = [str(Path(sys.executable).parent / "gcsmux-emulator")]
-# A hundred times what it takes; only a hang lasts so long.
-PATIENCE_SECONDS = 60
+# A hundred times the usual time: only a hang takes longer.
+TIMEOUT_SECONDS = 60
 
 
 @contextlib.contextmanager
 def running(
     *arguments: str, command: list[str] = COMMAND
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start the command; give the process and the address of its first line."""
+    """Start the command; yield the process and the address in its first line."""
     with subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            assert select.select([process.stdout], [], [], PATIENCE_SECONDS)[0]
+            assert select.select([process.stdout], [], [], TIMEOUT_SECONDS)[0]
             words = process.stdout.readline().split()
             assert words[:3] == ["gcsmux-emulator", "listening", "on"]
             yield process, words[3]
@@ -50,7 +50,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         [*COMMAND, *arguments],
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
 
@@ -63,13 +63,15 @@ def get_size(address: str, name: str) -> int:
             response_deserializer=pb.Object.FromString,
         )
         request = pb.GetObjectRequest(bucket="projects/_/buckets/b", object=name)
-        return call(request, timeout=PATIENCE_SECONDS).size
+        return call(request, timeout=TIMEOUT_SECONDS).size
 
 
 @pytest.mark.parametrize(
     "command", [COMMAND, [sys.executable, "-m", "gcsmux_fs.emulator"]], ids=["script", "module"]
 )
-def test_it_serves_and_says_where(served: Path, bucket: Path, command: list[str]) -> None:
+def test_the_command_serves_and_prints_its_address(
+    served: Path, bucket: Path, command: list[str]
+) -> None:
     (bucket / "f").write_bytes(b"hello")
     with running(str(served), "--latency", "1ms", "--bandwidth", "1GiB", command=command) as (
         _,
@@ -78,7 +80,7 @@ def test_it_serves_and_says_where(served: Path, bucket: Path, command: list[str]
         assert get_size(address, "f") == 5
 
 
-def test_a_port_can_be_chosen(served: Path) -> None:
+def test_the_port_can_be_set(served: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with running(str(served), "--port", str(port)) as (_, address):
@@ -91,7 +93,7 @@ def test_a_port_can_be_chosen(served: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "complaint"),
+    ("arguments", "code", "message"),
     [
         (["{}/none"], 1, "is not a directory"),
         (["{}", "--host", "host.invalid"], 1, "Cannot listen on host.invalid"),
@@ -102,16 +104,16 @@ def test_a_port_can_be_chosen(served: Path) -> None:
         (["{}", "--bandwidth", "fast"], 2, "'fast' is not a size"),
         (["{}", "--port", "70000"], 2, "--port"),
         (["{}", "--location-type", "moon"], 2, "--location-type"),
-        (["{}", "--faults", "{}/bad.json"], 1, "not faults in JSON"),
-        (["{}", "--faults", "{}/reset.json"], 1, "need the relay"),
+        (["{}", "--faults", "{}/bad.json"], 1, "Not a valid order of faults"),
+        (["{}", "--faults", "{}/reset.json"], 1, "need the TCP proxy"),
         (["{}", "--relay-port", "-1"], 2, "--relay-port"),
         (["{}", "--relay-port", "1", "--host", "192.0.2.1"], 1, "Cannot listen on 192.0.2.1"),
-        (["{}", "--tls-cert", "{}/bad.json"], 2, "need each other"),
+        (["{}", "--tls-cert", "{}/bad.json"], 2, "together"),
         (["{}", "--tls-cert", "{}/bad.json", "--tls-key", "{}/bad.json"], 1, "Cannot use"),
     ],
 )
-def test_bad_input_is_told_in_one_line(
-    served: Path, arguments: list[str], code: int, complaint: str
+def test_invalid_arguments_give_one_line_on_stderr(
+    served: Path, arguments: list[str], code: int, message: str
 ) -> None:
     (served / "bad.json").write_text("{")
     (served / "reset.json").write_text('{"rules": [{"fault": {"kind": "reset"}}]}')
@@ -119,12 +121,12 @@ def test_bad_input_is_told_in_one_line(
     assert code == ended.returncode
     assert ended.stdout == ""
     assert ended.stderr.startswith("gcsmux-emulator: ")
-    assert complaint in ended.stderr
+    assert message in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly_in_the_middle_of_a_stream(
+def test_a_signal_ends_the_command_during_streams_without_errors(
     served: Path, bucket: Path, number: signal.Signals
 ) -> None:
     with (bucket / "f").open("wb") as file:
@@ -144,19 +146,19 @@ def test_a_signal_ends_it_cleanly_in_the_middle_of_a_stream(
         for stream in streams:
             next(stream)
         process.send_signal(number)
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(TIMEOUT_SECONDS) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 
 
-def test_faults_and_counters_are_there_for_other_processes(
+def test_another_process_reads_counters_and_faults(
     served: Path, bucket: Path, tmp_path: Path
 ) -> None:
     (bucket / "f").write_bytes(bytes(100))
-    orders = tmp_path / "faults.json"
+    faults_file = tmp_path / "faults.json"
     rules = [{"fault": {"kind": "status"}, "at": "content", "after_bytes": 10, "times": 3}]
-    orders.write_text(json.dumps({"rules": rules}))
-    with running(str(served), "--faults", str(orders)) as (_, address):
+    faults_file.write_text(json.dumps({"rules": rules}))
+    with running(str(served), "--faults", str(faults_file)) as (_, address):
         get_size(address, "f")
         with grpc.insecure_channel(address) as channel:
             stats: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
@@ -165,13 +167,13 @@ def test_faults_and_counters_are_there_for_other_processes(
             faults: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                 "/gcsmux.emulator.Control/Faults"
             )
-            counters = json.loads(stats(b"", timeout=PATIENCE_SECONDS))
-            ordered = json.loads(faults(b"", timeout=PATIENCE_SECONDS))
+            counters = json.loads(stats(b"", timeout=TIMEOUT_SECONDS))
+            order = json.loads(faults(b"", timeout=TIMEOUT_SECONDS))
     assert counters["requests"] == {"GetObject": 1}
-    assert ordered == {"rules": rules}
+    assert order == {"rules": rules}
 
 
-def test_the_relay_says_where_it_is_and_passes_calls_on(served: Path, bucket: Path) -> None:
+def test_the_tcp_proxy_prints_its_address_and_forwards_calls(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"hello")
     with running(str(served), "--relay-port", "0") as (process, address):
         assert process.stdout is not None
@@ -180,12 +182,12 @@ def test_the_relay_says_where_it_is_and_passes_calls_on(served: Path, bucket: Pa
         assert words[3] != address
         assert get_size(words[3], "f") == 5
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(TIMEOUT_SECONDS) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 
 
-def test_a_relay_port_that_is_taken_is_told(served: Path) -> None:
+def test_a_proxy_port_in_use_is_an_error(served: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run(str(served), "--relay-port", str(port))
@@ -195,9 +197,9 @@ def test_a_relay_port_that_is_taken_is_told(served: Path) -> None:
     )
 
 
-def test_it_may_open_as_many_files_as_the_system_lets_it(served: Path) -> None:
-    fewer = ["sh", "-c", 'ulimit -Sn 256 && exec "$0" "$@"', *COMMAND]
-    with running(str(served), command=fewer) as (process, _):
+def test_the_command_raises_its_limit_of_open_files(served: Path) -> None:
+    with_low_limit = ["sh", "-c", 'ulimit -Sn 256 && exec "$0" "$@"', *COMMAND]
+    with running(str(served), command=with_low_limit) as (process, _):
         limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
         (line,) = [line for line in limits if line.startswith("Max open files")]
         soft, hard = line.split()[3:5]

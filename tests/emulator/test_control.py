@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from google.cloud.storage.asyncio.async_multi_range_downloader import AsyncMultiRangeDownloader
 
-from gcsmux_fs.emulator.control import Control
-from gcsmux_fs.emulator.faults.catalogue import InjectionPoint, Status
-from gcsmux_fs.emulator.injection.rules import Faults, Rule
+from gcsmux_fs.emulator.buckets.store import BucketStore
+from gcsmux_fs.emulator.faults import InjectionPoint, Status
+from gcsmux_fs.emulator.injection import Faults, Rule
+from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
 
 from .clients import Clients, bidi_request, serve
 
@@ -24,19 +26,19 @@ async def control(clients: Clients, method: str, **request: object) -> dict[str,
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = clients.channel.unary_unary(
         f"/gcsmux.emulator.Control/{method}"
     )
-    answer: dict[str, object] = json.loads(
+    response: dict[str, object] = json.loads(
         await call(json.dumps(request).encode() if request else b"")
     )
-    return answer
+    return response
 
 
-def test_counters_tell_what_was_asked_and_sent(served: Path, bucket: Path) -> None:
+def test_stats_return_requested_and_sent_bytes_and_reset_them(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(100))
 
     async def scenario(clients: Clients) -> None:
         await clients.google.get_object("b", "f")
         await clients.bidi(bidi_request("f", [(0, 10, 1), (95, 10, 2)]))
-        wanted = {
+        expected = {
             "requests": {"GetObject": 1, "BidiReadObject": 1},
             "ranges": 2,
             "bytes_asked": 15,
@@ -44,15 +46,15 @@ def test_counters_tell_what_was_asked_and_sent(served: Path, bucket: Path) -> No
             "faults": {},
             "streams_open": 0,
         }
-        assert wanted == await control(clients, "Stats", reset=True)
-        emptied = await control(clients, "Stats")
-        assert emptied["requests"] == {}
-        assert emptied["bytes_sent"] == 0
+        assert expected == await control(clients, "Stats", reset=True)
+        after_reset = await control(clients, "Stats")
+        assert after_reset["requests"] == {}
+        assert after_reset["bytes_sent"] == 0
 
     serve(served, scenario)
 
 
-def test_streams_are_cut_after_exactly_the_bytes_and_times_ordered(
+def test_a_status_fault_ends_streams_after_the_exact_bytes_and_times(
     served: Path, bucket: Path
 ) -> None:
     (bucket / "f").write_bytes(bytes(3 * MIB))
@@ -75,9 +77,9 @@ def test_streams_are_cut_after_exactly_the_bytes_and_times_ordered(
                 for data in response.object_data_ranges
             )
             assert sent == 1_000_000
-            counted = await control(clients, "Stats")
-            assert counted["faults"] == {"cut": done}
-            assert counted["bytes_sent"] == done * 1_000_000
+            counters = await control(clients, "Stats")
+            assert counters["faults"] == {"cut": done}
+            assert counters["bytes_sent"] == done * 1_000_000
         _, code = await clients.bidi(bidi_request("f", [(0, 0, 1)]))
         assert code == grpc.StatusCode.OK
 
@@ -85,7 +87,7 @@ def test_streams_are_cut_after_exactly_the_bytes_and_times_ordered(
 
 
 @pytest.mark.expects_log("Cut on order", "Error in stream multiplexer recv loop")
-def test_googles_downloader_survives_cuts(served: Path, bucket: Path) -> None:
+def test_googles_downloader_recovers_from_a_status_fault(served: Path, bucket: Path) -> None:
     data = bytes(range(256)) * 20_000
     (bucket / "f").write_bytes(data)
 
@@ -102,17 +104,17 @@ def test_googles_downloader_survives_cuts(served: Path, bucket: Path) -> None:
     serve(served, scenario)
 
 
-def orders(after_bytes: int) -> str:
+def order_text(after_bytes: int) -> str:
     rule = Rule(Status(), at=InjectionPoint.CONTENT, after_bytes=after_bytes, times=1)
     return Faults((rule,)).to_json().decode()
 
 
-def ordered(control: Control) -> list[int]:
-    control.look()
-    return [rule.after_bytes for rule in control.book.faults.rules]
+def polled_after_bytes(orders: FaultOrders) -> list[int]:
+    orders.poll_file()
+    return [rule.after_bytes for rule in orders.rules.faults.rules]
 
 
-def test_a_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path) -> None:
+def test_the_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(100))
     file = served / "faults.json"
 
@@ -122,39 +124,39 @@ def test_a_faults_file_is_read_again_when_it_changes(served: Path, bucket: Path)
     async def scenario(clients: Clients) -> None:
         assert await read(clients) == grpc.StatusCode.OK
         for after_bytes in (5, 70):
-            file.write_text(orders(after_bytes))
+            file.write_text(order_text(after_bytes))
             assert await read(clients) == grpc.StatusCode.UNAVAILABLE
-            # The file has not changed, so that its order is done with.
+            # The file has not changed, so that its rule cannot fire again.
             assert await read(clients) == grpc.StatusCode.OK
 
     serve(served, scenario, faults_file=file)
 
 
-@pytest.mark.expects_log("These are not faults in JSON")
-def test_a_faults_file_that_makes_no_sense_changes_nothing(
+@pytest.mark.expects_log("Not a valid order of faults")
+def test_an_invalid_faults_file_changes_nothing_and_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "faults.json"
-    file.write_text(orders(5))
-    control = Control(file)
+    file.write_text(order_text(5))
+    orders = FaultOrders(BucketStore(tmp_path), Counter(), file)
     file.write_text("{")
     for _ in range(3):
-        assert ordered(control) == [5]
+        assert polled_after_bytes(orders) == [5]
     assert len(caplog.records) == 1
 
 
-def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(served: Path) -> None:
+def test_an_invalid_order_fails_and_changes_nothing(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         rule = {"fault": {"kind": "hang"}}
         await control(clients, "Faults", rules=[rule])
         for bad, reason in (
-            ({"fault": {"kind": "hang"}, "tims": 1}, "rule 1: a rule has no 'tims'"),
-            ({"fault": {"kind": "reset"}}, "Faults of connections need the relay"),
+            ({"fault": {"kind": "hang"}, "tims": 1}, "rule 1: a rule has no member 'tims'"),
+            ({"fault": {"kind": "reset"}}, "Faults of connections need the TCP proxy"),
         ):
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await control(clients, "Faults", rules=[bad])
-            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-            assert reason in (refused.value.details() or "")
+            assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert reason in (raised.value.details() or "")
         assert await control(clients, "Faults") == {"rules": [rule]}
 
     serve(served, scenario)

@@ -1,4 +1,4 @@
-"""Objects that are copied from one other object, or from several."""
+"""RewriteObject and ComposeObject."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import crc32c
 import pytest
 from google.api_core import exceptions
 
-from .changing import SOURCE_CONDITIONS, TARGET_CONDITIONS, content, grow, with_own
+from .change_helpers import (
+    SOURCE_CONDITIONS,
+    TARGET_CONDITIONS,
+    begin_appendable,
+    content,
+    with_own,
+)
 from .clients import BUCKET, Clients, serve
 
 if TYPE_CHECKING:
@@ -31,25 +37,29 @@ async def rewrite(clients: Clients, name: str = "g", **request: Any) -> Any:
     )
 
 
-def test_a_rewritten_object_is_a_copy(served: Path, bucket: Path) -> None:
+def test_rewrite_copies_content_and_attributes(served: Path, bucket: Path) -> None:
     data = bytes(range(256)) * 20_000
     (bucket / "f.html").write_bytes(data)
     (served / "other").mkdir()
 
     async def scenario(clients: Clients) -> None:
         source = await clients.google.get_object("b", "f.html")
-        answer = await rewrite(clients, source_generation=source.generation)
+        response = await rewrite(clients, source_generation=source.generation)
         size = len(data)
-        assert (answer.done, answer.total_bytes_rewritten, answer.object_size) == (True, size, size)
-        assert (answer.resource.name, answer.resource.content_type) == ("g", "text/html")
-        assert answer.resource.checksums.crc32c == crc32c.crc32c(data)
+        assert (response.done, response.total_bytes_rewritten, response.object_size) == (
+            True,
+            size,
+            size,
+        )
+        assert (response.resource.name, response.resource.content_type) == ("g", "text/html")
+        assert response.resource.checksums.crc32c == crc32c.crc32c(data)
         assert await content(clients, "g") == data
-        answer = await rewrite(
+        response = await rewrite(
             clients,
             destination_bucket="projects/_/buckets/other",
             destination={"metadata": {"k": "v"}},
         )
-        assert (answer.resource.content_type, answer.resource.metadata) == (
+        assert (response.resource.content_type, response.resource.metadata) == (
             "application/octet-stream",
             {"k": "v"},
         )
@@ -62,18 +72,18 @@ def test_a_rewritten_object_is_a_copy(served: Path, bucket: Path) -> None:
     serve(served, scenario)
 
 
-def test_a_limited_rewrite_takes_several_calls(served: Path, bucket: Path) -> None:
+def test_a_rewrite_with_a_limit_takes_several_calls(served: Path, bucket: Path) -> None:
     (bucket / "f.html").write_bytes(bytes(2 * MIB + 1))
 
     async def scenario(clients: Clients) -> None:
         limit: dict[str, Any] = {"max_bytes_rewritten_per_call": MIB}
-        answers = [await rewrite(clients, **limit)]
-        first = answers[0].rewrite_token
-        while not answers[-1].done:
+        responses = [await rewrite(clients, **limit)]
+        first = responses[0].rewrite_token
+        while not responses[-1].done:
             assert not (bucket / "g").exists()
-            token = answers[-1].rewrite_token
-            answers.append(await rewrite(clients, rewrite_token=token, **limit))
-        sizes = [answer.total_bytes_rewritten for answer in answers]
+            token = responses[-1].rewrite_token
+            responses.append(await rewrite(clients, rewrite_token=token, **limit))
+        sizes = [response.total_bytes_rewritten for response in responses]
         assert sizes == [MIB, 2 * MIB, 2 * MIB + 1]
         assert (bucket / "g").stat().st_size == 2 * MIB + 1
         for name, token in (("h", first), ("g", "foreign")):
@@ -86,7 +96,7 @@ def test_a_limited_rewrite_takes_several_calls(served: Path, bucket: Path) -> No
 
 
 @pytest.mark.parametrize("conditions", SOURCE_CONDITIONS + TARGET_CONDITIONS)
-def test_a_rewrite_whose_conditions_do_not_hold_changes_nothing(
+def test_a_rewrite_with_a_failed_condition_changes_nothing(
     served: Path, bucket: Path, conditions: dict[str, Any]
 ) -> None:
     (bucket / "f.html").write_bytes(b"x")
@@ -118,15 +128,15 @@ async def compose(clients: Clients, sources: list[dict[str, Any]], **request: An
     )
 
 
-def test_an_object_is_composed_of_others(served: Path, bucket: Path) -> None:
+def test_compose_concatenates_objects(served: Path, bucket: Path) -> None:
     for name in ("a", "b", "c"):
         (bucket / name).write_bytes(name.encode() * 3)
 
     async def scenario(clients: Clients) -> None:
-        made = await compose(clients, [{"name": "b"}, {"name": "a"}, {"name": "b"}])
-        assert (made.name, made.size, made.component_count) == ("all.html", 9, 3)
-        assert made.content_type == "text/html"
-        assert made.checksums.crc32c == crc32c.crc32c(b"bbbaaabbb")
+        composed = await compose(clients, [{"name": "b"}, {"name": "a"}, {"name": "b"}])
+        assert (composed.name, composed.size, composed.component_count) == ("all.html", 9, 3)
+        assert composed.content_type == "text/html"
+        assert composed.checksums.crc32c == crc32c.crc32c(b"bbbaaabbb")
         assert (bucket / "all.html").read_bytes() == b"bbbaaabbb"
         own = (await clients.google.get_object("b", "c")).generation
         source = {
@@ -134,16 +144,16 @@ def test_an_object_is_composed_of_others(served: Path, bucket: Path) -> None:
             "generation": own,
             "object_preconditions": {"if_generation_match": own},
         }
-        made = await compose(
+        composed = await compose(
             clients,
             [{"name": "all.html"}, source],
-            if_generation_match=made.generation,
+            if_generation_match=composed.generation,
             delete_source_objects=True,
         )
-        assert (made.size, made.component_count) == (12, 4)
-        assert await clients.google.get_object("b", "all.html") == made
+        assert (composed.size, composed.component_count) == (12, 4)
+        assert await clients.google.get_object("b", "all.html") == composed
         listed = (await clients.generated.list_objects(parent=BUCKET)).objects
-        assert [found.name for found in listed] == ["a", "all.html", "b"]
+        assert [resource.name for resource in listed] == ["a", "all.html", "b"]
 
     serve(served, scenario)
 
@@ -166,7 +176,7 @@ def test_an_object_is_composed_of_others(served: Path, bucket: Path) -> None:
         ([{"name": "a"}], {"object_checksums": {"crc32c": 5}}, exceptions.InvalidArgument),
     ],
 )
-def test_compositions_that_cannot_be_made_change_nothing(
+def test_an_invalid_compose_changes_nothing(
     served: Path,
     bucket: Path,
     sources: list[dict[str, Any]],
@@ -177,7 +187,7 @@ def test_compositions_that_cannot_be_made_change_nothing(
     (bucket / "all.html").write_bytes(b"old")
 
     async def scenario(clients: Clients) -> None:
-        await grow(clients, "growing")
+        await begin_appendable(clients, "growing")
         with pytest.raises(error):
             await compose(clients, sources, **request_)
         assert (bucket / "all.html").read_bytes() == b"old"
@@ -186,7 +196,9 @@ def test_compositions_that_cannot_be_made_change_nothing(
     serve(served, scenario)
 
 
-def test_zonal_buckets_neither_compose_nor_rewrite(served: Path, bucket: Path) -> None:
+def test_objects_in_zonal_buckets_cannot_be_composed_or_rewritten(
+    served: Path, bucket: Path
+) -> None:
     (bucket / "f.html").write_bytes(b"x")
 
     async def scenario(clients: Clients) -> None:

@@ -1,4 +1,4 @@
-"""Listings of deep trees: what one costs does not grow with the depth above and below it."""
+"""Listings of deep trees: the cost of a listing does not depend on the depth of its folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.emulator.buckets.listing_pages import Position, Query, list_page
-from gcsmux_fs.emulator.buckets.objects import Attributes
-from gcsmux_fs.emulator.buckets.store import Store
+from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
+from gcsmux_fs.emulator.buckets.store import BucketStore
 
 from .clients import BUCKET, Clients, serve
 
@@ -28,7 +28,9 @@ paths = st.lists(components, min_size=1, max_size=4).map("/".join).filter(bool)
 
 
 @pytest.mark.real_time
-def test_a_tree_of_500_levels_is_walked_within_a_second(served: Path, bucket: Path) -> None:
+def test_listing_a_tree_of_500_levels_takes_less_than_five_seconds(
+    served: Path, bucket: Path
+) -> None:
     folder = bucket
     for _ in range(LEVELS):
         folder /= "d"
@@ -37,34 +39,34 @@ def test_a_tree_of_500_levels_is_walked_within_a_second(served: Path, bucket: Pa
 
     async def scenario(clients: Clients) -> None:
         begin = time.monotonic()
-        prefix, shown, levels = "", ["d/"], 0
-        while shown:
-            prefix = shown[0]
+        prefix, prefixes, levels = "", ["d/"], 0
+        while prefixes:
+            prefix = prefixes[0]
             request = {"parent": BUCKET, "prefix": prefix, "delimiter": "/"}
             page = await clients.generated.list_objects(request)
-            shown, levels = page.prefixes, levels + 1
-        assert [found.name for found in page.objects] == [prefix + "f"]
+            prefixes, levels = page.prefixes, levels + 1
+        assert [resource.name for resource in page.objects] == [prefix + "f"]
         assert levels == LEVELS
-        found = await clients.google.get_object("b", prefix + "f")
-        # It takes half of that, and took 17 s when each call began at the bucket's root.
+        resource = await clients.google.get_object("b", prefix + "f")
+        # Measured: half of this time. A listing that starts at the root of the bucket takes 17 s.
         limit_seconds = 5
         assert time.monotonic() - begin < limit_seconds
-        assert found.size == 0
+        assert resource.size == 0
 
     serve(served, scenario)
 
 
 def pages(bucket: Bucket, query: Query, *, quick: bool) -> list[tuple[list[str], list[str]]]:
-    """List to the end, two entries a page."""
+    """Return all pages of a listing with two entries per page."""
     within, shallow = (query.prefix, not query.end) if quick else ("", False)
     source = partial(bucket.names_from, within=within, shallow=shallow)
-    found = []
+    all_pages = []
     position: Position | None = Position()
     while position is not None:
         page = list_page(source, query, position, 2)
-        found.append((page.objects, page.prefixes))
+        all_pages.append((page.objects, page.prefixes))
         position = page.following
-    return found
+    return all_pages
 
 
 @given(
@@ -73,7 +75,7 @@ def pages(bucket: Bucket, query: Query, *, quick: bool) -> list[tuple[list[str],
     st.sampled_from(["", "a", "a/", "a/a/b", "b"]),
     st.sampled_from(["", "a/b", "b"]),
 )
-def test_a_listing_that_enters_at_its_folder_is_the_same(
+def test_a_listing_that_starts_at_its_folder_gives_the_same_pages(
     tmp_path_factory: pytest.TempPathFactory,
     present: set[str],
     prefix: str,
@@ -82,11 +84,11 @@ def test_a_listing_that_enters_at_its_folder_is_the_same(
 ) -> None:
     served = tmp_path_factory.mktemp("served")
     (served / "b").mkdir()
-    bucket = Store(served).bucket("b")
+    bucket = BucketStore(served).bucket("b")
     for name in present:
         incoming = bucket.incoming()
         incoming.touch()
-        bucket.publish(name, incoming, Attributes())
+        bucket.publish(name, incoming, ObjectAttributes())
     query = Query(prefix=prefix, delimiter="/", start=start, end=end)
     quick, plain = pages(bucket, query, quick=True), pages(bucket, query, quick=False)
     assert quick == plain

@@ -1,4 +1,4 @@
-"""Chunks, answers and pages that are wrong, as a plain gRPC client sees them."""
+"""Faults of chunks and responses, observed by a plain gRPC client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from google.protobuf.message import DecodeError
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     ChunkCorrupted,
     ChunkDropped,
     ChunkDuplicated,
@@ -29,14 +29,14 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Fault,
     InjectionPoint,
     Malformed,
+    MalformedKind,
     OmitMetadata,
     Padded,
-    Spoiling,
     Status,
     WrongGeneration,
     WrongSize,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.injection import FOR_EVER, Rule
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .clients import BIDI, BUCKET, Clients, bidi_request, order, serve
@@ -52,8 +52,8 @@ SIZE = 5 * MIB
 DATA = (bytes(range(251)) * (SIZE // 251 + 1))[:SIZE]
 READS = [BIDI, "ReadObject"]
 
-# What a client sees of a chunk: read_id, offset, length, whether its content is that of the object,
-# whether its checksum is right (None: there is none), and whether its range ends.
+# A chunk as the client receives it: read_id, offset, length, whether its content is that of the
+# object, whether its checksum matches (None: no checksum), and range_end.
 Seen = tuple[int, int, int, bool, bool | None, bool]
 
 
@@ -63,7 +63,7 @@ def _object(bucket: Path) -> None:
 
 
 async def received(clients: Clients) -> list[pb.ObjectRangeData]:
-    """Read all of the object as range 1; return its chunks."""
+    """Read the whole object as the range 1; return its chunks."""
     responses, code = await clients.bidi(bidi_request("f", [(0, 0, 1)]))
     assert code == grpc.StatusCode.OK
     assert all(response.ByteSize() < 4 * MIB for response in responses)
@@ -71,14 +71,16 @@ async def received(clients: Clients) -> list[pb.ObjectRangeData]:
 
 
 async def chunks(clients: Clients) -> list[Seen]:
-    """Read all of the object as range 1; return how its chunks look."""
+    """Read the whole object as the range 1; return a summary of each chunk."""
     seen: list[Seen] = []
     for data in await received(clients):
         place, content = data.read_range, data.checksummed_data.content
         assert place.read_length == len(content)
-        true = content == DATA[place.read_offset : place.read_offset + len(content)]
+        correct = content == DATA[place.read_offset : place.read_offset + len(content)]
         intact = _intact(data.checksummed_data)
-        seen.append((place.read_id, place.read_offset, len(content), true, intact, data.range_end))
+        seen.append(
+            (place.read_id, place.read_offset, len(content), correct, intact, data.range_end)
+        )
     return seen
 
 
@@ -96,7 +98,7 @@ HALF = CHUNK + MIB
 
 
 @pytest.mark.parametrize(
-    ("fault", "nth", "wanted"),
+    ("fault", "nth", "expected"),
     [
         (ChunkDuplicated(), 2, [FIRST, SECOND, SECOND, THIRD]),
         (ChunkDuplicated(), 3, [FIRST, SECOND, THIRD, THIRD]),
@@ -120,19 +122,19 @@ HALF = CHUNK + MIB
     ],
     ids=lambda value: repr(value) if isinstance(value, Fault) else "",
 )
-def test_a_chunk_is_sent_as_ordered_and_the_next_read_is_right(
-    served: Path, fault: Fault, nth: int, wanted: list[Seen]
+def test_a_chunk_fault_changes_one_chunk_and_the_next_read_is_correct(
+    served: Path, fault: Fault, nth: int, expected: list[Seen]
 ) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(fault, nth=nth))
-        assert wanted == await chunks(clients)
+        assert expected == await chunks(clients)
         assert await chunks(clients) == [FIRST, SECOND, THIRD]
         assert sum(clients.emulator.control.counters.faults.values()) == 1
 
     serve(served, scenario)
 
 
-def test_a_chunk_that_is_too_long_ends_its_range_with_bytes_of_nobody(served: Path) -> None:
+def test_chunk_too_long_appends_bytes_to_the_last_chunk(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(ChunkTooLong(3)))
         last = (await received(clients))[-1]
@@ -143,7 +145,7 @@ def test_a_chunk_that_is_too_long_ends_its_range_with_bytes_of_nobody(served: Pa
     serve(served, scenario)
 
 
-def test_a_wrong_checksum_comes_once_or_for_ever(served: Path) -> None:
+def test_a_rule_without_maximum_fires_at_every_read(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(ChunkWrongCrc(), covers=CHUNK + 5, times=FOR_EVER))
         for _ in range(3):
@@ -152,29 +154,29 @@ def test_a_wrong_checksum_comes_once_or_for_ever(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_corrupted_content_differs_in_one_bit_and_keeps_its_checksum(served: Path) -> None:
+def test_chunk_corrupted_flips_one_bit_and_keeps_the_checksum(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(ChunkCorrupted(), nth=1))
         first, *others = await received(clients)
         content = first.checksummed_data.content
         assert first.checksummed_data.crc32c == crc32c.crc32c(DATA[:CHUNK])
-        flipped = [one ^ other for one, other in zip(content, DATA, strict=False) if one != other]
-        assert [one.bit_count() for one in flipped] == [1]
+        flipped = [sent ^ true for sent, true in zip(content, DATA, strict=False) if sent != true]
+        assert [bits.bit_count() for bits in flipped] == [1]
         assert all(_intact(data.checksummed_data) for data in others)
 
     serve(served, scenario)
 
 
-def test_several_faults_of_one_chunk_add_up(served: Path) -> None:
+def test_several_faults_apply_to_one_chunk(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(ChunkDuplicated(), nth=3), Rule(ChunkWithoutEnd()))
-        open_end = (*THIRD[:5], False)
-        assert [FIRST, SECOND, open_end, open_end] == await chunks(clients)
+        without_end = (*THIRD[:5], False)
+        assert [FIRST, SECOND, without_end, without_end] == await chunks(clients)
 
     serve(served, scenario)
 
 
-def test_an_empty_message_comes_between(served: Path) -> None:
+def test_empty_message_is_sent_before_the_chunk(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(EmptyMessage(), nth=2))
         responses, code = await clients.bidi(bidi_request("f", [(0, 0, 1)]))
@@ -189,16 +191,16 @@ async def plain_read(clients: Clients) -> list[pb.ReadObjectResponse]:
     call = clients.call("ReadObject", pb.ReadObjectResponse)
     await call.write(pb.ReadObjectRequest(bucket=BUCKET, object="f"))
     await call.done_writing()
-    found: list[pb.ReadObjectResponse] = []
+    responses: list[pb.ReadObjectResponse] = []
     with contextlib.suppress(grpc.aio.AioRpcError):
         async for response in call:
             assert isinstance(response, pb.ReadObjectResponse)
-            found.append(response)
-    return found
+            responses.append(response)
+    return responses
 
 
 @pytest.mark.parametrize(
-    ("rule", "wanted"),
+    ("rule", "expected"),
     [
         (Rule(ChunkDropped(), nth=2), [(0, CHUNK), (2 * CHUNK, SIZE)]),
         (Rule(ChunkDuplicated(), covers=SIZE - 1), [(0, SIZE), (2 * CHUNK, SIZE)]),
@@ -208,53 +210,53 @@ async def plain_read(clients: Clients) -> list[pb.ReadObjectResponse]:
     ],
     ids=lambda value: repr(value.fault) if isinstance(value, Rule) else "",
 )
-def test_plain_reads_have_the_same_faults(
-    served: Path, rule: Rule, wanted: list[tuple[int, int]]
+def test_read_object_has_the_same_chunk_faults(
+    served: Path, rule: Rule, expected: list[tuple[int, int]]
 ) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, rule)
-        found = await plain_read(clients)
-        content = b"".join(one.checksummed_data.content for one in found)
-        assert content == b"".join(DATA[start:end] for start, end in wanted)
-        assert all(_intact(one.checksummed_data) for one in found)
-        assert found[0].metadata.size == SIZE
+        responses = await plain_read(clients)
+        content = b"".join(response.checksummed_data.content for response in responses)
+        assert content == b"".join(DATA[start:end] for start, end in expected)
+        assert all(_intact(response.checksummed_data) for response in responses)
+        assert responses[0].metadata.size == SIZE
 
     serve(served, scenario)
 
 
-# ---- Answers
+# ---- Faults at `answer`
 
 
 async def raw(clients: Clients, method: str, request: Message) -> list[bytes]:
-    """Return the undecoded messages that answer one request."""
+    """Return the encoded responses to one request."""
     call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = clients.channel.stream_stream(
         f"/google.storage.v2.Storage/{method}"
     )
     return [message async for message in call(iter([request.SerializeToString()]))]
 
 
-@pytest.mark.parametrize("how", [*Spoiling])
+@pytest.mark.parametrize("how", [*MalformedKind])
 @pytest.mark.parametrize("at", [InjectionPoint.ANSWER, InjectionPoint.CHUNK])
 def test_malformed_messages_cannot_be_decoded(
-    served: Path, how: Spoiling, at: InjectionPoint
+    served: Path, how: MalformedKind, at: InjectionPoint
 ) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(Malformed(how), at=at, nth=2 if at is InjectionPoint.CHUNK else 0))
-        broken = []
+        malformed = []
         messages = await raw(clients, BIDI, bidi_request("f", [(0, 0, 1)]))
         for number, message in enumerate(messages):
             try:
                 pb.BidiReadObjectResponse.FromString(message)
             except DecodeError:
-                broken.append(number)
-        assert broken == [0 if at is InjectionPoint.ANSWER else 2]
+                malformed.append(number)
+        assert malformed == [0 if at is InjectionPoint.ANSWER else 2]
         assert await chunks(clients) == [FIRST, SECOND, THIRD]
 
     serve(served, scenario)
 
 
-@pytest.mark.parametrize("how", [*Spoiling])
-def test_unary_answers_are_malformed_too(served: Path, how: Spoiling) -> None:
+@pytest.mark.parametrize("how", [*MalformedKind])
+def test_unary_responses_are_malformed_too(served: Path, how: MalformedKind) -> None:
     async def scenario(clients: Clients) -> None:
         request = pb.GetObjectRequest(bucket=BUCKET, object="f")
         order(clients, Rule(Malformed(how), method="GetObject"))
@@ -272,30 +274,30 @@ async def get(clients: Clients) -> pb.Object:
     return pb.Object.FromString(message)
 
 
-def test_answers_show_sizes_and_generations_that_are_not_so(served: Path) -> None:
+def test_wrong_size_and_wrong_generation_change_the_response_once(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
-        truth = await get(clients)
+        correct = await get(clients)
         order(clients, Rule(WrongSize(-10)), Rule(WrongGeneration(7)))
-        lie = await get(clients)
-        assert lie.size == SIZE - 10
-        assert lie.generation == truth.generation + 7
-        assert await get(clients) == truth
+        wrong = await get(clients)
+        assert wrong.size == SIZE - 10
+        assert wrong.generation == correct.generation + 7
+        assert await get(clients) == correct
 
     serve(served, scenario)
 
 
 @pytest.mark.expects_log("ExecuteBatchError")
-def test_a_message_above_the_clients_limit_is_refused_by_its_grpc(served: Path) -> None:
+def test_padding_above_the_clients_limit_is_resource_exhausted(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(Padded(), method="GetObject"))
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
             await get(clients)
-        assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
     serve(served, scenario)
 
 
-def test_padding_within_the_clients_limit_is_skipped(served: Path) -> None:
+def test_padding_below_the_clients_limit_is_ignored(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(Padded(1000), at=InjectionPoint.CHUNK))
         assert await chunks(clients) == [FIRST, SECOND, THIRD]
@@ -304,24 +306,24 @@ def test_padding_within_the_clients_limit_is_skipped(served: Path) -> None:
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-def test_metadata_is_missing_after_an_open_with_a_handle(served: Path, resumed: bool) -> None:
+def test_omit_metadata_with_resumed_needs_a_read_handle(served: Path, resumed: bool) -> None:
     async def scenario(clients: Clients) -> None:
-        (opening,), _ = await clients.bidi(bidi_request("f"))
-        assert opening.HasField("metadata")
+        (first,), _ = await clients.bidi(bidi_request("f"))
+        assert first.HasField("metadata")
         order(clients, Rule(OmitMetadata(), resumed=True, times=FOR_EVER))
-        handle = opening.read_handle if resumed else None
-        (opening,), _ = await clients.bidi(bidi_request("f", read_handle=handle))
-        assert opening.HasField("metadata") != resumed
-        assert opening.HasField("read_handle")
+        handle = first.read_handle if resumed else None
+        (first,), _ = await clients.bidi(bidi_request("f", read_handle=handle))
+        assert first.HasField("metadata") != resumed
+        assert first.HasField("read_handle")
 
     serve(served, scenario)
 
 
 @pytest.mark.parametrize("by_bytes", [1000, -1000, -2 * SIZE])
-def test_sizes_that_streams_show_grow_and_shrink(served: Path, by_bytes: int) -> None:
+def test_wrong_size_changes_the_size_in_a_streams_metadata(served: Path, by_bytes: int) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(WrongSize(by_bytes), method=BIDI))
-        (opening,), _ = await clients.bidi(bidi_request("f"))
-        assert opening.metadata.size == max(0, SIZE + by_bytes)
+        (first,), _ = await clients.bidi(bidi_request("f"))
+        assert first.metadata.size == max(0, SIZE + by_bytes)
 
     serve(served, scenario)

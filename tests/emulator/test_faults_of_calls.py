@@ -1,4 +1,4 @@
-"""How calls end, begin late or never answer, as a plain gRPC client sees it."""
+"""Faults of calls, observed by a plain gRPC client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.buckets.object_handles import ObjectHandle
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     Delay,
     Delete,
@@ -26,12 +27,11 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Redirect,
     Status,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
-from gcsmux_fs.emulator.services.handles import Handle
+from gcsmux_fs.emulator.injection import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-from .clients import BIDI, BUCKET, Clients, bidi_request, order, rest_of, serve
+from .clients import BIDI, BUCKET, Clients, bidi_request, order, read_rest, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,12 +50,16 @@ def _object(bucket: Path) -> None:
 
 
 async def unary(
-    clients: Clients, method: str, request: Message, answer: type[Message], headers: Headers = ()
+    clients: Clients,
+    method: str,
+    request: Message,
+    response_type: type[Message],
+    headers: Headers = (),
 ) -> Message:
     call: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = clients.channel.unary_unary(
         f"/google.storage.v2.Storage/{method}",
         request_serializer=lambda message: message.SerializeToString(),
-        response_deserializer=answer.FromString,
+        response_deserializer=response_type.FromString,
     )
     return await call(request, metadata=headers)
 
@@ -63,22 +67,22 @@ async def unary(
 async def get(clients: Clients, token: str = "") -> pb.Object:
     headers = (("authorization", token),) if token else ()
     request = pb.GetObjectRequest(bucket=BUCKET, object="f")
-    answer = await unary(clients, "GetObject", request, pb.Object, headers)
-    assert isinstance(answer, pb.Object)
-    return answer
+    response = await unary(clients, "GetObject", request, pb.Object, headers)
+    assert isinstance(response, pb.Object)
+    return response
 
 
 async def read(
     clients: Clients, *ranges: tuple[int, int, int], headers: Headers = (), **spec: object
 ) -> tuple[list[pb.BidiReadObjectResponse], grpc.StatusCode, status_pb2.Status]:
-    """Read ranges on a stream of its own; return answers, the status, and its details."""
+    """Read ranges on a new stream; return the responses, the status code and its details."""
     call = clients.call(BIDI, pb.BidiReadObjectResponse, headers=headers)
     received: list[pb.BidiReadObjectResponse] = []
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         await call.write(bidi_request("f", ranges, **spec))
         await call.done_writing()
     with contextlib.suppress(grpc.aio.AioRpcError):
-        await rest_of(call, received)
+        await read_rest(call, received)
     trailer = dict(await call.trailing_metadata() or ())
     details = trailer.get("grpc-status-details-bin", b"")
     assert isinstance(details, bytes)
@@ -95,26 +99,26 @@ def content(responses: list[pb.BidiReadObjectResponse], read_id: int = 1) -> byt
 
 
 @pytest.mark.parametrize("code", ERRORS, ids=lambda code: code.name)
-def test_any_status_ends_calls_at_open_and_in_the_middle(served: Path, code: StatusCode) -> None:
+def test_any_status_ends_calls_at_open_and_at_content(served: Path, code: StatusCode) -> None:
     async def scenario(clients: Clients) -> None:
-        wanted = grpc.StatusCode[code.name]
+        expected = grpc.StatusCode[code.name]
         order(clients, Rule(Status(code, "On order"), times=2))
         received, ended, _ = await read(clients, (0, 0, 1))
-        assert (received, ended) == ([], wanted)
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        assert (received, ended) == ([], expected)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
             await get(clients)
-        assert (refused.value.code(), refused.value.details()) == (wanted, "On order")
+        assert (raised.value.code(), raised.value.details()) == (expected, "On order")
         order(clients, Rule(Status(code), at=InjectionPoint.CONTENT, after_bytes=1234))
         received, ended, _ = await read(clients, (0, 0, 1))
-        assert (content(received), ended) == (DATA[:1234], wanted)
-        # They are done with.
+        assert (content(received), ended) == (DATA[:1234], expected)
+        # The rule cannot fire again.
         assert (await read(clients, (0, 0, 1)))[1] == grpc.StatusCode.OK
 
     serve(served, scenario)
 
 
 @pytest.mark.parametrize("at", [InjectionPoint.OPEN, InjectionPoint.CONTENT])
-def test_details_are_what_was_ordered(served: Path, at: InjectionPoint) -> None:
+def test_status_details_are_those_of_the_order(served: Path, at: InjectionPoint) -> None:
     async def scenario(clients: Clients) -> None:
         code = StatusCode.RESOURCE_EXHAUSTED
         order(clients, Rule(Status(code, "Wait", Details.RETRY_INFO, 2.5), at=at))
@@ -137,7 +141,7 @@ def test_details_are_what_was_ordered(served: Path, at: InjectionPoint) -> None:
     serve(served, scenario)
 
 
-def test_a_call_can_end_well_before_its_time(served: Path) -> None:
+def test_end_ok_ends_a_call_early_with_ok(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(EndOk(), times=2))
         assert (await read(clients, (0, 0, 1)))[:2] == ([], grpc.StatusCode.OK)
@@ -160,7 +164,9 @@ async def opened(clients: Clients) -> grpc.aio.StreamStreamCall[Message, Message
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_idle_streams_are_ended_even_those_that_were_idle_before(served: Path, when: str) -> None:
+def test_a_fault_at_idle_ends_streams_opened_before_or_after_the_order(
+    served: Path, when: str
+) -> None:
     async def scenario(clients: Clients) -> None:
         rule = Rule(Status(StatusCode.ABORTED), at=InjectionPoint.IDLE, after_seconds=0.05)
         if when == "before":
@@ -175,7 +181,7 @@ def test_idle_streams_are_ended_even_those_that_were_idle_before(served: Path, w
     serve(served, scenario)
 
 
-def test_a_cut_after_nothing_ends_streams_that_are_open(served: Path) -> None:
+def test_a_fault_after_0_bytes_ends_open_streams(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         calls = [await opened(clients) for _ in range(3)]
         order(clients, Rule(Status(), at=InjectionPoint.CONTENT, times=FOR_EVER, name="cut"))
@@ -187,7 +193,7 @@ def test_a_cut_after_nothing_ends_streams_that_are_open(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_redirects_hold_a_token_and_a_handle_and_let_through_who_brings_the_token(
+def test_a_redirect_holds_a_token_and_a_handle_and_spares_streams_with_the_token(
     served: Path,
 ) -> None:
     async def scenario(clients: Clients) -> None:
@@ -200,7 +206,7 @@ def test_redirects_hold_a_token_and_a_handle_and_let_through_who_brings_the_toke
         error = pb.BidiReadObjectRedirectedError.FromString(detail.value)
         assert error.routing_token == "cell/7"
         handle = error.read_handle.handle
-        assert Handle.unseal(handle).name == "f"
+        assert ObjectHandle.unseal(handle).name == "f"
         params = "bucket=projects/_/buckets/b&routing_token=cell/7"
         for how in (
             {"routing_token": "cell/7", "read_handle": pb.BidiReadHandle(handle=handle)},
@@ -210,14 +216,14 @@ def test_redirects_hold_a_token_and_a_handle_and_let_through_who_brings_the_toke
             received, ended, _ = await read(clients, (0, 1, 1), **how)
             assert (content(received), ended) == (DATA[:1], grpc.StatusCode.OK)
         order(clients, Rule(Redirect("cell/7", loop=True), times=2))
-        for wanted in ("ABORTED", "ABORTED", "OK"):
+        for expected in ("ABORTED", "ABORTED", "OK"):
             _, ended, _ = await read(clients, (0, 1, 1), routing_token="cell/7")
-            assert ended == grpc.StatusCode[wanted]
+            assert ended == grpc.StatusCode[expected]
 
     serve(served, scenario)
 
 
-def test_a_handle_is_refused_and_an_open_without_is_not(served: Path) -> None:
+def test_resumed_selects_streams_with_a_read_handle(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(Status(StatusCode.FAILED_PRECONDITION), resumed=True, times=FOR_EVER))
         received, ended, _ = await read(clients, (0, 1, 1))
@@ -228,7 +234,7 @@ def test_a_handle_is_refused_and_an_open_without_is_not(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_one_range_fails_among_many_and_is_named(served: Path) -> None:
+def test_a_range_error_names_the_failed_range(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         ranges = [(number * 10, 10, number) for number in range(1, 6)]
         fault = RangeError(StatusCode.DATA_LOSS, "A bad disk")
@@ -254,7 +260,7 @@ def test_one_range_fails_among_many_and_is_named(served: Path) -> None:
         (Delay(3600.0), InjectionPoint.RANGE, [1, 3]),
     ],
 )
-def test_what_never_answers_says_nothing_more(
+def test_hang_and_long_delays_stop_the_stream_or_one_range(
     served: Path, fault: Fault, at: InjectionPoint, served_ids: list[int]
 ) -> None:
     async def scenario(clients: Clients) -> None:
@@ -267,19 +273,19 @@ def test_what_never_answers_says_nothing_more(
         call = clients.call(BIDI, pb.BidiReadObjectResponse)
         await call.write(bidi_request("f", [(0, 10, 1), (10, 10, 2), (20, 10, 3)]))
         received: list[pb.BidiReadObjectResponse] = []
-        reading = asyncio.ensure_future(rest_of(call, received))
+        reading = asyncio.ensure_future(read_rest(call, received))
         assert not (await asyncio.wait([reading], timeout=0.2))[0]
         assert served_ids == [read_id for read_id in (1, 2, 3) if content(received, read_id)]
         call.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await reading
-        # The server is none the worse for it.
+        # The next stream works.
         assert (await read(clients, (0, 0, 1)))[1] == grpc.StatusCode.OK
 
     serve(served, scenario)
 
 
-def test_delays_and_bandwidth_cost_the_time_ordered(served: Path) -> None:
+def test_delay_and_bandwidth_take_the_time_of_the_order(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         clock = asyncio.get_running_loop().time
         for rule, least in (
@@ -302,13 +308,13 @@ def test_delays_and_bandwidth_cost_the_time_ordered(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_tokens_expire_until_another_one_comes(served: Path) -> None:
+def test_calls_with_an_expired_token_fail_until_a_new_token_is_sent(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(ExpireToken()))
         for _ in range(2):
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await get(clients, "Bearer old")
-            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+            assert raised.value.code() == grpc.StatusCode.UNAUTHENTICATED
         assert (await get(clients, "Bearer new")).size == len(DATA)
         _, ended, status = await read(clients, headers=(("authorization", "Bearer old"),))
         assert ended == grpc.StatusCode.UNAUTHENTICATED
@@ -319,7 +325,7 @@ def test_tokens_expire_until_another_one_comes(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_a_storm_hits_unary_calls_and_streams_alike_and_the_same_each_time(served: Path) -> None:
+def test_a_seed_repeats_the_same_failures_of_unary_calls_and_streams(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         def storm() -> None:
             code = StatusCode.RESOURCE_EXHAUSTED
@@ -327,15 +333,15 @@ def test_a_storm_hits_unary_calls_and_streams_alike_and_the_same_each_time(serve
 
         async def outcomes() -> list[grpc.StatusCode]:
             storm()
-            found: list[grpc.StatusCode] = []
+            codes: list[grpc.StatusCode] = []
             for _ in range(10):
-                found.append((await read(clients, (0, 1, 1)))[1])
+                codes.append((await read(clients, (0, 1, 1)))[1])
                 try:
                     await get(clients)
-                    found.append(grpc.StatusCode.OK)
+                    codes.append(grpc.StatusCode.OK)
                 except grpc.aio.AioRpcError as error:
-                    found.append(error.code())
-            return found
+                    codes.append(error.code())
+            return codes
 
         first = await outcomes()
         assert {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED} == set(first)
@@ -345,7 +351,7 @@ def test_a_storm_hits_unary_calls_and_streams_alike_and_the_same_each_time(serve
 
 
 @pytest.mark.parametrize("grow_bytes", [0, 100, -100])
-def test_an_object_is_overwritten_under_its_reader(
+def test_overwrite_makes_a_new_generation_and_the_stream_continues(
     served: Path, bucket: Path, grow_bytes: int
 ) -> None:
     async def scenario(clients: Clients) -> None:
@@ -355,17 +361,15 @@ def test_an_object_is_overwritten_under_its_reader(
         assert (content(received), ended) == (DATA, grpc.StatusCode.OK)
         after = await get(clients)
         assert after.generation > before.generation
-        wanted = bytes((value + 1) % 256 for value in DATA[: len(DATA) + min(0, grow_bytes)])
-        assert (bucket / "f").read_bytes() == wanted + bytes(max(0, grow_bytes))
+        expected = bytes((value + 1) % 256 for value in DATA[: len(DATA) + min(0, grow_bytes)])
+        assert (bucket / "f").read_bytes() == expected + bytes(max(0, grow_bytes))
         _, ended, _ = await read(clients, (0, 0, 1), generation=before.generation)
         assert ended == grpc.StatusCode.NOT_FOUND
 
     serve(served, scenario)
 
 
-def test_an_object_is_changed_in_place_or_deleted_under_its_reader(
-    served: Path, bucket: Path
-) -> None:
+def test_overwrite_in_place_ends_the_stream_and_delete_does_not(served: Path, bucket: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(Overwrite(in_place=True), at=InjectionPoint.CONTENT, after_bytes=MIB))
         received, ended, _ = await read(clients, (0, 0, 1))
@@ -379,7 +383,7 @@ def test_an_object_is_changed_in_place_or_deleted_under_its_reader(
     serve(served, scenario)
 
 
-def test_a_server_without_bidi_still_reads_plainly(served: Path) -> None:
+def test_read_object_works_while_bidi_read_object_is_unimplemented(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(Status(StatusCode.UNIMPLEMENTED), method=BIDI, times=FOR_EVER))
         assert (await read(clients))[1] == grpc.StatusCode.UNIMPLEMENTED

@@ -1,4 +1,4 @@
-"""Listings whose pages repeat, loop, are empty, unsorted or fail, as a plain client sees them."""
+"""Faults of listings, observed by a plain gRPC client."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import grpc
 import grpc.aio
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Delete,
     PageAgain,
     PageEmpty,
+    PageTokenTarget,
     PageUnsorted,
     Status,
-    Turn,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.emulator.injection import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -35,19 +35,19 @@ async def page(clients: Clients, token: str) -> pb.ListObjectsResponse:
         pb.ListObjectsRequest(parent=BUCKET, prefix="n", page_size=2, page_token=token)
     )
     await call.done_writing()
-    answer = await call.read()
-    assert isinstance(answer, pb.ListObjectsResponse)
-    return answer
+    response = await call.read()
+    assert isinstance(response, pb.ListObjectsResponse)
+    return response
 
 
-async def listing(clients: Clients, most: int = 8) -> list[list[str]]:
-    """Return the names on each page, of so many pages at most."""
+async def listing(clients: Clients, max_pages: int = 8) -> list[list[str]]:
+    """Return the names on each page, for at most `max_pages` pages."""
     pages: list[list[str]] = []
     token = ""
-    while len(pages) < most:
-        answer = await page(clients, token)
-        pages.append([one.name for one in answer.objects])
-        token = answer.next_page_token
+    while len(pages) < max_pages:
+        response = await page(clients, token)
+        pages.append([resource.name for resource in response.objects])
+        token = response.next_page_token
         if not token:
             break
     return pages
@@ -57,14 +57,17 @@ ONE, TWO, THREE = ["n0", "n1"], ["n2", "n3"], ["n4"]
 
 
 @pytest.mark.parametrize(
-    ("rule", "wanted"),
+    ("rule", "expected"),
     [
         (Rule(PageAgain()), [ONE, ONE, TWO, THREE]),
         (Rule(PageAgain(), skip=1, times=2), [ONE, TWO, TWO, TWO, THREE]),
         (Rule(PageAgain(), skip=2), [ONE, TWO, THREE, THREE]),
-        (Rule(PageAgain(Turn.START), skip=1), [ONE, TWO, ONE, TWO, THREE]),
+        (Rule(PageAgain(PageTokenTarget.START), skip=1), [ONE, TWO, ONE, TWO, THREE]),
         (Rule(PageAgain(), times=FOR_EVER), [ONE] * 8),
-        (Rule(PageAgain(Turn.START), resumed=True, times=FOR_EVER), [ONE, TWO, *[ONE] * 6]),
+        (
+            Rule(PageAgain(PageTokenTarget.START), resumed=True, times=FOR_EVER),
+            [ONE, TWO, *[ONE] * 6],
+        ),
         (Rule(PageEmpty(), times=2), [[], [], ONE, TWO, THREE]),
         (Rule(PageEmpty(), resumed=True), [ONE, [], TWO, THREE]),
         (Rule(PageUnsorted(), skip=1), [ONE, TWO[::-1], THREE]),
@@ -72,36 +75,36 @@ ONE, TWO, THREE = ["n0", "n1"], ["n2", "n3"], ["n4"]
     ],
     ids=lambda value: repr(value.fault) if isinstance(value, Rule) else "",
 )
-def test_listings_repeat_loop_and_come_unsorted(
-    served: Path, bucket: Path, rule: Rule, wanted: list[list[str]]
+def test_page_faults_repeat_empty_or_reverse_pages(
+    served: Path, bucket: Path, rule: Rule, expected: list[list[str]]
 ) -> None:
     for name in NAMES:
         (bucket / name).touch()
 
     async def scenario(clients: Clients) -> None:
         order(clients, rule)
-        assert wanted == await listing(clients)
+        assert expected == await listing(clients)
         order(clients)
         assert await listing(clients) == [ONE, TWO, THREE]
 
     serve(served, scenario)
 
 
-def test_listings_end_in_an_error(served: Path, bucket: Path) -> None:
+def test_a_status_fault_ends_a_listing_at_its_second_page(served: Path, bucket: Path) -> None:
     for name in NAMES:
         (bucket / name).touch()
 
     async def scenario(clients: Clients) -> None:
         order(clients, Rule(Status(StatusCode.INTERNAL), method="ListObjects", resumed=True))
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
             await listing(clients)
-        assert refused.value.code() == grpc.StatusCode.INTERNAL
+        assert raised.value.code() == grpc.StatusCode.INTERNAL
         assert await listing(clients) == [ONE, TWO, THREE]
 
     serve(served, scenario)
 
 
-def test_an_object_may_go_between_two_pages(served: Path, bucket: Path) -> None:
+def test_a_delete_fault_removes_an_object_between_two_pages(served: Path, bucket: Path) -> None:
     for name in NAMES:
         (bucket / name).touch()
 
@@ -111,6 +114,6 @@ def test_an_object_may_go_between_two_pages(served: Path, bucket: Path) -> None:
         with contextlib.suppress(Exception):
             await clients.google.get_object("b", "n2")
         second = await page(clients, first.next_page_token)
-        assert [one.name for one in second.objects] == ["n3", "n4"]
+        assert [resource.name for resource in second.objects] == ["n3", "n4"]
 
     serve(served, scenario)

@@ -1,4 +1,4 @@
-"""Files as objects: what is served, which generation it has, and what survives a restart."""
+"""Files as objects: listing, generations, records, and restarts of the emulator."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.emulator.buckets.listing_pages import ListedName
-from gcsmux_fs.emulator.buckets.objects import Attributes
-from gcsmux_fs.emulator.buckets.store import Store
+from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
+from gcsmux_fs.emulator.buckets.store import BucketStore
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.model.errors import StatusCode
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from gcsmux_fs.emulator.buckets.bucket import Bucket
     from gcsmux_fs.emulator.buckets.objects import StoredObject
 
-ATTRIBUTES = Attributes(content_type="x/y", storage_class="COLD", metadata={"k": "v"})
+ATTRIBUTES = ObjectAttributes(content_type="x/y", storage_class="COLD", metadata={"k": "v"})
 
 
 def started(served: Path) -> Bucket:
-    """The bucket, as an emulator that was just started sees it."""
-    return Store(served).bucket("b")
+    """Return the bucket `b` as a newly started emulator reads it."""
+    return BucketStore(served).bucket("b")
 
 
 def put(
-    bucket: Bucket, name: str, content: bytes, attributes: Attributes = ATTRIBUTES
+    bucket: Bucket, name: str, content: bytes, attributes: ObjectAttributes = ATTRIBUTES
 ) -> StoredObject:
     incoming = bucket.incoming()
     incoming.write_bytes(content)
@@ -48,9 +48,9 @@ def names(bucket: Bucket, start: str = "") -> list[str]:
 
 
 def generation(bucket: Bucket, name: str) -> int:
-    found = bucket.find(name)
-    assert found is not None
-    return found.generation
+    stored = bucket.find(name)
+    assert stored is not None
+    return stored.generation
 
 
 def test_a_generation_survives_a_restart(served: Path, bucket: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_generation_survives_a_restart(served: Path, bucket: Path) -> None:
     assert generation(started(served), "f") == generation(started(served), "f")
 
 
-def test_every_change_of_a_file_is_a_later_generation(served: Path, bucket: Path) -> None:
+def test_every_change_of_a_file_makes_a_later_generation(served: Path, bucket: Path) -> None:
     running = started(served)
     path = bucket / "f"
     path.write_bytes(b"1")
@@ -74,7 +74,7 @@ def test_every_change_of_a_file_is_a_later_generation(served: Path, bucket: Path
     assert seen[-1] == generation(started(served), "f")
 
 
-def test_a_change_that_gives_the_old_times_back_is_noticed(served: Path, bucket: Path) -> None:
+def test_a_change_with_the_old_mtime_makes_a_new_generation(served: Path, bucket: Path) -> None:
     running = started(served)
     path = bucket / "f"
     path.write_bytes(b"old")
@@ -85,7 +85,7 @@ def test_a_change_that_gives_the_old_times_back_is_noticed(served: Path, bucket:
     assert generation(running, "f") > first
 
 
-def test_an_object_deleted_and_made_again_is_a_later_generation(served: Path, bucket: Path) -> None:
+def test_a_deleted_and_recreated_object_has_a_later_generation(served: Path, bucket: Path) -> None:
     running = started(served)
     for name in ("f", "a//f"):
         first = put(running, name, b"x").generation
@@ -95,7 +95,9 @@ def test_an_object_deleted_and_made_again_is_a_later_generation(served: Path, bu
 
 
 @pytest.mark.parametrize("name", ["/a", "a//b", "a/", ".", "a/../b", "a/./b", "é" * 200, "//"])
-def test_names_that_no_file_can_have_are_kept_aside(served: Path, bucket: Path, name: str) -> None:
+def test_objects_with_impossible_file_names_are_kept_in_the_metadata_store(
+    served: Path, bucket: Path, name: str
+) -> None:
     written = put(started(served), name, b"content")
     restarted = started(served)
     assert written == restarted.find(name)
@@ -109,7 +111,7 @@ def test_names_that_no_file_can_have_are_kept_aside(served: Path, bucket: Path, 
     assert names(restarted) == []
 
 
-def test_an_object_may_be_named_as_a_folder_of_others_is(served: Path, bucket: Path) -> None:
+def test_an_object_may_have_the_name_of_a_folder(served: Path, bucket: Path) -> None:
     running = started(served)
     put(running, "foo/bar", b"inner")
     put(running, "foo", b"outer")
@@ -121,38 +123,36 @@ def test_an_object_may_be_named_as_a_folder_of_others_is(served: Path, bucket: P
         assert [content(seen, "top"), content(seen, "top/x")] == [b"outer", b"inner"]
 
 
-def test_what_a_client_says_of_a_file_holds_until_the_file_changes(
-    served: Path, bucket: Path
-) -> None:
+def test_attributes_of_a_file_are_valid_until_the_file_changes(served: Path, bucket: Path) -> None:
     written = put(started(served), "f.html", b"x")
     assert (bucket / "f.html").read_bytes() == b"x"
     restarted = started(served)
     assert written == restarted.find("f.html")
     (bucket / "f.html").write_bytes(b"changed")
-    found = restarted.find("f.html")
-    assert found is not None
-    assert Attributes("text/html", storage_class="STANDARD") == found.attributes
-    assert found.generation > written.generation
+    stored = restarted.find("f.html")
+    assert stored is not None
+    assert ObjectAttributes("text/html", storage_class="STANDARD") == stored.attributes
+    assert stored.generation > written.generation
 
 
 def test_a_plain_file_leaves_no_record(served: Path) -> None:
-    put(started(served), "f.txt", b"x", Attributes("text/plain", storage_class="STANDARD"))
+    put(started(served), "f.txt", b"x", ObjectAttributes("text/plain", storage_class="STANDARD"))
     assert list((served / ".gcsmux-emulator" / "b").iterdir()) == []
 
 
-def test_a_file_put_beside_a_kept_object_takes_its_place(served: Path, bucket: Path) -> None:
+def test_a_new_file_replaces_an_object_in_the_metadata_store(served: Path, bucket: Path) -> None:
     running = started(served)
     put(running, "foo/bar", b"x")
-    kept = put(running, "foo", b"kept")
+    old = put(running, "foo", b"old")
     running.delete("foo/bar")
     (bucket / "foo").rmdir()
     (bucket / "foo").write_bytes(b"file")
     assert content(running, "foo") == b"file"
     assert names(running) == ["foo"]
-    assert generation(running, "foo") > kept.generation
+    assert generation(running, "foo") > old.generation
 
 
-def test_links_are_followed_to_files_inside_only(
+def test_only_links_to_files_in_the_served_folder_are_followed(
     served: Path, bucket: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
@@ -181,13 +181,13 @@ def test_only_regular_files_are_objects(served: Path, bucket: Path) -> None:
     assert running.find("fifo") is None
 
 
-def test_names_that_are_not_utf8_are_not_there(served: Path, bucket: Path) -> None:
+def test_files_whose_names_are_not_utf8_are_ignored(served: Path, bucket: Path) -> None:
     (bucket / os.fsdecode(b"bad\xff")).touch()
     (bucket / "f").touch()
     assert names(started(served)) == ["f"]
 
 
-def test_a_folder_is_read_again_when_it_has_changed_or_only_just_did(
+def test_a_folder_is_read_again_if_it_has_changed_or_changed_just_before(
     served: Path, bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = started(served)
@@ -205,7 +205,7 @@ def test_a_folder_is_read_again_when_it_has_changed_or_only_just_did(
     monkeypatch.setattr("gcsmux_fs.emulator.buckets.file_tree.time.time_ns", lambda: now_ns)
     for _ in range(2):
         assert names(running) == ["f"]
-    # Another change within the same tick of a coarse clock would not have shown.
+    # The folder has just changed: a second change could have the same time. So it is not cached.
     assert readings == 2
     now_ns += 1_000_000_000
     for _ in range(3):
@@ -215,7 +215,7 @@ def test_a_folder_is_read_again_when_it_has_changed_or_only_just_did(
     assert names(running) == ["f", "g"]
 
 
-def test_a_file_replaced_while_it_is_opened_is_the_new_one(
+def test_a_file_replaced_between_stat_and_open_is_the_new_generation(
     served: Path, bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = started(served)
@@ -237,21 +237,21 @@ def test_a_file_replaced_while_it_is_opened_is_the_new_one(
     assert buffer == b"newer"
 
 
-def test_a_damaged_record_is_overlooked(served: Path) -> None:
+def test_a_damaged_record_is_ignored(served: Path) -> None:
     put(started(served), "a//b", b"x")
     (record,) = (served / ".gcsmux-emulator" / "b").glob("*.json")
     record.write_text("{")
     assert names(started(served)) == []
 
 
-def test_a_start_sweeps_up_what_a_crash_has_left(served: Path) -> None:
-    side = served / ".gcsmux-emulator" / "b"
+def test_a_start_removes_the_temporary_files_of_a_crash(served: Path) -> None:
+    metadata_folder = served / ".gcsmux-emulator" / "b"
     put(started(served), "a//b", b"x")
-    before = sorted(side.iterdir())
-    (side / "incoming-0123").write_bytes(b"half")
-    (side / "0123.5.data").write_bytes(b"of no record")
+    before = sorted(metadata_folder.iterdir())
+    (metadata_folder / "incoming-0123").write_bytes(b"half")
+    (metadata_folder / "0123.5.data").write_bytes(b"of no record")
     assert content(started(served), "a//b") == b"x"
-    assert before == sorted(side.iterdir())
+    assert before == sorted(metadata_folder.iterdir())
 
 
 @pytest.mark.parametrize("name", ["f", "a//f"])
@@ -260,9 +260,9 @@ def test_truncated_content_is_never_read_short(served: Path, name: str) -> None:
     path = Path(put(running, name, bytes(100)).path)
     with running.open(name) as opened:
         path.write_bytes(bytes(50))
-        with pytest.raises(RpcError) as refused:
+        with pytest.raises(RpcError) as raised:
             opened.read_into(memoryview(bytearray(100)), 0)
-    assert refused.value.code == StatusCode.NOT_FOUND
+    assert raised.value.code == StatusCode.NOT_FOUND
 
 
 components = st.sampled_from(["a", "b", "a-", "a0", "ü", "..", "", "🪣"])
@@ -270,7 +270,7 @@ object_names = st.lists(components, min_size=1, max_size=3).map("/".join).filter
 
 
 @given(st.sets(object_names, max_size=12), object_names)
-def test_names_can_be_entered_anywhere(
+def test_names_from_starts_at_any_name(
     tmp_path_factory: pytest.TempPathFactory, present: set[str], start: str
 ) -> None:
     served = tmp_path_factory.mktemp("served")
@@ -284,7 +284,7 @@ def test_names_can_be_entered_anywhere(
         assert all(seen.find(name, listed=True) == seen.find(name) for name in present)
 
 
-def test_folders_come_before_what_is_in_them(served: Path, bucket: Path) -> None:
+def test_folders_are_listed_before_the_entries_in_them(served: Path, bucket: Path) -> None:
     (bucket / "a" / "b").mkdir(parents=True)
     (bucket / "a" / "c").touch()
     entries = list(started(served).names_from("", folders=True))

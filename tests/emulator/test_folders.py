@@ -1,4 +1,4 @@
-"""Folders, through Google's own client of the control service."""
+"""Folders, with Google's client for StorageControl."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from google.cloud.storage_control_v2.services.storage_control.transports import 
     StorageControlGrpcAsyncIOTransport,
 )
 
-from gcsmux_fs.emulator.faults.catalogue import Status
-from gcsmux_fs.emulator.injection.rules import Rule
+from gcsmux_fs.emulator.faults import Status
+from gcsmux_fs.emulator.injection import Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -54,30 +54,30 @@ async def append(clients: Clients, name: str, *, finish: bool = False) -> Any:
     return writer
 
 
-def test_a_folder_is_made_found_and_removed(served: Path, bucket: Path) -> None:
+def test_a_folder_is_created_found_and_removed(served: Path, bucket: Path) -> None:
     async def scenario(_: Clients, control: Any) -> None:
-        made = await control.create_folder(parent=BUCKET, folder={}, folder_id="new/")
-        assert (made.name, made.metageneration) == (f"{FOLDERS}new/", 1)
+        created = await control.create_folder(parent=BUCKET, folder={}, folder_id="new/")
+        assert (created.name, created.metageneration) == (f"{FOLDERS}new/", 1)
         assert (bucket / "new").is_dir()
-        found = await control.get_folder(name=made.name)
-        assert found == made
-        assert found.update_time
+        folder = await control.get_folder(name=created.name)
+        assert folder == created
+        assert folder.update_time
         with pytest.raises(exceptions.AlreadyExists):
             await control.create_folder(parent=BUCKET, folder={}, folder_id="new/")
         (bucket / "new" / "f").touch()
         with pytest.raises(exceptions.FailedPrecondition):
-            await control.delete_folder(name=made.name)
+            await control.delete_folder(name=created.name)
         (bucket / "new" / "f").unlink()
-        await control.delete_folder(name=made.name)
+        await control.delete_folder(name=created.name)
         assert not (bucket / "new").exists()
         for missing in (control.get_folder, control.delete_folder):
             with pytest.raises(exceptions.NotFound):
-                await missing(name=made.name)
+                await missing(name=created.name)
 
     serve_zonal(served, scenario)
 
 
-def test_a_parent_is_needed_unless_the_request_is_recursive(served: Path, bucket: Path) -> None:
+def test_create_folder_needs_a_parent_unless_it_is_recursive(served: Path, bucket: Path) -> None:
     async def scenario(_: Clients, control: Any) -> None:
         request = {"parent": BUCKET, "folder": {}, "folder_id": "a/b/c/"}
         with pytest.raises(exceptions.FailedPrecondition):
@@ -110,7 +110,7 @@ def test_folders_are_listed_in_order(
         (bucket / name).touch()
 
     async def scenario(clients: Clients, control: Any) -> None:
-        # An object that only the side store has implies its folder.
+        # An object in the metadata store implies its folder.
         await append(clients, "e/growing")
         assert await paths(control, page_size=page_size, **request_) == shown
         for path in shown:
@@ -119,7 +119,7 @@ def test_folders_are_listed_in_order(
     serve_zonal(served, scenario)
 
 
-def test_a_renamed_folder_takes_all_with_it(served: Path, bucket: Path) -> None:
+def test_renaming_a_folder_renames_all_objects_in_it(served: Path, bucket: Path) -> None:
     (bucket / "old" / "deep").mkdir(parents=True)
     (bucket / "old" / "deep" / "f").write_bytes(b"x")
     (bucket / "other").mkdir()
@@ -137,13 +137,17 @@ def test_a_renamed_folder_takes_all_with_it(served: Path, bucket: Path) -> None:
         assert operation.metadata.source_folder_id == "old/"
         assert operation.metadata.destination_folder_id == "other/new/"
         operations = control.transport.operations_client
-        again = await operations.get_operation(operation.operation.name)
-        assert again.done
-        assert again.response == operation.operation.response
+        stored = await operations.get_operation(operation.operation.name)
+        assert stored.done
+        assert stored.response == operation.operation.response
         after = [await clients.google.get_object("b", f"other/new/{name}") for name in names]
-        assert [found.generation for found in after] == [found.generation for found in before]
-        assert [found.content_type for found in after] == [found.content_type for found in before]
-        assert [found.size for found in after] == [1, 4, 4]
+        assert [resource.generation for resource in after] == [
+            resource.generation for resource in before
+        ]
+        assert [resource.content_type for resource in after] == [
+            resource.content_type for resource in before
+        ]
+        assert [resource.size for resource in after] == [1, 4, 4]
         assert not after[1].finalize_time
         assert await paths(control) == ["other/", "other/new/", "other/new/deep/"]
         for name in names:
@@ -167,7 +171,7 @@ def test_a_renamed_folder_takes_all_with_it(served: Path, bucket: Path) -> None:
         ("a", "x/", exceptions.InvalidArgument),
     ],
 )
-def test_renames_that_cannot_be_made_change_nothing(
+def test_an_invalid_rename_changes_nothing(
     served: Path, bucket: Path, source: str, destination: str, error: type[Exception]
 ) -> None:
     (bucket / "a").mkdir()
@@ -184,7 +188,7 @@ def test_renames_that_cannot_be_made_change_nothing(
     serve_zonal(served, scenario)
 
 
-def test_a_folder_goes_with_all_that_is_in_it(served: Path, bucket: Path) -> None:
+def test_delete_folder_recursive_deletes_all_objects_in_it(served: Path, bucket: Path) -> None:
     (bucket / "a" / "b").mkdir(parents=True)
     (bucket / "a" / "b" / "f").touch()
     (bucket / "a-").touch()
@@ -195,8 +199,8 @@ def test_a_folder_goes_with_all_that_is_in_it(served: Path, bucket: Path) -> Non
         await operation.result()
         assert operation.metadata.folder_id == "a/"
         assert await paths(control) == []
-        found = (await clients.generated.list_objects(parent=BUCKET)).objects
-        assert [one.name for one in found] == ["a-"]
+        listed = (await clients.generated.list_objects(parent=BUCKET)).objects
+        assert [resource.name for resource in listed] == ["a-"]
 
     serve_zonal(served, scenario)
 
@@ -237,7 +241,7 @@ def test_flat_buckets_have_no_folders(served: Path, bucket: Path) -> None:
 
 
 @pytest.mark.parametrize("request_", [{"delimiter": "x"}, {"prefix": "a"}, {"page_size": -1}])
-def test_listings_of_folders_that_cannot_be_made_say_why(
+def test_invalid_folder_listings_end_with_invalid_argument(
     served: Path, request_: dict[str, object]
 ) -> None:
     async def scenario(_: Clients, control: Any) -> None:
@@ -247,7 +251,7 @@ def test_listings_of_folders_that_cannot_be_made_say_why(
     serve_zonal(served, scenario)
 
 
-def test_a_link_is_no_folder(served: Path, bucket: Path, tmp_path: Path) -> None:
+def test_a_link_is_not_a_folder(served: Path, bucket: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "in").mkdir(parents=True)
     (tmp_path / "elsewhere" / "in" / "f").touch()
     (bucket / "link").symlink_to(tmp_path / "elsewhere")
@@ -263,7 +267,7 @@ def test_a_link_is_no_folder(served: Path, bucket: Path, tmp_path: Path) -> None
     serve_zonal(served, scenario)
 
 
-def test_an_operation_that_nobody_began_is_not_found(served: Path) -> None:
+def test_an_unknown_operation_is_not_found(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         call = clients.call("GetOperation", pb.Operation, "google.longrunning.Operations")
         await call.write(pb.GetOperationRequest(name=f"{BUCKET}/operations/none"))
@@ -274,7 +278,7 @@ def test_an_operation_that_nobody_began_is_not_found(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_faults_are_ordered_by_the_path_of_a_folder(served: Path, bucket: Path) -> None:
+def test_rules_match_the_path_of_a_folder(served: Path, bucket: Path) -> None:
     (bucket / "a").mkdir()
     (bucket / "b").mkdir()
 

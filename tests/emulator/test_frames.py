@@ -25,39 +25,43 @@ frames = st.lists(
 
 
 @given(frames, st.integers(0, 30), st.lists(st.integers(1, 20), max_size=20))
-def test_boundaries_are_found_however_the_bytes_are_cut(
-    made: list[tuple[int, int, int, int]], preface: int, cuts: list[int]
+def test_frame_boundaries_do_not_depend_on_how_the_bytes_are_split(
+    generated: list[tuple[int, int, int, int]], preface: int, cuts: list[int]
 ) -> None:
     stream = bytes(preface)
     boundaries = {0} if preface == 0 else set()
     if preface:
         boundaries.add(preface)
     last_data = 0
-    for kind, flags, number, size in made:
+    for kind, flags, number, size in generated:
         stream += frame(kind, flags, number, size)
         if kind == DATA:
             last_data = number
-            # A block of headers that has begun is not over.
-            open_block = len(stream) - 9 - size not in boundaries
+            # A DATA frame does not end a header block.
+            in_header_block = len(stream) - 9 - size not in boundaries
         else:
-            open_block = kind in (HEADERS, CONTINUATION) and not flags & END_HEADERS
+            in_header_block = kind in (HEADERS, CONTINUATION) and not flags & END_HEADERS
             if kind not in (HEADERS, CONTINUATION):
-                open_block = len(stream) - 9 - size not in boundaries
-        if not open_block:
+                in_header_block = len(stream) - 9 - size not in boundaries
+        if not in_header_block:
             boundaries.add(len(stream))
     scanner = FrameScanner(preface)
     position = 0
     for size in [*cuts, len(stream)]:
         part = stream[position : position + size]
-        inside = [one for one in sorted(boundaries) if position < one <= position + len(part)]
-        found = scanner.feed(part)
-        assert found == (inside[0] - position if inside else None)
+        inside = [
+            boundary
+            for boundary in sorted(boundaries)
+            if position < boundary <= position + len(part)
+        ]
+        first = scanner.feed(part)
+        assert first == (inside[0] - position if inside else None)
         position += len(part)
         assert scanner.at_boundary == (position in boundaries)
     assert scanner.data_stream == last_data
 
 
-def test_injected_frames_are_those_of_the_standard() -> None:
+def test_injected_frames_have_the_layout_of_rfc_9113() -> None:
     assert (
         goaway(2**31 - 1, 11, b"why")
         == bytes.fromhex("00000b 07 00 00000000 7fffffff 0000000b") + b"why"

@@ -1,4 +1,4 @@
-"""Latency and bandwidth of the services themselves, in virtual time and without gRPC."""
+"""Latency and bandwidth of the services, in virtual time and without gRPC."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsmux_fs.emulator.buckets.checksums import Checksums
-from gcsmux_fs.emulator.buckets.store import Store
-from gcsmux_fs.emulator.control import Control
+from gcsmux_fs.emulator.buckets.store import BucketStore
+from gcsmux_fs.emulator.call_counters import CallCounters
+from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
 from gcsmux_fs.emulator.services.meta_service import MetaService
+from gcsmux_fs.emulator.services.method_handlers import MethodHandlers
 from gcsmux_fs.emulator.services.read_service import ReadService
-from gcsmux_fs.emulator.services.rpc import Border
 from gcsmux_fs.emulator.services.write_service import WriteService
 from gcsmux_fs.emulator.shaping import Shape
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -30,7 +31,7 @@ MIB = 1024 * 1024
 async def arriving(
     *steps: tuple[float, pb.BidiReadObjectRequest],
 ) -> AsyncIterator[pb.BidiReadObjectRequest]:
-    """Yield requests at their instants."""
+    """Yield each request at its time."""
     for instant, request in steps:
         await asyncio.sleep(instant - asyncio.get_running_loop().time())
         yield request
@@ -39,27 +40,29 @@ async def arriving(
 def sent_by_bidi(
     served: Path, shape: Shape, *steps: tuple[float, pb.BidiReadObjectRequest]
 ) -> list[tuple[float, pb.BidiReadObjectResponse]]:
-    """Return when each response of a stream left, in seconds from its start."""
+    """Return the responses of a stream with the times at which they were sent, in seconds."""
     sent: list[tuple[float, pb.BidiReadObjectResponse]] = []
 
     async def send(message: bytes) -> None:
         now = asyncio.get_running_loop().time()
         sent.append((now, pb.BidiReadObjectResponse.FromString(message)))
 
-    service = ReadService(Store(served), Checksums(), shape, Control())
+    store, counters = BucketStore(served), CallCounters()
+    orders = FaultOrders(store, counters.faults)
+    service = ReadService(store, Checksums(), shape, orders, counters)
     run_virtually(service.bidi_read_object(arriving(*steps), send))
     return sent
 
 
-def test_a_stream_opened_with_ranges_costs_one_latency(served: Path, bucket: Path) -> None:
+def test_opening_a_stream_with_ranges_takes_one_latency(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(5 * MIB))
-    opening = bidi_request("f", [(0, 0, 1), (0, 10, 2)])
-    sent = sent_by_bidi(served, Shape(latency_seconds=3.0), (0.0, opening))
+    first = bidi_request("f", [(0, 0, 1), (0, 10, 2)])
+    sent = sent_by_bidi(served, Shape(latency_seconds=3.0), (0.0, first))
     assert {3.0} == {when for when, _ in sent}
     assert sent[0][1].HasField("metadata")
 
 
-def test_each_range_is_delayed_from_its_own_asking(served: Path, bucket: Path) -> None:
+def test_latency_of_a_range_counts_from_its_request(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"0123456789")
     sent = sent_by_bidi(
         served,
@@ -78,7 +81,7 @@ def test_each_range_is_delayed_from_its_own_asking(served: Path, bucket: Path) -
     assert ranges == [(4.0, 1), (4.0, 2), (5.5, 3), (12.0, 4)]
 
 
-def test_bandwidth_holds_for_the_content_of_a_stream(served: Path, bucket: Path) -> None:
+def test_bandwidth_limits_the_content_of_a_stream(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(bytes(10 * MIB))
     shape = Shape(latency_seconds=1.0, bandwidth_bytes=MIB)
     sent = sent_by_bidi(served, shape, (0.0, bidi_request("f", [(0, 0, 1)])))
@@ -92,35 +95,36 @@ def test_bandwidth_holds_for_the_content_of_a_stream(served: Path, bucket: Path)
         assert pytest.approx(within, rel=0.1) == MIB
 
 
-def test_unary_answers_asked_together_come_back_together(served: Path, bucket: Path) -> None:
+def test_simultaneous_unary_calls_are_answered_together(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"x")
-    control = Control()
-    border = Border(Shape(latency_seconds=3.0), control)
-    meta = MetaService(Store(served), Checksums())
-    _, handler = border.unary("GetObject", pb.GetObjectRequest, meta.get_object)
+    store, counters = BucketStore(served), CallCounters()
+    orders = FaultOrders(store, counters.faults)
+    handlers = MethodHandlers(Shape(latency_seconds=3.0), orders, counters)
+    meta = MetaService(store, Checksums())
+    _, handler = handlers.unary("GetObject", pb.GetObjectRequest, meta.get_object)
     handle = handler.unary_unary
     request = pb.GetObjectRequest(bucket=BUCKET, object="f").SerializeToString()
 
     async def scenario() -> list[float]:
-        async def one() -> float:
+        async def call() -> float:
             await handle(request, None)  # type: ignore[misc, arg-type]
             return asyncio.get_running_loop().time()
 
-        return await asyncio.gather(*(one() for _ in range(50)))
+        return await asyncio.gather(*(call() for _ in range(50)))
 
     assert {3.0} == set(run_virtually(scenario()))
-    assert control.counters.requests["GetObject"] == 50
+    assert counters.requests["GetObject"] == 50
 
 
-def test_answers_on_a_writing_stream_do_not_add_up(served: Path) -> None:
+def test_latencies_on_a_write_stream_do_not_add_up(served: Path) -> None:
     resource = pb.Object(bucket=BUCKET, name="f")
-    opening = pb.BidiWriteObjectRequest(
+    first = pb.BidiWriteObjectRequest(
         write_object_spec=pb.WriteObjectSpec(resource=resource, appendable=True)
     )
     sent: list[float] = []
 
     async def requests() -> AsyncIterator[pb.BidiWriteObjectRequest]:
-        yield opening
+        yield first
         yield pb.BidiWriteObjectRequest(state_lookup=True)
         yield pb.BidiWriteObjectRequest(state_lookup=True)
         await asyncio.sleep(1.0)
@@ -129,6 +133,6 @@ def test_answers_on_a_writing_stream_do_not_add_up(served: Path) -> None:
     async def send(message: bytes) -> None:
         sent.append(asyncio.get_running_loop().time())
 
-    service = WriteService(Store(served), Checksums(), Shape(latency_seconds=3.0))
+    service = WriteService(BucketStore(served), Checksums(), Shape(latency_seconds=3.0))
     run_virtually(service.bidi_write_object(requests(), send))
     assert sent == [3.0, 3.0, 3.0, 4.0]

@@ -11,7 +11,7 @@ from gcsmux_fs.emulator.buckets.listing_pages import ListedName, Position, Query
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.model.errors import StatusCode
 
-from .object_names import maybe_names, names
+from .name_strategies import maybe_names, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def pages(source: Source, query: Query, max_entries: int) -> Iterator[tuple[list
 
 
 def reference(present: set[str], query: Query) -> tuple[set[str], set[str]]:
-    """The service's description of a listing, taken literally."""
+    """Return the objects and prefixes of a listing, by the service's documentation."""
     objects, prefixes = set(), set()
     for name in present:
         if not name.startswith(query.prefix) or name < query.start:
@@ -71,7 +71,7 @@ def reference(present: set[str], query: Query) -> tuple[set[str], set[str]]:
 @given(st.sets(names, max_size=25), queries, st.integers(1, 5))
 @example({"a/", "a/b"}, Query(delimiter="/", trailing_delimiter=True), 1)
 @example({"a", "a/b", "a-"}, Query(delimiter="/"), 1)
-def test_pages_together_are_the_whole_listing_in_order(
+def test_all_pages_together_are_the_complete_sorted_listing(
     present: set[str], query: Query, max_entries: int
 ) -> None:
     source = source_of([ListedName(name) for name in present])
@@ -80,7 +80,7 @@ def test_pages_together_are_the_whole_listing_in_order(
     last_page = ""
     for page_objects, page_prefixes in pages(source, query, max_entries):
         shown = page_objects + page_prefixes
-        # With the trailing delimiter one name may be an object and, a page later, a prefix.
+        # With the trailing delimiter, a name may be an object and a prefix on the next page.
         assert all(last_page <= name for name in shown)
         last_page = max([*shown, last_page])
         objects += page_objects
@@ -90,24 +90,24 @@ def test_pages_together_are_the_whole_listing_in_order(
     assert sorted(wanted_prefixes) == prefixes
 
 
-def test_a_page_enters_the_source_behind_each_folded_prefix() -> None:
+def test_a_page_reads_one_name_per_prefix() -> None:
     names_below = [
         ListedName(f"{folder}/{number:04}") for folder in "abc" for number in range(1000)
     ]
-    seen = 0
+    read_names = 0
 
     def counting(start: str) -> Iterator[ListedName]:
-        nonlocal seen
+        nonlocal read_names
         for entry in source_of(names_below)(start):
-            seen += 1
+            read_names += 1
             yield entry
 
     page = list_page(counting, Query(delimiter="/"), Position(), 1000)
     assert page.prefixes == ["a/", "b/", "c/"]
-    assert seen == 3
+    assert read_names == 3
 
 
-def test_empty_folders_are_prefixes_and_never_objects() -> None:
+def test_empty_folders_are_listed_as_prefixes_only() -> None:
     present = [
         ListedName("a/", folder=True),
         ListedName("b/", folder=True),
@@ -120,7 +120,7 @@ def test_empty_folders_are_prefixes_and_never_objects() -> None:
     assert (below.objects, below.prefixes) == ([], [])
 
 
-def test_a_listing_goes_on_when_the_name_it_stopped_at_is_gone() -> None:
+def test_a_listing_continues_if_the_first_name_of_the_next_page_is_deleted() -> None:
     query = Query()
     first = list_page(
         source_of([ListedName("a"), ListedName("b"), ListedName("c")]), query, Position(), 1
@@ -131,13 +131,13 @@ def test_a_listing_goes_on_when_the_name_it_stopped_at_is_gone() -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "bm8=", "WyJhIl0=", "WzEsMiwzXQ==", "ü"])
-def test_a_foreign_token_is_refused(token: str) -> None:
-    with pytest.raises(RpcError) as refused:
+def test_an_invalid_page_token_is_refused(token: str) -> None:
+    with pytest.raises(RpcError) as raised:
         Position.parse(token, Query())
-    assert refused.value.code == StatusCode.INVALID_ARGUMENT
+    assert raised.value.code == StatusCode.INVALID_ARGUMENT
 
 
-def test_a_token_of_another_listing_is_refused() -> None:
+def test_a_page_token_of_another_listing_is_refused() -> None:
     token = Position("a").token(Query(prefix="a"))
     with pytest.raises(RpcError):
         Position.parse(token, Query(prefix="b"))

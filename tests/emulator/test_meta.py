@@ -24,20 +24,20 @@ def fill(bucket: Path, names: list[str], content: bytes = b"x") -> None:
 
 
 async def listing(clients: Clients, **request: object) -> tuple[list[str], list[str], int]:
-    """List to the end; return objects, prefixes and how many pages it took."""
+    """List all pages; return the objects, the prefixes and the number of pages."""
     pager = await clients.generated.list_objects({"parent": BUCKET, **request})
     objects: list[str] = []
     prefixes: list[str] = []
     count = 0
     async for page in pager.pages:
         assert len(page.objects) + len(page.prefixes) <= 1000
-        objects += [found.name for found in page.objects]
+        objects += [resource.name for resource in page.objects]
         prefixes += page.prefixes
         count += 1
     return objects, prefixes, count
 
 
-def test_a_bucket_tells_its_name_and_place(served: Path) -> None:
+def test_get_bucket_returns_name_and_placement(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         bucket = await clients.generated.get_bucket(name=BUCKET)
         assert (bucket.name, bucket.bucket_id, bucket.location_type) == (BUCKET, "b", "region")
@@ -73,12 +73,12 @@ def test_only_folders_that_are_not_hidden_are_buckets(served: Path, name: str) -
         with pytest.raises(exceptions.NotFound):
             await clients.generated.get_bucket(name=f"projects/_/buckets/{name}")
         buckets = await clients.generated.list_buckets(parent="projects/_")
-        assert [found.name async for found in buckets] == [BUCKET]
+        assert [resource.name async for resource in buckets] == [BUCKET]
 
     serve(served, scenario)
 
 
-def test_a_bucket_condition_is_checked(served: Path) -> None:
+def test_get_bucket_checks_its_conditions(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         with pytest.raises(exceptions.FailedPrecondition):
             await clients.generated.get_bucket({"name": BUCKET, "if_metageneration_match": 7})
@@ -88,58 +88,60 @@ def test_a_bucket_condition_is_checked(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_buckets_are_made_and_removed(served: Path) -> None:
+def test_buckets_are_created_and_deleted(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         request: dict[str, Any] = {"parent": "projects/_", "bucket_id": "new-one", "bucket": {}}
-        made = await clients.generated.create_bucket(request)
-        assert made.name == "projects/_/buckets/new-one"
+        created = await clients.generated.create_bucket(request)
+        assert created.name == "projects/_/buckets/new-one"
         assert (served / "new-one").is_dir()
         with pytest.raises(exceptions.AlreadyExists):
             await clients.generated.create_bucket(request)
         (served / "new-one" / "f").touch()
         with pytest.raises(exceptions.FailedPrecondition):
-            await clients.generated.delete_bucket(name=made.name)
+            await clients.generated.delete_bucket(name=created.name)
         (served / "new-one" / "f").unlink()
-        await clients.generated.delete_bucket(name=made.name)
+        await clients.generated.delete_bucket(name=created.name)
         assert not (served / "new-one").exists()
 
     serve(served, scenario)
 
 
-def test_an_object_tells_what_the_file_is(served: Path, bucket: Path) -> None:
+def test_get_object_returns_the_attributes_of_the_file(served: Path, bucket: Path) -> None:
     (bucket / "page.html").write_bytes(b"<p>")
     os.utime(bucket / "page.html", ns=(0, 1_600_000_000_123_456_789))
 
     async def scenario(clients: Clients) -> None:
-        found = await clients.google.get_object("b", "page.html")
-        assert (found.bucket, found.name, found.size) == (BUCKET, "page.html", 3)
-        assert found.content_type == "text/html"
-        assert found.storage_class == "STANDARD"
-        assert crc32c.crc32c(b"<p>") == found.checksums.crc32c
-        assert found.update_time.timestamp_pb().ToNanoseconds() == 1_600_000_000_123_456_789
-        assert found.finalize_time
-        assert found.metageneration == 1
-        assert found.etag
+        resource = await clients.google.get_object("b", "page.html")
+        assert (resource.bucket, resource.name, resource.size) == (BUCKET, "page.html", 3)
+        assert resource.content_type == "text/html"
+        assert resource.storage_class == "STANDARD"
+        assert crc32c.crc32c(b"<p>") == resource.checksums.crc32c
+        assert resource.update_time.timestamp_pb().ToNanoseconds() == 1_600_000_000_123_456_789
+        assert resource.finalize_time
+        assert resource.metageneration == 1
+        assert resource.etag
 
     serve(served, scenario)
 
 
-def test_a_large_object_has_its_checksum_where_it_is_asked_for(served: Path, bucket: Path) -> None:
+def test_the_checksum_of_a_large_object_is_computed_by_get_object(
+    served: Path, bucket: Path
+) -> None:
     data = bytes(range(256)) * 40_000
     (bucket / "large").write_bytes(data)
 
     async def scenario(clients: Clients) -> None:
         async def listed() -> Any:
-            (found,) = (await clients.generated.list_objects(parent=BUCKET)).objects
-            return found
+            (resource,) = (await clients.generated.list_objects(parent=BUCKET)).objects
+            return resource
 
         assert not (await listed()).checksums
-        found = await clients.google.get_object("b", "large")
-        assert crc32c.crc32c(data) == found.checksums.crc32c
+        resource = await clients.google.get_object("b", "large")
+        assert crc32c.crc32c(data) == resource.checksums.crc32c
         assert crc32c.crc32c(data) == (await listed()).checksums.crc32c
         (bucket / "large").write_bytes(data[1:])
-        found = await clients.google.get_object("b", "large")
-        assert crc32c.crc32c(data[1:]) == found.checksums.crc32c
+        resource = await clients.google.get_object("b", "large")
+        assert crc32c.crc32c(data[1:]) == resource.checksums.crc32c
 
     serve(served, scenario)
 
@@ -155,18 +157,18 @@ def test_a_large_object_has_its_checksum_where_it_is_asked_for(served: Path, buc
         ({"soft_deleted": True}, exceptions.NotFound),
     ],
 )
-def test_an_object_is_given_on_conditions(
+def test_get_object_checks_its_conditions(
     served: Path, bucket: Path, conditions: dict[str, Any], error: type[Exception]
 ) -> None:
     (bucket / "f").write_bytes(b"x")
 
     async def scenario(clients: Clients) -> None:
-        found = await clients.google.get_object("b", "f")
+        resource = await clients.google.get_object("b", "f")
         await clients.google.get_object(
             "b",
             "f",
-            generation=found.generation,
-            if_generation_match=found.generation,
+            generation=resource.generation,
+            if_generation_match=resource.generation,
             if_generation_not_match=1,
         )
         with pytest.raises(error):
@@ -175,26 +177,24 @@ def test_an_object_is_given_on_conditions(
     serve(served, scenario)
 
 
-def test_a_read_mask_leaves_fields_out(served: Path, bucket: Path) -> None:
+def test_a_read_mask_selects_fields(served: Path, bucket: Path) -> None:
     (bucket / "f").write_bytes(b"x")
 
     async def scenario(clients: Clients) -> None:
         masked = {"bucket": BUCKET, "object_": "f", "read_mask": {"paths": ["size"]}}
-        found = await clients.generated.get_object(masked)
-        assert (found.size, found.name, found.generation) == (1, "", 0)
+        resource = await clients.generated.get_object(masked)
+        assert (resource.size, resource.name, resource.generation) == (1, "", 0)
         masked["read_mask"] = {"paths": ["sise"]}
         with pytest.raises(exceptions.InvalidArgument):
             await clients.generated.get_object(masked)
         listed = {"parent": BUCKET, "read_mask": {"paths": ["name"]}}
-        (found,) = (await clients.generated.list_objects(listed)).objects
-        assert (found.name, found.size) == ("f", 0)
+        (resource,) = (await clients.generated.list_objects(listed)).objects
+        assert (resource.name, resource.size) == ("f", 0)
 
     serve(served, scenario)
 
 
-def test_2500_objects_come_in_three_pages_with_prefixes_among_them(
-    served: Path, bucket: Path
-) -> None:
+def test_2500_objects_and_prefixes_are_listed_in_three_pages(served: Path, bucket: Path) -> None:
     files = [f"d/f{number:04}" for number in range(2000)]
     folders = [f"d/g{number:03}/x" for number in range(500)]
     fill(bucket, [*files, *folders, "c", "e"])
@@ -211,7 +211,7 @@ def test_2500_objects_come_in_three_pages_with_prefixes_among_them(
     serve(served, scenario)
 
 
-def test_names_are_listed_in_the_order_of_their_bytes(served: Path, bucket: Path) -> None:
+def test_names_are_listed_in_the_order_of_their_utf8_bytes(served: Path, bucket: Path) -> None:
     names = [
         "a-b",
         "a.b",
@@ -234,7 +234,7 @@ def test_names_are_listed_in_the_order_of_their_bytes(served: Path, bucket: Path
     serve(served, scenario)
 
 
-def test_bounds_cut_a_listing(served: Path, bucket: Path) -> None:
+def test_lexicographic_bounds_limit_a_listing(served: Path, bucket: Path) -> None:
     fill(bucket, ["a", "b/1", "b/2", "c", "d"])
 
     async def scenario(clients: Clients) -> None:
@@ -245,7 +245,7 @@ def test_bounds_cut_a_listing(served: Path, bucket: Path) -> None:
     serve(served, scenario)
 
 
-def test_empty_folders_show_in_hierarchical_buckets_only(served: Path, bucket: Path) -> None:
+def test_empty_folders_are_listed_only_in_hierarchical_buckets(served: Path, bucket: Path) -> None:
     fill(bucket, ["full/x", "top"])
     (bucket / "empty" / "inner").mkdir(parents=True)
     request = {"delimiter": "/", "include_folders_as_prefixes": True}
@@ -275,7 +275,7 @@ def test_empty_folders_show_in_hierarchical_buckets_only(served: Path, bucket: P
         ({"filter": "x"}, exceptions.MethodNotImplemented),
     ],
 )
-def test_listings_that_cannot_be_made_say_why(
+def test_invalid_listings_end_with_the_right_status(
     served: Path, request_: dict[str, object], error: type[Exception]
 ) -> None:
     async def scenario(clients: Clients) -> None:
@@ -285,7 +285,7 @@ def test_listings_that_cannot_be_made_say_why(
     serve(served, scenario)
 
 
-def test_an_object_is_deleted_on_conditions(served: Path, bucket: Path) -> None:
+def test_delete_object_checks_its_conditions(served: Path, bucket: Path) -> None:
     fill(bucket, ["a/f"])
 
     async def scenario(clients: Clients) -> None:
@@ -308,7 +308,7 @@ def test_an_unknown_method_is_unimplemented(served: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["GetObject", "BidiReadObject", "WriteObject"])
-def test_a_request_that_is_no_protobuf_is_an_internal_error(served: Path, method: str) -> None:
+def test_a_malformed_request_is_an_internal_error(served: Path, method: str) -> None:
     async def scenario(clients: Clients) -> None:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = clients.channel.unary_unary(
             f"/google.storage.v2.Storage/{method}"
@@ -321,7 +321,7 @@ def test_a_request_that_is_no_protobuf_is_an_internal_error(served: Path, method
 
 
 @pytest.mark.expects_log("GetBucket failed")
-def test_an_unexpected_error_is_internal_and_one_log_line(
+def test_an_unexpected_exception_is_an_internal_error_and_one_log_line(
     served: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

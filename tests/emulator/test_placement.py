@@ -1,4 +1,4 @@
-"""Where CreateBucket puts a bucket, and what the bucket says of it."""
+"""The placement of buckets created by CreateBucket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def create(clients: Clients, **bucket: Any) -> Any:
     return await clients.generated.create_bucket(request)
 
 
-def told(bucket: Any) -> tuple[str, str, bool, str]:
+def placement_fields(bucket: Any) -> tuple[str, str, bool, str]:
     return (
         bucket.location,
         bucket.location_type,
@@ -33,7 +33,7 @@ def told(bucket: Any) -> tuple[str, str, bool, str]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
+    ("bucket_fields", "expected"),
     [
         ({}, ("US-CENTRAL1", "region", False, "STANDARD")),
         ({"location": "europe-west4"}, ("EUROPE-WEST4", "region", False, "STANDARD")),
@@ -63,50 +63,50 @@ def told(bucket: Any) -> tuple[str, str, bool, str]:
         ),
     ],
 )
-def test_a_bucket_is_where_it_was_asked_to_be(
-    served: Path, asked: dict[str, Any], wanted: tuple[str, str, bool, str]
+def test_create_bucket_sets_the_requested_placement(
+    served: Path, bucket_fields: dict[str, Any], expected: tuple[str, str, bool, str]
 ) -> None:
     async def scenario(clients: Clients) -> None:
-        made = await create(clients, **asked)
-        assert told(made) == wanted
+        created = await create(clients, **bucket_fields)
+        assert placement_fields(created) == expected
         async with Emulator(served, location_type="zone") as restarted:
             other = Clients(restarted)
-            assert await other.generated.get_bucket(name=NEW) == made
+            assert await other.generated.get_bucket(name=NEW) == created
             call = other.call(
                 "GetStorageLayout", pb.StorageLayout, "google.storage.control.v2.StorageControl"
             )
             await call.write(pb.GetStorageLayoutRequest(name=f"{NEW}/storageLayout"))
             layout = await call.read()
             assert isinstance(layout, pb.StorageLayout)
-            assert (layout.location, layout.location_type) == wanted[:2]
-            assert layout.hierarchical_namespace.enabled == wanted[2]
+            assert (layout.location, layout.location_type) == expected[:2]
+            assert layout.hierarchical_namespace.enabled == expected[2]
             await other.close()
 
     serve(served, scenario)
 
 
-def test_without_a_location_a_bucket_is_where_the_others_are(served: Path) -> None:
+def test_a_bucket_without_a_location_gets_the_default_placement(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
-        assert told(await create(clients)) == ("US-CENTRAL1-A", "zone", True, "RAPID")
+        assert placement_fields(await create(clients)) == ("US-CENTRAL1-A", "zone", True, "RAPID")
 
     serve(served, scenario, location_type="zone")
 
 
-def test_what_a_bucket_was_is_gone_with_it(served: Path) -> None:
+def test_deleting_a_bucket_deletes_its_placement(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         await create(clients, location="us-central1-a")
         await clients.generated.delete_bucket(name=NEW)
         (served / "new-one").mkdir()
-        assert told(await clients.generated.get_bucket(name=NEW))[1] == "region"
+        assert placement_fields(await clients.generated.get_bucket(name=NEW))[1] == "region"
         (served / "new-one").rmdir()
         await create(clients, location="US")
-        assert told(await clients.generated.get_bucket(name=NEW))[1] == "multi-region"
+        assert placement_fields(await clients.generated.get_bucket(name=NEW))[1] == "multi-region"
 
     serve(served, scenario)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "bucket_fields",
     [
         {"location": "moon"},
         {"location": "us-central"},
@@ -115,10 +115,10 @@ def test_what_a_bucket_was_is_gone_with_it(served: Path) -> None:
         {"custom_placement_config": {"data_locations": ["us-east1"]}},
     ],
 )
-def test_a_place_that_is_none_is_refused(served: Path, asked: dict[str, Any]) -> None:
+def test_an_invalid_location_is_refused(served: Path, bucket_fields: dict[str, Any]) -> None:
     async def scenario(clients: Clients) -> None:
         with pytest.raises(exceptions.InvalidArgument):
-            await create(clients, **asked)
+            await create(clients, **bucket_fields)
         assert not (served / "new-one").exists()
 
     serve(served, scenario)

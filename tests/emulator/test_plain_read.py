@@ -20,7 +20,7 @@ async def read(clients: Clients, **request: object) -> list[Any]:
     return [response async for response in stream]
 
 
-def test_a_whole_object_comes_in_chunks_with_its_checksums(served: Path, bucket: Path) -> None:
+def test_a_whole_object_is_sent_in_chunks_with_checksums(served: Path, bucket: Path) -> None:
     data = random.Random(5).randbytes(5 * MIB)
     (bucket / "f").write_bytes(data)
 
@@ -43,7 +43,7 @@ def test_a_whole_object_comes_in_chunks_with_its_checksums(served: Path, bucket:
     ("offset", "limit", "start", "end"),
     [(2, 3, 2, 5), (4, 0, 4, 10), (-3, 0, 7, 10), (-3, 1, 7, 8), (8, 99, 8, 10), (10, 0, 10, 10)],
 )
-def test_a_range_says_where_it_lies(
+def test_a_response_to_a_range_contains_its_content_range(
     served: Path, bucket: Path, offset: int, limit: int, start: int, end: int
 ) -> None:
     (bucket / "f").write_bytes(b"0123456789")
@@ -69,7 +69,7 @@ def test_a_range_says_where_it_lies(
         ({"if_generation_match": 5}, exceptions.FailedPrecondition),
     ],
 )
-def test_reads_that_cannot_be_served_say_why(
+def test_invalid_reads_end_with_the_right_status(
     served: Path, bucket: Path, request_: dict[str, object], error: type[Exception]
 ) -> None:
     (bucket / "f").write_bytes(b"0123456789")
@@ -81,7 +81,7 @@ def test_reads_that_cannot_be_served_say_why(
     serve(served, scenario)
 
 
-def test_an_empty_object_is_one_empty_message(served: Path, bucket: Path) -> None:
+def test_an_empty_object_is_sent_as_one_empty_message(served: Path, bucket: Path) -> None:
     (bucket / "f").touch()
 
     async def scenario(clients: Clients) -> None:

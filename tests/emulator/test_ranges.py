@@ -4,14 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gcsmux_fs.emulator.buckets.byte_ranges import resolve_range
 from gcsmux_fs.emulator.rpc_error import RpcError
-from gcsmux_fs.emulator.services.range_schedule import (
-    MAX_CHUNK_BYTES,
-    FailedRange,
-    RangeSchedule,
-    Slice,
-    resolve_range,
-)
+from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
+from gcsmux_fs.emulator.services.range_schedule import FailedRange, RangeSchedule, Slice
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.model.values import ByteRange
 
@@ -19,7 +15,7 @@ MIB = 1024 * 1024
 
 
 @pytest.mark.parametrize(
-    ("offset", "length", "wanted"),
+    ("offset", "length", "expected"),
     [
         (0, 10, ByteRange(0, 10)),
         (3, 4, ByteRange(3, 4)),
@@ -33,15 +29,17 @@ MIB = 1024 * 1024
         (-11, 0, ByteRange(0, 10)),
     ],
 )
-def test_a_range_of_ten_bytes(offset: int, length: int, wanted: ByteRange) -> None:
-    assert wanted == resolve_range(offset, length, size=10)
+def test_resolve_range_in_an_object_of_ten_bytes(
+    offset: int, length: int, expected: ByteRange
+) -> None:
+    assert expected == resolve_range(offset, length, size=10)
 
 
 @pytest.mark.parametrize(("offset", "length"), [(11, 0), (11, 1), (0, -1)])
-def test_a_range_outside_is_out_of_range(offset: int, length: int) -> None:
-    with pytest.raises(RpcError) as refused:
+def test_a_range_outside_the_object_is_out_of_range(offset: int, length: int) -> None:
+    with pytest.raises(RpcError) as raised:
         resolve_range(offset, length, size=10)
-    assert refused.value.code == StatusCode.OUT_OF_RANGE
+    assert raised.value.code == StatusCode.OUT_OF_RANGE
 
 
 ranges = st.lists(
@@ -51,12 +49,12 @@ ranges = st.lists(
 
 
 @given(ranges, st.integers(1, 20))
-def test_slices_are_gapless_due_and_ended_once(
-    wanted: list[tuple[int, int, float]], max_bytes: int
+def test_slices_have_no_gaps_are_due_and_end_once(
+    expected: list[tuple[int, int, float]], max_bytes: int
 ) -> None:
     schedule = RangeSchedule(size=50)
     due = {}
-    for read_id, (offset, length, when) in enumerate(wanted):
+    for read_id, (offset, length, when) in enumerate(expected):
         schedule.add(read_id, offset, length, when)
         due[read_id] = when
     now = 0.0
@@ -65,21 +63,21 @@ def test_slices_are_gapless_due_and_ended_once(
         now = next_due
         taken = schedule.take(now, max_bytes)
         assert taken
-        assert sum(one.length for one in taken if isinstance(one, Slice)) <= max_bytes
-        for one in taken:
-            assert isinstance(one, Slice)
-            assert due[one.read_id] <= now
-            received[one.read_id].append(one)
+        assert sum(part.length for part in taken if isinstance(part, Slice)) <= max_bytes
+        for part in taken:
+            assert isinstance(part, Slice)
+            assert due[part.read_id] <= now
+            received[part.read_id].append(part)
     assert len(schedule) == 0
-    for read_id, (offset, length, _) in enumerate(wanted):
-        whole = resolve_range(offset, length, 50)
-        position = whole.offset
-        for one in received[read_id]:
-            assert position == one.offset
-            position += one.length
-        assert whole.end == position
+    for read_id, (offset, length, _) in enumerate(expected):
+        byte_range = resolve_range(offset, length, 50)
+        position = byte_range.offset
+        for part in received[read_id]:
+            assert position == part.offset
+            position += part.length
+        assert byte_range.end == position
         assert [False] * (len(received[read_id]) - 1) + [True] == [
-            one.last for one in received[read_id]
+            part.last for part in received[read_id]
         ]
 
 
@@ -88,17 +86,17 @@ def test_long_ranges_take_turns() -> None:
     for read_id in (1, 2, 3):
         schedule.add(read_id, read_id * 10 * MIB, 4 * MIB, due=0.0)
     turns = [schedule.take(0.0, MAX_CHUNK_BYTES) for _ in range(6)]
-    assert [[one.read_id for one in turn] for turn in turns] == [[1], [2], [3], [1], [2], [3]]
+    assert [[part.read_id for part in turn] for turn in turns] == [[1], [2], [3], [1], [2], [3]]
 
 
 def test_short_ranges_share_a_message() -> None:
     schedule = RangeSchedule(size=MIB)
     for read_id in range(5):
         schedule.add(read_id, 0, 4096, due=0.0)
-    assert [one.read_id for one in schedule.take(0.0, MAX_CHUNK_BYTES)] == [0, 1, 2, 3, 4]
+    assert [part.read_id for part in schedule.take(0.0, MAX_CHUNK_BYTES)] == [0, 1, 2, 3, 4]
 
 
-def test_a_long_range_keeps_slices_of_the_full_size_beside_short_ones() -> None:
+def test_a_long_range_gets_full_slices_beside_short_ranges() -> None:
     schedule = RangeSchedule(size=100 * MIB)
     schedule.add(1, 0, 4096, due=0.0)
     schedule.add(2, 0, 4 * MIB, due=0.0)
@@ -116,17 +114,17 @@ def test_nothing_is_sent_before_it_is_due() -> None:
     assert schedule.next_due(3.0) == 5.0
 
 
-def test_a_read_id_is_free_again_once_its_range_has_ended() -> None:
+def test_a_read_id_can_be_used_again_after_its_range_has_ended() -> None:
     schedule = RangeSchedule(size=10)
     schedule.add(1, 0, 0, due=0.0)
-    with pytest.raises(RpcError) as refused:
+    with pytest.raises(RpcError) as raised:
         schedule.add(1, 0, 0, due=0.0)
-    assert refused.value.code == StatusCode.INVALID_ARGUMENT
+    assert raised.value.code == StatusCode.INVALID_ARGUMENT
     schedule.take(0.0, 100)
     schedule.add(1, 0, 0, due=0.0)
 
 
-def test_a_range_that_fails_says_so_when_it_is_due() -> None:
+def test_a_failed_range_is_returned_when_it_is_due() -> None:
     schedule = RangeSchedule(size=10)
     schedule.add(1, 11, 0, due=1.0)
     assert schedule.take(0.5, 100) == []

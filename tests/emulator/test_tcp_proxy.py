@@ -1,4 +1,4 @@
-"""Faults below gRPC, as a plain client of the relay sees them."""
+"""Faults of connections, observed by a plain gRPC client of the TCP proxy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     Close,
     Delay,
@@ -25,7 +25,7 @@ from gcsmux_fs.emulator.faults.catalogue import (
     RstStream,
     Stall,
 )
-from gcsmux_fs.emulator.injection.rules import FOR_EVER, Faults, Rule
+from gcsmux_fs.emulator.injection import FOR_EVER, Faults, Rule
 from gcsmux_fs.emulator.server import Emulator
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 DATA = random.Random(5).randbytes(6 * MIB)
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 def order(emulator: Emulator, *rules: Rule) -> None:
@@ -44,7 +44,7 @@ def order(emulator: Emulator, *rules: Rule) -> None:
 
 
 class Client:
-    """A plain channel to the relay; every call fails at once if there is no connection."""
+    """A plain channel to the TCP proxy. Without a connection, every call fails at once."""
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(
@@ -70,14 +70,14 @@ class Client:
         return call()
 
     async def open(self) -> grpc.aio.StreamStreamCall[bytes, pb.BidiReadObjectResponse]:
-        """Open a stream and wait for its first answer."""
+        """Open a stream and wait for its first response."""
         call = self.begin()
         await call.write(bidi_request("f").SerializeToString())
         await call.read()
         return call
 
     async def read(self) -> tuple[grpc.StatusCode, bytes]:
-        """Read the object on a stream of its own; return how that ended, and what came."""
+        """Read the object on a new stream; return the status code and the received content."""
         call = self.begin()
         content = b""
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -89,7 +89,7 @@ class Client:
         return await call.code(), content
 
     async def read_until_whole(self) -> bytes:
-        """Read the object until it comes whole."""
+        """Read the object repeatedly until a read ends with OK."""
         while True:
             code, content = await self.read()
             if code == grpc.StatusCode.OK:
@@ -97,10 +97,10 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def relayed(served: Path) -> AsyncIterator[tuple[Emulator, Client]]:
+async def proxied(served: Path) -> AsyncIterator[tuple[Emulator, Client]]:
     (served / "b" / "f").write_bytes(DATA)
     async with (
-        asyncio.timeout(PATIENCE_SECONDS),
+        asyncio.timeout(TIMEOUT_SECONDS),
         Emulator(served, relay_port=0) as emulator,
     ):
         client = Client(emulator.relay_address)
@@ -111,7 +111,7 @@ async def relayed(served: Path) -> AsyncIterator[tuple[Emulator, Client]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             if condition():
                 return
@@ -123,7 +123,7 @@ def open_files() -> int:
 
 
 async def still_open(call: grpc.aio.StreamStreamCall[bytes, pb.BidiReadObjectResponse]) -> bool:
-    """Tell whether a stream answers; call it once only."""
+    """Return whether a stream answers within 0.3 s. Call this only once per stream."""
     await call.write(bidi_request("", [(0, 1, 9)]).SerializeToString())
     reading = asyncio.ensure_future(call.read())
     done, _ = await asyncio.wait([reading], timeout=0.3)
@@ -132,9 +132,9 @@ async def still_open(call: grpc.aio.StreamStreamCall[bytes, pb.BidiReadObjectRes
     return bool(done)
 
 
-def test_without_faults_everything_passes(served: Path) -> None:
+def test_without_faults_the_proxy_forwards_all_bytes(served: Path) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (_, client):
+        async with proxied(served) as (_, client):
             assert await client.read() == (grpc.StatusCode.OK, DATA)
 
     asyncio.run(scenario())
@@ -142,11 +142,11 @@ def test_without_faults_everything_passes(served: Path) -> None:
 
 @pytest.mark.parametrize("fault", [Reset(), Close(), RstStream()], ids=repr)
 @pytest.mark.parametrize("at", [InjectionPoint.NOW, InjectionPoint.TRAFFIC])
-def test_what_ends_streams_ends_them_and_the_next_one_is_served(
+def test_a_connection_fault_ends_streams_and_the_next_stream_works(
     served: Path, fault: Fault, at: InjectionPoint
 ) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (emulator, client):
+        async with proxied(served) as (emulator, client):
             if at is InjectionPoint.TRAFFIC:
                 order(emulator, Rule(fault, at=at, after_bytes=3 * MIB))
                 code, content = await client.read()
@@ -168,9 +168,9 @@ def test_what_ends_streams_ends_them_and_the_next_one_is_served(
     asyncio.run(scenario())
 
 
-def test_a_reset_is_a_reset_on_the_wire(served: Path) -> None:
+def test_reset_sends_a_rst_and_close_sends_a_fin(served: Path) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (emulator, _):
+        async with proxied(served) as (emulator, _):
             host, _, port = emulator.relay_address.partition(":")
             order(emulator, Rule(Reset(), at=InjectionPoint.CONNECT))
             reader, writer = await asyncio.open_connection(host, int(port))
@@ -186,9 +186,11 @@ def test_a_reset_is_a_reset_on_the_wire(served: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [InjectionPoint.NOW, InjectionPoint.CONNECT])
-def test_a_half_open_connection_says_nothing_and_stays(served: Path, at: InjectionPoint) -> None:
+def test_a_half_open_connection_stays_open_and_sends_nothing(
+    served: Path, at: InjectionPoint
+) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (emulator, client):
+        async with proxied(served) as (emulator, client):
             if at is InjectionPoint.NOW:
                 call = await client.open()
                 order(emulator, Rule(HalfOpen()))
@@ -205,16 +207,14 @@ def test_a_half_open_connection_says_nothing_and_stays(served: Path, at: Injecti
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("mended", [False, True])
-def test_a_stalled_connection_goes_on_after_its_time_or_when_mended(
-    served: Path, mended: bool
-) -> None:
+@pytest.mark.parametrize("new_order", [False, True])
+def test_a_stall_ends_after_its_time_or_with_a_new_order(served: Path, new_order: bool) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (emulator, client):
-            seconds = 3600 if mended else 0.2
+        async with proxied(served) as (emulator, client):
+            seconds = 3600 if new_order else 0.2
             order(emulator, Rule(Stall(seconds), at=InjectionPoint.TRAFFIC, after_bytes=MIB))
             reading = asyncio.ensure_future(client.read())
-            if mended:
+            if new_order:
                 await until(lambda: bool(emulator.control.counters.faults))
                 order(emulator)
             assert await reading == (grpc.StatusCode.OK, DATA)
@@ -223,25 +223,25 @@ def test_a_stalled_connection_goes_on_after_its_time_or_when_mended(
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("mended", [False, True])
-def test_a_port_that_is_gone_refuses_and_comes_back(served: Path, mended: bool) -> None:
+@pytest.mark.parametrize("new_order", [False, True])
+def test_a_closed_port_refuses_connections_and_reopens(served: Path, new_order: bool) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (emulator, client):
+        async with proxied(served) as (emulator, client):
             call = await client.open()
             address = emulator.relay_address
-            order(emulator, Rule(PortGone(3600 if mended else 0.5)))
+            order(emulator, Rule(PortGone(3600 if new_order else 0.5)))
             host, _, port = address.partition(":")
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection(host, int(port))
             with pytest.raises(grpc.aio.AioRpcError):
                 await call.read()
-            # The port behind it is still there.
+            # The port of the emulator still works.
             async with grpc.aio.insecure_channel(emulator.address) as channel:
                 stats: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                     "/gcsmux.emulator.Control/Stats"
                 )
                 assert b'"port_gone": 1' in await stats(b"")
-            if mended:
+            if new_order:
                 order(emulator)
             assert await client.read_until_whole() == DATA
             assert emulator.relay_address == address
@@ -250,21 +250,21 @@ def test_a_port_that_is_gone_refuses_and_comes_back(served: Path, mended: bool) 
 
 
 def connections_to(port: int) -> int:
-    """How many connections to a port of ours are established, on its own side."""
+    """Return the number of established connections to a port of this process."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
 
-def test_after_a_graceful_goaway_streams_go_on_and_new_ones_use_another_connection(
+def test_after_a_graceful_goaway_streams_continue_and_new_streams_use_a_new_connection(
     served: Path,
 ) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (emulator, client):
+        async with proxied(served) as (emulator, client):
             port = int(emulator.relay_address.rpartition(":")[2])
             call = await client.open()
             assert connections_to(port) == 1
             order(emulator, Rule(Goaway()))
-            # Its answer comes behind the GOAWAY.
+            # The response arrives after the GOAWAY frame.
             assert await still_open(call)
             assert await client.read() == (grpc.StatusCode.OK, DATA)
             assert connections_to(port) == 2
@@ -273,11 +273,11 @@ def test_after_a_graceful_goaway_streams_go_on_and_new_ones_use_another_connecti
     asyncio.run(scenario())
 
 
-def test_a_goaway_in_the_midst_of_content_with_no_stream_let_through_ends_them(
+def test_a_goaway_with_last_stream_id_0_ends_streams_during_content(
     served: Path,
 ) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (emulator, client):
+        async with proxied(served) as (emulator, client):
             goaway = Goaway(error_code=11, last_stream_id=0, debug="too_many_pings")
             order(emulator, Rule(goaway, at=InjectionPoint.TRAFFIC, after_bytes=2 * MIB + 5))
             code, content = await client.read()
@@ -288,9 +288,9 @@ def test_a_goaway_in_the_midst_of_content_with_no_stream_let_through_ends_them(
     asyncio.run(scenario())
 
 
-def test_a_connection_can_be_slow_or_late(served: Path) -> None:
+def test_bandwidth_and_delay_slow_a_connection(served: Path) -> None:
     async def scenario() -> None:
-        async with relayed(served) as (emulator, client):
+        async with proxied(served) as (emulator, client):
             order(emulator, Rule(Bandwidth(20 * MIB), at=InjectionPoint.CONNECT, times=FOR_EVER))
             clock = asyncio.get_running_loop().time
             begin = clock()
@@ -306,7 +306,7 @@ def test_a_connection_can_be_slow_or_late(served: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_nothing_is_left_open_when_connections_have_ended(served: Path) -> None:
+def test_all_descriptors_are_closed_after_connections_have_ended(served: Path) -> None:
     async def scenario() -> None:
         (served / "b" / "f").write_bytes(DATA)
         async with Emulator(served, relay_port=0) as emulator:

@@ -1,4 +1,4 @@
-"""The emulator over TLS: certificates are checked, credentials come along, tokens expire."""
+"""The emulator over TLS: certificates, credentials and expired tokens."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gcsmux_fs.emulator.faults.catalogue import ExpireToken, Fault, Goaway, Reset, RstStream
-from gcsmux_fs.emulator.injection.rules import Faults, Rule
+from gcsmux_fs.emulator.faults import ExpireToken, Fault, Goaway, Reset, RstStream
+from gcsmux_fs.emulator.injection import Faults, Rule
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.emulator.server import Emulator, EmulatorError
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -30,7 +30,7 @@ _DAY = dt.timedelta(days=1)
 
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[Path, Path]:
-    """The files of a certificate for the loopback address, and of its key."""
+    """The PEM files of a certificate for 127.0.0.1 and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "emulator")])
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
@@ -55,7 +55,7 @@ def tls(tmp_path: Path) -> tuple[Path, Path]:
 
 
 async def outcome(address: str, roots: bytes | None, token: str) -> grpc.StatusCode:
-    """Return how a GetObject with that token ends."""
+    """Return the status code of a GetObject call with this token."""
     credentials = grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(roots), grpc.access_token_call_credentials(token)
     )
@@ -71,7 +71,7 @@ async def outcome(address: str, roots: bytes | None, token: str) -> grpc.StatusC
         return grpc.StatusCode.OK
 
 
-def test_real_credentials_expire_and_new_ones_are_taken(
+def test_expired_credentials_fail_and_new_credentials_work(
     served: Path, bucket: Path, tls: tuple[Path, Path]
 ) -> None:
     (bucket / "f").touch()
@@ -81,25 +81,25 @@ def test_real_credentials_expire_and_new_ones_are_taken(
             emulator.control.order(Faults((Rule(ExpireToken()),)))
             roots = tls[0].read_bytes()
             for address in (emulator.address, emulator.relay_address):
-                found = [await outcome(address, roots, token) for token in ("old", "old", "new")]
-                assert [code.name for code in found] == ["UNAUTHENTICATED"] * 2 + ["OK"]
-            # Nobody vouches for that certificate.
+                codes = [await outcome(address, roots, token) for token in ("old", "old", "new")]
+                assert [code.name for code in codes] == ["UNAUTHENTICATED"] * 2 + ["OK"]
+            # Without the certificate as a root, the client does not trust the server.
             assert await outcome(emulator.address, None, "new") == grpc.StatusCode.UNAVAILABLE
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("fault", [Goaway(), RstStream()])
-def test_faults_of_frames_are_refused_where_frames_cannot_be_seen(
+def test_faults_of_frames_are_refused_over_tls(
     served: Path, tls: tuple[Path, Path], fault: Fault
 ) -> None:
     emulator = Emulator(served, tls=tls, relay_port=0)
     emulator.control.order(Faults((Rule(Reset()),)))
-    with pytest.raises(RpcError, match="sees no frames in TLS"):
+    with pytest.raises(RpcError, match="cannot insert frames into TLS"):
         emulator.control.order(Faults((Rule(fault),)))
 
 
-def test_a_certificate_without_its_key_is_told(served: Path, tls: tuple[Path, Path]) -> None:
+def test_a_certificate_with_a_wrong_key_is_an_error(served: Path, tls: tuple[Path, Path]) -> None:
     certificate, _ = tls
-    with pytest.raises(EmulatorError, match=f"Cannot use {certificate} with {certificate}: "):
+    with pytest.raises(EmulatorError, match=f"{certificate} with the key {certificate}"):
         Emulator(served, tls=(certificate, certificate))

@@ -26,7 +26,7 @@ chunks = st.builds(
 
 
 @given(st.lists(chunks, max_size=4))
-def test_a_bidi_response_reads_as_what_was_put_in(sent: list[ContentChunk]) -> None:
+def test_protobuf_decodes_an_encoded_bidi_response(sent: list[ContentChunk]) -> None:
     response = pb.BidiReadObjectResponse.FromString(encode_bidi_response(sent))
     assert len(sent) == len(response.object_data_ranges)
     for chunk, data in zip(sent, response.object_data_ranges, strict=True):
@@ -40,7 +40,7 @@ def test_a_bidi_response_reads_as_what_was_put_in(sent: list[ContentChunk]) -> N
 
 
 @given(st.binary(max_size=300), crcs)
-def test_a_read_response_carries_its_other_fields(content: bytes, crc: int) -> None:
+def test_protobuf_decodes_an_encoded_read_response(content: bytes, crc: int) -> None:
     others = pb.ReadObjectResponse(content_range=pb.ContentRange(start=1, end=2))
     response = pb.ReadObjectResponse.FromString(
         encode_read_response(memoryview(content), crc, others.SerializeToString())

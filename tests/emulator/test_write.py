@@ -49,40 +49,40 @@ def test_an_object_of_any_name_is_written_and_read_back(served: Path, name: str)
     resource = {"content_type": "x/y", "metadata": {"k": "v"}, "cache_control": "no-store"}
 
     async def scenario(clients: Clients) -> None:
-        answer = await write(
+        response = await write(
             clients,
             data_message(
                 b"hello", write_object_spec=spec(name, resource=resource), finish_write=True
             ),
         )
-        found = await clients.google.get_object("b", name)
-        assert answer.resource == found
+        stored = await clients.google.get_object("b", name)
+        assert response.resource == stored
         assert (name, 5, "x/y", "no-store") == (
-            found.name,
-            found.size,
-            found.content_type,
-            found.cache_control,
+            stored.name,
+            stored.size,
+            stored.content_type,
+            stored.cache_control,
         )
-        assert dict(found.metadata) == {"k": "v"}
-        assert found.checksums.crc32c == crc32c.crc32c(b"hello")
+        assert dict(stored.metadata) == {"k": "v"}
+        assert stored.checksums.crc32c == crc32c.crc32c(b"hello")
         stream = await clients.generated.read_object({"bucket": BUCKET, "object_": name})
         assert b"".join([part.checksummed_data.content async for part in stream]) == b"hello"
         listed = await clients.generated.list_objects(parent=BUCKET)
-        assert [name] == [one.name async for one in listed]
+        assert [name] == [resource.name async for resource in listed]
 
     serve(served, scenario)
 
 
-def test_an_object_comes_in_several_messages(served: Path, bucket: Path) -> None:
+def test_an_object_is_written_in_several_messages(served: Path, bucket: Path) -> None:
     data = random.Random(6).randbytes(5 * MIB + 7)
 
     async def scenario(clients: Clients) -> None:
-        whole = {"crc32c": crc32c.crc32c(data)}
+        checksums = {"crc32c": crc32c.crc32c(data)}
         await write(
             clients,
             data_message(data[: 2 * MIB], write_object_spec=spec()),
             data_message(data[2 * MIB : 4 * MIB], 2 * MIB),
-            data_message(data[4 * MIB :], 4 * MIB, finish_write=True, object_checksums=whole),
+            data_message(data[4 * MIB :], 4 * MIB, finish_write=True, object_checksums=checksums),
         )
         assert data == (bucket / "f").read_bytes()
 
@@ -168,7 +168,7 @@ def test_an_object_comes_in_several_messages(served: Path, bucket: Path) -> None
         "unknown upload",
     ],
 )
-def test_a_write_that_fails_leaves_the_old_object_and_no_rest(
+def test_a_failed_write_keeps_the_old_object_and_leaves_no_file(
     served: Path, bucket: Path, requests: list[dict[str, Any]], error: type[Exception]
 ) -> None:
     (bucket / "f").write_bytes(b"old")
@@ -177,13 +177,14 @@ def test_a_write_that_fails_leaves_the_old_object_and_no_rest(
         with pytest.raises(error):
             await write(clients, *requests)
         assert (bucket / "f").read_bytes() == b"old"
-        side = served / ".gcsmux-emulator" / "b"
-        assert (list(side.iterdir()) if side.exists() else []) == []
+        metadata_folder = served / ".gcsmux-emulator" / "b"
+        left = list(metadata_folder.iterdir()) if metadata_folder.exists() else []
+        assert left == []
 
     serve(served, scenario)
 
 
-def test_a_condition_of_absence_lets_one_writer_win(served: Path) -> None:
+def test_if_generation_match_0_lets_only_one_writer_succeed(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         message = data_message(
             b"x", write_object_spec=spec(if_generation_match=0), finish_write=True
@@ -195,28 +196,28 @@ def test_a_condition_of_absence_lets_one_writer_win(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_an_upload_resumes_where_it_stopped(served: Path, bucket: Path) -> None:
+def test_an_upload_resumes_at_its_persisted_size(served: Path, bucket: Path) -> None:
     data = random.Random(7).randbytes(3 * QUANTUM)
 
     async def scenario(clients: Clients) -> None:
         started = await clients.generated.start_resumable_write({"write_object_spec": spec()})
         upload = {"upload_id": started.upload_id}
-        answer = await write(clients, data_message(data[:QUANTUM], **upload))
-        assert answer.persisted_size == QUANTUM
+        response = await write(clients, data_message(data[:QUANTUM], **upload))
+        assert response.persisted_size == QUANTUM
         assert not (bucket / "f").exists()
         status = await clients.generated.query_write_status(upload)
         assert status.persisted_size == QUANTUM
-        # What was sent before is skipped.
-        answer = await write(clients, data_message(data, 0, finish_write=True, **upload))
-        assert answer.resource.size == len(data)
+        # Bytes that were received before are skipped.
+        response = await write(clients, data_message(data, 0, finish_write=True, **upload))
+        assert response.resource.size == len(data)
         assert data == (bucket / "f").read_bytes()
         status = await clients.generated.query_write_status(upload)
-        assert answer.resource == status.resource
+        assert response.resource == status.resource
 
     serve(served, scenario)
 
 
-def test_an_upload_whose_condition_does_not_hold_is_not_begun(served: Path, bucket: Path) -> None:
+def test_an_upload_with_a_failed_condition_does_not_start(served: Path, bucket: Path) -> None:
     (bucket / "f").touch()
 
     async def scenario(clients: Clients) -> None:
@@ -228,7 +229,7 @@ def test_an_upload_whose_condition_does_not_hold_is_not_begun(served: Path, buck
     serve(served, scenario)
 
 
-def test_a_cancelled_upload_is_unknown(served: Path) -> None:
+def test_a_cancelled_upload_is_not_found(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         started = await clients.generated.start_resumable_write({"write_object_spec": spec()})
         upload = {"upload_id": started.upload_id}
@@ -251,21 +252,21 @@ def test_googles_appendable_writer_flushes_resumes_and_finalizes(served: Path, n
         assert await writer.flush() == 5 * MIB
         assert await writer.state_lookup() == 5 * MIB
         await writer.close()
-        growing = await clients.google.get_object("b", name)
-        assert (growing.size, growing.finalize_time) == (5 * MIB, None)
-        assert not growing.checksums
+        unfinalized = await clients.google.get_object("b", name)
+        assert (unfinalized.size, unfinalized.finalize_time) == (5 * MIB, None)
+        assert not unfinalized.checksums
 
         writer = AsyncAppendableObjectWriter(
-            clients.google, "b", name, generation=growing.generation
+            clients.google, "b", name, generation=unfinalized.generation
         )
         await writer.open()
         assert writer.offset == 5 * MIB
         await writer.append(data[5 * MIB :])
-        whole = await writer.finalize(full_object_checksum=crc32c.crc32c(data))
-        assert (growing.generation, len(data)) == (whole.generation, whole.size)
-        assert whole.finalize_time
-        found = await clients.google.get_object("b", name)
-        assert whole == found
+        finalized = await writer.finalize(full_object_checksum=crc32c.crc32c(data))
+        assert (unfinalized.generation, len(data)) == (finalized.generation, finalized.size)
+        assert finalized.finalize_time
+        resource = await clients.google.get_object("b", name)
+        assert finalized == resource
 
     async def restarted(clients: Clients) -> None:
         stream = await clients.generated.read_object({"bucket": BUCKET, "object_": name})
@@ -275,29 +276,29 @@ def test_googles_appendable_writer_flushes_resumes_and_finalizes(served: Path, n
     serve(served, restarted)
 
 
-def test_an_appendable_object_goes_on_after_a_restart(served: Path) -> None:
+def test_an_appendable_object_continues_after_a_restart(served: Path) -> None:
     generations = []
 
-    async def begun(clients: Clients) -> None:
+    async def begin(clients: Clients) -> None:
         writer = AsyncAppendableObjectWriter(clients.google, "b", "app")
         await writer.open()
         await writer.append(b"one,")
         await writer.close()
         generations.append(writer.generation)
 
-    async def ended(clients: Clients) -> None:
+    async def finish(clients: Clients) -> None:
         writer = AsyncAppendableObjectWriter(clients.google, "b", "app", generation=generations[0])
         await writer.open()
         await writer.append(b"two")
-        whole = await writer.finalize(full_object_checksum=crc32c.crc32c(b"one,two"))
-        assert (generations[0], 7) == (whole.generation, whole.size)
+        finalized = await writer.finalize(full_object_checksum=crc32c.crc32c(b"one,two"))
+        assert (generations[0], 7) == (finalized.generation, finalized.size)
 
-    serve(served, begun)
-    serve(served, ended)
+    serve(served, begin)
+    serve(served, finish)
     assert (served / "b" / "app").read_bytes() == b"one,two"
 
 
-def test_a_wrong_checksum_keeps_an_appendable_object_open(served: Path) -> None:
+def test_a_wrong_checksum_does_not_finalize_an_appendable_object(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         writer = AsyncAppendableObjectWriter(clients.google, "b", "app")
         await writer.open()
@@ -309,7 +310,7 @@ def test_a_wrong_checksum_keeps_an_appendable_object_open(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_a_second_writer_takes_an_appendable_object_over(served: Path) -> None:
+def test_a_second_writer_takes_over_an_appendable_object(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         first = AsyncAppendableObjectWriter(clients.google, "b", "app")
         await first.open()
@@ -331,7 +332,7 @@ def test_a_second_writer_takes_an_appendable_object_over(served: Path) -> None:
     serve(served, scenario)
 
 
-def test_an_appendable_object_must_be_new_if_its_writer_says_so(served: Path) -> None:
+def test_generation_0_requires_a_new_appendable_object(served: Path) -> None:
     async def scenario(clients: Clients) -> None:
         for expected in (None, exceptions.FailedPrecondition):
             writer = AsyncAppendableObjectWriter(clients.google, "b", "app", generation=0)
@@ -344,7 +345,7 @@ def test_an_appendable_object_must_be_new_if_its_writer_says_so(served: Path) ->
     serve(served, scenario)
 
 
-def test_a_stream_serves_what_an_appendable_object_has_when_a_range_is_asked(
+def test_a_range_is_cut_at_the_size_of_an_appendable_object_at_its_request(
     served: Path,
 ) -> None:
     async def scenario(clients: Clients) -> None:
@@ -353,30 +354,30 @@ def test_a_stream_serves_what_an_appendable_object_has_when_a_range_is_asked(
         await writer.append(b"one")
         await writer.flush()
         call = clients.call("BidiReadObject", pb.BidiReadObjectResponse)
-        opening = pb.BidiReadObjectSpec(bucket=BUCKET, object="app")
-        await call.write(pb.BidiReadObjectRequest(read_object_spec=opening))
+        read_spec = pb.BidiReadObjectSpec(bucket=BUCKET, object="app")
+        await call.write(pb.BidiReadObjectRequest(read_object_spec=read_spec))
         first = await call.read()
         assert isinstance(first, pb.BidiReadObjectResponse)
         assert (first.metadata.size, first.metadata.HasField("finalize_time")) == (3, False)
 
-        async def asked(read_id: int, offset: int) -> bytes:
-            wanted = pb.ReadRange(read_id=read_id, read_offset=offset)
-            await call.write(pb.BidiReadObjectRequest(read_ranges=[wanted]))
+        async def read_from(read_id: int, offset: int) -> bytes:
+            requested = pb.ReadRange(read_id=read_id, read_offset=offset)
+            await call.write(pb.BidiReadObjectRequest(read_ranges=[requested]))
             response = await call.read()
             assert isinstance(response, pb.BidiReadObjectResponse)
             (data,) = response.object_data_ranges
             assert data.range_end
             return data.checksummed_data.content
 
-        assert await asked(1, 0) == b"one"
+        assert await read_from(1, 0) == b"one"
         await writer.append(b"two")
         await writer.flush()
-        assert await asked(2, 0) == b"onetwo"
-        assert await asked(3, 4) == b"wo"
-        assert await asked(4, -1) == b"o"
+        assert await read_from(2, 0) == b"onetwo"
+        assert await read_from(3, 4) == b"wo"
+        assert await read_from(4, -1) == b"o"
         await writer.append(b"three")
         await writer.finalize()
-        assert await asked(5, 6) == b"three"
+        assert await read_from(5, 6) == b"three"
         await call.write(pb.BidiReadObjectRequest(read_ranges=[pb.ReadRange(read_offset=12)]))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call.read()
@@ -385,7 +386,7 @@ def test_a_stream_serves_what_an_appendable_object_has_when_a_range_is_asked(
     serve(served, scenario)
 
 
-def test_a_plain_object_is_written_on_a_bidi_stream(served: Path, bucket: Path) -> None:
+def test_an_object_is_written_with_bidi_write_object(served: Path, bucket: Path) -> None:
     async def scenario(clients: Clients) -> None:
         call = clients.call("BidiWriteObject", pb.BidiWriteObjectResponse)
         resource = pb.Object(bucket=BUCKET, name="f")
@@ -397,14 +398,14 @@ def test_a_plain_object_is_written_on_a_bidi_stream(served: Path, bucket: Path) 
                 flush=True,
             )
         )
-        answer = await call.read()
-        assert isinstance(answer, pb.BidiWriteObjectResponse)
-        assert answer.persisted_size == 3
+        response = await call.read()
+        assert isinstance(response, pb.BidiWriteObjectResponse)
+        assert response.persisted_size == 3
         assert not (bucket / "f").exists()
         await call.write(pb.BidiWriteObjectRequest(write_offset=3, finish_write=True))
-        answer = await call.read()
-        assert isinstance(answer, pb.BidiWriteObjectResponse)
-        assert (answer.resource.name, answer.resource.size) == ("f", 3)
+        response = await call.read()
+        assert isinstance(response, pb.BidiWriteObjectResponse)
+        assert (response.resource.name, response.resource.size) == ("f", 3)
         await call.done_writing()
         assert await call.read() is grpc.aio.EOF
         assert (bucket / "f").read_bytes() == b"one"

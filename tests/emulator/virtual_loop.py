@@ -1,4 +1,4 @@
-"""An asyncio loop in virtual time: when all tasks sleep, the clock jumps to the next timer."""
+"""An asyncio event loop with virtual time: while all tasks wait, it jumps to the next timer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _ResultT = TypeVar("_ResultT")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits; time passes instead."""
+    """Advances the virtual time instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert timeout is not None, "every task waits for something that never comes"
+        assert timeout is not None, "deadlock: all tasks wait, and no timer is set"
         self.now += max(0.0, timeout)
         return super().select(0)
 

@@ -1,4 +1,4 @@
-"""Files that are fetched for a walk before they are opened: how long they are held."""
+"""Prefetch of files for a program that reads a directory: how long prefetched files stay open."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import trio
 import trio.testing
 
 from gcsmux_fs.filesystem.directory_prefetch import ABANDONED_SECONDS, DirectoryPrefetch
-from gcsmux_fs.model.values import ObjectKey
+from gcsmux_fs.filesystem.object_opener import ObjectOpener
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.namespace.fake_store import FakeStore
 from tests.namespace.mounted import follow, mounted, read_names
-from tests.reading.fakes import KIB, MIB, TimedSource
+from tests.reading.fakes import KIB, MIB, TimedSource, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,28 +30,32 @@ class Walker:
 
     def __init__(self, tree: Tree, source: TimedSource) -> None:
         self.source = source
-        self.reader = ReadContext(source, budget_bytes=64 * MIB)
-        self.walks = DirectoryPrefetch(tree, self.reader, "bucket")
+        self.context = ReadContext(source, budget_bytes=64 * MIB)
+        self._opener = ObjectOpener(self.context, "bucket")
+        self.prefetch = DirectoryPrefetch(tree, self._opener)
         self._tree = tree
 
     async def read(self, number: int, directory: str = "dir") -> None:
         entry = await follow(self._tree, f"{directory}/{number:03}")
         info = self._tree.pin(entry.inode)
-        file = self.reader.open(ObjectKey("bucket", info.name, info.generation), info.size)
+        file = self._opener.open(info)
         if file.read_cached(0, info.size) is None:
             await file.read(0, info.size)
-        self.walks.observe(entry.inode, file, trio.current_time())
+        self.prefetch.observe(entry.inode, file, trio.current_time())
         file.close()
         self._tree.unpin(entry.inode)
         self._tree.forget(entry.inode, 1)
 
     @property
-    def held(self) -> set[str]:
-        return {key.name for key in self.walks._held}
+    def prefetched(self) -> set[str]:
+        """The names of the prefetched files that are open."""
+        return {key.name for key in self.prefetch._files}
 
-    def check_nothing_held(self) -> None:
-        told = self.reader.statistics()
-        assert (len(self.walks), told.open_files, told.budget_unread) == (0, 0, 0)
+    def check_all_closed(self) -> None:
+        metrics = metrics_of(self.context)
+        assert len(self.prefetch) == 0
+        assert metrics["open_files"] == 0
+        assert metrics["budget_unread"] == 0
 
 
 @asynccontextmanager
@@ -63,88 +67,88 @@ async def walker() -> AsyncIterator[Walker]:
         for directory in ("dir", "other"):
             entry = await follow(tree, directory)
             await read_names(tree, entry.inode)
-        made = Walker(tree, TimedSource(nursery, 0.05))
-        nursery.start_soon(made.walks.run)
-        yield made
-        made.walks.close()
-        made.check_nothing_held()
+        walker = Walker(tree, TimedSource(nursery, 0.05))
+        nursery.start_soon(walker.prefetch.run)
+        yield walker
+        walker.prefetch.close()
+        walker.check_all_closed()
         nursery.cancel_scope.cancel()
 
 
-async def test_what_a_walk_that_stops_has_left_is_let_go() -> None:
+async def test_the_prefetched_files_of_an_abandoned_walk_are_closed() -> None:
     async with walker() as w:
         for number in range(5):
             await w.read(number)
-        stopped = trio.current_time()
+        last_step = trio.current_time()
         await trio.sleep(ABANDONED_SECONDS - 0.5)
-        assert len(w.walks) > 5
-        assert w.reader.statistics().budget_unread > 0
-        await trio.sleep_until(stopped + ABANDONED_SECONDS)
+        assert len(w.prefetch) > 5
+        assert metrics_of(w.context)["budget_unread"] > 0
+        await trio.sleep_until(last_step + ABANDONED_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
-        w.check_nothing_held()
-        # It stays cached, for who goes on after all.
+        w.check_all_closed()
+        # The bytes stay cached, so a program that goes on after all finds them.
         await w.read(5)
-        assert w.reader.statistics().misses == 3
+        assert metrics_of(w.context)["misses"] == 3
 
 
-async def test_a_slow_walk_keeps_what_it_will_read() -> None:
+async def test_a_slow_walk_keeps_its_prefetched_files() -> None:
     async with walker() as w:
         for number in range(FILES):
             await w.read(number)
             await trio.sleep(ABANDONED_SECONDS - 1)
-        w.check_nothing_held()
-        assert len(w.source.asked) == FILES
-        assert w.reader.statistics().misses == 3
+        w.check_all_closed()
+        assert len(w.source.requests) == FILES
+        assert metrics_of(w.context)["misses"] == 3
 
 
-async def test_walks_are_told_apart() -> None:
+async def test_each_walk_is_abandoned_by_its_own_time() -> None:
     async with walker() as w:
         for number in range(5):
             await w.read(number)
-        # Elsewhere in the same directory, and in another one.
+        # Two other walks go on: one elsewhere in the same directory, one in another directory.
         for number in range(11):
-            assert "dir/005" in w.held
+            assert "dir/005" in w.prefetched
             await w.read(60 + number)
             await w.read(number, "other")
             await trio.sleep(ABANDONED_SECONDS / 11)
-        assert {name for name in w.held if name < "dir/070"} == set()
-        assert {"dir/071", "other/011"} <= w.held
+        assert {name for name in w.prefetched if name < "dir/070"} == set()
+        assert {"dir/071", "other/011"} <= w.prefetched
 
 
-async def test_what_a_later_walk_wants_as_well_is_held_for_that() -> None:
+async def test_a_file_that_a_later_walk_plans_too_stays_open_for_the_later_walk() -> None:
     async with walker() as w:
         for number in range(5):
             await w.read(number)
-        assert {"dir/006", "dir/012"} <= w.held
+        assert {"dir/006", "dir/012"} <= w.prefetched
         await w.read(90)
         await trio.sleep(ABANDONED_SECONDS - 1)
         for number in range(3):
             await w.read(number)
         await trio.sleep(2)
-        assert "dir/006" in w.held
-        assert "dir/012" not in w.held
+        assert "dir/006" in w.prefetched
+        assert "dir/012" not in w.prefetched
 
 
-async def test_reading_the_same_file_again_is_no_step() -> None:
+async def test_a_second_read_of_the_same_file_is_no_step() -> None:
     async with walker() as w:
         for number in range(5):
             await w.read(number)
         for _ in range(11):
             await w.read(4)
             await trio.sleep(ABANDONED_SECONDS / 10)
-        w.check_nothing_held()
+        w.check_all_closed()
 
 
-async def test_nothing_wakes_up_while_nothing_is_held() -> None:
+async def test_the_task_sleeps_while_no_prefetched_file_is_open() -> None:
     async with walker() as w:
         for number in range(5):
             await w.read(number)
         await trio.testing.wait_all_tasks_blocked()
-        told = trio.lowlevel.current_statistics()
-        assert told.seconds_to_next_deadline <= ABANDONED_SECONDS
+        statistics = trio.lowlevel.current_statistics()
+        assert statistics.seconds_to_next_deadline <= ABANDONED_SECONDS
         await trio.sleep(ABANDONED_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().seconds_to_next_deadline > ABANDONED_SECONDS
         await w.read(5)
         await w.read(6)
-        assert len(w.walks) > 0
+        assert len(w.prefetch) > 0

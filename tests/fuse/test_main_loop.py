@@ -1,4 +1,4 @@
-"""How the loop that answers the kernel ends; pyfuse3's own is replaced, for the sake of a race."""
+"""How the main loop ends. A fake replaces pyfuse3.main, because a real end depends on a race."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def end_with(monkeypatch: pytest.MonkeyPatch, number: int, path: Path) -> None:
-    """Have pyfuse3 end as its tasks do, with this errno, because `path` is being unmounted."""
+    """Make pyfuse3.main raise this errno while `path` is being unmounted."""
     table = (MountEntry(2, 1, 0, 40, "/", str(path), FSTYPE, "gs://bucket"),)
     tables = iter([table, ()])
 
@@ -28,14 +28,14 @@ def end_with(monkeypatch: pytest.MonkeyPatch, number: int, path: Path) -> None:
     monkeypatch.setattr(main_loop, "mount_table", lambda: next(tables))
 
 
-async def test_a_request_taken_back_by_the_unmount_is_an_ordinary_end(
+async def test_a_request_withdrawn_by_an_unmount_ends_the_loop_without_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     end_with(monkeypatch, errno.ECONNABORTED, tmp_path)
     await main_loop.answer_requests(tmp_path)
 
 
-async def test_any_other_failure_is_told_as_it_is(
+async def test_another_failure_of_the_loop_is_raised_unchanged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     end_with(monkeypatch, errno.EBADF, tmp_path)

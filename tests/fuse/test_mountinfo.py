@@ -1,3 +1,5 @@
+"""Parsing of /proc/self/mountinfo, and which mount is on top."""
+
 from __future__ import annotations
 
 import itertools
@@ -21,7 +23,7 @@ LINE = (
 )
 
 
-def test_a_line_is_read_with_its_optional_fields_and_escapes() -> None:
+def test_a_line_with_optional_fields_and_escapes_is_parsed() -> None:
     assert parse_mountinfo(LINE) == (
         MountEntry(
             mount_id=42,
@@ -37,15 +39,15 @@ def test_a_line_is_read_with_its_optional_fields_and_escapes() -> None:
     )
 
 
-def test_ours_is_told_by_its_type_and_device() -> None:
+def test_a_mount_of_this_program_is_recognised_by_its_type() -> None:
     (entry,) = parse_mountinfo(LINE)
-    assert entry.is_ours
+    assert entry.is_gcsmux
     assert entry.device == os.makedev(0, 39)
 
 
-def test_a_mount_of_the_version_before_is_ours_too() -> None:
+def test_a_mount_of_version_0_1_is_recognised() -> None:
     (entry,) = parse_mountinfo(LINE.replace(b"fuse.gcsmux-mount", b"fuse.gcsmux"))
-    assert entry.is_ours
+    assert entry.is_gcsmux
 
 
 @pytest.mark.parametrize(
@@ -57,14 +59,12 @@ def test_a_mount_of_the_version_before_is_ours_too() -> None:
         (b"fuse.sshfs", b"rw,another_user_id=1000", None),
     ],
 )
-def test_who_mounted_is_told_of_fuse_alone(
-    fstype: bytes, options: bytes, owner: int | None
-) -> None:
+def test_only_a_fuse_mount_has_an_owner(fstype: bytes, options: bytes, owner: int | None) -> None:
     (entry,) = parse_mountinfo(b"1 2 0:3 / /mnt ro - " + fstype + b" source " + options)
     assert entry.owner == owner
 
 
-def test_a_path_is_covered_by_the_nearest_mount_above_it() -> None:
+def test_the_nearest_mount_above_a_path_covers_it() -> None:
     table = (entry(1, 0, "/"), entry(10, 1, "/mnt"), entry(20, 1, "/mnt/da"))
     for path, covering in (
         ("/mnt/da/ta", 20),
@@ -74,19 +74,19 @@ def test_a_path_is_covered_by_the_nearest_mount_above_it() -> None:
         ("/mn", 1),
         ("/", 1),
     ):
-        found = covering_mount(table, path)
-        assert found is not None
-        assert found.mount_id == covering
+        mount = covering_mount(table, path)
+        assert mount is not None
+        assert mount.mount_id == covering
     assert covering_mount((), "/mnt") is None
 
 
 def escape(path: bytes) -> bytes:
-    """Write a path as the kernel's seq_path does."""
+    """Escape a path as seq_path in the kernel does."""
     return b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in path)
 
 
 @given(st.binary(min_size=1).filter(lambda path: b"\0" not in path))
-def test_any_path_is_read_back_as_the_file_system_spells_it(path: bytes) -> None:
+def test_any_path_is_parsed_back_from_its_escaped_form(path: bytes) -> None:
     line = b"1 2 0:3 / /" + escape(path) + b" ro - ext4 /dev/sda1 ro"
     (entry,) = parse_mountinfo(line)
     assert os.fsencode(entry.path) == b"/" + path
@@ -99,17 +99,19 @@ def entry(
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_the_topmost_of_stacked_mounts_is_found_in_any_order(order: tuple[int, ...]) -> None:
+def test_the_topmost_of_stacked_mounts_does_not_depend_on_the_order_of_lines(
+    order: tuple[int, ...],
+) -> None:
     stacked = [entry(10, 1, "/mnt"), entry(30, 10, "/mnt"), entry(20, 30, "/mnt")]
     table = (*(stacked[index] for index in order), entry(40, 20, "/mnt/below"))
-    found = top_mount(table, "/mnt")
-    assert found is not None
-    assert found.mount_id == 20
+    mount = top_mount(table, "/mnt")
+    assert mount is not None
+    assert mount.mount_id == 20
 
 
-def test_where_nothing_is_mounted_nothing_is_found() -> None:
+def test_a_path_without_a_mount_has_no_topmost_mount() -> None:
     assert top_mount((entry(10, 1, "/mnt"),), "/mnt/data") is None
 
 
-def test_the_real_table_has_a_root() -> None:
+def test_the_mount_table_of_this_machine_has_a_root() -> None:
     assert top_mount(mount_table(), "/") is not None

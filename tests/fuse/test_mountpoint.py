@@ -1,3 +1,5 @@
+"""Which mount points are accepted, why others are refused, and the locks of a start."""
+
 from __future__ import annotations
 
 import errno
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GOOD = Observation("/mnt/data", directory=True, writable=True, empty=True)
-OURS = MountEntry(10, 1, 0, 39, "/", "/mnt/data", "fuse.gcsmux-mount", "gs://bucket", 0)
-FOREIGN = replace(OURS, fstype="fuse.sshfs", source="host:")
+OWN = MountEntry(10, 1, 0, 39, "/", "/mnt/data", "fuse.gcsmux-mount", "gs://bucket", 0)
+FOREIGN = replace(OWN, fstype="fuse.sshfs", source="host:")
 ROOT, USER, OTHER = 0, 1000, 1001
 
 
@@ -36,20 +38,20 @@ def table(*entries: MountEntry | None) -> tuple[MountEntry, ...]:
 
 
 @pytest.mark.parametrize(
-    ("seen", "top"),
+    ("observation", "top"),
     [
         (GOOD, None),
-        (replace(GOOD, empty=False), replace(OURS, fstype="autofs")),
-        (GOOD, replace(OURS, fstype="ext4", root="/srv/shared")),
+        (replace(GOOD, empty=False), replace(OWN, fstype="autofs")),
+        (GOOD, replace(OWN, fstype="ext4", root="/srv/shared")),
     ],
-    ids=["empty directory", "automount trap", "empty directory bound into a container"],
+    ids=["empty directory", "autofs trap", "bind mount of an empty directory"],
 )
-def test_what_can_be_mounted_on_is_not_refused(seen: Observation, top: MountEntry | None) -> None:
-    assert refusal(seen, table(top), user=ROOT) is None
+def test_a_usable_mount_point_is_accepted(observation: Observation, top: MountEntry | None) -> None:
+    assert refusal(observation, table(top), user=ROOT) is None
 
 
 @pytest.mark.parametrize(
-    ("seen", "top", "sentence"),
+    ("observation", "top", "sentence"),
     [
         (failing(errno.ENOENT), None, "does not exist: create it first by `mkdir -p /mnt/data`"),
         (failing(errno.ENOTDIR), None, "cannot be mounted on: Not a directory"),
@@ -64,7 +66,7 @@ def test_what_can_be_mounted_on_is_not_refused(seen: Observation, top: MountEntr
         (failing(errno.ENOTCONN), None, "there is a dead mount above /mnt/data"),
         (
             failing(errno.EACCES),
-            replace(OURS, owner=USER),
+            replace(OWN, owner=USER),
             "unmount it first by `umount /mnt/data`",
         ),
         (replace(GOOD, directory=False), None, "is not a directory"),
@@ -72,27 +74,27 @@ def test_what_can_be_mounted_on_is_not_refused(seen: Observation, top: MountEntr
         (replace(GOOD, path="/sys"), None, "belongs to the kernel"),
         (
             GOOD,
-            OURS,
+            OWN,
             "gs://bucket is mounted on /mnt/data already: unmount it first by `umount /mnt/data`",
         ),
         (GOOD, FOREIGN, r"a file system \(fuse.sshfs\) is mounted on /mnt/data already"),
         (replace(GOOD, empty=False), None, "is not empty"),
     ],
 )
-def test_what_cannot_be_mounted_on_is_refused_with_the_reason(
-    seen: Observation, top: MountEntry | None, sentence: str
+def test_an_unusable_mount_point_is_refused_with_a_reason(
+    observation: Observation, top: MountEntry | None, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        raise ConfigError(refusal(seen, table(top), user=ROOT))
+        raise ConfigError(refusal(observation, table(top), user=ROOT))
 
 
 @pytest.mark.parametrize(
-    ("seen", "mounted", "user", "sentence"),
+    ("observation", "mounted", "user", "sentence"),
     [
-        (GOOD, replace(OURS, owner=USER), USER, "by `fusermount3 -u /mnt/data`."),
-        (GOOD, replace(OURS, owner=USER), ROOT, "by `umount /mnt/data`."),
-        (GOOD, OURS, USER, "by another user: name another directory."),
-        (failing(errno.EACCES), OURS, USER, "by another user: name another directory."),
+        (GOOD, replace(OWN, owner=USER), USER, "by `fusermount3 -u /mnt/data`."),
+        (GOOD, replace(OWN, owner=USER), ROOT, "by `umount /mnt/data`."),
+        (GOOD, OWN, USER, "by another user: name another directory."),
+        (failing(errno.EACCES), OWN, USER, "by another user: name another directory."),
         (failing(errno.ENOTCONN), FOREIGN, USER, "have root remove it by `umount -l /mnt/data`."),
         (
             failing(errno.ENOTCONN),
@@ -121,26 +123,26 @@ def test_what_cannot_be_mounted_on_is_refused_with_the_reason(
         ),
         (Observation("/dev/fd/3", errno=errno.ENOENT), None, ROOT, "belongs to the kernel"),
         (replace(GOOD, locked=True), None, ROOT, "another command is mounting on /mnt/data"),
-        (replace(GOOD, locked=True), OURS, ROOT, "another command is mounting on /mnt/data"),
+        (replace(GOOD, locked=True), OWN, ROOT, "another command is mounting on /mnt/data"),
     ],
 )
-def test_the_way_out_is_one_that_this_user_has(
-    seen: Observation, mounted: MountEntry | None, user: int, sentence: str
+def test_the_advice_is_a_command_that_this_user_may_run(
+    observation: Observation, mounted: MountEntry | None, user: int, sentence: str
 ) -> None:
-    assert sentence in (refusal(seen, table(mounted), user=user) or "")
+    assert sentence in (refusal(observation, table(mounted), user=user) or "")
 
 
-def test_only_users_need_to_be_able_to_write() -> None:
+def test_root_needs_no_write_permission() -> None:
     read_only = replace(GOOD, writable=False)
     assert refusal(read_only, (), user=ROOT) is None
     assert "is not writable" in (refusal(read_only, (), user=USER) or "")
 
 
-def test_a_path_that_only_begins_like_the_kernels_is_fine() -> None:
+def test_a_path_that_only_begins_like_proc_is_accepted() -> None:
     assert refusal(replace(GOOD, path="/process"), (), user=ROOT) is None
 
 
-def test_an_empty_directory_is_prepared_under_its_real_name(tmp_path: Path) -> None:
+def test_a_claim_names_the_real_path_of_a_symbolic_link(tmp_path: Path) -> None:
     real = tmp_path / "möwe data"
     real.mkdir()
     link = tmp_path / "link"
@@ -158,7 +160,9 @@ def test_an_empty_directory_is_prepared_under_its_real_name(tmp_path: Path) -> N
         (lambda path: path.symlink_to(path), "Too many levels"),
     ],
 )
-def test_real_obstacles_are_seen(tmp_path: Path, make: object, sentence: str) -> None:
+def test_a_claim_of_an_unusable_path_is_refused(
+    tmp_path: Path, make: object, sentence: str
+) -> None:
     path = tmp_path / "point"
     assert callable(make)
     make(path)
@@ -166,7 +170,7 @@ def test_real_obstacles_are_seen(tmp_path: Path, make: object, sentence: str) ->
         claim_mountpoint(path)
 
 
-def test_an_observer_that_gets_no_answer_is_given_up(tmp_path: Path) -> None:
+def test_an_observer_without_an_answer_times_out(tmp_path: Path) -> None:
     assert observe(tmp_path, timeout_seconds=0.0).errno == errno.ETIMEDOUT
 
 
@@ -174,7 +178,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
 RIGHT_NOW = "another command is mounting on .* right now: wait until its mount is ready"
 
 
-def test_a_claimed_directory_is_not_claimed_again_by_whatever_path(tmp_path: Path) -> None:
+def test_a_claimed_directory_cannot_be_claimed_by_another_path(tmp_path: Path) -> None:
     directory = tmp_path / "mnt"
     directory.mkdir()
     (tmp_path / "link").symlink_to(directory)
@@ -188,7 +192,7 @@ def test_a_claimed_directory_is_not_claimed_again_by_whatever_path(tmp_path: Pat
 
 
 @needs_root
-def test_a_claimed_directory_is_claimed_where_it_is_bound_too(tmp_path: Path) -> None:
+def test_a_claim_covers_a_bind_mount_of_the_directory(tmp_path: Path) -> None:
     directory, bound = tmp_path / "mnt", tmp_path / "bound"
     directory.mkdir()
     bound.mkdir()
@@ -200,11 +204,11 @@ def test_a_claimed_directory_is_claimed_where_it_is_bound_too(tmp_path: Path) ->
         claim_mountpoint(directory).release()
 
 
-def test_a_claim_does_not_outlive_its_process_nor_pass_to_others(tmp_path: Path) -> None:
+def test_a_claim_ends_with_its_process_and_is_not_inherited(tmp_path: Path) -> None:
     with claim_mountpoint(tmp_path):
         other = subprocess.run(["ls", "-l", "/proc/self/fd"], capture_output=True, check=True)
         assert os.fsencode(tmp_path) not in other.stdout
-    # What another program has locked is not ours to mount on either, until it ends.
+    # A directory that another program has locked can be claimed when that program ends.
     with subprocess.Popen(["flock", "--no-fork", tmp_path, "sleep", "60"]) as holder:
         while _is_free(tmp_path):
             assert holder.poll() is None
@@ -226,22 +230,22 @@ def _is_free(path: Path) -> bool:
 
 
 @needs_root
-def test_a_dead_mount_that_another_start_has_replaced_is_left_alone(
+def test_a_live_mount_that_replaced_a_dead_one_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the one found dead is gone when it may remove it, and something else is there."""
-    tables = iter([(), (replace(OURS, path=os.fspath(tmp_path)),)])
+    """Another start replaces the dead mount before this start gets the clearing lock."""
+    tables = iter([(), (replace(OWN, path=os.fspath(tmp_path)),)])
     dead = Observation(os.fspath(tmp_path), errno=errno.ENOTCONN)
 
     @contextmanager
-    def late() -> Iterator[None]:
+    def lock_after_a_live_mount() -> Iterator[None]:
         subprocess.run(["mount", "-t", "tmpfs", "live", tmp_path], check=True)
         monkeypatch.undo()
         yield
 
     monkeypatch.setattr(mountpoint, "mount_table", lambda: next(tables))
     monkeypatch.setattr(mountpoint, "observe_and_lock", lambda _path, **_: (dead, None))
-    monkeypatch.setattr(mountpoint, "clearing_lock", late)
+    monkeypatch.setattr(mountpoint, "clearing_lock", lock_after_a_live_mount)
     with ExitStack() as cleanup:
         cleanup.callback(lambda: subprocess.run(["umount", "-l", tmp_path], check=True))
         with pytest.raises(ConfigError, match=r"a file system \(tmpfs\) is mounted"):
@@ -249,7 +253,7 @@ def test_a_dead_mount_that_another_start_has_replaced_is_left_alone(
         assert [entry.source for entry in mount_table() if entry.path == str(tmp_path)] == ["live"]
 
 
-def test_the_clearing_lock_is_waited_for_but_not_for_ever(
+def test_the_wait_for_the_clearing_lock_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = tmp_path / "fuse"
@@ -264,7 +268,7 @@ def test_the_clearing_lock_is_waited_for_but_not_for_ever(
     assert _is_free(device)
 
 
-def test_where_there_is_no_device_nothing_is_locked(
+def test_without_dev_fuse_the_clearing_lock_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(start_lock, "_DEVICE", tmp_path / "absent")
@@ -279,7 +283,7 @@ reading, writing = os.pipe()
 os.setpgid(0, 0)
 data = f"fd={writing},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct".encode()
 assert ctypes.CDLL(None).mount(b"auto", path.encode(), b"autofs", 0, data) == 0
-# Whoever is of another group triggers the mount.
+# A process of another process group triggers the automount.
 subprocess.run([sys.executable, "-c", claim, path], timeout=20, process_group=0, check=True)
 assert not select.select([reading], [], [], 0)[0], "triggered"
 """
@@ -297,7 +301,7 @@ with claim_mountpoint(Path(sys.argv[1])):
 
 
 @needs_root
-def test_an_automount_trap_is_claimed_and_not_triggered(tmp_path: Path) -> None:
+def test_the_claim_of_an_autofs_directory_triggers_no_mount(tmp_path: Path) -> None:
     if "autofs" not in Path("/proc/filesystems").read_text():
         pytest.skip("this kernel has no autofs")
     done = subprocess.run(

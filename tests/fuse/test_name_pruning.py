@@ -1,4 +1,4 @@
-"""Notifications that drop names: what is written, and what an older kernel makes of it."""
+"""Notifications that drop names: the messages, and the answer of an older kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DESCRIPTOR = 7
 
 
 class Device:
-    """Stands for /dev/fuse."""
+    """A fake of /dev/fuse."""
 
     def __init__(self, error: int = 0) -> None:
         self.error = error
@@ -35,15 +35,15 @@ def attached(device: Device) -> NamePruner:
     return names
 
 
-def test_the_message_is_that_of_the_kernel() -> None:
+def test_the_message_has_the_layout_of_the_kernel() -> None:
     assert prune_message([5, 2**63]) == (
         b"\x30\0\0\0" + b"\x09\0\0\0" + bytes(8)  # length 48, code 9, unique 0
-        + b"\x02\0\0\0" + bytes(4) + bytes(8)  # two of them
+        + b"\x02\0\0\0" + bytes(4) + bytes(8)  # two inodes
         + b"\x05" + bytes(7) + bytes(7) + b"\x80"
     )  # fmt: skip
 
 
-async def test_names_are_dropped_at_once_and_once_more() -> None:
+async def test_a_notification_is_written_at_once_and_repeated_once() -> None:
     device = Device()
     names = attached(device)
     async with trio.open_nursery() as nursery:
@@ -54,7 +54,7 @@ async def test_names_are_dropped_at_once_and_once_more() -> None:
         await trio.sleep(REPEAT_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         assert device.written[3:] == [prune_message([5, 6])]
-        # Then there is nothing to do, and nothing wakes.
+        # After the repetition nothing is written.
         await trio.sleep(1000)
         assert len(device.written) == 4
         names.drop(7)
@@ -63,7 +63,7 @@ async def test_names_are_dropped_at_once_and_once_more() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_kernel_that_does_not_know_the_message_is_asked_once(
+async def test_a_kernel_without_the_notification_gets_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
@@ -80,7 +80,7 @@ async def test_a_kernel_that_does_not_know_the_message_is_asked_once(
 
 
 @pytest.mark.parametrize("error", [errno.ENODEV, errno.ENOTCONN, errno.EBADF, errno.EPERM])
-def test_a_mount_that_is_ending_takes_nothing_and_that_is_all(error: int) -> None:
+def test_an_error_of_an_ending_mount_is_ignored(error: int) -> None:
     device = Device(error)
     names = attached(device)
     names.drop(5)
@@ -89,7 +89,7 @@ def test_a_mount_that_is_ending_takes_nothing_and_that_is_all(error: int) -> Non
     assert len(device.written) == 2
 
 
-def test_after_the_mount_its_descriptor_is_left_alone() -> None:
+def test_nothing_is_written_after_the_descriptor_is_detached() -> None:
     device = Device()
     names = attached(device)
     names.attach(None)

@@ -1,4 +1,4 @@
-"""The timer that interrupts a blocked read runs whenever tasks run, and an idle loop sleeps."""
+"""The timer that interrupts a blocked read: it runs while tasks run, and an idle loop sleeps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gcsmux_fs.fuse.wakeups import PERIOD_SECONDS, Wakeups, wakeups
 
 
 class Loop:
-    """trio's loop with a timer: `turn` is one poll and the tasks after it."""
+    """A fake of trio's loop with a timer. `turn` is one poll and the tasks after it."""
 
     def __init__(self) -> None:
         self.periods: list[float] = []
-        #: Where in `turn` a signal arrives, as often as it is named.
+        #: The places in `turn` where a signal arrives, once for each mention.
         self.signals: list[str] = []
         self.wakeups = Wakeups(self._set_timer)
         self.wakeups.start()
@@ -50,14 +50,14 @@ class Loop:
 PLACES = ["in a task", "before the poll", "before the timer changes", "after the timer changed"]
 
 
-def test_a_busy_loop_leaves_the_timer_alone() -> None:
+def test_a_busy_loop_does_not_set_the_timer_again() -> None:
     loop = Loop()
     for _ in range(1000):
         loop.turn()
     assert loop.periods == [PERIOD_SECONDS]
 
 
-def test_the_timer_is_stopped_while_the_loop_polls_after_a_signal() -> None:
+def test_the_timer_stops_for_the_poll_after_a_signal() -> None:
     loop = Loop()
     loop.signals = ["in a task"]
     loop.turn()
@@ -65,7 +65,7 @@ def test_the_timer_is_stopped_while_the_loop_polls_after_a_signal() -> None:
 
 
 @hypothesis.given(strategies.lists(strategies.lists(strategies.sampled_from(PLACES)), max_size=30))
-def test_the_timer_runs_whenever_tasks_run_whatever_moment_a_signal_chooses(
+def test_the_timer_runs_while_tasks_run_for_any_times_of_signals(
     turns: list[list[str]],
 ) -> None:
     loop = Loop()
@@ -75,7 +75,7 @@ def test_the_timer_runs_whenever_tasks_run_whatever_moment_a_signal_chooses(
 
 
 @pytest.mark.real_time
-async def test_an_idle_loop_is_left_alone_and_a_read_after_it_is_interrupted() -> None:
+async def test_an_idle_loop_sleeps_and_a_later_blocked_read_is_interrupted() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     reading, writing = os.pipe()
 
@@ -92,9 +92,10 @@ async def test_an_idle_loop_is_left_alone_and_a_read_after_it_is_interrupted() -
             for _ in range(3):
                 counted.polls = 0
                 await trio.sleep(10 * PERIOD_SECONDS)
-                # The timer's last signal, and the end of the sleep; ten and more without a stop.
+                # One poll ends by the last signal of the timer, one by the end of the sleep. A
+                # timer that does not stop would cause ten polls.
                 assert counted.polls <= 4
-                # As pyfuse3 reads when the request is gone; it would block for ever.
+                # pyfuse3 reads like this after a request was withdrawn: without a signal it blocks.
                 assert libc.read(reading, ctypes.create_string_buffer(1), 1) == -1
                 assert ctypes.get_errno() == errno.EINTR
             trio.lowlevel.remove_instrument(counted)

@@ -1,8 +1,8 @@
-"""Fuzzing by coverage: `python -m tests.fuzz [--seconds N] [TARGET...]`, all targets unless named.
+"""Fuzz with coverage guidance: `python -m tests.fuzz [--seconds N] [TARGET...]`.
 
-Each target runs in a process of its own for so many seconds. What it has found interesting stays in
-`.fuzz/TARGET`, and is where the next run begins; an input that failed stays in `.fuzz` by its name,
-and is run again by `python -m tests.fuzz.one TARGET FILE`.
+Without a TARGET all targets run, each in a separate process for N seconds. Inputs that reach new
+code are kept in `.fuzz/TARGET`, from which the next run continues. An input that fails is kept as
+`.fuzz/TARGET-NAME`; `python -m tests.fuzz.one TARGET FILE` runs it again.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 from .targets import TARGETS, seeds
 
 _FOLDER = Path(".fuzz")
-# An input takes a millisecond; one that takes seconds would let a server stop a mount.
+# An input takes about 1 ms. With an input that takes seconds, a server could stop a mount.
 _HANG_SECONDS = 5
 _MEMORY_MIB = 1024
-_LONGEST_INPUT_BYTES = 1024
-# What libFuzzer needs to begin and to tell how it went.
+_MAX_INPUT_BYTES = 1024
+# The time that libFuzzer needs to start and to print its statistics.
 _MARGIN_SECONDS = 120
 
 
 def main() -> int:
-    """Run the targets one after the other, print a line for each; 1 if one has failed."""
+    """Run the targets one by one, and print a line for each; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
@@ -43,7 +43,7 @@ def _run(name: str, seconds: int) -> bool:
         [
             *(sys.executable, "-m", f"{__package__}.one", name),
             *(f"-max_total_time={seconds}", f"-timeout={_HANG_SECONDS}"),
-            *(f"-rss_limit_mb={_MEMORY_MIB}", f"-max_len={_LONGEST_INPUT_BYTES}"),
+            *(f"-rss_limit_mb={_MEMORY_MIB}", f"-max_len={_MAX_INPUT_BYTES}"),
             *("-print_final_stats=1", f"-artifact_prefix={_FOLDER}/{name}-", str(corpus)),
         ],
         stdout=subprocess.PIPE,
@@ -54,9 +54,9 @@ def _run(name: str, seconds: int) -> bool:
     output = done.stdout.decode(errors="replace")
     if done.returncode:
         print(output, file=sys.stderr)
-    inputs = _last(r"number_of_executed_units:\s+(\d+)", output)
-    covered = _last(r"cov: (\d+)", output)
-    memory = _last(r"peak_rss_mb:\s+(\d+)", output)
+    inputs = _last_match(r"number_of_executed_units:\s+(\d+)", output)
+    covered = _last_match(r"cov: (\d+)", output)
+    memory = _last_match(r"peak_rss_mb:\s+(\d+)", output)
     verdict = "FAILED" if done.returncode else "no failure"
     print(
         f"{name:18} {inputs:>9} inputs, {covered:>5} edges, {memory:>4} MiB: {verdict}", flush=True
@@ -64,9 +64,9 @@ def _run(name: str, seconds: int) -> bool:
     return done.returncode == 0
 
 
-def _last(pattern: str, output: str) -> str:
-    found: list[str] = re.findall(pattern, output)
-    return found[-1] if found else "?"
+def _last_match(pattern: str, output: str) -> str:
+    matches: list[str] = re.findall(pattern, output)
+    return matches[-1] if matches else "?"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A server of gRPC, byte by byte, that answers every call with one message of its own making."""
+"""A gRPC server that answers every call with the same arbitrary bytes as a message."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _PREFACE_BYTES = 24
 _HEADER_BYTES = 9
 _DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
-_MOST_DATA_BYTES = 16384
-# What a client lets a server send unasked.
+_MAX_FRAME_BYTES = 16384
+# The flow control window of a new connection: a server may send this much before an update.
 _WINDOW_BYTES = 65535
 
 
 def message_frame(content: bytes, *, claimed: int | None = None, compressed: bool = False) -> bytes:
-    """Return a message as gRPC frames it, of a length that it may only claim."""
+    """Return a message in gRPC framing; `claimed` replaces the length in the frame."""
     return struct.pack(">BI", compressed, len(content) if claimed is None else claimed) + content
 
 
 @contextmanager
 def hostile_server(answer: bytes, *, encoding: str = "identity") -> Iterator[str]:
-    """Answer each call on each connection; yields host:port."""
+    """Answer each call on each connection with `answer`; yield HOST:PORT."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepting = threading.Thread(target=_accept, args=(listener, answer, encoding))
         accepting.start()
@@ -56,13 +56,13 @@ def _serve(client: socket.socket, answer: bytes, encoding: str) -> None:
     assert len(answer) <= _WINDOW_BYTES
     with client, suppress(OSError, EOFError):
         client.settimeout(20)
-        _exactly(client, _PREFACE_BYTES)
+        _receive(client, _PREFACE_BYTES)
         client.sendall(_frame(_SETTINGS, 0, 0, b""))
         while True:
-            head = _exactly(client, _HEADER_BYTES)
+            head = _receive(client, _HEADER_BYTES)
             size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
             stream = int.from_bytes(head[5:], "big")
-            payload = _exactly(client, size)
+            payload = _receive(client, size)
             if kind == _SETTINGS and not flags & _ACK:
                 client.sendall(_frame(_SETTINGS, _ACK, 0, b""))
             elif kind == _PING and not flags & _ACK:
@@ -74,14 +74,14 @@ def _serve(client: socket.socket, answer: bytes, encoding: str) -> None:
 def _answer(stream: int, answer: bytes, encoding: str) -> bytes:
     headers = _block((":status", "200"), ("content-type", "application/grpc"))
     headers += _block(("grpc-encoding", encoding))
-    parts = [answer[at : at + _MOST_DATA_BYTES] for at in range(0, len(answer), _MOST_DATA_BYTES)]
+    parts = [answer[at : at + _MAX_FRAME_BYTES] for at in range(0, len(answer), _MAX_FRAME_BYTES)]
     frames = [_frame(_DATA, 0, stream, part) for part in parts]
     trailer = _frame(_HEADERS, _END_HEADERS | _END_STREAM, stream, _block(("grpc-status", "0")))
     return _frame(_HEADERS, _END_HEADERS, stream, headers) + b"".join(frames) + trailer
 
 
 def _block(*fields: tuple[str, str]) -> bytes:
-    """Write header fields as literals without a table (RFC 7541, section 6.2.2)."""
+    """Encode header fields as literals without indexing (RFC 7541, section 6.2.2)."""
     return b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
         for name, value in fields
@@ -93,7 +93,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return size + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-def _exactly(client: socket.socket, size: int) -> bytes:
+def _receive(client: socket.socket, size: int) -> bytes:
     parts: Sequence[bytes] = ()
     missing = size
     while missing:

@@ -1,4 +1,4 @@
-"""Target: custom metadata as other tools, or anybody, may have written it."""
+"""Target: custom metadata of objects, which any writer of the bucket controls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIMES = range(-62_200_000_000 * 10**9, 253_500_000_000 * 10**9)
 
 
 def foreign_metadata(data: bytes) -> None:
-    """Read the size of an object and pairs of custom metadata."""
+    """Interpret arbitrary custom metadata of an object with an arbitrary size."""
     source = Source(data)
     size = source.number(2)
     metadata: dict[str, str] = {}
@@ -36,14 +36,14 @@ def foreign_metadata(data: bytes) -> None:
         key = source.choice(_KEYS)
         repeated = 1 + 300 * source.flag()
         metadata[key] = source.take(source.number() % 40).decode("utf-8", "replace") * repeated
-    found = read_foreign_metadata(metadata, size)
-    assert set(found.ill_formed) <= metadata.keys() - {"team"}
-    for time_ns in (found.mtime_ns, found.atime_ns):
+    attributes = read_foreign_metadata(metadata, size)
+    assert set(attributes.ill_formed) <= metadata.keys() - {"team"}
+    for time_ns in (attributes.mtime_ns, attributes.atime_ns):
         assert time_ns is None or time_ns in _TIMES
-    for number in (found.uid, found.gid):
+    for number in (attributes.uid, attributes.gid):
         assert number is None or 0 <= number < 2**32 - 1
-    assert found.mode is None or 0 <= found.mode <= 0o777
-    link = found.link
+    assert attributes.mode is None or 0 <= attributes.mode <= 0o777
+    link = attributes.link
     if link is None:
         return
     assert 0 < link.size <= MAX_TARGET_BYTES

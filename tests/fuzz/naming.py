@@ -1,4 +1,4 @@
-"""Targets: names of objects as paths, and pages of a listing as directories."""
+"""Targets: object names that become paths, and listing pages that become directories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from gcsmux_fs.model.errors import StorageError
-from gcsmux_fs.namespace.listing import Directory, Listing
+from gcsmux_fs.namespace.child import Directory
+from gcsmux_fs.namespace.listing import Listing
 from gcsmux_fs.namespace.names import (
     MAX_FILE_NAME_BYTES,
     Form,
@@ -16,7 +17,7 @@ from gcsmux_fs.namespace.names import (
     locate_directory,
     place,
     split_location,
-    step,
+    step_from,
 )
 from gcsmux_fs.storage.listing_decoder import decode_listing
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["listing_bytes", "listing_pages", "names_of_objects", "names_of_paths"]
 
-# The limit of paths: see the fourth invariant of gcsmux_fs.namespace.names.
-_LONGEST_PATH = 128
-# What servers make trouble with: separators, dots, marks, what sorts before and after a slash.
+# Bytes that a path may have in addition to three times its object name: see the fourth invariant of
+# gcsmux_fs.namespace.names.
+_EXTRA_PATH_BYTES = 128
+# Parts of difficult names: separators, dots, escape marks, and characters that sort around a slash.
 _PIECES = (
     *("a", "/", "", ".", "..", "%", "%~", "%file~", "%part~", "%content~", "-", "0", "é", "\0"),
     *("\n", "\u202e", "\U0010ffff", "x" * 249, "~", "b/", "a/", "\ue000", "\x1b[31m"),
@@ -47,13 +49,13 @@ def _is_legal(name: bytes) -> bool:
 
 
 def _reach(location: str) -> list[bytes]:
-    """Return the path of a directory, each step of which leads to the next."""
+    """Return the names from a directory up to the root; check each step in both directions."""
     path: list[bytes] = []
     while location:
         above, name = locate_directory(location)
-        found = step(above, name)
-        assert found is not None
-        reached = found.target if found.form is Form.PART else found.target + "/"
+        resolved = step_from(above, name)
+        assert resolved is not None
+        reached = resolved.target if resolved.form is Form.PART else resolved.target + "/"
         assert reached == location
         assert len(above) < len(location)
         path.append(name)
@@ -62,7 +64,7 @@ def _reach(location: str) -> list[bytes]:
 
 
 def names_of_objects(data: bytes) -> None:
-    """Every name of an object has a path of legal names, which leads back to it and no other."""
+    """Convert an object name to a path and back; every name in the path must be legal."""
     source = Source(data)
     beside_folder = source.flag()
     target = source.rest().decode("utf-8", "ignore")
@@ -76,8 +78,8 @@ def names_of_objects(data: bytes) -> None:
     path = [name, *_reach(location)]
     assert all(map(_is_legal, path))
     length = sum(len(each) + 1 for each in path)
-    assert length <= 3 * len(target.encode()) + _LONGEST_PATH
-    back = step(location, name)
+    assert length <= 3 * len(target.encode()) + _EXTRA_PATH_BYTES
+    back = step_from(location, name)
     assert back is not None
     assert (back.form, back.target) == (form, target)
     if form is not Form.CONTENT:
@@ -90,28 +92,28 @@ def names_of_objects(data: bytes) -> None:
 
 
 def names_of_paths(data: bytes) -> None:
-    """Whatever a program looks up is the one spelling of something, or nothing."""
+    """Look up an arbitrary name; an existing name must be the only spelling of its object."""
     source = Source(data)
     location = source.take(source.number(2) % 600).decode("utf-8", "ignore")
     cut = split_location(location)[0]
     if cut != location:
-        # Within a component there are only directories that the spelling makes.
+        # Directories inside of a component exist only where the spelling creates them.
         above, name = locate(location + "x" * MAX_FILE_NAME_BYTES, Form.PLAIN)
         location = above if above.startswith(cut) else cut
         del name
     name = source.rest()
-    found = step(location, name)
-    if found is None:
+    resolved = step_from(location, name)
+    if resolved is None:
         return
     assert _is_legal(name)
-    if found.form is Form.PART:
-        assert locate_directory(found.target) == (location, name)
+    if resolved.form is Form.PART:
+        assert locate_directory(resolved.target) == (location, name)
     else:
-        assert locate(found.target, found.form) == (location, name)
+        assert locate(resolved.target, resolved.form) == (location, name)
 
 
 def listing_bytes(data: bytes) -> None:
-    """Pages as bytes: what protobuf takes is decoded, and is a directory or an error."""
+    """Decode listing pages from arbitrary bytes; the result must be a directory or an error."""
     source = Source(data)
     pages: list[ListingPage] = []
     location = source.choice(("", "a/", "a", "x" * 249))
@@ -125,7 +127,7 @@ def listing_bytes(data: bytes) -> None:
 
 
 def listing_pages(data: bytes) -> None:
-    """Pages of names that are likely to clash."""
+    """Build listing pages whose names are likely to collide."""
     source = Source(data)
     location = source.choice(("", "a/", "x" * 249, "a/b/"))
     pages: list[ListingPage] = []
@@ -148,7 +150,7 @@ def listing_pages(data: bytes) -> None:
 
 
 def _list(location: str, pages: list[ListingPage]) -> None:
-    """Add pages until the server contradicts itself; what is shown then stays as it was."""
+    """Add pages until one is refused; a page must not change the entries before it."""
     listing = Listing(location)
     shown: list[bytes] = []
     for page in pages:
@@ -158,8 +160,9 @@ def _list(location: str, pages: list[ListingPage]) -> None:
             listing.add_page(page)
         except StorageError:
             break
-        assert [name for name, _ in listing.entries_from(0)][: len(shown)] == shown
-        shown = [name for name, _ in listing.entries_from(0)]
+        names = [name for name, _ in listing.entries_from(0)]
+        assert names[: len(shown)] == shown
+        shown = names
     _check_entries(location, listing)
 
 
@@ -170,15 +173,15 @@ def _check_entries(location: str, listing: Listing) -> None:
     for position, (name, child) in enumerate(entries):
         assert _is_legal(name), name
         assert listing.position_of(name) == position
-        found = step(location, name)
-        assert found is not None, name
+        resolved = step_from(location, name)
+        assert resolved is not None, name
         if isinstance(child, Directory):
             assert child.location == (
-                found.target if found.form is Form.PART else found.target + "/"
+                resolved.target if resolved.form is Form.PART else resolved.target + "/"
             )
             assert listing.file_at(position) is None
         else:
-            assert found.target == child.info.name
+            assert resolved.target == child.info.name
             assert listing.file_at(position) == child.info
         assert listing.find(name) == child
     assert listing.find(b"no such name") is None

@@ -1,4 +1,4 @@
-"""One target under atheris: `python -m tests.fuzz.one TARGET [OPTIONS OF LIBFUZZER]`."""
+"""Fuzz one target with atheris: `python -m tests.fuzz.one TARGET [LIBFUZZER OPTIONS]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import atheris
 
 
 def main() -> None:
-    """Run until something fails or the options end it."""
+    """Run until an input fails, or until a limit in the options is reached."""
     with atheris.instrument_imports(include=["gcsmux_fs"]):
         from .targets import TARGETS
 

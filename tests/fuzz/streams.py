@@ -1,4 +1,4 @@
-"""Target: the protocol core between readers and a server that does as it likes."""
+"""Target: the protocol core with arbitrary readers and an arbitrary server."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["stream_core"]
 
 _CODES = tuple(StatusCode)
 _SIZE = 4096
-_MOST_RANGES = 100
-# Streams opened at one instant, all kinds of failures together: what `gcsmux_fs.mux.retry` allows.
-_MOST_OPENED_AT_ONCE = 64
+_MAX_RANGES = 100
+# The most streams that `gcsmux_fs.mux.retry` allows at one instant, over all kinds of failures.
+_MAX_OPENED_AT_ONCE = 64
 
 
 def stream_core(data: bytes) -> None:
-    """Each range ends once, as long as it was asked for; the core keeps to its port's rules."""
+    """Check that each range ends once with its full length, and that the core obeys its port."""
     source = Source(data)
     driver = _Driver(source)
     while source:
@@ -47,8 +47,8 @@ class _Driver:
             KEY, RetryPolicy(), Random(0), StreamCounters(), RetryBudget(), Histogram()
         )
         self._now = 0.0
-        self._asked: list[PendingRange] = []
-        self._over: set[PendingRange] = set()
+        self._requested: list[PendingRange] = []
+        self._ended: set[PendingRange] = set()
         self._wire: list[RangeRequest] = []
         self._stream = 0
         self._open = self._under_way = False
@@ -91,47 +91,47 @@ class _Driver:
                 self._finish_range(action.range)
                 assert isinstance(action.error, StorageError)
         assert self._core.has_call == self._open
-        assert self._core.waiting == len(self._asked) - len(self._over)
-        assert self._opened_at[1] <= _MOST_OPENED_AT_ONCE
+        assert self._core.waiting == len(self._requested) - len(self._ended)
+        assert self._opened_at[1] <= _MAX_OPENED_AT_ONCE
         repr(self._core)
 
     def finish(self) -> None:
-        """Nothing waits for ever: closing ends what has not ended."""
+        """Close the core; every pending range must end."""
         self._core.close(StorageError("closed"))
         self.take_actions()
         assert self._core.waiting == 0
         assert not self._open
 
     def _check_batch(self, ranges: tuple[RangeRequest, ...]) -> None:
-        assert len(ranges) <= _MOST_RANGES
-        known = {one.read_id for one in self._wire}
-        for one in ranges:
-            assert one.length >= 1
-            assert one.read_id not in known
-        self._wire = (self._wire + list(ranges))[-_MOST_RANGES:]
+        assert len(ranges) <= _MAX_RANGES
+        used_ids = {request.read_id for request in self._wire}
+        for request in ranges:
+            assert request.length >= 1
+            assert request.read_id not in used_ids
+        self._wire = (self._wire + list(ranges))[-_MAX_RANGES:]
 
-    def _finish_range(self, wanted: PendingRange) -> None:
-        assert wanted not in self._over
-        self._over.add(wanted)
+    def _finish_range(self, pending: PendingRange) -> None:
+        assert pending not in self._ended
+        self._ended.add(pending)
 
-    # -- what may happen
+    # -- steps of readers, time and server
 
     def _request(self) -> None:
         offset = self._source.number(2) % _SIZE
         length = 1 + self._source.number(2) % _SIZE
         whole = self._source.number() > 250
-        request = self._core.request(offset, length, _hear, self._now, covers_object=whole)
-        self._asked.append(request)
+        request = self._core.request(offset, length, _ignore, self._now, covers_object=whole)
+        self._requested.append(request)
 
     def _flush(self) -> None:
         self._core.flush(self._now)
 
     def _cancel(self) -> None:
-        if self._asked:
-            wanted = self._source.choice(self._asked)
-            self._core.cancel(wanted, self._now)
-            if wanted not in self._over:
-                self._over.add(wanted)
+        if self._requested:
+            pending = self._source.choice(self._requested)
+            self._core.cancel(pending, self._now)
+            if pending not in self._ended:
+                self._ended.add(pending)
 
     def _wait(self) -> None:
         self._now += self._source.number() ** 2 / 256
@@ -144,7 +144,7 @@ class _Driver:
             self._core.on_sent(self._stream, self._now)
 
     def _stray(self) -> None:
-        """Something of a stream that is no more, or never was."""
+        """Deliver events of a stream that has ended or never existed; nothing may change."""
         before = self._core.waiting
         stream = self._stream + self._source.choice((-1, 1, 1000))
         message = self._message()
@@ -180,10 +180,10 @@ class _Driver:
     def _chunk(self) -> Chunk:
         source = self._source
         if self._wire and source.flag():
-            # As it was asked for, in part or in full.
-            asked = source.choice(self._wire)
-            size = asked.length if source.flag() else source.number(2) % (asked.length + 1)
-            return Chunk(asked.read_id, asked.offset, _content(size), source.flag(), True, size)
+            # The requested range, in part or in full.
+            request = source.choice(self._wire)
+            size = request.length if source.flag() else source.number(2) % (request.length + 1)
+            return Chunk(request.read_id, request.offset, _content(size), source.flag(), True, size)
         size = source.number(2) % _SIZE
         offset = source.number(8) - 2**63 if source.flag() else source.number(2)
         intact = source.flag()
@@ -203,5 +203,5 @@ def _content(size: int) -> memoryview:
     return _ZEROS[:size]
 
 
-def _hear(_outcome: memoryview | StorageError) -> None:
-    """The outcome is taken from the action itself."""
+def _ignore(_outcome: memoryview | StorageError) -> None:
+    """Ignore the outcome, because `take_actions` checks the action."""

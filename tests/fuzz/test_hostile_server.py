@@ -1,4 +1,4 @@
-"""A real mount before a server that claims, or unfolds into, more than a mount has memory for."""
+"""A real mount refuses messages that claim or decompress to more memory than is allowed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ pytestmark = pytest.mark.mount
 MIB = 1024 * 1024
 COMMAND = Path(sys.executable).with_name("gcsmux-mount")
 LIMIT_SECONDS = 60
-# A process that has loaded all it needs takes about 90 MiB.
-MOST_BYTES = 200 * MIB
+# The process takes about 90 MiB without any message.
+MAX_BYTES = 200 * MIB
 
 
-# The memory of a process counts what its parent had when it was made: a small parent is between.
+# The peak memory of a process includes that of its parent at the fork. Therefore a small process
+# starts the command and measures it.
 MEASURE = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[2:], timeout=float(sys.argv[1]))
@@ -28,8 +29,8 @@ print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-def refused(endpoint: str, folder: Path) -> tuple[str, int]:
-    """Run a mount that fails to begin; return its sentence and the most memory it has had."""
+def refused_start(endpoint: str, folder: Path) -> tuple[str, int]:
+    """Run a mount whose start fails; return its message and its peak memory in bytes."""
     done = subprocess.run(
         [
             *(sys.executable, "-c", MEASURE, str(LIMIT_SECONDS)),
@@ -47,18 +48,18 @@ def refused(endpoint: str, folder: Path) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("claimed", [17 * MIB, 2**31 - 1, 2**32 - 1])
-def test_a_message_that_claims_gigabytes_gets_none(tmp_path: Path, claimed: int) -> None:
+def test_a_message_that_claims_gigabytes_allocates_nothing(tmp_path: Path, claimed: int) -> None:
     with hostile_server(message_frame(b"\x0a\x00", claimed=claimed)) as endpoint:
-        line, memory = refused(endpoint, tmp_path)
+        line, memory = refused_start(endpoint, tmp_path)
     assert "larger than max" in line
-    assert memory < MOST_BYTES
+    assert memory < MAX_BYTES
 
 
-def test_a_message_that_unfolds_into_gigabytes_gets_none(tmp_path: Path) -> None:
+def test_a_compressed_message_that_is_too_large_is_refused(tmp_path: Path) -> None:
     packer = zlib.compressobj(9, wbits=31)
     packed = packer.compress(bytes(60 * MIB)) + packer.flush()
     bomb = message_frame(packed, compressed=True)
     with hostile_server(bomb, encoding="gzip") as endpoint:
-        line, memory = refused(endpoint, tmp_path)
+        line, memory = refused_start(endpoint, tmp_path)
     assert "Decompressed message larger than max" in line
-    assert memory < MOST_BYTES
+    assert memory < MAX_BYTES

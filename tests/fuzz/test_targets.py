@@ -1,4 +1,4 @@
-"""The targets in a short form, driven by hypothesis; `make fuzz` drives them by coverage."""
+"""A short run of all fuzz targets by hypothesis; `make fuzz` runs them with coverage guidance."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .targets import TARGETS, seeds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Claimed by the length of a field, and the most that reading it may take.
+# Lengths that a field claims, and the most memory that decoding such a message may allocate.
 _CLAIMS = (2**31 - 1, 2**32 - 1, 2**63 - 1)
-_MOST_BYTES = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_no_input_breaks_what_reads_it(name: str) -> None:
+def test_a_target_fails_for_no_input(name: str) -> None:
     target, start = TARGETS[name], seeds(name)
     for seed in start:
         target(seed)
@@ -46,7 +46,7 @@ def test_no_input_breaks_what_reads_it(name: str) -> None:
 
 @st.composite
 def _changed(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
-    """A seed with a few bytes changed, left out or put in."""
+    """Return a seed with a few bytes changed, removed or inserted."""
     data = bytearray(draw(st.sampled_from(seeds)))
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(data)))
@@ -66,7 +66,7 @@ def _status(data: bytes) -> None:
 @pytest.mark.parametrize(
     "decode", [decode_bidi_response, decode_read_response, _list_objects, _status]
 )
-def test_a_message_that_claims_more_than_it_has_gets_no_memory_for_it(
+def test_a_message_with_a_false_length_allocates_no_memory_for_it(
     decode: Callable[[bytes], object], claimed: int
 ) -> None:
     tracemalloc.start()
@@ -81,7 +81,7 @@ def test_a_message_that_claims_more_than_it_has_gets_no_memory_for_it(
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < _MOST_BYTES
+    assert peak < _MAX_BYTES
 
 
 def _varint(value: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Targets: what users, fstab and the environment write."""
+"""Targets: text that users write, in arguments, in fstab and in the environment."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from contextlib import suppress
 
 import click
 
-from gcsmux_fs.commands import mount
-from gcsmux_fs.commands.arguments import mount_arguments
+from gcsmux_fs.commands.click_command import usage_error
+from gcsmux_fs.commands.mount_arguments import mount_arguments
 from gcsmux_fs.commands.mount_options import sort_options, split_options
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.logs import printable, sentence
-from gcsmux_fs.settings.settings import (
-    Settings,
-    parse_bucket,
-    parse_duration,
-    parse_endpoint,
-    parse_size,
-    resolve_connection,
-)
-from gcsmux_fs.settings.units import parse_mode, parse_ttl, show_size
+from gcsmux_fs.settings.bucket_address import parse_bucket
+from gcsmux_fs.settings.permissions import parse_mode
+from gcsmux_fs.settings.service_address import parse_endpoint, resolve_service_address
+from gcsmux_fs.settings.settings import Settings
+from gcsmux_fs.settings.units import parse_duration, parse_size, parse_ttl, show_size
 
 from .source import Source
 
@@ -37,7 +33,7 @@ _WORDS = (
 
 
 def units(data: bytes) -> None:
-    """Sizes, durations, modes, buckets, endpoints and options are understood or refused."""
+    """Parse a size, duration, mode, bucket, endpoint and mount options, or refuse the text."""
     text = data.decode("utf-8", "surrogateescape")
     with suppress(ConfigError):
         size = parse_size(text)
@@ -57,10 +53,10 @@ def units(data: bytes) -> None:
         endpoint = parse_endpoint(text)
         assert parse_endpoint(endpoint) == endpoint
     with suppress(ConfigError):
-        connection = resolve_connection(
+        address = resolve_service_address(
             None, plaintext=False, anonymous=False, with_key=False, emulator=text
         )
-        assert connection.anonymous == connection.plaintext
+        assert address.anonymous == address.plaintext
     assert all(split_options(text))
     with suppress(ConfigError):
         sort_options([text], {"memory": True, "allow-other": False})
@@ -69,7 +65,7 @@ def units(data: bytes) -> None:
 
 
 def arguments(data: bytes) -> None:
-    """A command is a mount, an answer, or a mistake told in one printable sentence."""
+    """Read a command line as settings or a request for help, or refuse it in one sentence."""
     source = Source(data)
     words: list[str] = []
     while source:
@@ -77,20 +73,20 @@ def arguments(data: bytes) -> None:
         if source.flag():
             word += source.take(source.number() % 12).decode("utf-8", "surrogateescape")
             word *= source.choice((1, 1, 1, 1, 1, 1, 1, 1000))
-        words.append(word.replace("\0", ""))  # no argument of a program holds one
-    # A key file is opened, and may be one that waits for ever.
+        words.append(word.replace("\0", ""))  # a program argument cannot contain NUL
+    # The command opens a key file, and opening a named pipe would wait for ever.
     if any("key" in word for word in words) or any(word.startswith("--k") for word in words):
         return
     settings: object = None
-    complaint = ""
+    message = ""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # --help and --version answer there
+        with contextlib.redirect_stdout(io.StringIO()):  # --help and --version print to stdout
             settings = mount_arguments.main(words, prog_name="x", standalone_mode=False)
     except ConfigError as error:
-        complaint = str(error)
+        message = str(error)
     except click.ClickException as error:
-        complaint = mount._sentence(error, words)
-    assert sentence(complaint).isprintable()
+        message = usage_error(error, mount_arguments, "x", words)
+    assert sentence(message).isprintable()
     if isinstance(settings, Settings):
         assert settings.fsname.isascii()
         assert settings.fsname.isprintable()

@@ -1,4 +1,4 @@
-"""Targets: what a server sends, byte by byte."""
+"""Targets: messages of a server, as arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gcsmux_fs.storage.codec import (
 )
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeRequest, StreamEnd
-from gcsmux_fs.storage.read_object import RangeAnswer
+from gcsmux_fs.storage.range_answer import RangeAnswer
 from gcsmux_fs.storage.status_details import decode_stream_end
 
 from .source import Source
@@ -33,12 +33,13 @@ __all__ = ["KEY", "bidi_response", "read_responses", "stream_end"]
 KEY = ObjectKey("bucket", "object", 7)
 _T = TypeVar("_T")
 _CODES = tuple(StatusCode)
-# Groups, which protobuf gave up in 2008: its parser skips them, and no service sends them.
+# Refusals of protobuf groups, which are deprecated: protobuf's parser skips groups, the decoder of
+# this project refuses them, and no service sends them.
 _GROUPS = re.compile("wire type [34]")
 
 
 def _decode(decode: Callable[[bytes], _T], data: bytes, *, is_good: bool) -> _T | None:
-    """Return what a decoder of ours makes of a message, or None if it rightly refuses it."""
+    """Return the decoded message, or None if the decoder refuses a message that is not good."""
     try:
         return decode(data)
     except MalformedMessage as error:
@@ -48,18 +49,18 @@ def _decode(decode: Callable[[bytes], _T], data: bytes, *, is_good: bool) -> _T 
 
 
 def bidi_response(data: bytes) -> None:
-    """A response of BidiReadObject reads as protobuf reads it, and is never copied."""
+    """Decode a BidiReadObject response as protobuf does, and without copying content."""
     expected = None
     with suppress(DecodeError):
         expected = _as_protobuf_reads(data)
-    found = _decode(decode_bidi_response, data, is_good=expected is not None)
-    if found is None:
+    message = _decode(decode_bidi_response, data, is_good=expected is not None)
+    if message is None:
         return
-    for chunk in found.chunks:
+    for chunk in message.chunks:
         assert chunk.content.obj is data
         assert chunk.message_bytes == len(data)
-    assert sum(len(chunk.content) for chunk in found.chunks) <= len(data)
-    assert expected in (None, found)
+    assert sum(len(chunk.content) for chunk in message.chunks) <= len(data)
+    assert expected in (None, message)
 
 
 def _as_protobuf_reads(data: bytes) -> BidiMessage:
@@ -84,27 +85,27 @@ def _is_intact(data: pb.ChecksummedData) -> bool:
 
 
 def stream_end(data: bytes) -> None:
-    """A status is what its code and message say; details that are none change nothing."""
+    """Decode a status with arbitrary details; invalid details must change nothing."""
     source = Source(data)
     code, message = source.choice(_CODES), source.text()
     details = source.rest()
-    found = decode_stream_end(code, message, details)
-    assert (found.code, found.message) == (code, message)
-    assert len(found.failures) <= len(details)
+    end = decode_stream_end(code, message, details)
+    assert (end.code, end.message) == (code, message)
+    assert len(end.failures) <= len(details)
     try:
         pb.RpcStatus.FromString(details)
     except DecodeError:
-        assert found == StreamEnd(code, message)
+        assert end == StreamEnd(code, message)
 
 
 def read_responses(data: bytes) -> None:
-    """Responses of ReadObject read as protobuf reads them, and never fill a range beyond itself."""
+    """Decode ReadObject responses as protobuf does; they must never overfill their range."""
     source = Source(data)
-    wanted = RangeRequest(1, source.number(2), 1 + source.number(2))
-    answer, assembly = RangeAnswer(wanted), RangeAssembly(wanted.offset, wanted.length)
+    request = RangeRequest(1, source.number(2), 1 + source.number(2))
+    answer, assembly = RangeAnswer(request), RangeAssembly(request.offset, request.length)
     while source and not answer.over:
         part = source.take(source.number(2))
-        _reads_as_protobuf_does(part)
+        _compare_with_protobuf(part)
         try:
             message = answer.take(part)
         except MalformedMessage:
@@ -116,25 +117,25 @@ def read_responses(data: bytes) -> None:
             _fill(assembly, last)
 
 
-def _reads_as_protobuf_does(data: bytes) -> None:
+def _compare_with_protobuf(data: bytes) -> None:
     expected = None
     with suppress(DecodeError):
         expected = pb.ReadObjectResponse.FromString(data)
-    found = _decode(decode_read_response, data, is_good=expected is not None)
-    if found is None:
+    response = _decode(decode_read_response, data, is_good=expected is not None)
+    if response is None:
         return
-    assert found.content.obj is data
+    assert response.content.obj is data
     if expected is None:
         return
-    assert found.content == expected.checksummed_data.content
-    assert found.intact == _is_intact(expected.checksummed_data)
+    assert response.content == expected.checksummed_data.content
+    assert response.intact == _is_intact(expected.checksummed_data)
     place = expected.content_range.start if expected.HasField("content_range") else None
-    assert found.start == place
-    assert found.stop == expected.content_range.end
+    assert response.start == place
+    assert response.stop == expected.content_range.end
     metadata = decode_object(expected.metadata) if expected.HasField("metadata") else None
-    assert found.metadata == metadata
-    told = expected.object_checksums
-    assert found.object_crc32c == (told.crc32c if told.HasField("crc32c") else None)
+    assert response.metadata == metadata
+    checksums = expected.object_checksums
+    assert response.object_crc32c == (checksums.crc32c if checksums.HasField("crc32c") else None)
 
 
 def _fill(assembly: RangeAssembly, message: BidiMessage) -> None:
@@ -143,7 +144,7 @@ def _fill(assembly: RangeAssembly, message: BidiMessage) -> None:
         before = assembly.received
         outcome = assembly.absorb(chunk)
         assert assembly.received <= assembly.length
-        # What is not intact may take back what came before.
+        # A chunk with a wrong checksum may discard bytes that were received before it.
         assert before <= assembly.received or not chunk.intact
         if outcome is Absorbed.COMPLETE:
             assert len(assembly.result()) == assembly.length

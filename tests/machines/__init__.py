@@ -1,1 +1,1 @@
-"""The model-based state machines of all rooms, each run for as long as one likes."""
+"""A runner for the hypothesis state machines of all rooms, each for a given time."""

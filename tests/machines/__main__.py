@@ -1,6 +1,7 @@
-"""`python -m tests.machines [--seconds N] [MACHINE...]`: state machines, all unless named.
+"""Runs state machines: `python -m tests.machines [--seconds N] [MACHINE...]`, by default all.
 
-Each runs for N seconds. If one fails, its shortest example is printed, and the exit code is 1.
+Each machine runs for N seconds. If a machine fails, the runner prints the shortest failing example
+and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.reading.test_blocks_machine import ReadPathMachine
 from tests.reading.test_memory_budget_machine import BudgetMachine, SharesMachine
 from tests.reading.test_readahead_machine import ReadaheadMachine
 
-from .run import STEPS_OF_AN_EXAMPLE, Outcome, run
+from .run import MAX_STEPS, MachineResult, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,36 +42,36 @@ MACHINES: dict[str, type[RuleBasedStateMachine]] = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the machines, print a line for each; 1 if one has failed."""
+    """Run the machines and print a line for each; return 1 if a machine has failed."""
     parser = argparse.ArgumentParser(prog="tests.machines", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long each machine runs")
-    parser.add_argument("--jobs", type=int, default=1, help="how many run at the same time")
-    parser.add_argument("--output", type=Path, help="write the summary as JSON to this file")
+    parser.add_argument("--seconds", type=float, default=60.0, help="run time of each machine")
+    parser.add_argument("--jobs", type=int, default=1, help="machines to run in parallel")
+    parser.add_argument("--output", type=Path, help="JSON file for the summary")
     parser.add_argument("machines", nargs="*", metavar="MACHINE", help=", ".join(MACHINES))
-    chosen = parser.parse_args(words)
-    names = chosen.machines or list(MACHINES)
+    options = parser.parse_args(words)
+    names = options.machines or list(MACHINES)
     if unknown := [name for name in names if name not in MACHINES]:
-        parser.error(f"there is no machine {unknown[0]!r}")
+        parser.error(f"unknown machine {unknown[0]!r}: choose from {', '.join(MACHINES)}")
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    outcomes: dict[str, Outcome] = {}
-    for name, outcome in zip(names, _run_all(names, chosen.seconds, chosen.jobs), strict=True):
-        outcomes[name] = outcome
-        _print(name, outcome)
-    failed = [name for name, outcome in outcomes.items() if outcome.failure]
-    if chosen.output is not None:
+    results: dict[str, MachineResult] = {}
+    for name, result in zip(names, _run_all(names, options.seconds, options.jobs), strict=True):
+        results[name] = result
+        _print(name, result)
+    failed = [name for name, result in results.items() if result.failure]
+    if options.output is not None:
         summary = {
             "passed": not failed,
             "date": date,
-            "seconds": chosen.seconds,
-            "steps_of_an_example": STEPS_OF_AN_EXAMPLE,
-            "machines": {name: asdict(outcome) for name, outcome in outcomes.items()},
+            "seconds": options.seconds,
+            "steps_of_an_example": MAX_STEPS,
+            "machines": {name: asdict(result) for name, result in results.items()},
         }
-        chosen.output.parent.mkdir(parents=True, exist_ok=True)
-        chosen.output.write_text(json.dumps(summary, indent=1) + "\n")
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(summary, indent=1) + "\n")
     return 1 if failed else 0
 
 
-def _run_all(names: Sequence[str], seconds: float, jobs: int) -> Iterator[Outcome]:
+def _run_all(names: Sequence[str], seconds: float, jobs: int) -> Iterator[MachineResult]:
     machines = [MACHINES[name] for name in names]
     if jobs == 1:
         yield from (run(machine, seconds) for machine in machines)
@@ -79,13 +80,13 @@ def _run_all(names: Sequence[str], seconds: float, jobs: int) -> Iterator[Outcom
         yield from pool.map(run, machines, itertools.repeat(seconds))
 
 
-def _print(name: str, outcome: Outcome) -> None:
-    if outcome.failure:
-        print(outcome.failure, file=sys.stderr)
-    verdict = "FAILED" if outcome.failure else "no failure"
+def _print(name: str, result: MachineResult) -> None:
+    if result.failure:
+        print(result.failure, file=sys.stderr)
+    verdict = "FAILED" if result.failure else "no failure"
     print(
-        f"{name:10} {outcome.examples:>8} examples, {outcome.steps:>9} steps,"
-        f" {outcome.seconds:>4.0f} s: {verdict}",
+        f"{name:10} {result.examples:>8} examples, {result.steps:>9} steps,"
+        f" {result.seconds:>4.0f} s: {verdict}",
         flush=True,
     )
 

@@ -1,4 +1,4 @@
-"""One state machine for so many seconds: round after round, each with a seed of its own."""
+"""Runs one state machine for a number of seconds, in rounds with a fresh seed each."""
 
 from __future__ import annotations
 
@@ -13,62 +13,66 @@ from hypothesis.stateful import run_state_machine_as_test
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
 
-__all__ = ["STEPS_OF_AN_EXAMPLE", "Outcome", "run"]
+__all__ = ["MAX_STEPS", "MachineResult", "run"]
 
-STEPS_OF_AN_EXAMPLE = 100
-"""At most: an example ends early when it has drawn as much as hypothesis allows."""
+MAX_STEPS = 100
+"""The most steps of one example. An example ends earlier when it has drawn as much random data as
+hypothesis allows."""
 
-# Few, because the time is looked at between rounds; enough that what hypothesis begins each with,
-# the simplest example of all, is not much of it.
-_EXAMPLES_OF_A_ROUND = 50
+# Few, because the time is checked between rounds only. Not fewer, because hypothesis begins each
+# round with the simplest example.
+_EXAMPLES_PER_ROUND = 50
 
 
 @dataclass
-class Outcome:
-    """What has been run, and hypothesis's account of the failure that ended it, if any."""
+class MachineResult:
+    """The examples and steps that have run, and the failure that ended the run."""
 
     examples: int = 0
     steps: int = 0
     seconds: float = 0.0
+    #: The report of hypothesis; empty if there was no failure.
     failure: str = ""
 
 
-def run(machine: type[RuleBasedStateMachine], seconds: float) -> Outcome:
-    """Run rounds until the time is up or one has failed."""
-    outcome = Outcome()
-    counted = _counted(machine, outcome)
-    chosen = settings(
-        max_examples=_EXAMPLES_OF_A_ROUND,
-        stateful_step_count=STEPS_OF_AN_EXAMPLE,
+def run(machine: type[RuleBasedStateMachine], seconds: float) -> MachineResult:
+    """Run rounds until `seconds` have passed or a round has failed."""
+    result = MachineResult()
+    counted = _counting(machine, result)
+    round_settings = settings(
+        max_examples=_EXAMPLES_PER_ROUND,
+        stateful_step_count=MAX_STEPS,
         deadline=None,
         database=None,
         derandomize=False,
         suppress_health_check=list(HealthCheck),
     )
-    began = time.monotonic()
-    while not outcome.failure and outcome.seconds < seconds:
+    started = time.monotonic()
+    while not result.failure and result.seconds < seconds:
         try:
-            run_state_machine_as_test(counted, settings=chosen)
+            run_state_machine_as_test(counted, settings=round_settings)
         except Exception as failure:
-            outcome.failure = "".join(traceback.format_exception(failure))
-        outcome.seconds = time.monotonic() - began
-    return outcome
+            result.failure = "".join(traceback.format_exception(failure))
+        result.seconds = time.monotonic() - started
+    return result
 
 
-def _counted(machine: type[RuleBasedStateMachine], outcome: Outcome) -> type[RuleBasedStateMachine]:
-    """Return the machine, with its name, so that it counts what it does."""
+def _counting(
+    machine: type[RuleBasedStateMachine], result: MachineResult
+) -> type[RuleBasedStateMachine]:
+    """Return a subclass of the same name that counts examples and steps."""
 
-    class Counted(machine):  # type: ignore[misc, valid-type]
+    class CountingMachine(machine):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             super().__init__()
-            outcome.examples += 1
-            # The first check comes before any step.
-            outcome.steps -= 1
+            result.examples += 1
+            # The invariants are checked once before the first step.
+            result.steps -= 1
 
-        # An invariant of its own would be printed with every step of a failure.
+        # Not an invariant, because hypothesis prints each invariant with every step of a failure.
         def check_invariants(self, *arguments: Any) -> None:
-            outcome.steps += 1
+            result.steps += 1
             super().check_invariants(*arguments)
 
-    Counted.__name__ = machine.__name__
-    return Counted
+    CountingMachine.__name__ = machine.__name__
+    return CountingMachine

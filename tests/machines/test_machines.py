@@ -1,4 +1,4 @@
-"""The runner: it tells what a machine has done, and fails when a machine fails."""
+"""The runner counts examples and steps, and fails when a machine fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from .__main__ import MACHINES, main
-from .run import STEPS_OF_AN_EXAMPLE, run
+from .run import MAX_STEPS, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ class Sound(RuleBasedStateMachine):
 
 
 class Broken(RuleBasedStateMachine):
-    """Must not step three times, and does."""
+    """Fails at its third step."""
 
     steps = 0
 
@@ -46,23 +46,23 @@ class Broken(RuleBasedStateMachine):
         assert self.steps < 3
 
 
-def test_a_machine_runs_until_its_time_is_up(tmp_path: Path) -> None:
+def test_machine_runs_for_the_given_time(tmp_path: Path) -> None:
     output = tmp_path / "machines" / "summary.json"
     assert main(["--seconds", "1", "--output", str(output), "inodes"]) == 0
     summary = json.loads(output.read_text())
-    told = summary["machines"]["inodes"]
-    assert (summary["passed"], told["failure"]) == (True, "")
-    assert told["seconds"] >= 1
-    assert told["examples"] > 10
+    result = summary["machines"]["inodes"]
+    assert (summary["passed"], result["failure"]) == (True, "")
+    assert result["seconds"] >= 1
+    assert result["examples"] > 10
 
 
 def test_examples_and_steps_are_counted() -> None:
-    outcome = run(Sound, 0.1)
-    assert (Sound.examples, Sound.steps) == (outcome.examples, outcome.steps)
-    assert 0 < outcome.steps <= outcome.examples * STEPS_OF_AN_EXAMPLE
+    result = run(Sound, 0.1)
+    assert (Sound.examples, Sound.steps) == (result.examples, result.steps)
+    assert 0 < result.steps <= result.examples * MAX_STEPS
 
 
-def test_a_machine_that_fails_makes_the_runner_fail_and_is_shown(
+def test_runner_fails_and_prints_the_failing_example(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "summary.json"

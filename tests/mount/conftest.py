@@ -1,4 +1,4 @@
-"""An emulator over a folder of its own for each test, and mounts of its bucket."""
+"""One emulator for all tests, with a bucket for each test, and mounts of that bucket."""
 
 from __future__ import annotations
 
@@ -9,49 +9,75 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .harness import BUCKET, EmulatorProcess, MountProcess, NewMount, wait_until
-from .tls import Service, certificate, tls_relay
+from tests.support.emulator_process import BUCKET
+from tests.support.harness import EmulatorProcess, MountProcess, NewMount, wait_until
+from tests.support.tls import Service, certificate, tls_relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_test_numbers = itertools.count(1)
+
+
+def _open_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a temporary folder that other users can enter; pytest's folders are private."""
+    folder = tempfile.TemporaryDirectory(prefix="gcsmux-mount-test-")
+    Path(folder.name).chmod(0o755)
+    return folder
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that everybody may enter, which pytest's own are not; large files go with it."""
-    with tempfile.TemporaryDirectory(prefix="gcsmux-mount-test-") as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
+    """A folder that other users can enter. It is removed after the test: its files are large."""
+    with _open_folder() as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def shared_emulator() -> Iterator[EmulatorProcess]:
+    """The emulator process of all tests; `use_new_bucket` starts it."""
+    with _open_folder() as name:
+        process = EmulatorProcess(Path(name))
+        yield process
+        process.__exit__()
 
 
 @pytest.fixture
-def emulator(folder: Path) -> Iterator[EmulatorProcess]:
-    """The emulator with one empty bucket; at the end no stream is open, and nothing was wrong."""
-    with EmulatorProcess(folder / "buckets") as process:
+def emulator(shared_emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
+    """The emulator with one empty bucket of the test's own.
+
+    After the test no stream is open and the emulator has logged nothing.
+    """
+    process = shared_emulator
+    process.use_new_bucket(f"{BUCKET}-{next(_test_numbers)}")
+    log_before = process.log
+    try:
         yield process
-        wait_until(lambda: process.statistics().streams_open == 0, "no stream")
-    assert process.log == ""
+        if process.running:
+            wait_until(lambda: process.statistics().streams_open == 0, "no open stream")
+        assert process.log == log_before
+    finally:
+        process.remove_bucket()
 
 
 @pytest.fixture
 def service(emulator: EmulatorProcess, folder: Path) -> Iterator[Service]:
-    """The emulator behind TLS."""
-    made = certificate(folder)
-    with tls_relay(emulator.port, made) as endpoint:
-        yield Service(endpoint, made)
+    """The emulator behind a TLS proxy."""
+    server_certificate = certificate(folder)
+    with tls_relay(emulator.port, server_certificate) as endpoint:
+        yield Service(endpoint, server_certificate)
 
 
 @pytest.fixture
 def mount(emulator: EmulatorProcess, folder: Path) -> NewMount:
-    """Mounts of the bucket."""
+    """Make mounts of the test's bucket."""
     numbers = itertools.count()
 
     def new_mount(
-        *options: str, bucket: str = BUCKET, expected_warnings: Sequence[str] = ()
+        *options: str, bucket: str = "", expected_warnings: Sequence[str] = ()
     ) -> MountProcess:
-        place = folder / f"mount-{next(numbers)}"
-        place.mkdir()
-        return MountProcess(emulator, place, options, bucket, expected_warnings)
+        mount_folder = folder / f"mount-{next(numbers)}"
+        mount_folder.mkdir()
+        return MountProcess(emulator, mount_folder, options, bucket, expected_warnings)
 
     return new_mount

@@ -1,4 +1,4 @@
-"""What the examples of docs/SEMANTICS.md run as `gcloud`: it writes objects to the emulator.
+"""The command `gcloud` in the examples of docs/SEMANTICS.md: it writes objects to the emulator.
 
 python -m tests.mount.gcloud PORT storage cp SOURCE gs://BUCKET/NAME [--content-type=TYPE]
     [--custom-metadata=KEY=VALUE]
@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .server import BUCKET, EmulatorProcess
+from tests.support.emulator_process import BUCKET, EmulatorProcess
 
 
 def main() -> None:

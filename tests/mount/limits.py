@@ -1,13 +1,13 @@
-"""A command under the limits of a unit of systemd, without systemd.
+"""Run a command under the limits of a systemd unit, without systemd.
 
-Run as `limits.py UNIT COMMAND...` it does to itself what the [Service] section says, as systemd
-252 does it, and becomes the command. System calls are filtered by libseccomp, which systemd uses as
-well, and groups of them (`@mount`) are taken from `systemd-analyze`, so that the list tested is the
-list shipped.
+`limits.py UNIT COMMAND...` applies the [Service] section of UNIT to its own process, as systemd 252
+does, and then executes COMMAND. libseccomp filters the system calls, as in systemd.
+`systemd-analyze` expands groups of system calls (`@mount`), so that the test uses the list that
+systemd ships.
 
-What it does: capabilities, NoNewPrivileges, filters of system calls, address families, namespaces,
-writable code, the file mode mask and limits on core files. Devices, and the namespace that
-ProtectHostname= brings, are left to systemd.
+Applied: capabilities, NoNewPrivileges, filters of system calls, address families, namespaces,
+writable code, umask and the limit on core files. Not applied: devices and the UTS namespace of
+ProtectHostname=.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Filter", "allowed_calls", "command_of", "read_service"]
 
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_MDWE = 24, 38, 65
 _PR_MDWE_REFUSE_EXEC_GAIN = 1
-# <linux/capability.h>, as far as units name them here.
+# <linux/capability.h>: the capabilities that our units name.
 _CAPABILITIES = {
     "CAP_DAC_OVERRIDE": 1,
     "CAP_DAC_READ_SEARCH": 2,
@@ -46,20 +46,20 @@ _PROT_WRITE, _PROT_EXEC = 2, 4
 
 
 def read_service(unit: Path) -> dict[str, list[str]]:
-    """Return what the [Service] section of a unit assigns, in order."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """Return the assignments of a unit's [Service] section by name, each list in file order."""
+    assignments: dict[str, list[str]] = defaultdict(list)
     section = ""
     for line in unit.read_text().splitlines():
         if line.startswith("["):
             section = line
         elif section == "[Service]" and line and line[0] not in "#;":
             name, _, text = line.partition("=")
-            found[name].append(text)
-    return found
+            assignments[name].append(text)
+    return assignments
 
 
 def command_of(assignment: str, **environment: str) -> list[str]:
-    """Return the words of a command line of a unit: `-` and quotes as systemd reads them."""
+    """Split a unit's command line into words; handle the prefix `-` and quotes as systemd does."""
     import shlex
 
     words = shlex.split(assignment.removeprefix("-"))
@@ -70,7 +70,7 @@ def command_of(assignment: str, **environment: str) -> list[str]:
 
 
 def allowed_calls(assignments: list[str]) -> set[str]:
-    """Return the system calls that SystemCallFilter= allows; groups and `~` add and take away."""
+    """Return the system calls that SystemCallFilter= allows; `~` removes calls."""
     allowed: set[str] = set()
     for assignment in assignments:
         names = {
@@ -79,7 +79,7 @@ def allowed_calls(assignments: list[str]) -> set[str]:
             for call in (_members(word) if word.startswith("@") else [word])
         }
         allowed = allowed - names if assignment.startswith("~") else allowed | names
-    # systemd adds what a process needs to begin and end at all.
+    # systemd always allows @default: no process can start or exit without these calls.
     return allowed | _members("@default")
 
 
@@ -107,7 +107,7 @@ class _Argument(ctypes.Structure):
 
 
 class Filter:
-    """A filter of system calls; what no rule names is answered by `default` (0: is let through)."""
+    """A filter of system calls; a call without a rule fails with errno `default` (0 allows it)."""
 
     def __init__(self, default: int) -> None:
         self._library = ctypes.CDLL("libseccomp.so.2")
@@ -115,10 +115,10 @@ class Filter:
         self._context = ctypes.c_void_p(self._library.seccomp_init(ctypes.c_uint(_action(default))))
 
     def rule(self, call: str, error: int, *arguments: tuple[int, int, int, int]) -> None:
-        """Answer a call, with such arguments, by an error; 0 lets it through."""
+        """Add a rule: a call whose arguments match fails with errno `error` (0 allows it)."""
         number = self._library.seccomp_syscall_resolve_name(call.encode())
         if number < 0:
-            return  # not of this architecture, or younger than the library
+            return  # another architecture has this call, or the library is older than it
         array = (_Argument * len(arguments))(*(_Argument(*one) for one in arguments))
         result = self._library.seccomp_rule_add_array(
             self._context, ctypes.c_uint(_action(error)), number, len(arguments), array
@@ -127,7 +127,7 @@ class Filter:
             raise OSError(-result, f"no rule for {call}")
 
     def load(self) -> None:
-        """Put the filter in force for this process and all that it becomes or starts."""
+        """Apply the filter to this process and its future children."""
         if result := self._library.seccomp_load(self._context):
             raise OSError(-result, "no filter")
 
@@ -146,53 +146,53 @@ def _limit(service: dict[str, list[str]]) -> None:
 
     os.umask(int(service["UMask"][-1], 8))
     resource.setrlimit(resource.RLIMIT_CORE, (int(service["LimitCORE"][-1]),) * 2)
-    # Before the filter, which would forbid some of it.
+    # Build the filters first: a loaded filter would forbid the calls that build the next one.
     filters = [_calls(service), _families(service), _namespaces(), _writable_code()]
     kept = {_CAPABILITIES[name] for name in service["CapabilityBoundingSet"][-1].split()}
     for number in range(int(_LAST_CAPABILITY.read_text()) + 1):
         if number not in kept:
             prctl(_PR_CAPBSET_DROP, number)
     assert service["MemoryDenyWriteExecute"] == service["NoNewPrivileges"] == ["yes"]
-    # systemd of today asks the kernel; that of Debian 12 makes a filter.
+    # Current systemd uses this prctl; systemd 252 of Debian 12 uses the filter of `_writable_code`.
     prctl(_PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # The last one forbids to load others.
+    # Load the filter of all calls last: it forbids seccomp(2) itself.
     for one in reversed(filters):
         one.load()
 
 
 def _calls(service: dict[str, list[str]]) -> Filter:
-    made = Filter(errno.EPERM)
+    call_filter = Filter(errno.EPERM)
     for call in sorted(allowed_calls(service["SystemCallFilter"])):
-        made.rule(call, 0)
-    return made
+        call_filter.rule(call, 0)
+    return call_filter
 
 
 def _families(service: dict[str, list[str]]) -> Filter:
-    made = Filter(0)
+    call_filter = Filter(0)
     allowed = {_FAMILIES[name] for name in service["RestrictAddressFamilies"][-1].split()}
     for family in set(range(_LAST_FAMILY + 1)) - allowed:
-        made.rule("socket", errno.EAFNOSUPPORT, (0, _EQUAL, family, 0))
-    return made
+        call_filter.rule("socket", errno.EAFNOSUPPORT, (0, _EQUAL, family, 0))
+    return call_filter
 
 
 def _namespaces() -> Filter:
-    made = Filter(0)
-    made.rule("clone3", errno.ENOSYS)  # its flags are in memory, where no filter looks
-    made.rule("setns", errno.EPERM)
+    call_filter = Filter(0)
+    call_filter.rule("clone3", errno.ENOSYS)  # no filter can read its flags: they are in memory
+    call_filter.rule("setns", errno.EPERM)
     for call in ("clone", "unshare"):
         for flag in _NEW_NAMESPACES:
-            made.rule(call, errno.EPERM, (0, _MASKED_EQUAL, flag, flag))
-    return made
+            call_filter.rule(call, errno.EPERM, (0, _MASKED_EQUAL, flag, flag))
+    return call_filter
 
 
 def _writable_code() -> Filter:
-    made = Filter(0)
+    call_filter = Filter(0)
     both = _PROT_WRITE | _PROT_EXEC
-    made.rule("mmap", errno.EPERM, (2, _MASKED_EQUAL, both, both))
+    call_filter.rule("mmap", errno.EPERM, (2, _MASKED_EQUAL, both, both))
     for call in ("mprotect", "pkey_mprotect"):
-        made.rule(call, errno.EPERM, (2, _MASKED_EQUAL, _PROT_EXEC, _PROT_EXEC))
-    return made
+        call_filter.rule(call, errno.EPERM, (2, _MASKED_EQUAL, _PROT_EXEC, _PROT_EXEC))
+    return call_filter
 
 
 def _main(unit: str, *command: str) -> None:

@@ -1,4 +1,4 @@
-"""The blocks of docs/OPERATIONS.md, which tests run as they stand, with paths moved."""
+"""The code blocks of docs/OPERATIONS.md; tests run them with paths replaced."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="serves or mounts as r
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
-    """Skip a test where one of these programs is not installed."""
+    """Skip a test unless all these programs are installed."""
     missing = [name for name in programs if shutil.which(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 
 def block(language: str, part: str = "") -> str:
-    """Return the one block in this language that holds `part`."""
+    """Return the only block in this language that contains `part`."""
     (found,) = [text for kind, text in BLOCKS if kind == language and part in text]
     return found
 
 
 def moved(text: str, moves: dict[str, Path]) -> str:
-    """Return a block with paths moved."""
+    """Return a block with each path replaced by the path that `moves` gives."""
     for old, new in moves.items():
         assert old in text
         text = text.replace(old, str(new))

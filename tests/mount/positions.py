@@ -1,6 +1,7 @@
-"""Positions in a directory as the kernel gives them out: getdents64(2) and lseek(2).
+"""Directory positions that the kernel returns: getdents64(2) and lseek(2).
 
-As in `programs`, these functions run in a process of their own and know a mount by its path only.
+These functions run in a process of their own, as those in `programs` do. They import nothing of the
+package.
 """
 
 from __future__ import annotations
@@ -21,42 +22,42 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def list_with_positions(path: str) -> list[tuple[str, int]]:
-    """Return the entries of a directory, each with the position behind it."""
+    """Return the entries of a directory, each with the position that follows it."""
     return _entries(path, 0, None)
 
 
 def list_after_each(path: str, positions: Sequence[int], count: int) -> list[list[str]]:
-    """Return, for each position, the next `count` names that a handle of its own lists."""
+    """Return the next `count` names after each position; each list uses a new file descriptor."""
     return [[name for name, _ in _entries(path, position, count)] for position in positions]
 
 
 def _entries(path: str, position: int, count: int | None) -> list[tuple[str, int]]:
-    """Open a directory, and list from a position on, all the rest unless there is a `count`."""
-    found: list[tuple[str, int]] = []
+    """Open a directory and list it from a position: `count` entries, or all of them."""
+    entries: list[tuple[str, int]] = []
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.lseek(descriptor, position, os.SEEK_SET)
-        while count is None or len(found) < count:
+        while count is None or len(entries) < count:
             piece = _next_entries(descriptor)
             if not piece:
                 break
-            found += piece
+            entries += piece
     finally:
         os.close(descriptor)
-    return found[:count]
+    return entries[:count]
 
 
 def _next_entries(descriptor: int) -> list[tuple[str, int]]:
-    """Return what one call gives; nothing at the end of the directory."""
+    """Return the entries of one getdents64 call; the list is empty at the end of the directory."""
     buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
     size = _libc.getdents64(descriptor, buffer, _BUFFER_BYTES)
     if size < 0:
         raise OSError(ctypes.get_errno(), "getdents64 failed")
-    found: list[tuple[str, int]] = []
+    entries: list[tuple[str, int]] = []
     at = 0
     while at < size:
         _, position, length, _ = _HEAD.unpack_from(buffer, at)
         name = buffer.raw[at + _HEAD.size : at + length].partition(b"\0")[0]
-        found.append((os.fsdecode(name), position))
+        entries.append((os.fsdecode(name), position))
         at += length
-    return found
+    return entries

@@ -1,6 +1,7 @@
-"""More of what test programs do on a mount: many files at once, signals, and who waits in vain.
+"""Functions for test programs: many open files, and reads under signals.
 
-As in `programs`, these functions run in a process of their own and know a mount by its path only.
+These functions run in a process of their own, as those in `programs` do. They import nothing of the
+package.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .programs import tagged
+from tests.support.programs import tagged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ _opened: list[int] = []
 
 
 def open_many(paths: Sequence[str], count: int) -> int:
-    """Open so many files, the paths in turn, and leave them open; return how many are."""
+    """Open `count` files, cycling through `paths`, and keep them open; return their number."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     _opened.extend(os.open(paths[number % len(paths)], os.O_RDONLY) for number in range(count))
@@ -33,20 +34,20 @@ def open_many(paths: Sequence[str], count: int) -> int:
 
 
 def read_at(number: int, offset: int, size: int) -> bytes:
-    """Read from one of the files that were opened."""
+    """Read from the open file with this number."""
     return os.pread(_opened[number], size, offset)
 
 
 def close_all() -> None:
-    """Close them."""
+    """Close all open files."""
     while _opened:
         os.close(_opened.pop())
 
 
 def read_interrupted(path: str, tag: int, every_seconds: float) -> tuple[int, int]:
-    """Read a file while signals keep coming; return how many came and how many pieces were wrong.
+    """Read a file under a repeating SIGALRM; return the number of signals and of wrong pieces.
 
-    Calls are begun again where they were interrupted (PEP 475), as a shell's programs do.
+    Python restarts interrupted system calls (PEP 475), as shell programs do.
     """
     signals = 0
 

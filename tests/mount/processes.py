@@ -1,4 +1,4 @@
-"""What the kernel says of the processes of a test: their states, files and threads."""
+"""State, files and threads of the test's processes, read from /proc."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.open_files import open_files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,7 +24,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process holds: files that are no sockets, connections, threads."""
+    """Resources of a process: open files that are no sockets, sockets, and threads."""
 
     files: int
     sockets: int
@@ -30,15 +32,15 @@ class Held:
 
 
 def held(process: int) -> Held:
-    """Return what a process holds now."""
-    links = [os.fspath(link.readlink()) for link in Path(f"/proc/{process}/fd").iterdir()]
+    """Return the resources that a process holds now."""
+    links = open_files(process)
     sockets = sum(link.startswith("socket:") for link in links)
     threads = len(list(Path(f"/proc/{process}/task").iterdir()))
     return Held(len(links) - sockets, sockets, threads)
 
 
 def descendants_in_state_d() -> list[str]:
-    """Return the processes that this one has begun, or those have, that nothing can end now."""
+    """Return the descendants of this process in state D: no signal can end them."""
     parents: dict[int, int] = {}
     waiting: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
@@ -53,10 +55,12 @@ def descendants_in_state_d() -> list[str]:
         parents[int(entry.name)] = int(parent)
         if state == _UNINTERRUPTIBLE:
             waiting[int(entry.name)] = name
-    return [f"{number} ({name})" for number, name in waiting.items() if _is_ours(number, parents)]
+    return [
+        f"{number} ({name})" for number, name in waiting.items() if _is_descendant(number, parents)
+    ]
 
 
-def _is_ours(number: int, parents: dict[int, int]) -> bool:
+def _is_descendant(number: int, parents: dict[int, int]) -> bool:
     while number in parents:
         if number == os.getpid():
             return True
@@ -65,15 +69,15 @@ def _is_ours(number: int, parents: dict[int, int]) -> bool:
 
 
 def set_most_files(process: int, count: int | str) -> None:
-    """Set how many files a process may have open, in its soft limit; those it has stay open."""
+    """Set the soft limit on open files of a process; files that are already open stay open."""
     subprocess.run(["prlimit", f"--pid={process}", f"--nofile={count}:"], check=True)
 
 
 @contextmanager
 def memory_limit(process: int, more_bytes: int) -> Iterator[None]:
-    """Let a process have so much more memory than it has, or be killed by the kernel.
+    """Limit a process to `more_bytes` of additional memory; the kernel kills it beyond the limit.
 
-    Skips the test where the control groups of this machine are not ours to change.
+    The test is skipped where no control group can be created.
     """
     for parent, limit in (
         (_CGROUPS / "memory", "memory.limit_in_bytes"),
@@ -90,7 +94,7 @@ def memory_limit(process: int, more_bytes: int) -> Iterator[None]:
     else:
         pytest.skip("no control group for memory can be made here")
     try:
-        # What it has stays charged to the group it was in.
+        # Memory that the process has already allocated stays charged to its old group.
         (group / "cgroup.procs").write_text(str(process))
         (group / limit).write_text(str(more_bytes))
         yield

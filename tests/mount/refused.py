@@ -1,12 +1,13 @@
-"""Mounts that do not come about."""
+"""Mounts that the command refuses to start."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING
 
-from .server import BUCKET, COMMANDS, END_SECONDS
+from tests.support.emulator_process import BUCKET, COMMANDS, END_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,19 +16,18 @@ __all__ = ["refusal"]
 
 
 def refusal(folder: Path, *options: str, bucket: str = BUCKET, **environment: str) -> str:
-    """Run a mount that is refused; return its one line."""
-    mountpoint = folder / "refused"
-    mountpoint.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [COMMANDS / "gcsmux-mount", "-f", *options, bucket, mountpoint],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=END_SECONDS,
-        check=False,
-    )
-    assert done.stdout == ""
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    """Run a mount command that must fail; return its error message, which is one line."""
+    with tempfile.TemporaryDirectory(dir=folder) as mountpoint:
+        process = subprocess.run(
+            [COMMANDS / "gcsmux-mount", "-f", *options, bucket, mountpoint],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=END_SECONDS,
+            check=False,
+        )
+    assert process.stdout == ""
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
     assert line.isprintable()
     return line.removeprefix("gcsmux-mount: ")

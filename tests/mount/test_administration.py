@@ -1,4 +1,4 @@
-"""What administrators do to a mount: look at it, remount it, bind it, and mount its files."""
+"""Administrators inspect a mount, remount it, bind it, and mount a file system image in it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, wait_until
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) needs root")
 
-MIB = 1024 * 1024
-# An answer that needs the service does not come before --read-timeout ends, after 120 s.
+# A call that waits for the stopped service ends only after --read-timeout, 120 s.
 AT_ONCE_SECONDS = 20
 
 
 @contextmanager
 def mounted_on(mounted: MountProcess, target: Path, *arguments: str | Path) -> Iterator[None]:
-    """Run mount(8) with a target below the test's folder, and unmount it in the end."""
+    """Run mount(8) with a new directory as the target; unmount it after the block."""
     target.mkdir()
     done = mounted.run_beside("mount", *arguments, target)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -51,7 +51,7 @@ def test_the_mount_point_answers_while_the_service_is_stopped(
 
 
 @needs_root
-def test_a_mount_that_is_remounted_for_writing_refuses_every_write(
+def test_a_mount_remounted_read_write_still_refuses_writes(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("file", b"content")
@@ -59,7 +59,7 @@ def test_a_mount_that_is_remounted_for_writing_refuses_every_write(
     with mount() as mounted, mounted.program() as program:
         done = mounted.run_beside("mount", "-i", "-o", "remount,rw", mounted.path)
         assert (done.returncode, done.stderr) == (0, b"")
-        # The kernel itself now lets writes through to the process.
+        # The kernel now passes writes to the process.
         options = mounted.run_beside("findmnt", "-no", "OPTIONS", mounted.path).stdout.decode()
         assert options.split(",")[0] == "rw"
         for name in ("file", "folder/file"):
@@ -74,7 +74,7 @@ def test_a_mount_that_is_remounted_for_writing_refuses_every_write(
 
 
 @needs_root
-def test_a_bind_mount_outlives_the_mount_point_and_a_new_mount_takes_its_place(
+def test_a_bind_mount_stays_usable_after_the_unmount_and_beside_a_new_mount(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
     emulator.place("file", b"content")
@@ -93,7 +93,7 @@ def test_a_bind_mount_outlives_the_mount_point_and_a_new_mount_takes_its_place(
 
 
 @needs_root
-def test_a_file_system_in_an_object_is_mounted(
+def test_a_squashfs_image_in_an_object_can_be_mounted(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
     source, image = folder / "source", emulator.bucket / "image.squashfs"
@@ -113,15 +113,15 @@ def test_a_file_system_in_an_object_is_mounted(
     inner = folder / "inner"
     with mount("--memory", "32MiB") as mounted, mounted.program() as program:
         with mounted_on(mounted, inner, *options, mounted.path / image.name):
-            assert whole(program.call(programs.tree, str(inner))) == whole(
+            assert without_times(program.call(programs.tree, str(inner))) == without_times(
                 programs.tree(str(source))
             )
-        # The loop device lets go of the object.
+        # umount detaches the loop device asynchronously.
         wait_until(lambda: mounted.statistics()["open_files"] == 0, "a closed object")
 
 
 def skip_unless_images_can_be_mounted(image: Path, target: Path, options: Sequence[str]) -> None:
-    """Skip the test where the image cannot be mounted from the local disk either."""
+    """Skip the test unless this machine can mount the image from its local disk."""
     target.mkdir()
     probe = subprocess.run(
         ["mount", *options, image, target], capture_output=True, text=True, check=False
@@ -131,6 +131,6 @@ def skip_unless_images_can_be_mounted(image: Path, target: Path, options: Sequen
     subprocess.run(["umount", target], timeout=END_SECONDS, check=True)
 
 
-def whole(tree: dict[bytes, programs.Entry]) -> dict[bytes, programs.Entry]:
-    """Leave the times out: a squashfs keeps whole seconds."""
+def without_times(tree: dict[bytes, programs.Entry]) -> dict[bytes, programs.Entry]:
+    """Return the tree without times: squashfs stores without_times seconds only."""
     return {path: replace(entry, mtime_ns=0) for path, entry in tree.items()}

@@ -1,4 +1,4 @@
-"""What a program's calls cost in requests and bytes: counted, not timed."""
+"""Requests and bytes that a program's calls cause: exact counts, no times."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
+from tests.support import programs
+from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
-
-KIB = 1024
-MIB = 1024 * KIB
 
 
 def test_a_second_read_comes_from_the_page_cache(
@@ -30,31 +28,31 @@ def test_a_second_read_comes_from_the_page_cache(
         reads = mounted.reads()
         assert reads >= 80
         emulator.statistics(reset=True)
-        # Another open, another program: neither READs nor requests.
+        # A second open by another program causes neither a READ nor a request.
         assert program.call(programs.read_whole, path) == content
         assert mounted.run("cat", "object").stdout == content
         assert mounted.reads() == reads
         assert emulator.statistics().requests == {}
 
 
-def test_a_sequential_read_asks_for_each_byte_once(
+def test_a_sequential_read_requests_each_byte_once(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 64 * MIB))
     with mount() as mounted, mounted.program() as program:
         assert program.call(programs.read_whole, f"{mounted.path}/object")
-        found = emulator.statistics()
-        assert found.bytes_asked == 64 * MIB
-        assert found.requests["BidiReadObject"] == 1
+        counters = emulator.statistics()
+        assert counters.bytes_asked == 64 * MIB
+        assert counters.requests["BidiReadObject"] == 1
         assert mounted.statistics()["streams_opened"] == 1
 
 
-def test_a_random_read_of_a_cold_file_moves_64_kib_at_most(
+def test_a_random_read_of_a_cold_file_requests_at_most_64_kib(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 256 * MIB))
     source = random.Random(4)
-    # Far from each other, so that none is served by what another one fetched.
+    # The offsets are far apart, so that no read hits the range of another read.
     offsets = [place * 2 * MIB + 4 * KIB * source.randrange(256) for place in range(1, 120)]
     source.shuffle(offsets)
     with mount() as mounted, mounted.program() as program:
@@ -63,8 +61,8 @@ def test_a_random_read_of_a_cold_file_moves_64_kib_at_most(
         assert asked == 128 * KIB
         ahead = mounted.statistics()["readahead_ranges"]
         for offset in offsets:
-            found = program.call(os.pread, descriptor, 4 * KIB, offset)
-            assert found == programs.tagged(1, offset, 4 * KIB)
+            content = program.call(os.pread, descriptor, 4 * KIB, offset)
+            assert content == programs.tagged(1, offset, 4 * KIB)
             before, asked = asked, emulator.statistics().bytes_asked
             assert 0 < asked - before <= 64 * KIB
         assert mounted.statistics()["readahead_ranges"] == ahead
@@ -80,13 +78,13 @@ def test_a_cold_read_of_a_known_small_object_is_one_round_trip(
         assert program.call(os.listdir, str(mounted.path)) == ["object"]
         emulator.statistics(reset=True)
         assert program.call(programs.read_whole, f"{mounted.path}/object") == content
-        found = emulator.statistics()
-        assert found.requests == {"BidiReadObject": 1}
-        assert (found.ranges, found.bytes_asked) == (1, size)
+        counters = emulator.statistics()
+        assert counters.requests == {"BidiReadObject": 1}
+        assert (counters.ranges, counters.bytes_asked) == (1, size)
         assert mounted.statistics()["messages_sent"] == 1
 
 
-def test_after_a_listing_nothing_is_asked_about_its_names(
+def test_a_listing_answers_later_lookups_without_requests(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for number in range(200):
@@ -116,7 +114,7 @@ def test_reading_a_directory_of_small_files_costs_one_request_each(
         assert emulator.statistics().requests == {"ListObjects": 1, "BidiReadObject": 50}
 
 
-def test_equal_reads_of_many_programs_are_asked_once(
+def test_equal_reads_of_many_programs_cause_one_request(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 32 * MIB))
@@ -124,6 +122,6 @@ def test_equal_reads_of_many_programs_are_asked_once(
         paths = [f"{mounted.path}/object"] * 8
         done = program.call(programs.in_parallel, programs.read_head, paths, 32 * MIB)
         assert done == 8 * 32 * MIB
-        found = emulator.statistics()
-        assert found.bytes_asked == 32 * MIB
-        assert found.requests["BidiReadObject"] == 1
+        counters = emulator.statistics()
+        assert counters.bytes_asked == 32 * MIB
+        assert counters.requests["BidiReadObject"] == 1

@@ -1,4 +1,4 @@
-"""Names that the kernel is told to drop: who may still have them, and that nothing can hang."""
+"""Names that the mount makes the kernel drop: the next lookup is fresh, and no process hangs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, wait_until
-from .processes import descendants_in_state_d
+from tests.mount.processes import descendants_in_state_d
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 SIZE = 2 * MIB
 NAMES = [f"file-{tag}" for tag in range(20)]
-# Little memory: what is opened is not cached, so that it is found gone again and again.
+# Little memory: opened files leave the cache, so opens and reads meet deleted generations often.
 OPTIONS = ["--metadata-ttl", "60s", "--memory", "16MiB", "--read-ahead", "0"]
 
 
 @contextmanager
 def changing(emulator: EmulatorProcess) -> Iterator[None]:
-    """Overwrite one file after the other, so that streams that are open lose them."""
+    """Overwrite one file after another in place, so that open streams lose their generations."""
     ended = threading.Event()
 
     def overwrite() -> None:
@@ -52,12 +52,12 @@ def changing(emulator: EmulatorProcess) -> Iterator[None]:
         writer.join()
 
 
-def found_gone(mounted: MountProcess) -> tuple[int, int]:
-    """Return how often an open and a read found a generation gone."""
+def stale_counts(mounted: MountProcess) -> tuple[int, int]:
+    """Return the numbers of opens and of reads that failed with ESTALE."""
     return mounted.log.count("open: ESTALE"), mounted.log.count("read: ESTALE")
 
 
-def test_a_storm_of_killed_programs_while_names_are_dropped_leaves_a_mount_that_answers(
+def test_a_mount_answers_after_a_storm_of_killed_programs_and_dropped_names(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     with mount(*OPTIONS) as mounted, mounted.program() as killer:
@@ -65,14 +65,14 @@ def test_a_storm_of_killed_programs_while_names_are_dropped_leaves_a_mount_that_
             storm = killer.call(programs.storm, str(mounted.path), NAMES, 400, 1, True)
         assert storm.stuck == 0
         assert storm.killed > 2000
-        opens, reads = found_gone(mounted)
+        opens, reads = stale_counts(mounted)
         assert opens > 100
         assert reads > 20
-        # Nobody has touched the mount since; now somebody does, once.
+        # No process has used the mount since the storm. A frozen mount would not answer this one.
         assert mounted.run("cat", "steady", timeout=10).stdout == b"steady"
 
 
-def test_a_death_while_names_are_dropped_leaves_nothing_that_cannot_be_ended(
+def test_a_mount_killed_while_it_drops_names_leaves_no_process_in_state_d(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def test_a_death_while_names_are_dropped_leaves_nothing_that_cannot_be_ended(
         killer = stack.enter_context(mounted.program())
         with changing(emulator):
             killer.begin(programs.storm, str(mounted.path), NAMES, 60, 2, True)
-            wait_until(lambda: min(found_gone(mounted)) > 2, "names are dropped")
+            wait_until(lambda: min(stale_counts(mounted)) > 2, "names are dropped")
             mounted.process.send_signal(signal.SIGKILL)
             mounted.process.wait(END_SECONDS)
             storm = killer.answer()
@@ -93,7 +93,7 @@ def test_a_death_while_names_are_dropped_leaves_nothing_that_cannot_be_ended(
         assert descendants_in_state_d() == []
 
 
-def test_a_name_goes_with_its_object_as_soon_as_that_is_found_deleted(
+def test_the_kernel_drops_the_name_of_an_object_that_an_open_or_read_finds_deleted(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("opened", bytes(3 * MIB))
@@ -110,10 +110,10 @@ def test_a_name_goes_with_its_object_as_soon_as_that_is_found_deleted(
         (emulator.bucket / "opened").unlink()
         (emulator.bucket / "read").unlink()
         emulator.start()
-        # By an open the kernel learns at once.
+        # An open makes the kernel drop the name at once.
         assert mounted.run("cat", "opened").stderr == b"cat: opened: No such file or directory\n"
         assert mounted.run("test", "-e", "opened").returncode == 1
-        # By a read it learns as soon as the file is closed: until then it has the name in use.
+        # A read drops the name when the file is closed: an open file keeps its name in use.
         with pytest.raises(OSError, match="Stale") as raised:
             program.call(os.pread, descriptor, 4096, 2 * MIB)
         assert raised.value.errno == errno.ESTALE
@@ -124,7 +124,7 @@ def test_a_name_goes_with_its_object_as_soon_as_that_is_found_deleted(
         assert other.call(os.listdir, str(mounted.path)) == []
 
 
-def test_mounts_on_its_directories_stay_when_names_are_dropped(
+def test_mounts_on_directories_of_the_mount_survive_dropped_names(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     if os.geteuid():

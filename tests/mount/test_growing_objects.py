@@ -1,7 +1,7 @@
-"""Objects that are still being appended to: what a descriptor has of them never changes.
+"""Objects that a writer still appends to: the size of an open file never changes.
 
-Each size that a lookup finds is a file of its own, with an inode of its own. Whatever way a program
-takes to its bytes, it gets those of that size; to see more it opens the name again.
+Each size that a lookup finds is a file with an inode of its own. Every way to read an open file
+returns the bytes of that size. A program opens the name again to see more.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs, ways
-from .harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
+from tests.support import programs, read_methods
+from tests.support.harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .harness import NewMount, Program
+    from tests.support.harness import NewMount, Program
 
 pytestmark = pytest.mark.mount
 
 CONTENT = programs.tagged(1, 0, 900_000)
 FIRST_BYTES = 100
 MORE_BYTES = 9_000
-ALL_WAYS = [*ways.WAYS, *ways.MAPPINGS]
+ALL_WAYS = [*read_methods.WAYS, *read_methods.MAPPINGS]
 TTLS = ["0", "1s"]
 
 
@@ -45,21 +45,21 @@ def begin(emulator: EmulatorProcess, name: str, size: int = FIRST_BYTES) -> int:
 
 
 def open_at(program: Program, path: str, size: int) -> int:
-    """Return a descriptor of the file, once a lookup of its name finds so many bytes."""
+    """Wait until a lookup finds `size` bytes, then open the file and return its descriptor."""
     wait_until(lambda: program.call(os.stat, path).st_size == size, f"{size} bytes")
     descriptor = program.call(os.open, path, os.O_RDONLY)
     assert program.call(os.fstat, descriptor).st_size == size
     return descriptor
 
 
-# -- what a name shows
+# -- lookups
 
 
 @pytest.mark.parametrize("ttl", ["0", "minimal"])
 def test_an_object_that_grows_shows_its_new_bytes(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
-    # Neither end is that of a page, nor of a block of the mount's cache.
+    # No size is a multiple of a page or of a cache block.
     sizes = [10, 5_000, 70_001, 300_000, len(CONTENT)]
     generation = begin(emulator, "growing", sizes[0])
     with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:
@@ -71,9 +71,7 @@ def test_an_object_that_grows_shows_its_new_bytes(
             assert program.call(programs.read_whole, path) == CONTENT[:after]
 
 
-def test_a_size_has_one_inode_and_another_size_another(
-    emulator: EmulatorProcess, mount: NewMount
-) -> None:
+def test_each_size_has_an_inode_of_its_own(emulator: EmulatorProcess, mount: NewMount) -> None:
     generation = begin(emulator, "growing")
     with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
         path = f"{mounted.path}/growing"
@@ -86,12 +84,12 @@ def test_a_size_has_one_inode_and_another_size_another(
         assert numbers[0] != numbers[-1]
 
 
-def test_cp_and_install_copy_an_object_that_grows(
+def test_cp_and_install_copy_a_growing_object(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
     generation = begin(emulator, "growing", 1000)
-    # They look the name up twice, and refuse to copy if that leads to two inodes: on an idle
-    # machine one copy in ten at most, on a busy one more.
+    # cp and install look the name up twice and refuse the copy if the inode has changed meanwhile:
+    # at most one copy in ten on an idle machine, more on a busy one.
     script = 'for n in $(seq 40); do cp mnt/growing "cp-$n"; install mnt/growing "install-$n"; done'
     with mount("--metadata-ttl", "0") as mounted:
         copier = subprocess.Popen(["sh", "-c", script], cwd=mounted.folder, stderr=subprocess.PIPE)
@@ -107,14 +105,14 @@ def test_cp_and_install_copy_an_object_that_grows(
     assert all(copy == CONTENT[: len(copy)] for copy in copies)
 
 
-# -- what a descriptor shows
+# -- open files
 
 
 @pytest.mark.parametrize("ttl", TTLS)
-def test_every_way_gives_the_bytes_of_the_size_that_was_opened(
+def test_every_way_to_read_returns_the_bytes_of_the_opened_size(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
-    # An object for each way, so that none finds pages that another one has left.
+    # Each way reads an object of its own, so that it finds no pages of another way.
     names = {way: f"for-{way.replace(' ', '-')}" for way in ALL_WAYS}
     generations = {name: begin(emulator, name) for name in names.values()}
     with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:
@@ -125,16 +123,16 @@ def test_every_way_gives_the_bytes_of_the_size_that_was_opened(
         after = {way: open_at(program, path, MORE_BYTES) for way, path in paths.items()}
         wrong = {}
         for way in ALL_WAYS:
-            # Twice: with nothing in the page cache, and with what the first time has left there.
+            # The first read finds an empty page cache, the second one the pages of the first.
             for descriptor, size in 2 * [(before[way], FIRST_BYTES), (after[way], MORE_BYTES)]:
-                found = program.call(ways.whole_by, way, descriptor)
+                found = program.call(read_methods.whole_by, way, descriptor)
                 status = program.call(os.fstat, descriptor)
                 if (found, status.st_size) != (CONTENT[:size], size):
                     wrong[way, size] = len(found), found.count(0), status.st_size
         assert wrong == {}, "by way and size: bytes read, zeros, fstat"
 
 
-def test_a_descriptor_keeps_its_size_when_the_object_is_finished(
+def test_an_open_file_keeps_its_size_when_the_object_is_finalized(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     generation = begin(emulator, "growing")
@@ -146,11 +144,11 @@ def test_a_descriptor_keeps_its_size_when_the_object_is_finished(
         after = open_at(program, path, MORE_BYTES)
         for way in ALL_WAYS:
             for descriptor, size in ((before, FIRST_BYTES), (after, MORE_BYTES)):
-                assert program.call(ways.whole_by, way, descriptor) == CONTENT[:size]
+                assert program.call(read_methods.whole_by, way, descriptor) == CONTENT[:size]
                 assert program.call(os.fstat, descriptor).st_size == size
 
 
-def test_a_lookup_under_way_changes_no_descriptor(folder: Path) -> None:
+def test_a_lookup_in_flight_changes_no_open_file(folder: Path) -> None:
     with (
         EmulatorProcess(folder / "buckets", ["--latency", "50ms"]) as emulator,
         MountProcess(emulator, folder, ["--metadata-ttl", "0"]) as mounted,
@@ -163,11 +161,11 @@ def test_a_lookup_under_way_changes_no_descriptor(folder: Path) -> None:
             descriptor = program.call(os.open, path, os.O_RDONLY)
             for before, after in itertools.pairwise([FIRST_BYTES, 4096, MORE_BYTES]):
                 grow(emulator, name, generation, before, after)
-                found, size = program.call(ways.look_and_get, path, descriptor, way)
+                found, size = program.call(read_methods.stat_and_read, path, descriptor, way)
                 assert (found, size) == (CONTENT[:FIRST_BYTES], FIRST_BYTES), way
 
 
-def test_looks_during_a_read_leave_no_zeros_behind(
+def test_lookups_during_a_read_leave_no_zeros_in_the_page_cache(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     with (
@@ -180,8 +178,8 @@ def test_looks_during_a_read_leave_no_zeros_behind(
         descriptor = holder.call(os.open, path, os.O_RDONLY)
         grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
         assert other.call(os.stat, path).st_size == MORE_BYTES
-        # Attributes that change while a READ is under way keep the kernel from cutting the
-        # file at a READ that comes back short.
+        # Attribute changes during a READ stop the kernel from truncating the file after a short
+        # READ.
         for _ in range(5):
             holder.begin(os.pread, descriptor, MORE_BYTES, 0)
             for _ in range(20):
@@ -190,19 +188,19 @@ def test_looks_during_a_read_leave_no_zeros_behind(
         assert other.call(programs.read_whole, path) == CONTENT[:MORE_BYTES]
 
 
-# -- programs, while somebody appends
+# -- programs that read during appends
 
 
 @contextlib.contextmanager
 def appender(emulator: EmulatorProcess, name: str) -> Iterator[None]:
-    """Append to an object without a pause, for some seconds or until the end."""
+    """Append to an object without pauses until the block or the content ends."""
     ending = threading.Event()
     begun = threading.Event()
 
     def run() -> None:
         generation = begin(emulator, name)
         begun.set()
-        # No piece is a multiple of a page, and none is longer than one.
+        # Each piece is shorter than a page.
         for before in range(FIRST_BYTES, len(CONTENT), 2_001):
             if ending.is_set():
                 return
@@ -228,14 +226,14 @@ def test_copies_of_a_growing_object_are_prefixes_of_it(
         appender(emulator, "growing"),
     ):
         path = f"{mounted.path}/growing"
-        copies = program.call(ways.copy_repeatedly, path, f"{folder}/copy", 30)
-        answers = program.call(ways.serve_repeatedly, path, 30)
-        answers += program.call(ways.map_repeatedly, path, 30)
+        copies = program.call(read_methods.copy_repeatedly, path, f"{folder}/copy", 30)
+        answers = program.call(read_methods.serve_repeatedly, path, 30)
+        answers += program.call(read_methods.map_repeatedly, path, 30)
     for copy in [*copies, *(answer for _, answer in answers)]:
         assert copy == CONTENT[: len(copy)]
         assert len(copy) >= FIRST_BYTES
     assert [len(answer) for _, answer in answers] == [promised for promised, _ in answers]
-    # It did grow meanwhile.
+    # The object has grown during the copies.
     assert len({len(copy) for copy in copies}) > 1 or ttl != "0"
 
 
@@ -260,8 +258,8 @@ def test_archives_of_a_growing_object_hold_a_prefix_of_it(
 
 
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
-def test_io_uring_reads_what_the_size_says(emulator: EmulatorProcess, mount: NewMount) -> None:
-    # A pattern that fio(1) knows; the end is not that of a page.
+def test_io_uring_reads_all_bytes_of_the_size(emulator: EmulatorProcess, mount: NewMount) -> None:
+    # fio(1) can verify this pattern. The sizes are no multiples of a page.
     pieces = [b"\x67" * 4096 * 20, b"\x67" * (4096 * 300 + 512)]
     generation = emulator.append("growing", pieces[0])
     job = ["--name=read", "--readonly", "--rw=read", "--bs=512", "--ioengine=io_uring"]
@@ -283,9 +281,9 @@ def test_io_uring_reads_what_the_size_says(emulator: EmulatorProcess, mount: New
 
 @contextlib.contextmanager
 def tail(path: str, folder: Path, option: str) -> Iterator[tuple[Path, Path]]:
-    """Let tail(1) follow a file from its first byte; give what it prints, and what it says."""
+    """Follow a file from its first byte with tail(1); yield the files of its stdout and stderr."""
     printed, said = folder / "printed", folder / "said"
-    # It comes back to the name as soon as it can.
+    # tail looks the name up again as often as possible.
     command = ["tail", "-c", "+1", option, "-s", "0.05", "--max-unchanged-stats=1", path]
     with printed.open("wb") as output, said.open("wb") as errors:
         process = subprocess.Popen(command, stdout=output, stderr=errors)
@@ -297,7 +295,7 @@ def tail(path: str, folder: Path, option: str) -> Iterator[tuple[Path, Path]]:
         process.wait(END_SECONDS)
 
 
-def test_tail_by_descriptor_stays_with_the_size_that_it_opened(
+def test_tail_by_descriptor_prints_only_the_opened_size(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
     generation = begin(emulator, "growing")
@@ -307,7 +305,7 @@ def test_tail_by_descriptor_stays_with_the_size_that_it_opened(
             wait_until(lambda: printed.stat().st_size == FIRST_BYTES, "what there is at first")
             grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
             assert program.call(os.stat, path).st_size == MORE_BYTES
-            # Many of its looks at the file.
+            # tail polls the file about 20 times in this second.
             time.sleep(1)
     assert printed.read_bytes() == CONTENT[:FIRST_BYTES]
     assert said.read_bytes() == b""
@@ -327,7 +325,7 @@ def test_tail_by_name_prints_each_new_size_from_its_start(
                 grow(emulator, "growing", generation, sizes[number - 1], size)
             expected = b"".join(CONTENT[:size] for size in sizes[: number + 1])
             wait_until(lambda: printed.stat().st_size >= len(expected), f"{size} bytes")  # noqa: B023
-            # It looks at the name again and again, and prints nothing twice.
+            # Each further lookup must print nothing new.
             time.sleep(0.5)
             assert printed.read_bytes() == expected
     assert said.read_bytes().count(b"has been replaced") == len(sizes) - 1

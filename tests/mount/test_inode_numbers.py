@@ -1,26 +1,24 @@
-"""Inode numbers are functions of what they name, so that programs recognise an unchanged file."""
+"""An inode number is a hash of its file, so that programs recognise unchanged files."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import MountProcess, wait_until
+from tests.support import programs
+from tests.support.harness import MountProcess, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = [
     pytest.mark.mount,
-    pytest.mark.skipif(os.geteuid() != 0, reason="dropping caches takes root"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can make the kernel forget inodes"),
 ]
 
 NAMES = ["a", "b", "folder/c", "folder/deeper/d"]
-_DENTRIES_AND_INODES = "2\n"
 
 
 def numbers(mounted: MountProcess) -> dict[bytes, int]:
@@ -34,16 +32,16 @@ def numbers(mounted: MountProcess) -> dict[bytes, int]:
 
 
 def make_the_kernel_forget(mounted: MountProcess) -> None:
-    """Drop the kernel's inodes of the mount; the root's stays."""
+    """Make the kernel forget all inodes of the mount but the root's."""
 
     def has_forgotten() -> bool:
-        Path("/proc/sys/vm/drop_caches").write_text(_DENTRIES_AND_INODES)
+        mounted.drop_inodes()
         return mounted.statistics()["inodes"] == 1
 
-    wait_until(has_forgotten, "no inodes")
+    wait_until(has_forgotten, "only the root inode is left")
 
 
-def test_a_number_outlives_the_kernels_caches_and_the_mount(
+def test_inode_numbers_survive_a_dropped_cache_and_a_remount(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in NAMES:
@@ -51,7 +49,7 @@ def test_a_number_outlives_the_kernels_caches_and_the_mount(
     with mount() as mounted:
         before = numbers(mounted)
         make_the_kernel_forget(mounted)
-        # Another order than before: numbers do not depend on it.
+        # Stat in another order: inode numbers do not depend on the order of lookups.
         assert mounted.run("stat", "-c%i", *reversed(NAMES)).stdout.split() == [
             str(before[name.encode()]).encode() for name in reversed(NAMES)
         ]
@@ -63,7 +61,7 @@ def test_a_number_outlives_the_kernels_caches_and_the_mount(
     assert len(set(after.values())) == len(after)
 
 
-def test_an_incremental_archive_holds_nothing_that_has_not_changed(
+def test_an_incremental_archive_contains_no_unchanged_file(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in NAMES:
@@ -76,7 +74,7 @@ def test_an_incremental_archive_holds_nothing_that_has_not_changed(
         assert [line for line in listed if not line.endswith(b"/")] == []
 
 
-def test_a_file_is_opened_by_its_number_after_the_kernel_has_forgotten_it(
+def test_a_file_handle_opens_a_file_whose_inode_the_kernel_has_forgotten(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in NAMES:

@@ -1,4 +1,4 @@
-"""Programs that are killed while they wait for the mount leave it as it was."""
+"""Killed programs that were waiting for the mount leave it working."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsmux_fs.fuse.wakeups import PERIOD_SECONDS
-
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
 
-def test_a_storm_of_killed_readers_leaves_a_mount_that_answers(
+def test_a_mount_answers_after_a_storm_of_killed_readers(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     names = [f"file-{tag}" for tag in range(20)]
     for tag, name in enumerate(names):
         emulator.place(name, programs.tagged(tag, 0, 4_000_000))
-    # Without times to live and with little memory nearly every call reaches the mount.
+    # Zero TTLs and little memory: nearly every call reaches the mount.
     options = ["--metadata-ttl", "0", "--negative-ttl", "0", "--memory", "16MiB"]
     with mount(*options) as mounted, mounted.program() as killer:
-        # The timer that mends a freeze stops in each pause.
+        # The timer that ends a freeze stops during each pause.
         pause = 3 * PERIOD_SECONDS
         storm = killer.call(programs.storm, str(mounted.path), names, 500, 1, False, pause)
         assert storm.stuck == 0
         assert storm.killed > 2500
-        # Nobody has touched the mount since; now somebody does, once.
+        # No process has used the mount since the storm. A frozen mount would not answer this one.
         assert mounted.run("cat", names[3], timeout=10).stdout == programs.tagged(3, 0, 4_000_000)

@@ -1,4 +1,4 @@
-"""A large directory shows its first entries early, and its positions hold for every handle."""
+"""A large directory returns its first entries early, and positions are valid in every handle."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import positions, programs
+from tests.mount import positions
+from tests.support import programs
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
 OBJECTS = 100_000
 PAGES = 100
-# The page that shows them, and what is asked ahead while they are shown.
+# One page holds the first entries; four more are requested ahead.
 FIRST_PAGES = 5
-MIB = 1024 * 1024
 
 
 def pages_asked(emulator: EmulatorProcess) -> int:
     return emulator.statistics().requests.get("ListObjects", 0)
 
 
-def test_the_first_entries_come_before_the_last_page(
+def test_the_first_entries_arrive_before_the_last_page(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     directory = emulator.bucket / "large"
@@ -49,7 +50,7 @@ def test_the_first_entries_come_before_the_last_page(
         assert 1 <= pages_asked(emulator) - before <= FIRST_PAGES
         rest = program.call(programs.list_rest, path)
         assert names == sorted([first, *rest])
-        # One more has found out that there is such a directory.
+        # The lookup of the directory's name has listed one more page.
         assert pages_asked(emulator) - before == PAGES + 1
         emulator.statistics(reset=True)
         assert program.call(os.stat, f"{path}/{names[77_777]}").st_size == 0
@@ -59,18 +60,18 @@ def test_the_first_entries_come_before_the_last_page(
 
 
 @pytest.mark.parametrize("ttl", ["0", "60s"])
-def test_a_position_of_one_handle_leads_to_the_same_entry_in_a_fresh_one(
+def test_a_directory_position_is_valid_in_a_new_handle(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
-    # An NFS or SMB server continues a listing so. The names are in no particular order.
-    names = [f"{number * 7919 % 4500:04}" for number in range(4500)]
+    # NFS and SMB servers resume a listing in a new handle. The names are created out of order.
+    names = [f"{number * 7919 % 2500:04}" for number in range(2500)]
     for name in names:
         (emulator.bucket / name).touch()
     with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:
         path = str(mounted.path)
         listed = program.call(positions.list_with_positions, path)
         assert sorted(name for name, _ in listed) == [".", "..", *sorted(names)]
-        # Every 421st falls on every kind of place within a page of the service and of the kernel.
+        # A step of 421 reaches the start, middle and end of pages of the service and of the kernel.
         after = [*range(0, len(listed), 421), len(listed) - 1]
         found = program.call(positions.list_after_each, path, [listed[at][1] for at in after], 60)
         assert found == [[name for name, _ in listed[at + 1 : at + 61]] for at in after]

@@ -1,4 +1,4 @@
-"""At the limits: thousands of open files, a million inodes, no descriptors left, a full disk."""
+"""Limits: thousands of open files, many inodes, no free file descriptors, a full disk."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import pytest
 from gcsmux_fs.model.object_table import ObjectColumns, Row
 from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.namespace.inodes import InodeTable
-
-from . import process_programs, programs
-from .harness import END_SECONDS, MountProcess, wait_until
-from .processes import set_most_files
-from .server import COMMANDS
+from tests.mount import process_programs
+from tests.mount.processes import set_most_files
+from tests.support import programs
+from tests.support.emulator_process import COMMANDS
+from tests.support.harness import END_SECONDS, MountProcess, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
-MIB = 1024 * 1024
-NAMES = 1_000_000
+NAMES = 200_000
 OPEN_FILES = 5_000
 LISTED_FILES = 10_000
 
@@ -46,8 +46,8 @@ def test_5000_files_are_open_at_once(emulator: EmulatorProcess, mount: NewMount)
         assert program.call(process_programs.open_many, paths, OPEN_FILES) == OPEN_FILES
         assert mounted.statistics()["open_files"] == OPEN_FILES
         for number in range(0, OPEN_FILES, 7):
-            found = program.call(process_programs.read_at, number, 200_000, 64)
-            assert found == programs.tagged(number % 50, 200_000, 64)
+            content = program.call(process_programs.read_at, number, 200_000, 64)
+            assert content == programs.tagged(number % 50, 200_000, 64)
         assert mounted.peak_memory_bytes() <= (32 + 150) * MIB
         program.call(process_programs.close_all)
         wait_until(lambda: mounted.statistics()["open_files"] == 0, "all are closed")
@@ -65,16 +65,16 @@ def columns(start: int, count: int) -> ObjectColumns:
     )
 
 
-def test_a_million_inodes_are_known_and_forgotten() -> None:
+def test_200_000_inodes_are_stored_and_freed() -> None:
     table = InodeTable("")
     numbers: list[int] = []
     for start in range(0, NAMES, 1000):
         page = columns(start, 1000)
         numbers += [table.files.remember(Row(page, row))[0] for row in range(1000)]
     assert len(table) == NAMES + 1
-    found = table.files.get(numbers[NAMES // 2])
-    assert found is not None
-    assert found.size == NAMES // 2
+    row = table.files.get(numbers[NAMES // 2])
+    assert row is not None
+    assert row.size == NAMES // 2
     for number in numbers:
         table.forget(number, 1)
     assert len(table) == 1
@@ -82,11 +82,8 @@ def test_a_million_inodes_are_known_and_forgotten() -> None:
 
 
 @pytest.mark.mount
-@pytest.mark.skipif(
-    not os.access("/proc/sys/vm/drop_caches", os.W_OK),
-    reason="only root can make the kernel forget",
-)
-def test_ten_thousand_inodes_of_a_mount_are_forgotten(
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make the kernel forget inodes")
+def test_a_mount_frees_ten_thousand_inodes_that_the_kernel_forgets(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     folder = emulator.bucket / "folder"
@@ -97,15 +94,15 @@ def test_ten_thousand_inodes_of_a_mount_are_forgotten(
         done = mounted.run("find", ".", "-type", "f", "-printf", "%s\n")
         assert done.stdout == b"0\n" * LISTED_FILES
         assert mounted.statistics()["inodes"] == LISTED_FILES + 2
-        mounted.run("sh", "-c", "echo 2 > /proc/sys/vm/drop_caches")
-        wait_until(lambda: mounted.statistics()["inodes"] == 1, "only the root is known")
+        mounted.drop_inodes()
+        wait_until(lambda: mounted.statistics()["inodes"] == 1, "only the root inode is left")
 
 
 # -- file descriptors
 
 
 def mount_with(most: int, *arguments: str | Path, endpoint: str) -> tuple[int, str]:
-    """Run `gcsmux-mount` with so many descriptors; return its exit code and what it said."""
+    """Run `gcsmux-mount` with at most `most` descriptors; return exit code and stderr."""
     done = subprocess.run(
         ["prlimit", f"--nofile={most}:", COMMANDS / "gcsmux-mount", *arguments],
         env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": endpoint},
@@ -120,12 +117,14 @@ def mount_with(most: int, *arguments: str | Path, endpoint: str) -> tuple[int, s
 @pytest.mark.mount
 @pytest.mark.parametrize("foreground", [[], ["-f"]], ids=["detached", "foreground"])
 @pytest.mark.parametrize("most", [6, 12, 63])
-def test_too_few_descriptors_are_refused_in_one_sentence(
+def test_a_start_with_too_few_descriptors_fails_with_one_sentence(
     emulator: EmulatorProcess, folder: Path, foreground: Sequence[str], most: int
 ) -> None:
     place = folder / "mnt"
     place.mkdir()
-    code, said = mount_with(most, *foreground, "my-bucket", place, endpoint=emulator.endpoint)
+    code, said = mount_with(
+        most, *foreground, emulator.bucket_name, place, endpoint=emulator.endpoint
+    )
     (sentence,) = said.splitlines()
     assert code == 1
     assert sentence.startswith("gcsmux-mount: ")
@@ -134,7 +133,7 @@ def test_too_few_descriptors_are_refused_in_one_sentence(
 
 
 @pytest.mark.mount
-def test_as_many_descriptors_as_are_asked_for_suffice(
+def test_a_mount_works_with_the_minimum_of_descriptors(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
     for tag in range(100):
@@ -142,7 +141,7 @@ def test_as_many_descriptors_as_are_asked_for_suffice(
     place = folder / "mnt"
     place.mkdir()
     try:
-        assert mount_with(64, "my-bucket", place, endpoint=emulator.endpoint) == (0, "")
+        assert mount_with(64, emulator.bucket_name, place, endpoint=emulator.endpoint) == (0, "")
         done = subprocess.run(
             ["sh", "-c", 'cat "$0"/file-* | wc -c', place],
             stdout=subprocess.PIPE,
@@ -155,25 +154,25 @@ def test_as_many_descriptors_as_are_asked_for_suffice(
 
 
 @pytest.mark.mount
-def test_a_mount_that_gets_no_more_descriptors_serves_again_when_it_does(
+def test_a_mount_without_free_descriptors_recovers_when_it_gets_some(
     emulator: EmulatorProcess, mount: NewMount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # gRPC has its own words on stderr for that.
+    # gRPC prints messages of its own on stderr without this.
     monkeypatch.setenv("GRPC_VERBOSITY", "NONE")
     emulator.place("before", programs.tagged(1, 0, MIB))
     emulator.place("after", programs.tagged(2, 0, MIB))
     with mount("--read-timeout", "2s") as mounted, mounted.program() as program:
-        # gRPC tells more of the failed connection than it has: bytes that are no text.
+        # gRPC's message about the failed connection contains bytes that are not UTF-8.
         mounted.expected_warnings = ["ETIMEDOUT", "EIO", "cygrpc: Invalid encoding"]
         before = f"{mounted.path}/before"
         assert program.call(programs.read_tags, before, 0, MIB) == {1}
         set_most_files(mounted.process.pid, 3)
-        # All connections are lost, and no new one can be made.
+        # The kill closes all connections, and the mount cannot open a new one.
         emulator.kill()
         emulator.start()
         with pytest.raises(OSError, match=r"timed out|Input/output"):
             program.call(programs.read_tags, f"{mounted.path}/after", 0, MIB)
-        # What it has got serves on.
+        # Cached bytes stay readable.
         assert program.call(programs.read_tags, before, 0, MIB) == {1}
         set_most_files(mounted.process.pid, 1024)
 
@@ -190,7 +189,7 @@ def test_a_mount_that_gets_no_more_descriptors_serves_again_when_it_does(
 
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A disk of 256 KiB."""
+    """A tmpfs of 256 KiB."""
     place = folder / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
@@ -210,9 +209,7 @@ def fill(disk: Path) -> Path:
 
 @pytest.mark.mount
 @needs_root
-def test_a_full_disk_costs_log_lines_and_nothing_else(
-    emulator: EmulatorProcess, small_disk: Path
-) -> None:
+def test_a_full_disk_loses_only_log_lines(emulator: EmulatorProcess, small_disk: Path) -> None:
     size = 8 * MIB
     for tag in range(4):
         emulator.place(f"file-{tag}", programs.tagged(tag, 0, size))
@@ -221,11 +218,11 @@ def test_a_full_disk_costs_log_lines_and_nothing_else(
         program = stack.enter_context(mounted.program())
         filler = fill(small_disk)
         for tag in range(4):
-            # Each stream that ends has its line.
+            # Each stream that ends writes one log line.
             emulator.cut_streams(MIB, times=20)
             path = f"{mounted.path}/file-{tag}"
             assert program.call(programs.read_tags, path, 0, size) == {tag}
-        emulator.mend()
+        emulator.clear_faults()
         filler.unlink()
         assert mounted.statistics()["open_files"] == 4
         unreadable = [line for line in mounted.log.splitlines() if not line.startswith("2")]

@@ -1,4 +1,4 @@
-"""Links, times, owners and modes that other tools have stored, as programs see them."""
+"""Links, times, owners and modes that other tools have stored in objects."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import Status
+from gcsmux_fs.emulator.faults import Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -24,13 +23,13 @@ IS_LINK = {"goog-reserved-file-is-symlink": "true"}
 LONGEST = "./" * 2047 + "x"
 
 
-def by_content(emulator: EmulatorProcess, name: str, target: str) -> None:
-    """Store a link as gcloud does."""
+def store_link_as_content(emulator: EmulatorProcess, name: str, target: str) -> None:
+    """Store a symbolic link as gcloud does: its target is the content."""
     emulator.write(name, target.encode(), metadata=IS_LINK)
 
 
-def by_metadata(emulator: EmulatorProcess, name: str, target: str) -> None:
-    """Store a link as older versions of gcsfuse do."""
+def store_link_as_metadata(emulator: EmulatorProcess, name: str, target: str) -> None:
+    """Store a symbolic link as older versions of gcsfuse do: its target is metadata."""
     emulator.write(name, b"", metadata={"gcsfuse_symlink_target": target})
 
 
@@ -40,17 +39,17 @@ def output(mounted: MountProcess, *command: str) -> str:
     return result.stdout.decode()
 
 
-def test_links_of_either_kind_lead_where_they_say(
+def test_both_kinds_of_links_lead_to_their_targets(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("folder/file", b"content\n")
-    by_content(emulator, "links/content", "../folder/file")
-    by_metadata(emulator, "links/metadata", "../folder/file")
-    by_metadata(emulator, "links/folder", "../folder")
-    by_content(emulator, "links/outside", "/etc/hostname")
-    by_content(emulator, "links/dangling", "nowhere ü")
-    by_content(emulator, "links/loop", "loop")
-    by_content(emulator, "links/longest", LONGEST)
+    store_link_as_content(emulator, "links/content", "../folder/file")
+    store_link_as_metadata(emulator, "links/metadata", "../folder/file")
+    store_link_as_metadata(emulator, "links/folder", "../folder")
+    store_link_as_content(emulator, "links/outside", "/etc/hostname")
+    store_link_as_content(emulator, "links/dangling", "nowhere ü")
+    store_link_as_content(emulator, "links/loop", "loop")
+    store_link_as_content(emulator, "links/longest", LONGEST)
     with mount() as mounted, mounted.program() as program:
         path = f"{mounted.path}/links"
         for name in ("content", "metadata", "folder/file"):
@@ -69,7 +68,7 @@ def test_links_of_either_kind_lead_where_they_say(
         for name, number in {"dangling": errno.ENOENT, "loop": errno.ELOOP}.items():
             with pytest.raises(OSError, match=os.strerror(number)):
                 program.call(programs.read_whole, f"{path}/{name}")
-        # The kind is in the listing: find asks no attributes.
+        # Listings contain the file type, so find(1) requests no attributes.
         names = output(mounted, "find", "mnt", "-type", "l").split()
         assert len(names) == 7
         listed = output(mounted, "ls", "-l", "mnt/links")
@@ -78,8 +77,8 @@ def test_links_of_either_kind_lead_where_they_say(
 
 def test_programs_copy_links_as_links(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("folder/file", b"content\n")
-    by_content(emulator, "folder/one", "file")
-    by_metadata(emulator, "folder/two", "../folder/one")
+    store_link_as_content(emulator, "folder/one", "file")
+    store_link_as_metadata(emulator, "folder/two", "../folder/one")
     with mount() as mounted:
         output(mounted, "cp", "-a", "mnt/folder", "copied")
         output(mounted, "rsync", "-a", "mnt/folder/", "synchronised")
@@ -93,14 +92,16 @@ def test_programs_copy_links_as_links(emulator: EmulatorProcess, mount: NewMount
         assert again == ""
 
 
-def test_the_cache_of_a_model_hub_works(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_a_model_cache_made_of_links_is_readable(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     hub = "models--team--name"
     weights = programs.tagged(3, 0, 300_000)
     emulator.place(f"{hub}/blobs/d34db33f", weights)
     emulator.place(f"{hub}/blobs/c0ff33", b"{}\n")
     emulator.place(f"{hub}/refs/main", b"0123abc")
-    by_content(emulator, f"{hub}/snapshots/0123abc/weights.bin", "../../blobs/d34db33f")
-    by_metadata(emulator, f"{hub}/snapshots/0123abc/config.json", "../../blobs/c0ff33")
+    store_link_as_content(emulator, f"{hub}/snapshots/0123abc/weights.bin", "../../blobs/d34db33f")
+    store_link_as_metadata(emulator, f"{hub}/snapshots/0123abc/config.json", "../../blobs/c0ff33")
     with mount() as mounted, mounted.program() as program:
         snapshot = f"{mounted.path}/{hub}/snapshots/0123abc"
         assert program.call(programs.read_whole, f"{snapshot}/weights.bin") == weights
@@ -109,10 +110,10 @@ def test_the_cache_of_a_model_hub_works(emulator: EmulatorProcess, mount: NewMou
         assert real == f"{mounted.path}/{hub}/blobs/d34db33f"
 
 
-def test_a_link_is_asked_for_once_until_it_is_overwritten(
+def test_a_link_is_requested_once_until_it_is_overwritten(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
-    by_content(emulator, "link", "first")
+    store_link_as_content(emulator, "link", "first")
     with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
         path = f"{mounted.path}/link"
         assert program.call(programs.link_target, path) == "first"
@@ -120,20 +121,20 @@ def test_a_link_is_asked_for_once_until_it_is_overwritten(
         for _ in range(3):
             assert program.call(programs.link_target, path) == "first"
         assert emulator.statistics().requests["BidiReadObject"] == streams
-        by_content(emulator, "link", "second")
+        store_link_as_content(emulator, "link", "second")
         assert program.call(programs.link_target, path) == "second"
         emulator.write("link", b"a file")
         assert program.call(programs.read_whole, path) == b"a file"
-        by_metadata(emulator, "link", "third")
+        store_link_as_metadata(emulator, "link", "third")
         assert program.call(programs.link_target, path) == "third"
 
 
-def test_the_links_of_a_directory_are_fetched_ahead(
+def test_a_listing_prefetches_the_links_of_its_directory(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     names = [f"links/{number:03}" for number in range(100)]
     for name in names:
-        by_content(emulator, name, f"target of {name}")
+        store_link_as_content(emulator, name, f"target of {name}")
     with mount() as mounted, mounted.program() as program:
         listed = output(mounted, "ls", "-l", "mnt/links")
         assert listed.count(" -> target of ") == 100
@@ -143,12 +144,12 @@ def test_the_links_of_a_directory_are_fetched_ahead(
             assert target == f"target of {name}"
 
 
-def test_what_cannot_be_a_target_is_a_file_and_counted(
+def test_an_object_with_an_invalid_target_is_a_file_and_is_counted(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
-    by_content(emulator, "empty", "")
-    by_content(emulator, "long", LONGEST + "x")
-    by_content(emulator, "hollow", "a\0b")
+    store_link_as_content(emulator, "empty", "")
+    store_link_as_content(emulator, "long", LONGEST + "x")
+    store_link_as_content(emulator, "hollow", "a\0b")
     emulator.write("times", b"text", metadata={"gcsfuse_mtime": "now"})
     with (
         mount(expected_warnings=["readlink: EIO"]) as mounted,
@@ -158,20 +159,20 @@ def test_what_cannot_be_a_target_is_a_file_and_counted(
         assert program.call(programs.read_whole, f"{mounted.path}/long").decode() == LONGEST + "x"
         assert program.call(programs.read_whole, f"{mounted.path}/times") == b"text"
         for _ in range(2):
-            # What the content is, is known only when it has been read.
+            # Only a read of the content shows that this target is invalid.
             with pytest.raises(OSError, match=os.strerror(errno.EIO)):
                 program.call(programs.link_target, f"{mounted.path}/hollow")
             output(mounted, "ls", "-lR", "mnt/times", "mnt/empty")
         assert mounted.statistics()["ill_formed_metadata"] == 3
 
 
-def test_a_link_that_may_not_be_read_or_is_gone_is_an_errno(
+def test_a_refused_link_is_eacces_and_an_overwritten_one_is_read_again(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
-    by_content(emulator, "refused", "target")
-    by_content(emulator, "gone", "target")
+    store_link_as_content(emulator, "refused", "target")
+    store_link_as_content(emulator, "gone", "target")
     denied = Status(StatusCode.PERMISSION_DENIED)
-    emulator.order(Rule(denied, method="BidiReadObject", object="refused", times=FOR_EVER))
+    emulator.inject(Rule(denied, method="BidiReadObject", object="refused", times=FOR_EVER))
     with (
         mount(expected_warnings=["readlink: EACCES"]) as mounted,
         mounted.program() as program,
@@ -179,23 +180,23 @@ def test_a_link_that_may_not_be_read_or_is_gone_is_an_errno(
         assert program.call(os.listdir, str(mounted.path)) == ["gone", "refused"]
         with pytest.raises(PermissionError):
             program.call(programs.link_target, f"{mounted.path}/refused")
-        # The kernel looks the name up again, and finds what it leads to now.
-        by_content(emulator, "gone", "elsewhere")
+        # The open fails with ESTALE, so the kernel looks the name up again and finds the new link.
+        store_link_as_content(emulator, "gone", "elsewhere")
         assert program.call(programs.link_target, f"{mounted.path}/gone") == "elsewhere"
 
 
-def test_extended_attributes_that_are_listed_can_be_read(
+def test_a_link_lists_no_extended_attributes_of_its_own(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("file", b"content")
-    by_content(emulator, "link", "file")
+    store_link_as_content(emulator, "link", "file")
     with mount() as mounted, mounted.program() as program:
         path = f"{mounted.path}/link"
         assert program.call(programs.own_attributes, path) == []
         assert "user.gcs.generation" in program.call(os.listxattr, path)
 
 
-def test_times_are_those_of_the_files_that_were_stored(
+def test_files_have_the_times_that_other_tools_have_stored(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     second = 10**9
@@ -213,7 +214,8 @@ def test_times_are_those_of_the_files_that_were_stored(
 
         def times(name: str) -> tuple[int, int]:
             status = program.call(os.lstat, f"{mounted.path}/{name}")
-            # When object or metadata last changed is something else, and backups ask for it.
+            # ctime is the time of the last change of the object or its metadata; backup programs
+            # need it.
             assert status.st_ctime_ns > 10**18
             return status.st_mtime_ns, status.st_atime_ns
 
@@ -226,7 +228,7 @@ def test_times_are_those_of_the_files_that_were_stored(
         assert "2001-02-03" in listed
 
 
-def test_owners_and_modes_are_shown_if_asked_for(
+def test_posix_option_shows_stored_owners_and_modes(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     def owned(mode: str) -> dict[str, str]:
@@ -250,11 +252,11 @@ def test_owners_and_modes_are_shown_if_asked_for(
         assert (stat.filemode(status.st_mode), status.st_uid) == ("lrwxrwxrwx", 1234)
         assert output(mounted, "mnt/script") == "ran\n"
     with mount("-o", "ro") as mounted, mounted.program() as program:
-        found = program.call(programs.modes, f"{mounted.path}/script")
-        assert found == ("-rw-r--r--", *ours)
+        mode = program.call(programs.modes, f"{mounted.path}/script")
+        assert mode == ("-rw-r--r--", *ours)
 
 
-def test_a_file_stays_readable_when_its_object_becomes_a_link(
+def test_an_open_file_stays_readable_when_its_object_becomes_a_link(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.write("name", b"elsewhere")

@@ -1,4 +1,4 @@
-"""Streams that break, servers that restart or do not answer: a reader sees a pause, or an errno."""
+"""Broken streams, restarted and silent servers: a reader waits, or gets an errno."""
 
 from __future__ import annotations
 
@@ -9,30 +9,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import ChunkDropped, HalfOpen, InjectionPoint
+from gcsmux_fs.emulator.faults import ChunkDropped, HalfOpen, InjectionPoint
 from gcsmux_fs.emulator.injection.rules import Rule
-
-from . import programs
-from .harness import EmulatorProcess, MountProcess, wait_until
+from tests.support import programs
+from tests.support.harness import EmulatorProcess, MountProcess, wait_until
+from tests.support.sizes import GIB, MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import NewMount
+    from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
-GIB = 1024 * MIB
 
-
-def test_a_killed_and_restarted_server_is_only_a_pause(
+def test_a_reader_waits_while_the_server_is_killed_and_restarted(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     digest = hashlib.sha256()
     with (emulator.bucket / "large").open("wb") as file:
         for number in range(16):
-            # Holes between, so that the test takes no gigabyte of disk.
+            # The file is sparse: it takes 64 MiB of disk, not a gigabyte.
             tagged = programs.tagged(number, number * 64 * MIB, 4 * MIB)
             file.seek(number * 64 * MIB)
             file.write(tagged)
@@ -46,7 +43,7 @@ def test_a_killed_and_restarted_server_is_only_a_pause(
         while isinstance(answer, int):
             if answer in (256 * MIB, 768 * MIB):
                 emulator.kill()
-                # What has been read ahead is used up meanwhile.
+                # The reader uses up its readahead before it waits.
                 wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "a reader that waits")
                 emulator.start()
             answer = reader.report()
@@ -57,13 +54,13 @@ def test_a_killed_and_restarted_server_is_only_a_pause(
 @pytest.mark.parametrize(
     ("after_bytes", "size", "code"),
     [
-        (1, 300, "UNAVAILABLE"),
+        (1, 150, "UNAVAILABLE"),
         (99_991, 5 * MIB + 3, "UNAVAILABLE"),
         (777_777, 24 * MIB, "ABORTED"),
         (3 * MIB, 24 * MIB, "INTERNAL"),
     ],
 )
-def test_streams_that_are_cut_again_and_again(
+def test_a_file_is_read_through_streams_that_are_cut_repeatedly(
     emulator: EmulatorProcess, mount: NewMount, after_bytes: int, size: int, code: str
 ) -> None:
     content = programs.tagged(1, 0, size)
@@ -71,11 +68,11 @@ def test_streams_that_are_cut_again_and_again(
     emulator.cut_streams(after_bytes, code=code)
     with mount() as mounted, mounted.program() as reader:
         assert reader.call(programs.read_whole, f"{mounted.path}/object") == content
-        found = mounted.statistics()
-        assert found["streams_reopened"] >= size // after_bytes - 1
-        assert found["bytes_received"] == size
+        metrics = mounted.statistics()
+        assert metrics["streams_reopened"] >= size // after_bytes - 1
+        assert metrics["bytes_received"] == size
     assert emulator.statistics().cuts >= size // after_bytes - 1
-    emulator.mend()
+    emulator.clear_faults()
 
 
 def test_many_readers_while_streams_are_cut(emulator: EmulatorProcess, mount: NewMount) -> None:
@@ -89,14 +86,14 @@ def test_many_readers_while_streams_are_cut(emulator: EmulatorProcess, mount: Ne
     assert emulator.statistics().cuts > 0
 
 
-def test_a_range_that_the_server_loses_is_read_while_others_of_its_stream_go_on(
+def test_a_lost_range_is_requested_again_while_its_stream_stays_busy(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     tagged = programs.tagged(1, GIB - 4096, 4096)
     with (emulator.bucket / "large").open("wb") as file:
         file.seek(GIB - 4096)
         file.write(tagged)
-    emulator.order(Rule(ChunkDropped(), method="BidiReadObject", covers=GIB - 4096))
+    emulator.inject(Rule(ChunkDropped(), method="BidiReadObject", covers=GIB - 4096))
     with (
         mount("--memory", "16MiB", "--read-timeout", "8s") as mounted,
         mounted.program() as unlucky,
@@ -107,20 +104,19 @@ def test_a_range_that_the_server_loses_is_read_while_others_of_its_stream_go_on(
             for program in (unlucky, lucky)
         ]
         unlucky.begin(os.pread, lost, 4096, GIB - 4096)
-        # Reads that never cease keep the stream from resting, which would tell by itself.
+        # Continuous reads keep the stream busy: an idle stream would reveal the lost range by
+        # itself.
         for offset in range(0, GIB // 2, MIB // 16):
             assert lucky.call(os.pread, served, 4096, offset) == bytes(4096)
             if offset % MIB == 0 and mounted.statistics()["ranges_silent"]:
                 break
         assert unlucky.answer() == tagged
-        found = mounted.statistics()
-        assert (found["ranges_silent"], found["streams_failed"]) == (1, 0)
-    emulator.mend()
+        metrics = mounted.statistics()
+        assert (metrics["ranges_silent"], metrics["streams_failed"]) == (1, 0)
+    emulator.clear_faults()
 
 
-def test_a_stream_that_never_begins_is_retried_until_it_does(
-    emulator: EmulatorProcess, mount: NewMount
-) -> None:
+def test_a_stream_that_fails_to_open_is_retried(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("object", b"content")
     emulator.cut_streams(0, times=5)
     with mount() as mounted:
@@ -137,7 +133,7 @@ def test_a_stream_that_never_begins_is_retried_until_it_does(
         ("NOT_FOUND", errno.ESTALE),
     ],
 )
-def test_a_refusal_is_an_errno_at_once(
+def test_a_refused_read_is_an_errno_at_once(
     emulator: EmulatorProcess, mount: NewMount, code: str, number: int
 ) -> None:
     emulator.place("object", b"content")
@@ -146,15 +142,15 @@ def test_a_refusal_is_an_errno_at_once(
         mount(expected_warnings=[f"read: {errno.errorcode[number]}"]) as mounted,
         mounted.program() as reader,
     ):
-        # A generation that is gone is refused when it is opened, all else when it is read.
+        # An open reports a missing generation; a read reports every other error.
         with pytest.raises(OSError, match=os.strerror(number)):
             reader.call(programs.read_tags, f"{mounted.path}/object", 0, 10)
-        # The next read asks anew.
-        emulator.mend()
+        # The next read sends a new request.
+        emulator.clear_faults()
         assert reader.call(programs.read_whole, f"{mounted.path}/object") == b"content"
 
 
-def test_a_failure_that_lasts_is_retried_for_as_long_as_told(
+def test_a_permanent_failure_is_retried_until_the_read_timeout(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", b"content")
@@ -168,17 +164,17 @@ def test_a_failure_that_lasts_is_retried_for_as_long_as_told(
             reader.call(os.pread, descriptor, 10, 0)
         assert raised.value.errno in (errno.EIO, errno.ETIMEDOUT)
         assert emulator.statistics().cuts >= 3
-        emulator.mend()
+        emulator.clear_faults()
         assert reader.call(os.pread, descriptor, 10, 0) == b"content"
 
 
-def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_told(
+def test_a_silent_server_is_an_errno_after_the_read_timeout(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     content = programs.tagged(1, 0, 8 * MIB)
     emulator.place("object", content)
     options = ["--read-timeout", "2s", "--metadata-ttl", "0", "--negative-ttl", "0"]
-    # A new connection to a server that accepts it and says nothing fails before it times out.
+    # A connection attempt to the stopped server fails before the call times out.
     expected = ["ETIMEDOUT", "EIO"]
     with mount(*options, expected_warnings=expected) as mounted, mounted.program() as reader:
         descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
@@ -194,15 +190,15 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_told(
         assert reader.call(os.listdir, str(mounted.path)) == ["object"]
 
 
-def test_names_are_found_though_one_connection_after_the_other_dies(folder: Path) -> None:
+def test_lookups_succeed_while_one_connection_after_another_dies(folder: Path) -> None:
     with EmulatorProcess(folder / "buckets", relay=True) as emulator:
-        for tag in range(4):
+        for tag in range(3):
             emulator.place(f"object-{tag}", programs.tagged(tag, 0, 100))
         options = ["--endpoint", emulator.relay_endpoint, "--plaintext", "--anonymous"]
         mounted = MountProcess(emulator, folder, [*options, "--read-timeout", "4s"])
         with mounted, mounted.program() as program:
-            for tag in range(4):
-                # Those that have been made are swallowed whole; gRPC finds out after 80 s.
-                emulator.order(Rule(HalfOpen(), at=InjectionPoint.NOW))
-                found = program.call(programs.read_whole, f"{mounted.path}/object-{tag}")
-                assert found == programs.tagged(tag, 0, 100)
+            for tag in range(3):
+                # All current connections lose their bytes. gRPC notices this only after 80 s.
+                emulator.inject(Rule(HalfOpen(), at=InjectionPoint.NOW))
+                content = program.call(programs.read_whole, f"{mounted.path}/object-{tag}")
+                assert content == programs.tagged(tag, 0, 100)

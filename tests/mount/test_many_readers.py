@@ -1,4 +1,4 @@
-"""Many readers at once, of one file and of many, get the bytes they asked for."""
+"""Many concurrent readers of one file and of many files get the right bytes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
+from tests.support import programs
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
-
 
 def place_tagged(emulator: EmulatorProcess, sizes: list[int]) -> list[tuple[str, int, int]]:
-    """Make files of tagged content; return name, tag and size of each."""
+    """Write files of tagged content; return the name, tag and size of each."""
     files = [(f"file-{tag}", tag, size) for tag, size in enumerate(sizes)]
     for name, tag, size in files:
         emulator.place(name, programs.tagged(tag, 0, size))
@@ -40,14 +39,15 @@ def test_32_readers_at_random_offsets(
         assert program.call(programs.random_reads, paths, 32, 25, 1) == (3200, 0)
 
 
-def test_memory_stays_within_its_bound_with_32_sequential_readers(
+def test_memory_stays_below_its_limit_with_32_sequential_readers(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for number in range(32):
         with (emulator.bucket / f"sparse-{number}").open("wb") as file:
             file.truncate(1024 * MIB)
     with mount("--memory", "32MiB") as mounted, mounted.program() as program:
-        # A listing spares the emulator the checksums of 32 GiB, which a look at one name costs it.
+        # A listing needs no checksums. A lookup would make the emulator compute those of 1 GiB per
+        # file.
         paths = [f"{mounted.path}/{name}" for name in program.call(os.listdir, str(mounted.path))]
         done = program.call(programs.in_parallel, programs.read_head, paths, 32 * MIB)
         assert done == 32 * 32 * MIB

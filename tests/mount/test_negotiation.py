@@ -1,4 +1,4 @@
-"""What the mount agrees on with the kernel at its beginning."""
+"""The FUSE_INIT answer that the mount sends to the kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.emulator.faults.call_faults import Hang
+from gcsmux_fs.emulator.faults import Hang
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.fuse.mountinfo import device_of
 from gcsmux_fs.fuse.negotiation import (
@@ -23,12 +23,11 @@ from gcsmux_fs.fuse.negotiation import (
     Negotiation,
     completed,
 )
-
-from . import programs
-from .harness import wait_until
+from tests.support import programs
+from tests.support.harness import wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 FILES = 8
 CONNECTIONS = Path("/sys/fs/fuse/connections")
@@ -36,12 +35,12 @@ PARALLEL_DIROPS = 1 << 18
 
 
 def answer_to_init(*, error: int = 0, major: int = 7, flags: int = 0x71) -> bytes:
-    """Make what libfuse 3.14 answers."""
+    """Return a FUSE_INIT answer as libfuse 3.14 writes it."""
     fields = struct.pack("=IIIIHHIIHH32x", major, 36, 131072, flags, 0, 0, 1 << 20, 1, 256, 0)
     return struct.pack("=IiQ", 16 + len(fields), error, 2) + fields
 
 
-def test_what_libfuse_leaves_out_is_added_and_nothing_else_changed() -> None:
+def test_missing_init_flags_are_added_and_all_else_is_unchanged() -> None:
     before, after = answer_to_init(), completed(answer_to_init())
     assert struct.unpack_from("=I", after, 28) == (0x71 | PARALLEL_DIROPS,)
     assert struct.unpack_from("=HH", after, 32) == (1536, 48)
@@ -60,17 +59,17 @@ def test_what_libfuse_leaves_out_is_added_and_nothing_else_changed() -> None:
     ],
     ids=["error", "other protocol", "cut", "too short", "empty"],
 )
-def test_an_answer_that_is_not_understood_is_handed_on_as_it_is(answer: bytes) -> None:
+def test_an_unknown_init_answer_is_passed_on_unchanged(answer: bytes) -> None:
     assert completed(answer) == answer
 
 
-class Ends:
-    """Both ends of what stands for /dev/fuse: the kernel's, and libfuse's."""
+class DevicePair:
+    """A socket pair in place of /dev/fuse: one end for the kernel, one for libfuse."""
 
     def __init__(self) -> None:
         self.kernel, self.libfuse = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def __enter__(self) -> Ends:
+    def __enter__(self) -> DevicePair:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,8 +77,8 @@ class Ends:
         self.libfuse.close()
 
 
-async def test_who_waits_for_requests_meanwhile_gets_the_first_one() -> None:
-    with Ends() as ends, trio.fail_after(10):
+async def test_a_task_that_waits_for_requests_gets_the_first_one() -> None:
+    with DevicePair() as ends, trio.fail_after(10):
         descriptor = ends.libfuse.fileno()
 
         async def next_request() -> bytes:
@@ -108,8 +107,8 @@ async def _send_later(end: socket.socket, request: bytes) -> None:
     end.send(request)
 
 
-async def test_a_mount_that_ends_before_its_first_request_leads_to_the_kernel_again() -> None:
-    with Ends() as ends:
+async def test_a_cancelled_negotiation_restores_the_descriptor() -> None:
+    with DevicePair() as ends:
         descriptor = ends.libfuse.fileno()
         with Negotiation(descriptor) as negotiation:
             async with trio.open_nursery() as nursery:
@@ -121,13 +120,13 @@ async def test_a_mount_that_ends_before_its_first_request_leads_to_the_kernel_ag
         assert ends.kernel.recv(100) == b"to the kernel"
 
 
-async def test_without_descriptors_to_spare_the_answer_goes_straight_to_the_kernel(
+async def test_without_free_descriptors_the_answer_reaches_the_kernel_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def none_left(*_: object) -> NoReturn:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    with Ends() as ends:
+    with DevicePair() as ends:
         descriptor = ends.libfuse.fileno()
         monkeypatch.setattr(os, "dup", none_left)
         with Negotiation(descriptor) as negotiation:
@@ -138,7 +137,7 @@ async def test_without_descriptors_to_spare_the_answer_goes_straight_to_the_kern
 
 @pytest.mark.mount
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the limits of a connection")
-def test_the_kernel_is_told_how_many_requests_may_be_under_way(mount: NewMount) -> None:
+def test_the_kernel_gets_the_limits_of_background_requests(mount: NewMount) -> None:
     with mount() as mounted:
         _, minor = device_of(mounted.path)
         if not any(CONNECTIONS.iterdir()):
@@ -149,7 +148,7 @@ def test_the_kernel_is_told_how_many_requests_may_be_under_way(mount: NewMount) 
 
 
 @pytest.mark.mount
-def test_names_of_one_directory_are_asked_for_at_the_same_time(
+def test_names_of_one_directory_are_looked_up_concurrently(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for tag in range(FILES):
@@ -157,12 +156,13 @@ def test_names_of_one_directory_are_asked_for_at_the_same_time(
     with mount("--read-timeout", "8s") as mounted, mounted.program() as program:
         program.call(os.stat, f"{mounted.path}/dir")
         emulator.statistics(reset=True)
-        emulator.order(Rule(Hang(), method="GetObject", times=FOR_EVER))
+        emulator.inject(Rule(Hang(), method="GetObject", times=FOR_EVER))
         paths = [f"{mounted.path}/dir/file-{tag}" for tag in range(FILES)]
         program.begin(programs.in_parallel, programs.read_head, paths, 10)
-        # None of them is answered, so that one which waited for another would never be asked.
+        # No lookup is answered. A lookup that waited for another one would never reach the
+        # emulator.
         wait_until(
             lambda: emulator.statistics().requests.get("GetObject") == FILES, "all are asked"
         )
-        emulator.mend()
+        emulator.clear_faults()
         assert program.answer() == FILES * 10

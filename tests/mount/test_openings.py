@@ -1,4 +1,4 @@
-"""What an OPEN finds out: no program is given a file that was stale when it opened it."""
+"""OPEN checks the object first: a program never gets a file that was stale at its OPEN."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import Hang, Status
+from gcsmux_fs.emulator.faults import Hang, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.reading.open_planner import MAX_UNREAD
-
-from . import programs
-from .harness import wait_until
+from tests.support import programs
+from tests.support.harness import wait_until
+from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-KIB = 1024
-MIB = 1024 * KIB
 PROGRAMS = 16
 ROUNDS = 3
 TTLS = ["0", "1s", "60s", "indefinite"]
 
 
 def outcomes(mounted: MountProcess, path: str, count: int = PROGRAMS) -> dict[str, int]:
-    """Let many programs open and read a file at the same time; return how often each came."""
+    """Let `count` programs open and read a file concurrently; return the number of each output."""
     script = (
         'cd mnt; for n in $(seq "$2"); do'
         ' { head -c 10000 "$1" 2>&1 | head -c 60 | md5sum; } & done; wait'
@@ -40,13 +38,13 @@ def outcomes(mounted: MountProcess, path: str, count: int = PROGRAMS) -> dict[st
 
 
 def expected(mounted: MountProcess, text: str) -> str:
-    """Return what `outcomes` calls an output that begins with `text`."""
+    """Return the key of `outcomes` for an output that starts with `text`."""
     script = 'printf %s "$1" | head -c 60 | md5sum'
     return mounted.run_beside("bash", "-c", script, "sh", text).stdout.decode().rstrip("\n")
 
 
 @pytest.mark.parametrize("ttl", TTLS)
-def test_who_opens_after_an_overwrite_or_a_delete_is_never_told_estale(
+def test_an_open_after_an_overwrite_or_a_delete_never_fails_with_estale(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
     options = ["--metadata-ttl", ttl, "--negative-ttl", "0"]
@@ -72,7 +70,7 @@ def test_who_opens_after_an_overwrite_or_a_delete_is_never_told_estale(
 
 
 @pytest.mark.parametrize("size", [1, 60 * KIB, 700 * KIB, 3 * MIB])
-def test_an_overwritten_object_of_any_size_is_read_anew(
+def test_an_open_of_an_overwritten_object_reads_the_new_one(
     emulator: EmulatorProcess, mount: NewMount, size: int
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, size))
@@ -84,11 +82,11 @@ def test_an_overwritten_object_of_any_size_is_read_anew(
         assert mounted.statistics()["opens_found_gone"] == 1
 
 
-# -- what it costs
+# -- requests
 
 
 @pytest.mark.parametrize("size", [100, 60 * KIB, 900 * KIB])
-def test_an_open_asks_for_what_the_first_read_wants(
+def test_an_open_requests_the_bytes_of_the_first_read(
     emulator: EmulatorProcess, mount: NewMount, size: int
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, size))
@@ -97,18 +95,18 @@ def test_an_open_asks_for_what_the_first_read_wants(
         program.call(os.stat, path)
         emulator.statistics(reset=True)
         descriptor = program.call(os.open, path, os.O_RDONLY)
-        told = emulator.statistics()
-        assert (told.requests, told.ranges) == ({"BidiReadObject": 1}, 1)
-        assert told.bytes_asked == size
+        counters = emulator.statistics()
+        assert (counters.requests, counters.ranges) == ({"BidiReadObject": 1}, 1)
+        assert counters.bytes_asked == size
         emulator.statistics(reset=True)
         assert program.call(os.pread, descriptor, size, 0) == programs.tagged(1, 0, size)
         assert emulator.statistics().ranges == 0
-        # What is cached is opened without asking.
+        # An open of cached bytes sends no request.
         program.call(os.open, path, os.O_RDONLY)
         assert emulator.statistics().requests == {}
 
 
-def test_a_program_that_reads_nothing_of_what_it_opens_is_recognised(
+def test_opens_stop_prefetching_for_a_program_that_never_reads(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for number in range(200):
@@ -120,7 +118,7 @@ def test_a_program_that_reads_nothing_of_what_it_opens_is_recognised(
         assert program.call(programs.open_and_close, paths) == 200
         assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD}
         assert mounted.statistics()["budget_unread"] == 0
-        # Others are believed to read, until they do not; and so is this one, when it does.
+        # The rule is per program: an open by another program prefetches. One read resets the count.
         other.call(os.close, other.call(os.open, paths[100], os.O_RDONLY))
         assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD + 1}
         program.call(programs.read_whole, paths[101])
@@ -128,7 +126,9 @@ def test_a_program_that_reads_nothing_of_what_it_opens_is_recognised(
         assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD + 3}
 
 
-def test_an_empty_file_is_opened_without_asking(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_an_open_of_an_empty_file_sends_no_request(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     emulator.place("object", b"")
     with mount() as mounted, mounted.program() as program:
         program.call(os.stat, f"{mounted.path}/object")
@@ -137,10 +137,10 @@ def test_an_empty_file_is_opened_without_asking(emulator: EmulatorProcess, mount
         assert emulator.statistics().requests == {}
 
 
-# -- what fails
+# -- failures
 
 
-def test_a_service_that_is_silent_at_open_does_not_make_a_reader_wait_twice(
+def test_open_and_read_share_one_timeout_when_the_service_is_silent(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", bytes(1000))
@@ -154,19 +154,20 @@ def test_a_service_that_is_silent_at_open_does_not_make_a_reader_wait_twice(
             Rule(Hang(), method=method, times=FOR_EVER)
             for method in ("BidiReadObject", "ReadObject")
         ]
-        emulator.order(*silent)
+        emulator.inject(*silent)
         with pytest.raises(TimeoutError):
             program.call(programs.read_whole, path)
         took = program.call(programs.seconds_to_open_and_fail, path)
-        # 2.5 s; the rest is for a busy machine, and less than two timeouts.
+        # The expected time is 2.5 s. The limit leaves time for a busy machine, but not for two
+        # timeouts.
         assert took < 3.9
-        emulator.mend()
+        emulator.clear_faults()
         wait_until(
             lambda: mounted.run("cat", "object").stdout == bytes(1000), "it is served", seconds=30
         )
 
 
-def test_a_refusal_is_told_by_the_read_as_before(
+def test_a_refusal_is_reported_by_the_read_and_not_by_the_open(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", bytes(1000))
@@ -174,15 +175,15 @@ def test_a_refusal_is_told_by_the_read_as_before(
     with mount(expected_warnings=["not yours"]) as mounted, mounted.program() as program:
         path = f"{mounted.path}/object"
         program.call(os.stat, path)
-        emulator.order(Rule(refused, method="BidiReadObject", times=FOR_EVER))
+        emulator.inject(Rule(refused, method="BidiReadObject", times=FOR_EVER))
         descriptor = program.call(os.open, path, os.O_RDONLY)
         with pytest.raises(PermissionError):
             program.call(os.pread, descriptor, 1000, 0)
-        emulator.mend()
+        emulator.clear_faults()
         assert program.call(os.pread, descriptor, 1000, 0) == bytes(1000)
 
 
-def test_who_opens_eight_overwritten_files_before_it_reads_one_is_never_told_estale(
+def test_opens_of_eight_overwritten_files_before_the_first_read_find_the_new_ones(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     names = [f"dir/{number}" for number in range(MAX_UNREAD)]
@@ -193,7 +194,7 @@ def test_who_opens_eight_overwritten_files_before_it_reads_one_is_never_told_est
         for name in names:
             program.call(os.stat, f"{mounted.path}/{name}")
             emulator.place(name, b"overwritten")
-        # Not in order: what is fetched for a walk is held for a while.
+        # In reverse order: bytes that are prefetched for a walk in listing order stay cached.
         names.reverse()
         files = [program.call(os.open, f"{mounted.path}/{name}", os.O_RDONLY) for name in names]
         assert [program.call(os.read, file, 100) for file in files] == MAX_UNREAD * [b"overwritten"]

@@ -1,6 +1,6 @@
-"""The commands and configurations of docs/OPERATIONS.md do what the document says.
+"""The commands and configurations of docs/OPERATIONS.md work as documented.
 
-`scripts/bootstrap operations` installs the programs that it speaks of.
+`scripts/bootstrap operations` installs the programs that they use.
 """
 
 from __future__ import annotations
@@ -16,37 +16,34 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS
-from .operations import BLOCKS, block, moved, needs, needs_root
+from tests.mount.operations import BLOCKS, block, moved, needs, needs_root
+from tests.support import programs
+from tests.support.harness import END_SECONDS
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 
-
-def test_every_block_is_run() -> None:
+def test_the_document_has_the_blocks_that_these_tests_run() -> None:
     assert [language for language, _ in BLOCKS] == (
         ["sh", "logrotate", "sh", "python", "smbconf", "ganesha"]
     )
 
 
-# -- what walks and what rotates
+# -- updatedb and logrotate
 
 
 @needs("updatedb", "locate")
-def test_updatedb_leaves_a_mount_out(
-    emulator: EmulatorProcess, mount: NewMount, folder: Path
-) -> None:
+def test_updatedb_skips_a_mount(emulator: EmulatorProcess, mount: NewMount, folder: Path) -> None:
     emulator.place("findable", b"content")
     configuration, names = folder / "updatedb.conf", folder / "names"
 
-    def found(mounted: MountProcess) -> bytes:
+    def names_in_database(mounted: MountProcess) -> bytes:
         (types,) = re.findall(r'^PRUNEFS="(.*)"', configuration.read_text(), re.MULTILINE)
         command: list[str | Path] = [
             "updatedb",
@@ -65,10 +62,10 @@ def test_updatedb_leaves_a_mount_out(
 
     with mount() as mounted:
         configuration.write_text('PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS afs proc"\n')
-        assert os.fsencode(mounted.path / "findable") in found(mounted).splitlines()
+        assert os.fsencode(mounted.path / "findable") in names_in_database(mounted).splitlines()
         command = moved(block("sh", "PRUNEFS"), {"/etc/updatedb.conf": configuration})
         subprocess.run(["sh", "-ec", command], timeout=END_SECONDS, check=True)
-        assert os.fsencode(mounted.path) not in found(mounted)
+        assert os.fsencode(mounted.path) not in names_in_database(mounted)
 
 
 @needs("logrotate")
@@ -102,7 +99,7 @@ def test_the_log_is_rotated(emulator: EmulatorProcess, mount: NewMount, folder: 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount an ext4 with blocks of 4 KiB, which are its limit for the attributes of a file."""
+    """Mount an ext4 with 4 KiB blocks: the attributes of one file must fit into one block."""
     image, disk = folder / "disk.img", folder / "disk"
     disk.mkdir()
     with image.open("wb") as file:
@@ -117,7 +114,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 @needs_root
 @needs("mkfs.ext4")
-def test_copies_where_attributes_do_not_fit(
+def test_copies_to_a_disk_without_room_for_the_attributes(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
     emulator.place("folder/plain", b"plain")
@@ -125,7 +122,7 @@ def test_copies_where_attributes_do_not_fit(
     with small_disk(folder) as disk, mount() as mounted:
 
         def code(*command: str | Path) -> tuple[int, bool]:
-            """Copy by a program; return its exit code and whether it spoke of no space."""
+            """Run a copy command; return its exit code and whether it reported a full disk."""
             done = mounted.run(*command)
             return done.returncode, b"No space left on device" in done.stderr
 
@@ -141,7 +138,7 @@ def test_copies_where_attributes_do_not_fit(
             assert code(*command.split(), "much", disk / str(number)) == (0, False)
             assert os.listxattr(disk / str(number)) == []
         assert code(sys.executable, "-c", copy.format("copy"), disk / "7") == (0, False)
-        # The bytes are there whatever was said.
+        # Each command has copied the content, also where it reported an error.
         names = ["much", *map(str, range(8))]
         assert {(disk / name).read_bytes() for name in names} == {b"much"}
         for name in names:

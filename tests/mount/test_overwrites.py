@@ -1,4 +1,4 @@
-"""An object that is overwritten: old bytes or ESTALE, never a mixture; and who sees it when."""
+"""Overwritten objects: a reader gets old bytes or ESTALE, never a mixture."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import Hang
+from gcsmux_fs.emulator.faults import Hang
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
-
-from . import programs
-from .harness import END_SECONDS, wait_until
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .harness import EmulatorProcess, MountProcess, NewMount, Program
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount, Program
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 SIZE = 48 * MIB
 OLD, NEW = 1, 2
 
@@ -35,24 +34,24 @@ def new_content(size: int = SIZE) -> bytes:
     return programs.tagged(NEW, 0, size)
 
 
-def replaced(emulator: EmulatorProcess) -> None:
-    """Put a new file in the place of the old one: streams that are open keep the old bytes."""
+def replace_object(emulator: EmulatorProcess) -> None:
+    """Rename a new file over the old one: open streams keep the old bytes."""
     emulator.place("object", new_content())
 
 
-def changed(emulator: EmulatorProcess) -> None:
-    """Change the file: streams that are open end with NOT_FOUND."""
+def change_object(emulator: EmulatorProcess) -> None:
+    """Change the file in place: open streams end with NOT_FOUND."""
     emulator.change("object", new_content())
 
 
-def restarted(emulator: EmulatorProcess) -> None:
-    """Replace it and lose all streams: the old generation is nowhere any more."""
+def replace_and_restart(emulator: EmulatorProcess) -> None:
+    """Replace the file and close all streams: the old generation is gone."""
     emulator.kill()
     emulator.place("object", new_content())
     emulator.start()
 
 
-@pytest.mark.parametrize("overwrite", [replaced, changed, restarted])
+@pytest.mark.parametrize("overwrite", [replace_object, change_object, replace_and_restart])
 @pytest.mark.parametrize("mapped", [False, True], ids=["read", "mmap"])
 def test_a_reader_sees_the_old_bytes_or_estale(
     emulator: EmulatorProcess,
@@ -61,7 +60,7 @@ def test_a_reader_sees_the_old_bytes_or_estale(
     mapped: bool,
 ) -> None:
     emulator.place("object", old_content())
-    # Little memory and little ahead: most of the file has not been asked for when it changes.
+    # Little memory and readahead: most of the file is not requested before the overwrite.
     with (
         mount(
             "--memory", "16MiB", "--read-ahead", "1MiB", "--metadata-ttl", "indefinite"
@@ -74,28 +73,28 @@ def test_a_reader_sees_the_old_bytes_or_estale(
         assert reader.call(read, path, 0, MIB) == {OLD}
         overwrite(emulator)
         stale = meets_estale(reader, read, path)
-        if overwrite is not replaced:
+        if overwrite is not replace_object:
             assert stale
-            # Although names are believed for ever: they are not, once a read has found them wrong.
+            # The TTL is indefinite, but a read that finds its generation gone invalidates the name.
             assert other.call(programs.read_tags, path, 0, MIB) == {NEW}
             assert other.call(programs.read_tags, path, SIZE - MIB, MIB) == {NEW}
 
 
 def meets_estale(reader: Program, read: Callable[[str, int, int], set[int]], path: str) -> bool:
-    """Read on to the end, and return whether ESTALE came instead; no other byte may be seen."""
+    """Read to the end; return whether ESTALE occurred. All other reads must return old bytes."""
     for offset in range(MIB, SIZE, MIB):
         try:
             found = reader.call(read, path, offset, MIB)
         except OSError as error:
             return error.errno == errno.ESTALE
         except EOFError:
-            # A page fault has no errno: the kernel ends the program instead.
+            # A failed page fault has no errno: the kernel sends SIGBUS.
             return reader.process.wait(END_SECONDS) == -signal.SIGBUS
         assert found == {OLD}
     return False
 
 
-def test_what_is_cached_of_an_open_file_stays_readable(
+def test_cached_bytes_of_an_open_file_stay_readable(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", old_content(MIB))
@@ -106,7 +105,7 @@ def test_what_is_cached_of_an_open_file_stays_readable(
         assert reader.call(os.pread, descriptor, MIB, 0) == old_content(MIB)
 
 
-def test_with_a_ttl_of_zero_every_open_sees_the_newest_object(
+def test_with_ttl_zero_every_open_finds_the_newest_object(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     with (
@@ -139,7 +138,9 @@ def test_within_the_ttl_the_caches_answer(emulator: EmulatorProcess, mount: NewM
         assert emulator.statistics().requests == {}
 
 
-def test_after_the_ttl_the_new_object_shows(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_after_the_ttl_the_new_object_is_visible(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     emulator.place("object", old_content(MIB))
     with (
         mount("--metadata-ttl", "minimal", "--negative-ttl", "1s") as mounted,
@@ -161,12 +162,14 @@ def test_after_the_ttl_the_new_object_shows(emulator: EmulatorProcess, mount: Ne
         assert reader.call(programs.read_whole, f"{mounted.path}/later") == b"here"
 
 
-def test_a_deleted_object_is_gone(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_a_deleted_object_is_stale_and_then_absent(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     emulator.place("object", old_content())
     with mount("--metadata-ttl", "0", "--read-ahead", "0") as mounted, mounted.program() as reader:
         path = f"{mounted.path}/object"
         descriptor = reader.call(os.open, path, os.O_RDONLY)
-        # The stream by which the open asked is lost as well: it would give the old bytes.
+        # The kill also closes the stream of the open, which would return the old bytes.
         emulator.kill()
         (emulator.bucket / "object").unlink()
         emulator.start()
@@ -177,28 +180,31 @@ def test_a_deleted_object_is_gone(emulator: EmulatorProcess, mount: NewMount) ->
         assert reader.call(os.listdir, str(mounted.path)) == []
 
 
-def test_a_file_found_gone_is_opened_anew_while_another_name_is_waited_for(
+def test_a_stale_file_is_opened_again_while_another_lookup_is_pending(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", old_content())
     with (
-        mount("--read-timeout", "20s") as mounted,
+        mount("--read-timeout", "8s") as mounted,
         mounted.program() as reader,
         mounted.program() as other,
     ):
         path = f"{mounted.path}/object"
         assert reader.call(os.stat, path).st_size == SIZE
-        ask_for_silent_name(emulator, mounted, other)
+        begin_lookup_without_answer(emulator, mounted, other)
         emulator.place("object", new_content())
-        # The kernel holds the directory for the other one, who is not answered before it is here.
+        # The kernel holds the directory for the pending lookup, so the open must not need that
+        # lock.
         assert reader.call(programs.read_whole, path) == new_content()
-        emulator.mend()
+        emulator.clear_faults()
         with pytest.raises(FileNotFoundError):
             other.answer()
 
 
-def ask_for_silent_name(emulator: EmulatorProcess, mounted: MountProcess, program: Program) -> None:
-    """Have a program wait for a name that the service does not answer for."""
-    emulator.order(Rule(Hang(), method="GetObject", object="silent", times=FOR_EVER))
+def begin_lookup_without_answer(
+    emulator: EmulatorProcess, mounted: MountProcess, program: Program
+) -> None:
+    """Start a lookup of a name that the emulator does not answer."""
+    emulator.inject(Rule(Hang(), method="GetObject", object="silent", times=FOR_EVER))
     program.begin(os.stat, f"{mounted.path}/silent")
     wait_until(lambda: emulator.statistics().faults.get("hang", 0) > 0, "it is asked for")

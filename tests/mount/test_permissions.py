@@ -1,4 +1,4 @@
-"""Callers who may list or read only a part of a bucket: cold, after `ls` and after the TTL."""
+"""Callers who may list or read only parts of a bucket: cold, after `ls`, and after the TTL."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import Status
+from gcsmux_fs.emulator.faults import Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import programs
-from .refused import refusal
+from tests.mount.refused import refusal
+from tests.support import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import EmulatorProcess, MountProcess, NewMount, Program
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount, Program
 
 pytestmark = pytest.mark.mount
 
@@ -34,15 +33,15 @@ def refused(method: str, name: str, code: StatusCode = StatusCode.PERMISSION_DEN
 
 
 def outcome(program: Program, path: str) -> bytes | int:
-    """Return what `cat` shows, or the errno."""
+    """Return the content that `cat` prints, or the errno."""
     try:
         return program.call(programs.read_whole, path)
     except OSError as error:
         return error.errno or 0
 
 
-def outcomes(mounted: MountProcess, names: dict[str, bytes | int]) -> None:
-    """Check what `cat` shows of names: cold, after `ls -lR`, after the TTL, and cold again."""
+def check_outcomes(mounted: MountProcess, names: dict[str, bytes | int]) -> None:
+    """Check the result of `cat` for each name: cold, after `ls -lR`, and after the TTL."""
     path = str(mounted.path)
     with mounted.program() as program:
         for moment in ("cold", "listed", "late"):
@@ -50,16 +49,16 @@ def outcomes(mounted: MountProcess, names: dict[str, bytes | int]) -> None:
                 mounted.run("ls", "-lR", ".")
             if moment == "late":
                 time.sleep(TTL_SECONDS + 0.1)
-            found = {name: outcome(program, f"{path}/{name}") for name in names}
-            assert found == names, moment
+            results = {name: outcome(program, f"{path}/{name}") for name in names}
+            assert results == names, moment
 
 
-def test_reading_is_allowed_below_a_folder_and_listing_everywhere(
+def test_read_permission_below_one_folder_and_list_permission_everywhere(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in ("team/x", "team/deep/y", "other/z", "secret"):
         emulator.place(name, name.encode())
-    emulator.order(
+    emulator.inject(
         *(
             refused(method, name)
             for method in ("GetObject", READS)
@@ -67,7 +66,7 @@ def test_reading_is_allowed_below_a_folder_and_listing_everywhere(
         )
     )
     with mount(*OPTIONS, expected_warnings=REFUSED) as mounted:
-        outcomes(
+        check_outcomes(
             mounted,
             {
                 "team/x": b"team/x",
@@ -84,18 +83,18 @@ def test_reading_is_allowed_below_a_folder_and_listing_everywhere(
 
 
 @pytest.mark.parametrize("absent", [StatusCode.NOT_FOUND, StatusCode.PERMISSION_DENIED])
-def test_reading_is_allowed_and_no_listing(
+def test_read_permission_without_list_permission(
     emulator: EmulatorProcess, mount: NewMount, absent: StatusCode
 ) -> None:
     for name in ("x", "dir/x", "dir/deep/y"):
         emulator.place(name, name.encode())
-    # The service does not tell a caller who may not list that an object is absent.
+    # The service hides absence from a caller without the permission to list: it answers 403.
     silent = [
         refused("GetObject", name, absent) for name in ("dir", "dir/deep", "absent", "dir/absent")
     ]
-    emulator.order(refused("ListObjects", "*"), refused("GetStorageLayout", "*"), *silent)
+    emulator.inject(refused("ListObjects", "*"), refused("GetStorageLayout", "*"), *silent)
     with mount(*OPTIONS, expected_warnings=REFUSED) as mounted:
-        outcomes(
+        check_outcomes(
             mounted,
             {
                 "x": b"x",
@@ -111,20 +110,24 @@ def test_reading_is_allowed_and_no_listing(
             listed = mounted.run("ls", folder)
             assert (listed.returncode, b"Permission denied" in listed.stderr) == (2, True)
         if absent is StatusCode.NOT_FOUND:
-            emulator.mend()
-            outcomes(mounted, {"dir/x": b"dir/x", "absent": errno.ENOENT, "dir": errno.EISDIR})
+            emulator.clear_faults()
+            check_outcomes(
+                mounted, {"dir/x": b"dir/x", "absent": errno.ENOENT, "dir": errno.EISDIR}
+            )
 
 
-def test_listings_that_are_refused_after_the_start_hide_no_object(
+def test_a_list_permission_lost_after_the_start_hides_no_object(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("dir/x", b"content")
     with mount(*OPTIONS, expected_warnings=REFUSED) as mounted:
-        emulator.order(refused("ListObjects", "*"))
-        outcomes(mounted, {"dir/x": b"content", "absent": errno.EACCES})
+        emulator.inject(refused("ListObjects", "*"))
+        check_outcomes(mounted, {"dir/x": b"content", "absent": errno.EACCES})
 
 
-def test_one_folder_may_be_listed_and_read(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_list_and_read_permission_for_one_folder(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     for name in ("team/x", "team/deep/y", "other/z"):
         emulator.place(name, name.encode())
     rules = [
@@ -136,23 +139,23 @@ def test_one_folder_may_be_listed_and_read(emulator: EmulatorProcess, mount: New
             for name in ("team", "other*", "absent*")
         ),
     ]
-    emulator.order(*rules)
+    emulator.inject(*rules)
     expected: dict[str, bytes | int] = {"x": b"team/x", "deep/y": b"team/deep/y"}
     with mount("--only-dir", "team", *OPTIONS) as mounted:
-        outcomes(mounted, expected | {"absent": errno.ENOENT, "deep": errno.EISDIR})
+        check_outcomes(mounted, expected | {"absent": errno.ENOENT, "deep": errno.EISDIR})
         assert mounted.run("ls", ".", "deep").stdout == b".:\ndeep\nx\n\ndeep:\ny\n"
     with mount(*OPTIONS, expected_warnings=REFUSED) as mounted:
         below: dict[str, bytes | int] = {f"team/{name}": what for name, what in expected.items()}
-        outcomes(mounted, below | {"team/absent": errno.ENOENT, "other/z": errno.EACCES})
+        check_outcomes(mounted, below | {"team/absent": errno.ENOENT, "other/z": errno.EACCES})
         assert mounted.run("ls", "team").stdout == b"deep\nx\n"
 
 
-def test_who_may_neither_list_nor_read_is_told_at_once(
+def test_a_start_without_list_and_read_permission_fails_at_once(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
-    emulator.order(refused("*", "*"))
+    emulator.inject(refused("*", "*"))
     service = {"STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint}
     for options in ((), ("--only-dir", "team")):
-        told = refusal(folder, *options, **service)
-        assert told.startswith("no permission to read gs://my-bucket (")
-        assert told.endswith("or for a folder that --only-dir names.")
+        message = refusal(folder, *options, **service)
+        assert message.startswith("no permission to read gs://my-bucket (")
+        assert message.endswith("or on a folder named by --only-dir.")

@@ -1,4 +1,4 @@
-"""A mount whose process is killed: readers learn it, nothing stays stuck, the next start serves."""
+"""A mount whose process dies: readers get an errno, no process hangs, the next start works."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, MountProcess, wait_until
-from .processes import descendants_in_state_d, memory_limit
-from .test_overwrites import ask_for_silent_name
-from .test_unmounting import start_readers
+from tests.mount.processes import descendants_in_state_d, memory_limit
+from tests.mount.test_overwrites import begin_lookup_without_answer
+from tests.mount.test_unmounting import start_readers
+from tests.support import programs
+from tests.support.harness import END_SECONDS, MountProcess, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 SIZE = 40 * MIB
 
 
 @pytest.fixture(autouse=True)
-def nothing_stuck() -> Iterator[None]:
-    """At the end no process stays in state D."""
+def no_process_in_state_d() -> Iterator[None]:
+    """Check after the test that no process is in state D."""
     yield
     wait_until(lambda: not descendants_in_state_d(), "no process in state D")
 
 
 def begin(stack: ExitStack, mounted: MountProcess) -> MountProcess:
-    """Begin a mount that will not end well."""
+    """Start a mount that the test kills; abort it after the test."""
     stack.callback(mounted.abort)
     mounted.__enter__()
     assert mounted.process.stderr is not None
@@ -48,13 +48,13 @@ def kill(mounted: MountProcess) -> None:
 
 
 def run_out_of_memory(mounted: MountProcess) -> None:
-    """Have the kernel kill it, while it takes in what its readers read."""
+    """Let the kernel kill the mount for lack of memory while readers load it."""
     with memory_limit(mounted.process.pid, 8 * MIB):
         assert mounted.process.wait(END_SECONDS) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("end", [kill, run_out_of_memory])
-def test_after_a_death_under_load_readers_get_an_errno_and_the_next_start_serves(
+def test_readers_get_an_errno_when_the_mount_dies_and_the_next_start_works(
     emulator: EmulatorProcess, mount: NewMount, end: object
 ) -> None:
     assert callable(end)
@@ -66,14 +66,14 @@ def test_after_a_death_under_load_readers_get_an_errno_and_the_next_start_serves
         end(mounted)
         for reader in readers:
             assert reader.answer(END_SECONDS) in ("ENOTCONN", "ECONNABORTED", "EIO")
-        # The dead mount is still there: nobody may have to clear it away by hand.
+        # The dead mount still exists: the next start removes it.
         with MountProcess(emulator, mounted.folder) as again, again.program() as reader:
             for tag in range(4):
-                found = reader.call(programs.read_tags, f"{again.path}/file-{tag}", 0, SIZE)
-                assert found == {tag}
+                tags = reader.call(programs.read_tags, f"{again.path}/file-{tag}", 0, SIZE)
+                assert tags == {tag}
 
 
-def test_a_death_between_a_lookup_and_a_file_found_gone_leaves_nothing(
+def test_a_mount_killed_during_a_lookup_and_a_stale_open_leaves_no_hung_process(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", b"old")
@@ -82,16 +82,17 @@ def test_a_death_between_a_lookup_and_a_file_found_gone_leaves_nothing(
         reader, other = (stack.enter_context(mounted.program()) for _ in range(2))
         path = f"{mounted.path}/object"
         assert reader.call(os.stat, path).st_size == 3
-        ask_for_silent_name(emulator, mounted, other)
+        begin_lookup_without_answer(emulator, mounted, other)
         emulator.place("object", b"new")
         assert reader.call(programs.read_whole, path) == b"new"
-        # Who waits for the kernel then, waits for ever: for the lookup, which nobody answers.
+        # The pending lookup is never answered, so a process that waits for the kernel hangs for
+        # ever.
         kill(mounted)
         with pytest.raises(OSError, match=r"not connected|abort"):
             other.answer()
 
 
-def test_a_program_that_still_has_a_dead_mount_open_does_not_hinder_the_next(
+def test_a_program_with_open_files_on_a_dead_mount_does_not_prevent_the_next_start(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("folder/object", b"content")
@@ -107,7 +108,7 @@ def test_a_program_that_still_has_a_dead_mount_open_does_not_hinder_the_next(
                 holder.call(os.pread, descriptor, 10, 0)
 
 
-def test_a_lazily_unmounted_mount_serves_whoever_has_it_open(
+def test_a_lazily_unmounted_mount_serves_its_open_files(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, SIZE))
@@ -121,7 +122,7 @@ def test_a_lazily_unmounted_mount_serves_whoever_has_it_open(
         assert mounted.process.wait(END_SECONDS) == 0
 
 
-def test_an_aborted_connection_ends_the_process_in_a_sentence_and_the_next_start_serves(
+def test_an_aborted_connection_ends_the_process_with_one_sentence(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", b"content")
@@ -131,7 +132,7 @@ def test_an_aborted_connection_ends_the_process_in_a_sentence_and_the_next_start
         assert mounted.process.wait(END_SECONDS) == 1
         assert mounted.process.stderr is not None
         assert mounted.process.stderr.read().splitlines()[-1] == (
-            f"gcsmux-mount: the connection of {mounted.path} was aborted by somebody else:"
+            f"gcsmux-mount: another process aborted the connection of {mounted.path}:"
             " mount it again."
         )
         with MountProcess(emulator, mounted.folder) as again:

@@ -1,4 +1,4 @@
-"""Processes that are stopped, suspended, interrupted or killed while they wait for one another."""
+"""Mounts and readers that are stopped, interrupted or killed during a read."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import process_programs, programs
-from .harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
-from .processes import descendants_in_state_d, held
+from tests.mount import process_programs
+from tests.mount.processes import descendants_in_state_d, held
+from tests.support import programs
+from tests.support.harness import END_SECONDS, EmulatorProcess, MountProcess, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .harness import NewMount
+    from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 SIZE = 48 * MIB
 READ_TIMEOUT_SECONDS = 3
 
 
 @pytest.fixture(autouse=True)
-def nothing_stuck() -> Iterator[None]:
-    """At the end no process stays in state D."""
+def no_process_in_state_d() -> Iterator[None]:
+    """Check after the test that no process is in state D."""
     yield
     wait_until(lambda: not descendants_in_state_d(), "no process in state D")
 
 
 def place(emulator: EmulatorProcess, count: int) -> list[str]:
-    """Make files of tagged content; return their digests."""
+    """Write `count` files of tagged content; return their SHA-256 digests."""
     contents = [programs.tagged(tag, 0, SIZE) for tag in range(count)]
     for tag, content in enumerate(contents):
         emulator.place(f"file-{tag}", content)
     return [hashlib.sha256(content).hexdigest() for content in contents]
 
 
-def test_a_mount_that_is_stopped_and_continued_is_only_a_pause(
+def test_readers_wait_while_the_mount_is_stopped(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     digests = place(emulator, 4)
@@ -52,7 +53,7 @@ def test_a_mount_that_is_stopped_and_continued_is_only_a_pause(
             path = f"{mounted.path}/file-{tag}"
             reader.begin(programs.read_sequentially, path, MIB, reporting=True)
         for _ in range(4):
-            # In the middle of the file, whatever the others do.
+            # The first reader is in the middle of its file.
             assert isinstance(readers[0].report(), int)
             mounted.process.send_signal(signal.SIGSTOP)
             time.sleep(0.5)
@@ -63,11 +64,11 @@ def test_a_mount_that_is_stopped_and_continued_is_only_a_pause(
             assert answer == (True, digest)
 
 
-def test_a_mount_stopped_longer_than_the_read_timeout_fails_nobody(folder: Path) -> None:
-    # Answers have to be on their way for long enough to be caught there.
-    with EmulatorProcess(folder / "buckets", ["--latency", "1s"]) as emulator:
+def test_a_mount_stopped_longer_than_the_read_timeout_fails_no_read(folder: Path) -> None:
+    # The mount is stopped while answers are in flight: the latency keeps them there.
+    with EmulatorProcess(folder / "buckets", ["--latency", "500ms"]) as emulator:
         emulator.place("file-0", programs.tagged(0, 0, SIZE))
-        timeout = 2 * READ_TIMEOUT_SECONDS
+        timeout = READ_TIMEOUT_SECONDS
         mounted = MountProcess(emulator, folder, ["--read-timeout", f"{timeout}s"])
         with mounted, ExitStack() as stack:
             readers = [stack.enter_context(mounted.program()) for _ in range(4)]
@@ -77,13 +78,15 @@ def test_a_mount_stopped_longer_than_the_read_timeout_fails_nobody(folder: Path)
                 reader.begin(programs.read_tags, path, (10 + 10 * number) * MIB, MIB)
             wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "readers wait")
             mounted.process.send_signal(signal.SIGSTOP)
-            time.sleep(timeout + 2)
+            time.sleep(timeout + 1)
             mounted.process.send_signal(signal.SIGCONT)
             for reader in readers:
                 assert reader.answer() == {0}
 
 
-def test_a_suspended_reader_holds_nobody_up(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_a_suspended_reader_does_not_delay_other_readers(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     digests = place(emulator, 3)
     with mount("--memory", "16MiB") as mounted, ExitStack() as stack:
         suspended = stack.enter_context(mounted.program())
@@ -92,7 +95,7 @@ def test_a_suspended_reader_holds_nobody_up(emulator: EmulatorProcess, mount: Ne
         )
         assert suspended.report() == 4 * MIB
         suspended.process.send_signal(signal.SIGSTOP)
-        # What was read ahead for it takes memory that the others get.
+        # Readahead of the suspended reader must not keep the memory that other readers need.
         for tag in (1, 2):
             other = stack.enter_context(mounted.program())
             path = f"{mounted.path}/file-{tag}"
@@ -105,7 +108,9 @@ def test_a_suspended_reader_holds_nobody_up(emulator: EmulatorProcess, mount: Ne
         assert answer == (True, digests[0])
 
 
-def test_interrupted_reads_give_the_right_bytes(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_interrupted_reads_return_the_right_bytes(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     place(emulator, 1)
     with mount("--memory", "16MiB") as mounted, mounted.program() as program:
         path = f"{mounted.path}/file-0"
@@ -115,7 +120,7 @@ def test_interrupted_reads_give_the_right_bytes(emulator: EmulatorProcess, mount
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_reader_that_waits_for_a_silent_server_goes_within_the_read_timeout(
+def test_a_signal_ends_a_reader_of_a_silent_server_within_the_read_timeout(
     emulator: EmulatorProcess, mount: NewMount, number: signal.Signals
 ) -> None:
     place(emulator, 1)
@@ -133,7 +138,7 @@ def test_a_reader_that_waits_for_a_silent_server_goes_within_the_read_timeout(
         assert mounted.run("head", "-c", "16", "file-0").stdout == programs.tagged(0, 0, 16)
 
 
-def test_killed_and_failing_readers_leave_nothing_behind(
+def test_killed_and_failing_readers_leave_no_files_sockets_or_threads(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     names = [f"file-{tag}" for tag in range(4)]
@@ -145,10 +150,10 @@ def test_killed_and_failing_readers_leave_nothing_behind(
         def round_of_everything(seed: int) -> None:
             emulator.cut_streams(MIB, times=5)
             assert killer.call(programs.storm, str(mounted.path), names, 20, seed).stuck == 0
-            emulator.mend()
+            emulator.clear_faults()
             mounted.check_at_rest()
 
-        # Connections and threads that are made when they are needed have been made then.
+        # The first rounds open the connections and start the threads that later rounds reuse.
         for seed in range(2):
             round_of_everything(seed)
         before = held(mounted.process.pid)

@@ -1,4 +1,4 @@
-"""Ordinary programs do on a mount what they do on a disk."""
+"""Ordinary programs give the same results on a mount as on a disk."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import crc32c
 import pytest
 
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -28,7 +28,7 @@ LONG_AGO_NS = 1_234_567_890_123_456_000
 
 
 def make_project(folder: Path) -> None:
-    """Make a folder with text, something to find, and files of long ago."""
+    """Write a folder of text files with old modification times."""
     source = random.Random(3)
     for number in range(40):
         path = folder / f"part {number % 5}" / f"notes-{number}.txt"
@@ -42,7 +42,7 @@ def lines(output: bytes) -> list[bytes]:
     return sorted(output.splitlines())
 
 
-def test_searching_and_measuring(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_find_grep_du_wc_md5sum_and_ls(emulator: EmulatorProcess, mount: NewMount) -> None:
     make_project(emulator.bucket)
     with mount() as mounted:
         for command in (
@@ -59,12 +59,12 @@ def test_searching_and_measuring(emulator: EmulatorProcess, mount: NewMount) -> 
             expected = subprocess.run(
                 command, cwd=emulator.bucket, capture_output=True, check=False
             )
-            found = mounted.run(*command)
+            result = mounted.run(*command)
             assert (lines(expected.stdout), expected.returncode) == (
-                lines(found.stdout),
-                found.returncode,
+                lines(result.stdout),
+                result.returncode,
             )
-            assert found.stderr == expected.stderr
+            assert result.stderr == expected.stderr
 
 
 def test_ls_du_and_df_show_sizes_and_times(emulator: EmulatorProcess, mount: NewMount) -> None:
@@ -90,7 +90,7 @@ def test_ls_du_and_df_show_sizes_and_times(emulator: EmulatorProcess, mount: New
     ],
     ids=["cp -a", "rsync", "tar"],
 )
-def test_copies_are_the_same_with_their_times(
+def test_copies_have_the_same_bytes_and_times(
     emulator: EmulatorProcess, mount: NewMount, folder: Path, command: list[str]
 ) -> None:
     make_project(emulator.bucket)
@@ -100,14 +100,14 @@ def test_copies_are_the_same_with_their_times(
         result = mounted.run(*(part.replace("{target}", str(target)) for part in command))
         assert (result.returncode, result.stderr) == (0, b"")
         expected = programs.tree(str(emulator.bucket))
-        found = programs.tree(str(target))
+        copy = programs.tree(str(target))
         if command[0] == "sh":
-            # tar keeps whole seconds.
+            # tar stores whole seconds only.
             assert {path: (one.digest, one.size) for path, one in expected.items()} == {
-                path: (one.digest, one.size) for path, one in found.items()
+                path: (one.digest, one.size) for path, one in copy.items()
             }
         else:
-            assert expected == found
+            assert expected == copy
     shutil.rmtree(target)
 
 
@@ -149,20 +149,20 @@ def test_sqlite_in_wal_mode_needs_immutable(emulator: EmulatorProcess, mount: Ne
         path, query = f"{mounted.path}/data.db", "select number from numbers"
         with pytest.raises(sqlite3.OperationalError, match="unable to open"):
             program.call(programs.select_read_only, path, "mode=ro", query)
-        found = program.call(programs.select_read_only, path, "immutable=1", query)
-        assert found == [(42,)]
+        rows = program.call(programs.select_read_only, path, "immutable=1", query)
+        assert rows == [(42,)]
 
 
 def test_locks_work_between_programs(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("object", b"content")
     with mount() as mounted, mounted.program() as one, mounted.program() as other:
-        held = one.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-        wanted = other.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
-        one.call(fcntl.flock, held, fcntl.LOCK_EX)
+        descriptor = one.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        other_descriptor = other.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
+        one.call(fcntl.flock, descriptor, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError):
-            other.call(fcntl.flock, wanted, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        one.call(fcntl.flock, held, fcntl.LOCK_UN)
-        other.call(fcntl.flock, wanted, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            other.call(fcntl.flock, other_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        one.call(fcntl.flock, descriptor, fcntl.LOCK_UN)
+        other.call(fcntl.flock, other_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_python_runs_from_a_mount(emulator: EmulatorProcess, mount: NewMount) -> None:
@@ -180,9 +180,9 @@ def test_extended_attributes(emulator: EmulatorProcess, mount: NewMount) -> None
     with mount() as mounted, mounted.program() as program:
         path = f"{mounted.path}/object"
         names = program.call(os.listxattr, path)
-        found = {name: program.call(os.getxattr, path, name).decode() for name in names}
+        attributes = {name: program.call(os.getxattr, path, name).decode() for name in names}
         assert (
-            found.items()
+            attributes.items()
             >= {
                 "user.gcs.generation": str(generation),
                 "user.gcs.metageneration": "1",

@@ -1,4 +1,4 @@
-"""Every object of a bucket has a path, whatever its name, and that path can be used as it is."""
+"""Every object has a path, whatever its name, and each path is stable."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-# The paths that docs/NAMES.md promises.
+# The paths that docs/NAMES.md documents.
 PATHS = {
     "plain": "plain",
     "folder/plain": "folder/plain",
@@ -44,7 +44,7 @@ PATHS = {
     "50%~": "50%~",
     "two\nlines": "two\nlines",
 }
-# More that only have to be found, read, and found again.
+# Further names; the test only finds, reads and finds them again.
 OTHERS = [
     "/",
     "///",
@@ -73,7 +73,7 @@ def content_of(name: str) -> bytes:
 
 
 def write_all(emulator: EmulatorProcess) -> dict[bytes, str]:
-    """Write all objects in any order; return their names by content."""
+    """Write all objects in a shuffled order; return their names by content."""
     names = [*PATHS, *OTHERS]
     random.Random(7).shuffle(names)
     for name in names:
@@ -81,7 +81,7 @@ def write_all(emulator: EmulatorProcess) -> dict[bytes, str]:
     return {content_of(name): name for name in names}
 
 
-def test_all_objects_are_found_by_walking_and_again_by_path(
+def test_a_walk_finds_all_objects_and_a_new_mount_finds_their_paths(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     names = write_all(emulator)
@@ -92,20 +92,20 @@ def test_all_objects_are_found_by_walking_and_again_by_path(
             for path, entry in program.call(programs.tree, str(mounted.path)).items()
             if entry != programs.Entry()
         )
-        found = {
+        name_of_path = {
             path: names[program.call(programs.read_whole, root + b"/" + path)] for path in paths
         }
-    assert sorted(names.values()) == sorted(found.values())
+    assert sorted(names.values()) == sorted(name_of_path.values())
     with mount() as fresh, fresh.program() as program:
         root = bytes(fresh.path)
         random.Random(8).shuffle(paths)
         for path in paths:
             content = program.call(programs.read_whole, root + b"/" + path)
-            assert content_of(found[path]) == content
+            assert content_of(name_of_path[path]) == content
 
 
 @pytest.mark.parametrize("ttl", ["60s", "0"])
-def test_paths_are_spelled_as_documented(
+def test_objects_have_their_documented_paths(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
     write_all(emulator)
@@ -116,7 +116,7 @@ def test_paths_are_spelled_as_documented(
             assert content_of(name) == content
 
 
-def test_no_other_spelling_leads_anywhere(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_other_spellings_of_a_path_do_not_exist(emulator: EmulatorProcess, mount: NewMount) -> None:
     write_all(emulator)
     wrong = [
         "%~plain",
@@ -139,7 +139,7 @@ def test_no_other_spelling_leads_anywhere(emulator: EmulatorProcess, mount: NewM
             program.call(os.stat, f"{mounted.path}/{'x' * 256}")
 
 
-def test_a_placeholder_is_a_folder_with_its_time(
+def test_a_placeholder_object_is_a_folder_with_attributes(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.write("folder/", b"")

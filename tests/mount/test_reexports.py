@@ -1,6 +1,6 @@
-"""Samba and NFS-Ganesha serve a mount to others, configured as docs/OPERATIONS.md says.
+"""Samba and NFS-Ganesha export a mount, configured as docs/OPERATIONS.md says.
 
-Each listens on a port of its own of 127.0.0.1. `scripts/bootstrap operations` installs them.
+Each server listens on a free port of 127.0.0.1. `scripts/bootstrap operations` installs them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, wait_until
-from .operations import block, moved, needs, needs_root
+from tests.mount.operations import block, moved, needs, needs_root
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = [pytest.mark.mount, needs_root]
 
 LARGE = programs.tagged(7, 0, 3 * 1024 * 1024)
-# The mount forgets names so soon, and a test waits a little longer.
+# The TTL of names on the mount; a test waits a little longer before it expects new names.
 TTL_SECONDS = 1
 SOON = ("--metadata-ttl", f"{TTL_SECONDS}s", "--negative-ttl", f"{TTL_SECONDS}s")
 
@@ -47,7 +47,7 @@ def place_objects(emulator: EmulatorProcess) -> None:
 
 @contextmanager
 def server(log: Path, *command: str | Path, port: int) -> Iterator[None]:
-    """Run a server until it listens, and end it in the end."""
+    """Run a server until the block ends; yield when it accepts connections on `port`."""
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -73,7 +73,7 @@ def server(log: Path, *command: str | Path, port: int) -> Iterator[None]:
 
 @contextmanager
 def samba(mounted: MountProcess, folder: Path) -> Iterator[list[str | Path]]:
-    """Serve the share; give the beginning of a client's command."""
+    """Export the mount with Samba; yield the start of a client's command line."""
     place = folder / "samba"
     place.mkdir()
     port = free_port()
@@ -121,7 +121,7 @@ def test_samba_serves_a_mount(emulator: EmulatorProcess, mount: NewMount, folder
 
 @contextmanager
 def ganesha(mounted: MountProcess, folder: Path) -> Iterator[str]:
-    """Serve the export; give its address, which lacks a path, and its parameters."""
+    """Export the mount with NFS-Ganesha; yield the URL, with {} in place of the path."""
     place = folder / "ganesha"
     place.mkdir()
     port = free_port()
@@ -173,7 +173,7 @@ def test_ganesha_serves_a_mount(emulator: EmulatorProcess, mount: NewMount, fold
         assert b"NFS4ERR_NOENT" in cat("folder/large")
 
         assert cat("folder/other") == LARGE
-        mounted.run_beside("sh", "-c", "echo 2 > /proc/sys/vm/drop_caches")
+        mounted.drop_inodes()
         for _ in range(2):
             assert cat("folder/other") == LARGE
             assert names("folder") == [b"other"]

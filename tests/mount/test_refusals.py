@@ -1,4 +1,4 @@
-"""A mount is read-only: what writes is refused, what is absent is absent, nothing else breaks."""
+"""A mount is read-only: every write fails, and absent files are ENOENT."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
 
-def test_all_that_writes_gets_erofs(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_every_writing_call_fails_with_erofs(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("file", b"content")
     emulator.place("folder/file", b"content")
     with mount() as mounted, mounted.program() as program:
-        found = program.call(
+        errors = program.call(
             programs.refusals,
             f"{mounted.path}/file",
             f"{mounted.path}/folder",
             f"{mounted.path}/absent",
         )
-        assert found == dict.fromkeys(found, "EROFS")
+        assert errors == dict.fromkeys(errors, "EROFS")
         assert program.call(programs.read_whole, f"{mounted.path}/file") == b"content"
 
 
-def test_programs_that_write_are_told_so(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_programs_that_write_report_a_read_only_file_system(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     emulator.place("file", b"content")
     emulator.place("folder/file", b"content")
     with mount() as mounted:
@@ -57,7 +59,7 @@ def test_programs_that_write_are_told_so(emulator: EmulatorProcess, mount: NewMo
             assert b"Read-only file system" in result.stderr, command
 
 
-def test_what_is_not_there_is_enoent(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_absent_paths_are_enoent(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("folder/file", b"content")
     with mount() as mounted, mounted.program() as program:
         for path in ("absent", "folder/absent", "absent/below", "fold", "folder/fil"):
@@ -69,7 +71,9 @@ def test_what_is_not_there_is_enoent(emulator: EmulatorProcess, mount: NewMount)
             program.call(programs.read_whole, f"{mounted.path}/folder")
 
 
-def test_what_a_bucket_does_not_have_is_refused(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_readlink_and_unknown_attributes_of_a_file_fail(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     emulator.place("file", b"content")
     with mount() as mounted, mounted.program() as program:
         path = f"{mounted.path}/file"

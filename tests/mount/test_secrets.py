@@ -1,4 +1,4 @@
-"""Whom a mount trusts, what it keeps to itself, and who sees it: on real mounts."""
+"""Security of real mounts: TLS, secrets in logs, other users, and hostile names and messages."""
 
 from __future__ import annotations
 
@@ -10,110 +10,114 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import Redirect, Status
+from gcsmux_fs.emulator.faults import Redirect, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import limits, programs
-from .harness import BUCKET, END_SECONDS, MountProcess, wait_until
-from .refused import refusal
-from .server import COMMANDS
-from .tls import Service, access_token, certificate, key_file, tls_relay, token_server
+from tests.mount import limits
+from tests.mount.refused import refusal
+from tests.support import programs
+from tests.support.emulator_process import COMMANDS
+from tests.support.harness import BUCKET, END_SECONDS, MountProcess, wait_until
+from tests.support.sizes import MIB
+from tests.support.tls import Service, access_token, certificate, key_file, tls_relay, token_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .harness import EmulatorProcess, NewMount
-    from .tls import TokenServer
+    from tests.support.harness import EmulatorProcess, NewMount
+    from tests.support.tls import TokenServer
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
-TOKEN = "ya29.a-token-that-nobody-may-see"
-ROUTING_TOKEN = "a-routing-token-that-nobody-may-see"
-PASSWORD = "a-password-that-nobody-may-see"
+TOKEN = "ya29.a-token-that-no-log-may-contain"
+ROUTING_TOKEN = "a-routing-token-that-no-log-may-contain"
+PASSWORD = "a-password-that-no-log-may-contain"
 UNIT = Path(__file__).parents[2] / "systemd" / "gcsmux@.service"
-# A line, a screen cleared, text turned round, a line in other words.
+# Attempts to forge a log line: a new line, terminal escapes, right-to-left and separator
+# characters.
 FORGED = "\n2030-01-01T00:00:00.000Z INFO gcsmux_fs: forged\x1b[2J\u202e\u2028\x9b31m"
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ [\w.]+: .*")
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 
 
-# -- whom it trusts
+# -- TLS
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(service: Service, folder: Path) -> None:
-    line = refusal(folder, "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.startswith(f"{service.endpoint} shows a certificate that is not trusted (self")
-
-
-def test_a_certificate_for_another_host_is_refused(emulator: EmulatorProcess, folder: Path) -> None:
-    made = certificate(folder, host="127.0.0.2")
-    with tls_relay(emulator.port, made) as endpoint:
-        trusting = Service(endpoint, made).environment
-        line = refusal(folder, "--anonymous", f"--endpoint={endpoint}", **trusting)
-    assert line.startswith(f"{endpoint} shows a certificate that is for another name")
-
-
-def test_tls_is_not_given_up_where_the_server_has_none(
-    emulator: EmulatorProcess, folder: Path
-) -> None:
-    line = refusal(folder, "--anonymous", f"--endpoint={emulator.endpoint}")
-    assert line.startswith(f"{emulator.endpoint} does not speak TLS")
-    assert emulator.statistics().requests == {}
-
-
-def test_plaintext_to_a_server_with_tls_is_told(service: Service, folder: Path) -> None:
-    line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.startswith(f"{service.endpoint} hangs up on plaintext")
-
-
-def test_an_endpoint_is_reached_by_doing_what_its_refusal_tells(
+def test_a_refused_start_names_the_options_that_make_it_work(
     emulator: EmulatorProcess, service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = refusal(folder, "--anonymous", f"--endpoint={emulator.endpoint}")
-    assert line.endswith(": a local server without it takes --plaintext and --anonymous.")
-    options = ("--plaintext", "--anonymous", f"--endpoint={emulator.endpoint}")
+    other_certificate = certificate(folder, name="other", host="127.0.0.2")
+    proxy = f"http://user:{PASSWORD}@127.0.0.1:9"
+    with tls_relay(emulator.port, other_certificate) as other:
+        trusted = Service(other, other_certificate).environment
+        starts: dict[str, tuple[list[str], dict[str, str]]] = {
+            "untrusted": (["--anonymous", f"--endpoint={service.endpoint}"], {}),
+            "other host": (["--anonymous", f"--endpoint={other}"], trusted),
+            "no TLS": (["--anonymous", f"--endpoint={emulator.endpoint}"], {}),
+            "TLS": (["--plaintext", "--anonymous", f"--endpoint={service.endpoint}"], {}),
+            "proxy": (["--anonymous", "--endpoint=10.255.255.1:443"], {"https_proxy": proxy}),
+        }
+        # A start retries for 6 s before it fails, so all of them run at the same time.
+        with ThreadPoolExecutor(len(starts)) as threads:
+            running = {
+                name: threads.submit(refusal, folder, *options, **environment)
+                for name, (options, environment) in starts.items()
+            }
+            lines = {name: start.result() for name, start in running.items()}
+
+    line = lines["untrusted"]
+    assert line.startswith(f"{service.endpoint} shows a certificate that is not trusted (self")
+    assert "set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
+    line = lines["other host"]
+    assert line.startswith(f"{other} shows a certificate that is for another name")
+    line = lines["no TLS"]
+    assert line.startswith(f"{emulator.endpoint} does not speak TLS")
+    assert line.endswith(": add --plaintext and --anonymous for a local server without TLS.")
+    line = lines["TLS"]
+    assert line.startswith(f"{service.endpoint} closes plaintext connections")
+    assert line.endswith(": remove --plaintext if the server expects TLS.")
+    assert PASSWORD not in lines["proxy"]
+    # No start fell back to plaintext.
+    assert emulator.statistics().requests == {}
+
+    options = ["--plaintext", "--anonymous", f"--endpoint={emulator.endpoint}"]
     with MountProcess(emulator, folder / "plain", options):
         pass
-    line = refusal(folder, "--plaintext", "--anonymous", f"--endpoint={service.endpoint}")
-    assert line.endswith(": leave --plaintext out if it wants TLS.")
-    line = refusal(folder, "--anonymous", f"--endpoint={service.endpoint}")
-    assert "name the roots to trust in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
     for name, text in service.environment.items():
         monkeypatch.setenv(name, text)
     with MountProcess(emulator, folder / "tls", ["--anonymous", f"--endpoint={service.endpoint}"]):
         pass
 
 
-# -- what it keeps to itself
+# -- secrets
 
 
 @pytest.fixture
 def tokens() -> Iterator[TokenServer]:
-    """Give everybody a token."""
+    """Answer every request with the same token."""
     with token_server(lambda _: access_token(TOKEN)) as one:
         yield one
 
 
 @as_root
-def test_tokens_and_keys_are_in_no_log_no_argument_and_no_error(
+def test_tokens_and_keys_appear_in_no_log_and_no_argument(
     emulator: EmulatorProcess,
     service: Service,
     tokens: TokenServer,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """And all of it works under the unit's limits: TLS, a signature, and writable code refused."""
+    """The test also runs under the unit's limits: TLS and signatures work without writable code."""
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
-    emulator.order(
+    emulator.inject(
         Rule(Redirect(token=ROUTING_TOKEN, handle=True), skip=1, times=2),
     )
     hidden = key_file(folder / "key.json", tokens.address)
@@ -131,12 +135,12 @@ def test_tokens_and_keys_are_in_no_log_no_argument_and_no_error(
     shown = mounted.log + arguments
     for secret in (TOKEN, ROUTING_TOKEN, "PRIVATE KEY", *hidden, *assertion.split(".")):
         assert secret not in shown
-    # What a handle of the emulator holds, in whichever spelling.
+    # The emulator's read handles contain the bucket name in JSON.
     assert not re.search(r'\[\\*"my-bucket', mounted.log)
 
 
-def test_what_a_token_server_answers_is_not_repeated(service: Service, folder: Path) -> None:
-    hidden = "an-id-token-that-nobody-may-see"
+def test_the_answer_of_a_token_server_is_not_printed(service: Service, folder: Path) -> None:
+    hidden = "an-id-token-that-no-log-may-contain"
     answer: dict[str, object] = {"id_token": hidden, "refresh_token": hidden, "expires_in": 1}
     with token_server(lambda _: answer) as server:
         key_file(folder / "key.json", server.address)
@@ -150,12 +154,6 @@ def test_what_a_token_server_answers_is_not_repeated(service: Service, folder: P
     assert hidden not in line
 
 
-def test_the_password_of_a_proxy_is_not_repeated(folder: Path) -> None:
-    proxy = f"http://user:{PASSWORD}@127.0.0.1:9"
-    line = refusal(folder, "--anonymous", "--endpoint=10.255.255.1:443", https_proxy=proxy)
-    assert PASSWORD not in line
-
-
 def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
@@ -166,7 +164,7 @@ def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
         with mount() as mounted:
             mounted.process.send_signal(signal.SIGSEGV)
             assert _dumps(mounted.process) is False
-            # So that the end of this mount is looked at as any other is.
+            # The mount starts again, so that the fixture can check its end as usual.
             mounted.process.communicate()
             mounted.__enter__()
     finally:
@@ -174,7 +172,7 @@ def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
 
 
 def _dumps(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> bool:
-    """Wait for a process that a signal ends; tell whether it has left a core."""
+    """Wait for a process that a signal ends; return whether it has dumped core."""
     ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     process.wait()
     assert ended is not None
@@ -182,11 +180,11 @@ def _dumps(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> bool:
     return ended.si_code == os.CLD_DUMPED
 
 
-# -- who sees it
+# -- other users
 
 
 @as_root
-def test_nobody_but_the_owner_gets_in_unless_allowed(
+def test_only_the_owner_can_use_a_mount_without_allow_other(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", b"content")
@@ -198,16 +196,20 @@ def test_nobody_but_the_owner_gets_in_unless_allowed(
 
 
 @as_root
-def test_what_the_process_writes_is_its_owners_alone(
-    emulator: EmulatorProcess, folder: Path
-) -> None:
-    """Whatever the file mode mask: the log, and what stderr becomes."""
+def test_files_that_the_mount_writes_are_private(emulator: EmulatorProcess, folder: Path) -> None:
+    """With umask 0, the log and the file that replaces stderr stay private."""
     place = folder / "detached"
     (place / "mnt").mkdir(parents=True)
     subprocess.run(
         [
             *("sh", "-c", 'umask 0 && exec "$@"', "sh"),
-            *(COMMANDS / "gcsmux-mount", "--log-file", place / "log", BUCKET, place / "mnt"),
+            *(
+                COMMANDS / "gcsmux-mount",
+                "--log-file",
+                place / "log",
+                emulator.bucket_name,
+                place / "mnt",
+            ),
         ],
         env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint},
         cwd=place,
@@ -216,35 +218,35 @@ def test_what_the_process_writes_is_its_owners_alone(
     )
     subprocess.run(["umount", place / "mnt"], check=True, timeout=END_SECONDS)
     wait_until(lambda: "statistics" in (place / "log").read_text(), "end")
-    made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()}
-    assert made == {"log": 0o600, "mnt": stat.S_IMODE((place / "mnt").stat().st_mode)}
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()}
+    assert modes == {"log": 0o600, "mnt": stat.S_IMODE((place / "mnt").stat().st_mode)}
 
 
-# -- names and messages of strangers
+# -- hostile names and messages
 
 
-def test_names_of_strangers_forge_no_line_of_the_log(
+def test_object_names_and_messages_forge_no_log_line(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for name in (f"a{FORGED}", f"folder{FORGED}/b"):
         emulator.write(name, b"content")
     denied = Status(StatusCode.PERMISSION_DENIED, f"no{FORGED}")
-    emulator.order(Rule(denied, method="BidiReadObject", times=FOR_EVER))
+    emulator.inject(Rule(denied, method="BidiReadObject", times=FOR_EVER))
     with mount(expected_warnings=("read: EACCES",)) as mounted:
-        found = mounted.run("find", ".", "-type", "f", "-exec", "cat", "{}", "+")
-        assert found.returncode == 1
+        result = mounted.run("find", ".", "-type", "f", "-exec", "cat", "{}", "+")
+        assert result.returncode == 1
     assert "forged" in mounted.log
     for line in mounted.log.split("\n")[:-1]:
         assert LINE.fullmatch(line)
         assert line.isprintable()
 
 
-def test_a_prefix_forges_neither_log_nor_mount_table(
+def test_a_prefix_forges_no_line_of_the_log_or_mount_table(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     prefix = f"a,b\\c {FORGED}"
     emulator.write(f"{prefix}/object", b"content")
-    with mount(bucket=f"gs://{BUCKET}/{prefix}") as mounted:
+    with mount(bucket=f"gs://{emulator.bucket_name}/{prefix}") as mounted:
         assert mounted.run("ls").stdout == b"object\n"
         table = Path("/proc/self/mountinfo").read_text()
         (line,) = [line for line in table.split("\n") if f" {mounted.path} " in line]
@@ -258,30 +260,30 @@ def test_a_prefix_forges_neither_log_nor_mount_table(
     "code",
     [StatusCode.PERMISSION_DENIED, StatusCode.UNAUTHENTICATED, StatusCode.DATA_LOSS],
 )
-def test_what_a_server_says_is_one_line_on_the_terminal(
+def test_a_server_message_is_one_line_on_the_terminal(
     emulator: EmulatorProcess, folder: Path, code: StatusCode
 ) -> None:
-    emulator.order(Rule(Status(code, f"no{FORGED}"), method="*", times=FOR_EVER))
+    emulator.inject(Rule(Status(code, f"no{FORGED}"), method="*", times=FOR_EVER))
     line = refusal(folder, STORAGE_EMULATOR_HOST_GRPC=emulator.endpoint)
     assert r"no\n2030" in line
     assert r"\x1b[2J\u202e\u2028\x9b31m" in line
 
 
 def test_a_prefix_is_one_line_on_the_terminal(emulator: EmulatorProcess, folder: Path) -> None:
-    emulator.order(Rule(Status(StatusCode.DATA_LOSS, "no"), method="*", times=FOR_EVER))
+    emulator.inject(Rule(Status(StatusCode.DATA_LOSS, "no"), method="*", times=FOR_EVER))
     refusal(folder, bucket=f"gs://{BUCKET}/x{FORGED}", STORAGE_EMULATOR_HOST_GRPC=emulator.endpoint)
 
 
-def test_what_systemd_is_told_has_no_line_of_a_stranger(
+def test_a_server_message_adds_no_line_to_the_systemd_notification(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
-    """STATUS= goes out with other assignments; a line of its own would be one."""
-    emulator.order(Rule(Status(StatusCode.DATA_LOSS, "no\nREADY=1"), method="*", times=FOR_EVER))
+    """A newline in STATUS= would let the server send systemd another assignment."""
+    emulator.inject(Rule(Status(StatusCode.DATA_LOSS, "no\nREADY=1"), method="*", times=FOR_EVER))
     address = str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         manager.settimeout(END_SECONDS)
         refusal(folder, STORAGE_EMULATOR_HOST_GRPC=emulator.endpoint, NOTIFY_SOCKET=address)
-        (told,) = manager.recv(4096).decode().split("\n")
-    assert told.startswith("STATUS=")
-    assert "READY" in told
+        (message,) = manager.recv(4096).decode().split("\n")
+    assert message.startswith("STATUS=")
+    assert "READY" in message

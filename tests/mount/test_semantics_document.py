@@ -1,7 +1,7 @@
-"""The examples of docs/SEMANTICS.md do what they show.
+"""The examples of docs/SEMANTICS.md print what the document shows.
 
-Each `console` block has a bucket and a mount of its own; its line `$ gcsmux-mount ...` is where
-the mount begins. Other lines that begin with `$ ` are given to one shell, which has its deadline.
+Each `console` block gets a bucket and a mount of its own. Its line `$ gcsmux-mount ...` starts the
+mount. One shell runs all other lines that start with `$ `.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .harness import BUCKET, EmulatorProcess, MountProcess
+from tests.support.harness import BUCKET, EmulatorProcess, MountProcess
 
 if TYPE_CHECKING:
-    from .harness import NewMount
+    from collections.abc import Iterator
+
+    from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -27,17 +29,24 @@ EXAMPLES = re.findall(r"^```console\n(.*?)^```$", DOCUMENT.read_text(), re.DOTAL
 MARK = "\x01"
 
 
+@pytest.fixture
+def emulator(folder: Path) -> Iterator[EmulatorProcess]:
+    """An emulator of the test's own: the examples name the bucket `my-bucket`."""
+    with EmulatorProcess(folder / "buckets") as process:
+        yield process
+    assert process.log == ""
+
+
 def commands_of(example: str) -> list[tuple[str, str]]:
-    """Return the commands of an example, each with the output that it shows."""
+    """Split an example into its commands, each with the output that the document shows."""
     parts = re.split(r"^\$ (.*)\n", example, flags=re.MULTILINE)
     assert parts[0] == ""
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def check(mounted: MountProcess, commands: list[tuple[str, str]]) -> None:
-    """Run commands in one shell, beside the mount point, and compare what they print."""
+    """Run commands in one shell beside the mount point, and compare their output."""
     shim = [sys.executable, "-m", f"{__package__}.gcloud", str(mounted.emulator.port)]
-    # From the directory that this package is imported from.
     root = Path(__file__).parents[(__package__ or "").count(".") + 1]
     script = [f'gcloud() {{ PYTHONPATH={shlex.quote(str(root))} {shlex.join(shim)} "$@"; }}']
     for command, _ in commands:
@@ -51,7 +60,7 @@ def check(mounted: MountProcess, commands: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(1, len(EXAMPLES) + 1))
-def test_an_example_does_what_it_shows(
+def test_an_example_prints_the_output_shown(
     emulator: EmulatorProcess, mount: NewMount, example: str
 ) -> None:
     commands = commands_of(example)

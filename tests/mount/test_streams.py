@@ -1,4 +1,4 @@
-"""More files than a connection has room for streams: the emulator allows a hundred."""
+"""More open files than one connection has room for streams; the emulator allows 100."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
+from tests.support import programs
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
 FILES = 250
 
 
-def test_idle_streams_do_not_take_the_place_of_reads_and_lookups(
+def test_idle_streams_do_not_block_reads_and_lookups(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for number in range(FILES):
@@ -32,7 +32,7 @@ def test_idle_streams_do_not_take_the_place_of_reads_and_lookups(
         assert mounted.statistics()["streams_open"] <= 40
 
 
-def test_a_closed_terminal_unmounts(emulator: EmulatorProcess, mount: NewMount) -> None:
+def test_sighup_unmounts(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("object", b"x")
     with mount() as mounted:
         mounted.process.send_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Tokens that a service no longer takes, on real mounts: with TLS, a key, and a token server."""
+"""Access tokens that the service rejects, on real mounts with TLS, a key and a token server."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.emulator.faults.catalogue import ExpireToken, InjectionPoint, Status
+from gcsmux_fs.emulator.faults import ExpireToken, InjectionPoint, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-
-from . import programs
-from .harness import MountProcess
-from .tls import access_token, key_file, token_server
+from tests.support import programs
+from tests.support.harness import MountProcess
+from tests.support.sizes import MIB
+from tests.support.tls import access_token, key_file, token_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .harness import EmulatorProcess
-    from .tls import Service, TokenServer
+    from tests.support.harness import EmulatorProcess
+    from tests.support.tls import Service, TokenServer
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 STREAM = "BidiReadObject"
 
 
 @pytest.fixture
 def tokens() -> Iterator[TokenServer]:
-    """Give another token each time."""
+    """Answer each request with another token."""
     with token_server(lambda number: access_token(f"token-{number}")) as one:
         yield one
 
@@ -44,7 +43,7 @@ def mounted(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> MountProcess:
-    """A mount with a service account's key, of names that are looked up each time."""
+    """A mount with a service account's key; every call looks its names up."""
     key_file(folder / "key.json", tokens.address)
     for name, text in service.environment.items():
         monkeypatch.setenv(name, text)
@@ -55,13 +54,13 @@ def mounted(
     return MountProcess(emulator, folder / "m", options)
 
 
-def test_a_token_that_expires_in_mid_stream_is_renewed_unnoticed(
+def test_a_token_that_expires_in_mid_stream_is_renewed(
     emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer
 ) -> None:
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
     expired = Status(StatusCode.UNAUTHENTICATED)
-    emulator.order(Rule(expired, method=STREAM, at=InjectionPoint.CONTENT, after_bytes=MIB))
+    emulator.inject(Rule(expired, method=STREAM, at=InjectionPoint.CONTENT, after_bytes=MIB))
     with mounted, mounted.program() as program:
         assert program.call(programs.read_whole, f"{mounted.path}/object") == content
         assert mounted.statistics()["streams_reopened"] == 1
@@ -69,18 +68,18 @@ def test_a_token_that_expires_in_mid_stream_is_renewed_unnoticed(
 
 
 @pytest.mark.parametrize("without_streams", [False, True])
-def test_a_token_that_is_no_longer_taken_is_renewed_once_for_all(
+def test_a_rejected_token_is_renewed_once_for_all_calls(
     emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer, without_streams: bool
 ) -> None:
-    """Be it a look-up, a listing, a stream or ReadObject that is refused first."""
+    """The first rejected call is a lookup, a listing, a stream or ReadObject."""
     missing = Rule(Status(StatusCode.UNIMPLEMENTED), method=STREAM, times=FOR_EVER)
     others = [missing] if without_streams else []
     content = programs.tagged(1, 0, 3 * MIB)
     for name in ("first", "second"):
         emulator.place(name, content)
-    mounted.expected_warnings = ["BidiReadObject is not to be had"] if without_streams else []
+    mounted.expected_warnings = ["BidiReadObject unavailable"] if without_streams else []
     with mounted, mounted.program() as program:
-        emulator.order(*others, Rule(ExpireToken()))
+        emulator.inject(*others, Rule(ExpireToken()))
         assert program.call(os.stat, f"{mounted.path}/first").st_size == len(content)
         assert len(tokens.asked) == 2
         assert program.call(programs.read_whole, f"{mounted.path}/first") == content
@@ -90,54 +89,54 @@ def test_a_token_that_is_no_longer_taken_is_renewed_once_for_all(
 
 
 @pytest.mark.parametrize("method", [STREAM, "ReadObject"])
-def test_a_read_that_is_refused_for_its_token_renews_it(
+def test_a_read_with_a_rejected_token_renews_it(
     emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer, method: str
 ) -> None:
     missing = Rule(Status(StatusCode.UNIMPLEMENTED), method=STREAM, times=FOR_EVER)
     others = [missing] if method != STREAM else []
-    mounted.expected_warnings = ["BidiReadObject is not to be had"] if others else []
+    mounted.expected_warnings = ["BidiReadObject unavailable"] if others else []
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
-    emulator.order(*others, Rule(ExpireToken(), method=method))
+    emulator.inject(*others, Rule(ExpireToken(), method=method))
     with mounted, mounted.program() as program:
         assert program.call(programs.read_whole, f"{mounted.path}/object") == content
     assert len(tokens.asked) == 2
 
 
-def test_a_service_that_takes_no_token_is_told_of_at_once(
+def test_a_service_that_rejects_every_token_is_eacces_at_once(
     emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer
 ) -> None:
     emulator.place("object", b"content")
     mounted.expected_warnings = ["EACCES"]
     refused = Status(StatusCode.UNAUTHENTICATED)
     with mounted, mounted.program() as program:
-        # The open is not told, and must not have read the object either.
-        emulator.order(Rule(refused, method=STREAM, times=FOR_EVER))
+        # An open must neither report the error nor read the object.
+        emulator.inject(Rule(refused, method=STREAM, times=FOR_EVER))
         descriptor = program.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
         emulator.statistics(reset=True)
-        emulator.order(Rule(refused, method="*", times=FOR_EVER))
+        emulator.inject(Rule(refused, method="*", times=FOR_EVER))
         for _ in range(5):
             with pytest.raises(PermissionError):
                 program.call(os.stat, f"{mounted.path}/object")
             with pytest.raises(PermissionError):
                 program.call(os.pread, descriptor, 10, 0)
         asked = emulator.statistics().requests
-        # The kernel asks again by itself.
+        # The kernel sends each failed request twice.
         assert asked["GetObject"] == 2 * mounted.log.count("lookup: EACCES")
         assert asked[STREAM] == 2 * mounted.log.count("read: EACCES")
-        # Not once for each of them.
+        # Many rejected calls share one renewal.
         assert 2 <= len(tokens.asked) < 10
-        emulator.mend()
+        emulator.clear_faults()
         assert program.call(os.pread, descriptor, 10, 0) == b"content"
 
 
-def test_why_a_refused_token_cannot_be_renewed_is_told_at_once(
+def test_a_failed_token_renewal_is_eio_and_its_reason_is_logged(
     emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer
 ) -> None:
     emulator.place("object", b"content")
     mounted.expected_warnings = ["lookup: EIO"]
     with mounted, mounted.program() as program:
-        emulator.order(Rule(ExpireToken()))
+        emulator.inject(Rule(ExpireToken()))
         tokens.refusing = True
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             program.call(os.stat, f"{mounted.path}/object")

@@ -1,4 +1,4 @@
-"""A mount shows the objects of its bucket: every name, every byte, every time."""
+"""A mount shows all objects of its bucket with their names, bytes and times."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import EmulatorProcess, MountProcess, wait_until
+from tests.support import programs
+from tests.support.harness import EmulatorProcess, MountProcess, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import NewMount
+    from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
 
-# What makes programs stumble: spaces, quotes, newlines, leading dashes, globs, other scripts,
-# combining and astral characters, names at the limit of a file name.
+# Names that break careless programs: spaces, quotes, newlines, leading dashes, globs, non-ASCII and
+# combining characters, and names of the maximum length.
 ODD_NAMES = [
     "with spaces in it",
     " leading and trailing ",
@@ -39,7 +39,7 @@ ODD_NAMES = [
 
 
 def make_tree(folder: Path, seed: int) -> None:
-    """Fill a folder with files of many sizes in nested folders."""
+    """Write files of many sizes into nested folders."""
     source = random.Random(seed)
     folders = [folder]
     names = iter(ODD_NAMES)
@@ -49,12 +49,12 @@ def make_tree(folder: Path, seed: int) -> None:
         if number % 3 == 2:
             folders.append(parent / f"folder {number}")
             folders[-1].mkdir()
-            # A folder without objects is none in a flat bucket.
+            # A flat bucket has no folder without objects.
             (folders[-1] / "content").touch()
         (parent / name).write_bytes(
             source.randbytes(source.choice([0, 1, 4095, 4096, 4097, 70_000, 1_500_000]))
         )
-        # Times of long ago, with fractions, are kept as they are.
+        # Old times with fractions of a second must survive.
         mtime_ns = source.randrange(10**18, 17 * 10**17)
         os.utime(parent / name, ns=(mtime_ns, mtime_ns))
     deep = folder.joinpath(*(f"level-{number}" for number in range(40)))
@@ -71,11 +71,11 @@ def test_a_random_tree_is_the_same_through_the_mount(
     expected = programs.tree(str(emulator.bucket))
     with mount() as mounted, mounted.program() as program:
         assert expected == program.call(programs.tree, str(mounted.path))
-        # Once more, from the kernel's caches.
+        # The second walk reads from the kernel's caches.
         assert expected == program.call(programs.tree, str(mounted.path))
 
 
-def test_folders_without_objects_show_in_a_hierarchical_bucket(folder: Path) -> None:
+def test_a_hierarchical_bucket_shows_empty_folders(folder: Path) -> None:
     with EmulatorProcess(folder / "buckets", ["--location-type", "zone"]) as emulator:
         (emulator.bucket / "full").mkdir()
         (emulator.bucket / "full" / "file").write_bytes(b"content")
@@ -86,16 +86,15 @@ def test_folders_without_objects_show_in_a_hierarchical_bucket(folder: Path) -> 
             assert program.call(os.listdir, f"{mounted.path}/empty") == ["nested empty"]
 
 
-@pytest.mark.skipif(
-    not os.access("/proc/sys/vm/drop_caches", os.W_OK),
-    reason="only root can make the kernel forget",
-)
-def test_forgotten_inodes_are_let_go(emulator: EmulatorProcess, mount: NewMount) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make the kernel forget inodes")
+def test_the_mount_frees_inodes_that_the_kernel_forgets(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
     for number in range(500):
         emulator.place(f"folder/file-{number}", b"content")
     with mount() as mounted:
         assert mounted.run("ls", "-lR").returncode == 0
         assert mounted.statistics()["inodes"] == 502
-        mounted.run("sh", "-c", "echo 2 > /proc/sys/vm/drop_caches")
-        wait_until(lambda: mounted.statistics()["inodes"] == 1, "only the root is known")
+        mounted.drop_inodes()
+        wait_until(lambda: mounted.statistics()["inodes"] == 1, "only the root inode is left")
         assert mounted.run("cat", "folder/file-1").stdout == b"content"

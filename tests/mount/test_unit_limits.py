@@ -1,6 +1,6 @@
-"""A real mount under the limits that its unit of systemd sets.
+"""A real mount under the limits of its systemd unit.
 
-There is no systemd here: `limits` does to the command what systemd would do, by what the unit says.
+There is no systemd in a container: `limits` applies the unit's [Service] section instead.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import limits, programs
-from .harness import END_SECONDS, MountProcess
+from tests.mount import limits
+from tests.support import programs
+from tests.support.harness import END_SECONDS, MountProcess
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = [
     pytest.mark.mount,
@@ -29,9 +31,8 @@ pytestmark = [
 
 UNIT = Path(__file__).parents[2] / "systemd" / "gcsmux@.service"
 LAUNCHER = (sys.executable, "-P", limits.__file__, str(UNIT))
-MIB = 1024 * 1024
 
-# Tells of each thing that it tries by which errno it failed.
+# Print the errno of each forbidden operation, and the capabilities of the process.
 TRIES = """
 import ctypes, json, mmap, os, socket, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -69,7 +70,7 @@ def launched(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def kill(mounted: MountProcess) -> None:
-    """End a mount as a crash would."""
+    """Kill a mount with SIGKILL."""
     mounted.process.kill()
     mounted.process.communicate(timeout=END_SECONDS)
 
@@ -82,9 +83,7 @@ def test_the_limits_are_in_force() -> None:
     assert int(effective, 16) == int(bounding, 16) == 1 << 21  # CAP_SYS_ADMIN
 
 
-def test_under_them_a_mount_is_tuned_lists_reads_and_ends(
-    emulator: EmulatorProcess, folder: Path
-) -> None:
+def test_a_mount_works_under_the_limits(emulator: EmulatorProcess, folder: Path) -> None:
     content = programs.tagged(1, 0, 5 * MIB)
     emulator.place("folder/object", content)
     options = ("--allow-other", "--kernel-read-ahead", "1MiB")
@@ -96,10 +95,10 @@ def test_under_them_a_mount_is_tuned_lists_reads_and_ends(
             assert program.call(programs.read_whole, f"{mounted.path}/folder/object") == content
         mounted.process.send_signal(signal.SIGTERM)
         assert mounted.process.wait(END_SECONDS) == 0
-    assert "cannot raise a kernel limit" not in mounted.log
+    assert "cannot raise the kernel's readahead" not in mounted.log
 
 
-def test_under_them_the_unit_removes_what_a_killed_mount_leaves(
+def test_the_unit_removes_a_dead_mount_under_the_limits(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     emulator.place("object", b"content")
@@ -110,14 +109,14 @@ def test_under_them_the_unit_removes_what_a_killed_mount_leaves(
         done = launched(*limits.command_of(command, MOUNTPOINT=str(mounted.path)))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert f" {mounted.path} " not in Path("/proc/self/mountinfo").read_text()
-        # So that the end of this mount is looked at as any other is.
+        # The mount starts again, so that the fixture can check its end as usual.
         mounted.__enter__()
 
 
-def test_under_them_the_unit_leaves_a_mount_alone_that_lives(
+def test_the_unit_keeps_a_live_mount_under_the_limits(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
-    """Somebody else's, for which the unit's own start was refused."""
+    """The mount belongs to another unit: this unit's start was refused."""
     emulator.place("object", b"content")
     (command,) = limits.read_service(UNIT)["ExecStopPost"]
     with mount() as mounted:
@@ -125,7 +124,7 @@ def test_under_them_the_unit_leaves_a_mount_alone_that_lives(
         assert mounted.run("cat", "object").stdout == b"content"
 
 
-def test_under_them_a_start_removes_the_dead_mount_before_it(
+def test_a_start_removes_a_dead_mount_under_the_limits(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
     emulator.place("object", b"content")

@@ -1,4 +1,4 @@
-"""The mount ends at once when it is told to, whoever uses it."""
+"""A mount ends at once on a signal or umount, also while programs use it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import programs
-from .harness import END_SECONDS, Program, wait_until
+from tests.support import programs
+from tests.support.harness import END_SECONDS, EmulatorProcess, MountProcess, Program, wait_until
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from pathlib import Path
+
+    from tests.support.harness import NewMount
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
-
 
 def start_readers(stack: ExitStack, mounted: MountProcess, count: int = 16) -> list[Program]:
-    """Start programs that read until they cannot any more."""
+    """Start programs that read in a loop until an error occurs."""
     readers = [stack.enter_context(mounted.program()) for _ in range(count)]
     for number, reader in enumerate(readers):
         reader.begin(programs.read_loop, f"{mounted.path}/file-{number % 4}")
@@ -30,7 +31,7 @@ def start_readers(stack: ExitStack, mounted: MountProcess, count: int = 16) -> l
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "umount -l"])
-def test_under_load_the_process_ends_and_readers_get_an_errno(
+def test_a_mount_ends_under_load_and_its_readers_get_an_errno(
     emulator: EmulatorProcess, mount: NewMount, how: str
 ) -> None:
     for tag in range(4):
@@ -45,16 +46,14 @@ def test_under_load_the_process_ends_and_readers_get_an_errno(
         assert mounted.process.wait(END_SECONDS) == 0
         for reader in readers:
             assert reader.answer(END_SECONDS) in (
-                "ENOTCONN",  # the connection had ended
-                "ECONNABORTED",  # it ended during the call
-                "ENOENT",  # the folder under the mount point shows, which is empty
+                "ENOTCONN",  # the connection was closed before the call
+                "ECONNABORTED",  # the connection was closed during the call
+                "ENOENT",  # the call found the empty directory below the mount point
                 "EIO",
             )
 
 
-def test_a_mount_in_use_is_not_unmounted_by_asking(
-    emulator: EmulatorProcess, mount: NewMount
-) -> None:
+def test_umount_of_a_busy_mount_fails(emulator: EmulatorProcess, mount: NewMount) -> None:
     emulator.place("object", b"content")
     with mount() as mounted, mounted.program() as reader:
         descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
@@ -63,7 +62,7 @@ def test_a_mount_in_use_is_not_unmounted_by_asking(
         reader.call(os.close, descriptor)
 
 
-def test_an_unreachable_server_does_not_keep_the_mount_from_ending(
+def test_a_mount_ends_although_its_server_is_silent(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     for tag in range(4):
@@ -77,3 +76,21 @@ def test_an_unreachable_server_does_not_keep_the_mount_from_ending(
             assert mounted.process.wait(END_SECONDS) == 0
             for reader in readers:
                 assert reader.answer(END_SECONDS)
+
+
+def test_a_read_in_progress_at_sigterm_gets_its_bytes(folder: Path) -> None:
+    with EmulatorProcess(folder / "buckets", ["--latency", "100ms"]) as emulator:
+        emulator.place("file", programs.tagged(1, 0, 40 * MIB))
+        with MountProcess(emulator, folder, ["--read-ahead", "0"]) as mounted, ExitStack() as stack:
+            reader, other = (stack.enter_context(mounted.program()) for _ in range(2))
+            path = f"{mounted.path}/file"
+            descriptor = reader.call(os.open, path, os.O_RDONLY)
+            assert len(reader.call(os.pread, descriptor, 4096, 0)) == 4096
+            misses = mounted.statistics()["misses"]
+            reader.begin(os.pread, descriptor, 4096, 30 * MIB)
+            wait_until(lambda: mounted.statistics()["misses"] > misses, "a READ in progress")
+            mounted.process.terminate()
+            assert reader.answer() == programs.tagged(1, 30 * MIB, 4096)
+            assert mounted.process.wait(END_SECONDS) == 0
+            with pytest.raises(FileNotFoundError):
+                other.call(os.stat, path)

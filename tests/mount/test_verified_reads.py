@@ -1,4 +1,4 @@
-"""fio checks what it reads against the checksums that it wrote, by every way to read."""
+"""fio verifies the checksums of the blocks it reads, with every I/O engine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .harness import END_SECONDS
+from tests.support.harness import END_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .harness import EmulatorProcess, MountProcess, NewMount
+    from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
-# An object for each way to read: none finds pages that another has read.
-WAYS = {
+# Each engine reads an object of its own, so that it finds no pages of another engine.
+ENGINES = {
     f"{engine}-{'direct' if direct else 'buffered'}": (engine, direct)
     for engine in ("io_uring", "libaio", "mmap", "splice")
     for direct in (False, True)
@@ -29,42 +29,42 @@ EILSEQ = 84
 
 
 def write_verifiable(path: Path) -> None:
-    """Let fio write a file in blocks of 4 KiB, each with its checksum."""
+    """Write a file with fio in blocks of 4 KiB, each with its checksum."""
     command = ["fio", "--name=write", f"--filename={path}", "--rw=write", "--bs=4k"]
     command += [f"--size={SIZE}", "--verify=crc32c", "--do_verify=0", "--verify_state_save=0"]
     subprocess.run(command, stdout=subprocess.DEVNULL, timeout=END_SECONDS, check=True)
 
 
 def verify(mounted: MountProcess, suffix: str = "") -> dict[str, tuple[int, int]]:
-    """Let fio read objects in random order, each in its way; return errno and bytes read of each.
+    """Verify objects with fio in random order; return errno and bytes read of each engine.
 
-    `fio --verify_only` opens a file for writing. A read checks as much, but without
-    `--verify_fatal` fio only prints that a block is wrong.
+    `fio --verify_only` opens files for writing, so this is a read with verification. Without
+    `--verify_fatal` fio prints a message for a wrong block and continues.
     """
     command = ["fio", "--readonly", "--rw=randread", "--bs=32k", f"--size={SIZE}", "--iodepth=8"]
     command += ["--verify=crc32c", "--verify_interval=4k", "--verify_fatal=1"]
     command += ["--verify_state_save=0", "--output-format=json"]
-    for way, (engine, direct) in WAYS.items():
+    for way, (engine, direct) in ENGINES.items():
         command += [f"--name={way}", f"--filename={way}{suffix}"]
         command += [f"--ioengine={engine}", f"--direct={direct:d}"]
     done = mounted.run(*command)
-    # Notes may stand before the report.
+    # fio may print notes before the JSON.
     report = json.loads(done.stdout[done.stdout.index(b"{") :])
     return {job["jobname"]: (job["error"], job["read"]["io_bytes"]) for job in report["jobs"]}
 
 
-def test_every_engine_of_fio_reads_what_fio_wrote(
+def test_every_engine_of_fio_reads_the_blocks_that_fio_wrote(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
     write_verifiable(folder / "right")
     content = bytearray((folder / "right").read_bytes())
     content[SIZE // 2 + 1000] ^= 1
-    for way in WAYS:
+    for way in ENGINES:
         shutil.copy(folder / "right", emulator.bucket / way)
         emulator.place(f"{way}-wrong", bytes(content))
     with mount() as mounted:
-        assert verify(mounted) == dict.fromkeys(WAYS, (0, SIZE))
-        # One wrong bit is found in each way: fio has checked what it read.
+        assert verify(mounted) == dict.fromkeys(ENGINES, (0, SIZE))
+        # fio detects one flipped bit with every engine: it has verified what it has read.
         assert {way: error for way, (error, _) in verify(mounted, "-wrong").items()} == (
-            dict.fromkeys(WAYS, EILSEQ)
+            dict.fromkeys(ENGINES, EILSEQ)
         )

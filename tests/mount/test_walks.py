@@ -1,4 +1,4 @@
-"""Programs that walk a directory of small files: what is fetched before it is opened."""
+"""Programs that walk a directory of small files, and the files that the mount prefetches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsmux_fs.filesystem.directory_prefetch import ABANDONED_SECONDS
-
-from . import programs
-from .harness import END_SECONDS, wait_until
+from tests.support import programs
+from tests.support.harness import END_SECONDS, wait_until
 
 if TYPE_CHECKING:
-    from .harness import EmulatorProcess, NewMount
+    from tests.support.harness import EmulatorProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
@@ -29,21 +28,21 @@ def place_files(emulator: EmulatorProcess) -> dict[str, bytes]:
     return contents
 
 
-def test_a_walk_in_listing_order_waits_for_its_first_files_only(
+def test_a_walk_in_listing_order_waits_only_for_its_first_files(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     contents = place_files(emulator)
     with mount() as mounted, mounted.program() as program:
         for name in sorted(program.call(os.listdir, f"{mounted.path}/dir")):
-            found = program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
-            assert found == contents[f"dir/{name}"]
+            content = program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
+            assert content == contents[f"dir/{name}"]
         statistics = mounted.statistics()
         assert statistics["misses"] <= 5
-        # Each file was asked for once, whoever asked.
+        # Each file was requested once, by a read or by the prefetch.
         assert emulator.statistics().bytes_asked == FILES * SIZE
 
 
-def test_a_shuffled_reader_fetches_what_it_reads_and_nothing_else(
+def test_a_shuffled_reader_requests_only_the_files_it_reads(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     contents = place_files(emulator)
@@ -56,7 +55,7 @@ def test_a_shuffled_reader_fetches_what_it_reads_and_nothing_else(
         assert emulator.statistics().bytes_asked <= 60 * SIZE
 
 
-def test_a_walk_over_cached_files_asks_for_nothing(
+def test_a_walk_over_cached_files_sends_no_request(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     place_files(emulator)
@@ -68,7 +67,7 @@ def test_a_walk_over_cached_files_asks_for_nothing(
         assert emulator.statistics().requests == {}
 
 
-def test_without_read_ahead_nothing_is_fetched_before_it_is_opened(
+def test_without_readahead_no_file_is_prefetched(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     place_files(emulator)
@@ -78,7 +77,7 @@ def test_without_read_ahead_nothing_is_fetched_before_it_is_opened(
         assert emulator.statistics().bytes_asked == 20 * SIZE
 
 
-def test_a_walk_that_stops_in_the_middle_comes_to_rest(
+def test_an_abandoned_walk_closes_its_handles_and_frees_its_memory(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
     place_files(emulator)

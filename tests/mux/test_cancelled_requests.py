@@ -15,7 +15,7 @@ from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.storage.ports import StreamEnd
-from tests.cancellation import cancel_everywhere
+from tests.support.cancellation import cancel_everywhere
 
 from .fake_transport import FakeTransport
 from .plans import CONTENT, Plan, key_of
@@ -24,7 +24,7 @@ from .reading import Reader, bench, fetch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 KEY = key_of("object")
 PLANS = [

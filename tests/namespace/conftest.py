@@ -1,4 +1,4 @@
-"""Hypothesis without its deadline: a busy machine is no failure."""
+"""Hypothesis without its deadline, which a busy machine would miss."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""An object store in memory: real listings, delays in trio's time, a log of requests.
+"""An object store in memory with listings, delays in trio's time, and a log of requests.
 
-An answer is made up when it is asked for and arrives after the delay, like over a network.
+An answer shows the objects at the time of its request, and arrives after the delay.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TOKEN_MARK = "from "
 
 
 def object_info(name: str, generation: int = 1, size: int = 3) -> ObjectInfo:
-    """Return an object whose times are made from its generation."""
+    """Return an object whose mtime is its generation in seconds."""
     return ObjectInfo(
         name=name,
         generation=generation,
@@ -38,7 +38,7 @@ def object_info(name: str, generation: int = 1, size: int = 3) -> ObjectInfo:
 
 
 def refusal(subject: str) -> PermissionDenied:
-    """Return the error of a call that the caller has no permission for."""
+    """Return the error of a call without permission."""
     return PermissionDenied("not allowed", subject=subject, code=StatusCode.PERMISSION_DENIED)
 
 
@@ -47,10 +47,11 @@ class FakeStore:
     """The `ObjectStore` port over a dictionary.
 
     `placeholders_listed` is the service's `include_trailing_delimiter`: the object `foo/` is then
-    listed beside its prefix. `folders` are those of a hierarchical bucket, each ending in `/`.
-    Each of the `failures` strikes the first request that begins with its text. `may_get` tells
-    which objects the caller may get, `may_list` which prefixes it may list; with `get_takes_list`
-    a caller who may not list the name is not told that an object is absent, as by the service.
+    listed beside its prefix. `folders` are the folders of a hierarchical bucket, each ending in
+    `/`. Each of the `failures` is raised once, by a request that begins with its text. `may_get`
+    returns whether the caller may get an object, `may_list` whether it may list a prefix. With
+    `get_takes_list`, getting an absent object is refused if the caller may not list its name, as
+    the service does.
     """
 
     delay_seconds: float = 0.0
@@ -73,7 +74,7 @@ class FakeStore:
         self._sorted = None
 
     def replace_info(self, info: ObjectInfo) -> None:
-        """Put an object just as it is said to be."""
+        """Write an object with exactly these values."""
         self._objects[info.name] = info
         self._sorted = None
 
@@ -87,7 +88,7 @@ class FakeStore:
         return self._objects[name]
 
     def take_requests(self) -> list[str]:
-        """Return the requests since the last call."""
+        """Return the requests since the previous call."""
         taken, self.requests = self.requests, []
         return taken
 
@@ -98,16 +99,16 @@ class FakeStore:
 
     async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
         """Return one object (see `ObjectStore.get_object`)."""
-        found = self._objects.get(name)
+        info = self._objects.get(name)
         await self._answer(f"get {name}")
-        hidden = found is None and self.get_takes_list and not self.may_list(name)
+        hidden = info is None and self.get_takes_list and not self.may_list(name)
         if hidden or not self.may_get(name):
             raise refusal(f"get {name}")
-        if found is None:
+        if info is None:
             raise NotFound("no such object", subject=name)
-        if generation not in (0, found.generation):
+        if generation not in (0, info.generation):
             raise GenerationGone("no such generation", subject=name)
-        return found
+        return info
 
     async def list_objects(
         self,

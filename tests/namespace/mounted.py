@@ -1,4 +1,4 @@
-"""A tree over a store for the length of a test, which must end with nothing under way."""
+"""A tree over a fake store for one test; no request is in flight when the test ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gcsmux_fs.metrics.histogram import Histogram
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.namespace.tree import ROOT_INODE, Entry, NoSuchEntry, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from .fake_store import FakeStore
 
@@ -26,6 +28,7 @@ async def mounted(
     max_listed_entries: int = 1_000_000,
     directory_mtime_ns: int = 0,
     deadline_seconds: float = 120.0,
+    on_invalidated: Callable[[int], None] = lambda _: None,
     assume_directories: bool = False,
 ) -> AsyncIterator[Tree]:
     """Make a tree; its nursery ends with the block."""
@@ -40,16 +43,38 @@ async def mounted(
             max_listed_entries=max_listed_entries,
             directory_mtime_ns=directory_mtime_ns,
             deadline_seconds=deadline_seconds,
+            on_invalidated=on_invalidated,
             assume_directories=assume_directories,
         )
         yield tree
         await trio.testing.wait_all_tasks_blocked()
-        assert tree.statistics().requests == 0
+        assert metric(tree, "requests") == 0
         nursery.cancel_scope.cancel()
 
 
+def metrics(tree: Tree) -> Registry:
+    """Return a registry with the metrics of the tree."""
+    registry = Registry()
+    tree.declare_metrics(registry)
+    return registry
+
+
+def metric(tree: Tree, name: str) -> float:
+    """Return the current value of a gauge of the tree."""
+    value = metrics(tree).value(name)
+    assert isinstance(value, int | float)
+    return value
+
+
+def observed(tree: Tree, name: str, **labels: str) -> tuple[int, float]:
+    """Return number and sum of the observations in a histogram of the tree."""
+    histogram = metrics(tree).value(name, **labels)
+    assert isinstance(histogram, Histogram)
+    return histogram.count, histogram.total_seconds
+
+
 async def follow(tree: Tree, path: str) -> Entry:
-    """Look a path up, keeping the count of its last component only."""
+    """Look a path up, keeping the lookup count of its last component only."""
     inode = ROOT_INODE
     entry: Entry | None = None
     for component in path.split("/"):
@@ -62,7 +87,7 @@ async def follow(tree: Tree, path: str) -> Entry:
 
 
 async def object_at(tree: Tree, path: str) -> tuple[str, int] | None:
-    """Return the object and generation that a path leads to, None if to nothing."""
+    """Return name and generation of the object at a path, or None if there is none."""
     try:
         entry = await follow(tree, path)
     except NoSuchEntry:

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for object names that a file system has trouble with."""
+"""Hypothesis strategies for object names that are difficult as paths."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def _shorten(name: str) -> str:
 
 names = st.lists(st.sampled_from(_PIECES), min_size=1, max_size=8).map("".join).map(_shorten)
 
-# Few pieces make objects beside folders of their name, and names that sort between the two.
+# Few different pieces, so that many buckets have an object beside a folder of its name, and names
+# that sort between the two.
 _crowded = st.lists(
     st.sampled_from(["a", "a", "/", "/", "-", "0", "x" * 249]), min_size=1, max_size=6
 ).map("".join)
 
-# Sizes matter only for names that end with a slash: 0 makes them mere placeholders.
+# Sizes matter only for names that end with a slash: an object of size 0 is a placeholder object.
 buckets = st.dictionaries(names | _crowded.map(_shorten), st.integers(0, 1), max_size=12)

@@ -1,4 +1,4 @@
-"""Lookups, attributes and listings cancelled at every instant of theirs."""
+"""Lookups and listings, cancelled at every point where they wait."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import trio
 
 from gcsmux_fs.namespace.names import Form, place
 from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
-from tests.cancellation import cancel_everywhere
+from tests.support.cancellation import cancel_everywhere
 
 from .fake_store import FakeStore
-from .mounted import mounted
+from .mounted import metric, mounted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 DELAY_SECONDS = 1.0
 TTL_SECONDS = 20.0
-# A name too long for a file's is found below a directory of its first part.
+# An object name that is too long for one file name: it is found below a part directory.
 LONG_NAME = "x" * 300
 PART = place("", LONG_NAME, Form.PLAIN)
 assert PART is not None
@@ -39,7 +39,7 @@ def filled_store() -> FakeStore:
 
 @asynccontextmanager
 async def stage(question: Question, requests: int, ttl_seconds: float) -> AsyncIterator[Scenario]:
-    """Have one of three askers cancelled: the others are answered, and nothing is left."""
+    """Cancel one of three tasks that ask: the others are answered, and nothing is left over."""
     store = filled_store()
     answers: list[object] = []
 
@@ -53,19 +53,20 @@ async def stage(question: Question, requests: int, ttl_seconds: float) -> AsyncI
             others.start_soon(ask_after, 0.7 * DELAY_SECONDS, tree)
             await trio.sleep(0.3 * DELAY_SECONDS)
             yield functools.partial(question, tree)
-        # Also what is asked for nobody any more.
+        # The requests of the cancelled task have ended too.
         await trio.sleep(10 * DELAY_SECONDS)
-        assert tree.statistics().requests == 0
+        assert metric(tree, "requests") == 0
         if ttl_seconds:
             assert len(store.take_requests()) == requests
         answers.append(await question(tree))
         assert answers == answers[:1] * 3
-        assert tree.statistics().inodes == 1
-        assert not any(kept.openers for kept in tree._directories.snapshots._latest.values())
+        assert metric(tree, "inodes") == 1
+        cached = tree._names.cache.listings._latest.values()
+        assert not any(listing.openers for listing in cached)
 
 
 async def look_up(name: bytes, tree: Tree) -> int | None:
-    """Return the size of what a name leads to."""
+    """Return the size of the file that a name leads to; None if it leads to nothing."""
     try:
         entry = await tree.lookup(ROOT_INODE, name)
     except NoSuchEntry:
@@ -101,7 +102,7 @@ async def list_all(tree: Tree) -> list[bytes]:
         pytest.param(list_all, 4, id="a listing"),
     ],
 )
-def test_an_asker_leaves_the_others_their_answer(
+def test_cancelling_one_task_leaves_the_others_their_answer(
     question: Question, requests: int, ttl_seconds: float
 ) -> None:
     cancel_everywhere(functools.partial(stage, question, requests, ttl_seconds))

@@ -1,4 +1,4 @@
-"""A question ends within its deadline, however a server draws it out."""
+"""Lookups and listings end before their deadline, even if the server sends pages without end."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 DEADLINE = 20.0
 
 
-class DrawnOut(FakeStore):
-    """Answers listings with `empty` pages without entries, each with a token of its own."""
+class EmptyPagesStore(FakeStore):
+    """Answers a listing with `empty` pages without entries, each with another page token."""
 
     empty = 10**9
 
@@ -64,25 +64,27 @@ async def look_up(tree: Tree) -> object:
 
 
 @pytest.mark.parametrize("ask", [list_root, look_up])
-async def test_a_listing_that_never_shows_anything_nor_ends_is_given_up_in_time(
+async def test_a_listing_of_empty_pages_without_end_fails_at_the_deadline(
     ask: Callable[[Tree], Awaitable[object]],
 ) -> None:
-    store = DrawnOut()
+    store = EmptyPagesStore()
     async with mounted(store, deadline_seconds=DEADLINE) as tree:
         began = trio.current_time()
         with pytest.raises(DeadlineExceeded, match="20 s"):
             await ask(tree)
         assert trio.current_time() - began == pytest.approx(DEADLINE)
         assert len(store.requests) <= FREE_EMPTY_PAGES + DEADLINE / EMPTY_PAUSE_SECONDS + 2
-        # What nobody waits for any more is not asked for either.
+        # No page is requested after the deadline.
         store.take_requests()
         await trio.sleep(10 * DEADLINE)
         assert len(store.requests) <= 1
 
 
 @pytest.mark.parametrize("ask", [list_root, look_up])
-async def test_some_empty_pages_cost_no_pause(ask: Callable[[Tree], Awaitable[object]]) -> None:
-    store = DrawnOut()
+async def test_the_first_empty_pages_cost_no_pause(
+    ask: Callable[[Tree], Awaitable[object]],
+) -> None:
+    store = EmptyPagesStore()
     store.empty = FREE_EMPTY_PAGES - 1
     store.put("name/below")
     async with mounted(store) as tree:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gcsmux_fs.model.object_table import Row
+from gcsmux_fs.namespace.file_inodes import InodeState
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE, hash_of
 from gcsmux_fs.namespace.inodes import InodeTable
 
@@ -25,12 +26,12 @@ def remember(table: InodeTable, info: ObjectInfo) -> int:
 
 
 def clashing(key: bytes, attempt: int) -> int:
-    """Return one of eight numbers at first, and one that nobody else has at the fourth attempt."""
+    """Return one of eight numbers for three attempts, then a number that no other key has."""
     return zlib.crc32(key) % 8 if attempt < 3 else 8 + hash_of(key, attempt) // 2
 
 
 class InodeMachine(RuleBasedStateMachine):
-    """The table against two counters for each key; directories have generation 0."""
+    """Compares the table with two counters for each key; directories have generation 0."""
 
     hashed = staticmethod(hash_of)
 
@@ -103,7 +104,7 @@ class InodeMachine(RuleBasedStateMachine):
         self.clean(number)
 
     @invariant()
-    def the_table_holds_what_is_counted_and_nothing_else(self) -> None:
+    def the_table_has_exactly_the_counted_inodes(self) -> None:
         assert 1 + len(self.keys) == len(self.table)
         assert self.table.directory(ROOT_INODE) is self.table.root
         for number, (name, generation) in self.keys.items():
@@ -122,7 +123,7 @@ class InodeMachine(RuleBasedStateMachine):
 
 
 class ClashingInodeMachine(InodeMachine):
-    """The same, where nearly every number is taken by something else."""
+    """The inode machine with a hash that gives most keys the same number."""
 
     hashed = staticmethod(clashing)
 
@@ -131,7 +132,7 @@ TestInodeTable = InodeMachine.TestCase
 TestClashingInodeTable = ClashingInodeMachine.TestCase
 
 
-def test_numbers_depend_on_nothing_but_what_they_name() -> None:
+def test_a_number_depends_only_on_what_it_stands_for() -> None:
     one, other = InodeTable(""), InodeTable("elsewhere/")
     for name in "xyz":
         remember(other, object_info(name))
@@ -141,7 +142,7 @@ def test_numbers_depend_on_nothing_but_what_they_name() -> None:
         for table in (one, other)
     ]
     assert numbers[0] == numbers[1]
-    # Other releases and other machines compute the same.
+    # Every release on every machine must compute these numbers.
     assert numbers[0] == [7_570_071_966_228_571_333, 7_451_147_557_953_574_455]
 
 
@@ -169,7 +170,7 @@ def test_a_directory_and_the_object_of_its_name_are_two_inodes() -> None:
     assert table.directory(content) is None
 
 
-def test_more_cannot_be_forgotten_than_was_counted() -> None:
+def test_forgetting_more_lookups_than_were_counted_is_an_error() -> None:
     table = InodeTable("")
     for number in (remember(table, object_info("a")), table.remember_directory("a/").number):
         with pytest.raises(ValueError, match="cannot forget 2 lookups"):
@@ -186,17 +187,17 @@ def test_older_attributes_do_not_replace_newer_ones() -> None:
     older = object_info("a")
     newer = replace(older, metageneration=2)
     number = remember(table, older)
-    assert (number, newer) == told(table, newer)
-    assert (number, newer) == told(table, older)
+    assert (number, newer) == remembered(table, newer)
+    assert (number, newer) == remembered(table, older)
     assert newer == table.files.get(number)
 
 
-def test_a_size_that_was_told_wrong_is_another_inode() -> None:
+def test_another_size_of_the_same_generation_is_another_inode() -> None:
     table = InodeTable("")
-    wrong, right = replace(object_info("a"), size=2000), replace(object_info("a"), size=1000)
-    number = remember(table, wrong)
-    assert remember(table, right) != number
-    assert wrong == table.files.get(number)
+    large, small = replace(object_info("a"), size=2000), replace(object_info("a"), size=1000)
+    number = remember(table, large)
+    assert remember(table, small) != number
+    assert large == table.files.get(number)
 
 
 def test_a_file_that_metadata_makes_a_link_is_another_inode() -> None:
@@ -208,9 +209,9 @@ def test_a_file_that_metadata_makes_a_link_is_another_inode() -> None:
     assert other != number
     assert file == table.files.get(number)
     assert link == table.files.get(other)
-    # Other metadata belongs to the same file.
-    noted = replace(file, metageneration=3, metadata={"team": "blue"})
-    assert (number, noted) == told(table, noted)
+    # Metadata that makes no link belongs to the same inode.
+    labelled = replace(file, metageneration=3, metadata={"team": "blue"})
+    assert (number, labelled) == remembered(table, labelled)
 
 
 def test_each_size_of_an_object_that_grows_is_an_inode() -> None:
@@ -221,30 +222,30 @@ def test_each_size_of_an_object_that_grows_is_an_inode() -> None:
     grown = remember(table, large)
     assert grown != number
     assert small == table.files.get(number)
-    # A listing may be older than what is known: the object never shrinks.
-    assert (grown, large) == told(table, small)
-    finished = replace(large, finalized=True)
-    assert (grown, finished) == told(table, finished)
-    assert (grown, finished) == told(table, small)
+    # An old answer shows a smaller size, and leads to the inode of the larger size.
+    assert (grown, large) == remembered(table, small)
+    finalized = replace(large, finalized=True)
+    assert (grown, finalized) == remembered(table, finalized)
+    assert (grown, finalized) == remembered(table, small)
     table.forget(grown, 4)
-    assert (number, small) == told(table, small)
+    assert (number, small) == remembered(table, small)
 
 
-def test_an_object_that_was_finished_with_more_bytes_is_not_taken_back() -> None:
+def test_an_old_answer_leads_to_the_size_at_which_an_object_was_finalized() -> None:
     table = InodeTable("")
     growing = replace(object_info("a"), size=100, finalized=False)
     remember(table, growing)
-    finished = replace(growing, size=300, finalized=True)
-    number = remember(table, finished)
-    assert (number, finished) == told(table, replace(growing, size=200))
+    finalized = replace(growing, size=300, finalized=True)
+    number = remember(table, finalized)
+    assert (number, finalized) == remembered(table, replace(growing, size=200))
 
 
-def told(table: InodeTable, info: ObjectInfo) -> tuple[int, ObjectInfo]:
+def remembered(table: InodeTable, info: ObjectInfo) -> tuple[int, ObjectInfo]:
     number, row = table.files.remember(Row.of(info))
     return number, row.info
 
 
-def test_a_table_of_many_is_right_however_many_are_forgotten() -> None:
+def test_the_inodes_that_remain_are_found_after_many_were_forgotten() -> None:
     table = InodeTable("")
     numbers = {name: remember(table, object_info(name)) for name in map(str, range(5_000))}
     kept = {name: number for name, number in numbers.items() if int(name) % 700 == 0}
@@ -256,3 +257,50 @@ def test_a_table_of_many_is_right_however_many_are_forgotten() -> None:
         assert expected == table.files.get(number)
         assert table.files.find(Row.of(object_info(name))) == kept.get(name)
     assert len(table) == 1 + len(kept)
+
+
+def test_the_inodes_of_a_name_are_found_and_removed_ones_are_not() -> None:
+    table = InodeTable("")
+    numbers = {
+        (name, generation): remember(table, object_info(name, generation))
+        for name in ("a", "d/a", "d/b", "da", "d/")
+        for generation in (1, 2)
+    }
+    table.forget(numbers["d/a", 1], 1)
+    files = table.files
+    assert sorted(files.named("a")) == sorted([numbers["a", 1], numbers["a", 2]])
+    assert files.named("d/a") == [numbers["d/a", 2]]
+    assert files.named("absent") == []
+    below = {number for (name, _), number in numbers.items() if name.startswith("d/")}
+    assert set(files.below("d/")) == below - {numbers["d/a", 1]}
+    assert len(files.below("")) == len(files) == 9
+
+
+def test_directories_are_found_below_a_prefix() -> None:
+    table = InodeTable("p/")
+    numbers = {name: table.remember_directory(name).number for name in ("p/d/", "p/d/e/", "p/de/")}
+    # The deepest come first: the kernel keeps a directory's name while it caches names in it.
+    assert table.directories_below("p/d/") == [numbers["p/d/e/"], numbers["p/d/"]]
+    assert set(table.directories_below("")) == set(numbers.values())
+
+
+def test_a_file_has_a_state_while_it_is_in_the_table() -> None:
+    table = InodeTable("")
+    info = object_info("a")
+    number = remember(table, info)
+    files = table.files
+    assert files.state(number) is InodeState.REMOTE
+    files.invalidate(number)
+    assert files.state(number) is InodeState.INVALIDATED
+    assert files.pin(number) == info
+    files.unpin(number)
+    files.mark_gone(number)
+    files.invalidate(number)
+    assert files.state(number) is InodeState.GONE
+    assert files.pin(number) is None
+    files.confirm(number)
+    assert files.state(number) is InodeState.REMOTE
+    files.mark_gone(number)
+    table.forget(number, 1)
+    assert remember(table, info) == number
+    assert files.state(number) is InodeState.REMOTE

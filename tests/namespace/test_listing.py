@@ -5,13 +5,14 @@ import pytest
 from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.model.object_table import Row
 from gcsmux_fs.model.values import ListingPage, ObjectInfo
-from gcsmux_fs.namespace.listing import Directory, Listing
+from gcsmux_fs.namespace.child import Directory
+from gcsmux_fs.namespace.listing import Listing
 
 from .fake_store import object_info
 
 
 def page(*keys: str, token: str = "", size: int = 3) -> ListingPage:
-    """Make a page out of objects and (ending with `>`) prefixes."""
+    """Make a page of objects and prefixes; the key of a prefix ends with `>`."""
     return ListingPage(
         tuple(object_info(key, size=size) for key in keys if not key.endswith(">")),
         tuple(key[:-1] for key in keys if key.endswith(">")),
@@ -24,8 +25,8 @@ def names(listing: Listing) -> list[bytes]:
 
 
 def child(listing: Listing, name: bytes) -> ObjectInfo | Directory | None:
-    found = listing.find(name)
-    return found.info if isinstance(found, Row) else found
+    entry = listing.find(name)
+    return entry.info if isinstance(entry, Row) else entry
 
 
 def test_entries_are_shown_page_by_page() -> None:
@@ -41,7 +42,7 @@ def test_entries_are_shown_page_by_page() -> None:
     assert object_info("d/c") == child(listing, b"c")
 
 
-def test_only_objects_whose_folder_may_still_come_are_held_back() -> None:
+def test_only_objects_whose_folder_may_still_follow_are_held_back() -> None:
     listing = Listing("")
     listing.add_page(page("a", "a-", "a-b", "a-b-c", token="1"))
     assert names(listing) == [b"a-"]
@@ -51,7 +52,7 @@ def test_only_objects_whose_folder_may_still_come_are_held_back() -> None:
     assert names(listing)[4:] == [b"%file~a", b"a-c", b"a"]
 
 
-def test_the_place_of_a_folder_is_passed_by_any_name_after_it() -> None:
+def test_an_object_is_shown_when_a_later_name_sorts_after_its_folder() -> None:
     listing = Listing("")
     listing.add_page(page("foo", "foo.txt", token="1"))
     assert names(listing) == []
@@ -59,7 +60,7 @@ def test_the_place_of_a_folder_is_passed_by_any_name_after_it() -> None:
     assert names(listing) == [b"foo", b"foo.txt"]
 
 
-def test_an_entry_keeps_its_position_when_earlier_ones_are_settled_late() -> None:
+def test_an_entry_keeps_its_position_when_an_earlier_name_is_shown_later() -> None:
     listing = Listing("")
     listing.add_page(page("a", "a!", "a!!x", "a-/>", token="1"))
     first = list(names(listing))
@@ -67,7 +68,7 @@ def test_an_entry_keeps_its_position_when_earlier_ones_are_settled_late() -> Non
     assert first == names(listing)[: len(first)]
 
 
-def test_the_placeholder_of_the_directory_itself_is_no_entry_unless_it_has_content() -> None:
+def test_the_placeholder_of_the_directory_is_an_entry_only_if_it_has_content() -> None:
     empty, full = Listing("d/"), Listing("d/")
     empty.add_page(page("d/", "d/a", size=0))
     full.add_page(page("d/", "d/a"))
@@ -86,7 +87,7 @@ def test_the_placeholder_of_the_directory_itself_is_no_entry_unless_it_has_conte
         [page("a", "a/", token="1"), page("a/>", "b")],
     ],
 )
-def test_a_placeholder_listed_beside_its_prefix_describes_the_directory(
+def test_a_placeholder_that_is_listed_beside_its_prefix_belongs_to_the_directory(
     pages: list[ListingPage],
 ) -> None:
     listing = Listing("")
@@ -96,7 +97,7 @@ def test_a_placeholder_listed_beside_its_prefix_describes_the_directory(
     assert {b"a", b"b"} == set(names(listing)) - {b"%file~a"}
 
 
-def test_long_names_gather_in_one_directory_across_pages() -> None:
+def test_long_names_of_several_pages_are_in_one_part_directory() -> None:
     long = "x" * 249
     listing = Listing("d/")
     listing.add_page(page(f"d/{long}1234567", token="1"))
@@ -106,14 +107,14 @@ def test_long_names_gather_in_one_directory_across_pages() -> None:
     assert Directory(f"d/{long}") == part
 
 
-def test_a_part_directory_shows_only_names_too_long_for_the_directory_above() -> None:
+def test_a_part_directory_has_only_names_too_long_for_the_directory_above() -> None:
     long = "x" * 249
     listing = Listing(f"d/{long}")
     listing.add_page(page(f"d/{long}", f"d/{long}1", f"d/{long}1234567", f"d/{long}/>"))
     assert names(listing) == [b"1234567"]
 
 
-def test_what_a_server_repeats_where_pages_meet_is_shown_once() -> None:
+def test_an_entry_that_is_repeated_where_pages_meet_is_shown_once() -> None:
     listing = Listing("")
     listing.add_page(page("a", "a", "b/>", "b/>", token="1"))
     listing.add_page(page("b/>", "c", token="2"))
@@ -130,7 +131,7 @@ def test_a_repeated_page_token_ends_the_listing_with_an_error() -> None:
 
 
 @pytest.mark.parametrize("late", ["a", "b/>"])
-def test_a_name_that_belongs_into_an_earlier_page_is_an_error(late: str) -> None:
+def test_a_name_that_sorts_before_its_page_is_an_error(late: str) -> None:
     listing = Listing("")
     listing.add_page(page("b", "c", token="1"))
     with pytest.raises(StorageError, match="after 'c'"):
@@ -141,16 +142,16 @@ def test_a_name_that_belongs_into_an_earlier_page_is_an_error(late: str) -> None
 @pytest.mark.parametrize(
     "stray", ["e/a", "d", "e/>", "d/x>", "d/>", "d/b/c", "d/b/c~", "d/b/c/>", "d/b//>"]
 )
-def test_a_name_that_cannot_be_beneath_the_directory_is_an_error(stray: str) -> None:
+def test_a_name_that_cannot_be_below_the_directory_is_an_error(stray: str) -> None:
     with pytest.raises(StorageError, match="the server lists"):
         Listing("d/").add_page(page(stray))
 
 
 @pytest.mark.parametrize("pages", [1, 7, 500])
-def test_every_entry_is_found_by_its_name_and_at_its_position(pages: int) -> None:
+def test_every_entry_is_found_by_name_and_by_position(pages: int) -> None:
     keys = [f"d/{number}{'-x' * (number % 3)}" for number in range(500)]
     keys += [f"d/{number}/>" for number in range(100, 500, 50)] + ["d/%~", "d/é", "d/😀"]
-    # The placeholder is no entry, and moves all that come after it.
+    # The placeholder object is no entry, so positions after it are one less than row numbers.
     keys = sorted([*keys, "d/"], key=lambda key: key.removesuffix(">"))
     step = len(keys) // pages + 1
     listing = Listing("d/")
@@ -168,21 +169,21 @@ def test_every_entry_is_found_by_its_name_and_at_its_position(pages: int) -> Non
 
 
 @pytest.mark.parametrize("name", [b"", b"absent", b"b/", b"zz", b"%file~a", b"\xff"])
-def test_what_is_no_entry_is_not_found(name: bytes) -> None:
+def test_a_name_that_is_no_entry_is_not_found(name: bytes) -> None:
     listing = Listing("d/")
     listing.add_page(page("d/", "d/a", "d/b/>", "d/c", size=0))
     assert listing.find(name) is None
     assert listing.position_of(name) is None
 
 
-def test_a_page_in_any_order_is_taken_as_sorted() -> None:
+def test_a_page_in_any_order_is_sorted() -> None:
     listing = Listing("")
     listing.add_page(page("c", "a", "b/>", "a!"))
     assert names(listing) == [b"a", b"a!", b"b", b"c"]
     assert child(listing, b"a!") == object_info("a!")
 
 
-def test_files_are_found_by_position_and_folders_are_none() -> None:
+def test_an_object_is_found_by_position_and_a_folder_is_not() -> None:
     listing = Listing("d/")
     listing.add_page(page("d/a", "d/b/>"))
     assert listing.file_at(0) == object_info("d/a", size=3)

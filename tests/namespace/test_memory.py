@@ -1,4 +1,4 @@
-"""What an entry takes, counted by the interpreter: 100,000 of them are to fit into little."""
+"""The memory that an entry of a directory takes, measured by tracemalloc."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from gcsmux_fs.namespace.forgotten_inodes import MAX_FORGOTTEN
 from gcsmux_fs.namespace.tree import ROOT_INODE
 
 from .fake_store import FakeStore
-from .mounted import mounted
+from .mounted import metric, mounted
 
 ENTRIES = 20_000
 PAGE = 1_000
-# It is 282 as counted here; values instead of columns took 700.
-MOST_BYTES = 300
-# What is left when the kernel has forgotten all is the listing, and the numbers that NFS servers
-# may still ask for (see `forgotten`).
-MOST_LISTED_BYTES = 150
-MOST_FORGOTTEN_BYTES = 100
+# Limit for an entry that the kernel references: 282 bytes were measured.
+MAX_REFERENCED_BYTES = 300
+# Limits after the kernel has forgotten all inodes: for an entry of the listing, and for an inode
+# number that an NFS server may still ask for (see `forgotten_inodes`).
+MAX_LISTED_BYTES = 150
+MAX_FORGOTTEN_BYTES = 100
 
 
 class NumberedStore(FakeStore):
-    """Objects made up page by page as a server's answer is: nothing of them is kept here."""
+    """Makes the objects of each page when it is requested, and keeps none of them."""
 
     async def list_objects(
         self,
@@ -54,8 +54,8 @@ class NumberedStore(FakeStore):
         return ListingPage(objects, (), str(end) if end < ENTRIES else "")
 
 
-async def held_after_walk(*, forgetting: bool) -> int:
-    """Return the bytes held after the whole directory was read, by tree, store and listing."""
+async def bytes_after_listing(*, forgetting: bool) -> int:
+    """Return the allocated bytes after a directory was read; `forgetting` drops all inodes."""
     async with mounted(NumberedStore(), prefix="directory/", page_size=PAGE) as tree:
         handle = tree.open_directory(ROOT_INODE)
         gc.collect()
@@ -69,19 +69,19 @@ async def held_after_walk(*, forgetting: bool) -> int:
                         tree.forget(entry.inode, 1)
             del batch
             gc.collect()
-            held, _ = tracemalloc.get_traced_memory()
+            allocated, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
         assert position == ENTRIES
-        assert tree.statistics().inodes == 1 + (0 if forgetting else ENTRIES)
+        assert metric(tree, "inodes") == 1 + (0 if forgetting else ENTRIES)
         handle.release()
-        return held
+        return allocated
 
 
-async def test_an_entry_that_the_kernel_knows_takes_little_memory() -> None:
-    assert await held_after_walk(forgetting=False) < MOST_BYTES * ENTRIES
+async def test_an_entry_that_the_kernel_references_takes_little_memory() -> None:
+    assert await bytes_after_listing(forgetting=False) < MAX_REFERENCED_BYTES * ENTRIES
 
 
-async def test_what_the_kernel_has_forgotten_takes_the_memory_of_its_listing() -> None:
-    most = MOST_LISTED_BYTES * ENTRIES + MOST_FORGOTTEN_BYTES * MAX_FORGOTTEN
-    assert await held_after_walk(forgetting=True) < most
+async def test_a_forgotten_entry_takes_the_memory_of_its_listing() -> None:
+    limit = MAX_LISTED_BYTES * ENTRIES + MAX_FORGOTTEN_BYTES * MAX_FORGOTTEN
+    assert await bytes_after_listing(forgetting=True) < limit

@@ -11,7 +11,7 @@ from gcsmux_fs.namespace.names import (
     locate,
     locate_directory,
     place,
-    step,
+    step_from,
 )
 
 from .object_names import buckets, names
@@ -36,13 +36,13 @@ def path(name: str, *, beside_folder: bool = False) -> bytes:
 
 
 def walk(components: tuple[bytes, ...]) -> str:
-    """Follow a path as a lookup does, taking every plain name but the last for a directory."""
+    """Return the object that a path leads to, as lookups of existing directories do."""
     location = ""
     for component in components[:-1]:
-        found = step(location, component)
-        assert found is not None
-        location = found.target if found.form is Form.PART else found.target + "/"
-    last = step(location, components[-1])
+        step = step_from(location, component)
+        assert step is not None
+        location = step.target if step.form is Form.PART else step.target + "/"
+    last = step_from(location, components[-1])
     assert last is not None
     assert last.form is not Form.PART
     return last.target
@@ -70,7 +70,7 @@ def walk(components: tuple[bytes, ...]) -> str:
         ("x" * 254 + "/y", b"x" * 254 + b"/y"),
     ],
 )
-def test_names_are_spelled_as_documented(name: str, expected: bytes) -> None:
+def test_an_object_name_is_spelled_as_documented(name: str, expected: bytes) -> None:
     assert expected == path(name)
 
 
@@ -79,7 +79,7 @@ def test_names_are_spelled_as_documented(name: str, expected: bytes) -> None:
 @example(text="x" * 256)
 @example(text="é" * 128)
 @example(text="\n")
-def test_a_name_is_plain_just_if_it_is_spelled_as_itself(text: str) -> None:
+def test_a_name_is_plain_exactly_if_it_is_spelled_as_itself(text: str) -> None:
     component = text.replace("/", "")
     placed = place("d/", component, Form.PLAIN)
     assert placed is not None
@@ -91,7 +91,7 @@ def test_an_object_beside_a_folder_of_its_name_is_marked() -> None:
     assert path("dir/50%", beside_folder=True) == b"dir/%file~50%25"
 
 
-def test_a_mark_that_makes_a_name_too_long_moves_it_into_a_part_directory() -> None:
+def test_a_name_that_is_too_long_with_its_marker_is_in_a_part_directory() -> None:
     name = "x" * 250
     assert path(name) == b"x" * 250
     assert path(name, beside_folder=True) == b"%part~" + b"x" * 249 + b"/%file~x"
@@ -118,18 +118,18 @@ def test_a_mark_that_makes_a_name_too_long_moves_it_into_a_part_directory() -> N
         b"x" * 256,
     ],
 )
-def test_what_is_no_spelling_leads_nowhere(name: bytes) -> None:
-    assert step("dir/", name) is None
+def test_a_file_name_that_is_no_spelling_leads_nowhere(name: bytes) -> None:
+    assert step_from("dir/", name) is None
 
 
 def test_a_long_name_is_not_found_under_shorter_parts() -> None:
-    assert step("x" * 248, b"xyz") is None
-    assert step("x" * 249, b"123456") is None
-    assert step("x" * 249, b"1234567") is not None
+    assert step_from("x" * 248, b"xyz") is None
+    assert step_from("x" * 249, b"123456") is None
+    assert step_from("x" * 249, b"1234567") is not None
 
 
-def test_the_root_of_a_bucket_has_no_object_of_its_own() -> None:
-    assert step("", b"%content~") is None
+def test_the_root_of_a_bucket_has_no_content() -> None:
+    assert step_from("", b"%content~") is None
 
 
 @given(names, st.booleans())
@@ -166,16 +166,18 @@ def test_no_two_objects_and_no_object_and_directory_share_a_path(bucket: dict[st
     ]
     paths = files + [path_of_directory(location) for location in directories]
     assert len(set(paths)) == len(paths)
-    # A path may lead through another one only if that is a directory.
-    ancestors = {found[:depth] for found in paths for depth in range(1, len(found))}
+    # A file is never a directory on the path of another file.
+    ancestors = {path[:depth] for path in paths for depth in range(1, len(path))}
     assert not ancestors & set(files)
 
 
 @given(names, st.binary(min_size=1, max_size=12) | names.map(str.encode))
-def test_no_name_is_accepted_that_a_listing_would_not_show(location: str, name: bytes) -> None:
+def test_a_file_name_is_accepted_only_if_a_listing_would_show_it(
+    location: str, name: bytes
+) -> None:
     location = location[: location.rfind("/") + 1]
-    found = step(location, name)
-    if found is not None and found.form in (Form.PLAIN, Form.FILE):
-        shown = place(location, found.target[len(location) :], found.form)
+    step = step_from(location, name)
+    if step is not None and step.form in (Form.PLAIN, Form.FILE):
+        shown = place(location, step.target[len(location) :], step.form)
         assert shown is not None
         assert name == shown.name

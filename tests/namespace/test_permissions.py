@@ -1,4 +1,4 @@
-"""Callers who may list or read only a part: no refused request hides what another one shows."""
+"""Callers with permissions for a part of the bucket: a refusal hides nothing that is allowed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ MARKED_DIRECTORY = "a directory with a placeholder object"
 DIRECTORIES = (DIRECTORY, MARKED_DIRECTORY)
 
 
-def below(*prefixes: str) -> FakeStore:
+def readable_below(*prefixes: str) -> FakeStore:
+    """Return a store whose caller may get the objects below some prefixes."""
     store = FakeStore()
     store.put(*OBJECTS)
     store.may_get = lambda name: name.startswith(prefixes)
@@ -49,10 +50,10 @@ def below(*prefixes: str) -> FakeStore:
 
 
 async def seen(tree: Tree, path: str) -> str:
-    """Return what a program finds at a path."""
+    """Return what a program sees at a path."""
     above = path.rpartition("/")[0]
-    if above and (found := await seen(tree, above)) not in DIRECTORIES:
-        return f"below what is {found}"
+    if above and (parent := await seen(tree, above)) not in DIRECTORIES:
+        return f"below what is {parent}"
     try:
         entry = await follow(tree, path)
     except NoSuchEntry:
@@ -68,7 +69,7 @@ async def seen(tree: Tree, path: str) -> str:
 
 
 async def list_all(tree: Tree, inode: int = ROOT_INODE, location: str = "") -> None:
-    """Do as `find`, passing over what is refused."""
+    """List all directories as `find` does, except refused ones."""
     try:
         names = await read_names(tree, inode)
     except PermissionDenied:
@@ -80,24 +81,24 @@ async def list_all(tree: Tree, inode: int = ROOT_INODE, location: str = "") -> N
         tree.forget(entry.inode, 1)
 
 
-async def test_a_refused_object_is_no_verdict_on_a_directory() -> None:
-    store = below("team/")
+async def test_a_directory_is_found_though_its_object_is_refused() -> None:
+    store = readable_below("team/")
     async with mounted(store) as tree:
         assert await seen(tree, "team/a") == "team/a of 3"
         assert await seen(tree, "team/deep/x") == "team/deep/x of 3"
 
 
-async def test_an_object_that_may_not_be_read_has_the_attributes_of_its_listing() -> None:
-    store = below("team/")
+async def test_a_refused_object_has_the_attributes_of_its_listing() -> None:
+    store = readable_below("team/")
     async with mounted(store) as tree:
         assert await seen(tree, "plain") == "plain of 3"
         assert await seen(tree, "other/y") == "other/y of 3"
         assert await seen(tree, "absent") == "absent"
 
 
-async def test_an_object_that_may_be_read_is_one_whatever_may_be_listed() -> None:
+async def test_a_readable_object_is_a_file_though_listings_are_refused() -> None:
     for get_takes_list in (False, True):
-        store = below("")
+        store = readable_below("")
         store.may_list = lambda prefix: False
         store.get_takes_list = get_takes_list
         async with mounted(store, assume_directories=get_takes_list) as tree:
@@ -111,8 +112,8 @@ async def test_an_object_that_may_be_read_is_one_whatever_may_be_listed() -> Non
                 await read_names(tree, entry.inode)
 
 
-async def test_what_was_taken_for_a_directory_is_so_for_as_short_as_what_is_absent() -> None:
-    store = below("")
+async def test_an_assumed_directory_is_valid_for_the_negative_ttl() -> None:
+    store = readable_below("")
     store.may_list = lambda prefix: False
     async with mounted(store, negative_ttl_seconds=5) as tree:
         absent = await follow(tree, "absent")
@@ -123,7 +124,7 @@ async def test_what_was_taken_for_a_directory_is_so_for_as_short_as_what_is_abse
         await tree.confirm_directory(team.inode)
         with pytest.raises(GenerationGone):
             await tree.confirm_directory(absent.inode)
-        # It is not believed any more.
+        # The directory is not assumed any more.
         assert await seen(tree, "absent") == "absent"
         assert (await follow(tree, "team")).name_valid_seconds == 60
         store.take_requests()
@@ -132,10 +133,10 @@ async def test_what_was_taken_for_a_directory_is_so_for_as_short_as_what_is_abse
 
 
 @pytest.mark.parametrize("get_takes_list", [False, True])
-async def test_an_object_that_has_come_is_found_where_a_directory_was_assumed(
+async def test_a_new_object_is_found_where_a_directory_was_assumed(
     get_takes_list: bool,
 ) -> None:
-    store = below("")
+    store = readable_below("")
     store.may_list = lambda prefix: False
     store.get_takes_list = get_takes_list
     async with mounted(store, assume_directories=get_takes_list) as tree:
@@ -147,8 +148,24 @@ async def test_an_object_that_has_come_is_found_where_a_directory_was_assumed(
         assert await seen(tree, "later") == "later of 3"
 
 
-async def test_only_who_may_not_list_finds_directories_where_all_is_refused() -> None:
-    store = below("nothing")
+async def test_the_ttl_of_an_answer_begins_at_the_earlier_of_its_two_requests() -> None:
+    store = readable_below("")
+    store.may_list = lambda prefix: False
+    async with mounted(store, ttl_seconds=60, negative_ttl_seconds=5) as tree:
+        assumed = await follow(tree, "team")
+        await trio.sleep(5)
+        store.may_list = lambda prefix: True
+        store.delay_seconds = 2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tree.confirm_directory, assumed.inode)
+            await trio.sleep(1)
+            # This lookup joins the listing that the confirmation has requested.
+            entry = await follow(tree, "team")
+        assert entry.name_valid_seconds == 60 - 3
+
+
+async def test_a_name_is_assumed_a_directory_only_for_a_caller_who_may_not_list() -> None:
+    store = readable_below("nothing")
     store.may_list = lambda prefix: False
     async with mounted(store) as tree:
         assert await seen(tree, "team") == "refused"
@@ -156,8 +173,8 @@ async def test_only_who_may_not_list_finds_directories_where_all_is_refused() ->
         assert await seen(tree, "team") == DIRECTORY
 
 
-async def test_a_listing_may_be_allowed_from_the_slash_on() -> None:
-    store = below("team/")
+async def test_a_permission_to_list_may_begin_at_the_slash() -> None:
+    store = readable_below("team/")
     store.may_list = lambda prefix: prefix.startswith("team/")
     store.get_takes_list = True
     async with mounted(store) as tree:
@@ -169,7 +186,7 @@ async def test_a_listing_may_be_allowed_from_the_slash_on() -> None:
         assert await seen(tree, "other") == "refused"
 
 
-async def test_a_part_of_a_long_name_is_found_without_listing() -> None:
+async def test_a_part_directory_is_found_though_listings_are_refused() -> None:
     store = FakeStore()
     name = "x" * 300 + "/y"
     store.put(name)
@@ -179,8 +196,8 @@ async def test_a_part_of_a_long_name_is_found_without_listing() -> None:
         assert await seen(tree, f"{long}/{'x' * 51}/y") == f"{name} of 3"
 
 
-async def test_an_unfinished_object_that_may_not_be_read_keeps_its_attributes() -> None:
-    store = below("team/")
+async def test_a_refused_object_that_grows_keeps_the_attributes_of_its_inode() -> None:
+    store = readable_below("team/")
     info = object_info("plain", 7)
     store.replace_info(type(info)("plain", 7, 3, 0, finalized=False))
     async with mounted(store, ttl_seconds=10) as tree:
@@ -190,8 +207,8 @@ async def test_an_unfinished_object_that_may_not_be_read_keeps_its_attributes() 
         assert (tree.get(entry.inode)).size in (3, 9)
 
 
-async def test_refused_credentials_are_no_matter_of_permissions() -> None:
-    store = below("")
+async def test_rejected_credentials_fail_every_lookup() -> None:
+    store = readable_below("")
     for request in ("get", "list"):
         error = Unauthenticated("who are you?")
         store.failures = [(f"{request} team", error)]
@@ -200,8 +217,8 @@ async def test_refused_credentials_are_no_matter_of_permissions() -> None:
                 await follow(tree, "team")
 
 
-async def test_a_refusal_is_not_remembered() -> None:
-    store = below("team/")
+async def test_a_refusal_is_not_cached() -> None:
+    store = readable_below("team/")
     store.may_list = lambda prefix: prefix.startswith("team/")
     async with mounted(store) as tree:
         for path in ("plain", "%file~team"):
@@ -213,7 +230,7 @@ async def test_a_refusal_is_not_remembered() -> None:
 
 @dataclass(frozen=True)
 class Permissions:
-    """Prefixes, as conditions of IAM have them."""
+    """Prefixes that the caller may get and list; None for no permission."""
 
     get: str | None
     list: str | None
@@ -224,21 +241,21 @@ PREFIXES = st.sampled_from([None, "", "t", "team/", "team/deep/", "both/", "plai
 
 
 @given(st.builds(Permissions, PREFIXES, PREFIXES, st.booleans()), st.booleans())
-def test_what_is_seen_does_not_depend_on_what_was_asked_before(
+def test_the_answer_about_a_path_does_not_depend_on_earlier_questions(
     permissions: Permissions, assume: bool
 ) -> None:
-    def store() -> FakeStore:
-        made = FakeStore()
-        made.put(*OBJECTS)
+    def new_store() -> FakeStore:
+        store = FakeStore()
+        store.put(*OBJECTS)
         get, listed = permissions.get, permissions.list
-        made.may_get = lambda name: get is not None and name.startswith(get)
-        made.may_list = lambda prefix: listed is not None and prefix.startswith(listed)
-        made.get_takes_list = permissions.get_takes_list
-        return made
+        store.may_get = lambda name: get is not None and name.startswith(get)
+        store.may_list = lambda prefix: listed is not None and prefix.startswith(listed)
+        store.get_takes_list = permissions.get_takes_list
+        return store
 
     async def run() -> None:
         for path in PATHS:
-            async with mounted(store(), ttl_seconds=TTL, assume_directories=assume) as tree:
+            async with mounted(new_store(), ttl_seconds=TTL, assume_directories=assume) as tree:
                 cold = await seen(tree, path)
                 assert await seen(tree, path) == cold
                 await list_all(tree)

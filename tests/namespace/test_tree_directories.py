@@ -1,4 +1,4 @@
-"""Reading directories: page by page, shared, consistent, bounded in memory."""
+"""Reading directories: pages, sharing, positions, freshness, memory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import trio
 
 from gcsmux_fs.model.errors import InvalidRequest, StorageError, Unavailable
 from gcsmux_fs.model.values import ListingPage
-from gcsmux_fs.namespace.snapshots import Snapshots
+from gcsmux_fs.namespace.listing_cache import ListingCache
 from gcsmux_fs.namespace.tree import ROOT_INODE, DirectoryHandle, Tree
 
 from .fake_store import FakeStore, object_info
-from .mounted import follow, mounted, object_at, read_names
+from .mounted import follow, metric, mounted, object_at, read_names
 
 
 async def take(tree: Tree, handle: DirectoryHandle, position: int, count: int) -> list[bytes]:
-    """Read up to `count` entries as the kernel does, keeping no lookup."""
+    """Read up to `count` entries as the kernel does, and forget them."""
     names: list[bytes] = []
     for _, name, entry in await handle.entries_from(position):
         tree.forget(entry.inode, 1)
@@ -40,7 +40,7 @@ async def test_the_first_entries_of_a_large_directory_cost_one_request() -> None
         assert len(store.take_requests()) == 99
 
 
-async def test_who_reads_on_finds_the_next_page_on_its_way() -> None:
+async def test_reading_within_the_last_page_requests_the_next_one() -> None:
     store = FakeStore(delay_seconds=1)
     store.put(*"abcdef")
     async with mounted(store, page_size=4) as tree:
@@ -55,7 +55,7 @@ async def test_who_reads_on_finds_the_next_page_on_its_way() -> None:
         handle.release()
 
 
-async def test_who_reads_what_is_there_has_nothing_fetched_in_advance() -> None:
+async def test_reading_before_the_last_page_requests_nothing() -> None:
     store = FakeStore()
     store.put(*"abcdef")
     async with mounted(store, page_size=2) as tree:
@@ -69,7 +69,7 @@ async def test_who_reads_what_is_there_has_nothing_fetched_in_advance() -> None:
         handle.release()
 
 
-async def test_readers_at_the_same_time_share_one_listing() -> None:
+async def test_handles_that_read_at_the_same_time_share_one_listing() -> None:
     store = FakeStore(delay_seconds=1)
     store.put(*"abcdef")
     async with mounted(store, page_size=2) as tree:
@@ -81,7 +81,7 @@ async def test_readers_at_the_same_time_share_one_listing() -> None:
         assert store.take_requests() == []
 
 
-async def test_a_reader_goes_on_in_what_it_began_however_long_it_takes() -> None:
+async def test_a_handle_reads_its_listing_to_the_end_though_the_ttl_is_over() -> None:
     store = FakeStore()
     store.put(*"abcd")
     async with mounted(store, ttl_seconds=10, page_size=2) as tree:
@@ -94,7 +94,7 @@ async def test_a_reader_goes_on_in_what_it_began_however_long_it_takes() -> None
         handle.release()
 
 
-async def test_rewinding_begins_afresh_once_the_ttl_is_over() -> None:
+async def test_rewinding_begins_a_new_listing_after_the_ttl() -> None:
     store = FakeStore()
     store.put("a")
     async with mounted(store, ttl_seconds=10) as tree:
@@ -110,7 +110,7 @@ async def test_rewinding_begins_afresh_once_the_ttl_is_over() -> None:
         handle.release()
 
 
-async def test_without_a_ttl_each_opening_reads_anew() -> None:
+async def test_without_a_ttl_each_handle_reads_a_new_listing() -> None:
     store = FakeStore()
     store.put("a")
     async with mounted(store, ttl_seconds=0) as tree:
@@ -119,30 +119,30 @@ async def test_without_a_ttl_each_opening_reads_anew() -> None:
         assert await read_names(tree) == [b"a", b"b"]
 
 
-async def test_an_entry_counts_one_lookup_when_it_is_handed_out_and_not_before() -> None:
+async def test_an_entry_counts_one_lookup_when_it_is_yielded_and_not_before() -> None:
     store = FakeStore()
     store.put(*"abc")
     async with mounted(store) as tree:
         handle = tree.open_directory(ROOT_INODE)
         entries = await handle.entries_from(0)
-        assert tree.statistics().inodes == 1
+        assert metric(tree, "inodes") == 1
         _, _, entry = next(entries)
-        assert tree.statistics().inodes == 2
+        assert metric(tree, "inodes") == 2
         looked_up = await tree.lookup(ROOT_INODE, b"a")
         tree.forget(entry.inode, 2)
         assert looked_up.inode == entry.inode
-        assert tree.statistics().inodes == 1
+        assert metric(tree, "inodes") == 1
         handle.release()
 
 
-async def test_an_entry_is_valid_for_what_is_left_of_the_ttl_since_it_was_asked_for() -> None:
+async def test_the_ttl_of_a_listed_name_begins_at_the_request_for_its_page() -> None:
     store = FakeStore(delay_seconds=1)
     store.put(*"abcd")
     async with mounted(store, ttl_seconds=10, page_size=2) as tree:
         handle = tree.open_directory(ROOT_INODE)
         first = [entry.name_valid_seconds for _, _, entry in await handle.entries_from(0)]
         await trio.sleep(4)
-        # The second was in the first page too, held back in case of a folder.
+        # The first page has `b` too, held back because a folder `b/` might follow.
         second = [entry.name_valid_seconds for _, _, entry in await handle.entries_from(1)]
         await trio.sleep(100)
         late = [entry.name_valid_seconds for _, _, entry in await handle.entries_from(1)]
@@ -150,7 +150,7 @@ async def test_an_entry_is_valid_for_what_is_left_of_the_ttl_since_it_was_asked_
         handle.release()
 
 
-async def test_a_failed_page_can_be_asked_for_again() -> None:
+async def test_a_failed_page_can_be_requested_again() -> None:
     store = FakeStore()
     store.put(*"abcd")
     async with mounted(store, page_size=2) as tree:
@@ -163,13 +163,13 @@ async def test_a_failed_page_can_be_asked_for_again() -> None:
         handle.release()
 
 
-async def test_a_page_that_is_refused_ends_the_directory_for_nobody(
+async def test_a_contradiction_of_the_server_is_an_error_for_every_handle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = FakeStore()
     pages = [
         ListingPage([object_info("a"), object_info("b")], (), "next"),
-        # The server lists what cannot be a folder of the root, on its last page.
+        # `d/e/` cannot be an entry of the root.
         ListingPage([object_info("c")], ("d/e/",), ""),
     ]
 
@@ -182,13 +182,13 @@ async def test_a_page_that_is_refused_ends_the_directory_for_nobody(
         one, other = tree.open_directory(ROOT_INODE), tree.open_directory(ROOT_INODE)
         assert await take(tree, one, 0, 9) == await take(tree, other, 0, 9) == [b"a"]
         for handle in (one, other, one):
-            with pytest.raises(StorageError, match="cannot be beneath"):
+            with pytest.raises(StorageError, match="cannot be below"):
                 await take(tree, handle, 1, 9)
         one.release()
         other.release()
 
 
-async def test_an_expired_page_token_does_not_spoil_the_directory_for_others() -> None:
+async def test_a_handle_opened_after_a_page_token_expired_reads_a_new_listing() -> None:
     store = FakeStore()
     store.put(*"abcd")
     async with mounted(store, page_size=2) as tree:
@@ -204,7 +204,7 @@ async def test_an_expired_page_token_does_not_spoil_the_directory_for_others() -
 
 
 class LoopingStore(FakeStore):
-    """A server whose pages lead round in a circle."""
+    """A server whose page token leads to the same page for ever."""
 
     async def list_objects(
         self,
@@ -221,7 +221,7 @@ class LoopingStore(FakeStore):
         return ListingPage((object_info(f"{prefix}a"),), (), "again")
 
 
-async def test_a_server_that_leads_in_a_circle_is_an_error_and_not_the_end_of_time() -> None:
+async def test_a_page_token_that_leads_to_itself_is_an_error() -> None:
     store = LoopingStore()
     async with mounted(store) as tree:
         with pytest.raises(StorageError, match="repeats a page token"):
@@ -229,25 +229,25 @@ async def test_a_server_that_leads_in_a_circle_is_an_error_and_not_the_end_of_ti
         assert len(store.requests) == 2
         with pytest.raises(StorageError):
             await read_names(tree)
-        assert tree.statistics().listings == 0
+        assert metric(tree, "listings") == 0
 
 
-async def test_the_least_recently_used_listings_make_room() -> None:
+async def test_the_least_recently_used_listings_are_evicted() -> None:
     store = FakeStore()
     store.put(*(f"{folder}/{number:02}" for folder in "abc" for number in range(20)))
     async with mounted(store, max_listed_entries=100) as tree:
         inodes = {folder: (await follow(tree, folder)).inode for folder in "abc"}
         for folder in "abac":
             assert len(await read_names(tree, inodes[folder])) == 20
-        assert tree.statistics().listings == 2
-        assert tree.statistics().listed_entries <= 100
+        assert metric(tree, "listings") == 2
+        assert metric(tree, "listed_entries") <= 100
         store.take_requests()
         assert await object_at(tree, "a/00") is not None
         assert await object_at(tree, "c/00") is not None
         assert store.take_requests() == []
 
 
-async def test_an_open_listing_stays_though_it_be_large() -> None:
+async def test_an_open_listing_is_not_evicted_though_it_is_too_large() -> None:
     store = FakeStore()
     store.put(*(f"a/{number:02}" for number in range(40)), "b/x")
     async with mounted(store, max_listed_entries=30) as tree:
@@ -259,35 +259,35 @@ async def test_an_open_listing_stays_though_it_be_large() -> None:
         assert await object_at(tree, "a/07") is not None
         assert store.take_requests() == []
         handle.release()
-        assert tree.statistics().listings == 0
-        assert tree.statistics().listed_entries == 0
+        assert metric(tree, "listings") == 0
+        assert metric(tree, "listed_entries") == 0
 
 
-def test_custom_metadata_and_long_names_count_towards_what_listings_may_hold() -> None:
-    def kept(name: str, metadata: dict[str, str]) -> int:
-        snapshots = Snapshots(max_entries=500)
+def test_custom_metadata_and_long_names_count_as_entries_of_the_cache() -> None:
+    def cached_listings(name: str, metadata: dict[str, str]) -> int:
+        cache = ListingCache(max_entries=500)
         for number in range(15):
-            snapshot = snapshots.begin(f"{number}/", now=0.0)
+            listing = cache.begin(f"{number}/", now=0.0)
             objects = [
                 replace(object_info(f"{number}/{name}{count}"), metadata=metadata)
                 for count in range(5)
             ]
-            snapshots.add_page(snapshot, ListingPage(objects, (), ""), asked=0.0)
-        return len(snapshots)
+            cache.add_page(listing, ListingPage(objects, (), ""), asked_at=0.0)
+        return len(cache)
 
-    assert kept("", {}) == 15
-    assert kept("", {"key": "v" * 8000}) < 2
-    assert kept("n" * 1000, {}) < 8
+    assert cached_listings("", {}) == 15
+    assert cached_listings("", {"key": "v" * 8000}) < 2
+    assert cached_listings("n" * 1000, {}) < 8
 
 
-def test_a_page_that_is_refused_leaves_nothing_counted() -> None:
-    snapshots = Snapshots(max_entries=500)
-    snapshot = snapshots.begin("a/", now=0.0)
+def test_a_page_that_is_an_error_is_not_counted_after_its_listing() -> None:
+    cache = ListingCache(max_entries=500)
+    listing = cache.begin("a/", now=0.0)
     good = ListingPage(tuple(object_info(f"a/{n}") for n in range(10)), (), "next")
     stray = ListingPage((object_info("a/" + "x" * 900), object_info("b")), (), "other")
-    snapshots.add_page(snapshot, good, asked=0.0)
+    cache.add_page(listing, good, asked_at=0.0)
     for _ in range(3):
         with pytest.raises(StorageError):
-            snapshots.add_page(snapshot, stray, asked=0.0)
-    snapshots.discard(snapshot)
-    assert snapshots.entries == 0
+            cache.add_page(listing, stray, asked_at=0.0)
+    cache.discard(listing)
+    assert cache.entries == 0

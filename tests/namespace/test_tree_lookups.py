@@ -1,4 +1,4 @@
-"""Lookups: what is asked of the service, what is answered without, and for how long."""
+"""Lookups: which requests they send, which cached answers they use, and for how long."""
 
 from __future__ import annotations
 
@@ -13,10 +13,24 @@ from gcsmux_fs.model.values import ListingPage
 from gcsmux_fs.namespace.tree import ROOT_INODE, Entry, NoSuchEntry, Tree
 
 from .fake_store import FakeStore, object_info
-from .mounted import follow, mounted, object_at, read_names
+from .mounted import follow, metric, mounted, object_at, observed, read_names
 
 
-async def test_one_round_trip_tells_what_a_name_is() -> None:
+async def test_lookups_are_timed_with_and_without_a_request_and_pages_too() -> None:
+    store = FakeStore(delay_seconds=1)
+    store.put("a")
+    async with mounted(store) as tree:
+        for name in (b"a", b"a", b"..", b"."):
+            await tree.lookup(ROOT_INODE, name)
+        with pytest.raises(NoSuchEntry):
+            await tree.lookup(ROOT_INODE, b"absent")
+        await read_names(tree)
+        assert observed(tree, "lookup_seconds", answer="cached") == (3, 0.0)
+        assert observed(tree, "lookup_seconds", answer="asked") == (2, 2.0)
+        assert observed(tree, "listing_page_seconds") == (1, 1.0)
+
+
+async def test_a_lookup_takes_one_round_trip() -> None:
     store = FakeStore(delay_seconds=1)
     store.put("file", "dir/x")
     async with mounted(store) as tree:
@@ -31,7 +45,7 @@ async def test_one_round_trip_tells_what_a_name_is() -> None:
             ]
 
 
-async def test_an_answer_counts_for_the_ttl_from_its_asking() -> None:
+async def test_the_ttl_of_an_answer_begins_at_its_question() -> None:
     store = FakeStore(delay_seconds=1)
     store.put("a")
     async with mounted(store, ttl_seconds=10) as tree:
@@ -45,19 +59,19 @@ async def test_an_answer_counts_for_the_ttl_from_its_asking() -> None:
         assert len(store.take_requests()) == 2
 
 
-async def test_metadata_that_changes_within_a_generation_shows_after_the_ttl() -> None:
+async def test_new_metadata_of_a_generation_shows_after_the_ttl() -> None:
     store = FakeStore(placeholders_listed=True)
     store.put("a", "dir/", "dir/b")
-    marks = {"goog-reserved-file-mtime": "5"}
+    metadata = {"goog-reserved-file-mtime": "5"}
     async with mounted(store, ttl_seconds=10) as tree:
         before = [await follow(tree, name) for name in ("a", "dir")]
         assert not any(entry.metadata for entry in before)
         for name in ("a", "dir/"):
-            store.replace_info(replace(store[name], metageneration=2, metadata=marks))
+            store.replace_info(replace(store[name], metageneration=2, metadata=metadata))
         assert not (await follow(tree, "a")).metadata
         await trio.sleep(10)
         after = [await follow(tree, name) for name in ("a", "dir")]
-        assert [entry.metadata for entry in after] == [marks, marks]
+        assert [entry.metadata for entry in after] == [metadata, metadata]
         assert [entry.inode for entry in after] == [entry.inode for entry in before]
 
 
@@ -86,23 +100,23 @@ async def test_without_a_ttl_every_lookup_sees_the_newest_object() -> None:
             assert (await follow(tree, "a")).name_valid_seconds == 0
 
 
-async def test_without_a_ttl_a_lookup_does_not_join_a_question_older_than_itself() -> None:
+async def test_without_a_ttl_a_lookup_does_not_join_an_earlier_request() -> None:
     store = FakeStore(delay_seconds=1)
     store.put("a")
-    seen: list[tuple[str, int] | None] = []
+    answers: list[tuple[str, int] | None] = []
 
     async def look(tree: Tree) -> None:
-        seen.append(await object_at(tree, "a"))
+        answers.append(await object_at(tree, "a"))
 
     async with mounted(store, ttl_seconds=0) as tree, trio.open_nursery() as nursery:
         nursery.start_soon(look, tree)
         await trio.sleep(0.5)
         store.put("a")
         nursery.start_soon(look, tree)
-    assert seen == [("a", 1), ("a", 2)]
+    assert answers == [("a", 1), ("a", 2)]
 
 
-async def test_an_endless_ttl_never_asks_again() -> None:
+async def test_an_infinite_ttl_never_asks_again() -> None:
     store = FakeStore()
     store.put("a")
     async with mounted(store, ttl_seconds=math.inf, negative_ttl_seconds=math.inf) as tree:
@@ -118,7 +132,7 @@ async def test_an_endless_ttl_never_asks_again() -> None:
         assert store.take_requests() == []
 
 
-async def test_absence_counts_for_the_negative_ttl() -> None:
+async def test_absence_is_valid_for_the_negative_ttl() -> None:
     store = FakeStore()
     async with mounted(store, negative_ttl_seconds=5) as tree:
         with pytest.raises(NoSuchEntry) as absent:
@@ -133,7 +147,7 @@ async def test_absence_counts_for_the_negative_ttl() -> None:
         assert await object_at(tree, "a") == ("a", 1)
 
 
-async def test_a_lookup_after_a_listing_asks_nothing() -> None:
+async def test_a_lookup_after_a_listing_sends_no_request() -> None:
     store = FakeStore()
     store.put("d/a", "d/b/x")
     async with mounted(store, ttl_seconds=60, negative_ttl_seconds=5) as tree:
@@ -151,7 +165,7 @@ async def test_a_lookup_after_a_listing_asks_nothing() -> None:
         assert len(store.take_requests()) == 2
 
 
-async def test_what_was_asked_last_is_believed() -> None:
+async def test_the_answer_to_the_latest_question_is_used() -> None:
     store = FakeStore()
     store.put("a")
     async with mounted(store) as tree:
@@ -162,7 +176,7 @@ async def test_what_was_asked_last_is_believed() -> None:
         assert await object_at(tree, "a") == ("a", 2)
 
 
-async def test_a_name_that_is_not_yet_in_an_unfinished_listing_is_asked_for() -> None:
+async def test_a_name_that_an_incomplete_listing_does_not_have_is_asked_for() -> None:
     store = FakeStore()
     store.put("a", "b", "c")
     async with mounted(store, page_size=2) as tree:
@@ -187,13 +201,13 @@ async def test_names_that_no_object_can_have_are_not_asked_for() -> None:
         assert store.take_requests() == []
 
 
-async def test_a_name_that_the_service_refuses_is_absent() -> None:
+async def test_a_name_that_the_service_rejects_is_absent() -> None:
     store = FakeStore(failures=[("get", InvalidRequest("a newline"))])
     async with mounted(store) as tree:
         assert await object_at(tree, "a\nb") is None
 
 
-async def test_an_object_as_long_as_can_be_is_not_asked_for_as_a_folder() -> None:
+async def test_no_folder_is_asked_for_whose_name_would_be_too_long() -> None:
     store = FakeStore()
     directories = "x" * 255 + "/" + "y" * 255 + "/" + "z" * 255
     name = f"{directories}/{'a' * 256}"
@@ -205,7 +219,7 @@ async def test_an_object_as_long_as_can_be_is_not_asked_for_as_a_folder() -> Non
         assert not [request for request in store.requests if f"{name}/" in request]
 
 
-async def test_a_folder_goes_before_the_object_of_its_name() -> None:
+async def test_a_folder_takes_the_plain_name_from_the_object_of_its_name() -> None:
     store = FakeStore()
     store.put("foo")
     async with mounted(store, ttl_seconds=0, negative_ttl_seconds=0) as tree:
@@ -217,7 +231,7 @@ async def test_a_folder_goes_before_the_object_of_its_name() -> None:
         assert await object_at(tree, "foo/x") == ("foo/x", 2)
 
 
-async def test_unusual_names_are_looked_up_without_any_listing() -> None:
+async def test_unusual_names_are_looked_up_without_a_listing_of_their_directory() -> None:
     store = FakeStore()
     long = "é" * 300
     names = ["//a", "./..", "b/", f"{long}", f"{long}/c", "%~d", "nul\0"]
@@ -227,12 +241,12 @@ async def test_unusual_names_are_looked_up_without_any_listing() -> None:
     paths = ["%~/%~/a", "%~./%~..", "b/%content~", f"{part}/%file~{rest}", f"{part}/{rest}/c"]
     async with mounted(store) as tree:
         for name, path in zip(names, [*paths, "%~%25~d", "%~nul%00"], strict=True):
-            found = await object_at(tree, path)
-            assert found is not None
-            assert found[0] == name
+            answer = await object_at(tree, path)
+            assert answer is not None
+            assert answer[0] == name
 
 
-async def test_an_empty_placeholder_is_no_file() -> None:
+async def test_an_empty_placeholder_object_is_no_file() -> None:
     store = FakeStore()
     store.put("d/", size=0)
     async with mounted(store) as tree:
@@ -240,7 +254,7 @@ async def test_an_empty_placeholder_is_no_file() -> None:
         assert await object_at(tree, "d/%content~") is None
 
 
-async def test_a_part_directory_is_there_only_if_something_is_in_it() -> None:
+async def test_a_part_directory_exists_only_if_it_has_entries() -> None:
     store = FakeStore()
     store.put("x" * 249, "x" * 250, "y" * 256)
     async with mounted(store) as tree:
@@ -259,7 +273,9 @@ async def test_an_empty_folder_of_a_hierarchical_bucket_is_found() -> None:
 
 
 @pytest.mark.parametrize("placeholders_listed", [True, False])
-async def test_a_placeholder_gives_its_time_to_the_directory(placeholders_listed: bool) -> None:
+async def test_a_directory_has_the_time_of_its_placeholder_object(
+    placeholders_listed: bool,
+) -> None:
     store = FakeStore(placeholders_listed=placeholders_listed)
     store.replace_info(object_info("d/", 77, size=0))
     async with mounted(store, directory_mtime_ns=5) as tree:
@@ -282,7 +298,7 @@ async def test_a_tree_may_begin_at_a_prefix() -> None:
             tree.forget(ROOT_INODE, 1)
 
 
-async def test_who_asks_the_same_at_the_same_time_asks_once() -> None:
+async def test_lookups_of_one_name_at_the_same_time_share_their_requests() -> None:
     store = FakeStore(delay_seconds=1)
     store.put("a")
     inodes: set[int] = set()
@@ -297,42 +313,42 @@ async def test_who_asks_the_same_at_the_same_time_asks_once() -> None:
         assert len(store.take_requests()) == 2
         assert len(inodes) == 1
         tree.forget(inodes.pop(), 10)
-        assert tree.statistics().inodes == 1
+        assert metric(tree, "inodes") == 1
 
 
-async def test_a_cancelled_asker_takes_nobody_else_along() -> None:
+async def test_cancelling_one_lookup_leaves_the_others_their_answer() -> None:
     store = FakeStore(delay_seconds=1)
     store.put("a")
-    found: list[Entry] = []
+    entries: list[Entry] = []
 
     async def look(tree: Tree) -> None:
-        found.append(await follow(tree, "a"))
+        entries.append(await follow(tree, "a"))
 
     async with mounted(store) as tree:
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(0.5):
                 nursery.start_soon(look, tree)
                 await follow(tree, "a")
-        assert len(found) == 1
+        assert len(entries) == 1
         assert len(store.take_requests()) == 2
 
 
-async def test_a_question_that_everybody_gave_up_leaves_nothing_but_its_answer() -> None:
+async def test_the_answer_is_cached_though_its_lookup_was_cancelled() -> None:
     store = FakeStore(delay_seconds=1)
     store.put("a")
     async with mounted(store) as tree:
         with trio.move_on_after(0.5):
             await follow(tree, "a")
-        assert tree.statistics().requests > 0
+        assert metric(tree, "requests") > 0
         await trio.sleep(1)
-        assert tree.statistics().requests == 0
-        assert tree.statistics().inodes == 1
+        assert metric(tree, "requests") == 0
+        assert metric(tree, "inodes") == 1
         store.take_requests()
         assert await object_at(tree, "a") == ("a", 1)
         assert store.take_requests() == []
 
 
-async def test_who_still_waits_when_the_tree_closes_is_told_so() -> None:
+async def test_a_lookup_fails_when_the_tree_closes() -> None:
     store = FakeStore(delay_seconds=1)
     outcomes: list[str] = []
 
@@ -347,11 +363,11 @@ async def test_who_still_waits_when_the_tree_closes_is_told_so() -> None:
         nursery.start_soon(look, tree)
         await trio.sleep(0.5)
         owner.cancel_scope.cancel()
-    assert tree.statistics().requests == 0
-    assert outcomes == ["given up: the file system is closing"]
+    assert metric(tree, "requests") == 0
+    assert outcomes == ["the request was cancelled: the file system closes"]
 
 
-async def test_a_failure_reaches_everybody_and_is_not_remembered() -> None:
+async def test_a_failure_reaches_every_waiting_lookup_and_is_not_cached() -> None:
     store = FakeStore(delay_seconds=1, failures=[("get a", Unavailable("no"))])
     store.put("a")
     failures: list[Unavailable] = []
@@ -370,41 +386,7 @@ async def test_a_failure_reaches_everybody_and_is_not_remembered() -> None:
         assert await object_at(tree, "a") == ("a", 1)
 
 
-async def test_a_generation_found_gone_is_asked_for_again_whatever_was_listed() -> None:
-    store = FakeStore()
-    store.put("d/a", "d/b")
-    async with mounted(store) as tree:
-        directory = await follow(tree, "d")
-        await read_names(tree, directory.inode)
-        old = await follow(tree, "d/a")
-        store.put("d/a")
-        await trio.sleep(1)
-        tree.found_gone(old.inode)
-        with pytest.raises(GenerationGone):
-            tree.pin(old.inode)
-        store.take_requests()
-        assert await object_at(tree, "d/a") == ("d/a", 3)
-        assert await object_at(tree, "d/b") == ("d/b", 2)
-        assert len(store.take_requests()) == 2
-        await read_names(tree, directory.inode)
-        assert store.take_requests() == ["list d/"]
-
-
-async def test_a_generation_that_is_there_after_all_can_be_opened_again() -> None:
-    store = FakeStore()
-    store.put("a")
-    async with mounted(store) as tree:
-        entry = await follow(tree, "a")
-        await trio.sleep(1)
-        tree.found_gone(entry.inode)
-        # What was asked before is no evidence.
-        assert tree.lookup_cached(ROOT_INODE, b"a") is None
-        await trio.sleep(1)
-        assert (await follow(tree, "a")).inode == entry.inode
-        assert tree.pin(entry.inode) == store["a"]
-
-
-async def test_attributes_of_a_generation_outlive_it() -> None:
+async def test_the_attributes_of_a_pinned_inode_outlive_its_generation() -> None:
     store = FakeStore()
     store.put("a")
     async with mounted(store, ttl_seconds=0) as tree:
@@ -421,7 +403,7 @@ async def test_attributes_of_a_generation_outlive_it() -> None:
             tree.get(entry.inode)
 
 
-async def test_an_object_being_appended_to_is_another_inode_whenever_it_has_grown() -> None:
+async def test_an_object_that_has_grown_is_another_inode() -> None:
     store = FakeStore()
     growing = replace(object_info("a", size=1), finalized=False)
     store.replace_info(growing)
@@ -439,7 +421,7 @@ async def test_an_object_being_appended_to_is_another_inode_whenever_it_has_grow
         assert tree.object_of(entry.inode) == growing
 
 
-async def test_a_listing_from_before_an_object_grew_leads_to_the_newest_size() -> None:
+async def test_an_old_listing_leads_to_the_newest_size_of_an_object_that_grows() -> None:
     store = FakeStore()
     growing = replace(object_info("a", size=1), finalized=False)
     store.replace_info(growing)
@@ -454,7 +436,7 @@ async def test_a_listing_from_before_an_object_grew_leads_to_the_newest_size() -
         handle.release()
 
 
-async def test_a_directory_is_no_file_to_open() -> None:
+async def test_a_directory_cannot_be_opened_as_a_file() -> None:
     store = FakeStore()
     store.put("d/", "d/x")
     async with mounted(store) as tree:
@@ -463,7 +445,7 @@ async def test_a_directory_is_no_file_to_open() -> None:
             tree.pin(entry.inode)
 
 
-async def test_a_service_that_repeats_a_page_token_does_not_make_a_name_absent() -> None:
+async def test_a_repeated_page_token_is_an_error_and_not_an_absent_name() -> None:
     class Endless(FakeStore):
         async def list_objects(
             self,
@@ -491,17 +473,19 @@ async def test_a_forgotten_inode_is_found_by_its_number(path: str) -> None:
     async with mounted(store) as tree:
         entry = await follow(tree, path)
         tree.forget(entry.inode, 1)
-        assert tree.statistics().inodes == 1
+        assert metric(tree, "inodes") == 1
         again = await tree.lookup(entry.inode, b".")
         assert (again.inode, again.is_directory) == (entry.inode, entry.is_directory)
         itself = await tree.lookup(entry.inode, b".")
         assert itself.inode == entry.inode
         tree.forget(entry.inode, 2)
-        assert tree.statistics().inodes == 1
+        assert metric(tree, "inodes") == 1
 
 
 @pytest.mark.parametrize("path", ["dir/file", "dir"])
-async def test_a_forgotten_inode_whose_object_is_gone_is_not_found_by_its_number(path: str) -> None:
+async def test_a_forgotten_inode_whose_object_was_deleted_is_not_found_by_its_number(
+    path: str,
+) -> None:
     store = FakeStore()
     store.put("dir/file")
     async with mounted(store, ttl_seconds=10) as tree:
@@ -516,16 +500,16 @@ async def test_a_forgotten_inode_whose_object_is_gone_is_not_found_by_its_number
             await trio.sleep(10)
             with pytest.raises(GenerationGone):
                 await tree.lookup(entry.inode, b".")
-        assert tree.statistics().inodes == 1
+        assert metric(tree, "inodes") == 1
 
 
-async def test_a_number_that_never_was_leads_nowhere() -> None:
+async def test_an_unknown_inode_number_leads_nowhere() -> None:
     async with mounted(FakeStore()) as tree:
         with pytest.raises(GenerationGone):
             await tree.lookup(12345, b".")
 
 
-async def test_an_older_snapshot_is_found_by_its_number_beside_a_larger_one() -> None:
+async def test_a_smaller_size_is_found_by_its_number_beside_a_larger_one() -> None:
     store = FakeStore()
     growing = replace(object_info("a", size=1), finalized=False)
     store.replace_info(growing)
@@ -539,4 +523,4 @@ async def test_an_older_snapshot_is_found_by_its_number_beside_a_larger_one() ->
             assert (entry.inode, entry.size) == (small.inode, 1)
         tree.forget(small.inode, 3)
         tree.forget(large.inode, 1)
-        assert tree.statistics().inodes == 1
+        assert metric(tree, "inodes") == 1

@@ -1,4 +1,4 @@
-"""Whatever the names in a bucket: a walk finds every object, each once, and lookups lead there."""
+"""For any object names, a walk finds every object once, and lookups find the same objects."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from gcsmux_fs.namespace.names import MAX_FILE_NAME_BYTES
 from gcsmux_fs.namespace.tree import ROOT_INODE, Tree
 
 from .fake_store import FakeStore
-from .mounted import mounted
+from .mounted import metric, mounted
 from .object_names import buckets, names
 
 
 @dataclass
 class Walk:
-    """What `find` would see: files by the path to their object's name, and all directories."""
+    """Paths of files, each with the name of its object, and paths of directories."""
 
     files: dict[tuple[bytes, ...], str] = field(default_factory=dict)
     directories: set[tuple[bytes, ...]] = field(default_factory=set)
 
 
 async def walk(tree: Tree) -> Walk:
-    """Read all directories, looking each entry up by its name on the way, and forget it all."""
+    """Read all directories, look each entry up by its name, and forget all entries."""
     seen = Walk()
     pending: list[tuple[int, tuple[bytes, ...]]] = [(ROOT_INODE, ())]
     while pending:
@@ -68,7 +68,7 @@ async def walk(tree: Tree) -> Walk:
     placeholders_listed=st.booleans(),
     prefix=st.just("") | names.map(lambda name: name[: name.find("/") + 1]),
 )
-def test_a_walk_finds_every_object_at_a_path_of_its_own(
+def test_a_walk_finds_every_object_at_its_own_path(
     bucket: dict[str, int],
     page_size: int,
     ttl_seconds: float,
@@ -90,9 +90,9 @@ def test_a_walk_finds_every_object_at_a_path_of_its_own(
                 page_size=page_size,
             )
             seen = await walk(tree)
-            statistics = tree.statistics()
+            assert metric(tree, "inodes") == 1
+            assert metric(tree, "requests") == 0
             nursery.cancel_scope.cancel()
-        assert (statistics.inodes, statistics.requests) == (1, 0)
         return seen
 
     seen = trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -106,7 +106,7 @@ def test_a_walk_finds_every_object_at_a_path_of_its_own(
         assert 1 <= len(path[-1]) <= MAX_FILE_NAME_BYTES
         assert path[-1] not in (b".", b"..")
         assert not set(b"/\0") & set(path[-1])
-    # Every folder is a directory, whose own objects may be no more than its placeholder.
+    # Every folder is a directory, even if its only object is its placeholder.
     folders = {
         name[: index + 1]
         for name in bucket
@@ -119,7 +119,7 @@ def test_a_walk_finds_every_object_at_a_path_of_its_own(
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 1000])
-async def test_an_object_keeps_out_of_the_way_of_a_folder_that_comes_pages_later(
+async def test_an_object_is_marked_though_its_folder_is_listed_pages_later(
     page_size: int,
 ) -> None:
     store = FakeStore()
@@ -137,17 +137,17 @@ async def test_an_object_keeps_out_of_the_way_of_a_folder_that_comes_pages_later
 
 
 def documented_names() -> list[tuple[list[str], list[str]]]:
-    """Return the rows of the table in docs/NAMES.md: objects and their paths."""
+    """Return objects and their paths from each row of the table in docs/NAMES.md."""
     text = (Path(__file__).parents[2] / "docs" / "NAMES.md").read_text()
     rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) > 5
     cells = [[re.findall("`(.*?)`", cell) for cell in row] for row in rows]
-    # The row with L and R stands for names that are too long to be written out.
+    # The row with L and R stands for names that are too long for the document.
     return [(objects, paths) for objects, paths in cells if objects != ["L", "R"]]
 
 
 @pytest.mark.parametrize(("objects", "paths"), documented_names())
-async def test_names_appear_as_the_documentation_says(objects: list[str], paths: list[str]) -> None:
+async def test_paths_are_as_documented(objects: list[str], paths: list[str]) -> None:
     store = FakeStore()
     row_is_about_a_placeholder = paths == ["foo"]
     size = 0 if row_is_about_a_placeholder else 3

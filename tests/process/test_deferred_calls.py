@@ -1,4 +1,4 @@
-"""Calls put off to the next turn of the scheduler."""
+"""Deferred calls run in the next turn of the scheduler, in order and exactly once."""
 
 from __future__ import annotations
 
@@ -11,100 +11,100 @@ import trio
 import trio.testing
 
 from gcsmux_fs.process.deferred_calls import DeferredCalls
-from tests.cancellation import cancel_everywhere
+from tests.support.cancellation import cancel_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 
-async def test_calls_come_in_order_and_not_at_once() -> None:
-    soon = DeferredCalls()
+async def test_calls_run_in_order_and_not_immediately() -> None:
+    deferred = DeferredCalls()
     called: list[int] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(soon.run)
+        nursery.start_soon(deferred.run)
         for number in range(3):
-            soon(lambda number=number: called.append(number))  # type: ignore[misc]
+            deferred(lambda number=number: called.append(number))  # type: ignore[misc]
         assert called == []
         await trio.testing.wait_all_tasks_blocked()
         assert called == [0, 1, 2]
         nursery.cancel_scope.cancel()
 
 
-async def test_a_call_may_put_off_another() -> None:
-    soon = DeferredCalls()
+async def test_a_call_may_defer_another() -> None:
+    deferred = DeferredCalls()
     called: list[str] = []
 
     def first() -> None:
-        soon(lambda: called.append("second"))
+        deferred(lambda: called.append("second"))
         called.append("first")
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(soon.run)
+        nursery.start_soon(deferred.run)
         await trio.testing.wait_all_tasks_blocked()
-        soon(first)
+        deferred(first)
         await trio.testing.wait_all_tasks_blocked()
         assert called == ["first", "second"]
         nursery.cancel_scope.cancel()
 
 
-async def test_calls_made_before_it_runs_are_not_lost() -> None:
-    soon = DeferredCalls()
+async def test_calls_deferred_before_the_task_runs_are_not_lost() -> None:
+    deferred = DeferredCalls()
     called: list[int] = []
-    soon(lambda: called.append(1))
+    deferred(lambda: called.append(1))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(soon.run)
+        nursery.start_soon(deferred.run)
         await trio.testing.wait_all_tasks_blocked()
         assert called == [1]
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.expects_log("a call that was put off failed")
-async def test_an_exception_ends_neither_the_others_nor_the_task() -> None:
-    soon = DeferredCalls()
+@pytest.mark.expects_log("a deferred call failed")
+async def test_an_exception_stops_neither_later_calls_nor_the_task() -> None:
+    deferred = DeferredCalls()
     called: list[int] = []
 
     def fails() -> None:
         raise ValueError
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(soon.run)
-        soon(fails)
-        soon(lambda: called.append(1))
+        nursery.start_soon(deferred.run)
+        deferred(fails)
+        deferred(lambda: called.append(1))
         await trio.testing.wait_all_tasks_blocked()
-        soon(lambda: called.append(2))
+        deferred(lambda: called.append(2))
         await trio.testing.wait_all_tasks_blocked()
         assert called == [1, 2]
         nursery.cancel_scope.cancel()
 
 
-async def test_it_can_be_called_after_its_end() -> None:
-    soon = DeferredCalls()
+async def test_a_call_after_the_end_of_the_task_is_ignored() -> None:
+    deferred = DeferredCalls()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(soon.run)
+        nursery.start_soon(deferred.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    soon(lambda: None)
+    deferred(lambda: None)
 
 
-def test_a_call_made_when_it_is_cancelled_is_neither_lost_nor_called_twice() -> None:
+def test_a_call_deferred_during_a_cancellation_runs_exactly_once() -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
-        soon = DeferredCalls()
-        made: list[int] = []
+        deferred = DeferredCalls()
+        numbers: list[int] = []
         called: list[int] = []
 
         def call() -> None:
-            made.append(len(made))
-            soon(functools.partial(called.append, made[-1]))
+            numbers.append(len(numbers))
+            deferred(functools.partial(called.append, numbers[-1]))
 
         async def make_calls() -> None:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(soon.run)
+                nursery.start_soon(deferred.run)
                 for _ in range(5):
                     call()
-                    soon(call)
+                    deferred(call)
                     await trio.lowlevel.checkpoint()
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
@@ -112,9 +112,9 @@ def test_a_call_made_when_it_is_cancelled_is_neither_lost_nor_called_twice() -> 
         yield make_calls
         call()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(soon.run)
+            nursery.start_soon(deferred.run)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-        assert called == made
+        assert called == numbers
 
     cancel_everywhere(stage)

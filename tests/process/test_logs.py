@@ -1,3 +1,5 @@
+"""The log goes where the settings say, one printable line for each record."""
+
 from __future__ import annotations
 
 import logging
@@ -30,7 +32,7 @@ SETTINGS = Settings(bucket="bucket", mountpoint=Path("/mnt"))
 
 @contextmanager
 def configured(settings: Settings, *, detached: bool = False) -> Iterator[None]:
-    """Configure the log as the command does, and put everything back."""
+    """Configure the log as the command does, and restore the previous configuration."""
     root = logging.getLogger()
     names = ("gcsmux_fs", "pyfuse3")
     before = root.handlers[:], root.level, logging.raiseExceptions
@@ -55,20 +57,20 @@ def configured(settings: Settings, *, detached: bool = False) -> Iterator[None]:
 
 
 @given(st.text())
-def test_whatever_is_logged_stays_on_one_visible_line(text: str) -> None:
+def test_any_text_becomes_one_printable_line(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable()
     assert len(shown.splitlines()) <= 1
     shown.encode()
 
 
-def test_visible_text_of_any_script_is_logged_as_it_is() -> None:
+def test_printable_text_of_any_script_stays_unchanged() -> None:
     assert printable("größe 文件 🙂 a b") == "größe 文件 🙂 a b"
 
 
 @pytest.fixture
 def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live fourteen hours ahead of UTC."""
+    """Set the time zone to 14 hours ahead of UTC."""
     monkeypatch.setenv("TZ", "UTC-14")
     time.tzset()
     yield
@@ -77,7 +79,7 @@ def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("far_east")
-def test_times_are_in_utc_wherever_the_machine_is(tmp_path: Path) -> None:
+def test_log_times_are_in_utc_in_every_time_zone(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with configured(replace(SETTINGS, log_file=path)):
         logging.getLogger("gcsmux_fs").info("now")
@@ -85,7 +87,7 @@ def test_times_are_in_utc_wherever_the_machine_is(tmp_path: Path) -> None:
     assert abs(logged - datetime.now(tz=UTC)) < timedelta(hours=1)
 
 
-def test_a_record_is_one_line_of_a_private_file(tmp_path: Path) -> None:
+def test_a_record_is_one_line_in_a_file_with_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with configured(replace(SETTINGS, log_file=path)):
         logging.getLogger("gcsmux_fs.mux").info("opened %s", "a\n2030-01-01 ERROR\x1b[31m\udcff")
@@ -106,7 +108,7 @@ def test_a_record_is_one_line_of_a_private_file(tmp_path: Path) -> None:
     assert r"ValueError: first\nsecond" in second
 
 
-def test_the_log_follows_when_its_file_is_rotated(tmp_path: Path) -> None:
+def test_the_log_continues_in_a_new_file_after_a_rotation(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with configured(replace(SETTINGS, log_file=path)):
         logging.getLogger("gcsmux_fs").info("before")
@@ -116,7 +118,7 @@ def test_the_log_follows_when_its_file_is_rotated(tmp_path: Path) -> None:
     assert "after" in path.read_text()
 
 
-def test_a_log_whose_folder_is_gone_is_nobodys_error_and_goes_on_when_it_is_back(
+def test_a_missing_log_folder_loses_lines_but_raises_nothing(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "folder" / "log"
@@ -130,16 +132,18 @@ def test_a_log_whose_folder_is_gone_is_nobodys_error_and_goes_on_when_it_is_back
     assert [line.split(": ")[1] for line in path.read_text().splitlines()] == ["after"]
 
 
-def test_the_level_is_ours_alone(tmp_path: Path) -> None:
+def test_the_log_level_does_not_apply_to_libraries(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with configured(replace(SETTINGS, log_file=path, log_level="debug")):
-        logging.getLogger("gcsmux_fs.mux").debug("ours")
-        logging.getLogger("google.auth").info("theirs")
-    assert [line.split(": ")[1] for line in path.read_text().splitlines()] == ["ours"]
+        logging.getLogger("gcsmux_fs.mux").debug("mount")
+        logging.getLogger("google.auth").info("library")
+    assert [line.split(": ")[1] for line in path.read_text().splitlines()] == ["mount"]
 
 
 @pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 1)])
-def test_an_answer_to_a_killed_reader_is_no_error(tmp_path: Path, level: str, lines: int) -> None:
+def test_a_reply_to_a_killed_program_is_logged_at_debug(
+    tmp_path: Path, level: str, lines: int
+) -> None:
     path = tmp_path / "log"
     with configured(replace(SETTINGS, log_file=path, log_level=level)):
         logging.getLogger("pyfuse3").error(
@@ -148,7 +152,7 @@ def test_an_answer_to_a_killed_reader_is_no_error(tmp_path: Path, level: str, li
     assert len(path.read_text().splitlines()) == lines
 
 
-def test_other_complaints_of_pyfuse3_stay_errors(tmp_path: Path) -> None:
+def test_other_errors_of_pyfuse3_stay_errors(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with configured(replace(SETTINGS, log_file=path)):
         logging.getLogger("pyfuse3").error(
@@ -157,7 +161,7 @@ def test_other_complaints_of_pyfuse3_stay_errors(tmp_path: Path) -> None:
     assert " ERROR pyfuse3: " in path.read_text()
 
 
-def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_log_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(ConfigError, match=r"--log-file .* cannot be written: Is a directory"),
         configured(replace(SETTINGS, log_file=tmp_path)),
@@ -174,20 +178,20 @@ def test_a_detached_mount_logs_to_syslog(tmp_path: Path, monkeypatch: pytest.Mon
         with configured(SETTINGS, detached=True):
             logging.getLogger("gcsmux_fs.mux").info("opened\nagain")
         datagram = receiver.recv(4096).rstrip(b"\0").decode()
-    # 30 is the facility daemon (3 << 3) with the severity info (6).
+    # 30 is the facility daemon (3 << 3) plus the severity info (6).
     assert datagram == f"<30>gcsmux-mount[{os.getpid()}]: INFO gcsmux_fs.mux: opened\\nagain"
 
 
-def test_a_detached_mount_without_syslog_logs_nowhere(
+def test_a_detached_mount_without_syslog_logs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logs, "_SYSLOG_SOCKET", tmp_path / "missing")
     with configured(SETTINGS, detached=True):
-        logging.getLogger("gcsmux_fs").error("unheard")
+        logging.getLogger("gcsmux_fs").error("lost")
     assert capsys.readouterr().err == ""
 
 
-def test_under_systemd_the_journal_gets_the_level_and_keeps_the_time(
+def test_lines_for_the_journal_have_a_level_and_no_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (tmp_path / "journal").open("w+") as stream:

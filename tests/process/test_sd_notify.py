@@ -1,3 +1,5 @@
+"""Readiness reports reach systemd's notification socket."""
+
 from __future__ import annotations
 
 import os
@@ -6,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.process.readiness import ForegroundAnnouncer
+from gcsmux_fs.process.readiness import ForegroundReporter
 from gcsmux_fs.process.sd_notify import notify
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def manager(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[socket.socket]:
-    """A real notification socket, named as systemd names it, both ways."""
+    """Return a bound notification socket, named by a path or by an abstract name."""
     name = os.fspath(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.settimeout(5)
@@ -31,28 +33,30 @@ def manager(
         yield receiver
 
 
-def test_assignments_arrive_as_one_datagram(manager: socket.socket) -> None:
+def test_all_assignments_arrive_in_one_datagram(manager: socket.socket) -> None:
     assert notify("READY=1", "STATUS=Größe")
     assert manager.recv(4096) == "READY=1\nSTATUS=Größe".encode()
 
 
-def test_a_mount_tells_ready_and_stopping(manager: socket.socket) -> None:
-    announcer = ForegroundAnnouncer("gcsmux-mount")
-    announcer.ready()
+def test_a_mount_reports_ready_and_stopping(manager: socket.socket) -> None:
+    reporter = ForegroundReporter("gcsmux-mount")
+    reporter.ready()
     assert manager.recv(4096).splitlines()[0] == b"READY=1"
-    announcer.stopping()
+    reporter.stopping()
     assert manager.recv(4096).splitlines()[0] == b"STOPPING=1"
 
 
-def test_a_failure_shows_in_the_status_and_cannot_forge_an_assignment(
+def test_a_failure_sets_the_status_and_cannot_inject_an_assignment(
     manager: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ForegroundAnnouncer("gcsmux-mount").failed("no bucket\nREADY=1", 1)
+    ForegroundReporter("gcsmux-mount").failed("no bucket\nREADY=1", 1)
     assert b"READY=1" not in manager.recv(4096).splitlines()
     assert capsys.readouterr().err == "gcsmux-mount: no bucket\\nREADY=1.\n"
 
 
-def test_without_a_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_service_manager_nothing_is_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert not notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(tmp_path / "gone"))

@@ -1,18 +1,20 @@
-"""A range source that serves made-up objects, at the test's bidding or in virtual time."""
+"""Range sources that serve generated objects, when the test answers them or in virtual time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.values import ObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model.errors import StorageError
+    from gcsmux_fs.reading.read_context import ReadContext
 
 MIB = 1024 * 1024
 KIB = 1024
@@ -22,22 +24,29 @@ def key_of(name: str, generation: int = 1) -> ObjectKey:
     return ObjectKey("bucket", name, generation)
 
 
+def metrics_of(context: ReadContext) -> dict[str, Any]:
+    """Return the current values of all metrics of the read path by name."""
+    registry = Registry()
+    context.declare_metrics(registry)
+    return registry.snapshot()
+
+
 _PATTERN = bytes((i * 7 + (i >> 8) * 13) & 0xFF for i in range(65_521)) * 34
 
 
 def content_of(key: ObjectKey, offset: int, length: int) -> bytes:
     """Return bytes that differ between objects and offsets (the period is prime)."""
     shift = (offset + sum(key.name.encode()) * 251 + key.generation * 17) % 65_521
-    wanted = bytearray()
-    while len(wanted) < length:
-        wanted += _PATTERN[shift : shift + length - len(wanted)]
+    content = bytearray()
+    while len(content) < length:
+        content += _PATTERN[shift : shift + length - len(content)]
         shift = 0
-    return bytes(wanted)
+    return bytes(content)
 
 
 @dataclass(eq=False)
-class Asked:
-    """One request as the source saw it; `settle` ends it."""
+class RequestedRange:
+    """One range requested of a fake source; `settle` answers it."""
 
     key: ObjectKey
     offset: int
@@ -51,6 +60,7 @@ class Asked:
 
     @property
     def span(self) -> tuple[int, int]:
+        """Start and end of the range."""
         return self.offset, self.offset + self.length
 
     def cancel(self) -> None:
@@ -58,6 +68,7 @@ class Asked:
         self.is_open = False
 
     def settle(self, error: StorageError | None = None) -> None:
+        """Answer the range with its bytes, or with an error."""
         assert self.is_open
         self.is_open = False
         if error is None:
@@ -67,10 +78,11 @@ class Asked:
 
 
 class ManualSource:
-    """Answers when told to, in whatever order."""
+    """A range source whose ranges the test answers, in any order."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        #: All ranges requested so far, in order.
+        self.requests: list[RequestedRange] = []
 
     def request(
         self,
@@ -81,25 +93,28 @@ class ManualSource:
         *,
         covers_object: bool = False,
         reaches_end: bool = False,
-    ) -> Asked:
-        request = Asked(key, offset, length, done, covers_object, reaches_end)
-        self.asked.append(request)
+    ) -> RequestedRange:
+        request = RequestedRange(key, offset, length, done, covers_object, reaches_end)
+        self.requests.append(request)
         return request
 
     @property
-    def pending(self) -> list[Asked]:
-        return [request for request in self.asked if request.is_open]
+    def pending(self) -> list[RequestedRange]:
+        """The ranges that are neither answered nor cancelled."""
+        return [request for request in self.requests if request.is_open]
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """All ranges asked for, in order."""
-        return [request.span for request in self.asked]
+        """Start and end of all ranges requested so far, in order."""
+        return [request.span for request in self.requests]
 
     @property
     def total(self) -> int:
-        return sum(request.length for request in self.asked)
+        """The number of bytes requested so far."""
+        return sum(request.length for request in self.requests)
 
     def settle_all(self) -> None:
+        """Answer all pending ranges, and those requested meanwhile."""
         while pending := self.pending:
             for request in pending:
                 if request.is_open:
@@ -107,7 +122,7 @@ class ManualSource:
 
 
 class TimedSource(ManualSource):
-    """Answers each range by itself after a latency, unless the range's object is stalled."""
+    """Answers each range after a latency in seconds, except those of objects in `stalled`."""
 
     def __init__(self, nursery: trio.Nursery, latency: float) -> None:
         super().__init__()
@@ -124,7 +139,7 @@ class TimedSource(ManualSource):
         *,
         covers_object: bool = False,
         reaches_end: bool = False,
-    ) -> Asked:
+    ) -> RequestedRange:
         request = super().request(
             key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
         )
@@ -132,7 +147,7 @@ class TimedSource(ManualSource):
             self._nursery.start_soon(self._answer, request)
         return request
 
-    async def _answer(self, request: Asked) -> None:
+    async def _answer(self, request: RequestedRange) -> None:
         await trio.sleep(self._latency)
         if request.is_open:
             request.settle()

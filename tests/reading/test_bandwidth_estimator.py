@@ -10,49 +10,50 @@ from .fakes import MIB
 
 
 def transfer(
-    pace: BandwidthEstimator, *, rate: float, delay: float, seconds: float, begin: float = 0.0
+    estimator: BandwidthEstimator, *, rate: float, delay: float, seconds: float, begin: float = 0.0
 ) -> None:
-    """Have ranges of 2 MiB arrive at `rate` bytes a second, each asked for `delay` before."""
+    """Note ranges of 2 MiB that arrive at `rate` bytes a second, `delay` after their request."""
     length = 2 * MIB
     count = int(rate * seconds / length)
-    history = [(begin + n * length / rate, pace.received + n * length) for n in range(count)]
+    first = estimator.received_bytes
+    history = [(begin + n * length / rate, first + n * length) for n in range(count)]
     for n, (now, received) in enumerate(history):
         before = max(0, n - int(delay * rate / length))
-        assert pace.received == received
-        pace.note(length, now - delay, history[before][1], now)
+        assert estimator.received_bytes == received
+        estimator.note_range(length, now - delay, history[before][1], now)
 
 
-def test_window_is_the_minimum_before_anything_has_arrived() -> None:
+def test_window_is_the_minimum_before_the_first_range() -> None:
     assert BandwidthEstimator().window_bytes == MINIMUM_WINDOW_BYTES
 
 
 @pytest.mark.parametrize("delay", [0.0005, 0.005])
-def test_near_server_gets_the_minimum_however_fast_it_is(delay: float) -> None:
-    pace = BandwidthEstimator()
-    transfer(pace, rate=1e9, delay=delay, seconds=2)
-    assert pace.window_bytes == MINIMUM_WINDOW_BYTES
+def test_near_server_gets_the_minimum_window_at_any_bandwidth(delay: float) -> None:
+    estimator = BandwidthEstimator()
+    transfer(estimator, rate=1e9, delay=delay, seconds=2)
+    assert estimator.window_bytes == MINIMUM_WINDOW_BYTES
 
 
-def test_distant_server_gets_twice_what_is_under_way() -> None:
-    pace = BandwidthEstimator()
-    transfer(pace, rate=1e9, delay=0.05, seconds=2)
-    assert 95e6 < pace.window_bytes < 115e6
+def test_distant_server_gets_a_window_of_twice_the_bytes_in_flight() -> None:
+    estimator = BandwidthEstimator()
+    transfer(estimator, rate=1e9, delay=0.05, seconds=2)
+    assert 95e6 < estimator.window_bytes < 115e6
 
 
-def test_slow_ranges_do_not_count_as_distance() -> None:
-    pace = BandwidthEstimator()
-    transfer(pace, rate=1e9, delay=0.001, seconds=1)
-    pace.note(2 * MIB, 0.5, 0, 1.5)
-    assert pace.delay_seconds == pytest.approx(0.001)
+def test_one_slow_range_does_not_raise_the_delay() -> None:
+    estimator = BandwidthEstimator()
+    transfer(estimator, rate=1e9, delay=0.001, seconds=1)
+    estimator.note_range(2 * MIB, 0.5, 0, 1.5)
+    assert estimator.delay_seconds == pytest.approx(0.001)
 
 
-def test_what_was_is_forgotten_after_two_epochs() -> None:
-    pace = BandwidthEstimator()
-    transfer(pace, rate=1e9, delay=0.05, seconds=1)
-    transfer(pace, rate=1e8, delay=0.05, seconds=1, begin=100)
-    transfer(pace, rate=1e8, delay=0.05, seconds=1, begin=200)
-    assert pace.window_bytes == MINIMUM_WINDOW_BYTES
-    assert pace.bytes_per_second < 2e8
+def test_samples_expire_after_two_epochs() -> None:
+    estimator = BandwidthEstimator()
+    transfer(estimator, rate=1e9, delay=0.05, seconds=1)
+    transfer(estimator, rate=1e8, delay=0.05, seconds=1, begin=100)
+    transfer(estimator, rate=1e8, delay=0.05, seconds=1, begin=200)
+    assert estimator.window_bytes == MINIMUM_WINDOW_BYTES
+    assert estimator.bytes_per_second < 2e8
 
 
 @given(
@@ -64,10 +65,10 @@ def test_what_was_is_forgotten_after_two_epochs() -> None:
         )
     )
 )
-def test_any_times_give_a_window_to_work_with(ranges: list[tuple[int, float, float]]) -> None:
-    pace = BandwidthEstimator()
+def test_window_never_falls_below_the_minimum(ranges: list[tuple[int, float, float]]) -> None:
+    estimator = BandwidthEstimator()
     now = 0.0
-    for length, took, passed in ranges:
+    for length, delay, passed in ranges:
         now += passed
-        pace.note(length, now - took, pace.received, now)
-        assert pace.window_bytes >= MINIMUM_WINDOW_BYTES
+        estimator.note_range(length, now - delay, estimator.received_bytes, now)
+        assert estimator.window_bytes >= MINIMUM_WINDOW_BYTES

@@ -1,4 +1,4 @@
-"""Any order of READs, answers, failures, cancellations and closes against a reference."""
+"""READs, answers, errors, cancellations and closes in any order, against a reference."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from gcsmux_fs.model.errors import StorageError, Unavailable
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block
+from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.read_context import ReadContext
 
-from .fakes import KIB, MIB, Asked, ManualSource, content_of, key_of
+from .fakes import KIB, MIB, ManualSource, RequestedRange, content_of, key_of, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,21 +26,28 @@ if TYPE_CHECKING:
 SIZES = {"tiny": 40 * KIB + 5, "small": 300 * KIB, "odd": 5 * MIB + 777, "wide": 40 * MIB}
 BUDGET_BYTES = 2 * MIB
 LARGEST_READ = BUDGET_BYTES // 16
+LOADING_STATES = {
+    BlockState.LOADING,
+    BlockState.PREFETCHING,
+    BlockState.PREFETCHING_RELEASED,
+    BlockState.JOINED,
+    BlockState.JOINED_RELEASED,
+}
 
 
-def blocks_of(path: ReadContext) -> list[Block]:
+def blocks_of(context: ReadContext) -> list[Block]:
     return [
         block
-        for extents in path.fetcher._objects.values()
-        for page in extents._pages.values()
+        for index in context.resources.fetcher._objects.values()
+        for page in index._pages.values()
         for block in page.blocks
     ]
 
 
 class CheckingSource(ManualSource):
-    """Refuses to be asked for bytes that are present or on their way."""
+    """Fails if a range overlaps a ready block or a pending range."""
 
-    path: ReadContext
+    context: ReadContext
 
     def request(
         self,
@@ -50,15 +58,15 @@ class CheckingSource(ManualSource):
         *,
         covers_object: bool = False,
         reaches_end: bool = False,
-    ) -> Asked:
+    ) -> RequestedRange:
         end = offset + length
         assert 0 <= offset < end <= SIZES[key.name]
         assert not any(
             other.key == key and other.offset < end and offset < other.span[1]
             for other in self.pending
         )
-        for block in blocks_of(self.path):
-            if block.object.key == key and block.content is not None:
+        for block in blocks_of(self.context):
+            if block.index.key == key and block.content is not None:
                 assert end <= block.start or block.end <= offset
         return super().request(
             key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
@@ -66,92 +74,96 @@ class CheckingSource(ManualSource):
 
 
 @dataclass(eq=False)
-class Reading:
-    """A READ under way, as its reader sees it."""
+class ObservedRead:
+    """A READ as its reader sees it."""
 
     file: OpenFile
     offset: int
     end: int
+    #: How often the reader was woken.
     wakes: int = 0
     abandoned: bool = False
-    demand: ReadRequest | None = None
+    request: ReadRequest | None = None
 
     def wake(self) -> None:
-        assert self.demand is not None
-        assert self.demand.is_done
+        assert self.request is not None
+        assert self.request.is_done
         self.wakes += 1
 
 
 class ReadPathMachine(RuleBasedStateMachine):
     files = Bundle("files")
-    readings = Bundle("readings")
+    reads = Bundle("reads")
 
     def __init__(self) -> None:
         super().__init__()
         self.source = CheckingSource()
-        self.path = ReadContext(
+        self.context = ReadContext(
             self.source, budget_bytes=BUDGET_BYTES, read_ahead_bytes=MIB, clock=lambda: 0.0
         )
-        self.source.path = self.path
+        self.source.context = self.context
         self.positions: dict[OpenFile, int] = {}
-        self.all_readings: list[Reading] = []
-        self.failed: set[str] = set()
+        self.open_reads: list[ObservedRead] = []
 
     @rule(target=files, name=st.sampled_from(sorted(SIZES)))
     def open(self, name: str) -> OpenFile:
-        file = self.path.open(key_of(name), SIZES[name])
+        file = self.context.open(key_of(name), SIZES[name])
         self.positions[file] = 0
         return file
 
     @rule(file=consumes(files))
     def close(self, file: OpenFile) -> None:
-        for reading in self.all_readings:
-            if reading.file is file:
-                self.abandon(reading)
+        for read in self.open_reads:
+            if read.file is file:
+                self.abandon(read)
         file.close()
 
     @rule(
-        target=readings,
+        target=reads,
         file=files,
         where=st.one_of(st.none(), st.integers(0, 40 * MIB)),
         size=st.sampled_from([1, 4096, 16 * KIB, 100_000, LARGEST_READ]),
     )
-    def read(self, file: OpenFile, where: int | None, size: int) -> Reading:
+    def read(self, file: OpenFile, where: int | None, size: int) -> ObservedRead:
         return self.read_once(file, where, size)
 
     @rule(file=files, count=st.integers(1, 30))
     def stream(self, file: OpenFile, count: int) -> None:
         for _ in range(count):
-            reading = self.read_once(file, None, LARGEST_READ)
-            if reading.demand is not None and not reading.demand.is_done:
+            read = self.read_once(file, None, LARGEST_READ)
+            if read.request is not None and not read.request.is_done:
                 return
 
-    def read_once(self, file: OpenFile, where: int | None, size: int) -> Reading:
+    def read_once(self, file: OpenFile, where: int | None, size: int) -> ObservedRead:
         offset = (self.positions[file] if where is None else where) % file.size
         end = min(offset + size, file.size)
         self.positions[file] = end
-        reading = Reading(file, offset, end)
+        read = ObservedRead(file, offset, end)
         answer = file.read_cached(offset, end - offset)
         if answer is not None:
             assert answer == content_of(file.key, offset, end - offset)
-            return reading
-        reading.demand = file.begin(offset, end, reading.wake)
-        self.all_readings.append(reading)
-        if reading.demand.is_done:
-            assert reading.demand.result() == content_of(file.key, offset, end - offset)
-            reading.abandoned = True
-        return reading
+            return read
+        read.request = file.begin(offset, end, read.wake)
+        self.open_reads.append(read)
+        if read.request.is_done:
+            assert read.request.result() == content_of(file.key, offset, end - offset)
+            read.abandoned = True
+        return read
 
     @rule(file=files, count=st.integers(1, 20), first=st.integers(0, 40 * MIB))
     def read_in_parallel(self, file: OpenFile, count: int, first: int) -> None:
         for n in range(count):
             self.read_once(file, first + n * MIB, LARGEST_READ)
 
-    @rule(reading=readings)
-    def abandon(self, reading: Reading) -> None:
-        if reading.demand is not None and not reading.demand.is_done and not reading.abandoned:
-            reading.file.abandon(reading.demand)
-            reading.abandoned = True
+    @rule(read=reads)
+    def abandon(self, read: ObservedRead) -> None:
+        if read.request is not None and not read.request.is_done and not read.abandoned:
+            read.file.abandon(read.request)
+            read.abandoned = True
+
+    @rule(file=files)
+    def stop_read_ahead(self, file: OpenFile) -> None:
+        file.stop_read_ahead()
 
     @rule(which=st.integers(0, 1000), count=st.integers(1, 8))
     def answer(self, which: int, count: int) -> None:
@@ -166,24 +178,26 @@ class ReadPathMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_stays_within_the_budget(self) -> None:
-        budget, blocks = self.path.budget, blocks_of(self.path)
+        budget, blocks = self.context.resources.budget, blocks_of(self.context)
         assert budget.used <= budget.limit
         assert budget.used == sum(block.charge for block in blocks)
-        ahead = budget.loading_readahead + budget.loading_joined + budget.unread
-        assert ahead <= budget.limit * 7 // 8
+        readahead_bytes = budget.loading_readahead + budget.loading_joined + budget.protected
+        assert readahead_bytes <= budget.limit * 7 // 8
         ready = [block for block in blocks if block.content is not None]
-        assert budget.seen == sum(block.charge for block in ready if not block.protected)
-        assert budget.unread == sum(block.charge for block in ready if block.protected)
-        assert len(self.path.fetcher.cache) == len(ready)
-        assert self.path.fetcher.blocks_loading == len(blocks) - len(ready)
+        assert budget.unprotected == sum(
+            block.charge for block in ready if not block.state.is_protected
+        )
+        assert budget.protected == sum(block.charge for block in ready if block.state.is_protected)
+        assert len(self.context.resources.fetcher.cache) == len(ready)
+        assert self.context.resources.fetcher.blocks_loading == len(blocks) - len(ready)
 
     @invariant()
     def blocks_are_disjoint_aligned_and_within_a_page(self) -> None:
-        for extents in self.path.fetcher._objects.values():
+        for index in self.context.resources.fetcher._objects.values():
             end = 0
-            size = SIZES[extents.key.name]
-            for number in sorted(extents._pages):
-                page = extents._pages[number]
+            size = SIZES[index.key.name]
+            for number in sorted(index._pages):
+                page = index._pages[number]
                 assert page.starts == [block.start for block in page.blocks]
                 for block in page.blocks:
                     assert end <= block.start < block.end <= size
@@ -191,39 +205,38 @@ class ReadPathMachine(RuleBasedStateMachine):
                     assert block.start % GRANULE_BYTES == 0
                     assert end % GRANULE_BYTES == 0 or end == size
                     assert block.start // PAGE_BYTES == (end - 1) // PAGE_BYTES == number
-                    assert (block.content is None) == (block in extents.loading)
+                    assert (block.content is None) == (block in index.loading)
+                    assert (block.content is None) == (block.state in LOADING_STATES)
 
     @invariant()
-    def every_reader_hears_once_and_reads_the_right_bytes(self) -> None:
-        for reading in self.all_readings:
-            demand = reading.demand
-            assert demand is not None
-            if reading.abandoned or not demand.is_done:
-                assert reading.wakes == 0
+    def every_reader_is_woken_once_and_gets_the_right_bytes(self) -> None:
+        for read in self.open_reads:
+            request = read.request
+            assert request is not None
+            if read.abandoned or not request.is_done:
+                assert read.wakes == 0
                 continue
-            assert reading.wakes == 1
+            assert read.wakes == 1
             try:
-                answer = demand.result()
+                answer = request.result()
             except Unavailable:
                 continue
-            assert answer == content_of(
-                reading.file.key, reading.offset, reading.end - reading.offset
-            )
-        self.all_readings = [r for r in self.all_readings if not (r.wakes or r.abandoned)]
+            assert answer == content_of(read.file.key, read.offset, read.end - read.offset)
+        self.open_reads = [r for r in self.open_reads if not (r.wakes or r.abandoned)]
 
     def teardown(self) -> None:
         self.source.settle_all()
-        for reading in self.all_readings:
-            assert reading.abandoned or (reading.demand is not None and reading.demand.is_done)
+        for read in self.open_reads:
+            assert read.abandoned or (read.request is not None and read.request.is_done)
         for file in self.positions:
             file.close()
-        statistics = self.path.statistics()
-        assert (statistics.blocks_loading, statistics.budget_in_flight) == (0, 0)
-        assert (statistics.queued_reads, statistics.open_files) == (0, 0)
-        assert statistics.budget_unread == 0
-        self.path.fetcher.cache.evict(statistics.budget_used)
-        after = self.path.statistics()
-        assert (after.budget_used, after.blocks_ready, after.objects) == (0, 0, 0)
+        metrics = metrics_of(self.context)
+        assert (metrics["blocks_loading"], metrics["budget_in_flight"]) == (0, 0)
+        assert (metrics["queued_reads"], metrics["open_files"]) == (0, 0)
+        assert metrics["budget_unread"] == 0
+        self.context.resources.fetcher.cache.evict(metrics["budget_used"])
+        after = metrics_of(self.context)
+        assert (after["budget_used"], after["blocks_ready"], after["objects"]) == (0, 0, 0)
 
 
 TestReadPathMachine = ReadPathMachine.TestCase

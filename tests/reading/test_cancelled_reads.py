@@ -1,4 +1,4 @@
-"""READs that are cancelled at every instant of theirs: nothing is left, and nobody else notices."""
+"""A READ cancelled at any instant leaves nothing behind and disturbs no other READ."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import trio.testing
 from gcsmux_fs.model.errors import DeadlineExceeded
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget
 from gcsmux_fs.reading.read_context import ReadContext
-from tests.cancellation import cancel_everywhere
+from tests.support.cancellation import cancel_everywhere
 
-from .fakes import KIB, MIB, TimedSource, content_of, key_of
+from .fakes import KIB, MIB, TimedSource, content_of, key_of, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gcsmux_fs.reading.open_file import OpenFile
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 KEY = key_of("object")
 SIZE = 9 * MIB + 12_345
 LATENCY_SECONDS = 0.05
 TIMEOUT_SECONDS = 10.0
-# In one block, in two of which one is ready, and in three parts, because it is larger than a READ
-# may be that gets its memory at once.
-LARGEST_BYTES = MemoryBudget(MINIMUM_BUDGET_BYTES).largest_demand
+# A READ in one block, a READ across a ready and a missing block, and a READ in three parts, because
+# it is larger than the largest READ that is served in one piece.
+LARGEST_BYTES = MemoryBudget(MINIMUM_BUDGET_BYTES).largest_read
 PLACES = [
     (5 * MIB, 4 * KIB),
     (2 * MIB - 4 * KIB, 64 * KIB),
@@ -37,84 +37,84 @@ PLACES = [
 ]
 
 
-def assert_at_rest(path: ReadContext) -> None:
-    told = path.statistics()
-    assert (told.waiting_reads, told.queued_reads) == (0, 0)
-    assert (told.blocks_loading, told.budget_in_flight) == (0, 0)
+def assert_at_rest(context: ReadContext) -> None:
+    metrics = metrics_of(context)
+    assert (metrics["waiting_reads"], metrics["queued_reads"]) == (0, 0)
+    assert (metrics["blocks_loading"], metrics["budget_in_flight"]) == (0, 0)
 
 
 @asynccontextmanager
 async def opened(
     count: int, read_ahead_bytes: int = 0
 ) -> AsyncIterator[tuple[TimedSource, ReadContext, list[OpenFile]]]:
-    """Open a file some times, with 16 KiB that are ready; when it is closed nothing is left."""
+    """Open a file `count` times, with 16 KiB ready, and check that nothing is left at the end."""
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
-        path = ReadContext(
+        context = ReadContext(
             source,
             budget_bytes=MINIMUM_BUDGET_BYTES,
             read_ahead_bytes=read_ahead_bytes,
             read_timeout=TIMEOUT_SECONDS,
         )
-        files = [path.open(KEY, SIZE) for _ in range(count)]
+        files = [context.open(KEY, SIZE) for _ in range(count)]
         await files[0].read(2 * MIB - 16 * KIB, 16 * KIB)
-        yield source, path, files
+        yield source, context, files
         for file in files:
             file.close()
         await trio.sleep(LATENCY_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
-        assert_at_rest(path)
-        assert (path.open_files, path.statistics().budget_unread) == (0, 0)
+        assert_at_rest(context)
+        assert (context.resources.open_files, metrics_of(context)["budget_unread"]) == (0, 0)
 
 
-async def assert_right(file: OpenFile, offset: int, size: int) -> None:
+async def assert_content(file: OpenFile, offset: int, size: int) -> None:
     assert bytes(await file.read(offset, size)) == content_of(KEY, offset, size)
 
 
 @pytest.mark.parametrize(("offset", "size"), PLACES)
-def test_a_read_alone_leaves_nothing_at_once(offset: int, size: int) -> None:
+def test_cancelled_read_leaves_nothing_behind(offset: int, size: int) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
-        async with opened(1) as (source, path, (file,)):
+        async with opened(1) as (source, context, (file,)):
             yield functools.partial(file.read, offset, size)
-            assert_at_rest(path)
+            assert_at_rest(context)
             assert source.pending == []
-            await assert_right(file, offset, size)
+            await assert_content(file, offset, size)
 
     cancel_everywhere(stage)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3 * LATENCY_SECONDS])
 @pytest.mark.parametrize(("offset", "size"), PLACES)
-def test_a_read_of_the_same_bytes_goes_on(offset: int, size: int, delay: float) -> None:
+def test_other_reads_of_the_same_bytes_continue(offset: int, size: int, delay: float) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
-        async def later(seconds: float, file: OpenFile) -> None:
+        async def read_later(seconds: float, file: OpenFile) -> None:
             await trio.sleep(seconds)
-            await assert_right(file, offset, size)
+            await assert_content(file, offset, size)
 
         async with (
             opened(3, read_ahead_bytes=4 * MIB) as (source, _, (before, file, after)),
             trio.open_nursery() as others,
         ):
-            others.start_soon(later, 0.0, before)
-            others.start_soon(later, 2 * delay, after)
+            others.start_soon(read_later, 0.0, before)
+            others.start_soon(read_later, 2 * delay, after)
             await trio.sleep(delay)
             yield functools.partial(file.read, offset, size)
-        spans = [asked.span for asked in source.asked if not asked.is_cancelled]
+        spans = [request.span for request in source.requests if not request.is_cancelled]
         assert len(spans) == len(set(spans))
 
     cancel_everywhere(stage)
 
 
-def test_a_read_in_order_leaves_its_readahead_to_the_next_one() -> None:
+def test_readahead_of_a_cancelled_reader_serves_the_next_one() -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         async with opened(1, read_ahead_bytes=4 * MIB) as (_, _, (file,)):
 
             async def read_in_order() -> None:
                 for offset in range(0, MIB, 128 * KIB):
-                    await assert_right(file, offset, 128 * KIB)
+                    await assert_content(file, offset, 128 * KIB)
 
             yield read_in_order
             await read_in_order()
@@ -122,67 +122,67 @@ def test_a_read_in_order_leaves_its_readahead_to_the_next_one() -> None:
     cancel_everywhere(stage)
 
 
-def test_a_read_that_waits_for_memory_lets_those_behind_it_go_on() -> None:
+def test_cancelled_queued_read_lets_the_next_queued_reads_begin() -> None:
     last = SIZE - 100 * KIB
 
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
-        async with opened(1) as (_, path, (file,)), trio.open_nursery() as others:
+        async with opened(1) as (_, context, (file,)), trio.open_nursery() as others:
             for number in range(18):
-                others.start_soon(assert_right, file, number * 512 * KIB, 500 * KIB)
+                others.start_soon(assert_content, file, number * 512 * KIB, 500 * KIB)
             await trio.testing.wait_all_tasks_blocked()
-            assert path.statistics().queued_reads > 0
-            others.start_soon(assert_right, file, last, 50 * KIB)
+            assert metrics_of(context)["queued_reads"] > 0
+            others.start_soon(assert_content, file, last, 50 * KIB)
             yield functools.partial(file.read, last, 100 * KIB)
 
     cancel_everywhere(stage)
 
 
-def test_reads_that_hold_all_memory_leave_it_to_one_that_waits_for_it() -> None:
+def test_cancelled_reads_give_their_memory_to_a_queued_read() -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         async def read_later(other: OpenFile) -> None:
-            # Nothing has stalled yet.
+            # No READ has stalled yet.
             await trio.sleep(0.5)
-            # It would fail if it got memory only when a timeout gives it back.
+            # The READ would fail if it got memory only after the timeout of the others.
             assert bytes(await other.read(0, 512 * KIB)) == content_of(other.key, 0, 512 * KIB)
 
         async def read_all() -> None:
             async with trio.open_nursery() as reads:
                 for number in range(15):
-                    reads.start_soon(read_in_vain, file, number * 512 * KIB, 512 * KIB)
-                reads.start_soon(read_in_vain, file, 15 * 512 * KIB, 32 * KIB)
+                    reads.start_soon(read_until_the_deadline, file, number * 512 * KIB, 512 * KIB)
+                reads.start_soon(read_until_the_deadline, file, 15 * 512 * KIB, 32 * KIB)
                 await trio.sleep(0.8)
-                assert path.statistics().queued_reads == 1
+                assert metrics_of(context)["queued_reads"] == 1
 
-        async with opened(1) as (source, path, (file,)), trio.open_nursery() as others:
+        async with opened(1) as (source, context, (file,)), trio.open_nursery() as others:
             source.stalled.add(KEY)
-            other = path.open(key_of("other"), MIB)
+            other = context.open(key_of("other"), MIB)
             others.start_soon(read_later, other)
             yield read_all
-            assert path.statistics().waiting_reads <= 1
+            assert metrics_of(context)["waiting_reads"] <= 1
             await trio.sleep(TIMEOUT_SECONDS)
             other.close()
 
     cancel_everywhere(stage)
 
 
-async def read_in_vain(file: OpenFile, offset: int, size: int) -> None:
+async def read_until_the_deadline(file: OpenFile, offset: int, size: int) -> None:
     with suppress(DeadlineExceeded):
         await file.read(offset, size)
 
 
 @pytest.mark.parametrize(("offset", "size"), PLACES)
-def test_a_read_whose_time_is_up_in_that_very_instant_ends_once(offset: int, size: int) -> None:
+def test_read_that_expires_as_it_is_cancelled_ends_once(offset: int, size: int) -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
-        async with opened(1) as (source, path, (file,)):
+        async with opened(1) as (source, context, (file,)):
             source.stalled.add(KEY)
-            yield functools.partial(read_in_vain, file, offset, size)
-            assert_at_rest(path)
+            yield functools.partial(read_until_the_deadline, file, offset, size)
+            assert_at_rest(context)
             assert source.pending == []
             source.stalled.clear()
             await trio.sleep(2.5)
-            await assert_right(file, offset, size)
+            await assert_content(file, offset, size)
 
     cancel_everywhere(stage)

@@ -1,4 +1,4 @@
-"""Memory budget and block cache against lists, the shares of windows against a record of renewals.
+"""Memory budget and block cache against lists; window shares against a record of renewals.
 
 The budget is driven as the fetcher drives it, without ranges, pages and READs.
 """
@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gcsmux_fs.reading.block_cache import BlockCache
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block, BlockIndex
+from gcsmux_fs.reading.block_states import BlockEvent, BlockState
 from gcsmux_fs.reading.memory_budget import (
     BLOCK_OVERHEAD_BYTES,
     MINIMUM_BUDGET_BYTES,
@@ -28,7 +29,7 @@ lengths = st.one_of(
     st.sampled_from([1, GRANULE_BYTES, 128 * KIB, MIB, PAGE_BYTES]), st.integers(1, PAGE_BYTES)
 )
 numbers = st.integers(0, 10**6)
-# Served meanwhile: up to a whole budget a holder is at work.
+# Bytes served between two steps: a holder is idle after more than a whole budget.
 amounts = st.one_of(st.sampled_from([1, MINIMUM_BUDGET_BYTES]), st.integers(0, 12 * MIB))
 
 
@@ -39,187 +40,192 @@ def total(blocks: list[Block]) -> int:
 class BudgetMachine(RuleBasedStateMachine):
     """Invariants 1 to 3 of the budget, and the order of eviction.
 
-    Each list holds blocks, the newest or last used one at its end.
+    Each list holds blocks, the newest or most recently used one last.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.extents = BlockIndex(key_of("object"))
+        self.index = BlockIndex(key_of("object"))
         self.pages = itertools.count()
-        self.demanded: list[Block] = []
+        self.loading: list[Block] = []
         self.joined: list[Block] = []
-        self.ahead: list[Block] = []
-        self.seen: list[Block] = []
-        self.unread: list[Block] = []
+        self.prefetching: list[Block] = []
+        self.unprotected: list[Block] = []
+        self.protected: list[Block] = []
         self.evicted: list[Block] = []
 
     @initialize(limit=st.sampled_from([MIB + 1, MINIMUM_BUDGET_BYTES, 20 * MIB + 12_345]))
-    def begin(self, limit: int) -> None:
+    def create_budget(self, limit: int) -> None:
         self.budget = MemoryBudget(limit)
         self.cache = BlockCache(self.budget, on_evict=self.evicted.append)
 
-    # -- asking
+    # -- requesting
 
     @rule(length=lengths)
-    def demand(self, length: int) -> None:
-        """Invariant 3: only what READs wait for makes a READ wait."""
+    def request_for_a_read(self, length: int) -> None:
+        """Invariant 3: a READ waits only for blocks for which READs wait."""
         budget, charge = self.budget, length + BLOCK_OVERHEAD_BYTES
-        admitted = budget.admits_demand(charge)
-        waited_for = total(self.demanded) + total(self.joined)
-        assert admitted == (waited_for + charge <= budget.limit)
+        admitted = budget.admits_read(charge)
+        read_bytes = total(self.loading) + total(self.joined)
+        assert admitted == (read_bytes + charge <= budget.limit)
         if not admitted:
             return
         while budget.to_cancel(charge):
             assert self.in_flight() + charge > budget.limit
-            budget.loading_readahead -= self.ahead.pop().charge
+            budget.loading_readahead -= self.prefetching.pop().charge
         self.evict(budget.to_evict(charge))
         assert budget.used + charge <= budget.limit
-        self.demanded.append(self.ask(length, speculative=False))
-        budget.loading_demand += charge
+        self.loading.append(self.add_block(length, prefetch=False))
+        budget.loading_read += charge
 
     @rule(length=lengths, first_window=st.booleans())
     def read_ahead(self, length: int, first_window: bool) -> None:
-        """Invariant 2, and readahead takes nothing that is not seen."""
+        """Invariant 2, and readahead evicts unprotected blocks only."""
         budget, charge = self.budget, length + BLOCK_OVERHEAD_BYTES
-        ahead = total(self.ahead) + total(self.joined) + total(self.unread) + charge
-        needed = budget.for_readahead(charge, first_window=first_window)
+        readahead_bytes = (
+            total(self.prefetching) + total(self.joined) + total(self.protected) + charge
+        )
+        evict_bytes = budget.for_readahead(charge, first_window=first_window)
         allowed = budget.limit * 7 // 8 if first_window else budget.limit * 3 // 4
-        fits = total(self.demanded) + ahead <= budget.limit
-        assert (needed is not None) == (ahead <= allowed and fits)
-        if needed is None:
+        fits = total(self.loading) + readahead_bytes <= budget.limit
+        assert (evict_bytes is not None) == (readahead_bytes <= allowed and fits)
+        if evict_bytes is None:
             return
-        unread = list(self.unread)
-        self.evict(needed)
-        assert unread == self.unread
+        protected_before = list(self.protected)
+        self.evict(evict_bytes)
+        assert protected_before == self.protected
         assert budget.used + charge <= budget.limit
-        self.ahead.append(self.ask(length, speculative=True))
+        self.prefetching.append(self.add_block(length, prefetch=True))
         budget.loading_readahead += charge
 
     def in_flight(self) -> int:
-        return total(self.demanded) + total(self.joined) + total(self.ahead)
+        return total(self.loading) + total(self.joined) + total(self.prefetching)
 
-    def ask(self, length: int, *, speculative: bool) -> Block:
+    def add_block(self, length: int, *, prefetch: bool) -> Block:
         start = next(self.pages) * PAGE_BYTES
-        return self.extents.add(start, start + length, speculative=speculative)
+        return self.index.add(start, start + length, prefetch=prefetch)
 
     def evict(self, amount: int) -> None:
-        """Seen blocks first, of them those used least recently, and not one too many."""
-        assert amount <= total(self.seen) + total(self.unread)
+        """Unprotected blocks first, the least recently used first, and no block too many."""
+        assert amount <= total(self.unprotected) + total(self.protected)
         expected: list[Block] = []
         while total(expected) < amount:
-            expected.append((self.seen or self.unread).pop(0))
+            expected.append((self.unprotected or self.protected).pop(0))
         self.evicted.clear()
         self.cache.evict(amount)
         assert self.evicted == expected
         assert all(block.content is None for block in expected)
 
-    # -- arriving
+    # -- loading
 
-    @precondition(lambda self: self.ahead)
+    @precondition(lambda self: self.prefetching)
     @rule(which=numbers)
     def join(self, which: int) -> None:
-        block = self.ahead.pop(which % len(self.ahead))
-        block.speculative = False
+        block = self.prefetching.pop(which % len(self.prefetching))
+        block.apply(BlockEvent.JOIN)
         self.budget.loading_readahead -= block.charge
         self.budget.loading_joined += block.charge
         self.joined.append(block)
 
-    @precondition(lambda self: self.demanded or self.joined or self.ahead)
+    @precondition(lambda self: self.loading or self.joined or self.prefetching)
     @rule(which=numbers)
     def arrive(self, which: int) -> None:
-        block = self.take_loading(which)
+        block = self.pop_loading(which)
+        block.apply(BlockEvent.ARRIVE)
         block.content = CONTENT
         self.cache.add(block)
-        (self.unread if block.protected else self.seen).append(block)
+        (self.protected if block.state.is_protected else self.unprotected).append(block)
 
-    @precondition(lambda self: self.demanded or self.joined or self.ahead)
+    @precondition(lambda self: self.loading or self.joined or self.prefetching)
     @rule(which=numbers)
     def fail(self, which: int) -> None:
-        self.take_loading(which)
+        self.pop_loading(which)
 
-    def take_loading(self, which: int) -> Block:
-        loading = [*self.demanded, *self.joined, *self.ahead]
+    def pop_loading(self, which: int) -> Block:
+        loading = [*self.loading, *self.joined, *self.prefetching]
         block = loading[which % len(loading)]
-        if block in self.demanded:
-            self.demanded.remove(block)
-            self.budget.loading_demand -= block.charge
+        if block in self.loading:
+            self.loading.remove(block)
+            self.budget.loading_read -= block.charge
         elif block in self.joined:
             self.joined.remove(block)
             self.budget.loading_joined -= block.charge
         else:
-            self.ahead.remove(block)
+            self.prefetching.remove(block)
             self.budget.loading_readahead -= block.charge
         return block
 
     # -- reading
 
-    @precondition(lambda self: self.seen or self.unread)
-    @rule(which=numbers, whole=st.booleans())
-    def read(self, which: int, whole: bool) -> None:
-        """As an open file does, which leaves the look-up out for the block used last."""
-        ready = [*self.seen, *self.unread]
+    @precondition(lambda self: self.unprotected or self.protected)
+    @rule(which=numbers, to_the_end=st.booleans())
+    def read(self, which: int, to_the_end: bool) -> None:
+        """As an open file does, which does not touch the most recently used block."""
+        ready = [*self.unprotected, *self.protected]
         block = ready[which % len(ready)]
         if self.cache.newest is not block:
             self.cache.touch(block)
-        self.use(block)
-        if block.fresh:
-            self.cache.consume(block, block.end if whole else block.end - 1)
-            assert block.touched
-            assert block.fresh == (not whole)
-            if whole:
-                self.see(block)
+        self.move_to_the_end(block)
+        if block.state is not BlockState.READ:
+            self.cache.note_read(block, block.end if to_the_end else block.end - 1)
+            stays_protected = block in self.protected and not to_the_end
+            assert block.state.name == ("PARTLY_READ" if stays_protected else "READ")
+            if not stays_protected:
+                self.unprotect(block)
 
-    @precondition(lambda self: self.seen or self.unread or self.ahead or self.joined)
+    @precondition(
+        lambda self: self.unprotected or self.protected or self.prefetching or self.joined
+    )
     @rule(which=numbers)
     def release(self, which: int) -> None:
-        """A reader has passed a block, ready or on its way, or has given it up."""
-        blocks = [*self.seen, *self.unread, *self.ahead, *self.joined]
+        """A reader has passed a ready or loading block, or has stopped before it."""
+        blocks = [*self.unprotected, *self.protected, *self.prefetching, *self.joined]
         block = blocks[which % len(blocks)]
-        self.cache.unprotect(block)
-        assert not block.protected
-        self.see(block)
+        self.cache.release(block)
+        assert not block.state.is_protected
+        self.unprotect(block)
 
-    def use(self, block: Block) -> None:
-        tier = self.unread if block in self.unread else self.seen
+    def move_to_the_end(self, block: Block) -> None:
+        tier = self.protected if block in self.protected else self.unprotected
         tier.remove(block)
         tier.append(block)
 
-    def see(self, block: Block) -> None:
-        if block in self.unread:
-            self.unread.remove(block)
-            self.seen.append(block)
+    def unprotect(self, block: Block) -> None:
+        if block in self.protected:
+            self.protected.remove(block)
+            self.unprotected.append(block)
 
-    # -- what must hold
+    # -- invariants
 
     @invariant()
     def bytes_are_counted_and_within_the_limit(self) -> None:
         budget = self.budget
-        assert budget.loading_demand == total(self.demanded)
+        assert budget.loading_read == total(self.loading)
         assert budget.loading_joined == total(self.joined)
-        assert budget.loading_readahead == total(self.ahead)
-        assert budget.seen == total(self.seen)
-        assert budget.unread == total(self.unread)
+        assert budget.loading_readahead == total(self.prefetching)
+        assert budget.unprotected == total(self.unprotected)
+        assert budget.protected == total(self.protected)
         assert budget.used <= budget.limit
-        ahead = budget.loading_readahead + budget.loading_joined + budget.unread
-        assert ahead <= budget.limit * 7 // 8
+        readahead_bytes = budget.loading_readahead + budget.loading_joined + budget.protected
+        assert readahead_bytes <= budget.limit * 7 // 8
 
     @invariant()
-    def ready_blocks_are_in_the_tier_that_tells_whether_they_are_protected(self) -> None:
-        assert len(self.cache) == len(self.seen) + len(self.unread)
-        for tier, blocks in ((self.cache._seen, self.seen), (self.cache._unread, self.unread)):
-            assert {block.key for block in blocks} == set(tier)
-        assert all(block.protected for block in self.unread)
-        assert not any(block.protected for block in self.seen)
-        assert all(block.content is CONTENT for block in [*self.seen, *self.unread])
+    def ready_blocks_are_in_the_tier_of_their_state(self) -> None:
+        assert len(self.cache) == len(self.unprotected) + len(self.protected)
+        assert {block.key for block in self.unprotected} == set(self.cache._unprotected)
+        assert {block.key for block in self.protected} == set(self.cache._protected)
+        assert all(block.state.is_protected for block in self.protected)
+        assert not any(block.state.is_protected for block in self.unprotected)
+        assert all(block.content is CONTENT for block in [*self.unprotected, *self.protected])
 
     @invariant()
-    def block_used_last_is_evicted_last(self) -> None:
+    def most_recently_used_block_is_evicted_last(self) -> None:
         newest = self.cache.newest
         if newest is not None and newest.content is not None:
-            assert newest in (self.seen[-1:] + self.unread[-1:])
+            assert newest in (self.unprotected[-1:] + self.protected[-1:])
 
     def teardown(self) -> None:
-        while self.demanded or self.joined or self.ahead:
+        while self.loading or self.joined or self.prefetching:
             self.arrive(0)
         self.evict(self.budget.used)
         self.bytes_are_counted_and_within_the_limit()
@@ -227,7 +233,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
 
 class SharesMachine(RuleBasedStateMachine):
-    """Who reads ahead, with what the mount had served then; the order is that of renewal."""
+    """The holders of window shares, with the bytes that the mount had served at their renewal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +241,7 @@ class SharesMachine(RuleBasedStateMachine):
         self.renewed: dict[str, int] = {}
 
     @initialize(limit=st.sampled_from([MINIMUM_BUDGET_BYTES, 20 * MIB + 12_345]))
-    def begin(self, limit: int) -> None:
+    def create_shares(self, limit: int) -> None:
         self.idle_after = limit
         self.total = MemoryBudget(limit).readahead_share_total
         self.shares: WindowShares[str] = WindowShares(self.total, idle_after_bytes=limit)
@@ -254,7 +260,7 @@ class SharesMachine(RuleBasedStateMachine):
 
     @rule(served=amounts, most=st.integers(1, 8))
     def pop_idle(self, served: int, most: int) -> None:
-        """Whoever has been overtaken by a whole budget, and nobody else; or some of them."""
+        """All idle holders, the longest idle first, or only the first of them; no other holder."""
         self.served += served
         idle = [
             holder
@@ -266,7 +272,7 @@ class SharesMachine(RuleBasedStateMachine):
             del self.renewed[holder]
 
     @invariant()
-    def windows_together_take_no_more_than_there_is(self) -> None:
+    def shares_add_up_to_the_total(self) -> None:
         holders = len(self.renewed)
         assert len(self.shares) == holders
         assert self.total - max(1, holders) < self.shares.share * max(1, holders) <= self.total

@@ -10,7 +10,7 @@ from gcsmux_fs.model.errors import DeadlineExceeded, NotFound, StatusCode, Stora
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.read_context import ReadContext
 
-from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of
+from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of, metrics_of
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.open_file import OpenFile
@@ -19,12 +19,12 @@ KEY = key_of("object")
 LARGE = 64 * MIB + 12_345
 
 
-def read_path(source: ManualSource, budget_bytes: int = 64 * MIB) -> ReadContext:
+def read_context(source: ManualSource, budget_bytes: int = 64 * MIB) -> ReadContext:
     return ReadContext(source, budget_bytes=budget_bytes)
 
 
 async def settled_read(source: ManualSource, file: OpenFile, offset: int, size: int) -> bytes:
-    """Read while the source answers everything that is asked."""
+    """Read while the source answers every range."""
     answer = file.read_cached(offset, size)
     if answer is not None:
         return bytes(answer)
@@ -43,18 +43,18 @@ async def settled_read(source: ManualSource, file: OpenFile, offset: int, size: 
     return result
 
 
-def assert_at_rest(path: ReadContext) -> None:
-    statistics = path.statistics()
-    assert statistics.budget_in_flight == 0
-    assert statistics.blocks_loading == 0
-    assert statistics.waiting_reads == 0
-    assert statistics.queued_reads == 0
+def assert_at_rest(context: ReadContext) -> None:
+    metrics = metrics_of(context)
+    assert metrics["budget_in_flight"] == 0
+    assert metrics["blocks_loading"] == 0
+    assert metrics["waiting_reads"] == 0
+    assert metrics["queued_reads"] == 0
 
 
-async def test_bytes_are_right_across_blocks_and_cut_at_the_end() -> None:
+async def test_reads_across_blocks_return_the_right_bytes_cut_at_the_end() -> None:
     source = ManualSource()
-    path = read_path(source)
-    file = path.open(KEY, LARGE)
+    context = read_context(source)
+    file = context.open(KEY, LARGE)
     for offset, size in [
         (0, 4096),
         (2 * MIB - 5, 10),
@@ -67,14 +67,14 @@ async def test_bytes_are_right_across_blocks_and_cut_at_the_end() -> None:
         assert await settled_read(source, file, offset, size) == expected
         assert file.read_cached(offset, size) == expected
     file.close()
-    assert_at_rest(path)
+    assert_at_rest(context)
 
 
-async def test_empty_reads_ask_for_nothing() -> None:
+async def test_empty_reads_request_nothing() -> None:
     source = ManualSource()
-    path = read_path(source)
-    empty = path.open(key_of("empty"), 0)
-    file = path.open(KEY, 1000)
+    context = read_context(source)
+    empty = context.open(key_of("empty"), 0)
+    file = context.open(KEY, 1000)
     for answer in [
         empty.read_cached(0, 4096),
         await empty.read(0, 4096),
@@ -84,22 +84,22 @@ async def test_empty_reads_ask_for_nothing() -> None:
         await file.read(10, 0),
     ]:
         assert answer == b""
-    assert source.asked == []
+    assert source.requests == []
 
 
 @pytest.mark.parametrize(
     "offset", [0, 4 * KIB, 16 * KIB - 4 * KIB, 2 * MIB - 4 * KIB, 30 * MIB + 8 * KIB, 16 * KIB - 1]
 )
-async def test_random_4_kib_read_of_a_cold_file_moves_at_most_64_kib(offset: int) -> None:
+async def test_random_4_kib_read_of_a_cold_file_loads_at_most_64_kib(offset: int) -> None:
     source = ManualSource()
-    file = read_path(source).open(KEY, LARGE)
+    file = read_context(source).open(KEY, LARGE)
     assert await settled_read(source, file, offset, 4 * KIB) == content_of(KEY, offset, 4 * KIB)
     assert source.total <= 64 * KIB
 
 
-async def test_many_random_4_kib_reads_move_16_kib_each() -> None:
+async def test_many_random_4_kib_reads_load_16_kib_each() -> None:
     source = ManualSource()
-    file = read_path(source).open(KEY, LARGE)
+    file = read_context(source).open(KEY, LARGE)
     for n in range(300):
         await settled_read(source, file, n * 7_919 * 4 * KIB % (64 * MIB), 4 * KIB)
     assert source.total <= 300 * 16 * KIB
@@ -108,25 +108,25 @@ async def test_many_random_4_kib_reads_move_16_kib_each() -> None:
 @pytest.mark.parametrize("size", [1, 4096, 100_000, 700_001, MIB])
 async def test_small_object_read_from_its_start_is_one_request(size: int) -> None:
     source = ManualSource()
-    file = read_path(source).open(KEY, size)
+    file = read_context(source).open(KEY, size)
     await settled_read(source, file, 0, 128 * KIB)
     assert source.spans == [(0, size)]
-    assert source.asked[0].covers_object
+    assert source.requests[0].covers_object
     for offset in range(0, size, 128 * KIB):
         assert file.read_cached(offset, 128 * KIB) is not None
     assert source.spans == [(0, size)]
 
 
-async def test_a_part_of_an_object_is_not_asked_for_as_its_whole() -> None:
+async def test_range_that_does_not_cover_the_object_is_not_marked_so() -> None:
     source = ManualSource()
-    await settled_read(source, read_path(source).open(KEY, 9 * MIB), 0, MIB)
-    assert not any(asked.covers_object for asked in source.asked)
+    await settled_read(source, read_context(source).open(KEY, 9 * MIB), 0, MIB)
+    assert not any(request.covers_object for request in source.requests)
 
 
 async def test_reads_of_all_open_files_share_one_request() -> None:
     source = ManualSource()
-    path = read_path(source)
-    files = [path.open(KEY, LARGE) for _ in range(3)]
+    context = read_context(source)
+    files = [context.open(KEY, LARGE) for _ in range(3)]
     results: list[bytes] = []
 
     async def read(file: OpenFile) -> None:
@@ -137,16 +137,16 @@ async def test_reads_of_all_open_files_share_one_request() -> None:
             nursery.start_soon(read, file)
         await trio.testing.wait_all_tasks_blocked()
         assert source.spans == [(MIB, MIB + 16 * KIB)]
-        assert path.statistics().waiting_reads == 3
+        assert metrics_of(context)["waiting_reads"] == 3
         source.settle_all()
     assert results == [content_of(KEY, MIB, 4096)] * 3
-    statistics = path.statistics()
-    assert (statistics.misses, statistics.waits, statistics.hits) == (1, 2, 0)
+    metrics = metrics_of(context)
+    assert (metrics["misses"], metrics["waits"], metrics["hits"]) == (1, 2, 0)
 
 
 async def test_cached_read_is_a_view_of_its_block_and_read_only() -> None:
     source = ManualSource()
-    file = read_path(source).open(KEY, LARGE)
+    file = read_context(source).open(KEY, LARGE)
     await settled_read(source, file, 0, 128 * KIB)
     first = file.read_cached(0, 4096)
     second = file.read_cached(4096, 4096)
@@ -156,50 +156,50 @@ async def test_cached_read_is_a_view_of_its_block_and_read_only() -> None:
     assert first.obj is second.obj
 
 
-async def test_reopen_of_an_object_costs_no_request_but_another_generation_does() -> None:
+async def test_only_a_new_generation_is_requested_again_at_the_next_open() -> None:
     source = ManualSource()
-    path = read_path(source)
+    context = read_context(source)
     for _ in range(3):
-        file = path.open(KEY, 500_000)
+        file = context.open(KEY, 500_000)
         await settled_read(source, file, 0, 500_000)
         file.close()
     assert source.spans == [(0, 500_000)]
-    newer = path.open(key_of("object", generation=2), 500_000)
+    newer = context.open(key_of("object", generation=2), 500_000)
     expected = content_of(newer.key, 0, 500_000)
     assert await settled_read(source, newer, 0, 500_000) == expected
-    assert len(source.asked) == 2
+    assert len(source.requests) == 2
 
 
-async def test_demand_and_its_readahead_are_asked_for_in_one_tick_demand_first() -> None:
+async def test_read_and_its_readahead_are_requested_in_one_tick_the_read_first() -> None:
     source = ManualSource()
-    file = read_path(source).open(KEY, LARGE)
+    file = read_context(source).open(KEY, LARGE)
     woken: list[None] = []
-    demand = file.begin(0, 128 * KIB, lambda: woken.append(None))
+    request = file.begin(0, 128 * KIB, lambda: woken.append(None))
     assert source.spans[0] == (0, 128 * KIB)
     assert source.spans[-1] == (768 * KIB, MIB)
-    source.asked[0].settle()
+    source.requests[0].settle()
     assert woken == [None]
-    assert demand.result() == content_of(KEY, 0, 128 * KIB)
+    assert request.result() == content_of(KEY, 0, 128 * KIB)
 
 
-async def test_read_that_misses_several_blocks_asks_for_all_at_once() -> None:
+async def test_read_that_misses_several_ranges_requests_all_at_once() -> None:
     source = ManualSource()
-    file = read_path(source).open(KEY, LARGE)
+    file = read_context(source).open(KEY, LARGE)
     file.begin(20 * MIB, 21 * MIB, lambda: None)
     source.settle_all()
-    demand = file.begin(19 * MIB + 5, 22 * MIB - 5, lambda: None)
+    request = file.begin(19 * MIB + 5, 22 * MIB - 5, lambda: None)
     assert [request.span for request in source.pending] == [
         (19 * MIB, 20 * MIB),
         (21 * MIB, 22 * MIB),
     ]
     source.settle_all()
-    assert demand.result() == content_of(KEY, 19 * MIB + 5, 3 * MIB - 10)
+    assert request.result() == content_of(KEY, 19 * MIB + 5, 3 * MIB - 10)
 
 
-async def test_failed_range_fails_all_its_readers_and_the_next_read_asks_anew() -> None:
+async def test_failed_range_fails_all_its_reads_and_the_next_read_requests_it_again() -> None:
     source = ManualSource()
-    path = read_path(source)
-    file = path.open(KEY, LARGE)
+    context = read_context(source)
+    file = context.open(KEY, LARGE)
     errors: list[StorageError] = []
 
     async def read() -> None:
@@ -212,48 +212,48 @@ async def test_failed_range_fails_all_its_readers_and_the_next_read_asks_anew() 
         nursery.start_soon(read)
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
-        source.asked[0].settle(NotFound("gone", subject="it", code=StatusCode.NOT_FOUND))
+        source.requests[0].settle(NotFound("gone", subject="it", code=StatusCode.NOT_FOUND))
     assert [str(error) for error in errors] == ["it: gone [NOT_FOUND]"] * 2
     assert {type(error) for error in errors} == {NotFound}
     assert errors[0] is not errors[1]
-    assert_at_rest(path)
+    assert_at_rest(context)
     expected = content_of(KEY, MIB - 4096, 8192)
     assert await settled_read(source, file, MIB - 4096, 8192) == expected
-    assert len(source.asked) == 2
+    assert len(source.requests) == 2
 
 
-async def test_failed_readahead_is_told_to_nobody_and_asked_for_by_the_next_read() -> None:
+async def test_failed_readahead_is_requested_again_by_the_next_read() -> None:
     source = ManualSource()
-    path = read_path(source)
-    file = path.open(KEY, LARGE)
+    context = read_context(source)
+    file = context.open(KEY, LARGE)
     file.begin(0, 128 * KIB, lambda: None)
-    demand, *ahead = source.pending
-    demand.settle()
+    request, *ahead = source.pending
+    request.settle()
     for request in ahead:
         request.settle(Unavailable("no"))
-    assert path.statistics().readahead_failures == len(ahead)
+    assert metrics_of(context)["readahead_failures"] == len(ahead)
     expected = content_of(KEY, 128 * KIB, 128 * KIB)
     assert await settled_read(source, file, 128 * KIB, 128 * KIB) == expected
 
 
-async def test_read_whose_time_is_up_says_what_went_wrong_meanwhile() -> None:
+async def test_deadline_error_contains_the_last_error_of_the_range() -> None:
     source = ManualSource()
-    file = read_path(source).open(KEY, LARGE)
+    file = read_context(source).open(KEY, LARGE)
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
         async def read() -> None:
-            with pytest.raises(DeadlineExceeded, match=r"within 120 s, the last failure: gone \["):
+            with pytest.raises(DeadlineExceeded, match=r"within 120 s, last error: gone \["):
                 await file.read(4096, 4096)
 
         await trio.testing.wait_all_tasks_blocked()
-        source.asked[0].last_error = "gone [UNAVAILABLE]"
+        source.requests[0].last_error = "gone [UNAVAILABLE]"
 
 
-async def test_read_ends_exactly_at_its_deadline_and_says_what_was_read() -> None:
+async def test_read_ends_exactly_at_its_deadline_and_names_its_range() -> None:
     source = ManualSource()
-    path = ReadContext(source, budget_bytes=64 * MIB, read_timeout=120.0)
-    file = path.open(KEY, LARGE)
+    context = ReadContext(source, budget_bytes=64 * MIB, read_timeout=120.0)
+    file = context.open(KEY, LARGE)
     ends: list[float] = []
     start = trio.current_time()
 
@@ -269,51 +269,51 @@ async def test_read_ends_exactly_at_its_deadline_and_says_what_was_read() -> Non
         nursery.start_soon(read, 0)
         nursery.start_soon(read, 30.5)
     assert ends == [120.0, 150.5]
-    assert path.statistics().waiting_reads == 0
-    # Nothing is left of a range that nobody waits for: the next READ asks anew.
-    assert path.statistics().blocks_loading == 0
-    assert path.statistics().budget_in_flight == 0
-    # The next one has its full time again.
+    assert metrics_of(context)["waiting_reads"] == 0
+    # The range of the expired READs is cancelled.
+    assert metrics_of(context)["blocks_loading"] == 0
+    assert metrics_of(context)["budget_in_flight"] == 0
+    # The next READ has the full timeout again.
     with pytest.raises(DeadlineExceeded):
         await file.read(10 * MIB, 4096)
     assert trio.current_time() - start == 270.5
 
 
-async def test_read_cancelled_in_the_very_tick_of_its_deadline_ends_once() -> None:
-    path = ReadContext(ManualSource(), budget_bytes=64 * MIB, read_timeout=120.0)
-    file = path.open(KEY, LARGE)
+async def test_read_cancelled_in_the_tick_of_its_deadline_ends_once() -> None:
+    context = ReadContext(ManualSource(), budget_bytes=64 * MIB, read_timeout=120.0)
+    file = context.open(KEY, LARGE)
     for _ in range(20):
         with trio.move_on_after(120.0):
             with pytest.raises(DeadlineExceeded):
                 await file.read(0, 4096)
-        assert path.statistics().waiting_reads == 0
+        assert metrics_of(context)["waiting_reads"] == 0
 
 
 async def test_deadline_of_a_read_larger_than_the_budget_covers_all_its_parts() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=50.0)
-        path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=120.0)
-        file = path.open(KEY, LARGE)
+        context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=120.0)
+        file = context.open(KEY, LARGE)
         with pytest.raises(DeadlineExceeded, match=r"\[20971520, 54525952\)"):
             await file.read(20 * MIB, 32 * MIB)
         assert trio.current_time() == pytest.approx(120.0)
         nursery.cancel_scope.cancel()
-    assert path.statistics().waiting_reads == 0
+    assert metrics_of(context)["waiting_reads"] == 0
 
 
-async def test_read_larger_than_the_budget_is_served() -> None:
+async def test_read_larger_than_the_budget_returns_all_bytes() -> None:
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, latency=0.005)
-        path = read_path(source, MINIMUM_BUDGET_BYTES)
-        file = path.open(KEY, LARGE)
+        context = read_context(source, MINIMUM_BUDGET_BYTES)
+        file = context.open(KEY, LARGE)
         assert await file.read(5, 30 * MIB) == content_of(KEY, 5, 30 * MIB)
         assert source.total <= 40 * MIB
         file.close()
-    assert_at_rest(path)
+    assert_at_rest(context)
 
 
 async def test_read_of_a_closed_file_is_refused() -> None:
-    file = read_path(ManualSource()).open(KEY, LARGE)
+    file = read_context(ManualSource()).open(KEY, LARGE)
     file.close()
     file.close()
     with pytest.raises(ValueError, match="closed"):
@@ -325,16 +325,16 @@ async def test_read_of_a_closed_file_is_refused() -> None:
     [
         pytest.param(0, 4096, id="a ready block"),
         pytest.param(LARGE, 4096, id="the end"),
-        pytest.param(10 * MIB, 4096, id="a block on its way"),
-        pytest.param(10 * MIB - 4096, 8192, id="two blocks on their way"),
+        pytest.param(10 * MIB, 4096, id="a loading block"),
+        pytest.param(10 * MIB - 4096, 8192, id="two loading blocks"),
         pytest.param(40 * MIB, 400 * KIB, id="memory"),
         pytest.param(50 * MIB, 2 * MIB, id="a part of a large read"),
     ],
 )
 async def test_read_cancelled_while_it_waits_leaves_nothing_behind(offset: int, size: int) -> None:
     source = ManualSource()
-    path = read_path(source, MINIMUM_BUDGET_BYTES)
-    file = path.open(KEY, LARGE)
+    context = read_context(source, MINIMUM_BUDGET_BYTES)
+    file = context.open(KEY, LARGE)
     await settled_read(source, file, 0, 4096)
     if offset == 40 * MIB:
         for n in range(1, 20):
@@ -347,10 +347,10 @@ async def test_read_cancelled_while_it_waits_leaves_nothing_behind(offset: int, 
     with trio.move_on_after(1) as scope:
         await file.read(offset, size)
     assert scope.cancelled_caught == (offset > 0 and offset < LARGE)
-    assert path.statistics().waiting_reads == 0
-    assert path.statistics().queued_reads == 0
+    assert metrics_of(context)["waiting_reads"] == 0
+    assert metrics_of(context)["queued_reads"] == 0
     source.settle_all()
-    assert_at_rest(path)
+    assert_at_rest(context)
     expected = content_of(KEY, offset, min(size, LARGE - offset))
     assert await settled_read(source, file, offset, size) == expected
     file.close()
@@ -358,8 +358,8 @@ async def test_read_cancelled_while_it_waits_leaves_nothing_behind(offset: int, 
 
 async def test_cancelled_read_leaves_the_others_their_block() -> None:
     source = ManualSource()
-    path = read_path(source)
-    file = path.open(KEY, LARGE)
+    context = read_context(source)
+    file = context.open(KEY, LARGE)
     async with trio.open_nursery() as outer:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
@@ -375,23 +375,23 @@ async def test_cancelled_read_leaves_the_others_their_block() -> None:
                 scope.cancel()
         source.settle_all()
     assert results == [content_of(KEY, MIB + 4096, 4096)]
-    assert len(source.asked) == 1
+    assert len(source.requests) == 1
 
 
 async def test_last_close_cancels_readahead_and_gives_its_memory_back() -> None:
     source = ManualSource()
-    path = read_path(source)
-    files = [path.open(KEY, LARGE) for _ in range(2)]
+    context = read_context(source)
+    files = [context.open(KEY, LARGE) for _ in range(2)]
     files[0].begin(0, 128 * KIB, lambda: None)
-    demand, *ahead = source.pending
+    request, *ahead = source.pending
     files[0].close()
-    assert not any(request.is_cancelled for request in source.asked)
+    assert not any(request.is_cancelled for request in source.requests)
     files[1].close()
     assert all(request.is_cancelled for request in ahead)
-    assert source.pending == [demand]
-    demand.settle()
-    assert_at_rest(path)
-    statistics = path.statistics()
-    assert (statistics.blocks_ready, statistics.budget_unread) == (1, 0)
-    assert statistics.open_files == 0
-    assert statistics.readahead_cancelled_bytes == sum(request.length for request in ahead)
+    assert source.pending == [request]
+    request.settle()
+    assert_at_rest(context)
+    metrics = metrics_of(context)
+    assert (metrics["blocks_ready"], metrics["budget_unread"]) == (1, 0)
+    assert metrics["open_files"] == 0
+    assert metrics["readahead_cancelled_bytes"] == sum(request.length for request in ahead)

@@ -1,4 +1,4 @@
-"""What an OPEN asks for, and what becomes of it."""
+"""The ranges that an OPEN requests, and its answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.open_planner import MAX_UNREAD, MAX_UNREAD_UNNAMED, Opening, OpenPlanner
 from gcsmux_fs.reading.read_context import ReadContext
 
-from .fakes import KIB, MIB, ManualSource, content_of, key_of
+from .fakes import KIB, MIB, ManualSource, content_of, key_of, metrics_of
 
 PROGRAM, OTHER, UNNAMED = 1234, 5678, 0
 LARGE = 100 * MIB + 1
@@ -36,21 +36,22 @@ def plan(
     return planner.plan(key, size, opener, is_cached=bool(ready), is_ready=ready.__contains__)
 
 
-def asked(
+def requested(
     planner: OpenPlanner,
     name: str,
     size: int,
     opener: int = PROGRAM,
     ready: tuple[int, ...] = (),
 ) -> tuple[int, int] | None:
-    ask = plan(planner, name, size, opener, ready).ask
-    return None if ask is None else (ask.offset, ask.length)
+    """Return offset and length of the range that an OPEN waits for."""
+    awaited = plan(planner, name, size, opener, ready).awaited
+    return None if awaited is None else (awaited.offset, awaited.length)
 
 
 def read(planner: OpenPlanner, name: str, size: int, offset: int, length: int) -> None:
-    """Open an object and read some of it first."""
+    """Open an object, and read `length` bytes at `offset` first."""
     opening = plan(planner, name, size)
-    planner.observe(opening, offset, min(offset + length, size))
+    planner.note_first_read(opening, offset, min(offset + length, size))
 
 
 @pytest.mark.parametrize(
@@ -64,113 +65,113 @@ def read(planner: OpenPlanner, name: str, size: int, offset: int, length: int) -
         (LARGE, (0, 128 * KIB)),
     ],
 )
-def test_of_an_unknown_object_the_start_is_asked_for(
+def test_open_of_an_unknown_object_requests_its_start(
     size: int, expected: tuple[int, int] | None
 ) -> None:
-    assert asked(OpenPlanner(), "a", size) == expected
+    assert requested(OpenPlanner(), "a", size) == expected
 
 
-def test_where_what_is_read_first_is_cached_nothing_is_asked() -> None:
+def test_open_requests_nothing_if_the_predicted_range_is_cached() -> None:
     planner = OpenPlanner()
-    assert asked(planner, "a", 1000, ready=(0,)) is None
-    assert asked(planner, "a", LARGE, ready=(0,)) is None
-    # What is read first costs a round trip in any case.
-    assert asked(planner, "a", LARGE, ready=(MIB,)) == (0, 128 * KIB)
+    assert requested(planner, "a", 1000, ready=(0,)) is None
+    assert requested(planner, "a", LARGE, ready=(0,)) is None
+    # Another cached range does not save the first READ its round trip.
+    assert requested(planner, "a", LARGE, ready=(MIB,)) == (0, 128 * KIB)
     read(planner, "d/a", LARGE, LARGE - 100, 100)
     start = (LARGE - 100) // GRANULE_BYTES * GRANULE_BYTES
-    assert asked(planner, "d/b", LARGE, ready=(0,)) == (start, LARGE - start)
-    assert asked(planner, "d/b", LARGE, ready=(start,)) is None
-    # But where nobody knows what that is, anything that is cached will do.
+    assert requested(planner, "d/b", LARGE, ready=(0,)) == (start, LARGE - start)
+    assert requested(planner, "d/b", LARGE, ready=(start,)) is None
+    # Without a prediction, any cached range will do.
     read(planner, "d/a", LARGE, 50 * MIB, 100)
-    assert asked(planner, "d/b", LARGE, ready=(MIB,)) is None
+    assert requested(planner, "d/b", LARGE, ready=(MIB,)) is None
 
 
-def test_the_last_file_of_the_directory_tells_what_the_next_one_is_asked_for() -> None:
+def test_first_read_is_predicted_from_the_last_file_of_the_directory_or_suffix() -> None:
     planner = OpenPlanner()
     # A footer: the page with the last eight bytes.
     read(planner, "d/a.parquet", LARGE, LARGE - 1 - LARGE % 4096, 8192)
     start = (LARGE - 8192) // GRANULE_BYTES * GRANULE_BYTES
-    assert asked(planner, "d/b.parquet", LARGE) == (start, LARGE - start)
-    # The suffix counts where nothing of the directory is known, the directory where it is.
-    assert asked(planner, "e/b.parquet", LARGE) == (start, LARGE - start)
+    assert requested(planner, "d/b.parquet", LARGE) == (start, LARGE - start)
+    # The suffix counts only if no file of the directory has been read.
+    assert requested(planner, "e/b.parquet", LARGE) == (start, LARGE - start)
     read(planner, "e/c.parquet", LARGE, 50 * MIB, 4096)
-    assert asked(planner, "e/b.parquet", LARGE) == (0, GRANULE_BYTES)
+    assert requested(planner, "e/b.parquet", LARGE) == (0, GRANULE_BYTES)
     read(planner, "d/c.bin", LARGE, 0, 20 * KIB)
-    assert asked(planner, "d/b.parquet", LARGE) == (0, 32 * KIB)
-    assert asked(planner, "d/d", 900 * KIB) == (0, 32 * KIB)
-    # Tiny ones are always read whole.
-    assert asked(planner, "d/e", 60 * KIB) == (0, 60 * KIB)
+    assert requested(planner, "d/b.parquet", LARGE) == (0, 32 * KIB)
+    assert requested(planner, "d/d", 900 * KIB) == (0, 32 * KIB)
+    # Tiny objects are always requested whole.
+    assert requested(planner, "d/e", 60 * KIB) == (0, 60 * KIB)
 
 
-def test_where_files_are_read_in_earnest_the_first_window_is_fetched_along() -> None:
+def test_first_window_is_fetched_along_if_files_are_read_sequentially() -> None:
     planner = OpenPlanner()
     read(planner, "d/a", LARGE, 0, 128 * KIB)
     opening = plan(planner, "d/b", LARGE)
-    assert opening.ask == ByteRange(0, 128 * KIB)
-    at = 128 * KIB
+    assert opening.awaited == ByteRange(0, 128 * KIB)
+    end = 128 * KIB
     for piece in opening.ahead:
-        assert piece.offset == at
-        at = piece.end
-    assert at == 128 * KIB + MIB
-    assert asked(planner, "d/c", 900 * KIB) == (0, 900 * KIB)
-    # A small file that is read whole tells the same.
+        assert piece.offset == end
+        end = piece.end
+    assert end == 128 * KIB + MIB
+    assert requested(planner, "d/c", 900 * KIB) == (0, 900 * KIB)
+    # A small file that is read whole leads to the same prediction.
     planner = OpenPlanner()
     read(planner, "d/a", 100 * KIB, 0, 128 * KIB)
     assert plan(planner, "d/b", LARGE).ahead
 
 
-def test_a_program_that_reads_nothing_is_asked_for_no_longer_until_it_reads() -> None:
+def test_opens_of_a_program_that_reads_nothing_stop_requesting_until_it_reads() -> None:
     planner = OpenPlanner()
     names = (f"file-{number}" for number in itertools.count())
     for _ in range(MAX_UNREAD):
-        assert asked(planner, next(names), 1000) is not None
+        assert requested(planner, next(names), 1000) is not None
     for _ in range(1000):
-        assert asked(planner, next(names), 1000) is None
-    assert asked(planner, next(names), 1000, OTHER) is not None
+        assert requested(planner, next(names), 1000) is None
+    assert requested(planner, next(names), 1000, OTHER) is not None
     read(planner, next(names), 1000, 0, 1000)
-    assert asked(planner, next(names), 1000) is not None
+    assert requested(planner, next(names), 1000) is not None
 
 
-def test_an_open_that_is_refused_does_not_count() -> None:
+def test_failed_open_does_not_count_as_unread() -> None:
     planner = OpenPlanner()
     for number in range(3 * MAX_UNREAD):
         # The kernel looks the name up again, and opens the new generation.
         stale = plan(planner, f"file-{number}", 1000)
         if number < MAX_UNREAD:
-            assert stale.ask is not None
-            planner.refused(stale)
-            assert asked(planner, f"file-{number}", 1000) is not None
+            assert stale.awaited is not None
+            planner.note_failed_open(stale)
+            assert requested(planner, f"file-{number}", 1000) is not None
         else:
-            assert stale.ask is None
+            assert stale.awaited is None
 
 
-def test_an_open_of_a_file_read_before_that_is_refused_does_not_count() -> None:
+def test_failed_open_of_a_file_read_before_does_not_count_as_unread() -> None:
     planner = OpenPlanner()
     read(planner, "hot", 1000, 0, 1000)
     for _ in range(3 * MAX_UNREAD):
         opening = plan(planner, "hot", 1000)
-        assert opening.ask is not None
-        planner.refused(opening)
+        assert opening.awaited is not None
+        planner.note_failed_open(opening)
 
 
-def test_programs_that_the_kernel_cannot_name_may_be_many() -> None:
+def test_openers_without_a_number_share_a_larger_limit() -> None:
     planner = OpenPlanner()
-    found = [asked(planner, f"file-{number}", 1000, UNNAMED) for number in range(200)]
-    assert sum(ask is not None for ask in found) == MAX_UNREAD_UNNAMED
+    ranges = [requested(planner, f"file-{number}", 1000, UNNAMED) for number in range(200)]
+    assert sum(each is not None for each in ranges) == MAX_UNREAD_UNNAMED
 
 
-def test_files_that_the_kernel_has_in_pages_are_not_taken_for_such_a_program() -> None:
+def test_files_in_the_page_cache_do_not_count_as_unread_by_their_program() -> None:
     planner = OpenPlanner()
     hot = [f"hot-{number}" for number in range(20)]
     for name in hot:
         read(planner, name, 1000, 0, 1000)
-    # They are not cached here any more, and no READ comes: the kernel has them.
-    found = [asked(planner, name, 1000) for name in hot]
-    assert sum(ask is not None for ask in found) == MAX_UNREAD
-    assert asked(planner, "cold", 1000) is not None
-    # Until a READ of such a file shows that the kernel has dropped its pages.
+    # The block cache has evicted them, and no READ comes: the kernel has their pages.
+    ranges = [requested(planner, name, 1000) for name in hot]
+    assert sum(each is not None for each in ranges) == MAX_UNREAD
+    assert requested(planner, "cold", 1000) is not None
+    # A READ of one of these files shows that the kernel has dropped its pages.
     read(planner, hot[3], 1000, 0, 1000)
-    assert asked(planner, hot[4], 1000) is not None
+    assert requested(planner, hot[4], 1000) is not None
 
 
 @given(
@@ -184,7 +185,7 @@ def test_files_that_the_kernel_has_in_pages_are_not_taken_for_such_a_program() -
         )
     )
 )
-def test_whatever_happens_the_invariants_hold(
+def test_invariants_hold_after_any_sequence_of_opens_and_reads(
     steps: list[tuple[str, int, int, bool, tuple[float, int] | None]],
 ) -> None:
     planner = OpenPlanner()
@@ -192,152 +193,158 @@ def test_whatever_happens_the_invariants_hold(
         opening = plan(
             planner, name, size, opener, (0, *([size - 1] * bool(size))) * is_ready, generation
         )
-        ranges = [] if opening.ask is None else [opening.ask, *opening.ahead]
+        ranges = opening.ranges
         if not size or (is_ready and size <= 64 * KIB):
             assert not ranges
-        at = ranges[0].offset if ranges else 0
-        assert at % GRANULE_BYTES == 0
+        end = ranges[0].offset if ranges else 0
+        assert end % GRANULE_BYTES == 0
         for each in ranges:
-            assert each.offset == at
+            assert each.offset == end
             assert each.length > 0
-            at = each.end
-            assert at == size or at % GRANULE_BYTES == 0
-        assert at <= size
+            end = each.end
+            assert end == size or end % GRANULE_BYTES == 0
+        assert end <= size
         if first is not None and size:
             offset = int(first[0] * (size - 1))
-            planner.observe(opening, offset, min(size, offset + first[1]))
+            planner.note_first_read(opening, offset, min(size, offset + first[1]))
 
 
 # -- open files
 
 
-class Opened:
-    """One file of a read path over a source, being opened."""
+class OpenScenario:
+    """A file that is being opened, with its source and its read context."""
 
     def __init__(
         self, size: int = 100 * KIB, budget_bytes: int = 64 * MIB, read_timeout: float = 40.0
     ) -> None:
         self.source = ManualSource()
-        self.path = ReadContext(self.source, budget_bytes=budget_bytes, read_timeout=read_timeout)
+        self.context = ReadContext(
+            self.source, budget_bytes=budget_bytes, read_timeout=read_timeout
+        )
         self.key = key_of("object")
-        self.file = self.path.open(self.key, size)
+        self.file = self.context.open(self.key, size)
         self.size = size
 
-    async def settle(self, error: Exception | None = None) -> None:
+    async def answer(self, error: Exception | None = None) -> None:
         await trio.testing.wait_all_tasks_blocked()
         for request in self.source.pending:
             request.settle(error)  # type: ignore[arg-type]
 
     def close(self) -> None:
         self.file.close()
-        told = self.path.statistics()
-        assert (told.budget_in_flight, told.budget_unread, told.blocks_loading) == (0, 0, 0)
-        assert told.open_files == 0
+        metrics = metrics_of(self.context)
+        assert (
+            metrics["budget_in_flight"],
+            metrics["budget_unread"],
+            metrics["blocks_loading"],
+        ) == (0, 0, 0)
+        assert metrics["open_files"] == 0
 
 
-async def test_an_open_waits_and_the_read_finds_the_bytes() -> None:
-    opened = Opened()
+async def test_open_fetches_the_bytes_of_the_first_read() -> None:
+    scenario = OpenScenario()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(opened.file.ask_first, PROGRAM)
-        await opened.settle()
-    told = opened.path.statistics()
-    assert (told.opens_that_asked, told.hits, told.misses) == (1, 0, 0)
-    assert told.budget_unread > 0
-    answer = opened.file.read_cached(0, opened.size)
-    assert answer == content_of(opened.key, 0, opened.size)
-    assert opened.source.spans == [(0, opened.size)]
-    assert opened.path.statistics().budget_unread == 0
-    opened.close()
+        nursery.start_soon(scenario.file.ask_first, PROGRAM)
+        await scenario.answer()
+    metrics = metrics_of(scenario.context)
+    assert (metrics["opens_prefetched"], metrics["hits"], metrics["misses"]) == (1, 0, 0)
+    assert metrics["budget_unread"] > 0
+    answer = scenario.file.read_cached(0, scenario.size)
+    assert answer == content_of(scenario.key, 0, scenario.size)
+    assert scenario.source.spans == [(0, scenario.size)]
+    assert metrics_of(scenario.context)["budget_unread"] == 0
+    scenario.close()
 
 
-async def test_an_open_of_what_is_gone_is_refused() -> None:
-    opened = Opened()
+async def test_open_of_a_deleted_generation_fails() -> None:
+    scenario = OpenScenario()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(opened.settle, GenerationGone("gone"))
+        nursery.start_soon(scenario.answer, GenerationGone("gone"))
         with pytest.raises(GenerationGone):
-            await opened.file.ask_first(PROGRAM)
-    assert opened.path.statistics().opens_found_gone == 1
-    opened.close()
+            await scenario.file.ask_first(PROGRAM)
+    assert metrics_of(scenario.context)["opens_found_gone"] == 1
+    scenario.close()
 
 
-async def test_opens_at_the_same_time_wait_for_one_request() -> None:
-    opened = Opened()
-    second = opened.path.open(opened.key, opened.size)
+async def test_simultaneous_opens_share_one_request() -> None:
+    scenario = OpenScenario()
+    second = scenario.context.open(scenario.key, scenario.size)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(opened.file.ask_first, PROGRAM)
+        nursery.start_soon(scenario.file.ask_first, PROGRAM)
         nursery.start_soon(second.ask_first, OTHER)
-        await opened.settle()
-    assert len(opened.source.asked) == 1
+        await scenario.answer()
+    assert len(scenario.source.requests) == 1
     second.close()
-    opened.close()
+    scenario.close()
 
 
-async def test_another_failure_is_left_to_the_read() -> None:
-    opened = Opened()
+async def test_open_succeeds_after_another_error() -> None:
+    scenario = OpenScenario()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(opened.settle, PermissionDenied("no"))
-        await opened.file.ask_first(PROGRAM)
-    assert opened.file.read_cached(0, 1000) is None
-    opened.close()
+        nursery.start_soon(scenario.answer, PermissionDenied("no"))
+        await scenario.file.ask_first(PROGRAM)
+    assert scenario.file.read_cached(0, 1000) is None
+    scenario.close()
 
 
-async def test_an_open_waits_five_seconds_at_most_and_leaves_nothing() -> None:
+async def test_open_waits_at_most_five_seconds_and_leaves_nothing_behind() -> None:
     for timeout, wait in ((40.0, 5.0), (8.0, 2.0)):
-        opened = Opened(read_timeout=timeout)
-        began = trio.current_time()
-        await opened.file.ask_first(PROGRAM)
-        assert trio.current_time() - began == pytest.approx(wait)
-        assert not opened.source.pending
-        opened.close()
+        scenario = OpenScenario(read_timeout=timeout)
+        started = trio.current_time()
+        await scenario.file.ask_first(PROGRAM)
+        assert trio.current_time() - started == pytest.approx(wait)
+        assert not scenario.source.pending
+        scenario.close()
 
 
-async def test_an_open_that_is_cancelled_leaves_nothing() -> None:
-    opened = Opened()
+async def test_cancelled_open_leaves_nothing_behind() -> None:
+    scenario = OpenScenario()
     with trio.move_on_after(1):
-        await opened.file.ask_first(PROGRAM)
-    assert not opened.source.pending
-    opened.close()
+        await scenario.file.ask_first(PROGRAM)
+    assert not scenario.source.pending
+    scenario.close()
 
 
-async def test_where_memory_is_short_an_open_does_not_ask() -> None:
-    opened = Opened(budget_bytes=MINIMUM_BUDGET_BYTES)
-    hog = opened.path.open(key_of("hog"), LARGE)
+async def test_open_requests_nothing_while_reads_queue_for_memory() -> None:
+    scenario = OpenScenario(budget_bytes=MINIMUM_BUDGET_BYTES)
+    reader_of_all_memory = scenario.context.open(key_of("reader_of_all_memory"), LARGE)
     async with trio.open_nursery() as nursery:
         for start in range(0, 9 * MIB, 500 * KIB):
-            nursery.start_soon(hog.read, start, 500 * KIB)
+            nursery.start_soon(reader_of_all_memory.read, start, 500 * KIB)
         await trio.testing.wait_all_tasks_blocked()
-        assert opened.path.fetcher.queued
-        count = len(opened.source.asked)
-        await opened.file.ask_first(PROGRAM)
-        assert len(opened.source.asked) == count
-        assert opened.path.statistics().opens_that_asked == 0
+        assert scenario.context.resources.fetcher.queued
+        count = len(scenario.source.requests)
+        await scenario.file.ask_first(PROGRAM)
+        assert len(scenario.source.requests) == count
+        assert metrics_of(scenario.context)["opens_prefetched"] == 0
         nursery.cancel_scope.cancel()
-    hog.close()
-    opened.close()
+    reader_of_all_memory.close()
+    scenario.close()
 
 
-async def test_a_reader_that_begins_elsewhere_leaves_the_start_to_eviction() -> None:
-    opened = Opened(size=10 * MIB)
+async def test_first_read_elsewhere_ends_the_protection_of_the_fetched_range() -> None:
+    scenario = OpenScenario(size=10 * MIB)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(opened.file.ask_first, PROGRAM)
-        await opened.settle()
-    assert opened.path.statistics().budget_unread > 0
-    assert opened.file.read_cached(5 * MIB, 4096) is None
-    assert opened.path.statistics().budget_unread == 0
-    opened.close()
+        nursery.start_soon(scenario.file.ask_first, PROGRAM)
+        await scenario.answer()
+    assert metrics_of(scenario.context)["budget_unread"] > 0
+    assert scenario.file.read_cached(5 * MIB, 4096) is None
+    assert metrics_of(scenario.context)["budget_unread"] == 0
+    scenario.close()
 
 
-async def test_without_readahead_no_window_is_fetched_along() -> None:
+async def test_no_window_is_fetched_along_if_readahead_is_off() -> None:
     for read_ahead, expected in ((0, 1), (64 * MIB, 6)):
         source = ManualSource()
-        path = ReadContext(source, budget_bytes=64 * MIB, read_ahead_bytes=read_ahead)
-        planner = path.openings
+        context = ReadContext(source, budget_bytes=64 * MIB, read_ahead_bytes=read_ahead)
+        planner = context.resources.open_planner
         read(planner, "d/a", LARGE, 0, 128 * KIB)
-        file = path.open(key_of("d/b"), LARGE)
+        file = context.open(key_of("d/b"), LARGE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.ask_first, PROGRAM)
             await trio.testing.wait_all_tasks_blocked()
             source.settle_all()
-        assert len(source.asked) == expected
+        assert len(source.requests) == expected
         file.close()
-        assert path.statistics().budget_unread == 0
+        assert metrics_of(context)["budget_unread"] == 0

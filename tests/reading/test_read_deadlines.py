@@ -1,4 +1,4 @@
-"""When READs run out of time, also where the process does not run all the time."""
+"""Deadlines of READs, also while the process is stopped."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ STOP_SECONDS = 500.0
 
 
 def stop(seconds: float) -> None:
-    """Let time pass in which nothing runs."""
+    """Let time pass while the process does not run."""
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, trio.testing.MockClock)
     clock.jump(seconds)
 
 
-def looked() -> None:
-    """Do nothing after a look."""
+def do_nothing() -> None:
+    """Stand for the work after a look."""
 
 
 @pytest.mark.parametrize("size", [4 * KIB, 2 * MIB])
-async def test_a_read_survives_a_stop_longer_than_its_time(size: int) -> None:
+async def test_read_survives_a_stop_longer_than_its_timeout(size: int) -> None:
     source = ManualSource()
-    path = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS)
-    assert (size > path.budget.largest_demand) == (size > MIB)
-    file = path.open(KEY, SIZE)
+    context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS)
+    assert (size > context.resources.budget.largest_read) == (size > MIB)
+    file = context.open(KEY, SIZE)
     answers: list[bytes] = []
 
     async def read() -> None:
@@ -57,13 +57,13 @@ async def test_a_read_survives_a_stop_longer_than_its_time(size: int) -> None:
 
 @pytest.mark.parametrize("size", [4 * KIB, 2 * MIB])
 @pytest.mark.parametrize(("stopped", "extension"), [(STOP_SECONDS, STOP_SECONDS), (0.9, 0.0)])
-async def test_a_read_has_its_whole_time_and_no_more(
+async def test_stopped_time_does_not_count_against_the_deadline(
     size: int, stopped: float, extension: float
 ) -> None:
-    path = ReadContext(
+    context = ReadContext(
         ManualSource(), budget_bytes=MINIMUM_BUDGET_BYTES, read_timeout=TIMEOUT_SECONDS
     )
-    file = path.open(KEY, SIZE)
+    file = context.open(KEY, SIZE)
     ended = math.inf
 
     async def read() -> None:
@@ -72,19 +72,19 @@ async def test_a_read_has_its_whole_time_and_no_more(
             await file.read(MIB, size)
         ended = trio.current_time()
 
-    began = trio.current_time()
+    started = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await trio.sleep(TIMEOUT_SECONDS / 2 + 0.25)
         stop(stopped)
-    # What of a stop comes before the next look counts, up to a second.
-    assert TIMEOUT_SECONDS + extension - 1 <= ended - began <= TIMEOUT_SECONDS + extension
+    # The part of a stop before the next look counts, up to a second.
+    assert TIMEOUT_SECONDS + extension - 1 <= ended - started <= TIMEOUT_SECONDS + extension
 
 
 @pytest.mark.parametrize("timeout", [1.0, 3.0])
-async def test_a_short_time_is_mostly_left_after_a_stop(timeout: float) -> None:
+async def test_most_of_a_short_timeout_is_left_after_a_stop(timeout: float) -> None:
     expired: list[float] = []
-    deadlines = ReadDeadlines(timeout, lambda _: expired.append(trio.current_time()), looked)
+    deadlines = ReadDeadlines(timeout, lambda _: expired.append(trio.current_time()), do_nothing)
     deadlines.add(trio.CancelScope())
     await trio.testing.wait_all_tasks_blocked()
     stop(STOP_SECONDS)
@@ -93,14 +93,14 @@ async def test_a_short_time_is_mostly_left_after_a_stop(timeout: float) -> None:
     assert woken + 0.8 * timeout <= expired[0] <= woken + timeout
 
 
-async def test_deadlines_keep_their_order_and_none_is_too_far_away() -> None:
+async def test_deadlines_keep_their_order_and_none_is_further_away_than_the_timeout() -> None:
     expired: list[object] = []
-    deadlines = ReadDeadlines(TIMEOUT_SECONDS, expired.append, looked)
+    deadlines = ReadDeadlines(TIMEOUT_SECONDS, expired.append, do_nothing)
     early, late = trio.CancelScope(), trio.CancelScope()
     deadlines.add(early)
     await trio.testing.wait_all_tasks_blocked()
     stop(STOP_SECONDS)
-    # It comes when the process runs again, before anybody has looked.
+    # The READ begins when the process runs again, before the next look.
     woken = trio.current_time()
     deadlines.add(late)
     await trio.sleep_until(woken + TIMEOUT_SECONDS - 0.5)
@@ -110,10 +110,10 @@ async def test_deadlines_keep_their_order_and_none_is_too_far_away() -> None:
     assert expired == [early, late]
 
 
-async def test_nothing_wakes_up_while_no_read_waits() -> None:
+async def test_no_task_wakes_up_while_no_read_waits() -> None:
     async with trio.open_nursery() as nursery:
-        path = ReadContext(TimedSource(nursery, 0.05), budget_bytes=MINIMUM_BUDGET_BYTES)
-        file = path.open(KEY, SIZE)
+        context = ReadContext(TimedSource(nursery, 0.05), budget_bytes=MINIMUM_BUDGET_BYTES)
+        file = context.open(KEY, SIZE)
         for offset in (0, 10 * MIB):
             await file.read(offset, 4 * KIB)
             assert trio.lowlevel.current_statistics().seconds_to_next_deadline <= 1

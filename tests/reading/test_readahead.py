@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcsmux_fs.reading.access_patterns import AccessPatterns, Cursor
-from gcsmux_fs.reading.readahead import MAX_CURSORS, ReadaheadPlanner
+from gcsmux_fs.reading.access_patterns import RunHistory, SequentialRun
+from gcsmux_fs.reading.readahead import MAX_RUNS, ReadaheadPlanner
 
 from .fakes import KIB, MIB
 
@@ -21,15 +21,15 @@ LIMIT = 64 * MIB
 def read(
     planner: ReadaheadPlanner, offset: int, size: int, *, waits: bool = False, limit: int = LIMIT
 ) -> list[tuple[int, int]]:
-    """Do as an open file does with a READ, and return what is to be fetched ahead."""
-    cursor = planner.observe(offset, offset + size)
-    if cursor is None:
+    """Pass a READ to the planner as an open file does, and return the ranges to fetch ahead."""
+    run = planner.observe(offset, offset + size)
+    if run is None:
         return []
     if waits:
-        planner.waited(cursor, offset)
-    if offset + size < cursor.top_up_at:
+        planner.note_wait(run, offset)
+    if offset + size < run.replan_offset:
         return []
-    return [(r.offset, r.end) for r in planner.plan(cursor, limit).fetch]
+    return [(r.offset, r.end) for r in planner.plan(run, limit).fetch]
 
 
 def covered(spans: list[tuple[int, int]]) -> int:
@@ -40,7 +40,7 @@ def stream(planner: ReadaheadPlanner, start: int, end: int, size: int) -> list[t
     return [span for at in range(start, end, size) for span in read(planner, at, size)]
 
 
-def test_read_of_128_kib_at_the_start_begins_a_run_with_1_mib_in_several_ranges() -> None:
+def test_read_of_128_kib_at_the_start_plans_1_mib_in_several_ranges() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     spans = read(planner, 0, 128 * KIB)
     assert spans == [
@@ -71,12 +71,12 @@ def test_read_of_128_kib_at_the_start_begins_a_run_with_1_mib_in_several_ranges(
         ),
     ],
 )
-def test_reads_that_are_no_run_fetch_nothing_ahead(reads: list[tuple[int, int]]) -> None:
+def test_reads_that_are_not_sequential_fetch_nothing_ahead(reads: list[tuple[int, int]]) -> None:
     planner = ReadaheadPlanner(100 * MIB)
     assert [span for offset, size in reads for span in read(planner, offset, size)] == []
 
 
-def test_second_read_that_adjoins_an_earlier_one_begins_a_run_anywhere() -> None:
+def test_read_that_adjoins_an_earlier_one_starts_a_plan_anywhere() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     assert read(planner, 40 * MIB, 128 * KIB) == []
     assert read(planner, 70 * MIB, 128 * KIB) == []
@@ -85,7 +85,7 @@ def test_second_read_that_adjoins_an_earlier_one_begins_a_run_anywhere() -> None
     assert spans[-1][1] == 41 * MIB + 256 * KIB
 
 
-def test_window_of_a_growing_mmap_run_follows_what_has_been_read() -> None:
+def test_first_window_grows_with_the_bytes_read() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     sizes = [16 * KIB, 32 * KIB, 64 * KIB, 128 * KIB, 128 * KIB]
     ahead = []
@@ -93,13 +93,13 @@ def test_window_of_a_growing_mmap_run_follows_what_has_been_read() -> None:
     for size in sizes:
         read(planner, at, size)
         at += size
-        ahead.append(planner.current.ahead_end - at if planner.current else 0)
+        ahead.append(planner.current.planned_end - at if planner.current else 0)
     assert ahead[0] == 0
     assert ahead[1] <= 8 * 48 * KIB
     assert MIB >= ahead[-1] >= MIB * 3 // 4
 
 
-def test_whole_file_is_planned_once_and_nothing_beyond_its_end() -> None:
+def test_whole_file_is_planned_once_and_no_byte_beyond_its_end() -> None:
     size = 37 * MIB + 4321
     planner = ReadaheadPlanner(size)
     spans = [(0, 128 * KIB)]
@@ -110,7 +110,7 @@ def test_whole_file_is_planned_once_and_nothing_beyond_its_end() -> None:
     assert not planner.is_active
 
 
-def test_window_doubles_once_for_all_reads_that_wait_for_the_same_bytes() -> None:
+def test_window_doubles_once_for_reads_that_wait_for_the_same_bytes() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     read(planner, 0, 128 * KIB, waits=True)
     windows = []
@@ -120,18 +120,18 @@ def test_window_doubles_once_for_all_reads_that_wait_for_the_same_bytes() -> Non
         windows.append(planner.current.window)
     growth = sorted(set(windows))
     assert growth == [2 * MIB, 4 * MIB, 8 * MIB, 16 * MIB, 32 * MIB, 64 * MIB]
-    # Doubling takes a window's worth of reading: 1 + 2 + 4 + 8 + 16 MiB before 64.
+    # Each doubling takes one window of READs: 1 + 2 + 4 + 8 + 16 MiB before 64 MiB.
     assert 28 * MIB <= 128 * KIB * windows.index(64 * MIB) <= 32 * MIB
 
 
-def test_reader_that_never_waits_keeps_its_first_window() -> None:
+def test_run_that_never_waits_keeps_its_first_window() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     stream(planner, 0, 100 * MIB, 128 * KIB)
     assert planner.current is not None
     assert planner.current.window == MIB
 
 
-def test_large_window_asks_for_whole_aligned_ranges_of_2_mib() -> None:
+def test_large_window_is_planned_in_aligned_ranges_of_2_mib() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     at = 0
     while at < 200 * MIB:
@@ -142,7 +142,7 @@ def test_large_window_asks_for_whole_aligned_ranges_of_2_mib() -> None:
     assert {0} == {start % (2 * MIB) for start, _ in spans}
 
 
-def test_kernel_reads_out_of_order_are_one_run() -> None:
+def test_reads_out_of_order_belong_to_one_run() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     spans = read(planner, 0, 128 * KIB)
     at = 128 * KIB
@@ -155,9 +155,9 @@ def test_kernel_reads_out_of_order_are_one_run() -> None:
     assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
 
 
-def test_interleaved_readers_each_have_a_window() -> None:
+def test_interleaved_runs_have_a_window_each() -> None:
     planner = ReadaheadPlanner(400 * MIB)
-    starts = [n * 100 * MIB for n in range(MAX_CURSORS)]
+    starts = [n * 100 * MIB for n in range(MAX_RUNS)]
     spans: list[tuple[int, int]] = []
     for step in range(80):
         for start in starts:
@@ -168,31 +168,31 @@ def test_interleaved_readers_each_have_a_window() -> None:
         assert all(a[1] == b[0] for a, b in itertools.pairwise(mine))
 
 
-def test_readers_of_one_file_share_its_limit() -> None:
+def test_runs_of_one_file_share_its_limit() -> None:
     planner = ReadaheadPlanner(400 * MIB)
     for step in range(400):
         for start in (0, 200 * MIB):
             offset = start + step * 128 * KIB
             read(planner, offset, 128 * KIB, waits=True, limit=8 * MIB)
-    cursor = planner.current
-    assert cursor is not None
-    assert cursor.ahead_end - cursor.position <= 4 * MIB
-    assert cursor.window == 4 * MIB
+    run = planner.current
+    assert run is not None
+    assert run.planned_end - run.position <= 4 * MIB
+    assert run.window == 4 * MIB
 
 
-def test_fifth_reader_takes_the_place_of_the_one_idle_longest() -> None:
+def test_fifth_run_replaces_the_least_recently_used_one() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
-    for n in range(MAX_CURSORS):
+    for n in range(MAX_RUNS):
         stream(planner, n * 100 * MIB, n * 100 * MIB + MIB, 128 * KIB)
     stream(planner, 0, 128 * KIB, 128 * KIB)
-    cursor = planner.observe(700 * MIB, 700 * MIB + 128 * KIB)
-    assert cursor is not None
-    released = planner.plan(cursor, LIMIT).release
+    run = planner.observe(700 * MIB, 700 * MIB + 128 * KIB)
+    assert run is not None
+    released = planner.plan(run, LIMIT).release
     assert [r.offset for r in released] == [100 * MIB + 256 * KIB]
     assert 102 * MIB >= released[0].end >= 101 * MIB + 512 * KIB
 
 
-def test_reader_that_skips_most_of_what_it_passes_is_given_up() -> None:
+def test_run_that_skips_most_bytes_ends() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     stream(planner, 0, 256 * KIB, 128 * KIB)
     for at in range(MIB, 20 * MIB, 512 * KIB):
@@ -200,28 +200,28 @@ def test_reader_that_skips_most_of_what_it_passes_is_given_up() -> None:
     assert not planner.is_active
 
 
-def test_refusal_halves_the_window_and_what_was_refused_is_planned_again() -> None:
+def test_refusal_halves_the_window_and_refused_ranges_are_planned_again() -> None:
     planner = ReadaheadPlanner(100 * MIB)
-    cursor = planner.observe(0, 128 * KIB)
-    assert cursor is not None
-    first = planner.plan(cursor, LIMIT).fetch
-    planner.refused(cursor, first[1].offset)
-    assert cursor.window == 512 * KIB
+    run = planner.observe(0, 128 * KIB)
+    assert run is not None
+    first = planner.plan(run, LIMIT).fetch
+    planner.note_refusal(run, first[1].offset)
+    assert run.window == 512 * KIB
     again = read(planner, 128 * KIB, 128 * KIB)
     assert first[1].offset == again[0][0]
     for _ in range(9):
-        planner.refused(cursor, cursor.ahead_end)
-    assert cursor.window == 128 * KIB
+        planner.note_refusal(run, run.planned_end)
+    assert run.window == 128 * KIB
 
 
-def test_no_limit_left_means_no_readahead() -> None:
+def test_limit_of_zero_plans_no_readahead() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     assert read(planner, 0, 128 * KIB, limit=0) == []
     assert read(planner, 128 * KIB, 128 * KIB, limit=100 * KIB) == []
     assert covered(read(planner, 256 * KIB, 128 * KIB, limit=256 * KIB)) == 256 * KIB
 
 
-def test_readers_that_ran_past_what_they_have_ahead_add_nothing_to_the_limit() -> None:
+def test_run_beyond_its_planned_end_adds_nothing_to_the_limit() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     for start in (100 * MIB, 300 * MIB):
         for offset, size in ((0, 4 * KIB), (4 * KIB, 4 * KIB), (8 * KIB, 128 * KIB)):
@@ -229,7 +229,7 @@ def test_readers_that_ran_past_what_they_have_ahead_add_nothing_to_the_limit() -
     assert read(planner, 0, 128 * KIB, limit=0) == []
 
 
-def test_stopped_reader_goes_on_with_its_next_read() -> None:
+def test_stopped_run_continues_with_its_next_read() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     stream(planner, 0, 2 * MIB, 128 * KIB)
     planner.stop()
@@ -237,14 +237,14 @@ def test_stopped_reader_goes_on_with_its_next_read() -> None:
     assert read(planner, 2 * MIB, 128 * KIB)[0][0] == 2 * MIB + 128 * KIB
 
 
-def test_ranges_are_aligned_whatever_the_reads_are() -> None:
+def test_ranges_are_aligned_for_unaligned_reads() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     spans = stream(planner, 0, 3 * MIB, 100_001)
     assert spans[0][0] == 208 * KIB
     assert {start % (16 * KIB) for start, _ in spans} == {0}
 
 
-def test_read_out_of_order_goes_to_the_nearest_of_two_readers() -> None:
+def test_read_out_of_order_belongs_to_the_nearest_run() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     stream(planner, 120 * MIB, 121 * MIB, 128 * KIB)
     second = planner.current
@@ -253,27 +253,27 @@ def test_read_out_of_order_goes_to_the_nearest_of_two_readers() -> None:
     first = planner.current
     assert first is not None
     assert second is not None
-    assert first.ahead_end > second.position
+    assert first.planned_end > second.position
     planner.observe(121 * MIB, 121 * MIB + 128 * KIB)
     planner.observe(121 * MIB + 256 * KIB, 121 * MIB + 384 * KIB)
     assert (first.position, second.position) == (100 * MIB, 121 * MIB + 384 * KIB)
 
 
-def test_what_a_reader_has_passed_is_released_bit_by_bit_and_the_rest_when_it_ends() -> None:
+def test_passed_ranges_are_released_while_the_run_goes_on_and_the_rest_at_its_end() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     released: list[ByteRange] = []
     for at in range(0, 20 * MIB, 128 * KIB):
-        cursor = planner.observe(at, at + 128 * KIB)
-        assert cursor is not None
-        released += planner.plan(cursor, LIMIT).release
+        run = planner.observe(at, at + 128 * KIB)
+        assert run is not None
+        released += planner.plan(run, LIMIT).release
         if released:
             assert at + 128 * KIB - MIB == released[-1].end
-    assert cursor is not None
-    ahead_end = cursor.ahead_end
+    assert run is not None
+    planned_end = run.planned_end
     released += planner.stop()
     assert released[0].offset == 128 * KIB
     assert all(a.end == b.offset for a, b in itertools.pairwise(released))
-    assert released[-1].end == ahead_end
+    assert released[-1].end == planned_end
 
 
 @settings(deadline=None)
@@ -290,7 +290,7 @@ def test_what_a_reader_has_passed_is_released_bit_by_bit_and_the_rest_when_it_en
         max_size=60,
     ),
 )
-def test_all_that_is_planned_is_released_once(
+def test_all_planned_bytes_are_released(
     size: int, reads: list[tuple[str, int, int, bool, int]]
 ) -> None:
     planner = ReadaheadPlanner(size)
@@ -301,28 +301,27 @@ def test_all_that_is_planned_is_released_once(
         offset = {"next": at, "near": at + where % (2 * MIB) - MIB, "anywhere": where}[how]
         offset = max(0, offset) % size
         at = end = min(offset + length, size)
-        cursor: Cursor | None = planner.observe(offset, end)
-        if cursor is None:
+        run: SequentialRun | None = planner.observe(offset, end)
+        if run is None:
             continue
         if waits:
-            planner.waited(cursor, offset)
-        plan = planner.plan(cursor, limit)
+            planner.note_wait(run, offset)
+        plan = planner.plan(run, limit)
         planned += plan.fetch
         released += plan.release
-        for wanted in plan.fetch:
-            assert 0 < wanted.length <= 2 * MIB
-            assert wanted.end <= size
-            assert wanted.offset // (2 * MIB) == (wanted.end - 1) // (2 * MIB)
+        for target in plan.fetch:
+            assert 0 < target.length <= 2 * MIB
+            assert target.end <= size
+            assert target.offset // (2 * MIB) == (target.end - 1) // (2 * MIB)
         assert sum(r.length for r in plan.fetch) <= limit
     released += planner.stop()
     assert not planner.is_active
-    for wanted in planned:
-        inside = [r for r in released if max(r.offset, wanted.offset) < min(r.end, wanted.end)]
-        overlap = sum(min(r.end, wanted.end) - max(r.offset, wanted.offset) for r in inside)
-        assert overlap >= wanted.length
+    for target in planned:
+        overlaps = [min(r.end, target.end) - max(r.offset, target.offset) for r in released]
+        assert sum(overlap for overlap in overlaps if overlap > 0) >= target.length
 
 
-def test_runs_that_were_all_alike_are_fetched_whole_at_the_first_read_of_the_next() -> None:
+def test_first_read_after_runs_of_equal_length_plans_a_run_of_that_length() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     for n in (700, 300, 500, 100):
         stream(planner, n * MIB, (n + 1) * MIB, 128 * KIB)
@@ -330,12 +329,12 @@ def test_runs_that_were_all_alike_are_fetched_whole_at_the_first_read_of_the_nex
     assert (spans[0][0], spans[-1][1]) == (400 * MIB + 128 * KIB, 401 * MIB)
     assert covered(spans) == MIB - 128 * KIB
     assert planner.current is not None
-    assert planner.current.top_up_at > 401 * MIB
+    assert planner.current.replan_offset > 401 * MIB
     for at in range(400 * MIB + 128 * KIB, 401 * MIB, 128 * KIB):
         assert read(planner, at, 128 * KIB, waits=True) == []
 
 
-def test_run_that_goes_on_where_all_others_ended_is_followed_again() -> None:
+def test_run_that_exceeds_the_common_length_is_planned_further() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     for n in (700, 300, 500, 100):
         stream(planner, n * MIB, (n + 1) * MIB, 128 * KIB)
@@ -343,7 +342,7 @@ def test_run_that_goes_on_where_all_others_ended_is_followed_again() -> None:
     assert spans[-1][1] > 401 * MIB + 128 * KIB
 
 
-def test_run_is_expected_to_be_as_long_as_the_shortest_of_the_last_four() -> None:
+def test_run_is_expected_to_reach_the_shortest_length_of_the_last_four() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     for n, length in ((0, 128), (100, 30), (200, 9), (300, 64), (500, 12)):
         stream(planner, n * MIB + 16 * KIB, n * MIB + 16 * KIB + length * MIB, 128 * KIB)
@@ -352,7 +351,7 @@ def test_run_is_expected_to_be_as_long_as_the_shortest_of_the_last_four() -> Non
     assert 7 * MIB <= covered(spans) <= 9 * MIB
 
 
-def test_single_read_among_the_last_runs_ends_the_habit() -> None:
+def test_single_read_among_the_last_runs_ends_the_forecast() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     for n in (700, 300, 500, 100):
         stream(planner, n * MIB, (n + 1) * MIB, 128 * KIB)
@@ -360,23 +359,23 @@ def test_single_read_among_the_last_runs_ends_the_habit() -> None:
     assert read(planner, 600 * MIB, 128 * KIB) == []
 
 
-def test_small_read_is_no_beginning_of_a_long_run_whatever_runs_were_before() -> None:
+def test_small_read_plans_nothing_after_any_runs() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     for n in (700, 300, 500, 100):
         stream(planner, n * MIB, (n + 1) * MIB, 128 * KIB)
     assert read(planner, 400 * MIB, 4 * KIB) == []
 
 
-def test_readers_of_one_object_learn_from_each_other() -> None:
-    habits = AccessPatterns()
+def test_open_files_of_one_object_share_the_run_history() -> None:
+    history = RunHistory()
     for n in (700, 300, 500, 100, 800):
-        other = ReadaheadPlanner(1000 * MIB, habits)
+        other = ReadaheadPlanner(1000 * MIB, history)
         stream(other, n * MIB, (n + 1) * MIB, 128 * KIB)
         read(other, 0, 4 * KIB)
-    assert covered(read(ReadaheadPlanner(1000 * MIB, habits), 400 * MIB, 128 * KIB)) == 896 * KIB
+    assert covered(read(ReadaheadPlanner(1000 * MIB, history), 400 * MIB, 128 * KIB)) == 896 * KIB
 
 
-def test_run_that_was_left_takes_no_share_of_the_next_ones_window() -> None:
+def test_ended_run_takes_no_share_of_the_next_window() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     for n in (100, 300, 500):
         stream(planner, n * MIB, n * MIB + 512 * KIB, 128 * KIB)
@@ -386,13 +385,13 @@ def test_run_that_was_left_takes_no_share_of_the_next_ones_window() -> None:
     assert planner.current.window > 56 * MIB
 
 
-def test_what_a_reader_has_left_ahead_counts_until_it_is_given_up() -> None:
+def test_bytes_ahead_of_an_inactive_run_count_against_the_limit() -> None:
     planner = ReadaheadPlanner(1000 * MIB)
     for at in range(0, 100 * MIB, 128 * KIB):
         read(planner, at, 128 * KIB, waits=True)
     left = planner.current
     assert left is not None
-    assert left.ahead_end - left.position > 32 * MIB
+    assert left.planned_end - left.position > 32 * MIB
     for at in range(700 * MIB, 800 * MIB, 128 * KIB):
         read(planner, at, 128 * KIB, waits=True)
     assert planner.current is not None

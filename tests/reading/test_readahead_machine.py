@@ -1,4 +1,4 @@
-"""The readahead planner against any READs, limits and refusals, and a reference of its cursors."""
+"""The readahead planner under any READs, limits and refusals, against a reference of its runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, AccessPatterns
+from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
-from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, MAX_CURSORS, ReadaheadPlanner
+from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, MAX_RUNS, ReadaheadPlanner
 
 from .fakes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gcsmux_fs.reading.access_patterns import Cursor
+    from gcsmux_fs.reading.access_patterns import SequentialRun
 
 sizes = st.one_of(st.integers(1, 8 * MIB), st.sampled_from([MIB, 37 * MIB + 4321, 400 * MIB]))
 places = st.integers(0, 400 * MIB)
@@ -29,42 +29,43 @@ lengths = st.one_of(
 limits = st.one_of(
     st.sampled_from([0, 100 * KIB, KERNEL_READ_BYTES, MIB, 64 * MIB]), st.integers(0, 16 * MIB)
 )
-# Which of the ranges of a plan finds no memory first.
+# The first range of a plan that is refused.
 refusals = st.one_of(st.none(), st.integers(0, 3))
 
 
 @dataclass(eq=False)
-class Life:
-    """A cursor from its first plan until it ends, as its planner's user sees it."""
+class PlannedRun:
+    """A run from its first plan until its end, as the open file sees it."""
 
-    cursor: Cursor
-    #: What is before this was read before there was a plan, or has been released.
+    run: SequentialRun
+    #: Bytes before this offset were read before the first plan, or have been released.
     passed: int
-    #: No other run has begun since its last READ.
-    at_work: bool = True
-    #: All of its life, without what was refused.
-    planned: list[ByteRange] = field(default_factory=list)
+    #: No other run has begun since the last READ of this run.
+    is_active: bool = True
+    #: All planned ranges, without the refused ones.
+    ranges: list[ByteRange] = field(default_factory=list)
     released: list[ByteRange] = field(default_factory=list)
 
     @property
     def ahead(self) -> int:
-        return max(0, self.cursor.ahead_end - self.cursor.position)
+        """The number of planned bytes ahead of the run."""
+        return max(0, self.run.planned_end - self.run.position)
 
     def release(self, end: int) -> list[ByteRange]:
-        """Note that what is before `end` has to be released now, and return what that is."""
+        """Note that the bytes before `end` must be released now, and return their range."""
         if end <= self.passed:
             return []
         self.released.append(ByteRange(self.passed, end - self.passed))
         self.passed = end
         return self.released[-1:]
 
-    def check_that_all_was_released_once(self) -> None:
-        for wanted in self.planned:
+    def check_that_all_ranges_were_released_once(self) -> None:
+        for target in self.ranges:
             overlaps = [
-                min(passed.end, wanted.end) - max(passed.offset, wanted.offset)
+                min(passed.end, target.end) - max(passed.offset, target.offset)
                 for passed in self.released
             ]
-            assert sum(overlap for overlap in overlaps if overlap > 0) == wanted.length
+            assert sum(overlap for overlap in overlaps if overlap > 0) == target.length
 
 
 class ReadaheadMachine(RuleBasedStateMachine):
@@ -72,22 +73,22 @@ class ReadaheadMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.habits = AccessPatterns()
-        self.lives: dict[Cursor, Life] = {}
-        #: Of cursors that have ended, and not told yet.
+        self.history = RunHistory()
+        self.planned_runs: dict[SequentialRun, PlannedRun] = {}
+        #: Ranges of ended runs that the planner has not returned yet.
         self.due: list[ByteRange] = []
-        self.at = 0
+        self.position = 0
 
     @initialize(size=sizes)
     def open(self, size: int) -> None:
         self.size = size
-        self.planner = ReadaheadPlanner(size, self.habits)
+        self.planner = ReadaheadPlanner(size, self.history)
 
-    # -- what readers do
+    # -- READs
 
     @rule(length=lengths, waits=st.booleans(), limit=limits, refused=refusals)
     def read_next(self, length: int, waits: bool, limit: int, refused: int | None) -> None:
-        self.read(self.at, length, waits, limit, refused)
+        self.read(self.position, length, waits, limit, refused)
 
     @rule(offset=places, length=lengths, waits=st.booleans(), limit=limits, refused=refusals)
     def read_anywhere(
@@ -95,16 +96,16 @@ class ReadaheadMachine(RuleBasedStateMachine):
     ) -> None:
         self.read(offset, length, waits, limit, refused)
 
-    @precondition(lambda self: self.lives)
+    @precondition(lambda self: self.planned_runs)
     @rule(
-        which=st.integers(0, MAX_CURSORS - 1),
+        which=st.integers(0, MAX_RUNS - 1),
         distance=st.one_of(st.just(0), st.integers(-2 * MIB, 2 * MIB)),
         length=lengths,
         waits=st.booleans(),
         limit=limits,
         refused=refusals,
     )
-    def read_near_a_cursor(
+    def read_near_a_run(
         self,
         which: int,
         distance: int,
@@ -113,8 +114,8 @@ class ReadaheadMachine(RuleBasedStateMachine):
         limit: int,
         refused: int | None,
     ) -> None:
-        life = list(self.lives.values())[which % len(self.lives)]
-        self.read(life.cursor.position + distance, length, waits, limit, refused)
+        planned = list(self.planned_runs.values())[which % len(self.planned_runs)]
+        self.read(planned.run.position + distance, length, waits, limit, refused)
 
     @rule(
         start=st.one_of(st.none(), places),
@@ -126,9 +127,9 @@ class ReadaheadMachine(RuleBasedStateMachine):
     def stream(
         self, start: int | None, count: int, waits: bool, limit: int, refused: int | None
     ) -> None:
-        self.at = self.at if start is None else start
+        self.position = self.position if start is None else start
         for _ in range(count):
-            self.read(self.at, KERNEL_READ_BYTES, waits, limit, refused)
+            self.read(self.position, KERNEL_READ_BYTES, waits, limit, refused)
 
     @rule(starts=st.lists(places, min_size=2, max_size=5), count=st.integers(1, 8), limit=limits)
     def interleave(self, starts: list[int], count: int, limit: int) -> None:
@@ -139,8 +140,8 @@ class ReadaheadMachine(RuleBasedStateMachine):
 
     @rule(start=places, lengths=st.lists(st.integers(1, 20), min_size=1, max_size=5))
     def read_runs_by_another_file(self, start: int, lengths: list[int]) -> None:
-        """What runs of the object have in common changes what this file plans."""
-        other = ReadaheadPlanner(self.size, self.habits)
+        """The run history of the object changes the plans of this file."""
+        other = ReadaheadPlanner(self.size, self.history)
         for number, length in enumerate(lengths):
             for step in range(length):
                 offset = (start + number * 8 * MIB + step * KERNEL_READ_BYTES) % self.size
@@ -150,94 +151,96 @@ class ReadaheadMachine(RuleBasedStateMachine):
     def stop(self) -> None:
         released = self.planner.stop()
         assert not self.planner.is_active
-        self.bury()
+        self.note_ended_runs()
         self.check_released(released)
 
-    # -- as an open file does
+    # -- the open file
 
     def read(self, offset: int, length: int, waits: bool, limit: int, refused: int | None) -> None:
         offset = max(0, offset) % self.size
-        self.at = end = min(offset + length, self.size)
-        cursor = self.planner.observe(offset, end)
-        self.bury()
-        if cursor is None:
+        self.position = end = min(offset + length, self.size)
+        run = self.planner.observe(offset, end)
+        self.note_ended_runs()
+        if run is None:
             return
-        self.follow(cursor)
+        self.follow(run)
         if waits:
-            self.planner.waited(cursor, offset)
-        if end >= cursor.top_up_at:
-            self.plan(cursor, limit, refused)
+            self.planner.note_wait(run, offset)
+        if end >= run.replan_offset:
+            self.plan(run, limit, refused)
 
-    def follow(self, cursor: Cursor) -> None:
-        life = self.lives.get(cursor)
-        if life is None:
-            for other in self.lives.values():
-                other.at_work = False
-            self.lives[cursor] = Life(cursor, cursor.position)
+    def follow(self, run: SequentialRun) -> None:
+        planned = self.planned_runs.get(run)
+        if planned is None:
+            for other in self.planned_runs.values():
+                other.is_active = False
+            self.planned_runs[run] = PlannedRun(run, run.position)
         else:
-            life.at_work = True
+            planned.is_active = True
 
-    def plan(self, cursor: Cursor, limit: int, refused: int | None) -> None:
-        life = self.lives[cursor]
-        plan = self.planner.plan(cursor, limit)
-        self.check_fetched(life, plan.fetch, limit)
-        life.planned += plan.fetch
-        self.bury()
-        if cursor in self.lives:
-            self.due += life.release(cursor.position - TOLERANCE_BYTES)
+    def plan(self, run: SequentialRun, limit: int, refused: int | None) -> None:
+        planned = self.planned_runs[run]
+        plan = self.planner.plan(run, limit)
+        self.check_fetched(planned, plan.fetch, limit)
+        planned.ranges += plan.fetch
+        self.note_ended_runs()
+        if run in self.planned_runs:
+            self.due += planned.release(run.position - TOLERANCE_BYTES)
         else:
-            assert cursor.position >= self.size or cursor.is_sparse
+            assert run.position >= self.size or run.is_sparse
             assert not plan.fetch
         self.check_released(plan.release)
         if refused is not None and refused < len(plan.fetch):
-            self.planner.refused(cursor, plan.fetch[refused].offset)
-            del life.planned[len(life.planned) - len(plan.fetch) + refused :]
+            self.planner.note_refusal(run, plan.fetch[refused].offset)
+            del planned.ranges[len(planned.ranges) - len(plan.fetch) + refused :]
 
-    def bury(self) -> None:
-        """Expect all that is left of cursors that have ended to be released."""
-        for cursor in [cursor for cursor in self.lives if cursor not in self.planner._cursors]:
-            life = self.lives.pop(cursor)
-            self.due += life.release(cursor.ahead_end)
-            life.check_that_all_was_released_once()
+    def note_ended_runs(self) -> None:
+        """Expect the unreleased ranges of ended runs to be released."""
+        for run in [run for run in self.planned_runs if run not in self.planner._runs]:
+            planned = self.planned_runs.pop(run)
+            self.due += planned.release(run.planned_end)
+            planned.check_that_all_ranges_were_released_once()
 
-    # -- what must hold
+    # -- checks
 
-    def check_fetched(self, life: Life, fetch: tuple[ByteRange, ...], limit: int) -> None:
+    def check_fetched(self, planned: PlannedRun, fetch: tuple[ByteRange, ...], limit: int) -> None:
         """Invariants 1 and 2."""
-        at = max([life.cursor.position, *[wanted.end for wanted in life.planned]])
-        for wanted in fetch:
-            assert wanted.length > 0
-            assert at <= wanted.offset < wanted.end <= self.size
-            assert wanted.offset % GRANULE_BYTES == 0
-            assert wanted.offset // PAGE_BYTES == (wanted.end - 1) // PAGE_BYTES
-            at = wanted.end
+        end = max([planned.run.position, *[target.end for target in planned.ranges]])
+        for target in fetch:
+            assert target.length > 0
+            assert end <= target.offset < target.end <= self.size
+            assert target.offset % GRANULE_BYTES == 0
+            assert target.offset // PAGE_BYTES == (target.end - 1) // PAGE_BYTES
+            end = target.end
         if fetch:
-            # The READ itself is fetched up to here.
-            position = -(-life.cursor.position // GRANULE_BYTES) * GRANULE_BYTES
-            left = sum(other.ahead for other in self.lives.values() if not other.at_work)
-            at_work = sum(other.at_work for other in self.lives.values())
-            assert at - position <= max(limit - left, limit // 2) // at_work
+            # The READ itself is fetched up to this offset.
+            position = -(-planned.run.position // GRANULE_BYTES) * GRANULE_BYTES
+            inactive_bytes = sum(
+                other.ahead for other in self.planned_runs.values() if not other.is_active
+            )
+            active_runs = sum(other.is_active for other in self.planned_runs.values())
+            assert end - position <= max(limit - inactive_bytes, limit // 2) // active_runs
 
     def check_released(self, released: Iterable[ByteRange]) -> None:
-        """Invariant 3: neither more nor less than is due."""
+        """Invariant 3: exactly the due ranges are released."""
         assert _in_order(released) == _in_order(self.due)
         self.due.clear()
 
     @invariant()
-    def all_cursors_are_known_and_few(self) -> None:
-        assert set(self.planner._cursors) == set(self.lives)
-        assert len(self.lives) <= MAX_CURSORS
-        assert self.planner.is_active == bool(self.lives)
-        assert self.planner.current is None or self.lives[self.planner.current].at_work
+    def all_runs_are_known_and_few(self) -> None:
+        assert set(self.planner._runs) == set(self.planned_runs)
+        assert len(self.planned_runs) <= MAX_RUNS
+        assert self.planner.is_active == bool(self.planned_runs)
+        assert self.planner.current is None or self.planned_runs[self.planner.current].is_active
 
     @invariant()
-    def all_that_is_planned_lies_before_the_end_of_what_is_ahead(self) -> None:
-        for life in self.lives.values():
-            assert all(wanted.end <= life.cursor.ahead_end for wanted in life.planned)
+    def all_planned_ranges_lie_before_the_planned_end(self) -> None:
+        for planned in self.planned_runs.values():
+            assert all(target.end <= planned.run.planned_end for target in planned.ranges)
 
     def teardown(self) -> None:
         self.stop()
-        assert not self.lives
+        assert not self.planned_runs
         assert self.planner.stop() == ()
 
 

@@ -1,7 +1,7 @@
-"""Every command of README.md is run: by continuous integration, or here, in the document's order.
+"""Every command of README.md runs, here or in continuous integration.
 
-Paths outside of the test's own folder are moved into it, `systemctl` works on a root of its own
-(there is no systemd in a container), and buckets come from the emulator.
+The tests move all paths into their own folder. They pass a root directory to `systemctl`, because a
+container has no systemd. The emulator serves the buckets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.harness import EmulatorProcess
+from tests.support.harness import EmulatorProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,19 +28,19 @@ TIMEOUT_SECONDS = 300
 
 
 def blocks() -> list[list[str]]:
-    """Return the commands of each shell block of the document."""
-    found = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    return [block.splitlines() for block in found]
+    """Return the lines of each shell block in README.md."""
+    texts = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    return [text.splitlines() for text in texts]
 
 
 def block_with(part: str) -> list[str]:
-    """Return the one block that holds `part`."""
-    (found,) = [block for block in blocks() if any(part in line for line in block)]
-    return found
+    """Return the only block that contains `part`."""
+    (match,) = [block for block in blocks() if any(part in line for line in block)]
+    return match
 
 
 def run(lines: list[str], moves: dict[str, str], environment: dict[str, str]) -> str:
-    """Run the lines in one shell, stopping at the first failure, with paths moved."""
+    """Run the lines in one shell up to the first failure; replace each key of `moves`."""
     script = "\n".join(["set -euo pipefail", *lines])
     for old, new in moves.items():
         script = script.replace(old, new)
@@ -59,7 +59,7 @@ def run(lines: list[str], moves: dict[str, str], environment: dict[str, str]) ->
 
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[EmulatorProcess]:
-    """Serve a bucket with the name and the folders that the document uses."""
+    """Serve a bucket with the name and the folders that README.md uses."""
     folder = tmp_path / "buckets"
     logs = folder / "my-bucket" / "logs" / "2026"
     logs.mkdir(parents=True)
@@ -68,7 +68,7 @@ def emulator(tmp_path: Path) -> Iterator[EmulatorProcess]:
         yield server
 
 
-def test_no_command_is_forgotten() -> None:
+def test_every_block_belongs_to_a_test() -> None:
     tested = [
         *["gcsmux-mount my-bucket /mnt/data", "make demo", "make test", "apt-get", "umount"],
         *["gcsmux-emulator /srv", "systemctl"],
@@ -77,27 +77,27 @@ def test_no_command_is_forgotten() -> None:
         assert any(part in line for part in tested for line in block), block
 
 
-def test_continuous_integration_runs_the_two_commands() -> None:
+def test_continuous_integration_runs_make_test_and_make_demo() -> None:
     script = (ROOT / ".ci" / "run").read_text().splitlines()
     calls = [shlex.split(line, comments=True)[:2] for line in script if line.startswith("make")]
     assert calls == [["make", "test"], ["make", "demo"]]
 
 
 @pytest.mark.mount
-def test_the_mounts_shown_can_be_made(tmp_path: Path, emulator: EmulatorProcess) -> None:
+def test_the_mount_commands_work(tmp_path: Path, emulator: EmulatorProcess) -> None:
     moves = {"/mnt/data": str(tmp_path / "data")}
     environment = {
         "PATH": f"{COMMANDS}:{os.environ['PATH']}",
         "STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint,
     }
-    used = block_with("--metadata-ttl 10s")
-    output = run(used, moves, environment)
+    commands = block_with("--metadata-ttl 10s")
+    output = run(commands, moves, environment)
     assert "logs" in output
-    # The first thing shown is among what has just been run.
-    assert set(blocks()[0]) <= {line.partition(" #")[0].strip() for line in used}
+    # The first block of README.md is a part of this block.
+    assert set(blocks()[0]) <= {line.partition(" #")[0].strip() for line in commands}
 
 
-def test_the_emulator_shown_can_be_started(tmp_path: Path) -> None:
+def test_the_emulator_command_works(tmp_path: Path) -> None:
     (tmp_path / "buckets").mkdir()
     (line,) = block_with("gcsmux-emulator /srv")
     words = shlex.split(line.replace("/srv/buckets", str(tmp_path / "buckets")))
@@ -112,7 +112,7 @@ def test_the_emulator_shown_can_be_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="apt-get needs root")
-def test_the_installation_shown_gives_a_working_command(tmp_path: Path) -> None:
+def test_the_installation_gives_a_working_command(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     moves = {"/opt/gcsmux": str(tmp_path / "opt"), "/usr/local/bin": str(programs)}
@@ -127,7 +127,7 @@ def test_the_installation_shown_gives_a_working_command(tmp_path: Path) -> None:
     assert "gcsmux-mount" in version.stdout
 
 
-def test_the_unit_shown_is_installed_and_enabled(tmp_path: Path) -> None:
+def test_the_systemd_commands_install_and_enable_the_unit(tmp_path: Path) -> None:
     moves = {
         "/etc/": f"{tmp_path}/etc/",
         "systemctl daemon-reload": "true",

@@ -1,4 +1,4 @@
-"""The stage on which all rows are played, and the option that writes the document."""
+"""The stages that play the rows, and the option that writes docs/RELIABILITY.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    # Known only where this folder is named on the command line: see the Makefile.
+    # pytest accepts the option only if the command line names this folder, as the Makefile does.
     parser.addoption(
         "--write-reliability",
         action="store_true",
@@ -30,34 +30,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    """One emulator for all rows but the lasting ones, with the mounts that they share."""
-    with _new_stage() as one:
-        yield one
+    """One emulator with mounts that all short rows share."""
+    with _new_stage() as shared_stage:
+        yield shared_stage
 
 
 @pytest.fixture(scope="module")
-def lasting(request: pytest.FixtureRequest) -> Iterator[Callable[[Row], Outcome]]:
-    """Begin all rows that take long, each on a stage of its own; wait for what one comes to."""
-    wanted = [
+def long_rows(request: pytest.FixtureRequest) -> Iterator[Callable[[Row], Outcome]]:
+    """Start all long rows, each on a stage of its own; return a function that waits for one."""
+    parameters = [
         item.callspec.params.get("row")
         for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     ]
-    rows = [row for row in wanted if isinstance(row, Row) and row.mount.lasting]
+    rows = [row for row in parameters if isinstance(row, Row) and row.mount.long]
     with ThreadPoolExecutor(len(rows) + 1) as threads:
-        begun = {row.fault: threads.submit(_play_apart, row) for row in rows}
-        yield lambda row: begun[row.fault].result()
+        outcomes = {row.fault: threads.submit(_play_on_own_stage, row) for row in rows}
+        yield lambda row: outcomes[row.fault].result()
 
 
-def _play_apart(row: Row) -> Outcome:
-    with _new_stage() as one:
-        return one.play(row)
+def _play_on_own_stage(row: Row) -> Outcome:
+    with _new_stage() as own_stage:
+        return own_stage.play(row)
 
 
 @contextmanager
 def _new_stage() -> Iterator[Stage]:
     with (
         tempfile.TemporaryDirectory(prefix="gcsmux-reliability-") as name,
-        Stage(Path(name)) as one,
+        Stage(Path(name)) as new_stage,
     ):
-        yield one
+        yield new_stage

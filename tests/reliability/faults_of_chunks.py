@@ -1,8 +1,8 @@
-"""Chunks that are not what was asked for, and messages that are none."""
+"""Faults of content: chunks in the wrong place, corrupted content, malformed messages."""
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     ChunkCorrupted,
     ChunkDropped,
     ChunkDuplicated,
@@ -19,54 +19,54 @@ from gcsmux_fs.emulator.faults.catalogue import (
     EmptyMessage,
     InjectionPoint,
     Malformed,
+    MalformedKind,
     Padded,
-    Spoiling,
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
-from tests.reliability.rows import HASTY, Group, Reader, Row
+from tests.reliability.rows import SHORT, Group, Reader, Row
+from tests.support.sizes import MIB
 
 __all__ = ["GROUPS"]
 
 _STREAM = "BidiReadObject"
-_MIB = 1024 * 1024
 
 _PLACES = Group(
-    "Chunks that come otherwise than asked for",
+    "Chunks in the wrong place",
     (
         Row(
-            "every chunk twice",
+            "every chunk is sent twice",
             (Rule(ChunkDuplicated(), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"chunks_dropped": 1, "streams_failed": 0},
         ),
         Row(
-            "a chunk that does not come",
-            # The first chunk answers the open, which gives up waiting before the stream stalls.
+            "a chunk is lost",
+            # Chunk 1 answers the open. Its loss would end the open's wait before the stream stalls.
             (Rule(ChunkDropped(), method=_STREAM, skip=1, times=2),),
             requests=10,
-            mount=HASTY,
+            mount=SHORT,
             counters={"streams_failed": 1},
         ),
         Row(
-            "chunks out of order",
+            "chunks are sent out of order",
             (Rule(ChunkSwapped(), method=_STREAM, times=5),),
             requests=10,
             counters={"gaps": 5, "ranges_resumed": 5, "streams_failed": 0},
         ),
         Row(
-            "chunks that overlap, by one byte",
+            "chunks overlap by one byte",
             (Rule(ChunkOverlaps(), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"gaps": 0, "ranges_resumed": 0, "streams_failed": 0},
         ),
         Row(
-            "chunks that overlap, by half",
-            (Rule(ChunkOverlaps(by_bytes=_MIB), method=_STREAM, times=FOR_EVER),),
+            "chunks overlap by half",
+            (Rule(ChunkOverlaps(by_bytes=MIB), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"gaps": 0, "streams_failed": 0},
         ),
         Row(
-            "chunks with a gap before them",
+            "a gap before some chunks",
             (Rule(ChunkGap(), method=_STREAM, times=5),),
             requests=10,
             counters={"gaps": 1, "ranges_resumed": 5, "streams_failed": 0},
@@ -79,25 +79,25 @@ _PLACES = Group(
             counters={"gaps": 8, "ranges_failed": 1},
         ),
         Row(
-            "every range one byte too long",
+            "every range is one byte too long",
             (Rule(ChunkTooLong(), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"ranges_resumed": 0, "streams_failed": 0},
         ),
         Row(
-            "chunks of a range that nobody asked for",
+            "chunks of a range that was not requested",
             (Rule(ChunkStray(), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"chunks_dropped": 1, "streams_failed": 0},
         ),
         Row(
-            "chunks of a range with a negative number",
+            "chunks with a negative read id",
             (Rule(ChunkStray(read_id=-1), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"chunks_dropped": 1, "streams_failed": 0},
         ),
         Row(
-            "an empty chunk before every other",
+            "an empty chunk before every chunk",
             (Rule(ChunkEmpty(), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"streams_failed": 0},
@@ -109,25 +109,25 @@ _PLACES = Group(
             counters={"streams_failed": 0},
         ),
         Row(
-            "no range_end, ever",
+            "range_end is never set",
             (Rule(ChunkWithoutEnd(), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"ranges_resumed": 0, "streams_failed": 0},
         ),
         Row(
-            "range_end early, and nothing after it",
+            "range_end is set early and the rest is not sent",
             (Rule(ChunkEndsEarly(), method=_STREAM, times=5),),
             requests=10,
             counters={"ranges_resumed": 5, "streams_failed": 0},
         ),
         Row(
-            "range_end early, and the rest after it",
+            "range_end is set early and the rest is sent afterwards",
             (Rule(ChunkEndsEarly(rest=True), method=_STREAM, times=5),),
             requests=10,
             counters={"ranges_resumed": 5, "chunks_dropped": 5, "streams_failed": 0},
         ),
         Row(
-            "range_end early, for ever",
+            "range_end is always set early",
             (Rule(ChunkEndsEarly(), method=_STREAM, times=FOR_EVER),),
             requests=10,
             sees="EIO",
@@ -140,33 +140,33 @@ _CONTENT = Group(
     "Content and its checksum",
     (
         Row(
-            "a wrong CRC once",
+            "one wrong CRC",
             (Rule(ChunkWrongCrc(), method=_STREAM),),
             requests=8,
             counters={"checksum_failures": 1, "ranges_resumed": 1, "ranges_failed": 0},
         ),
         Row(
-            "one chunk in four with a wrong CRC, under readers at random",
+            "one chunk in four has a wrong CRC, during random reads",
             (Rule(ChunkWrongCrc(), method=_STREAM, times=12, probability=0.25),),
             requests=10,
             reader=Reader.RANDOM,
             counters={"checksum_failures": 1, "ranges_failed": 0},
         ),
         Row(
-            "a wrong CRC for ever",
+            "every CRC is wrong",
             (Rule(ChunkWrongCrc(), method=_STREAM, times=FOR_EVER),),
             requests=10,
             sees="EIO",
             counters={"checksum_failures": 8, "ranges_failed": 1},
         ),
         Row(
-            "a flipped bit once",
+            "one flipped bit",
             (Rule(ChunkCorrupted(), method=_STREAM),),
             requests=8,
             counters={"checksum_failures": 1, "ranges_failed": 0},
         ),
         Row(
-            "a flipped bit in one place, for ever",
+            "a flipped bit at one offset, in every answer",
             (Rule(ChunkCorrupted(), method=_STREAM, covers=25 * 65536 + 32768, times=FOR_EVER),),
             requests=12,
             reader=Reader.RANDOM,
@@ -174,7 +174,7 @@ _CONTENT = Group(
             counters={"checksum_failures": 8, "ranges_failed": 1, "ranges_delivered": 10},
         ),
         Row(
-            "no CRC at all",
+            "no chunk has a CRC",
             (Rule(ChunkWithoutCrc(), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"checksum_failures": 0},
@@ -192,7 +192,7 @@ _MESSAGES = Group(
                 requests=8,
                 counters={"streams_reopened": 1, "ranges_failed": 0},
             )
-            for how in Spoiling
+            for how in MalformedKind
         ),
         *(
             Row(
@@ -201,14 +201,14 @@ _MESSAGES = Group(
                 requests=12,
                 counters={"streams_reopened": 1, "ranges_failed": 0},
             )
-            for how in Spoiling
+            for how in MalformedKind
         ),
         Row(
-            "every message of streams is malformed",
+            "every message of every stream is malformed",
             (Rule(Malformed(), method=_STREAM, times=FOR_EVER),),
             requests=30,
             sees="EIO or ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"streams_failed": 5},
         ),
         *(
@@ -223,17 +223,17 @@ _MESSAGES = Group(
                 ("an object", "GetObject", "*/small-0"),
                 ("a listing", "ListObjects", "row-*/"),
             )
-            for how in Spoiling
+            for how in MalformedKind
         ),
         Row(
-            "messages with 5 MiB that nobody knows",
+            "messages with 5 MiB of unknown fields",
             (Rule(Padded(), method=_STREAM, at=InjectionPoint.CHUNK, times=3),),
             requests=8,
             counters={"streams_failed": 0},
         ),
         Row(
-            "a message of 17 MiB, which is not taken in",
-            (Rule(Padded(by_bytes=17 * _MIB), method=_STREAM, at=InjectionPoint.CHUNK),),
+            "a message of 17 MiB, above the size limit",
+            (Rule(Padded(by_bytes=17 * MIB), method=_STREAM, at=InjectionPoint.CHUNK),),
             requests=8,
             counters={"streams_reopened": 1, "ranges_failed": 0},
         ),

@@ -1,8 +1,8 @@
-"""What happens to connections, below gRPC."""
+"""Faults of connections, below gRPC."""
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     Close,
     Delay,
@@ -15,14 +15,14 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Stall,
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
-from tests.reliability.rows import HASTY, LASTING, RELAYED, Group, MountKind, Reader, Row
+from tests.reliability.rows import LONG, PROXIED, SHORT, Group, MountKind, Reader, Row
 
 __all__ = ["GROUPS"]
 
-# The mount is of no use to later rows.
-_HASTY_AND_RELAYED = MountKind(HASTY.options, relayed=True, own=True)
-# Streams have no connection yet.
-_NEW = MountKind(RELAYED.options, relayed=True, own=True)
+# Later rows cannot use this mount.
+_SHORT_AND_PROXIED = MountKind(SHORT.options, proxied=True, own=True)
+# A new mount: its streams have no connection yet.
+_NEW = MountKind(PROXIED.options, proxied=True, own=True)
 
 
 def _broken(
@@ -31,7 +31,7 @@ def _broken(
     *,
     requests: int = 10,
     counters: dict[str, int] | None = None,
-    mount: MountKind = RELAYED,
+    mount: MountKind = PROXIED,
 ) -> Row:
     counted = {"streams_reopened": 1} if counters is None else counters
     return Row(name, (rule,), requests=requests, mount=mount, counters=counted)
@@ -44,7 +44,7 @@ _BREAKS = Group(
             "a connection is reset", Rule(Reset(), at=InjectionPoint.TRAFFIC, after_bytes=1_000_000)
         ),
         _broken(
-            "connections are reset again and again",
+            "connections are reset repeatedly",
             Rule(Reset(), at=InjectionPoint.TRAFFIC, after_bytes=700_000, times=4),
             requests=16,
         ),
@@ -53,47 +53,47 @@ _BREAKS = Group(
             Rule(Close(), at=InjectionPoint.TRAFFIC, after_bytes=1_000_000),
         ),
         Row(
-            "a connection is half open: what is sent on it is lost",
+            "a connection is half open: bytes sent on it are lost",
             (Rule(HalfOpen(), at=InjectionPoint.TRAFFIC, after_bytes=1_000_000),),
             requests=10,
-            mount=_HASTY_AND_RELAYED,
+            mount=_SHORT_AND_PROXIED,
             counters={"streams_reopened": 1},
         ),
         _broken(
-            "a connection stands still for a while",
+            "a connection stalls for one second",
             Rule(Stall(1.0), at=InjectionPoint.TRAFFIC, after_bytes=1_000_000),
             counters={"streams_failed": 0},
         ),
         _broken(
-            "the port is gone for a while",
+            "the port is closed for one second",
             Rule(PortGone(1.0), at=InjectionPoint.TRAFFIC, after_bytes=1_000_000),
             requests=12,
         ),
         _broken(
-            "the port is gone for a minute",
+            "the port is closed for a minute",
             Rule(PortGone(60.0), at=InjectionPoint.TRAFFIC, after_bytes=1_000_000),
             requests=12,
-            mount=LASTING,
+            mount=LONG,
         ),
         Row(
-            "the port is gone for a minute, before a name is looked up",
+            "the port is closed for a minute, before a lookup",
             (Rule(PortGone(60.0), at=InjectionPoint.NOW),),
             requests=24,
             reader=Reader.NAMES,
-            mount=LASTING,
+            mount=LONG,
             counters={"retries": 1},
         ),
         _broken(
-            "GOAWAY, and streams that are open go on",
+            "GOAWAY, open streams continue",
             Rule(Goaway(), at=InjectionPoint.TRAFFIC, after_bytes=1_000_000),
             counters={"streams_failed": 0},
         ),
         _broken(
-            "GOAWAY, and no stream goes on",
+            "GOAWAY, all streams end",
             Rule(Goaway(last_stream_id=0), at=InjectionPoint.TRAFFIC, after_bytes=1_000_000),
         ),
         _broken(
-            "GOAWAY for calm (ENHANCE_YOUR_CALM)",
+            "GOAWAY with ENHANCE_YOUR_CALM",
             Rule(
                 Goaway(error_code=11, last_stream_id=0, debug="calm down"),
                 at=InjectionPoint.TRAFFIC,
@@ -113,13 +113,13 @@ _BREAKS = Group(
             )
         ),
         _broken(
-            "a slow and narrow line",
+            "connections of 4 MB/s",
             Rule(Bandwidth(4_000_000), at=InjectionPoint.CONNECT, times=FOR_EVER),
             counters={"streams_failed": 0},
             mount=_NEW,
         ),
         _broken(
-            "a long line",
+            "connections with a delay of 100 ms",
             Rule(Delay(0.1), at=InjectionPoint.CONNECT, times=FOR_EVER),
             counters={"streams_failed": 0},
             mount=_NEW,

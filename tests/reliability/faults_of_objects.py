@@ -1,22 +1,22 @@
-"""Objects that change or contradict themselves, and listings that do."""
+"""Objects that change during a read, inconsistent metadata, and faulty listings."""
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Delete,
     InjectionPoint,
     Overwrite,
     PageAgain,
     PageEmpty,
+    PageTokenTarget,
     PageUnsorted,
     Status,
-    Turn,
     WrongGeneration,
     WrongSize,
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-from tests.reliability.rows import FRESH, HASTY, RIGHT, After, Group, Reader, Row
+from tests.reliability.rows import FRESH, RIGHT, SHORT, After, Group, Reader, Row
 
 __all__ = ["GROUPS"]
 
@@ -27,7 +27,7 @@ _CUT = Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=300
 def _changed(what: str, fault: Overwrite | Delete, *, cut: bool, sees: str, grown: int = 0) -> Row:
     rule = Rule(fault, method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=300_000)
     return Row(
-        f"{what} under a reader" + (", whose stream is cut" if cut else ""),
+        f"{what} during a read" + (" whose stream is cut" if cut else ""),
         (rule, _CUT) if cut else (rule,),
         requests=30,
         sees=sees,
@@ -39,30 +39,42 @@ def _changed(what: str, fault: Overwrite | Delete, *, cut: bool, sees: str, grow
 
 
 _CHANGES = Group(
-    "Objects that change under a reader",
+    "Objects that change during a read",
     (
-        _changed("overwritten", Overwrite(), cut=False, sees=RIGHT),
-        _changed("overwritten", Overwrite(), cut=True, sees="ESTALE"),
-        _changed("overwritten in place", Overwrite(in_place=True), cut=False, sees="ESTALE"),
-        _changed("overwritten by more", Overwrite(10_000), cut=True, sees="ESTALE", grown=10_000),
-        _changed("overwritten by less", Overwrite(-9_999), cut=True, sees="ESTALE", grown=-9_999),
-        _changed("deleted", Delete(), cut=False, sees=RIGHT),
-        _changed("deleted", Delete(), cut=True, sees="ESTALE"),
+        _changed("an overwrite", Overwrite(), cut=False, sees=RIGHT),
+        _changed("an overwrite", Overwrite(), cut=True, sees="ESTALE"),
+        _changed("an overwrite in place", Overwrite(in_place=True), cut=False, sees="ESTALE"),
+        _changed(
+            "a larger overwrite",
+            Overwrite(10_000),
+            cut=True,
+            sees="ESTALE",
+            grown=10_000,
+        ),
+        _changed(
+            "a smaller overwrite",
+            Overwrite(-9_999),
+            cut=True,
+            sees="ESTALE",
+            grown=-9_999,
+        ),
+        _changed("a deletion", Delete(), cut=False, sees=RIGHT),
+        _changed("a deletion", Delete(), cut=True, sees="ESTALE"),
     ),
 )
 
 _CONTRADICTIONS = Group(
-    "Objects that contradict themselves",
+    "Inconsistent metadata",
     (
         Row(
-            "a stream tells of another generation",
+            "a stream states another generation",
             (Rule(WrongGeneration(), method=_STREAM, times=FOR_EVER),),
             requests=12,
             sees="ESTALE",
             counters={"ranges_failed": 1},
         ),
         Row(
-            "a look-up tells of a generation that is not there",
+            "a lookup states a generation that does not exist",
             (Rule(WrongGeneration(), method="GetObject", object="*/large"),),
             requests=16,
             mount=FRESH,
@@ -70,7 +82,7 @@ _CONTRADICTIONS = Group(
         ),
         *(
             Row(
-                f"a stream tells of a size that is too {what} by {abs(by):,}",
+                f"a stream states a size that is {abs(by):,} too {what}",
                 (Rule(WrongSize(by), method=_STREAM, times=FOR_EVER),),
                 requests=16,
                 counters={"ranges_failed": 0},
@@ -78,14 +90,14 @@ _CONTRADICTIONS = Group(
             for by, what in ((-1, "small"), (-2_000_000, "small"))
         ),
         Row(
-            "a stream tells of a size that is too large",
+            "a stream states a size that is 1 too large",
             (Rule(WrongSize(1), method=_STREAM, times=FOR_EVER),),
             requests=16,
             sees="ESTALE",
             counters={"ranges_failed": 1},
         ),
         Row(
-            "a look-up tells of a size that is too large",
+            "a lookup states a size that is too large",
             (Rule(WrongSize(1000), method="GetObject", object="*/large", times=FOR_EVER),),
             requests=16,
             sees="ESTALE",
@@ -93,7 +105,7 @@ _CONTRADICTIONS = Group(
             counters={"ranges_failed": 1},
         ),
         Row(
-            "a look-up tells of a size that is too small",
+            "a lookup states a size that is too small",
             (Rule(WrongSize(-1000), method="GetObject", object="*/large", times=FOR_EVER),),
             requests=16,
             sees="ESTALE",
@@ -107,18 +119,25 @@ _LISTINGS = Group(
     "Listings",
     (
         Row(
-            "a page whose token leads to itself",
-            (Rule(PageAgain(Turn.PAGE), method="ListObjects", object="row-*/", times=FOR_EVER),),
+            "a page token that returns the same page",
+            (
+                Rule(
+                    PageAgain(PageTokenTarget.PAGE),
+                    method="ListObjects",
+                    object="row-*/",
+                    times=FOR_EVER,
+                ),
+            ),
             requests=12,
             reader=Reader.MANY,
             sees="EIO",
             counters={"unary_requests": 4},
         ),
         Row(
-            "pages that go in a circle",
+            "a page token that returns the first page",
             (
                 Rule(
-                    PageAgain(Turn.START),
+                    PageAgain(PageTokenTarget.START),
                     method="ListObjects",
                     object="row-*/",
                     resumed=True,
@@ -138,23 +157,23 @@ _LISTINGS = Group(
             counters={"unary_requests": 4},
         ),
         Row(
-            "empty pages for ever, each with a token of its own",
+            "empty pages without end, each with a new token",
             (Rule(PageEmpty(), method="ListObjects", object="row-*/", times=FOR_EVER),),
             requests=60,
             reader=Reader.MANY,
             sees="ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"unary_requests": 10},
         ),
         Row(
-            "pages in no order",
+            "unsorted pages",
             (Rule(PageUnsorted(), method="ListObjects", object="row-*/", times=FOR_EVER),),
             requests=12,
             reader=Reader.MANY,
             counters={"unary_requests": 4},
         ),
         Row(
-            "a listing that fails on its second page, and passes",
+            "a listing whose second page fails three times",
             (
                 Rule(
                     Status(),
@@ -169,7 +188,7 @@ _LISTINGS = Group(
             counters={"unary_requests": 7},
         ),
         Row(
-            "a listing that ends in an error",
+            "a listing whose second page is refused",
             (
                 Rule(
                     Status(StatusCode.PERMISSION_DENIED),
@@ -201,7 +220,7 @@ _LISTINGS = Group(
             counters={"unary_requests": 4},
         ),
         Row(
-            "listings that tell of other generations",
+            "listings that state other generations",
             (
                 Rule(
                     WrongGeneration(),

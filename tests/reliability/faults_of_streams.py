@@ -1,8 +1,8 @@
-"""Streams that are slow, cut, ended, refused, redirected or never answered."""
+"""Streams that are slow, cut, ended, refused, redirected or silent."""
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     Delay,
     EndOk,
@@ -14,7 +14,7 @@ from gcsmux_fs.emulator.faults.catalogue import (
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-from tests.reliability.rows import HASTY, Group, Reader, Row
+from tests.reliability.rows import SHORT, Group, Reader, Row
 
 __all__ = ["GROUPS"]
 
@@ -24,7 +24,7 @@ _SLOW = Group(
     "Latency and bandwidth",
     (
         Row(
-            "every call and chunk late, with jitter",
+            "every call and chunk is delayed, with jitter",
             (
                 Rule(Delay(0.02, jitter_seconds=0.05), times=FOR_EVER),
                 Rule(Delay(0.005, jitter_seconds=0.02), at=InjectionPoint.CHUNK, times=FOR_EVER),
@@ -33,29 +33,29 @@ _SLOW = Group(
             counters={"streams_failed": 0, "ranges_failed": 0},
         ),
         Row(
-            "one chunk late",
+            "one chunk is delayed",
             (Rule(Delay(1.0), at=InjectionPoint.CHUNK),),
             requests=8,
             counters={"streams_failed": 0},
         ),
         Row(
-            "one range late, the others in time",
+            "one range is delayed",
             (Rule(Delay(0.5), at=InjectionPoint.RANGE, nth=3),),
             requests=8,
             counters={"streams_failed": 0},
         ),
         Row(
-            "a narrow line",
+            "streams of 4 MiB/s",
             (Rule(Bandwidth(4 * 1024 * 1024), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"streams_failed": 0},
         ),
         Row(
-            "an answer later than the deadline",
+            "an answer is later than the deadline",
             (Rule(Delay(60.0), method=_STREAM, times=FOR_EVER),),
             requests=7,
             sees="ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"ranges_cancelled": 1},
         ),
     ),
@@ -65,13 +65,13 @@ _CUT = Group(
     "Streams that are cut",
     (
         Row(
-            "cut once",
+            "a stream is cut",
             (Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000),),
             requests=8,
             counters={"streams_reopened": 1, "ranges_resumed": 1},
         ),
         Row(
-            "cut five times",
+            "five streams are cut",
             (
                 Rule(
                     Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=99_991, times=5
@@ -81,7 +81,7 @@ _CUT = Group(
             counters={"streams_reopened": 5},
         ),
         Row(
-            "cut again and again, a little further each time",
+            "every stream is cut after 99,991 bytes",
             (
                 Rule(
                     Status(),
@@ -95,7 +95,7 @@ _CUT = Group(
             counters={"streams_reopened": 31},
         ),
         Row(
-            "cut under readers at random",
+            "every stream is cut during random reads",
             (
                 Rule(
                     Status(),
@@ -110,27 +110,27 @@ _CUT = Group(
             counters={"streams_reopened": 3},
         ),
         Row(
-            "cut before the first byte, for ever",
+            "every stream is cut before its first byte",
             (Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, times=FOR_EVER),),
             requests=30,
             sees="EIO or ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"streams_failed": 5},
         ),
     ),
 )
 
 _ENDED = Group(
-    "Streams that end although nothing failed",
+    "Streams that end without an error",
     (
         Row(
-            "OK too early, at once",
+            "OK at the open of a stream",
             (Rule(EndOk(), method=_STREAM),),
             requests=8,
             counters={"streams_reopened": 1},
         ),
         Row(
-            "OK too early, in mid-stream",
+            "OK in mid-stream",
             (
                 Rule(
                     EndOk(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=500_000, times=3
@@ -140,22 +140,22 @@ _ENDED = Group(
             counters={"streams_reopened": 3},
         ),
         Row(
-            "OK too early, for ever",
+            "OK at the open of every stream",
             (Rule(EndOk(), method=_STREAM, times=FOR_EVER),),
             requests=30,
             sees="EIO or ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"streams_failed": 5},
         ),
         Row(
-            "OK while idle",
+            "OK on an idle stream",
             (Rule(EndOk(), method=_STREAM, at=InjectionPoint.IDLE, after_seconds=0.05),),
             requests=8,
-            reader=Reader.SITTINGS,
+            reader=Reader.TWO_PARTS,
             counters={"streams_reopened": 1, "streams_failed": 0},
         ),
         Row(
-            "ABORTED while idle",
+            "ABORTED on an idle stream",
             (
                 Rule(
                     Status(StatusCode.ABORTED),
@@ -165,35 +165,35 @@ _ENDED = Group(
                 ),
             ),
             requests=8,
-            reader=Reader.SITTINGS,
+            reader=Reader.TWO_PARTS,
             counters={"streams_reopened": 1, "streams_failed": 0},
         ),
     ),
 )
 
 _SILENT = Group(
-    "No answer, ever",
+    "No answer",
     (
         Row(
             "a stream is not answered",
             (Rule(Hang(), method=_STREAM),),
             requests=8,
-            mount=HASTY,
+            mount=SHORT,
             counters={"streams_failed": 1, "ranges_failed": 0},
         ),
         Row(
-            "no stream is ever answered",
+            "no stream is answered",
             (Rule(Hang(), method=_STREAM, times=FOR_EVER),),
             requests=7,
             sees="ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"ranges_cancelled": 1},
         ),
         Row(
             "a stream falls silent",
             (Rule(Hang(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000),),
             requests=8,
-            mount=HASTY,
+            mount=SHORT,
             counters={"streams_failed": 1, "ranges_resumed": 1, "ranges_failed": 0},
         ),
         Row(
@@ -209,11 +209,11 @@ _SILENT = Group(
             ),
             requests=20,
             sees="ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"streams_failed": 1},
         ),
         Row(
-            "one range is never answered, the others are",
+            "one range is never answered",
             (
                 Rule(
                     Hang(),
@@ -226,33 +226,33 @@ _SILENT = Group(
             requests=14,
             reader=Reader.RANDOM,
             sees="ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"ranges_cancelled": 1, "ranges_delivered": 10},
         ),
         Row(
-            "a look-up is not answered",
+            "a lookup is not answered",
             (Rule(Hang(), method="GetObject", object="*/small-0"),),
             requests=14,
             reader=Reader.NAMES,
-            mount=HASTY,
+            mount=SHORT,
             counters={"unary_requests": 6},
         ),
         Row(
-            "a look-up is never answered",
+            "no lookup is answered",
             (Rule(Hang(), method="GetObject", object="*/small-0", times=FOR_EVER),),
             requests=8,
             reader=Reader.NAMES,
             sees="ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"unary_requests": 2},
         ),
         Row(
-            "a listing is never answered",
+            "no listing is answered",
             (Rule(Hang(), method="ListObjects", object="row-*/", times=FOR_EVER),),
             requests=8,
             reader=Reader.MANY,
             sees="ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"unary_requests": 3},
         ),
     ),
@@ -293,16 +293,16 @@ _REDIRECTED = Group(
             counters={"redirects": 8},
         ),
         Row(
-            "redirects in a loop",
+            "redirects without end",
             (Rule(Redirect(loop=True), method=_STREAM, times=FOR_EVER),),
             requests=60,
             sees="EIO or ETIMEDOUT",
-            mount=HASTY,
+            mount=SHORT,
             counters={"redirects": 8},
         ),
         *(
             Row(
-                f"a read handle refused with {code.name}",
+                f"a read handle is refused with {code.name}",
                 (
                     Rule(
                         Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000
@@ -319,7 +319,7 @@ _REDIRECTED = Group(
             )
         ),
         Row(
-            "no metadata after an open with a handle",
+            "no metadata when a handle is used",
             (
                 Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000),
                 Rule(OmitMetadata(), method=_STREAM, resumed=True),

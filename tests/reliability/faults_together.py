@@ -1,8 +1,8 @@
-"""Many faults at once, at random but replayable; the soak goes on from here."""
+"""Many random faults at once, repeatable by their seed; the soak injects more of them."""
 
 from __future__ import annotations
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     ChunkCorrupted,
     ChunkDuplicated,
     ChunkEndsEarly,
@@ -27,10 +27,10 @@ _STREAM = "BidiReadObject"
 
 
 _TOGETHER = Group(
-    "All at once",
+    "Many faults at once",
     (
         Row(
-            "streams that are cut, redirected and ended, with chunks spoilt in every way",
+            "streams are cut, redirected and ended, and chunks are corrupted in every way",
             (
                 Rule(
                     Delay(0.0, jitter_seconds=0.02),

@@ -1,7 +1,7 @@
-"""What programs do on a mount while faults happen; each says what it saw, byte by byte.
+"""The programs that use a mount during a fault; each compares every byte with the expected one.
 
-These functions run in a process of their own (see `tests.mount.programs`), which knows the truth:
-the content of a row's files follows from the row's number, so that bytes of another file show.
+These functions run in a process of their own (see `tests.support.programs`). The number of a row
+determines the content of its files, so bytes of another file are detected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mount.programs import tagged
+from tests.support.programs import tagged
 
 __all__ = [
     "ENTRIES",
@@ -26,10 +26,10 @@ __all__ = [
     "Truth",
     "entry_names",
     "list_many",
-    "look_around",
+    "look_up_list_and_read",
     "read_all",
     "read_at_random",
-    "read_in_two_sittings",
+    "read_in_two_parts",
     "read_sequentially",
 ]
 
@@ -37,21 +37,22 @@ LARGE = "large"
 LARGE_BYTES = 3 * 1024 * 1024 + 3
 SMALL = ("small-0", "small-1", "small-2")
 SMALL_BYTES = 5000
-# More than the 1,000 of one page.
+# A listing page has 1,000 entries, so the listing takes two pages.
 ENTRIES = 1005
 _READ_BYTES = 256 * 1024
 _THREADS = 4
 _READS = 12
-# Longer than what an order for idle streams waits for.
+# Longer than the delay of the rules that fire on idle streams.
 _PAUSE_SECONDS = 0.3
 _ONE_MORE = bytes((value + 1) % 256 for value in range(256))
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What a row's files hold: content with the row's tag, after `rewrites` by another writer.
+    """The content of a row's files: tagged with `tag`, after `rewrites` by another writer.
 
-    Each rewrite makes every byte one more and adds `grown_bytes` zeros, or cuts so many off.
+    Each rewrite adds one to every byte and appends `grown_bytes` zeros; a negative number
+    truncates.
     """
 
     tag: int
@@ -59,7 +60,7 @@ class Truth:
     grown_bytes: int = 0
 
     def content(self, size: int) -> bytes:
-        """Return the whole content of a file that was made with `size` bytes."""
+        """Return the content of a file that had `size` bytes before the rewrites."""
         content = tagged(self.tag, 0, size)
         for _ in range(self.rewrites):
             kept = content[: max(0, len(content) + self.grown_bytes)].translate(_ONE_MORE)
@@ -69,7 +70,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Seen:
-    """How many answers were right, how many wrong, and which errors came instead, each once."""
+    """The number of right and of wrong answers, and the errors, each once."""
 
     right: int = 0
     wrong: int = 0
@@ -80,8 +81,8 @@ class Seen:
         return Seen(self.right + other.right, self.wrong + other.wrong, errors)
 
 
-def _judged(found: object, expected: object) -> Seen:
-    return Seen(right=1) if found == expected else Seen(wrong=1)
+def _judged(result: object, expected: object) -> Seen:
+    return Seen(right=1) if result == expected else Seen(wrong=1)
 
 
 def _failed(error: OSError) -> Seen:
@@ -89,33 +90,33 @@ def _failed(error: OSError) -> Seen:
 
 
 def _open_cold(path: str) -> int:
-    """Open a file of which the kernel keeps no pages from now on."""
+    """Open a file and drop its pages from the kernel's cache."""
     descriptor = os.open(path, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     return descriptor
 
 
 def _read(descriptor: int, length: int, offset: int) -> bytes:
-    """Read so many bytes, or up to the end: an error after some bytes shows at the next call."""
-    found = b""
-    while piece := os.pread(descriptor, length - len(found), offset + len(found)):
-        found += piece
-        if len(found) == length:
+    """Read `length` bytes, or up to the end; raise an error that occurs after some bytes."""
+    content = b""
+    while piece := os.pread(descriptor, length - len(content), offset + len(content)):
+        content += piece
+        if len(content) == length:
             break
-    return found
+    return content
 
 
 def _read_in_order(descriptor: int, content: bytes, start: int, end: int) -> Seen:
-    """Read from `start` to `end`; what is past the content's end has to be nothing."""
+    """Read from `start` to `end`; a read behind the end of the content must return no byte."""
     seen = Seen()
     for offset in range(start, end, _READ_BYTES):
-        found = _read(descriptor, min(_READ_BYTES, end - offset), offset)
-        seen += _judged(found, content[offset : min(offset + _READ_BYTES, end)])
+        piece = _read(descriptor, min(_READ_BYTES, end - offset), offset)
+        seen += _judged(piece, content[offset : min(offset + _READ_BYTES, end)])
     return seen
 
 
 def read_sequentially(folder: str, truth: Truth) -> Seen:
-    """Read the large file from its begin past its end; stop at the first error."""
+    """Read the large file from start to end; stop at the first error."""
     seen = Seen()
     content = truth.content(LARGE_BYTES)
     try:
@@ -132,8 +133,8 @@ def read_sequentially(folder: str, truth: Truth) -> Seen:
     return seen
 
 
-def read_in_two_sittings(folder: str, truth: Truth) -> Seen:
-    """Read the begin of the large file, wait, and read its end."""
+def read_in_two_parts(folder: str, truth: Truth) -> Seen:
+    """Read the start of the large file, pause, and read its end."""
     content = truth.content(LARGE_BYTES)
     seen = Seen()
     descriptor = -1
@@ -151,7 +152,7 @@ def read_in_two_sittings(folder: str, truth: Truth) -> Seen:
 
 
 def read_at_random(folder: str, truth: Truth) -> Seen:
-    """Read the large file in four threads, anywhere; go on after errors."""
+    """Read the large file at random offsets in four threads; continue after errors."""
     content = truth.content(LARGE_BYTES)
     try:
         descriptor = _open_cold(f"{folder}/{LARGE}")
@@ -162,15 +163,16 @@ def read_at_random(folder: str, truth: Truth) -> Seen:
         source = random.Random(thread)
         seen = Seen()
         for _ in range(_READS):
-            # Whole granules of the mount, so that each is a range of its own.
+            # Offsets are multiples of the mount's 64 KiB granule, so that each read is a range of
+            # its own.
             offset = source.randrange(len(content) // 65536) * 65536
             length = source.choice([4096, 65536])
             try:
-                found = _read(descriptor, length, offset)
+                piece = _read(descriptor, length, offset)
             except OSError as error:
                 seen += _failed(error)
             else:
-                seen += _judged(found, content[offset : offset + length])
+                seen += _judged(piece, content[offset : offset + length])
         return seen
 
     try:
@@ -180,8 +182,8 @@ def read_at_random(folder: str, truth: Truth) -> Seen:
         os.close(descriptor)
 
 
-def look_around(folder: str, truth: Truth) -> Seen:
-    """Look up one small file by its name, then list the folder, and stat and read what is there."""
+def look_up_list_and_read(folder: str, truth: Truth) -> Seen:
+    """Look up one small file, list its folder, then stat and read all small files."""
     seen = Seen()
     content = truth.content(SMALL_BYTES)
     try:
@@ -204,7 +206,7 @@ def _names(folder: str) -> list[str]:
 
 
 def list_many(folder: str, _truth: Truth) -> Seen:
-    """List a folder of more than one page: every name once."""
+    """List a folder of more than one page; every name must occur once."""
     try:
         return _judged(_names(folder), ["control", *entry_names()])
     except OSError as error:
@@ -212,7 +214,7 @@ def list_many(folder: str, _truth: Truth) -> Seen:
 
 
 def entry_names() -> list[str]:
-    """Return the names of the many."""
+    """Return the names of the many objects."""
     return [f"entry-{number:04}" for number in range(ENTRIES)]
 
 

@@ -1,4 +1,4 @@
-"""docs/RELIABILITY.md, written from what rows have come to."""
+"""Compare the outcome of each row with the expected one, and generate docs/RELIABILITY.md."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "RELIABILITY.md"
 RENEWAL = "make reliability"
 _INTRODUCTION = Path(__file__).with_name("introduction.md")
 
-_COLUMNS = ("fault", "what was ordered", "what the reader saw", "requests", "what was counted")
+_COLUMNS = ("fault", "injected", "the reader sees", "requests", "metrics")
 _DEFECTS = """\
-## What is not survived as it should be
+## Known defects
 
-These rows are played as well, and have to come out wrong: who mends one is told so.
+These rows are played as well and must fail. If one passes, the tests ask to remove its defect.
 """
 
 
 def check(row: Row, outcome: Outcome) -> None:
-    """Fail unless a row came out as it has to."""
+    """Raise AssertionError unless the outcome of a row is the expected one."""
     seen = outcome.seen
     assert seen.wrong == 0, seen
     assert bool(seen.errors) == bool(row.errors), seen
@@ -39,12 +39,12 @@ def check(row: Row, outcome: Outcome) -> None:
     assert names == {name for name in names if outcome.fired.get(name)}, outcome.fired
     assert outcome.requests <= row.requests, outcome.requests
     for name, least in row.counters.items():
-        counted = outcome.counted[name]
-        assert counted >= least if least else counted == 0, f"{name} has grown by {counted}"
+        increase = outcome.increases[name]
+        assert increase >= least if least else increase == 0, f"{name} has increased by {increase}"
 
 
 def document(groups: Sequence[Group], limits: Sequence[str]) -> str:
-    """Return the document; `limits` are what no reader can be protected from."""
+    """Return the document; `limits` lists faults that the mount cannot detect."""
     parts = [_INTRODUCTION.read_text()]
     for group in groups:
         rows = [row for row in group.rows if not row.defect]
@@ -52,33 +52,33 @@ def document(groups: Sequence[Group], limits: Sequence[str]) -> str:
         parts.append(_table(_COLUMNS, [_cells(row) for row in rows]))
     if defects := [row for group in groups for row in group.rows if row.defect]:
         parts.append(_DEFECTS)
-        cells = [(row.fault, _ordered(row), row.defect) for row in defects]
-        parts.append(_table(("fault", "what was ordered", "what happens"), cells))
+        cells = [(row.fault, _injected(row), row.defect) for row in defects]
+        parts.append(_table(("fault", "injected", "outcome"), cells))
     if limits:
-        parts.append("## What nothing here can tell\n")
+        parts.append("## Faults that the mount cannot detect\n")
         parts.append("".join(f"- {limit}\n" for limit in limits))
     return "\n".join(parts)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    mark = " †" if row.mount.hasty else " ‡" if row.mount.lasting else ""
+    mark = " †" if row.mount.short else " ‡" if row.mount.long else ""
     fault = row.fault + mark
-    return (fault, _ordered(row), _saw(row), f"at most {row.requests}", _counted(row.counters))
+    return (fault, _injected(row), _sees(row), f"at most {row.requests}", _metrics(row.counters))
 
 
-def _ordered(row: Row) -> str:
+def _injected(row: Row) -> str:
     return "; ".join(described(rule) for rule in row.rules)
 
 
-def _saw(row: Row) -> str:
+def _sees(row: Row) -> str:
     errors = " or ".join(f"`{name}`" for name in row.errors)
-    answer = errors or row.sees
+    result = errors or row.sees
     if errors and row.reader is Reader.RANDOM:
-        answer = f"{errors} for some reads, the right bytes for the others"
-    return answer if row.reader is Reader.SEQUENTIAL else f"{answer} ({row.reader})"
+        result = f"{errors} in some reads, the right bytes in the others"
+    return result if row.reader is Reader.SEQUENTIAL else f"{result} ({row.reader})"
 
 
-def _counted(counters: Mapping[str, int]) -> str:
+def _metrics(counters: Mapping[str, int]) -> str:
     return ", ".join(f"`{name}` {least}" for name, least in counters.items())
 
 

@@ -1,4 +1,4 @@
-"""What a row of the table is: a fault, what is ordered for it, and what has to come of it."""
+"""A row of the fault table: the injected fault and the expected outcome."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import enum
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults.catalogue import kind_name
+from gcsmux_fs.emulator.faults import kind_name
 from gcsmux_fs.emulator.injection.rules import FOR_EVER
 from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gcsmux_fs.emulator.faults.catalogue import Fault
+    from gcsmux_fs.emulator.faults import Fault
     from gcsmux_fs.emulator.injection.rules import Rule
 
 __all__ = [
+    "DEFAULT",
     "FRESH",
-    "HASTY",
-    "LASTING",
-    "PATIENT",
-    "RELAYED",
+    "LONG",
+    "PROXIED",
     "RIGHT",
+    "SHORT",
     "After",
     "Group",
     "MountKind",
@@ -32,25 +32,25 @@ __all__ = [
 ]
 
 RIGHT = "the right bytes"
-_HASTY_SECONDS = "2s"
-# The mount's default.
-_LASTING_SECONDS = "120s"
-# Parameters of faults that say something even where they are as by default.
-_ALWAYS_SAID = ("code", "how", "seconds", "to")
+_SHORT_SECONDS = "2s"
+# The default of --read-timeout.
+_LONG_SECONDS = "120s"
+# The document shows these parameters of a fault even if they have their default values.
+_ALWAYS_SHOWN = ("code", "how", "seconds", "to")
 
 
 class Reader(enum.StrEnum):
-    """Who uses the mount while the fault happens (see `readers`)."""
+    """The program that uses the mount during the fault (see `readers`)."""
 
     SEQUENTIAL = "reads a file of 3 MiB in order"
-    RANDOM = "reads anywhere in a file of 3 MiB, in four threads"
-    SITTINGS = "reads the begin of a file, and its end after a pause"
-    NAMES = "looks a name up, lists its folder, and reads three small files"
+    RANDOM = "reads a file of 3 MiB at random offsets in four threads"
+    TWO_PARTS = "reads the start of a file, and its end after a pause"
+    NAMES = "looks a name up, lists its folder and reads three small files"
     MANY = "lists a folder of 1,005 objects"
 
 
 class After(enum.Enum):
-    """What the fault has made of the object for those who open it again."""
+    """The state of the object after the fault."""
 
     SAME = enum.auto()
     REWRITTEN = enum.auto()
@@ -59,57 +59,55 @@ class After(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MountKind:
-    """How the mount of a row is made; rows that would disturb others have one of their `own`.
+    """The options of a row's mount; rows that would disturb later rows have a mount of their `own`.
 
-    With `tokens` it brings a token to each call, over TLS, and fetches it for a key.
+    With `tokens`, the mount uses TLS and fetches access tokens with a service account's key.
     """
 
     options: tuple[str, ...]
-    relayed: bool = False
+    proxied: bool = False
     own: bool = False
     tokens: bool = False
 
     @property
-    def hasty(self) -> bool:
-        """Whether its readers have little time."""
-        return _HASTY_SECONDS in self.options
+    def short(self) -> bool:
+        """Whether the read timeout is 2 s."""
+        return _SHORT_SECONDS in self.options
 
     @property
-    def lasting(self) -> bool:
-        """Whether its rows take a minute: they are played beside the others."""
-        return _LASTING_SECONDS in self.options
+    def long(self) -> bool:
+        """Whether the rows take a minute; these rows run beside all others."""
+        return _LONG_SECONDS in self.options
 
 
-# A reader waits no longer than this in any test, and no fault that passes takes as long.
-PATIENT = MountKind(("--read-timeout", "30s", "--negative-ttl", "0"))
-# Where the deadline itself is what is to be seen.
-HASTY = MountKind(("--read-timeout", _HASTY_SECONDS, "--negative-ttl", "0"))
-# Where what passes takes long.
-LASTING = MountKind(
-    ("--read-timeout", _LASTING_SECONDS, "--negative-ttl", "0"), relayed=True, own=True
-)
-# Where another writer changes names, which are not believed for a moment.
-FRESH = MountKind((*PATIENT.options, "--metadata-ttl", "0"))
-# Through the relay, whose connections break.
-RELAYED = MountKind(PATIENT.options, relayed=True)
+# The default mount of rows. No transient fault in the table lasts 30 s.
+DEFAULT = MountKind(("--read-timeout", "30s", "--negative-ttl", "0"))
+# For rows in which the read timeout expires.
+SHORT = MountKind(("--read-timeout", _SHORT_SECONDS, "--negative-ttl", "0"))
+# For transient faults of a minute.
+LONG = MountKind(("--read-timeout", _LONG_SECONDS, "--negative-ttl", "0"), proxied=True, own=True)
+# For rows in which another writer overwrites objects: names are looked up each time.
+FRESH = MountKind((*DEFAULT.options, "--metadata-ttl", "0"))
+# Connects through the TCP proxy, which injects faults of connections.
+PROXIED = MountKind(DEFAULT.options, proxied=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fault.
+    """One fault and its expected outcome.
 
     Attributes:
-        fault: how the table calls it.
-        rules: what is ordered.
-        requests: the most that the emulator may be asked meanwhile, all methods together.
-        reader: who uses the mount.
-        sees: `RIGHT`, or the name of an errno, or of two; a reader at random sees right bytes too.
-        counters: what the mount has to have counted meanwhile, at least; 0 is none at all.
-        mount: how it is mounted.
-        after: what there is to be read once nothing is ordered any more.
-        grown_bytes: by how much the other writer changed the object's size.
-        says: what the log says beside the errno, if anything.
-        defect: why this is not so yet; the test then has to fail.
+        fault: the name of the row in the document.
+        rules: the fault rules for the emulator.
+        requests: the maximum number of requests during the fault, of all methods.
+        reader: the program that uses the mount.
+        sees: `RIGHT`, or one or two errno names; random reads also see right bytes.
+        counters: the minimum increase of metrics of the mount; 0 means no increase.
+        mount: the options of the mount.
+        after: the state of the object after the fault.
+        grown_bytes: the number of bytes that the other writer adds to the object.
+        says: a part of the log line expected beside the errno, if any.
+        defect: the reason why the row fails today; the test then must fail.
     """
 
     fault: str
@@ -118,7 +116,7 @@ class Row:
     reader: Reader = Reader.SEQUENTIAL
     sees: str = RIGHT
     counters: Mapping[str, int] = field(default_factory=dict)
-    mount: MountKind = PATIENT
+    mount: MountKind = DEFAULT
     after: After = After.SAME
     grown_bytes: int = 0
     says: str = ""
@@ -126,26 +124,26 @@ class Row:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """The names of the errnos, of which the reader sees one."""
+        """The names of the errnos of which the reader sees one."""
         return () if self.sees == RIGHT else tuple(self.sees.split(" or "))
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that belong together."""
+    """A titled table of rows in the document."""
 
     title: str
     rows: tuple[Row, ...]
 
 
 def described(rule: Rule) -> str:
-    """Return what a rule orders, in short."""
+    """Return the text of a rule in the document."""
     words = [f"`{_call(rule.fault)}`"]
     if rule.method != "*":
         words.append(f"of {rule.method}")
     if rule.resumed is not None:
-        words.append("that goes on from an earlier one" if rule.resumed else "that begins anew")
-    words.append(f"at {rule.phase}")
+        words.append("that continues an earlier one" if rule.resumed else "that starts anew")
+    words.append(f"at {rule.point}")
     if rule.after_bytes:
         words.append(f"after {rule.after_bytes:,} bytes")
     if rule.after_seconds:
@@ -153,26 +151,27 @@ def described(rule: Rule) -> str:
     if rule.nth:
         words.append(f"number {rule.nth}")
     if rule.covers is not None:
-        words.append(f"with byte {rule.covers:,}")
+        words.append(f"of the range with byte {rule.covers:,}")
     if rule.skip:
-        words.append(f"but the first {rule.skip}")
+        words.append(f"except the first {rule.skip}")
     if rule.probability < 1:
-        words.append(f"one in {round(1 / rule.probability)}")
+        words.append(f"with probability {rule.probability:g}")
     return " ".join(words) + ", " + _times(rule.times)
 
 
 def _call(fault: Fault) -> str:
-    """Return the kind of a fault with its code and times, and what else is not as by default."""
-    values = {one: getattr(fault, one.name) for one in fields(fault)}
-    said = [
-        f"{one.name}={value.name if isinstance(value, StatusCode) else value}"
-        for one, value in values.items()
-        if value != one.default or one.name in _ALWAYS_SAID
+    """Return a fault's kind with its parameters; parameters with default values are left out."""
+    values = {parameter: getattr(fault, parameter.name) for parameter in fields(fault)}
+    parameters = [
+        f"{parameter.name}={value.name if isinstance(value, StatusCode) else value}"
+        for parameter, value in values.items()
+        if value != parameter.default or parameter.name in _ALWAYS_SHOWN
     ]
-    return f"{kind_name(type(fault))}({', '.join(said)})" if said else kind_name(type(fault))
+    kind = kind_name(type(fault))
+    return f"{kind}({', '.join(parameters)})" if parameters else kind
 
 
 def _times(times: int) -> str:
     if times == FOR_EVER:
-        return "for ever"
+        return "always"
     return "once" if times == 1 else f"{times} times"

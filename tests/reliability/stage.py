@@ -1,4 +1,4 @@
-"""Where rows are played: one emulator with a relay, mounts of it, and a program on each mount."""
+"""Stages that play rows: an emulator with a TCP proxy, mounts, and a program for each mount."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from tests.mount.harness import EmulatorProcess, MountProcess, Program, wait_until
-from tests.mount.tls import (
+from tests.reliability import readers
+from tests.reliability.readers import Truth
+from tests.reliability.rows import After, Reader
+from tests.support.harness import EmulatorProcess, MountProcess, Program, wait_until
+from tests.support.tls import (
     Service,
     access_token,
     certificate,
@@ -16,9 +19,6 @@ from tests.mount.tls import (
     tls_relay,
     token_server,
 )
-from tests.reliability import readers
-from tests.reliability.readers import Truth
-from tests.reliability.rows import After, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,33 +30,33 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Stage"]
 
-# What is asked for after each row, to see that the mount still answers.
-_CONTROL = b"everything else goes on"
-_LOG_LEVELS_TO_EXPLAIN = (" WARNING ", " ERROR ", " CRITICAL ")
-# Of a name or an object: mostly these are answers, which the log tells at a level below.
+# The content of the file that each row reads after its fault, to check that the mount works.
+_CONTROL = b"the mount works"
+_REPORTED_LEVELS = (" WARNING ", " ERROR ", " CRITICAL ")
+# The mount logs these errnos of names and objects at a level below WARNING.
 _NOT_LOGGED = ("ENOENT", "ESTALE")
 _READERS: dict[Reader, Callable[[str, Truth], Seen]] = {
     Reader.SEQUENTIAL: readers.read_sequentially,
-    Reader.SITTINGS: readers.read_in_two_sittings,
+    Reader.TWO_PARTS: readers.read_in_two_parts,
     Reader.RANDOM: readers.read_at_random,
-    Reader.NAMES: readers.look_around,
+    Reader.NAMES: readers.look_up_list_and_read,
     Reader.MANY: readers.list_many,
 }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a row: what the reader saw, how much was asked, and what moved."""
+    """The outcome of a row: reader's results, requests, fired rules, metric increases."""
 
     seen: Seen
     requests: int
     fired: dict[str, int]
-    counted: dict[str, int]
+    increases: dict[str, int]
 
 
 @dataclass
 class _Mounted:
-    """A mount with its program, for many rows or one."""
+    """A mount and its program, for one row or for many."""
 
     process: MountProcess
     program: Program
@@ -71,13 +71,13 @@ class _Mounted:
 
 @dataclass
 class Stage:
-    """See the module's text; a row that fails takes its mount with it."""
+    """An emulator and the mounts that its rows share; a row that fails ends its mount."""
 
     folder: Path
     emulator: EmulatorProcess = field(init=False)
     _mounts: dict[MountKind, _Mounted] = field(default_factory=dict)
-    _begun: int = 0
-    _rows: int = 0
+    _mounts_made: int = 0
+    _rows_played: int = 0
 
     def __enter__(self) -> Self:
         self.emulator = EmulatorProcess(self.folder / "buckets", relay=True)
@@ -89,13 +89,13 @@ class Stage:
             while self._mounts:
                 _, mounted = self._mounts.popitem()
                 mounted.exits.close()
-            wait_until(lambda: self.emulator.statistics().streams_open == 0, "no stream")
+            wait_until(lambda: self.emulator.statistics().streams_open == 0, "no open stream")
         finally:
             self.emulator.__exit__(*error)
         assert self.emulator.log == ""
 
     def play(self, row: Row) -> Outcome:
-        """Have a row happen, check what holds for all of them, and return what came of it."""
+        """Play a row, check what must hold after every row, and return the outcome."""
         mounted = self._mounts.pop(row.mount, None) or self._new_mount(row.mount)
         try:
             outcome = self._play(row, mounted)
@@ -109,25 +109,28 @@ class Stage:
         return outcome
 
     def _new_mount(self, kind: MountKind) -> _Mounted:
-        place = self.folder / f"mount-{self._begun}"
+        place = self.folder / f"mount-{self._mounts_made}"
         place.mkdir()
-        self._begun += 1
+        self._mounts_made += 1
         with contextlib.ExitStack() as exits:
-            endpoint = self.emulator.relay_endpoint if kind.relayed else self.emulator.endpoint
-            where: tuple[str, ...] = ("--endpoint", endpoint, "--plaintext", "--anonymous")
+            endpoint = self.emulator.relay_endpoint if kind.proxied else self.emulator.endpoint
+            options: tuple[str, ...] = ("--endpoint", endpoint, "--plaintext", "--anonymous")
             environment: dict[str, str] = {}
             if kind.tokens:
-                made = certificate(place)
-                service = Service(exits.enter_context(tls_relay(self.emulator.port, made)), made)
-                giver = exits.enter_context(token_server(lambda n: access_token(f"token-{n}")))
-                key_file(place / "key.json", giver.address)
-                where = ("--endpoint", service.endpoint, "--key-file", str(place / "key.json"))
+                server_certificate = certificate(place)
+                service = Service(
+                    exits.enter_context(tls_relay(self.emulator.port, server_certificate)),
+                    server_certificate,
+                )
+                tokens = exits.enter_context(token_server(lambda n: access_token(f"token-{n}")))
+                key_file(place / "key.json", tokens.address)
+                options = ("--endpoint", service.endpoint, "--key-file", str(place / "key.json"))
                 environment = service.environment
-            # Each row checks the log for what it has to hold; at the end any line is expected.
+            # Each row checks the log lines of its own fault, so the mount accepts any line.
             process = MountProcess(
                 self.emulator,
                 place,
-                (*where, *kind.options),
+                (*options, *kind.options),
                 expected_warnings=[""],
                 log_level="info",
                 launcher=("env", *(f"{name}={text}" for name, text in environment.items())),
@@ -138,25 +141,25 @@ class Stage:
         raise AssertionError("not reached: nothing suppresses exceptions here")
 
     def _play(self, row: Row, mounted: _Mounted) -> Outcome:
-        self._rows += 1
-        name = f"row-{self._rows:03}"
-        truth = Truth(self._rows)
+        self._rows_played += 1
+        name = f"row-{self._rows_played:03}"
+        truth = Truth(self._rows_played)
         self._place(row.reader, name, truth)
         before = mounted.process.statistics()
         lines_before = len(mounted.log_lines())
         self.emulator.statistics(reset=True)
-        self.emulator.order(*(_confined(rule, name) for rule in row.rules), seed=1)
+        self.emulator.inject(*(_limited_to(rule, name) for rule in row.rules), seed=1)
         try:
             seen = mounted.call(row.reader, name, truth)
-            asked = self.emulator.statistics()
+            counters = self.emulator.statistics()
         finally:
-            self.emulator.mend()
+            self.emulator.clear_faults()
         after = mounted.process.statistics()
         self._check_log(row, name, mounted.log_lines()[lines_before:])
-        self._check_aftermath(row, name, mounted)
+        self._check_recovery(row, name, mounted)
         shutil.rmtree(self.emulator.bucket / name)
-        counted = {key: after[key] - before[key] for key in after}
-        return Outcome(seen, sum(asked.requests.values()), asked.faults, counted)
+        increases = {name: after[name] - before[name] for name in after}
+        return Outcome(seen, sum(counters.requests.values()), counters.faults, increases)
 
     def _place(self, reader: Reader, name: str, truth: Truth) -> None:
         if reader is Reader.MANY:
@@ -174,25 +177,25 @@ class Stage:
         self.emulator.place(f"{name}/control/file", _CONTROL)
 
     def _check_log(self, row: Row, name: str, lines: list[str]) -> None:
-        """What a reader is told of is told in the log, with its name; what passes is not."""
-        told = [line for line in lines if any(level in line for level in _LOG_LEVELS_TO_EXPLAIN)]
+        """Check that each errno has a log line with the file's name, and nothing else has."""
+        reported = [line for line in lines if any(level in line for level in _REPORTED_LEVELS)]
         if row.says:
-            assert sum(row.says in line for line in told) == 1, told
-            told = [line for line in told if row.says not in line]
-        assert told == [] or row.errors, told
-        assert told or not row.errors or row.sees in _NOT_LOGGED
-        for line in told:
+            assert sum(row.says in line for line in reported) == 1, reported
+            reported = [line for line in reported if row.says not in line]
+        assert reported == [] or row.errors, reported
+        assert reported or not row.errors or row.sees in _NOT_LOGGED
+        for line in reported:
             assert any(error in line for error in row.errors), line
             assert name in line, line
 
-    def _check_aftermath(self, row: Row, name: str, mounted: _Mounted) -> None:
-        """Without faults the mount serves everything, also what failed, and holds nothing back."""
+    def _check_recovery(self, row: Row, name: str, mounted: _Mounted) -> None:
+        """Check that the mount, without faults, serves all files and holds no resources."""
         process, program = mounted.process, mounted.program
         root = f"{process.path}/{name}"
         assert program.call(readers.read_all, f"{root}/control") == {"file": _CONTROL}
-        truth = Truth(self._rows)
+        truth = Truth(self._rows_played)
         if row.after is After.REWRITTEN:
-            truth = Truth(self._rows, rewrites=1, grown_bytes=row.grown_bytes)
+            truth = Truth(self._rows_played, rewrites=1, grown_bytes=row.grown_bytes)
         again = mounted.call(row.reader, name, truth)
         if row.after is After.GONE:
             assert again.errors == ("ENOENT",)
@@ -201,8 +204,8 @@ class Stage:
         process.check_at_rest()
 
 
-def _confined(rule: Rule, folder: str) -> Rule:
-    """Return a rule that leaves the streams alone that idle since earlier rows."""
-    if rule.phase.of_relay or rule.object != "*" or "ReadObject" not in rule.method:
+def _limited_to(rule: Rule, folder: str) -> Rule:
+    """Limit a rule to the row's folder: idle streams of earlier rows must not trigger it."""
+    if rule.point.of_connections or rule.object != "*" or "ReadObject" not in rule.method:
         return rule
     return replace(rule, object=f"{folder}/*")

@@ -1,4 +1,4 @@
-"""The whole table."""
+"""All rows of the fault table."""
 
 from __future__ import annotations
 
@@ -27,22 +27,19 @@ GROUPS: tuple[Group, ...] = (
     *faults_together.GROUPS,
 )
 
-# What is well-formed, and hence no fault that anybody but a second source could see.
+# Faults in well-formed answers: only a second source could reveal them.
 LIMITS: tuple[str, ...] = (
+    "An empty message with status OK instead of a listing: an empty folder looks the same.",
     (
-        "A listing that is answered by an empty message with OK: that is what an empty folder"
-        " looks like on the wire."
+        "Content that ReadObject sends in another order, or with a loss as large as a repetition,"
+        " or with a loss before the call ends early, if every checksum is right and one call does"
+        " not read the whole object. ReadObject states where its content starts and ends, but not"
+        " where each message belongs. HTTP/2 neither loses nor reorders messages, and"
+        " BidiReadObject states the offset of each chunk."
     ),
+    "Content without a CRC32C, which the protocol allows: the mount accepts it unchecked.",
     (
-        "Content that ReadObject brings in another order, or of which it loses as much as it"
-        " repeats, or loses some before the call breaks off, in messages whose checksums are right,"
-        " of an object that is not read whole by one call. It tells where its content begins and"
-        " ends, and of no message where it belongs. (HTTP/2 loses, repeats and reorders nothing;"
-        " BidiReadObject tells the place of each chunk.)"
-    ),
-    "Content that comes without a CRC32C, which the protocol allows: it is taken as it is.",
-    (
-        "A listing that leaves names out, or tells sizes and times that are not so, as long as it"
-        " contradicts neither itself nor what is read."
+        "A listing that omits names or states wrong sizes and times, if it contradicts neither"
+        " itself nor the content."
     ),
 )

@@ -1,4 +1,4 @@
-"""Every fault that can be ordered, one row each, and the document that tells of them."""
+"""Every fault of the emulator, one row each, and the document that lists them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from tests.reliability.rows import Row
     from tests.reliability.stage import Outcome, Stage
 
-pytestmark = pytest.mark.mount
+# One process plays all rows: rows share mounts, and the document needs every outcome.
+pytestmark = [pytest.mark.mount, pytest.mark.xdist_group("reliability")]
 
-# Those that take long come last: by then they have gone on for as long as all others take.
-_ROWS = sorted((row for group in GROUPS for row in group.rows), key=lambda row: row.mount.lasting)
+# Long rows come last. They start with the first row, so little of their time is left by then.
+_ROWS = sorted((row for group in GROUPS for row in group.rows), key=lambda row: row.mount.long)
 _played: set[str] = set()
 
 
@@ -28,23 +29,23 @@ def _parameter(row: Row) -> object:
 
 
 @pytest.mark.parametrize("row", [_parameter(row) for row in _ROWS])
-def test_a_fault_costs_a_pause_or_an_errno(
-    row: Row, stage: Stage, lasting: Callable[[Row], Outcome]
+def test_a_fault_causes_a_pause_or_an_errno(
+    row: Row, stage: Stage, long_rows: Callable[[Row], Outcome]
 ) -> None:
     _played.add(row.fault)
-    report.check(row, lasting(row) if row.mount.lasting else stage.play(row))
+    report.check(row, long_rows(row) if row.mount.long else stage.play(row))
 
 
 def test_no_two_rows_have_the_same_name() -> None:
     assert len(_ROWS) == len({row.fault for row in _ROWS})
 
 
-def test_the_document_says_what_the_rows_have_shown(request: pytest.FixtureRequest) -> None:
+def test_the_document_lists_the_outcomes_of_the_rows(request: pytest.FixtureRequest) -> None:
     if _played != {row.fault for row in _ROWS} or request.session.testsfailed:
         pytest.skip("not all rows were played well in this run")
-    found = report.document(GROUPS, LIMITS)
+    document = report.document(GROUPS, LIMITS)
     if request.config.getoption("--write-reliability", default=False):
-        report.DOCUMENT.write_text(found)
-    assert report.DOCUMENT.read_text() == found, (
+        report.DOCUMENT.write_text(document)
+    assert report.DOCUMENT.read_text() == document, (
         f"docs/RELIABILITY.md is not what this run would write: run `{report.RENEWAL}`"
     )

@@ -1,3 +1,5 @@
+"""Sizes and durations are parsed as users write them."""
+
 from __future__ import annotations
 
 import math
@@ -7,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.units import parse_duration, parse_mode, parse_size, parse_ttl, show_size
+from gcsmux_fs.settings.units import (
+    parse_duration,
+    parse_size,
+    parse_ttl,
+    show_duration,
+    show_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,20 +37,20 @@ from gcsmux_fs.settings.units import parse_duration, parse_mode, parse_size, par
         ("0.1KB", 100),
     ],
 )
-def test_sizes_are_read_with_binary_and_decimal_units(text: str, size: int) -> None:
+def test_a_size_may_have_binary_and_decimal_units(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize(
     "text", ["", "MiB", "-1", "+1", "1e6", "1,5GiB", "64 apples", "1.MiB", "٣", "0x10", "9" * 5000]
 )
-def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_size_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is not a size: write .* such as 64MiB"):
         parse_size(text)
 
 
 @given(st.integers(min_value=0, max_value=2**63 - 1))
-def test_a_shown_size_is_read_back_as_itself(size: int) -> None:
+def test_a_shown_size_is_parsed_as_the_same_size(size: int) -> None:
     assert parse_size(show_size(size)) == size
 
 
@@ -64,17 +72,17 @@ def test_a_shown_size_is_read_back_as_itself(size: int) -> None:
         ("1h0m1s", 3601.0),
     ],
 )
-def test_durations_are_read_with_their_units(text: str, seconds: float) -> None:
+def test_a_duration_needs_units(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "s", "1x", "-1s", "1m30", "1 m", "1s2", "٣s", "inf", "nan"])
-def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is not a duration: write .* such as 1m30s"):
         parse_duration(text)
 
 
-def test_a_duration_without_a_unit_is_refused_with_the_two_readings_it_may_have() -> None:
+def test_a_duration_without_a_unit_is_refused_with_both_possible_meanings() -> None:
     with pytest.raises(ConfigError, match="'60' has no unit: write 60s or 60ms"):
         parse_duration("60")
 
@@ -84,28 +92,22 @@ def test_a_duration_without_a_unit_is_refused_with_the_two_readings_it_may_have(
     st.integers(min_value=0, max_value=59),
     st.integers(min_value=0, max_value=59),
 )
-def test_parts_of_a_duration_add_up(hours: int, minutes: int, seconds: int) -> None:
+def test_the_parts_of_a_duration_add_up(hours: int, minutes: int, seconds: int) -> None:
     assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
 
 
-def test_a_ttl_may_be_a_duration_or_one_of_two_words() -> None:
+@pytest.mark.parametrize("seconds", [0.005, 5.0, 60.0, 3600.0])
+def test_a_shown_duration_is_parsed_as_the_same_duration(seconds: float) -> None:
+    assert parse_duration(show_duration(seconds)) == seconds
+
+
+def test_a_time_to_live_is_a_duration_or_one_of_two_words() -> None:
     assert parse_ttl("90s") == 90.0
     assert parse_ttl("0") == 0.0
     assert parse_ttl("minimal") == 1.0
     assert parse_ttl("Indefinite") == math.inf
 
 
-def test_a_mistyped_ttl_is_refused_with_the_two_words() -> None:
-    with pytest.raises(ConfigError, match="minimal and indefinite are understood too"):
+def test_an_invalid_time_to_live_is_refused_with_the_two_words() -> None:
+    with pytest.raises(ConfigError, match=", or write minimal or indefinite"):
         parse_ttl("forever")
-
-
-@pytest.mark.parametrize(("text", "mode"), [("644", 0o644), ("0755", 0o755), ("0o600", 0o600)])
-def test_modes_are_octal(text: str, mode: int) -> None:
-    assert parse_mode(text) == mode
-
-
-@pytest.mark.parametrize("text", ["", "rw", "888", "1777", "-644", "00000644"])
-def test_what_is_no_mode_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is not a mode"):
-        parse_mode(text)

@@ -1,1 +1,1 @@
-"""A soak: readers, listers and another writer on a real mount, under random faults."""
+"""A soak: programs and another writer use a real mount under random faults."""

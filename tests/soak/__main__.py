@@ -1,4 +1,4 @@
-"""`python -m tests.soak --seconds N --seed S`: a soak, and a table and JSON of what it came to."""
+"""`python -m tests.soak --seconds N --seed S`: run a soak and print its summary."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .schedule import phases
 
 
 def main() -> int:
-    """Run a soak; the exit code is 0 if nothing went wrong that must not."""
+    """Run a soak; return 0 if it passed and 1 if it found a failure."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long troubles come")
-    parser.add_argument("--seed", type=int, help="the same seed orders the same faults")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long faults are injected")
+    parser.add_argument("--seed", type=int, help="the same seed injects the same faults")
     parser.add_argument(
         "--memory", type=int, default=32, metavar="MIB", help="the mount's --memory"
     )
     parser.add_argument("--read-timeout", type=float, default=10.0, metavar="SECONDS")
     parser.add_argument("--output", type=Path, help="write the summary as JSON to this file")
-    parser.add_argument("--plan", action="store_true", help="only show which troubles come when")
+    parser.add_argument("--plan", action="store_true", help="only print the planned faults")
     arguments = parser.parse_args()
     seed = random.randrange(2**31) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)

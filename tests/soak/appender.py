@@ -1,4 +1,4 @@
-"""The appender: it makes objects that grow, piece by piece, ends their growth, or begins anew."""
+"""The appender: a thread that appends to objects, finalizes them, and starts them again."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ import grpc
 from . import layout
 
 if TYPE_CHECKING:
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
 
     from .growth import Growth, State
 
 __all__ = ["Appender"]
 
 _PAUSE_SECONDS = 0.15
-# Now and then several pieces follow each other without a pause.
+# A burst of pieces without a pause occurs now and then.
 _BURSTS = (1, 1, 1, 6)
 _SMALL_PIECE_BYTES = 5000
 _PIECES = 8
 _BEGUN_ANEW = 0.03
 _LAST_TRIES = 5
-# A call that ended so may have done its work, and is made again.
+# A call that ends with one of these codes may have succeeded; it is repeated.
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 @dataclass(slots=True)
 class _Growing:
-    """An object that is not finished: it has `size` bytes, and is to have `next_size` next.
+    """An object that is not finalized: it has `size` bytes and grows to `next_size`.
 
-    The next size stays the same until it is reached: what failed may have been done all the same.
+    The next size stays the same until it is confirmed, because a failed call may have succeeded.
     """
 
     version: int
@@ -48,10 +48,10 @@ class _Growing:
 
 
 class Appender:
-    """A thread that appends until it is told to stop; then it finishes all objects.
+    """A thread that appends until `stop`, and then finalizes all objects.
 
-    The emulator may be killed while nobody holds `unbroken` only: as it begins an object, or ends
-    its growth, the name leads nowhere for a moment.
+    The emulator may be killed only while the lock `unbroken` is free: at the start and at the
+    finalization of an object its name does not exist for a moment.
     """
 
     def __init__(self, emulator: EmulatorProcess, seed: str, growth: Growth) -> None:
@@ -61,20 +61,20 @@ class Appender:
         self._random = random.Random(seed)
         self._growth = growth
         self._versions = Counter(dict.fromkeys(layout.GROWING.names, 1))
-        # None: whether it was begun is not known.
+        # None: the create call failed, so the object may or may not exist.
         self._growing: dict[str, _Growing | None] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="appender")
         for name in layout.GROWING.names:
-            # They are there from the beginning, finished.
-            growth.begin(name, 1, len(layout.content(name, 1)), 0.0).ended = 0.0
+            # The objects exist from the start of the soak, finalized.
+            growth.begin(name, 1, len(layout.content(name, 1)), 0.0).confirmed_at = 0.0
 
     def start(self) -> None:
-        """Begin to append."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what grows."""
+        """Stop the thread and finalize all objects."""
         self._stopping.set()
         self._thread.join()
 
@@ -95,7 +95,7 @@ class Appender:
             else:
                 self._append(name, growing, finish=finish)
         except grpc.RpcError as error:
-            # The emulator is killed and stopped now and then.
+            # The emulator is killed and stopped during the soak.
             self.counts[error.code().name] += 1
             if error.code() not in _PASSING:
                 self._growing.pop(name, None)
@@ -106,15 +106,15 @@ class Appender:
         version = self._versions[name]
         content = layout.content(name, version)
         size = self._next_size(0, content)
-        # It is there, and empty, before its first piece.
+        # The object exists, and is empty, before its first piece.
         self._growth.begin(name, version, 0, time.monotonic())
         state = self._growth.begin(name, version, size, time.monotonic())
         with self.unbroken:
             generation = self._emulator.append(name, content[:size])
-        state.ended = time.monotonic()
+        state.confirmed_at = time.monotonic()
         following = self._next_size(size, content)
         self._growing[name] = _Growing(version, generation, content, size, following)
-        self.counts["begun"] += 1
+        self.counts["started"] += 1
 
     def _append(self, name: str, growing: _Growing, *, finish: bool) -> None:
         size = growing.next_size
@@ -131,7 +131,7 @@ class Appender:
                 offset=growing.size,
                 finish=finish,
             )
-        state.ended = time.monotonic()
+        state.confirmed_at = time.monotonic()
         growing.size = size
         growing.next_size = self._next_size(size, growing.content)
         growing.next_state = None

@@ -1,9 +1,9 @@
-"""What may go wrong during a soak, and which errors each trouble excuses.
+"""The kinds of troubles in a soak, and the errors that programs may see during each.
 
-A trouble is what an orderer orders for some seconds: rules for the emulator, or something done to
-a process. Most excuse nothing: readers see a pause, if it ends within `--read-timeout`. Those of
-the same `group` are not ordered together, because each would undo what makes the other visible:
-content that is spoilt before its checksum is computed anew is content like any other.
+A trouble is a set of fault rules for the emulator, or a signal to a process, for some seconds. Most
+troubles permit no error: readers only wait, because the trouble ends within `--read-timeout`. Two
+troubles of one `group` never overlap, because together they could be undetectable: content that is
+corrupted before its checksum is computed again looks like any other content.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     ChunkCorrupted,
     ChunkDropped,
@@ -38,47 +38,47 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Hang,
     InjectionPoint,
     Malformed,
+    MalformedKind,
     OmitMetadata,
     Overwrite,
     Padded,
     PageAgain,
     PageEmpty,
+    PageTokenTarget,
     PageUnsorted,
     PortGone,
     RangeError,
     Redirect,
     Reset,
     RstStream,
-    Spoiling,
     Stall,
     Status,
-    Turn,
     WrongGeneration,
     kind_name,
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from gcsmux_fs.emulator.faults.catalogue import Fault
+    from gcsmux_fs.emulator.faults import Fault
 
 __all__ = ["KINDS", "Deed", "Trouble"]
 
 _BIDI = "BidiReadObject"
 _READS = "*Read*"
 _LOOKUPS = ("GetObject", "ListObjects")
-_MIB = 1024 * 1024
 
 _NOTHING: frozenset[str] = frozenset()
 
 
 class Deed(enum.Enum):
-    """What is done to a process."""
+    """An action on a process."""
 
-    KILL_EMULATOR = "kill emulator"  # and start it again, on the same ports
+    KILL_EMULATOR = "kill emulator"  # ... and restart it on the same ports
     STOP_EMULATOR = "stop emulator"
     STOP_MOUNT = "stop mount"
     STOP_READERS = "stop readers"
@@ -87,7 +87,7 @@ class Deed(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong, and the errors that programs may see of it."""
+    """A trouble: its rules or action, and the errors that programs may see."""
 
     name: str
     rules: tuple[Rule, ...] = ()
@@ -98,19 +98,19 @@ class Trouble:
 
 
 def _rule(fault: Fault, source: Random, **more: object) -> Rule:
-    """Order a fault now and then, or a few times, of reads where it is of calls."""
+    """Return a rule that fires at random or a few times; for faults of calls, on reads."""
     said = {
         "name": kind_name(type(fault)),
         "times": source.choice([2, 10, FOR_EVER]),
         "probability": source.choice([0.1, 0.3, 1.0]),
     } | more
-    at = said.get("at", fault.phases[0])
-    if isinstance(at, InjectionPoint) and not at.of_relay:
+    at = said.get("at", fault.points[0])
+    if isinstance(at, InjectionPoint) and not at.of_connections:
         said = {"method": _READS} | said
     return Rule(fault, **said)  # type: ignore[arg-type]
 
 
-# -- calls that are slow, or end
+# -- slow calls and calls that end
 
 
 def _slow(source: Random) -> Trouble:
@@ -123,7 +123,7 @@ def _slow(source: Random) -> Trouble:
 
 
 def _narrow(source: Random) -> Trouble:
-    fault = Bandwidth(source.randrange(_MIB, 8 * _MIB))
+    fault = Bandwidth(source.randrange(MIB, 8 * MIB))
     return Trouble("bandwidth of streams", (_rule(fault, source),))
 
 
@@ -169,7 +169,7 @@ def _ended_for_now(source: Random) -> Trouble:
     return Trouble(f"stream ends ({kind_name(type(fault))}) at {at}", (rule,))
 
 
-# By the table of errors in docs/SEMANTICS.md.
+# The errno of each status, by the table of errors in docs/SEMANTICS.md.
 _FINAL = {
     StatusCode.INVALID_ARGUMENT: "EINVAL",
     StatusCode.NOT_FOUND: "ESTALE",
@@ -197,7 +197,7 @@ def _lookups_refused(source: Random) -> Trouble:
 
 def _without_bidi(source: Random) -> Trouble:
     rule = Rule(Status(StatusCode.UNIMPLEMENTED), method=_BIDI, times=FOR_EVER, name="no bidi")
-    return Trouble("BidiReadObject is not there", (rule,))
+    return Trouble("BidiReadObject is missing", (rule,))
 
 
 def _redirected(source: Random) -> Trouble:
@@ -214,7 +214,7 @@ def _range_failed(source: Random) -> Trouble:
     return Trouble(f"a range fails with {code.name}", (rule,), excuses=excuses)
 
 
-# -- answers that are not as they should be
+# -- malformed answers
 
 
 def _odd_metadata(source: Random) -> Trouble:
@@ -224,7 +224,7 @@ def _odd_metadata(source: Random) -> Trouble:
 
 
 def _malformed(source: Random) -> Trouble:
-    fault = source.choice([Malformed(source.choice(list(Spoiling))), Padded(300_000)])
+    fault = source.choice([Malformed(source.choice(list(MalformedKind))), Padded(300_000)])
     method = source.choice([_READS, *_LOOKUPS])
     at = (
         source.choice([InjectionPoint.ANSWER, InjectionPoint.CHUNK])
@@ -234,21 +234,22 @@ def _malformed(source: Random) -> Trouble:
     return Trouble(
         f"{kind_name(type(fault))} {method}",
         (_rule(fault, source, method=method, at=at),),
-        # Bad answers in a row are given up, for they may go on for ever.
+        # The mount gives up after several bad answers in a row.
         excuses=frozenset({"EIO"}) if method == _READS else _NOTHING,
         group="chunks",
     )
 
 
 def _pages(source: Random) -> Trouble:
-    fault = source.choice([PageAgain(source.choice(list(Turn))), PageEmpty(), PageUnsorted()])
+    fault = source.choice(
+        [PageAgain(source.choice(list(PageTokenTarget))), PageEmpty(), PageUnsorted()]
+    )
     rule = _rule(fault, source, method="ListObjects")
     return Trouble(kind_name(type(fault)), (rule,), excuses=frozenset({"EIO"}))
 
 
-# ReadObject tells where its content begins, and nothing of where each message belongs: content
-# that moves, with a right checksum, looks like any other. HTTP/2 moves none. (Nor does it tell
-# whose content comes, so that a stray chunk is one that comes twice.)
+# ReadObject states where its content starts, but not the offset or the range of each message: moved
+# content with a right checksum is not detectable. HTTP/2 itself moves nothing.
 _MOVING = (
     ChunkDuplicated,
     ChunkStray,
@@ -326,7 +327,7 @@ def _connections(source: Random) -> Trouble:
         ]
     )
     at = source.choice([InjectionPoint.NOW, InjectionPoint.TRAFFIC])
-    # What befalls a connection at once befalls all of them.
+    # A fault that is injected at once affects all connections.
     if at is InjectionPoint.NOW:
         rule = Rule(fault, at=at, name=kind_name(type(fault)))
     else:
@@ -356,7 +357,7 @@ def _done(source: Random) -> Trouble:
     )
 
 
-# Kinds by how often each is chosen.
+# The kinds of troubles with their relative frequency.
 KINDS: tuple[tuple[Callable[[Random], Trouble], int], ...] = (
     (_slow, 3),
     (_narrow, 1),

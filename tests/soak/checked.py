@@ -1,4 +1,4 @@
-"""Calls on the mount as programs make them, each timed, counted, and checked in what it gives."""
+"""Calls on the mount: each is timed and counted, and its result is checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mount.ways import WAYS
+from tests.support.read_methods import WAYS
 
 from . import layout
 from .content import Identity, OpenContent, WrongBytes
@@ -31,15 +31,15 @@ _GENERATION = "user.gcs.generation"
 
 
 class Failed(Exception):
-    """An operation has failed with an errno; it has been reported."""
+    """An operation failed with an errno, which has been reported."""
 
 
 class Stopped(Exception):
-    """The conductor wants this program to end."""
+    """The soak has asked this program to stop."""
 
 
 class Worker:
-    """A program's view of the mount, its counts, and what it reports."""
+    """A program of the soak: it calls the mount, counts the calls, and reports errors."""
 
     def __init__(self, root: str, seed: str, slots: Slots, number: int) -> None:
         self.root = Path(root)
@@ -49,27 +49,27 @@ class Worker:
         self._counts: Counter[str] = Counter()
         self._longest: dict[str, float] = {}
         self._reported = time.monotonic()
-        self._told: set[tuple[str, int]] = set()
+        self._reported_generations: set[tuple[str, int]] = set()
 
     # -- reporting
 
     def tell(self, **what: object) -> None:
-        """Report at once."""
+        """Print one JSON line."""
         print(json.dumps(what), flush=True)
 
     def wrong(self, text: str) -> None:
-        """Report what must never happen."""
+        """Report a result that is never permitted."""
         self.tell(wrong=text)
 
     def flush(self) -> None:
-        """Report the counts."""
+        """Report the counts since the last report."""
         self.tell(counts=self._counts, longest=self._longest)
         self._counts.clear()
         self._longest.clear()
         self._reported = time.monotonic()
 
     def count(self, what: str, number: int = 1) -> None:
-        """Count something."""
+        """Add to a count."""
         self._counts[what] += number
 
     @contextmanager
@@ -81,26 +81,26 @@ class Worker:
         since: float | None = None,
         may_be_absent: bool = False,
     ) -> Iterator[None]:
-        """Do one thing to the mount, within its time, and report how it fails.
+        """Run one operation on the mount; report it if it fails.
 
-        `since` is when the file was looked up that it uses; None: it is looked up now.
+        `since` is the time of the lookup of the file that the operation uses; None means now.
 
         Raises:
-            Failed: it has failed.
+            Failed: the operation failed with an errno.
         """
         if self._slots.stopping:
             raise Stopped
         if time.monotonic() > self._reported + _REPORT_SECONDS:
             self.flush()
         error: OSError | None = None
-        with self._slot.doing(f"{operation} {name}", since) as begun:
+        with self._slot.doing(f"{operation} {name}", since) as started_at:
             try:
                 yield
             except OSError as caught:
                 error = caught
-        ended = time.monotonic()
+        ended_at = time.monotonic()
         self._counts[operation] += 1
-        self._longest[operation] = max(self._longest.get(operation, 0.0), ended - begun)
+        self._longest[operation] = max(self._longest.get(operation, 0.0), ended_at - started_at)
         if error is None:
             return
         if not (may_be_absent and error.errno == errno.ENOENT):
@@ -108,31 +108,31 @@ class Worker:
                 failed=operation,
                 name=name,
                 errno=errno.errorcode.get(error.errno or 0, str(error)),
-                begun=begun,
-                ended=ended,
-                since=begun if since is None else since,
+                started_at=started_at,
+                ended_at=ended_at,
+                since=started_at if since is None else since,
             )
         raise Failed from None
 
     # -- what programs do
 
     def path(self, name: str) -> Path:
-        """Return where an object is seen."""
+        """Return the path of an object on the mount."""
         return self.root / name
 
     def open(self, name: str) -> OpenFile:
-        """Open a file; its bytes are checked as long as it is open."""
+        """Open a file; all bytes read from it are checked."""
         absent = fate_of(name) is Fate.COMES_AND_GOES
-        asked = time.monotonic()
+        requested_at = time.monotonic()
         with self.doing("open", name, may_be_absent=absent):
             descriptor = os.open(self.path(name), os.O_RDONLY)
             size = os.fstat(descriptor).st_size
-        return OpenFile(self, name, descriptor, size, asked)
+        return OpenFile(self, name, descriptor, size, requested_at)
 
     def identified(self, name: str, generation: int, identity: Identity, size: int) -> None:
-        """Report of which content a generation is, once."""
-        if (name, generation) not in self._told:
-            self._told.add((name, generation))
+        """Report once which content a generation has."""
+        if (name, generation) not in self._reported_generations:
+            self._reported_generations.add((name, generation))
             self.tell(
                 generation=generation,
                 name=name,
@@ -142,12 +142,12 @@ class Worker:
             )
 
     def list(self, folder: str) -> list[str]:
-        """List a directory."""
+        """Return the names in a directory."""
         with self.doing("list", folder):
             return [path.name for path in self.path(folder).iterdir()]
 
     def any_name(self) -> str:
-        """Return a name, large files not less often than small ones."""
+        """Return a random name; each group of sizes is equally likely."""
         group = self.random.choice(
             [
                 *(layout.LARGE, layout.MEDIUM, layout.SMALL),
@@ -157,17 +157,19 @@ class Worker:
         return self.random.choice(group.names)
 
     def pause(self) -> None:
-        """Let the others have the processor for a moment."""
+        """Sleep for a few milliseconds."""
         time.sleep(self.random.uniform(0.0005, 0.008))
 
 
 class OpenFile:
-    """A file of the mount; reads of it are checked."""
+    """An open file of the mount; reads from it are checked."""
 
-    def __init__(self, worker: Worker, name: str, descriptor: int, size: int, asked: float) -> None:
+    def __init__(
+        self, worker: Worker, name: str, descriptor: int, size: int, requested_at: float
+    ) -> None:
         self._worker = worker
-        self._asked = asked
-        self._told = time.monotonic()
+        self._requested_at = requested_at
+        self._answered_at = time.monotonic()
         self.name = name
         self.descriptor = descriptor
         self.size = size
@@ -181,7 +183,7 @@ class OpenFile:
         self.close()
 
     def close(self) -> None:
-        """Close it; whose bytes they were is reported."""
+        """Close the file and report the content that was read."""
         os.close(self.descriptor)
         identity = self._content.identity
         if fate_of(self.name) is Fate.GROWS:
@@ -190,12 +192,12 @@ class OpenFile:
         if identity is None:
             return
         if fate_of(self.name) is Fate.STAYS and identity != Identity(self.name, 1):
-            self._worker.wrong(f"{self.name}, which nobody has changed, is {identity}")
+            self._worker.wrong(f"{self.name}, which the other writer never changes, is {identity}")
         if self._generation:
             self._worker.identified(self.name, self._generation, identity, self.size)
 
     def _tell_state(self, identity: Identity | None) -> None:
-        """Report which size of an object that grows it was."""
+        """Report the size that this reader has seen of a growing object."""
         if identity is not None and identity.shift:
             self._worker.wrong(f"{self.name}, which is only appended to, is {identity}")
         version = None if identity is None else identity.version
@@ -203,41 +205,41 @@ class OpenFile:
             seen=self.name,
             version=version,
             size=self.size,
-            asked=self._asked,
-            told=self._told,
+            requested_at=self._requested_at,
+            answered_at=self._answered_at,
         )
 
     def forget_pages(self) -> None:
-        """Have the next read reach the mount, as far as the kernel lets the pages go."""
+        """Drop the file's pages from the page cache, so that the next read reaches the mount."""
         os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def somewhere(self) -> int:
-        """Return an offset within it, if it has any byte."""
+        """Return a random offset in the file; 0 if it is empty."""
         return self._worker.random.randrange(max(1, self.size))
 
     def ask_generation(self) -> None:
-        """Learn the generation that is open."""
+        """Store the generation of the open file."""
         with self.doing("getxattr"):
             self._generation = int(os.getxattr(self.descriptor, _GENERATION))
 
     def check_size(self) -> None:
-        """Look whether it is still as long as it was when it was opened."""
+        """Check that the file still has the size that it had at its open."""
         with self.doing("fstat"):
             size = os.fstat(self.descriptor).st_size
         if size != self.size:
             self._worker.wrong(f"{self.name} has {size} bytes, and had {self.size} when opened")
 
     def doing(self, operation: str) -> AbstractContextManager[None]:
-        """Do one thing to this file (see `Worker.doing`)."""
-        return self._worker.doing(operation, self.name, since=self._asked)
+        """Run one operation on this file (see `Worker.doing`)."""
+        return self._worker.doing(operation, self.name, since=self._requested_at)
 
     def read(self, operation: str, offset: int, size: int, *, way: str = "pread") -> None:
-        """Read in one of the ways, and check."""
+        """Read by one of the read methods and check the bytes."""
         end = min(offset + size, self.size)
         while True:
             with self.doing(operation):
                 found = WAYS[way](self.descriptor, offset, size)
-            # A call that has got some bytes before it failed says so by their number alone.
+            # A short read may mean that an error follows: the next call returns it.
             whole = offset + len(found) >= end or not found
             self.check(offset, size if whole else len(found), found)
             if whole:
@@ -246,7 +248,7 @@ class OpenFile:
             size -= len(found)
 
     def check(self, offset: int, size: int, found: bytes) -> None:
-        """Check what a read has given."""
+        """Check the bytes of one read."""
         self._worker.count("bytes", len(found))
         before = self._content.compared_bytes
         try:

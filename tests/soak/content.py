@@ -1,13 +1,13 @@
-"""What the objects of a soak hold: bytes that tell which object, which writing and which place.
+"""Content of the soak's objects: each block shows its object, its version and its offset.
 
-Theory of operation. An object consists of 4 KiB blocks, each a pair of numbers repeated: the tag
-of the writing (which name, which version of it) and the number of the block. A fault of the
-emulator that overwrites an object makes each byte one more; how often that has happened is the
-*shift*, which the highest byte of the block's number, always zero, gives away. So any 31 bytes
-identify the content they are of, and every other byte of that content follows.
+Theory of operation. An object consists of 4 KiB blocks. A block is a repeated pair of numbers: the
+tag of the content (name and version) and the block number. The emulator's overwrite fault adds one
+to each byte. The number of these overwrites is the *shift*: the highest byte of the block number,
+which is 0 without a shift. So any 31 bytes identify the content they belong to, and determine all
+its other bytes.
 
-1. Two contents that differ have no 16 bytes in common at the same place.
-2. The bytes of one open file are of one identity: its name's, from the first to the last.
+1. Two different contents have no 16 bytes in common at the same offset.
+2. All bytes of one open file have one identity, whose name is the file's.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SHIFTS = [bytes((value + shift) % 256 for value in range(256)) for shift in ran
 
 
 class WrongBytes(Exception):
-    """Bytes that are not what they have to be."""
+    """Bytes that differ from the expected ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One content: of `name`, as written the `version`-th time, and `shift` times made one more."""
+    """A content: version `version` of object `name`, with one added `shift` times to each byte."""
 
     name: str
     version: int
@@ -46,7 +46,7 @@ class Identity:
 
 
 def size_of(name: str, version: int, smallest_bytes: int, largest_bytes: int) -> int:
-    """Return how many bytes a writing has; every order of magnitude is as likely."""
+    """Return the size of a version; all orders of magnitude are equally likely."""
     source = random.Random(f"{name} {version}")
     return round(math.exp(source.uniform(math.log(smallest_bytes), math.log(largest_bytes))))
 
@@ -63,10 +63,10 @@ def bytes_at(of: Identity, offset: int, size: int) -> bytes:
 
 
 def identify(name: str, offset: int, found: bytes) -> Identity | None:
-    """Return whose bytes these are, read at `offset`; None if they are too few to tell.
+    """Return the identity of bytes that were read at `offset`; None if they are too few.
 
     Raises:
-        WrongBytes: they are not of that object, or not of that place.
+        WrongBytes: the bytes belong to another object or to another offset.
     """
     skipped = -offset % _PAIR.size
     if len(found) < skipped + _PAIR.size:
@@ -87,7 +87,7 @@ def _tag(name: str) -> int:
 
 @dataclass(slots=True)
 class OpenContent:
-    """What has been seen of one open file, to which everything else seen of it must fit."""
+    """The content of one open file as read so far; all further reads must agree with it."""
 
     name: str
     size: int
@@ -96,10 +96,10 @@ class OpenContent:
     _unidentified: list[tuple[int, bytes]] = field(default_factory=list)
 
     def check(self, offset: int, asked: int, found: bytes) -> None:
-        """Compare what a read of `asked` bytes has given.
+        """Check the result of a read of `asked` bytes.
 
         Raises:
-            WrongBytes: one of them is wrong, or missing.
+            WrongBytes: a byte is wrong or missing.
         """
         expected = max(0, min(asked, self.size - offset))
         if len(found) != expected:

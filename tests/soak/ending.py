@@ -1,37 +1,34 @@
-"""The end of a soak: all is as it is in the bucket, nobody holds anything, nothing is left over."""
+"""The end of a soak: the mount shows the bucket's content, and no resource is leaked."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mount import programs
-from tests.mount.harness import wait_until
+from tests.support import programs
+from tests.support.harness import wait_until
 
 from .samples import holding
 
 if TYPE_CHECKING:
-    from tests.mount.harness import MountProcess
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
+    from tests.support.harness import MountProcess
 
     from .samples import Holding
 
 __all__ = ["leaks", "look_at_all", "rest"]
 
-# Connections that were left half open are found out by gRPC's keepalive at the latest.
+# gRPC's keepalive detects half-open connections within this time.
 _RECOVERY_SECONDS = 90.0
-# The mount's streams have 8 connections and its lookups one; they are made when they are needed.
+# The mount opens up to 8 connections for streams and one for lookups, on demand.
 _MAX_CONNECTIONS = 9
-# gRPC's own pool of threads shrinks late.
+# gRPC's thread pool shrinks late.
 _MORE_THREADS = 6
-_FORGET = Path("/proc/sys/vm/drop_caches")
-_NAMES_AND_INODES = "2"
 
 
 def look_at_all(emulator: EmulatorProcess, mounted: MountProcess) -> None:
-    """Compare all objects with what the emulator has, once names are not believed any more."""
+    """Wait until the mount shows the objects of the emulator; TTLs have to expire first."""
     expected = _digests(programs.tree(os.fspath(emulator.bucket)))
     differing = ""
 
@@ -58,20 +55,20 @@ def _digests(tree: dict[bytes, programs.Entry]) -> dict[bytes, tuple[str, int]]:
 
 
 def rest(mounted: MountProcess) -> Holding:
-    """Wait until nothing is under way, and return what is held then."""
+    """Wait until the mount is at rest; return the resources that it holds."""
     mounted.check_at_rest()
-    if os.access(_FORGET, os.W_OK):
-        # The kernel forgets names and inodes, and tells so.
-        def only_the_root() -> bool:
-            _FORGET.write_text(_NAMES_AND_INODES)
+    if os.geteuid() == 0:
+
+        def has_forgotten() -> bool:
+            mounted.drop_inodes()
             return mounted.statistics()["inodes"] == 1
 
-        wait_until(only_the_root, "only the root's inode is known")
+        wait_until(has_forgotten, "only the root inode is left")
     return holding(mounted.process.pid)
 
 
 def leaks(before: Holding, after: Holding) -> list[str]:
-    """Return what a process holds that it did not hold before and has no right to."""
+    """Return the leaks: resources beyond those before the soak and the allowed ones."""
     found = []
     left = Counter(after.other_files) - Counter(before.other_files)
     if left:

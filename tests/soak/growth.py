@@ -1,13 +1,12 @@
-"""What the appender has made of each object that grows, and whether a reader may have seen it so.
+"""The states of each growing object over time, to judge which of them a reader may see.
 
-Theory of operation. The states of a name follow each other in one order: sizes of one version, then
-those of the next. Each has the instant at which the appender began to bring it about, and the one
-at which the service had said that it is so. A reader asks at some instant which state there is and
-is told at a later one. What it is told
+Theory of operation. The states of a name are ordered: sizes of one version, then those of the next.
+Each state has the time at which the appender started to create it, and the time at which the
+service confirmed it. A reader asks for the state at one time and gets it at a later time. The state
+that it sees
 
-1. is a state that the appender had begun to bring about by then;
-2. is not older than what the service had confirmed when the reader asked, less what a name may be
-   believed for.
+1. is one that the appender had started to create by the time of the answer;
+2. is not older than the newest state that was confirmed one TTL before the request.
 """
 
 from __future__ import annotations
@@ -27,78 +26,79 @@ have the same answer."""
 
 
 class WrongState(Exception):
-    """An object was seen as it never was, or was no more."""
+    """A reader saw a state that never existed, or one that was too old."""
 
 
 @dataclass(slots=True)
 class State:
-    """A size of one version of an object; instants are of the monotonic clock."""
+    """A size of one version of an object; times are of the monotonic clock."""
 
     version: int
     size: int
-    begun: float
-    #: When the service had said so; infinite if it has not.
-    ended: float = math.inf
+    started_at: float
+    #: The time at which the service confirmed the state; infinite before that.
+    confirmed_at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A state that a reader has seen; the version is None where too few bytes tell it."""
+    """A state that a reader has seen; the version is None if too few bytes were read."""
 
     name: str
     version: int | None
     size: int
-    asked: float
-    told: float
+    requested_at: float
+    answered_at: float
 
     def __str__(self) -> str:
         return f"{self.name} with {self.size} bytes of version {self.version}"
 
 
 class Growth:
-    """The states of all objects that grow; one thread writes, another one reads."""
+    """The states of all growing objects; one thread adds them, another one reads them."""
 
     def __init__(self) -> None:
         self._states: dict[str, list[State]] = {}
 
     def begin(self, name: str, version: int, size: int, now: float) -> State:
-        """Take note that a state is about to be brought about; the caller says when it has been."""
+        """Add a state that the appender starts to create; the caller sets its confirmation."""
         state = State(version, size, now)
         self._states.setdefault(name, []).append(state)
         return state
 
     def overwritten(self, name: str, since: float, until: float) -> bool:
-        """Return whether a file of that name, looked up at `since`, may be gone by `until`."""
+        """Return whether a file of this name, looked up at `since`, may be deleted by `until`."""
         states = list(self._states.get(name, ()))
-        firsts = {state.version: state.begun for state in reversed(states)}
+        firsts = {state.version: state.started_at for state in reversed(states)}
         return any(
-            since - TTL_SECONDS - LATE_SECONDS <= begun <= until for begun in firsts.values()
+            since - TTL_SECONDS - LATE_SECONDS <= started_at <= until
+            for started_at in firsts.values()
         )
 
     def staleness(self, seen: Seen) -> float:
-        """Return for how many seconds what was seen had been over when it was asked for.
+        """Return the age of the seen state at the time of the request, in seconds.
 
         Raises:
-            WrongState: it never was so, or not yet.
+            WrongState: the state never existed, or did not exist yet.
         """
         over = math.inf
         found: list[float] = []
         for state in reversed(list(self._states.get(seen.name, ()))):
             known = seen.version is None or state.version == seen.version
-            if known and state.size == seen.size and state.begun <= seen.told:
-                found.append(max(0.0, seen.asked - over))
-            over = min(over, state.ended)
+            if known and state.size == seen.size and state.started_at <= seen.answered_at:
+                found.append(max(0.0, seen.requested_at - over))
+            over = min(over, state.confirmed_at)
         if not found:
             raise WrongState(f"{seen}: it has never been so, or not yet")
         return min(found)
 
     def check(self, seen: Seen) -> float:
-        """Do as `staleness`, and refuse what is too old as well.
+        """Return the same as `staleness`, but reject states that are too old.
 
         Raises:
-            WrongState: it was not so when it was seen.
+            WrongState: the state was not valid at the time of the request.
         """
         seconds = self.staleness(seen)
         if seconds > TTL_SECONDS + LATE_SECONDS:
-            raise WrongState(f"{seen}: this was over {seconds:.1f} s before it was asked for")
+            raise WrongState(f"{seen}: this state was outdated {seconds:.1f} s before the request")
         return seconds

@@ -1,4 +1,4 @@
-"""Which objects a soak has, and what may become of them."""
+"""The objects of a soak and the operations of the other writer on each of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import enum
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tests.support.sizes import MIB
 
 from .content import Identity, bytes_at, size_of
 
@@ -28,20 +30,18 @@ __all__ = [
     "first_objects",
 ]
 
-_MIB = 1024 * 1024
-
 
 class Fate(enum.Enum):
-    """What the other writer does to an object."""
+    """The operations of the other writer on an object."""
 
     STAYS = "stays"
-    CHANGES = "changes"  # overwritten again and again, and there at any time
+    CHANGES = "changes"  # overwritten repeatedly, never absent
     COMES_AND_GOES = "comes and goes"
-    GROWS = "grows"  # appended to, and sometimes begun anew; there at any time
+    GROWS = "grows"  # appended to, sometimes started again, never absent
 
 
-# The service takes no more content in one message than 2 MiB, and the writer sends one.
-_ONE_MESSAGE_BYTES = 2 * _MIB
+# A message of a write holds at most 2 MiB, and the writer sends one message.
+_ONE_MESSAGE_BYTES = 2 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class _Group:
     fate: Fate
 
 
-LARGE = _Group(tuple(f"stable/large-{n}" for n in range(5)), 12 * _MIB, 24 * _MIB, Fate.STAYS)
-MEDIUM = _Group(tuple(f"stable/medium-{n}" for n in range(16)), _MIB, 4 * _MIB, Fate.STAYS)
+LARGE = _Group(tuple(f"stable/large-{n}" for n in range(5)), 12 * MIB, 24 * MIB, Fate.STAYS)
+MEDIUM = _Group(tuple(f"stable/medium-{n}" for n in range(16)), MIB, 4 * MIB, Fate.STAYS)
 SMALL = _Group(
     tuple(f"small/folder-{n}/file-{m}" for n in range(8) for m in range(25)),
     64,
@@ -61,24 +61,24 @@ SMALL = _Group(
     Fate.STAYS,
 )
 CHANGING = _Group(tuple(f"changing/{n}" for n in range(12)), 1000, _ONE_MESSAGE_BYTES, Fate.CHANGES)
-CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, _MIB, Fate.COMES_AND_GOES)
-GROWING = _Group(tuple(f"growing/{n}" for n in range(6)), 2000, 3 * _MIB, Fate.GROWS)
+CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, MIB, Fate.COMES_AND_GOES)
+GROWING = _Group(tuple(f"growing/{n}" for n in range(6)), 2000, 3 * MIB, Fate.GROWS)
 # A flat bucket has no folder without an object.
 _KEEPER = _Group(("churn/keeper",), 1000, 10_000, Fate.STAYS)
-# Names that never lead anywhere.
+# Names that never exist.
 ABSENT = tuple(f"{folder}/absent-{n}" for folder in ("stable", "changing") for n in range(5))
 _GROUPS = (LARGE, MEDIUM, SMALL, CHANGING, CHURNING, GROWING, _KEEPER)
 _GROUP_OF = {name: group for group in _GROUPS for name in group.names}
 
 
 def fate_of(name: str) -> Fate:
-    """Return what may become of an object, or of a directory."""
+    """Return the operations on an object or on the objects of a directory."""
     group = _GROUP_OF.get(name)
     return Fate.STAYS if group is None else group.fate
 
 
 def content(name: str, version: int) -> bytes:
-    """Return what the writer writes, or appends piece by piece, the `version`-th time."""
+    """Return the content of version `version` that the writer writes or appends."""
     group = _GROUP_OF[name]
     size = size_of(name, version, group.smallest_bytes, group.largest_bytes)
     return bytes_at(Identity(name, version), 0, size)
@@ -90,14 +90,14 @@ def all_names() -> list[tuple[str, Fate]]:
 
 
 def first_objects() -> Iterator[tuple[str, bytes]]:
-    """Yield all objects as they are in the beginning."""
+    """Yield all objects with their content at the start."""
     for name in _GROUP_OF:
         yield name, content(name, 1)
 
 
 @functools.cache
 def entries_of(folder: str) -> Mapping[str, Fate]:
-    """Return what a directory may show."""
+    """Return the entries that a directory may contain."""
     inside = f"{folder}/" if folder else ""
     entries: dict[str, Fate] = {}
     for name, fate in all_names():

@@ -1,4 +1,4 @@
-"""What the programs of a soak report, counted and judged."""
+"""Collect, count and judge the reports of the soak's programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """Takes reports; whatever must not happen is among the summary's failures at once."""
+    """Takes reports; adds each failure to the summary at once."""
 
     def __init__(self, summary: Summary, timeline: Timeline) -> None:
         self._summary = summary
@@ -30,7 +30,7 @@ class Ledger:
         self._contents: dict[tuple[str, int], tuple[int, int, int]] = {}
 
     def read(self, programs: Programs) -> None:
-        """Take all reports that have come; programs that have ended begin again."""
+        """Take all pending reports; restart programs that have ended."""
         while True:
             try:
                 report = programs.reports.get_nowait()
@@ -42,7 +42,7 @@ class Ledger:
                 self._take(report)
 
     def sum_up(self) -> None:
-        """Write what was counted into the summary."""
+        """Write the counts into the summary."""
         summary = self._summary
         summary.bytes_read = self._operations.pop("bytes", 0)
         summary.bytes_compared = self._operations.pop("bytes compared", 0)
@@ -58,19 +58,19 @@ class Ledger:
                 "failed": str(operation),
                 "name": str(name),
                 "errno": str(number),
-                "begun": float(begun),
-                "ended": float(ended),
+                "started_at": float(started_at),
+                "ended_at": float(ended_at),
                 "since": float(since),
             }:
-                self._judge(Failure(operation, name, number, begun, ended, since))
+                self._judge(Failure(operation, name, number, started_at, ended_at, since))
             case {
                 "seen": str(name),
                 "version": int() | None as version,
                 "size": int(size),
-                "asked": float(asked),
-                "told": float(told),
+                "requested_at": float(requested_at),
+                "answered_at": float(answered_at),
             }:
-                self._check_state(Seen(name, version, size, asked, told))
+                self._check_state(Seen(name, version, size, requested_at, answered_at))
             case {
                 "generation": int(generation),
                 "name": str(name),
@@ -107,18 +107,18 @@ class Ledger:
             self._summary.stalest_seconds = max(self._summary.stalest_seconds, stale)
 
     def _compare(self, name: str, generation: int, content: tuple[int, int, int]) -> None:
-        """A generation has one content, whoever reads it."""
+        """Check that all readers of a generation saw the same content."""
         known = self._contents.setdefault((name, generation), content)
         if known != content:
             self._wrong(f"generation {generation} of {name} is {known} and {content}")
 
     def _ended(self, program: Program, programs: Programs) -> None:
         code = program.process.wait()
-        doing = program.under_way()
+        doing = program.operation_in_flight()
         if code == -signal.SIGBUS and doing is not None:
             operation, _, name = doing.what.rpartition(" ")
             now = time.monotonic()
-            self._judge(Failure(operation, name, SIGBUS, doing.begun, now, doing.since))
+            self._judge(Failure(operation, name, SIGBUS, doing.started_at, now, doing.since))
         elif code not in (0, -signal.SIGKILL):
             self._summary.failures.append(f"the program {program.kind} ended with {code}")
         if programs.stopping:

@@ -1,4 +1,4 @@
-"""The programs of a soak: processes that are watched, and begun again when they have been ended."""
+"""The programs of a soak: processes that are watched and restarted."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .slots import Slots
 if TYPE_CHECKING:
     import signal
 
-    from .slots import UnderWay
+    from .slots import OperationInFlight
 
 __all__ = ["Program", "Programs", "Report"]
 
-# A worker imports what tests share by its whole name, whatever name pytest gives this package.
+# A worker imports modules by their absolute name, so it runs in the root of the checkout.
 _ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A line that a program has said; None: it has said its last."""
+    """A JSON line that a program printed; None after its last line."""
 
     program: Program
     said: dict[str, object] | None
 
 
 class Program:
-    """One worker process, and those that take its place."""
+    """One worker process and its successors."""
 
     def __init__(self, number: int, kind: str, command: list[str], slots: Slots) -> None:
         self.number = number
@@ -46,13 +46,13 @@ class Program:
         self._slot = slots.slot(number)
 
     def start(self, reports: queue.SimpleQueue[Report]) -> None:
-        """Begin, with another seed each time."""
+        """Start the process; each start uses another seed."""
         self._slot.clear()
         self.starts += 1
         self.process = subprocess.Popen(
             [part.replace("{start}", str(self.starts)) for part in self._command],
             cwd=_ROOT,
-            # Those that a page fault ends need not say where.
+            # A process that dies of SIGBUS writes no stack trace.
             env=os.environ | {"PYTHONFAULTHANDLER": ""},
             stdout=subprocess.PIPE,
             text=True,
@@ -62,22 +62,22 @@ class Program:
             target=_listen, args=(self, self.process.stdout, reports), daemon=True
         ).start()
 
-    def under_way(self) -> UnderWay | None:
-        """Return what it is doing now."""
-        return self._slot.under_way()
+    def operation_in_flight(self) -> OperationInFlight | None:
+        """Return the operation in flight."""
+        return self._slot.operation_in_flight()
 
 
 def _listen(program: Program, output: IO[str], reports: queue.SimpleQueue[Report]) -> None:
     with output:
         for line in output:
-            # The last line of one that was killed may be cut short.
+            # The last line of a killed process may be incomplete.
             if line.endswith("\n"):
                 reports.put(Report(program, json.loads(line)))
     reports.put(Report(program, None))
 
 
 class Programs:
-    """All of them."""
+    """All programs of a soak."""
 
     def __init__(self, kinds: list[str], seed: int, root: Path, folder: Path) -> None:
         path = folder / "slots"
@@ -97,27 +97,27 @@ class Programs:
         ]
 
     def start(self) -> None:
-        """Begin with all."""
+        """Start all programs."""
         for program in self.all:
             program.start(self.reports)
 
     def stop(self) -> None:
-        """Ask all to end after what they are doing now."""
+        """Ask all programs to stop after their current operation."""
         self._slots.stop()
 
     @property
     def stopping(self) -> bool:
-        """Whether they have been asked."""
+        """Whether the programs have been asked to stop."""
         return self._slots.stopping
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all."""
+        """Send a signal to all programs."""
         for program in self.all:
             if not program.ended:
                 program.process.send_signal(number)
 
     def kill(self) -> None:
-        """End all at once, whatever they do."""
+        """Kill all programs."""
         for program in self.all:
             program.process.kill()
         for program in self.all:

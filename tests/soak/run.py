@@ -1,4 +1,4 @@
-"""The conductor of a soak: begins everything, brings the troubles, watches, and judges."""
+"""Run a soak: start everything, inject the troubles, watch the mount, and judge the result."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES
-from tests.mount.harness import MountProcess
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
+from tests.support.harness import MountProcess
+from tests.support.sizes import MIB
 
 from . import layout
 from .appender import Appender
@@ -30,23 +31,22 @@ from .writer import Writer
 
 if TYPE_CHECKING:
     from .samples import Holding, Sample
-    from .schedule import InjectionPoint
+    from .schedule import Phase
 
 __all__ = ["Hang", "Options", "soak"]
 
-_MIB = 1024 * 1024
 _TICK_SECONDS = 0.1
 _SAMPLE_SECONDS = 3.0
-# Beyond the deadline of each READ that one call may wait for: a busy machine.
+# Time that a call may take beyond the deadlines of its READs, on a busy machine.
 _MARGIN_SECONDS = 20.0
-# A walk by find(1) is many calls.
+# The number of READ deadlines that one call may wait for; find(1) makes many calls.
 _CALLS = {"find": 8}
 _CALLS_OTHERWISE = 2
-# The slope says something once there are enough samples, and the caches are full.
+# The memory slope is only meaningful with enough samples and full caches.
 _MIN_SLOPE_SECONDS = 600.0
-_MAX_GROWTH_BYTES = 16 * _MIB
+_MAX_GROWTH_BYTES = 16 * MIB
 _MAX_IN_STATE_D = 3
-# An hour's samples are more than anybody reads.
+# The summary shows at most this many samples.
 _SHOWN_SAMPLES = 200
 _KINDS = [
     *("sequential", "sequential", "random", "copying", "mapped"),
@@ -57,20 +57,20 @@ _KINDS = [
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long, how much, and what comes when."""
+    """The length, the seed and the limits of a soak."""
 
     seconds: float
     seed: int
-    memory_bytes: int = 32 * _MIB
+    memory_bytes: int = 32 * MIB
     read_timeout: float = 10.0
 
 
 class Hang(Exception):
-    """Something does not answer within its time; the message tells what."""
+    """A process did not respond within its time; the message names it."""
 
 
 def soak(options: Options, folder: Path) -> Summary:
-    """Run a soak in an empty folder, and return what it came to."""
+    """Run a soak in an empty folder and return its summary."""
     conductor = _Conductor(options, folder)
     conductor.run()
     return conductor.summary
@@ -100,7 +100,7 @@ class _Conductor:
         self._in_state_d = 0
         self._frozen = False
 
-    # -- from beginning to end
+    # -- start and end
 
     def run(self) -> None:
         with self._emulator:
@@ -124,11 +124,11 @@ class _Conductor:
             self._folder,
             [
                 *("--endpoint", self._emulator.relay_endpoint, "--plaintext", "--anonymous"),
-                *("--memory", f"{self._options.memory_bytes // _MIB}MiB"),
+                *("--memory", f"{self._options.memory_bytes // MIB}MiB"),
                 *("--metadata-ttl", f"{TTL_SECONDS:g}s", "--negative-ttl", "1s"),
                 *("--read-timeout", f"{self._options.read_timeout}s"),
             ],
-            # Each error that a program sees has its line in the log.
+            # Each errno that a program sees has a log line.
             expected_warnings=[" WARNING "],
             log_level="info",
         )
@@ -171,21 +171,21 @@ class _Conductor:
 
     # -- troubles
 
-    def _trouble(self, phase: InjectionPoint) -> None:
+    def _trouble(self, phase: Phase) -> None:
         self.summary.phases += 1
         self._troubles.update(trouble.name for trouble in phase.troubles)
-        self._timeline.ordered(phase, time.monotonic())
-        self._emulator.order(*phase.rules, seed=phase.seed)
+        self._timeline.begin_phase(phase, time.monotonic())
+        self._emulator.inject(*phase.rules, seed=phase.seed)
         for trouble in phase.troubles:
             if trouble.deed is not None:
                 self._deeds[trouble.deed.value] += 1
                 self._do(trouble.deed, trouble.seconds, phase)
 
     def _mend(self) -> None:
-        self._emulator.mend()
-        self._timeline.mended(time.monotonic())
+        self._emulator.clear_faults()
+        self._timeline.end_phase(time.monotonic())
 
-    def _do(self, deed: Deed, seconds: float, phase: InjectionPoint) -> None:
+    def _do(self, deed: Deed, seconds: float, phase: Phase) -> None:
         done_after = time.monotonic() + seconds
         match deed:
             case Deed.KILL_EMULATOR:
@@ -194,7 +194,7 @@ class _Conductor:
                     self._emulator.kill()
                 self._until(done_after)
                 self._emulator.start()
-                self._emulator.order(*phase.rules, seed=phase.seed)
+                self._emulator.inject(*phase.rules, seed=phase.seed)
             case Deed.STOP_EMULATOR:
                 with self._emulator.stopped():
                     self._until(done_after)
@@ -214,7 +214,7 @@ class _Conductor:
     # -- watching
 
     def _until(self, instant: float) -> None:
-        """Watch until then."""
+        """Take reports and samples until the time `end`."""
         while True:
             self._ledger.read(self._programs)
             self._check_slots()
@@ -229,12 +229,12 @@ class _Conductor:
     def _check_slots(self) -> None:
         now = time.monotonic()
         for program in self._programs.all:
-            doing = program.under_way()
+            doing = program.operation_in_flight()
             if doing is None or program.ended:
                 continue
             calls = _CALLS.get(doing.what.partition(" ")[0], _CALLS_OTHERWISE)
-            if now - doing.begun > calls * self._options.read_timeout + _MARGIN_SECONDS:
-                raise Hang(f"{program.kind}: {doing.what} for {now - doing.begun:.0f} s")
+            if now - doing.started_at > calls * self._options.read_timeout + _MARGIN_SECONDS:
+                raise Hang(f"{program.kind}: {doing.what} for {now - doing.started_at:.0f} s")
 
     def _sample(self) -> None:
         if self._mounted.process.poll() is not None:
@@ -245,27 +245,27 @@ class _Conductor:
             raise Hang(str(error)) from None
         self._samples.append(sample)
         if sample.holding.resident_bytes > self.summary.allowed_resident_bytes:
-            self._fail(f"{sample.holding.resident_bytes / _MIB:.0f} MiB resident")
+            self._fail(f"{sample.holding.resident_bytes / MIB:.0f} MiB resident")
         in_state_d = state_of(self._mounted.process.pid) == "D"
         self._in_state_d = self._in_state_d + 1 if in_state_d else 0
         if self._in_state_d > _MAX_IN_STATE_D:
             raise Hang("the mount's process stays in state D")
 
     def _evidence(self) -> str:
-        """Return what may tell why something hangs."""
+        """Return what may explain a hang."""
         lines = []
         for program in self._programs.all:
             where = Path(f"/proc/{program.process.pid}/wchan")
-            doing = program.under_way()
+            doing = program.operation_in_flight()
             if doing is not None and where.exists():
-                since = time.monotonic() - doing.begun
+                since = time.monotonic() - doing.started_at
                 state = state_of(program.process.pid)
                 lines.append(
                     f"{program.kind}, state {state}, {doing.what} for {since:.1f} s,"
                     f" in {where.read_text()}"
                 )
         lines.append(str(self._samples[-1].statistics if self._samples else ""))
-        # The interpreter writes where each of its threads is (PYTHONFAULTHANDLER).
+        # The interpreter prints the stack of each thread (PYTHONFAULTHANDLER).
         self._mounted.process.send_signal(signal.SIGABRT)
         time.sleep(1)
         self._mounted.process.kill()

@@ -1,29 +1,29 @@
-"""What the mount's process holds, looked at every few seconds, and what it may hold."""
+"""Samples of the resources that the mount's process holds."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.open_files import open_files
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.mount.harness import MountProcess
+    from tests.support.harness import MountProcess
 
 __all__ = ["Holding", "Sample", "Sampler", "growth_bytes", "holding", "state_of"]
 
-_MIB = 1024 * 1024
 _ANSWER_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What the kernel says of a process."""
+    """Resources of a process, as /proc shows them."""
 
     resident_bytes: int
     threads: int
@@ -31,7 +31,7 @@ class Holding:
     other_files: tuple[str, ...]
 
     def shown(self) -> dict[str, int]:
-        """Return it in numbers."""
+        """Return the numbers for the summary."""
         return {
             "resident_bytes": self.resident_bytes,
             "threads": self.threads,
@@ -42,7 +42,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A look at the mount, `at` so many seconds after the soak's begin."""
+    """A sample of the mount, `at` seconds after the start of the soak."""
 
     at: float
     holding: Holding
@@ -50,10 +50,10 @@ class Sample:
 
 
 def holding(process: int) -> Holding:
-    """Return what a process holds now."""
+    """Return the resources that a process holds now."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     status = {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
-    files = [_target(link) for link in Path(f"/proc/{process}/fd").iterdir()]
+    files = open_files(process)
     others = sorted(target for target in files if not target.startswith("socket:"))
     return Holding(
         resident_bytes=int(status["VmRSS"].split()[0]) * 1024,
@@ -63,15 +63,8 @@ def holding(process: int) -> Holding:
     )
 
 
-def _target(link: Path) -> str:
-    try:
-        return os.fspath(link.readlink())
-    except FileNotFoundError:
-        return ""
-
-
 def state_of(process: int) -> str:
-    """Return the letter that the kernel has for what a process does; `X` if it is gone."""
+    """Return the kernel's state letter of a process; `X` if it does not exist."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -79,14 +72,14 @@ def state_of(process: int) -> str:
 
 
 class Sampler:
-    """Looks at a mount; its log is read on from where the last look ended."""
+    """Samples a mount; each sample reads the log from the end of the last one."""
 
     def __init__(self, mounted: MountProcess) -> None:
         self._mounted = mounted
         self._position = 0
 
     def look(self, at: float) -> Sample:
-        """Ask the mount for its statistics, and the kernel for the rest.
+        """Return the mount's metrics and its resources.
 
         Raises:
             TimeoutError: the mount does not answer.
@@ -101,7 +94,7 @@ class Sampler:
         return Sample(at, holding(self._mounted.process.pid), statistics)
 
     def _read_log(self) -> dict[str, int] | None:
-        """Return the statistics that have been logged since the last time, if any were."""
+        """Return the metrics that were logged since the last sample, if any."""
         found: dict[str, int] | None = None
         with self._mounted.log_file.open("rb") as log:
             log.seek(self._position)
@@ -115,7 +108,7 @@ class Sampler:
 
 
 def growth_bytes(samples: Sequence[Sample]) -> int:
-    """Return how much the resident memory has grown over the last half, by the line through it."""
+    """Return the growth of the resident memory over the last half, by linear regression."""
     half = samples[len(samples) // 2 :]
     if len(half) < 3:
         return 0

@@ -1,6 +1,6 @@
-"""Which troubles come when: a function of the seed and nothing else.
+"""The schedule of troubles: a function of the seed alone.
 
-Each phase brings a few troubles at once, in a random order, and is mended before the next.
+Each phase has a few random troubles at the same time. All rules are cleared before the next phase.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from .catalogue import Trouble
 
-__all__ = ["InjectionPoint", "phases"]
+__all__ = ["Phase", "phases"]
 
 _TROUBLES = (2, 5)
-# Long enough for what is tried again; the sum is well below any --read-timeout.
-_TROUBLED_SECONDS = (1.5, 4.0)
-_MENDED_SECONDS = (0.8, 2.0)
+# Long enough for several retries; the sum is far below any --read-timeout.
+_PHASE_SECONDS = (1.5, 4.0)
+_PAUSE_SECONDS = (0.8, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
-class InjectionPoint:
-    """Troubles in force at once; instants are in seconds since the soak's begin."""
+class Phase:
+    """Troubles in force at the same time; times are seconds since the start of the soak."""
 
     begin: float
     end: float
@@ -37,7 +37,7 @@ class InjectionPoint:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """What the emulator is ordered to do."""
+        """The fault rules of all troubles."""
         return tuple(rule for trouble in self.troubles for rule in trouble.rules)
 
     @property
@@ -50,17 +50,17 @@ class InjectionPoint:
         return f"{self.begin:.1f}-{self.end:.1f} s: {names}"
 
 
-def phases(seed: int, seconds: float) -> Iterator[InjectionPoint]:
+def phases(seed: int, seconds: float) -> Iterator[Phase]:
     """Yield the phases of a soak of `seconds`."""
     source = random.Random(seed)
-    begin = source.uniform(*_MENDED_SECONDS)
+    begin = source.uniform(*_PAUSE_SECONDS)
     while True:
-        end = begin + source.uniform(*_TROUBLED_SECONDS)
+        end = begin + source.uniform(*_PHASE_SECONDS)
         troubles = _some_troubles(source)
         if end > seconds:
             return
-        yield InjectionPoint(begin, end, troubles, source.randrange(2**31))
-        begin = end + source.uniform(*_MENDED_SECONDS)
+        yield Phase(begin, end, troubles, source.randrange(2**31))
+        begin = end + source.uniform(*_PAUSE_SECONDS)
 
 
 def _some_troubles(source: random.Random) -> tuple[Trouble, ...]:

@@ -1,7 +1,7 @@
-"""What each worker is doing at the moment, where the conductor sees it though the worker hangs.
+"""The operation in flight of each worker; the soak can read it although the worker hangs.
 
-A worker that waits for a page fault cannot say so: it holds its interpreter's lock. So before each
-operation it writes what it begins into memory that it shares with the conductor.
+A worker in a page fault holds its interpreter lock, so it cannot report. Before each operation it
+writes the operation into memory that it shares with the soak.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Slot", "Slots", "UnderWay"]
+__all__ = ["OperationInFlight", "Slot", "Slots"]
 
 _TEXT_BYTES = 112
 _SLOT = struct.Struct(f"<dd{_TEXT_BYTES}s")
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """An operation that has begun and not ended; instants are of the monotonic clock."""
+class OperationInFlight:
+    """An operation in flight; times are of the monotonic clock."""
 
-    begun: float
-    #: When the file was looked up that it uses.
+    started_at: float
     since: float
     what: str
 
 
 class Slots:
-    """The shared memory: a flag that asks all workers to stop, then a slot for each."""
+    """The shared memory: a flag that asks all workers to stop, and a slot for each worker."""
 
     def __init__(self, path: Path, count: int) -> None:
         if not path.exists():
@@ -48,16 +47,16 @@ class Slots:
 
     @property
     def stopping(self) -> bool:
-        """Whether they have been asked."""
+        """Whether the workers have been asked to stop."""
         return self._memory[0] != 0
 
     def slot(self, number: int) -> Slot:
-        """Return one worker's slot."""
+        """Return the slot of one worker."""
         return Slot(self._memory, _SLOT.size * (number + 1))
 
 
 class Slot:
-    """One worker's place in the shared memory."""
+    """The slot of one worker in the shared memory."""
 
     def __init__(self, memory: mmap.mmap, at: int) -> None:
         self._memory = memory
@@ -65,24 +64,26 @@ class Slot:
 
     @contextmanager
     def doing(self, what: str, since: float | None) -> Iterator[float]:
-        """Show that an operation is under way; gives the instant at which it began.
+        """Show an operation during the block; yield its start time.
 
-        `since` is when the file was looked up that it uses; None: it is looked up now.
+        `since` is the time of the lookup of the file that it uses; None means now.
         """
-        begun = time.monotonic()
+        started_at = time.monotonic()
         text = what.encode()[:_TEXT_BYTES]
-        _SLOT.pack_into(self._memory, self._at, begun, begun if since is None else since, text)
+        _SLOT.pack_into(
+            self._memory, self._at, started_at, started_at if since is None else since, text
+        )
         try:
-            yield begun
+            yield started_at
         finally:
             struct.pack_into("<d", self._memory, self._at, 0.0)
 
-    def under_way(self) -> UnderWay | None:
-        """Return what is being done now."""
-        begun, since, text = _SLOT.unpack_from(self._memory, self._at)
+    def operation_in_flight(self) -> OperationInFlight | None:
+        """Return the operation in flight."""
+        started_at, since, text = _SLOT.unpack_from(self._memory, self._at)
         what = text.rstrip(b"\0").decode(errors="replace")
-        return UnderWay(begun, since, what) if begun else None
+        return OperationInFlight(started_at, since, what) if started_at else None
 
     def clear(self) -> None:
-        """Forget what a worker was doing that is gone."""
+        """Clear the slot of a worker that has died."""
         struct.pack_into("<d", self._memory, self._at, 0.0)

@@ -1,4 +1,4 @@
-"""What a soak came to, as one JSON object and as a table for people."""
+"""The summary of a soak, as a JSON object and as a table."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.support.sizes import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Summary"]
 
-_MIB = 1024 * 1024
-
 
 @dataclass
 class Summary:
-    """Everything counted; `failures` are what must not have happened."""
+    """All counts of a soak; `failures` lists every violation."""
 
     seed: int
     seconds: float
@@ -33,16 +33,16 @@ class Summary:
     writer: dict[str, int] = field(default_factory=dict)
     generations_seen: int = 0
     appender: dict[str, int] = field(default_factory=dict)
-    #: How often a reader has seen an object that grows, and for how long the oldest of the sizes
-    #: seen had been over when it was asked for.
+    #: How often readers have seen a growing object, and the age of the oldest state seen, at the
+    #: time of the request.
     states_seen: int = 0
     stalest_seconds: float = 0.0
     #: Errors that programs have seen, by errno and excuse.
     errors: dict[str, dict[str, int]] = field(default_factory=dict)
-    #: What was ordered, and how often; which at what time, the seed tells (--plan).
+    #: How often each trouble was in force; `--plan` prints the times for a seed.
     phases: int = 0
     troubles: dict[str, int] = field(default_factory=dict)
-    #: How often each fault has fired, and what was done to processes.
+    #: How often each fault has fired, and each action on a process.
     faults: dict[str, int] = field(default_factory=dict)
     deeds: dict[str, int] = field(default_factory=dict)
     programs_restarted: int = 0
@@ -51,18 +51,18 @@ class Summary:
     growth_in_last_half_bytes: int = 0
     before: dict[str, int] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
-    #: Seconds from the last mending until all was there and right.
+    #: Seconds from the end of the last trouble until all objects were right.
     recovered_seconds: float = 0.0
-    #: The mount's own counters and gauges at the end.
+    #: The mount's metrics at the end.
     statistics: dict[str, int] = field(default_factory=dict)
     samples: list[dict[str, float]] = field(default_factory=list)
 
     def to_json(self) -> str:
-        """Return all of it."""
+        """Return the summary as JSON."""
         return json.dumps({"passed": not self.failures, **asdict(self)}, indent=1)
 
     def table(self) -> str:
-        """Return what matters, for people."""
+        """Return the most important lines as text."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -79,19 +79,19 @@ class Summary:
         yield "bytes compared", f"{self.bytes_compared / 1e9:.2f} GB, {self.wrong} wrong"
         yield "hangs", str(self.hangs)
         slowest = {name: round(seconds, 1) for name, seconds in self.longest_seconds.items()}
-        yield "longest, seconds", _listed(slowest)
+        yield "longest call, seconds", _listed(slowest)
         yield "other writer", f"{_listed(self.writer)}, {self.generations_seen} generations seen"
         seen = f"seen {self.states_seen} times, stalest {self.stalest_seconds:.1f} s"
         yield "appender", f"{_listed(self.appender)}, {seen}"
-        yield "troubled phases", f"{self.phases}: {_listed(self.troubles)}"
+        yield "phases with troubles", f"{self.phases}: {_listed(self.troubles)}"
         yield "faults fired", f"{sum(self.faults.values())}: {_listed(self.faults)}"
-        yield "done to processes", _listed(self.deeds)
+        yield "actions on processes", _listed(self.deeds)
         for name, excuses in sorted(self.errors.items()):
             yield f"errors: {name}", _listed(excuses)
         yield "programs restarted", str(self.programs_restarted)
-        most, allowed = self.max_resident_bytes / _MIB, self.allowed_resident_bytes / _MIB
+        most, allowed = self.max_resident_bytes / MIB, self.allowed_resident_bytes / MIB
         yield "resident memory, MiB", f"{most:.0f} at most, {allowed:.0f} allowed"
-        yield "grown in the last half", f"{self.growth_in_last_half_bytes / _MIB:.1f} MiB"
+        yield "grown in the last half", f"{self.growth_in_last_half_bytes / MIB:.1f} MiB"
         yield "held before", _listed(self.before)
         yield "held after", _listed(self.after)
         yield "recovered after", f"{self.recovered_seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""What the appender leaves behind is what it says, though the emulator is killed under it."""
+"""The appender records every state that it creates, also when the emulator is killed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.harness import wait_until
-from tests.mount.server import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
+from tests.support.harness import wait_until
 
 from . import appender as appending
 from . import layout
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def shown(emulator: EmulatorProcess, name: str) -> bytes:
-    """Return an object that is finished: what grows is no file of the bucket yet."""
+    """Return a finalized object; an object that still grows has no file in the bucket."""
     return (emulator.bucket / name).read_bytes()
 
 
@@ -30,7 +30,7 @@ def wait_for_more(appender: Appender, what: str, number: int) -> None:
 
 
 @pytest.mark.real_time
-def test_all_is_finished_in_the_end_and_was_written_down(
+def test_all_objects_are_finalized_and_their_states_are_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(appending, "_PAUSE_SECONDS", 0.01)
@@ -42,7 +42,7 @@ def test_all_is_finished_in_the_end_and_was_written_down(
         appender.start()
         try:
             for _ in range(2):
-                wait_for_more(appender, "begun", 3)
+                wait_for_more(appender, "started", 3)
                 with appender.unbroken:
                     emulator.kill()
                 emulator.start()
@@ -55,4 +55,4 @@ def test_all_is_finished_in_the_end_and_was_written_down(
             assert content == layout.content(name, version)[: len(content)]
             assert growth.staleness(Seen(name, version, len(content), now, now)) == 0
         assert appender.counts["finished"] > 0
-        assert set(appender.counts) <= {"begun", "appended", "finished", "UNAVAILABLE"}
+        assert set(appender.counts) <= {"started", "appended", "finished", "UNAVAILABLE"}

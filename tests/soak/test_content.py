@@ -1,4 +1,4 @@
-"""Any wrong byte shows: of another object, place or version, or of two versions mixed."""
+"""Every wrong byte is detected: of another object, offset or version, or of two versions mixed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZE = 20_000
 
 
 def seen(*identities: Identity, cut: int = SIZE) -> bytes:
-    """Return a file of which the second half is of the last identity."""
+    """Return content whose second half belongs to the last identity."""
     half = SIZE // 2
     return bytes_at(identities[0], 0, half) + bytes_at(identities[-1], half, cut - half)
 
@@ -24,18 +24,18 @@ def seen(*identities: Identity, cut: int = SIZE) -> bytes:
     offset=st.integers(0, 50_000),
     size=st.integers(31, 9000),
 )
-def test_any_31_bytes_tell_whose_they_are(version: int, shift: int, offset: int, size: int) -> None:
+def test_31_bytes_identify_their_content(version: int, shift: int, offset: int, size: int) -> None:
     identity = Identity(NAME, version, shift)
     assert identify(NAME, offset, bytes_at(identity, offset, size)) == identity
 
 
 @given(offset=st.integers(0, SIZE), size=st.integers(0, SIZE), cut=st.integers(0, SIZE))
-def test_any_piece_is_the_same_piece_of_the_whole(offset: int, size: int, cut: int) -> None:
+def test_a_piece_equals_the_slice_of_the_whole_content(offset: int, size: int, cut: int) -> None:
     whole = bytes_at(Identity(NAME, 3, cut % 256), 0, 2 * SIZE)
     assert bytes_at(Identity(NAME, 3, cut % 256), offset, size) == whole[offset : offset + size]
 
 
-def test_each_byte_more_is_a_shift() -> None:
+def test_one_added_to_each_byte_is_a_shift() -> None:
     content = bytes_at(Identity(NAME, 1), 0, SIZE)
     more = bytes((value + 1) % 256 for value in content)
     assert more == bytes_at(Identity(NAME, 1, 1), 0, SIZE)
@@ -56,7 +56,7 @@ def test_right_bytes_pass_in_any_order(reads: list[tuple[int, int]], shift: int)
 
 
 @given(at=st.integers(0, SIZE - 1), change=st.integers(1, 255))
-def test_one_wrong_byte_shows(at: int, change: int) -> None:
+def test_one_wrong_byte_is_detected(at: int, change: int) -> None:
     content = bytearray(bytes_at(Identity(NAME, 2), 0, SIZE))
     content[at] = (content[at] + change) % 256
     with pytest.raises(WrongBytes):
@@ -74,19 +74,19 @@ def test_one_wrong_byte_shows(at: int, change: int) -> None:
         pytest.param(seen(Identity(NAME, 1))[4096:] + bytes(4096), id="another place"),
     ],
 )
-def test_other_bytes_show(content: bytes) -> None:
+def test_bytes_of_another_object_are_detected(content: bytes) -> None:
     with pytest.raises(WrongBytes):
         OpenContent(NAME, SIZE).check(0, SIZE, content)
 
 
-def test_two_reads_of_two_versions_show() -> None:
+def test_reads_of_two_versions_are_detected() -> None:
     file = OpenContent(NAME, SIZE)
     file.check(0, 5000, bytes_at(Identity(NAME, 1), 0, 5000))
     with pytest.raises(WrongBytes, match="version 1"):
         file.check(5000, 5000, bytes_at(Identity(NAME, 2), 5000, 5000))
 
 
-def test_what_is_too_short_to_tell_is_compared_later() -> None:
+def test_bytes_too_short_to_identify_are_compared_later() -> None:
     file = OpenContent(NAME, SIZE)
     file.check(SIZE - 13, 100, bytes_at(Identity(NAME, 2), SIZE - 13, 13))
     assert file.compared_bytes == 0

@@ -1,4 +1,4 @@
-"""A reader may see what an object that grows was at the time: nothing older, nothing newer."""
+"""A reader may see the states that a growing object had at the time, none older and none newer."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ NAME = "growing/0"
 def growth() -> Growth:
     """Version 1 has 10 bytes at 100 and 20 at 110; version 2 has none, then 10 at 120."""
     found = Growth()
-    for version, size, begun, ended in [
+    for version, size, started_at, confirmed_at in [
         (1, 10, 99.9, 100.0),
         (1, 20, 109.9, 110.0),
         (2, 0, 119.8, None),
         (2, 10, 119.9, 120.0),
         (2, 30, 130.0, None),
     ]:
-        state = found.begin(NAME, version, size, begun)
-        if ended is not None:
-            state.ended = ended
+        state = found.begin(NAME, version, size, started_at)
+        if confirmed_at is not None:
+            state.confirmed_at = confirmed_at
     return found
 
 
-def seen(version: int | None, size: int, asked: float, seconds: float = 0.01) -> Seen:
-    return Seen(NAME, version, size, asked, asked + seconds)
+def seen(version: int | None, size: int, requested_at: float, seconds: float = 0.01) -> Seen:
+    return Seen(NAME, version, size, requested_at, requested_at + seconds)
 
 
 @pytest.mark.parametrize(
@@ -36,18 +36,18 @@ def seen(version: int | None, size: int, asked: float, seconds: float = 0.01) ->
         (seen(1, 10, 105), 0.0),
         (seen(1, 10, 110.5), 0.5),
         (seen(1, 20, 110.5), 0.0),
-        # It is brought about while it is asked for.
+        # The state is created while the reader asks.
         (seen(1, 20, 109, 1.0), 0.0),
         (seen(2, 0, 119.85), 0.0),
         (seen(1, 20, 121), 1.0),
-        # Too few bytes tell no version: either of them may be meant.
+        # Too few bytes do not identify the version: both are possible.
         (seen(None, 10, 121), 0.0),
-        # Nobody knows whether it has been done.
+        # The appender does not know whether its call succeeded.
         (seen(2, 30, 1000), 0.0),
         (seen(2, 10, 1000), 0.0),
     ],
 )
-def test_what_is_seen_may_have_been_so(growth: Growth, what: Seen, staleness: float) -> None:
+def test_valid_states_are_accepted(growth: Growth, what: Seen, staleness: float) -> None:
     assert growth.check(what) == pytest.approx(staleness)
 
 
@@ -63,12 +63,12 @@ def test_what_is_seen_may_have_been_so(growth: Growth, what: Seen, staleness: fl
         pytest.param(Seen("growing/1", 1, 10, 105, 106), id="a name that never was"),
     ],
 )
-def test_what_was_not_so_shows(growth: Growth, what: Seen) -> None:
+def test_invalid_states_are_detected(growth: Growth, what: Seen) -> None:
     with pytest.raises(WrongState, match=what.name):
         growth.check(what)
 
 
-def test_a_file_may_be_gone_once_its_name_is_begun_anew(growth: Growth) -> None:
+def test_a_file_may_be_deleted_once_its_name_is_started_again(growth: Growth) -> None:
     assert growth.overwritten(NAME, 115, 119.9)
     assert growth.overwritten(NAME, 119.8 + TTL_SECONDS, 200)
     assert not growth.overwritten(NAME, 108, 119)

@@ -1,4 +1,4 @@
-"""Which errors a program may see while something is wrong, and which not."""
+"""Errors that a program may see during a trouble, and errors that it may not see."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from .catalogue import Trouble
 from .judge import SIGBUS, Failure, Timeline
-from .schedule import InjectionPoint
+from .schedule import Phase
 
 READ_TIMEOUT = 10.0
 STAYING = "stable/large-0"
@@ -16,21 +16,21 @@ GROWING = "growing/0"
 
 @pytest.fixture
 def timeline() -> Timeline:
-    """From 100 to 103 reads are refused, from 110 to 113 streams are slow.
+    """Reads are refused from 100 to 103, streams are slow from 110 to 113.
 
-    What grows was begun at 50.
+    The growing object was started at 50.
     """
     found = Timeline(READ_TIMEOUT)
     found.growth.begin(GROWING, 1, 100, 50.0)
     found.growth.begin(GROWING, 1, 200, 90.0)
     for begin, excuses in [(100.0, frozenset({"EACCES"})), (110.0, frozenset[str]())]:
-        found.ordered(InjectionPoint(0, 0, (Trouble("trouble", excuses=excuses),), 0), begin)
-        found.mended(begin + 3)
+        found.begin_phase(Phase(0, 0, (Trouble("trouble", excuses=excuses),), 0), begin)
+        found.end_phase(begin + 3)
     return found
 
 
-def failure(errno: str, begun: float, seconds: float, name: str = STAYING) -> Failure:
-    return Failure("read", name, errno, begun, begun + seconds, since=begun - 10)
+def failure(errno: str, started_at: float, seconds: float, name: str = STAYING) -> Failure:
+    return Failure("read", name, errno, started_at, started_at + seconds, since=started_at - 10)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def failure(errno: str, begun: float, seconds: float, name: str = STAYING) -> Fa
         (failure("ENOTCONN", 111, READ_TIMEOUT), None),
     ],
 )
-def test_only_what_was_ordered_excuses(timeline: Timeline, seen: Failure, excuse: str) -> None:
+def test_troubles_in_force_excuse_errors(timeline: Timeline, seen: Failure, excuse: str) -> None:
     assert timeline.excuse(seen) == excuse
 
 
-def test_trouble_that_is_not_mended_yet_excuses(timeline: Timeline) -> None:
-    timeline.ordered(InjectionPoint(0, 0, (Trouble("now", excuses=frozenset({"EIO"})),), 0), 120)
+def test_a_trouble_without_an_end_excuses_errors(timeline: Timeline) -> None:
+    timeline.begin_phase(Phase(0, 0, (Trouble("now", excuses=frozenset({"EIO"})),), 0), 120)
     assert timeline.excuse(failure("EIO", 1000, 0.1)) == "ordered"

@@ -1,4 +1,4 @@
-"""The troubles of a soak are a function of its seed, and all can be ordered."""
+"""The troubles of a soak depend only on its seed, and the emulator accepts all of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def test_the_same_seed_brings_the_same_troubles() -> None:
     assert list(phases(5, 600)) != list(phases(6, 600))
 
 
-def test_a_longer_soak_begins_like_a_shorter_one() -> None:
+def test_a_longer_soak_starts_with_the_troubles_of_a_shorter_one() -> None:
     shorter = list(phases(7, 60))
     assert shorter == list(itertools.islice(phases(7, 3600), len(shorter)))
 
 
-def test_phases_follow_each_other_and_end_in_time() -> None:
+def test_phases_do_not_overlap_and_end_in_time() -> None:
     found = list(phases(8, 300))
     assert len(found) > 50
     for phase, following in itertools.pairwise(found):
@@ -32,7 +32,7 @@ def test_phases_follow_each_other_and_end_in_time() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in KINDS])
-def test_whatever_is_chosen_can_be_ordered(kind: object) -> None:
+def test_the_emulator_accepts_every_trouble(kind: object) -> None:
     assert callable(kind)
     for seed in range(300):
         trouble = kind(random.Random(seed))
@@ -41,7 +41,7 @@ def test_whatever_is_chosen_can_be_ordered(kind: object) -> None:
         assert trouble.rules or trouble.deed in Deed
 
 
-def test_an_hour_brings_every_trouble() -> None:
+def test_an_hour_contains_every_kind_of_trouble() -> None:
     kinds = {type(rule.fault) for phase in phases(1, 3600) for rule in phase.rules}
     deeds = {trouble.deed for phase in phases(1, 3600) for trouble in phase.troubles}
     possible = {
@@ -54,6 +54,6 @@ def test_an_hour_brings_every_trouble() -> None:
     assert set(Deed) <= deeds
 
 
-def test_content_is_never_spoilt_twice() -> None:
+def test_two_troubles_of_one_group_never_overlap() -> None:
     for phase in phases(9, 3600):
         assert sum(trouble.group == "chunks" for trouble in phase.troubles) <= 1

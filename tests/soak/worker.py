@@ -1,8 +1,8 @@
-"""One program that uses the mount until it is told to stop, and checks all it is given.
+"""One program of the soak: it uses the mount until it is asked to stop, and checks every result.
 
-Run as `python -m tests.soak.worker KIND SEED MOUNT SLOTS NUMBER`. What it finds goes to its
-standard output as lines of JSON: errors and wrong bytes at once, counts every second. It imports
-nothing of the package: a program knows a mount by its path only.
+Run as `python -m tests.soak.worker KIND SEED MOUNT SLOTS NUMBER`. It prints JSON lines: errors and
+wrong bytes at once, counts every second. It imports nothing of the package: a program uses a mount
+only through its path.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mount.ways import WAYS
+from tests.support.read_methods import WAYS
 
 from . import layout
 from .checked import Failed, Stopped, Worker
@@ -75,7 +75,7 @@ def _mapped(worker: Worker) -> None:
 
 
 def _growing(worker: Worker) -> None:
-    """Open what grows, and come back to files that were opened when there was less."""
+    """Open growing objects, and read files that were opened at a smaller size."""
     opened: list[OpenFile] = []
     try:
         for _ in range(_STALE_FILES):
@@ -101,7 +101,7 @@ def _read_whole(worker: Worker, file: OpenFile) -> None:
 
 
 def _growing_mapped(worker: Worker) -> None:
-    """Map what grows, and look at all its pages while there come more."""
+    """Map a growing object and read all its pages while the object grows."""
     with (
         worker.open(worker.random.choice(layout.GROWING.names)) as file,
         _mapping(worker, file) as (operation, mapping),
@@ -116,7 +116,7 @@ def _growing_mapped(worker: Worker) -> None:
 
 @contextmanager
 def _mapping(worker: Worker, file: OpenFile) -> Iterator[tuple[str, mmap.mmap | bytes]]:
-    """Map all of a file; gives what that is called, too. Without a byte there is nothing to map."""
+    """Map a whole file; yield the operation's name and the mapping (none for an empty file)."""
     operation = worker.random.choice(sorted(_MAPPINGS))
     if not file.size:
         yield operation, b""
@@ -133,7 +133,7 @@ def _touch(
     worker: Worker, file: OpenFile, operation: str, mapping: mmap.mmap | bytes, offset: int
 ) -> None:
     size = min(worker.random.randrange(1, _TOUCHED_BYTES), file.size - offset)
-    # What a page fault may end has been told before.
+    # A page fault may kill this process, so the counts are reported first.
     worker.flush()
     with file.doing(operation):
         found = mapping[offset : offset + size]
@@ -156,7 +156,7 @@ def _small_files(worker: Worker) -> None:
 
 
 def _reopened(worker: Worker) -> None:
-    """Open the same names over and over, and come back to files that were opened long ago."""
+    """Open the same names repeatedly, and read files that were opened long ago."""
     opened: list[OpenFile] = []
     try:
         for _ in range(4 * _STALE_FILES):
@@ -191,7 +191,7 @@ def _listing(worker: Worker) -> None:
     try:
         with worker.doing("stat absent", name, may_be_absent=True):
             status = worker.path(name).stat()
-        # While no listing is allowed, nothing tells a directory from what is absent.
+        # Without permission to list, an absent name cannot be told from a directory.
         if not stat.S_ISDIR(status.st_mode):
             worker.wrong(f"{name} is there")
         worker.count("absent names taken for directories")
@@ -200,7 +200,7 @@ def _listing(worker: Worker) -> None:
 
 
 def _finding(worker: Worker) -> None:
-    """Let find(1) walk the whole mount; what it could not read it says on its stderr."""
+    """Walk the whole mount with find(1), which reports unreadable directories on stderr."""
     worker.pause()
     with worker.doing("find", ""):
         done = subprocess.run(
@@ -251,7 +251,7 @@ KINDS: dict[str, Callable[[Worker], None]] = {
 
 
 def main(kind: str, seed: str, root: str, slots: str, number: str) -> None:
-    """Use the mount until told to stop."""
+    """Use the mount until asked to stop."""
     worker = Worker(root, seed, Slots(Path(slots), 0), int(number))
     try:
         while True:

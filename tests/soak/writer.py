@@ -1,4 +1,4 @@
-"""The other writer: it overwrites, makes and deletes objects through the service's own calls."""
+"""The other writer: it overwrites, creates and deletes objects through the service's calls."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import grpc
 
 from gcsmux_fs.storage.pb import storage_pb2 as pb
-from tests.mount.server import BUCKET
+from tests.support.emulator_process import BUCKET
 
 from . import layout
 
 if TYPE_CHECKING:
-    from tests.mount.server import EmulatorProcess
+    from tests.support.emulator_process import EmulatorProcess
 
 __all__ = ["Writer"]
 
@@ -25,7 +25,7 @@ _CALL_SECONDS = 20
 
 
 class Writer:
-    """A thread that writes until it is told to stop; each version of an object is written once."""
+    """A thread that writes until `stop`; each version of an object is written once."""
 
     def __init__(self, emulator: EmulatorProcess, seed: str) -> None:
         self.counts: Counter[str] = Counter()
@@ -36,11 +36,11 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer")
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End with what is being written now."""
+        """Stop after the current write."""
         self._stopping.set()
         self._thread.join()
 
@@ -49,8 +49,8 @@ class Writer:
             try:
                 self._write_or_delete()
             except grpc.RpcError as error:
-                # The emulator is killed and stopped now and then; what became of the object shows
-                # when it is compared in the end.
+                # The emulator is killed and stopped during the soak. The end of the soak compares
+                # the object.
                 self.counts[error.code().name] += 1
 
     def _write_or_delete(self) -> None:

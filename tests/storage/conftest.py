@@ -1,4 +1,4 @@
-"""Hypothesis without its deadline: a busy machine is no failure."""
+"""Hypothesis without a deadline per example, because tests may run on a busy machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReadObject in memory, in trio's time: calls that go as planned."""
+"""ReadObject in memory, in virtual time: each call follows a plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.codec import encode_read_request
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import StreamEnd
-from gcsmux_fs.storage.read_object import RangeAnswer
+from gcsmux_fs.storage.range_answer import RangeAnswer
 
 from .range_plans import Answer, answers
 
@@ -25,9 +25,10 @@ __all__ = ["FakeReads"]
 
 @dataclass
 class FakeReads:
-    """Starts calls in `nursery`; the n-th goes by the n-th of `plans`, further ones by `plan`.
+    """Starts calls in `nursery`. The n-th call follows the n-th of `plans`, later calls `plan`.
 
-    Each waits `latency` before its first response, and a moment before each further one.
+    Each call waits `latency` seconds before its first response, and one scheduler tick before each
+    further response.
     """
 
     nursery: trio.Nursery
@@ -39,11 +40,11 @@ class FakeReads:
     open_calls: int = 0
     most_open: int = 0
 
-    def start(self, key: ObjectKey, wanted: RangeRequest, listener: RangeListener) -> _FakeRead:
-        self.requests.append(pb.ReadObjectRequest.FromString(encode_read_request(key, wanted)))
+    def start(self, key: ObjectKey, request: RangeRequest, listener: RangeListener) -> _FakeRead:
+        self.requests.append(pb.ReadObjectRequest.FromString(encode_read_request(key, request)))
         self.started_at.append(trio.current_time())
         plan = self.plans.pop(0) if self.plans else self.plan
-        read = _FakeRead(self, plan, wanted, self.requests[-1], listener)
+        read = _FakeRead(self, plan, request, self.requests[-1], listener)
         self.open_calls += 1
         self.most_open = max(self.most_open, self.open_calls)
         self.nursery.start_soon(read.run)
@@ -55,14 +56,14 @@ class _FakeRead:
         self,
         reads: FakeReads,
         plan: Answer,
-        wanted: RangeRequest,
+        range_request: RangeRequest,
         request: pb.ReadObjectRequest,
         listener: RangeListener,
     ) -> None:
         self._reads = reads
         self._plan = plan
         self._request = request
-        self._answer = RangeAnswer(wanted)
+        self._answer = RangeAnswer(range_request)
         self._listener = listener
         self._scope = trio.CancelScope()
 
@@ -76,7 +77,7 @@ class _FakeRead:
                 end = await self._serve()
         finally:
             self._reads.open_calls -= 1
-        # What has come last may have made somebody give the call up.
+        # The listener may have cancelled the call when it got the last message.
         if end is not None and not self._scope.cancel_called:
             self._listener.on_end(end)
 
@@ -91,8 +92,8 @@ class _FakeRead:
             await trio.sleep_forever()
         end = StreamEnd(StatusCode.OK) if self._answer.over else self._plan.end
         rest = self._answer.close(end)
-        if self._answer.came_short:
-            self._listener.on_short(self._answer.came_short)
+        if self._answer.short_bytes:
+            self._listener.on_short(self._answer.short_bytes)
         if rest is not None:
             self._listener.on_message(rest)
         return end

@@ -1,6 +1,6 @@
-"""How a test server treats one ReadObject call: the same plans are read by the fake and the real.
+"""Plans for ReadObject calls, for the fake in memory and for the real server.
 
-Every object holds the bytes of `tests.mux.plans`.
+Every object holds the content of `tests.mux.plans`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ __all__ = ["Answer", "answers"]
 
 @dataclass(frozen=True)
 class Answer:
-    """One call, from its first response to its end.
+    """The plan of one call.
 
     Attributes:
-        chunk_bytes: content of one response.
-        cut_after: so many responses are sent, then comes `end`.
-        end: how the call ends, then, or after all bytes.
-        hang: after the responses that are sent nothing comes any more.
-        corrupt: this response, counted from 0, carries a wrong checksum.
-        whole: the server takes no notice of the range and sends the object from its beginning.
-        generation: of the first response's metadata; 0 leaves metadata out.
-        with_place: the first response tells where it begins.
-        shifted_by: so many bytes further on than asked for.
+        chunk_bytes: size of the content of one response.
+        cut_after: number of responses before the call ends early; None for all responses.
+        end: the status of the call.
+        hang: after its responses, the call does not end.
+        corrupt: number of the response with a wrong checksum, counted from 0; -1 for none.
+        ignores_range: the server ignores the range and sends the object from its beginning.
+        generation: in the metadata of the first response; 0 omits the metadata.
+        with_content_range: the first response has a ContentRange.
+        shifted_by: the answer begins this many bytes after the requested offset.
     """
 
     chunk_bytes: int = 64 * 1024
@@ -42,16 +42,16 @@ class Answer:
     end: StreamEnd = field(default=StreamEnd(StatusCode.OK))
     hang: bool = False
     corrupt: int = -1
-    whole: bool = False
+    ignores_range: bool = False
     generation: int = GENERATION
-    with_place: bool = True
+    with_content_range: bool = True
     shifted_by: int = 0
 
 
 def answers(plan: Answer, request: pb.ReadObjectRequest) -> Iterator[bytes]:
-    """Yield the responses of one call."""
+    """Yield the serialized responses of one call."""
     start, stop = request.read_offset, request.read_offset + request.read_limit
-    if plan.whole:
+    if plan.ignores_range:
         start, stop = 0, len(CONTENT)
     start, stop = start + plan.shifted_by, min(stop, len(CONTENT))
     for number, offset in enumerate(range(start, stop, plan.chunk_bytes)):
@@ -65,7 +65,7 @@ def answers(plan: Answer, request: pb.ReadObjectRequest) -> Iterator[bytes]:
             if plan.generation:
                 response.metadata.generation = plan.generation
                 response.metadata.size = len(CONTENT)
-            if plan.with_place:
+            if plan.with_content_range:
                 response.content_range.start = start
                 response.content_range.end = stop
                 response.content_range.complete_length = len(CONTENT)

@@ -1,4 +1,4 @@
-"""Real servers in a thread: one that may lack BidiReadObject, and a front end that is no gRPC."""
+"""Real servers in a thread: one can lack BidiReadObject, the other is a front end without gRPC."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass
 class RangeServer:
-    """The n-th ReadObject goes by the n-th of `plans`, further ones by `plan`.
+    """A server whose n-th ReadObject call follows the n-th of `plans`; later calls follow `plan`.
 
-    BidiReadObject is unknown until `with_streams`, or `silent` as behind a proxy that waits for
-    the request's end.
+    Attributes:
+        with_streams: BidiReadObject is served, else it is UNIMPLEMENTED.
+        silent: BidiReadObject never responds, as behind a proxy that waits for the request's end.
     """
 
     plan: Answer = field(default_factory=Answer)
@@ -65,7 +66,7 @@ class RangeServer:
             if plan.end.code is not StatusCode.OK:
                 await context.abort(_CODES[int(plan.end.code)], plan.end.message)
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            pass  # the client has gone, or the server is stopping; gRPC would log it as an error
+            pass  # the client or the server has closed; without this, gRPC logs an error
         finally:
             self.active_reads -= 1
 
@@ -74,7 +75,7 @@ class RangeServer:
         try:
             if self.silent:
                 async for _ in requests:
-                    """Collect the request to an end that does not come."""
+                    """Wait for the end of the request, which does not come."""
                 return
             if not self.with_streams:
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
@@ -83,24 +84,24 @@ class RangeServer:
             opening.metadata.size = len(CONTENT)
             await context.write(opening.SerializeToString())
             async for data in requests:
-                for wanted in pb.BidiReadObjectRequest.FromString(data).read_ranges:
-                    await context.write(_content(wanted).SerializeToString())
+                for read_range in pb.BidiReadObjectRequest.FromString(data).read_ranges:
+                    await context.write(_content(read_range).SerializeToString())
         except (asyncio.CancelledError, grpc.aio.InternalError):
             pass
 
 
-def _content(wanted: pb.ReadRange) -> pb.BidiReadObjectResponse:
+def _content(read_range: pb.ReadRange) -> pb.BidiReadObjectResponse:
     response = pb.BidiReadObjectResponse()
     data = response.object_data_ranges.add(range_end=True)
-    data.read_range.CopyFrom(wanted)
-    stop = wanted.read_offset + wanted.read_length
-    data.checksummed_data.content = CONTENT[wanted.read_offset : stop]
+    data.read_range.CopyFrom(read_range)
+    stop = read_range.read_offset + read_range.read_length
+    data.checksummed_data.content = CONTENT[read_range.read_offset : stop]
     return response
 
 
 @contextmanager
 def range_server(server: RangeServer | None = None) -> Iterator[RangeServer]:
-    """Serve until the block is left."""
+    """Serve during the block."""
     scripted = server or RangeServer()
 
     async def serve(ready: Callable[[], None], stopping: asyncio.Event) -> None:
@@ -118,8 +119,8 @@ def range_server(server: RangeServer | None = None) -> Iterator[RangeServer]:
         await server.start()
         ready()
         await stopping.wait()
-        await server.stop(1.0)  # calls the client has given up take a moment to end
-        # gRPC completes what was cancelled a little later, and wants the loop for it.
+        await server.stop(1.0)  # calls that the client has cancelled need a moment to end
+        # gRPC completes cancelled operations later, and needs the loop for them.
         await asyncio.sleep(0.05)
 
     with _in_thread(serve):
@@ -134,7 +135,7 @@ _PREFACE_BYTES, _FRAME_HEADER_BYTES = 24, 9
 
 @contextmanager
 def refusing_front_end(status: int, *, page: bytes = b"") -> Iterator[str]:
-    """Answer every request over HTTP/2 with `status` and no gRPC at all; give the endpoint."""
+    """Yield the endpoint of a server that answers every HTTP/2 request with `status`."""
     ports: list[int] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -155,7 +156,7 @@ def refusing_front_end(status: int, *, page: bytes = b"") -> Iterator[str]:
                     if page:
                         writer.write(_frame(_DATA, _END_STREAM, stream, page))
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the client has gone, or the loop is ending
+            pass  # the client or the loop has closed
         finally:
             writer.close()
 

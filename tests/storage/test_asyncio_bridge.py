@@ -1,4 +1,4 @@
-"""The crossing of the two loops: results, errors, cancelling and the end, each exact."""
+"""The bridge between trio and asyncio: results, errors, cancellation and shutdown."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import trio
 import trio.lowlevel
 
 from gcsmux_fs.storage.asyncio_bridge import CancelledByAsyncio, await_asyncio, current, run
-from tests.cancellation import play
+from tests.support.cancellation import play
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.cancellation import Scenario
+    from tests.support.cancellation import Scenario
 
 pytestmark = pytest.mark.real_time
 
@@ -28,7 +28,7 @@ def asyncio_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "asyncio"]
 
 
-def test_a_result_comes_back() -> None:
+def test_await_asyncio_returns_the_result() -> None:
     async def answer() -> int:
         await asyncio.sleep(0)
         return 42
@@ -39,7 +39,7 @@ def test_a_result_comes_back() -> None:
     assert run(main) == 42
 
 
-def test_an_error_comes_back() -> None:
+def test_await_asyncio_raises_the_error_of_the_coroutine() -> None:
     async def fail() -> None:
         raise LookupError("not here")
 
@@ -50,7 +50,7 @@ def test_an_error_comes_back() -> None:
     run(main)
 
 
-def test_an_error_of_the_main_task_ends_the_run() -> None:
+def test_an_error_of_the_main_task_ends_the_run_and_the_asyncio_thread() -> None:
     async def main() -> None:
         await await_asyncio(asyncio.sleep(0))
         raise LookupError("main")
@@ -60,26 +60,26 @@ def test_an_error_of_the_main_task_ends_the_run() -> None:
     assert asyncio_threads() == []
 
 
-def test_each_side_stays_in_its_thread() -> None:
-    async def where() -> threading.Thread:
+def test_coroutines_run_in_one_other_thread() -> None:
+    async def thread() -> threading.Thread:
         return threading.current_thread()
 
     async def main() -> None:
-        assert await await_asyncio(where()) is not threading.current_thread()
-        assert await await_asyncio(where()) is await await_asyncio(where())
+        assert await await_asyncio(thread()) is not threading.current_thread()
+        assert await await_asyncio(thread()) is await await_asyncio(thread())
 
     run(main)
 
 
-def test_cancelling_the_waiter_cancels_the_coroutine_and_waits_for_it() -> None:
+def test_cancelling_the_trio_task_cancels_the_coroutine_and_waits_for_its_end() -> None:
     log: list[str] = []
 
     async def main() -> None:
-        crossing = current()
+        bridge = current()
         scope = trio.CancelScope()
 
         async def slow() -> None:
-            crossing.to_trio(scope.cancel)
+            bridge.to_trio(scope.cancel)
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -95,7 +95,7 @@ def test_cancelling_the_waiter_cancels_the_coroutine_and_waits_for_it() -> None:
     with_timeout(main)
 
 
-def test_a_waiter_that_is_cancelled_already_starts_nothing_that_stays() -> None:
+def test_a_cancelled_trio_task_leaves_no_coroutine_running() -> None:
     async def main() -> None:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -105,7 +105,7 @@ def test_a_waiter_that_is_cancelled_already_starts_nothing_that_stays() -> None:
     with_timeout(main)
 
 
-def test_a_waiter_may_be_cancelled_at_any_instant() -> None:
+def test_a_trio_task_cancelled_at_any_instant_leaves_no_coroutine_running() -> None:
     begun = ended = 0
 
     async def slow() -> None:
@@ -118,37 +118,37 @@ def test_a_waiter_may_be_cancelled_at_any_instant() -> None:
             await asyncio.sleep(0.0005)
             ended += 1
 
-    async def others() -> int:
+    async def count_other_tasks() -> int:
         return len(asyncio.all_tasks()) - 1
 
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         yield lambda: await_asyncio(slow())
         assert begun == ended
-        assert await await_asyncio(others()) == 0
+        assert await await_asyncio(count_other_tasks()) == 0
 
     async def main() -> None:
         for instant in itertools.count():
             if not await play(stage, instant):
                 break
-        # Where the other side is at an instant of this one is left to chance.
+        # The progress of the asyncio side at a given instant of the trio side varies.
         for delay in range(50):
             with trio.move_on_after(delay * 0.00005):
                 await await_asyncio(slow())
             assert begun == ended
-        assert await await_asyncio(others()) == 0
+        assert await await_asyncio(count_other_tasks()) == 0
 
     with_timeout(main)
     assert begun > 0
 
 
-def test_a_coroutine_that_ends_in_spite_of_it_gives_its_result() -> None:
+def test_a_coroutine_that_returns_although_cancelled_gives_its_result() -> None:
     async def main() -> None:
-        crossing = current()
+        bridge = current()
         scope = trio.CancelScope()
 
         async def stubborn() -> str:
-            crossing.to_trio(scope.cancel)
+            bridge.to_trio(scope.cancel)
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -162,7 +162,7 @@ def test_a_coroutine_that_ends_in_spite_of_it_gives_its_result() -> None:
     with_timeout(main)
 
 
-def test_a_coroutine_cancelled_on_its_own_side_is_an_error_of_ours() -> None:
+def test_a_coroutine_cancelled_by_asyncio_raises_cancelled_by_asyncio() -> None:
     async def cancel_myself() -> None:
         raise asyncio.CancelledError
 
@@ -173,44 +173,44 @@ def test_a_coroutine_cancelled_on_its_own_side_is_an_error_of_ours() -> None:
     run(main)
 
 
-def test_thousands_of_calls_cross_in_order() -> None:
-    seen: list[int] = []
-    back: list[int] = []
+def test_thousands_of_calls_keep_their_order_in_both_directions() -> None:
+    on_asyncio: list[int] = []
+    on_trio: list[int] = []
 
     async def main() -> None:
-        crossing = current()
+        bridge = current()
         done = trio.Event()
 
-        def there(number: int) -> None:
-            seen.append(number)
-            crossing.to_trio(lambda: here(number))
+        def call_on_asyncio(number: int) -> None:
+            on_asyncio.append(number)
+            bridge.to_trio(lambda: call_on_trio(number))
 
-        def here(number: int) -> None:
-            back.append(number)
-            if len(back) == 10_000:
+        def call_on_trio(number: int) -> None:
+            on_trio.append(number)
+            if len(on_trio) == 10_000:
                 done.set()
 
         for number in range(10_000):
-            crossing.to_asyncio(functools.partial(there, number))
+            bridge.to_asyncio(functools.partial(call_on_asyncio, number))
             if number % 100 == 0:
                 await trio.lowlevel.checkpoint()
         await done.wait()
 
     with_timeout(main)
-    assert seen == back == list(range(10_000))
+    assert on_asyncio == on_trio == list(range(10_000))
 
 
-def test_a_flood_from_one_side_does_not_stop_the_other() -> None:
+def test_a_flood_of_calls_does_not_stop_either_loop() -> None:
     async def main() -> None:
-        crossing = current()
+        bridge = current()
         flooding = True
 
         def flood() -> None:
             if flooding:
-                crossing.to_trio(lambda: crossing.to_asyncio(flood))
+                bridge.to_trio(lambda: bridge.to_asyncio(flood))
 
         for _ in range(50):
-            crossing.to_asyncio(flood)
+            bridge.to_asyncio(flood)
         for _ in range(20):
             await trio.sleep(0.001)
         flooding = False
@@ -218,20 +218,20 @@ def test_a_flood_from_one_side_does_not_stop_the_other() -> None:
     with_timeout(main)
 
 
-@pytest.mark.expects_log("a call that crossed the loops failed")
-def test_a_call_that_fails_harms_no_other() -> None:
+@pytest.mark.expects_log("a call from the other event loop failed")
+def test_a_call_that_raises_does_not_stop_later_calls() -> None:
     async def main() -> None:
-        crossing = current()
-        crossing.to_asyncio(lambda: 1 / 0)
-        crossing.to_asyncio(lambda: crossing.to_trio(lambda: 1 / 0))
-        crossing.to_asyncio(lambda: crossing.to_trio(done.set))
+        bridge = current()
+        bridge.to_asyncio(lambda: 1 / 0)
+        bridge.to_asyncio(lambda: bridge.to_trio(lambda: 1 / 0))
+        bridge.to_asyncio(lambda: bridge.to_trio(done.set))
         await done.wait()
 
     done = trio.Event()
     with_timeout(main)
 
 
-def test_tasks_left_behind_are_ended() -> None:
+def test_tasks_that_remain_at_the_end_are_awaited_or_cancelled() -> None:
     ended: list[str] = []
 
     async def linger(name: str, seconds: float) -> None:
@@ -251,7 +251,7 @@ def test_tasks_left_behind_are_ended() -> None:
     assert asyncio_threads() == []
 
 
-def test_the_crossing_belongs_to_its_run() -> None:
+def test_each_run_has_a_bridge_of_its_own() -> None:
     async def main() -> None:
         current()
 
@@ -263,7 +263,7 @@ def test_the_crossing_belongs_to_its_run() -> None:
 
 
 def with_timeout(main: object) -> None:
-    """Run, and fail instead of hanging."""
+    """Run `main`, and fail if it takes longer than 10 s."""
 
     async def bounded() -> None:
         assert callable(main)

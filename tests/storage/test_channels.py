@@ -1,4 +1,4 @@
-"""Credentials: the files that are taken, and the sentences for those that are not."""
+"""Credentials: accepted key files, and the messages for rejected ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def refusal(settings: ChannelSettings) -> str:
 
 
 @pytest.mark.parametrize("content", [USER, WORKLOAD], ids=["user", "workload"])
-def test_a_key_file_of_any_kind_is_taken(tmp_path: Path, content: object) -> None:
+def test_key_files_of_users_and_workloads_are_accepted(tmp_path: Path, content: object) -> None:
     key = tmp_path / "key.json"
     key.write_text(json.dumps(content))
     asyncio_bridge.run(partial(open_and_close, ChannelSettings(key_file=key)))
@@ -66,7 +66,7 @@ def test_a_key_file_of_any_kind_is_taken(tmp_path: Path, content: object) -> Non
         ('{"type": "service_account", "client_email": "a", "token_uri": "b"}', "service account"),
     ],
 )
-def test_a_key_file_that_is_none_is_told_with_the_reason(
+def test_the_error_for_a_bad_key_file_names_the_file_and_the_reason(
     tmp_path: Path, content: str, reason: str
 ) -> None:
     key = tmp_path / "key.json"
@@ -76,7 +76,7 @@ def test_a_key_file_that_is_none_is_told_with_the_reason(
     assert reason in sentence
 
 
-def test_what_the_environment_names_in_vain_is_told_by_its_name(
+def test_the_error_for_a_bad_file_in_the_environment_names_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variable = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -87,7 +87,9 @@ def test_what_the_environment_names_in_vain_is_told_by_its_name(
         assert reason in sentence
 
 
-class _Refused(grpc.AuthMetadataPlugin):
+class _FailingPlugin(grpc.AuthMetadataPlugin):
+    """Fails to fetch a token."""
+
     def __call__(
         self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback
     ) -> None:
@@ -99,7 +101,7 @@ async def _details_of_a_call_without_token() -> str | None:
     port = server.add_secure_port("localhost:0", grpc.local_server_credentials())
     await server.start()
     credentials = grpc.composite_channel_credentials(
-        grpc.local_channel_credentials(), grpc.metadata_call_credentials(_Refused())
+        grpc.local_channel_credentials(), grpc.metadata_call_credentials(_FailingPlugin())
     )
     try:
         async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
@@ -112,7 +114,7 @@ async def _details_of_a_call_without_token() -> str | None:
     return caught.value.details()
 
 
-def test_a_token_that_is_refused_is_not_taken_for_a_silent_service() -> None:
+def test_a_failed_renewal_is_distinguished_from_an_unreachable_service() -> None:
     details = asyncio.run(_details_of_a_call_without_token())
     assert renewal_failure(details or "") == "invalid_grant: Bad Request"
     assert renewal_failure("failed to connect to all addresses") is None

@@ -1,4 +1,4 @@
-"""The codec against google-cloud-storage's own message classes, and against broken bytes."""
+"""The BidiReadObject codec compared with google-cloud-storage's classes, and with broken bytes."""
 
 from __future__ import annotations
 
@@ -45,38 +45,38 @@ int64 = st.integers(-(2**63), 2**63 - 1)
 uint32 = st.integers(0, 2**32 - 1)
 
 
-# -- requests: ours, read by theirs
+# -- our requests, parsed by Google's classes
 
 
 @given(
     st.builds(OpenSpec, st.just(KEY), st.binary(max_size=40), st.text(max_size=40)),
     st.lists(st.builds(RangeRequest, int64, int64, int64), max_size=100),
 )
-def test_an_opening_message_reads_the_same_to_google(
+def test_google_classes_parse_our_opening_message(
     spec: OpenSpec, ranges: list[RangeRequest]
 ) -> None:
-    read = theirs.BidiReadObjectRequest.deserialize(encode_bidi_request(spec, ranges))
-    told = read.read_object_spec
-    assert told.bucket == "projects/_/buckets/bucket"
-    assert (told.object_, told.generation) == (KEY.name, KEY.generation)
-    assert (told.read_handle.handle, told.routing_token) == (spec.handle, spec.routing_token)
-    assert ("read_handle" in told, "routing_token" in told) == (
+    decoded = theirs.BidiReadObjectRequest.deserialize(encode_bidi_request(spec, ranges))
+    target = decoded.read_object_spec
+    assert target.bucket == "projects/_/buckets/bucket"
+    assert (target.object_, target.generation) == (KEY.name, KEY.generation)
+    assert (target.read_handle.handle, target.routing_token) == (spec.handle, spec.routing_token)
+    assert ("read_handle" in target, "routing_token" in target) == (
         bool(spec.handle),
         bool(spec.routing_token),
     )
-    asked = [RangeRequest(r.read_id, r.read_offset, r.read_length) for r in read.read_ranges]
-    assert asked == ranges
+    parsed = [RangeRequest(r.read_id, r.read_offset, r.read_length) for r in decoded.read_ranges]
+    assert parsed == ranges
 
 
-def test_a_later_message_carries_ranges_only() -> None:
-    read = theirs.BidiReadObjectRequest.deserialize(
+def test_a_later_message_has_ranges_and_no_spec() -> None:
+    decoded = theirs.BidiReadObjectRequest.deserialize(
         encode_bidi_request(None, [RangeRequest(1, 2, 3)])
     )
-    assert "read_object_spec" not in read
-    assert len(read.read_ranges) == 1
+    assert "read_object_spec" not in decoded
+    assert len(decoded.read_ranges) == 1
 
 
-# -- responses: theirs, read by ours
+# -- responses made by Google's classes, decoded by our codec
 
 
 def their_chunk(chunk: Chunk, checksum: int | None) -> theirs.ObjectRangeData:
@@ -105,11 +105,11 @@ def chunks_with_checksums(draw: st.DrawFn) -> tuple[Chunk, int | None]:
     st.binary(max_size=40),
     st.one_of(st.none(), int64),
 )
-def test_a_response_of_google_reads_as_it_was_meant(
-    wanted: list[tuple[Chunk, int | None]], handle: bytes, generation: int | None
+def test_our_codec_decodes_a_bidi_response_made_by_google_classes(
+    chunks: list[tuple[Chunk, int | None]], handle: bytes, generation: int | None
 ) -> None:
     response = theirs.BidiReadObjectResponse(
-        object_data_ranges=[their_chunk(chunk, checksum) for chunk, checksum in wanted]
+        object_data_ranges=[their_chunk(chunk, checksum) for chunk, checksum in chunks]
     )
     if handle:
         response.read_handle = theirs.BidiReadHandle(handle=handle)
@@ -117,13 +117,13 @@ def test_a_response_of_google_reads_as_it_was_meant(
         response.metadata = theirs.Object(name="n", generation=generation)
     data = theirs.BidiReadObjectResponse.serialize(response)
     size = len(data)
-    read = decode_bidi_response(data)
-    assert read.handle == handle
-    assert (read.metadata.generation if read.metadata else None) == generation
+    decoded = decode_bidi_response(data)
+    assert decoded.handle == handle
+    assert (decoded.metadata.generation if decoded.metadata else None) == generation
     assert [
-        (c.read_id, c.offset, bytes(c.content), c.range_end, c.intact) for c in read.chunks
-    ] == [(c.read_id, c.offset, bytes(c.content), c.range_end, c.intact) for c, _ in wanted]
-    for chunk in read.chunks:
+        (c.read_id, c.offset, bytes(c.content), c.range_end, c.intact) for c in decoded.chunks
+    ] == [(c.read_id, c.offset, bytes(c.content), c.range_end, c.intact) for c, _ in chunks]
+    for chunk in decoded.chunks:
         assert chunk.content.obj is data
         assert chunk.content.readonly
         assert chunk.message_bytes == size
@@ -133,11 +133,11 @@ def test_an_empty_response_is_a_keep_alive() -> None:
     assert decode_bidi_response(b"") == BidiMessage()
 
 
-# -- responses as no sender of ours writes them: protobuf's own parser is the judge
+# -- unusual encodings, compared with protobuf's own parser
 
 
 def varint(value: int, padding: int = 0) -> bytes:
-    """Encode a varint, with up to `padding` needless bytes, which every parser must take."""
+    """Encode a varint with up to `padding` redundant bytes, which every parser has to accept."""
     out = bytearray()
     value &= 2**64 - 1
     while value > 0x7F:
@@ -165,38 +165,38 @@ def message(*fields: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     return st.lists(st.one_of(*fields), max_size=6).map(b"".join)
 
 
-strange = st.one_of(
+unknown_fields = st.one_of(
     st.builds(lambda n, v: field(n, 0, varint(v)), st.integers(100, 2**28), int64),
     st.builds(sized, st.integers(100, 2**28), st.binary(max_size=20), paddings),
     st.builds(field, st.integers(100, 200), st.just(1), st.binary(min_size=8, max_size=8)),
     st.builds(field, st.integers(100, 200), st.just(5), st.binary(min_size=4, max_size=4)),
 )
 read_ranges = message(
-    strange,
+    unknown_fields,
     st.builds(
         lambda n, v, p: field(n, 0, varint(v, p)), st.sampled_from([1, 2, 3]), int64, paddings
     ),
     st.builds(sized, st.just(1), st.binary(max_size=5)),
 )
 checksummed = message(
-    strange,
+    unknown_fields,
     st.builds(sized, st.just(1), st.binary(max_size=50), paddings),
     st.builds(field, st.just(2), st.just(5), st.binary(min_size=4, max_size=4)),
     st.builds(lambda v: field(2, 0, varint(v)), uint32),
 )
 range_data = message(
-    strange,
+    unknown_fields,
     st.builds(sized, st.just(1), checksummed, paddings),
     st.builds(sized, st.just(2), read_ranges, paddings),
     st.builds(lambda v: field(3, 0, varint(v)), int64),
 )
 objects = message(
-    strange,
+    unknown_fields,
     st.builds(sized, st.just(1), st.text(max_size=10).map(str.encode)),
     st.builds(lambda v: field(3, 0, varint(v)), int64),
 )
 responses = message(
-    strange,
+    unknown_fields,
     st.builds(sized, st.just(6), range_data, paddings),
     st.builds(sized, st.just(4), objects),
     st.builds(sized, st.just(7), st.builds(sized, st.just(1), st.binary(max_size=10))),
@@ -204,39 +204,39 @@ responses = message(
 )
 
 
-def as_protobuf_reads(data: bytes) -> BidiMessage:
-    read = pb.BidiReadObjectResponse.FromString(data)
+def decode_with_protobuf(data: bytes) -> BidiMessage:
+    decoded = pb.BidiReadObjectResponse.FromString(data)
     chunks: list[Chunk] = []
-    for entry in read.object_data_ranges:
+    for entry in decoded.object_data_ranges:
         content = entry.checksummed_data.content
         intact = (
             not entry.checksummed_data.HasField("crc32c")
             or crc32c(content) == entry.checksummed_data.crc32c
         )
-        place = entry.read_range
+        span = entry.read_range
         chunks.append(
             Chunk(
-                place.read_id,
-                place.read_offset,
+                span.read_id,
+                span.read_offset,
                 memoryview(content),
                 entry.range_end,
                 intact,
                 len(data),
             )
         )
-    metadata = decode_object(read.metadata) if read.HasField("metadata") else None
-    return BidiMessage(tuple(chunks), metadata, read.read_handle.handle)
+    metadata = decode_object(decoded.metadata) if decoded.HasField("metadata") else None
+    return BidiMessage(tuple(chunks), metadata, decoded.read_handle.handle)
 
 
 @settings(max_examples=500)
 @given(responses)
-def test_fields_in_any_order_repeated_or_unknown_read_as_protobuf_reads_them(data: bytes) -> None:
-    assert decode_bidi_response(data) == as_protobuf_reads(data)
+def test_reordered_repeated_and_unknown_fields_decode_as_protobuf_decodes_them(data: bytes) -> None:
+    assert decode_bidi_response(data) == decode_with_protobuf(data)
 
 
 @settings(max_examples=500)
 @given(responses, st.data())
-def test_truncated_or_damaged_messages_are_malformed_or_harmless(
+def test_a_truncated_or_damaged_response_is_malformed_or_decodes_within_its_bounds(
     data: bytes, drawn: st.DataObject
 ) -> None:
     broken = bytearray(data)
@@ -244,16 +244,16 @@ def test_truncated_or_damaged_messages_are_malformed_or_harmless(
         broken[drawn.draw(st.integers(0, len(broken) - 1))] = drawn.draw(st.integers(0, 255))
     cut = bytes(broken[: drawn.draw(st.integers(0, len(broken)))])
     try:
-        read = decode_bidi_response(cut)
+        decoded = decode_bidi_response(cut)
     except MalformedMessage:
         return
-    assert all(c.content.obj is cut for c in read.chunks)
-    assert sum(len(c.content) for c in read.chunks) <= len(cut)
+    assert all(c.content.obj is cut for c in decoded.chunks)
+    assert sum(len(c.content) for c in decoded.chunks) <= len(cut)
 
 
 @settings(max_examples=500)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_malformed_or_harmless(data: bytes) -> None:
+def test_random_bytes_are_malformed_or_a_response(data: bytes) -> None:
     with suppress(MalformedMessage):
         decode_bidi_response(data)
 
@@ -263,23 +263,25 @@ def test_any_bytes_are_malformed_or_harmless(data: bytes) -> None:
     [
         pytest.param(sized(6, sized(1, b"\x0a\xff\xff\xff\xff\x07")), id="claims 2 GiB"),
         pytest.param(b"\x32\x05\x0a", id="cut in the length"),
-        pytest.param(b"\x80" * 11, id="a tag without end"),
-        pytest.param(field(9, 0, b"\xff" * 11), id="a number without end"),
-        pytest.param(field(9, 3, b""), id="a group"),
-        pytest.param(field(9, 7, b""), id="no wire type"),
+        pytest.param(b"\x80" * 11, id="a tag longer than 10 bytes"),
+        pytest.param(field(9, 0, b"\xff" * 11), id="a varint longer than 10 bytes"),
+        pytest.param(field(9, 3, b""), id="the wire type of groups"),
+        pytest.param(field(9, 7, b""), id="an undefined wire type"),
         pytest.param(sized(4, b"\xff"), id="broken metadata"),
-        pytest.param(sized(4, sized(1, b"\xff\xfe")), id="a name that is no UTF-8"),
+        pytest.param(sized(4, sized(1, b"\xff\xfe")), id="a name that is not UTF-8"),
         pytest.param(sized(7, b"\xff"), id="a broken handle"),
-        pytest.param(sized(6, b"\x0d\x00\x00"), id="a field beyond its message"),
-        pytest.param(sized(6, b"\x0d\x00\x00") + bytes(10), id="a field into the next message"),
+        pytest.param(sized(6, b"\x0d\x00\x00"), id="a field that exceeds its message"),
+        pytest.param(
+            sized(6, b"\x0d\x00\x00") + bytes(10), id="a field that reaches into the next message"
+        ),
     ],
 )
-def test_what_is_no_response_is_malformed(data: bytes) -> None:
+def test_bytes_that_are_no_bidi_response_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode_bidi_response(data)
 
 
-# -- ends
+# -- ends of calls
 
 
 def their_status(code: int, details: Sequence[tuple[str, bytes]]) -> bytes:
@@ -289,7 +291,7 @@ def their_status(code: int, details: Sequence[tuple[str, bytes]]) -> bytes:
     return status.SerializeToString()
 
 
-def test_the_errors_of_ranges_are_read_from_the_status() -> None:
+def test_range_failures_are_decoded_from_the_status_details() -> None:
     error = theirs.BidiReadObjectError(
         read_range_errors=[
             theirs.ReadRangeError(read_id=5, status={"code": 11, "message": "beyond"}),
@@ -309,7 +311,7 @@ def test_the_errors_of_ranges_are_read_from_the_status() -> None:
     )
 
 
-def test_a_redirect_is_read_from_the_status() -> None:
+def test_a_redirect_is_decoded_from_the_status_details() -> None:
     error = theirs.BidiReadObjectRedirectedError(
         routing_token="east", read_handle=theirs.BidiReadHandle(handle=b"h")
     )
@@ -328,7 +330,7 @@ def test_a_redirect_is_read_from_the_status() -> None:
         ({"seconds": 315_576_000_000}, 315_576_000_000.0),
     ],
 )
-def test_the_pause_that_a_server_asks_for_is_read_from_the_status(
+def test_a_requested_pause_is_decoded_from_the_status_details(
     delay: dict[str, int], seconds: float
 ) -> None:
     info = RetryInfo(retry_delay=Duration(**delay))
@@ -340,7 +342,7 @@ def test_the_pause_that_a_server_asks_for_is_read_from_the_status(
 
 
 @given(st.binary(max_size=100))
-def test_details_that_are_none_are_ignored(details: bytes) -> None:
+def test_malformed_details_are_ignored(details: bytes) -> None:
     end = decode_stream_end(StatusCode.ABORTED, "m", details)
     assert (end.code, end.message) == (StatusCode.ABORTED, "m")
 
@@ -367,7 +369,7 @@ def their_object(name: str) -> theirs.Object:
     )
 
 
-def test_an_object_of_google_is_read_whole() -> None:
+def test_all_fields_of_an_object_made_by_google_classes_are_decoded() -> None:
     data = theirs.Object.serialize(their_object("a/ü"))
     assert len(data) > 8000
     assert decode_object(pb.Object.FromString(data)) == ObjectInfo(
@@ -385,18 +387,16 @@ def test_an_object_of_google_is_read_whole() -> None:
     )
 
 
-def test_what_an_unfinalized_object_does_not_say_is_not_invented() -> None:
+def test_an_unfinalized_object_has_no_checksum_and_the_creation_time() -> None:
     created = theirs.Object(name="a", generation=1, create_time={"seconds": 5})
-    read = decode_object(pb.Object.FromString(theirs.Object.serialize(created)))
-    assert (read.crc32c, read.finalized) == (None, False)
-    assert read.mtime_ns == 5_000_000_000
+    decoded = decode_object(pb.Object.FromString(theirs.Object.serialize(created)))
+    assert (decoded.crc32c, decoded.finalized) == (None, False)
+    assert decoded.mtime_ns == 5_000_000_000
 
 
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(253_402_300_799, 2**63 - 1), (-62_135_596_800, -(2**63))]
 )
-def test_a_time_that_64_bits_cannot_hold_is_the_nearest_that_they_can(
-    seconds: int, expected: int
-) -> None:
-    told = pb.Object(update_time=Timestamp(seconds=seconds))
-    assert decode_object(told).mtime_ns == expected
+def test_a_time_beyond_64_bits_is_clamped(seconds: int, expected: int) -> None:
+    message = pb.Object(update_time=Timestamp(seconds=seconds))
+    assert decode_object(message).mtime_ns == expected

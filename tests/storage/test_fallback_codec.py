@@ -1,4 +1,4 @@
-"""The codec of ReadObject against google-cloud-storage's own classes, and against broken bytes."""
+"""The ReadObject codec compared with google-cloud-storage's classes, and with broken bytes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ uint32 = st.integers(0, 2**32 - 1)
 
 
 @given(st.builds(RangeRequest, positive, positive, positive))
-def test_a_request_for_a_range_reads_the_same_to_google(wanted: RangeRequest) -> None:
-    read = theirs.ReadObjectRequest.deserialize(encode_read_request(KEY, wanted))
-    assert read.bucket == "projects/_/buckets/bucket"
-    assert (read.object_, read.generation) == (KEY.name, KEY.generation)
-    assert (read.read_offset, read.read_limit) == (wanted.offset, wanted.length)
+def test_google_classes_parse_our_read_request(request: RangeRequest) -> None:
+    decoded = theirs.ReadObjectRequest.deserialize(encode_read_request(KEY, request))
+    assert decoded.bucket == "projects/_/buckets/bucket"
+    assert (decoded.object_, decoded.generation) == (KEY.name, KEY.generation)
+    assert (decoded.read_offset, decoded.read_limit) == (request.offset, request.length)
 
 
 @given(
@@ -42,7 +42,7 @@ def test_a_request_for_a_range_reads_the_same_to_google(wanted: RangeRequest) ->
     st.one_of(st.none(), int64),
     st.one_of(st.none(), int64),
 )
-def test_a_response_of_google_reads_as_it_was_meant(
+def test_our_codec_decodes_a_response_made_by_google_classes(
     content: bytes, checksum: int | str | None, start: int | None, generation: int | None
 ) -> None:
     data = theirs.ChecksummedData(content=content)
@@ -54,25 +54,25 @@ def test_a_response_of_google_reads_as_it_was_meant(
     if generation is not None:
         response.metadata = theirs.Object(name="n", generation=generation)
     encoded = theirs.ReadObjectResponse.serialize(response)
-    read = decode_read_response(encoded)
-    assert bytes(read.content) == content
-    assert read.content.obj is encoded
-    assert read.content.readonly
-    assert read.intact == (checksum in (None, "right", crc32c(content)))
-    assert read.start == start
-    assert (read.metadata.generation if read.metadata else None) == generation
+    decoded = decode_read_response(encoded)
+    assert bytes(decoded.content) == content
+    assert decoded.content.obj is encoded
+    assert decoded.content.readonly
+    assert decoded.intact == (checksum in (None, "right", crc32c(content)))
+    assert decoded.start == start
+    assert (decoded.metadata.generation if decoded.metadata else None) == generation
 
 
-def as_protobuf_reads(data: bytes) -> ReadResponse:
-    read = pb.ReadObjectResponse.FromString(data)
-    content, checksummed = read.checksummed_data.content, read.checksummed_data
+def decode_with_protobuf(data: bytes) -> ReadResponse:
+    decoded = pb.ReadObjectResponse.FromString(data)
+    content, checksummed = decoded.checksummed_data.content, decoded.checksummed_data
     return ReadResponse(
         memoryview(content),
         not checksummed.HasField("crc32c") or crc32c(content) == checksummed.crc32c,
-        read.content_range.start if read.HasField("content_range") else None,
-        read.content_range.end,
-        decode_object(read.metadata) if read.HasField("metadata") else None,
-        read.object_checksums.crc32c if read.object_checksums.HasField("crc32c") else None,
+        decoded.content_range.start if decoded.HasField("content_range") else None,
+        decoded.content_range.end,
+        decode_object(decoded.metadata) if decoded.HasField("metadata") else None,
+        decoded.object_checksums.crc32c if decoded.object_checksums.HasField("crc32c") else None,
     )
 
 
@@ -92,21 +92,23 @@ responses = st.builds(
 
 @settings(max_examples=300)
 @given(st.lists(responses, max_size=3).map(b"".join))
-def test_fields_that_come_twice_read_as_protobuf_reads_them(data: bytes) -> None:
-    assert decode_read_response(data) == as_protobuf_reads(data)
+def test_repeated_fields_decode_as_protobuf_decodes_them(data: bytes) -> None:
+    assert decode_read_response(data) == decode_with_protobuf(data)
 
 
 @settings(max_examples=500)
 @given(responses, st.data())
-def test_damaged_messages_are_malformed_or_harmless(data: bytes, drawn: st.DataObject) -> None:
+def test_a_damaged_response_is_malformed_or_decodes_within_its_bounds(
+    data: bytes, drawn: st.DataObject
+) -> None:
     broken = bytearray(data)
     if broken:
         broken[drawn.draw(st.integers(0, len(broken) - 1))] = drawn.draw(st.integers(0, 255))
     cut = bytes(broken[: drawn.draw(st.integers(0, len(broken)))])
     with suppress(MalformedMessage):
-        read = decode_read_response(cut)
-        assert read.content.obj is cut
-        assert len(read.content) <= len(cut)
+        decoded = decode_read_response(cut)
+        assert decoded.content.obj is cut
+        assert len(decoded.content) <= len(cut)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +116,10 @@ def test_damaged_messages_are_malformed_or_harmless(data: bytes, drawn: st.DataO
     [
         pytest.param(b"\x0a\xff\xff\xff\xff\x07", id="claims 2 GiB"),
         pytest.param(b"\x0a\x04\x0a\x05ab", id="content beyond its message"),
-        pytest.param(b"\x1a\x01\xff", id="a broken place"),
+        pytest.param(b"\x1a\x01\xff", id="a broken content range"),
         pytest.param(b"\x22\x01\xff", id="broken metadata"),
     ],
 )
-def test_what_is_no_response_is_malformed(data: bytes) -> None:
+def test_bytes_that_are_no_read_response_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode_read_response(data)

@@ -1,4 +1,4 @@
-"""Reading without streams on real sockets: servers and front ends that lack them, and cuts."""
+"""Reading by ReadObject on real sockets: servers and front ends that lack BidiReadObject."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.storage.ports import BidiMessage
 
-# gRPC has one poller for all loops of a process: the server's, which lives in this one only in
-# tests, may be handed what the client's cancelled calls complete after their loop was closed.
+# All gRPC loops of a process share one poller. In tests the server runs in the client's process, so
+# its loop may get completions of the client's cancelled calls, and log an error about them.
 STRAY = "PollerCompletionQueue._handle_events"
-LOSS = "BidiReadObject is not to be had"
-pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY, LOSS)]
+UNAVAILABLE = "BidiReadObject unavailable"
+pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY, UNAVAILABLE)]
 
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
 
 
 @dataclass
 class Client:
-    """A registry over real connections; `now` is the fallback's clock, moved by hand."""
+    """A stream registry over real connections. The test moves the fallback's clock (`now`)."""
 
     streams: GrpcBidiTransport
     transport: FallbackTransport
@@ -50,7 +50,7 @@ class Client:
     now: list[float]
 
     async def read(self, offset: int, length: int, name: str = "object") -> bytes:
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(TIMEOUT_SECONDS):
             return await fetch(self.registry, key_of(name), offset, length)
 
 
@@ -59,23 +59,22 @@ async def client_of(endpoint: str, policy: RetryPolicy | None = None) -> AsyncIt
     settings = ChannelSettings(endpoint, plaintext=True, anonymous=True, billing_project="bill")
     channels = await open_channels(settings)
     now = [0.0]
-    soon = trio.lowlevel.current_trio_token().run_sync_soon
+    call_soon = trio.lowlevel.current_trio_token().run_sync_soon
     streams = GrpcBidiTransport(channels.connections(2), settings)
     transport = FallbackTransport(
-        streams, GrpcRangeReads(streams, settings), clock=lambda: now[0], call_soon=soon
+        streams, GrpcRangeReads(streams, settings), clock=lambda: now[0], call_soon=call_soon
     )
-    registry = StreamRegistry(transport, policy or RetryPolicy(), Random(0), call_soon=soon)
+    registry = StreamRegistry(transport, policy or RetryPolicy(), Random(0), call_soon=call_soon)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(registry.run)
             yield Client(streams, transport, registry, now)
             nursery.cancel_scope.cancel()
         transport.close()
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(TIMEOUT_SECONDS):
             await streams.drain()
         assert streams.open_calls == 0
-        found = transport.statistics()
-        assert (found.read_object_open, found.stand_ins) == (0, 0)
+        assert (transport.read_object_open, len(transport.unary_streams)) == (0, 0)
     finally:
         with trio.CancelScope(shield=True):
             await channels.close_all()
@@ -88,7 +87,7 @@ def server() -> Iterator[RangeServer]:
 
 
 @pytest.fixture(autouse=True)
-def log_of_information(caplog: pytest.LogCaptureFixture) -> None:
+def log_level_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
@@ -103,25 +102,26 @@ def with_client(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something in the server's thread."""
-    with trio.fail_after(PATIENCE_SECONDS):
+    """Wait for a condition that the server's thread fulfils."""
+    with trio.fail_after(TIMEOUT_SECONDS):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
-def losses(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if r.getMessage().startswith(LOSS)]
+def logged_losses(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.getMessage().startswith(UNAVAILABLE)]
 
 
-def test_a_server_without_streams_is_read_by_ranges(
+def test_a_server_without_bidi_read_object_is_read_by_read_object(
     server: RangeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(client: Client) -> None:
         content = await client.read(0, len(CONTENT))
         assert content == CONTENT
         for number in range(5):
-            at = number * 1001
-            assert await client.read(at, 500, f"object {number}") == CONTENT[at : at + 500]
+            offset = number * 1001
+            content = await client.read(offset, 500, f"object {number}")
+            assert content == CONTENT[offset : offset + 500]
 
     with_client(server.endpoint, test)
     assert server.streams == 1
@@ -131,7 +131,7 @@ def test_a_server_without_streams_is_read_by_ranges(
     headers = server.headers[0]
     assert headers["x-goog-request-params"] == "bucket=projects/_/buckets/bucket"
     assert headers["x-goog-user-project"] == "bill"
-    assert len(losses(caplog)) == 1
+    assert len(logged_losses(caplog)) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,10 @@ def test_a_server_without_streams_is_read_by_ranges(
         (StatusCode.OK, Answer(chunk_bytes=5_000, cut_after=2)),
     ],
 )
-def test_reads_that_are_cut_again_and_again(
+def test_an_answer_interrupted_many_times_is_read_completely(
     server: RangeServer, code: StatusCode, plan: Answer
 ) -> None:
-    cut = Answer(plan.chunk_bytes, plan.cut_after, StreamEnd(code, "cut"))
-    server.plan = cut
+    server.plan = Answer(plan.chunk_bytes, plan.cut_after, StreamEnd(code, "cut"))
 
     async def test(client: Client) -> None:
         assert await client.read(11, 100_000) == CONTENT[11:100_011]
@@ -159,23 +158,23 @@ def test_reads_that_are_cut_again_and_again(
         assert len(set(offsets)) == len(offsets)
 
 
-def test_a_corrupt_answer_and_one_beyond_the_range(server: RangeServer) -> None:
-    spoilt = Answer(chunk_bytes=1000, cut_after=4, corrupt=3, hang=True)
-    server.plans = [spoilt, Answer(), Answer(chunk_bytes=1000, whole=True)]
+def test_calls_with_a_corrupt_or_a_too_long_answer_are_cancelled(server: RangeServer) -> None:
+    corrupt = Answer(chunk_bytes=1000, cut_after=4, corrupt=3, hang=True)
+    server.plans = [corrupt, Answer(), Answer(chunk_bytes=1000, ignores_range=True, hang=True)]
 
     async def test(client: Client) -> None:
         assert await client.read(0, 100_000) == CONTENT[:100_000]
         assert client.registry.counters.checksum_failures == 1
         assert await client.read(100, 100) == CONTENT[100:200]
-        # Neither is read any further, and neither takes anything else along.
+        # Both calls are cancelled, and no other call fails.
         await until(lambda: server.active_reads == 0)
-        await until(lambda: client.transport.statistics().read_object_open == 0)
+        await until(lambda: client.transport.read_object_open == 0)
         assert client.registry.counters.streams_failed == 0
 
     with_client(server.endpoint, test)
 
 
-def test_statuses_become_the_errors_that_streams_would_give(server: RangeServer) -> None:
+def test_a_missing_object_raises_generation_gone_as_on_a_stream(server: RangeServer) -> None:
     server.plan = Answer(cut_after=0, end=StreamEnd(StatusCode.NOT_FOUND, "No such object"))
 
     async def test(client: Client) -> None:
@@ -185,13 +184,14 @@ def test_statuses_become_the_errors_that_streams_would_give(server: RangeServer)
     with_client(server.endpoint, test)
 
 
-def test_many_ranges_at_once_are_all_right(server: RangeServer) -> None:
+def test_four_hundred_concurrent_ranges_are_correct(server: RangeServer) -> None:
     async def test(client: Client) -> None:
         wrong: list[int] = []
 
         async def read(number: int) -> None:
-            at = number * 997 % 200_000
-            if await client.read(at, 3_000, f"object {number % 5}") != CONTENT[at:][:3_000]:
+            offset = number * 997 % 200_000
+            content = await client.read(offset, 3_000, f"object {number % 5}")
+            if content != CONTENT[offset:][:3_000]:
                 wrong.append(number)
 
         async with trio.open_nursery() as nursery:
@@ -205,35 +205,35 @@ def test_many_ranges_at_once_are_all_right(server: RangeServer) -> None:
 
 @pytest.mark.parametrize("page", [b"", b"<html>no</html>"], ids=["bare", "with a page"])
 @pytest.mark.parametrize("status", [404, 405, 408, 411, 415, 501, 505])
-def test_a_front_end_that_refuses_streams_by_http_is_told_by_its_status(
+def test_an_http_status_that_refuses_streams_makes_bidi_read_object_missing(
     status: int, page: bytes
 ) -> None:
-    """This front end refuses ReadObject as well, so that only the decision can be seen."""
+    """The front end also refuses ReadObject, so the test checks the decision only."""
 
     async def main(endpoint: str) -> None:
         async with client_of(endpoint, RetryPolicy(give_up_seconds=0.5)) as client:
             with pytest.raises(Exception, match=r".*"):
                 await client.read(0, 100)
-            found = client.transport.statistics()
-            assert (found.bidi_missing, found.read_object_requests > 0) == (1, True)
+            assert client.transport.availability.missing
+            assert client.transport.read_object_requests > 0
 
     with refusing_front_end(status, page=page) as endpoint:
         asyncio_bridge.run(lambda: main(endpoint))
 
 
 @pytest.mark.parametrize("status", [400, 403, 429, 500, 502, 503, 504])
-def test_a_front_end_that_is_in_trouble_is_not_taken_for_one_without_streams(status: int) -> None:
+def test_other_http_statuses_do_not_make_bidi_read_object_missing(status: int) -> None:
     async def main(endpoint: str) -> None:
         async with client_of(endpoint, RetryPolicy(give_up_seconds=0.1)) as client:
             with pytest.raises(Exception, match=r"status: \d+"):
                 await client.read(0, 100)
-            assert client.transport.statistics().bidi_losses == 0
+            assert client.transport.availability.losses == 0
 
     with refusing_front_end(status) as endpoint:
         asyncio_bridge.run(lambda: main(endpoint))
 
 
-def test_a_server_with_neither_says_so() -> None:
+def test_a_server_without_either_method_raises_unsupported() -> None:
     async def test(client: Client) -> None:
         with pytest.raises(Unsupported):
             await client.read(0, 100)
@@ -244,7 +244,7 @@ def test_a_server_with_neither_says_so() -> None:
         with_client(server.endpoint, test)
 
 
-def test_a_proxy_that_waits_for_the_end_of_streams_is_gone_round(
+def test_behind_a_proxy_that_holds_streams_back_read_object_is_used(
     server: RangeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.silent = True
@@ -252,20 +252,20 @@ def test_a_proxy_that_waits_for_the_end_of_streams_is_gone_round(
     async def test(client: Client) -> None:
         client.registry.request(key_of("object"), 0, 100, lambda _: None)
         await until(lambda: server.streams == 1)
-        client.now[0] = availability.STREAM_SILENCE_SECONDS  # and the mux gives it up:
+        client.now[0] = availability.STREAM_SILENCE_SECONDS  # the mux then cancels the stream
         assert await client.read(50, 100) == CONTENT[50:150]
-        assert client.transport.statistics().bidi_missing == 1
+        assert client.transport.availability.missing
         await until(lambda: server.streams == 2)  # the probe
         server.silent, server.with_streams = False, True
         client.now[0] += availability.RETRY_SECONDS
         assert await client.read(60, 100) == CONTENT[60:160]
-        await until(lambda: client.transport.statistics().bidi_missing == 0)
+        await until(lambda: not client.transport.availability.missing)
 
     with_client(server.endpoint, test, RetryPolicy(open_seconds=0.5))
-    assert len(losses(caplog)) == 1
+    assert len(logged_losses(caplog)) == 1
 
 
-def test_streams_that_are_back_serve_everybody(
+def test_when_streams_are_available_again_all_reads_use_them(
     server: RangeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(client: Client) -> None:
@@ -276,43 +276,43 @@ def test_streams_that_are_back_serve_everybody(
         assert server.streams == 1
         client.now[0] = availability.RETRY_SECONDS
         assert await client.read(2, 100, "one") == CONTENT[2:102]
-        await until(lambda: client.transport.statistics().bidi_missing == 0)
+        await until(lambda: not client.transport.availability.missing)
         before = len(server.requests)
         for name in ("one", "two", "three"):
             assert await client.read(3, 100, name) == CONTENT[3:103]
         assert len(server.requests) == before
-        found = client.transport.statistics()
-        assert (found.bidi_losses, found.bidi_probes) == (1, 1)
+        availability_now = client.transport.availability
+        assert (availability_now.losses, availability_now.probes) == (1, 1)
 
     with_client(server.endpoint, test)
-    assert len(losses(caplog)) == 1
-    assert [r.levelname for r in caplog.records if "is back" in r.getMessage()] == ["INFO"]
+    assert len(logged_losses(caplog)) == 1
+    assert [r.levelname for r in caplog.records if "available again" in r.getMessage()] == ["INFO"]
 
 
 class Listener:
-    """Keeps what it hears."""
+    """Records all callbacks."""
 
     def __init__(self) -> None:
-        self.heard: list[str | BidiMessage | StreamEnd] = []
+        self.callbacks: list[str | BidiMessage | StreamEnd] = []
 
     def on_sent(self) -> None:
-        self._hear("sent")
+        self._record("sent")
 
     def on_message(self, message: BidiMessage) -> None:
-        self._hear(message)
+        self._record(message)
 
     def on_end(self, end: StreamEnd) -> None:
-        self._hear(end)
+        self._record(end)
 
-    def _hear(self, what: str | BidiMessage | StreamEnd) -> None:
-        trio.lowlevel.current_trio_token()  # only in trio's thread
-        self.heard.append(what)
+    def _record(self, callback: str | BidiMessage | StreamEnd) -> None:
+        trio.lowlevel.current_trio_token()  # raises outside of the trio thread
+        self.callbacks.append(callback)
 
 
-# From the server: a write that was under way when the call went is in its final status's way.
-@pytest.mark.expects_log(STRAY, LOSS, "ExecuteBatchError")
+# The server logs ExecuteBatchError if a call ends during a write.
+@pytest.mark.expects_log(STRAY, UNAVAILABLE, "ExecuteBatchError")
 @pytest.mark.parametrize("after_seconds", [None, 0.0, 0.002, 0.01, 0.05])
-def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
+def test_a_cancelled_read_object_call_makes_no_callback_and_leaves_no_task(
     server: RangeServer, after_seconds: float | None
 ) -> None:
     server.plan = Answer(chunk_bytes=100, cut_after=20, hang=True)
@@ -324,42 +324,42 @@ def test_a_cancelled_call_tells_nothing_and_leaves_nothing(
             call = client.transport.open(OpenSpec(key_of("object")), ranges, listener)
             if after_seconds is not None:
                 await trio.sleep(after_seconds)
-            heard = len(listener.heard)
+            callbacks = len(listener.callbacks)
             call.cancel()
             call.cancel()
             await trio.sleep(0.01)
-            assert len(listener.heard) == heard
-        with trio.fail_after(PATIENCE_SECONDS):
+            assert len(listener.callbacks) == callbacks
+        with trio.fail_after(TIMEOUT_SECONDS):
             await client.streams.drain()
         await until(lambda: server.active_reads == 0)
 
     with_client(server.endpoint, test)
 
 
-def test_a_channel_that_is_closed_ends_stand_ins(server: RangeServer) -> None:
+def test_closing_the_channels_ends_unary_streams(server: RangeServer) -> None:
     server.plan = Answer(cut_after=0, hang=True)
 
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
         channels = await open_channels(settings)
         streams = GrpcBidiTransport(channels.connections(1), settings)
-        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        call_soon = trio.lowlevel.current_trio_token().run_sync_soon
         transport = FallbackTransport(
-            streams, GrpcRangeReads(streams, settings), clock=lambda: 0.0, call_soon=soon
+            streams, GrpcRangeReads(streams, settings), clock=lambda: 0.0, call_soon=call_soon
         )
         first, late = Listener(), Listener()
         transport.open(OpenSpec(key_of("object")), [RangeRequest(1, 0, 10)], first)
         await until(lambda: server.active_reads == 1)
         await channels.close_all()
-        await until(lambda: len(first.heard) == 2)
+        await until(lambda: len(first.callbacks) == 2)
         transport.open(OpenSpec(key_of("object")), [RangeRequest(1, 0, 10)], late)
-        await until(lambda: len(late.heard) == 2)
-        ends = [listener.heard[-1] for listener in (first, late)]
+        await until(lambda: len(late.callbacks) == 2)
+        ends = [listener.callbacks[-1] for listener in (first, late)]
         assert [end.code for end in ends if isinstance(end, StreamEnd)] == [
             StatusCode.CANCELLED,
             StatusCode.UNAVAILABLE,
         ]
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(TIMEOUT_SECONDS):
             await streams.drain()
 
     asyncio_bridge.run(main)

@@ -1,4 +1,4 @@
-"""Pages of listings, column by column, against the objects that Google's and our messages mean."""
+"""Listing pages decoded by column, compared with objects decoded one by one."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ OBJECTS = st.builds(
 
 
 @given(objects=st.lists(OBJECTS, max_size=5))
-def test_an_object_reads_the_same_in_a_listing_as_alone(objects: list[pb.Object]) -> None:
+def test_an_object_in_a_listing_decodes_as_a_single_object_does(objects: list[pb.Object]) -> None:
     page = decode_listing(pb.ListObjectsResponse(objects=objects))
     assert list(page.objects) == [decode_object(each) for each in objects]
 
 
-def test_a_page_of_google_is_read_in_order() -> None:
+def test_a_page_made_by_google_classes_decodes_in_order() -> None:
     names = [f"object {number:04}" for number in range(1000)]
     metadata = {"key" * 300: "ü" * 2000, "other": "v" * 3000}
     page = theirs.ListObjectsResponse(
@@ -54,7 +54,7 @@ def test_a_page_of_google_is_read_in_order() -> None:
     )
     data = theirs.ListObjectsResponse.serialize(page)
     assert len(data) > 7_000_000
-    read = decode_listing(pb.ListObjectsResponse.FromString(data))
-    assert [entry.name for entry in read.objects] == names
-    assert all(entry.metadata == metadata for entry in read.objects)
-    assert (read.prefixes, read.next_page_token) == (("a/", "b/"), "next")
+    decoded = decode_listing(pb.ListObjectsResponse.FromString(data))
+    assert [entry.name for entry in decoded.objects] == names
+    assert all(entry.metadata == metadata for entry in decoded.objects)
+    assert (decoded.prefixes, decoded.next_page_token) == (("a/", "b/"), "next")

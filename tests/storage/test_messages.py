@@ -1,4 +1,4 @@
-"""Our messages against those of Google's clients, in one process and in both directions."""
+"""Our protobuf classes against Google's, in one process and in both directions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     AnyDescriptor = Descriptor | upb.Descriptor
 
 SHARED = sorted(pb.DESCRIPTOR.message_types_by_name)
-# Of packages that are neither google.storage.v2 nor google.storage.control.v2.
+# Messages of packages other than google.storage.v2 and google.storage.control.v2.
 OTHERS = {
     "RpcStatus": status_pb2.Status,
     "RetryInfo": error_details_pb2.RetryInfo,
@@ -33,7 +33,7 @@ OTHERS = {
     "GetOperationRequest": operations_pb2.GetOperationRequest,
 }
 
-# A message as plain values: field number to value, maps and repeated fields as dicts and lists.
+# A message as plain values: field number to value. Maps are dicts, repeated fields are lists.
 Plain = dict[int, object]
 
 
@@ -53,7 +53,7 @@ def is_map(field: AnyField) -> bool:
 
 
 def scalar(field: AnyField, depth: int) -> int | bool | str | bytes:
-    """A value that says where it belongs, and that no default has."""
+    """Return a value that identifies the field and its depth, and is no default value."""
     number = field.number * 1000 + depth + 1
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return True
@@ -66,7 +66,7 @@ def scalar(field: AnyField, depth: int) -> int | bool | str | bytes:
 
 
 def fill(message: Message, like: AnyDescriptor, variant: int, depth: int = 0) -> None:
-    """Set every field of `message` that `like` also has; of each oneof, its `variant`-th."""
+    """Set each field of `message` that `like` also has. In a oneof, set the `variant`-th field."""
     for field in message.DESCRIPTOR.fields:
         shared = like.fields_by_number.get(field.number)
         if shared is None:
@@ -91,18 +91,18 @@ def fill(message: Message, like: AnyDescriptor, variant: int, depth: int = 0) ->
 
 
 def plain(message: Message) -> Plain:
-    """Return the fields that are set, by number, whatever their names are."""
-    found: Plain = {}
+    """Return the values of the fields that are set, by field number."""
+    values: Plain = {}
     for field, value in message.ListFields():
         if is_map(field):
-            found[field.number] = dict(value)
+            values[field.number] = dict(value)
         elif field.message_type is not None:
-            found[field.number] = (
+            values[field.number] = (
                 [plain(part) for part in value] if field.is_repeated else plain(value)
             )
         else:
-            found[field.number] = list(value) if field.is_repeated else value
-    return found
+            values[field.number] = list(value) if field.is_repeated else value
+    return values
 
 
 def transferred(sender: Message, receiver: type[Message]) -> Plain:
@@ -113,7 +113,7 @@ def transferred(sender: Message, receiver: type[Message]) -> Plain:
 
 @pytest.mark.parametrize("variant", range(3))
 @pytest.mark.parametrize("name", SHARED)
-def test_what_we_send_google_reads_alike(name: str, variant: int) -> None:
+def test_google_classes_parse_our_messages(name: str, variant: int) -> None:
     sent = ours(name)()
     fill(sent, ours(name).DESCRIPTOR, variant)
     assert plain(sent) == transferred(sent, theirs(name))
@@ -121,19 +121,19 @@ def test_what_we_send_google_reads_alike(name: str, variant: int) -> None:
 
 @pytest.mark.parametrize("variant", range(3))
 @pytest.mark.parametrize("name", SHARED)
-def test_what_google_sends_we_read_alike(name: str, variant: int) -> None:
+def test_our_classes_parse_google_messages(name: str, variant: int) -> None:
     sent = theirs(name)()
     fill(sent, ours(name).DESCRIPTOR, variant)
     assert plain(sent) == transferred(sent, ours(name))
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_fields_have_the_names_and_presence_of_googles(name: str) -> None:
+def test_fields_have_google_names_types_and_presence(name: str) -> None:
     pairs = [(ours(name).DESCRIPTOR, theirs(name).DESCRIPTOR)]
     while pairs:
-        mine, google = pairs.pop()
-        for field in mine.fields:
-            other = google.fields_by_number[field.number]
+        our_type, google_type = pairs.pop()
+        for field in our_type.fields:
+            other = google_type.fields_by_number[field.number]
             assert field.name == other.name.rstrip("_"), field.full_name
             assert field.type == other.type, field.full_name
             assert field.is_repeated == other.is_repeated, field.full_name
@@ -145,7 +145,7 @@ def test_fields_have_the_names_and_presence_of_googles(name: str) -> None:
                 pairs.append((inner, theirs_inner))
 
 
-def test_an_absent_condition_differs_from_one_of_zero() -> None:
+def test_an_absent_precondition_differs_from_zero() -> None:
     absent = types.GetObjectRequest.pb()(bucket="b")
     zero = types.GetObjectRequest.pb()(bucket="b", if_generation_match=0)
     assert not pb.GetObjectRequest.FromString(absent.SerializeToString()).HasField(

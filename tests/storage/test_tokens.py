@@ -1,4 +1,4 @@
-"""Tokens that a server no longer takes: real servers, one of them gives tokens for a key."""
+"""Refused tokens and their renewal, with a real gRPC server and a real token server."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channels import Channels, ChannelSettings
 from gcsmux_fs.storage.fallback import FallbackTransport
+from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import StreamEnd
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.tokens import Tokens
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
-from tests.mount.tls import TokenServer, access_token, key_file, token_server
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
 from tests.mux.plans import CONTENT, Plan, key_of
 from tests.mux.reading import fetch
 from tests.mux.scripted_server import ScriptedServer
+from tests.support.tls import TokenServer, access_token, key_file, token_server
 
 from .range_plans import Answer
 from .range_server import RangeServer
@@ -49,25 +50,25 @@ pytestmark = pytest.mark.real_time
 
 EXPIRED = StreamEnd(StatusCode.UNAUTHENTICATED, "expired")
 OBJECT = pb.Object(name="object", generation=7, size=5).SerializeToString()
-# How many calls a thread has begun can only be waited for.
-_BEGUN_SECONDS = 0.2
+# The start of a call in another thread cannot be observed, so the test waits.
+_START_SECONDS = 0.2
 
 
 class Server:
-    """Takes the first token for so many calls, and every other one for ever, unless `closed`."""
+    """Accepts the first token for a number of calls, and every later token unless `closed`."""
 
     def __init__(self, calls_of_first: int) -> None:
         self.streams = ScriptedServer()
         self.ranges = RangeServer()
         self.with_streams = True
         self.closed = False
-        self.brought: list[str] = []
+        self.received_tokens: list[str] = []
         self._left = calls_of_first
 
     async def check(self, context: Context) -> None:
         headers = dict(context.invocation_metadata() or ())
-        self.brought.append(str(headers["authorization"]).removeprefix("Bearer "))
-        if self.brought[-1] == "token-1":
+        self.received_tokens.append(str(headers["authorization"]).removeprefix("Bearer "))
+        if self.received_tokens[-1] == "token-1":
             self._left -= 1
             if self._left >= 0:
                 return
@@ -99,14 +100,14 @@ class Server:
         server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("google.storage.v2.Storage", handlers)]
         )
-        # Credentials go over connections that count as safe; those within a machine do.
+        # gRPC sends credentials only over a secure connection. A local one counts as secure.
         port = server.add_secure_port("localhost:0", grpc.local_server_credentials())
         await server.start()
         return server, port
 
 
 class Client:
-    """Look-ups and reads with the same tokens."""
+    """Looks an object up and reads it, with the same tokens."""
 
     def __init__(self, store: GrpcObjectStore, registry: StreamRegistry) -> None:
         self.store = store
@@ -120,13 +121,13 @@ class Client:
 
 
 @pytest.fixture
-def giver() -> Iterator[TokenServer]:
-    with token_server(lambda number: access_token(f"token-{number}")) as one:
-        yield one
+def token_source() -> Iterator[TokenServer]:
+    with token_server(lambda number: access_token(f"token-{number}")) as server:
+        yield server
 
 
-def tokens_of(giver: TokenServer, folder: Path, clock: Callable[[], float]) -> Tokens:
-    key_file(folder / "key.json", giver.address)
+def tokens_of(token_source: TokenServer, folder: Path, clock: Callable[[], float]) -> Tokens:
+    key_file(folder / "key.json", token_source.address)
     credentials = service_account.Credentials.from_service_account_file(
         folder / "key.json", scopes=["scope"]
     )
@@ -141,15 +142,15 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
         grpc.local_channel_credentials(), grpc.metadata_call_credentials(tokens)
     )
     channels = Channels(partial(grpc.aio.secure_channel, settings.endpoint, credentials), tokens)
-    soon = trio.lowlevel.current_trio_token().run_sync_soon
+    call_soon = trio.lowlevel.current_trio_token().run_sync_soon
     streams = GrpcBidiTransport(channels.connections(1), settings, tokens=tokens)
     transport = FallbackTransport(
         streams,
         GrpcRangeReads(streams, settings),
         clock=trio.current_time,
-        call_soon=soon,
+        call_soon=call_soon,
     )
-    registry = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=soon)
+    registry = StreamRegistry(transport, RetryPolicy(), Random(0), call_soon=call_soon)
     store = GrpcObjectStore(
         channels.connections(1),
         settings,
@@ -181,33 +182,35 @@ def run(server: Server, tokens: Tokens, test: Callable[[Client], Awaitable[None]
 
 
 @pytest.fixture
-def tokens(giver: TokenServer, tmp_path: Path) -> Tokens:
-    return tokens_of(giver, tmp_path, time.monotonic)
+def tokens(token_source: TokenServer, tmp_path: Path) -> Tokens:
+    return tokens_of(token_source, tmp_path, time.monotonic)
 
 
-def test_a_token_that_expires_in_mid_stream_is_renewed(giver: TokenServer, tokens: Tokens) -> None:
+def test_a_token_that_expires_during_a_stream_is_renewed(
+    token_source: TokenServer, tokens: Tokens
+) -> None:
     server = Server(calls_of_first=1)
     server.streams.plans = [Plan(cut_after=128 * 1024, cut_with=EXPIRED)]
     run(server, tokens, Client.read)
-    assert server.brought == ["token-1", "token-2"]
+    assert server.received_tokens == ["token-1", "token-2"]
     assert server.streams.requests[1].read_ranges[0].read_offset == 128 * 1024
-    assert len(giver.asked) == 2
+    assert len(token_source.asked) == 2
 
 
-@pytest.mark.expects_log("BidiReadObject is not to be had")
-def test_a_token_that_expires_in_the_midst_of_a_range_is_renewed(
-    giver: TokenServer, tokens: Tokens
+@pytest.mark.expects_log("BidiReadObject unavailable")
+def test_a_token_that_expires_during_a_read_object_call_is_renewed(
+    token_source: TokenServer, tokens: Tokens
 ) -> None:
     server = Server(calls_of_first=2)
     server.with_streams = False
     server.ranges.plans = [Answer(cut_after=2, end=EXPIRED)]
     run(server, tokens, Client.read)
-    assert server.brought == ["token-1", "token-1", "token-2"]
-    assert len(giver.asked) == 2
+    assert server.received_tokens == ["token-1", "token-1", "token-2"]
+    assert len(token_source.asked) == 2
 
 
-def test_calls_that_are_refused_together_have_one_token_fetched(
-    giver: TokenServer, tokens: Tokens
+def test_calls_that_are_refused_together_fetch_one_token(
+    token_source: TokenServer, tokens: Tokens
 ) -> None:
     server = Server(calls_of_first=1)
 
@@ -220,13 +223,13 @@ def test_calls_that_are_refused_together_have_one_token_fetched(
         await client.look_up()
 
     run(server, tokens, test)
-    assert {*server.brought} == {"token-1", "token-2"}
-    assert len(giver.asked) == 2
+    assert {*server.received_tokens} == {"token-1", "token-2"}
+    assert len(token_source.asked) == 2
 
 
 @pytest.mark.parametrize("operation", [Client.look_up, Client.read])
-def test_a_fresh_token_that_is_refused_is_told_at_once(
-    giver: TokenServer, tokens: Tokens, operation: Callable[[Client], Awaitable[None]]
+def test_a_refused_fresh_token_is_an_error_at_once(
+    token_source: TokenServer, tokens: Tokens, operation: Callable[[Client], Awaitable[None]]
 ) -> None:
     server = Server(calls_of_first=1)
     server.closed = True
@@ -236,14 +239,16 @@ def test_a_fresh_token_that_is_refused_is_told_at_once(
         for number in range(1, 6):
             with pytest.raises(Unauthenticated):
                 await operation(client)
-            assert len(server.brought) == 1 + 2 * number
+            assert len(server.received_tokens) == 1 + 2 * number
 
     run(server, tokens, test)
-    assert server.brought[:3] == ["token-1", "token-1", "token-2"]
-    assert len(giver.asked) == 2
+    assert server.received_tokens[:3] == ["token-1", "token-1", "token-2"]
+    assert len(token_source.asked) == 2
 
 
-def test_who_takes_no_token_costs_one_in_a_while(giver: TokenServer, tmp_path: Path) -> None:
+def test_a_server_that_refuses_all_tokens_causes_one_fetch_in_ten_seconds(
+    token_source: TokenServer, tmp_path: Path
+) -> None:
     now = [0.0]
     server = Server(calls_of_first=0)
     server.closed = True
@@ -257,12 +262,12 @@ def test_who_takes_no_token_costs_one_in_a_while(giver: TokenServer, tmp_path: P
         now[0] += 10.0
         await client.look_up()
 
-    run(server, tokens_of(giver, tmp_path, lambda: now[0]), test)
-    assert len(giver.asked) == 1 + 60 // 10 + 1
+    run(server, tokens_of(token_source, tmp_path, lambda: now[0]), test)
+    assert len(token_source.asked) == 1 + 60 // 10 + 1
 
 
-def test_a_token_is_not_blamed_for_what_was_said_of_the_one_before(
-    giver: TokenServer, tokens: Tokens
+def test_a_late_refusal_of_an_old_token_does_not_drop_the_new_token(
+    token_source: TokenServer, tokens: Tokens
 ) -> None:
     async def test(client: Client) -> None:
         await client.look_up()
@@ -274,21 +279,21 @@ def test_a_token_is_not_blamed_for_what_was_said_of_the_one_before(
 
     server = Server(calls_of_first=1)
     run(server, tokens, test)
-    assert server.brought == ["token-1", "token-2", "token-2"]
-    assert len(giver.asked) == 2
+    assert server.received_tokens == ["token-1", "token-2", "token-2"]
+    assert len(token_source.asked) == 2
 
 
-def test_calls_that_wait_for_a_token_share_the_failure_to_fetch_it(tmp_path: Path) -> None:
-    asked, given = threading.Event(), threading.Event()
+def test_calls_that_wait_for_a_token_share_the_failed_fetch(tmp_path: Path) -> None:
+    requested, answered = threading.Event(), threading.Event()
 
     def answer(_: int) -> dict[str, object]:
-        asked.set()
-        assert given.wait(20)
+        requested.set()
+        assert answered.wait(20)
         return {"error": "invalid_grant"}
 
     class _Headers(grpc.AuthMetadataPluginCallback):
         def __call__(self, *_: object) -> None:
-            raise AssertionError("there is no token")
+            raise AssertionError("a call got headers although no token was fetched")
 
     class _Context(grpc.AuthMetadataContext):
         service_url = "https://localhost/google.storage.v2.Storage"
@@ -298,34 +303,34 @@ def test_calls_that_wait_for_a_token_share_the_failure_to_fetch_it(tmp_path: Pat
         with pytest.raises(google.auth.exceptions.RefreshError):
             tokens(_Context(), _Headers())
 
-    with token_server(answer) as giver, ThreadPoolExecutor(9) as threads:
-        tokens = tokens_of(giver, tmp_path, time.monotonic)
+    with token_server(answer) as token_source, ThreadPoolExecutor(9) as threads:
+        tokens = tokens_of(token_source, tmp_path, time.monotonic)
         calls = [threads.submit(call, tokens)]
-        assert asked.wait(20)
+        assert requested.wait(20)
         calls += [threads.submit(call, tokens) for _ in range(8)]
-        time.sleep(_BEGUN_SECONDS)
-        given.set()
-        for one in calls:
-            one.result(20)
-        assert len(giver.asked) == 1
-        # Who comes later asks again.
+        time.sleep(_START_SECONDS)
+        answered.set()
+        for each in calls:
+            each.result(20)
+        assert len(token_source.asked) == 1
+        # A later call sends a new request.
         call(tokens)
-        assert len(giver.asked) == 2
+        assert len(token_source.asked) == 2
 
 
 @pytest.mark.expects_log("raised exception")
-def test_a_failure_to_renew_a_refused_token_is_told_as_any_other(
-    giver: TokenServer, tokens: Tokens
+def test_a_failed_renewal_of_a_refused_token_is_reported_with_its_reason(
+    token_source: TokenServer, tokens: Tokens
 ) -> None:
     server = Server(calls_of_first=1)
 
     async def test(client: Client) -> None:
         await client.look_up()
-        giver.refusing = True
+        token_source.refusing = True
         with pytest.raises(StorageError, match="invalid_grant") as caught:
             await client.look_up()
         assert caught.value.code is StatusCode.UNAVAILABLE
-        giver.refusing = False
+        token_source.refusing = False
         await client.look_up()
 
     run(server, tokens, test)

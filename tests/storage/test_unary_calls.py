@@ -1,4 +1,4 @@
-"""The unary calls against a real server whose answers a test lines up."""
+"""Unary calls to a real server whose answers the test chooses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import itertools
 from contextlib import asynccontextmanager
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import grpc.aio
@@ -18,6 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import (
     DeadlineExceeded,
     NotFound,
@@ -31,21 +32,24 @@ from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.model.values import BucketInfo
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
+from gcsmux_fs.storage.billing import BilledRequests
 from gcsmux_fs.storage.channels import Channels, ChannelSettings, open_channels
+from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.pb import storage_pb2 as pb
-from gcsmux_fs.storage.unary_calls import GrpcObjectStore, UnaryPolicy
-from tests.cancellation import play
+from gcsmux_fs.storage.unary_calls import UnaryPolicy
+from tests.support.cancellation import play
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.cancellation import Scenario
+    from gcsmux_fs.metrics.histogram import Histogram
+    from tests.support.cancellation import Scenario
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
 
 pytestmark = pytest.mark.real_time
 
-# What front ends commonly allow on one connection.
+# Streams that front ends commonly allow on one connection.
 MOST_STREAMS = 100
 
 POLICY = UnaryPolicy(
@@ -57,9 +61,13 @@ POLICY = UnaryPolicy(
 
 
 class Server:
-    """Answers each call with the next of `answers`: bytes, a status, or None for never.
+    """A server that answers each call with the next of `answers`, then with `always`.
 
-    `details` go with each status. What asks for `silent` is not answered either.
+    An answer is bytes, a status, or None for no answer.
+
+    Attributes:
+        details: status details, sent with each status.
+        silent: a request that contains this text gets no answer.
     """
 
     def __init__(self) -> None:
@@ -91,6 +99,7 @@ def with_store(
     *,
     hierarchical: bool = False,
     retries: RetryBudget | None = None,
+    billed: BilledRequests | None = None,
 ) -> None:
     async def main() -> None:
         async with served() as (server, endpoint):
@@ -104,6 +113,7 @@ def with_store(
                 random=Random(0),
                 hierarchical=hierarchical,
                 retries=retries,
+                billed=billed,
             )
             with trio.fail_after(10):
                 await test(store, server)
@@ -114,7 +124,7 @@ def with_store(
 
 @asynccontextmanager
 async def served() -> AsyncIterator[tuple[Server, str]]:
-    """Serve in asyncio's thread, beside the client."""
+    """Serve in the asyncio thread, in which the client runs as well."""
     answering = Server()
 
     async def start() -> tuple[grpc.aio.Server, int]:
@@ -139,11 +149,11 @@ async def served() -> AsyncIterator[tuple[Server, str]]:
 OBJECT = pb.Object(name="a/b", generation=7, size=5).SerializeToString()
 
 
-def test_an_object_is_asked_for_by_bucket_name_and_generation() -> None:
+def test_a_request_for_an_object_has_bucket_name_and_generation() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.always = OBJECT
-        found = await store.get_object("a/b", 7)
-        assert (found.name, found.generation, found.size) == ("a/b", 7, 5)
+        info = await store.get_object("a/b", 7)
+        assert (info.name, info.generation, info.size) == ("a/b", 7, 5)
         ((method, data),) = server.requests
         request = pb.GetObjectRequest.FromString(data)
         assert method == "GetObject"
@@ -155,7 +165,7 @@ def test_an_object_is_asked_for_by_bucket_name_and_generation() -> None:
 
 
 @pytest.mark.parametrize("hierarchical", [False, True])
-def test_folders_are_listed_in_hierarchical_buckets_only(hierarchical: bool) -> None:
+def test_listings_include_folders_only_in_hierarchical_buckets(hierarchical: bool) -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.always = pb.ListObjectsResponse(
             objects=[pb.Object(name="a")], prefixes=["b/"], next_page_token="n"
@@ -181,7 +191,7 @@ def test_folders_are_listed_in_hierarchical_buckets_only(hierarchical: bool) -> 
     with_store(test, hierarchical=hierarchical)
 
 
-def test_a_bucket_tells_its_layout() -> None:
+def test_the_layout_of_a_bucket_is_requested_with_the_prefix() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         layout = pb.StorageLayout(location_type="zone")
         layout.hierarchical_namespace.enabled = True
@@ -190,7 +200,7 @@ def test_a_bucket_tells_its_layout() -> None:
         request = pb.GetStorageLayoutRequest.FromString(server.requests[0][1])
         assert request.name == "projects/_/buckets/bucket/storageLayout"
         assert request.prefix == ""
-        # Who may list a folder only may ask as well.
+        # A caller who may list only a folder may request the layout with its prefix.
         await store.get_bucket("team/")
         request = pb.GetStorageLayoutRequest.FromString(server.requests[1][1])
         assert request.prefix == "team/"
@@ -198,13 +208,13 @@ def test_a_bucket_tells_its_layout() -> None:
     with_store(test)
 
 
-def test_a_layout_of_another_bucket_or_of_none_is_not_taken() -> None:
+def test_an_empty_layout_or_one_of_another_bucket_is_malformed() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         name = "projects/1/buckets/bucket/storageLayout"
         for wrong in (b"", pb.StorageLayout(name=name.replace("bucket/", "other-bucket/"))):
             data = wrong if isinstance(wrong, bytes) else wrong.SerializeToString()
             server.always = data
-            with pytest.raises(Unavailable, match="malformed answer: it is"):
+            with pytest.raises(Unavailable, match="malformed answer: it "):
                 await store.get_bucket()
         server.always = pb.StorageLayout(name=name).SerializeToString()
         assert await store.get_bucket() == BucketInfo("bucket")
@@ -213,7 +223,7 @@ def test_a_layout_of_another_bucket_or_of_none_is_not_taken() -> None:
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED])
-def test_a_bucket_whose_layout_is_not_told_counts_as_flat(code: grpc.StatusCode) -> None:
+def test_a_bucket_whose_layout_is_refused_counts_as_flat(code: grpc.StatusCode) -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [code]
         assert await store.get_bucket() == BucketInfo("bucket")
@@ -222,7 +232,7 @@ def test_a_bucket_whose_layout_is_not_told_counts_as_flat(code: grpc.StatusCode)
     with_store(test)
 
 
-def test_a_layout_that_nobody_without_credentials_is_told_is_an_error() -> None:
+def test_missing_credentials_for_the_layout_are_an_error() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [grpc.StatusCode.UNAUTHENTICATED]
         with pytest.raises(Unauthenticated):
@@ -231,13 +241,15 @@ def test_a_layout_that_nobody_without_credentials_is_told_is_an_error() -> None:
     with_store(test)
 
 
-def test_who_may_read_is_asked_of_the_bucket_and_then_of_the_folder() -> None:
+def test_read_permission_is_tested_on_the_bucket_and_then_on_the_folder() -> None:
     get = "storage.objects.get"
     granted = pb.TestIamPermissionsResponse(permissions=[get]).SerializeToString()
     bucket = "projects/_/buckets/bucket"
 
     async def test(store: GrpcObjectStore, server: Server) -> None:
-        async def asked(prefix: str, *answers: bytes | grpc.StatusCode) -> tuple[bool, list[str]]:
+        async def may_read(
+            prefix: str, *answers: bytes | grpc.StatusCode
+        ) -> tuple[bool, list[str]]:
             server.answers, server.requests = list(answers), []
             may = await store.may_read(prefix)
             requests = [
@@ -248,20 +260,23 @@ def test_who_may_read_is_asked_of_the_bucket_and_then_of_the_folder() -> None:
             assert all(request.permissions == [get] for request in requests)
             return may, [request.resource for request in requests]
 
-        assert await asked("", granted) == (True, [bucket])
-        assert await asked("", b"") == (False, [bucket])
-        assert await asked("team/", granted) == (True, [bucket])
+        assert await may_read("", granted) == (True, [bucket])
+        assert await may_read("", b"") == (False, [bucket])
+        assert await may_read("team/", granted) == (True, [bucket])
         both = [bucket, f"{bucket}/objects/team/"]
-        assert await asked("team/", b"", granted) == (True, both)
-        assert await asked("team/", grpc.StatusCode.PERMISSION_DENIED, granted) == (True, both)
-        assert await asked("team/", b"", grpc.StatusCode.NOT_FOUND) == (False, both)
-        # A server without the call, as emulators are.
+        assert await may_read("team/", b"", granted) == (True, both)
+        assert await may_read("team/", grpc.StatusCode.PERMISSION_DENIED, granted) == (True, both)
+        assert await may_read("team/", b"", grpc.StatusCode.NOT_FOUND) == (False, both)
+        # Some servers, as emulators, do not offer TestIamPermissions.
         unknown = grpc.StatusCode.UNIMPLEMENTED
-        there = pb.Object(name="team/").SerializeToString()
-        assert await asked("team/", unknown, there) == (True, [bucket])
-        assert await asked("team/", unknown, grpc.StatusCode.NOT_FOUND) == (True, [bucket])
-        assert await asked("team/", unknown, grpc.StatusCode.PERMISSION_DENIED) == (False, [bucket])
-        assert await asked("", unknown, grpc.StatusCode.NOT_FOUND) == (True, [bucket])
+        folder = pb.Object(name="team/").SerializeToString()
+        assert await may_read("team/", unknown, folder) == (True, [bucket])
+        assert await may_read("team/", unknown, grpc.StatusCode.NOT_FOUND) == (True, [bucket])
+        assert await may_read("team/", unknown, grpc.StatusCode.PERMISSION_DENIED) == (
+            False,
+            [bucket],
+        )
+        assert await may_read("", unknown, grpc.StatusCode.NOT_FOUND) == (True, [bucket])
         server.answers = [grpc.StatusCode.UNAUTHENTICATED]
         with pytest.raises(Unauthenticated):
             await store.may_read("")
@@ -279,7 +294,7 @@ def test_who_may_read_is_asked_of_the_bucket_and_then_of_the_folder() -> None:
         grpc.StatusCode.DEADLINE_EXCEEDED,
     ],
 )
-def test_what_may_pass_is_tried_again(code: grpc.StatusCode) -> None:
+def test_a_retryable_status_is_retried(code: grpc.StatusCode) -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [code] * 3 + [OBJECT]
         assert (await store.get_object("a/b")).size == 5
@@ -288,7 +303,27 @@ def test_what_may_pass_is_tried_again(code: grpc.StatusCode) -> None:
     with_store(test)
 
 
-def test_a_pause_that_the_server_asks_for_beyond_our_time_is_not_waited_for() -> None:
+def test_attempts_are_measured_by_method_and_counted_by_billing_class() -> None:
+    billed = BilledRequests()
+
+    async def test(store: GrpcObjectStore, server: Server) -> None:
+        server.answers = [grpc.StatusCode.UNAVAILABLE, OBJECT]
+        await store.get_object("a/b")
+        await store.list_objects("")
+        registry = Registry()
+        store.declare_metrics(registry)
+        counts = {
+            method: cast("Histogram", registry.value("unary_call_seconds", method=method)).count
+            for method in ("GetObject", "GetStorageLayout", "ListObjects", "TestIamPermissions")
+        }
+        assert list(counts.values()) == [2, 0, 1, 0]
+        assert registry.value("unary_requests") == 3
+        assert (billed.class_a, billed.class_b, billed.free) == (1, 1, 1)
+
+    with_store(test, billed=billed)
+
+
+def test_a_requested_pause_past_the_deadline_fails_the_call_at_once() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         status = Status(code=8)
         status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=5)))
@@ -309,7 +344,9 @@ def test_a_pause_that_the_server_asks_for_beyond_our_time_is_not_waited_for() ->
         (grpc.StatusCode.UNKNOWN, StorageError),
     ],
 )
-def test_what_is_final_is_told_at_once(code: grpc.StatusCode, kind: type[StorageError]) -> None:
+def test_a_final_status_fails_the_call_at_once(
+    code: grpc.StatusCode, kind: type[StorageError]
+) -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.always = code
         with pytest.raises(kind) as caught:
@@ -320,7 +357,7 @@ def test_what_is_final_is_told_at_once(code: grpc.StatusCode, kind: type[Storage
     with_store(test)
 
 
-def test_an_outage_ends_within_the_time_for_the_whole() -> None:
+def test_a_call_fails_at_its_deadline_during_an_outage() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.always = grpc.StatusCode.UNAVAILABLE
         with pytest.raises(Unavailable):
@@ -330,7 +367,7 @@ def test_an_outage_ends_within_the_time_for_the_whole() -> None:
     with_store(test)
 
 
-def test_the_end_of_an_outage_is_told_by_what_the_service_said() -> None:
+def test_a_call_that_times_out_reports_the_last_status_of_the_service() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [grpc.StatusCode.UNAVAILABLE]
         server.always = None
@@ -341,7 +378,7 @@ def test_the_end_of_an_outage_is_told_by_what_the_service_said() -> None:
     with_store(test)
 
 
-def test_a_connection_that_has_fallen_silent_is_left_for_a_new_one() -> None:
+def test_calls_leave_a_silent_connection_for_a_new_one() -> None:
     async def main() -> None:
         async with served() as (silent, first), served() as (answering, second):
             silent.always = None
@@ -367,7 +404,7 @@ def test_a_connection_that_has_fallen_silent_is_left_for_a_new_one() -> None:
     asyncio_bridge.run(main)
 
 
-def test_names_that_are_not_answered_keep_no_connection_from_others() -> None:
+def test_unanswered_calls_do_not_block_other_calls() -> None:
     async def main() -> None:
         async with served() as (server, endpoint):
             settings = ChannelSettings(endpoint, plaintext=True, anonymous=True)
@@ -387,7 +424,7 @@ def test_names_that_are_not_answered_keep_no_connection_from_others() -> None:
                 await trio.testing.wait_all_tasks_blocked()
                 with trio.fail_after(20):
                     await store.get_object("a/b")
-                    # What was asked first may reach the server last: it goes another way.
+                    # The calls use two connections, so they may arrive in another order.
                     while len(server.requests) <= MOST_STREAMS:  # noqa: ASYNC110
                         await trio.sleep(0.01)
                 nursery.cancel_scope.cancel()
@@ -397,7 +434,7 @@ def test_names_that_are_not_answered_keep_no_connection_from_others() -> None:
     asyncio_bridge.run(main)
 
 
-def test_a_call_that_a_live_connection_has_lost_is_tried_again_there() -> None:
+def test_a_lost_call_is_retried_on_the_same_connection_if_it_is_alive() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [None]
         server.always = OBJECT
@@ -410,7 +447,7 @@ def test_a_call_that_a_live_connection_has_lost_is_tried_again_there() -> None:
     with_store(test)
 
 
-def test_nothing_is_tried_again_while_the_retries_of_the_mount_are_used_up() -> None:
+def test_a_call_is_not_retried_while_the_retry_budget_is_exhausted() -> None:
     retries = RetryBudget()
 
     async def test(store: GrpcObjectStore, server: Server) -> None:
@@ -424,7 +461,7 @@ def test_nothing_is_tried_again_while_the_retries_of_the_mount_are_used_up() -> 
     with_store(test, retries=retries)
 
 
-def test_a_call_that_is_never_answered_is_tried_again_and_given_up() -> None:
+def test_a_call_without_an_answer_is_retried_until_the_deadline() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [None]
         server.always = OBJECT
@@ -436,7 +473,7 @@ def test_a_call_that_is_never_answered_is_tried_again_and_given_up() -> None:
     with_store(test)
 
 
-def test_a_malformed_answer_is_tried_again_and_then_an_error() -> None:
+def test_a_malformed_answer_is_retried_and_then_an_error() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [b"\xff", OBJECT]
         assert (await store.get_object("a/b")).size == 5
@@ -447,9 +484,9 @@ def test_a_malformed_answer_is_tried_again_and_then_an_error() -> None:
     with_store(test)
 
 
-def test_an_object_of_another_name_is_not_taken_for_the_one_asked_for() -> None:
+def test_an_object_of_another_name_counts_as_malformed() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
-        # No bytes at all are a message too: an object without a name, of size 0.
+        # An empty answer is valid protobuf: an object without a name, of size 0.
         server.answers = [b"", OBJECT]
         assert (await store.get_object("a/b")).size == 5
         server.always = OBJECT.replace(b"a/b", b"a/c")
@@ -459,11 +496,11 @@ def test_an_object_of_another_name_is_not_taken_for_the_one_asked_for() -> None:
     with_store(test)
 
 
-def test_a_caller_may_leave_at_any_moment() -> None:
+def test_a_call_can_be_cancelled_after_any_delay() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [None] * 6
-        for patience in (0.0, 0.001, 0.003, 0.01, 0.03, 0.1):
-            with trio.move_on_after(patience) as scope:
+        for delay in (0.0, 0.001, 0.003, 0.01, 0.03, 0.1):
+            with trio.move_on_after(delay) as scope:
                 await store.get_object("a/b")
             assert scope.cancelled_caught
         server.answers = []
@@ -473,7 +510,7 @@ def test_a_caller_may_leave_at_any_moment() -> None:
     with_store(test)
 
 
-def test_after_its_channel_a_store_answers_with_an_error() -> None:
+def test_a_call_after_the_channels_are_closed_is_an_error() -> None:
     async def main() -> None:
         settings = ChannelSettings("127.0.0.1:1", plaintext=True)
         channels = await open_channels(settings)
@@ -488,7 +525,7 @@ def test_after_its_channel_a_store_answers_with_an_error() -> None:
     asyncio_bridge.run(main)
 
 
-def test_a_channel_that_closes_under_a_call_ends_it_with_an_error() -> None:
+def test_closing_the_channels_during_a_call_is_an_error() -> None:
     async def main() -> None:
         async with served() as (server, endpoint):
             server.always = None
@@ -500,7 +537,7 @@ def test_a_channel_that_closes_under_a_call_ends_it_with_an_error() -> None:
             async with trio.open_nursery() as nursery:
 
                 @nursery.start_soon
-                async def ask() -> None:
+                async def call() -> None:
                     with pytest.raises(Unavailable):
                         await store.get_object("a/b")
 
@@ -520,22 +557,22 @@ def test_a_call_cancelled_at_any_instant_leaves_no_task_and_the_next_one_works()
 
         @asynccontextmanager
         async def stage() -> AsyncIterator[Scenario]:
-            # The pause after a failure is among the instants.
+            # The instants include the delay before the retry.
             server.answers = [grpc.StatusCode.UNAVAILABLE]
             yield functools.partial(store.get_object, "a/b")
             server.answers = []
             assert (await store.get_object("a/b")).generation == 7
-            # The server's, and gRPC's own that see to the end of a call, end a little later.
+            # The tasks of the server, and gRPC's own that finish a call, end a little later.
             for _ in range(1000):
                 if await await_asyncio(count_tasks()) == before:
                     return
                 await trio.sleep(0.001)
-            raise AssertionError("a task is left")
+            raise AssertionError("an asyncio task did not end within 1 s")
 
         for instant in itertools.count():
             if not await play(stage, instant):
                 break
-        # Where the other side is at an instant of this one is left to chance.
+        # The progress of the asyncio side at a given instant of the trio side varies.
         for delay in range(30):
             async with stage() as scenario:
                 with trio.move_on_after(delay * 0.0005):

@@ -1,1 +1,1 @@
-"""What the emulator stores: buckets, objects, folders, generations."""
+"""The stored data: buckets, objects, folders and generations, kept as files and records."""

@@ -1,8 +1,9 @@
 """CRC32C of objects and of their chunks, each computed once per generation.
 
-A small object's checksum is computed when it is first shown. A large one's takes a thread and is
-waited for only where one object is asked for (GetObject): listings and streams show what is known
-by then. Above `MAX_WHOLE_BYTES` only the writer's own word is known.
+The checksum of a small object is computed when a response first needs it. The checksum of a large
+object is computed in a thread. Only GetObject and ReadObject wait for this thread; the responses of
+other methods contain the checksum if it has already been computed. Objects above `MAX_WHOLE_BYTES`
+have a checksum only if their writer sent one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import crc32c
 from cachetools import LRUCache
 
 from gcsmux_fs.emulator.rpc_error import RpcError
-from gcsmux_fs.emulator.services.range_schedule import MAX_CHUNK_BYTES
+from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
@@ -25,65 +26,65 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_WHOLE_BYTES", "Checksums"]
 
-# A listing page of 1,000 such objects is read in some tens of milliseconds.
+# Reading 1,000 objects of this size, one listing page, takes a few tens of milliseconds.
 _SMALL_BYTES = 64 * 1024
-# A quarter of a second at what one core reads; a stat should not take longer.
+# One core reads this in a quarter of a second. GetObject should not take longer.
 MAX_WHOLE_BYTES = 256 * 1024**2
 _READ_BYTES = 4 * 1024 * 1024
-# 20 MB of memory at most; in chunks, 200 GB of content.
-_MAX_KEPT = 100_000
+# Checksums of 200 GB of content, if all are of chunks. They take at most 20 MB of memory.
+_MAX_CACHED_CHECKSUMS = 100_000
 
 _Key = tuple[str, str, int]
 
 
-def _key(of: StoredObject) -> _Key:
-    return of.bucket, of.name, of.generation
+def _key(stored: StoredObject) -> _Key:
+    return stored.bucket, stored.name, stored.generation
 
 
 class Checksums:
-    """The checksums known so far. An object that may still grow has none."""
+    """The checksums computed so far. An object that is not finalized has no checksum."""
 
     def __init__(self) -> None:
-        self._whole: LRUCache[_Key, int] = LRUCache(_MAX_KEPT)
-        self._chunks: LRUCache[tuple[_Key, int], int] = LRUCache(_MAX_KEPT)
+        self._whole: LRUCache[_Key, int] = LRUCache(_MAX_CACHED_CHECKSUMS)
+        self._chunks: LRUCache[tuple[_Key, int], int] = LRUCache(_MAX_CACHED_CHECKSUMS)
         self._computing: dict[_Key, asyncio.Task[int]] = {}
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Give up what is being computed: its threads end soon."""
+        """Stop the threads that compute checksums; they end at their next block."""
         self._closed.set()
 
-    def note(self, of: StoredObject, crc: int) -> None:
-        """Remember the checksum of content that has just been received."""
-        self._whole[_key(of)] = crc
+    def note(self, stored: StoredObject, crc: int) -> None:
+        """Store the checksum of an object whose content has just been received."""
+        self._whole[_key(stored)] = crc
 
-    def known(self, of: StoredObject) -> int | None:
+    def cached(self, stored: StoredObject) -> int | None:
         """Return the object's checksum if it has been computed."""
-        return self._whole.get(_key(of)) if of.finalized else None
+        return self._whole.get(_key(stored)) if stored.finalized else None
 
-    def cheap(self, of: StoredObject, bucket: Bucket) -> int | None:
-        """Return the checksum of a listed object, if it is known or quickly computed."""
-        known = self.known(of)
-        if known is not None or not of.finalized or of.size > _SMALL_BYTES:
-            return known
+    def cached_or_quick(self, stored: StoredObject, bucket: Bucket) -> int | None:
+        """Return the object's checksum if it has been computed or the object is small."""
+        crc = self.cached(stored)
+        if crc is not None or not stored.finalized or stored.size > _SMALL_BYTES:
+            return crc
         try:
-            with bucket.open(of.name, listed=True) as content:
-                if _key(content.object) != _key(of):
+            with bucket.open(stored.name, listed=True) as content:
+                if _key(content.object) != _key(stored):
                     return None
-                self.note(of, self._compute(content))
+                self.note(stored, self._compute(content))
         except RpcError:
             return None
-        return self.known(of)
+        return self.cached(stored)
 
-    async def whole(self, of: StoredObject, bucket: Bucket) -> int | None:
-        """Return the object's checksum, computing it in a thread if need be."""
-        known = self.cheap(of, bucket)
-        if known is not None or not of.finalized or of.size > MAX_WHOLE_BYTES:
-            return known
-        key = _key(of)
+    async def whole(self, stored: StoredObject, bucket: Bucket) -> int | None:
+        """Return the object's checksum; compute it in a thread if necessary."""
+        crc = self.cached_or_quick(stored, bucket)
+        if crc is not None or not stored.finalized or stored.size > MAX_WHOLE_BYTES:
+            return crc
+        key = _key(stored)
         task = self._computing.get(key)
         if task is None:
-            content = bucket.open(of.name)
+            content = bucket.open(stored.name)
             if _key(content.object) != key:
                 content.close()
                 return None
@@ -97,7 +98,8 @@ class Checksums:
 
     def _computed(self, key: _Key, task: asyncio.Task[int]) -> None:
         del self._computing[key]
-        # The error is looked at here, in case that nobody waits for the result any more.
+        # Reads the exception of the task. Without this, asyncio logs the exception if the caller
+        # was cancelled.
         if not task.cancelled() and task.exception() is None:
             self._whole[key] = task.result()
 
@@ -107,7 +109,7 @@ class Checksums:
         buffer = memoryview(bytearray(min(_READ_BYTES, size)))
         for offset in range(0, size, _READ_BYTES):
             if self._closed.is_set():
-                raise RpcError(StatusCode.UNAVAILABLE, "The emulator ends")
+                raise RpcError(StatusCode.UNAVAILABLE, "The emulator is stopping.")
             part = buffer[: size - offset]
             content.read_into(part, offset)
             crc = crc32c.crc32c(part, crc)
@@ -117,15 +119,16 @@ class Checksums:
         with content:
             return self._compute(content)
 
-    def chunk(self, of: StoredObject, offset: int, content: memoryview) -> int:
-        """Return the checksum of a chunk, remembering those of whole, aligned chunks.
+    def chunk(self, stored: StoredObject, offset: int, content: memoryview) -> int:
+        """Return the checksum of a chunk.
 
-        They are what readers of large objects ask for again, and few enough to be kept.
+        Checksums of full, aligned chunks are cached: readers of large objects request these chunks
+        repeatedly.
         """
         if len(content) != MAX_CHUNK_BYTES or offset % MAX_CHUNK_BYTES:
             return crc32c.crc32c(content)
-        key = (_key(of), offset)
-        known = self._chunks.get(key)
-        if known is None:
-            known = self._chunks[key] = crc32c.crc32c(content)
-        return known
+        key = (_key(stored), offset)
+        crc = self._chunks.get(key)
+        if crc is None:
+            crc = self._chunks[key] = crc32c.crc32c(content)
+        return crc

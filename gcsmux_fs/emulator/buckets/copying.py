@@ -1,4 +1,4 @@
-"""Copies of content within the emulator, and the tokens of copies made in several calls."""
+"""Copies content between objects, and makes the tokens of rewrites that take several calls."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ if TYPE_CHECKING:
 
 __all__ = ["concatenate", "parse_rewrite_token", "rewrite_token"]
 
-# A millisecond's work: other calls get their turn between two pieces.
-_PIECE_BYTES = 1024 * 1024
+# Copying this takes a millisecond. Other calls run between two blocks.
+_BLOCK_BYTES = 1024 * 1024
 
 
 async def concatenate(contents: Iterable[Content], target: Path) -> int:
-    """Write the contents, one after the other, to a new file; return the CRC32C of it all.
+    """Write the contents, one after another, to a new file. Return the CRC32C of the file.
 
     Raises:
-        RpcError: one of them was changed meanwhile (NOT_FOUND).
+        RpcError: one of the contents changed during the copy (NOT_FOUND).
     """
     crc = 0
-    buffer = memoryview(bytearray(_PIECE_BYTES))
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
     with target.open("wb") as file:
         for content in contents:
             size = content.object.size
-            for offset in range(0, size, _PIECE_BYTES):
-                piece = buffer[: size - offset]
-                content.read_into(piece, offset)
-                file.write(piece)
-                crc = crc32c.crc32c(piece, crc)
+            for offset in range(0, size, _BLOCK_BYTES):
+                block = buffer[: size - offset]
+                content.read_into(block, offset)
+                file.write(block)
+                crc = crc32c.crc32c(block, crc)
                 await asyncio.sleep(0)
     return crc
 
 
-def rewrite_token(rewritten: int, what: str) -> str:
-    """Return a token that says how many bytes of `what` have been rewritten so far."""
-    text = json.dumps([rewritten, _digest(what)])
+def rewrite_token(rewritten: int, rewrite: str) -> str:
+    """Return a token that holds the number of bytes rewritten. `rewrite` identifies the rewrite."""
+    text = json.dumps([rewritten, _digest(rewrite)])
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def parse_rewrite_token(token: str, what: str) -> int:
-    """Return the bytes that a token of `rewrite_token` says; 0 without a token.
+def parse_rewrite_token(token: str, rewrite: str) -> int:
+    """Return the number of bytes rewritten so far; 0 for an empty token.
 
     Raises:
-        RpcError: it is no such token, or one of another rewrite (INVALID_ARGUMENT).
+        RpcError: the token is malformed or belongs to another rewrite (INVALID_ARGUMENT).
     """
     if not token:
         return 0
     try:
         rewritten, digest = json.loads(base64.urlsafe_b64decode(token))
     except (ValueError, TypeError, binascii.Error):
-        raise invalid("Not a rewrite token of this server") from None
-    if digest != _digest(what) or not isinstance(rewritten, int):
-        raise invalid("The rewrite token belongs to another rewrite")
+        raise invalid("The rewrite token was not issued by this server.") from None
+    if digest != _digest(rewrite) or not isinstance(rewritten, int):
+        raise invalid("The rewrite token belongs to another rewrite.")
     return rewritten
 
 
-def _digest(what: str) -> str:
-    return hashlib.blake2b(what.encode(), digest_size=8).hexdigest()
+def _digest(rewrite: str) -> str:
+    return hashlib.blake2b(rewrite.encode(), digest_size=8).hexdigest()

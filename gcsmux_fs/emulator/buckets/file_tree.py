@@ -1,15 +1,17 @@
-"""The files below a bucket's folder, as a sequence of object names that can be entered anywhere.
+"""The files below a bucket's folder, as a sorted sequence of object names.
 
-A folder is read and sorted once, and kept while its modification time stays the same. That time
-has the grain of the kernel's clock, so that a folder changed a moment ago might change again
-without showing it: such a reading is used but not kept.
+The sorted entries of a folder are cached while the folder's modification time stays the same. This
+time has the resolution of the kernel's clock: a folder that has just changed could change again
+without a new time. The entries of such a folder are not cached.
 
-Links: a symbolic link to a regular file inside the served folder is that file. All other links,
-links to folders among them, are not there: they could lead out of the served folder or in circles.
+Symbolic links: a link to a regular file inside the served folder stands for this file. All other
+links are ignored, links to folders included: they could lead out of the served folder, or form a
+loop.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -28,39 +30,52 @@ if TYPE_CHECKING:
 
 __all__ = ["FileTree"]
 
-# Ten times the coarsest clock tick of Linux: a folder this old has shown its last change.
+# Ten times the coarsest clock tick of Linux. A later change of the folder gets another time.
 _SETTLED_AFTER_NS = 100_000_000
-# About 200 MB of names; a larger tree is still served, its folders are read more often.
-_MAX_KEPT_ENTRIES = 2_000_000
+# About 200 MB of names. In a larger tree, folders are read more often.
+_MAX_CACHED_ENTRIES = 2_000_000
 # About 10 MB of names.
-_MAX_KNOWN_FOLDERS = 50_000
+_MAX_CACHED_FOLDERS = 50_000
+# No file can be created at the path: a folder has this path, or the bucket's folder is on another
+# file system than the metadata folder, or the path is too long.
+_CANNOT_CREATE = (
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.EXDEV,
+    errno.ENAMETOOLONG,
+)
 
 
 class FileTree:
-    """The folder of one bucket; `served` is the folder that links may not leave."""
+    """The folder of one bucket. Links that lead out of the folder `served` are ignored."""
 
     def __init__(self, root: Path, served: Path) -> None:
         self.root = os.path.realpath(root)
         self._served = os.path.realpath(served) + "/"
-        self._kept: LRUCache[str, tuple[tuple[int, int, int], list[str]]] = LRUCache(
-            _MAX_KEPT_ENTRIES, getsizeof=lambda kept: len(kept[1]) + 1
+        # By folder: inode, times and sorted entries.
+        self._cache: LRUCache[str, tuple[tuple[int, int, int], list[str]]] = LRUCache(
+            _MAX_CACHED_ENTRIES, getsizeof=lambda cached: len(cached[1]) + 1
         )
-        # Of a folder, the name of an object that was seen below it.
-        self._inside: LRUCache[str, str] = LRUCache(_MAX_KNOWN_FOLDERS)
+        # By folder: the name of one object below it.
+        self._inside: LRUCache[str, str] = LRUCache(_MAX_CACHED_FOLDERS)
 
     def path_of(self, name: str) -> str:
-        """Return where the file of that name is, or would be."""
+        """Return the path of the file `name`, whether it exists or not."""
         return f"{self.root}/{name}"
 
     def stat(self, name: str) -> os.stat_result | None:
-        """Return the status of the regular file that `name` is, or None."""
+        """Return the status of the regular file `name`; None if there is no such file."""
         if not (is_object_name(name) and file_can_be_named(name)):
             return None
         folder = name[: name.rfind("/") + 1]
         return self.stat_listed(name) if not folder or self.has_folder(folder) else None
 
     def stat_listed(self, name: str) -> os.stat_result | None:
-        """Return what `stat` does, for a name that `names_from` gave: its folders are real."""
+        """Do the same as `stat`, but faster, for a name that `names_from` has yielded.
+
+        `names_from` has already checked that no folder in the name is a link.
+        """
         path = self.path_of(name)
         try:
             status = os.lstat(path)
@@ -75,13 +90,13 @@ class FileTree:
     def names_from(
         self, start: str, *, within: str = "", folders: bool = False, shallow: bool = False
     ) -> Iterator[ListedName]:
-        """Yield the entries whose names are not before `start`, in order.
+        """Yield the entries from the name `start` on, in order.
 
-        With `folders`, each folder comes too, as an entry ending with `/`, before what is in it.
-        Names that do not begin with `within` may be left out: a listing of a folder enters there,
-        however deep it is, and not at the bucket's root. With `shallow`, one name stands for all
-        the names below each folder in there: any of them, so that nothing is searched for the
-        first one.
+        - `within`: names that do not begin with it may be left out. A listing of a folder then
+          starts at this folder instead of the root of the bucket.
+        - `folders`: also yield each folder, with a `/` at its end, before the entries in it.
+        - `shallow`: yield only one name below each folder in `within`. It may be any name, because
+          a search for the first name would take longer.
         """
         top = within[: within.rfind("/") + 1]
         start = max(start, top)
@@ -92,11 +107,11 @@ class FileTree:
         open_folders = [(top, self._keys_from(top, start[len(top) :]))]
         while open_folders:
             prefix, keys = open_folders[-1]
-            step = next(keys, None)
-            if step is None:
+            key_and_start = next(keys, None)
+            if key_and_start is None:
                 open_folders.pop()
                 continue
-            key, rest = step
+            key, rest = key_and_start
             name = prefix + key
             if not key.endswith("/"):
                 if is_object_name(name):
@@ -111,43 +126,43 @@ class FileTree:
                 open_folders.append((name, self._keys_from(name, rest)))
 
     def _keys_from(self, folder: str, start: str) -> Iterator[tuple[str, str]]:
-        """Yield the folder's keys, each with the part of `start` that applies inside of it."""
+        """Yield the folder's entries from `start` on, each with the `start` for its own entries."""
         keys = self._keys(folder)
         head, slash, rest = start.partition("/")
         index = bisect_left(keys, head + slash)
         if slash and index < len(keys) and keys[index] == head + slash:
             yield keys[index], rest
             index += 1
-        for following in range(index, len(keys)):
-            yield keys[following], ""
+        for later in range(index, len(keys)):
+            yield keys[later], ""
 
     def _any_below(self, folder: str) -> str | None:
-        """Return the name of any object below `folder`; None if there is none."""
-        known = self._inside.get(folder)
-        if known is not None and self.stat(known) is not None:
-            return known
-        waiting = [folder]
-        while waiting:
-            reached = waiting.pop()
-            keys = self._keys(reached)
+        """Return the name of any object below `folder`; None if there is no object."""
+        cached = self._inside.get(folder)
+        if cached is not None and self.stat(cached) is not None:
+            return cached
+        unread = [folder]
+        while unread:
+            current = unread.pop()
+            keys = self._keys(current)
             for key in keys:
-                if not key.endswith("/") and is_object_name(reached + key):
-                    self._note_inside(folder, reached + key)
-                    return reached + key
-            waiting += [reached + key for key in reversed(keys) if key.endswith("/")]
+                if not key.endswith("/") and is_object_name(current + key):
+                    self._note_inside(folder, current + key)
+                    return current + key
+            unread += [current + key for key in reversed(keys) if key.endswith("/")]
         return None
 
     def _note_inside(self, folder: str, name: str) -> None:
-        """Remember that the object `name` is below `folder` and the folders between the two."""
+        """Cache that the object `name` is below `folder` and below the folders on the way to it."""
         end = len(folder)
         while end:
             self._inside[name[:end]] = name
             end = name.find("/", end) + 1
 
     def _keys(self, folder: str) -> list[str]:
-        """Return the sorted names in `folder`, those of folders with a `/` at their end.
+        """Return the sorted names of the entries of `folder`. Names of folders end with `/`.
 
-        That slash makes the order of the keys the order of all the names below them.
+        Because of this slash, the order of the entries is also the order of the names below them.
         """
         path = self.path_of(folder)
         now_ns = time.time_ns()
@@ -156,16 +171,16 @@ class FileTree:
             if not stat.S_ISDIR(status.st_mode):
                 return []
             stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-            kept = self._kept.get(folder)
-            if kept is not None and kept[0] == stamp:
-                return kept[1]
+            cached = self._cache.get(folder)
+            if cached is not None and cached[0] == stamp:
+                return cached[1]
             with os.scandir(path) as entries:
                 keys = sorted(key for entry in entries if (key := self._key(entry)) is not None)
         except OSError:
             return []
         if now_ns - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_AFTER_NS:
             with suppress(ValueError):
-                self._kept[folder] = (stamp, keys)
+                self._cache[folder] = (stamp, keys)
         return keys
 
     def _key(self, entry: os.DirEntry[str]) -> str | None:
@@ -178,7 +193,7 @@ class FileTree:
         return None
 
     def has_folder(self, folder: str) -> bool:
-        """Tell whether `folder`, which ends with `/`, is there and no link leads to it."""
+        """Return whether `folder`, a path with a `/` at its end, exists and contains no link."""
         if not (is_object_name(folder) and file_can_be_named(folder[:-1])):
             return False
         path = self.path_of(folder[:-1])
@@ -187,10 +202,42 @@ class FileTree:
         except OSError:
             return False
         try:
-            # The kernel's own name for the folder: one call, however many folders lead there.
+            # The kernel resolves the whole path: one call for any number of folders.
             return os.readlink(f"/proc/self/fd/{descriptor}") == path  # noqa: PTH115
         finally:
             os.close(descriptor)
 
     def _stays_inside(self, link: str) -> bool:
         return os.path.realpath(link).startswith(self._served)
+
+    def move_in(self, incoming: Path, name: str) -> bool:
+        """Rename a file to the path of `name`. Return False if no file can have this path."""
+        target = self._make_folders(name)
+        if target is None:
+            return False
+        try:
+            incoming.replace(target)
+        except OSError as error:
+            if error.errno not in _CANNOT_CREATE:
+                raise
+            self.remove(name)
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Delete the file `name`, if it exists."""
+        if self.stat(name) is not None:
+            Path(self.path_of(name)).unlink()
+
+    def _make_folders(self, name: str) -> Path | None:
+        """Create the folders of a file. Return its path; None if a file or a link blocks it."""
+        *folders, last = name.split("/")
+        path = Path(self.root)
+        for folder in folders:
+            path /= folder
+            try:
+                path.mkdir()
+            except FileExistsError:
+                if path.is_symlink() or not path.is_dir():
+                    return None
+        return path / last

@@ -1,6 +1,8 @@
-"""Folders of a hierarchical bucket: those of its file system, and those that kept names imply.
+"""Folders of a hierarchical bucket.
 
-A path is that of a folder within its bucket and ends with `/`.
+A folder exists as a folder of the file system, or because the name of an object in the metadata
+store contains it (an implied folder). The path of a folder is relative to its bucket and ends with
+`/`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ __all__ = ["FolderPage", "Folders", "StoredFolder", "check_folder_path"]
 
 @dataclass(frozen=True, slots=True)
 class StoredFolder:
-    """One folder as it is now."""
+    """The state of one folder at one moment."""
 
     path: str
     time_ns: int
@@ -38,7 +40,7 @@ class StoredFolder:
 
 @dataclass(frozen=True, slots=True)
 class FolderPage:
-    """Folders in order, and where the next page begins."""
+    """Folders in order, and the start of the next page."""
 
     folders: list[StoredFolder]
     following: Position | None = None
@@ -47,96 +49,99 @@ class FolderPage:
 class Folders:
     """The folders of one bucket."""
 
-    def __init__(self, tree: FileTree, side: MetadataStore) -> None:
+    def __init__(self, tree: FileTree, metadata: MetadataStore) -> None:
         self._tree = tree
-        self._side = side
+        self._metadata = metadata
 
     def find(self, path: str) -> StoredFolder | None:
-        """Return a folder as it is now, or None."""
+        """Return the state of a folder; None if it does not exist."""
         if self._tree.has_folder(path):
             return StoredFolder(path, os.lstat(self._tree.path_of(path)).st_mtime_ns)
-        implied = next(self._side.data_names_from(path), "")
-        record = self._side.get(implied) if implied.startswith(path) else None
+        implied = next(self._metadata.data_names_from(path), "")
+        record = self._metadata.get(implied) if implied.startswith(path) else None
         return None if record is None else StoredFolder(path, record.time_ns)
 
     def get(self, path: str) -> StoredFolder:
-        """Return a folder that is there.
+        """Return the state of a folder.
 
         Raises:
-            RpcError: it is not (NOT_FOUND).
+            RpcError: the folder does not exist (NOT_FOUND).
         """
-        found = self.find(path)
-        if found is None:
-            raise not_found(f"No such folder: {path!r}")
-        return found
+        folder = self.find(path)
+        if folder is None:
+            raise not_found(f"No such folder: {path!r}.")
+        return folder
 
     def page(self, query: Query, position: Position, max_entries: int) -> FolderPage:
-        """Return the folders that begin with the query's prefix, `max_entries` at most.
+        """Return at most `max_entries` folders that begin with the prefix of the query.
 
-        With a delimiter, only the folder that is the prefix and those directly in it.
+        With a delimiter, return only the folder of the prefix and the folders directly in it.
         """
-        shown: list[StoredFolder] = []
+        folders: list[StoredFolder] = []
         paths = self._paths_from(max(query.prefix, query.start, position.name), query)
         for path in paths:
             if query.end and path >= query.end:
                 break
-            if len(shown) == max_entries:
-                return FolderPage(shown, Position(path))
-            if (found := self.find(path)) is not None:
-                shown.append(found)
-        return FolderPage(shown)
+            if len(folders) == max_entries:
+                return FolderPage(folders, Position(path))
+            if (folder := self.find(path)) is not None:
+                folders.append(folder)
+        return FolderPage(folders)
 
     def create(self, path: str, *, recursive: bool) -> StoredFolder:
-        """Make a folder; `recursive` makes those that it is in as well.
+        """Create a folder. With `recursive`, also create missing parent folders.
 
         Raises:
-            RpcError: it is there (ALREADY_EXISTS), or the one that it is in is not, or a file is
-                in the way (FAILED_PRECONDITION).
+            RpcError: the folder exists (ALREADY_EXISTS); or its parent is missing, or an object has
+                the name of a part of the path (FAILED_PRECONDITION).
         """
         _check_new(path)
         if self.find(path) is not None:
-            raise RpcError(StatusCode.ALREADY_EXISTS, f"The folder exists: {path!r}")
+            raise RpcError(StatusCode.ALREADY_EXISTS, f"The folder already exists: {path!r}.")
         if not recursive:
             self._check_parent(path)
         try:
             Path(self._tree.path_of(path)).mkdir(parents=True)
         except (FileExistsError, NotADirectoryError):
-            raise _in_the_way(path) from None
+            raise _object_has_name(path) from None
         return self.get(path)
 
     def delete(self, path: str) -> None:
         """Remove an empty folder.
 
         Raises:
-            RpcError: something is in it (FAILED_PRECONDITION).
+            RpcError: the folder is not empty (FAILED_PRECONDITION).
         """
-        if not next(self._side.data_names_from(path), "").startswith(path):
+        if not next(self._metadata.data_names_from(path), "").startswith(path):
             with suppress(OSError):
                 Path(self._tree.path_of(path)).rmdir()
                 return
-        raise RpcError(StatusCode.FAILED_PRECONDITION, f"The folder is not empty: {path!r}")
+        raise RpcError(StatusCode.FAILED_PRECONDITION, f"The folder is not empty: {path!r}.")
 
     def delete_all(self, path: str) -> None:
-        """Remove a folder with all that is in it."""
+        """Remove a folder, and all objects and folders in it."""
         if self._tree.has_folder(path):
             shutil.rmtree(self._tree.path_of(path))
-        for name in self._side.names_below(path):
-            self._side.remove(name)
+        for name in self._metadata.names_below(path):
+            self._metadata.remove(name)
 
     def rename(self, path: str, destination: str) -> StoredFolder:
-        """Give a folder, and all that is in it, another path; objects keep their generations.
+        """Rename a folder and all names in it. Objects keep their generations.
 
         Raises:
-            RpcError: the new path is taken (ALREADY_EXISTS), within the folder (INVALID_ARGUMENT),
-                or in no folder (FAILED_PRECONDITION).
+            RpcError: the destination exists (ALREADY_EXISTS) or is in the folder itself
+                (INVALID_ARGUMENT); or its parent is missing, or an object has the name of a part of
+                the path (FAILED_PRECONDITION).
         """
         _check_new(destination)
         if destination.startswith(path):
-            raise invalid(f"The folder {path!r} cannot become a part of itself: {destination!r}")
+            raise invalid(f"The folder {path!r} cannot be moved into itself: {destination!r}.")
         if self.find(destination) is not None:
-            raise RpcError(StatusCode.ALREADY_EXISTS, f"The folder exists: {destination!r}")
+            raise RpcError(
+                StatusCode.ALREADY_EXISTS, f"The folder already exists: {destination!r}."
+            )
         self._check_parent(destination)
-        # A parent that only kept names imply has no folder yet.
+        # An implied parent does not exist in the file system yet.
         target = Path(self._tree.path_of(destination))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,37 +150,37 @@ class Folders:
             else:
                 target.mkdir()
         except (FileExistsError, NotADirectoryError):
-            raise _in_the_way(destination) from None
-        for name in self._side.names_below(path):
-            self._side.rename(name, destination + name.removeprefix(path))
+            raise _object_has_name(destination) from None
+        for name in self._metadata.names_below(path):
+            self._metadata.rename(name, destination + name.removeprefix(path))
         return self.get(destination)
 
     def _check_parent(self, path: str) -> None:
         parent = path[: path.rfind("/", 0, -1) + 1]
         if parent and self.find(parent) is None:
             raise RpcError(
-                StatusCode.FAILED_PRECONDITION, f"The folder that it is in is missing: {parent!r}"
+                StatusCode.FAILED_PRECONDITION, f"The parent folder does not exist: {parent!r}."
             )
 
     def _paths_from(self, start: str, query: Query) -> Iterator[str]:
-        """Yield in order the paths, not before `start`, that a query shows."""
+        """Yield the folder paths from `start` on that a query selects, in order."""
         following: str | None = start
         while following is not None:
             path = self._first_from(following, query.prefix)
             if path is None:
                 return
             if query.delimiter:
-                # What is deeper stands for the folder directly in the prefix.
+                # Replace a deeper path by that of the folder directly in the prefix.
                 end = path.find("/", len(query.prefix)) + 1
                 path = path[:end] if end else path
             if path >= start:
                 yield path
-            # The first name that is not before this folder and is not the folder itself.
+            # Continue with the next deeper folder, or behind all folders in this folder.
             deeper = not query.delimiter or path == query.prefix
             following = path + "\0" if deeper else after_prefix(path)
 
     def _first_from(self, start: str, prefix: str) -> str | None:
-        """Return the first path, not before `start`, that begins with `prefix`."""
+        """Return the first folder path from `start` on that begins with `prefix`."""
         entries = self._tree.names_from(start, within=prefix, folders=True)
         first = next((entry.name for entry in entries if entry.folder), None)
         if first is not None and not first.startswith(prefix):
@@ -184,8 +189,8 @@ class Folders:
         return min((path for path in (first, implied) if path is not None), default=None)
 
     def _first_implied(self, start: str, prefix: str) -> str | None:
-        """Return the same of the paths that kept names imply."""
-        for name in self._side.data_names_from(prefix):
+        """Return the first implied folder path from `start` on that begins with `prefix`."""
+        for name in self._metadata.data_names_from(prefix):
             if not name.startswith(prefix):
                 break
             end = name.find("/") + 1
@@ -197,23 +202,23 @@ class Folders:
 
 
 def check_folder_path(path: str) -> None:
-    """Refuse what cannot be the path of a folder.
+    """Check the path of a folder.
 
     Raises:
-        RpcError: it is none (INVALID_ARGUMENT).
+        RpcError: the path is not valid, or does not end with `/` (INVALID_ARGUMENT).
     """
     if not (is_object_name(path) and path.endswith("/")):
-        raise invalid(f"Not the path of a folder, which ends with '/': {path!r}")
+        raise invalid(f"Not a valid path for a folder: {path!r}. It must end with '/'.")
 
 
 def _check_new(path: str) -> None:
     check_folder_path(path)
     if not file_can_be_named(path[:-1]):
-        raise invalid(f"Not the path of a folder that can be made: {path!r}")
+        raise invalid(f"The emulator cannot create a folder with this path: {path!r}.")
 
 
-def _in_the_way(path: str) -> RpcError:
+def _object_has_name(path: str) -> RpcError:
     return RpcError(
         StatusCode.FAILED_PRECONDITION,
-        f"The emulator can have no folder {path!r}: an object has the name of a part of it",
+        f"The emulator cannot create the folder {path!r}: an object has the name of a part of it.",
     )

@@ -1,14 +1,14 @@
-"""Generations of files: the same after a restart, another after every change.
+"""Generations of files: unchanged by a restart, and new after every change of the file.
 
-A file's generation is the microsecond of its inode's last change (ctime): that is what the file
-itself remembers, it looks like the service's generations, and nobody can set it back. Two changes
-that a coarse clock gives the same instant still differ in identity; then, and when the clock was
-set back, the next generation is the last one plus one, and `settled` is false: the caller must
-record it, so that a restart does not forget it.
+A file's generation is its ctime in microseconds. The file itself stores the ctime, no program can
+set it, and it looks like a generation of the service. Two changes within one tick of a coarse clock
+have the same ctime. Such a change, or a change after the clock was set back, gets the last
+generation plus one. The caller must record this generation, because the file does not store it:
+`of_file` then returns False as its second value.
 
 Invariants:
-1. One name and one identity give one generation, for as long as the record is kept.
-2. Within one run the generations of a name never decrease, and grow whenever the identity changes.
+1. While a record is kept, one name and one identity have one generation.
+2. Within one run, the generations of a name never decrease, and increase with each new identity.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NS_PER_US = 1000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one state of one file from another."""
+    """The state of a file, as far as stat shows it. Any change of the file changes it."""
 
     inode: int
     size: int
@@ -35,35 +35,35 @@ class Identity:
 
     @classmethod
     def of(cls, status: os.stat_result) -> Identity:
-        """Return the identity that a stat call has seen."""
+        """Return the identity in the result of a stat call."""
         return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class GenerationLedger:
-    """The last generation given to each name, with the identity it was given for.
+    """The last generation of each name, and the identity that has it.
 
-    An identity is remembered as its hash: what is listed may be a million names.
+    It stores only the hash of an identity, because a listing may contain a million names.
     """
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[int, int]] = {}
 
     def of_file(self, name: str, identity: Identity, recorded: int | None) -> tuple[int, bool]:
-        """Return the file's generation, and whether it is settled (needs no record).
+        """Return the generation of a file, and whether a restart would find it without a record.
 
-        `recorded` is the generation recorded for this identity, if there is a record.
+        `recorded` is the generation in the record of this identity; None without a record.
         """
-        fingerprint = hash(identity)
+        identity_hash = hash(identity)
         last = self._last.get(name)
-        if last is not None and last[0] == fingerprint:
+        if last is not None and last[0] == identity_hash:
             return last[1], True
-        own = identity.ctime_ns // _NS_PER_US if recorded is None else recorded
-        generation = own if last is None else max(own, last[1] + 1)
-        self._last[name] = (fingerprint, generation)
-        return generation, generation == own
+        stored = identity.ctime_ns // _NS_PER_US if recorded is None else recorded
+        generation = stored if last is None else max(stored, last[1] + 1)
+        self._last[name] = (identity_hash, generation)
+        return generation, generation == stored
 
     def fresh(self, name: str, now_ns: int) -> int:
-        """Return a generation for content that is not a plain file."""
+        """Return a new generation for content in the metadata store."""
         last = self._last.get(name)
         now_us = now_ns // _NS_PER_US
         generation = now_us if last is None else max(now_us, last[1] + 1)
@@ -71,5 +71,5 @@ class GenerationLedger:
         return generation
 
     def note(self, name: str, identity: Identity, generation: int) -> None:
-        """Remember that `name` has become a file that keeps the generation it had."""
+        """Store that the file `name` has `generation`."""
         self._last[name] = (hash(identity), generation)

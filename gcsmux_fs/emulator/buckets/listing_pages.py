@@ -1,8 +1,8 @@
-"""Pages of a listing, cut from any ordered source of names.
+"""Pages of a listing, made from any sorted source of names.
 
-A page is resumed from the name it stopped at, which is all that its token holds: no listing keeps
-state between its pages, and a page costs as much as it shows, because a folded prefix is left by
-entering the source again behind it.
+A page token holds only the name at which the next page begins. The server therefore keeps no state
+between pages. The cost of a page does not depend on the number of names below its prefixes: after
+each prefix, the page continues with the first name behind it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gcsmux_fs.emulator.buckets.object_names import after_prefix
 from gcsmux_fs.emulator.rpc_error import invalid
 
-__all__ = ["MAX_PAGE_ENTRIES", "ListedName", "Page", "Position", "Query", "list_page"]
+if TYPE_CHECKING:
+    from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-# The service's cap on objects and prefixes together.
-MAX_PAGE_ENTRIES = 1000
+__all__ = ["ListedName", "Page", "Position", "Query", "list_page", "listing_query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,13 @@ class ListedName:
     folder: bool = False
 
 
-# Gives the entries not before a name, in order; of two with one name, the object comes first.
+# Yields the entries from a name on, in order. An object comes before a folder of the same name.
 Source = Callable[[str], Iterator[ListedName]]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is listed: names from `start` on and before `end`; an empty `end` is no bound."""
+    """The names to list: from `start` on and before `end`. An empty `end` sets no limit."""
 
     prefix: str = ""
     delimiter: str = ""
@@ -46,30 +47,45 @@ class Query:
     trailing_delimiter: bool = False
 
 
+def listing_query(request: pb.ListObjectsRequest) -> Query:
+    """Return the query of a request. It is the same for all pages of a listing."""
+    return Query(
+        prefix=request.prefix,
+        delimiter=request.delimiter,
+        start=request.lexicographic_start,
+        end=request.lexicographic_end,
+        trailing_delimiter=request.include_trailing_delimiter,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a listing goes on: at `name`, whose object may have been shown already."""
+    """The name at which a page begins. `object_shown`: an earlier page shows the object `name`."""
 
     name: str = ""
     object_shown: bool = False
 
     def token(self, query: Query) -> str:
-        """Return the position as a page token, good for the same query only."""
+        """Return the position as a page token. The token is valid for this query only."""
         text = json.dumps([self.name, self.object_shown, _digest(query)])
         return base64.urlsafe_b64encode(text.encode()).decode()
 
     @classmethod
     def parse(cls, token: str, query: Query) -> Position:
-        """Return the position in a token made by `token`."""
+        """Return the position in a page token; an empty token is the start of the listing.
+
+        Raises:
+            RpcError: the token is malformed or belongs to another query (INVALID_ARGUMENT).
+        """
         if not token:
             return cls()
         try:
-            name, shown, digest = json.loads(base64.urlsafe_b64decode(token))
+            name, object_shown, digest = json.loads(base64.urlsafe_b64decode(token))
         except (ValueError, TypeError, binascii.Error):
-            raise invalid("Not a page token of this server") from None
+            raise invalid("The page token was not issued by this server.") from None
         if digest != _digest(query) or not isinstance(name, str):
-            raise invalid("The page token belongs to another listing")
-        return cls(name, bool(shown))
+            raise invalid("The page token belongs to another listing.")
+        return cls(name, bool(object_shown))
 
 
 def _digest(query: Query) -> str:
@@ -78,7 +94,7 @@ def _digest(query: Query) -> str:
 
 @dataclass(slots=True)
 class Page:
-    """Names of objects and prefixes, each in order, and where the next page begins."""
+    """Object names and prefixes, each in order. `following` is the start of the next page."""
 
     objects: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
@@ -89,7 +105,7 @@ class Page:
 
 
 def list_page(source: Source, query: Query, position: Position, max_entries: int) -> Page:
-    """Return the page of at most `max_entries` objects and prefixes that begins at `position`."""
+    """Return the page that begins at `position`; objects and prefixes count for `max_entries`."""
     page = Page()
     entries = source(max(query.prefix, query.start, position.name))
     while (entry := next(entries, None)) is not None:
@@ -105,15 +121,15 @@ def list_page(source: Source, query: Query, position: Position, max_entries: int
                 break
             page.objects.append(name)
             continue
-        shown = position.object_shown and name == position.name
-        if query.trailing_delimiter and name == folded and not entry.folder and not shown:
+        object_shown = position.object_shown and name == position.name
+        if query.trailing_delimiter and name == folded and not entry.folder and not object_shown:
             if len(page) == max_entries:
                 page.following = Position(name)
                 break
             page.objects.append(name)
-            shown = True
+            object_shown = True
         if len(page) == max_entries:
-            page.following = Position(name, object_shown=shown)
+            page.following = Position(name, object_shown=object_shown)
             break
         page.prefixes.append(folded)
         behind = after_prefix(folded)
@@ -122,7 +138,7 @@ def list_page(source: Source, query: Query, position: Position, max_entries: int
 
 
 def _fold(name: str, query: Query) -> str | None:
-    """Return the prefix that `name` is shown as, or None if it is shown itself."""
+    """Return the prefix that replaces `name` in the listing; None if the name itself is listed."""
     if not query.delimiter:
         return None
     at = name.find(query.delimiter, len(query.prefix))

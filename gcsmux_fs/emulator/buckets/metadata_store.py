@@ -1,9 +1,10 @@
-"""What files cannot say: objects of impossible names, and attributes that clients have written.
+"""The metadata store: what the files of a bucket cannot hold.
 
-Beside the buckets lies one hidden folder, with a folder per bucket. Each record is one small JSON
-file named by a hash of the object's name, replaced atomically; content that cannot be a file of
-its own name is in a data file that the record points to. All records of a bucket are read when the
-bucket is first used; the emulator is the only one who writes here.
+It holds attributes that clients have set, and objects whose names no file can have. A hidden folder
+in the served folder contains one metadata folder per bucket. Each record is one JSON file, named by
+a hash of the object's name and replaced atomically. If no file can have the object's name, the
+content is in a data file that the record names. All records of a bucket are read when the bucket is
+first used. Only the emulator writes to this folder.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.emulator.buckets.generations import Identity
-from gcsmux_fs.emulator.buckets.objects import Attributes
+from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SIDE_FOLDER", "MetadataStore", "Record"]
+__all__ = ["METADATA_FOLDER", "MetadataStore", "Record"]
 
-SIDE_FOLDER = ".gcsmux-emulator"
+METADATA_FOLDER = ".gcsmux-emulator"
 _DATA_SUFFIX = ".data"
 _RECORD_SUFFIX = ".json"
 _INCOMING_PREFIX = "incoming-"
@@ -34,33 +35,38 @@ _INCOMING_PREFIX = "incoming-"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one object: of the file with this identity, or of a data file."""
+    """The record of one object.
+
+    - `identity`: the state of the object's file for which the record is valid.
+    - `data`: the name of the data file instead, if no file can have the object's name.
+    - `updated_ns`: time of the last update of the attributes, in nanoseconds since 1970; 0: never.
+    - `components`: number of objects from which ComposeObject made this object; 0: not composed.
+    """
 
     name: str
     generation: int
     time_ns: int = 0
-    attributes: Attributes = field(default_factory=Attributes)
+    attributes: ObjectAttributes = field(default_factory=ObjectAttributes)
     identity: Identity | None = None
     data: str = ""
     finalized: bool = True
     metageneration: int = 1
-    # When the object was last updated without a new generation; 0: never.
     updated_ns: int = 0
     components: int = 0
 
     def to_json(self) -> str:
-        """Return the record as the text of its file."""
+        """Return the record as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Return the record that a file holds.
+        """Return the record in the text of its file.
 
         Raises:
-            ValueError, KeyError, TypeError: it holds no record.
+            ValueError, KeyError, TypeError: the text is not a record.
         """
         fields = json.loads(text)
-        fields["attributes"] = Attributes(**fields["attributes"])
+        fields["attributes"] = ObjectAttributes(**fields["attributes"])
         if fields["identity"] is not None:
             fields["identity"] = Identity(**fields["identity"])
         return cls(**fields)
@@ -80,44 +86,44 @@ class MetadataStore:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove what a run that did not end well has left: content of no record."""
-        kept = {record.data for record in self._records.values()}
+        """Remove the content without a record that a crash has left."""
+        data_files = {record.data for record in self._records.values()}
         for path in self._folder.glob("*"):
             if path.name.startswith(_INCOMING_PREFIX) or (
-                path.suffix == _DATA_SUFFIX and path.name not in kept
+                path.suffix == _DATA_SUFFIX and path.name not in data_files
             ):
                 path.unlink(missing_ok=True)
 
     def get(self, name: str) -> Record | None:
-        """Return the record of that object, which may describe an older state of its file."""
+        """Return the record of an object. It may describe an older state of the object's file."""
         return self._records.get(name)
 
     def data_names_from(self, start: str) -> Iterator[str]:
-        """Yield in order the names, not before `start`, of objects whose content is kept here."""
-        for at in range(bisect_left(self._data_names, start), len(self._data_names)):
-            yield self._data_names[at]
+        """Yield the names from `start` on whose content is in a data file, in order."""
+        for position in range(bisect_left(self._data_names, start), len(self._data_names)):
+            yield self._data_names[position]
 
     def names_below(self, prefix: str) -> list[str]:
-        """Return the names with a record that begin with `prefix`."""
+        """Return the names that have a record and begin with `prefix`."""
         return [name for name in self._records if name.startswith(prefix)]
 
     def data_path(self, record: Record) -> str:
-        """Return where the content of that record is."""
+        """Return the path of the record's data file."""
         return str(self._folder / record.data)
 
     def incoming(self) -> Path:
-        """Return the path of a new file for content that is being received."""
+        """Return an unused path for content that is being received."""
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder / f"{_INCOMING_PREFIX}{uuid.uuid4().hex}"
 
     def adopt(self, incoming: Path, name: str, generation: int) -> str:
-        """Make received content a data file; return its name for the record."""
+        """Turn received content into a data file. Return its name for the record."""
         data = f"{_stem(name)}.{generation}{_DATA_SUFFIX}"
         incoming.rename(self._folder / data)
         return data
 
     def put(self, record: Record) -> None:
-        """Keep a record, in place of an older one and of its data."""
+        """Write a record. It replaces the object's old record and data file."""
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self.incoming()
         temporary.write_text(record.to_json())
@@ -127,14 +133,14 @@ class MetadataStore:
         self._index(record.name, old, record)
 
     def remove(self, name: str) -> None:
-        """Forget an object's record and data, if there are any."""
+        """Delete an object's record and data file, if they exist."""
         old = self._records.pop(name, None)
         if old is not None:
             (self._folder / (_stem(name) + _RECORD_SUFFIX)).unlink(missing_ok=True)
             self._index(name, old, None)
 
     def rename(self, old: str, new: str) -> None:
-        """Make the record of one object, and its data, those of another name."""
+        """Give a record and its data file to another object name."""
         record = self._records[old]
         data = record.data
         if data:
@@ -143,7 +149,7 @@ class MetadataStore:
         self.remove(old)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all records and data files."""
         self._records.clear()
         self._data_names.clear()
         shutil.rmtree(self._folder, ignore_errors=True)

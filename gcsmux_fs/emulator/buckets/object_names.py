@@ -1,7 +1,7 @@
-"""Names of objects: which are allowed, which of them a file can have, and how they are ordered.
+"""Names of objects and buckets: which names are valid, and which names a file can have.
 
-The service orders names by their UTF-8 bytes. Python orders strings by code point, and UTF-8 was
-made so that the two orders agree; plain comparison of strings is therefore used throughout.
+The service sorts names by their UTF-8 bytes, Python sorts strings by code points. Both orders are
+the same, so that this code compares plain strings.
 """
 
 from __future__ import annotations
@@ -23,40 +23,52 @@ __all__ = [
 
 # The service's limit for object names.
 MAX_NAME_BYTES = 1024
-# NAME_MAX of every common Linux file system.
+# NAME_MAX of all common Linux file systems.
 _MAX_COMPONENT_BYTES = 255
-_NO_COMPONENTS = {b"", b".", b".."}
+_INVALID_COMPONENTS = {b"", b".", b".."}
 _BUCKET_PREFIX = "projects/_/buckets/"
 _NEW_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _LAST_CODE_POINT = 0x10FFFF
 
 
 def bucket_of(resource: str) -> str:
-    """Return the bucket that `projects/_/buckets/NAME` names."""
+    """Return the bucket name in the resource name `projects/_/buckets/NAME`.
+
+    Raises:
+        RpcError: `resource` has another form (INVALID_ARGUMENT).
+    """
     name = resource.removeprefix(_BUCKET_PREFIX)
     if name == resource or not name or "/" in name:
-        raise invalid(f"Not a bucket's name: {resource!r}")
+        raise invalid(f"Not the resource name of a bucket: {resource!r}.")
     return name
 
 
 def folder_of(resource: str) -> tuple[str, str]:
-    """Return the bucket and the path that `projects/_/buckets/NAME/folders/PATH` names."""
+    """Return the bucket name and the path in `projects/_/buckets/NAME/folders/PATH`.
+
+    Raises:
+        RpcError: `resource` has another form (INVALID_ARGUMENT).
+    """
     bucket, separator, path = resource.partition("/folders/")
     if not separator:
-        raise invalid(f"Not a folder's name: {resource!r}")
+        raise invalid(f"Not the resource name of a folder: {resource!r}.")
     return bucket_of(bucket), path
 
 
 def check_bucket_name(name: str) -> None:
-    """Refuse the name of a bucket to be made that the service would not take."""
+    """Check the name of a new bucket.
+
+    Raises:
+        RpcError: the service would refuse the name (INVALID_ARGUMENT).
+    """
     if not _NEW_BUCKET.fullmatch(name):
-        raise invalid(f"Not a name for a bucket: {name!r}")
+        raise invalid(f"Not a valid name for a bucket: {name!r}.")
 
 
 def is_object_name(name: str) -> bool:
-    """Tell whether the service could hold an object of this name.
+    """Return whether an object can have this name.
 
-    Names with line breaks count: the service refuses them, but files have them.
+    Names with line breaks are valid here. The service refuses them, but files may have them.
     """
     try:
         return 0 < len(name.encode()) <= MAX_NAME_BYTES and "\0" not in name
@@ -65,21 +77,27 @@ def is_object_name(name: str) -> bool:
 
 
 def check_object_name(name: str) -> None:
-    """Refuse a name that no object can have."""
+    """Check the name of an object.
+
+    Raises:
+        RpcError: no object can have this name (INVALID_ARGUMENT).
+    """
     if not is_object_name(name):
-        raise invalid(f"Not an object's name: {name!r}")
+        raise invalid(f"Not a valid name for an object: {name!r}.")
 
 
 def file_can_be_named(name: str) -> bool:
-    """Tell whether a path below a bucket's folder can spell `name` exactly."""
+    """Return whether a file below the bucket's folder can have exactly this path."""
     parts = name.encode().split(b"/")
-    return _NO_COMPONENTS.isdisjoint(parts) and len(max(parts, key=len)) <= _MAX_COMPONENT_BYTES
+    return (
+        _INVALID_COMPONENTS.isdisjoint(parts) and len(max(parts, key=len)) <= _MAX_COMPONENT_BYTES
+    )
 
 
 def after_prefix(prefix: str) -> str | None:
-    """Return the first string after all that begin with `prefix`; None if nothing follows them.
+    """Return the first string after all strings that begin with `prefix`; None if there is none.
 
-    It is for comparison only: it may end with half a surrogate pair, which no name does.
+    Use the result for comparisons only: it may end with half a surrogate pair, as no name does.
     """
     while prefix and ord(prefix[-1]) == _LAST_CODE_POINT:
         prefix = prefix[:-1]

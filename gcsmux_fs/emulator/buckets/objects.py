@@ -1,40 +1,30 @@
-"""What the emulator knows of an object, and its content opened for reading."""
+"""One object as it is stored, and its content opened for reading."""
 
 from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.emulator.buckets.generations import Identity
 from gcsmux_fs.emulator.rpc_error import not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
 
-__all__ = ["Attributes", "Content", "StoredObject"]
-
-
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What a writer says about an object besides its name and content."""
-
-    content_type: str = ""
-    content_encoding: str = ""
-    content_disposition: str = ""
-    content_language: str = ""
-    cache_control: str = ""
-    storage_class: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+__all__ = ["Content", "StoredObject"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object as it is now.
+    """The state of one object at one moment.
 
-    `identity` is that of the file which is the object; None for content kept in the side store,
-    which is only ever appended to, so that bytes once read stay valid.
+    - `path`: the file that holds the content.
+    - `identity`: the state of this file; None if the content is in the metadata store. Content in
+      the metadata store only grows, so that bytes once read stay valid.
+    - `updated_ns`: time of the last update of the attributes, in nanoseconds since 1970; 0: never.
+    - `components`: number of objects from which ComposeObject made this object; 0: not composed.
     """
 
     bucket: str
@@ -42,14 +32,12 @@ class StoredObject:
     generation: int
     size: int
     time_ns: int
-    attributes: Attributes
+    attributes: ObjectAttributes
     path: str
     identity: Identity | None
     finalized: bool = True
     metageneration: int = 1
-    # When it was last updated without a new generation, since 1970; 0: never.
     updated_ns: int = 0
-    # Of how many objects it was composed; 0: of none.
     components: int = 0
 
     def __str__(self) -> str:
@@ -57,10 +45,10 @@ class StoredObject:
 
 
 class Content:
-    """An object's bytes, held open: replacing or deleting the object does not change them.
+    """An object's content, opened. Replacing or deleting the object does not change this content.
 
-    A file that is changed in place is noticed after each read, and the generation is then gone:
-    what was read might be of either state. An appendable object that is not finalized grows.
+    A change of the file in place ends the content: each read checks for it afterwards, because the
+    bytes might mix the old and the new state. An appendable object grows until it is finalized.
     """
 
     def __init__(self, opened: StoredObject, descriptor: int) -> None:
@@ -80,7 +68,7 @@ class Content:
             self._descriptor = -1
 
     def size(self) -> int:
-        """Return how many bytes there are now."""
+        """Return the current size in bytes."""
         if self.object.finalized:
             return self.object.size
         return os.fstat(self._descriptor).st_size
@@ -89,21 +77,21 @@ class Content:
         """Fill `buffer` with the bytes at `offset`.
 
         Raises:
-            RpcError: the file was changed since it was opened (NOT_FOUND).
+            RpcError: the file has changed since it was opened (NOT_FOUND).
         """
         done = 0
         while done < len(buffer):
             count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
             if count == 0:
-                raise not_found(f"{self.object} was truncated while it was read")
+                raise not_found(f"{self.object} was truncated during the read.")
             done += count
         if self.object.identity is not None and self._changed(self.object.identity):
-            raise not_found(f"{self.object} was changed while it was read")
+            raise not_found(f"{self.object} was changed during the read.")
 
     def _changed(self, identity: Identity) -> bool:
         status = os.fstat(self._descriptor)
         now = Identity.of(status)
         if status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
-            # Losing its last name changes the ctime of a file, and none of its bytes.
+            # Removing the last name of a file changes its ctime, but not its content.
             return (now.size, now.mtime_ns) != (identity.size, identity.mtime_ns)
         return now != identity

@@ -1,7 +1,7 @@
-"""Where a bucket is, and what follows from that: its location type, class and namespace.
+"""The placement of a bucket: location, location type, storage class and namespace.
 
-A bucket that CreateBucket has made keeps its placement in a file of the side folder; every other
-one has that of the emulator, which the command's `--location-type` chooses.
+The placement of a bucket made by CreateBucket is kept in a file of the metadata folder. All other
+buckets have the placement that the option `--location-type` sets.
 """
 
 from __future__ import annotations
@@ -19,19 +19,27 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-__all__ = ["LOCATION_TYPES", "REGION", "ZONE", "Placement", "load", "placement_of", "save"]
+__all__ = [
+    "LOCATION_TYPES",
+    "REGION",
+    "ZONE",
+    "Placement",
+    "load_placement",
+    "requested_placement",
+    "save_placement",
+]
 
 REGION = "region"
-# Buckets of this location type are hierarchical: the service has no flat ones there.
+# The service has only hierarchical buckets of this location type.
 ZONE = "zone"
-# What the command offers; CreateBucket makes buckets of the others too.
+# The values of the option `--location-type`. CreateBucket also accepts other location types.
 LOCATION_TYPES = (REGION, ZONE)
 
 _DEFAULT_LOCATIONS = {REGION: "US-CENTRAL1", ZONE: "US-CENTRAL1-A"}
 _STANDARD_CLASS = "STANDARD"
 _RAPID_CLASS = "RAPID"
 _MULTI_REGIONS = {"US", "EU", "ASIA"}
-# The service's names for pairs of regions, such as NAM4.
+# Predefined pairs of regions, such as NAM4.
 _DUAL_REGION = re.compile(r"(?:NAM|EUR|ASIA)\d+")
 _REGION = re.compile(r"[A-Z]+(?:-[A-Z]+)+\d+")
 _ZONE = re.compile(r"[A-Z]+(?:-[A-Z]+)+\d+-[A-Z]")
@@ -40,7 +48,7 @@ _FILE_NAME = "placement"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What a bucket says of its place; `data_locations` are the zones or regions asked for."""
+    """The placement of a bucket. `data_locations` are the zones or regions of the request."""
 
     location: str
     location_type: str
@@ -50,7 +58,7 @@ class Placement:
 
     @classmethod
     def default(cls, location_type: str) -> Placement:
-        """Return the placement of buckets of which nothing else is known."""
+        """Return the placement of buckets that CreateBucket has not made."""
         zonal = location_type == ZONE
         return cls(
             _DEFAULT_LOCATIONS[location_type],
@@ -60,34 +68,36 @@ class Placement:
         )
 
 
-def placement_of(wanted: pb.Bucket, default: Placement) -> Placement:
-    """Return the placement of a bucket to be made.
+def requested_placement(resource: pb.Bucket, default: Placement) -> Placement:
+    """Return the placement that a CreateBucket request asks for.
 
-    A zone is named as the location or, as the service has it, as the only data location of a
-    region. Without a location the bucket is where the emulator's others are.
+    The request names a zone as the location, or, as for the service, as the only data location in
+    a region. Without a location the bucket gets the location of `default`.
 
     Raises:
         RpcError: there is no such location (INVALID_ARGUMENT).
     """
-    location = wanted.location.upper() or default.location
-    places = tuple(place.upper() for place in wanted.custom_placement_config.data_locations)
-    location_type = _type_of(location) if wanted.location else default.location_type
-    for place in places:
-        if not (_REGION.fullmatch(place) or _ZONE.fullmatch(place)):
-            raise invalid(f"Not a region or a zone: {place!r}")
-    if len(places) == 1 and _ZONE.fullmatch(places[0]):
+    location = resource.location.upper() or default.location
+    data_locations = tuple(
+        data_location.upper() for data_location in resource.custom_placement_config.data_locations
+    )
+    location_type = _type_of(location) if resource.location else default.location_type
+    for data_location in data_locations:
+        if not (_REGION.fullmatch(data_location) or _ZONE.fullmatch(data_location)):
+            raise invalid(f"Not a region or a zone: {data_location!r}.")
+    if len(data_locations) == 1 and _ZONE.fullmatch(data_locations[0]):
         location_type = ZONE
-    elif len(places) == 2:
+    elif len(data_locations) == 2:
         location_type = "dual-region"
-    elif places:
-        raise invalid("The data locations must be one zone or two regions")
+    elif data_locations:
+        raise invalid("The data locations must be one zone or two regions.")
     zonal = location_type == ZONE
     return Placement(
         location,
         location_type,
-        zonal or wanted.hierarchical_namespace.enabled,
-        wanted.storage_class or (_RAPID_CLASS if zonal else _STANDARD_CLASS),
-        places,
+        zonal or resource.hierarchical_namespace.enabled,
+        resource.storage_class or (_RAPID_CLASS if zonal else _STANDARD_CLASS),
+        data_locations,
     )
 
 
@@ -97,11 +107,11 @@ def _type_of(location: str) -> str:
     for pattern, location_type in ((_DUAL_REGION, "dual-region"), (_REGION, REGION), (_ZONE, ZONE)):
         if pattern.fullmatch(location):
             return location_type
-    raise invalid(f"Not a location of buckets: {location!r}")
+    raise invalid(f"Not a location for buckets: {location!r}.")
 
 
-def load(folder: Path) -> Placement | None:
-    """Return the placement kept in a bucket's side folder, if there is one."""
+def load_placement(folder: Path) -> Placement | None:
+    """Return the placement in a bucket's metadata folder; None if there is no valid placement."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         fields = json.loads((folder / _FILE_NAME).read_text())
         fields["data_locations"] = tuple(fields["data_locations"])
@@ -109,7 +119,7 @@ def load(folder: Path) -> Placement | None:
     return None
 
 
-def save(folder: Path, placement: Placement) -> None:
-    """Keep a placement in a bucket's side folder."""
+def save_placement(folder: Path, placement: Placement) -> None:
+    """Write the placement of a bucket to its metadata folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _FILE_NAME).write_text(json.dumps(asdict(placement)))

@@ -1,25 +1,24 @@
-"""The buckets: which folders are some, and how they are made and removed."""
+"""The buckets: the folders in the served folder."""
 
 from __future__ import annotations
 
 import shutil
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.buckets import placement
 from gcsmux_fs.emulator.buckets.bucket import Bucket
-from gcsmux_fs.emulator.buckets.metadata_store import SIDE_FOLDER
-from gcsmux_fs.emulator.buckets.placement import REGION, Placement
+from gcsmux_fs.emulator.buckets.metadata_store import METADATA_FOLDER
+from gcsmux_fs.emulator.buckets.placement import REGION, Placement, load_placement, save_placement
 from gcsmux_fs.emulator.rpc_error import RpcError, not_found
 from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Store"]
+__all__ = ["BucketStore"]
 
 
-class Store:
-    """All buckets below the served folder; `default` places those of which nothing is known."""
+class BucketStore:
+    """All buckets. `default` is the placement of buckets that CreateBucket has not made."""
 
     def __init__(self, folder: Path, default: Placement | None = None) -> None:
         self.folder = folder.resolve()
@@ -27,7 +26,7 @@ class Store:
         self._buckets: dict[str, Bucket] = {}
 
     def names(self) -> list[str]:
-        """Return the buckets that are there, in order."""
+        """Return the names of all buckets, sorted."""
         return sorted(
             path.name
             for path in self.folder.iterdir()
@@ -35,40 +34,52 @@ class Store:
         )
 
     def bucket(self, name: str) -> Bucket:
-        """Return a bucket that is there.
+        """Return a bucket.
 
         Raises:
-            RpcError: there is none (NOT_FOUND).
+            RpcError: there is no such bucket (NOT_FOUND).
         """
         folder = self.folder / name
         if name.startswith(".") or folder.is_symlink() or not folder.is_dir():
             self._buckets.pop(name, None)
-            raise not_found(f"The specified bucket does not exist: {name!r}")
-        known = self._buckets.get(name)
-        if known is None:
-            known = self._buckets[name] = Bucket(name, folder, self.folder, self._placement(name))
-        return known
+            raise not_found(f"The specified bucket does not exist: {name!r}.")
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = Bucket(name, folder, self.folder, self._placement(name))
+            self._buckets[name] = bucket
+        return bucket
 
-    def create(self, name: str, place: Placement) -> Bucket:
-        """Make a new, empty bucket."""
+    def create(self, name: str, placement: Placement) -> Bucket:
+        """Create an empty bucket.
+
+        Raises:
+            RpcError: the bucket exists (ALREADY_EXISTS).
+        """
         try:
             (self.folder / name).mkdir()
         except FileExistsError:
-            raise RpcError(StatusCode.ALREADY_EXISTS, f"The bucket exists: {name!r}") from None
-        side = self.folder / SIDE_FOLDER / name
-        # What is left there belongs to a bucket whose folder was removed by hand.
-        shutil.rmtree(side, ignore_errors=True)
+            raise RpcError(
+                StatusCode.ALREADY_EXISTS, f"The bucket already exists: {name!r}."
+            ) from None
+        metadata_folder = self.folder / METADATA_FOLDER / name
+        # Old metadata may remain from a bucket whose folder was removed by hand.
+        shutil.rmtree(metadata_folder, ignore_errors=True)
         self._buckets.pop(name, None)
-        placement.save(side, place)
+        save_placement(metadata_folder, placement)
         return self.bucket(name)
 
     def delete(self, name: str) -> None:
-        """Remove a bucket that holds no object; empty folders in it go with it."""
+        """Remove a bucket without objects, together with its empty folders.
+
+        Raises:
+            RpcError: there is no such bucket (NOT_FOUND), or it contains an object
+                (FAILED_PRECONDITION).
+        """
         bucket = self.bucket(name)
         if next(bucket.names_from(""), None) is not None:
-            raise RpcError(StatusCode.FAILED_PRECONDITION, f"The bucket is not empty: {name!r}")
+            raise RpcError(StatusCode.FAILED_PRECONDITION, f"The bucket is not empty: {name!r}.")
         bucket.remove_folders()
         del self._buckets[name]
 
     def _placement(self, name: str) -> Placement:
-        return placement.load(self.folder / SIDE_FOLDER / name) or self.default
+        return load_placement(self.folder / METADATA_FOLDER / name) or self.default

@@ -1,8 +1,8 @@
-"""Content on its way in: uploads that become an object when finished, and objects that grow.
+"""Content that is being received: uploads, and appendable objects.
 
-Both take bytes at absolute offsets: those below the size are known and skipped, a gap is refused.
-One stream at a time may write; whoever opens later takes over, and the earlier one is told so at
-its next message.
+Each message carries an absolute offset. Bytes that have already been received are skipped; a gap is
+an error. Only one stream writes at a time: a new stream takes over, and the next message of the old
+stream fails.
 """
 
 from __future__ import annotations
@@ -14,40 +14,27 @@ from typing import TYPE_CHECKING
 
 import crc32c
 
-from gcsmux_fs.emulator.buckets.objects import Attributes
+from gcsmux_fs.emulator.buckets.preconditions import check_preconditions
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid, not_found
-from gcsmux_fs.emulator.services.range_schedule import MAX_CHUNK_BYTES
-from gcsmux_fs.emulator.services.resources import check_preconditions
+from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
     from gcsmux_fs.emulator.buckets.bucket import Bucket
     from gcsmux_fs.emulator.buckets.checksums import Checksums
+    from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
     from gcsmux_fs.emulator.buckets.objects import StoredObject
     from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-__all__ = ["Appending", "Incoming", "Upload", "attributes_of"]
+__all__ = ["AppendableObject", "Incoming", "Upload"]
 
 _READ_BYTES = 1024 * 1024
 
 
-def attributes_of(resource: pb.Object, default: Attributes) -> Attributes:
-    """Return what a writer says of its object, and the default where it says nothing."""
-    return Attributes(
-        content_type=resource.content_type or default.content_type,
-        content_encoding=resource.content_encoding,
-        content_disposition=resource.content_disposition,
-        content_language=resource.content_language,
-        cache_control=resource.cache_control,
-        storage_class=resource.storage_class or default.storage_class,
-        metadata=dict(resource.metadata),
-    )
-
-
 class Incoming(abc.ABC):
-    """A file that takes content in, at its end only."""
+    """A file that receives content at its end."""
 
-    # How a stream ends whose place another one has taken.
+    # The status that ends a stream after another stream has taken over.
     _taken_over = StatusCode.ABORTED
 
     def __init__(self, bucket: Bucket, name: str, path: Path, checksums: Checksums) -> None:
@@ -62,65 +49,79 @@ class Incoming(abc.ABC):
         self._ticket = 0
 
     def claim(self) -> int:
-        """Take over the writing; return the ticket to show with every call."""
+        """Take over the writing. Return the ticket that later calls must present."""
         self._ticket = next(self._tickets)
         return self._ticket
 
     def receive(self, ticket: int, offset: int, data: pb.ChecksummedData) -> None:
-        """Take in the bytes that are new.
+        """Append the bytes that have not been received before.
 
         Raises:
-            RpcError: damaged or too long (INVALID_ARGUMENT), or leaving a gap (OUT_OF_RANGE).
+            RpcError: the content is too long or does not match its checksum (INVALID_ARGUMENT); or
+                the offset leaves a gap (OUT_OF_RANGE); or the object is finalized
+                (FAILED_PRECONDITION); or `check` fails.
         """
         self.check(ticket)
         content = data.content
         if len(content) > MAX_CHUNK_BYTES:
-            raise invalid(f"{len(content)} bytes in one message are more than {MAX_CHUNK_BYTES}")
+            raise invalid(
+                f"The message has {len(content)} bytes of content; the maximum is"
+                f" {MAX_CHUNK_BYTES}."
+            )
         if data.HasField("crc32c") and data.crc32c != crc32c.crc32c(content):
-            raise invalid("The content does not match its crc32c")
+            raise invalid("The content does not match its crc32c.")
         if content and offset > self.size:
             raise RpcError(
-                StatusCode.OUT_OF_RANGE, f"The offset {offset} is past the {self.size} bytes so far"
+                StatusCode.OUT_OF_RANGE,
+                f"The write_offset {offset} leaves a gap: {self.size} bytes have been received.",
             )
-        fresh = content[self.size - offset :]
-        if not fresh:
+        new_content = content[self.size - offset :]
+        if not new_content:
             return
         if self.finished is not None:
-            raise RpcError(StatusCode.FAILED_PRECONDITION, f"{self.finished} is finalized")
+            raise RpcError(StatusCode.FAILED_PRECONDITION, f"{self.finished} is finalized.")
         with self.path.open("ab") as file:
-            file.write(fresh)
-        self.crc = crc32c.crc32c(fresh, self.crc)
-        self.size += len(fresh)
+            file.write(new_content)
+        self.crc = crc32c.crc32c(new_content, self.crc)
+        self.size += len(new_content)
 
     def check(self, ticket: int) -> None:
-        """Refuse a stream that no longer writes here."""
-        if ticket != self._ticket:
-            raise RpcError(self._taken_over, f"Another stream writes {self.name!r} now")
-
-    def finish(self, ticket: int, claimed: pb.ObjectChecksums) -> StoredObject:
-        """Make the content the object.
+        """Check that the stream with this ticket may write.
 
         Raises:
-            RpcError: the writer's checksum of it all is another (INVALID_ARGUMENT).
+            RpcError: another stream has taken over the writing (status `_taken_over`).
+        """
+        if ticket != self._ticket:
+            raise RpcError(self._taken_over, f"Another stream has taken over {self.name!r}.")
+
+    def finish(self, ticket: int, checksums: pb.ObjectChecksums) -> StoredObject:
+        """Publish the content as the object. `checksums` are those that the writer sent.
+
+        Raises:
+            RpcError: the checksum of the object differs (INVALID_ARGUMENT); or `check` fails.
         """
         self.check(ticket)
         if self.finished is None:
-            if claimed.HasField("crc32c") and claimed.crc32c != self.crc:
-                raise invalid("The object does not match the crc32c given for it")
+            if checksums.HasField("crc32c") and checksums.crc32c != self.crc:
+                raise invalid("The object does not match the crc32c in object_checksums.")
             self.finished = self._publish()
             self._checksums.note(self.finished, self.crc)
         return self.finished
 
     @abc.abstractmethod
     def _publish(self) -> StoredObject:
-        """Make the content the object, or end its growth."""
+        """Publish the content as a finalized object."""
 
 
 class Upload(Incoming):
-    """An object that is not there before it is whole."""
+    """An upload: the object exists only after the upload has finished."""
 
     def __init__(
-        self, bucket: Bucket, spec: pb.WriteObjectSpec, attributes: Attributes, checksums: Checksums
+        self,
+        bucket: Bucket,
+        spec: pb.WriteObjectSpec,
+        attributes: ObjectAttributes,
+        checksums: Checksums,
     ) -> None:
         super().__init__(bucket, spec.resource.name, bucket.incoming(), checksums)
         self._spec = spec
@@ -129,44 +130,53 @@ class Upload(Incoming):
         self.path.touch()
 
     def discard(self) -> None:
-        """Drop the content of an upload that was not finished."""
+        """Delete the content if the upload has not finished."""
         if self.finished is None:
             self.path.unlink(missing_ok=True)
 
     def _publish(self) -> StoredObject:
         if self._spec.HasField("object_size") and self._spec.object_size != self.size:
             raise invalid(
-                f"The object has {self.size} bytes, and was to have {self._spec.object_size}"
+                f"The object has {self.size} bytes; object_size is {self._spec.object_size}."
             )
         check_preconditions(self.bucket.find(self.name), self._spec)
         return self.bucket.publish(self.name, self.path, self._attributes)
 
 
-class Appending(Incoming):
-    """An appendable object: it is there while it grows, and ends growing when finished."""
+class AppendableObject(Incoming):
+    """An appendable object: it exists from the start, and grows until it is finalized."""
 
     _taken_over = StatusCode.FAILED_PRECONDITION
 
-    def __init__(self, bucket: Bucket, grown: StoredObject, checksums: Checksums) -> None:
-        super().__init__(bucket, grown.name, Path(grown.path), checksums)
-        self.generation = grown.generation
-        self.size = grown.size
+    def __init__(self, bucket: Bucket, stored: StoredObject, checksums: Checksums) -> None:
+        super().__init__(bucket, stored.name, Path(stored.path), checksums)
+        self.generation = stored.generation
+        self.size = stored.size
         with self.path.open("rb") as file:
             while part := file.read(_READ_BYTES):
                 self.crc = crc32c.crc32c(part, self.crc)
 
     def check(self, ticket: int) -> None:
-        """Refuse a stream that no longer writes here, or whose object is not there any more."""
+        """Check that the stream with this ticket may write, and that the object still exists.
+
+        Raises:
+            RpcError: another stream has taken over (FAILED_PRECONDITION), or the object has been
+                replaced or deleted (NOT_FOUND).
+        """
         super().check(ticket)
         if self.finished is None:
             self.current()
 
     def current(self) -> StoredObject:
-        """Return the object as it is now."""
-        found = self.bucket.find(self.name)
-        if found is None or found.generation != self.generation:
-            raise not_found(f"{self.name!r} is no longer generation {self.generation}")
-        return found
+        """Return the current state of the object.
+
+        Raises:
+            RpcError: the object has been replaced or deleted (NOT_FOUND).
+        """
+        stored = self.bucket.find(self.name)
+        if stored is None or stored.generation != self.generation:
+            raise not_found(f"Generation {self.generation} of {self.name!r} no longer exists.")
+        return stored
 
     def _publish(self) -> StoredObject:
         return self.bucket.finalize_appendable(self.current())

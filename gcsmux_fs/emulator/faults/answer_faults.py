@@ -1,4 +1,4 @@
-"""Faults of answers: what they say of objects, pages of listings, and messages that are none."""
+"""Faults of responses: wrong object metadata, wrong listing pages, and malformed messages."""
 
 from __future__ import annotations
 
@@ -9,89 +9,89 @@ from gcsmux_fs.emulator.faults.injection_points import SIGNED, Fault, InjectionP
 
 __all__ = [
     "Malformed",
+    "MalformedKind",
     "OmitMetadata",
     "Padded",
     "PageAgain",
     "PageEmpty",
+    "PageTokenTarget",
     "PageUnsorted",
-    "Spoiling",
-    "Turn",
     "WrongGeneration",
     "WrongSize",
 ]
 
 
-class Spoiling(enum.StrEnum):
-    """How a message is malformed: random bytes, cut short, or with a field of 2 GiB claimed."""
+class MalformedKind(enum.StrEnum):
+    """How a message is malformed."""
 
-    GARBAGE = "garbage"
-    TRUNCATED = "truncated"
-    HUGE = "huge"
+    GARBAGE = "garbage"  # bytes that are no protobuf message
+    TRUNCATED = "truncated"  # the last byte is missing
+    HUGE = "huge"  # the first field claims a length of 2 GiB
 
 
-class Turn(enum.StrEnum):
-    """Where a listing turns back to: the same page, or the first one."""
+class PageTokenTarget(enum.StrEnum):
+    """The page to which a wrong page token leads."""
 
-    PAGE = "page"
-    START = "start"
+    PAGE = "page"  # the page that has the token
+    START = "start"  # the first page
 
 
 @dataclass(frozen=True, slots=True)
 class OmitMetadata(Fault):
-    """Leave the object's metadata out of a bidi stream's first response."""
+    """Remove the object's metadata from the first response of a BidiReadObject stream."""
 
-    phases = (InjectionPoint.ANSWER,)
+    points = (InjectionPoint.ANSWER,)
 
 
 @dataclass(frozen=True, slots=True)
 class WrongSize(Fault):
-    """Show objects larger `by_bytes` than they are, or smaller."""
+    """Add `by_bytes`, which may be negative, to the size of each object in the response."""
 
-    phases = (InjectionPoint.ANSWER,)
+    points = (InjectionPoint.ANSWER,)
     by_bytes: int = field(default=1, metadata=SIGNED)
 
 
 @dataclass(frozen=True, slots=True)
 class WrongGeneration(Fault):
-    """Show objects of a generation that is greater `by` so much, or less."""
+    """Add `by`, which may be negative, to the generation of each object in the response."""
 
-    phases = (InjectionPoint.ANSWER,)
+    points = (InjectionPoint.ANSWER,)
     by: int = field(default=1, metadata=SIGNED)
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed(Fault):
-    """Send bytes that are no such message in its place."""
+    """Send a malformed message instead of the response."""
 
-    phases = (InjectionPoint.ANSWER, InjectionPoint.CHUNK)
-    how: Spoiling = Spoiling.GARBAGE
+    points = (InjectionPoint.ANSWER, InjectionPoint.CHUNK)
+    how: MalformedKind = MalformedKind.GARBAGE
 
 
 @dataclass(frozen=True, slots=True)
 class Padded(Fault):
-    """Make the message so much longer, by a field that nobody knows."""
+    """Make the response `by_bytes` longer, with an unknown field. The default is over 4 MiB."""
 
-    phases = (InjectionPoint.ANSWER, InjectionPoint.CHUNK)
+    points = (InjectionPoint.ANSWER, InjectionPoint.CHUNK)
     by_bytes: int = 5 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class PageAgain(Fault):
-    """Let a page's token lead back to that page, or to the first one."""
+    """Return a page token that leads to the same page again, or to the first page."""
 
-    phases = (InjectionPoint.ANSWER,)
-    to: Turn = Turn.PAGE
+    points = (InjectionPoint.ANSWER,)
+    to: PageTokenTarget = PageTokenTarget.PAGE
 
 
 @dataclass(frozen=True, slots=True)
 class PageEmpty(Fault):
-    """Answer an empty page whose token, always a new one, leads to what should have been on it."""
+    """Return an empty page with a new token; the token leads to the entries left out."""
 
-    phases = (InjectionPoint.ANSWER,)
+    points = (InjectionPoint.ANSWER,)
 
 
 @dataclass(frozen=True, slots=True)
 class PageUnsorted(Fault):
-    """Show a page's entries backwards."""
+    """Return the entries of a page in reverse order."""
 
-    phases = (InjectionPoint.ANSWER,)
+    points = (InjectionPoint.ANSWER,)

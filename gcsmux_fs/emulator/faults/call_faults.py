@@ -1,4 +1,4 @@
-"""Faults of calls: how long they take, how they end, and what becomes of the object meanwhile."""
+"""Faults of calls: delays, endings, and changes of the object during the call."""
 
 from __future__ import annotations
 
@@ -22,24 +22,31 @@ __all__ = [
     "Status",
 ]
 
+_DURING_A_CALL = (
+    InjectionPoint.OPEN,
+    InjectionPoint.CONTENT,
+    InjectionPoint.IDLE,
+    InjectionPoint.RANGE,
+)
+
 
 class Details(enum.StrEnum):
-    """What `grpc-status-details-bin` holds."""
+    """The content of the trailer `grpc-status-details-bin`."""
 
-    NONE = "none"
-    RETRY_INFO = "retry_info"
-    ERROR_INFO = "error_info"
-    MALFORMED = "malformed"
+    NONE = "none"  # no trailer
+    RETRY_INFO = "retry_info"  # a google.rpc.RetryInfo
+    ERROR_INFO = "error_info"  # a google.rpc.ErrorInfo
+    MALFORMED = "malformed"  # bytes that are no google.rpc.Status
 
 
 @dataclass(frozen=True, slots=True)
 class Delay(Fault):
-    """Wait `seconds` and a random part of `jitter_seconds`.
+    """Wait `seconds`, plus a random time of up to `jitter_seconds`.
 
-    At `range` that range alone is late; at `connect` all that the connection carries to its client.
+    At `range` only this range is late. At `connect` all bytes to the client are late.
     """
 
-    phases = (
+    points = (
         InjectionPoint.OPEN,
         InjectionPoint.CONTENT,
         InjectionPoint.RANGE,
@@ -52,9 +59,9 @@ class Delay(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Bandwidth(Fault):
-    """Send no more than `bytes_per_second` of content on the stream, or of all on a connection."""
+    """Limit the content of a stream, or all bytes of a connection, to `bytes_per_second`."""
 
-    phases = (InjectionPoint.OPEN, InjectionPoint.CONNECT)
+    points = (InjectionPoint.OPEN, InjectionPoint.CONNECT)
     bytes_per_second: int
 
     def __post_init__(self) -> None:
@@ -64,23 +71,18 @@ class Bandwidth(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Hang(Fault):
-    """Never answer; at `range` that range alone, while the others go on."""
+    """Never answer the call. At `range` only this range is never answered."""
 
-    phases = (InjectionPoint.OPEN, InjectionPoint.CONTENT, InjectionPoint.RANGE)
-    ends = True
+    points = (InjectionPoint.OPEN, InjectionPoint.CONTENT, InjectionPoint.RANGE)
+    terminal = True
 
 
 @dataclass(frozen=True, slots=True)
 class Status(Fault):
-    """End the call with a status, with details in its trailer or without."""
+    """End the call with an error status. `retry_seconds` is the delay in a RetryInfo."""
 
-    phases = (
-        InjectionPoint.OPEN,
-        InjectionPoint.CONTENT,
-        InjectionPoint.IDLE,
-        InjectionPoint.RANGE,
-    )
-    ends = True
+    points = _DURING_A_CALL
+    terminal = True
     code: StatusCode = StatusCode.UNAVAILABLE
     message: str = "Ordered"
     details: Details = Details.NONE
@@ -89,26 +91,22 @@ class Status(Fault):
 
 @dataclass(frozen=True, slots=True)
 class EndOk(Fault):
-    """End the call with OK though it is not done; a unary one with an empty message."""
+    """End the call early with status OK. A unary call returns an empty message."""
 
-    phases = (
-        InjectionPoint.OPEN,
-        InjectionPoint.CONTENT,
-        InjectionPoint.IDLE,
-        InjectionPoint.RANGE,
-    )
-    ends = True
+    points = _DURING_A_CALL
+    terminal = True
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect(Fault):
-    """End the stream with ABORTED and a BidiReadObjectRedirectedError, with a handle or without.
+    """End the stream with a BidiReadObjectRedirectedError that holds `token`.
 
-    A stream opened with the token has followed and is let through, unless it is to `loop`.
+    With `handle`, the error also holds a read handle. A stream opened with the token has followed
+    the redirect: the fault does not happen to it, unless `loop` is true.
     """
 
-    phases = (InjectionPoint.OPEN, InjectionPoint.CONTENT)
-    ends = True
+    points = (InjectionPoint.OPEN, InjectionPoint.CONTENT)
+    terminal = True
     token: str = "elsewhere"
     handle: bool = False
     loop: bool = False
@@ -117,50 +115,40 @@ class Redirect(Fault):
 
 @dataclass(frozen=True, slots=True)
 class RangeError(Fault):
-    """Fail the range, which ends the stream with a BidiReadObjectError that names it."""
+    """Fail one range. This ends the stream with a BidiReadObjectError that names the range."""
 
-    phases = (InjectionPoint.RANGE,)
+    points = (InjectionPoint.RANGE,)
     code: StatusCode = StatusCode.DATA_LOSS
     message: str = "Ordered"
 
 
 @dataclass(frozen=True, slots=True)
 class ExpireToken(Fault):
-    """End calls with UNAUTHENTICATED until they bring another `authorization`.
+    """Expire the token in the call's `authorization` header.
 
-    `times` counts tokens that expire, not the calls refused for it.
+    All calls with an expired token end with UNAUTHENTICATED. `times` of the rule counts tokens,
+    not calls.
     """
 
-    phases = (InjectionPoint.OPEN,)
-    ends = True
+    points = (InjectionPoint.OPEN,)
+    terminal = True
 
 
 @dataclass(frozen=True, slots=True)
 class Overwrite(Fault):
-    """Replace the object by a new generation: each byte one more, `grow_bytes` zeros behind it.
+    """Replace the object by a new generation: each byte plus 1, then `grow_bytes` zeros.
 
-    Streams that are open go on with the old bytes. `in_place` they cannot: they end with NOT_FOUND.
+    A negative `grow_bytes` makes the object shorter. Open streams continue with the old bytes. With
+    `in_place`, the old bytes no longer exist, and open streams end with NOT_FOUND.
     """
 
-    phases = (
-        InjectionPoint.OPEN,
-        InjectionPoint.CONTENT,
-        InjectionPoint.IDLE,
-        InjectionPoint.RANGE,
-        InjectionPoint.CHUNK,
-    )
+    points = (*_DURING_A_CALL, InjectionPoint.CHUNK)
     grow_bytes: int = field(default=0, metadata=SIGNED)
     in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Delete(Fault):
-    """Delete the object; streams that are open go on."""
+    """Delete the object. Open streams continue."""
 
-    phases = (
-        InjectionPoint.OPEN,
-        InjectionPoint.CONTENT,
-        InjectionPoint.IDLE,
-        InjectionPoint.RANGE,
-        InjectionPoint.CHUNK,
-    )
+    points = (*_DURING_A_CALL, InjectionPoint.CHUNK)

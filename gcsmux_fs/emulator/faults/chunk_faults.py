@@ -1,4 +1,4 @@
-"""Faults of single chunks of content, in BidiReadObject and, where they make sense, ReadObject."""
+"""Faults of single chunks of content in BidiReadObject and, where possible, ReadObject."""
 
 from __future__ import annotations
 
@@ -25,85 +25,88 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class _OfChunk(Fault):
-    phases = (InjectionPoint.CHUNK,)
+class _ChunkFault(Fault):
+    points = (InjectionPoint.CHUNK,)
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkDuplicated(_OfChunk):
+class ChunkDuplicated(_ChunkFault):
     """Send the chunk twice."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkDropped(_OfChunk):
-    """Do not send the chunk, nor its range_end."""
+class ChunkDropped(_ChunkFault):
+    """Do not send the chunk or its range_end."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkSwapped(_OfChunk):
-    """Send the second half of the chunk before the first."""
+class ChunkSwapped(_ChunkFault):
+    """Send the second half of the chunk before the first half."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkOverlaps(_OfChunk):
-    """Send the chunk as two, of which the second begins `by_bytes` before the end of the first."""
+class ChunkOverlaps(_ChunkFault):
+    """Send the chunk as two chunks that overlap by `by_bytes`."""
 
     by_bytes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkGap(_OfChunk):
+class ChunkGap(_ChunkFault):
     """Leave out the first `by_bytes` of the chunk."""
 
     by_bytes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkTooLong(_OfChunk):
-    """Add `by_bytes` that were not asked for to the end of the chunk, and end its range."""
+class ChunkTooLong(_ChunkFault):
+    """Append `by_bytes` extra bytes to the last chunk of a range."""
 
     by_bytes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkStray(_OfChunk):
-    """Send a copy of the chunk with a read_id that nobody asked for, before the chunk."""
+class ChunkStray(_ChunkFault):
+    """Send a copy of the chunk with an unknown read_id, then the chunk."""
 
     read_id: int = field(default=2**62, metadata=SIGNED)
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkEmpty(_OfChunk):
-    """Send a chunk without content before the chunk."""
+class ChunkEmpty(_ChunkFault):
+    """Send a chunk without content, then the chunk."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkWithoutEnd(_OfChunk):
-    """Leave out range_end, if the chunk has it."""
+class ChunkWithoutEnd(_ChunkFault):
+    """Leave out the range_end of the last chunk of a range."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkEndsEarly(_OfChunk):
-    """Send half of the chunk, with range_end, and nothing more of the range; or the `rest` too."""
+class ChunkEndsEarly(_ChunkFault):
+    """Send the first half of the chunk with range_end, and nothing more of the range.
+
+    With `rest`, the rest of the range is still sent after the range_end.
+    """
 
     rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkWrongCrc(_OfChunk):
-    """Give the chunk a wrong CRC32C."""
+class ChunkWrongCrc(_ChunkFault):
+    """Send correct content with a wrong CRC32C."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkWithoutCrc(_OfChunk):
-    """Give the chunk no CRC32C."""
+class ChunkWithoutCrc(_ChunkFault):
+    """Send the chunk without a CRC32C."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkCorrupted(_OfChunk):
-    """Flip one bit of the content; the CRC32C is that of the true content."""
+class ChunkCorrupted(_ChunkFault):
+    """Flip one bit of the content. The CRC32C is the checksum of the correct content."""
 
 
 @dataclass(frozen=True, slots=True)
-class EmptyMessage(_OfChunk):
-    """Send a response without any field before the chunk."""
+class EmptyMessage(_ChunkFault):
+    """Send a response without any field, then the chunk."""

@@ -1,4 +1,4 @@
-"""Faults below gRPC, made by the relay in front of the emulator."""
+"""Faults of TCP connections and of HTTP/2, which the TCP proxy makes happen."""
 
 from __future__ import annotations
 
@@ -16,65 +16,65 @@ __all__ = [
     "Stall",
 ]
 
-# The highest stream of HTTP/2: a GOAWAY with it lets every open stream go on.
-_LAST_STREAM = 2**31 - 1
-_ON_CONNECTIONS = (InjectionPoint.NOW, InjectionPoint.CONNECT, InjectionPoint.TRAFFIC)
+# The highest stream id of HTTP/2. A GOAWAY with this id ends no open stream.
+_MAX_STREAM_ID = 2**31 - 1
+_ANY_CONNECTION_POINT = (InjectionPoint.NOW, InjectionPoint.CONNECT, InjectionPoint.TRAFFIC)
 
 
 @dataclass(frozen=True, slots=True)
 class Reset(Fault):
     """End the connection with a TCP RST."""
 
-    phases = _ON_CONNECTIONS
-    ends = True
+    points = _ANY_CONNECTION_POINT
+    terminal = True
 
 
 @dataclass(frozen=True, slots=True)
 class Close(Fault):
-    """Close the connection in order, without a word of HTTP/2."""
+    """Close the connection with a TCP FIN, without an HTTP/2 GOAWAY."""
 
-    phases = _ON_CONNECTIONS
-    ends = True
+    points = _ANY_CONNECTION_POINT
+    terminal = True
 
 
 @dataclass(frozen=True, slots=True)
 class HalfOpen(Fault):
-    """Keep the connection, swallow all that comes and never send anything again."""
+    """Keep the connection open, discard all bytes from the client, and send nothing more."""
 
-    phases = _ON_CONNECTIONS
-    ends = True
+    points = _ANY_CONNECTION_POINT
+    terminal = True
 
 
 @dataclass(frozen=True, slots=True)
 class Stall(Fault):
-    """Pass nothing on in either direction for so long."""
+    """Pass no bytes in either direction for `seconds`."""
 
-    phases = _ON_CONNECTIONS
+    points = _ANY_CONNECTION_POINT
     seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class PortGone(Fault):
-    """Reset all connections and refuse new ones for so long."""
+    """Reset all connections, and refuse new connections for `seconds`."""
 
-    phases = _ON_CONNECTIONS
-    ends = True
+    points = _ANY_CONNECTION_POINT
+    terminal = True
     seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Goaway(Fault):
-    """Send a GOAWAY frame; the connection itself goes on."""
+    """Send an HTTP/2 GOAWAY frame to the client. The connection stays open."""
 
-    phases = (InjectionPoint.NOW, InjectionPoint.TRAFFIC)
+    points = (InjectionPoint.NOW, InjectionPoint.TRAFFIC)
     error_code: int = 0
-    last_stream_id: int = _LAST_STREAM
+    last_stream_id: int = _MAX_STREAM_ID
     debug: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RstStream(Fault):
-    """Reset, on both sides, the HTTP/2 stream that was the last to carry data to the client."""
+    """Reset the HTTP/2 stream that carried the latest data to the client, on both sides."""
 
-    phases = (InjectionPoint.NOW, InjectionPoint.TRAFFIC)
+    points = (InjectionPoint.NOW, InjectionPoint.TRAFFIC)
     error_code: int = 2

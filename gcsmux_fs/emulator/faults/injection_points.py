@@ -1,4 +1,4 @@
-"""What a fault is, and where in the life of a call or a connection one can happen."""
+"""The base class of all faults, and the injection points where faults happen."""
 
 from __future__ import annotations
 
@@ -12,51 +12,58 @@ from gcsmux_fs.model.errors import StatusCode
 
 __all__ = ["SIGNED", "Fault", "InjectionPoint", "kind_name"]
 
-# Metadata of a field whose number may be negative.
+# Metadata of a dataclass field whose number may be negative.
 SIGNED = {"signed": True}
 
 
 class InjectionPoint(enum.StrEnum):
-    """Where a rule applies; each time this comes about is an opportunity for the rule."""
+    """An event at which a fault can happen. Each event gives matching rules one opportunity."""
 
-    OPEN = "open"  # a call has arrived, its first message with it; nothing is answered yet
+    OPEN = "open"  # a call and its first message have arrived; no response has been sent
     CONTENT = "content"  # the call has sent `after_bytes` of content
-    IDLE = "idle"  # a bidi stream has had nothing to send for `after_seconds`
-    RANGE = "range"  # a bidi stream is asked for a range
+    IDLE = "idle"  # a BidiReadObject stream has had nothing to send for `after_seconds`
+    RANGE = "range"  # a BidiReadObject stream receives the request for a range
     CHUNK = "chunk"  # a chunk of content is about to be sent
-    ANSWER = "answer"  # the call's first, or only, response is about to be sent
-    CONNECT = "connect"  # the relay has accepted a connection
-    TRAFFIC = "traffic"  # the relay has passed `after_bytes` to the client of a connection
-    NOW = "now"  # the rule was ordered; it applies to all connections of the relay
+    ANSWER = "answer"  # the first or only response of a call is about to be sent
+    CONNECT = "connect"  # the TCP proxy has accepted a connection
+    TRAFFIC = "traffic"  # the TCP proxy has sent `after_bytes` to the client of a connection
+    NOW = "now"  # the rule is ordered; it applies to all connections of the TCP proxy
 
     @property
-    def of_relay(self) -> bool:
-        """Whether it is of connections, not of calls."""
+    def of_connections(self) -> bool:
+        """Whether the faults happen to connections of the TCP proxy instead of calls."""
         return self in (InjectionPoint.CONNECT, InjectionPoint.TRAFFIC, InjectionPoint.NOW)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of fault.
+    """One fault.
+
+    - `points`: the injection points where the kind of fault can happen; the first is the default.
+    - `terminal`: the fault ends its call or connection, so that later rules do not apply.
 
     Raises:
-        ValueError: a number that makes no sense.
+        ValueError: a parameter is out of range.
     """
 
-    phases: ClassVar[tuple[InjectionPoint, ...]] = ()
-    ends: ClassVar[bool] = False
+    points: ClassVar[tuple[InjectionPoint, ...]] = ()
+    terminal: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
+        for parameter in fields(self):
+            value = getattr(self, parameter.name)
             if isinstance(value, int | float) and not math.isfinite(value):
-                raise ValueError(f"{one.name} is not a finite number")
-            if isinstance(value, int | float) and value < 0 and not one.metadata.get("signed"):
-                raise ValueError(f"{one.name} is negative")
+                raise ValueError(f"{parameter.name} is not a finite number")
+            if (
+                isinstance(value, int | float)
+                and value < 0
+                and not parameter.metadata.get("signed")
+            ):
+                raise ValueError(f"{parameter.name} is negative")
             if isinstance(value, StatusCode) and value is StatusCode.OK:
-                raise ValueError("a code of OK is no error; the kind end_ok ends calls well")
+                raise ValueError("code OK is no error: use the kind end_ok to end a call with OK")
 
 
 def kind_name(kind: type[Fault]) -> str:
-    """Return the name that a kind has in JSON: that of its class, in snake case."""
+    """Return the name of a kind in JSON: its class name in snake case."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

@@ -1,8 +1,7 @@
-"""Faults of one call, acted out: what the plan says is waited, raised, or done to its messages.
+"""Makes faults happen to one call: delays, errors, and changes of its responses.
 
-Each call has one of these, made at the border. While no rule is in force it does nothing, and the
-border passes it by; orders that come later find it by itself, because it looks for new ones at
-every step.
+`MethodHandlers` creates one FaultyCall per call. While no rule is in force it does nothing. It
+looks up the rules in force at every step, so that an order reaches calls that are already open.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.buckets.byte_ranges import resolve_range
+from gcsmux_fs.emulator.buckets.object_handles import ObjectHandle
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     Delay,
     Delete,
@@ -26,36 +27,38 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Redirect,
     Status,
 )
-from gcsmux_fs.emulator.faults.statuses import expired_token, ordered_status, redirected
-from gcsmux_fs.emulator.injection.headers import call_of
-from gcsmux_fs.emulator.injection.rewriting import rewrite
-from gcsmux_fs.emulator.injection.tampering import alter, spoil
+from gcsmux_fs.emulator.injection.call_attributes import call_attributes_of
+from gcsmux_fs.emulator.injection.object_changes import change_object
+from gcsmux_fs.emulator.injection.ordered_statuses import (
+    expired_token,
+    ordered_status,
+    redirected,
+)
+from gcsmux_fs.emulator.injection.response_faults import apply_to_bytes, apply_to_response
 from gcsmux_fs.emulator.rpc_error import RpcError
-from gcsmux_fs.emulator.services.handles import Handle
-from gcsmux_fs.emulator.services.range_schedule import resolve_range
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from google.protobuf.message import Message
 
-    from gcsmux_fs.emulator.control import Control
-    from gcsmux_fs.emulator.faults.catalogue import Fault
-    from gcsmux_fs.emulator.injection.headers import Headers
-    from gcsmux_fs.emulator.injection.plan import Call, FaultBook, Plan
+    from gcsmux_fs.emulator.faults import Fault
+    from gcsmux_fs.emulator.injection.call_attributes import Headers
+    from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
+    from gcsmux_fs.emulator.injection.fault_plan import ActiveRules, CallAttributes, FaultPlan
     from gcsmux_fs.emulator.shaping import Shape
 
-__all__ = ["CallEnded", "Fate", "FaultyCall", "current_call", "spoiled"]
+__all__ = ["CallEndedOk", "FaultyCall", "RangeOutcome", "current_call"]
 
 
-class CallEnded(Exception):
-    """The call ends here, with OK."""
+class CallEndedOk(Exception):
+    """A fault ends the call with status OK."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What becomes of one range: it is late, perhaps for ever, or fails."""
+class RangeOutcome:
+    """What faults do to one range. A range that hangs has an infinite delay."""
 
     delay_seconds: float = 0.0
     failure: RpcError | None = None
@@ -64,119 +67,119 @@ class Fate:
 _current: ContextVar[FaultyCall] = ContextVar("current_call")
 
 
-def current_call(control: Control) -> FaultyCall:
-    """Return the call that this task serves; a new one, that nothing befalls, outside of any."""
-    return _current.get(None) or FaultyCall(control, "")
+def current_call(orders: FaultOrders) -> FaultyCall:
+    """Return the call that the current task serves, or a call without faults outside of a call."""
+    return _current.get(None) or FaultyCall(orders, "")
 
 
 class FaultyCall:
-    """What befalls one call."""
+    """The faults of one call."""
 
-    def __init__(self, control: Control, method: str) -> None:
-        self.control = control
+    def __init__(self, orders: FaultOrders, method: str) -> None:
+        self.orders = orders
         self.method = method
         self._request: Message | None = None
-        self._call: Call | None = None
+        self._attributes: CallAttributes | None = None
         self._headers: Headers = ()
-        self._book: FaultBook | None = None
-        self._plan: Plan | None = None
+        self._rules: ActiveRules | None = None
+        self._plan: FaultPlan | None = None
         self._bandwidth_bytes = 0
 
     def enter(self, request: Message, headers: Headers) -> None:
-        """Take note of the first message."""
+        """Store the first message and the headers; make this the current call of the task."""
         self._request = request
         self._headers = headers
         _current.set(self)
 
     @property
-    def plan(self) -> Plan | None:
-        """What may befall the call, by the orders in force now."""
-        book = self.control.book
-        if book is not self._book and self._request is not None:
-            self._book = book
-            if book.armed and self._call is None:
-                self._call = call_of(self.method, self._request, self._headers)
-            self._plan = None if self._call is None else book.plan(self._call)
+    def plan(self) -> FaultPlan | None:
+        """The plan of the call by the rules in force now; None without a matching rule."""
+        rules = self.orders.rules
+        if rules is not self._rules and self._request is not None:
+            self._rules = rules
+            if rules.armed and self._attributes is None:
+                self._attributes = call_attributes_of(self.method, self._request, self._headers)
+            self._plan = None if self._attributes is None else rules.plan(self._attributes)
         return self._plan
 
     async def opened(self) -> None:
-        """Act as the call begins."""
+        """Make the faults at `open` happen."""
         if self.plan is not None:
             await self.act(self.plan.at(InjectionPoint.OPEN))
 
     async def reached(self, size: int = 0) -> None:
-        """Act after so much more content has been sent."""
+        """Make the faults happen that are due after `size` more bytes of content."""
         if self.plan is not None:
             await self.act(self.plan.advance(size))
 
     async def idled(self, seconds: float) -> None:
-        """Act on a stream that has been idle for so long."""
+        """Make the faults happen that are due after an idle time of `seconds`."""
         if self.plan is not None:
             await self.act(self.plan.idle(seconds))
 
     def idle_until(self) -> float | None:
-        """Return after how long an idle stream has something happen to it; None: never."""
+        """Return the idle seconds after which the next fault is due; None if no fault is due."""
         plan = self.plan
         return None if plan is None else plan.idle_until()
 
-    def range(self, wanted: pb.ReadRange, size: int) -> Fate:
-        """Act on a range that is asked for; return what becomes of it.
+    def range(self, requested: pb.ReadRange, size: int) -> RangeOutcome:
+        """Return what faults do to a requested range of an object with `size` bytes.
 
         Raises:
-            RpcError: the whole call ends.
-            CallEnded: the same, with OK.
+            RpcError: a fault ends the whole call with an error.
+            CallEndedOk: a fault ends the whole call with OK.
         """
         if self.plan is None:
-            return Fate()
+            return RangeOutcome()
         self.plan.busy()
         try:
-            place = resolve_range(wanted.read_offset, wanted.read_length, size)
+            byte_range = resolve_range(requested.read_offset, requested.read_length, size)
         except RpcError:
-            return Fate()
-        fate = Fate()
-        for fault in self.plan.range(place.offset, place.length):
+            return RangeOutcome()
+        outcome = RangeOutcome()
+        for fault in self.plan.range(byte_range.offset, byte_range.length):
             match fault:
                 case Delay():
-                    fate = replace(fate, delay_seconds=fate.delay_seconds + fault.seconds)
+                    outcome = replace(outcome, delay_seconds=outcome.delay_seconds + fault.seconds)
                 case Hang():
-                    fate = replace(fate, delay_seconds=math.inf)
+                    outcome = replace(outcome, delay_seconds=math.inf)
                 case RangeError():
-                    fate = replace(fate, failure=RpcError(fault.code, fault.message))
+                    outcome = replace(outcome, failure=RpcError(fault.code, fault.message))
                 case _:
                     self._act_at_once(fault)
-        return fate
+        return outcome
 
-    def answered(self, answer: Message) -> bytes:
-        """Return the bytes of a call's only response."""
+    def answered(self, response: Message) -> bytes:
+        """Apply the faults at `answer` to the response of a unary call, and encode it."""
         faults = [] if self.plan is None else self.plan.at(InjectionPoint.ANSWER)
         for fault in faults:
-            self.alter(answer, fault)
-        return spoiled(answer.SerializeToString(), faults)
+            self.change_response(response, fault)
+        return apply_to_bytes(response.SerializeToString(), faults)
 
-    def alter(self, answer: Message, fault: Fault) -> None:
-        """Change what a first response says."""
+    def change_response(self, response: Message, fault: Fault) -> None:
+        """Apply a fault to the decoded first response."""
         if self._request is not None:
-            alter(answer, self._request, fault)
+            apply_to_response(response, self._request, fault)
 
     def shaped(self, shape: Shape) -> Shape:
-        """Return the call's latency and bandwidth."""
+        """Return `shape` with the bandwidth that a fault has set for this call, if any."""
         if not self._bandwidth_bytes:
             return shape
         return replace(shape, bandwidth_bytes=self._bandwidth_bytes)
 
     async def act(self, faults: Iterable[Fault]) -> None:
-        """Act out faults, one after the other.
+        """Make faults happen, one after another.
 
         Raises:
-            RpcError: the call ends.
-            CallEnded: it ends with OK.
+            RpcError: a fault ends the call with an error.
+            CallEndedOk: a fault ends the call with OK.
         """
         for fault in faults:
             match fault:
                 case Delay():
                     await asyncio.sleep(fault.seconds)
                 case Hang():
-                    # Until the client gives up, or the server ends: both cancel this task.
+                    # The task ends when the client cancels the call or the server stops.
                     await asyncio.Event().wait()
                 case _:
                     self._act_at_once(fault)
@@ -186,34 +189,27 @@ class FaultyCall:
             case Status():
                 raise ordered_status(fault)
             case EndOk():
-                raise CallEnded
+                raise CallEndedOk
             case ExpireToken():
                 raise expired_token()
             case Redirect():
-                raise redirected(fault, self._handle() if fault.handle else b"")
+                raise redirected(fault, self._read_handle() if fault.handle else b"")
             case Bandwidth():
                 self._bandwidth_bytes = fault.bytes_per_second
             case Overwrite() | Delete():
-                store, call = self.control.store, self._call
-                if store is not None and call is not None:
-                    rewrite(store.bucket(call.bucket), call.object, fault)
+                call = self._attributes
+                if call is not None:
+                    change_object(self.orders.store.bucket(call.bucket), call.object, fault)
 
-    def _handle(self) -> bytes:
-        """Return a read handle of the generation that was asked for, if the object is there."""
-        store, call = self.control.store, self._call
-        if store is None or call is None:
+    def _read_handle(self) -> bytes:
+        """Return a read handle of the requested generation; empty if there is no such object."""
+        call = self._attributes
+        if call is None:
             return b""
-        found = store.bucket(call.bucket).find(call.object)
-        if found is None:
+        stored = self.orders.store.bucket(call.bucket).find(call.object)
+        if stored is None:
             return b""
-        asked = 0
+        generation = 0
         if isinstance(self._request, pb.BidiReadObjectRequest):
-            asked = self._request.read_object_spec.generation
-        return Handle(found.bucket, found.name, asked or found.generation).seal()
-
-
-def spoiled(message: bytes, faults: Sequence[Fault]) -> bytes:
-    """Return the bytes of a message after all faults of its bytes."""
-    for fault in faults:
-        message = spoil(message, fault)
-    return message
+            generation = self._request.read_object_spec.generation
+        return ObjectHandle(stored.bucket, stored.name, generation or stored.generation).seal()

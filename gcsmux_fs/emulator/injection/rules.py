@@ -1,4 +1,4 @@
-"""Rules that order faults: where, how often and what; in Python, and the same in JSON.
+"""Rules that order faults, in Python and in JSON.
 
     internal = Status(StatusCode.INTERNAL)
     Faults((Rule(internal, at=InjectionPoint.CONTENT, after_bytes=1000, times=2),))
@@ -6,10 +6,10 @@
     {"rules": [{"fault": {"kind": "status", "code": "INTERNAL"},
                 "at": "content", "after_bytes": 1000, "times": 2}]}
 
-A rule sees an opportunity whenever its place comes about (see `InjectionPoint`). It passes over
-the first `skip` of them, then over each with a chance of 1 - `probability`, and fires at the others
-until it has done so `times` times. What is decided at a rule's n-th opportunity depends on `seed`,
-the rule's position and n alone, so that a run with the same opportunities has the same faults.
+Each event at the rule's injection point is an opportunity for the rule (see `InjectionPoint`). The
+rule skips the first `skip` opportunities. At each later opportunity it fires with `probability`,
+until it has fired `times` times. The decision at the n-th opportunity depends only on `seed`, on
+the position of the rule and on n. A run with the same opportunities therefore has the same faults.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import math
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     KINDS,
     Details,
     Fault,
     InjectionPoint,
-    Spoiling,
-    Turn,
+    MalformedKind,
+    PageTokenTarget,
     kind_name,
 )
 from gcsmux_fs.emulator.rpc_error import invalid
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 __all__ = ["FOR_EVER", "Faults", "Rule"]
 
 FOR_EVER = -1
-# What may be said of a rule beside its fault, and the phases where it means something.
+# Fields of a rule that have a meaning only at some injection points.
 _ONLY_AT = {
     "after_bytes": (InjectionPoint.CONTENT, InjectionPoint.TRAFFIC),
     "after_seconds": (InjectionPoint.IDLE,),
     "nth": (InjectionPoint.RANGE, InjectionPoint.CHUNK),
     "covers": (InjectionPoint.RANGE, InjectionPoint.CHUNK),
 }
-_ONLY_OF_CALLS = ("method", "object", "resumed")
+_ONLY_FOR_CALLS = ("method", "object", "resumed")
 _NUMBERS = ("after_bytes", "after_seconds", "nth", "covers", "skip")
 
 
@@ -52,19 +52,19 @@ _NUMBERS = ("after_bytes", "after_seconds", "nth", "covers", "skip")
 class Rule:
     """One fault, where it happens, and how often.
 
-    - `method` and `object` are patterns as of a shell (`*` also stands for slashes); the object of
-      a listing is its prefix.
-    - `resumed` asks for calls that go on from an earlier one, with a read handle or a page token
-      (true), or for those that do not (false).
-    - `at` is a `InjectionPoint`; None is the one where the kind of fault usually happens.
-    - `after_bytes` and `after_seconds` belong to the phases of that description; bytes count from
-      the begin of the call or connection, or from the order, if that was later.
-    - `nth` counts the ranges or chunks of a stream from 1 (0: any); `covers` asks for those that
-      hold that byte of the object.
-    - `name` is what the rule is counted as; without one, the kind of its fault.
+    - `method`, `object`: shell patterns for the method and the object name; `*` also matches
+      slashes. For a listing, `object` is matched with the prefix.
+    - `resumed`: true selects calls with a read handle or a page token, false all other calls.
+    - `at`: the injection point; None is the default of the kind of fault.
+    - `after_bytes`: at `content` and `traffic`. Bytes count from the start of the call or
+      connection, or from the order if the order came later.
+    - `after_seconds`: at `idle`.
+    - `nth`: at `range` and `chunk`, its number in the stream, from 1; 0 selects all.
+    - `covers`: at `range` and `chunk`, an offset that the range or chunk must contain.
+    - `name`: the name in the counters; empty is the name of the kind of fault.
 
     Raises:
-        ValueError: the rule makes no sense.
+        ValueError: a field is out of range, or has no meaning at the injection point.
     """
 
     fault: Fault
@@ -82,9 +82,9 @@ class Rule:
     name: str = ""
 
     @property
-    def phase(self) -> InjectionPoint:
-        """Where the rule applies."""
-        return self.fault.phases[0] if self.at is None else self.at
+    def point(self) -> InjectionPoint:
+        """The injection point: `at`, or the default of the kind of fault."""
+        return self.fault.points[0] if self.at is None else self.at
 
     @property
     def counted_as(self) -> str:
@@ -92,139 +92,150 @@ class Rule:
         return self.name or kind_name(type(self.fault))
 
     def __post_init__(self) -> None:
-        if self.phase not in self.fault.phases:
-            places = " or ".join(self.fault.phases)
+        if self.point not in self.fault.points:
+            points = " or ".join(self.fault.points)
             raise ValueError(
-                f"a {kind_name(type(self.fault))} cannot happen at {self.phase}, but at {places}"
+                f"{kind_name(type(self.fault))} cannot happen at {self.point}, only at {points}"
             )
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if value == one.default:
+        for rule_field in fields(self):
+            name = rule_field.name
+            value = getattr(self, name)
+            if value == rule_field.default:
                 continue
-            if one.name in _ONLY_AT and self.phase not in _ONLY_AT[one.name]:
-                places = " or ".join(_ONLY_AT[one.name])
-                raise ValueError(f"{one.name} means nothing at {self.phase}, but at {places}")
-            if one.name in _ONLY_OF_CALLS and self.phase.of_relay:
-                raise ValueError(f"{one.name} means nothing at {self.phase}: it is of calls")
-            if one.name in _NUMBERS and not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"{one.name} is {value}")
+            if name in _ONLY_AT and self.point not in _ONLY_AT[name]:
+                points = " or ".join(_ONLY_AT[name])
+                raise ValueError(f"{name} has no meaning at {self.point}, only at {points}")
+            if name in _ONLY_FOR_CALLS and self.point.of_connections:
+                raise ValueError(f"{name} has no meaning at {self.point}, only for faults of calls")
+            if name in _NUMBERS and not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"{name} is {value}, which is not a number from 0 up")
         if self.times < FOR_EVER:
-            raise ValueError(f"times is {self.times}; for ever is {FOR_EVER}")
+            raise ValueError(f"times is {self.times}: use a number from 0 up, or {FOR_EVER}")
         if not 0.0 <= self.probability <= 1.0:
             raise ValueError(f"probability is {self.probability}, which is not between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The rules in force, in order; every one that applies does, until one ends the call."""
+    """An order: rules, and the seed of their decisions.
+
+    At each opportunity all matching rules fire, in this order, up to the first terminal fault.
+    """
 
     rules: tuple[Rule, ...] = ()
     seed: int = field(default=0)
 
     @property
-    def of_relay(self) -> bool:
-        """Whether any rule is of connections, so that a relay is needed."""
-        return any(rule.phase.of_relay for rule in self.rules)
+    def of_connections(self) -> bool:
+        """Whether any rule needs the TCP proxy."""
+        return any(rule.point.of_connections for rule in self.rules)
 
     @classmethod
     def parse(cls, text: str | bytes) -> Faults:
-        """Return the faults that a JSON text orders: an order, its rules alone, or a single one.
+        """Parse an order in JSON: an object with `rules`, a list of rules, or a single rule.
 
         Raises:
-            RpcError: the text is not such an order (INVALID_ARGUMENT).
+            RpcError: the text is not a valid order (INVALID_ARGUMENT).
         """
         try:
-            members = _order(json.loads(text))
-            _check_names(members, ("rules", "seed"), "an order")
-            raw = members.get("rules", [])
-            if not isinstance(raw, list):
+            members = _order_members(json.loads(text))
+            _check_names(members, ("rules", "seed"), "the order")
+            rules = members.get("rules", [])
+            if not isinstance(rules, list):
                 raise ValueError("rules is not a list")
             return cls(
-                tuple(_numbered(position, one) for position, one in enumerate(raw)),
-                _seed(members.get("seed", 0)),
+                tuple(_parse_numbered_rule(position, raw) for position, raw in enumerate(rules)),
+                _parse_seed(members.get("seed", 0)),
             )
         except (ValueError, RecursionError) as error:
-            raise invalid(f"These are not faults in JSON: {error}.") from None
+            raise invalid(f"Not a valid order of faults: {error}.") from None
 
     def to_json(self) -> bytes:
-        """Return what `parse` takes; what is as by default is left out."""
+        """Return the order in the form that `parse` reads, without fields that have the default."""
         rules = [
-            {"fault": {"kind": kind_name(type(rule.fault)), **_said(rule.fault)}}
-            | {name: value for name, value in _said(rule).items() if name != "fault"}
+            {"fault": {"kind": kind_name(type(rule.fault)), **_changed_fields(rule.fault)}}
+            | {name: value for name, value in _changed_fields(rule).items() if name != "fault"}
             for rule in self.rules
         ]
         return json.dumps({"rules": rules} | ({"seed": self.seed} if self.seed else {})).encode()
 
 
-def _order(raw: object) -> Mapping[str, object]:
+def _order_members(raw: object) -> Mapping[str, object]:
     if isinstance(raw, list):
         return {"rules": raw}
     members = _mapping(raw, "the order")
     return {"rules": [raw]} if "fault" in members else members
 
 
-def _seed(raw: object) -> int:
+def _parse_seed(raw: object) -> int:
     try:
         return _integer(raw)
     except ValueError as error:
         raise ValueError(f"seed: {json.dumps(raw)} {error}") from None
 
 
-def _numbered(position: int, raw: object) -> Rule:
+def _parse_numbered_rule(position: int, raw: object) -> Rule:
     try:
-        return _rule(raw)
+        return _parse_rule(raw)
     except ValueError as error:
         raise ValueError(f"rule {position + 1}: {error}") from None
 
 
-def _rule(raw: object) -> Rule:
-    members = _mapping(raw, "it")
+def _parse_rule(raw: object) -> Rule:
+    members = _mapping(raw, "the rule")
     if "fault" not in members:
-        raise ValueError("it has no fault")
+        raise ValueError("the member fault is missing")
     fault = _mapping(members["fault"], "fault")
     name = fault.get("kind")
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise ValueError(f"there is no kind of fault {json.dumps(name)}")
-    said = {key: value for key, value in fault.items() if key != "kind"}
+        raise ValueError(f"unknown kind of fault {json.dumps(name)}")
+    parameters = {key: value for key, value in fault.items() if key != "kind"}
     others = {key: value for key, value in members.items() if key != "fault"}
-    return Rule(kind(**_read(kind, said)), **_read(Rule, others))  # type: ignore[arg-type]
+    return Rule(
+        kind(**_parse_fields(kind, parameters)),
+        **_parse_fields(Rule, others),  # type: ignore[arg-type]
+    )
 
 
-def _read(kind: type[Fault | Rule], said: Mapping[str, object]) -> dict[str, object]:
-    """Return the arguments of a dataclass that JSON gives, each of the type of its field."""
-    known = {one.name: one for one in fields(kind) if one.name != "fault"}
-    what = kind_name(kind) if issubclass(kind, Fault) else "rule"
-    _check_names(said, tuple(known), f"a {what}")
+def _parse_fields(kind: type[Fault | Rule], members: Mapping[str, object]) -> dict[str, object]:
+    """Return the arguments of a dataclass, each converted to the type of its field."""
+    known = {member.name: member for member in fields(kind) if member.name != "fault"}
+    what = kind_name(kind) if issubclass(kind, Fault) else "a rule"
+    _check_names(members, tuple(known), what)
     missing = [
-        one.name for one in known.values() if one.default is MISSING and one.name not in said
+        member.name
+        for member in known.values()
+        if member.default is MISSING and member.name not in members
     ]
     if missing:
-        raise ValueError(f"a {what} needs {missing[0]}")
-    return {name: _value(known[name], value) for name, value in said.items()}
+        raise ValueError(f"{what} needs {missing[0]}")
+    return {name: _parse_value(known[name], value) for name, value in members.items()}
 
 
-def _value(of: Field[object], value: object) -> object:
+def _parse_value(target: Field[object], value: object) -> object:
     try:
-        return _READERS[str(of.type)](value)
+        return _PARSERS[str(target.type)](value)
     except ValueError as error:
-        raise ValueError(f"{of.name}: {json.dumps(value)} {error}") from None
+        raise ValueError(f"{target.name}: {json.dumps(value)} {error}") from None
 
 
-def _said(of: Fault | Rule) -> dict[str, object]:
-    """Return the fields that are not as by default, as JSON has them."""
-    said = {one.name: getattr(of, one.name) for one in fields(of)}
+def _changed_fields(source: Fault | Rule) -> dict[str, object]:
+    """Return the fields that differ from their defaults, as JSON values."""
+    values = {member.name: getattr(source, member.name) for member in fields(source)}
     return {
-        one.name: said[one.name].name if isinstance(said[one.name], StatusCode) else said[one.name]
-        for one in fields(of)
-        if said[one.name] != one.default
+        member.name: values[member.name].name
+        if isinstance(values[member.name], StatusCode)
+        else values[member.name]
+        for member in fields(source)
+        if values[member.name] != member.default
     }
 
 
 def _check_names(members: Mapping[str, object], known: tuple[str, ...], what: str) -> None:
     for name in members:
         if name not in known:
-            raise ValueError(f"{what} has no {name!r}, but {', '.join(known) or 'nothing'}")
+            raise ValueError(f"{what} has no member {name!r}, only: {', '.join(known) or 'none'}")
 
 
 def _mapping(raw: object, what: str) -> Mapping[str, object]:
@@ -235,7 +246,7 @@ def _mapping(raw: object, what: str) -> Mapping[str, object]:
 
 def _integer(raw: object) -> int:
     if not isinstance(raw, int) or isinstance(raw, bool):
-        raise ValueError("is not a whole number")
+        raise ValueError("is not an integer")
     return raw
 
 
@@ -245,50 +256,52 @@ def _number(raw: object) -> float:
     return float(raw)
 
 
-def _text(raw: object) -> str:
+def _string(raw: object) -> str:
     if not isinstance(raw, str):
-        raise ValueError("is not a text")
+        raise ValueError("is not a string")
     return raw
 
 
-def _truth(raw: object) -> bool:
+def _boolean(raw: object) -> bool:
     if not isinstance(raw, bool):
         raise ValueError("is neither true nor false")
     return raw
 
 
-def _code(raw: object) -> StatusCode:
+def _status_code(raw: object) -> StatusCode:
     try:
-        return StatusCode[_text(raw)]
+        return StatusCode[_string(raw)]
     except KeyError:
-        raise ValueError("is no gRPC status") from None
+        raise ValueError("is not the name of a gRPC status code") from None
 
 
-def _member(kind: type[InjectionPoint | Details | Spoiling | Turn]) -> Callable[[object], object]:
-    def read(raw: object) -> object:
+def _member_of(
+    kind: type[InjectionPoint | Details | MalformedKind | PageTokenTarget],
+) -> Callable[[object], object]:
+    def parse(raw: object) -> object:
         try:
-            return kind(_text(raw))
+            return kind(_string(raw))
         except ValueError:
-            raise ValueError(f"is none of {', '.join(kind)}") from None
+            raise ValueError(f"is not one of {', '.join(kind)}") from None
 
-    return read
-
-
-def _or_none(read: Callable[[object], object]) -> Callable[[object], object]:
-    return lambda raw: None if raw is None else read(raw)
+    return parse
 
 
-# By the annotation of a field.
-_READERS: dict[str, Callable[[object], object]] = {
-    "bool": _truth,
-    "bool | None": _or_none(_truth),
+def _or_none(parse: Callable[[object], object]) -> Callable[[object], object]:
+    return lambda raw: None if raw is None else parse(raw)
+
+
+# Keys are the annotations of fields.
+_PARSERS: dict[str, Callable[[object], object]] = {
+    "bool": _boolean,
+    "bool | None": _or_none(_boolean),
     "float": _number,
     "int": _integer,
     "int | None": _or_none(_integer),
-    "str": _text,
-    "Details": _member(Details),
-    "InjectionPoint | None": _or_none(_member(InjectionPoint)),
-    "Spoiling": _member(Spoiling),
-    "StatusCode": _code,
-    "Turn": _member(Turn),
+    "str": _string,
+    "Details": _member_of(Details),
+    "InjectionPoint | None": _or_none(_member_of(InjectionPoint)),
+    "MalformedKind": _member_of(MalformedKind),
+    "PageTokenTarget": _member_of(PageTokenTarget),
+    "StatusCode": _status_code,
 }

@@ -1,1 +1,1 @@
-"""The TCP proxy in front of the emulator, where the faults below gRPC happen."""
+"""The TCP proxy, which makes the faults of connections happen."""

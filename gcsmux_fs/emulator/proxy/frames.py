@@ -1,13 +1,14 @@
-"""HTTP/2 frames as far as the relay needs them: where they end, and the two that it injects.
+"""The boundaries of HTTP/2 frames in a stream of bytes, and the frames GOAWAY and RST_STREAM.
 
-Sans-IO. Layout: RFC 9113, sections 4.1 (frame header), 6.4 (RST_STREAM) and 6.8 (GOAWAY).
+Sans-IO. The layout of frames is in RFC 9113, sections 4.1 (header), 6.4 (RST_STREAM) and 6.8
+(GOAWAY).
 """
 
 from __future__ import annotations
 
 __all__ = ["CLIENT_PREFACE_BYTES", "FrameScanner", "goaway", "rst_stream"]
 
-# "PRI * HTTP/2.0..." comes before a client's first frame; a server's begins at once.
+# A client sends "PRI * HTTP/2.0..." before its first frame. A server sends no preface.
 CLIENT_PREFACE_BYTES = 24
 _HEADER_BYTES = 9
 _DATA, _HEADERS, _RST_STREAM, _PUSH_PROMISE, _GOAWAY, _CONTINUATION = 0, 1, 3, 5, 7, 9
@@ -17,64 +18,64 @@ _MASK_32 = 2**32 - 1
 
 
 class FrameScanner:
-    """Follows one direction of a connection from its first byte on.
+    """Finds the frame boundaries in one direction of a connection, from its first byte on.
 
-    `at_boundary` says whether a frame may be put in here: not within another one, and not between
-    the parts of a block of headers.
+    - `at_boundary`: whether a frame may be inserted after the bytes fed so far. No frame may be
+      inserted into another frame or into a header block.
+    - `data_stream`: the stream id of the latest DATA frame; 0 before the first DATA frame.
     """
 
     def __init__(self, preface_bytes: int = 0) -> None:
         self.at_boundary = preface_bytes == 0
-        # The stream of the latest DATA frame; 0 before the first.
         self.data_stream = 0
         self._header = bytearray()
-        self._rest = preface_bytes
-        self._in_block = False
+        self._bytes_left = preface_bytes
+        self._in_header_block = False
 
     def feed(self, data: bytes) -> int | None:
-        """Take the next bytes in; return behind how many of them the first boundary is."""
-        first: int | None = None
+        """Scan the next bytes. Return the position of the first boundary in `data`, or None."""
+        first_boundary: int | None = None
         position = 0
         while position < len(data):
-            if self._rest:
-                step = min(self._rest, len(data) - position)
-                self._rest -= step
+            if self._bytes_left:
+                step = min(self._bytes_left, len(data) - position)
+                self._bytes_left -= step
             else:
                 step = min(_HEADER_BYTES - len(self._header), len(data) - position)
                 self._header += data[position : position + step]
                 if len(self._header) == _HEADER_BYTES:
                     self._begin_frame()
             position += step
-            self.at_boundary = not (self._rest or self._header or self._in_block)
-            if self.at_boundary and first is None:
-                first = position
-        return first
+            self.at_boundary = not (self._bytes_left or self._header or self._in_header_block)
+            if self.at_boundary and first_boundary is None:
+                first_boundary = position
+        return first_boundary
 
     def _begin_frame(self) -> None:
         header = bytes(self._header)
         self._header.clear()
-        self._rest = int.from_bytes(header[:3], "big")
-        kind, flags = header[3], header[4]
-        if kind == _DATA:
+        self._bytes_left = int.from_bytes(header[:3], "big")
+        frame_type, flags = header[3], header[4]
+        if frame_type == _DATA:
             self.data_stream = int.from_bytes(header[5:], "big") & _MASK_31
-        if kind in (_HEADERS, _PUSH_PROMISE, _CONTINUATION):
-            self._in_block = not flags & _END_HEADERS
+        if frame_type in (_HEADERS, _PUSH_PROMISE, _CONTINUATION):
+            self._in_header_block = not flags & _END_HEADERS
 
 
 def goaway(last_stream_id: int, error_code: int, debug: bytes) -> bytes:
     """Return a GOAWAY frame."""
-    numbers = _number(last_stream_id & _MASK_31) + _number(error_code)
+    numbers = _uint32(last_stream_id & _MASK_31) + _uint32(error_code)
     return _frame(_GOAWAY, 0, numbers + debug)
 
 
 def rst_stream(stream_id: int, error_code: int) -> bytes:
     """Return a RST_STREAM frame."""
-    return _frame(_RST_STREAM, stream_id, _number(error_code))
+    return _frame(_RST_STREAM, stream_id, _uint32(error_code))
 
 
-def _frame(kind: int, stream_id: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes((kind, 0)) + _number(stream_id) + payload
+def _frame(frame_type: int, stream_id: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((frame_type, 0)) + _uint32(stream_id) + payload
 
 
-def _number(value: int) -> bytes:
+def _uint32(value: int) -> bytes:
     return (value & _MASK_32).to_bytes(4, "big")

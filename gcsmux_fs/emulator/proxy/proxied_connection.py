@@ -1,7 +1,8 @@
-"""One connection that the relay passes on, and what befalls it.
+"""One connection of the TCP proxy, and its faults.
 
-Bytes to the client go through a queue of blocks, each with the instant at which it may leave, so
-that a delay costs time and no bandwidth. Injected frames wait for the end of a frame.
+Bytes to the client pass through a queue of blocks. Each block has the time at which it may be sent,
+so that a delay does not reduce the bandwidth. An injected frame is inserted at the next frame
+boundary.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults.catalogue import (
+from gcsmux_fs.emulator.faults import (
     Bandwidth,
     Close,
     Delay,
@@ -25,119 +26,131 @@ from gcsmux_fs.emulator.faults.catalogue import (
     Stall,
 )
 from gcsmux_fs.emulator.proxy.frames import CLIENT_PREFACE_BYTES, FrameScanner, goaway, rst_stream
-from gcsmux_fs.emulator.shaping import Line, Shape, sleep_until
+from gcsmux_fs.emulator.shaping import BandwidthLimiter, Shape, sleep_until
 
 if TYPE_CHECKING:
-    from gcsmux_fs.emulator.faults.catalogue import Fault
-    from gcsmux_fs.emulator.injection.plan import FaultBook, Plan
-    from gcsmux_fs.emulator.proxy.tcp_proxy import TcpProxy
+    from collections.abc import Callable
+
+    from gcsmux_fs.emulator.faults import Fault
+    from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
+    from gcsmux_fs.emulator.injection.fault_plan import FaultPlan
 
 __all__ = ["ProxiedConnection"]
 
 _BLOCK_BYTES = 64 * 1024
-# What may be on its way when a connection is delayed: 16 MiB, 100 ms at 160 MB/s.
+# Limits the bytes in flight on a delayed connection to 16 MiB: 100 ms at 160 MB/s.
 _MAX_BLOCKS = 256
-# On with a time of 0: closing sends a RST.
+# SO_LINGER, on, with a time of 0: close() sends a RST.
 _LINGER = struct.pack("ii", 1, 0)
 
 
 class _Direction:
-    """One way of the connection: frames that are to be put in, and where they may be."""
+    """One direction of the connection, and the frames to insert at its next frame boundary."""
 
     def __init__(self, preface_bytes: int) -> None:
         self.scanner = FrameScanner(preface_bytes)
-        self._injected = b""
+        self._frames = b""
 
-    def pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+    def forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:
         boundary = self.scanner.feed(data)
-        if self._injected and boundary is not None:
-            data = data[:boundary] + self._injected + data[boundary:]
-            self._injected = b""
+        if self._frames and boundary is not None:
+            data = data[:boundary] + self._frames + data[boundary:]
+            self._frames = b""
         writer.write(data)
 
     def inject(self, frame: bytes, writer: asyncio.StreamWriter) -> None:
         if self.scanner.at_boundary:
             writer.write(frame)
         else:
-            self._injected += frame
+            self._frames += frame
 
 
 class ProxiedConnection:
-    """A client's connection and the one behind it."""
+    """A connection from a client, and the connection to the emulator behind it.
 
-    def __init__(self, relay: TcpProxy) -> None:
-        self._relay = relay
-        self._book: FaultBook = relay.control.book
-        self._plan: Plan = self._book.plan_connection()
+    `server` is the host and port of the emulator. `hide_port` closes the proxy's port for some
+    seconds.
+    """
+
+    def __init__(
+        self, orders: FaultOrders, server: tuple[str, int], hide_port: Callable[[float], None]
+    ) -> None:
+        self._orders = orders
+        self._server_address = server
+        self._hide_port = hide_port
+        self._rules = orders.rules
+        self._plan: FaultPlan = self._rules.plan_connection()
         self._client: asyncio.StreamWriter | None = None
         self._server: asyncio.StreamWriter | None = None
         self._to_client = _Direction(0)
         self._to_server = _Direction(CLIENT_PREFACE_BYTES)
+        # Clear while the connection is stalled.
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._swallows = False
+        # Whether bytes from the client are discarded, and nothing more is sent to the client.
+        self._half_open = False
         self._delay_seconds = 0.0
         self._shape = Shape()
-        self._line = Line(self._shape)
+        self._limiter = BandwidthLimiter(self._shape)
 
     async def run(self, accepted: socket.socket) -> None:
-        """Pass on what comes until one side has closed."""
+        """Forward bytes in both directions until one side closes the connection."""
         reader, self._client = await asyncio.open_connection(sock=accepted)
         try:
             for fault in self.plan.at(InjectionPoint.CONNECT):
                 self.act(fault)
             with suppress(OSError):
-                await self._pass_on(reader)
-            # What is still on its way to the client arrives.
+                await self._forward(reader)
+            # Sends the buffered bytes, then closes.
             self._client.close()
         except asyncio.CancelledError:
             self._client.transport.abort()
             raise
         finally:
-            self._hang_up()
+            self._abort_server()
 
     @property
-    def plan(self) -> Plan:
-        """What may befall the connection, by the orders in force now."""
-        book = self._relay.control.book
-        if book is not self._book:
-            self._book = book
-            self._plan = book.plan_connection()
+    def plan(self) -> FaultPlan:
+        """The plan of the connection by the rules in force now."""
+        rules = self._orders.rules
+        if rules is not self._rules:
+            self._rules = rules
+            self._plan = rules.plan_connection()
         return self._plan
 
     def resume(self) -> None:
-        """Let a connection that stands still go on."""
+        """End a stall."""
         self._flowing.set()
 
     def reset(self) -> None:
-        """End the connection with a RST."""
+        """End the connection with a TCP RST."""
         if self._client is not None:
             sock: socket.socket = self._client.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
             self._client.transport.abort()
-        self._hang_up()
+        self._abort_server()
 
     def act(self, fault: Fault) -> None:
-        """Act out a fault."""
+        """Make a fault happen."""
         match fault:
             case Reset():
                 self.reset()
             case Close():
                 if self._client is not None and self._client.can_write_eof():
                     self._client.write_eof()
-                self._swallow()
+                self._become_half_open()
             case HalfOpen():
-                self._swallow()
+                self._become_half_open()
             case Stall():
                 self._flowing.clear()
                 asyncio.get_running_loop().call_later(fault.seconds, self._flowing.set)
             case PortGone():
-                self._relay.hide(fault.seconds)
+                self._hide_port(fault.seconds)
             case Delay():
                 self._delay_seconds = fault.seconds
             case Bandwidth():
                 self._shape = Shape(bandwidth_bytes=fault.bytes_per_second)
-                self._line = Line(self._shape)
+                self._limiter = BandwidthLimiter(self._shape)
             case Goaway():
                 frame = goaway(fault.last_stream_id, fault.error_code, fault.debug.encode())
                 self._inject(self._to_client, frame, self._client)
@@ -150,33 +163,32 @@ class ProxiedConnection:
     def _inject(
         self, direction: _Direction, frame: bytes, writer: asyncio.StreamWriter | None
     ) -> None:
-        if writer is not None and not writer.is_closing() and not self._swallows:
+        if writer is not None and not writer.is_closing() and not self._half_open:
             direction.inject(frame, writer)
 
-    def _swallow(self) -> None:
-        """Send the client nothing more, and read what it sends for nobody."""
-        self._swallows = True
+    def _become_half_open(self) -> None:
+        """Send nothing more to the client, and discard the bytes that it sends."""
+        self._half_open = True
         self._flowing.set()
-        self._hang_up()
+        self._abort_server()
 
-    def _hang_up(self) -> None:
+    def _abort_server(self) -> None:
         if self._server is not None:
             self._server.transport.abort()
 
-    async def _pass_on(self, from_client: asyncio.StreamReader) -> None:
-        if self._swallows:
+    async def _forward(self, from_client: asyncio.StreamReader) -> None:
+        if self._half_open:
             await self._read_client(from_client)
         if self._client is None or self._client.is_closing():
             return
-        relay = self._relay
-        from_server, self._server = await asyncio.open_connection(relay.host, relay.target_port)
+        from_server, self._server = await asyncio.open_connection(*self._server_address)
         blocks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_MAX_BLOCKS)
         reading = asyncio.create_task(self._read_client(from_client))
         writing = asyncio.create_task(self._write_client(blocks, self._client))
         tasks = (reading, writing, asyncio.create_task(self._read_server(from_server, blocks)))
         try:
             await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
-            if self._swallows:
+            if self._half_open:
                 await reading
         finally:
             for task in tasks:
@@ -186,24 +198,25 @@ class ProxiedConnection:
     async def _read_client(self, from_client: asyncio.StreamReader) -> None:
         while data := await from_client.read(_BLOCK_BYTES):
             await self._flowing.wait()
-            if self._swallows or self._server is None:
+            if self._half_open or self._server is None:
                 continue
             try:
-                self._to_server.pass_on(data, self._server)
+                self._to_server.forward(data, self._server)
                 await self._server.drain()
             except ConnectionError:
-                # A connection that was left half open has lost its server on purpose.
-                if not self._swallows:
+                # `_become_half_open` has closed the connection to the server.
+                if not self._half_open:
                     raise
 
     async def _read_server(
         self, from_server: asyncio.StreamReader, blocks: asyncio.Queue[tuple[float, bytes]]
     ) -> None:
         clock = asyncio.get_running_loop().time
-        data = b"-"
-        while data:
-            # The end comes as no bytes at all, and in its turn.
+        end = False
+        while not end:
             data = await from_server.read(_BLOCK_BYTES)
+            # At the end of the stream, read() returns no bytes. The empty block ends the writer.
+            end = not data
             await blocks.put((clock() + self._delay_seconds, data))
 
     async def _write_client(
@@ -214,22 +227,23 @@ class ProxiedConnection:
             if not data:
                 return
             await sleep_until(due)
-            await self._deliver(data, client)
+            await self._write_block(data, client)
 
-    async def _deliver(self, data: bytes, client: asyncio.StreamWriter) -> None:
+    async def _write_block(self, data: bytes, client: asyncio.StreamWriter) -> None:
+        """Write a block in parts: a part ends where a fault is due, or at the bandwidth limit."""
         clock = asyncio.get_running_loop().time
         while data:
             await self._flowing.wait()
             room = self.plan.room()
             if room != 0:
-                await sleep_until(self._line.free_at(clock()))
-            if self._swallows or client.is_closing():
+                await sleep_until(self._limiter.free_at(clock()))
+            if self._half_open or client.is_closing():
                 return
             size = min(len(data), self._shape.slice_bytes)
             part = data[: size if room is None else min(size, room)]
             data = data[len(part) :]
-            self._line.occupy(clock(), len(part))
-            self._to_client.pass_on(part, client)
+            self._limiter.occupy(clock(), len(part))
+            self._to_client.forward(part, client)
             await client.drain()
             for fault in self.plan.advance(len(part)):
                 self.act(fault)

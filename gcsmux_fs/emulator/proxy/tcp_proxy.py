@@ -1,8 +1,8 @@
-"""A TCP relay in front of the emulator's port: where the faults below gRPC happen.
+"""The TCP proxy in front of the emulator, which makes the faults of connections happen.
 
-It has a port of its own and passes everything on, so that the port behind it stays without a
-detour, and in reach when this one is gone. New orders are the end of those before: connections
-that stand still go on, and a port that was gone is there again.
+The proxy has a port of its own and forwards all bytes. The emulator's port works without the proxy,
+also while the proxy's port is gone. A new order ends the faults of the order before it: stalled
+connections resume, and a port that was gone listens again.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.faults.catalogue import PortGone
+from gcsmux_fs.emulator.faults import PortGone
 from gcsmux_fs.emulator.proxy.proxied_connection import ProxiedConnection
 
 if TYPE_CHECKING:
-    from gcsmux_fs.emulator.control import Control
+    from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
 
 __all__ = ["TcpProxy", "open_listener"]
 
@@ -24,62 +24,64 @@ log = logging.getLogger(__name__)
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: the socket cannot listen on this address.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = found[0]
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = addresses[0]
     return socket.create_server(address[:2], family=family)
 
 
 class TcpProxy:
-    """Relays connections made to `listener` to a port of the same host."""
+    """Forwards the connections of a listening socket to `target_port` of the same host."""
 
-    def __init__(self, control: Control, host: str, target_port: int) -> None:
-        self.control = control
-        self.host = host
-        self.target_port = target_port
+    def __init__(self, orders: FaultOrders, host: str, target_port: int) -> None:
         self.port = 0
+        self._orders = orders
+        self._host = host
+        self._target_port = target_port
         self._listener: socket.socket | None = None
         self._connections: dict[ProxiedConnection, asyncio.Task[None]] = {}
-        self._return: asyncio.TimerHandle | None = None
+        # Ends a PortGone fault.
+        self._reopen_timer: asyncio.TimerHandle | None = None
 
     def start(self, listener: socket.socket) -> None:
-        """TcpProxy from now on."""
+        """Accept connections from now on."""
         self.port = listener.getsockname()[1]
         self._listen(listener)
-        self.control.listeners.add(self._ordered)
-        self._ordered()
+        self._orders.listeners.add(self._apply_order)
+        self._apply_order()
 
     async def stop(self) -> None:
-        """End all connections and listen no more."""
-        self.control.listeners.discard(self._ordered)
-        self._hide()
-        if self._return is not None:
-            self._return.cancel()
+        """Close the port and end all connections."""
+        self._orders.listeners.discard(self._apply_order)
+        self._close_port()
+        if self._reopen_timer is not None:
+            self._reopen_timer.cancel()
         tasks = list(self._connections.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def hide(self, seconds: float) -> None:
-        """Reset all connections, and refuse new ones for so long."""
-        self._hide()
+    def hide_port(self, seconds: float) -> None:
+        """Reset all connections, and refuse new connections for `seconds`."""
+        self._close_port()
         for connection in tuple(self._connections):
             connection.reset()
-        if self._return is not None:
-            self._return.cancel()
-        self._return = asyncio.get_running_loop().call_later(seconds, self._show)
+        if self._reopen_timer is not None:
+            self._reopen_timer.cancel()
+        self._reopen_timer = asyncio.get_running_loop().call_later(seconds, self._reopen_port)
 
-    def _ordered(self) -> None:
-        self._show()
+    def _apply_order(self) -> None:
+        """End the faults of the old order, and make the faults at `now` happen."""
+        self._reopen_port()
         for connection in tuple(self._connections):
             connection.resume()
-        for fault in self.control.book.now():
+        for fault in self._orders.rules.now():
             if isinstance(fault, PortGone):
-                self.hide(fault.seconds)
+                self.hide_port(fault.seconds)
                 continue
             for connection in tuple(self._connections):
                 connection.act(fault)
@@ -89,29 +91,35 @@ class TcpProxy:
         self._listener = listener
         asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
-    def _hide(self) -> None:
+    def _close_port(self) -> None:
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
 
-    def _show(self) -> None:
-        if self._return is not None:
-            self._return.cancel()
-            self._return = None
+    def _reopen_port(self) -> None:
+        """Listen again, if the port is closed."""
+        if self._reopen_timer is not None:
+            self._reopen_timer.cancel()
+            self._reopen_timer = None
         if self._listener is None:
             try:
-                self._listen(open_listener(self.host, self.port))
+                self._listen(open_listener(self._host, self.port))
             except OSError as error:
-                log.error("Cannot listen on port %d again: %s", self.port, error)
+                log.error(
+                    "The TCP proxy cannot listen on port %d again, and stays closed: %s",
+                    self.port,
+                    error,
+                )
 
     def _accept(self, listener: socket.socket) -> None:
         try:
             accepted, _ = listener.accept()
         except (BlockingIOError, ConnectionError):
             return
-        self.control.look()
-        connection = ProxiedConnection(self)
+        self._orders.poll_file()
+        server = (self._host, self._target_port)
+        connection = ProxiedConnection(self._orders, server, self.hide_port)
         task = asyncio.get_running_loop().create_task(connection.run(accepted))
         self._connections[connection] = task
         task.add_done_callback(lambda _: self._connections.pop(connection))

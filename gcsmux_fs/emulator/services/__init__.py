@@ -1,1 +1,1 @@
-"""The gRPC methods that the emulator serves."""
+"""The gRPC services: the methods of Storage, StorageControl and Operations."""

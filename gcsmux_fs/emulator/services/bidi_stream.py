@@ -1,8 +1,8 @@
-"""One BidiReadObject call: the ranges asked for on it, sent until the client is done.
+"""One BidiReadObject call: receives requests for ranges, and sends their content.
 
-Two tasks share it, both on one event loop. One takes requests in; the other sends what is due, one
-message after the other, so that the client's flow control is what holds it back. All decisions are
-made between two awaits.
+Two tasks of one event loop share the stream. One task receives requests. The other sends what is
+due, one message at a time, so that the client's flow control slows it down. No decision spans an
+await.
 """
 
 from __future__ import annotations
@@ -10,169 +10,174 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.injection.faulty_call import CallEnded, Fate, current_call
+from gcsmux_fs.emulator.injection.faulty_call import CallEndedOk, RangeOutcome, current_call
 from gcsmux_fs.emulator.rpc_error import RANGE_ERRORS_TYPE, RpcError, invalid, status_details
+from gcsmux_fs.emulator.service_limits import MAX_RANGES_PER_MESSAGE
 from gcsmux_fs.emulator.services.range_schedule import FailedRange, RangeSchedule, Slice
-from gcsmux_fs.emulator.shaping import Line
+from gcsmux_fs.emulator.shaping import BandwidthLimiter
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from gcsmux_fs.emulator.control import Control
-    from gcsmux_fs.emulator.services.rpc import Send
+    from gcsmux_fs.emulator.call_counters import CallCounters
+    from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
+    from gcsmux_fs.emulator.injection.response_sender import Send
     from gcsmux_fs.emulator.shaping import Shape
 
 __all__ = ["BidiStream"]
 
-_GOOD = Fate()
-# The service's cap on the ranges of one message.
-_MAX_RANGES_PER_MESSAGE = 100
+_NO_FAULT = RangeOutcome()
 
 
 class BidiStream:
-    """The state of one call.
+    """One BidiReadObject call.
 
-    `size` returns the object's size in bytes, which grows while an appendable object is written.
-    `encode` reads slices and returns the message that carries them.
+    `size` returns the current size of the object in bytes; it increases while an appendable object
+    is written. `encode` reads the content of slices and returns the message that carries them.
     """
 
     def __init__(
         self,
         size: Callable[[], int],
         shape: Shape,
-        control: Control,
+        orders: FaultOrders,
+        counters: CallCounters,
         encode: Callable[[Sequence[Slice]], bytes],
     ) -> None:
         self._size = size
         self._schedule = RangeSchedule(size())
-        self._control = control
-        self._call = current_call(control)
+        self._orders = orders
+        self._call = current_call(orders)
         self._shape = self._call.shaped(shape)
-        self._line = Line(self._shape)
-        self._counters = control.counters
+        self._limiter = BandwidthLimiter(self._shape)
+        self._counters = counters
         self._encode = encode
-        self._news = asyncio.Event()
+        # Wakes the sending task.
+        self._changed = asyncio.Event()
         self._half_closed = False
-        self._failure: RpcError | CallEnded | None = None
+        self._failure: RpcError | CallEndedOk | None = None
 
     def add(self, request: pb.BidiReadObjectRequest, due: float) -> None:
-        """Take in the ranges of one message.
+        """Schedule the ranges of one message.
 
         Raises:
-            RpcError: they break a rule, which ends the whole call (INVALID_ARGUMENT).
-            CallEnded: it was ordered to end.
+            RpcError: the message is not valid (INVALID_ARGUMENT), or a fault ends the call.
+            CallEndedOk: a fault ends the call with OK.
         """
-        if len(request.read_ranges) > _MAX_RANGES_PER_MESSAGE:
+        if len(request.read_ranges) > MAX_RANGES_PER_MESSAGE:
             raise invalid(
-                f"{len(request.read_ranges)} ranges in one message, and at most"
-                f" {_MAX_RANGES_PER_MESSAGE} are allowed"
+                f"The message requests {len(request.read_ranges)} ranges; the maximum is"
+                f" {MAX_RANGES_PER_MESSAGE}."
             )
-        for wanted in request.read_ranges:
+        for requested in request.read_ranges:
             self._counters.ranges += 1
             size = self._schedule.size = self._size()
-            fate = self._call.range(wanted, size) if self._control.armed else _GOOD
+            outcome = self._call.range(requested, size) if self._orders.armed else _NO_FAULT
             self._counters.bytes_asked += self._schedule.add(
-                wanted.read_id,
-                wanted.read_offset,
-                wanted.read_length,
-                due + fate.delay_seconds,
-                fate.failure,
+                requested.read_id,
+                requested.read_offset,
+                requested.read_length,
+                due + outcome.delay_seconds,
+                outcome.failure,
             )
 
-    async def take_in(self, requests: AsyncIterator[pb.BidiReadObjectRequest]) -> None:
-        """Take in all messages after the first, until the client closes its side."""
+    async def receive(self, requests: AsyncIterator[pb.BidiReadObjectRequest]) -> None:
+        """Schedule the ranges of all messages after the first, until the client half-closes."""
         loop = asyncio.get_running_loop()
         try:
             async for request in requests:
                 if request.HasField("read_object_spec"):
-                    raise invalid("Only the first message may hold a read_object_spec")
+                    raise invalid("Only the first message may contain a read_object_spec.")
                 self.add(request, self._shape.due(loop.time()))
-                self._news.set()
-        except (RpcError, CallEnded) as failure:
+                self._changed.set()
+        except (RpcError, CallEndedOk) as failure:
             self._failure = failure
         finally:
             self._half_closed = True
-            self._news.set()
+            self._changed.set()
 
-    async def send_out(self, send: Send) -> None:
-        """Send what is asked for, until the client has closed its side and has it all.
+    async def send_ranges(self, send: Send) -> None:
+        """Send the scheduled ranges. Return when the client has half-closed and all are sent.
 
         Raises:
-            RpcError: the call has to end with an error.
-            CallEnded: it was ordered to end.
+            RpcError: the call ends with an error.
+            CallEndedOk: a fault ends the call with OK.
         """
-        self._control.listeners.add(self._news.set)
+        self._orders.listeners.add(self._changed.set)
         try:
-            await self._send_all(send)
+            await self._send_ranges(send)
         finally:
-            self._control.listeners.discard(self._news.set)
+            self._orders.listeners.discard(self._changed.set)
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_ranges(self, send: Send) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            self._news.clear()
+            self._changed.clear()
             if self._failure is not None:
                 raise self._failure
-            if self._control.armed:
+            if self._orders.armed:
                 await self._call.reached(0)
             now = clock()
             due = self._schedule.next_due(now)
             if due is None:
                 if self._half_closed:
                     return
-                await self._wait_for_news()
+                await self._wait_idle()
                 continue
-            due = self._line.free_at(due)
+            due = self._limiter.free_at(due)
             if due > now:
                 await self._wait_until(due)
                 continue
             await self._send(self._schedule.take(now, self._shape.slice_bytes), now, send)
 
     async def _send(self, taken: Sequence[Slice | FailedRange], now: float, send: Send) -> None:
-        slices = [one for one in taken if isinstance(one, Slice)]
+        slices = [part for part in taken if isinstance(part, Slice)]
         if slices:
-            size = sum(one.length for one in slices)
+            size = sum(part.length for part in slices)
             message = self._encode(slices)
-            self._line.occupy(now, size)
+            self._limiter.occupy(now, size)
             self._counters.bytes_sent += size
             await send(message)
-        failed = [one for one in taken if isinstance(one, FailedRange)]
+        failed = [part for part in taken if isinstance(part, FailedRange)]
         if failed:
             raise _range_errors(failed)
 
-    async def _wait_for_news(self) -> None:
-        """Wait while nothing is asked for; what befalls idle streams happens meanwhile."""
+    async def _wait_idle(self) -> None:
+        """Wait until something changes. Faults at `idle` happen during the wait."""
         clock = asyncio.get_running_loop().time
         begin = clock()
-        while not self._news.is_set():
-            until = self._call.idle_until()
-            if until is None:
-                await self._news.wait()
+        while not self._changed.is_set():
+            idle_seconds = self._call.idle_until()
+            if idle_seconds is None:
+                await self._changed.wait()
                 return
-            await self._wait_until(begin + until)
-            if not self._news.is_set():
-                await self._call.idled(until)
+            await self._wait_until(begin + idle_seconds)
+            if not self._changed.is_set():
+                await self._call.idled(idle_seconds)
 
     async def _wait_until(self, due: float) -> None:
-        """Wait until it is time to send, or until there is something else to consider."""
+        """Wait until `due` or until something changes."""
         try:
             async with asyncio.timeout_at(due):
-                await self._news.wait()
+                await self._changed.wait()
         except TimeoutError:
             return
 
 
 def _range_errors(failed: Sequence[FailedRange]) -> RpcError:
-    """Return how a stream ends when ranges fail: with the first one's status, and all by id."""
+    """Return the error that ends a stream with failed ranges.
+
+    It has the status of the first failed range; its details list all failed ranges.
+    """
     first = failed[0].reason
     errors = pb.BidiReadObjectError(
         read_range_errors=[
             pb.ReadRangeError(
-                read_id=one.read_id,
-                status=pb.RpcStatus(code=one.reason.code, message=one.reason.message),
+                read_id=failure.read_id,
+                status=pb.RpcStatus(code=failure.reason.code, message=failure.reason.message),
             )
-            for one in failed
+            for failure in failed
         ]
     )
     details = status_details(

@@ -1,7 +1,7 @@
-"""Responses that carry content, encoded by hand: the content is copied once, into its message.
+"""Encodes responses with content by hand, so that the content is copied only once.
 
-Field numbers are those of protos/storage.proto. Everything small is left to protobuf: messages
-concatenated on the wire merge, so that a part of it may simply be appended.
+Field numbers are those of protos/storage.proto. Protobuf encodes the small fields: messages that
+are concatenated on the wire merge, so that the other fields can simply be appended.
 """
 
 from __future__ import annotations
@@ -9,46 +9,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.emulator.protobuf_wire import varint
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gcsmux_fs.emulator.services.range_schedule import Slice
 
-__all__ = ["ContentChunk", "encode_bidi_response", "encode_read_response", "varint"]
+__all__ = ["ContentChunk", "encode_bidi_response", "encode_read_response"]
 
-_MASK_64 = (1 << 64) - 1
-_MASK_7 = 0x7F
-
-# (field number << 3 | wire type): 0 varint, 2 length-delimited, 5 fixed32.
-_CHECKSUMMED_DATA = b"\x0a"  # ObjectRangeData 1 and ReadObjectResponse 1
-_CONTENT = b"\x0a"  # ChecksummedData 1
-_CRC32C = b"\x15"  # ChecksummedData 2
-_READ_RANGE = b"\x12"  # ObjectRangeData 2
-_RANGE_END = b"\x18\x01"  # ObjectRangeData 3, true
-_READ_OFFSET = b"\x08"  # ReadRange 1
-_READ_LENGTH = b"\x10"  # ReadRange 2
-_READ_ID = b"\x18"  # ReadRange 3
-_OBJECT_DATA_RANGES = b"\x32"  # BidiReadObjectResponse 6
+# Tags: field number << 3 | wire type. Wire types: 0 varint, 2 length-delimited, 5 fixed32.
+_CHECKSUMMED_DATA = b"\x0a"  # field 1 of ObjectRangeData and of ReadObjectResponse
+_CONTENT = b"\x0a"  # field 1 of ChecksummedData
+_CRC32C = b"\x15"  # field 2 of ChecksummedData
+_READ_RANGE = b"\x12"  # field 2 of ObjectRangeData
+_RANGE_END = b"\x18\x01"  # field 3 of ObjectRangeData, with the value true
+_READ_OFFSET = b"\x08"  # field 1 of ReadRange
+_READ_LENGTH = b"\x10"  # field 2 of ReadRange
+_READ_ID = b"\x18"  # field 3 of ReadRange
+_OBJECT_DATA_RANGES = b"\x32"  # field 6 of BidiReadObjectResponse
 
 
 @dataclass(frozen=True, slots=True)
 class ContentChunk:
-    """A slice with its content and the content's CRC32C."""
+    """A slice, its content, and the CRC32C of the content."""
 
     place: Slice
     content: memoryview
     crc32c: int
-
-
-def varint(number: int) -> bytes:
-    """Return a protobuf varint; negative numbers take ten bytes, as int64 does."""
-    number &= _MASK_64
-    encoded = bytearray()
-    while number > _MASK_7:
-        encoded.append(number & _MASK_7 | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def encode_bidi_response(chunks: Sequence[ContentChunk]) -> bytes:
@@ -64,14 +52,14 @@ def encode_bidi_response(chunks: Sequence[ContentChunk]) -> bytes:
     return b"".join(parts)
 
 
-def encode_read_response(content: memoryview, crc32c: int, others: bytes) -> bytes:
-    """Return a ReadObjectResponse with this content; `others` holds its other fields, encoded."""
+def encode_read_response(content: memoryview, crc32c: int, other_fields: bytes) -> bytes:
+    """Return a ReadObjectResponse with this content; `other_fields` are encoded already."""
     head, tail = _checksummed(content, crc32c)
-    return b"".join((head, content, tail, others))
+    return b"".join((head, content, tail, other_fields))
 
 
 def _checksummed(content: memoryview, crc32c: int) -> tuple[bytes, bytes]:
-    """Return what goes before and after the content in a field `checksummed_data`."""
+    """Return the bytes before and after the content in a field `checksummed_data`."""
     head = _CONTENT + varint(len(content))
     tail = _CRC32C + crc32c.to_bytes(4, "little")
     return _CHECKSUMMED_DATA + varint(len(head) + len(content) + len(tail)) + head, tail

@@ -1,4 +1,4 @@
-"""Answers that leave when they are due, in order, while requests go on being taken in."""
+"""Sends responses when they are due, while the service continues to receive requests."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.emulator.shaping import sleep_until
 
 if TYPE_CHECKING:
-    from gcsmux_fs.emulator.services.rpc import Send
+    from gcsmux_fs.emulator.injection.response_sender import Send
 
 __all__ = ["DelayedSender"]
 
 
 class DelayedSender:
-    """Sends what is put in; at the end of its `async with` block it sends the rest.
+    """Sends messages in the order of `put`. The `async with` block ends after the last message.
 
-    A refusal that leaves the block follows the answers put in before it.
+    An RpcError that ends the block is raised after these messages have been sent.
     """
 
     def __init__(self, send: Send) -> None:
@@ -25,7 +25,7 @@ class DelayedSender:
         self._queue: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
 
     def put(self, due: float, message: bytes) -> None:
-        """Send `message` when it is due and everything before it has gone."""
+        """Send `message` at the time `due`, but after all messages before it."""
         self._queue.put_nowait((due, message))
 
     async def __aenter__(self) -> DelayedSender:

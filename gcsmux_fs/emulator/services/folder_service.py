@@ -1,7 +1,7 @@
-"""The control service: folders of hierarchical buckets, storage layouts, and operations.
+"""Methods of StorageControl: folders of hierarchical buckets, storage layouts, and operations.
 
-Renaming and recursive deletion are operations of google.longrunning. They are done when they are
-answered; what they came to can be asked for again while the emulator runs.
+RenameFolder and DeleteFolderRecursive return operations of google.longrunning. These operations are
+done when the call returns. GetOperation returns them again while the emulator runs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gcsmux_fs.emulator.buckets.folders import StoredFolder, check_folder_path
-from gcsmux_fs.emulator.buckets.listing_pages import MAX_PAGE_ENTRIES, Position, Query
+from gcsmux_fs.emulator.buckets.listing_pages import Position, Query
 from gcsmux_fs.emulator.buckets.object_names import bucket_of, folder_of
+from gcsmux_fs.emulator.buckets.preconditions import check_condition
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid, not_found
-from gcsmux_fs.emulator.services.resources import check_condition, timestamp
+from gcsmux_fs.emulator.service_limits import MAX_PAGE_ENTRIES
+from gcsmux_fs.emulator.services.resources import timestamp
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
@@ -27,58 +29,58 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gcsmux_fs.emulator.buckets.bucket import Bucket
-    from gcsmux_fs.emulator.buckets.store import Store
-    from gcsmux_fs.emulator.services.resources import Preconditions
+    from gcsmux_fs.emulator.buckets.preconditions import Preconditions
+    from gcsmux_fs.emulator.buckets.store import BucketStore
 
 __all__ = ["FolderService"]
 
 _LAYOUT_SUFFIX = "/storageLayout"
 _CONTROL_TYPES = "type.googleapis.com/google.storage.control.v2."
 _EMPTY_TYPE = "type.googleapis.com/google.protobuf.Empty"
-# A megabyte; nobody asks for an operation that is so many operations old.
-_MAX_KEPT_OPERATIONS = 1000
+# About a megabyte. Clients request only recent operations.
+_MAX_STORED_OPERATIONS = 1000
 _DONE_PERCENT = 100
 
 
 class FolderService:
-    """Answers from what is in the folder at that moment."""
+    """Answers from the current state of the served folder."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BucketStore) -> None:
         self._store = store
-        self._operations: LRUCache[str, pb.Operation] = LRUCache(_MAX_KEPT_OPERATIONS)
+        self._operations: LRUCache[str, pb.Operation] = LRUCache(_MAX_STORED_OPERATIONS)
 
     async def get_storage_layout(self, request: pb.GetStorageLayoutRequest) -> pb.StorageLayout:
-        """Answer GetStorageLayout, for buckets of either namespace."""
+        """Answer GetStorageLayout, for flat and hierarchical buckets."""
         if not request.name.endswith(_LAYOUT_SUFFIX):
-            raise invalid(f"Not the name of a storage layout: {request.name!r}")
+            raise invalid(f"Not the resource name of a storage layout: {request.name!r}.")
         bucket = self._store.bucket(bucket_of(request.name.removesuffix(_LAYOUT_SUFFIX)))
-        place = bucket.placement
+        placement = bucket.placement
         return pb.StorageLayout(
             name=request.name,
-            location=place.location,
-            location_type=place.location_type,
+            location=placement.location,
+            location_type=placement.location_type,
             custom_placement_config=pb.StorageLayout.CustomPlacementConfig(
-                data_locations=place.data_locations
+                data_locations=placement.data_locations
             )
-            if place.data_locations
+            if placement.data_locations
             else None,
             hierarchical_namespace=pb.StorageLayout.HierarchicalNamespace(
-                enabled=place.hierarchical
+                enabled=placement.hierarchical
             ),
         )
 
     async def get_folder(self, request: pb.GetFolderRequest) -> pb.Folder:
         """Answer GetFolder."""
-        bucket, found = self._found(request.name, request, StatusCode.ABORTED)
-        return _resource(bucket, found)
+        bucket, folder = self._find(request.name, request, StatusCode.ABORTED)
+        return _folder_resource(bucket, folder)
 
     async def list_folders(self, request: pb.ListFoldersRequest) -> pb.ListFoldersResponse:
         """Answer ListFolders."""
         bucket = self._hierarchical(bucket_of(request.parent))
         if request.page_size < 0:
-            raise invalid(f"page_size is negative: {request.page_size}")
+            raise invalid(f"page_size is negative: {request.page_size}.")
         if request.delimiter not in ("", "/"):
-            raise invalid(f"The only delimiter of folders is '/', not {request.delimiter!r}")
+            raise invalid(f"The delimiter is {request.delimiter!r}; folders allow only '/'.")
         if request.prefix:
             check_folder_path(request.prefix)
         query = Query(
@@ -93,7 +95,7 @@ class FolderService:
             min(request.page_size or MAX_PAGE_ENTRIES, MAX_PAGE_ENTRIES),
         )
         return pb.ListFoldersResponse(
-            folders=map(partial(_resource, bucket), page.folders),
+            folders=map(partial(_folder_resource, bucket), page.folders),
             next_page_token=page.following.token(query) if page.following else "",
         )
 
@@ -101,25 +103,26 @@ class FolderService:
         """Answer CreateFolder."""
         bucket = self._hierarchical(bucket_of(request.parent))
         if request.folder.name:
-            raise invalid("The folder's name must be in folder_id, not in folder")
-        made = bucket.folders.create(request.folder_id, recursive=request.recursive)
-        return _resource(bucket, made)
+            raise invalid("Set folder_id instead of the name in folder.")
+        folder = bucket.folders.create(request.folder_id, recursive=request.recursive)
+        return _folder_resource(bucket, folder)
 
     async def delete_folder(self, request: pb.DeleteFolderRequest) -> Empty:
         """Answer DeleteFolder."""
-        bucket, found = self._found(request.name, request)
-        bucket.folders.delete(found.path)
+        bucket, folder = self._find(request.name, request)
+        bucket.folders.delete(folder.path)
         return Empty()
 
     async def delete_folder_recursive(
         self, request: pb.DeleteFolderRecursiveRequest
     ) -> pb.Operation:
         """Answer DeleteFolderRecursive."""
-        bucket, found = self._found(request.name, request)
-        begun = _now()
-        bucket.folders.delete_all(found.path)
+        bucket, folder = self._find(request.name, request)
+        start_time = _now()
+        bucket.folders.delete_all(folder.path)
         metadata = pb.DeleteFolderRecursiveMetadata(
-            common_metadata=_done("delete-folder-recursive", begun), folder_id=found.path
+            common_metadata=_common_metadata("delete-folder-recursive", start_time),
+            folder_id=folder.path,
         )
         return self._operation(
             bucket, _any_of(metadata), Any(type_url=_EMPTY_TYPE, value=Empty().SerializeToString())
@@ -127,55 +130,57 @@ class FolderService:
 
     async def rename_folder(self, request: pb.RenameFolderRequest) -> pb.Operation:
         """Answer RenameFolder."""
-        bucket, found = self._found(request.name, request)
-        begun = _now()
-        renamed = bucket.folders.rename(found.path, request.destination_folder_id)
+        bucket, folder = self._find(request.name, request)
+        start_time = _now()
+        renamed = bucket.folders.rename(folder.path, request.destination_folder_id)
         metadata = pb.RenameFolderMetadata(
-            common_metadata=_done("rename-folder", begun),
-            source_folder_id=found.path,
+            common_metadata=_common_metadata("rename-folder", start_time),
+            source_folder_id=folder.path,
             destination_folder_id=renamed.path,
         )
-        return self._operation(bucket, _any_of(metadata), _any_of(_resource(bucket, renamed)))
+        return self._operation(
+            bucket, _any_of(metadata), _any_of(_folder_resource(bucket, renamed))
+        )
 
     async def get_operation(self, request: pb.GetOperationRequest) -> pb.Operation:
         """Answer GetOperation of google.longrunning.Operations."""
         try:
             return self._operations[request.name]
         except KeyError:
-            raise not_found(f"No such operation: {request.name!r}") from None
+            raise not_found(f"No such operation: {request.name!r}.") from None
 
     def _hierarchical(self, name: str) -> Bucket:
         bucket = self._store.bucket(name)
         if not bucket.placement.hierarchical:
             raise RpcError(
                 StatusCode.FAILED_PRECONDITION,
-                f"The bucket has no hierarchical namespace, and so no folders: {name!r}",
+                f"The bucket has no folders, because its namespace is flat: {name!r}.",
             )
         return bucket
 
-    def _found(
+    def _find(
         self,
         resource: str,
         conditions: Preconditions,
         not_match_code: StatusCode = StatusCode.FAILED_PRECONDITION,
     ) -> tuple[Bucket, StoredFolder]:
-        """Return the folder that a request is about, with its conditions checked."""
+        """Return the folder with this resource name, and check the request's conditions on it."""
         name, path = folder_of(resource)
         bucket = self._hierarchical(name)
         check_folder_path(path)
-        found = bucket.folders.get(path)
-        check_condition(conditions, "metageneration", found.metageneration, not_match_code)
-        return bucket, found
+        folder = bucket.folders.get(path)
+        check_condition(conditions, "metageneration", folder.metageneration, not_match_code)
+        return bucket, folder
 
     def _operation(self, bucket: Bucket, metadata: Any, response: Any) -> pb.Operation:
-        """Return an operation that is done, and keep it."""
+        """Return a new operation that is done, and store it for GetOperation."""
         name = f"projects/_/buckets/{bucket.name}/operations/{uuid.uuid4().hex}"
-        made = pb.Operation(name=name, metadata=metadata, done=True, response=response)
-        self._operations[name] = made
-        return made
+        operation = pb.Operation(name=name, metadata=metadata, done=True, response=response)
+        self._operations[name] = operation
+        return operation
 
 
-def _resource(bucket: Bucket, folder: StoredFolder) -> pb.Folder:
+def _folder_resource(bucket: Bucket, folder: StoredFolder) -> pb.Folder:
     time = timestamp(folder.time_ns)
     return pb.Folder(
         name=f"projects/_/buckets/{bucket.name}/folders/{folder.path}",
@@ -186,17 +191,20 @@ def _resource(bucket: Bucket, folder: StoredFolder) -> pb.Folder:
 
 
 def _any_of(message: Message) -> Any:
-    """Return a message of the control service under the name that the service has for it."""
+    """Wrap a message in an Any with the type URL that the service uses."""
     return Any(type_url=_CONTROL_TYPES + message.DESCRIPTOR.name, value=message.SerializeToString())
 
 
-def _done(kind: str, begun: Timestamp) -> pb.CommonLongRunningOperationMetadata:
+def _common_metadata(
+    operation_type: str, start_time: Timestamp
+) -> pb.CommonLongRunningOperationMetadata:
+    """Return the metadata of an operation that ends now."""
     now = _now()
     return pb.CommonLongRunningOperationMetadata(
-        create_time=begun,
+        create_time=start_time,
         end_time=now,
         update_time=now,
-        type=kind,
+        type=operation_type,
         progress_percent=_DONE_PERCENT,
     )
 

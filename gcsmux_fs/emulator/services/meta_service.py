@@ -1,4 +1,4 @@
-"""Unary calls that look at buckets and objects, and those that make or remove them."""
+"""Unary methods that read, create and delete buckets, and that read and delete objects."""
 
 from __future__ import annotations
 
@@ -9,52 +9,54 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 
 from gcsmux_fs.emulator.buckets.listing_pages import (
-    MAX_PAGE_ENTRIES,
     ListedName,
     Position,
     Query,
     list_page,
+    listing_query,
 )
 from gcsmux_fs.emulator.buckets.object_names import bucket_of, check_bucket_name, check_object_name
-from gcsmux_fs.emulator.buckets.placement import placement_of
-from gcsmux_fs.emulator.rpc_error import RpcError, invalid, not_found
-from gcsmux_fs.emulator.services.resources import (
-    bucket_resource,
+from gcsmux_fs.emulator.buckets.placement import requested_placement
+from gcsmux_fs.emulator.buckets.preconditions import (
     check_condition,
     check_generation,
     check_preconditions,
-    listing_query,
+)
+from gcsmux_fs.emulator.rpc_error import RpcError, invalid
+from gcsmux_fs.emulator.service_limits import MAX_PAGE_ENTRIES
+from gcsmux_fs.emulator.services.resources import (
+    bucket_resource,
+    mask_includes,
     object_resource,
     requested_mask,
-    wants,
 )
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
     from gcsmux_fs.emulator.buckets.checksums import Checksums
-    from gcsmux_fs.emulator.buckets.store import Store
+    from gcsmux_fs.emulator.buckets.store import BucketStore
 
 __all__ = ["MetaService"]
 
 
 class MetaService:
-    """Answers from what is in the folder at that moment."""
+    """Answers from the current state of the served folder."""
 
-    def __init__(self, store: Store, checksums: Checksums) -> None:
+    def __init__(self, store: BucketStore, checksums: Checksums) -> None:
         self._store = store
         self._checksums = checksums
 
     async def get_bucket(self, request: pb.GetBucketRequest) -> pb.Bucket:
         """Answer GetBucket."""
-        bucket = bucket_resource(self._store.bucket(bucket_of(request.name)))
-        check_condition(request, "metageneration", bucket.metageneration, StatusCode.ABORTED)
-        return bucket
+        resource = bucket_resource(self._store.bucket(bucket_of(request.name)))
+        check_condition(request, "metageneration", resource.metageneration, StatusCode.ABORTED)
+        return resource
 
     async def list_buckets(self, request: pb.ListBucketsRequest) -> pb.ListBucketsResponse:
-        """Answer ListBuckets, for any project."""
+        """Answer ListBuckets. All projects have the same buckets."""
         if request.page_size < 0:
-            raise invalid(f"page_size is negative: {request.page_size}")
+            raise invalid(f"page_size is negative: {request.page_size}.")
         names = self._store.names()
         query = Query(prefix=request.prefix.removeprefix("projects/_/buckets/"))
         page = list_page(
@@ -69,17 +71,17 @@ class MetaService:
         )
 
     async def create_bucket(self, request: pb.CreateBucketRequest) -> pb.Bucket:
-        """Answer CreateBucket: a new folder, and a note of its location."""
+        """Answer CreateBucket: create a folder and store the placement."""
         check_bucket_name(request.bucket_id)
-        place = placement_of(request.bucket, self._store.default)
-        return bucket_resource(self._store.create(request.bucket_id, place))
+        placement = requested_placement(request.bucket, self._store.default)
+        return bucket_resource(self._store.create(request.bucket_id, placement))
 
     async def delete_bucket(self, request: pb.DeleteBucketRequest) -> Empty:
         """Answer DeleteBucket."""
         name = bucket_of(request.name)
-        bucket = bucket_resource(self._store.bucket(name))
+        resource = bucket_resource(self._store.bucket(name))
         check_condition(
-            request, "metageneration", bucket.metageneration, StatusCode.FAILED_PRECONDITION
+            request, "metageneration", resource.metageneration, StatusCode.FAILED_PRECONDITION
         )
         self._store.delete(name)
         return Empty()
@@ -89,16 +91,20 @@ class MetaService:
         mask = requested_mask(request)
         bucket = self._store.bucket(bucket_of(request.bucket))
         check_object_name(request.object)
-        found = bucket.find(request.object)
-        if found is None or request.soft_deleted:
-            raise not_found(f"No such object: gs://{bucket.name}/{request.object!r}")
-        check_generation(found, request.generation)
-        check_preconditions(found, request, StatusCode.ABORTED)
-        crc = await self._checksums.whole(found, bucket) if wants(mask, "checksums") else None
-        return object_resource(found, crc, mask)
+        stored = bucket.find(request.object)
+        if stored is None or request.soft_deleted:
+            raise bucket.no_such_object(request.object)
+        check_generation(stored, request.generation)
+        check_preconditions(stored, request, StatusCode.ABORTED)
+        crc = (
+            await self._checksums.whole(stored, bucket)
+            if mask_includes(mask, "checksums")
+            else None
+        )
+        return object_resource(stored, crc, mask)
 
     async def list_objects(self, request: pb.ListObjectsRequest) -> pb.ListObjectsResponse:
-        """Answer ListObjects; versions and soft-deleted objects do not exist here."""
+        """Answer ListObjects. The emulator has no noncurrent and no soft-deleted objects."""
         mask = requested_mask(request)
         bucket = self._store.bucket(bucket_of(request.parent))
         _check_listing(request)
@@ -116,15 +122,17 @@ class MetaService:
             Position.parse(request.page_token, query),
             min(request.page_size or MAX_PAGE_ENTRIES, MAX_PAGE_ENTRIES),
         )
-        shown = (bucket.find(name, listed=True) for name in page.objects)
-        show_crc = wants(mask, "checksums")
+        listed = (bucket.find(name, listed=True) for name in page.objects)
+        with_crc = mask_includes(mask, "checksums")
         return pb.ListObjectsResponse(
             objects=[
                 object_resource(
-                    found, self._checksums.cheap(found, bucket) if show_crc else None, mask
+                    stored,
+                    self._checksums.cached_or_quick(stored, bucket) if with_crc else None,
+                    mask,
                 )
-                for found in shown
-                if found is not None
+                for stored in listed
+                if stored is not None
             ],
             prefixes=page.prefixes,
             next_page_token=page.following.token(query) if page.following else "",
@@ -134,21 +142,25 @@ class MetaService:
         """Answer DeleteObject."""
         bucket = self._store.bucket(bucket_of(request.bucket))
         check_object_name(request.object)
-        found = bucket.find(request.object)
-        if found is None:
-            raise not_found(f"No such object: gs://{bucket.name}/{request.object!r}")
-        check_generation(found, request.generation)
-        check_preconditions(found, request)
+        stored = bucket.find(request.object)
+        if stored is None:
+            raise bucket.no_such_object(request.object)
+        check_generation(stored, request.generation)
+        check_preconditions(stored, request)
         bucket.delete(request.object)
         return Empty()
 
 
 def _check_listing(request: pb.ListObjectsRequest) -> None:
-    """Refuse what is malformed, and what would be answered wrongly if it were overlooked."""
+    """Check for invalid fields, and for fields that the emulator must not ignore.
+
+    Raises:
+        RpcError: a field is not valid (INVALID_ARGUMENT) or not supported (UNIMPLEMENTED).
+    """
     if request.page_size < 0:
-        raise invalid(f"page_size is negative: {request.page_size}")
+        raise invalid(f"page_size is negative: {request.page_size}.")
     if request.include_folders_as_prefixes and request.delimiter != "/":
-        raise invalid("include_folders_as_prefixes needs the delimiter '/'")
+        raise invalid("include_folders_as_prefixes requires the delimiter '/'.")
     for name in ("match_glob", "filter"):
         if getattr(request, name):
-            raise RpcError(StatusCode.UNIMPLEMENTED, f"The emulator has no {name}")
+            raise RpcError(StatusCode.UNIMPLEMENTED, f"The emulator does not support {name}.")

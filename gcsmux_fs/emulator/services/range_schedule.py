@@ -1,12 +1,13 @@
-"""Which bytes a range means, and which of many ranges is sent next.
+"""Decides which of the requested ranges of a stream is sent next.
 
-The scheduler is sans-IO: time comes in as an argument, slices to send go out. Ranges wait until
-they are due, then take turns, one slice of up to 2 MiB each; short ones that end share a message.
+Sans-IO: times are arguments of the caller's clock, and slices to send are return values. Ranges
+wait until they are due, then take turns with one slice each. Short ranges that end share a message.
 
 Invariants:
-1. The slices of a range are gapless, in order, and the last one says so; an empty range has one.
-2. No range is sent before it is due.
-3. Of the ranges that are due, none gets a second slice before every other has had one.
+1. The slices of a range have no gaps and are in order. Only the last slice has `last`. An empty
+   range has one empty slice.
+2. No slice of a range is sent before the range is due.
+3. Of the ranges that are due, none gets a second slice before all others have had one.
 """
 
 from __future__ import annotations
@@ -15,51 +16,19 @@ import heapq
 import itertools
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from gcsmux_fs.emulator.buckets.byte_ranges import resolve_range
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid
-from gcsmux_fs.model.errors import StatusCode
-from gcsmux_fs.model.values import ByteRange
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["FailedRange", "RangeSchedule", "Slice"]
 
-__all__ = ["MAX_CHUNK_BYTES", "FailedRange", "RangeSchedule", "Slice", "cut", "resolve_range"]
-
-# ServiceConstants.MAX_READ_CHUNK_BYTES of the service.
-MAX_CHUNK_BYTES = 2 * 1024 * 1024
-# Keeps the overhead of a message of many small slices far below the 4 MiB that clients accept.
+# Keeps a message of many small slices far below 4 MiB, the message limit of clients.
 _MAX_SLICES_PER_MESSAGE = 64
-
-
-def resolve_range(offset: int, length: int, size: int) -> ByteRange:
-    """Return the bytes of an object that a request means.
-
-    A length of 0 goes to the end; a negative offset counts from there and stops at the beginning;
-    what passes the end is cut off.
-    """
-    if length < 0:
-        raise RpcError(StatusCode.OUT_OF_RANGE, f"The length {length} is negative")
-    if offset > size:
-        raise RpcError(
-            StatusCode.OUT_OF_RANGE, f"The offset {offset} is past the object's {size} bytes"
-        )
-    if offset < 0:
-        offset = max(0, size + offset)
-    rest = size - offset
-    return ByteRange(offset, min(length, rest) if length else rest)
-
-
-def cut(whole: ByteRange, max_bytes: int) -> Iterator[ByteRange]:
-    """Yield the pieces of a range, in order; of an empty one, itself."""
-    yield ByteRange(whole.offset, min(whole.length, max_bytes))
-    for offset in range(whole.offset + max_bytes, whole.end, max_bytes):
-        yield ByteRange(offset, min(max_bytes, whole.end - offset))
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A piece of a range to send; `last` says that the range ends with it."""
+    """A part of a range to send. `last`: the range ends with this slice."""
 
     read_id: int
     offset: int
@@ -69,14 +38,16 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class FailedRange:
-    """A range that cannot be served, whose turn has come."""
+    """A range that is due and cannot be served."""
 
     read_id: int
     reason: RpcError
 
 
 @dataclass(slots=True)
-class _Pending:
+class _PendingRange:
+    """A range, and the offset of its next slice."""
+
     read_id: int
     offset: int
     end: int
@@ -84,50 +55,53 @@ class _Pending:
 
 
 class RangeSchedule:
-    """The outstanding ranges of one stream.
+    """The pending ranges of one stream.
 
-    `size` is the object's size in bytes as new ranges see it; it may grow between two of them.
+    `size` is the size of the object in bytes, to which new ranges are cut. It may increase.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._outstanding: set[int] = set()
-        self._waiting: list[tuple[float, int, _Pending]] = []
+        self._pending_ids: set[int] = set()
+        self._not_due: list[tuple[float, int, _PendingRange]] = []
         self._order = itertools.count()
-        self._turns: deque[_Pending] = deque()
+        self._turns: deque[_PendingRange] = deque()
 
     def __len__(self) -> int:
-        return len(self._outstanding)
+        return len(self._pending_ids)
 
     def add(
         self, read_id: int, offset: int, length: int, due: float, failure: RpcError | None = None
     ) -> int:
-        """Take a range in, to be sent, or to fail, from `due` on; return its size in bytes."""
-        if read_id in self._outstanding:
-            raise invalid(f"The read_id {read_id} is outstanding already")
-        self._outstanding.add(read_id)
+        """Add a range that is sent, or fails with `failure`, from `due` on. Return its bytes.
+
+        Raises:
+            RpcError: a range with this read_id is pending (INVALID_ARGUMENT).
+        """
+        if read_id in self._pending_ids:
+            raise invalid(f"A range with read_id {read_id} is already pending.")
+        self._pending_ids.add(read_id)
         try:
-            wanted = resolve_range(offset, length, self.size)
-            pending = _Pending(read_id, wanted.offset, wanted.end, failure)
-        except RpcError as failure:
-            pending = _Pending(read_id, 0, 0, failure)
-        heapq.heappush(self._waiting, (due, next(self._order), pending))
+            byte_range = resolve_range(offset, length, self.size)
+            pending = _PendingRange(read_id, byte_range.offset, byte_range.end, failure)
+        except RpcError as out_of_range:
+            pending = _PendingRange(read_id, 0, 0, out_of_range)
+        heapq.heappush(self._not_due, (due, next(self._order), pending))
         return pending.end - pending.offset
 
     def next_due(self, now: float) -> float | None:
-        """Return when something can be sent: `now` or later; None if nothing is outstanding."""
+        """Return the time, `now` or later, of the next slice; None if no range is pending."""
         if self._turns:
             return now
-        return max(now, self._waiting[0][0]) if self._waiting else None
+        return max(now, self._not_due[0][0]) if self._not_due else None
 
     def take(self, now: float, max_bytes: int) -> list[Slice | FailedRange]:
-        """Return the slices of the next message, `max_bytes` of content at most.
+        """Return the slices of the next message, with at most `max_bytes` of content.
 
-        A slice shares its message only with ranges that end in it, so that long ranges keep
-        slices of the full size.
+        Only slices that end their ranges share a message. Long ranges thus get full slices.
         """
-        while self._waiting and self._waiting[0][0] <= now:
-            self._turns.append(heapq.heappop(self._waiting)[2])
+        while self._not_due and self._not_due[0][0] <= now:
+            self._turns.append(heapq.heappop(self._not_due)[2])
         room = max_bytes
         taken: list[Slice | FailedRange] = []
         while self._turns and len(taken) < _MAX_SLICES_PER_MESSAGE:
@@ -137,7 +111,7 @@ class RangeSchedule:
                 break
             self._turns.popleft()
             if pending.failure is not None:
-                self._outstanding.discard(pending.read_id)
+                self._pending_ids.discard(pending.read_id)
                 taken.append(FailedRange(pending.read_id, pending.failure))
                 continue
             length = min(rest, room)
@@ -145,7 +119,7 @@ class RangeSchedule:
             pending.offset += length
             room -= length
             if length == rest:
-                self._outstanding.discard(pending.read_id)
+                self._pending_ids.discard(pending.read_id)
             else:
                 self._turns.append(pending)
                 break

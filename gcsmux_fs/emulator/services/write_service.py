@@ -1,7 +1,7 @@
-"""WriteObject, BidiWriteObject and the calls around resumable uploads.
+"""The methods WriteObject and BidiWriteObject, and the methods for resumable uploads.
 
-Every byte received counts as persisted at once, so that `flush` has nothing to do. Resumable
-uploads live as long as the emulator runs; appendable objects survive a restart.
+Received bytes are persisted at once, so that `flush` does nothing. A restart ends resumable
+uploads. Appendable objects survive a restart.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, TypeVar
 
-from gcsmux_fs.emulator.buckets.bucket import attributes_of_file
+from gcsmux_fs.emulator.buckets.object_attributes import attributes_from_resource
+from gcsmux_fs.emulator.buckets.object_handles import ObjectHandle
 from gcsmux_fs.emulator.buckets.object_names import bucket_of, check_object_name
-from gcsmux_fs.emulator.buckets.uploads import Appending, Incoming, Upload, attributes_of
+from gcsmux_fs.emulator.buckets.preconditions import check_condition, check_preconditions
+from gcsmux_fs.emulator.buckets.uploads import AppendableObject, Incoming, Upload
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid, not_found
+from gcsmux_fs.emulator.service_limits import WRITE_QUANTUM_BYTES
 from gcsmux_fs.emulator.services.delayed_sender import DelayedSender
-from gcsmux_fs.emulator.services.handles import Handle
-from gcsmux_fs.emulator.services.resources import (
-    check_condition,
-    check_preconditions,
-    object_resource,
-)
+from gcsmux_fs.emulator.services.resources import object_resource
 from gcsmux_fs.emulator.shaping import sleep_until
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -30,27 +28,26 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.emulator.buckets.bucket import Bucket
     from gcsmux_fs.emulator.buckets.checksums import Checksums
-    from gcsmux_fs.emulator.buckets.objects import Attributes, StoredObject
-    from gcsmux_fs.emulator.buckets.store import Store
-    from gcsmux_fs.emulator.services.rpc import Send
+    from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
+    from gcsmux_fs.emulator.buckets.objects import StoredObject
+    from gcsmux_fs.emulator.buckets.store import BucketStore
+    from gcsmux_fs.emulator.injection.response_sender import Send
     from gcsmux_fs.emulator.shaping import Shape
 
 __all__ = ["WriteService"]
 
-# What WriteObject's messages must be a multiple of, unless they finish the object.
-_QUANTUM_BYTES = 256 * 1024
 _RequestT = TypeVar("_RequestT", pb.WriteObjectRequest, pb.BidiWriteObjectRequest)
 
 
 class WriteService:
-    """Takes content in."""
+    """Receives the content of objects."""
 
-    def __init__(self, store: Store, checksums: Checksums, shape: Shape) -> None:
+    def __init__(self, store: BucketStore, checksums: Checksums, shape: Shape) -> None:
         self._store = store
         self._checksums = checksums
         self._shape = shape
         self._resumable: dict[str, Upload] = {}
-        self._appending: dict[tuple[str, str], Appending] = {}
+        self._appendable: dict[tuple[str, str], AppendableObject] = {}
 
     async def start_resumable_write(
         self, request: pb.StartResumableWriteRequest
@@ -85,7 +82,7 @@ class WriteService:
     ) -> None:
         """Answer WriteObject."""
         first = await _first(requests)
-        upload = self._open_upload(first)
+        upload = self._upload_of(first)
         ticket = upload.claim()
         resumable = first.HasField("upload_id")
         try:
@@ -93,144 +90,151 @@ class WriteService:
             finished: StoredObject | None = None
             while request is not None:
                 if request is not first and request.WhichOneof("first_message"):
-                    raise invalid("Only the first message may say what is written")
+                    raise invalid("Only the first message may contain a spec or an upload_id.")
                 content = request.checksummed_data.content
-                if not request.finish_write and len(content) % _QUANTUM_BYTES:
-                    raise invalid(f"{len(content)} bytes are not a multiple of {_QUANTUM_BYTES}")
+                if not request.finish_write and len(content) % WRITE_QUANTUM_BYTES:
+                    raise invalid(
+                        f"A message before the last has {len(content)} bytes of content, which is"
+                        f" not a multiple of {WRITE_QUANTUM_BYTES}."
+                    )
                 upload.receive(ticket, request.write_offset, request.checksummed_data)
                 if request.finish_write:
-                    finished = upload.finish(ticket, _claimed(request, first))
+                    finished = upload.finish(ticket, _object_checksums(request, first))
                     break
                 request = await anext(requests, None)
         finally:
             if not resumable:
                 upload.discard()
         if finished is not None:
-            answer = pb.WriteObjectResponse(resource=self._resource(finished))
+            response = pb.WriteObjectResponse(resource=self._resource(finished))
         elif resumable:
-            answer = pb.WriteObjectResponse(persisted_size=upload.size)
+            response = pb.WriteObjectResponse(persisted_size=upload.size)
         else:
-            raise invalid("The messages ended before one had finish_write")
+            raise invalid("The stream ended before a message with finish_write.")
         await sleep_until(self._due())
-        await send(answer.SerializeToString())
+        await send(response.SerializeToString())
 
     async def bidi_write_object(
         self, requests: AsyncIterator[pb.BidiWriteObjectRequest], send: Send
     ) -> None:
         """Answer BidiWriteObject."""
         first = await _first(requests)
-        incoming = self._open_incoming(first)
+        incoming = self._incoming_of(first)
         ticket = incoming.claim()
         try:
-            async with DelayedSender(send) as outbox:
+            async with DelayedSender(send) as sender:
                 request: pb.BidiWriteObjectRequest | None = first
                 while request is not None:
                     if request is not first and request.WhichOneof("first_message"):
-                        raise invalid("Only the first message may say what is written")
-                    answer = self._take_in(incoming, ticket, request, first)
-                    if answer is not None:
-                        outbox.put(self._due(), answer.SerializeToString())
+                        raise invalid("Only the first message may contain a spec or an upload_id.")
+                    response = self._receive(incoming, ticket, request, first)
+                    if response is not None:
+                        sender.put(self._due(), response.SerializeToString())
                     request = await anext(requests, None)
                 if incoming.finished is None:
                     if isinstance(incoming, Upload) and not first.HasField("upload_id"):
-                        raise invalid("The messages ended before one had finish_write")
-                    outbox.put(self._due(), _persisted(incoming).SerializeToString())
+                        raise invalid("The stream ended before a message with finish_write.")
+                    sender.put(self._due(), _persisted(incoming).SerializeToString())
         finally:
             if isinstance(incoming, Upload) and not first.HasField("upload_id"):
                 incoming.discard()
 
-    def _take_in(
+    def _receive(
         self,
         incoming: Incoming,
         ticket: int,
         request: pb.BidiWriteObjectRequest,
         first: pb.BidiWriteObjectRequest,
     ) -> pb.BidiWriteObjectResponse | None:
-        """Take one message in; return the answer, if it asks for one."""
+        """Receive one message. Return its response; None if the message needs no response."""
         incoming.receive(ticket, request.write_offset, request.checksummed_data)
         if request.finish_write:
-            finished = incoming.finish(ticket, _claimed(request, first))
+            finished = incoming.finish(ticket, _object_checksums(request, first))
             return pb.BidiWriteObjectResponse(resource=self._resource(finished))
-        if request is first and isinstance(incoming, Appending):
-            return self._opening(incoming)
+        if request is first and isinstance(incoming, AppendableObject):
+            return self._first_appendable_response(incoming)
         return _persisted(incoming) if request.state_lookup else None
 
-    def _opening(self, appending: Appending) -> pb.BidiWriteObjectResponse:
-        """Return the first answer on an appendable object: what it is, and a handle to it."""
-        handle = Handle(appending.bucket.name, appending.name, appending.generation).seal()
+    def _first_appendable_response(
+        self, appendable: AppendableObject
+    ) -> pb.BidiWriteObjectResponse:
+        """Return the first response for an appendable object: its metadata and a write handle."""
+        handle = ObjectHandle(appendable.bucket.name, appendable.name, appendable.generation)
         return pb.BidiWriteObjectResponse(
-            resource=self._resource(appending.current()),
-            write_handle=pb.BidiWriteHandle(handle=handle),
+            resource=self._resource(appendable.current()),
+            write_handle=pb.BidiWriteHandle(handle=handle.seal()),
         )
 
-    def _open_upload(self, first: pb.WriteObjectRequest | pb.BidiWriteObjectRequest) -> Upload:
+    def _upload_of(self, first: pb.WriteObjectRequest | pb.BidiWriteObjectRequest) -> Upload:
+        """Return the upload that the first message of a stream names or begins."""
         kind = first.WhichOneof("first_message")
         if kind == "upload_id":
             return self._upload(first.upload_id)
         if kind == "write_object_spec":
             return self._new_upload(first.write_object_spec)
-        raise invalid("The first message must say what is written")
+        raise invalid("The first message must contain a write_object_spec or an upload_id.")
 
-    def _open_incoming(self, first: pb.BidiWriteObjectRequest) -> Incoming:
+    def _incoming_of(self, first: pb.BidiWriteObjectRequest) -> Incoming:
+        """Return the upload or appendable object that the first message names or begins."""
         if first.HasField("append_object_spec"):
-            return self._resume_appending(first.append_object_spec)
+            return self._resume_appendable(first.append_object_spec)
         if first.write_object_spec.appendable:
-            return self._begin_appending(first.write_object_spec)
-        return self._open_upload(first)
+            return self._begin_appendable(first.write_object_spec)
+        return self._upload_of(first)
 
     def _new_upload(self, spec: pb.WriteObjectSpec) -> Upload:
-        bucket, attributes = self._written(spec)
+        bucket, attributes = self._destination(spec)
         return Upload(bucket, spec, attributes, self._checksums)
 
-    def _begin_appending(self, spec: pb.WriteObjectSpec) -> Appending:
-        bucket, attributes = self._written(spec)
+    def _begin_appendable(self, spec: pb.WriteObjectSpec) -> AppendableObject:
+        bucket, attributes = self._destination(spec)
         name = spec.resource.name
         check_preconditions(bucket.find(name), spec)
         empty = bucket.incoming()
         empty.touch()
-        grown = bucket.begin_appendable(name, empty, attributes)
-        appending = Appending(bucket, grown, self._checksums)
-        self._appending[bucket.name, name] = appending
-        return appending
+        stored = bucket.begin_appendable(name, empty, attributes)
+        appendable = AppendableObject(bucket, stored, self._checksums)
+        self._appendable[bucket.name, name] = appendable
+        return appendable
 
-    def _resume_appending(self, spec: pb.AppendObjectSpec) -> Appending:
+    def _resume_appendable(self, spec: pb.AppendObjectSpec) -> AppendableObject:
         bucket = self._store.bucket(bucket_of(spec.bucket))
         check_object_name(spec.object)
-        grown = bucket.find(spec.object)
-        if grown is None or grown.generation != spec.generation:
-            raise not_found(f"No generation {spec.generation} of {spec.object!r}")
+        stored = bucket.find(spec.object)
+        if stored is None or stored.generation != spec.generation:
+            raise not_found(f"No such object: {spec.object!r}, generation {spec.generation}.")
         if spec.HasField("write_handle") and spec.write_handle.handle:
-            if Handle.unseal(spec.write_handle.handle) != Handle(
-                bucket.name, grown.name, grown.generation
+            if ObjectHandle.unseal(spec.write_handle.handle) != ObjectHandle(
+                bucket.name, stored.name, stored.generation
             ):
-                raise invalid("The write handle is of another object")
+                raise invalid("The write handle names another object or generation.")
         else:
             check_condition(
-                spec, "metageneration", grown.metageneration, StatusCode.FAILED_PRECONDITION
+                spec, "metageneration", stored.metageneration, StatusCode.FAILED_PRECONDITION
             )
-        if grown.finalized:
-            raise RpcError(StatusCode.FAILED_PRECONDITION, f"{grown} is finalized")
-        known = self._appending.get((bucket.name, grown.name))
-        if known is None or known.generation != grown.generation:
-            known = Appending(bucket, grown, self._checksums)
-            self._appending[bucket.name, grown.name] = known
-        return known
+        if stored.finalized:
+            raise RpcError(StatusCode.FAILED_PRECONDITION, f"{stored} is finalized.")
+        appendable = self._appendable.get((bucket.name, stored.name))
+        if appendable is None or appendable.generation != stored.generation:
+            appendable = AppendableObject(bucket, stored, self._checksums)
+            self._appendable[bucket.name, stored.name] = appendable
+        return appendable
 
-    def _written(self, spec: pb.WriteObjectSpec) -> tuple[Bucket, Attributes]:
-        """Return where and as what the object is to be written."""
+    def _destination(self, spec: pb.WriteObjectSpec) -> tuple[Bucket, ObjectAttributes]:
+        """Return the bucket and the attributes of the object to write."""
         resource = spec.resource
         bucket = self._store.bucket(bucket_of(resource.bucket))
         check_object_name(resource.name)
-        return bucket, attributes_of(resource, attributes_of_file(resource.name))
+        return bucket, attributes_from_resource(resource, resource.name)
 
     def _upload(self, upload_id: str) -> Upload:
         try:
             return self._resumable[upload_id]
         except KeyError:
-            raise not_found(f"No such upload: {upload_id!r}") from None
+            raise not_found(f"No such upload: {upload_id!r}.") from None
 
-    def _resource(self, of: StoredObject) -> pb.Object:
-        return object_resource(of, self._checksums.known(of))
+    def _resource(self, stored: StoredObject) -> pb.Object:
+        return object_resource(stored, self._checksums.cached(stored))
 
     def _due(self) -> float:
         return self._shape.due(asyncio.get_running_loop().time())
@@ -239,14 +243,14 @@ class WriteService:
 async def _first(requests: AsyncIterator[_RequestT]) -> _RequestT:
     first = await anext(requests, None)
     if first is None:
-        raise invalid("The first message is missing")
+        raise invalid("The first message is missing.")
     return first
 
 
-def _claimed(request: _RequestT, first: _RequestT) -> pb.ObjectChecksums:
-    """Return the checksums given for the whole object, in its last message or in its first."""
-    given = request if request.HasField("object_checksums") else first
-    return given.object_checksums
+def _object_checksums(request: _RequestT, first: _RequestT) -> pb.ObjectChecksums:
+    """Return the checksums of the whole object, from the last or the first message."""
+    source = request if request.HasField("object_checksums") else first
+    return source.object_checksums
 
 
 def _persisted(incoming: Incoming) -> pb.BidiWriteObjectResponse:

@@ -1,0 +1,153 @@
+"""Click options that several commands have, and the parsers of their values."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from gcsmux_fs.commands.click_command import parsed_by
+from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT, DEFAULT_LOG_LEVEL
+from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
+from gcsmux_fs.settings.settings import LOG_LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsmux_fs.settings.service_address import ServiceAddress
+
+__all__ = [
+    "LOG_OPTIONS",
+    "SERVICE_OPTIONS",
+    "absolute_path",
+    "log_options",
+    "service_address",
+    "service_options",
+]
+
+_Decorated = TypeVar("_Decorated", bound="Callable[..., object]")
+
+SERVICE_OPTIONS = ("endpoint", "plaintext", "anonymous", "key_file", "billing_project")
+"""The parameters that `service_options` adds to a command, in the order of its help."""
+
+LOG_OPTIONS = ("log_file", "log_level")
+"""The parameters that `log_options` adds to a command, in the order of its help."""
+
+
+def absolute_path(text: str) -> Path:
+    """Return a path as an absolute one, without following links.
+
+    Raises:
+        ConfigError: the path is relative, and the current directory does not exist.
+    """
+    try:
+        return Path(text).absolute()
+    except OSError as error:
+        raise ConfigError(
+            f"{text!r} is relative to the current directory, which does not exist any more"
+            f" ({error.strerror}): write an absolute path."
+        ) from None
+
+
+def _readable_file(text: str) -> Path:
+    path = absolute_path(text)
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise ConfigError(f"{text!r} cannot be read: {error.strerror}.") from None
+    return path
+
+
+def _project(text: str) -> str:
+    """Return a project ID or number, or "" for the default."""
+    if text and not re.fullmatch(r"[A-Za-z0-9:.-]+", text):
+        raise ConfigError(
+            f"{text!r} is not a project: write a project ID or number, such as my-project-1."
+        )
+    return text
+
+
+def service_options(command: _Decorated) -> _Decorated:
+    """Add the options that say how to reach the service; see SERVICE_OPTIONS."""
+    for option in (
+        click.option(
+            "--endpoint",
+            metavar="HOST:PORT",
+            help=f"The address of the service.  [default: {DEFAULT_ENDPOINT}, Google's public"
+            " endpoint]",
+        ),
+        click.option(
+            "--plaintext",
+            is_flag=True,
+            help="Connect without TLS. Requires --anonymous, because credentials are never sent in"
+            " plaintext.",
+        ),
+        click.option(
+            "--anonymous",
+            is_flag=True,
+            help="Send no credentials: for public buckets and emulators. Without this option,"
+            " Application Default Credentials are used, as in Google's own tools.",
+        ),
+        click.option(
+            "--key-file",
+            metavar="FILE",
+            callback=parsed_by(_readable_file),
+            help="Use the credentials in this file (a service account's JSON key) instead of"
+            " Application Default Credentials.",
+        ),
+        click.option(
+            "--billing-project",
+            metavar="PROJECT",
+            default="",
+            callback=parsed_by(_project),
+            help="The project that is billed for requests to a requester-pays bucket.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def service_address(
+    endpoint: str | None, *, plaintext: bool, anonymous: bool, key_file: Path | None
+) -> ServiceAddress:
+    """Return the address of the service from its options and the environment.
+
+    Raises:
+        ConfigError: the options or the environment variable cannot be used.
+    """
+    return resolve_service_address(
+        endpoint,
+        plaintext=plaintext,
+        anonymous=anonymous,
+        with_key=key_file is not None,
+        emulator=os.environ.get(EMULATOR_VARIABLE, ""),
+    )
+
+
+def log_options(command: _Decorated) -> _Decorated:
+    """Add the options that say what is logged and where; see LOG_OPTIONS."""
+    for option in (
+        click.option(
+            "--log-file",
+            metavar="FILE",
+            callback=parsed_by(absolute_path),
+            help="Append the log to this file.  [default: stderr in the foreground, otherwise"
+            " syslog]",
+        ),
+        click.option(
+            "--log-level",
+            metavar="|".join(LOG_LEVELS),
+            default=DEFAULT_LOG_LEVEL,
+            show_default=True,
+            type=click.Choice(LOG_LEVELS, case_sensitive=False),
+            help="info logs mounting, unmounting and failures; debug also logs each stream and"
+            " request.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,43 @@
+"""Byte ranges of requests: which bytes of an object they select, and how they are split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.emulator.rpc_error import RpcError
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.model.values import ByteRange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["resolve_range", "split_range"]
+
+
+def resolve_range(offset: int, length: int, size: int) -> ByteRange:
+    """Return the bytes that a request selects in an object of `size` bytes.
+
+    A length of 0 extends to the end of the object. A negative offset counts from the end. The part
+    of a range beyond the end is cut off.
+
+    Raises:
+        RpcError: the length is negative, or the offset is beyond the end (OUT_OF_RANGE).
+    """
+    if length < 0:
+        raise RpcError(StatusCode.OUT_OF_RANGE, f"The length {length} is negative.")
+    if offset > size:
+        raise RpcError(
+            StatusCode.OUT_OF_RANGE,
+            f"The offset {offset} is beyond the end of the object, which has {size} bytes.",
+        )
+    if offset < 0:
+        offset = max(0, size + offset)
+    rest = size - offset
+    return ByteRange(offset, min(length, rest) if length else rest)
+
+
+def split_range(byte_range: ByteRange, max_bytes: int) -> Iterator[ByteRange]:
+    """Yield consecutive parts of at most `max_bytes`. An empty range yields one empty part."""
+    yield ByteRange(byte_range.offset, min(byte_range.length, max_bytes))
+    for offset in range(byte_range.offset + max_bytes, byte_range.end, max_bytes):
+        yield ByteRange(offset, min(max_bytes, byte_range.end - offset))

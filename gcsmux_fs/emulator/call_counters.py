@@ -1,0 +1,42 @@
+"""Counters of requests, content and faults."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+__all__ = ["CallCounters"]
+
+
+@dataclass(slots=True)
+class CallCounters:
+    """Counts since the start of the emulator or since the last reset.
+
+    - `requests`: calls, by method.
+    - `ranges`: ranges requested by BidiReadObject and ReadObject.
+    - `bytes_asked`: bytes in these ranges, each range cut at the end of its object.
+    - `bytes_sent`: bytes of content sent.
+    - `faults`: how often each rule has fired, by rule name.
+    - `streams_open`: BidiReadObject calls in flight. A reset does not change it.
+    """
+
+    requests: Counter[str] = field(default_factory=Counter)
+    ranges: int = 0
+    bytes_asked: int = 0
+    bytes_sent: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    streams_open: int = 0
+
+    def reset(self) -> None:
+        """Set all counters to 0, except `streams_open`."""
+        self.requests.clear()
+        self.faults.clear()
+        self.ranges = self.bytes_asked = self.bytes_sent = 0
+
+    def to_json(self) -> bytes:
+        """Return the counters as a JSON object."""
+        # asdict() rebuilds a Counter from pairs, which counts the pairs.
+        return json.dumps(
+            {**asdict(self), "requests": self.requests, "faults": self.faults}
+        ).encode()

@@ -1,0 +1,26 @@
+"""Limits of Google Cloud Storage that the emulator enforces as the service does."""
+
+from __future__ import annotations
+
+__all__ = [
+    "MAX_CHUNK_BYTES",
+    "MAX_COMPOSED_OBJECTS",
+    "MAX_PAGE_ENTRIES",
+    "MAX_RANGES_PER_MESSAGE",
+    "REWRITE_QUANTUM_BYTES",
+    "WRITE_QUANTUM_BYTES",
+]
+
+# Content in one message, read or written: ServiceConstants.MAX_READ_CHUNK_BYTES and
+# MAX_WRITE_CHUNK_BYTES of google.storage.v2.
+MAX_CHUNK_BYTES = 2 * 1024 * 1024
+# Ranges in one BidiReadObjectRequest.
+MAX_RANGES_PER_MESSAGE = 100
+# Objects and prefixes together on one page of a listing.
+MAX_PAGE_ENTRIES = 1000
+# Source objects of one ComposeObject.
+MAX_COMPOSED_OBJECTS = 32
+# `max_bytes_rewritten_per_call` of RewriteObject must be a multiple of this.
+REWRITE_QUANTUM_BYTES = 1024 * 1024
+# Every WriteObject message except the last must hold a multiple of this.
+WRITE_QUANTUM_BYTES = 256 * 1024

@@ -1,0 +1,202 @@
+"""gRPC method handlers: the code between gRPC and the services.
+
+Services are plain async functions on messages. `MethodHandlers` turns them into gRPC handlers,
+which decode requests, count calls, delay responses, inject faults, and turn each RpcError into a
+gRPC status. Any other exception becomes INTERNAL and one log line, so that every call ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from gcsmux_fs.emulator.injection.faulty_call import CallEndedOk, FaultyCall
+from gcsmux_fs.emulator.injection.response_sender import ResponseSender
+from gcsmux_fs.emulator.rpc_error import RpcError
+from gcsmux_fs.emulator.shaping import sleep_until
+from gcsmux_fs.model.errors import StatusCode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gcsmux_fs.emulator.call_counters import CallCounters
+    from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
+    from gcsmux_fs.emulator.injection.response_sender import Send
+    from gcsmux_fs.emulator.shaping import Shape
+
+    RawContext = grpc.aio.ServicerContext[bytes, bytes]
+    _Handler = grpc.RpcMethodHandler[bytes, bytes]
+
+__all__ = ["MethodHandlers"]
+
+log = logging.getLogger(__name__)
+
+_RequestT = TypeVar("_RequestT", bound=Message)
+_DETAILS_KEY = "grpc-status-details-bin"
+# This logger of gRPC reports a traceback when a call is cancelled while its status is being sent.
+_GRPC_LOGGER = "grpc._cython.cygrpc"
+
+
+def _is_not_cancellation(record: logging.LogRecord) -> bool:
+    """Return False for gRPC's report that it could not send the status of a cancelled call."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], grpc.aio.InternalError)
+
+
+class _ClientGone(Exception):
+    """A message could not be sent: the call was cancelled, or the connection was lost."""
+
+
+class MethodHandlers:
+    """Creates gRPC handlers for service functions."""
+
+    def __init__(self, shape: Shape, orders: FaultOrders, counters: CallCounters) -> None:
+        self.shape = shape
+        self._orders = orders
+        self._counters = counters
+        self._active: set[asyncio.Task[object]] = set()
+        # addFilter() does not add the same filter twice.
+        logging.getLogger(_GRPC_LOGGER).addFilter(_is_not_cancellation)
+
+    async def wait_for_calls(self, timeout_seconds: float) -> None:
+        """Wait for the end of all calls, after the server has stopped and cancelled them."""
+        if self._active:
+            await asyncio.wait(self._active, timeout=timeout_seconds)
+
+    def unary(
+        self,
+        name: str,
+        request_type: type[_RequestT],
+        method: Callable[[_RequestT], Awaitable[Message]],
+    ) -> tuple[str, _Handler]:
+        """Return the name and the handler of a method with one request and one response."""
+
+        async def handle(raw: bytes, context: RawContext) -> bytes:
+            due = self._arrived(name)
+            try:
+                request = _decode(request_type, raw)
+                if self._orders.armed:
+                    return await self._answer_with_faults(name, request, context, method)
+                response = await method(request)
+                await sleep_until(due)
+                return response.SerializeToString()
+            except CallEndedOk:
+                return b""
+            except Exception as error:
+                await _abort(name, context, due, error)
+                return b""
+
+        return name, grpc.unary_unary_rpc_method_handler(handle)
+
+    def raw(self, name: str, method: Callable[[bytes], Awaitable[bytes]]) -> tuple[str, _Handler]:
+        """Return the handler of a method on bytes, without counting, delays or faults."""
+
+        async def handle(raw: bytes, context: RawContext) -> bytes:
+            try:
+                return await method(raw)
+            except Exception as error:
+                await _abort(name, context, 0.0, error)
+                return b""
+
+        return name, grpc.unary_unary_rpc_method_handler(handle)
+
+    def streaming(
+        self,
+        name: str,
+        request_type: type[_RequestT],
+        method: Callable[[AsyncIterator[_RequestT], Send], Awaitable[None]],
+    ) -> tuple[str, _Handler]:
+        """Return the handler of a method with streams of requests and responses.
+
+        It also serves methods with a stream on one side only: on the wire, a stream of one message
+        equals a single message. The method itself delays its responses.
+        """
+
+        async def handle(raw: AsyncIterator[bytes], context: RawContext) -> None:
+            due = self._arrived(name)
+            call = FaultyCall(self._orders, name)
+
+            async def requests() -> AsyncIterator[_RequestT]:
+                first = True
+                async for message in raw:
+                    request = _decode(request_type, message)
+                    if first:
+                        first = False
+                        call.enter(request, tuple(context.invocation_metadata() or ()))
+                        await call.opened()
+                    yield request
+
+            async def write(message: bytes) -> None:
+                try:
+                    await context.write(message)
+                except grpc.aio.BaseError as error:
+                    raise _ClientGone from error
+
+            sender = ResponseSender(call, self._counters, write)
+            try:
+                await method(requests(), sender.send)
+            except CallEndedOk:
+                return
+            except _ClientGone:
+                log.debug("%s: the client has cancelled the call or lost its connection", name)
+                # gRPC would log an error if the handler returned a status for a cancelled call.
+                raise asyncio.CancelledError from None
+            except Exception as error:
+                await _abort(name, context, due, error)
+
+        return name, grpc.stream_stream_rpc_method_handler(handle)
+
+    async def _answer_with_faults(
+        self,
+        name: str,
+        request: _RequestT,
+        context: RawContext,
+        method: Callable[[_RequestT], Awaitable[Message]],
+    ) -> bytes:
+        """Return the response of a unary call, with the faults in force."""
+        call = FaultyCall(self._orders, name)
+        call.enter(request, tuple(context.invocation_metadata() or ()))
+        await call.opened()
+        # The latency of all responses is added to the delay of a fault.
+        due = self.shape.due(asyncio.get_running_loop().time())
+        response = await method(request)
+        await sleep_until(due)
+        return call.answered(response)
+
+    def _arrived(self, name: str) -> float:
+        """Count the call that arrives in the current task. Return when its response is due."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._active.add(task)
+            task.add_done_callback(self._active.discard)
+        self._counters.requests[name] += 1
+        self._orders.poll_file()
+        return self.shape.due(asyncio.get_running_loop().time())
+
+
+async def _abort(name: str, context: RawContext, due: float, error: Exception) -> None:
+    """Wait until `due`, then end the call with the status of `error`. Always raises, as `abort`."""
+    if isinstance(error, RpcError):
+        rpc_error = error
+    else:
+        log.error("%s failed: %r", name, error, exc_info=error)
+        rpc_error = RpcError(
+            StatusCode.INTERNAL, "Internal error of the emulator: see the log of the emulator."
+        )
+    await sleep_until(due)
+    trailer = ((_DETAILS_KEY, rpc_error.details),) if rpc_error.details else ()
+    code = grpc.StatusCode[rpc_error.code.name]
+    await context.abort(code, rpc_error.message, trailing_metadata=trailer)
+
+
+def _decode(request_type: type[_RequestT], raw: bytes) -> _RequestT:
+    try:
+        return request_type.FromString(raw)
+    except DecodeError:
+        raise RpcError(
+            StatusCode.INTERNAL, f"The request is not a valid {request_type.DESCRIPTOR.name}."
+        ) from None

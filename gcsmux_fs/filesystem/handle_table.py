@@ -1,0 +1,36 @@
+"""Open files and open directories by the numbers that the kernel uses for them; sans-IO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["HandleTable"]
+
+Item = TypeVar("Item")
+
+
+class HandleTable(dict[int, Item]):
+    """Open items by handle. `numbers` yields the handles and never repeats one.
+
+    Several tables share one iterator, so a handle names one item of all tables. The class is a
+    dictionary because every READ looks a handle up.
+    """
+
+    def __init__(self, numbers: Iterator[int]) -> None:
+        super().__init__()
+        self._numbers = numbers
+
+    def add(self, item: Item) -> int:
+        """Store an item under a new handle and return the handle."""
+        handle = next(self._numbers)
+        self[handle] = item
+        return handle
+
+    def pop_all(self) -> list[Item]:
+        """Remove all items and return them."""
+        items = list(self.values())
+        self.clear()
+        return items

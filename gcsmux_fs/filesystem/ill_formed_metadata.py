@@ -1,0 +1,30 @@
+"""Values of other tools' metadata that are ill-formed."""
+
+from __future__ import annotations
+
+import logging
+
+import cachetools
+
+__all__ = ["IllFormedMetadata"]
+
+log = logging.getLogger(__name__)
+
+# Takes 1 MB. If more files than this are in use, some are counted again.
+_MAX_REMEMBERED_INODES = 16_384
+
+
+class IllFormedMetadata:
+    """Counts ill-formed values of custom metadata, once for each file."""
+
+    def __init__(self) -> None:
+        self.values = 0
+        self._counted: cachetools.LRUCache[int, None] = cachetools.LRUCache(_MAX_REMEMBERED_INODES)
+
+    def note(self, inode: int, keys: tuple[str, ...]) -> None:
+        """Count and log the ill-formed values of one file, given by their metadata keys."""
+        if inode in self._counted:
+            return
+        self._counted[inode] = None
+        self.values += len(keys)
+        log.debug("inode %d: ignoring ill-formed metadata: %s", inode, ", ".join(keys))

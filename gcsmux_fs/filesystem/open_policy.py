@@ -1,0 +1,33 @@
+"""How a file is opened: refused flags, and what the kernel keeps in its page cache; sans-IO."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from gcsmux_fs.filesystem.operation_refused import READ_ONLY, OperationRefused
+
+__all__ = ["KEEP_PAGES", "OpenedFile", "check_open_flags"]
+
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
+
+KEEP_PAGES = True
+"""The kernel keeps the pages of a file after its last close. An inode is one generation of an
+object at one size, so its pages never change: a changed object is another inode."""
+
+
+class OpenedFile(NamedTuple):
+    """The answer to an OPEN. `keep_pages`: the kernel may use pages of earlier opens."""
+
+    handle: int
+    keep_pages: bool
+
+
+def check_open_flags(flags: int) -> None:
+    """Refuse an OPEN for writing.
+
+    Raises:
+        OperationRefused: `flags` (see open(2)) ask for writing or truncation.
+    """
+    if flags & _WRITE_FLAGS:
+        raise OperationRefused(READ_ONLY)

@@ -1,0 +1,87 @@
+"""The gate that every request passes which may wait for the service.
+
+Theory of operation. A mount ends by the same steps for each cause: the gate closes, requests in
+progress end or are cancelled, the kernel's mount is removed, and the file handles are closed. A
+closed gate refuses new requests at once. The main loop runs until the requests in progress have
+ended, so no program hangs between the signal and the unmount.
+
+Requests that are answered from memory do not pass the gate. They never wait, so none of them is in
+progress while the mount ends, and a READ that hits the cache pays nothing for the gate.
+
+Invariants:
+1. A request enters only while the gate is open.
+2. `idle` is set if the gate is closed and no request is in progress.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.filesystem.operation_refused import MOUNT_ENDING, OperationRefused
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["RequestGate"]
+
+
+class RequestGate:
+    """Counts the requests in progress, and refuses new ones once it is closed.
+
+    Each request runs in the gate as a context: `with gate: ...`.
+    """
+
+    __slots__ = ("_idle", "_in_progress", "_is_open")
+
+    def __init__(self) -> None:
+        self._is_open = True
+        self._in_progress = 0
+        self._idle = trio.Event()
+
+    def __repr__(self) -> str:
+        state = "open" if self._is_open else "closed"
+        return f"<RequestGate {state}, {self._in_progress} requests in progress>"
+
+    @property
+    def in_progress(self) -> int:
+        """Requests that have entered and not left."""
+        return self._in_progress
+
+    def __enter__(self) -> None:
+        """Begin a request.
+
+        Raises:
+            OperationRefused: the gate is closed, because the mount is ending.
+        """
+        if not self._is_open:
+            raise OperationRefused(MOUNT_ENDING)
+        self._in_progress += 1
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._in_progress -= 1
+        if not self._is_open and not self._in_progress:
+            self._idle.set()
+
+    def close(self) -> None:
+        """Refuse new requests from now on. Idempotent."""
+        self._is_open = False
+        if not self._in_progress:
+            self._idle.set()
+
+    async def drain(self, seconds: float) -> bool:
+        """Close the gate, and wait until no request is in progress, but no longer than `seconds`.
+
+        Return False if some requests are still in progress.
+        """
+        self.close()
+        if self._in_progress and seconds > 0:
+            with trio.move_on_after(seconds):
+                await self._idle.wait()
+        return not self._in_progress

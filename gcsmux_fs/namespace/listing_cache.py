@@ -1,0 +1,203 @@
+"""The latest listing of each directory, with the times of its requests; sans-IO.
+
+1. The cache is bounded: beyond `max_entries` the least recently used listings are evicted. Open
+   listings are not evicted, because their handles keep the memory anyway.
+2. Each time is that of the request, not of the response, so no entry is taken for newer than it is.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.model.object_table import ObjectColumns
+from gcsmux_fs.namespace.listing import Listing
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model.values import ListingPage
+
+__all__ = ["MAX_LISTED_ENTRIES", "CachedListing", "ListingCache"]
+
+MAX_LISTED_ENTRIES = 300_000
+"""30 MB: two directories of 100,000 objects with names of 30 characters and many small ones."""
+
+# An entry besides its name: five numbers, its position, and the header of the name's string.
+_ENTRY_BYTES = 100
+# A listing takes 2.6 KB besides its entries: as much as 26 entries.
+_WEIGHT_IN_ENTRIES = 26
+# A special entry (see `listing`) takes 250 to 400 bytes: as much as two more entries.
+_MORE_ENTRIES_OF_SPECIAL = 2
+# For each pair of custom metadata: the headers of two strings and a slot of a dictionary.
+_PAIR_OVERHEAD_BYTES = 200
+
+
+class CachedListing:
+    """A listing that began at `begun_at` and grows page by page.
+
+    `empty_pages` counts the latest pages in a row without entries. `openers` counts the open
+    handles that read the listing.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_distrusted",
+        "_starts",
+        "_text_bytes",
+        "begun_at",
+        "empty_pages",
+        "listing",
+        "openers",
+        "trusts_all",
+    )
+
+    def __init__(self, location: str, begun_at: float) -> None:
+        self.listing = Listing(location)
+        self.begun_at = begun_at
+        self.openers = 0
+        self.empty_pages = 0
+        #: Whether no entry was invalidated since the listing began.
+        self.trusts_all = True
+        # The names of the invalidated entries; None for all.
+        self._distrusted: set[bytes] | None = set()
+        self._starts: list[int] = []
+        self._asked_at: list[float] = []
+        self._text_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<CachedListing begun at {self.begun_at}, {self.openers} openers: {self.listing!r}>"
+
+    @property
+    def weight(self) -> int:
+        """The memory of the listing, as a number of entries of the usual size.
+
+        Names and custom metadata are counted, because they take up to 9 KiB for one object.
+        """
+        entries = len(self.listing) + self.listing.specials * _MORE_ENTRIES_OF_SPECIAL
+        return _WEIGHT_IN_ENTRIES + entries + self._text_bytes // _ENTRY_BYTES
+
+    def trusts(self, name: bytes) -> bool:
+        """Return whether the entry with this file name was not invalidated."""
+        if self.trusts_all:
+            return True
+        return self._distrusted is not None and name not in self._distrusted
+
+    def distrust(self, name: bytes) -> None:
+        """Invalidate the entry with this file name, whether or not the listing has one."""
+        self.trusts_all = False
+        if self._distrusted is not None:
+            self._distrusted.add(name)
+
+    def distrust_all(self) -> None:
+        """Invalidate all entries."""
+        self.trusts_all = False
+        self._distrusted = None
+
+    def add_page(self, page: ListingPage, asked_at: float) -> None:
+        """Append the next page, which was requested at the time `asked_at`.
+
+        Raises:
+            StorageError: the page contradicts the earlier pages (see `Listing.add_page`).
+        """
+        has_entries = page.objects or page.prefixes
+        self.empty_pages = 0 if has_entries else self.empty_pages + 1
+        objects = ObjectColumns.of(page.objects)
+        start = len(self.listing)
+        released = self.listing.add_page(page)
+        self._text_bytes += sum(map(len, objects.names)) + sum(
+            len(key) + len(value) + _PAIR_OVERHEAD_BYTES
+            for traits in objects.traits
+            for key, value in traits.metadata.items()
+        )
+        # Entries that were held back are as old as the beginning of the listing.
+        self._starts += [start, start + released]
+        self._asked_at += [self.begun_at, asked_at]
+
+    def page_asked_at(self, position: int) -> float:
+        """Return when the page with the entry at `position` was requested."""
+        return self._asked_at[bisect.bisect_right(self._starts, position) - 1]
+
+    def is_in_last_page(self, position: int) -> bool:
+        """Return whether `position` lies in the last page so far."""
+        return bool(self._starts) and position >= self._starts[-1]
+
+
+class ListingCache:
+    """A cache of the latest listing of each directory, bounded by the number of entries."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._latest: OrderedDict[str, CachedListing] = OrderedDict()
+        #: The weight of all cached listings.
+        self.entries = 0
+
+    def __len__(self) -> int:
+        return len(self._latest)
+
+    def latest(self, location: str) -> CachedListing | None:
+        """Return the latest listing of a directory, or None if it is not cached."""
+        cached = self._latest.get(location)
+        if cached is not None:
+            self._latest.move_to_end(location)
+        return cached
+
+    def distrust(self, location: str, name: bytes) -> None:
+        """Invalidate one entry of the latest listing of a directory."""
+        cached = self._latest.get(location)
+        if cached is not None:
+            cached.distrust(name)
+
+    def invalidate_below(self, prefix: str) -> None:
+        """Remove the listings of all directories whose locations begin with `prefix`."""
+        for location, cached in list(self._latest.items()):
+            if location.startswith(prefix):
+                cached.distrust_all()
+                self.discard(cached)
+
+    def begin(self, location: str, now: float) -> CachedListing:
+        """Begin a new listing of a directory, which replaces the latest one."""
+        replaced = self._latest.get(location)
+        if replaced is not None:
+            self.discard(replaced)
+        cached = CachedListing(location, now)
+        self._latest[location] = cached
+        self.entries += cached.weight
+        self._evict(cached)
+        return cached
+
+    def add_page(self, cached: CachedListing, page: ListingPage, asked_at: float) -> None:
+        """Append the next page of a listing (see `CachedListing.add_page`)."""
+        before = cached.weight
+        try:
+            cached.add_page(page, asked_at)
+        finally:
+            # A page that is an error may leave entries behind, until the listing is discarded.
+            if self._holds(cached):
+                self.entries += cached.weight - before
+        self._evict(cached)
+
+    def discard(self, cached: CachedListing) -> None:
+        """Remove a listing from the cache; open handles may go on reading it."""
+        if self._holds(cached):
+            del self._latest[cached.listing.location]
+            self.entries -= cached.weight
+
+    def close(self, cached: CachedListing) -> None:
+        """Note that one handle of the listing was closed."""
+        cached.openers -= 1
+        self._evict(None)
+
+    def _holds(self, cached: CachedListing) -> bool:
+        return self._latest.get(cached.listing.location) is cached
+
+    def _evict(self, spared: CachedListing | None) -> None:
+        while self.entries > self._max_entries:
+            evictable = (
+                cached
+                for cached in self._latest.values()
+                if not cached.openers and cached is not spared
+            )
+            victim = next(evictable, None)
+            if victim is None:
+                return
+            self.discard(victim)

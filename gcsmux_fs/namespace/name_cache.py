@@ -1,0 +1,183 @@
+"""Cached answers about names, and for how long they are valid; sans-IO.
+
+Theory of operation
+
+Two kinds of answers are cached: listings of directories, and resolutions of single names. A lookup
+uses the newer of the two. An answer is valid for the TTL. The answer that a name does not exist is
+valid for the negative TTL. Both times begin when the question is sent, because the service may
+have answered at any time since.
+
+1. An answer is never used if its question was sent before the name was invalidated.
+2. A cached resolution is never replaced by the answer to an earlier question.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import cachetools
+
+from gcsmux_fs.model.errors import PermissionDenied
+from gcsmux_fs.namespace.child import Child, Directory
+from gcsmux_fs.namespace.invalidations import Invalidations
+from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
+from gcsmux_fs.namespace.names import Form, Step, locate_directory, places_of
+
+if TYPE_CHECKING:
+    from gcsmux_fs.namespace.resolution import Resolution
+
+__all__ = ["MAX_RESOLUTIONS", "NameAnswer", "NameCache"]
+
+MAX_RESOLUTIONS = 16_384
+"""16 MB at most: 1 KB for each name that exists, a third of it for each other name."""
+
+
+class NameAnswer(NamedTuple):
+    """The answer to a question about a name that was asked at the time `asked_at`.
+
+    `child` is None if the name does not exist. The answer is valid until the time `valid_until`,
+    which is minus infinity if the name was invalidated after the question.
+    """
+
+    child: Child | None
+    asked_at: float
+    valid_until: float
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the name was invalidated after the question."""
+        return self.valid_until == -math.inf
+
+
+class NameCache:
+    """Resolutions, listings, and the times at which names were invalidated.
+
+    Args:
+        ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
+        negative_ttl_seconds: the same for the answer that a name does not exist.
+        max_listed_entries: how many entries of closed directories are kept.
+    """
+
+    def __init__(
+        self, ttl_seconds: float, negative_ttl_seconds: float, max_listed_entries: int
+    ) -> None:
+        self._ttl = ttl_seconds
+        self._negative_ttl = negative_ttl_seconds
+        self._resolutions: cachetools.LRUCache[str, Resolution] = cachetools.LRUCache(
+            MAX_RESOLUTIONS
+        )
+        self._invalidations = Invalidations()
+        self.listings = ListingCache(max_listed_entries)
+
+    @property
+    def resolutions(self) -> int:
+        """The number of cached resolutions."""
+        return len(self._resolutions)
+
+    # -- resolutions
+
+    def resolution(self, target: str) -> Resolution | None:
+        """Return the cached resolution of a name, even if its TTL is over."""
+        return self._resolutions.get(target)
+
+    def store(self, target: str, resolution: Resolution) -> None:
+        """Cache a resolution, unless the cache or an invalidation is newer."""
+        if self._invalidations.outdates(target, resolution.asked_at):
+            return
+        cached = self._resolutions.get(target)
+        if cached is None or cached.asked_at <= resolution.asked_at:
+            self._resolutions[target] = resolution
+
+    def drop_resolution(self, target: str) -> None:
+        """Remove the cached resolution of a name."""
+        self._resolutions.pop(target, None)
+
+    # -- lookups
+
+    def newest(self, location: str, name: bytes, step: Step) -> NameAnswer | None:
+        """Return the newest cached answer about an entry of the directory `location`.
+
+        `name` is the entry's file name, which was parsed to `step`. None means that no cached
+        answer shows what the name is. The TTL of the answer may be over.
+        """
+        resolution = None if step.form is Form.PART else self._resolutions.get(step.target)
+        resolved_at = -math.inf if resolution is None else resolution.asked_at
+        cached = self.listings.latest(location)
+        if cached is not None and cached.begun_at > resolved_at and cached.trusts(name):
+            child = cached.listing.find(name)
+            if child is not None or cached.listing.complete:
+                answer = self.answer(step.target, child, cached.begun_at)
+                if not answer.is_outdated:
+                    return answer
+        if resolution is None:
+            return None
+        try:
+            answer = self.answer(step.target, resolution.child(step), resolved_at)
+        except PermissionDenied:
+            # A refusal is never served from the cache: the permission may exist by now.
+            return None
+        return None if answer.is_outdated else answer
+
+    def answer(self, target: str, child: Child | None, asked_at: float) -> NameAnswer:
+        """Return an answer about the object or directory `target`, with the end of its TTL."""
+        if self._invalidations.outdates(target, asked_at):
+            return NameAnswer(child, asked_at, -math.inf)
+        ttl = self._ttl
+        if child is None:
+            ttl = self._negative_ttl
+        elif isinstance(child, Directory) and child.assumed:
+            ttl = min(ttl, self._negative_ttl)
+        return NameAnswer(child, asked_at, asked_at + ttl)
+
+    def joinable_after(self, target: str, now: float) -> float:
+        """Return the time after which a request in flight was sent if a lookup may join it."""
+        return max(now - self._ttl, self._invalidations.latest(target))
+
+    # -- listings
+
+    def fresh_listing(self, location: str, now: float) -> CachedListing:
+        """Return a listing for a reader that begins now: the cached one, or a new empty one."""
+        cached = self.listings.latest(location)
+        if cached is None or not self.is_fresh(cached, now):
+            cached = self.listings.begin(location, now)
+        return cached
+
+    def is_fresh(self, cached: CachedListing, now: float) -> bool:
+        """Return whether a reader that begins now may use the listing."""
+        return cached.trusts_all and now < cached.begun_at + self._ttl
+
+    def listed_until(
+        self, cached: CachedListing, position: int, name: bytes, child: Child
+    ) -> float:
+        """Return until when the entry at `position` of a listing is valid; 0 if it is not."""
+        valid_until = cached.page_asked_at(position) + self._ttl
+        if self._invalidations.is_empty and cached.trusts_all:
+            return valid_until
+        target = (
+            child.location if isinstance(child, Directory) else child.objects.names[child.row_index]
+        )
+        outdated = self._invalidations.outdates(target, cached.page_asked_at(position))
+        return valid_until if cached.trusts(name) and not outdated else 0.0
+
+    # -- invalidation
+
+    def invalidate(self, name: str, now: float) -> None:
+        """Drop every answer about the object `name`."""
+        self._invalidations.note(name, now)
+        self.drop_resolution(name)
+        for location, entry_name in places_of(name):
+            self.listings.distrust(location, entry_name)
+
+    def invalidate_below(self, prefix: str, now: float) -> None:
+        """Drop every answer about names that begin with `prefix`, and about the directory itself.
+
+        `prefix` is empty or ends with a slash.
+        """
+        self._invalidations.note_below(prefix, now)
+        for target in [name for name in self._resolutions if name.startswith(prefix)]:
+            self.drop_resolution(target)
+        self.listings.invalidate_below(prefix)
+        if prefix:
+            self.drop_resolution(prefix[:-1])
+            self.listings.distrust(*locate_directory(prefix))

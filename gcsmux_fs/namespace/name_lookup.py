@@ -1,0 +1,145 @@
+"""Finds out what a name leads to: from cached answers, or by asking the service."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.namespace.child import Directory
+from gcsmux_fs.namespace.deadline import bounded
+from gcsmux_fs.namespace.directories import Directories
+from gcsmux_fs.namespace.entry import NoSuchEntry
+from gcsmux_fs.namespace.name_cache import NameCache
+from gcsmux_fs.namespace.names import Form, step_from
+from gcsmux_fs.namespace.resolver import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+
+    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.namespace.name_cache import NameAnswer
+    from gcsmux_fs.namespace.names import Step
+    from gcsmux_fs.storage.ports import ObjectStore
+
+__all__ = ["NameLookup", "parse_name"]
+
+
+def parse_name(location: str, name: bytes) -> Step:
+    """Return what the file name `name` leads to from the directory `location`.
+
+    Raises:
+        NoSuchEntry: the name is no spelling of an object or a directory.
+    """
+    step = step_from(location, name)
+    if step is None:
+        raise NoSuchEntry(f"{name!r} in {location!r}", math.inf)
+    return step
+
+
+class NameLookup:
+    """The cached answers of one tree, and the requests that fill them (see `Tree`)."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        nursery: trio.Nursery,
+        *,
+        ttl_seconds: float,
+        negative_ttl_seconds: float,
+        page_size: int,
+        max_listed_entries: int,
+        clock: Callable[[], float],
+        deadline_seconds: float,
+        on_placeholder: Callable[[ObjectInfo], None],
+        assume_directories: bool,
+    ) -> None:
+        self._clock = clock
+        self._deadline = deadline_seconds
+        self.cache = NameCache(ttl_seconds, negative_ttl_seconds, max_listed_entries)
+        self.resolver = Resolver(
+            store,
+            nursery,
+            self.cache,
+            clock=clock,
+            deadline_seconds=deadline_seconds,
+            assume_directories=assume_directories,
+        )
+        self.directories = Directories(
+            store,
+            nursery,
+            self.cache,
+            page_size=page_size,
+            on_placeholder=on_placeholder,
+            clock=clock,
+            deadline_seconds=deadline_seconds,
+        )
+
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare the metrics of cached answers and of requests."""
+        listings, resolver, directories = self.cache.listings, self.resolver, self.directories
+        registry.gauge("listings", "listings", "Cached listings.", lambda: len(listings))
+        registry.gauge(
+            "listed_entries",
+            "entries",
+            "Entries of cached listings, as a measure of their memory.",
+            lambda: listings.entries,
+        )
+        registry.gauge(
+            "resolutions",
+            "names",
+            "Names whose answers are cached one by one.",
+            lambda: self.cache.resolutions,
+        )
+        registry.gauge(
+            "requests",
+            "requests",
+            "Questions about names and pages of listings, in flight.",
+            lambda: resolver.in_flight + directories.in_flight,
+        )
+        registry.histogram(
+            "listing_page_seconds",
+            "Time from the request for a page of a listing to its arrival.",
+            directories.page_times,
+        )
+
+    def cached(self, location: str, name: bytes, step: Step) -> NameAnswer | None:
+        """Return the newest cached answer about an entry; None if none is valid.
+
+        `name` is the entry's file name in the directory `location`, which was parsed to `step`.
+        """
+        answer = self.cache.newest(location, name, step)
+        return answer if answer is not None and answer.valid_until > self._clock() else None
+
+    async def ask(self, location: str, step: Step) -> NameAnswer:
+        """Ask the service about an entry of the directory `location`.
+
+        Raises:
+            PermissionDenied: the service refuses to show what the name is.
+            DeadlineExceeded: the service did not answer before the deadline.
+            StorageError: the service failed.
+        """
+        ask = self._ask_part if step.form is Form.PART else self._ask_object
+        return await bounded(self._deadline, location, lambda: ask(step))
+
+    async def _ask_part(self, step: Step) -> NameAnswer:
+        listing = self.directories.fresh_listing(step.target)
+        exists = await self.directories.may_have_entries(listing)
+        child = Directory(step.target) if exists else None
+        return self.cache.answer(step.target, child, listing.begun_at)
+
+    async def _ask_object(self, step: Step) -> NameAnswer:
+        began = self._clock()
+        answer = await self._resolve(step)
+        expired = answer.valid_until <= began and answer.asked_at < began
+        if expired or answer.is_outdated:
+            # The second answer is used in any case, because its question is younger than this
+            # lookup. So a lookup ends even if the name is invalidated again and again.
+            answer = await self._resolve(step)
+        return answer
+
+    async def _resolve(self, step: Step) -> NameAnswer:
+        resolution = await self.resolver.resolve(step.target)
+        return self.cache.answer(step.target, resolution.child(step), resolution.asked_at)

@@ -1,0 +1,102 @@
+"""What a name leads to, decided from the answers of the service; sans-IO.
+
+A name takes two requests: one for the object of that name, one for anything below it.
+
+A caller may have permissions for a part of the bucket only. Then the service refuses one request
+and answers the other. A refusal never hides what another answer shows:
+
+1. An object is what GetObject shows. If GetObject is refused, it is what a listing of the object's
+   name shows, so a program sees the same attributes as after a listing of the directory.
+2. A directory is what a listing with the prefix `name` shows. If that listing is refused, it is
+   what a listing with the prefix `name/` shows: a permission to list may begin there.
+3. If both listings are refused, nothing shows which names are directories. A name without an object
+   is then assumed to be a directory. With `assume_directories`, a name is also assumed to be one if
+   GetObject is refused as well: the service refuses to say that an object is absent to a caller
+   who may not list. The answer is valid for the negative TTL only, because the name may be absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.model.errors import PermissionDenied
+from gcsmux_fs.model.object_table import Row
+from gcsmux_fs.namespace.child import Child, Directory
+from gcsmux_fs.namespace.names import Form, Step
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model.values import ObjectInfo
+
+__all__ = ["Resolution", "combine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The object and the directory that a name led to at the time `asked_at`.
+
+    With `object_refused` it is unknown whether there is an object. `assumed` is the directory that
+    may exist where listings are refused.
+    """
+
+    asked_at: float
+    info: ObjectInfo | None
+    directory: Directory | None
+    object_refused: PermissionDenied | None = None
+    assumed: Directory | None = None
+
+    def child(self, step: Step) -> Child | None:
+        """Return what the file name that was parsed to `step` stands for; None if nothing.
+
+        Raises:
+            PermissionDenied: the answer depends on a request that was refused.
+        """
+        file = Row.of(self.info) if self.info is not None else None
+        if step.form is Form.CONTENT:
+            return self._certain(file if self.info is not None and self.info.size else None)
+        if step.form is Form.FILE:
+            return None if self.directory is None else self._certain(file)
+        if self.directory is not None:
+            return self.directory
+        # An empty component leads to an object name that ends with a slash: never a plain file.
+        if file is not None and not step.target.endswith("/"):
+            return file
+        return self.assumed or self._certain(None)
+
+    def _certain(self, file: Row | None) -> Row | None:
+        if file is None and self.object_refused is not None:
+            # Each lookup raises this error object again, and would lengthen its traceback.
+            raise self.object_refused.with_traceback(None)
+        return file
+
+
+def combine(
+    target: str,
+    asked_at: float,
+    info: ObjectInfo | None,
+    object_refused: PermissionDenied | None,
+    directory: Directory | PermissionDenied | None,
+    *,
+    assume_directories: bool,
+) -> Resolution:
+    """Return the resolution of `target` from the answers of its two requests.
+
+    Args:
+        target: the object name, without the slash of the directory.
+        asked_at: when the earlier of the two requests was sent.
+        info: the object; None if it is absent or refused.
+        object_refused: the refusal of the object.
+        directory: the directory, the refusal of both listings, or None if nothing is below.
+        assume_directories: the caller may not list (rule 3).
+
+    Raises:
+        PermissionDenied: the answers do not show what the name is.
+    """
+    if not isinstance(directory, PermissionDenied):
+        if directory is None and object_refused is not None:
+            raise object_refused
+        return Resolution(asked_at, info, directory, object_refused)
+    if object_refused is not None and not assume_directories:
+        raise object_refused
+    assumed = Directory(target + "/", assumed=True) if info is None else None
+    return Resolution(asked_at, info, None, object_refused, assumed)

@@ -1,0 +1,83 @@
+"""The bytes that one OPEN fetches for the first READ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.model.errors import GenerationGone, StorageError
+from gcsmux_fs.reading.read_request import ReadRequest
+from gcsmux_fs.reading.read_waiting import wait_until_done, wake_current_task
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model.values import ByteRange
+    from gcsmux_fs.reading.block_index import BlockIndex
+    from gcsmux_fs.reading.open_planner import Opening
+    from gcsmux_fs.reading.read_resources import ReadResources
+
+__all__ = ["OpenPrefetch"]
+
+
+class OpenPrefetch:
+    """Carries out the plan of one OPEN."""
+
+    __slots__ = ("_index", "_opening", "_resources")
+
+    def __init__(self, resources: ReadResources, index: BlockIndex, opening: Opening) -> None:
+        self._resources = resources
+        self._index = index
+        self._opening = opening
+
+    async def fetch(self, limit: int) -> None:
+        """Request the planned ranges, and wait for the first one.
+
+        Besides the first range, at most `limit` bytes are requested. An error, or no answer within
+        `ReadResources.open_wait_seconds`, is left to the READ.
+
+        Raises:
+            GenerationGone: the object generation no longer exists.
+        """
+        resources, awaited = self._resources, self._opening.awaited
+        if awaited is None or not self._request(awaited, limit):
+            return
+        # Wait for one byte only: a READ of the last byte would end the protection of the block.
+        first_byte = awaited.offset, awaited.offset + 1
+        request = ReadRequest(self._index, *first_byte, first_byte, wake_current_task())
+        resources.fetcher.begin(request)
+        with trio.move_on_after(resources.open_wait_seconds):
+            await wait_until_done(resources, request)
+            try:
+                request.result()
+            except GenerationGone:
+                resources.counters.opens_found_gone += 1
+                resources.open_planner.note_failed_open(self._opening)
+                raise
+            except StorageError:
+                return
+
+    def note_first_read(self, offset: int, end: int) -> None:
+        """Note the first READ, and end the protection unless it covers the awaited range."""
+        self._resources.open_planner.note_first_read(self._opening, offset, end)
+        awaited = self._opening.awaited
+        if awaited is not None and (offset > awaited.offset or end < awaited.end):
+            self.release()
+
+    def release(self) -> None:
+        """End the protection of the requested ranges: no READ of them is expected."""
+        for each in self._opening.ranges:
+            self._resources.fetcher.release(self._index, each)
+
+    def _request(self, awaited: ByteRange, limit: int) -> bool:
+        """Request the ranges; return False if memory is short, because READs go first."""
+        fetcher = self._resources.fetcher
+        if fetcher.queued or not fetcher.read_ahead(self._index, awaited, first_window=True):
+            return False
+        furthest = awaited.end + limit
+        for piece in self._opening.ahead:
+            if piece.end > furthest:
+                break
+            if not fetcher.read_ahead(self._index, piece, first_window=True):
+                break
+        self._resources.counters.opens_prefetched += 1
+        return True

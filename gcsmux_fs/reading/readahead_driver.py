@@ -1,0 +1,63 @@
+"""Carries out the readahead plans of one open file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.reading.readahead import ReadaheadPlanner
+
+if TYPE_CHECKING:
+    from gcsmux_fs.reading.access_patterns import SequentialRun
+    from gcsmux_fs.reading.block_index import BlockIndex
+    from gcsmux_fs.reading.read_resources import ReadResources
+
+__all__ = ["ReadaheadDriver"]
+
+
+class ReadaheadDriver:
+    """Passes the plans of a `ReadaheadPlanner` to the fetcher, within the file's memory share."""
+
+    __slots__ = ("_index", "_resources", "planner")
+
+    def __init__(self, resources: ReadResources, index: BlockIndex, size: int) -> None:
+        self._resources = resources
+        self._index = index
+        self.planner = ReadaheadPlanner(size, index.run_history)
+
+    @property
+    def limit(self) -> int:
+        """The number of bytes that the file may have ahead of its READs now."""
+        resources = self._resources
+        return min(
+            resources.read_ahead_bytes,
+            resources.window_shares.share,
+            resources.bandwidth.window_bytes,
+        )
+
+    def advance(self, run: SequentialRun) -> None:
+        """Plan for a run, request the planned ranges, and release those that it has passed."""
+        resources = self._resources
+        shares, fetcher, planner = resources.window_shares, resources.fetcher, self.planner
+        served = resources.counters.bytes_served
+        shares.renew(self, served)
+        for idle in shares.pop_idle(served):
+            idle.stop()
+        plan = planner.plan(run, self.limit)
+        for passed in plan.release:
+            fetcher.release(self._index, passed)
+        for target in plan.fetch:
+            if not fetcher.read_ahead(self._index, target, first_window=plan.first_window):
+                planner.note_refusal(run, target.offset)
+                break
+        if not planner.is_active:
+            shares.drop(self)
+
+    def stop(self) -> None:
+        """End all plans and release their ranges; a later READ starts new plans."""
+        for passed in self.planner.stop():
+            self._resources.fetcher.release(self._index, passed)
+
+    def close(self) -> None:
+        """Stop, and give the memory share back."""
+        self.stop()
+        self._resources.window_shares.drop(self)

@@ -1,0 +1,209 @@
+"""A streaming call over grpc.aio, in two halves: one for each event loop.
+
+Theory of operation. The user of a call holds the half on trio's side (`TrioHalf`). The gRPC call
+belongs to the half on asyncio's side (`AsyncioHalf`). There, one task reads responses until the
+call ends, and then reports the end. Responses are decoded on asyncio's side, and their checksums
+verified, while the trio thread serves requests of the kernel.
+
+Subclasses add the differences between BidiReadObject (`bidi`) and ReadObject (`read_object`).
+
+Cancelling a task that awaits `read()` cancels the whole call (grpcio 1.85). So the reading task
+never runs under a timeout.
+
+Invariants:
+1. `on_end` arrives once and last. After `cancel` no callback arrives.
+2. When a call has ended or was cancelled, its tasks end without further action.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.storage.call_starter import now
+from gcsmux_fs.storage.codec import MalformedMessage
+from gcsmux_fs.storage.ports import StreamEnd
+from gcsmux_fs.storage.status_details import decode_stream_end, details_of
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from gcsmux_fs.storage.call_starter import CallStarter, GrpcConnection
+    from gcsmux_fs.storage.channels import Metadata
+    from gcsmux_fs.storage.ports import BidiMessage
+    from gcsmux_fs.storage.tokens import Token
+
+    AnyCall = grpc.aio.StreamStreamCall[bytes, bytes] | grpc.aio.UnaryStreamCall[bytes, bytes]
+
+__all__ = ["AsyncioHalf", "CallListener", "TrioHalf"]
+
+log = logging.getLogger(__name__)
+
+
+class CallListener(Protocol):
+    """Receives the messages of a call, then its end."""
+
+    def on_message(self, message: BidiMessage) -> None:
+        """A response has arrived."""
+
+    def on_end(self, end: StreamEnd) -> None:
+        """The call has ended. No further callback follows."""
+
+
+Listener = TypeVar("Listener", bound=CallListener)
+
+
+class TrioHalf(Generic[Listener]):
+    """The half of a call that its user holds. A subclass sets `_asyncio_half`.
+
+    After `cancel` no callback reaches the listener: `unary_stream` relies on this. The port allows
+    late callbacks, and the mux ignores them itself.
+    """
+
+    _asyncio_half: AsyncioHalf
+
+    def __init__(self, starter: CallStarter, listener: Listener) -> None:
+        self._bridge = starter.bridge
+        self._listener: Listener | None = listener
+
+    def start_single(self, method: str, headers: Metadata, request: bytes) -> None:
+        """Start the call with its only request."""
+        self._bridge.to_asyncio(lambda: self._asyncio_half.start_single(method, headers, request))
+
+    def cancel(self) -> None:
+        """Cancel the call, if it has not ended. Idempotent."""
+        if self._listener is not None:
+            self._listener = None
+            self._bridge.to_asyncio(self._asyncio_half.cancel)
+
+    def on_message(self, message: BidiMessage) -> None:
+        """Pass a response to the listener."""
+        if self._listener is not None:
+            self._listener.on_message(message)
+
+    def on_end(self, end: StreamEnd) -> None:
+        """Pass the end to the listener."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_end(end)
+
+
+class AsyncioHalf:
+    """The half of a call that owns the gRPC call and reports to `trio_half`."""
+
+    def __init__(self, starter: CallStarter, trio_half: CallListener) -> None:
+        self._starter = starter
+        self._to_trio = starter.bridge.to_trio
+        self._trio_half = trio_half
+        self._call: AnyCall | None = None
+        self._connection: GrpcConnection | None = None
+        self._token: Token | None = None
+
+    def start_single(self, method: str, headers: Metadata, request: bytes) -> None:
+        """Start the call with its only request."""
+        self._token = self._starter.token
+        try:
+            call, connection = self._starter.start_single(method, headers, request)
+        except Exception as error:
+            self._report_not_started(error)
+            return
+        self._serve(call, connection)
+
+    def cancel(self) -> None:
+        """Cancel the call, if it has not ended."""
+        call, connection = self._call, self._connection
+        if call is not None and connection is not None and not call.done():
+            connection.note_abandoned(now())
+            call.cancel()
+
+    # -- for subclasses
+
+    def _receive(self, data: bytes) -> bool:
+        """Report one response; return whether to read on."""
+        raise NotImplementedError
+
+    def _close(self, end: StreamEnd) -> StreamEnd:
+        """Report what is left when the call has ended with `end`; return the end to report."""
+        return end
+
+    def _report_message(self, message: BidiMessage) -> None:
+        self._to_trio(lambda: self._trio_half.on_message(message))
+
+    def _report_end(self, end: StreamEnd) -> None:
+        self._to_trio(lambda: self._trio_half.on_end(end))
+
+    def _report_not_started(self, error: Exception) -> None:
+        # In most cases the channel is closed. The user of the call waits for its end in any case.
+        log.debug("a gRPC call could not be started: ending it as UNAVAILABLE", exc_info=error)
+        self._report_end(StreamEnd(StatusCode.UNAVAILABLE, str(error)))
+
+    def _serve(self, call: AnyCall, connection: GrpcConnection) -> None:
+        self._call, self._connection = call, connection
+        self._starter.start_task(self._run(call, connection))
+
+    # -- the reading task
+
+    async def _run(self, call: AnyCall, connection: GrpcConnection) -> None:
+        end = await _end_of(call, connection, self._read(call, connection))
+        # The two halves refer to each other. Without this line, the call would live until Python's
+        # cycle collector runs, and would keep its connection open after the channel was closed.
+        self._call = self._connection = None
+        self._report_end(self._close(_mark_token(end, self._token)))
+
+    async def _read(self, call: AnyCall, connection: GrpcConnection) -> None:
+        answered = False
+        while (data := await call.read()) is not grpc.aio.EOF:
+            connection.note_received()
+            if not answered:
+                answered = True
+                # The token may have been replaced between the start of the call and its sending.
+                self._token = self._starter.token
+            if not self._receive(data):  # type: ignore[arg-type]
+                call.cancel()
+                return
+
+
+async def _end_of(
+    call: grpc.aio.Call, connection: GrpcConnection, reading: Coroutine[object, object, None]
+) -> StreamEnd:
+    """Await the reading of a call and return how the call ended. Errors become ends."""
+    try:
+        end = await _await_end(call, reading)
+    except MalformedMessage as error:
+        call.cancel()
+        return StreamEnd(StatusCode.INTERNAL, f"malformed message: {error}")
+    except asyncio.CancelledError:
+        # The user cancelled the call, its channel was closed, or the loop is ending.
+        call.cancel()
+        return StreamEnd(StatusCode.CANCELLED, "cancelled by this client")
+    except Exception as error:
+        log.exception("a response could not be processed: ending the call as INTERNAL")
+        call.cancel()
+        return StreamEnd(StatusCode.INTERNAL, f"reading failed: {error}")
+    # gRPC reports a call that this side cancelled as if the server had ended it.
+    if not call.cancelled():
+        connection.note_received()
+    return end
+
+
+async def _await_end(call: grpc.aio.Call, reading: Coroutine[object, object, None]) -> StreamEnd:
+    with suppress(grpc.RpcError):  # the status below says the same
+        await reading
+    details = details_of(await call.trailing_metadata())
+    code = StatusCode((await call.code()).value[0])
+    return decode_stream_end(code, await call.details() or "", details)
+
+
+def _mark_token(end: StreamEnd, token: Token | None) -> StreamEnd:
+    """Mark the token of a call that was refused because of it; return an end that says so."""
+    if token is None or end.code is not StatusCode.UNAUTHENTICATED:
+        return end
+    token.refused = True
+    return replace(end, token_refused=True)

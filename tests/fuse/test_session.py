@@ -1,0 +1,119 @@
+"""How a mount ends: the order of drain, unmount and close for each cause. pyfuse3 is faked."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+import trio
+
+from gcsmux_fs.fuse import session
+from gcsmux_fs.fuse.session import DRAIN_SECONDS, serve_kernel
+from gcsmux_fs.model.errors import MountLost
+from gcsmux_fs.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+
+class EndingMount:
+    """Fakes of the file system, the reporter and the mount. `events` lists their calls."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.drain_takes_seconds = 0.0
+
+    def stopping(self) -> None:
+        self.events.append("announce stopping")
+
+    async def drain(self, seconds: float) -> bool:
+        assert seconds == DRAIN_SECONDS
+        self.events.append("drain")
+        with trio.move_on_after(seconds):
+            await trio.sleep(self.drain_takes_seconds)
+        return self.drain_takes_seconds < seconds
+
+    def close(self) -> None:
+        self.events.append("close")
+
+    async def run(self) -> None:
+        """Stands for the negotiation of FUSE_INIT."""
+
+    @contextmanager
+    def mounted(self, *_: object) -> Iterator[EndingMount]:
+        self.events.append("mount")
+        try:
+            yield self
+        finally:
+            self.events.append("unmount")
+
+
+async def serve(
+    monkeypatch: pytest.MonkeyPatch, mount: EndingMount, main_loop: Callable[[], Awaitable[None]]
+) -> None:
+    async def answer_requests(_: Path) -> None:
+        try:
+            await main_loop()
+        finally:
+            mount.events.append("main loop ends")
+
+    async def announce(*_: object) -> None:
+        """Leave the announcement out: there is no mount to look at."""
+
+    monkeypatch.setattr(session, "_mounted", mount.mounted)
+    monkeypatch.setattr(session, "answer_requests", answer_requests)
+    monkeypatch.setattr(session, "_announce", announce)
+    fake: Any = mount
+    settings = Settings(bucket="bucket", mountpoint=Path("/mnt"), foreground=True)
+    await serve_kernel(settings, fake, fake, fake, lambda: None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("drain_takes_seconds", [0.0, 60.0])
+async def test_after_a_signal_requests_are_drained_before_the_loop_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, drain_takes_seconds: float
+) -> None:
+    mount = EndingMount()
+    mount.drain_takes_seconds = drain_takes_seconds
+    began = trio.current_time()
+
+    async def main_loop() -> None:
+        signal.raise_signal(number)
+        await trio.sleep_forever()
+
+    await serve(monkeypatch, mount, main_loop)
+    assert mount.events == [
+        "mount",
+        "announce stopping",
+        "drain",
+        "main loop ends",
+        "unmount",
+        "close",
+    ]
+    expected = min(drain_takes_seconds, DRAIN_SECONDS)
+    assert trio.current_time() - began == pytest.approx(expected)
+
+
+async def test_after_an_unmount_by_the_kernel_nothing_is_drained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mount = EndingMount()
+    await serve(monkeypatch, mount, trio.lowlevel.checkpoint)
+    assert mount.events == ["mount", "main loop ends", "unmount", "close"]
+
+
+async def test_after_a_failure_the_mount_is_removed_and_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mount = EndingMount()
+
+    async def main_loop() -> NoReturn:
+        raise MountLost("another process aborted the connection")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await serve(monkeypatch, mount, main_loop)
+    assert raised.group_contains(MountLost)
+    assert mount.events == ["mount", "main loop ends", "unmount", "close"]

@@ -1,0 +1,382 @@
+"""Real mounts for tests: `gcsmux-mount` in a process of its own, and programs that use the mount.
+
+A mount that a test leaves behind hangs the next process that touches it. So each mount ends with
+its test: by umount, then by an abort through fusectl and SIGKILL. The process that runs the tests
+never touches a mount. Each program that does has a deadline, after which the mount is aborted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Pipe
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, cast
+
+from tests.support.emulator_process import BUCKET, COMMANDS, END_SECONDS, EmulatorProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = [
+    "BUCKET",
+    "END_SECONDS",
+    "EmulatorProcess",
+    "MountProcess",
+    "NewMount",
+    "Program",
+    "wait_until",
+]
+
+_ROOT = Path(__file__).parents[2]
+_START_SECONDS = 30
+# The longest call reads a gigabyte on a busy machine. A longer call counts as a hang.
+_CALL_SECONDS = 90
+_POLL_SECONDS = 0.01
+_CONNECTIONS = Path("/sys/fs/fuse/connections")
+# libfuse prints this line when the kernel withdraws a request because of the unmount.
+_REQUEST_WITHDRAWN = "fuse: reading device: Software caused connection abort\n"
+_AT_REST = (
+    "blocks_loading",
+    "budget_in_flight",
+    "open_files",
+    "open_handles",
+    "queued_reads",
+    "ranges_waiting",
+    "requests",
+    "waiting_reads",
+)
+_AT_END = (*_AT_REST, "streams_open", "tasks", "read_object_open", "unary_streams")
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    """Poll `condition` until it holds; raise AssertionError after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(_POLL_SECONDS)
+
+
+@dataclass
+class MountProcess:
+    """A process of `gcsmux-mount -f`; it is ready when it sends READY=1 to its notify socket.
+
+    `folder` holds the mount point `mnt` and the log. Each log line of level WARNING or above must
+    contain one of `expected_warnings`. `bucket` is the emulator's current bucket if it is empty.
+    `launcher` is a command prefix that executes the mount command.
+    """
+
+    emulator: EmulatorProcess
+    folder: Path
+    options: Sequence[str] = ()
+    bucket: str = ""
+    expected_warnings: Sequence[str] = ()
+    log_level: str = "debug"
+    launcher: Sequence[str] = ()
+    process: subprocess.Popen[str] = field(init=False)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "mnt"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "mount.log"
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    # -- start and end
+
+    def __enter__(self) -> Self:
+        # exist_ok would call stat() on a dead mount that an earlier process has left here.
+        with contextlib.suppress(FileExistsError):
+            self.path.mkdir(parents=True)
+        address = str(self.folder / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(address)
+            manager.settimeout(_START_SECONDS)
+            command: list[str | Path] = [*self.launcher, COMMANDS / "gcsmux-mount", "-f"]
+            command += ["--log-file", self.log_file, "--log-level", self.log_level]
+            command += [*self.options, self.bucket or self.emulator.bucket_name, self.path]
+            self.process = subprocess.Popen(
+                command,
+                env={
+                    **os.environ,
+                    "STORAGE_EMULATOR_HOST_GRPC": self.emulator.endpoint,
+                    "NOTIFY_SOCKET": address,
+                },
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                while b"READY=1" not in manager.recv(4096).split(b"\n"):
+                    pass
+            except TimeoutError:
+                self.abort()
+                assert self.process.stderr is not None
+                raise AssertionError(
+                    f"the mount did not come up: {self.process.stderr.read()}\n{self.log}"
+                ) from None
+            finally:
+                Path(address).unlink()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and self.process.poll() is None:
+                self.check_at_rest()
+        except BaseException as error:
+            kind = type(error)
+            raise
+        finally:
+            self._end(failed=kind is not None)
+        if kind is None:
+            warnings = self.unexpected_warnings()
+            assert not warnings, "\n".join(warnings)
+            self._check_gauges(self.last_statistics(), _AT_END)
+
+    def _end(self, *, failed: bool) -> None:
+        refusal = "umount has not been run"
+        try:
+            if self.process.poll() is None:
+                refusal = self.unmount().stderr or "umount has succeeded"
+            code = self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.abort()
+            if not failed:
+                raise AssertionError(f"the mount did not end ({refusal})\n{self.log}") from None
+            return
+        finally:
+            assert self.process.stderr is not None
+            stderr = self.process.stderr.read().replace(_REQUEST_WITHDRAWN, "")
+            self.process.stderr.close()
+        if not failed:
+            assert (code, stderr) == (0, ""), f"ended with {code}: {stderr}"
+
+    def unmount(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run umount(8), or fusermount3 for a user who is not root."""
+        command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
+        return subprocess.run(
+            [*command, *options, self.path],
+            capture_output=True,
+            text=True,
+            timeout=END_SECONDS,
+            check=False,
+        )
+
+    def abort(self) -> None:
+        """End a mount that does not answer: abort its FUSE connection and kill its process."""
+        self.abort_connection()
+        self.process.kill()
+        self.process.wait(END_SECONDS)
+        subprocess.run(["umount", "-l", self.path], capture_output=True, check=False)
+
+    def abort_connection(self) -> None:
+        """Abort the mount's FUSE connection through fusectl: all its requests fail at once."""
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            fields = line.split()
+            if fields[4] == str(self.path):
+                if not any(_CONNECTIONS.iterdir()):
+                    subprocess.run(
+                        ["mount", "-t", "fusectl", "none", _CONNECTIONS],
+                        capture_output=True,
+                        check=False,
+                    )
+                minor = fields[2].partition(":")[2]
+                with contextlib.suppress(OSError):
+                    (_CONNECTIONS / minor / "abort").write_text("1")
+
+    def drop_inodes(self) -> None:
+        """Make the kernel forget the mount's unused names and inodes; needs root.
+
+        A remount shrinks the dentry cache of this mount alone. Writing to drop_caches would do
+        the same to the mounts of tests that run at the same time.
+        """
+        remounted = self.run_beside("mount", "-i", "-o", "remount,ro", self.path)
+        assert (remounted.returncode, remounted.stderr) == (0, b"")
+
+    # -- the log and the metrics
+
+    def unexpected_warnings(self) -> list[str]:
+        """Return the log lines of level WARNING or above that the test does not expect."""
+        return [
+            line
+            for line in self.log.splitlines()
+            if any(level in line for level in (" WARNING ", " ERROR ", " CRITICAL "))
+            and not any(part in line for part in self.expected_warnings)
+        ]
+
+    def statistics(self) -> dict[str, int]:
+        """Send SIGUSR1, wait for the mount to log its metrics, and return them by name."""
+        before = len(self._statistics_lines())
+        self.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: len(self._statistics_lines()) > before, "statistics")
+        return self.last_statistics()
+
+    def last_statistics(self) -> dict[str, int]:
+        """Return the metrics that the mount has logged last."""
+        line = self._statistics_lines()[-1]
+        metrics: dict[str, object] = json.loads(line.partition("statistics ")[2])
+        # Histograms and metrics with labels are dictionaries.
+        return {name: value for name, value in metrics.items() if isinstance(value, int)}
+
+    def _statistics_lines(self) -> list[str]:
+        # The last line may be incomplete: the mount may be writing it now.
+        return [line for line in self.log.split("\n")[:-1] if "statistics {" in line]
+
+    def reads(self) -> int:
+        """Return the number of READs that the kernel has sent."""
+        metrics = self.statistics()
+        return metrics["hits"] + metrics["waits"] + metrics["misses"]
+
+    def check_at_rest(self) -> None:
+        """Check that an unused mount has no open file, no request and no waiting READ.
+
+        Wait up to 10 s: the kernel sends RELEASE late, and readahead may still be in flight.
+        """
+        gauges: dict[str, int] = {}
+
+        def at_rest() -> bool:
+            gauges.update(self.statistics())
+            return not any(gauges[name] for name in _AT_REST)
+
+        with contextlib.suppress(AssertionError):
+            wait_until(at_rest, "rest", seconds=10)
+        self._check_gauges(gauges, _AT_REST)
+
+    def _check_gauges(self, metrics: dict[str, int], names: Sequence[str]) -> None:
+        left = {name: metrics[name] for name in names if metrics[name]}
+        assert not left, f"not at rest: {left}"
+
+    def peak_memory_bytes(self) -> int:
+        """Return the peak resident memory of the process (VmHWM)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+    # -- programs that use the mount
+
+    def run(
+        self, *command: str | Path, timeout: float = _CALL_SECONDS
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program in the mount's root directory, and wait for its end."""
+        # `cwd=` would make this process touch the mount: the shell changes the directory instead.
+        return self.run_beside(
+            "sh", "-c", 'cd -- "$0" && exec "$@"', self.path, *command, timeout=timeout
+        )
+
+    def run_beside(
+        self,
+        *command: str | Path,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = _CALL_SECONDS,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program in the folder that contains the mount point `mnt`; wait for its end."""
+        with subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                self.abort()
+                process.kill()
+                raise AssertionError(f"{command} hangs on the mount\n{self.log[-5000:]}") from None
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+    def program(self) -> Program:
+        """Return a program that uses the mount, for `with`."""
+        return Program(self)
+
+
+class Program:
+    """A process that calls functions on a mount, one at a time; each call has a deadline.
+
+    The process sends the result back; an exception there is raised again here.
+    """
+
+    def __init__(self, mount: MountProcess) -> None:
+        self._mount = mount
+        self._connection, other_end = Pipe()
+        with other_end:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.programs", str(other_end.fileno())],
+                cwd=_ROOT,
+                pass_fds=[other_end.fileno()],
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self.process.kill()
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._mount.abort()
+            raise AssertionError(f"a killed program hangs\n{self._mount.log[-5000:]}") from None
+
+    def call(
+        self,
+        function: Callable[Arguments, Answer],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Answer:
+        """Call a function in the process and return its result."""
+        assert not kwargs
+        self.begin(function, *args)
+        return cast("Answer", self.answer())
+
+    def begin(
+        self, function: Callable[..., object], *args: object, reporting: bool = False
+    ) -> None:
+        """Start a call without waiting; `reporting` passes a connection as the last argument."""
+        self._connection.send((function, args, reporting))
+
+    def answer(self, seconds: float = _CALL_SECONDS) -> object:
+        """Wait for the result of the call that `begin` has started."""
+        succeeded, answer = cast("tuple[bool, object]", self.report(seconds))
+        if not succeeded:
+            assert isinstance(answer, Exception)
+            raise answer
+        return answer
+
+    def report(self, seconds: float = _CALL_SECONDS) -> object:
+        """Wait for the next message of a function that reports while it runs.
+
+        Raises:
+            EOFError: the process has ended.
+        """
+        if not self._connection.poll(seconds):
+            self._mount.abort()
+            raise AssertionError(f"a program hangs on the mount\n{self._mount.log[-5000:]}")
+        try:
+            return self._connection.recv()
+        except ConnectionResetError:
+            raise EOFError from None
+
+
+class NewMount(Protocol):
+    """The type of the fixture `mount`: it returns a mount that a `with` statement starts."""
+
+    def __call__(
+        self, *options: str, bucket: str = "", expected_warnings: Sequence[str] = ()
+    ) -> MountProcess:
+        """Return a mount of the test's bucket with these command-line options."""
