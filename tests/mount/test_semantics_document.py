@@ -46,8 +46,8 @@ def commands_of(example: str) -> list[tuple[str, str]]:
 
 def check(mounted: MountProcess, commands: list[tuple[str, str]]) -> None:
     """Run commands in one shell beside the mount point, and compare their output."""
-    shim = [sys.executable, "-m", f"{__package__}.gcloud", str(mounted.emulator.port)]
-    root = Path(__file__).parents[(__package__ or "").count(".") + 1]
+    shim = [sys.executable, "-m", "tests.mount.gcloud", str(mounted.emulator.port)]
+    root = Path(__file__).parents[2]
     script = [f'gcloud() {{ PYTHONPATH={shlex.quote(str(root))} {shlex.join(shim)} "$@"; }}']
     for command, _ in commands:
         script += [f"printf '{MARK}'", f"{{ {command}\n}} 2>&1"]
