@@ -51,7 +51,8 @@ test: lint
 	$(BIN)/pytest -m alone
 
 test-fast: bootstrap
-	$(BIN)/pytest $(PARALLEL) -m "not mount and not alone" --ignore tests/readme
+	$(BIN)/pytest $(PARALLEL) --hypothesis-profile fast \
+	  -m "not mount and not alone" --ignore tests/readme
 
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability
