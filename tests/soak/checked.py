@@ -228,7 +228,7 @@ class OpenFile:
             size = os.fstat(self.descriptor).st_size
         if size != self.size:
             self._worker.wrong(
-                f"the size of {self.name} changed from {self.size} to {size} bytes while it was open"
+                f"{self.name} changed its size from {self.size} to {size} bytes while it was open"
             )
 
     def doing(self, operation: str) -> AbstractContextManager[None]:
