@@ -44,7 +44,7 @@ fuzz:
 
 # Most tests wait for a timeout or a process rather than compute, so two run at a time. A test
 # marked `alone` measures the processor and runs last.
-PARALLEL := -n 2 --dist loadgroup
+PARALLEL := -n 2
 
 test: lint
 	$(BIN)/pytest $(PARALLEL) -m "not alone"

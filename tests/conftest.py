@@ -36,6 +36,14 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Distribute tests among the workers of pytest-xdist."""
+    from tests.support.scheduling import Scheduler
+
+    return Scheduler(config, log)
+
+
 def pytest_report_header() -> str:
     """Show the seed of the short soak, which changes every day."""
     return f"soak seed of the day: {seed_of_the_day()}, repeat with: {repeat_command()}"

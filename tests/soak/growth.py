@@ -89,7 +89,7 @@ class Growth:
                 found.append(max(0.0, seen.requested_at - over))
             over = min(over, state.confirmed_at)
         if not found:
-            raise WrongState(f"{seen}: it has never been so, or not yet")
+            raise WrongState(f"{seen}: this state never existed, or did not exist yet")
         return min(found)
 
     def check(self, seen: Seen) -> float:

@@ -83,7 +83,9 @@ def tags(content: bytes | memoryview, offset: int) -> set[int]:
         block = bytes(content[at : at + BLOCK_BYTES])
         tag, _ = _PAIR.unpack_from(block)
         if block != tagged(tag, offset + at, len(block)):
-            raise ValueError(f"the block at {offset + at} is torn or misplaced")
+            raise ValueError(
+                f"the block at {offset + at} holds the content of two blocks or of another block"
+            )
         tags_seen.add(tag)
     return tags_seen
 
@@ -139,7 +141,7 @@ def seconds_to_open_and_fail(path: str) -> float:
         read_whole(path)
     except OSError:
         return time.monotonic() - began
-    raise ValueError("it was read")
+    raise ValueError("the read succeeded")
 
 
 def read_sequentially(path: str, report_every: int, connection: Connection | None) -> str:
