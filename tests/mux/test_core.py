@@ -905,3 +905,20 @@ def test_a_chunk_longer_than_the_range_is_cut(driven: DrivenCore) -> None:
     long = Chunk(request.read_id, 0, memoryview(CONTENT)[:100], True, True, 100)
     driven.message(long)
     assert {pending: CONTENT[:10]} == driven.outcomes
+
+
+def test_the_time_to_the_first_byte_is_observed_once_for_each_stream(driven: DrivenCore) -> None:
+    driven.request(0, 30)
+    driven.advance(0.5)
+    driven.message(metadata=info())
+    for first in (0, 10):
+        driven.advance(1.0)
+        (request,) = driven.opened[-1].ranges
+        driven.message(chunk(request, first, first + 10))
+    times = driven.first_byte_times
+    assert (times.count, times.total_seconds) == (1, 1.5)
+    driven.end(end(StatusCode.UNAVAILABLE))
+    driven.advance(0.25)
+    (request,) = driven.opened[-1].ranges
+    driven.message(chunk(request))
+    assert (times.count, times.total_seconds) == (2, 1.75)
