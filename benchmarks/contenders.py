@@ -14,6 +14,9 @@
 | pyfuse3 | a file system that serves from memory: the upper limit of pyfuse3 |
 | pyfuse3, tuned | with the kernel limits of "mount, tuned" |
 | disk | the same bytes from the local disk, not cached |
+| READ hit | a READ that the block cache answers, in one process without mount and server |
+| READ hit, no histogram | the same without its latency histogram |
+| Histogram.observe | one observation alone |
 """
 
 from __future__ import annotations
@@ -130,6 +133,20 @@ class _Memory:
         return on_mount(task, launch, mountpoint, None, _TASK_SECONDS)
 
 
+@dataclass(frozen=True)
+class _Calls:
+    """Calls of our code in one process, without a mount and without a server."""
+
+    variant: str
+
+    def missing(self, task: Task, latency_ms: int) -> str:
+        return "" if task.kind is Kind.OBSERVE else "does not support this task"
+
+    def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
+        command = [sys.executable, "-m", "benchmarks.observation", self.variant, task.to_json()]
+        return without_mount(command, None, _TASK_SECONDS)
+
+
 class _Disk:
     """The folder on the local disk."""
 
@@ -200,7 +217,7 @@ def _without_root() -> str:
     return "needs root" if os.geteuid() else ""
 
 
-_CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD}
+_CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD, Kind.OBSERVE}
 
 CONTENDERS: dict[str, Contender] = {
     "client": _Speaker("benchmarks.client", _CLIENT_KINDS),
@@ -220,4 +237,7 @@ CONTENDERS: dict[str, Contender] = {
     "pyfuse3": _Memory(),
     "pyfuse3, tuned": _Memory(_TUNED_BYTES),
     "disk": _Disk(),
+    "READ hit": _Calls("hit"),
+    "READ hit, no histogram": _Calls("hit-without-histogram"),
+    "Histogram.observe": _Calls("observe"),
 }

@@ -18,6 +18,7 @@ __all__ = [
     "GIB",
     "KIB",
     "MIB",
+    "NO_BUCKET",
     "QUARTERS",
     "SMALL_BUCKET",
     "SMALL_BYTES",
@@ -33,6 +34,7 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+NO_BUCKET = ""  # the bucket of a case that needs no server
 BIG_BUCKET = "bench-big"
 BIG = "big"  # 1 GiB of random bytes
 QUARTERS = tuple(f"quarter-{number}" for number in range(4))  # 256 MiB each
@@ -133,8 +135,8 @@ def _make_tree(root: Path, count: int) -> None:
 
 
 def make(root: Path, bucket: str) -> None:
-    """Make a bucket with its objects unless it exists."""
-    if (root / bucket).exists():
+    """Make a bucket with its objects, unless it exists or is `NO_BUCKET`."""
+    if bucket == NO_BUCKET or (root / bucket).exists():
         return
     if bucket == BIG_BUCKET:
         _make_big(root)

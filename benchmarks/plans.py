@@ -21,6 +21,7 @@ OPENED = "open + read, 64 KiB listed"
 IN_ORDER = "2,000 files in order"
 SHUFFLED = "2,000 files shuffled, 16 threads"
 LIST = "list 10,000"
+OBSERVATION = "one observation"
 IN_ORDER_16 = "2,000 files in order, 16 threads"
 SHUFFLED_1 = "2,000 files shuffled"
 FIRST_BYTE = "first byte"
@@ -46,6 +47,7 @@ _READERS = (
 )
 _PEERS = ("client", "mount", "rclone", "gcsfuse")
 _FACES = ("pyfuse3", "pyfuse3, tuned")
+_OBSERVED = ("READ hit", "READ hit, no histogram", "Histogram.observe")
 
 
 def random_case(block_bytes: int, threads: int) -> str:
@@ -168,6 +170,11 @@ def _hold(count: int, rounds: int) -> Case:
     return Case(hold_case(count), bucket, task, Metric.LATENCY, ("mount",), rounds=rounds)
 
 
+def _observation(rounds: int) -> Case:
+    task = Task(Kind.OBSERVE, ("file",), 64 * KIB, block_bytes=4 * KIB, count=2_000)
+    return Case(OBSERVATION, objects.NO_BUCKET, task, Metric.CALL, _OBSERVED, rounds=rounds)
+
+
 def quick() -> Plan:
     """Return the plan of the targets, 3 minutes."""
     return Plan(
@@ -187,19 +194,20 @@ def quick() -> Plan:
             _walk(100_000, _OURS, 1, 0),
             *(_touch(count, rounds=1) for count in SIZES),
             *(_hold(count, rounds=1) for count in HELD),
+            _observation(rounds=3),
         ),
     )
 
 
 def full() -> Plan:
     """Return the plan of all cases, about 25 minutes."""
-    everybody = (*_READERS, *_FACES, "disk")
+    all_readers = (*_READERS, *_FACES, "disk")
     cases = [
-        _sequential(everybody, 3, 0),
+        _sequential(all_readers, 3, 0),
         _sequential(_MOUNTS, 2, 5, 50),
         *_parallel(_READERS, 2),
         _big(MAPPED, Task(Kind.MAPPED, (BIG,), GIB), _READERS, 2),
-        _big(TENSORS, _TENSORS, everybody, 2),
+        _big(TENSORS, _TENSORS, all_readers, 2),
         _big(TENSORS, _TENSORS, _MOUNTS, 2, latency_ms=50),
         _big(REPEAT, Task(Kind.REPEAT, (BIG,), GIB), _READERS[1:], 2),
     ]
@@ -225,5 +233,6 @@ def full() -> Plan:
         *(_touch(count, rounds=2) for count in SIZES),
         _touch(MILLION, rounds=1),
         *(_hold(count, rounds=2) for count in HELD),
+        _observation(rounds=3),
     ]
     return Plan("full", tuple(cases))

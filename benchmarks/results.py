@@ -25,6 +25,7 @@ class Metric(Enum):
     OPERATIONS = ("op/s", 1.0, 0)
     LATENCY = ("ms", 1e3, 2)
     SECONDS = ("s", 1.0, 2)
+    CALL = ("us", 1e6, 3)
 
     @property
     def unit(self) -> str:
@@ -42,6 +43,8 @@ class Metric(Enum):
                 return outcome.latencies["50"]
             case Metric.SECONDS:
                 return outcome.seconds
+            case Metric.CALL:
+                return outcome.seconds / outcome.operations
 
     def show(self, figure: float) -> str:
         """Format the figure for the table."""

@@ -104,9 +104,9 @@ class _Meter:
 
 
 def without_mount(
-    command: list[str], emulator: EmulatorProcess, seconds: float
+    command: list[str], emulator: EmulatorProcess | None, seconds: float
 ) -> tuple[Outcome, Cost]:
-    """Run a program that calls the server itself and reports its own processor time."""
+    """Run a program that needs no mount and reports its own processor time."""
     meter = _Meter(None, emulator)
     try:
         result = subprocess.run(

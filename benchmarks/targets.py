@@ -64,6 +64,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *_small_files(results),
         *_listings(results),
         *_growth(results),
+        *_observation(results),
     ]
 
 
@@ -185,6 +186,17 @@ def _growth(results: Results) -> Iterator[Verdict]:
         worst = max(cost for _, cost in known)
         name = f"one operation's processor time, {few:,} to {many:,} {what}"
         yield _at_most(name, _GROWTH, "times", worst, base)
+
+
+def _observation(results: Results) -> Iterator[Verdict]:
+    """Yield the cost of one observation in microseconds: within a READ hit, and alone."""
+    timed, untimed, observe = (
+        results.median(plans.OBSERVATION, who, 0, lambda run: Metric.CALL.of(run.outcome) * 1e6)
+        for who in ("READ hit", "READ hit, no histogram", "Histogram.observe")
+    )
+    difference = None if timed is None or untimed is None else timed - untimed
+    yield _at_most("READ hit, time added by its histogram", 1.0, "us", difference)
+    yield _at_most("Histogram.observe", 1.0, "us", observe)
 
 
 def _operation_cost(results: Results, case: str, contender: str) -> float | None:

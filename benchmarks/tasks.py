@@ -30,6 +30,7 @@ class Kind(StrEnum):
     REPEAT = "repeat"  # read a file twice; only the second read is measured
     TOUCH = "touch"  # walk a tree, then open and read a byte of single files
     HOLD = "hold"  # keep files open, then read single blocks of another one
+    OBSERVE = "observe"  # read one cached block again and again, without a mount
 
 
 @dataclass(frozen=True, slots=True)

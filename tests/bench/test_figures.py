@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import fio, plans, report, targets
+from benchmarks import fio, observation, plans, report, targets
 from benchmarks.contenders import CONTENDERS
 from benchmarks.programs import tensor_plan
 from benchmarks.results import Key, Metric, Results, Run, Spread
@@ -171,6 +171,26 @@ def test_growth_is_the_worst_ratio_to_the_smallest() -> None:
     (verdict,) = (each for each in targets.verdicts(results) if each.met is not None)
     assert verdict.measured == "1.50"
     assert verdict.met is False
+
+
+def test_the_cost_of_an_observation_is_the_difference_of_two_read_hits() -> None:
+    def calls(contender: str, microseconds: float) -> tuple[str, str, int, Outcome, Cost]:
+        outcome = Outcome(microseconds * 1e-6 * 1000, operations=1000)
+        return plans.OBSERVATION, contender, 0, outcome, Cost()
+
+    results = results_of(
+        calls("READ hit", 3.5), calls("READ hit, no histogram", 2.25), calls("Histogram.observe", 1)
+    )
+    found = [each for each in targets.verdicts(results) if each.met is not None]
+    assert [(each.measured, each.met) for each in found] == [("1.25", False), ("1.00", True)]
+
+
+@pytest.mark.parametrize("variant", ["hit", "hit-without-histogram", "observe"])
+async def test_each_observation_variant_runs(variant: str) -> None:
+    task = Task(Kind.OBSERVE, ("file",), 64 * 1024, 4096, count=2)
+    outcome = await observation.measure(variant, task)
+    assert outcome.operations == 2
+    assert outcome.seconds > 0
 
 
 def test_memory_counts_further_entries_not_the_first_use() -> None:
