@@ -1,4 +1,4 @@
-"""The objects of the benchmarks: folders that servers use as buckets, written again for each run.
+"""The objects of the benchmarks: folders that servers use as buckets, created for each run.
 
 fake-gcs-server stores the metadata of an object in an extended attribute and hides files without
 it. So this module sets the attribute on all files that rclone reads.
@@ -46,9 +46,9 @@ SMALL_BYTES = 64 * KIB
 SMALL_COUNT = 2_000
 
 _FOLDER_ENTRIES = 1_000
-# Far below the limit of hard links per file on any file system.
+# Hard links per file; file systems allow more (ext4: 65,000).
 _LINKS = 1_000
-_MARK = json.dumps(
+_METADATA = json.dumps(
     {
         "ContentType": "application/octet-stream",
         "Created": "2026-01-01T00:00:00Z",
@@ -60,14 +60,14 @@ _MARK = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
-    """A bucket that is being written."""
+    """A folder on the disk that a server serves as a bucket."""
 
     path: Path
 
     def folder(self, name: str, count: int, content: bytes, digits: int) -> None:
-        """Make a folder of numbered objects with the same content.
+        """Create a folder of numbered objects with the same content.
 
-        They are hard links, 1,000 for each file: that is five times as fast as writing files.
+        Hard links to one file per 1,000 objects are five times as fast as separate files.
         """
         folder = self.path / name
         folder.mkdir(parents=True)
@@ -79,7 +79,7 @@ class _Bucket:
             else:
                 source = target
                 Path(source).write_bytes(content)
-                os.setxattr(source, "user.metadata", _MARK)
+                os.setxattr(source, "user.metadata", _METADATA)
 
 
 def _make_big(root: Path) -> None:
@@ -97,7 +97,7 @@ def _make_big(root: Path) -> None:
         with (bucket / name).open("wb") as file:
             file.truncate(size)
     for path in bucket.iterdir():
-        os.setxattr(path, "user.metadata", _MARK)
+        os.setxattr(path, "user.metadata", _METADATA)
 
 
 def _make_small(root: Path) -> None:
@@ -118,7 +118,7 @@ def _make_flat(root: Path, count: int) -> None:
 def tree_bucket(count: int) -> str:
     """Return the name of the bucket with `count` objects below `all`, 1,000 per folder.
 
-    A file of 1 GiB beside that folder is read while many files are open.
+    The file `wide` of 1 GiB is beside the folder `all`.
     """
     return f"bench-tree-{count}"
 
@@ -131,11 +131,11 @@ def _make_tree(root: Path, count: int) -> None:
     wide = bucket.path / WIDE
     with wide.open("wb") as file:
         file.truncate(GIB)
-    os.setxattr(wide, "user.metadata", _MARK)
+    os.setxattr(wide, "user.metadata", _METADATA)
 
 
 def make(root: Path, bucket: str) -> None:
-    """Make a bucket with its objects, unless it exists or is `NO_BUCKET`."""
+    """Create a bucket with its objects, unless it exists or is `NO_BUCKET`."""
     if bucket == NO_BUCKET or (root / bucket).exists():
         return
     if bucket == BIG_BUCKET:

@@ -58,7 +58,7 @@ def test_percentiles_are_ranks_of_the_samples() -> None:
     assert percentiles([]) == {}
 
 
-def test_a_spread_is_the_median_between_the_least_and_the_most() -> None:
+def test_a_spread_has_median_minimum_and_maximum() -> None:
     assert Spread.of([5.0, 1.0, 2.0]) == Spread(median=2.0, least=1.0, most=5.0)
 
 
@@ -69,13 +69,13 @@ def test_tasks_and_outcomes_survive_the_command_line() -> None:
     assert Outcome.from_json(outcome.to_json()) == outcome
 
 
-def test_a_run_relates_its_cost_to_the_bytes_read() -> None:
+def test_a_run_gives_its_cost_per_byte_and_per_operation() -> None:
     cost = Cost(3.0, requests={"GetObject": 2, "BidiReadObject": 1}, ranges=4, bytes_asked=4 * GB)
     run = Run(Key("case", 0, "mount"), Outcome(2.0, 2 * GB, 1000), cost)
     assert run.cpu_seconds_per_gb == 1.5
     assert run.cpu_seconds_per_operation == 0.003
-    assert run.asked_per_byte == 2
-    assert run.asks == 7
+    assert run.requested_per_byte == 2
+    assert run.request_count == 7
 
 
 def test_tensors_cover_a_model_file_once_and_out_of_order() -> None:
@@ -95,7 +95,7 @@ def fio_answer(**read: object) -> str:
     return json.dumps({"fio version": "fio-3.33", "jobs": [{"error": 0, "read": measured}]})
 
 
-def test_fios_json_is_found_behind_its_notes() -> None:
+def test_notes_before_the_json_of_fio_are_ignored() -> None:
     latency = {"percentile": {"50.000000": 5_000_000, "99.000000": 7_000_000}}
     found = fio.parse("note: a clock\n" + fio_answer(clat_ns=latency))
     assert found == Outcome(2.0, 4096, 1, {"50": 0.005, "99": 0.007})
@@ -161,7 +161,7 @@ def test_a_target_without_a_measurement_has_no_verdict() -> None:
     assert {each.met for each in targets.verdicts(Results())} == {None}
 
 
-def test_growth_is_the_worst_ratio_to_the_smallest() -> None:
+def test_growth_is_the_highest_cost_divided_by_the_cost_of_the_fewest_objects() -> None:
     results = results_of(
         *(
             (plans.touch_case(count), plans.KEPT, 0, Outcome(1.0, 1000, 1000), Cost(seconds))
@@ -193,13 +193,13 @@ async def test_each_observation_variant_runs(variant: str) -> None:
     assert outcome.seconds > 0
 
 
-def test_memory_counts_further_entries_not_the_first_use() -> None:
+def test_memory_per_entry_excludes_the_first_listing() -> None:
     def walked(count: int, growth: int) -> tuple[str, str, int, Outcome, Cost]:
         outcome = Outcome(1.0, operations=count)
         return plans.walk_case(count), "mount", 0, outcome, Cost(memory_growth_bytes=growth)
 
     results = results_of(walked(1_000, 10_000_000), walked(100_000, 10_000_000 + 99_000 * 300))
-    (verdict,) = (each for each in targets.verdicts(results) if "bytes an entry" in each.target)
+    (verdict,) = (each for each in targets.verdicts(results) if "bytes per entry" in each.target)
     assert (verdict.measured, verdict.met) == ("300.00", True)
 
 
