@@ -2,7 +2,7 @@
 
 Compare only figures of the same run, because the server shares the machine. The run prints the
 table of each case when the case is complete, and the targets with their verdicts at the end. It
-writes `benchmarks/results/DATE.json`; the full run also draws the charts in `docs/charts`.
+writes `benchmarks/results/DATE.json`. The full run also draws the charts in `docs/charts`.
 """
 
 from __future__ import annotations
