@@ -1,6 +1,6 @@
-"""Phrases that readers did not understand at first reading do not come back.
+"""No text contains a phrase that readers of a review did not understand at first reading.
 
-A review found them in docstrings, comments, messages and documents. CONTRIBUTING.md has the rules.
+The review read docstrings, comments, messages and documents. CONTRIBUTING.md has the rules.
 """
 
 from __future__ import annotations
@@ -27,6 +27,16 @@ UNCLEAR = {
     r"\bstands? in for\b": "replaces",
     r"\bno longer believe": "invalidate",
     r"\bbe it\b": "write two sentences",
+    r"\bany more\b": "no longer",
+    r"\bfor good\b": "permanently",
+    r"\btime and again\b": "repeatedly",
+    r"\bthe (latter|former)\b": "repeat the noun",
+    r"\b(comes|came) to (this|that|what|be)\b": "state the result",
+    r"\bas (it|they|one) likes?\b": "state the limit",
+    r"\btells? (its?|them|that|whether|how|which)\b": "reports, shows or contains",
+    r"\bmended\b": "fixed",
+    r"\bso much (the|earlier|later)\b": "state the difference",
+    r"\bstarts? anew\b|\bbegins? anew\b": "starts again",
     r"\bthereby\b|\bhence\b|\bwherefore\b": "so",
 }
 # History, generated text, quotations of the phrases above, and a foreign licence.

@@ -336,10 +336,11 @@ def storm(
 ) -> Storm:
     """Start processes that use the mount and kill all of them at a random moment, in many bursts.
 
-    Every 20th burst has 32 readers and 40 processes that call open and getxattr; all others have
-    one to three of the latter. A mount freezes when its request queue becomes empty at the wrong
-    instant, which small bursts make likely. No other process uses the mount before all of a burst
-    are reaped: a frozen mount keeps processes whose requests it has taken, and so it is detected.
+    Every 20th burst has 32 readers and 40 processes that call open and getxattr. All other bursts
+    have one to three of these processes, because a mount freezes when its request queue becomes
+    empty at the wrong instant, and small bursts make this likely. Before all processes of a burst
+    are reaped, no other process uses the mount. A frozen mount keeps the processes whose requests
+    it has taken, so the test detects it.
     Before every tenth burst the mount is idle for `pause_seconds`. `changing` means that the files
     are overwritten meanwhile: every call may fail, and the processes also list the directory.
     """
