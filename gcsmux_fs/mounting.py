@@ -14,7 +14,7 @@ import resource
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -83,6 +83,10 @@ _MIN_BACKOFF_LIMIT_SECONDS = 0.5
 _BACKOFFS_PER_READ_TIMEOUT = 12
 
 
+class _Measured(Protocol):
+    def declare_metrics(self, registry: Registry) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Service:
     """The service on the network, ready for use."""
@@ -132,7 +136,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
         service.transport.close()
         await service.streams.drain()
     # All rooms have ended: the gauges of what they held are zero.
-    _log_metrics(metrics)
+    _log_statistics(metrics)
 
 
 @asynccontextmanager
@@ -179,10 +183,13 @@ async def _new_service(
         settings.bucket,
         random=randomness,
         tokens=channels.tokens,
-        billed=billed,
     )
-    bucket = await check_bucket(new_store(policy=_STARTUP_POLICY), settings)
+    # The metrics begin after the check.
+    bucket = await check_bucket(
+        new_store(policy=_STARTUP_POLICY, billed=BilledRequests()), settings
+    )
     store = new_store(
+        billed=billed,
         policy=unary_policy(settings.read_timeout_seconds),
         hierarchical=bucket.info.hierarchical,
         retries=unary_retries,
@@ -197,6 +204,7 @@ async def _new_service(
         clock=trio.current_time,
         call_soon=deferred_calls,
     )
+    metrics.section = "the service"
     for room in (store, streams, transport):
         room.declare_metrics(metrics)
     metrics.counter(
@@ -233,14 +241,21 @@ async def _serve_bucket(
         bucket=settings.bucket,
         call_soon=service.deferred_calls,
     )
-    for room in (streams, tree, context, filesystem):
+    rooms: dict[str, _Measured] = {
+        "streams": streams,
+        "names": tree,
+        "reads": context,
+        "the file system": filesystem,
+    }
+    for metrics.section, room in rooms.items():
         room.declare_metrics(metrics)
+    metrics.section = "the process"
     metrics.gauge("resident_bytes", "bytes", "Resident memory.", malloc.resident_bytes)
     for run in (service.deferred_calls.run, filesystem.run, names.run, streams.run):
         tasks.start_soon(run)
     arrival = service.streams.starter.bridge.arrival
     tasks.start_soon(watch_memory, settings.memory_bytes, arrival)
-    report = functools.partial(_log_metrics, metrics)
+    report = functools.partial(_report_metrics, metrics)
     await serve_kernel(settings, filesystem, names, reporter, report)
 
 
@@ -317,8 +332,13 @@ def _backoff_limit(read_timeout: float) -> float:
     return max(_MIN_BACKOFF_LIMIT_SECONDS, read_timeout / _BACKOFFS_PER_READ_TIMEOUT)
 
 
-def _log_metrics(metrics: Registry) -> None:
-    """Log one line per metric for people, and all metrics as JSON in one line for programs."""
+def _report_metrics(metrics: Registry) -> None:
+    """Log all metrics: lines for people, then one line for programs."""
     for line in readable_lines(metrics):
-        log.info("metric %s", line)
+        log.info("%s", line)
+    _log_statistics(metrics)
+
+
+def _log_statistics(metrics: Registry) -> None:
+    """Log all metrics as JSON, in one line."""
     log.info("statistics %s", json.dumps(metrics.snapshot()))

@@ -118,9 +118,12 @@ IMPURE_MODULES = {
     "storage.unary_calls",
 }
 
-# The rooms where gRPC and protobuf may be imported.
-KNOW_GRPC = {"storage", "emulator"}
-GRPC = {"grpc", "google"}
+# The rooms that may import a foreign package.
+USERS = {
+    "grpc": {"storage", "emulator"},
+    "google": {"storage", "emulator"},
+    "pyfuse3": {"fuse"},
+}
 
 
 def modules() -> list[Path]:
@@ -226,11 +229,12 @@ def test_the_impure_modules_are_known() -> None:
     assert impure == IMPURE_MODULES
 
 
-def test_only_storage_and_the_emulator_know_grpc() -> None:
+@pytest.mark.parametrize("package", USERS)
+def test_a_foreign_package_stays_in_its_rooms(package: str) -> None:
     for module in modules():
         roots = {name.partition(".")[0] for name in imports_of(module)}
-        if name_of(module).partition(".")[0] not in KNOW_GRPC:
-            assert not roots & GRPC, module
+        if name_of(module).partition(".")[0] not in USERS[package]:
+            assert package not in roots, module
 
 
 def test_no_name_of_a_module_or_a_class_is_used_twice() -> None:

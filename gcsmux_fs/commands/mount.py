@@ -97,6 +97,7 @@ def _start(settings: Settings, arguments: Sequence[str]) -> int:
     try:
         warning = start(
             serving_command(arguments),
+            mountpoint=settings.mountpoint,
             answers=functools.partial(answers, settings.mountpoint),
             clear=functools.partial(clear_dead_mounts, settings.mountpoint),
         )

@@ -34,6 +34,7 @@ from gcsmux_fs.filesystem.operation_refused import (
 )
 from gcsmux_fs.filesystem.request_gate import RequestGate
 from gcsmux_fs.model.errors import GenerationGone
+from gcsmux_fs.namespace.names import MAX_FILE_NAME_BYTES
 from gcsmux_fs.namespace.recent_snapshots import RecentSnapshots
 from gcsmux_fs.namespace.tree import NoSuchEntry
 from gcsmux_fs.reading.read_request import Outcome
@@ -47,10 +48,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.open_file import OpenFile
     from gcsmux_fs.reading.read_context import ReadContext
 
-__all__ = ["MAX_NAME_BYTES", "BucketFilesystem"]
-
-MAX_NAME_BYTES = 255
-"""The longest file name, in bytes: NAME_MAX of <linux/limits.h>."""
+__all__ = ["BucketFilesystem"]
 
 
 class BucketFilesystem:
@@ -64,6 +62,9 @@ class BucketFilesystem:
         call_soon: Runs a function in the next turn of the event loop.
         clock: Returns seconds; measures how long a READ takes that the cache answers.
     """
+
+    max_name_bytes = MAX_FILE_NAME_BYTES
+    """The longest file name, in bytes."""
 
     def __init__(
         self,
@@ -151,7 +152,7 @@ class BucketFilesystem:
             OperationRefused: the name is too long.
             NoSuchEntry: the name is absent, and the kernel must not cache the absence.
         """
-        if len(name) > MAX_NAME_BYTES:
+        if len(name) > self.max_name_bytes:
             raise OperationRefused(NAME_TOO_LONG)
         with self._gate:
             recent = self._recent.recall(thread, parent, name, trio.current_time())
@@ -250,7 +251,8 @@ class BucketFilesystem:
                 functools.partial(self._prefetch.observe, inode, file, trio.current_time())
             )
         content = file.read_cached(offset, size)
-        if content is not None:
+        # An empty answer beyond the end of the object is no hit.
+        if content:
             self._hit_seconds.observe(self._clock() - began)
         return content
 

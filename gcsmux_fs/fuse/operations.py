@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyfuse3
 
-from gcsmux_fs.filesystem.bucket_filesystem import MAX_NAME_BYTES
 from gcsmux_fs.filesystem.file_attributes import AbsentName
 from gcsmux_fs.fuse.attributes import encode_absence, encode_attributes
 from gcsmux_fs.fuse.guard import fuse_error, guarded
@@ -82,7 +81,7 @@ class BucketOperations(pyfuse3.Operations):
         data.f_bsize = data.f_frsize = _BLOCK_BYTES
         data.f_blocks = data.f_bfree = data.f_bavail = _TOTAL_BLOCKS
         data.f_files = data.f_ffree = data.f_favail = _TOTAL_BLOCKS
-        data.f_namemax = MAX_NAME_BYTES
+        data.f_namemax = self._filesystem.max_name_bytes
         return data
 
     @guarded

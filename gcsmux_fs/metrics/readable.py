@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.metrics.histogram import BUCKET_BOUNDS_SECONDS, Histogram
@@ -17,37 +18,55 @@ _STEPS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
 def readable_lines(registry: Registry) -> Iterator[str]:
-    """Yield one line for each value: name, value with unit, and what it means."""
+    """Yield a heading for each section, and a line for each value: name, value, meaning.
+
+    Values that are zero are left out; the last line says how many.
+    """
+    rows: list[tuple[str, str, str, str]] = []
+    zeros = 0
     for metric, values in registry.metrics():
         for labels, value in values.items():
+            if not (value.count if isinstance(value, Histogram) else value):
+                zeros += 1
+                continue
             suffix = ",".join(f"{name}={text}" for name, text in labels)
             name = f"{metric.name}{{{suffix}}}" if suffix else metric.name
-            yield f"{name:<40} {_shown(value, metric.unit):<24} {metric.help}"
+            rows.append((metric.section, name, _shown(value, metric.unit), metric.help))
+    name_width = max((len(name) for _, name, _, _ in rows), default=0)
+    value_width = max((len(shown) for _, _, shown, _ in rows), default=0)
+    for section, section_rows in groupby(rows, lambda row: row[0]):
+        yield f"metrics of {section}:"
+        for _, name, shown, meaning in section_rows:
+            yield f"  {name:<{name_width}}  {shown:<{value_width}}  {meaning}"
+    yield f"{_count(zeros, 'metrics')} at zero"
 
 
 def _shown(value: int | float | Histogram, unit: str) -> str:
     if isinstance(value, Histogram):
         return _distribution(value)
-    if unit == "bytes":
-        return _bytes(value)
-    return f"{value:,} {unit}" if isinstance(value, int) else f"{value:,.3f} {unit}"
+    return _bytes(value) if unit == "bytes" else _count(value, unit)
+
+
+def _count(value: int | float, unit: str) -> str:
+    number = f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+    if value == 1:
+        unit = f"{unit[:-3]}y" if unit.endswith("ies") else unit.removesuffix("s")
+    return f"{number} {unit}"
 
 
 def _bytes(count: float) -> str:
     for size, name in _STEPS:
         if count >= size:
             return f"{count / size:,.1f} {name}"
-    return f"{count:,} bytes"
+    return _count(count, "bytes")
 
 
 def _distribution(histogram: Histogram) -> str:
     count = histogram.count
-    if not count:
-        return "none"
     mean = _duration(histogram.total_seconds / count)
     tail = histogram.quantile_bound(0.99)
     last = f"99% < {_duration(tail)}" if tail <= BUCKET_BOUNDS_SECONDS[-1] else "99% unbounded"
-    return f"{count:,} times, mean {mean}, {last}"
+    return f"{_count(count, 'times')}, mean {mean}, {last}"
 
 
 def _duration(seconds: float) -> str:

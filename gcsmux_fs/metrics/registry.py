@@ -47,12 +47,16 @@ class MetricError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Metric:
-    """The declaration of a metric. `unit` is a plural noun such as `bytes` or `seconds`."""
+    """The declaration of a metric.
+
+    `unit` is a plural noun such as `bytes` or `seconds`. `section` is a heading for people.
+    """
 
     name: str
     unit: str
     help: str
     kind: Kind
+    section: str
 
 
 Labels = tuple[tuple[str, str], ...]
@@ -67,6 +71,8 @@ class Registry:
     """The metrics of one mount, in the order of their declaration."""
 
     def __init__(self) -> None:
+        #: The section of the metrics that are declared next.
+        self.section = ""
         self._metrics: dict[str, Metric] = {}
         self._readers: dict[str, dict[Labels, Callable[[], int | float | Histogram]]] = {}
 
@@ -83,7 +89,7 @@ class Registry:
         Raises:
             MetricError: the name is taken or malformed.
         """
-        self._declare(Metric(name, unit, help, Kind.COUNTER), read, labels)
+        self._declare(Metric(name, unit, help, Kind.COUNTER, self.section), read, labels)
 
     def gauge(
         self,
@@ -98,7 +104,7 @@ class Registry:
         Raises:
             MetricError: the name is taken or malformed.
         """
-        self._declare(Metric(name, unit, help, Kind.GAUGE), read, labels)
+        self._declare(Metric(name, unit, help, Kind.GAUGE, self.section), read, labels)
 
     def histogram(
         self,
@@ -112,7 +118,8 @@ class Registry:
         Raises:
             MetricError: the name is taken or malformed.
         """
-        self._declare(Metric(name, "seconds", help, Kind.HISTOGRAM), lambda: histogram, labels)
+        metric = Metric(name, "seconds", help, Kind.HISTOGRAM, self.section)
+        self._declare(metric, lambda: histogram, labels)
 
     def fields(self, counters: object) -> None:
         """Declare a counter for each field of a dataclass instance made by `counter`.

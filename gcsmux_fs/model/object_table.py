@@ -19,7 +19,7 @@ from gcsmux_fs.model.values import ObjectInfo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["NO_CHECKSUM", "ObjectColumns", "Row", "Traits", "shared_traits"]
+__all__ = ["NO_CHECKSUM", "ObjectTable", "Row", "Traits", "shared_traits"]
 
 NO_CHECKSUM = -1
 """Stands for an unknown CRC32C in a column: a CRC32C is never negative."""
@@ -55,7 +55,7 @@ def shared_traits(
     )
 
 
-class ObjectColumns:
+class ObjectTable:
     """A table of objects, one list or array for each column.
 
     It changes only while one owner uses it; a table that is shared never changes.
@@ -80,14 +80,14 @@ class ObjectColumns:
         self.traits = traits
 
     @classmethod
-    def empty(cls) -> ObjectColumns:
+    def empty(cls) -> ObjectTable:
         """Return a table without rows."""
         return cls([], array("q"), array("q"), array("q"), array("q"), [])
 
     @classmethod
-    def of(cls, objects: Iterable[ObjectInfo]) -> ObjectColumns:
+    def of(cls, objects: Iterable[ObjectInfo]) -> ObjectTable:
         """Return a table of these objects; if `objects` is a table, return it unchanged."""
-        if isinstance(objects, ObjectColumns):
+        if isinstance(objects, ObjectTable):
             return objects
         table = cls.empty()
         for info in objects:
@@ -153,23 +153,23 @@ class ObjectColumns:
         self.checksums = array("q", compress(self.checksums, kept))
         self.traits = list(compress(self.traits, kept))
 
-    def in_order(self) -> ObjectColumns:
+    def in_order(self) -> ObjectTable:
         """Return a table of the same objects, sorted by name; itself if it is sorted."""
         if self.names == sorted(self.names):
             return self
-        return ObjectColumns.of(sorted(self, key=lambda info: info.name))
+        return ObjectTable.of(sorted(self, key=lambda info: info.name))
 
 
 class Row(NamedTuple):
     """One object of a table, without a copy of its values."""
 
-    objects: ObjectColumns
+    objects: ObjectTable
     row_index: int
 
     @classmethod
     def of(cls, info: ObjectInfo) -> Row:
         """Return the row of a new table that has only this object."""
-        return cls(ObjectColumns.of((info,)), 0)
+        return cls(ObjectTable.of((info,)), 0)
 
     @property
     def info(self) -> ObjectInfo:

@@ -39,7 +39,7 @@ from gcsmux_fs.namespace.inode_rows import InodeRows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.model.object_table import ObjectColumns
+    from gcsmux_fs.model.object_table import ObjectTable
     from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.inode_numbers import Hash
     from gcsmux_fs.namespace.inode_rows import InodeLeaf
@@ -71,7 +71,7 @@ def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
     return info.generation, info.metageneration, info.size, info.finalized
 
 
-def _identity(objects: ObjectColumns, index: int) -> _Identity:
+def _identity(objects: ObjectTable, index: int) -> _Identity:
     size, metadata = objects.sizes[index], objects.traits[index].metadata
     is_link = bool(metadata) and read_foreign_metadata(metadata, size).link is not None
     return objects.names[index], objects.generations[index], size, is_link

@@ -20,7 +20,7 @@ from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.model.object_table import ObjectColumns
+from gcsmux_fs.model.object_table import ObjectTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ class InodeLeaf:
     def __init__(self) -> None:
         self.row_numbers = array("q")
         self.lookups = array("q")
-        self.objects = ObjectColumns.empty()
+        self.objects = ObjectTable.empty()
         self.removed = 0
 
     def append(self, row_number: int, row: Row) -> None:

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model.object_table import ObjectColumns
+    from gcsmux_fs.model.object_table import ObjectTable
     from gcsmux_fs.namespace.child import Child
 
 __all__ = ["ListedPage"]
@@ -22,7 +22,7 @@ class ListedPage:
 
     __slots__ = ("children", "entries", "hidden", "names", "objects", "start")
 
-    def __init__(self, start: int, objects: ObjectColumns) -> None:
+    def __init__(self, start: int, objects: ObjectTable) -> None:
         self.start = start
         self.objects = objects
         self.entries = array("i")

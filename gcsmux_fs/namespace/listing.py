@@ -27,7 +27,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import StorageError
-from gcsmux_fs.model.object_table import ObjectColumns, Row
+from gcsmux_fs.model.object_table import ObjectTable, Row
 from gcsmux_fs.namespace.child import Child, Directory
 from gcsmux_fs.namespace.listed_page import ListedPage
 from gcsmux_fs.namespace.names import Form, content_name, is_plain, place, split_location
@@ -145,7 +145,7 @@ class Listing:
         token = page.next_page_token
         if token in self._tokens:
             raise self._error("the server repeats a page token")
-        objects = ObjectColumns.of(page.objects).in_order()
+        objects = ObjectTable.of(page.objects).in_order()
         prefixes = sorted(page.prefixes)
         self._check(objects.names)
         self._check(prefixes)

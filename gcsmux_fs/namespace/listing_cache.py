@@ -11,7 +11,7 @@ import bisect
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.model.object_table import ObjectColumns
+from gcsmux_fs.model.object_table import ObjectTable
 from gcsmux_fs.namespace.listing import Listing
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class CachedListing:
         """
         has_entries = page.objects or page.prefixes
         self.empty_pages = 0 if has_entries else self.empty_pages + 1
-        objects = ObjectColumns.of(page.objects)
+        objects = ObjectTable.of(page.objects)
         start = len(self.listing)
         released = self.listing.add_page(page)
         self._text_bytes += sum(map(len, objects.names)) + sum(

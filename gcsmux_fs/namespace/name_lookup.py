@@ -94,7 +94,7 @@ class NameLookup:
             lambda: self.cache.resolutions,
         )
         registry.gauge(
-            "requests",
+            "name_requests_in_flight",
             "requests",
             "Questions about names and pages of listings, in flight.",
             lambda: resolver.in_flight + directories.in_flight,

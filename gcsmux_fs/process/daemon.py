@@ -32,6 +32,7 @@ from gcsmux_fs.process.readiness import READINESS_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from types import FrameType
 
 __all__ = ["StartFailed", "serving_command", "start"]
@@ -71,21 +72,22 @@ def serving_command(arguments: Sequence[str]) -> list[str]:
 def start(
     command: Sequence[str],
     *,
+    mountpoint: Path,
     answers: Callable[[], bool],
     clear: Callable[[], None],
     timeout_seconds: float = _START_SECONDS,
 ) -> str:
     """Start the serving process, wait until its mount answers, and return its warning or "".
 
-    `answers` returns whether the mount answers another process. `clear` removes the dead mount of
-    a killed child, and may raise ConfigError.
+    Messages name `mountpoint`. `answers` returns whether the mount answers another process. `clear`
+    removes the dead mount of a killed child, and may raise ConfigError.
 
     Raises:
         StartFailed: the mount did not start, and nothing remains of it.
     """
     try:
         with _signals_raise():
-            return _start(command, answers, clear, timeout_seconds)
+            return _start(command, mountpoint, answers, clear, timeout_seconds)
     except OSError as error:
         raise StartFailed(f"the serving process cannot be started: {error.strerror}.") from None
     except _Interrupted as interrupted:
@@ -96,6 +98,7 @@ def start(
 
 def _start(
     command: Sequence[str],
+    mountpoint: Path,
     answers: Callable[[], bool],
     clear: Callable[[], None],
     timeout_seconds: float,
@@ -122,11 +125,14 @@ def _start(
             report = _wait_for_report(reading, deadline)
             if report is None:
                 raise StartFailed(
-                    f"the mount was not ready within {timeout_seconds:g} s: add -f to see its log."
+                    f"the mount on {mountpoint} was not ready within {timeout_seconds:g} s:"
+                    " add -f to see its log."
                 )
             warning = _warning_of(report, child, stderr)
             if not answers():
-                raise StartFailed("the mount does not answer: add -f to see its log.")
+                raise StartFailed(
+                    f"the mount on {mountpoint} does not answer: add -f to see its log."
+                )
         except BaseException:
             _end(child)
             # The failure that ended the start matters more to the user than one of `clear`.

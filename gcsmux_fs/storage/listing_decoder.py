@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.model.object_table import NO_CHECKSUM, ObjectColumns, Traits, shared_traits
+from gcsmux_fs.model.object_table import NO_CHECKSUM, ObjectTable, Traits, shared_traits
 from gcsmux_fs.model.values import ListingPage
 from gcsmux_fs.storage.codec import nanoseconds
 
@@ -25,7 +25,7 @@ def decode_listing(message: pb.ListObjectsResponse) -> ListingPage:
     """Return one page of a listing as columns."""
     # Each access to an element of `message.objects` would create a new Python object.
     objects: Sequence[pb.Object] = list(message.objects)
-    columns = ObjectColumns(
+    columns = ObjectTable(
         [entry.name for entry in objects],
         array("q", [entry.generation for entry in objects]),
         array("q", [entry.size for entry in objects]),

@@ -12,8 +12,7 @@ from gcsmux_fs.commands.mount_arguments import mount_arguments
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
 from gcsmux_fs.settings.settings import Settings
-
-MIB = 1024 * 1024
+from tests.support.sizes import MIB
 
 
 @pytest.fixture(autouse=True)

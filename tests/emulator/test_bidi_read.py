@@ -14,10 +14,9 @@ from google.cloud.storage.asyncio.async_multi_range_downloader import AsyncMulti
 from google.rpc import status_pb2
 
 from gcsmux_fs.storage.pb import storage_pb2 as pb
+from tests.support.sizes import MIB
 
 from .clients import BIDI, Clients, bidi_request, read_rest, serve
-
-MIB = 1024 * 1024
 
 
 async def download(

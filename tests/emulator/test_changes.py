@@ -9,6 +9,7 @@ from google.api_core import exceptions
 from google.cloud.storage.asyncio.async_appendable_object_writer import AsyncAppendableObjectWriter
 
 from gcsmux_fs.emulator.server import Emulator
+from tests.support.sizes import MIB
 
 from .change_helpers import (
     SOURCE_CONDITIONS,
@@ -21,8 +22,6 @@ from .clients import BUCKET, Clients, bidi_request, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MIB = 1024 * 1024
 
 
 async def update(clients: Clients, mask: list[str], fields: dict[str, Any], **request: Any) -> Any:

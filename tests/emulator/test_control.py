@@ -13,13 +13,12 @@ from gcsmux_fs.emulator.buckets.store import BucketStore
 from gcsmux_fs.emulator.faults import InjectionPoint, Status
 from gcsmux_fs.emulator.injection import Faults, Rule
 from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
+from tests.support.sizes import MIB
 
 from .clients import Clients, bidi_request, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MIB = 1024 * 1024
 
 
 async def control(clients: Clients, method: str, **request: object) -> dict[str, object]:

@@ -8,6 +8,8 @@ import crc32c
 import pytest
 from google.api_core import exceptions
 
+from tests.support.sizes import MIB
+
 from .change_helpers import (
     SOURCE_CONDITIONS,
     TARGET_CONDITIONS,
@@ -20,7 +22,6 @@ from .clients import BUCKET, Clients, serve
 if TYPE_CHECKING:
     from pathlib import Path
 
-MIB = 1024 * 1024
 
 # -- RewriteObject
 

@@ -38,6 +38,7 @@ from gcsmux_fs.emulator.faults import (
 )
 from gcsmux_fs.emulator.injection import FOR_EVER, Rule
 from gcsmux_fs.storage.pb import storage_pb2 as pb
+from tests.support.sizes import MIB
 
 from .clients import BIDI, BUCKET, Clients, bidi_request, order, serve
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-MIB = 1024 * 1024
 CHUNK = 2 * MIB
 SIZE = 5 * MIB
 DATA = (bytes(range(251)) * (SIZE // 251 + 1))[:SIZE]

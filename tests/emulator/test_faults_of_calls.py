@@ -30,6 +30,7 @@ from gcsmux_fs.emulator.faults import (
 from gcsmux_fs.emulator.injection import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
+from tests.support.sizes import MIB
 
 from .clients import BIDI, BUCKET, Clients, bidi_request, order, read_rest, serve
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-MIB = 1024 * 1024
 DATA = bytes(range(256)) * 20_000
 ERRORS = [code for code in StatusCode if code is not StatusCode.OK]
 Headers = tuple[tuple[str, str], ...]

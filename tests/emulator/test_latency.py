@@ -17,6 +17,7 @@ from gcsmux_fs.emulator.services.read_service import ReadService
 from gcsmux_fs.emulator.services.write_service import WriteService
 from gcsmux_fs.emulator.shaping import Shape
 from gcsmux_fs.storage.pb import storage_pb2 as pb
+from tests.support.sizes import MIB
 
 from .clients import BUCKET, bidi_request
 from .virtual_loop import run_virtually
@@ -24,8 +25,6 @@ from .virtual_loop import run_virtually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-MIB = 1024 * 1024
 
 
 async def arriving(

@@ -7,12 +7,12 @@ import crc32c
 import pytest
 from google.api_core import exceptions
 
+from tests.support.sizes import MIB
+
 from .clients import BUCKET, Clients, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MIB = 1024 * 1024
 
 
 async def read(clients: Clients, **request: object) -> list[Any]:

@@ -10,8 +10,7 @@ from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 from gcsmux_fs.emulator.services.range_schedule import FailedRange, RangeSchedule, Slice
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.model.values import ByteRange
-
-MIB = 1024 * 1024
+from tests.support.sizes import MIB
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ from gcsmux_fs.emulator.rpc_error import RpcError, invalid
 from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 from gcsmux_fs.emulator.services.delayed_sender import DelayedSender
 from gcsmux_fs.emulator.shaping import BandwidthLimiter, Shape
+from tests.support.sizes import MIB
 
 from .virtual_loop import run_virtually
-
-MIB = 1024 * 1024
 
 
 @pytest.mark.parametrize("bandwidth", [50_000, MIB, 10 * MIB, 100 * MIB, 2000 * MIB])

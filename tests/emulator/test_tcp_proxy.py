@@ -28,13 +28,13 @@ from gcsmux_fs.emulator.faults import (
 from gcsmux_fs.emulator.injection import FOR_EVER, Faults, Rule
 from gcsmux_fs.emulator.server import Emulator
 from gcsmux_fs.storage.pb import storage_pb2 as pb
+from tests.support.sizes import MIB
 
 from .clients import bidi_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-MIB = 1024 * 1024
 DATA = random.Random(5).randbytes(6 * MIB)
 TIMEOUT_SECONDS = 60
 

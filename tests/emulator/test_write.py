@@ -13,6 +13,7 @@ from google.cloud.storage.asyncio.async_appendable_object_writer import (
 )
 
 from gcsmux_fs.storage.pb import storage_pb2 as pb
+from tests.support.sizes import MIB
 
 from .clients import BUCKET, Clients, serve
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-MIB = 1024 * 1024
 QUANTUM = 256 * 1024
 
 

@@ -18,7 +18,11 @@ from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.namespace.fake_store import FakeStore
-from tests.reading.fakes import MIB, TimedSource, content_of
+from tests.reading.fakes import (
+    TimedSource,
+    content_of,
+)
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

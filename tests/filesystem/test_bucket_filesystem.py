@@ -9,12 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.filesystem.bucket_filesystem import MAX_NAME_BYTES
 from gcsmux_fs.filesystem.file_attributes import AbsentName, FileAttributes
 from gcsmux_fs.filesystem.operation_refused import OperationRefused
 from gcsmux_fs.model.errors import GenerationGone, NotFound, Unavailable
 from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
+from gcsmux_fs.namespace.names import MAX_FILE_NAME_BYTES
 from gcsmux_fs.reading.read_request import Outcome
 
 from .served_bucket import THREAD, ServedBucket, served
@@ -44,10 +44,10 @@ async def test_without_a_time_to_live_an_absent_name_is_an_error() -> None:
 
 async def test_a_name_of_256_bytes_is_refused_without_a_request() -> None:
     async with served("file") as bucket:
-        await bucket.filesystem.lookup(ROOT_INODE, b"x" * MAX_NAME_BYTES, THREAD)
+        await bucket.filesystem.lookup(ROOT_INODE, b"x" * MAX_FILE_NAME_BYTES, THREAD)
         bucket.store.take_requests()
         with pytest.raises(OperationRefused) as refused:
-            await bucket.filesystem.lookup(ROOT_INODE, b"x" * (MAX_NAME_BYTES + 1), THREAD)
+            await bucket.filesystem.lookup(ROOT_INODE, b"x" * (MAX_FILE_NAME_BYTES + 1), THREAD)
         assert refused.value.errno == errno.ENAMETOOLONG
         assert bucket.store.requests == []
 

@@ -14,7 +14,11 @@ from gcsmux_fs.filesystem.object_opener import ObjectOpener
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.namespace.fake_store import FakeStore
 from tests.namespace.mounted import follow, mounted, read_names
-from tests.reading.fakes import KIB, MIB, TimedSource, metrics_of
+from tests.reading.fakes import (
+    TimedSource,
+    metrics_of,
+)
+from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

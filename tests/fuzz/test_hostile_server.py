@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sizes import MIB
+
 from .hostile_server import hostile_server, message_frame
 
 pytestmark = pytest.mark.mount
 
-MIB = 1024 * 1024
 COMMAND = Path(sys.executable).with_name("gcsmux-mount")
 LIMIT_SECONDS = 60
 # The process takes about 90 MiB without any message.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -123,25 +124,32 @@ def test_a_snapshot_is_json() -> None:
     }
 
 
-def test_lines_for_people_name_value_unit_and_meaning() -> None:
-    registry, counters, times = (
-        Registry(),
-        Counters(hits=12345, bytes_served=3 * 1024**2),
-        Histogram(),
-    )
-    registry.fields(counters)
-    registry.gauge("age", "seconds", "Age of the mount.", lambda: 1.5)
+def test_lines_for_people_have_headings_values_and_meanings() -> None:
+    registry, times = Registry(), Histogram()
+    registry.section = "reads"
+    registry.fields(Counters(hits=12345, bytes_served=3 * 1024**2))
     registry.gauge("free", "bytes", "Bytes that are free.", lambda: 12)
-    registry.histogram("lookup_seconds", "Time of a lookup.", times)
-    registry.histogram("page_seconds", "Time of a page.", Histogram(), {"kind": "first"})
+    registry.gauge("waiting", "reads", "READs that wait.", lambda: 0)
+    registry.section = "names"
+    registry.gauge("age", "seconds", "Age of the mount.", lambda: 1.5)
+    registry.gauge("listings", "listings", "Cached listings.", lambda: 1)
+    registry.gauge("entries", "entries", "Cached entries.", lambda: 1)
+    registry.histogram("lookup_seconds", "Time of a lookup.", times, {"answer": "asked"})
+    registry.histogram("lookup_seconds", "Time of a lookup.", Histogram(), {"answer": "cached"})
     times.observe(0.0015)
     times.observe(0.00002)
     lines = list(readable_lines(registry))
-    assert [" ".join(line.split()) for line in lines] == [
-        "hits 12,345 reads READs answered from memory.",
-        "bytes_served 3.0 MiB Bytes returned to the kernel.",
-        "age 1.500 seconds Age of the mount.",
-        "free 12 bytes Bytes that are free.",
-        "lookup_seconds 2 times, mean 760 us, 99% < 2 ms Time of a lookup.",
-        "page_seconds{kind=first} none Time of a page.",
+    assert [re.split(r"\s{2,}", line.strip()) for line in lines] == [
+        ["metrics of reads:"],
+        ["hits", "12,345 reads", "READs answered from memory."],
+        ["bytes_served", "3.0 MiB", "Bytes returned to the kernel."],
+        ["free", "12 bytes", "Bytes that are free."],
+        ["metrics of names:"],
+        ["age", "1.500 seconds", "Age of the mount."],
+        ["listings", "1 listing", "Cached listings."],
+        ["entries", "1 entry", "Cached entries."],
+        ["lookup_seconds{answer=asked}", "2 times, mean 760 us, 99% < 2 ms", "Time of a lookup."],
+        ["2 metrics at zero"],
     ]
+    columns = {line.rindex("  ") for line in lines if line.startswith("  ")}
+    assert len(columns) == 1

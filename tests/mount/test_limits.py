@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.model.object_table import ObjectColumns, Row
+from gcsmux_fs.model.object_table import ObjectTable, Row
 from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.namespace.inodes import InodeTable
 from tests.mount import process_programs
@@ -53,8 +53,8 @@ def test_5000_files_are_open_at_once(emulator: EmulatorProcess, mount: NewMount)
         wait_until(lambda: mounted.statistics()["open_files"] == 0, "all files are closed")
 
 
-def columns(start: int, count: int) -> ObjectColumns:
-    return ObjectColumns.of(
+def columns(start: int, count: int) -> ObjectTable:
+    return ObjectTable.of(
         ObjectInfo(
             name=f"directory/{number:07}",
             generation=1_700_000_000_000_000 + number,

@@ -48,7 +48,7 @@ async def mounted(
         )
         yield tree
         await trio.testing.wait_all_tasks_blocked()
-        assert metric(tree, "requests") == 0
+        assert metric(tree, "name_requests_in_flight") == 0
         nursery.cancel_scope.cancel()
 
 

@@ -55,7 +55,7 @@ async def stage(question: Question, requests: int, ttl_seconds: float) -> AsyncI
             yield functools.partial(question, tree)
         # The requests of the cancelled task have ended too.
         await trio.sleep(10 * DELAY_SECONDS)
-        assert metric(tree, "requests") == 0
+        assert metric(tree, "name_requests_in_flight") == 0
         if ttl_seconds:
             assert len(store.take_requests()) == requests
         answers.append(await question(tree))

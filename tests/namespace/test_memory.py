@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 
-from gcsmux_fs.model.object_table import ObjectColumns
+from gcsmux_fs.model.object_table import ObjectTable
 from gcsmux_fs.model.values import ListingPage, ObjectInfo
 from gcsmux_fs.namespace.forgotten_inodes import MAX_FORGOTTEN
 from gcsmux_fs.namespace.tree import ROOT_INODE
@@ -39,7 +39,7 @@ class NumberedStore(FakeStore):
         await self._answer("list")
         start = int(page_token or 0)
         end = start + page_size
-        objects = ObjectColumns.of(
+        objects = ObjectTable.of(
             ObjectInfo(
                 name=f"directory/{number:07}",
                 generation=1_700_000_000_000_000 + number,

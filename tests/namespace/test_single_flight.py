@@ -58,7 +58,7 @@ async def test_a_lookup_does_not_join_a_request_that_is_older_than_the_ttl() -> 
             nursery.start_soon(look)
             await trio.testing.wait_all_tasks_blocked()
             # Two questions are in flight, each with two requests.
-            assert metric(tree, "requests") == 6
+            assert metric(tree, "name_requests_in_flight") == 6
         assert answers == [("a", 1), ("a", 1), ("a", 2)]
         assert len(store.take_requests()) == 4
 

@@ -339,9 +339,9 @@ async def test_the_answer_is_cached_though_its_lookup_was_cancelled() -> None:
     async with mounted(store) as tree:
         with trio.move_on_after(0.5):
             await follow(tree, "a")
-        assert metric(tree, "requests") > 0
+        assert metric(tree, "name_requests_in_flight") > 0
         await trio.sleep(1)
-        assert metric(tree, "requests") == 0
+        assert metric(tree, "name_requests_in_flight") == 0
         assert metric(tree, "inodes") == 1
         store.take_requests()
         assert await object_at(tree, "a") == ("a", 1)
@@ -363,7 +363,7 @@ async def test_a_lookup_fails_when_the_tree_closes() -> None:
         nursery.start_soon(look, tree)
         await trio.sleep(0.5)
         owner.cancel_scope.cancel()
-    assert metric(tree, "requests") == 0
+    assert metric(tree, "name_requests_in_flight") == 0
     assert outcomes == ["the request was cancelled: the file system closes"]
 
 

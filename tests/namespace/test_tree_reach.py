@@ -91,7 +91,7 @@ def test_a_walk_finds_every_object_at_its_own_path(
             )
             seen = await walk(tree)
             assert metric(tree, "inodes") == 1
-            assert metric(tree, "requests") == 0
+            assert metric(tree, "name_requests_in_flight") == 0
             nursery.cancel_scope.cancel()
         return seen
 

@@ -16,6 +16,7 @@ from gcsmux_fs.process.daemon import StartFailed, start
 from gcsmux_fs.process.readiness import PipeReporter, inherited_pipe
 
 LIMIT_SECONDS = 20
+MOUNTPOINT = Path("/mnt/data")
 
 PREAMBLE = """\
 import os, signal, sys, time
@@ -40,14 +41,25 @@ def failure(
         raise ConfigError("the dead mount cannot be removed.")
 
     with pytest.raises(StartFailed) as caught:
-        start(child(code), answers=lambda: answers, clear=clear, timeout_seconds=timeout_seconds)
+        start(
+            child(code),
+            mountpoint=MOUNTPOINT,
+            answers=lambda: answers,
+            clear=clear,
+            timeout_seconds=timeout_seconds,
+        )
     assert cleared == [True]
     return caught.value
 
 
 def test_a_start_returns_the_warning_when_the_mount_answers() -> None:
     command = child("reporter.warn('the folder is empty'); reporter.ready()")
-    warning = start(command, answers=lambda: True, clear=lambda: pytest.fail("cleared"))
+    warning = start(
+        command,
+        mountpoint=MOUNTPOINT,
+        answers=lambda: True,
+        clear=lambda: pytest.fail("cleared"),
+    )
     assert warning == "the folder is empty."
 
 
@@ -80,14 +92,14 @@ def test_a_killed_child_is_reported_with_its_signal() -> None:
 def test_a_child_that_reports_nothing_is_ended(tmp_path: Path) -> None:
     code = f"open({os.fspath(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     error = failure(code, timeout_seconds=1.5)
-    assert str(error) == "the mount was not ready within 1.5 s: add -f to see its log."
+    assert str(error) == "the mount on /mnt/data was not ready within 1.5 s: add -f to see its log."
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_a_ready_report_is_not_enough_if_the_mount_does_not_answer() -> None:
     error = failure("reporter.ready(); time.sleep(60)", answers=False)
-    assert "the mount does not answer" in str(error)
+    assert "the mount on /mnt/data does not answer" in str(error)
 
 
 def test_the_child_has_its_own_session_no_terminal_and_the_whole_environment(
@@ -112,7 +124,7 @@ STARTER = """\
 import sys
 from gcsmux_fs.process.daemon import StartFailed, start
 try:
-    start(sys.argv[1:], answers=lambda: True, clear=lambda: None)
+    start(sys.argv[1:], mountpoint="/mnt/data", answers=lambda: True, clear=lambda: None)
 except StartFailed as error:
     print(error)
     sys.exit(error.exit_code)
@@ -174,7 +186,7 @@ def test_a_signal_before_the_child_has_started_is_reported_the_same(
 
     monkeypatch.setattr(subprocess, "Popen", interrupted)
     with pytest.raises(StartFailed, match="interrupted, nothing is mounted") as caught:
-        start(child(""), answers=lambda: True, clear=lambda: None)
+        start(child(""), mountpoint=MOUNTPOINT, answers=lambda: True, clear=lambda: None)
     assert caught.value.exit_code == 130
 
 

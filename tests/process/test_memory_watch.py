@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.process import malloc, memory_watch
+from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import pytest
-
-MIB = 1024 * 1024
 
 
 def test_the_allocator_accepts_its_settings() -> None:

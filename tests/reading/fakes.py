@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.reading.read_context import ReadContext
 
-MIB = 1024 * 1024
-KIB = 1024
-
 
 def key_of(name: str, generation: int = 1) -> ObjectKey:
     return ObjectKey("bucket", name, generation)

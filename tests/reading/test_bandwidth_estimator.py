@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.reading.bandwidth_estimator import MINIMUM_WINDOW_BYTES, BandwidthEstimator
-
-from .fakes import MIB
+from tests.support.sizes import MIB
 
 
 def transfer(

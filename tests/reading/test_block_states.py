@@ -8,8 +8,11 @@ import pytest
 
 from gcsmux_fs.reading.block_index import Block, BlockIndex
 from gcsmux_fs.reading.block_states import TRANSITIONS, BlockEvent, BlockState
+from tests.support.sizes import KIB
 
-from .fakes import KIB, key_of
+from .fakes import (
+    key_of,
+)
 
 ALL_PAIRS = list(itertools.product(BlockState, BlockEvent))
 FIRST_STATES = {BlockState.LOADING, BlockState.PREFETCHING}

@@ -13,8 +13,15 @@ from gcsmux_fs.model.errors import StorageError, Unavailable
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block
 from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.read_context import ReadContext
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, ManualSource, RequestedRange, content_of, key_of, metrics_of
+from .fakes import (
+    ManualSource,
+    RequestedRange,
+    content_of,
+    key_of,
+    metrics_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,14 @@ from gcsmux_fs.model.errors import DeadlineExceeded
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.support.cancellation import cancel_everywhere
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, TimedSource, content_of, key_of, metrics_of
+from .fakes import (
+    TimedSource,
+    content_of,
+    key_of,
+    metrics_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

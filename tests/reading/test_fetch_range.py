@@ -6,8 +6,7 @@ import pytest
 
 from gcsmux_fs.reading.fetch_range import range_to_fetch
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget
-
-from .fakes import KIB, MIB
+from tests.support.sizes import KIB, MIB
 
 
 def crowded_budget() -> MemoryBudget:

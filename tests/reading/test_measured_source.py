@@ -11,8 +11,15 @@ from gcsmux_fs.model.errors import StorageError, Unavailable
 from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.measured_source import MeasuredSource
 from gcsmux_fs.reading.read_context import ReadContext
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of, metrics_of
+from .fakes import (
+    ManualSource,
+    TimedSource,
+    content_of,
+    key_of,
+    metrics_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget, WindowShares
-
-from .fakes import KIB, MIB
+from tests.support.sizes import KIB, MIB
 
 
 def test_new_budget_is_empty() -> None:

@@ -20,8 +20,11 @@ from gcsmux_fs.reading.memory_budget import (
     MemoryBudget,
     WindowShares,
 )
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, key_of
+from .fakes import (
+    key_of,
+)
 
 CONTENT = memoryview(b"content")
 

@@ -9,8 +9,15 @@ import trio.testing
 from gcsmux_fs.model.errors import DeadlineExceeded, NotFound, StatusCode, StorageError, Unavailable
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.read_context import ReadContext
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of, metrics_of
+from .fakes import (
+    ManualSource,
+    TimedSource,
+    content_of,
+    key_of,
+    metrics_of,
+)
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.open_file import OpenFile

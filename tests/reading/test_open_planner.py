@@ -16,8 +16,14 @@ from gcsmux_fs.reading.block_index import GRANULE_BYTES
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.open_planner import MAX_UNREAD, MAX_UNREAD_UNNAMED, Opening, OpenPlanner
 from gcsmux_fs.reading.read_context import ReadContext
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, ManualSource, content_of, key_of, metrics_of
+from .fakes import (
+    ManualSource,
+    content_of,
+    key_of,
+    metrics_of,
+)
 
 PROGRAM, OTHER, UNNAMED = 1234, 5678, 0
 LARGE = 100 * MIB + 1

@@ -12,8 +12,14 @@ from gcsmux_fs.model.errors import DeadlineExceeded
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.reading.read_deadlines import ReadDeadlines
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of
+from .fakes import (
+    ManualSource,
+    TimedSource,
+    content_of,
+    key_of,
+)
 
 KEY = key_of("object")
 SIZE = 64 * MIB

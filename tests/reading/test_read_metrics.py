@@ -13,8 +13,14 @@ from gcsmux_fs.model.errors import DeadlineExceeded, Unavailable
 from gcsmux_fs.reading.counters import ReadCounters
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.read_context import ReadContext
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, ManualSource, TimedSource, key_of, metrics_of
+from .fakes import (
+    ManualSource,
+    TimedSource,
+    key_of,
+    metrics_of,
+)
 
 LATENCY_SECONDS = 0.05
 

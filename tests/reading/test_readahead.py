@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from gcsmux_fs.reading.access_patterns import RunHistory, SequentialRun
 from gcsmux_fs.reading.readahead import MAX_RUNS, ReadaheadPlanner
-
-from .fakes import KIB, MIB
+from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import ByteRange

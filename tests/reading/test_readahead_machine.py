@@ -13,8 +13,7 @@ from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, MAX_RUNS, ReadaheadPlanner
-
-from .fakes import KIB, MIB
+from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,8 +9,13 @@ import trio.testing
 from gcsmux_fs.model.errors import DeadlineExceeded, Unavailable
 from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.reading.recent_failures import RecentFailures, repeat_seconds
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, ManualSource, content_of, key_of
+from .fakes import (
+    ManualSource,
+    content_of,
+    key_of,
+)
 
 LATE = DeadlineExceeded("too late")
 

@@ -15,8 +15,15 @@ from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.measured_source import MeasuredSource
 from gcsmux_fs.reading.memory_budget import BLOCK_OVERHEAD_BYTES, MINIMUM_BUDGET_BYTES, MemoryBudget
 from gcsmux_fs.reading.read_context import ReadContext
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, ManualSource, TimedSource, content_of, key_of, metrics_of
+from .fakes import (
+    ManualSource,
+    TimedSource,
+    content_of,
+    key_of,
+    metrics_of,
+)
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.open_file import OpenFile

@@ -10,8 +10,14 @@ from gcsmux_fs.model.errors import DeadlineExceeded
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.reading.stalls import STALLED_SECONDS, STALLED_TIMES, Stalls
+from tests.support.sizes import KIB, MIB
 
-from .fakes import KIB, MIB, TimedSource, content_of, key_of, metrics_of
+from .fakes import (
+    TimedSource,
+    content_of,
+    key_of,
+    metrics_of,
+)
 
 STUCK = 200
 LATENCY_SECONDS = 0.05

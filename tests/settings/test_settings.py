@@ -10,8 +10,8 @@ import pytest
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.defaults import default_read_ahead
 from gcsmux_fs.settings.settings import Settings
+from tests.support.sizes import MIB
 
-MIB = 1024 * 1024
 SETTINGS = Settings(bucket="bucket", mountpoint=Path("/mnt/data"))
 
 

@@ -33,6 +33,7 @@ from gcsmux_fs.storage.unary_stream import MAX_READS
 from tests.mux.fake_transport import FakeTransport
 from tests.mux.plans import CONTENT, Plan, key_of
 from tests.mux.reading import Reader, fetch
+from tests.support.sizes import KIB
 
 from .fake_reads import FakeReads
 from .range_plans import Answer
@@ -44,7 +45,6 @@ UNAVAILABLE = "BidiReadObject unavailable"
 AVAILABLE_AGAIN = "BidiReadObject available again"
 REFUSED = Plan(refuse=StreamEnd(StatusCode.UNIMPLEMENTED, "Method not found!"))
 ANSWERED = Plan(latency=0.001)
-KIB = 1024
 
 pytestmark = pytest.mark.expects_log(UNAVAILABLE)
 

@@ -50,7 +50,7 @@ _AT_REST = (
     "open_handles",
     "queued_reads",
     "ranges_waiting",
-    "requests",
+    "name_requests_in_flight",
     "waiting_reads",
 )
 _AT_END = (*_AT_REST, "streams_open", "tasks", "read_object_open", "unary_streams")
