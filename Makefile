@@ -44,14 +44,15 @@ fuzz:
 
 # Most tests wait for a timeout or a process rather than compute, so two run at a time. A test
 # marked `alone` measures the processor and runs last.
-PARALLEL := -n 2 --dist loadgroup
+PARALLEL := -n 2
 
 test: lint
 	$(BIN)/pytest $(PARALLEL) -m "not alone"
 	$(BIN)/pytest -m alone
 
 test-fast: bootstrap
-	$(BIN)/pytest $(PARALLEL) -m "not mount and not alone" --ignore tests/readme
+	$(BIN)/pytest $(PARALLEL) --hypothesis-profile fast \
+	  -m "not mount and not alone" --ignore tests/readme
 
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability

@@ -2,7 +2,7 @@
 
 Compare only figures of the same run, because the server shares the machine. The run prints the
 table of each case when the case is complete, and the targets with their verdicts at the end. It
-writes `benchmarks/results/DATE.json`; the full run also draws the charts in `docs/charts`.
+writes `benchmarks/results/DATE.json`. The full run also draws the charts in `docs/charts`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _run_once(case: Case, key: Key, site: Site, results: Results) -> None:
 
 
 def run_plan(plan: Plan, only: str) -> Results:
-    """Return the cases of a plan whose names contain `only`."""
+    """Run the cases of a plan whose names contain `only`, and return their results."""
     results = Results()
     with tempfile.TemporaryDirectory(prefix="gcsmux-bench-") as folder, Site(Path(folder)) as site:
         for case in plan.cases:
@@ -66,11 +66,13 @@ def run_plan(plan: Plan, only: str) -> Results:
 
 
 def main() -> None:
-    """Run a plan and print the report."""
+    """Run a plan, print its tables, and write its results."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="measure only the targets (3 minutes)")
-    parser.add_argument("--only", default="", help="part of the case names; writes no files")
-    parser.add_argument("--rounds", type=int, help="number of runs of each contender")
+    parser.add_argument(
+        "--only", default="", help="run only cases whose name contains this text; write no files"
+    )
+    parser.add_argument("--rounds", type=int, help="runs per contender (default: set by each case)")
     arguments = parser.parse_args()
     plan = plans.quick() if arguments.quick else plans.full()
     if arguments.rounds:

@@ -48,7 +48,7 @@ _LABELS = {
     "mount, names kept": "gcsmux-mount, names kept",
     "mount, tuned": "gcsmux-mount, tuned",
     "pyfuse3": "pyfuse3 from memory",
-    "pyfuse3, tuned": "the same, tuned",
+    "pyfuse3, tuned": "pyfuse3 from memory, tuned",
     "disk": "local disk",
 }
 _GROWING = ("client", "mount", "mount, names kept", "gcsfuse")
@@ -103,22 +103,24 @@ def _bars(
     metric: Metric,
     contenders: Sequence[str],
 ) -> None:
-    """Draw a bar for each contender with results: the median, and the spread as a line."""
+    """Draw the median of each contender as a bar, and its spread as a line."""
 
     def figure(run: Run) -> float:
         return metric.of(run.outcome)
 
-    spreads = [(who, results.spread(case, who, latency_ms, figure)) for who in contenders]
-    shown = [(who, spread) for who, spread in spreads if spread is not None]
+    spreads = [
+        (contender, results.spread(case, contender, latency_ms, figure)) for contender in contenders
+    ]
+    shown = [(contender, spread) for contender, spread in spreads if spread is not None]
     _, factor, _ = metric.value
-    for place, (who, spread) in enumerate(shown):
+    for place, (contender, spread) in enumerate(shown):
         median, least, most = (value * factor for value in spread)
-        axes.barh(place, median, color=_COLOURS[who], height=0.72)
+        axes.barh(place, median, color=_COLOURS[contender], height=0.72)
         axes.plot([least, most], [place, place], color="#333333", linewidth=1)
         axes.text(
             most, place, f"  {metric.show(spread.median)}", va="center", fontsize=8, color="#333333"
         )
-    axes.set_yticks(range(len(shown)), [_label(who) for who, _ in shown])
+    axes.set_yticks(range(len(shown)), [_label(contender) for contender, _ in shown])
     axes.invert_yaxis()
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
@@ -127,18 +129,17 @@ def _bars(
 
 
 def _throughput(results: Results) -> Figure:
-    everybody = list(_COLOURS)
     figure, panels = _panels(rows=3, height=9.5)
     cases = (
-        ("Cold sequential read", plans.SEQUENTIAL, everybody),
-        ("Model loading, out of order", plans.TENSORS, everybody),
-        ("4 threads on one file", plans.FOUR_THREADS, everybody),
-        ("4 files at once", plans.FOUR_FILES, everybody),
-        ("Through mmap", plans.MAPPED, everybody),
-        ("Read again (page cache)", plans.REPEAT, everybody),
+        ("Cold sequential read", plans.SEQUENTIAL),
+        ("Model loading, out of order", plans.TENSORS),
+        ("4 threads on one file", plans.FOUR_THREADS),
+        ("4 files at once", plans.FOUR_FILES),
+        ("Through mmap", plans.MAPPED),
+        ("Read again (page cache)", plans.REPEAT),
     )
-    for axes, (title, case, contenders) in zip(panels, cases, strict=True):
-        _bars(axes, results, case, 0, Metric.RATE, contenders)
+    for axes, (title, case) in zip(panels, cases, strict=True):
+        _bars(axes, results, case, 0, Metric.RATE, list(_COLOURS))
         axes.set_title(title)
     figure.suptitle("Throughput, 1 GiB from a server without latency (more is better)", fontsize=13)
     return figure
@@ -165,13 +166,13 @@ def _latency(results: Results) -> Figure:
         ("Random 4 KiB, 1 reader", plans.random_case(4 * KIB, 1)),
         ("Random 4 KiB, 32 readers", plans.random_case(4 * KIB, 32)),
         ("Open and read 64 KiB, just listed", plans.OPENED),
-        ("First byte of a file never seen", plans.FIRST_BYTE),
+        ("First byte of an unlisted file", plans.FIRST_BYTE),
     )
     for axes, (title, case) in zip(panels, cases, strict=True):
         _percentiles(axes, results, case, 5)
         axes.set_title(title)
     figure.suptitle(
-        "Latency where the server answers after 5 ms (dashed; less is better)", fontsize=13
+        "Latency if the server answers after 5 ms (dashed line; less is better)", fontsize=13
     )
     return figure
 
@@ -184,19 +185,19 @@ def _percentiles(axes: Axes, results: Results, case: str, latency_ms: int) -> No
     """Draw a row for each contender: a line from the median to the 99th percentile."""
     place = 0
     names: list[str] = []
-    for who in _COLOURS:
+    for contender in _COLOURS:
         found = [
-            results.median(case, who, latency_ms, partial(_percentile, rank=rank))
+            results.median(case, contender, latency_ms, partial(_percentile, rank=rank))
             for rank in ("50", "95", "99")
         ]
         points = [value for value in found if value is not None]
         if not points:
             continue
-        axes.plot(points, [place] * len(points), color=_COLOURS[who], linewidth=3)
+        axes.plot(points, [place] * len(points), color=_COLOURS[contender], linewidth=3)
         for value, marker in zip(points, "o|D", strict=True):
-            axes.plot(value, place, marker, color=_COLOURS[who], markersize=8)
+            axes.plot(value, place, marker, color=_COLOURS[contender], markersize=8)
         axes.text(points[-1], place, f"    {points[0]:.1f} - {points[-1]:.1f}", va="center")
-        names.append(_label(who))
+        names.append(_label(contender))
         place += 1
     axes.axvline(latency_ms, color="#888888", linestyle="--", linewidth=1)
     axes.set_yticks(range(place), names)
@@ -220,12 +221,12 @@ def _growth(results: Results) -> Figure:
     second.plot(
         _THREADS, [count / 0.005 for count in _THREADS], "--", color="#888888", label="ideal"
     )
-    second.set(title="Random 4 KiB at 5 ms", xlabel="readers", ylabel="reads a second")
+    second.set(title="Random 4 KiB at 5 ms", xlabel="readers", ylabel="reads per second")
     second.set_yscale("log")
     second.set_ylim(100, 20_000)
     second.legend(frameon=False)
     _lines(third, results, touches, 0, lambda run: run.cpu_seconds_per_operation * 1e6)
-    third.set(title="Open and read one file", xlabel="objects known", ylabel="CPU microseconds")
+    third.set(title="Open and read one file", xlabel="objects listed", ylabel="CPU microseconds")
     _lines(fourth, results, holds, 0, lambda run: run.cpu_seconds_per_operation * 1e6)
     fourth.set(title="Random 4 KiB read", xlabel="files open", ylabel="CPU microseconds")
     figure.suptitle("Growth with the number of objects, readers and open files", fontsize=13)
@@ -240,20 +241,26 @@ def _lines(
     figure: Callable[[Run], float],
 ) -> None:
     """Draw a line for each contender over the parameter of the cases."""
-    for who in _GROWING:
-        spreads = [(count, results.spread(case, who, latency_ms, figure)) for count, case in cases]
+    for contender in _GROWING:
+        spreads = [
+            (count, results.spread(case, contender, latency_ms, figure)) for count, case in cases
+        ]
         known = [(count, spread) for count, spread in spreads if spread is not None]
         if len(known) < 2:
             continue
         counts = [count for count, _ in known]
         axes.plot(
-            counts, [each.median for _, each in known], "o-", color=_COLOURS[who], label=_label(who)
+            counts,
+            [each.median for _, each in known],
+            "o-",
+            color=_COLOURS[contender],
+            label=_label(contender),
         )
         axes.fill_between(
             counts,
             [each.least for _, each in known],
             [each.most for _, each in known],
-            color=_COLOURS[who],
+            color=_COLOURS[contender],
             alpha=0.2,
             linewidth=0,
         )

@@ -1,8 +1,8 @@
-"""Our client without FUSE: the mux alone. It is the upper limit for the mount.
+"""Our client without FUSE: mux and storage alone. It is the upper limit for the mount.
 
 Run as `client.py ENDPOINT BUCKET TASK` in a process of its own; it prints the outcome. Sequential
-reads keep `WINDOW_BYTES` in flight, in ranges of `RANGE_BYTES`. The client has as many readers as a
-mount's program has threads.
+reads keep `WINDOW_BYTES` in flight, in ranges of `RANGE_BYTES`. The client runs one reader for each
+thread of the task.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ __all__: list[str] = []
 _MIB = 1024 * 1024
 RANGE_BYTES = 2 * _MIB
 WINDOW_BYTES = 64 * _MIB
-_STREAM_CONNECTIONS = 8  # The same number as a mount.
+_STREAM_CONNECTIONS = 8  # Each carries 80 streams, which is more than any task needs.
 
 
 @dataclass(frozen=True)
 class _Client:
-    """The names and the ranges of one bucket."""
+    """Access to one bucket: object metadata, listings and reads."""
 
     bucket: str
     store: GrpcObjectStore
@@ -74,20 +74,21 @@ class _Client:
                 return objects, folders, first
 
     async def read(
-        self, key: ObjectKey, offset: int, length: int, window: int, *, whole: bool = False
+        self, key: ObjectKey, offset: int, length: int, window: int, *, covers_object: bool = False
     ) -> int:
-        """Read a stretch with `window` bytes in flight; return the number of bytes read.
+        """Read `length` bytes at `offset`, with `window` bytes in flight.
 
-        `whole`: the stretch is the whole object, and is not longer than one range.
+        Return the number of bytes read. Set `covers_object` if the bytes are the whole object and
+        fit into one range.
         """
         received = 0
-        room = trio.Semaphore(max(1, window // RANGE_BYTES))
-        slots = room.value
+        free_slots = trio.Semaphore(max(1, window // RANGE_BYTES))
+        slots = free_slots.value
         failures: list[StorageError] = []
 
         def done(outcome: memoryview | StorageError) -> None:
             nonlocal received
-            room.release()
+            free_slots.release()
             if isinstance(outcome, memoryview):
                 received += len(outcome)
             else:
@@ -95,12 +96,12 @@ class _Client:
 
         end = offset + length
         while offset < end and not failures:
-            await room.acquire()
+            await free_slots.acquire()
             size = min(RANGE_BYTES, end - offset)
-            self.registry.request(key, offset, size, done, covers_object=whole)
+            self.registry.request(key, offset, size, done, covers_object=covers_object)
             offset += size
         for _ in range(slots):
-            await room.acquire()
+            await free_slots.acquire()
         if failures:
             raise failures[0]
         return received
@@ -180,8 +181,8 @@ async def _files(client: _Client, task: Task) -> Outcome:
         for info in waiting:
             began = time.perf_counter()
             key = client.key_of(info)
-            whole = info.size <= RANGE_BYTES
-            total += await client.read(key, 0, info.size, RANGE_BYTES, whole=whole)
+            one_range = info.size <= RANGE_BYTES
+            total += await client.read(key, 0, info.size, RANGE_BYTES, covers_object=one_range)
             samples.append(time.perf_counter() - began)
         return total
 
@@ -207,7 +208,7 @@ async def _list(client: _Client, task: Task) -> Outcome:
 
 
 async def _walk(client: _Client, task: Task) -> Outcome:
-    """List a tree, one page after another."""
+    """List a tree, with one request at a time."""
     began = time.perf_counter()
     waiting = [task.names[0]]
     count = 0
@@ -244,7 +245,7 @@ async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
         store = GrpcObjectStore(
             channels.connections(1), settings, bucket, policy=UnaryPolicy(), random=source
         )
-        # Open the connection before the measurement: a mount has opened its own too.
+        # Open the connection before the measurement, as a mount does.
         await store.get_bucket()
         yield _Client(bucket, store, registry)
         nursery.cancel_scope.cancel()

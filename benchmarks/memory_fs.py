@@ -1,4 +1,4 @@
-"""The upper limit of pyfuse3: one file, served from memory by pyfuse3 and trio.
+"""The upper limit of pyfuse3: a file system that serves one file from memory.
 
 Run as `memory_fs.py MOUNTPOINT NAME SIZE`; it serves until it is unmounted.
 """
@@ -19,8 +19,8 @@ __all__: list[str] = []
 
 _INODE = pyfuse3.InodeT(pyfuse3.ROOT_INODE + 1)
 _TIMEOUT_SECONDS = 300.0
-_MOST_BYTES = 1 << 20  # the largest READ of libfuse
-_CONTENT = memoryview(bytes(os.urandom(_MOST_BYTES)))
+_MAX_READ_BYTES = 1 << 20  # the largest READ of libfuse
+_CONTENT = memoryview(bytes(os.urandom(_MAX_READ_BYTES)))
 
 
 class _OneFile(pyfuse3.Operations):
@@ -32,15 +32,15 @@ class _OneFile(pyfuse3.Operations):
     async def getattr(
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext | None = None
     ) -> pyfuse3.EntryAttributes:
-        found = pyfuse3.EntryAttributes()
-        found.st_ino = inode
-        found.entry_timeout = found.attr_timeout = _TIMEOUT_SECONDS
+        attributes = pyfuse3.EntryAttributes()
+        attributes.st_ino = inode
+        attributes.entry_timeout = attributes.attr_timeout = _TIMEOUT_SECONDS
         if inode == pyfuse3.ROOT_INODE:
-            found.st_mode = pyfuse3.ModeT(stat.S_IFDIR | 0o755)
+            attributes.st_mode = pyfuse3.ModeT(stat.S_IFDIR | 0o755)
         else:
-            found.st_mode = pyfuse3.ModeT(stat.S_IFREG | 0o644)
-            found.st_size = self._size
-        return found
+            attributes.st_mode = pyfuse3.ModeT(stat.S_IFREG | 0o644)
+            attributes.st_size = self._size
+        return attributes
 
     async def lookup(
         self,

@@ -1,4 +1,4 @@
-"""The objects of the benchmarks: folders that servers use as buckets, written again for each run.
+"""The objects of the benchmarks: folders that servers use as buckets, created for each run.
 
 fake-gcs-server stores the metadata of an object in an extended attribute and hides files without
 it. So this module sets the attribute on all files that rclone reads.
@@ -18,6 +18,7 @@ __all__ = [
     "GIB",
     "KIB",
     "MIB",
+    "NO_BUCKET",
     "QUARTERS",
     "SMALL_BUCKET",
     "SMALL_BYTES",
@@ -33,6 +34,7 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+NO_BUCKET = ""  # the bucket of a case that needs no server
 BIG_BUCKET = "bench-big"
 BIG = "big"  # 1 GiB of random bytes
 QUARTERS = tuple(f"quarter-{number}" for number in range(4))  # 256 MiB each
@@ -44,9 +46,9 @@ SMALL_BYTES = 64 * KIB
 SMALL_COUNT = 2_000
 
 _FOLDER_ENTRIES = 1_000
-# Far below the limit of hard links per file on any file system.
+# Hard links per file; file systems allow more (ext4: 65,000).
 _LINKS = 1_000
-_MARK = json.dumps(
+_METADATA = json.dumps(
     {
         "ContentType": "application/octet-stream",
         "Created": "2026-01-01T00:00:00Z",
@@ -58,14 +60,14 @@ _MARK = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
-    """A bucket that is being written."""
+    """A folder on the disk that a server serves as a bucket."""
 
     path: Path
 
     def folder(self, name: str, count: int, content: bytes, digits: int) -> None:
-        """Make a folder of numbered objects with the same content.
+        """Create a folder of numbered objects with the same content.
 
-        They are hard links, 1,000 for each file: that is five times as fast as writing files.
+        Hard links to one file per 1,000 objects are five times as fast as separate files.
         """
         folder = self.path / name
         folder.mkdir(parents=True)
@@ -77,7 +79,7 @@ class _Bucket:
             else:
                 source = target
                 Path(source).write_bytes(content)
-                os.setxattr(source, "user.metadata", _MARK)
+                os.setxattr(source, "user.metadata", _METADATA)
 
 
 def _make_big(root: Path) -> None:
@@ -95,7 +97,7 @@ def _make_big(root: Path) -> None:
         with (bucket / name).open("wb") as file:
             file.truncate(size)
     for path in bucket.iterdir():
-        os.setxattr(path, "user.metadata", _MARK)
+        os.setxattr(path, "user.metadata", _METADATA)
 
 
 def _make_small(root: Path) -> None:
@@ -116,7 +118,7 @@ def _make_flat(root: Path, count: int) -> None:
 def tree_bucket(count: int) -> str:
     """Return the name of the bucket with `count` objects below `all`, 1,000 per folder.
 
-    A file of 1 GiB beside that folder is read while many files are open.
+    The file `wide` of 1 GiB is beside the folder `all`.
     """
     return f"bench-tree-{count}"
 
@@ -129,12 +131,12 @@ def _make_tree(root: Path, count: int) -> None:
     wide = bucket.path / WIDE
     with wide.open("wb") as file:
         file.truncate(GIB)
-    os.setxattr(wide, "user.metadata", _MARK)
+    os.setxattr(wide, "user.metadata", _METADATA)
 
 
 def make(root: Path, bucket: str) -> None:
-    """Make a bucket with its objects unless it exists."""
-    if (root / bucket).exists():
+    """Create a bucket with its objects, unless it exists or is `NO_BUCKET`."""
+    if bucket == NO_BUCKET or (root / bucket).exists():
         return
     if bucket == BIG_BUCKET:
         _make_big(root)

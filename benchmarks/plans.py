@@ -1,4 +1,4 @@
-"""The plans: the quick plan covers the targets, the full plan covers all cases.
+"""The plans: the quick plan measures the targets, the full plan runs all cases.
 
 This module defines the name of each case. Targets and charts refer to these names.
 """
@@ -21,6 +21,7 @@ OPENED = "open + read, 64 KiB listed"
 IN_ORDER = "2,000 files in order"
 SHUFFLED = "2,000 files shuffled, 16 threads"
 LIST = "list 10,000"
+OBSERVATION = "one observation"
 IN_ORDER_16 = "2,000 files in order, 16 threads"
 SHUFFLED_1 = "2,000 files shuffled"
 FIRST_BYTE = "first byte"
@@ -31,10 +32,11 @@ HELD = (1, 1_000, 5_000)
 SIZES = (1_000, 10_000, 100_000)
 MILLION = 1_000_000
 
-# A walk of a million objects takes longer than the default TTL of names.
+# The contender for a million objects. Listing them takes longer than the default TTL of names.
 KEPT = "mount, names kept"
-_OURS = ("client", "mount")
+_CLIENT_AND_MOUNT = ("client", "mount")
 _MOUNTS = ("client", "mount", "mount, tuned")
+_BOTH_MOUNTS = ("mount", "mount, tuned")
 _READERS = (
     "client",
     "mount",
@@ -45,7 +47,8 @@ _READERS = (
     "gcsfuse, zonal",
 )
 _PEERS = ("client", "mount", "rclone", "gcsfuse")
-_FACES = ("pyfuse3", "pyfuse3, tuned")
+_MEMORY_ONLY = ("pyfuse3", "pyfuse3, tuned")
+_OBSERVED = ("READ hit", "READ hit, no histogram", "Histogram.observe")
 
 
 def random_case(block_bytes: int, threads: int) -> str:
@@ -55,7 +58,7 @@ def random_case(block_bytes: int, threads: int) -> str:
 
 
 def walk_case(count: int) -> str:
-    """Return the name of the case that finds `count` objects."""
+    """Return the name of the case that lists a tree of `count` objects."""
     return f"find {count:,}"
 
 
@@ -71,7 +74,7 @@ def hold_case(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A workload, with its latencies, contenders and number of rounds."""
+    """A task with its latencies, contenders and number of rounds."""
 
     name: str
     bucket: str
@@ -108,7 +111,7 @@ def _sequential(contenders: tuple[str, ...], rounds: int, *latencies_ms: int) ->
 
 
 def _parallel(contenders: tuple[str, ...], rounds: int) -> tuple[Case, Case]:
-    """Return the tasks of four readers of one file, and of four readers with a file each."""
+    """Return two cases: four readers of one file, and four readers of one file each."""
     files = Task(Kind.SEQUENTIAL, QUARTERS, 256 * MIB, threads=4)
     return (
         _big(FOUR_THREADS, replace(_BIG, threads=4), contenders, rounds),
@@ -168,38 +171,44 @@ def _hold(count: int, rounds: int) -> Case:
     return Case(hold_case(count), bucket, task, Metric.LATENCY, ("mount",), rounds=rounds)
 
 
+def _observation(rounds: int) -> Case:
+    task = Task(Kind.OBSERVE, ("file",), 64 * KIB, block_bytes=4 * KIB, count=2_000)
+    return Case(OBSERVATION, objects.NO_BUCKET, task, Metric.CALL, _OBSERVED, rounds=rounds)
+
+
 def quick() -> Plan:
-    """Return the plan of the targets, 3 minutes."""
+    """Return the plan that measures only the targets, in 3 minutes."""
     return Plan(
         "quick",
         (
             _sequential(_READERS, 3, 0),
-            _sequential(_MOUNTS[1:], 1, 50),
-            *_parallel(_MOUNTS[1:], 2),
-            _random(4 * KIB, 1, ("raw gRPC", *_OURS), 5),
-            _random(4 * KIB, 32, _OURS, 5),
+            _sequential(_BOTH_MOUNTS, 1, 50),
+            *_parallel(_BOTH_MOUNTS, 2),
+            _random(4 * KIB, 1, ("raw gRPC", *_CLIENT_AND_MOUNT), 5),
+            _random(4 * KIB, 32, _CLIENT_AND_MOUNT, 5),
             _random(4 * KIB, 32, ("raw gRPC",), 0),
-            _files(OPENED, _LISTED, _OURS, 2, 5),
+            _files(OPENED, _LISTED, _CLIENT_AND_MOUNT, 2, 5),
             _files(IN_ORDER, _IN_ORDER, ("mount",), 1, 5),
-            _files(SHUFFLED, replace(_SHUFFLED, threads=16), _OURS, 2, 5),
-            _list(_OURS, 1, 5),
+            _files(SHUFFLED, replace(_SHUFFLED, threads=16), _CLIENT_AND_MOUNT, 2, 5),
+            _list(_CLIENT_AND_MOUNT, 1, 5),
             _walk(1_000, ("mount",), 1, 0),
-            _walk(100_000, _OURS, 1, 0),
+            _walk(100_000, _CLIENT_AND_MOUNT, 1, 0),
             *(_touch(count, rounds=1) for count in SIZES),
             *(_hold(count, rounds=1) for count in HELD),
+            _observation(rounds=3),
         ),
     )
 
 
 def full() -> Plan:
-    """Return the plan of all cases, about 25 minutes."""
-    everybody = (*_READERS, *_FACES, "disk")
+    """Return the plan of all cases, which takes about 25 minutes."""
+    all_readers = (*_READERS, *_MEMORY_ONLY, "disk")
     cases = [
-        _sequential(everybody, 3, 0),
+        _sequential(all_readers, 3, 0),
         _sequential(_MOUNTS, 2, 5, 50),
         *_parallel(_READERS, 2),
         _big(MAPPED, Task(Kind.MAPPED, (BIG,), GIB), _READERS, 2),
-        _big(TENSORS, _TENSORS, everybody, 2),
+        _big(TENSORS, _TENSORS, all_readers, 2),
         _big(TENSORS, _TENSORS, _MOUNTS, 2, latency_ms=50),
         _big(REPEAT, Task(Kind.REPEAT, (BIG,), GIB), _READERS[1:], 2),
     ]
@@ -207,11 +216,11 @@ def full() -> Plan:
         cases += [
             _random(4 * KIB, threads, ("raw gRPC", *_PEERS), 0, 5, 50),
             _random(64 * KIB, threads, _PEERS, 0, 5),
-            # The tuned mount as well: the kernel's readahead window decides the size of a READ.
+            # The tuned mount is included, because its larger READs matter for blocks of 1 MiB.
             _random(MIB, threads, ("mount, tuned", *_PEERS), 0, 5),
         ]
     cases += [
-        *(_random(4 * KIB, threads, _OURS, 5) for threads in (2, 4, 8, 16, 64)),
+        *(_random(4 * KIB, threads, _CLIENT_AND_MOUNT, 5) for threads in (2, 4, 8, 16, 64)),
         _files(OPENED, _LISTED, _PEERS, 2, 0, 5),
         _files(IN_ORDER, _IN_ORDER, _PEERS[1:], 2, 0, 5),
         _files(IN_ORDER_16, replace(_IN_ORDER, threads=16), _PEERS, 2, 0, 5, 50),
@@ -219,11 +228,12 @@ def full() -> Plan:
         _files(SHUFFLED_1, _SHUFFLED, _PEERS, 2, 0),
         _first_byte(_PEERS, 2, 0, 5, 50),
         _list(_PEERS, 2, 0, 5, 50),
-        *(_walk(count, _OURS, 2, 0, 5) for count in SIZES),
+        *(_walk(count, _CLIENT_AND_MOUNT, 2, 0, 5) for count in SIZES),
         _walk(100_000, _PEERS[2:], 1, 0),
-        _walk(MILLION, (*_OURS, KEPT), 1, 0),
+        _walk(MILLION, (*_CLIENT_AND_MOUNT, KEPT), 1, 0),
         *(_touch(count, rounds=2) for count in SIZES),
         _touch(MILLION, rounds=1),
         *(_hold(count, rounds=2) for count in HELD),
+        _observation(rounds=3),
     ]
     return Plan("full", tuple(cases))

@@ -1,7 +1,7 @@
-"""Programs that use a mount, for workloads that fio does not have.
+"""Programs that read a mount, for workloads that fio does not support.
 
-Run as `programs.py FOLDER TASK` in a process of its own. The programs use system calls of ordinary
-programs and only the standard library, so that they start fast.
+Run as `programs.py FOLDER TASK` in a process of its own. It makes the same system calls as an
+ordinary program. It imports only the standard library, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["tensor_plan"]
 
 _MIB = 1024 * 1024
-# The second rate of a sequential read excludes this time, in which windows grow.
+# Readahead windows grow during the first bytes, so `steady_bytes_per_second` excludes them.
 _START_BYTES = 64 * _MIB
 _HEADER_BYTES = 128 * 1024
 
@@ -165,7 +165,7 @@ def _repeat(folder: str, task: Task) -> Outcome:
 
 def _touch(folder: str, task: Task) -> Outcome:
     paths = sorted(_tree(f"{folder}/{task.names[0]}"))
-    # The rest of the walk is not measured.
+    # Let requests of the listing end, so that the measurement does not include them.
     time.sleep(0.5)
     _mark()
     return _timed(_read_byte, _chosen(paths, task), task.threads)

@@ -1,4 +1,4 @@
-"""The wire alone: one bidirectional stream of single blocks, without our client.
+"""The cost of gRPC alone: random reads on one BidiReadObject stream, without our client.
 
 Run as `raw_grpc.py ENDPOINT BUCKET TASK`; it prints the outcome.
 """
@@ -25,8 +25,8 @@ async def _measure(endpoint: str, bucket: str, task: Task) -> Outcome:
 
     def request(number: int) -> bytes:
         offset = source.randrange(places) * task.block_bytes
-        asked = pb.ReadRange(read_id=number, read_offset=offset, read_length=task.block_bytes)
-        return pb.BidiReadObjectRequest(read_ranges=[asked]).SerializeToString()
+        read_range = pb.ReadRange(read_id=number, read_offset=offset, read_length=task.block_bytes)
+        return pb.BidiReadObjectRequest(read_ranges=[read_range]).SerializeToString()
 
     async with grpc.aio.insecure_channel(endpoint) as channel:
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
@@ -36,24 +36,24 @@ async def _measure(endpoint: str, bucket: str, task: Task) -> Outcome:
         await call.write(pb.BidiReadObjectRequest(read_object_spec=spec).SerializeToString())
         await call.read()
         began, cpu = time.perf_counter(), time.process_time()
-        asked_at: dict[int, float] = {}
+        sent_at: dict[int, float] = {}
         samples: list[float] = []
 
-        async def ask(number: int) -> None:
-            asked_at[number] = time.perf_counter()
+        async def send(number: int) -> None:
+            sent_at[number] = time.perf_counter()
             await call.write(request(number))
 
         for number in range(task.threads):
-            await ask(number + 1)
+            await send(number + 1)
         done = 0
         while time.perf_counter() - began < task.seconds:
             answer = await call.read()
-            assert isinstance(answer, bytes), "the stream has ended"
+            assert isinstance(answer, bytes), "the stream ended during the measurement"
             for each in pb.BidiReadObjectResponse.FromString(answer).object_data_ranges:
                 if each.range_end:
                     done += 1
-                    samples.append(time.perf_counter() - asked_at.pop(each.read_range.read_id))
-                    await ask(task.threads + done)
+                    samples.append(time.perf_counter() - sent_at.pop(each.read_range.read_id))
+                    await send(task.threads + done)
         seconds = time.perf_counter() - began
         figures = {"cpu_seconds": time.process_time() - cpu}
         call.cancel()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["case_table", "machine", "read_json", "table", "verdict_table", "write_json"]
 
-# The contenders to which the others are compared, if they have results.
+# A table divides each median by the medians of these contenders, where they have results.
 _YARDSTICKS = ("client", "rclone", "rclone, no checks", "gcsfuse", "gcsfuse, zonal")
 _LARGE_BYTES = 100_000_000
 _READ_BYTES = 400_000
@@ -32,7 +32,7 @@ _OPERATIONS = 50
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows as aligned lines: columns of words left, columns of figures right."""
+    """Return a text table. Columns of words are aligned left, columns of figures right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     words = [any(cell[:1].isalpha() for cell in column) for column in columns]
@@ -51,7 +51,7 @@ def case_table(case: Case, results: Results, latency_ms: int) -> str:
     yardsticks = [who for who in _YARDSTICKS if Key(case.name, latency_ms, who) in results.runs]
     title = f"{case.name}, {latency_ms} ms [{case.metric.unit}]"
     header = [title, "median", "min", "max", *(f"/ {who}" for who in yardsticks)]
-    header += ["CPU-s/GB", "CPU us/op", "asks", "asked/read"]
+    header += ["CPU-s/GB", "CPU us/op", "requests", "requested/read"]
     rows: list[list[str]] = []
     absent: dict[str, list[str]] = {}
     for contender in case.contenders:
@@ -68,28 +68,28 @@ def _row(metric: Metric, results: Results, key: Key, yardsticks: Sequence[str]) 
     spread = Spread.of([metric.of(run.outcome) for run in results.runs[key]])
     cells = [key.contender, *map(metric.show, spread)]
     for who in yardsticks:
-        theirs = results.median(key.case, who, key.latency_ms, lambda run: metric.of(run.outcome))
-        cells.append(f"{spread.median / theirs:.2f}" if theirs else "-")
+        other = results.median(key.case, who, key.latency_ms, lambda run: metric.of(run.outcome))
+        cells.append(f"{spread.median / other:.2f}" if other else "-")
     return [*cells, *_costs(results.runs[key])]
 
 
 def _costs(runs: list[Run]) -> list[str]:
     """Return the processor time per GB and per operation, the requests, and the bytes requested.
 
-    A quotient by very few bytes or operations means nothing and is shown as a dash.
+    A dash replaces a ratio to so few bytes or operations that it is mostly noise.
     """
     large = all(run.outcome.read_bytes >= _LARGE_BYTES for run in runs)
     read = all(run.outcome.read_bytes >= _READ_BYTES for run in runs)
     operated = all(run.outcome.operations >= _OPERATIONS for run in runs)
     spent = any(run.cost.cpu_seconds for run in runs)
-    asked = any(run.asks for run in runs)
+    requested = any(run.request_count for run in runs)
     return [
         _median(runs, lambda run: run.cpu_seconds_per_gb, 2) if large and spent else "-",
         _median(runs, lambda run: run.cpu_seconds_per_operation * 1e6, 0)
         if operated and spent
         else "-",
-        _median(runs, lambda run: run.asks, 0) if asked else "-",
-        _median(runs, lambda run: run.asked_per_byte, 2) if read and asked else "-",
+        _median(runs, lambda run: run.request_count, 0) if requested else "-",
+        _median(runs, lambda run: run.requested_per_byte, 2) if read and requested else "-",
     ]
 
 

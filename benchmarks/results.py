@@ -19,12 +19,13 @@ GB = 1e9
 
 
 class Metric(Enum):
-    """The figure of a run that its row shows: unit, factor from SI units, digits."""
+    """The figure that a table shows for a run: unit, factor from SI units, decimal digits."""
 
     RATE = ("GB/s", 1e-9, 2)
     OPERATIONS = ("op/s", 1.0, 0)
     LATENCY = ("ms", 1e3, 2)
     SECONDS = ("s", 1.0, 2)
+    CALL = ("us", 1e6, 3)
 
     @property
     def unit(self) -> str:
@@ -42,6 +43,8 @@ class Metric(Enum):
                 return outcome.latencies["50"]
             case Metric.SECONDS:
                 return outcome.seconds
+            case Metric.CALL:
+                return outcome.seconds / outcome.operations
 
     def show(self, figure: float) -> str:
         """Format the figure for the table."""
@@ -89,12 +92,12 @@ class Run:
         return self.cost.cpu_seconds / self.outcome.operations
 
     @property
-    def asked_per_byte(self) -> float:
+    def requested_per_byte(self) -> float:
         """Bytes requested from the server per byte that the program has read."""
         return self.cost.bytes_asked / self.outcome.read_bytes
 
     @property
-    def asks(self) -> int:
+    def request_count(self) -> int:
         """The number of requests and ranges that the server has received."""
         return sum(self.cost.requests.values()) + self.cost.ranges
 
@@ -105,7 +108,7 @@ class Run:
 
 @dataclass
 class Results:
-    """All runs of a benchmark, and the reason for each missing contender."""
+    """All runs of a benchmark, and the reason for each contender without runs."""
 
     runs: dict[Key, list[Run]] = field(default_factory=dict)
     absent: dict[Key, str] = field(default_factory=dict)
@@ -125,5 +128,5 @@ class Results:
         self, case: str, contender: str, latency_ms: int, figure: Callable[[Run], float]
     ) -> float | None:
         """Return the median of a figure over the repetitions; None if there are none."""
-        found = self.spread(case, contender, latency_ms, figure)
-        return None if found is None else found.median
+        spread = self.spread(case, contender, latency_ms, figure)
+        return None if spread is None else spread.median

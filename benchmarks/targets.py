@@ -36,18 +36,18 @@ class Verdict:
 
 
 def _at_least(
-    workload: str, limit: float, of: str, upper: float | None, lower: float | None
+    workload: str, limit: float, unit: str, upper: float | None, lower: float | None
 ) -> Verdict:
-    target = f"at least {limit:g} {of}"
+    target = f"at least {limit:g} {unit}"
     if upper is None or not lower:
         return Verdict(workload, target, "not measured", None)
     return Verdict(workload, target, f"{upper / lower:.2f}", upper / lower >= limit)
 
 
 def _at_most(
-    workload: str, limit: float, of: str, value: float | None, divisor: float | None = 1.0
+    workload: str, limit: float, unit: str, value: float | None, divisor: float | None = 1.0
 ) -> Verdict:
-    target = f"at most {limit:g} {of}"
+    target = f"at most {limit:g} {unit}"
     if value is None or not divisor:
         return Verdict(workload, target, "not measured", None)
     measured = value / divisor
@@ -58,12 +58,13 @@ def verdicts(results: Results) -> list[Verdict]:
     """Return the verdicts on all targets, in the order of the table."""
     return [
         *_sequential(results),
-        *_together(results),
-        *_distant(results),
+        *_four_readers(results),
+        *_high_latency(results),
         *_random(results),
         *_small_files(results),
         *_listings(results),
         *_growth(results),
+        *_observation(results),
     ]
 
 
@@ -73,20 +74,20 @@ def _rate(results: Results, case: str, contender: str) -> float | None:
 
 def _sequential(results: Results) -> Iterator[Verdict]:
     client = _rate(results, plans.SEQUENTIAL, "client")
-    for contender, limit, times in (("mount, tuned", 0.6, 2.5), ("mount", 0.45, 1.5)):
+    for contender, limit, factor in (("mount, tuned", 0.6, 2.5), ("mount", 0.45, 1.5)):
         name = f"sequential cold, {contender}"
         rate = _rate(results, plans.SEQUENTIAL, contender)
         yield _at_least(name, limit, "of our client", rate, client)
         # rclone verifies checksums by default, as our mount always does.
         for peer in ("rclone", "rclone, no checks"):
             yield _at_least(
-                name, times, f"times {peer}", rate, _rate(results, plans.SEQUENTIAL, peer)
+                name, factor, f"times {peer}", rate, _rate(results, plans.SEQUENTIAL, peer)
             )
     cpu = results.median(plans.SEQUENTIAL, "mount, tuned", 0, lambda run: run.cpu_seconds_per_gb)
     yield _at_most("sequential cold, mount, tuned", 1.2, "processor seconds per GB", cpu)
 
 
-def _together(results: Results) -> Iterator[Verdict]:
+def _four_readers(results: Results) -> Iterator[Verdict]:
     for case in (plans.FOUR_THREADS, plans.FOUR_FILES):
         for contender in ("mount", "mount, tuned"):
             alone = _rate(results, plans.SEQUENTIAL, contender)
@@ -98,7 +99,7 @@ def _steady(run: Run) -> float:
     return run.outcome.figures["steady_bytes_per_second"]
 
 
-def _distant(results: Results) -> Iterator[Verdict]:
+def _high_latency(results: Results) -> Iterator[Verdict]:
     for contender in ("mount", "mount, tuned"):
         near, far = (
             results.median(plans.SEQUENTIAL, contender, latency, _steady) for latency in (0, 50)
@@ -110,10 +111,10 @@ def _distant(results: Results) -> Iterator[Verdict]:
 def _random(results: Results) -> Iterator[Verdict]:
     median = results.median(_RANDOM_1, "mount", 5, lambda run: Metric.LATENCY.of(run.outcome))
     yield _at_most(f"{_RANDOM_1}, 5 ms", 1.15, "latencies, median", median, _LATENCY_SECONDS)
-    asked = results.median(
+    requested = results.median(
         _RANDOM_1, "mount", 5, lambda run: run.cost.bytes_asked / run.outcome.operations / KIB
     )
-    yield _at_most(f"{_RANDOM_1}, 5 ms", 64, "KiB asked per read", asked)
+    yield _at_most(f"{_RANDOM_1}, 5 ms", 64, "KiB requested per read", requested)
 
     def rate(run: Run) -> float:
         return Metric.OPERATIONS.of(run.outcome)
@@ -121,9 +122,9 @@ def _random(results: Results) -> Iterator[Verdict]:
     raw = results.median(_RANDOM_32, "raw gRPC", 0, rate)
     ideal = 0.5 * 32 / _LATENCY_SECONDS
     least = ideal if raw is None else min(ideal, 0.35 * raw)
-    found = results.median(_RANDOM_32, "mount", 5, rate)
-    of = f"of {least:,.0f} op/s (0.5 of 32/latency, 0.35 of raw gRPC)"
-    yield _at_least(f"{_RANDOM_32}, 5 ms", 1.0, of, found, least)
+    measured = results.median(_RANDOM_32, "mount", 5, rate)
+    unit = f"of {least:,.0f} op/s (0.5 of 32/latency, 0.35 of raw gRPC)"
+    yield _at_least(f"{_RANDOM_32}, 5 ms", 1.0, unit, measured, least)
 
 
 def _small_files(results: Results) -> Iterator[Verdict]:
@@ -145,19 +146,19 @@ def _listings(results: Results) -> Iterator[Verdict]:
     mount, client = (
         results.median(case, who, 0, lambda run: run.outcome.seconds) for who in ("mount", "client")
     )
-    yield _at_most(case, 1.5, "of a bare listing", mount, client)
-    yield _at_most(case, 400, "bytes an entry", _entry_bytes(results))
-    first, whole = (
+    yield _at_most(case, 1.5, "of the listing by our client", mount, client)
+    yield _at_most(case, 400, "bytes per entry", _entry_bytes(results))
+    first, complete = (
         results.median(plans.LIST, "mount", 5, figure)
-        for figure in (lambda run: run.outcome.figures["first_entry_seconds"], _whole_listing)
+        for figure in (lambda run: run.outcome.figures["first_entry_seconds"], _listing_seconds)
     )
-    # The listing has ten pages. A first entry within half of the time did not wait for the last
-    # page.
-    yield _at_most(f"{plans.LIST}, 5 ms, first entry", 0.5, "of the whole listing", first, whole)
+    # A listing of ten pages. If the first entry had waited for the last page, the ratio would be
+    # almost 1.
+    yield _at_most(f"{plans.LIST}, 5 ms, first entry", 0.5, "of the whole listing", first, complete)
 
 
 def _entry_bytes(results: Results) -> float | None:
-    """Return the memory of one further entry; the memory of the first use is excluded."""
+    """Return the bytes of memory per entry, without the memory that the first listing takes."""
     few, many = 1_000, 100_000
     growth = [
         results.median(plans.walk_case(count), "mount", 0, lambda run: run.cost.memory_growth_bytes)
@@ -167,7 +168,7 @@ def _entry_bytes(results: Results) -> float | None:
     return None if base is None or most is None else (most - base) / (many - few)
 
 
-def _whole_listing(run: Run) -> float:
+def _listing_seconds(run: Run) -> float:
     return run.outcome.seconds
 
 
@@ -175,16 +176,27 @@ def _growth(results: Results) -> Iterator[Verdict]:
     sizes = (*plans.SIZES, plans.MILLION)
     touched = [(plans.touch_case(count), plans.KEPT, count) for count in sizes]
     held = [(plans.hold_case(count), "mount", count) for count in plans.HELD]
-    for what, cases in (("objects", touched), ("open files", held)):
+    for subject, cases in (("objects", touched), ("open files", held)):
         costs = [(count, _operation_cost(results, case, who)) for case, who, count in cases]
         known = [(count, cost) for count, cost in costs if cost is not None]
         if len(known) < 2:
-            yield _at_most(f"one operation, {what}", _GROWTH, "times", None)
+            yield _at_most(f"one operation, {subject}", _GROWTH, "times", None)
             continue
         (few, base), (many, _) = known[0], known[-1]
         worst = max(cost for _, cost in known)
-        name = f"one operation's processor time, {few:,} to {many:,} {what}"
+        name = f"one operation's processor time, {few:,} to {many:,} {subject}"
         yield _at_most(name, _GROWTH, "times", worst, base)
+
+
+def _observation(results: Results) -> Iterator[Verdict]:
+    """Yield the cost of one observation in microseconds: within a READ hit, and alone."""
+    timed, untimed, observe = (
+        results.median(plans.OBSERVATION, who, 0, lambda run: Metric.CALL.of(run.outcome) * 1e6)
+        for who in ("READ hit", "READ hit, no histogram", "Histogram.observe")
+    )
+    difference = None if timed is None or untimed is None else timed - untimed
+    yield _at_most("READ hit, time added by its histogram", 1.0, "us", difference)
+    yield _at_most("Histogram.observe", 1.0, "us", observe)
 
 
 def _operation_cost(results: Results, case: str, contender: str) -> float | None:

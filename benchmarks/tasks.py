@@ -1,8 +1,7 @@
 """Tasks: a value that describes what a reader does, the same for every contender.
 
-A program runs the task on a mount (`fio` or `benchmarks.programs`); without FUSE our client runs it
-(`benchmarks.client`). The task is passed as JSON on the command line, and the `Outcome` comes back
-as JSON on stdout.
+`fio` or `benchmarks.programs` runs a task on a mount. `benchmarks.client` runs it without FUSE. The
+command line passes the task as JSON, and the program prints the `Outcome` as JSON.
 """
 
 from __future__ import annotations
@@ -24,12 +23,13 @@ class Kind(StrEnum):
     MAPPED = "mapped"  # through mmap, from start to end
     TENSORS = "tensors"  # a header, then pieces of 1 to 64 MiB out of order
     FILES = "files"  # list a folder, then open, read and close each file
-    FIRST_BYTE = "first-byte"  # open a file never seen before and read one byte
-    LIST = "list"  # the entries of one folder, with their sizes
-    WALK = "walk"  # the entries of a tree, with their sizes
+    FIRST_BYTE = "first-byte"  # open a file that was not listed, and read one byte
+    LIST = "list"  # list one folder, with the sizes of its entries
+    WALK = "walk"  # list a tree, with the sizes of its entries
     REPEAT = "repeat"  # read a file twice; only the second read is measured
-    TOUCH = "touch"  # walk a tree, then open and read a byte of single files
-    HOLD = "hold"  # keep files open, then read single blocks of another one
+    TOUCH = "touch"  # list a tree, then open single files and read one byte of each
+    HOLD = "hold"  # keep files open, then read single blocks of another file
+    OBSERVE = "observe"  # read one cached block repeatedly, without a mount
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,24 @@ if TYPE_CHECKING:
 # https://github.com/grpc/grpc/issues/25364
 _GRPC_NOISE = "PollerCompletionQueue._handle_events"
 
+# By default hypothesis limits the time of each example, which a busy machine exceeds. `make
+# test-fast` selects the profile `fast`.
+hypothesis.settings.register_profile("complete", deadline=None)
+hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
+hypothesis.settings.load_profile("complete")
+
 
 def pytest_configure() -> None:
-    """Set up this process and the ones that tests start."""
-    # A shell makes its background jobs ignore SIGINT, and child processes inherit this.
+    """Let SIGINT interrupt child processes: a shell makes its background jobs ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Hypothesis limits the time of an example, which a busy machine exceeds.
-    hypothesis.settings.register_profile("without deadline", deadline=None)
-    hypothesis.settings.load_profile("without deadline")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Distribute tests among the workers of pytest-xdist."""
+    from tests.support.scheduling import Scheduler
+
+    return Scheduler(config, log)
 
 
 def pytest_report_header() -> str:

@@ -37,7 +37,7 @@ EMULATOR_FOLDERS: dict[str, set[str]] = {
     "services": {"injection", "buckets"},
     "proxy": {"injection", "faults"},
 }
-# The modules beside the folders that know all folders. The folders may not import them.
+# The modules beside the folders. They may import all folders; the folders may not import them.
 EMULATOR_TOP_MODULES = {"__main__", "control", "emulator_command", "server"}
 
 TOP_MODULES = {"", "__main__", "cli", "mounting"}
@@ -45,7 +45,7 @@ TOP_MODULES = {"", "__main__", "cli", "mounting"}
 # What a module that is sans-IO does not import. Nor does it await.
 IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 
-# The modules that know a loop, a clock, a lock or a log. All others are sans-IO.
+# The modules that use an event loop, a clock, a lock or a log. All others are sans-IO.
 IMPURE_MODULES = {
     "commands.mount",
     "emulator.buckets.bucket",
@@ -213,7 +213,7 @@ def test_no_circle_of_modules() -> None:
 
 
 def test_the_impure_modules_are_known() -> None:
-    """A module that is not listed here knows no loop, no clock and no log, and never awaits."""
+    """A module that is not listed uses no event loop, no clock and no log, and never awaits."""
     impure = {
         name_of(module)
         for module in modules()

@@ -33,7 +33,7 @@ class HeadedCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def refuse_single_dash(self, args: list[str]) -> None:
-        """Raise NoSuchOption for `-only-dir` and the like, which click reads as `-o nly-dir`."""
+        """Raise NoSuchOption for options like `-only-dir`, which click reads as `-o nly-dir`."""
         known = long_options(self)
         for text in args[: args.index("--")] if "--" in args else args:
             if text.startswith("-") and text[1:].partition("=")[0] in known:

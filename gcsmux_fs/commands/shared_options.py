@@ -48,7 +48,7 @@ def absolute_path(text: str) -> Path:
         return Path(text).absolute()
     except OSError as error:
         raise ConfigError(
-            f"{text!r} is relative to the current directory, which does not exist any more"
+            f"{text!r} is relative to the current directory, which no longer exists"
             f" ({error.strerror}): write an absolute path."
         ) from None
 

@@ -105,20 +105,32 @@ def clear_dead_mounts(path: Path) -> None:
 
 def _look_and_clear(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
     for _ in range(_MAX_STACKED):
-        observation, descriptor = _look(path, locking=locking)
-        if _dead_mount(observation) is None:
+        table_before = mount_table()
+        observation, descriptor = _look(path, table_before, locking=locking)
+        if observation.errno not in _DEAD_ERRNOS:
             return observation, descriptor
+        if descriptor is not None:
+            # The mount died after its directory was locked: this is no claim.
+            os.close(descriptor)
+        if _dead_mount(observation) is None:
+            top_before = top_mount(table_before, observation.path)
+            if top_before is None or not top_before.is_gcsmux:
+                return observation, None
+            # Another start has removed the dead mount since the look: look again.
+            continue
         with clearing_lock():
             # Another start may have removed the dead mount before this start got the lock.
-            observation, _ = _look(path, locking=False)
+            observation, _ = _look(path, mount_table(), locking=False)
             if (dead := _dead_mount(observation)) is not None:
                 log.info("removing a dead mount of %s at %s", dead.source, dead.path)
                 _detach(dead)
     raise ConfigError(f"{path} holds more than {_MAX_STACKED} dead mounts: name another directory.")
 
 
-def _look(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
-    covering = top_mount(mount_table(), os.fspath(path))
+def _look(
+    path: Path, table: tuple[MountEntry, ...], *, locking: bool
+) -> tuple[Observation, int | None]:
+    covering = top_mount(table, os.fspath(path))
     listing = covering is None or covering.fstype != _AUTOFS
     if locking:
         return observe_and_lock(path, listing=listing)

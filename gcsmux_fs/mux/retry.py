@@ -261,7 +261,7 @@ def final_error(code: StatusCode, message: str, subject: str) -> StorageError:
     """
     if code is StatusCode.NOT_FOUND:
         return GenerationGone(
-            message or "the generation does not exist any more", subject=subject, code=code
+            message or "the generation no longer exists", subject=subject, code=code
         )
     if code is StatusCode.OK:
         code = StatusCode.UNAVAILABLE

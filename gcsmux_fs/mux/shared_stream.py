@@ -50,7 +50,7 @@ class Ticket:
         return self._stream.core.last_error
 
     def cancel(self) -> None:
-        """Cancel the range: `done` is not called any more. Idempotent."""
+        """Cancel the range: `done` is not called afterwards. Idempotent."""
         self._stream.cancel(self._pending)
 
 
@@ -75,7 +75,7 @@ class SharedStream:
         self._acting = False
 
     def cancel(self, pending: PendingRange) -> None:
-        """Cancel a range: its callback is not called any more. Idempotent."""
+        """Cancel a range: its callback is not called afterwards. Idempotent."""
         # `act` may be about to deliver this range, so the callback is replaced in any case.
         pending.done = _ignore_outcome
         if pending.live:

@@ -124,7 +124,7 @@ class FileInodes:
         return self._states.get(number, InodeState.REMOTE)
 
     def mark_gone(self, number: int) -> None:
-        """Note that the generation of a file in the table does not exist any more."""
+        """Note that the generation of a file in the table no longer exists."""
         self._states[number] = InodeState.GONE
 
     def invalidate(self, number: int) -> None:

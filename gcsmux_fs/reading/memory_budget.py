@@ -11,8 +11,8 @@ Invariants:
 2. Readahead, loading or protected, uses at most 3/4 of the limit, and at most 7/8 while a reader
    gets its first window.
 3. A READ waits for memory only while blocks for which READs wait fill the limit. Those blocks
-   arrive or fail without further memory, so there is no deadlock. Readahead gives way, so an
-   object that stalls during readahead delays no other object.
+   arrive or fail without further memory, so there is no deadlock. READs have priority over
+   readahead, so an object that stalls during readahead delays no other object.
 """
 
 from __future__ import annotations

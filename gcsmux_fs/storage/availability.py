@@ -4,7 +4,7 @@ BidiReadObject counts as missing in three cases, and only if the call had no res
 
 - UNIMPLEMENTED: the server does not offer the method. gRPC also reports UNIMPLEMENTED when a front
   end answers with HTTP status 404.
-- An HTTP status that refuses this kind of request for good (see `_REFUSING_HTTP`). gRPC reports
+- An HTTP status that refuses this kind of request permanently (see `_REFUSING_HTTP`). gRPC reports
   UNKNOWN and mentions the number in the message only.
 - No response for `STREAM_SILENCE_SECONDS`, and no response on any other stream in that time. A
   proxy that forwards a request only when the request is complete never forwards a stream, because

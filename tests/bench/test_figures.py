@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import fio, plans, report, targets
+from benchmarks import fio, observation, plans, report, targets
 from benchmarks.contenders import CONTENDERS
 from benchmarks.programs import tensor_plan
 from benchmarks.results import Key, Metric, Results, Run, Spread
@@ -58,7 +58,7 @@ def test_percentiles_are_ranks_of_the_samples() -> None:
     assert percentiles([]) == {}
 
 
-def test_a_spread_is_the_median_between_the_least_and_the_most() -> None:
+def test_a_spread_has_median_minimum_and_maximum() -> None:
     assert Spread.of([5.0, 1.0, 2.0]) == Spread(median=2.0, least=1.0, most=5.0)
 
 
@@ -69,13 +69,13 @@ def test_tasks_and_outcomes_survive_the_command_line() -> None:
     assert Outcome.from_json(outcome.to_json()) == outcome
 
 
-def test_a_run_relates_its_cost_to_the_bytes_read() -> None:
+def test_a_run_gives_its_cost_per_byte_and_per_operation() -> None:
     cost = Cost(3.0, requests={"GetObject": 2, "BidiReadObject": 1}, ranges=4, bytes_asked=4 * GB)
     run = Run(Key("case", 0, "mount"), Outcome(2.0, 2 * GB, 1000), cost)
     assert run.cpu_seconds_per_gb == 1.5
     assert run.cpu_seconds_per_operation == 0.003
-    assert run.asked_per_byte == 2
-    assert run.asks == 7
+    assert run.requested_per_byte == 2
+    assert run.request_count == 7
 
 
 def test_tensors_cover_a_model_file_once_and_out_of_order() -> None:
@@ -95,7 +95,7 @@ def fio_answer(**read: object) -> str:
     return json.dumps({"fio version": "fio-3.33", "jobs": [{"error": 0, "read": measured}]})
 
 
-def test_fios_json_is_found_behind_its_notes() -> None:
+def test_notes_before_the_json_of_fio_are_ignored() -> None:
     latency = {"percentile": {"50.000000": 5_000_000, "99.000000": 7_000_000}}
     found = fio.parse("note: a clock\n" + fio_answer(clat_ns=latency))
     assert found == Outcome(2.0, 4096, 1, {"50": 0.005, "99": 0.007})
@@ -161,7 +161,7 @@ def test_a_target_without_a_measurement_has_no_verdict() -> None:
     assert {each.met for each in targets.verdicts(Results())} == {None}
 
 
-def test_growth_is_the_worst_ratio_to_the_smallest() -> None:
+def test_growth_is_the_highest_cost_divided_by_the_cost_of_the_fewest_objects() -> None:
     results = results_of(
         *(
             (plans.touch_case(count), plans.KEPT, 0, Outcome(1.0, 1000, 1000), Cost(seconds))
@@ -173,13 +173,33 @@ def test_growth_is_the_worst_ratio_to_the_smallest() -> None:
     assert verdict.met is False
 
 
-def test_memory_counts_further_entries_not_the_first_use() -> None:
+def test_the_cost_of_an_observation_is_the_difference_of_two_read_hits() -> None:
+    def calls(contender: str, microseconds: float) -> tuple[str, str, int, Outcome, Cost]:
+        outcome = Outcome(microseconds * 1e-6 * 1000, operations=1000)
+        return plans.OBSERVATION, contender, 0, outcome, Cost()
+
+    results = results_of(
+        calls("READ hit", 3.5), calls("READ hit, no histogram", 2.25), calls("Histogram.observe", 1)
+    )
+    found = [each for each in targets.verdicts(results) if each.met is not None]
+    assert [(each.measured, each.met) for each in found] == [("1.25", False), ("1.00", True)]
+
+
+@pytest.mark.parametrize("variant", ["hit", "hit-without-histogram", "observe"])
+async def test_each_observation_variant_runs(variant: str) -> None:
+    task = Task(Kind.OBSERVE, ("file",), 64 * 1024, 4096, count=2)
+    outcome = await observation.measure(variant, task)
+    assert outcome.operations == 2
+    assert outcome.seconds > 0
+
+
+def test_memory_per_entry_excludes_the_first_listing() -> None:
     def walked(count: int, growth: int) -> tuple[str, str, int, Outcome, Cost]:
         outcome = Outcome(1.0, operations=count)
         return plans.walk_case(count), "mount", 0, outcome, Cost(memory_growth_bytes=growth)
 
     results = results_of(walked(1_000, 10_000_000), walked(100_000, 10_000_000 + 99_000 * 300))
-    (verdict,) = (each for each in targets.verdicts(results) if "bytes an entry" in each.target)
+    (verdict,) = (each for each in targets.verdicts(results) if "bytes per entry" in each.target)
     assert (verdict.measured, verdict.met) == ("300.00", True)
 
 

@@ -99,7 +99,7 @@ def test_a_relative_path_in_a_deleted_directory_is_reported(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     exit_code, line = run(*arguments.split())
-    assert "the current directory, which does not exist any more" in line
+    assert "the current directory, which no longer exists" in line
     assert exit_code == 2
 
 

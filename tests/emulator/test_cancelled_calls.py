@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+
+from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 from .clients import Clients, serve
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -35,3 +39,29 @@ def test_grpcs_report_about_the_status_of_a_cancelled_call_is_not_logged(
 
     serve(served, scenario)
     assert [record.getMessage() for record in caplog.records] == ["a fault of the server"]
+
+
+def test_a_call_that_waits_for_a_message_while_the_server_stops_ends_as_cancelled(
+    served: Path,
+) -> None:
+    async def messages() -> AsyncIterator[bytes]:
+        yield b""
+        # gRPC raises this error once in a few thousand stops of a server, too rarely for a test.
+        raise importlib.import_module("grpc._cython.cygrpc")._ServerStoppedError("stopped")
+
+    async def read_all(requests: AsyncIterator[pb.BidiReadObjectRequest], _send: object) -> None:
+        async for _ in requests:
+            pass
+
+    async def scenario(clients: Clients) -> None:
+        handlers = clients.emulator._handlers
+        _, handler = handlers.streaming("BidiReadObject", pb.BidiReadObjectRequest, read_all)
+        with pytest.raises(asyncio.CancelledError):
+            await cast("Any", handler).stream_stream(messages(), Context())
+
+    serve(served, scenario)
+
+
+class Context:
+    def invocation_metadata(self) -> tuple[()]:
+        return ()

@@ -17,7 +17,7 @@ import pytest
 from gcsmux_fs.fuse import mountpoint, start_lock
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table
 from gcsmux_fs.fuse.mountpoint import claim_mountpoint, refusal
-from gcsmux_fs.fuse.observer import Observation, observe
+from gcsmux_fs.fuse.observer import Observation, observe, observe_and_lock
 from gcsmux_fs.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -313,3 +313,46 @@ def test_the_claim_of_an_autofs_directory_triggers_no_mount(tmp_path: Path) -> N
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "another command is mounting on" in done.stdout
+
+
+def test_a_dead_mount_that_another_start_removes_after_the_look_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = Observation(os.fspath(tmp_path), errno=errno.ENOTCONN)
+    looks = 0
+
+    def look(path: Path, *, listing: bool) -> tuple[Observation, int | None]:
+        nonlocal looks
+        looks += 1
+        return (dead, None) if looks == 1 else observe_and_lock(path, listing=listing)
+
+    def table_before_and_after_the_removal() -> tuple[MountEntry, ...]:
+        return mount_table() if looks else (replace(OWN, path=os.fspath(tmp_path)), *mount_table())
+
+    monkeypatch.setattr(mountpoint, "observe_and_lock", look)
+    monkeypatch.setattr(mountpoint, "mount_table", table_before_and_after_the_removal)
+    claim_mountpoint(tmp_path).release()
+    assert looks == 2
+
+
+def test_the_lock_on_a_mount_that_died_meanwhile_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = Observation(os.fspath(tmp_path), errno=errno.ENOTCONN)
+    locked = os.open(tmp_path, os.O_RDONLY)
+    looks = 0
+
+    def look(path: Path, *, listing: bool) -> tuple[Observation, int | None]:
+        nonlocal looks
+        looks += 1
+        return (dead, locked) if looks == 1 else observe_and_lock(path, listing=listing)
+
+    tables = iter([mount_table(), (replace(OWN, path=os.fspath(tmp_path)),)])
+    monkeypatch.setattr(mountpoint, "observe_and_lock", look)
+    monkeypatch.setattr(mountpoint, "mount_table", lambda: next(tables, None) or mount_table())
+    claim = claim_mountpoint(tmp_path)
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(locked)
+    finally:
+        claim.release()

@@ -124,12 +124,12 @@ class Filter:
             self._context, ctypes.c_uint(_action(error)), number, len(arguments), array
         )
         if result:
-            raise OSError(-result, f"no rule for {call}")
+            raise OSError(-result, f"cannot add a filter rule for {call}")
 
     def load(self) -> None:
         """Apply the filter to this process and its future children."""
         if result := self._library.seccomp_load(self._context):
-            raise OSError(-result, "no filter")
+            raise OSError(-result, "cannot load the system call filter")
 
 
 def _action(error: int) -> int:

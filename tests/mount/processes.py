@@ -92,7 +92,7 @@ def memory_limit(process: int, more_bytes: int) -> Iterator[None]:
             break
         group.rmdir()
     else:
-        pytest.skip("no control group for memory can be made here")
+        pytest.skip("this machine allows no new memory control group")
     try:
         # Memory that the process has already allocated stays charged to its old group.
         (group / "cgroup.procs").write_text(str(process))

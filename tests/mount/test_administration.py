@@ -63,13 +63,13 @@ def test_a_mount_remounted_read_write_still_refuses_writes(
         options = mounted.run_beside("findmnt", "-no", "OPTIONS", mounted.path).stdout.decode()
         assert options.split(",")[0] == "rw"
         for name in ("file", "folder/file"):
-            found = program.call(
+            errors = program.call(
                 programs.refusals,
                 f"{mounted.path}/{name}",
                 f"{mounted.path}/folder",
                 f"{mounted.path}/absent",
             )
-            assert found == dict.fromkeys(found, "EROFS")
+            assert errors == dict.fromkeys(errors, "EROFS")
             assert program.call(programs.read_whole, f"{mounted.path}/{name}") == b"content"
 
 
@@ -117,7 +117,7 @@ def test_a_squashfs_image_in_an_object_can_be_mounted(
                 programs.tree(str(source))
             )
         # umount detaches the loop device asynchronously.
-        wait_until(lambda: mounted.statistics()["open_files"] == 0, "a closed object")
+        wait_until(lambda: mounted.statistics()["open_files"] == 0, "the object is closed")
 
 
 def skip_unless_images_can_be_mounted(image: Path, target: Path, options: Sequence[str]) -> None:

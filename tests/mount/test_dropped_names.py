@@ -84,7 +84,7 @@ def test_a_mount_killed_while_it_drops_names_leaves_no_process_in_state_d(
         killer = stack.enter_context(mounted.program())
         with changing(emulator):
             killer.begin(programs.storm, str(mounted.path), NAMES, 60, 2, True)
-            wait_until(lambda: min(stale_counts(mounted)) > 2, "names are dropped")
+            wait_until(lambda: min(stale_counts(mounted)) > 2, "opens and reads fail with ESTALE")
             mounted.process.send_signal(signal.SIGKILL)
             mounted.process.wait(END_SECONDS)
             storm = killer.answer()
@@ -118,7 +118,11 @@ def test_the_kernel_drops_the_name_of_an_object_that_an_open_or_read_finds_delet
             program.call(os.pread, descriptor, 4096, 2 * MIB)
         assert raised.value.errno == errno.ESTALE
         program.call(os.close, descriptor)
-        wait_until(lambda: mounted.run("test", "-e", "read").returncode == 1, "gone", seconds=5)
+        wait_until(
+            lambda: mounted.run("test", "-e", "read").returncode == 1,
+            "the name is dropped",
+            seconds=5,
+        )
         with pytest.raises(FileNotFoundError):
             other.call(os.stat, read)
         assert other.call(os.listdir, str(mounted.path)) == []

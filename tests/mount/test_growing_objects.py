@@ -46,7 +46,7 @@ def begin(emulator: EmulatorProcess, name: str, size: int = FIRST_BYTES) -> int:
 
 def open_at(program: Program, path: str, size: int) -> int:
     """Wait until a lookup finds `size` bytes, then open the file and return its descriptor."""
-    wait_until(lambda: program.call(os.stat, path).st_size == size, f"{size} bytes")
+    wait_until(lambda: program.call(os.stat, path).st_size == size, f"the size is {size}")
     descriptor = program.call(os.open, path, os.O_RDONLY)
     assert program.call(os.fstat, descriptor).st_size == size
     return descriptor
@@ -302,7 +302,7 @@ def test_tail_by_descriptor_prints_only_the_opened_size(
     with mount("--metadata-ttl", "0") as mounted, mounted.program() as program:
         path = f"{mounted.path}/growing"
         with tail(path, folder, "-f") as (printed, said):
-            wait_until(lambda: printed.stat().st_size == FIRST_BYTES, "what there is at first")
+            wait_until(lambda: printed.stat().st_size == FIRST_BYTES, "tail prints the first bytes")
             grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
             assert program.call(os.stat, path).st_size == MORE_BYTES
             # tail polls the file about 20 times in this second.
@@ -324,7 +324,7 @@ def test_tail_by_name_prints_each_new_size_from_its_start(
             if number:
                 grow(emulator, "growing", generation, sizes[number - 1], size)
             expected = b"".join(CONTENT[:size] for size in sizes[: number + 1])
-            wait_until(lambda: printed.stat().st_size >= len(expected), f"{size} bytes")  # noqa: B023
+            wait_until(lambda: printed.stat().st_size >= len(expected), f"tail prints {size} bytes")  # noqa: B023
             # Each further lookup must print nothing new.
             time.sleep(0.5)
             assert printed.read_bytes() == expected

@@ -44,7 +44,7 @@ def test_a_reader_waits_while_the_server_is_killed_and_restarted(
             if answer in (256 * MIB, 768 * MIB):
                 emulator.kill()
                 # The reader uses up its readahead before it waits.
-                wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "a reader that waits")
+                wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "a reader waits")
                 emulator.start()
             answer = reader.report()
         assert answer == (True, digest.hexdigest())

@@ -162,7 +162,8 @@ def test_names_of_one_directory_are_looked_up_concurrently(
         # No lookup is answered. A lookup that waited for another one would never reach the
         # emulator.
         wait_until(
-            lambda: emulator.statistics().requests.get("GetObject") == FILES, "all are asked"
+            lambda: emulator.statistics().requests.get("GetObject") == FILES,
+            "all lookups reach the emulator",
         )
         emulator.clear_faults()
         assert program.answer() == FILES * 10

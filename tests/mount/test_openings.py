@@ -163,7 +163,9 @@ def test_open_and_read_share_one_timeout_when_the_service_is_silent(
         assert took < 3.9
         emulator.clear_faults()
         wait_until(
-            lambda: mounted.run("cat", "object").stdout == bytes(1000), "it is served", seconds=30
+            lambda: mounted.run("cat", "object").stdout == bytes(1000),
+            "the mount serves the file",
+            seconds=30,
         )
 
 

@@ -157,7 +157,7 @@ def test_after_the_ttl_the_new_object_is_visible(
             names = reader.call(os.listdir, str(mounted.path))
             return reader.call(os.stat, path).st_size == 2 * MIB and "later" in names
 
-        wait_until(shows, "the new object shows")
+        wait_until(shows, "the new object is visible")
         assert reader.call(programs.read_whole, path) == new_content(2 * MIB)
         assert reader.call(programs.read_whole, f"{mounted.path}/later") == b"here"
 
@@ -207,4 +207,6 @@ def begin_lookup_without_answer(
     """Start a lookup of a name that the emulator does not answer."""
     emulator.inject(Rule(Hang(), method="GetObject", object="silent", times=FOR_EVER))
     program.begin(os.stat, f"{mounted.path}/silent")
-    wait_until(lambda: emulator.statistics().faults.get("hang", 0) > 0, "it is asked for")
+    wait_until(
+        lambda: emulator.statistics().faults.get("hang", 0) > 0, "the lookup reaches the emulator"
+    )

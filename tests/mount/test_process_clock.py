@@ -108,14 +108,16 @@ def test_a_wall_clock_change_affects_no_ttl_and_no_deadline(
                     return False
                 return found == [programs.tagged(tag, 0, size)] * 2
 
-            wait_until(shows, "the new objects show")
+            wait_until(shows, "the new objects are visible")
             emulator.clear_faults()
             # The date in the log proves that the clock has changed.
             mounted.statistics()
             assert (day_of_last_line(mounted.log) < day_before) == set_back.exists()
         # The read timeout holds although the clock is set back during the wait.
         emulator.place("object", programs.tagged(3, 0, 3 * size))
-        wait_until(lambda: program.call(os.stat, path).st_size == 3 * size, "the last object shows")
+        wait_until(
+            lambda: program.call(os.stat, path).st_size == 3 * size, "the last object is visible"
+        )
         with emulator.stopped():
             set_back.touch()
             with pytest.raises(OSError, match=r"timed out|Input/output"):

@@ -61,7 +61,7 @@ def server(log: Path, *command: str | Path, port: int) -> Iterator[None]:
                 return client.connect_ex(("127.0.0.1", port)) == 0
 
         try:
-            wait_until(listens, "a server that listens")
+            wait_until(listens, "the server listens")
             yield
         finally:
             process.terminate()

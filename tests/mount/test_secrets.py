@@ -217,7 +217,7 @@ def test_files_that_the_mount_writes_are_private(emulator: EmulatorProcess, fold
         timeout=END_SECONDS,
     )
     subprocess.run(["umount", place / "mnt"], check=True, timeout=END_SECONDS)
-    wait_until(lambda: "statistics" in (place / "log").read_text(), "end")
+    wait_until(lambda: "statistics" in (place / "log").read_text(), "the mount logs its metrics")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()}
     assert modes == {"log": 0o600, "mnt": stat.S_IMODE((place / "mnt").stat().st_mode)}
 

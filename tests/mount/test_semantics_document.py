@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "SEMANTICS.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "SEMANTICS.md"
 EXAMPLES = re.findall(r"^```console\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
 MARK = "\x01"
 
@@ -46,9 +47,8 @@ def commands_of(example: str) -> list[tuple[str, str]]:
 
 def check(mounted: MountProcess, commands: list[tuple[str, str]]) -> None:
     """Run commands in one shell beside the mount point, and compare their output."""
-    shim = [sys.executable, "-m", f"{__package__}.gcloud", str(mounted.emulator.port)]
-    root = Path(__file__).parents[(__package__ or "").count(".") + 1]
-    script = [f'gcloud() {{ PYTHONPATH={shlex.quote(str(root))} {shlex.join(shim)} "$@"; }}']
+    shim = [sys.executable, "-m", "tests.mount.gcloud", str(mounted.emulator.port)]
+    script = [f'gcloud() {{ PYTHONPATH={shlex.quote(str(ROOT))} {shlex.join(shim)} "$@"; }}']
     for command, _ in commands:
         script += [f"printf '{MARK}'", f"{{ {command}\n}} 2>&1"]
     environment = {**os.environ, "LC_ALL": "C"}

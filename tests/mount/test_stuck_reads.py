@@ -46,7 +46,7 @@ def test_a_file_is_read_while_150_reads_of_other_files_hang(
         stuck.begin(programs.failing_reads, paths, 4096)
         # All READs have reached the process. A READ that waited in the kernel would have no
         # deadline.
-        wait_until(lambda: mounted.statistics()["waiting_reads"] >= STUCK, "all wait")
+        wait_until(lambda: mounted.statistics()["waiting_reads"] >= STUCK, "all reads wait")
         for tag in range(2):
             path = f"{mounted.path}/good-{tag}"
             assert healthy.call(programs.read_tags, path, 0, HEALTHY_BYTES) == {tag}

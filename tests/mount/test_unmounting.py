@@ -26,7 +26,7 @@ def start_readers(stack: ExitStack, mounted: MountProcess, count: int = 16) -> l
     readers = [stack.enter_context(mounted.program()) for _ in range(count)]
     for number, reader in enumerate(readers):
         reader.begin(programs.read_loop, f"{mounted.path}/file-{number % 4}")
-    wait_until(lambda: mounted.statistics()["open_files"] >= 4, "readers at work")
+    wait_until(lambda: mounted.statistics()["open_files"] >= 4, "readers have opened files")
     return readers
 
 
@@ -71,7 +71,7 @@ def test_a_mount_ends_although_its_server_is_silent(
         mounted = stack.enter_context(mount("--memory", "32MiB"))
         readers = start_readers(stack, mounted)
         with emulator.stopped():
-            wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "readers that wait")
+            wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "readers wait")
             mounted.process.terminate()
             assert mounted.process.wait(END_SECONDS) == 0
             for reader in readers:

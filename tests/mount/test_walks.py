@@ -84,7 +84,7 @@ def test_an_abandoned_walk_closes_its_handles_and_frees_its_memory(
     with mount() as mounted, mounted.program() as program:
         for name in sorted(program.call(os.listdir, f"{mounted.path}/dir"))[:5]:
             program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
-        wait_until(lambda: mounted.statistics()["budget_unread"] > 0, "files are fetched ahead")
+        wait_until(lambda: mounted.statistics()["budget_unread"] > 0, "the mount prefetches files")
         wait_until(
             lambda: not mounted.statistics()["open_handles"],
             "rest",

@@ -235,7 +235,7 @@ def test_an_end_that_names_ranges_is_not_final_for_the_others() -> None:
 def test_not_found_becomes_generation_gone() -> None:
     error = final_error(StatusCode.NOT_FOUND, "", "gs://b/o")
     assert isinstance(error, GenerationGone)
-    assert str(error) == "gs://b/o: the generation does not exist any more [NOT_FOUND]"
+    assert str(error) == "gs://b/o: the generation no longer exists [NOT_FOUND]"
 
 
 def test_ok_before_all_bytes_becomes_unavailable() -> None:

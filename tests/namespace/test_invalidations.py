@@ -325,7 +325,7 @@ async def test_the_kernel_drops_a_gone_name_once_and_when_each_handle_is_closed(
     dropped: list[tuple[int, bool]] = []
 
     def on_invalidated(inode: int) -> None:
-        # No cached answer of the tree leads to the inode any more.
+        # No cached answer of the tree leads to the inode.
         dropped.append((inode, tree.lookup_cached(ROOT_INODE, b"a") is None))
 
     async with mounted(store, on_invalidated=on_invalidated) as tree:
@@ -374,7 +374,7 @@ async def test_a_generation_that_exists_after_all_can_be_opened_again() -> None:
         # An invalidation does not change the state of a gone generation.
         with pytest.raises(GenerationGone):
             tree.pin(entry.inode)
-        # The earlier answer is not used any more.
+        # The earlier answer is no longer used.
         assert tree.lookup_cached(ROOT_INODE, b"a") is None
         await trio.sleep(1)
         assert (await follow(tree, "a")).inode == entry.inode

@@ -124,7 +124,7 @@ async def test_an_assumed_directory_is_valid_for_the_negative_ttl() -> None:
         await tree.confirm_directory(team.inode)
         with pytest.raises(GenerationGone):
             await tree.confirm_directory(absent.inode)
-        # The directory is not assumed any more.
+        # The directory is no longer assumed.
         assert await seen(tree, "absent") == "absent"
         assert (await follow(tree, "team")).name_valid_seconds == 60
         store.take_requests()

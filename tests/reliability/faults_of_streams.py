@@ -53,7 +53,7 @@ _SLOW = Group(
         Row(
             "an answer is later than the deadline",
             (Rule(Delay(60.0), method=_STREAM, times=FOR_EVER),),
-            requests=7,
+            requests=8,
             sees="ETIMEDOUT",
             mount=SHORT,
             counters={"ranges_cancelled": 1},
@@ -184,7 +184,7 @@ _SILENT = Group(
         Row(
             "no stream is answered",
             (Rule(Hang(), method=_STREAM, times=FOR_EVER),),
-            requests=7,
+            requests=8,
             sees="ETIMEDOUT",
             mount=SHORT,
             counters={"ranges_cancelled": 1},

@@ -142,7 +142,9 @@ def described(rule: Rule) -> str:
     if rule.method != "*":
         words.append(f"of {rule.method}")
     if rule.resumed is not None:
-        words.append("that continues an earlier one" if rule.resumed else "that starts anew")
+        words.append(
+            "that continues an earlier one" if rule.resumed else "that starts from the beginning"
+        )
     words.append(f"at {rule.point}")
     if rule.after_bytes:
         words.append(f"after {rule.after_bytes:,} bytes")

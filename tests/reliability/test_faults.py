@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from tests.reliability.rows import Row
     from tests.reliability.stage import Outcome, Stage
 
-# One process plays all rows: rows share mounts, and the document needs every outcome.
-pytestmark = [pytest.mark.mount, pytest.mark.xdist_group("reliability")]
+pytestmark = pytest.mark.mount
 
 # Long rows come last. They start with the first row, so little of their time is left by then.
 _ROWS = sorted((row for group in GROUPS for row in group.rows), key=lambda row: row.mount.long)

@@ -227,7 +227,9 @@ class OpenFile:
         with self.doing("fstat"):
             size = os.fstat(self.descriptor).st_size
         if size != self.size:
-            self._worker.wrong(f"{self.name} has {size} bytes, and had {self.size} when opened")
+            self._worker.wrong(
+                f"{self.name} changed its size from {self.size} to {size} bytes while it was open"
+            )
 
     def doing(self, operation: str) -> AbstractContextManager[None]:
         """Run one operation on this file (see `Worker.doing`)."""

@@ -75,7 +75,7 @@ def identify(name: str, offset: int, found: bytes) -> Identity | None:
     shift = pair[-1]
     tag, version, number = _PAIR.unpack(pair.translate(_SHIFTS[-shift % 256]))
     if tag != _tag(name):
-        raise WrongBytes(f"{name}: the bytes at {offset} are of no object of that name")
+        raise WrongBytes(f"{name}: the bytes at {offset} belong to no version of the object")
     if number != (offset + skipped) // _BLOCK_BYTES:
         raise WrongBytes(f"{name}: the bytes at {offset} belong to block {number}")
     return Identity(name, version, shift)

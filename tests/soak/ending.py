@@ -45,7 +45,7 @@ def look_at_all(emulator: EmulatorProcess, mounted: MountProcess) -> None:
         return not names
 
     try:
-        wait_until(is_the_same, "all as it is in the bucket", _RECOVERY_SECONDS)
+        wait_until(is_the_same, "the mount shows the content of the bucket", _RECOVERY_SECONDS)
     except AssertionError as error:
         raise AssertionError(f"{error}: {differing}") from None
 

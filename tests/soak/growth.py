@@ -20,9 +20,8 @@ TTL_SECONDS = 1.0
 """The mount's `--metadata-ttl`."""
 
 LATE_SECONDS = 5.0
-"""How much later than it was given an answer of the service may arrive: a connection stalls and the
-mount is stopped, up to 2 s each, and calls are delayed. Programs that want the same name meanwhile
-have the same answer."""
+"""The maximum delay of an answer of the service. A connection stalls for up to 2 s, the mount is
+stopped for up to 2 s, and calls are delayed. Lookups of the same name share the late answer."""
 
 
 class WrongState(Exception):
@@ -89,7 +88,7 @@ class Growth:
                 found.append(max(0.0, seen.requested_at - over))
             over = min(over, state.confirmed_at)
         if not found:
-            raise WrongState(f"{seen}: it has never been so, or not yet")
+            raise WrongState(f"{seen}: this state never existed, or did not exist yet")
         return min(found)
 
     def check(self, seen: Seen) -> float:

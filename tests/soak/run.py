@@ -115,7 +115,7 @@ class _Conductor:
             if statistics.streams_open:
                 self._fail("the emulator still serves streams of a mount that has ended")
             if self._emulator.log:
-                self._fail(f"the emulator has complained: {self._emulator.log[-2000:]}")
+                self._fail(f"the emulator has logged a warning: {self._emulator.log[-2000:]}")
         self._sum_up()
 
     def _run_mounted(self) -> None:
@@ -245,7 +245,9 @@ class _Conductor:
             raise Hang(str(error)) from None
         self._samples.append(sample)
         if sample.holding.resident_bytes > self.summary.allowed_resident_bytes:
-            self._fail(f"{sample.holding.resident_bytes / MIB:.0f} MiB resident")
+            self._fail(
+                f"{sample.holding.resident_bytes / MIB:.0f} MiB of resident memory, above the limit"
+            )
         in_state_d = state_of(self._mounted.process.pid) == "D"
         self._in_state_d = self._in_state_d + 1 if in_state_d else 0
         if self._in_state_d > _MAX_IN_STATE_D:

@@ -89,7 +89,7 @@ class Sampler:
         end = time.monotonic() + _ANSWER_SECONDS
         while (statistics := self._read_log()) is None:
             if time.monotonic() > end:
-                raise TimeoutError("the mount does not tell its statistics")
+                raise TimeoutError("the mount does not log its metrics")
             time.sleep(0.02)
         return Sample(at, holding(self._mounted.process.pid), statistics)
 

@@ -193,7 +193,7 @@ def _listing(worker: Worker) -> None:
             status = worker.path(name).stat()
         # Without permission to list, an absent name cannot be told from a directory.
         if not stat.S_ISDIR(status.st_mode):
-            worker.wrong(f"{name} is there")
+            worker.wrong(f"{name} exists, although it was never created")
         worker.count("absent names taken for directories")
     except Failed:
         pass
@@ -211,14 +211,14 @@ def _finding(worker: Worker) -> None:
         )
     found = [line.partition(" ")[0] for line in done.stdout.splitlines()]
     if len(set(found)) != len(found):
-        worker.wrong(f"find has seen a name twice: {sorted(found)}")
-    strangers = set(found) - {name for name, _ in layout.all_names()}
-    if strangers:
-        worker.wrong(f"find has seen {sorted(strangers)}")
+        worker.wrong(f"find printed a name twice: {sorted(found)}")
+    unknown = set(found) - {name for name, _ in layout.all_names()}
+    if unknown:
+        worker.wrong(f"find printed names that do not exist: {sorted(unknown)}")
     missing = {name for name, fate in layout.all_names() if fate is not Fate.COMES_AND_GOES}
     missing -= set(found)
     if missing and not done.stderr:
-        worker.wrong(f"find has not seen {sorted(missing)}")
+        worker.wrong(f"find did not print {sorted(missing)}")
     if done.stderr and any("No such file" not in line for line in done.stderr.splitlines()):
         worker.count("find with errors")
     time.sleep(0.2)
@@ -227,7 +227,7 @@ def _finding(worker: Worker) -> None:
 def _compare_listing(worker: Worker, folder: str, found: list[str]) -> None:
     entries = layout.entries_of(folder)
     if len(set(found)) != len(found):
-        worker.wrong(f"{folder or 'the root'} shows a name twice: {sorted(found)}")
+        worker.wrong(f"{folder or 'the root'} lists a name twice: {sorted(found)}")
     sure = {name for name, fate in entries.items() if fate is not Fate.COMES_AND_GOES}
     if not sure <= set(found) <= set(entries):
         worker.wrong(

@@ -63,7 +63,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
     """Poll `condition` until it holds; raise AssertionError after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(_POLL_SECONDS)
 
 
@@ -163,7 +163,7 @@ class MountProcess:
             stderr = self.process.stderr.read().replace(_REQUEST_WITHDRAWN, "")
             self.process.stderr.close()
         if not failed:
-            assert (code, stderr) == (0, ""), f"ended with {code}: {stderr}"
+            assert (code, stderr) == (0, ""), f"the mount ended with exit code {code}: {stderr}"
 
     def unmount(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run umount(8), or fusermount3 for a user who is not root."""
@@ -222,7 +222,7 @@ class MountProcess:
         """Send SIGUSR1, wait for the mount to log its metrics, and return them by name."""
         before = len(self._statistics_lines())
         self.process.send_signal(signal.SIGUSR1)
-        wait_until(lambda: len(self._statistics_lines()) > before, "statistics")
+        wait_until(lambda: len(self._statistics_lines()) > before, "the mount logs its metrics")
         return self.last_statistics()
 
     def last_statistics(self) -> dict[str, int]:
@@ -253,12 +253,12 @@ class MountProcess:
             return not any(gauges[name] for name in _AT_REST)
 
         with contextlib.suppress(AssertionError):
-            wait_until(at_rest, "rest", seconds=10)
+            wait_until(at_rest, "the mount is at rest", seconds=10)
         self._check_gauges(gauges, _AT_REST)
 
     def _check_gauges(self, metrics: dict[str, int], names: Sequence[str]) -> None:
         left = {name: metrics[name] for name in names if metrics[name]}
-        assert not left, f"not at rest: {left}"
+        assert not left, f"the mount is not at rest: {left}"
 
     def peak_memory_bytes(self) -> int:
         """Return the peak resident memory of the process (VmHWM)."""

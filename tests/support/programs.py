@@ -83,7 +83,9 @@ def tags(content: bytes | memoryview, offset: int) -> set[int]:
         block = bytes(content[at : at + BLOCK_BYTES])
         tag, _ = _PAIR.unpack_from(block)
         if block != tagged(tag, offset + at, len(block)):
-            raise ValueError(f"the block at {offset + at} is torn or misplaced")
+            raise ValueError(
+                f"the block at {offset + at} holds the content of two blocks or of another block"
+            )
         tags_seen.add(tag)
     return tags_seen
 
@@ -139,7 +141,7 @@ def seconds_to_open_and_fail(path: str) -> float:
         read_whole(path)
     except OSError:
         return time.monotonic() - began
-    raise ValueError("it was read")
+    raise ValueError("the read succeeded")
 
 
 def read_sequentially(path: str, report_every: int, connection: Connection | None) -> str:
@@ -334,10 +336,11 @@ def storm(
 ) -> Storm:
     """Start processes that use the mount and kill all of them at a random moment, in many bursts.
 
-    Every 20th burst has 32 readers and 40 processes that call open and getxattr; all others have
-    one to three of the latter. A mount freezes when its request queue becomes empty at the wrong
-    instant, which small bursts make likely. No other process uses the mount before all of a burst
-    are reaped: a frozen mount keeps processes whose requests it has taken, and so it is detected.
+    Every 20th burst has 32 readers and 40 processes that call open and getxattr. All other bursts
+    have one to three of these processes, because a mount freezes when its request queue becomes
+    empty at the wrong instant, and small bursts make this likely. Before all processes of a burst
+    are reaped, no other process uses the mount. A frozen mount keeps the processes whose requests
+    it has taken, so the test detects it.
     Before every tenth burst the mount is idle for `pause_seconds`. `changing` means that the files
     are overwritten meanwhile: every call may fail, and the processes also list the directory.
     """

@@ -47,8 +47,8 @@ def _is_not_cancellation(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], grpc.aio.InternalError)
 
 
-class _ClientGone(Exception):
-    """A message could not be sent: the call was cancelled, or the connection was lost."""
+class _CallLost(Exception):
+    """No message can pass: the call was cancelled, its connection was lost, or the server stops."""
 
 
 class MethodHandlers:
@@ -122,7 +122,7 @@ class MethodHandlers:
 
             async def requests() -> AsyncIterator[_RequestT]:
                 first = True
-                async for message in raw:
+                while (message := await _next_message(raw)) is not None:
                     request = _decode(request_type, message)
                     if first:
                         first = False
@@ -134,15 +134,15 @@ class MethodHandlers:
                 try:
                     await context.write(message)
                 except grpc.aio.BaseError as error:
-                    raise _ClientGone from error
+                    raise _CallLost from error
 
             sender = ResponseSender(call, self._counters, write)
             try:
                 await method(requests(), sender.send)
             except CallEndedOk:
                 return
-            except _ClientGone:
-                log.debug("%s: the client has cancelled the call or lost its connection", name)
+            except _CallLost:
+                log.debug("%s: the call has ended before its response", name)
                 # gRPC would log an error if the handler returned a status for a cancelled call.
                 raise asyncio.CancelledError from None
             except Exception as error:
@@ -176,6 +176,18 @@ class MethodHandlers:
         self._counters.requests[name] += 1
         self._orders.poll_file()
         return self.shape.due(asyncio.get_running_loop().time())
+
+
+async def _next_message(raw: AsyncIterator[bytes]) -> bytes | None:
+    """Return the next message of the client, or None after the last.
+
+    Raises:
+        _CallLost: the call was cancelled, or the server stops.
+    """
+    try:
+        return await anext(raw, None)
+    except grpc.aio.BaseError as error:
+        raise _CallLost from error
 
 
 async def _abort(name: str, context: RawContext, due: float, error: Exception) -> None:
