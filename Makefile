@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo         mount a sample bucket and compare every byte"
 	@echo "make test         lint, type checks and all tests, also those that mount"
-	@echo "make test-fast    the tests that neither mount nor install, within a minute"
+	@echo "make test-fast    the tests without mounts, without the slowest ones, in a minute"
 	@echo "make reliability  inject every fault on a real mount and write docs/RELIABILITY.md"
 	@echo "make soak         inject random faults for an hour and compare all bytes; SECONDS= SEED="
 	@echo "make bench        compare the mount with its limits and with other tools, 30 minutes"
@@ -51,8 +51,8 @@ test: lint
 	$(BIN)/pytest -m alone
 
 test-fast: bootstrap
-	$(BIN)/pytest $(PARALLEL) --hypothesis-profile fast \
-	  -m "not mount and not alone" --ignore tests/readme
+	$(BIN)/pytest -n 3 --hypothesis-profile fast \
+	  -m "not mount and not alone and not slow" --ignore tests/readme
 
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability

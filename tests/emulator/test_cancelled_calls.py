@@ -56,8 +56,9 @@ def test_a_call_that_waits_for_a_message_while_the_server_stops_ends_as_cancelle
     async def scenario(clients: Clients) -> None:
         handlers = clients.emulator._handlers
         _, handler = handlers.streaming("BidiReadObject", pb.BidiReadObjectRequest, read_all)
+        call = asyncio.create_task(cast("Any", handler).stream_stream(messages(), Context()))
         with pytest.raises(asyncio.CancelledError):
-            await cast("Any", handler).stream_stream(messages(), Context())
+            await call
 
     serve(served, scenario)
 

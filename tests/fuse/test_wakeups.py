@@ -74,6 +74,7 @@ def test_the_timer_runs_while_tasks_run_for_any_times_of_signals(
         loop.turn()
 
 
+@pytest.mark.slow
 @pytest.mark.real_time
 async def test_an_idle_loop_sleeps_and_a_later_blocked_read_is_interrupted() -> None:
     libc = ctypes.CDLL(None, use_errno=True)

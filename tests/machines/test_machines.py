@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from .__main__ import MACHINES, main
@@ -13,7 +14,6 @@ from .run import MAX_STEPS, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
 
 class Sound(RuleBasedStateMachine):
@@ -46,6 +46,7 @@ class Broken(RuleBasedStateMachine):
         assert self.steps < 3
 
 
+@pytest.mark.slow
 def test_machine_runs_for_the_given_time(tmp_path: Path) -> None:
     output = tmp_path / "machines" / "summary.json"
     assert main(["--seconds", "1", "--output", str(output), "inodes"]) == 0

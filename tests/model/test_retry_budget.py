@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def test_due_times_that_pass_unused_are_not_added_to_the_bucket() -> None:
     assert waits[-2:] == [0.0, 1 / RETRIES_PER_SECOND]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_cancelled_retries_never_raise_the_rate_above_the_limit(data: st.DataObject) -> None:
     budget = RetryBudget()

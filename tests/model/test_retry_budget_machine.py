@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gcsmux_fs.model.retry_budget import RETRIES_AT_ONCE, RETRIES_PER_SECOND, RetryBudget
+from tests.support.examples import examples
 
 # Tolerance for rounding, in seconds or retries.
 TINY = 1e-6
@@ -79,4 +80,6 @@ class RetryMachine(RuleBasedStateMachine):
 
 
 TestRetryBudget = RetryMachine.TestCase
-TestRetryBudget.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestRetryBudget.settings = settings(
+    max_examples=examples(60), stateful_step_count=50, deadline=None
+)

@@ -13,6 +13,7 @@ from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_states import StreamState
 from gcsmux_fs.storage.ports import Chunk, RangeFailure, RangeRequest, StreamEnd, StreamRedirect
+from tests.support.examples import examples
 
 from .driven_core import CONTENT, DrivenCore, chunk, info
 
@@ -234,4 +235,4 @@ class CoreMachine(RuleBasedStateMachine):
 
 
 TestCore = CoreMachine.TestCase
-TestCore.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestCore.settings = settings(max_examples=examples(150), stateful_step_count=50, deadline=None)

@@ -399,6 +399,7 @@ def test_the_server_sees_the_cancellation_of_a_call(server: ScriptedServer) -> N
 # -- shutdown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [Plan(), Plan(hang=True), Plan(latency=0.05)])
 def test_a_run_that_ends_with_open_calls_leaves_no_thread_and_no_log_line(
     server: ScriptedServer, plan: Plan

@@ -46,6 +46,7 @@ async def test_all_readers_are_served_within_20_s_after_an_outage() -> None:
         assert all(reader.served for reader in readers)
 
 
+@pytest.mark.slow
 async def test_cancelled_readers_do_not_delay_later_ones() -> None:
     """Hundreds of readers come and are cancelled during an outage, before their retries are due."""
     async with bench(plan=GONE) as b:

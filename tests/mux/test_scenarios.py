@@ -348,6 +348,7 @@ def test_an_open_that_hangs_is_replaced(live: Live) -> None:
     live(scenario)
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_an_error(live: Live) -> None:
     async def scenario(world: World) -> None:
         world.plan(then=Plan(hang=True))

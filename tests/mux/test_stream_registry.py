@@ -68,6 +68,7 @@ async def test_each_object_has_its_own_stream() -> None:
         assert all(reader.served for reader in readers)
 
 
+@pytest.mark.slow
 async def test_thousands_of_objects_are_read_at_once() -> None:
     async with bench(plan=Plan(latency=0.01), max_idle_streams=10, max_remembered=100) as b:
         names = [f"object {number}" for number in range(3000)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import tracemalloc
 
+import pytest
+
 from gcsmux_fs.model.object_table import ObjectTable
 from gcsmux_fs.model.values import ListingPage, ObjectInfo
 from gcsmux_fs.namespace.forgotten_inodes import MAX_FORGOTTEN
@@ -78,10 +80,12 @@ async def bytes_after_listing(*, forgetting: bool) -> int:
         return allocated
 
 
+@pytest.mark.slow
 async def test_an_entry_that_the_kernel_references_takes_little_memory() -> None:
     assert await bytes_after_listing(forgetting=False) < MAX_REFERENCED_BYTES * ENTRIES
 
 
+@pytest.mark.slow
 async def test_a_forgotten_entry_takes_the_memory_of_its_listing() -> None:
     limit = MAX_LISTED_BYTES * ENTRIES + MAX_FORGOTTEN_BYTES * MAX_FORGOTTEN
     assert await bytes_after_listing(forgetting=True) < limit

@@ -89,6 +89,7 @@ def test_a_killed_child_is_reported_with_its_signal() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_child_that_reports_nothing_is_ended(tmp_path: Path) -> None:
     code = f"open({os.fspath(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     error = failure(code, timeout_seconds=1.5)

@@ -13,6 +13,7 @@ from gcsmux_fs.model.errors import StorageError, Unavailable
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block
 from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.read_context import ReadContext
+from tests.support.examples import examples
 from tests.support.sizes import KIB, MIB
 
 from .fakes import (
@@ -247,4 +248,6 @@ class ReadPathMachine(RuleBasedStateMachine):
 
 
 TestReadPathMachine = ReadPathMachine.TestCase
-TestReadPathMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestReadPathMachine.settings = settings(
+    max_examples=examples(60), stateful_step_count=60, deadline=None
+)

@@ -128,6 +128,7 @@ def test_readahead_of_a_cancelled_reader_serves_the_next_one() -> None:
     cancel_everywhere(stage)
 
 
+@pytest.mark.slow
 def test_cancelled_queued_read_lets_the_next_queued_reads_begin() -> None:
     last = SIZE - 100 * KIB
 
@@ -144,6 +145,7 @@ def test_cancelled_queued_read_lets_the_next_queued_reads_begin() -> None:
     cancel_everywhere(stage)
 
 
+@pytest.mark.slow
 def test_cancelled_reads_give_their_memory_to_a_queued_read() -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:

@@ -20,6 +20,7 @@ from gcsmux_fs.reading.memory_budget import (
     MemoryBudget,
     WindowShares,
 )
+from tests.support.examples import examples
 from tests.support.sizes import KIB, MIB
 
 from .fakes import (
@@ -282,6 +283,6 @@ class SharesMachine(RuleBasedStateMachine):
 
 
 TestBudget = BudgetMachine.TestCase
-TestBudget.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestBudget.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)
 TestShares = SharesMachine.TestCase
-TestShares.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
+TestShares.settings = settings(max_examples=examples(50), stateful_step_count=50, deadline=None)

@@ -13,6 +13,7 @@ from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory
 from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, MAX_RUNS, ReadaheadPlanner
+from tests.support.examples import examples
 from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
@@ -248,4 +249,4 @@ def _in_order(ranges: Iterable[ByteRange]) -> list[tuple[int, int]]:
 
 
 TestReadahead = ReadaheadMachine.TestCase
-TestReadahead.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestReadahead.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)

@@ -29,6 +29,7 @@ def wait_for_more(appender: Appender, what: str, number: int) -> None:
     wait_until(lambda: appender.counts[what] >= enough, f"{number} more {what}")
 
 
+@pytest.mark.slow
 @pytest.mark.real_time
 def test_all_objects_are_finalized_and_their_states_are_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -34,6 +34,7 @@ from gcsmux_fs.storage.ports import (
     StreamRedirect,
 )
 from gcsmux_fs.storage.status_details import decode_stream_end
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -228,13 +229,13 @@ def decode_with_protobuf(data: bytes) -> BidiMessage:
     return BidiMessage(tuple(chunks), metadata, decoded.read_handle.handle)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(responses)
 def test_reordered_repeated_and_unknown_fields_decode_as_protobuf_decodes_them(data: bytes) -> None:
     assert decode_bidi_response(data) == decode_with_protobuf(data)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(responses, st.data())
 def test_a_truncated_or_damaged_response_is_malformed_or_decodes_within_its_bounds(
     data: bytes, drawn: st.DataObject
@@ -251,7 +252,7 @@ def test_a_truncated_or_damaged_response_is_malformed_or_decodes_within_its_boun
     assert sum(len(c.content) for c in decoded.chunks) <= len(cut)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.binary(max_size=200))
 def test_random_bytes_are_malformed_or_a_response(data: bytes) -> None:
     with suppress(MalformedMessage):

@@ -33,6 +33,7 @@ from gcsmux_fs.storage.unary_stream import MAX_READS
 from tests.mux.fake_transport import FakeTransport
 from tests.mux.plans import CONTENT, Plan, key_of
 from tests.mux.reading import Reader, fetch
+from tests.support.examples import examples
 from tests.support.sizes import KIB
 
 from .fake_reads import FakeReads
@@ -355,7 +356,7 @@ faults = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.lists(faults, max_size=20),
     st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 2000)), min_size=1, max_size=20),

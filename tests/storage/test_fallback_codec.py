@@ -20,6 +20,7 @@ from gcsmux_fs.storage.codec import (
 )
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import RangeRequest
+from tests.support.examples import examples
 
 KEY = ObjectKey("bucket", "na/me ü\n", 2**62 + 1)
 
@@ -90,13 +91,13 @@ responses = st.builds(
 ).map(pb.ReadObjectResponse.SerializeToString)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(responses, max_size=3).map(b"".join))
 def test_repeated_fields_decode_as_protobuf_decodes_them(data: bytes) -> None:
     assert decode_read_response(data) == decode_with_protobuf(data)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(responses, st.data())
 def test_a_damaged_response_is_malformed_or_decodes_within_its_bounds(
     data: bytes, drawn: st.DataObject

@@ -208,6 +208,7 @@ def test_the_layout_of_a_bucket_is_requested_with_the_prefix() -> None:
     with_store(test)
 
 
+@pytest.mark.slow
 def test_an_empty_layout_or_one_of_another_bucket_is_malformed() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         name = "projects/1/buckets/bucket/storageLayout"
@@ -461,6 +462,7 @@ def test_a_call_is_not_retried_while_the_retry_budget_is_exhausted() -> None:
     with_store(test, retries=retries)
 
 
+@pytest.mark.slow
 def test_a_call_without_an_answer_is_retried_until_the_deadline() -> None:
     async def test(store: GrpcObjectStore, server: Server) -> None:
         server.answers = [None]

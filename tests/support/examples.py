@@ -1,0 +1,15 @@
+"""The number of hypothesis examples of a test."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+__all__ = ["examples"]
+
+_DEFAULT_EXAMPLES = 100
+
+
+def examples(complete: int) -> int:
+    """Return `complete`, or fewer examples if a profile such as `fast` lowers the default."""
+    default = settings().max_examples
+    return complete if default >= _DEFAULT_EXAMPLES else min(complete, default)
