@@ -1,1 +1,1 @@
-"""Tests of the emulator: its parts alone, and the whole server with Google's client."""
+"""Tests of the emulator: its parts one by one, and the whole server with Google's client."""

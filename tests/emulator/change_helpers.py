@@ -1,4 +1,4 @@
-"""Conditions and helpers for tests that change or copy objects."""
+"""Conditions of requests, and helper functions, for tests that change or copy objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCE_CONDITIONS", "TARGET_CONDITIONS", "begin_appendable", "content", "with_own"]
 
-# All of these conditions fail. "own" stands for the generation of the source object.
+# Conditions of a request. Each of them is false for the objects in the tests. "own" stands for the
+# generation of the source object.
 SOURCE_CONDITIONS = [
     {"if_source_generation_match": 5},
     {"if_source_generation_not_match": "own"},
@@ -38,7 +39,7 @@ async def content(clients: Clients, name: str) -> bytes:
 
 
 async def begin_appendable(clients: Clients, name: str) -> AsyncAppendableObjectWriter:
-    """Write 4 bytes of an appendable object; return its open writer."""
+    """Create an appendable object and write 4 bytes; return its writer, which is still open."""
     writer = AsyncAppendableObjectWriter(clients.google, "b", name)
     await writer.open()
     await writer.append(b"data")

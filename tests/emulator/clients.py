@@ -1,4 +1,4 @@
-"""An emulator in the test process, Google's client for it, and a channel for raw calls."""
+"""An emulator in the process of the test, Google's client for it, and a channel for raw calls."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Clients:
         service: str = "google.storage.v2.Storage",
         headers: Sequence[tuple[str, str]] = (),
     ) -> grpc.aio.StreamStreamCall[Message, Message]:
-        """Start a raw call. For a unary method, send one message and read one response."""
+        """Start a call. For a unary method, the caller sends one message and reads one response."""
         return self.channel.stream_stream(
             f"/{service}/{method}",
             request_serializer=lambda message: message.SerializeToString(),
@@ -67,9 +67,12 @@ class Clients:
     async def bidi(
         self, *requests: pb.BidiReadObjectRequest
     ) -> tuple[list[pb.BidiReadObjectResponse], grpc.StatusCode]:
-        """Send requests on one stream, half-close it, and return all responses and the status."""
+        """Send requests on one BidiReadObject stream and half-close it.
+
+        Return all responses and the status code.
+        """
         call = self.call(BIDI, pb.BidiReadObjectResponse)
-        # write() fails if the server has ended the call.
+        # If the server has already ended the call, write() raises InvalidStateError.
         with contextlib.suppress(asyncio.InvalidStateError):
             for request in requests:
                 await call.write(request)
@@ -81,7 +84,7 @@ class Clients:
 
 
 def order(clients: Clients, *rules: Rule, seed: int = 0) -> None:
-    """Replace the faults in force."""
+    """Replace the active fault rules of the emulator by `rules`."""
     clients.emulator.control.order(Faults(rules, seed))
 
 
@@ -97,7 +100,10 @@ async def read_rest(
 def bidi_request(
     name: str = "", ranges: Sequence[tuple[int, int, int]] = (), **spec: Any
 ) -> pb.BidiReadObjectRequest:
-    """Return a request for ranges (offset, length, read_id). Only the first message has a name."""
+    """Return a request for ranges, each given as (offset, length, read_id).
+
+    Only the first message of a stream has the name of the object.
+    """
     return pb.BidiReadObjectRequest(
         read_object_spec=pb.BidiReadObjectSpec(bucket=BUCKET, object=name, **spec)
         if name
@@ -110,7 +116,7 @@ def bidi_request(
 
 
 def serve(folder: Path, scenario: Callable[[Clients], Awaitable[None]], **options: Any) -> None:
-    """Run a scenario with the clients of an emulator that serves `folder`."""
+    """Start an emulator that serves `folder`, and run the scenario with its clients."""
 
     async def run() -> None:
         async with Emulator(folder, **options) as emulator:

@@ -1,4 +1,4 @@
-"""A served folder with one bucket, and hypothesis without a deadline."""
+"""Fixtures: a folder that the emulator serves, with one bucket. Hypothesis has no deadline here."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A slow machine must not fail a test.
+# No deadline, so that a test does not fail because the machine is slow.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    """The served folder. Its only bucket is `b`."""
+    """The folder that the emulator serves. It has only the bucket `b`."""
     folder = tmp_path / "served"
     (folder / "b").mkdir(parents=True)
     return folder
@@ -25,5 +25,5 @@ def served(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bucket(served: Path) -> Path:
-    """The folder of bucket `b`."""
+    """The folder with the files of bucket `b`."""
     return served / "b"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-# Characters that sort before and after "/", characters of two to four UTF-8 bytes, the last code
-# point before the surrogates, and the last code point.
+# The characters of the generated names: some that sort before and after "/", some with two to four
+# UTF-8 bytes, the last code point before the surrogates, and the last code point of Unicode.
 CHARACTERS = [
     "a",
     "b",

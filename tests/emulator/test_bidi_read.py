@@ -22,7 +22,7 @@ from .clients import BIDI, Clients, bidi_request, read_rest, serve
 async def download(
     clients: Clients, name: str, ranges: list[tuple[int, int]], **how: object
 ) -> list[bytes]:
-    """Read ranges with Google's downloader."""
+    """Read ranges of an object with Google's AsyncMultiRangeDownloader; return their bytes."""
     downloader = await AsyncMultiRangeDownloader.create_mrd(clients.google, "b", name, **how)
     buffers = [io.BytesIO() for _ in ranges]
     try:
@@ -38,13 +38,13 @@ async def download(
 
 
 def times_open(path: Path) -> int:
-    """Return how many descriptors of this process refer to a file."""
+    """Return how many open descriptors this process has for a file."""
     opened = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
     return opened.count(str(path))
 
 
 def content_of(responses: list[pb.BidiReadObjectResponse]) -> dict[int, bytes]:
-    """Join the chunks by read_id; check the checksum and offset of each chunk."""
+    """Return the joined chunks by read_id. Check the checksum and the offset of each chunk."""
     contents: dict[int, bytes] = {}
     positions: dict[int, int] = {}
     for response in responses:

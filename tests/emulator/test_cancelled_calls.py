@@ -1,4 +1,4 @@
-"""The emulator logs no error when a client cancels a call or loses its connection."""
+"""When a client cancels a call or loses its connection, the emulator logs no error."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def test_grpcs_report_about_the_status_of_a_cancelled_call_is_not_logged(
     served: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # gRPC logs this error if a call is cancelled while its status is being sent. This happens once
-    # in ten thousand cancelled ReadObject calls, which is too rare for a test. So the test logs it.
+    # gRPC logs this error if a client cancels a call while the server sends the status. This
+    # happens once in ten thousand cancelled ReadObject calls. Because that is too rare for a test,
+    # the test itself logs the error.
     cygrpc = importlib.import_module("grpc._cython.cygrpc")
     logger = logging.getLogger("grpc._cython.cygrpc")
 
@@ -46,7 +47,8 @@ def test_a_call_that_waits_for_a_message_while_the_server_stops_ends_as_cancelle
 ) -> None:
     async def messages() -> AsyncIterator[bytes]:
         yield b""
-        # gRPC raises this error once in a few thousand stops of a server, too rarely for a test.
+        # gRPC raises this error about once when a server stops several thousand times. Because that
+        # is too rare for a test, the test itself raises the error.
         raise importlib.import_module("grpc._cython.cygrpc")._ServerStoppedError("stopped")
 
     async def read_all(requests: AsyncIterator[pb.BidiReadObjectRequest], _send: object) -> None:

@@ -1,4 +1,4 @@
-"""UpdateObject and MoveObject."""
+"""Tests of UpdateObject and MoveObject, which change an object's attributes or its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `gcsmux-emulator`, in its own process."""
+"""Tests of the command `gcsmux-emulator` in a separate process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND = [str(Path(sys.executable).parent / "gcsmux-emulator")]
-# A hundred times the usual time: only a hang takes longer.
+# The command usually needs a hundredth of this time. If it takes longer, it hangs.
 TIMEOUT_SECONDS = 60
 
 
@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 60
 def running(
     *arguments: str, command: list[str] = COMMAND
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start the command; yield the process and the address in its first line."""
+    """Start the command; yield the process and the address that the first line of output shows."""
     with subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

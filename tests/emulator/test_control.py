@@ -125,7 +125,7 @@ def test_the_faults_file_is_read_again_when_it_changes(served: Path, bucket: Pat
         for after_bytes in (5, 70):
             file.write_text(order_text(after_bytes))
             assert await read(clients) == grpc.StatusCode.UNAVAILABLE
-            # The file has not changed, so that its rule cannot fire again.
+            # The rule does not fire again, because the faults file has not changed.
             assert await read(clients) == grpc.StatusCode.OK
 
     serve(served, scenario, faults_file=file)

@@ -1,4 +1,4 @@
-"""RewriteObject and ComposeObject."""
+"""Tests of RewriteObject and ComposeObject, which copy objects."""
 
 from __future__ import annotations
 

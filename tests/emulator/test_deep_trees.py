@@ -1,4 +1,4 @@
-"""Listings of deep trees: the cost of a listing does not depend on the depth of its folder."""
+"""Tests of listings in deep trees. The cost of a listing does not depend on the folder's depth."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def test_listing_a_tree_of_500_levels_takes_less_than_five_seconds(
         assert [resource.name for resource in page.objects] == [prefix + "f"]
         assert levels == LEVELS
         resource = await clients.google.get_object("b", prefix + "f")
-        # Measured: half of this time. A listing that starts at the root of the bucket takes 17 s.
+        # The listings take half of this limit when measured. With listings that start at the root
+        # of the bucket they take 17 s.
         limit_seconds = 5
         assert time.monotonic() - begin < limit_seconds
         assert resource.size == 0
@@ -57,7 +58,7 @@ def test_listing_a_tree_of_500_levels_takes_less_than_five_seconds(
 
 
 def pages(bucket: Bucket, query: Query, *, quick: bool) -> list[tuple[list[str], list[str]]]:
-    """Return all pages of a listing with two entries per page."""
+    """Return the objects and prefixes of each page of a listing, with two entries per page."""
     within, shallow = (query.prefix, not query.end) if quick else ("", False)
     source = partial(bucket.names_from, within=within, shallow=shallow)
     all_pages = []

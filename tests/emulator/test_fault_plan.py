@@ -1,4 +1,4 @@
-"""The decisions of fault plans, without I/O."""
+"""Tests of fault plans: at which points of a call a rule fires. No test does I/O."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plan(*rules: Rule, call: CallAttributes = READ) -> FaultPlan:
 
 
 def opens(rules: ActiveRules, count: int, call: CallAttributes = READ) -> list[bool]:
-    """Open `count` calls; return for each call whether a fault happens to it."""
+    """Open `count` calls; return for each call whether a fault happens when it opens."""
     return [
         (fault_plan := rules.plan(call)) is not None and bool(fault_plan.at(InjectionPoint.OPEN))
         for _ in range(count)
@@ -233,7 +233,8 @@ def test_no_rule_fires_more_often_than_times_in_calls_that_share_it(
         for size in sizes:
             room = fault_plan.room()
             fault_plan.advance(size)
-            # A rule that was due after `room` bytes is not due again after these bytes.
+            # If a rule fires after `room` more bytes, it does not fire again right after these
+            # bytes.
             assert room is None or size < room or fault_plan.room() != room - size
     for position, (times, _, _, _) in enumerate(orders):
         limit = len(calls) if times == FOR_EVER else min(times, len(calls))

@@ -1,4 +1,4 @@
-"""Faults of chunks and responses, observed by a plain gRPC client."""
+"""Tests of faults in chunks and in responses, as a plain gRPC client receives them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ SIZE = 5 * MIB
 DATA = (bytes(range(251)) * (SIZE // 251 + 1))[:SIZE]
 READS = [BIDI, "ReadObject"]
 
-# A chunk as the client receives it: read_id, offset, length, whether its content is that of the
-# object, whether its checksum matches (None: no checksum), and range_end.
+# A chunk as the client receives it: read_id, offset, length, whether the content is equal to the
+# object's bytes, whether the checksum matches (None: there is no checksum), and range_end.
 Seen = tuple[int, int, int, bool, bool | None, bool]
 
 
@@ -63,7 +63,7 @@ def _object(bucket: Path) -> None:
 
 
 async def received(clients: Clients) -> list[pb.ObjectRangeData]:
-    """Read the whole object as the range 1; return its chunks."""
+    """Read the whole object as one range with read_id 1; return the chunks."""
     responses, code = await clients.bidi(bidi_request("f", [(0, 0, 1)]))
     assert code == grpc.StatusCode.OK
     assert all(response.ByteSize() < 4 * MIB for response in responses)
@@ -71,7 +71,7 @@ async def received(clients: Clients) -> list[pb.ObjectRangeData]:
 
 
 async def chunks(clients: Clients) -> list[Seen]:
-    """Read the whole object as the range 1; return a summary of each chunk."""
+    """Read the whole object as one range with read_id 1; return a summary of each chunk."""
     seen: list[Seen] = []
     for data in await received(clients):
         place, content = data.read_range, data.checksummed_data.content
@@ -224,11 +224,11 @@ def test_read_object_has_the_same_chunk_faults(
     serve(served, scenario)
 
 
-# ---- Faults at `answer`
+# ---- Faults at the injection point `answer`
 
 
 async def raw(clients: Clients, method: str, request: Message) -> list[bytes]:
-    """Return the encoded responses to one request."""
+    """Send one request and return the encoded messages of the response."""
     call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = clients.channel.stream_stream(
         f"/google.storage.v2.Storage/{method}"
     )

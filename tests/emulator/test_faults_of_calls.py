@@ -1,4 +1,4 @@
-"""Faults of calls, observed by a plain gRPC client."""
+"""Tests of faults that affect a whole call, as a plain gRPC client receives them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def get(clients: Clients, token: str = "") -> pb.Object:
 async def read(
     clients: Clients, *ranges: tuple[int, int, int], headers: Headers = (), **spec: object
 ) -> tuple[list[pb.BidiReadObjectResponse], grpc.StatusCode, status_pb2.Status]:
-    """Read ranges on a new stream; return the responses, the status code and its details."""
+    """Read ranges on a new stream; return the responses, the status code and the status details."""
     call = clients.call(BIDI, pb.BidiReadObjectResponse, headers=headers)
     received: list[pb.BidiReadObjectResponse] = []
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -111,7 +111,7 @@ def test_any_status_ends_calls_at_open_and_at_content(served: Path, code: Status
         order(clients, Rule(Status(code), at=InjectionPoint.CONTENT, after_bytes=1234))
         received, ended, _ = await read(clients, (0, 0, 1))
         assert (content(received), ended) == (DATA[:1234], expected)
-        # The rule cannot fire again.
+        # By default a rule fires only once, so the next call succeeds.
         assert (await read(clients, (0, 0, 1)))[1] == grpc.StatusCode.OK
 
     serve(served, scenario)
@@ -279,7 +279,7 @@ def test_hang_and_long_delays_stop_the_stream_or_one_range(
         call.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await reading
-        # The next stream works.
+        # The next stream succeeds, because the rule fires only once.
         assert (await read(clients, (0, 0, 1)))[1] == grpc.StatusCode.OK
 
     serve(served, scenario)

@@ -1,4 +1,4 @@
-"""Faults of listings, observed by a plain gRPC client."""
+"""Tests of faults in listings, as a plain gRPC client receives them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def page(clients: Clients, token: str) -> pb.ListObjectsResponse:
 
 
 async def listing(clients: Clients, max_pages: int = 8) -> list[list[str]]:
-    """Return the names on each page, for at most `max_pages` pages."""
+    """List objects, at most `max_pages` pages; return the names on each page."""
     pages: list[list[str]] = []
     token = ""
     while len(pages) < max_pages:

@@ -1,4 +1,4 @@
-"""Files as objects: listing, generations, records, and restarts of the emulator."""
+"""Tests of files as objects: listings, generations, recorded attributes, and restarts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ATTRIBUTES = ObjectAttributes(content_type="x/y", storage_class="COLD", metadata
 
 
 def started(served: Path) -> Bucket:
-    """Return the bucket `b` as a newly started emulator reads it."""
+    """Read the served folder as a newly started emulator does; return the bucket `b`."""
     return BucketStore(served).bucket("b")
 
 
@@ -205,7 +205,8 @@ def test_a_folder_is_read_again_if_it_has_changed_or_changed_just_before(
     monkeypatch.setattr("gcsmux_fs.emulator.buckets.file_tree.time.time_ns", lambda: now_ns)
     for _ in range(2):
         assert names(running) == ["f"]
-    # The folder has just changed: a second change could have the same time. So it is not cached.
+    # Each listing has read the folder. The bucket does not cache a folder that has just changed,
+    # because a further change could leave the same modification time.
     assert readings == 2
     now_ns += 1_000_000_000
     for _ in range(3):

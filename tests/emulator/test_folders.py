@@ -1,4 +1,4 @@
-"""Folders, with Google's client for StorageControl."""
+"""Tests of folders, which Google's client for StorageControl creates, lists and deletes."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_folders_are_listed_in_order(
         (bucket / name).touch()
 
     async def scenario(clients: Clients, control: Any) -> None:
-        # An object in the metadata store implies its folder.
+        # An appendable object creates its folder `e/`, although the bucket has no file for it.
         await append(clients, "e/growing")
         assert await paths(control, page_size=page_size, **request_) == shown
         for path in shown:

@@ -37,7 +37,7 @@ def test_frame_boundaries_do_not_depend_on_how_the_bytes_are_split(
         stream += frame(kind, flags, number, size)
         if kind == DATA:
             last_data = number
-            # A DATA frame does not end a header block.
+            # A DATA frame inside a header block does not end this block.
             in_header_block = len(stream) - 9 - size not in boundaries
         else:
             in_header_block = kind in (HEADERS, CONTINUATION) and not flags & END_HEADERS

@@ -1,4 +1,4 @@
-"""Latency and bandwidth of the services, in virtual time and without gRPC."""
+"""Tests of the emulated latency and bandwidth, in virtual time and without gRPC."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 async def arriving(
     *steps: tuple[float, pb.BidiReadObjectRequest],
 ) -> AsyncIterator[pb.BidiReadObjectRequest]:
-    """Yield each request at its time."""
+    """Yield each request of `steps` when its virtual time in seconds comes."""
     for instant, request in steps:
         await asyncio.sleep(instant - asyncio.get_running_loop().time())
         yield request
@@ -39,7 +39,7 @@ async def arriving(
 def sent_by_bidi(
     served: Path, shape: Shape, *steps: tuple[float, pb.BidiReadObjectRequest]
 ) -> list[tuple[float, pb.BidiReadObjectResponse]]:
-    """Return the responses of a stream with the times at which they were sent, in seconds."""
+    """Return the responses of a stream, each with the virtual time in seconds when it is sent."""
     sent: list[tuple[float, pb.BidiReadObjectResponse]] = []
 
     async def send(message: bytes) -> None:

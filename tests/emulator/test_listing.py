@@ -51,7 +51,7 @@ def pages(source: Source, query: Query, max_entries: int) -> Iterator[tuple[list
 
 
 def reference(present: set[str], query: Query) -> tuple[set[str], set[str]]:
-    """Return the objects and prefixes of a listing, by the service's documentation."""
+    """Return the objects and prefixes of a listing as the service's documentation defines them."""
     objects, prefixes = set(), set()
     for name in present:
         if not name.startswith(query.prefix) or name < query.start:
@@ -80,7 +80,8 @@ def test_all_pages_together_are_the_complete_sorted_listing(
     last_page = ""
     for page_objects, page_prefixes in pages(source, query, max_entries):
         shown = page_objects + page_prefixes
-        # With the trailing delimiter, a name may be an object and a prefix on the next page.
+        # A later page starts at or after the last name. The names can be equal, because with the
+        # trailing delimiter a name can be an object and also a prefix on the next page.
         assert all(last_page <= name for name in shown)
         last_page = max([*shown, last_page])
         objects += page_objects

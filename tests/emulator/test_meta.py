@@ -24,7 +24,7 @@ def fill(bucket: Path, names: list[str], content: bytes = b"x") -> None:
 
 
 async def listing(clients: Clients, **request: object) -> tuple[list[str], list[str], int]:
-    """List all pages; return the objects, the prefixes and the number of pages."""
+    """List all pages of objects; return the objects, the prefixes and the number of pages."""
     pager = await clients.generated.list_objects({"parent": BUCKET, **request})
     objects: list[str] = []
     prefixes: list[str] = []

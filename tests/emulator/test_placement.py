@@ -1,4 +1,4 @@
-"""The placement of buckets created by CreateBucket."""
+"""Tests of the placement that CreateBucket sets for a new bucket."""
 
 from __future__ import annotations
 

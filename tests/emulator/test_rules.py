@@ -1,4 +1,4 @@
-"""Orders in JSON, and docs/FAULTS.md."""
+"""Tests of fault orders in JSON: how they are parsed, and that docs/FAULTS.md describes them."""
 
 from __future__ import annotations
 
@@ -161,7 +161,8 @@ def test_every_kind_is_documented_with_its_points_and_parameters(kind: str) -> N
     (described,) = re.findall(rf"(?m)^`{kind}`.*$", DOCUMENT.read_text())
     for parameter in fields(KINDS[kind]):
         assert any(parameter.name in text for text in (described, *shown))
-    # Without injection points in this line, those at the start of the section apply.
+    # If this line names no injection points, the injection points at the start of the document's
+    # section apply.
     points = re.match(rf"`{kind}` \((`[^)]*)\)", described)
     if points:
         assert ", ".join(f"`{point}`" for point in KINDS[kind].points) == points[1]

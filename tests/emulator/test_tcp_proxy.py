@@ -1,4 +1,4 @@
-"""Faults of connections, observed by a plain gRPC client of the TCP proxy."""
+"""Tests of faults of connections, as a plain gRPC client of the TCP proxy sees them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def order(emulator: Emulator, *rules: Rule) -> None:
 
 
 class Client:
-    """A plain channel to the TCP proxy. Without a connection, every call fails at once."""
+    """A plain gRPC channel to the TCP proxy.
+
+    If the channel has no connection, every call fails at once.
+    """
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(
@@ -89,7 +92,7 @@ class Client:
         return await call.code(), content
 
     async def read_until_whole(self) -> bytes:
-        """Read the object repeatedly until a read ends with OK."""
+        """Read the object again and again until a read ends with OK; return the content."""
         while True:
             code, content = await self.read()
             if code == grpc.StatusCode.OK:
@@ -123,7 +126,10 @@ def open_files() -> int:
 
 
 async def still_open(call: grpc.aio.StreamStreamCall[bytes, pb.BidiReadObjectResponse]) -> bool:
-    """Return whether a stream answers within 0.3 s. Call this only once per stream."""
+    """Return whether a stream answers a request within 0.3 s.
+
+    If it does not, the stream is cancelled, so call this function only once per stream.
+    """
     await call.write(bidi_request("", [(0, 1, 9)]).SerializeToString())
     reading = asyncio.ensure_future(call.read())
     done, _ = await asyncio.wait([reading], timeout=0.3)
@@ -235,7 +241,7 @@ def test_a_closed_port_refuses_connections_and_reopens(served: Path, new_order: 
                 await asyncio.open_connection(host, int(port))
             with pytest.raises(grpc.aio.AioRpcError):
                 await call.read()
-            # The port of the emulator still works.
+            # The emulator's own port still accepts connections.
             async with grpc.aio.insecure_channel(emulator.address) as channel:
                 stats: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                     "/gcsmux.emulator.Control/Stats"
@@ -250,7 +256,7 @@ def test_a_closed_port_refuses_connections_and_reopens(served: Path, new_order: 
 
 
 def connections_to(port: int) -> int:
-    """Return the number of established connections to a port of this process."""
+    """Return how many connections to a local port are established."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
@@ -264,7 +270,7 @@ def test_after_a_graceful_goaway_streams_continue_and_new_streams_use_a_new_conn
             call = await client.open()
             assert connections_to(port) == 1
             order(emulator, Rule(Goaway()))
-            # The response arrives after the GOAWAY frame.
+            # The stream still answers, although the client has already received the GOAWAY frame.
             assert await still_open(call)
             assert await client.read() == (grpc.StatusCode.OK, DATA)
             assert connections_to(port) == 2

@@ -1,4 +1,4 @@
-"""The emulator over TLS: certificates, credentials and expired tokens."""
+"""Tests of the emulator with TLS: certificates, credentials and expired tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DAY = dt.timedelta(days=1)
 
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[Path, Path]:
-    """The PEM files of a certificate for 127.0.0.1 and of its key."""
+    """The PEM files of a certificate for 127.0.0.1 and of its private key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "emulator")])
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
@@ -55,7 +55,7 @@ def tls(tmp_path: Path) -> tuple[Path, Path]:
 
 
 async def outcome(address: str, roots: bytes | None, token: str) -> grpc.StatusCode:
-    """Return the status code of a GetObject call with this token."""
+    """Call GetObject with this access token and these root certificates; return the status code."""
     credentials = grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(roots), grpc.access_token_call_credentials(token)
     )
@@ -83,7 +83,7 @@ def test_expired_credentials_fail_and_new_credentials_work(
             for address in (emulator.address, emulator.relay_address):
                 codes = [await outcome(address, roots, token) for token in ("old", "old", "new")]
                 assert [code.name for code in codes] == ["UNAUTHENTICATED"] * 2 + ["OK"]
-            # Without the certificate as a root, the client does not trust the server.
+            # The client trusts the server only if it has the server's certificate as a root.
             assert await outcome(emulator.address, None, "new") == grpc.StatusCode.UNAVAILABLE
 
     asyncio.run(scenario())

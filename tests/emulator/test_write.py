@@ -207,7 +207,8 @@ def test_an_upload_resumes_at_its_persisted_size(served: Path, bucket: Path) -> 
         assert not (bucket / "f").exists()
         status = await clients.generated.query_write_status(upload)
         assert status.persisted_size == QUANTUM
-        # Bytes that were received before are skipped.
+        # This message starts at offset 0 again. The emulator skips the bytes that it has already
+        # received.
         response = await write(clients, data_message(data, 0, finish_write=True, **upload))
         assert response.resource.size == len(data)
         assert data == (bucket / "f").read_bytes()

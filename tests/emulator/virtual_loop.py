@@ -1,4 +1,4 @@
-"""An asyncio event loop with virtual time: while all tasks wait, it jumps to the next timer."""
+"""An asyncio event loop with virtual time. While all tasks wait, it jumps to the next timer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ResultT = TypeVar("_ResultT")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Advances the virtual time instead of waiting."""
+    """A selector that does not wait: `select` adds the timeout to the virtual time instead."""
 
     def __init__(self) -> None:
         super().__init__()

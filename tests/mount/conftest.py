@@ -1,4 +1,4 @@
-"""One emulator for all tests, with a bucket for each test, and mounts of that bucket."""
+"""Fixtures: one emulator for all tests, a bucket for each test, and mounts of this bucket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _test_numbers = itertools.count(1)
 
 
 def _open_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a temporary folder that other users can enter; pytest's folders are private."""
+    """Make a temporary folder that other users can enter.
+
+    The temporary folders of pytest cannot be used, because only their owner can enter them.
+    """
     folder = tempfile.TemporaryDirectory(prefix="gcsmux-mount-test-")
     Path(folder.name).chmod(0o755)
     return folder
@@ -28,14 +31,17 @@ def _open_folder() -> tempfile.TemporaryDirectory[str]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that other users can enter. It is removed after the test: its files are large."""
+    """A folder that other users can enter.
+
+    It is removed after the test, because the files of a test can be large.
+    """
     with _open_folder() as name:
         yield Path(name)
 
 
 @pytest.fixture(scope="session")
 def shared_emulator() -> Iterator[EmulatorProcess]:
-    """The emulator process of all tests; `use_new_bucket` starts it."""
+    """The emulator process that all tests share. The first call of `use_new_bucket` starts it."""
     with _open_folder() as name:
         process = EmulatorProcess(Path(name))
         yield process
@@ -44,9 +50,10 @@ def shared_emulator() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def emulator(shared_emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
-    """The emulator with one empty bucket of the test's own.
+    """The shared emulator with an empty bucket for this test.
 
-    After the test no stream is open and the emulator has logged nothing.
+    After the test, the fixture checks that no stream is open and that the emulator has logged
+    nothing.
     """
     process = shared_emulator
     process.use_new_bucket(f"{BUCKET}-{next(_test_numbers)}")
@@ -62,7 +69,7 @@ def emulator(shared_emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def service(emulator: EmulatorProcess, folder: Path) -> Iterator[Service]:
-    """The emulator behind a TLS proxy."""
+    """A TLS proxy in front of the test's emulator."""
     server_certificate = certificate(folder)
     with tls_relay(emulator.port, server_certificate) as endpoint:
         yield Service(endpoint, server_certificate)
@@ -70,7 +77,7 @@ def service(emulator: EmulatorProcess, folder: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def mount(emulator: EmulatorProcess, folder: Path) -> NewMount:
-    """Make mounts of the test's bucket."""
+    """A function that makes mounts of the test's bucket."""
     numbers = itertools.count()
 
     def new_mount(

@@ -1,4 +1,6 @@
-"""The command `gcloud` in the examples of docs/SEMANTICS.md: it writes objects to the emulator.
+"""A replacement for the command `gcloud` in the examples of docs/SEMANTICS.md.
+
+It writes and deletes objects in the emulator.
 
 python -m tests.mount.gcloud PORT storage cp SOURCE gs://BUCKET/NAME [--content-type=TYPE]
     [--custom-metadata=KEY=VALUE]
@@ -15,7 +17,7 @@ from tests.support.emulator_process import BUCKET, EmulatorProcess
 
 
 def main() -> None:
-    """Write or delete one object."""
+    """Write or delete one object, as the command line says."""
     parser = argparse.ArgumentParser(prog="gcloud")
     parser.add_argument("port", type=int)
     parser.add_argument("storage", choices=["storage"])

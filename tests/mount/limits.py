@@ -1,13 +1,13 @@
-"""Run a command under the limits of a systemd unit, without systemd.
+"""Run a command with the limits of a systemd unit, without systemd.
 
 `limits.py UNIT COMMAND...` applies the [Service] section of UNIT to its own process, as systemd 252
 does, and then executes COMMAND. libseccomp filters the system calls, as in systemd.
-`systemd-analyze` expands groups of system calls (`@mount`), so that the test uses the list that
-systemd ships.
+`systemd-analyze` expands groups of system calls such as `@mount`, so that each group has the same
+members as in systemd.
 
-Applied: capabilities, NoNewPrivileges, filters of system calls, address families, namespaces,
-writable code, umask and the limit on core files. Not applied: devices and the UTS namespace of
-ProtectHostname=.
+These limits are applied: capabilities, NoNewPrivileges, filters of system calls, address families,
+namespaces, writable code, umask, and the size of core files. These are not applied: access to
+devices, and the UTS namespace of ProtectHostname=.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Filter", "allowed_calls", "command_of", "read_service"]
 
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_MDWE = 24, 38, 65
 _PR_MDWE_REFUSE_EXEC_GAIN = 1
-# <linux/capability.h>: the capabilities that our units name.
+# Numbers of the capabilities that our units name, from <linux/capability.h>.
 _CAPABILITIES = {
     "CAP_DAC_OVERRIDE": 1,
     "CAP_DAC_READ_SEARCH": 2,
@@ -36,17 +36,18 @@ _LAST_CAPABILITY = Path("/proc/sys/kernel/cap_last_cap")
 _FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16}
 _LAST_FAMILY = 45
 
-# <seccomp.h>
+# Constants from <seccomp.h>.
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
 _EQUAL, _MASKED_EQUAL = 4, 7
-# <linux/sched.h>: CLONE_NEWNS, -CGROUP, -UTS, -IPC, -USER, -PID, -NET.
+# Flags of clone(2) from <linux/sched.h>: CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+# CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET.
 _NEW_NAMESPACES = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
 _PROT_WRITE, _PROT_EXEC = 2, 4
 
 
 def read_service(unit: Path) -> dict[str, list[str]]:
-    """Return the assignments of a unit's [Service] section by name, each list in file order."""
+    """Return the values of each setting in a unit's [Service] section, in the order of the file."""
     assignments: dict[str, list[str]] = defaultdict(list)
     section = ""
     for line in unit.read_text().splitlines():
@@ -59,7 +60,10 @@ def read_service(unit: Path) -> dict[str, list[str]]:
 
 
 def command_of(assignment: str, **environment: str) -> list[str]:
-    """Split a unit's command line into words; handle the prefix `-` and quotes as systemd does."""
+    """Split the command line of a unit into words, as systemd does.
+
+    Remove the prefix `-` and quotes, and replace variables by their values in `environment`.
+    """
     import shlex
 
     words = shlex.split(assignment.removeprefix("-"))
@@ -70,7 +74,10 @@ def command_of(assignment: str, **environment: str) -> list[str]:
 
 
 def allowed_calls(assignments: list[str]) -> set[str]:
-    """Return the system calls that SystemCallFilter= allows; `~` removes calls."""
+    """Return the system calls that the SystemCallFilter= settings of a unit allow.
+
+    A setting that begins with `~` removes its calls.
+    """
     allowed: set[str] = set()
     for assignment in assignments:
         names = {
@@ -79,7 +86,8 @@ def allowed_calls(assignments: list[str]) -> set[str]:
             for call in (_members(word) if word.startswith("@") else [word])
         }
         allowed = allowed - names if assignment.startswith("~") else allowed | names
-    # systemd always allows @default: no process can start or exit without these calls.
+    # systemd always allows the group @default, because without these calls no process can start or
+    # exit.
     return allowed | _members("@default")
 
 
@@ -96,7 +104,7 @@ def _members(group: str) -> set[str]:
 
 
 class _Argument(ctypes.Structure):
-    """A comparison of one argument of a system call (struct scmp_arg_cmp)."""
+    """A condition for one argument of a system call: the struct scmp_arg_cmp of libseccomp."""
 
     _fields_ = (
         ("index", ctypes.c_uint),
@@ -107,7 +115,10 @@ class _Argument(ctypes.Structure):
 
 
 class Filter:
-    """A filter of system calls; a call without a rule fails with errno `default` (0 allows it)."""
+    """A filter of system calls.
+
+    A call that matches no rule fails with errno `default`. If `default` is 0, the call is allowed.
+    """
 
     def __init__(self, default: int) -> None:
         self._library = ctypes.CDLL("libseccomp.so.2")
@@ -115,10 +126,14 @@ class Filter:
         self._context = ctypes.c_void_p(self._library.seccomp_init(ctypes.c_uint(_action(default))))
 
     def rule(self, call: str, error: int, *arguments: tuple[int, int, int, int]) -> None:
-        """Add a rule: a call whose arguments match fails with errno `error` (0 allows it)."""
+        """Add a rule: if its arguments match, a call fails with errno `error`.
+
+        If `error` is 0, the rule allows the call.
+        """
         number = self._library.seccomp_syscall_resolve_name(call.encode())
         if number < 0:
-            return  # another architecture has this call, or the library is older than it
+            # The call exists only on other architectures, or the library is older than the call.
+            return
         array = (_Argument * len(arguments))(*(_Argument(*one) for one in arguments))
         result = self._library.seccomp_rule_add_array(
             self._context, ctypes.c_uint(_action(error)), number, len(arguments), array
@@ -146,17 +161,20 @@ def _limit(service: dict[str, list[str]]) -> None:
 
     os.umask(int(service["UMask"][-1], 8))
     resource.setrlimit(resource.RLIMIT_CORE, (int(service["LimitCORE"][-1]),) * 2)
-    # Build the filters first: a loaded filter would forbid the calls that build the next one.
+    # Build all filters before the first one is loaded. A loaded filter could forbid calls that are
+    # needed to build the next filter.
     filters = [_calls(service), _families(service), _namespaces(), _writable_code()]
     kept = {_CAPABILITIES[name] for name in service["CapabilityBoundingSet"][-1].split()}
     for number in range(int(_LAST_CAPABILITY.read_text()) + 1):
         if number not in kept:
             prctl(_PR_CAPBSET_DROP, number)
     assert service["MemoryDenyWriteExecute"] == service["NoNewPrivileges"] == ["yes"]
-    # Current systemd uses this prctl; systemd 252 of Debian 12 uses the filter of `_writable_code`.
+    # Current versions of systemd use PR_SET_MDWE to forbid writable code. Version 252 in Debian 12
+    # uses the filter of `_writable_code` instead.
     prctl(_PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # Load the filter of all calls last: it forbids seccomp(2) itself.
+    # The first filter of the list is loaded last, because it forbids seccomp(2), which loads
+    # filters.
     for one in reversed(filters):
         one.load()
 
@@ -178,7 +196,7 @@ def _families(service: dict[str, list[str]]) -> Filter:
 
 def _namespaces() -> Filter:
     call_filter = Filter(0)
-    call_filter.rule("clone3", errno.ENOSYS)  # no filter can read its flags: they are in memory
+    call_filter.rule("clone3", errno.ENOSYS)  # its flags are in memory: no filter can read them
     call_filter.rule("setns", errno.EPERM)
     for call in ("clone", "unshare"):
         for flag in _NEW_NAMESPACES:

@@ -1,7 +1,7 @@
-"""Directory positions that the kernel returns: getdents64(2) and lseek(2).
+"""Functions that list directories by position, with getdents64(2) and lseek(2).
 
-These functions run in a process of their own, as those in `programs` do. They import nothing of the
-package.
+Like the functions of `programs`, these functions run in the process of a test program. This module
+imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ if TYPE_CHECKING:
 
 __all__ = ["list_after_each", "list_with_positions"]
 
-_HEAD = struct.Struct("<QqHB")  # d_ino, d_off, d_reclen, d_type; the name follows
+_HEAD = struct.Struct("<QqHB")  # d_ino, d_off, d_reclen and d_type of an entry
 _BUFFER_BYTES = 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def list_with_positions(path: str) -> list[tuple[str, int]]:
-    """Return the entries of a directory, each with the position that follows it."""
+    """Return the entries of a directory, each with the position after the entry."""
     return _entries(path, 0, None)
 
 
 def list_after_each(path: str, positions: Sequence[int], count: int) -> list[list[str]]:
-    """Return the next `count` names after each position; each list uses a new file descriptor."""
+    """Return the `count` names that follow each of the positions.
+
+    The directory is opened again for each position.
+    """
     return [[name for name, _ in _entries(path, position, count)] for position in positions]
 
 
 def _entries(path: str, position: int, count: int | None) -> list[tuple[str, int]]:
-    """Open a directory and list it from a position: `count` entries, or all of them."""
+    """Open a directory and list `count` entries from a position; None lists all entries."""
     entries: list[tuple[str, int]] = []
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -48,7 +51,7 @@ def _entries(path: str, position: int, count: int | None) -> list[tuple[str, int
 
 
 def _next_entries(descriptor: int) -> list[tuple[str, int]]:
-    """Return the entries of one getdents64 call; the list is empty at the end of the directory."""
+    """Return the entries of one getdents64 call. The list is empty at the end of the directory."""
     buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
     size = _libc.getdents64(descriptor, buffer, _BUFFER_BYTES)
     if size < 0:

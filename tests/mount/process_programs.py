@@ -1,7 +1,7 @@
-"""Functions for test programs: many open files, and reads under signals.
+"""Functions for test programs: open many files, and read while signals arrive.
 
-These functions run in a process of their own, as those in `programs` do. They import nothing of the
-package.
+Like the functions of `programs`, these functions run in the process of a test program. This module
+imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _opened: list[int] = []
 
 
 def open_many(paths: Sequence[str], count: int) -> int:
-    """Open `count` files, cycling through `paths`, and keep them open; return their number."""
+    """Open `count` files and keep them open; return the number of open files.
+
+    If there are fewer paths than `count`, they are opened several times in turn.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     _opened.extend(os.open(paths[number % len(paths)], os.O_RDONLY) for number in range(count))
@@ -34,20 +37,20 @@ def open_many(paths: Sequence[str], count: int) -> int:
 
 
 def read_at(number: int, offset: int, size: int) -> bytes:
-    """Read from the open file with this number."""
+    """Read from the open file with this number: 0 is the file that `open_many` opened first."""
     return os.pread(_opened[number], size, offset)
 
 
 def close_all() -> None:
-    """Close all open files."""
+    """Close all files that `open_many` has opened."""
     while _opened:
         os.close(_opened.pop())
 
 
 def read_interrupted(path: str, tag: int, every_seconds: float) -> tuple[int, int]:
-    """Read a file under a repeating SIGALRM; return the number of signals and of wrong pieces.
+    """Read a file while SIGALRM arrives repeatedly; return the numbers of signals and wrong pieces.
 
-    Python restarts interrupted system calls (PEP 475), as shell programs do.
+    Python restarts a system call that a signal has interrupted (PEP 475).
     """
     signals = 0
 

@@ -1,4 +1,4 @@
-"""State, files and threads of the test's processes, read from /proc."""
+"""Functions that read the state, files and threads of processes from /proc, and that set limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Resources of a process: open files that are no sockets, sockets, and threads."""
+    """Numbers of a process's open files (without sockets), sockets and threads."""
 
     files: int
     sockets: int
@@ -32,7 +32,7 @@ class Held:
 
 
 def held(process: int) -> Held:
-    """Return the resources that a process holds now."""
+    """Return how many files, sockets and threads a process has now."""
     links = open_files(process)
     sockets = sum(link.startswith("socket:") for link in links)
     threads = len(list(Path(f"/proc/{process}/task").iterdir()))
@@ -40,7 +40,10 @@ def held(process: int) -> Held:
 
 
 def descendants_in_state_d() -> list[str]:
-    """Return the descendants of this process in state D: no signal can end them."""
+    """Return the descendants of this process that are in state D.
+
+    No signal can end a process in this state.
+    """
     parents: dict[int, int] = {}
     waiting: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
@@ -69,15 +72,15 @@ def _is_descendant(number: int, parents: dict[int, int]) -> bool:
 
 
 def set_most_files(process: int, count: int | str) -> None:
-    """Set the soft limit on open files of a process; files that are already open stay open."""
+    """Set the soft limit on a process's open files. Files that are already open stay open."""
     subprocess.run(["prlimit", f"--pid={process}", f"--nofile={count}:"], check=True)
 
 
 @contextmanager
 def memory_limit(process: int, more_bytes: int) -> Iterator[None]:
-    """Limit a process to `more_bytes` of additional memory; the kernel kills it beyond the limit.
+    """Allow a process `more_bytes` of additional memory. If it uses more, the kernel kills it.
 
-    The test is skipped where no control group can be created.
+    If no control group can be created, the test is skipped.
     """
     for parent, limit in (
         (_CGROUPS / "memory", "memory.limit_in_bytes"),
@@ -94,7 +97,8 @@ def memory_limit(process: int, more_bytes: int) -> Iterator[None]:
     else:
         pytest.skip("this machine allows no new memory control group")
     try:
-        # Memory that the process has already allocated stays charged to its old group.
+        # Memory that the process has already allocated does not count, because it stays charged to
+        # the old control group.
         (group / "cgroup.procs").write_text(str(process))
         (group / limit).write_text(str(more_bytes))
         yield

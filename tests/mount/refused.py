@@ -1,4 +1,4 @@
-"""Mounts that the command refuses to start."""
+"""Run mount commands that fail to start a mount."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["refusal"]
 
 
 def refusal(folder: Path, *options: str, bucket: str = BUCKET, **environment: str) -> str:
-    """Run a mount command that must fail; return its error message, which is one line."""
+    """Run a mount command that must fail; return its error message, which must be one line."""
     with tempfile.TemporaryDirectory(dir=folder) as mountpoint:
         process = subprocess.run(
             [COMMANDS / "gcsmux-mount", "-f", *options, bucket, mountpoint],

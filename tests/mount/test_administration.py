@@ -1,4 +1,4 @@
-"""Administrators inspect a mount, remount it, bind it, and mount a file system image in it."""
+"""What administrators do with a mount: inspect, remount or bind it, or mount an image from it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ pytestmark = pytest.mark.mount
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) needs root")
 
-# A call that waits for the stopped service ends only after --read-timeout, 120 s.
+# Limit for commands that must not wait for the stopped emulator. A command that waits ends only
+# after --read-timeout, which is 120 s.
 AT_ONCE_SECONDS = 20
 
 
 @contextmanager
 def mounted_on(mounted: MountProcess, target: Path, *arguments: str | Path) -> Iterator[None]:
-    """Run mount(8) with a new directory as the target; unmount it after the block."""
+    """Run mount(8) with the new directory `target` as mount point; unmount it after the block."""
     target.mkdir()
     done = mounted.run_beside("mount", *arguments, target)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -59,7 +60,7 @@ def test_a_mount_remounted_read_write_still_refuses_writes(
     with mount() as mounted, mounted.program() as program:
         done = mounted.run_beside("mount", "-i", "-o", "remount,rw", mounted.path)
         assert (done.returncode, done.stderr) == (0, b"")
-        # The kernel now passes writes to the process.
+        # The remount succeeds, and from now on the kernel passes writes to the mount process.
         options = mounted.run_beside("findmnt", "-no", "OPTIONS", mounted.path).stdout.decode()
         assert options.split(",")[0] == "rw"
         for name in ("file", "folder/file"):
@@ -116,12 +117,12 @@ def test_a_squashfs_image_in_an_object_can_be_mounted(
             assert without_times(program.call(programs.tree, str(inner))) == without_times(
                 programs.tree(str(source))
             )
-        # umount detaches the loop device asynchronously.
+        # Wait, because the loop device keeps the file open for a short time after umount.
         wait_until(lambda: mounted.statistics()["open_files"] == 0, "the object is closed")
 
 
 def skip_unless_images_can_be_mounted(image: Path, target: Path, options: Sequence[str]) -> None:
-    """Skip the test unless this machine can mount the image from its local disk."""
+    """Skip the test if this machine cannot mount the image from its local disk."""
     target.mkdir()
     probe = subprocess.run(
         ["mount", *options, image, target], capture_output=True, text=True, check=False
@@ -132,5 +133,5 @@ def skip_unless_images_can_be_mounted(image: Path, target: Path, options: Sequen
 
 
 def without_times(tree: dict[bytes, programs.Entry]) -> dict[bytes, programs.Entry]:
-    """Return the tree without times: squashfs stores without_times seconds only."""
+    """Return the tree without its times, because squashfs stores whole seconds only."""
     return {path: replace(entry, mtime_ns=0) for path, entry in tree.items()}

@@ -1,4 +1,4 @@
-"""Requests and bytes that a program's calls cause: exact counts, no times."""
+"""Tests that count the requests and bytes that a program's calls cause. They measure no times."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_second_read_comes_from_the_page_cache(
         reads = mounted.reads()
         assert reads >= 80
         emulator.statistics(reset=True)
-        # A second open by another program causes neither a READ nor a request.
+        # A further read, also by another program, causes neither a READ nor a request.
         assert program.call(programs.read_whole, path) == content
         assert mounted.run("cat", "object").stdout == content
         assert mounted.reads() == reads
@@ -52,7 +52,7 @@ def test_a_random_read_of_a_cold_file_requests_at_most_64_kib(
 ) -> None:
     emulator.place("object", programs.tagged(1, 0, 256 * MIB))
     source = random.Random(4)
-    # The offsets are far apart, so that no read hits the range of another read.
+    # The offsets are far apart, so that no read finds its bytes in the range of another read.
     offsets = [place * 2 * MIB + 4 * KIB * source.randrange(256) for place in range(1, 120)]
     source.shuffle(offsets)
     with mount() as mounted, mounted.program() as program:

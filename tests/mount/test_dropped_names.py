@@ -1,4 +1,7 @@
-"""Names that the mount makes the kernel drop: the next lookup is fresh, and no process hangs."""
+"""The mount makes the kernel drop the names of objects that have changed.
+
+The next lookup asks the service again, and no process hangs.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,17 @@ pytestmark = pytest.mark.mount
 
 SIZE = 2 * MIB
 NAMES = [f"file-{tag}" for tag in range(20)]
-# Little memory: opened files leave the cache, so opens and reads meet deleted generations often.
+# With little memory, files soon leave the cache. So many opens and reads find that their generation
+# is gone.
 OPTIONS = ["--metadata-ttl", "60s", "--memory", "16MiB", "--read-ahead", "0"]
 
 
 @contextmanager
 def changing(emulator: EmulatorProcess) -> Iterator[None]:
-    """Overwrite one file after another in place, so that open streams lose their generations."""
+    """During the block, overwrite one file after another in place.
+
+    Open streams can then no longer read their generations.
+    """
     ended = threading.Event()
 
     def overwrite() -> None:
@@ -53,7 +60,7 @@ def changing(emulator: EmulatorProcess) -> Iterator[None]:
 
 
 def stale_counts(mounted: MountProcess) -> tuple[int, int]:
-    """Return the numbers of opens and of reads that failed with ESTALE."""
+    """Return how many opens and how many reads have failed with ESTALE."""
     return mounted.log.count("open: ESTALE"), mounted.log.count("read: ESTALE")
 
 
@@ -68,7 +75,8 @@ def test_a_mount_answers_after_a_storm_of_killed_programs_and_dropped_names(
         opens, reads = stale_counts(mounted)
         assert opens > 100
         assert reads > 20
-        # No process has used the mount since the storm. A frozen mount would not answer this one.
+        # No process has used the mount since the storm. A mount that is frozen would not answer
+        # now.
         assert mounted.run("cat", "steady", timeout=10).stdout == b"steady"
 
 
@@ -110,10 +118,11 @@ def test_the_kernel_drops_the_name_of_an_object_that_an_open_or_read_finds_delet
         (emulator.bucket / "opened").unlink()
         (emulator.bucket / "read").unlink()
         emulator.start()
-        # An open makes the kernel drop the name at once.
+        # An open that finds its object deleted makes the kernel drop the name at once.
         assert mounted.run("cat", "opened").stderr == b"cat: opened: No such file or directory\n"
         assert mounted.run("test", "-e", "opened").returncode == 1
-        # A read drops the name when the file is closed: an open file keeps its name in use.
+        # After a read that gets ESTALE, the kernel drops the name only when the file is closed,
+        # because an open file keeps its name in use.
         with pytest.raises(OSError, match="Stale") as raised:
             program.call(os.pread, descriptor, 4096, 2 * MIB)
         assert raised.value.errno == errno.ESTALE

@@ -1,7 +1,8 @@
-"""Objects that a writer still appends to: the size of an open file never changes.
+"""Objects to which a writer still appends. The size of an open file never changes.
 
-Each size that a lookup finds is a file with an inode of its own. Every way to read an open file
-returns the bytes of that size. A program opens the name again to see more.
+If a lookup finds a new size, the kernel gets a new inode for this size. Every way to read an open
+file returns the bytes of the size that the file had at its open. To see more bytes, a program opens
+the name again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def begin(emulator: EmulatorProcess, name: str, size: int = FIRST_BYTES) -> int:
 
 
 def open_at(program: Program, path: str, size: int) -> int:
-    """Wait until a lookup finds `size` bytes, then open the file and return its descriptor."""
+    """Wait until stat shows `size` bytes; then open the file and return its descriptor."""
     wait_until(lambda: program.call(os.stat, path).st_size == size, f"the size is {size}")
     descriptor = program.call(os.open, path, os.O_RDONLY)
     assert program.call(os.fstat, descriptor).st_size == size
@@ -59,7 +60,7 @@ def open_at(program: Program, path: str, size: int) -> int:
 def test_an_object_that_grows_shows_its_new_bytes(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
-    # No size is a multiple of a page or of a cache block.
+    # No size here is a multiple of the size of a page or of a cache block.
     sizes = [10, 5_000, 70_001, 300_000, len(CONTENT)]
     generation = begin(emulator, "growing", sizes[0])
     with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:
@@ -88,8 +89,8 @@ def test_cp_and_install_copy_a_growing_object(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
     generation = begin(emulator, "growing", 1000)
-    # cp and install look the name up twice and refuse the copy if the inode has changed meanwhile:
-    # at most one copy in ten on an idle machine, more on a busy one.
+    # cp and install look the name up twice. If the inode changes between the two lookups, they
+    # refuse the copy. On an idle machine this is at most one copy in ten, on a busy machine more.
     script = 'for n in $(seq 40); do cp mnt/growing "cp-$n"; install mnt/growing "install-$n"; done'
     with mount("--metadata-ttl", "0") as mounted:
         copier = subprocess.Popen(["sh", "-c", script], cwd=mounted.folder, stderr=subprocess.PIPE)
@@ -112,7 +113,8 @@ def test_cp_and_install_copy_a_growing_object(
 def test_every_way_to_read_returns_the_bytes_of_the_opened_size(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
-    # Each way reads an object of its own, so that it finds no pages of another way.
+    # There is an object for each way to read, so that no way finds pages that another way has read
+    # into the page cache.
     names = {way: f"for-{way.replace(' ', '-')}" for way in ALL_WAYS}
     generations = {name: begin(emulator, name) for name in names.values()}
     with mount("--metadata-ttl", ttl) as mounted, mounted.program() as program:
@@ -123,13 +125,14 @@ def test_every_way_to_read_returns_the_bytes_of_the_opened_size(
         after = {way: open_at(program, path, MORE_BYTES) for way, path in paths.items()}
         wrong = {}
         for way in ALL_WAYS:
-            # The first read finds an empty page cache, the second one the pages of the first.
+            # The first read finds an empty page cache. The second read finds the pages of the
+            # first.
             for descriptor, size in 2 * [(before[way], FIRST_BYTES), (after[way], MORE_BYTES)]:
                 found = program.call(read_methods.whole_by, way, descriptor)
                 status = program.call(os.fstat, descriptor)
                 if (found, status.st_size) != (CONTENT[:size], size):
                     wrong[way, size] = len(found), found.count(0), status.st_size
-        assert wrong == {}, "by way and size: bytes read, zeros, fstat"
+        assert wrong == {}, "wrong reads by way and size: bytes read, zeros, size by fstat"
 
 
 def test_an_open_file_keeps_its_size_when_the_object_is_finalized(
@@ -178,8 +181,8 @@ def test_lookups_during_a_read_leave_no_zeros_in_the_page_cache(
         descriptor = holder.call(os.open, path, os.O_RDONLY)
         grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
         assert other.call(os.stat, path).st_size == MORE_BYTES
-        # Attribute changes during a READ stop the kernel from truncating the file after a short
-        # READ.
+        # When a READ returns too few bytes, the kernel shortens the file, except when the
+        # attributes have changed during the READ.
         for _ in range(5):
             holder.begin(os.pread, descriptor, MORE_BYTES, 0)
             for _ in range(20):
@@ -193,14 +196,14 @@ def test_lookups_during_a_read_leave_no_zeros_in_the_page_cache(
 
 @contextlib.contextmanager
 def appender(emulator: EmulatorProcess, name: str) -> Iterator[None]:
-    """Append to an object without pauses until the block or the content ends."""
+    """Append to an object all the time, until the block ends or all content is written."""
     ending = threading.Event()
     begun = threading.Event()
 
     def run() -> None:
         generation = begin(emulator, name)
         begun.set()
-        # Each piece is shorter than a page.
+        # Each append is shorter than a page.
         for before in range(FIRST_BYTES, len(CONTENT), 2_001):
             if ending.is_set():
                 return
@@ -233,7 +236,7 @@ def test_copies_of_a_growing_object_are_prefixes_of_it(
         assert copy == CONTENT[: len(copy)]
         assert len(copy) >= FIRST_BYTES
     assert [len(answer) for _, answer in answers] == [promised for promised, _ in answers]
-    # The object has grown during the copies.
+    # The copies have different sizes, because the object grows meanwhile.
     assert len({len(copy) for copy in copies}) > 1 or ttl != "0"
 
 
@@ -259,7 +262,7 @@ def test_archives_of_a_growing_object_hold_a_prefix_of_it(
 
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 def test_io_uring_reads_all_bytes_of_the_size(emulator: EmulatorProcess, mount: NewMount) -> None:
-    # fio(1) can verify this pattern. The sizes are no multiples of a page.
+    # fio(1) can verify this pattern. The size of the second append is no multiple of a page.
     pieces = [b"\x67" * 4096 * 20, b"\x67" * (4096 * 300 + 512)]
     generation = emulator.append("growing", pieces[0])
     job = ["--name=read", "--readonly", "--rw=read", "--bs=512", "--ioengine=io_uring"]
@@ -281,9 +284,9 @@ def test_io_uring_reads_all_bytes_of_the_size(emulator: EmulatorProcess, mount: 
 
 @contextlib.contextmanager
 def tail(path: str, folder: Path, option: str) -> Iterator[tuple[Path, Path]]:
-    """Follow a file from its first byte with tail(1); yield the files of its stdout and stderr."""
+    """Follow a file from its start with tail(1); yield the files with its stdout and stderr."""
     printed, said = folder / "printed", folder / "said"
-    # tail looks the name up again as often as possible.
+    # With these options, tail looks up the name as often as it can.
     command = ["tail", "-c", "+1", option, "-s", "0.05", "--max-unchanged-stats=1", path]
     with printed.open("wb") as output, said.open("wb") as errors:
         process = subprocess.Popen(command, stdout=output, stderr=errors)
@@ -305,7 +308,7 @@ def test_tail_by_descriptor_prints_only_the_opened_size(
             wait_until(lambda: printed.stat().st_size == FIRST_BYTES, "tail prints the first bytes")
             grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
             assert program.call(os.stat, path).st_size == MORE_BYTES
-            # tail polls the file about 20 times in this second.
+            # During this second, tail polls the file about 20 times.
             time.sleep(1)
     assert printed.read_bytes() == CONTENT[:FIRST_BYTES]
     assert said.read_bytes() == b""
@@ -325,7 +328,7 @@ def test_tail_by_name_prints_each_new_size_from_its_start(
                 grow(emulator, "growing", generation, sizes[number - 1], size)
             expected = b"".join(CONTENT[:size] for size in sizes[: number + 1])
             wait_until(lambda: printed.stat().st_size >= len(expected), f"tail prints {size} bytes")  # noqa: B023
-            # Each further lookup must print nothing new.
+            # During this time, tail looks up the name again and must print nothing more.
             time.sleep(0.5)
             assert printed.read_bytes() == expected
     assert said.read_bytes().count(b"has been replaced") == len(sizes) - 1

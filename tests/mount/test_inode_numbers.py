@@ -1,4 +1,7 @@
-"""An inode number is a hash of its file, so that programs recognise unchanged files."""
+"""The inode number of a file is computed as a hash of what identifies the file.
+
+So the number is the same after the kernel has forgotten the inode, and programs recognise the file.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ NAMES = ["a", "b", "folder/c", "folder/deeper/d"]
 
 
 def numbers(mounted: MountProcess) -> dict[bytes, int]:
-    """Return the inode number of every path."""
+    """Return the inode number of each path below the mount point."""
     with mounted.program() as program:
         found = program.call(programs.tree, str(mounted.path))
         return {
@@ -32,7 +35,7 @@ def numbers(mounted: MountProcess) -> dict[bytes, int]:
 
 
 def make_the_kernel_forget(mounted: MountProcess) -> None:
-    """Make the kernel forget all inodes of the mount but the root's."""
+    """Make the kernel forget all inodes of the mount except the root inode."""
 
     def has_forgotten() -> bool:
         mounted.drop_inodes()
@@ -49,7 +52,7 @@ def test_inode_numbers_survive_a_dropped_cache_and_a_remount(
     with mount() as mounted:
         before = numbers(mounted)
         make_the_kernel_forget(mounted)
-        # Stat in another order: inode numbers do not depend on the order of lookups.
+        # Call stat in another order, because inode numbers must not depend on the order of lookups.
         assert mounted.run("stat", "-c%i", *reversed(NAMES)).stdout.split() == [
             str(before[name.encode()]).encode() for name in reversed(NAMES)
         ]

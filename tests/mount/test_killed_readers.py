@@ -1,4 +1,4 @@
-"""Killed programs that were waiting for the mount leave it working."""
+"""A mount continues to work when programs that wait for it are killed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ def test_a_mount_answers_after_a_storm_of_killed_readers(
     names = [f"file-{tag}" for tag in range(20)]
     for tag, name in enumerate(names):
         emulator.place(name, programs.tagged(tag, 0, 4_000_000))
-    # Zero TTLs and little memory: nearly every call reaches the mount.
+    # With TTLs of zero and little memory, nearly every call reaches the mount process.
     options = ["--metadata-ttl", "0", "--negative-ttl", "0", "--memory", "16MiB"]
     with mount(*options) as mounted, mounted.program() as killer:
-        # The timer that ends a freeze stops during each pause.
+        # Each pause is long enough for the mount to stop the timer that ends freezes.
         pause = 3 * PERIOD_SECONDS
         storm = killer.call(programs.storm, str(mounted.path), names, 500, 1, False, pause)
         assert storm.stuck == 0
         assert storm.killed > 2500
-        # No process has used the mount since the storm. A frozen mount would not answer this one.
+        # No process has used the mount since the storm. A mount that is frozen would not answer
+        # now.
         assert mounted.run("cat", names[3], timeout=10).stdout == programs.tagged(3, 0, 4_000_000)

@@ -1,4 +1,7 @@
-"""A large directory returns its first entries early, and positions are valid in every handle."""
+"""A large directory returns its first entries before the whole directory is listed.
+
+A position in a directory is valid in every directory handle.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ pytestmark = pytest.mark.mount
 
 OBJECTS = 100_000
 PAGES = 100
-# One page holds the first entries; four more are requested ahead.
+# Largest number of pages requested for the first entries: one page holds these entries, and the
+# mount requests four pages in advance.
 FIRST_PAGES = 5
 
 
@@ -50,7 +54,8 @@ def test_the_first_entries_arrive_before_the_last_page(
         assert 1 <= pages_asked(emulator) - before <= FIRST_PAGES
         rest = program.call(programs.list_rest, path)
         assert names == sorted([first, *rest])
-        # The lookup of the directory's name has listed one more page.
+        # There is one request more than the directory has pages, because the lookup of the
+        # directory's name has also listed a page.
         assert pages_asked(emulator) - before == PAGES + 1
         emulator.statistics(reset=True)
         assert program.call(os.stat, f"{path}/{names[77_777]}").st_size == 0
@@ -63,7 +68,8 @@ def test_the_first_entries_arrive_before_the_last_page(
 def test_a_directory_position_is_valid_in_a_new_handle(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
-    # NFS and SMB servers resume a listing in a new handle. The names are created out of order.
+    # NFS and SMB servers continue a listing in a new handle. The emulator gets the names in a
+    # shuffled order.
     names = [f"{number * 7919 % 2500:04}" for number in range(2500)]
     for name in names:
         (emulator.bucket / name).touch()
@@ -71,7 +77,8 @@ def test_a_directory_position_is_valid_in_a_new_handle(
         path = str(mounted.path)
         listed = program.call(positions.list_with_positions, path)
         assert sorted(name for name, _ in listed) == [".", "..", *sorted(names)]
-        # A step of 421 reaches the start, middle and end of pages of the service and of the kernel.
+        # With a step of 421, the positions are at the start, in the middle and at the end of the
+        # service's pages and of the kernel's pages.
         after = [*range(0, len(listed), 421), len(listed) - 1]
         found = program.call(positions.list_after_each, path, [listed[at][1] for at in after], 60)
         assert found == [[name for name, _ in listed[at + 1 : at + 61]] for at in after]

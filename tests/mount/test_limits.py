@@ -1,4 +1,4 @@
-"""Limits: thousands of open files, many inodes, no free file descriptors, a full disk."""
+"""Mounts at a limit: thousands of open files, many inodes, no free descriptors, a full disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = 200_000
 OPEN_FILES = 5_000
 LISTED_FILES = 10_000
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk of its own")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 
 
 @pytest.mark.mount
@@ -103,7 +103,7 @@ def test_a_mount_frees_ten_thousand_inodes_that_the_kernel_forgets(
 
 
 def mount_with(most: int, *arguments: str | Path, endpoint: str) -> tuple[int, str]:
-    """Run `gcsmux-mount` with at most `most` descriptors; return exit code and stderr."""
+    """Run `gcsmux-mount` with at most `most` file descriptors; return its exit code and stderr."""
     done = subprocess.run(
         ["prlimit", f"--nofile={most}:", COMMANDS / "gcsmux-mount", *arguments],
         env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": endpoint},
@@ -158,22 +158,24 @@ def test_a_mount_works_with_the_minimum_of_descriptors(
 def test_a_mount_without_free_descriptors_recovers_when_it_gets_some(
     emulator: EmulatorProcess, mount: NewMount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # gRPC prints messages of its own on stderr without this.
+    # Without this setting, gRPC prints messages on stderr.
     monkeypatch.setenv("GRPC_VERBOSITY", "NONE")
     emulator.place("before", programs.tagged(1, 0, MIB))
     emulator.place("after", programs.tagged(2, 0, MIB))
     with mount("--read-timeout", "2s") as mounted, mounted.program() as program:
-        # gRPC's message about the failed connection contains bytes that are not UTF-8.
+        # gRPC reports the failed connection with bytes that are not UTF-8, and logs a warning about
+        # these bytes.
         mounted.expected_warnings = ["ETIMEDOUT", "EIO", "cygrpc: Invalid encoding"]
         before = f"{mounted.path}/before"
         assert program.call(programs.read_tags, before, 0, MIB) == {1}
         set_most_files(mounted.process.pid, 3)
-        # The kill closes all connections, and the mount cannot open a new one.
+        # When the emulator is killed, all connections close. The mount has no descriptor for a new
+        # connection.
         emulator.kill()
         emulator.start()
         with pytest.raises(OSError, match=r"timed out|Input/output"):
             program.call(programs.read_tags, f"{mounted.path}/after", 0, MIB)
-        # Cached bytes stay readable.
+        # Bytes in the cache can still be read.
         assert program.call(programs.read_tags, before, 0, MIB) == {1}
         set_most_files(mounted.process.pid, 1024)
 
@@ -190,7 +192,7 @@ def test_a_mount_without_free_descriptors_recovers_when_it_gets_some(
 
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A tmpfs of 256 KiB."""
+    """A mounted tmpfs with 256 KiB."""
     place = folder / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
@@ -219,7 +221,7 @@ def test_a_full_disk_loses_only_log_lines(emulator: EmulatorProcess, small_disk:
         program = stack.enter_context(mounted.program())
         filler = fill(small_disk)
         for tag in range(4):
-            # Each stream that ends writes one log line.
+            # For each stream that ends, the mount writes one line into its log on the full disk.
             emulator.cut_streams(MIB, times=20)
             path = f"{mounted.path}/file-{tag}"
             assert program.call(programs.read_tags, path, 0, size) == {tag}

@@ -1,4 +1,4 @@
-"""Links, times, owners and modes that other tools have stored in objects."""
+"""Symbolic links, times, owners and modes that other tools have stored in objects."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LONGEST = "./" * 2047 + "x"
 
 
 def store_link_as_content(emulator: EmulatorProcess, name: str, target: str) -> None:
-    """Store a symbolic link as gcloud does: its target is the content."""
+    """Store a symbolic link as gcloud does: the content of the object is the target."""
     emulator.write(name, target.encode(), metadata=IS_LINK)
 
 
 def store_link_as_metadata(emulator: EmulatorProcess, name: str, target: str) -> None:
-    """Store a symbolic link as older versions of gcsfuse do: its target is metadata."""
+    """Store a symbolic link as older versions of gcsfuse do: the target is in the metadata."""
     emulator.write(name, b"", metadata={"gcsfuse_symlink_target": target})
 
 
@@ -68,7 +68,7 @@ def test_both_kinds_of_links_lead_to_their_targets(
         for name, number in {"dangling": errno.ENOENT, "loop": errno.ELOOP}.items():
             with pytest.raises(OSError, match=os.strerror(number)):
                 program.call(programs.read_whole, f"{path}/{name}")
-        # Listings contain the file type, so find(1) requests no attributes.
+        # find(1) requests no attributes, because the entries of a directory contain the file type.
         names = output(mounted, "find", "mnt", "-type", "l").split()
         assert len(names) == 7
         listed = output(mounted, "ls", "-l", "mnt/links")
@@ -159,7 +159,7 @@ def test_an_object_with_an_invalid_target_is_a_file_and_is_counted(
         assert program.call(programs.read_whole, f"{mounted.path}/long").decode() == LONGEST + "x"
         assert program.call(programs.read_whole, f"{mounted.path}/times") == b"text"
         for _ in range(2):
-            # Only a read of the content shows that this target is invalid.
+            # The mount notices that this target is invalid only when it reads the content.
             with pytest.raises(OSError, match=os.strerror(errno.EIO)):
                 program.call(programs.link_target, f"{mounted.path}/hollow")
             output(mounted, "ls", "-lR", "mnt/times", "mnt/empty")
@@ -180,7 +180,8 @@ def test_a_refused_link_is_eacces_and_an_overwritten_one_is_read_again(
         assert program.call(os.listdir, str(mounted.path)) == ["gone", "refused"]
         with pytest.raises(PermissionError):
             program.call(programs.link_target, f"{mounted.path}/refused")
-        # The open fails with ESTALE, so the kernel looks the name up again and finds the new link.
+        # The mount opens the old generation and gets ESTALE. So the kernel looks up the name again
+        # and finds the new link.
         store_link_as_content(emulator, "gone", "elsewhere")
         assert program.call(programs.link_target, f"{mounted.path}/gone") == "elsewhere"
 
@@ -214,8 +215,8 @@ def test_files_have_the_times_that_other_tools_have_stored(
 
         def times(name: str) -> tuple[int, int]:
             status = program.call(os.lstat, f"{mounted.path}/{name}")
-            # ctime is the time of the last change of the object or its metadata; backup programs
-            # need it.
+            # ctime is the time at which the object or its metadata last changed. Backup programs
+            # need this time.
             assert status.st_ctime_ns > 10**18
             return status.st_mtime_ns, status.st_atime_ns
 

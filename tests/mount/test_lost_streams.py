@@ -1,4 +1,4 @@
-"""Broken streams, restarted and silent servers: a reader waits, or gets an errno."""
+"""Streams that break, and servers that restart or do not answer. A read waits or gets an errno."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_reader_waits_while_the_server_is_killed_and_restarted(
     digest = hashlib.sha256()
     with (emulator.bucket / "large").open("wb") as file:
         for number in range(16):
-            # The file is sparse: it takes 64 MiB of disk, not a gigabyte.
+            # The file has holes, so that it needs 64 MiB of disk instead of 1 GiB.
             tagged = programs.tagged(number, number * 64 * MIB, 4 * MIB)
             file.seek(number * 64 * MIB)
             file.write(tagged)
@@ -43,7 +43,7 @@ def test_a_reader_waits_while_the_server_is_killed_and_restarted(
         while isinstance(answer, int):
             if answer in (256 * MIB, 768 * MIB):
                 emulator.kill()
-                # The reader uses up its readahead before it waits.
+                # The reader first consumes its readahead, and then it waits.
                 wait_until(lambda: mounted.statistics()["waiting_reads"] > 0, "a reader waits")
                 emulator.start()
             answer = reader.report()
@@ -104,8 +104,8 @@ def test_a_lost_range_is_requested_again_while_its_stream_stays_busy(
             for program in (unlucky, lucky)
         ]
         unlucky.begin(os.pread, lost, 4096, GIB - 4096)
-        # Continuous reads keep the stream busy: an idle stream would reveal the lost range by
-        # itself.
+        # These reads keep the stream busy. On an idle stream, the mount would notice the lost range
+        # in another way.
         for offset in range(0, GIB // 2, MIB // 16):
             assert lucky.call(os.pread, served, 4096, offset) == bytes(4096)
             if offset % MIB == 0 and mounted.statistics()["ranges_silent"]:
@@ -142,10 +142,10 @@ def test_a_refused_read_is_an_errno_at_once(
         mount(expected_warnings=[f"read: {errno.errorcode[number]}"]) as mounted,
         mounted.program() as reader,
     ):
-        # An open reports a missing generation; a read reports every other error.
+        # If the generation is missing, the open fails. All other errors are reported by the read.
         with pytest.raises(OSError, match=os.strerror(number)):
             reader.call(programs.read_tags, f"{mounted.path}/object", 0, 10)
-        # The next read sends a new request.
+        # Without the fault, the next read sends a new request and succeeds.
         emulator.clear_faults()
         assert reader.call(programs.read_whole, f"{mounted.path}/object") == b"content"
 
@@ -174,7 +174,8 @@ def test_a_silent_server_is_an_errno_after_the_read_timeout(
     content = programs.tagged(1, 0, 8 * MIB)
     emulator.place("object", content)
     options = ["--read-timeout", "2s", "--metadata-ttl", "0", "--negative-ttl", "0"]
-    # A connection attempt to the stopped server fails before the call times out.
+    # EIO can occur too, because the mount's attempt to connect to the stopped emulator may fail
+    # before the read timeout.
     expected = ["ETIMEDOUT", "EIO"]
     with mount(*options, expected_warnings=expected) as mounted, mounted.program() as reader:
         descriptor = reader.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
@@ -198,7 +199,8 @@ def test_lookups_succeed_while_one_connection_after_another_dies(folder: Path) -
         mounted = MountProcess(emulator, folder, [*options, "--read-timeout", "4s"])
         with mounted, mounted.program() as program:
             for tag in range(3):
-                # All current connections lose their bytes. gRPC notices this only after 80 s.
+                # From now on, no bytes pass through the current connections. gRPC notices this only
+                # after 80 s.
                 emulator.inject(Rule(HalfOpen(), at=InjectionPoint.NOW))
                 content = program.call(programs.read_whole, f"{mounted.path}/object-{tag}")
                 assert content == programs.tagged(tag, 0, 100)

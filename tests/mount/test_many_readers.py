@@ -1,4 +1,4 @@
-"""Many concurrent readers of one file and of many files get the right bytes."""
+"""Many programs read one file or many files at the same time, and all get the right bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.mount
 
 
 def place_tagged(emulator: EmulatorProcess, sizes: list[int]) -> list[tuple[str, int, int]]:
-    """Write files of tagged content; return the name, tag and size of each."""
+    """Write files with tagged content; return the name, the tag and the size of each file."""
     files = [(f"file-{tag}", tag, size) for tag, size in enumerate(sizes)]
     for name, tag, size in files:
         emulator.place(name, programs.tagged(tag, 0, size))
@@ -46,8 +46,8 @@ def test_memory_stays_below_its_limit_with_32_sequential_readers(
         with (emulator.bucket / f"sparse-{number}").open("wb") as file:
             file.truncate(1024 * MIB)
     with mount("--memory", "32MiB") as mounted, mounted.program() as program:
-        # A listing needs no checksums. A lookup would make the emulator compute those of 1 GiB per
-        # file.
+        # List the names, because a listing needs no checksums. For a lookup, the emulator would
+        # compute the checksum of a file, which has 1 GiB.
         paths = [f"{mounted.path}/{name}" for name in program.call(os.listdir, str(mounted.path))]
         done = program.call(programs.in_parallel, programs.read_head, paths, 32 * MIB)
         assert done == 32 * 32 * MIB

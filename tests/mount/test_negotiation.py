@@ -1,4 +1,4 @@
-"""The FUSE_INIT answer that the mount sends to the kernel."""
+"""Tests of the mount's answer to FUSE_INIT, the first request of the kernel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PARALLEL_DIROPS = 1 << 18
 
 
 def answer_to_init(*, error: int = 0, major: int = 7, flags: int = 0x71) -> bytes:
-    """Return a FUSE_INIT answer as libfuse 3.14 writes it."""
+    """Return the answer to FUSE_INIT in the format of libfuse 3.14."""
     fields = struct.pack("=IIIIHHIIHH32x", major, 36, 131072, flags, 0, 0, 1 << 20, 1, 256, 0)
     return struct.pack("=IiQ", 16 + len(fields), error, 2) + fields
 
@@ -64,7 +64,7 @@ def test_an_unknown_init_answer_is_passed_on_unchanged(answer: bytes) -> None:
 
 
 class DevicePair:
-    """A socket pair in place of /dev/fuse: one end for the kernel, one for libfuse."""
+    """A socket pair that replaces /dev/fuse. The test holds the kernel's end, libfuse the other."""
 
     def __init__(self) -> None:
         self.kernel, self.libfuse = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -159,8 +159,8 @@ def test_names_of_one_directory_are_looked_up_concurrently(
         emulator.inject(Rule(Hang(), method="GetObject", times=FOR_EVER))
         paths = [f"{mounted.path}/dir/file-{tag}" for tag in range(FILES)]
         program.begin(programs.in_parallel, programs.read_head, paths, 10)
-        # No lookup is answered. A lookup that waited for another one would never reach the
-        # emulator.
+        # The emulator answers no lookup. If a lookup waited for another one, it would never reach
+        # the emulator.
         wait_until(
             lambda: emulator.statistics().requests.get("GetObject") == FILES,
             "all lookups reach the emulator",

@@ -1,4 +1,7 @@
-"""OPEN checks the object first: a program never gets a file that was stale at its OPEN."""
+"""An OPEN asks the service for the object, so that no program reads an old generation.
+
+The old generation is one that was already overwritten or deleted at the OPEN.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ TTLS = ["0", "1s", "60s", "indefinite"]
 
 
 def outcomes(mounted: MountProcess, path: str, count: int = PROGRAMS) -> dict[str, int]:
-    """Let `count` programs open and read a file concurrently; return the number of each output."""
+    """Let `count` programs open and read a file at the same time.
+
+    Return how often each output occurred. The keys are MD5 sums of the outputs.
+    """
     script = (
         'cd mnt; for n in $(seq "$2"); do'
         ' { head -c 10000 "$1" 2>&1 | head -c 60 | md5sum; } & done; wait'
@@ -38,7 +44,7 @@ def outcomes(mounted: MountProcess, path: str, count: int = PROGRAMS) -> dict[st
 
 
 def expected(mounted: MountProcess, text: str) -> str:
-    """Return the key of `outcomes` for an output that starts with `text`."""
+    """Return the key that `outcomes` uses for an output that starts with `text`."""
     script = 'printf %s "$1" | head -c 60 | md5sum'
     return mounted.run_beside("bash", "-c", script, "sh", text).stdout.decode().rstrip("\n")
 
@@ -101,7 +107,7 @@ def test_an_open_requests_the_bytes_of_the_first_read(
         emulator.statistics(reset=True)
         assert program.call(os.pread, descriptor, size, 0) == programs.tagged(1, 0, size)
         assert emulator.statistics().ranges == 0
-        # An open of cached bytes sends no request.
+        # If the bytes of a file are cached, an open sends no request.
         program.call(os.open, path, os.O_RDONLY)
         assert emulator.statistics().requests == {}
 
@@ -118,7 +124,8 @@ def test_opens_stop_prefetching_for_a_program_that_never_reads(
         assert program.call(programs.open_and_close, paths) == 200
         assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD}
         assert mounted.statistics()["budget_unread"] == 0
-        # The rule is per program: an open by another program prefetches. One read resets the count.
+        # The mount counts the opens of each program separately, so an open by another program
+        # prefetches. One read sets the count of a program to zero.
         other.call(os.close, other.call(os.open, paths[100], os.O_RDONLY))
         assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD + 1}
         program.call(programs.read_whole, paths[101])
@@ -158,8 +165,8 @@ def test_open_and_read_share_one_timeout_when_the_service_is_silent(
         with pytest.raises(TimeoutError):
             program.call(programs.read_whole, path)
         took = program.call(programs.seconds_to_open_and_fail, path)
-        # The expected time is 2.5 s. The limit leaves time for a busy machine, but not for two
-        # timeouts.
+        # The expected duration is 2.5 s. The limit is high enough for a busy machine, but lower
+        # than two timeouts.
         assert took < 3.9
         emulator.clear_faults()
         wait_until(
@@ -196,7 +203,8 @@ def test_opens_of_eight_overwritten_files_before_the_first_read_find_the_new_one
         for name in names:
             program.call(os.stat, f"{mounted.path}/{name}")
             emulator.place(name, b"overwritten")
-        # In reverse order: bytes that are prefetched for a walk in listing order stay cached.
+        # Open the files in reverse order. In the order of the listing, the mount would prefetch
+        # files, and prefetched bytes stay cached.
         names.reverse()
         files = [program.call(os.open, f"{mounted.path}/{name}", os.O_RDONLY) for name in names]
         assert [program.call(os.read, file, 100) for file in files] == MAX_UNREAD * [b"overwritten"]

@@ -1,6 +1,6 @@
-"""The commands and configurations of docs/OPERATIONS.md work as documented.
+"""The commands and configurations in docs/OPERATIONS.md work as the document says.
 
-`scripts/bootstrap operations` installs the programs that they use.
+`scripts/bootstrap operations` installs the programs that the tests need.
 """
 
 from __future__ import annotations
@@ -99,7 +99,10 @@ def test_the_log_is_rotated(emulator: EmulatorProcess, mount: NewMount, folder: 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount an ext4 with 4 KiB blocks: the attributes of one file must fit into one block."""
+    """Mount an ext4 file system with blocks of 4 KiB.
+
+    The extended attributes of one file must fit into one block.
+    """
     image, disk = folder / "disk.img", folder / "disk"
     disk.mkdir()
     with image.open("wb") as file:
@@ -138,7 +141,7 @@ def test_copies_to_a_disk_without_room_for_the_attributes(
             assert code(*command.split(), "much", disk / str(number)) == (0, False)
             assert os.listxattr(disk / str(number)) == []
         assert code(sys.executable, "-c", copy.format("copy"), disk / "7") == (0, False)
-        # Each command has copied the content, also where it reported an error.
+        # Each command has copied the content, even if it reported an error.
         names = ["much", *map(str, range(8))]
         assert {(disk / name).read_bytes() for name in names} == {b"much"}
         for name in names:

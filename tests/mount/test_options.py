@@ -1,4 +1,4 @@
-"""The effect of command-line options on a mount, and two mounts of one bucket."""
+"""Tests of command-line options of a mount, and of two mounts of one bucket."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def test_sigusr1_during_the_start_does_not_end_the_process(folder: Path) -> None
 
         wait_until(ignores, "SIGUSR1 is ignored")
         process.send_signal(signal.SIGUSR1)
-        # SIGINT ends the start: without it the process retries the silent server for 6 s.
+        # SIGINT ends the start at once. Without it, the process would retry for 6 s, because the
+        # server does not answer.
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=END_SECONDS)
         assert (process.returncode, error) == (

@@ -1,4 +1,4 @@
-"""Overwritten objects: a reader gets old bytes or ESTALE, never a mixture."""
+"""When an object is overwritten, a reader gets the old bytes or ESTALE, never a mixture."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def new_content(size: int = SIZE) -> bytes:
 
 
 def replace_object(emulator: EmulatorProcess) -> None:
-    """Rename a new file over the old one: open streams keep the old bytes."""
+    """Rename a new file over the object's file. Open streams can still read the old bytes."""
     emulator.place("object", new_content())
 
 
 def change_object(emulator: EmulatorProcess) -> None:
-    """Change the file in place: open streams end with NOT_FOUND."""
+    """Change the object's file in place. Open streams end with NOT_FOUND."""
     emulator.change("object", new_content())
 
 
 def replace_and_restart(emulator: EmulatorProcess) -> None:
-    """Replace the file and close all streams: the old generation is gone."""
+    """Replace the file while the emulator is killed. Nothing can read the old generation now."""
     emulator.kill()
     emulator.place("object", new_content())
     emulator.start()
@@ -60,7 +60,8 @@ def test_a_reader_sees_the_old_bytes_or_estale(
     mapped: bool,
 ) -> None:
     emulator.place("object", old_content())
-    # Little memory and readahead: most of the file is not requested before the overwrite.
+    # With little memory and readahead, most of the file has not been requested when it is
+    # overwritten.
     with (
         mount(
             "--memory", "16MiB", "--read-ahead", "1MiB", "--metadata-ttl", "indefinite"
@@ -75,20 +76,24 @@ def test_a_reader_sees_the_old_bytes_or_estale(
         stale = meets_estale(reader, read, path)
         if overwrite is not replace_object:
             assert stale
-            # The TTL is indefinite, but a read that finds its generation gone invalidates the name.
+            # The name would never expire, because its TTL is indefinite. But the read that gets
+            # ESTALE also makes the name invalid.
             assert other.call(programs.read_tags, path, 0, MIB) == {NEW}
             assert other.call(programs.read_tags, path, SIZE - MIB, MIB) == {NEW}
 
 
 def meets_estale(reader: Program, read: Callable[[str, int, int], set[int]], path: str) -> bool:
-    """Read to the end; return whether ESTALE occurred. All other reads must return old bytes."""
+    """Read the rest of the file; return whether a read failed with ESTALE.
+
+    All other reads must return old bytes.
+    """
     for offset in range(MIB, SIZE, MIB):
         try:
             found = reader.call(read, path, offset, MIB)
         except OSError as error:
             return error.errno == errno.ESTALE
         except EOFError:
-            # A failed page fault has no errno: the kernel sends SIGBUS.
+            # With a mapping there is no errno: the kernel ends the program with SIGBUS.
             return reader.process.wait(END_SECONDS) == -signal.SIGBUS
         assert found == {OLD}
     return False
@@ -169,7 +174,8 @@ def test_a_deleted_object_is_stale_and_then_absent(
     with mount("--metadata-ttl", "0", "--read-ahead", "0") as mounted, mounted.program() as reader:
         path = f"{mounted.path}/object"
         descriptor = reader.call(os.open, path, os.O_RDONLY)
-        # The kill also closes the stream of the open, which would return the old bytes.
+        # The kill closes the stream that the open has started. This stream could still read the old
+        # bytes.
         emulator.kill()
         (emulator.bucket / "object").unlink()
         emulator.start()
@@ -193,8 +199,8 @@ def test_a_stale_file_is_opened_again_while_another_lookup_is_pending(
         assert reader.call(os.stat, path).st_size == SIZE
         begin_lookup_without_answer(emulator, mounted, other)
         emulator.place("object", new_content())
-        # The kernel holds the directory for the pending lookup, so the open must not need that
-        # lock.
+        # The lookup in flight holds the kernel's lock on the directory, so the open must not need
+        # this lock.
         assert reader.call(programs.read_whole, path) == new_content()
         emulator.clear_faults()
         with pytest.raises(FileNotFoundError):
@@ -204,7 +210,7 @@ def test_a_stale_file_is_opened_again_while_another_lookup_is_pending(
 def begin_lookup_without_answer(
     emulator: EmulatorProcess, mounted: MountProcess, program: Program
 ) -> None:
-    """Start a lookup of a name that the emulator does not answer."""
+    """Start a lookup of the name `silent`; the emulator never answers this lookup."""
     emulator.inject(Rule(Hang(), method="GetObject", object="silent", times=FOR_EVER))
     program.begin(os.stat, f"{mounted.path}/silent")
     wait_until(

@@ -1,4 +1,4 @@
-"""Callers who may list or read only parts of a bucket: cold, after `ls`, and after the TTL."""
+"""Callers with permission to list or to read only parts of a bucket."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refused(method: str, name: str, code: StatusCode = StatusCode.PERMISSION_DEN
 
 
 def outcome(program: Program, path: str) -> bytes | int:
-    """Return the content that `cat` prints, or the errno."""
+    """Read a file; return its content or the errno."""
     try:
         return program.call(programs.read_whole, path)
     except OSError as error:
@@ -41,7 +41,10 @@ def outcome(program: Program, path: str) -> bytes | int:
 
 
 def check_outcomes(mounted: MountProcess, names: dict[str, bytes | int]) -> None:
-    """Check the result of `cat` for each name: cold, after `ls -lR`, and after the TTL."""
+    """Check for each name that a read returns the expected content or errno.
+
+    Read with an empty cache, again after `ls -lR`, and again after the TTL.
+    """
     path = str(mounted.path)
     with mounted.program() as program:
         for moment in ("cold", "listed", "late"):
@@ -88,7 +91,8 @@ def test_read_permission_without_list_permission(
 ) -> None:
     for name in ("x", "dir/x", "dir/deep/y"):
         emulator.place(name, name.encode())
-    # The service hides absence from a caller without the permission to list: it answers 403.
+    # The two answers of the service for an object that does not exist: NOT_FOUND, and
+    # PERMISSION_DENIED, which hides the absence from a caller without permission to list.
     silent = [
         refused("GetObject", name, absent) for name in ("dir", "dir/deep", "absent", "dir/absent")
     ]

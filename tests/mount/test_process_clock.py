@@ -1,4 +1,4 @@
-"""A change of the wall clock, back or forward, changes no TTL and no deadline."""
+"""If the wall clock is set back or forward, TTLs and deadlines do not change."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, NewMount
 
 
-# Setting the real clock would affect the whole machine, and a time namespace has no wall clock.
-# This library wraps the clock functions of libc: while the file $CLOCK_SET_BACK exists, the wall
-# clock is one day behind. Monotonic clocks are unchanged.
+# Source of a library that wraps the clock functions of libc. While the file $CLOCK_SET_BACK exists,
+# the wall clock is one day behind. Monotonic clocks do not change. The test cannot set the real
+# clock, because this affects the whole machine, and a time namespace has no wall clock.
 WALL_CLOCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -59,7 +59,10 @@ time_t time(time_t *at) {
 
 @pytest.fixture
 def set_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give new processes a wall clock of their own; the returned file sets it back a day."""
+    """A file that sets back the wall clock of new processes by a day while it exists.
+
+    Processes that the test starts load the library that wraps the clock functions.
+    """
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
@@ -93,7 +96,8 @@ def test_a_wall_clock_change_affects_no_ttl_and_no_deadline(
                 set_back.touch()
             else:
                 set_back.unlink()
-            # Names must expire in time, and cut streams must reopen.
+            # The new objects become visible only if names expire after their TTL and cut streams
+            # are opened again.
             emulator.place("object", programs.tagged(tag, 0, size))
             emulator.place("later", programs.tagged(tag, 0, size))
             emulator.cut_streams(MIB, times=5)
@@ -110,10 +114,10 @@ def test_a_wall_clock_change_affects_no_ttl_and_no_deadline(
 
             wait_until(shows, "the new objects are visible")
             emulator.clear_faults()
-            # The date in the log proves that the clock has changed.
+            # The date of the last log line shows that the clock of the mount has changed.
             mounted.statistics()
             assert (day_of_last_line(mounted.log) < day_before) == set_back.exists()
-        # The read timeout holds although the clock is set back during the wait.
+        # A read fails after the read timeout, although the clock is set back while the read waits.
         emulator.place("object", programs.tagged(3, 0, 3 * size))
         wait_until(
             lambda: program.call(os.stat, path).st_size == 3 * size, "the last object is visible"

@@ -1,4 +1,4 @@
-"""A mount whose process dies: readers get an errno, no process hangs, the next start works."""
+"""A mount process dies. Readers get an errno, no process hangs, and the next start succeeds."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SIZE = 40 * MIB
 
 @pytest.fixture(autouse=True)
 def no_process_in_state_d() -> Iterator[None]:
-    """Check after the test that no process is in state D."""
+    """After the test, check that no process is in state D, which no signal can end."""
     yield
     wait_until(lambda: not descendants_in_state_d(), "no process in state D")
 
 
 def begin(stack: ExitStack, mounted: MountProcess) -> MountProcess:
-    """Start a mount that the test kills; abort it after the test."""
+    """Start a mount whose process the test kills; abort the mount after the test."""
     stack.callback(mounted.abort)
     mounted.__enter__()
     assert mounted.process.stderr is not None
@@ -48,7 +48,7 @@ def kill(mounted: MountProcess) -> None:
 
 
 def run_out_of_memory(mounted: MountProcess) -> None:
-    """Let the kernel kill the mount for lack of memory while readers load it."""
+    """Let the mount exceed a memory limit, so that the kernel kills it."""
     with memory_limit(mounted.process.pid, 8 * MIB):
         assert mounted.process.wait(END_SECONDS) == -signal.SIGKILL
 
@@ -66,7 +66,7 @@ def test_readers_get_an_errno_when_the_mount_dies_and_the_next_start_works(
         end(mounted)
         for reader in readers:
             assert reader.answer(END_SECONDS) in ("ENOTCONN", "ECONNABORTED", "EIO")
-        # The dead mount still exists: the next start removes it.
+        # The dead mount is still in the mount table. The next start removes it.
         with MountProcess(emulator, mounted.folder) as again, again.program() as reader:
             for tag in range(4):
                 tags = reader.call(programs.read_tags, f"{again.path}/file-{tag}", 0, SIZE)
@@ -85,8 +85,7 @@ def test_a_mount_killed_during_a_lookup_and_a_stale_open_leaves_no_hung_process(
         begin_lookup_without_answer(emulator, mounted, other)
         emulator.place("object", b"new")
         assert reader.call(programs.read_whole, path) == b"new"
-        # The pending lookup is never answered, so a process that waits for the kernel hangs for
-        # ever.
+        # The mount never answers the lookup in flight. The kill must end this lookup with an errno.
         kill(mounted)
         with pytest.raises(OSError, match=r"not connected|abort"):
             other.answer()

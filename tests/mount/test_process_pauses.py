@@ -30,13 +30,13 @@ READ_TIMEOUT_SECONDS = 3
 
 @pytest.fixture(autouse=True)
 def no_process_in_state_d() -> Iterator[None]:
-    """Check after the test that no process is in state D."""
+    """After the test, check that no process is in state D, which no signal can end."""
     yield
     wait_until(lambda: not descendants_in_state_d(), "no process in state D")
 
 
 def place(emulator: EmulatorProcess, count: int) -> list[str]:
-    """Write `count` files of tagged content; return their SHA-256 digests."""
+    """Write `count` files with tagged content; return their SHA-256 digests."""
     contents = [programs.tagged(tag, 0, SIZE) for tag in range(count)]
     for tag, content in enumerate(contents):
         emulator.place(f"file-{tag}", content)
@@ -53,7 +53,7 @@ def test_readers_wait_while_the_mount_is_stopped(
             path = f"{mounted.path}/file-{tag}"
             reader.begin(programs.read_sequentially, path, MIB, reporting=True)
         for _ in range(4):
-            # The first reader is in the middle of its file.
+            # A report of a position means that the reader is in the middle of its file.
             assert isinstance(readers[0].report(), int)
             mounted.process.send_signal(signal.SIGSTOP)
             time.sleep(0.5)
@@ -65,7 +65,7 @@ def test_readers_wait_while_the_mount_is_stopped(
 
 
 def test_a_mount_stopped_longer_than_the_read_timeout_fails_no_read(folder: Path) -> None:
-    # The mount is stopped while answers are in flight: the latency keeps them there.
+    # Because of this latency, answers are still in flight when the mount is stopped.
     with EmulatorProcess(folder / "buckets", ["--latency", "500ms"]) as emulator:
         emulator.place("file-0", programs.tagged(0, 0, SIZE))
         timeout = READ_TIMEOUT_SECONDS
@@ -95,7 +95,7 @@ def test_a_suspended_reader_does_not_delay_other_readers(
         )
         assert suspended.report() == 4 * MIB
         suspended.process.send_signal(signal.SIGSTOP)
-        # Readahead of the suspended reader must not keep the memory that other readers need.
+        # The readahead of the suspended reader must not keep memory that other readers need.
         for tag in (1, 2):
             other = stack.enter_context(mounted.program())
             path = f"{mounted.path}/file-{tag}"
@@ -153,7 +153,7 @@ def test_killed_and_failing_readers_leave_no_files_sockets_or_threads(
             emulator.clear_faults()
             mounted.check_at_rest()
 
-        # The first rounds open the connections and start the threads that later rounds reuse.
+        # The first two rounds open connections and start threads, which the later rounds use again.
         for seed in range(2):
             round_of_everything(seed)
         before = held(mounted.process.pid)

@@ -1,4 +1,4 @@
-"""Ordinary programs give the same results on a mount as on a disk."""
+"""Ordinary programs give the same results on a mount as on a local disk."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_copies_have_the_same_bytes_and_times(
         expected = programs.tree(str(emulator.bucket))
         copy = programs.tree(str(target))
         if command[0] == "sh":
-            # tar stores whole seconds only.
+            # Do not compare times here, because tar stores whole seconds only.
             assert {path: (one.digest, one.size) for path, one in expected.items()} == {
                 path: (one.digest, one.size) for path, one in copy.items()
             }

@@ -1,4 +1,4 @@
-"""Every object has a path, whatever its name, and each path is stable."""
+"""Every object has a path, whatever its name is, and this path does not change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-# The paths that docs/NAMES.md documents.
+# The path of each object name, as docs/NAMES.md shows them.
 PATHS = {
     "plain": "plain",
     "folder/plain": "folder/plain",
@@ -44,7 +44,7 @@ PATHS = {
     "50%~": "50%~",
     "two\nlines": "two\nlines",
 }
-# Further names; the test only finds, reads and finds them again.
+# Further object names. The test finds their paths in a listing, reads them, and finds them again.
 OTHERS = [
     "/",
     "///",
@@ -73,7 +73,7 @@ def content_of(name: str) -> bytes:
 
 
 def write_all(emulator: EmulatorProcess) -> dict[bytes, str]:
-    """Write all objects in a shuffled order; return their names by content."""
+    """Write all objects in a shuffled order; return the names of the objects by content."""
     names = [*PATHS, *OTHERS]
     random.Random(7).shuffle(names)
     for name in names:

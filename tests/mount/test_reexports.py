@@ -1,6 +1,7 @@
-"""Samba and NFS-Ganesha export a mount, configured as docs/OPERATIONS.md says.
+"""Samba and NFS-Ganesha export a mount with the configurations of docs/OPERATIONS.md.
 
-Each server listens on a free port of 127.0.0.1. `scripts/bootstrap operations` installs them.
+Each server listens on a free port of 127.0.0.1. `scripts/bootstrap operations` installs both
+servers.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.mount, needs_root]
 
 LARGE = programs.tagged(7, 0, 3 * 1024 * 1024)
-# The TTL of names on the mount; a test waits a little longer before it expects new names.
+# TTL of names on the mount. A test waits a little longer before it looks for new names.
 TTL_SECONDS = 1
 SOON = ("--metadata-ttl", f"{TTL_SECONDS}s", "--negative-ttl", f"{TTL_SECONDS}s")
 
@@ -47,7 +48,7 @@ def place_objects(emulator: EmulatorProcess) -> None:
 
 @contextmanager
 def server(log: Path, *command: str | Path, port: int) -> Iterator[None]:
-    """Run a server until the block ends; yield when it accepts connections on `port`."""
+    """Run a server during the block. The block begins when the server accepts connections."""
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -73,7 +74,7 @@ def server(log: Path, *command: str | Path, port: int) -> Iterator[None]:
 
 @contextmanager
 def samba(mounted: MountProcess, folder: Path) -> Iterator[list[str | Path]]:
-    """Export the mount with Samba; yield the start of a client's command line."""
+    """Export the mount with Samba; yield the first words of a client's command line."""
     place = folder / "samba"
     place.mkdir()
     port = free_port()
@@ -121,7 +122,7 @@ def test_samba_serves_a_mount(emulator: EmulatorProcess, mount: NewMount, folder
 
 @contextmanager
 def ganesha(mounted: MountProcess, folder: Path) -> Iterator[str]:
-    """Export the mount with NFS-Ganesha; yield the URL, with {} in place of the path."""
+    """Export the mount with NFS-Ganesha; yield the URL, in which {} stands for the path."""
     place = folder / "ganesha"
     place.mkdir()
     port = free_port()

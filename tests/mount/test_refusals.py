@@ -1,4 +1,4 @@
-"""A mount is read-only: every write fails, and absent files are ENOENT."""
+"""A mount is read-only. Every write fails, and a name without an object is ENOENT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A start fails with one sentence when the server gives strange answers to its first calls."""
+"""If the server's first answers are wrong, the start of a mount fails with one sentence."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ FAULTS: dict[str, Fault] = {
 
 
 def refused_start(folder: Path, fault: Fault) -> str:
-    """Return the message of a start at an emulator that answers every call with this fault.
+    """Start a mount of an emulator that answers every call with this fault.
 
-    The endpoint in the message is replaced by ENDPOINT.
+    Return the error message, in which ENDPOINT replaces the endpoint.
     """
     with EmulatorProcess(folder) as emulator:
         emulator.inject(Rule(fault, method="*", times=FOR_EVER))
@@ -41,7 +41,7 @@ def refused_start(folder: Path, fault: Fault) -> str:
 
 
 def test_a_start_reports_how_the_server_answers(folder: Path) -> None:
-    # A start retries for 6 s before it fails, so all of them run at the same time.
+    # Each start retries for 6 s before it fails. So all starts run at the same time.
     with ThreadPoolExecutor(len(FAULTS)) as threads:
         lines = dict(
             zip(

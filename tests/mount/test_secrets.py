@@ -1,4 +1,4 @@
-"""Security of real mounts: TLS, secrets in logs, other users, and hostile names and messages."""
+"""Security of mounts: TLS, secrets in logs, other users, and malicious names and messages."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ TOKEN = "ya29.a-token-that-no-log-may-contain"
 ROUTING_TOKEN = "a-routing-token-that-no-log-may-contain"
 PASSWORD = "a-password-that-no-log-may-contain"
 UNIT = Path(__file__).parents[2] / "systemd" / "gcsmux@.service"
-# Attempts to forge a log line: a new line, terminal escapes, right-to-left and separator
-# characters.
+# A text that tries to forge a log line. It contains a line end, terminal escapes, a right-to-left
+# mark and a line separator.
 FORGED = "\n2030-01-01T00:00:00.000Z INFO gcsmux_fs: forged\x1b[2J\u202e\u2028\x9b31m"
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ [\w.]+: .*")
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 # -- TLS
@@ -64,7 +64,7 @@ def test_a_refused_start_names_the_options_that_make_it_work(
             "TLS": (["--plaintext", "--anonymous", f"--endpoint={service.endpoint}"], {}),
             "proxy": (["--anonymous", "--endpoint=10.255.255.1:443"], {"https_proxy": proxy}),
         }
-        # A start retries for 6 s before it fails, so all of them run at the same time.
+        # Each start retries for 6 s before it fails. So all starts run at the same time.
         with ThreadPoolExecutor(len(starts)) as threads:
             running = {
                 name: threads.submit(refusal, folder, *options, **environment)
@@ -84,7 +84,7 @@ def test_a_refused_start_names_the_options_that_make_it_work(
     assert line.startswith(f"{service.endpoint} closes plaintext connections")
     assert line.endswith(": remove --plaintext if the server expects TLS.")
     assert PASSWORD not in lines["proxy"]
-    # No start fell back to plaintext.
+    # No start has sent a request without TLS.
     assert emulator.statistics().requests == {}
 
     options = ["--plaintext", "--anonymous", f"--endpoint={emulator.endpoint}"]
@@ -101,7 +101,7 @@ def test_a_refused_start_names_the_options_that_make_it_work(
 
 @pytest.fixture
 def tokens() -> Iterator[TokenServer]:
-    """Answer every request with the same token."""
+    """A token server that answers every request with the same token."""
     with token_server(lambda _: access_token(TOKEN)) as one:
         yield one
 
@@ -114,7 +114,10 @@ def test_tokens_and_keys_appear_in_no_log_and_no_argument(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The test also runs under the unit's limits: TLS and signatures work without writable code."""
+    """The mount runs with the limits of the systemd unit, which forbid writable code.
+
+    So the test also shows that TLS and signatures work with these limits.
+    """
     content = programs.tagged(1, 0, 3 * MIB)
     emulator.place("object", content)
     emulator.inject(
@@ -135,7 +138,8 @@ def test_tokens_and_keys_appear_in_no_log_and_no_argument(
     shown = mounted.log + arguments
     for secret in (TOKEN, ROUTING_TOKEN, "PRIVATE KEY", *hidden, *assertion.split(".")):
         assert secret not in shown
-    # The emulator's read handles contain the bucket name in JSON.
+    # A read handle of the emulator contains the bucket name in JSON. The log must not contain a
+    # read handle.
     assert not re.search(r'\[\\*"my-bucket', mounted.log)
 
 
@@ -160,11 +164,11 @@ def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
     try:
         crash = [sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"]
         if _dumps(subprocess.Popen(crash, cwd=folder)) is False:
-            pytest.skip("this machine keeps no cores")
+            pytest.skip("this machine keeps no core dumps")
         with mount() as mounted:
             mounted.process.send_signal(signal.SIGSEGV)
             assert _dumps(mounted.process) is False
-            # The mount starts again, so that the fixture can check its end as usual.
+            # Start the mount again, because at the end of the block the mount must run.
             mounted.process.communicate()
             mounted.__enter__()
     finally:
@@ -172,7 +176,7 @@ def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
 
 
 def _dumps(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> bool:
-    """Wait for a process that a signal ends; return whether it has dumped core."""
+    """Wait for a process that a signal ends; return whether it has left a core dump."""
     ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     process.wait()
     assert ended is not None
@@ -197,7 +201,7 @@ def test_only_the_owner_can_use_a_mount_without_allow_other(
 
 @as_root
 def test_files_that_the_mount_writes_are_private(emulator: EmulatorProcess, folder: Path) -> None:
-    """With umask 0, the log and the file that replaces stderr stay private."""
+    """Only the owner can read the log and the file that replaces stderr, even with umask 0."""
     place = folder / "detached"
     (place / "mnt").mkdir(parents=True)
     subprocess.run(
@@ -222,7 +226,7 @@ def test_files_that_the_mount_writes_are_private(emulator: EmulatorProcess, fold
     assert modes == {"log": 0o600, "mnt": stat.S_IMODE((place / "mnt").stat().st_mode)}
 
 
-# -- hostile names and messages
+# -- malicious names and messages
 
 
 def test_object_names_and_messages_forge_no_log_line(
@@ -277,7 +281,10 @@ def test_a_prefix_is_one_line_on_the_terminal(emulator: EmulatorProcess, folder:
 def test_a_server_message_adds_no_line_to_the_systemd_notification(
     emulator: EmulatorProcess, folder: Path
 ) -> None:
-    """A newline in STATUS= would let the server send systemd another assignment."""
+    """A message of the server must not add a line to the notification for systemd.
+
+    systemd would take a line such as READY=1 for a statement of the mount.
+    """
     emulator.inject(Rule(Status(StatusCode.DATA_LOSS, "no\nREADY=1"), method="*", times=FOR_EVER))
     address = str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

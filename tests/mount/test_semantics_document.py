@@ -1,7 +1,7 @@
-"""The examples of docs/SEMANTICS.md print what the document shows.
+"""The examples in docs/SEMANTICS.md print the output that the document shows.
 
-Each `console` block gets a bucket and a mount of its own. Its line `$ gcsmux-mount ...` starts the
-mount. One shell runs all other lines that start with `$ `.
+Each `console` block is an example. It gets an emulator and a mount for itself. The line `$
+gcsmux-mount ...` starts the mount. One shell runs all other lines that start with `$ `.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MARK = "\x01"
 
 @pytest.fixture
 def emulator(folder: Path) -> Iterator[EmulatorProcess]:
-    """An emulator of the test's own: the examples name the bucket `my-bucket`."""
+    """A separate emulator for each test, because the examples use the bucket name `my-bucket`."""
     with EmulatorProcess(folder / "buckets") as process:
         yield process
     assert process.log == ""
@@ -46,7 +46,7 @@ def commands_of(example: str) -> list[tuple[str, str]]:
 
 
 def check(mounted: MountProcess, commands: list[tuple[str, str]]) -> None:
-    """Run commands in one shell beside the mount point, and compare their output."""
+    """Run commands in one shell in the folder of the mount point, and compare their outputs."""
     shim = [sys.executable, "-m", "tests.mount.gcloud", str(mounted.emulator.port)]
     script = [f'gcloud() {{ PYTHONPATH={shlex.quote(str(ROOT))} {shlex.join(shim)} "$@"; }}']
     for command, _ in commands:

@@ -1,4 +1,7 @@
-"""More open files than one connection has room for streams; the emulator allows 100."""
+"""Programs hold more files open than one connection can have streams.
+
+The emulator allows 100 streams on a connection.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def test_idle_streams_do_not_block_reads_and_lookups(
     with mount("--read-timeout", "20s") as mounted, mounted.program() as program:
         program.call(os.listdir, str(mounted.path))
         for step in range(FILES):
-            number = step * 103 % FILES  # far from listing order
+            number = step * 103 % FILES  # not in the order of the listing
             name = f"{mounted.path}/{number:03}"
             assert program.call(programs.read_whole, name) == programs.tagged(number, 0, 5000)
         assert mounted.statistics()["streams_open"] <= 40

@@ -1,4 +1,4 @@
-"""Reads without an answer delay no other reads, and all of them end in time."""
+"""Reads that get no answer do not delay other reads, and end after the read timeout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-# More than 64 READs, the kernel's default limit, and more than the 100 streams of a connection.
+# Number of reads without an answer. It is higher than 64, the kernel's default limit of READs, and
+# higher than 100, the number of streams on a connection.
 STUCK = 150
 SIZE = 300_000
 HEALTHY_BYTES = 3_000_000
@@ -44,8 +45,7 @@ def test_a_file_is_read_while_150_reads_of_other_files_hang(
         mounted.expected_warnings = ["ETIMEDOUT"]
         paths = [f"{mounted.path}/bad/file-{number}" for number in range(STUCK)]
         stuck.begin(programs.failing_reads, paths, 4096)
-        # All READs have reached the process. A READ that waited in the kernel would have no
-        # deadline.
+        # All READs reach the mount process. A READ that waits in the kernel has no deadline.
         wait_until(lambda: mounted.statistics()["waiting_reads"] >= STUCK, "all reads wait")
         for tag in range(2):
             path = f"{mounted.path}/good-{tag}"
@@ -54,5 +54,6 @@ def test_a_file_is_read_while_150_reads_of_other_files_hang(
         failures = stuck.answer()
         assert isinstance(failures, list)
         assert [name for name, _ in failures] == ["ETIMEDOUT"] * STUCK
-        # The kernel repeats each failed READ; the repetition must not wait again.
+        # The kernel sends each failed READ a second time. This second READ must fail without a
+        # wait.
         assert max(seconds for _, seconds in failures) < 1.5 * TIMEOUT_SECONDS

@@ -1,4 +1,4 @@
-"""Access tokens that the service rejects, on real mounts with TLS, a key and a token server."""
+"""The service rejects access tokens. The mounts use TLS, a key file and a token server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STREAM = "BidiReadObject"
 
 @pytest.fixture
 def tokens() -> Iterator[TokenServer]:
-    """Answer each request with another token."""
+    """A token server that answers each request with another token."""
     with token_server(lambda number: access_token(f"token-{number}")) as one:
         yield one
 
@@ -43,7 +43,7 @@ def mounted(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> MountProcess:
-    """A mount with a service account's key; every call looks its names up."""
+    """A mount with the key of a service account. TTLs are 0, so that every call causes a lookup."""
     key_file(folder / "key.json", tokens.address)
     for name, text in service.environment.items():
         monkeypatch.setenv(name, text)
@@ -71,7 +71,10 @@ def test_a_token_that_expires_in_mid_stream_is_renewed(
 def test_a_rejected_token_is_renewed_once_for_all_calls(
     emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer, without_streams: bool
 ) -> None:
-    """The first rejected call is a lookup, a listing, a stream or ReadObject."""
+    """After a call has renewed the token, the following calls use the new token.
+
+    The following calls are lookups, a listing, and reads by a stream or by ReadObject.
+    """
     missing = Rule(Status(StatusCode.UNIMPLEMENTED), method=STREAM, times=FOR_EVER)
     others = [missing] if without_streams else []
     content = programs.tagged(1, 0, 3 * MIB)
@@ -110,7 +113,7 @@ def test_a_service_that_rejects_every_token_is_eacces_at_once(
     mounted.expected_warnings = ["EACCES"]
     refused = Status(StatusCode.UNAUTHENTICATED)
     with mounted, mounted.program() as program:
-        # An open must neither report the error nor read the object.
+        # The open succeeds, although the service rejects its token, and reads no bytes.
         emulator.inject(Rule(refused, method=STREAM, times=FOR_EVER))
         descriptor = program.call(os.open, f"{mounted.path}/object", os.O_RDONLY)
         emulator.statistics(reset=True)
@@ -121,10 +124,10 @@ def test_a_service_that_rejects_every_token_is_eacces_at_once(
             with pytest.raises(PermissionError):
                 program.call(os.pread, descriptor, 10, 0)
         asked = emulator.statistics().requests
-        # The kernel sends each failed request twice.
+        # The mount logs each failed call once and sends two requests for it.
         assert asked["GetObject"] == 2 * mounted.log.count("lookup: EACCES")
         assert asked[STREAM] == 2 * mounted.log.count("read: EACCES")
-        # Many rejected calls share one renewal.
+        # One new token serves many rejected calls, so there are few token requests.
         assert 2 <= len(tokens.asked) < 10
         emulator.clear_faults()
         assert program.call(os.pread, descriptor, 10, 0) == b"content"

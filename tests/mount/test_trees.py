@@ -1,4 +1,4 @@
-"""A mount shows all objects of its bucket with their names, bytes and times."""
+"""A mount shows all objects of its bucket with the right names, bytes and times."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-# Names that break careless programs: spaces, quotes, newlines, leading dashes, globs, non-ASCII and
-# combining characters, and names of the maximum length.
+# Names that programs often treat wrongly: with spaces, quotes, newlines, leading dashes, wildcards,
+# non-ASCII and combining characters, and names of the maximum length.
 ODD_NAMES = [
     "with spaces in it",
     " leading and trailing ",
@@ -39,7 +39,7 @@ ODD_NAMES = [
 
 
 def make_tree(folder: Path, seed: int) -> None:
-    """Write files of many sizes into nested folders."""
+    """Write files of many sizes into a random tree of folders."""
     source = random.Random(seed)
     folders = [folder]
     names = iter(ODD_NAMES)
@@ -49,12 +49,13 @@ def make_tree(folder: Path, seed: int) -> None:
         if number % 3 == 2:
             folders.append(parent / f"folder {number}")
             folders[-1].mkdir()
-            # A flat bucket has no folder without objects.
+            # Put a file into each folder, because a folder without objects does not exist in a flat
+            # bucket.
             (folders[-1] / "content").touch()
         (parent / name).write_bytes(
             source.randbytes(source.choice([0, 1, 4095, 4096, 4097, 70_000, 1_500_000]))
         )
-        # Old times with fractions of a second must survive.
+        # Give the file an old time with a fraction of a second, which the mount must show.
         mtime_ns = source.randrange(10**18, 17 * 10**17)
         os.utime(parent / name, ns=(mtime_ns, mtime_ns))
     deep = folder.joinpath(*(f"level-{number}" for number in range(40)))
@@ -71,7 +72,7 @@ def test_a_random_tree_is_the_same_through_the_mount(
     expected = programs.tree(str(emulator.bucket))
     with mount() as mounted, mounted.program() as program:
         assert expected == program.call(programs.tree, str(mounted.path))
-        # The second walk reads from the kernel's caches.
+        # The second walk reads the names and pages in the kernel's caches.
         assert expected == program.call(programs.tree, str(mounted.path))
 
 

@@ -1,6 +1,6 @@
-"""A real mount under the limits of its systemd unit.
+"""A real mount works with the limits of its systemd unit.
 
-There is no systemd in a container: `limits` applies the unit's [Service] section instead.
+Because there is no systemd in a container, `limits` applies the unit's [Service] section.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.mount,
-    pytest.mark.skipif(os.geteuid() != 0, reason="the unit runs as root"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can apply the limits"),
 ]
 
 UNIT = Path(__file__).parents[2] / "systemd" / "gcsmux@.service"
 LAUNCHER = (sys.executable, "-P", limits.__file__, str(UNIT))
 
-# Print the errno of each forbidden operation, and the capabilities of the process.
+# A Python program that tries each forbidden operation. It prints the errno of each failure and the
+# capabilities of its process.
 TRIES = """
 import ctypes, json, mmap, os, socket, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -70,7 +71,7 @@ def launched(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def kill(mounted: MountProcess) -> None:
-    """Kill a mount with SIGKILL."""
+    """Kill a mount process with SIGKILL."""
     mounted.process.kill()
     mounted.process.communicate(timeout=END_SECONDS)
 
@@ -109,14 +110,17 @@ def test_the_unit_removes_a_dead_mount_under_the_limits(
         done = launched(*limits.command_of(command, MOUNTPOINT=str(mounted.path)))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert f" {mounted.path} " not in Path("/proc/self/mountinfo").read_text()
-        # The mount starts again, so that the fixture can check its end as usual.
+        # Start the mount again, because at the end of the block the mount must run.
         mounted.__enter__()
 
 
 def test_the_unit_keeps_a_live_mount_under_the_limits(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
-    """The mount belongs to another unit: this unit's start was refused."""
+    """ExecStopPost removes only dead mounts.
+
+    The mount here is alive, as if another unit had started it and this unit had failed to start.
+    """
     emulator.place("object", b"content")
     (command,) = limits.read_service(UNIT)["ExecStopPost"]
     with mount() as mounted:

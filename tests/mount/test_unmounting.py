@@ -1,4 +1,4 @@
-"""A mount ends at once on a signal or umount, also while programs use it."""
+"""A mount ends at once after a signal or umount, even if programs use it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.mount
 
 
 def start_readers(stack: ExitStack, mounted: MountProcess, count: int = 16) -> list[Program]:
-    """Start programs that read in a loop until an error occurs."""
+    """Start programs that read files again and again until an error occurs."""
     readers = [stack.enter_context(mounted.program()) for _ in range(count)]
     for number, reader in enumerate(readers):
         reader.begin(programs.read_loop, f"{mounted.path}/file-{number % 4}")
@@ -46,9 +46,9 @@ def test_a_mount_ends_under_load_and_its_readers_get_an_errno(
         assert mounted.process.wait(END_SECONDS) == 0
         for reader in readers:
             assert reader.answer(END_SECONDS) in (
-                "ENOTCONN",  # the connection was closed before the call
-                "ECONNABORTED",  # the connection was closed during the call
-                "ENOENT",  # the call found the empty directory below the mount point
+                "ENOTCONN",  # the FUSE connection was closed before the call
+                "ECONNABORTED",  # the FUSE connection was closed during the call
+                "ENOENT",  # the call found the empty directory below the mount
                 "EIO",
             )
 

@@ -1,4 +1,4 @@
-"""fio verifies the checksums of the blocks it reads, with every I/O engine."""
+"""fio reads blocks with every I/O engine and verifies their checksums."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-# Each engine reads an object of its own, so that it finds no pages of another engine.
+# The I/O engine and O_DIRECT, by object name. Each combination reads its own object, so that it
+# finds no pages of another one in the page cache.
 ENGINES = {
     f"{engine}-{'direct' if direct else 'buffered'}": (engine, direct)
     for engine in ("io_uring", "libaio", "mmap", "splice")
@@ -29,17 +30,17 @@ EILSEQ = 84
 
 
 def write_verifiable(path: Path) -> None:
-    """Write a file with fio in blocks of 4 KiB, each with its checksum."""
+    """Let fio write a file in blocks of 4 KiB, each of which contains its checksum."""
     command = ["fio", "--name=write", f"--filename={path}", "--rw=write", "--bs=4k"]
     command += [f"--size={SIZE}", "--verify=crc32c", "--do_verify=0", "--verify_state_save=0"]
     subprocess.run(command, stdout=subprocess.DEVNULL, timeout=END_SECONDS, check=True)
 
 
 def verify(mounted: MountProcess, suffix: str = "") -> dict[str, tuple[int, int]]:
-    """Verify objects with fio in random order; return errno and bytes read of each engine.
+    """Let fio read and verify objects in random order; return each engine's errno and bytes read.
 
-    `fio --verify_only` opens files for writing, so this is a read with verification. Without
-    `--verify_fatal` fio prints a message for a wrong block and continues.
+    `fio --verify_only` cannot be used, because it opens files for writing. Without
+    `--verify_fatal`, fio would print a message for a wrong block and continue.
     """
     command = ["fio", "--readonly", "--rw=randread", "--bs=32k", f"--size={SIZE}", "--iodepth=8"]
     command += ["--verify=crc32c", "--verify_interval=4k", "--verify_fatal=1"]
@@ -48,7 +49,7 @@ def verify(mounted: MountProcess, suffix: str = "") -> dict[str, tuple[int, int]
         command += [f"--name={way}", f"--filename={way}{suffix}"]
         command += [f"--ioengine={engine}", f"--direct={direct:d}"]
     done = mounted.run(*command)
-    # fio may print notes before the JSON.
+    # Skip the notes that fio may print before the JSON.
     report = json.loads(done.stdout[done.stdout.index(b"{") :])
     return {job["jobname"]: (job["error"], job["read"]["io_bytes"]) for job in report["jobs"]}
 
@@ -64,7 +65,8 @@ def test_every_engine_of_fio_reads_the_blocks_that_fio_wrote(
         emulator.place(f"{way}-wrong", bytes(content))
     with mount() as mounted:
         assert verify(mounted) == dict.fromkeys(ENGINES, (0, SIZE))
-        # fio detects one flipped bit with every engine: it has verified what it has read.
+        # With every engine, fio detects one wrong bit. So fio has really verified the bytes that it
+        # has read.
         assert {way: error for way, (error, _) in verify(mounted, "-wrong").items()} == (
             dict.fromkeys(ENGINES, EILSEQ)
         )

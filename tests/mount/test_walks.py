@@ -1,4 +1,4 @@
-"""Programs that walk a directory of small files, and the files that the mount prefetches."""
+"""Tests of the prefetch: a program reads all small files of a directory one after another."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_walk_in_listing_order_waits_only_for_its_first_files(
             assert content == contents[f"dir/{name}"]
         statistics = mounted.statistics()
         assert statistics["misses"] <= 5
-        # Each file was requested once, by a read or by the prefetch.
+        # The mount has requested each file once, for a read or for the prefetch.
         assert emulator.statistics().bytes_asked == FILES * SIZE
 
 
@@ -87,7 +87,7 @@ def test_an_abandoned_walk_closes_its_handles_and_frees_its_memory(
         wait_until(lambda: mounted.statistics()["budget_unread"] > 0, "the mount prefetches files")
         wait_until(
             lambda: not mounted.statistics()["open_handles"],
-            "rest",
+            "the mount is idle",
             seconds=ABANDONED_SECONDS + END_SECONDS,
         )
         rest = mounted.last_statistics()

@@ -1,4 +1,4 @@
-"""A service without BidiReadObject: programs read the same bytes through ReadObject."""
+"""If the service does not have BidiReadObject, programs read the same bytes with ReadObject."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ WITHOUT_STREAMS = Rule(
 
 
 def check_logged_once(mounted: MountProcess) -> None:
-    """Check that the mount logged the loss of BidiReadObject once, and never its return."""
+    """Check that the mount has logged once that BidiReadObject is unavailable.
+
+    It must not have logged that BidiReadObject is available again.
+    """
     assert mounted.log.count(LOSS) == 1
     assert mounted.log.count("BidiReadObject available again") == 0
 

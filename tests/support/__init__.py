@@ -1,1 +1,1 @@
-"""What tests of several rooms share: the mount harness, the emulator process, programs, sizes."""
+"""Code that the tests of several folders share: mounts, emulator process, test programs, sizes."""

@@ -1,10 +1,11 @@
-"""Runs a scenario repeatedly and cancels it at a different instant each time.
+"""Run a scenario many times and cancel each run at a different instant.
 
-Theory of operation. Code between two awaits is atomic, so an *instant* is the start or the end of
-one step of trio's scheduler, of any task. If the cancellation comes just before a step of the
-cancelled task, the task is already awake, and its next await raises `Cancelled`. If it comes after
-a step, the await at the end of that step raises `Cancelled`. Each run repeats the previous one
-exactly, with the tasks in the same order, up to the instant of the cancellation.
+How it works. Trio can deliver a cancellation only at an await. An *instant* is the start or the end
+of one step of trio's scheduler, no matter which task makes the step. If the cancellation comes just
+before a step of the scenario's task, this task is already awake, and its next await raises
+`Cancelled`. If the cancellation comes after a step, the await at the end of this step raises
+`Cancelled`. Up to its cancellation, each run repeats the previous run exactly, with the tasks in
+the same order.
 
 A *stage* is a context manager. It creates what the scenario needs, yields the scenario, and asserts
 afterwards that the scenario left nothing behind.
@@ -30,27 +31,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Scenario", "Stage", "cancel_everywhere", "play"]
 
-# Trio runs tasks that are ready together in a random order. This many seeds are tried.
+# Trio chooses a random order for tasks that are ready at the same time. The scenario runs with this
+# many different random seeds.
 _ORDERS = 3
-# Longer than any scenario takes, in virtual time.
+# A run that takes more virtual time than this is a hang. Every scenario takes less.
 _HANGS_SECONDS = 100
 
 
 def cancel_everywhere(stage: Stage) -> None:
-    """Run the scenario in virtual time, once for each instant, until one run ends uncancelled."""
+    """Run the scenario in virtual time and cancel it, once for each instant.
+
+    The last run ends before its instant comes, so this run is not cancelled.
+    """
     with mock.patch.object(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True):
         for order in range(_ORDERS):
             for instant in itertools.count():
                 scheduler._r.seed(order)
                 clock = trio.testing.MockClock(autojump_threshold=0)
                 if not trio.run(functools.partial(play, stage, instant), clock=clock):
-                    # A scenario without an await has no instant to cancel at.
+                    # The scenario must contain an await. Without an await there is no instant to
+                    # cancel it at.
                     assert instant > 1
                     break
 
 
 async def play(stage: Stage, instant: int) -> bool:
-    """Run the scenario once, cancelled at an instant; return whether the scenario reached it."""
+    """Run the scenario and cancel it at `instant`; return whether the run lasted until then."""
     try:
         with trio.fail_after(_HANGS_SECONDS):
             async with stage() as scenario:
@@ -68,7 +74,7 @@ async def play(stage: Stage, instant: int) -> bool:
 
 
 class _Canceller(trio.abc.Instrument):
-    """Cancels `scope` at an instant, counted from the creation of this object."""
+    """Cancels `scope` at the given instant. Instant 0 is the creation of this object."""
 
     def __init__(self, scope: trio.CancelScope, instant: int) -> None:
         self._scope = scope

@@ -1,4 +1,4 @@
-"""The emulator in a process of its own, and the objects and faults that tests give it."""
+"""Run the emulator in a separate process, and give it objects and faults for a test."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SERVICE = "/google.storage.v2.Storage"
 
 @dataclass(frozen=True)
 class EmulatorStatistics:
-    """The counters of `gcsmux_fs.emulator.control`."""
+    """The counters that the emulator returns (see `gcsmux_fs.emulator.control`)."""
 
     requests: dict[str, int]
     ranges: int
@@ -49,16 +49,16 @@ class EmulatorStatistics:
 
     @property
     def cuts(self) -> int:
-        """How many streams the rule of `cut_streams` has ended."""
+        """Number of streams that the rule of `cut_streams` has ended."""
         return self.faults.get(_CUT, 0)
 
 
 @dataclass
 class EmulatorProcess:
-    """`gcsmux-emulator` serves `folder`; a test can stop, kill and restart the process.
+    """A process of `gcsmux-emulator` that serves `folder`. A test can stop, kill and restart it.
 
-    With `relay`, faults of connections are injected at a second endpoint. `bucket_name` is the
-    bucket that the methods below use.
+    If `relay` is true, the process also opens a second endpoint, a TCP proxy. Faults of connections
+    happen only at the second endpoint. `bucket_name` is the bucket that the methods below use.
     """
 
     folder: Path
@@ -87,12 +87,12 @@ class EmulatorProcess:
 
     @property
     def _log_file(self) -> Path:
-        # The emulator serves no folder whose name begins with a dot.
+        # The name begins with a dot, so that the emulator does not serve the log as a bucket.
         return self.folder / ".emulator.log"
 
     @property
     def log(self) -> str:
-        """The lines that the emulator has logged: warnings and errors."""
+        """All lines that the emulator has logged. It logs only warnings and errors."""
         return self._log_file.read_text()
 
     # -- the process
@@ -102,7 +102,7 @@ class EmulatorProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process, with the ports of the last start if there was one."""
+        """Start the process. If it has run before, it uses the same ports again."""
         assert self._process is None
         with self._log_file.open("a") as log:
             self._process = subprocess.Popen(
@@ -125,12 +125,12 @@ class EmulatorProcess:
             self.relay_port = int(self._process.stdout.readline().rpartition(":")[2])
 
     def kill(self) -> None:
-        """Kill the process with SIGKILL: its streams end without a status, as in a crash."""
+        """Kill the process with SIGKILL. As in a crash, its streams end without a status."""
         self._end(signal.SIGKILL)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop the process with SIGSTOP during the block: connections stay open, unanswered."""
+        """Stop the process with SIGSTOP during the block. Connections stay open without answers."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -158,7 +158,10 @@ class EmulatorProcess:
         self._end(signal.SIGTERM)
 
     def use_new_bucket(self, name: str) -> None:
-        """Make an empty bucket and use it from now on; start the process if it has ended."""
+        """Make an empty bucket, which all methods use from now on.
+
+        If the process is not running, start it.
+        """
         self.bucket_name = name
         self.bucket.mkdir(parents=True)
         if not self.running:
@@ -166,7 +169,7 @@ class EmulatorProcess:
             self.start()
 
     def remove_bucket(self) -> None:
-        """Remove the bucket's files, all fault rules and the counters."""
+        """Remove the bucket's files and all fault rules, and set the counters to zero."""
         if self.running:
             self.clear_faults()
             self.statistics(reset=True)
@@ -175,9 +178,9 @@ class EmulatorProcess:
     # -- objects
 
     def place(self, name: str, content: bytes) -> None:
-        """Write an object's file and rename it over the old one: one atomic overwrite.
+        """Write a new file and rename it over the object's old file: the object changes atomically.
 
-        Open streams still read the old generation.
+        Streams that are already open still read the old generation.
         """
         incoming = self.folder / ".incoming"
         incoming.write_bytes(content)
@@ -186,11 +189,12 @@ class EmulatorProcess:
         incoming.replace(target)
 
     def change(self, name: str, content: bytes) -> None:
-        """Change an object's file in place: open streams lose the old generation too."""
+        """Change an object's file in place. Open streams can no longer read the old bytes."""
         with (self.bucket / name).open("r+b") as file:
             file.write(content)
             file.flush()
-            # Two writes within one tick of the kernel's clock leave the same modification time.
+            # Set a new modification time. Without this call, two writes within one tick of the
+            # kernel's clock have the same modification time.
             os.utime(file.fileno())
 
     def write(
@@ -201,7 +205,7 @@ class EmulatorProcess:
         content_type: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> int:
-        """Write an object of any name through WriteObject; return its generation."""
+        """Write an object of any name with WriteObject, and return its generation."""
         resource = pb.Object(
             name=name, bucket=self._bucket_path, content_type=content_type, metadata=metadata or {}
         )
@@ -245,9 +249,10 @@ class EmulatorProcess:
         offset: int = 0,
         finish: bool = False,
     ) -> int:
-        """Create an appendable object, or append to `generation`; return the generation.
+        """Create an appendable object, or append to its `generation`; return the generation.
 
-        `finish` finalizes the object: nothing can be appended afterwards.
+        `generation` 0 creates the object. `finish` finalizes the object: nothing can be appended
+        afterwards.
         """
         request = pb.BidiWriteObjectRequest(
             write_offset=offset,
@@ -274,14 +279,14 @@ class EmulatorProcess:
     # -- control
 
     def statistics(self, *, reset: bool = False) -> EmulatorStatistics:
-        """Return the counters; `reset` then sets them to zero."""
+        """Return the counters. If `reset` is true, set them to zero afterwards."""
         request = json.dumps({"reset": reset}).encode()
         return EmulatorStatistics(**json.loads(self._control("Stats", request)))
 
     def cut_streams(self, after_bytes: int, times: int = -1, code: str = "UNAVAILABLE") -> None:
-        """End each stream with `code` once it has sent `after_bytes`; at most `times` streams.
+        """End each stream with the status `code` when it has sent `after_bytes` bytes.
 
-        -1 means no limit.
+        At most `times` streams are ended; -1 means no limit.
         """
         status = Status(StatusCode[code], "Cut on order")
         self.inject(
@@ -296,7 +301,7 @@ class EmulatorProcess:
         )
 
     def inject(self, *rules: Rule, seed: int = 0) -> None:
-        """Replace all fault rules by `rules`."""
+        """Replace all fault rules of the emulator by `rules`."""
         self._control("Faults", Faults(rules, seed).to_json())
 
     def clear_faults(self) -> None:
@@ -309,7 +314,8 @@ class EmulatorProcess:
                 f"/{CONTROL_SERVICE}/{method}"
             )
             try:
-                # gRPC refuses calls for up to a second after a refused connection, unless it waits.
+                # After a refused connection, gRPC fails new calls at once for up to a second. With
+                # wait_for_ready the call waits instead.
                 return call(request, timeout=_CALL_SECONDS, wait_for_ready=True)
             except grpc.RpcError as error:
                 assert self._process is not None

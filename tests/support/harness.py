@@ -1,8 +1,9 @@
-"""Real mounts for tests: `gcsmux-mount` in a process of its own, and programs that use the mount.
+"""Mounts for tests: real processes of `gcsmux-mount`, and programs that use the mounts.
 
-A mount that a test leaves behind hangs the next process that touches it. So each mount ends with
-its test: by umount, then by an abort through fusectl and SIGKILL. The process that runs the tests
-never touches a mount. Each program that does has a deadline, after which the mount is aborted.
+If a test left a mount behind, the next process that touches this mount would hang. So each mount
+ends with its test: first by umount, and if this fails by an abort through fusectl and by SIGKILL.
+The process that runs the tests never touches a mount. Only other processes use a mount. Each of
+them has a deadline, and the harness aborts the mount when the deadline passes.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ __all__ = [
 
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30
-# The longest call reads a gigabyte on a busy machine. A longer call counts as a hang.
+# The longest call reads a gigabyte on a busy machine. A call that takes longer than this counts as
+# a hang.
 _CALL_SECONDS = 90
 _POLL_SECONDS = 0.01
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
-# libfuse prints this line when the kernel withdraws a request because of the unmount.
+# If umount makes the kernel withdraw a request, libfuse prints this line. The harness ignores it.
 _REQUEST_WITHDRAWN = "fuse: reading device: Software caused connection abort\n"
 _AT_REST = (
     "blocks_loading",
@@ -60,7 +62,7 @@ Answer = TypeVar("Answer")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    """Poll `condition` until it holds; raise AssertionError after `seconds`."""
+    """Call `condition` until it returns true; after `seconds`, raise AssertionError with `what`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
@@ -69,11 +71,11 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
 
 @dataclass
 class MountProcess:
-    """A process of `gcsmux-mount -f`; it is ready when it sends READY=1 to its notify socket.
+    """A process of `gcsmux-mount -f`. The mount is ready when READY=1 arrives at its notify socket.
 
     `folder` holds the mount point `mnt` and the log. Each log line of level WARNING or above must
-    contain one of `expected_warnings`. `bucket` is the emulator's current bucket if it is empty.
-    `launcher` is a command prefix that executes the mount command.
+    contain one of `expected_warnings`, or the test fails. If `bucket` is "", the mount uses the
+    emulator's current bucket. `launcher` is put before the mount command and executes this command.
     """
 
     emulator: EmulatorProcess
@@ -100,7 +102,8 @@ class MountProcess:
     # -- start and end
 
     def __enter__(self) -> Self:
-        # exist_ok would call stat() on a dead mount that an earlier process has left here.
+        # Not `exist_ok`: it would call stat(), which could hang if the directory is a dead mount of
+        # an earlier process.
         with contextlib.suppress(FileExistsError):
             self.path.mkdir(parents=True)
         address = str(self.folder / "notify")
@@ -166,7 +169,7 @@ class MountProcess:
             assert (code, stderr) == (0, ""), f"the mount ended with exit code {code}: {stderr}"
 
     def unmount(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run umount(8), or fusermount3 for a user who is not root."""
+        """Run umount(8), or `fusermount3 -u` if the user is not root."""
         command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
         return subprocess.run(
             [*command, *options, self.path],
@@ -184,7 +187,7 @@ class MountProcess:
         subprocess.run(["umount", "-l", self.path], capture_output=True, check=False)
 
     def abort_connection(self) -> None:
-        """Abort the mount's FUSE connection through fusectl: all its requests fail at once."""
+        """Abort the mount's FUSE connection through fusectl; all requests in flight fail."""
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             fields = line.split()
             if fields[4] == str(self.path):
@@ -199,10 +202,10 @@ class MountProcess:
                     (_CONNECTIONS / minor / "abort").write_text("1")
 
     def drop_inodes(self) -> None:
-        """Make the kernel forget the mount's unused names and inodes; needs root.
+        """Make the kernel forget all unused names and inodes of the mount. Only root can do this.
 
-        A remount shrinks the dentry cache of this mount alone. Writing to drop_caches would do
-        the same to the mounts of tests that run at the same time.
+        A remount empties the dentry cache of this mount alone. Writing to drop_caches would also
+        empty the caches of mounts of tests that run at the same time.
         """
         remounted = self.run_beside("mount", "-i", "-o", "remount,ro", self.path)
         assert (remounted.returncode, remounted.stderr) == (0, b"")
@@ -226,25 +229,26 @@ class MountProcess:
         return self.last_statistics()
 
     def last_statistics(self) -> dict[str, int]:
-        """Return the metrics that the mount has logged last."""
+        """Return the metrics from the last statistics line in the log."""
         line = self._statistics_lines()[-1]
         metrics: dict[str, object] = json.loads(line.partition("statistics ")[2])
-        # Histograms and metrics with labels are dictionaries.
+        # Leave out histograms and metrics with labels: their values are dictionaries.
         return {name: value for name, value in metrics.items() if isinstance(value, int)}
 
     def _statistics_lines(self) -> list[str]:
-        # The last line may be incomplete: the mount may be writing it now.
+        # Ignore the text after the last line end. The mount may still be writing this line.
         return [line for line in self.log.split("\n")[:-1] if "statistics {" in line]
 
     def reads(self) -> int:
-        """Return the number of READs that the kernel has sent."""
+        """Return the number of READs that the mount has got from the kernel."""
         metrics = self.statistics()
         return metrics["hits"] + metrics["waits"] + metrics["misses"]
 
     def check_at_rest(self) -> None:
-        """Check that an unused mount has no open file, no request and no waiting READ.
+        """Check that a mount is idle: no open file, no request in flight and no waiting READ.
 
-        Wait up to 10 s: the kernel sends RELEASE late, and readahead may still be in flight.
+        Wait for this up to 10 s, because the kernel sends RELEASE late and readahead may still be
+        in flight.
         """
         gauges: dict[str, int] = {}
 
@@ -253,12 +257,12 @@ class MountProcess:
             return not any(gauges[name] for name in _AT_REST)
 
         with contextlib.suppress(AssertionError):
-            wait_until(at_rest, "the mount is at rest", seconds=10)
+            wait_until(at_rest, "the mount is idle", seconds=10)
         self._check_gauges(gauges, _AT_REST)
 
     def _check_gauges(self, metrics: dict[str, int], names: Sequence[str]) -> None:
         left = {name: metrics[name] for name in names if metrics[name]}
-        assert not left, f"the mount is not at rest: {left}"
+        assert not left, f"the mount is not idle: {left}"
 
     def peak_memory_bytes(self) -> int:
         """Return the peak resident memory of the process (VmHWM)."""
@@ -271,8 +275,8 @@ class MountProcess:
     def run(
         self, *command: str | Path, timeout: float = _CALL_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program in the mount's root directory, and wait for its end."""
-        # `cwd=` would make this process touch the mount: the shell changes the directory instead.
+        """Run a program in the mount's root directory and wait until it ends."""
+        # The shell changes the directory, because with `cwd=` this process could hang on the mount.
         return self.run_beside(
             "sh", "-c", 'cd -- "$0" && exec "$@"', self.path, *command, timeout=timeout
         )
@@ -283,7 +287,7 @@ class MountProcess:
         environment: Mapping[str, str] | None = None,
         timeout: float = _CALL_SECONDS,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program in the folder that contains the mount point `mnt`; wait for its end."""
+        """Run a program in the folder that contains the mount point, and wait until it ends."""
         with subprocess.Popen(
             command,
             cwd=self.folder,
@@ -301,14 +305,14 @@ class MountProcess:
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def program(self) -> Program:
-        """Return a program that uses the mount, for `with`."""
+        """Return a context manager that runs a program on the mount."""
         return Program(self)
 
 
 class Program:
-    """A process that calls functions on a mount, one at a time; each call has a deadline.
+    """A process that calls functions on a mount, one at a time. Each call has a deadline.
 
-    The process sends the result back; an exception there is raised again here.
+    The process sends the result back. An exception in the process is raised again in the caller.
     """
 
     def __init__(self, mount: MountProcess) -> None:
@@ -347,11 +351,14 @@ class Program:
     def begin(
         self, function: Callable[..., object], *args: object, reporting: bool = False
     ) -> None:
-        """Start a call without waiting; `reporting` passes a connection as the last argument."""
+        """Start a call in the process, and do not wait for its result.
+
+        If `reporting` is true, the function gets a connection as an additional last argument.
+        """
         self._connection.send((function, args, reporting))
 
     def answer(self, seconds: float = _CALL_SECONDS) -> object:
-        """Wait for the result of the call that `begin` has started."""
+        """Wait for the result of the call that `begin` has started, and return it."""
         succeeded, answer = cast("tuple[bool, object]", self.report(seconds))
         if not succeeded:
             assert isinstance(answer, Exception)
@@ -359,7 +366,7 @@ class Program:
         return answer
 
     def report(self, seconds: float = _CALL_SECONDS) -> object:
-        """Wait for the next message of a function that reports while it runs.
+        """Wait for the next message that a running function sends, and return it.
 
         Raises:
             EOFError: the process has ended.
@@ -374,9 +381,9 @@ class Program:
 
 
 class NewMount(Protocol):
-    """The type of the fixture `mount`: it returns a mount that a `with` statement starts."""
+    """The type of the fixture `mount`, a function that returns a mount for a `with` statement."""
 
     def __call__(
         self, *options: str, bucket: str = "", expected_warnings: Sequence[str] = ()
     ) -> MountProcess:
-        """Return a mount of the test's bucket with these command-line options."""
+        """Return a mount of the test's bucket; `options` are command-line options."""

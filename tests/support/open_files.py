@@ -10,9 +10,10 @@ __all__ = ["open_files"]
 
 
 def open_files(process: int) -> list[str]:
-    """Return the targets of a process's file descriptors, such as `/dev/fuse` or `socket:[7]`.
+    """Return what each open file descriptor of a process refers to.
 
-    A descriptor that the process closes meanwhile is left out.
+    Examples are `/dev/fuse` and `socket:[7]`. If the process closes a descriptor during the call,
+    it may be missing.
     """
     targets = []
     for link in Path(f"/proc/{process}/fd").iterdir():

@@ -1,10 +1,11 @@
-"""Functions that test programs call on a mount, in a process of their own.
+"""Functions that use a mount. The test programs call them in a process of their own.
 
-`Program` of the harness starts this module and calls its functions, or functions of the standard
-library. This module imports nothing of the package: a program uses a mount only through its path.
+`Program` of the harness starts this module as a process. The process calls functions of this module
+or of the standard library. This module imports nothing of the package, because a program uses a
+mount only through its path.
 
-Tagged content: every 4 KiB block repeats a tag and its own block number 256 times. So each block
-shows its content and its offset.
+Tagged content: every 4 KiB block repeats two numbers 256 times, a tag and the number of the block.
+So each block shows which content and which offset it belongs to.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _PAIR = struct.Struct("<QQ")
 
 
 def tagged(tag: int, offset: int, size: int) -> bytes:
-    """Return `size` bytes at `offset` of the content with this tag."""
+    """Return the tagged content with this tag: the `size` bytes that start at `offset`."""
     first, last = offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES)
     repeats = BLOCK_BYTES // _PAIR.size
     blocks = b"".join(_PAIR.pack(tag, number) * repeats for number in range(first, last))
@@ -73,10 +74,10 @@ def tagged(tag: int, offset: int, size: int) -> bytes:
 
 
 def tags(content: bytes | memoryview, offset: int) -> set[int]:
-    """Return the tags of all blocks in `content`, read at `offset` (a multiple of the block size).
+    """Return the tags of all blocks in `content`. `offset` is the block-aligned file offset.
 
     Raises:
-        ValueError: a block is not tagged content or has another block's number.
+        ValueError: a block is not tagged content or contains the number of another block.
     """
     tags_seen: set[int] = set()
     for at in range(0, len(content), BLOCK_BYTES):
@@ -95,7 +96,7 @@ def tags(content: bytes | memoryview, offset: int) -> set[int]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or a directory of a tree; a directory has no digest, size or time."""
+    """A file or directory in a tree. A directory has the default digest, size and time."""
 
     digest: str = ""
     size: int = 0
@@ -103,7 +104,7 @@ class Entry:
 
 
 def tree(root: str) -> dict[bytes, Entry]:
-    """Walk a tree and read all files; return its entries by their path below `root`."""
+    """Read all files below `root`; return all files and directories by their relative path."""
     entries: dict[bytes, Entry] = {}
     top = os.fsencode(root)
     for folder, folders, files in os.walk(top, onerror=_throw):
@@ -128,14 +129,14 @@ def read_whole(path: str | bytes) -> bytes:
 
 
 def open_and_close(paths: Sequence[str]) -> int:
-    """Open and close files without a read; return the number of files."""
+    """Open and close each file without reading it; return the number of files."""
     for path in paths:
         os.close(os.open(path, os.O_RDONLY))
     return len(paths)
 
 
 def seconds_to_open_and_fail(path: str) -> float:
-    """Open and read a file, which must fail; return the seconds that both took."""
+    """Open and read a file. One of the two must fail. Return the duration in seconds."""
     began = time.monotonic()
     try:
         read_whole(path)
@@ -145,7 +146,10 @@ def seconds_to_open_and_fail(path: str) -> float:
 
 
 def read_sequentially(path: str, report_every: int, connection: Connection | None) -> str:
-    """Read a file to its end; return its SHA-256. Send the position through the connection."""
+    """Read a file to its end and return its SHA-256.
+
+    Send the position through `connection` each time that `report_every` more bytes have been read.
+    """
     digest = hashlib.sha256()
     at = 0
     with open(path, "rb", buffering=0) as file:
@@ -158,7 +162,7 @@ def read_sequentially(path: str, report_every: int, connection: Connection | Non
 
 
 def read_head(path: str, size: int) -> int:
-    """Read the first `size` bytes of a file in order; return the number of bytes read."""
+    """Read the first `size` bytes of a file sequentially; return the number of bytes read."""
     done = 0
     with open(path, "rb", buffering=0) as file:
         while done < size and (piece := file.read(min(1 << 17, size - done))):
@@ -167,7 +171,7 @@ def read_head(path: str, size: int) -> int:
 
 
 def in_parallel(function: Callable[[str, int], int], paths: Sequence[str], argument: int) -> int:
-    """Call `function` for all paths at once, each in a thread; return the sum."""
+    """Call `function` for all paths at the same time in threads; return the sum of the results."""
     with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
         return sum(pool.map(function, paths, [argument] * len(paths)))
 
@@ -176,7 +180,10 @@ def in_parallel(function: Callable[[str, int], int], paths: Sequence[str], argum
 
 
 def failing_reads(paths: Sequence[str], size: int) -> list[tuple[str, float]]:
-    """Read the start of all files at once; return the errno name and the seconds of each."""
+    """Read the start of all files at the same time.
+
+    Return the errno name ("" after a success) and the duration in seconds of each read.
+    """
 
     def read(path: str) -> tuple[str, float]:
         descriptor = os.open(path, os.O_RDONLY)
@@ -196,9 +203,10 @@ def failing_reads(paths: Sequence[str], size: int) -> list[tuple[str, float]]:
 def random_reads(
     files: Sequence[tuple[str, int, int]], readers: int, reads: int, seed: int
 ) -> tuple[int, int]:
-    """Read at random in `readers` threads; return the numbers of reads and of wrong reads.
+    """Read at random offsets in `readers` threads; return the numbers of reads and of wrong reads.
 
-    `files` are (path, tag, size). Half of the reads are of 4 KiB, the others of a random length.
+    Each element of `files` is (path, tag, size). Half of the reads have 4 KiB, the others a random
+    length.
     """
 
     def read(reader: int) -> tuple[int, int]:
@@ -223,7 +231,7 @@ def random_reads(
 
 
 def read_tags(path: str, offset: int, size: int) -> set[int]:
-    """Open a file, keep it open, and return the tags of the blocks read from it."""
+    """Read a file and return the tags of the blocks read. The file stays open for later calls."""
     if path not in _descriptors:
         _descriptors[path] = os.open(path, os.O_RDONLY)
     return tags(os.pread(_descriptors[path], size, offset), offset)
@@ -233,7 +241,7 @@ _descriptors: dict[str, int] = {}
 
 
 def mapped_tags(path: str, offset: int, size: int) -> set[int]:
-    """Map a file, keep the mapping, and return the tags of the blocks read through it."""
+    """Read a file through a mapping; return the tags of the blocks. The mapping stays."""
     if path not in _mappings:
         with open(path, "rb") as file:
             _mappings[path] = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
@@ -244,7 +252,7 @@ _mappings: dict[str, mmap.mmap] = {}
 
 
 def read_loop(path: str) -> str:
-    """Read a file in a loop until an error occurs; return its errno name."""
+    """Read a file again and again until an error occurs; return the errno name of the error."""
     try:
         while True:
             with open(path, "rb", buffering=0) as file:
@@ -259,13 +267,13 @@ def read_loop(path: str) -> str:
 
 
 def first_entry(path: str) -> str:
-    """Start to list a directory, keep it open, and return the first entry."""
+    """Start to list a directory and return its first entry. The listing stays open."""
     _listings[path] = os.scandir(path)
     return next(_listings[path]).name
 
 
 def list_rest(path: str) -> list[str]:
-    """Return the entries that follow the one of `first_entry`."""
+    """Return the entries that follow the entry that `first_entry` has returned."""
     with _listings.pop(path) as listing:
         return [entry.name for entry in listing]
 
@@ -273,11 +281,11 @@ def list_rest(path: str) -> list[str]:
 _listings: dict[str, os._ScandirIterator[str]] = {}
 
 
-# -- refusals
+# -- refused writes
 
 
 def refusals(file: str, folder: str, absent: str) -> dict[str, str]:
-    """Try every call that writes; return the errno name of each."""
+    """Try every system call that writes; return by operation the errno name, or "done"."""
     tries: dict[str, Callable[[], object]] = {
         "create": lambda: os.open(absent, os.O_WRONLY | os.O_CREAT),
         "create exclusively": lambda: os.open(absent, os.O_RDONLY | os.O_CREAT | os.O_EXCL),
@@ -310,7 +318,7 @@ def refusals(file: str, folder: str, absent: str) -> dict[str, str]:
 
 
 def select_read_only(path: str, parameters: str, statement: str) -> list[tuple[object, ...]]:
-    """Open a SQLite database by its URI and return the rows of a query."""
+    """Open a SQLite database by a URI with `parameters`; return the rows of the query."""
     with closing(sqlite3.connect(f"file:{path}?{parameters}", uri=True)) as database:
         return list(database.execute(statement))
 
@@ -320,7 +328,7 @@ def select_read_only(path: str, parameters: str, statement: str) -> list[tuple[o
 
 @dataclass(frozen=True)
 class Storm:
-    """The numbers of killed processes and of killed processes that could not be reaped."""
+    """Number of killed processes, and how many of them did not end after the kill."""
 
     killed: int
     stuck: int
@@ -334,15 +342,17 @@ def storm(
     changing: bool = False,
     pause_seconds: float = 0.0,
 ) -> Storm:
-    """Start processes that use the mount and kill all of them at a random moment, in many bursts.
+    """Run many bursts: start processes that use the mount, and kill all of them at a random moment.
 
-    Every 20th burst has 32 readers and 40 processes that call open and getxattr. All other bursts
-    have one to three of these processes, because a mount freezes when its request queue becomes
-    empty at the wrong instant, and small bursts make this likely. Before all processes of a burst
-    are reaped, no other process uses the mount. A frozen mount keeps the processes whose requests
-    it has taken, so the test detects it.
-    Before every tenth burst the mount is idle for `pause_seconds`. `changing` means that the files
-    are overwritten meanwhile: every call may fail, and the processes also list the directory.
+    Every 20th burst has 32 processes that read and 40 processes that call open and getxattr. All
+    other bursts have only one to three of the latter processes. Small bursts make a freeze likely,
+    because a mount can freeze when its request queue becomes empty at the wrong instant. Between
+    the kill and the end of all processes of a burst, no other process uses the mount. A killed
+    process whose request a frozen mount has taken cannot end, so the test notices the freeze.
+
+    Before every tenth burst, nothing uses the mount for `pause_seconds`. If `changing` is true, the
+    test overwrites the files during the storm. Then every call may fail, and the processes also
+    list the directory.
     """
     source = random.Random(seed)
     killed = stuck = 0
@@ -372,7 +382,7 @@ def _visit(root: str, names: Sequence[str], reads: bool, seed: float, changing: 
     source = random.Random(seed)
     while True:
         path = os.path.join(root, source.choice(names))
-        # Any call may find that its object is gone.
+        # If the files change, the object of any call may be gone.
         with suppress(OSError) if changing else nullcontext():
             _use(path, reads, source)
             if changing and not reads:
@@ -388,14 +398,14 @@ def _use(path: str, reads: bool, source: random.Random) -> None:
             if reads:
                 os.pread(descriptor, 65536, source.randrange(max(1, size)))
             else:
-                # The kernel does not cache extended attributes: each call reaches the mount.
+                # The kernel does not cache extended attributes, so each call reaches the mount.
                 os.getxattr(descriptor, "user.gcs.generation")
     finally:
         os.close(descriptor)
 
 
 def _reap(processes: Sequence[int], seconds: float) -> int:
-    """Reap killed processes; return the number of those left after `seconds`."""
+    """Wait for killed processes; return how many have not ended after `seconds`."""
     left = set(processes)
     end = time.monotonic() + seconds
     while left and time.monotonic() < end:
@@ -407,7 +417,7 @@ def _reap(processes: Sequence[int], seconds: float) -> int:
 
 
 class _FileHandle(ctypes.Structure):
-    """struct file_handle of <fcntl.h>, with room for MAX_HANDLE_SZ bytes."""
+    """The struct file_handle of <fcntl.h>, with space for a handle of MAX_HANDLE_SZ bytes."""
 
     _fields_ = (
         ("size", ctypes.c_uint),
@@ -451,7 +461,7 @@ def link_target(path: str) -> str:
 
 
 def own_attributes(path: str) -> list[str]:
-    """Return the names of the extended attributes of a link itself."""
+    """Return the names of a file's extended attributes. A symbolic link is not followed."""
     return os.listxattr(path, follow_symlinks=False)
 
 
@@ -462,7 +472,7 @@ def modes(path: str) -> tuple[str, int, int]:
 
 
 def _serve(connection: Connection) -> None:
-    """Call the functions that arrive through the connection; send back the result or exception."""
+    """Call the functions that arrive through the connection; send back each result or exception."""
     while True:
         try:
             function, arguments, reporting = connection.recv()
@@ -471,7 +481,7 @@ def _serve(connection: Connection) -> None:
         try:
             answer = function(*arguments, connection) if reporting else function(*arguments)
             connection.send((True, answer))
-        except Exception as error:  # raised again by the harness
+        except Exception as error:  # the harness raises it again
             connection.send((False, error))
 
 

@@ -1,9 +1,10 @@
 """Every way in which a program can read an open file.
 
-A read method is a function of a descriptor, an offset and a number of bytes. It returns the bytes,
-which are fewer at the end of the file. Some methods bypass the page cache, some bypass the file
-size that limits `read`: a mount can be right with one method and wrong with another. This module
-imports nothing of the package: a program uses a mount only through its path.
+A read method is a function of a descriptor, an offset and a number of bytes. It returns the bytes
+that it has read. At the end of the file, these are fewer bytes. Some methods bypass the page cache.
+Some methods bypass the file size, which limits `read`. So a mount can return the right bytes with
+one method and wrong bytes with another. This module imports nothing of the package, because a
+program uses a mount only through its path.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = [
     "whole_by",
 ]
 
-# The default capacity of a pipe.
+# The default capacity of a pipe on Linux.
 _PIPE_BYTES = 64 * 1024
 _WHOLE_PIECE_BYTES = 128 * 1024
 
@@ -67,7 +68,10 @@ def _sendfile(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _copy_file_range(descriptor: int, offset: int, size: int) -> bytes:
-    """Copy as cp(1) does: by reads if the kernel refuses copy_file_range between file systems."""
+    """Copy as cp(1) does, with copy_file_range.
+
+    If the kernel refuses this call between two file systems, read and write the bytes.
+    """
 
     def copy(to: int, done: int) -> int:
         try:
@@ -81,7 +85,10 @@ def _copy_file_range(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _copied(size: int, copy: Callable[[int, int], int]) -> bytes:
-    """Return the bytes that `copy` writes into a file; it gets the number of bytes so far."""
+    """Return the bytes that `copy` writes into a temporary file.
+
+    `copy` gets the descriptor of this file and the number of bytes that it has written so far.
+    """
     to = os.memfd_create("copy")
     try:
         done = 0
@@ -116,7 +123,7 @@ def _splice(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _mapped(descriptor: int, offset: int, size: int, flags: int) -> bytes:
-    """Map the file up to its `fstat` size; an unreadable page ends the process by SIGBUS."""
+    """Map the file up to its `fstat` size. If a page cannot be read, SIGBUS ends the process."""
     end = min(offset + size, os.fstat(descriptor).st_size)
     if end <= offset:
         return b""
@@ -136,7 +143,7 @@ MAPPINGS: dict[str, Callable[[int, int, int], bytes]] = {
     "private mapping": _private_mapping,
     "shared mapping": _shared_mapping,
 }
-"""Methods in which an error is a SIGBUS."""
+"""Read methods by name. A read error ends the process with SIGBUS."""
 
 WAYS: dict[str, Callable[[int, int, int], bytes]] = {
     "read": _read,
@@ -147,11 +154,11 @@ WAYS: dict[str, Callable[[int, int, int], bytes]] = {
     "splice": _splice,
     "copy_file_range": _copy_file_range,
 }
-"""Methods in which an error is an errno."""
+"""Read methods by name. A read error raises OSError with an errno."""
 
 
 def whole_by(way: str, descriptor: int, *, limit: int = 1 << 62) -> bytes:
-    """Return all bytes of a file by one read method, or the first `limit` bytes."""
+    """Return all bytes of a file, at most `limit`, read by the method with the name `way`."""
     get = (WAYS | MAPPINGS)[way]
     parts: list[bytes] = []
     done = 0
@@ -165,9 +172,9 @@ def whole_by(way: str, descriptor: int, *, limit: int = 1 << 62) -> bytes:
 
 
 def stat_and_read(path: str, descriptor: int, way: str) -> tuple[bytes, int]:
-    """Start a stat of the path and read the file 30 ms later by one read method.
+    """Call stat for the path in a thread, and 30 ms later read the file by one read method.
 
-    Returns the bytes, and the size of the open file afterwards.
+    Return the bytes and the size that fstat shows afterwards.
     """
     looking = threading.Thread(target=os.stat, args=(path,))
     looking.start()
@@ -178,7 +185,7 @@ def stat_and_read(path: str, descriptor: int, way: str) -> tuple[bytes, int]:
 
 
 def copy_repeatedly(path: str, target: str, times: int) -> list[bytes]:
-    """Copy a file repeatedly with `shutil.copyfile`; return the copies."""
+    """Copy a file `times` times with `shutil.copyfile`; return the content of each copy."""
     copies = []
     for _ in range(times):
         shutil.copyfile(path, target)
@@ -187,7 +194,11 @@ def copy_repeatedly(path: str, target: str, times: int) -> list[bytes]:
 
 
 def serve_repeatedly(path: str, times: int) -> list[tuple[int, bytes]]:
-    """Act as a web server: promise the size that `fstat` returns, and send it with sendfile."""
+    """Answer `times` requests for a file as a web server does.
+
+    For each request, ask fstat for the size and send this many bytes with sendfile. Return each
+    size with the bytes sent.
+    """
     answers = []
     for _ in range(times):
         descriptor = os.open(path, os.O_RDONLY)
@@ -200,7 +211,10 @@ def serve_repeatedly(path: str, times: int) -> list[tuple[int, bytes]]:
 
 
 def map_repeatedly(path: str, times: int) -> list[tuple[int, bytes]]:
-    """Map a file shared, as `numpy.load(mmap_mode="r")` and lmdb do."""
+    """Map a file `times` times with MAP_SHARED, as `numpy.load(mmap_mode="r")` and lmdb do.
+
+    Return the size and the bytes of each mapping.
+    """
     answers = []
     for _ in range(times):
         with (

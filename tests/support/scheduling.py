@@ -1,4 +1,4 @@
-"""How `pytest -n 2` distributes tests: each test alone, the fault table as one unit."""
+"""The order in which `pytest -n 2` gives the tests to its workers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _FAULT_TABLE = "tests/reliability/test_faults.py"
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     """Gives the next test to the worker that is free.
 
-    One worker plays the whole fault table: its rows share mounts, and the test of the document
-    needs all outcomes. The table is the largest unit, so it starts first. (The marker
-    `xdist_group` does nothing with pytest 9 and pytest-xdist 3.8.)
+    One worker runs all tests of the fault table, because the rows of this table share mounts and
+    the test of the document needs the results of all rows. This group starts first, because it has
+    the most tests. (The marker `xdist_group` does nothing with pytest 9 and pytest-xdist 3.8.)
     """
 
     def _split_scope(self, nodeid: str) -> str:

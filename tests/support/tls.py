@@ -46,7 +46,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Service:
-    """An emulator behind TLS."""
+    """An emulator that a mount reaches through a TLS proxy."""
 
     endpoint: str
     certificate: Certificate
@@ -58,7 +58,7 @@ class Service:
 
 
 def certificate(folder: Path, *, name: str = "certificate", host: str = "127.0.0.1") -> Certificate:
-    """Make a self-signed certificate for an IP address."""
+    """Make a self-signed certificate for the IP address `host`."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gcsmux test")])
     now = dt.datetime.now(tz=dt.UTC)
@@ -93,7 +93,7 @@ def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 @contextmanager
 def tls_relay(port: int, of: Certificate) -> Iterator[str]:
-    """Accept TLS connections and forward their bytes to a plaintext port; yield host:port."""
+    """Accept TLS connections, and forward their bytes to a plaintext port; yield host:port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(of.path, of.key_path)
     context.set_alpn_protocols(["h2"])
@@ -121,7 +121,10 @@ def _accept(listener: socket.socket, context: ssl.SSLContext, port: int) -> None
 
 
 def _serve(raw: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    """Forward bytes both ways until one side closes; Python's TLS needs a single thread."""
+    """Forward bytes in both directions until one side closes its connection.
+
+    One thread forwards both directions, because a TLS socket of Python allows only one thread.
+    """
     with raw, suppress(OSError, ssl.SSLError):
         raw.settimeout(10)
         with (
@@ -147,7 +150,11 @@ def _carry(source: socket.socket, target: socket.socket) -> bool:
 
 @dataclass
 class TokenServer:
-    """The address of a token server, the requests it got, and whether it refuses them."""
+    """A server that issues access tokens.
+
+    `asked` holds the bodies of the requests so far. If `refusing` is true, the server refuses all
+    requests.
+    """
 
     address: str = ""
     refusing: bool = False
@@ -155,13 +162,13 @@ class TokenServer:
 
 
 def access_token(token: str) -> dict[str, object]:
-    """Return the answer that issues a token for an hour."""
+    """Return the answer of a token server that issues a token for an hour."""
     return {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
 
 
 @contextmanager
 def token_server(answer: Callable[[int], Mapping[str, object]]) -> Iterator[TokenServer]:
-    """Serve token requests; `answer` maps the number of the request to its answer."""
+    """Run a token server; `answer` maps the number of a request (1, 2, ...) to the answer."""
     tokens = TokenServer()
 
     class Handler(http.server.BaseHTTPRequestHandler):
