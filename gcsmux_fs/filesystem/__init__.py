@@ -1,1 +1,1 @@
-"""What a mounted bucket does: open files, directories, links and prefetch. No pyfuse3, no gRPC."""
+"""The file system operations on a bucket. This package imports neither pyfuse3 nor gRPC."""

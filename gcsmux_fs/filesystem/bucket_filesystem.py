@@ -1,9 +1,10 @@
 """A bucket as a read-only file system: names, files, directories and links.
 
 Theory of operation. The namespace finds an inode for a name, and an inode is one generation of an
-object. An open file pins its inode, so it reads that generation until it is closed. If the service
-answers that the generation is gone, the file system drops what the namespace caches of the name
-before the error reaches the program. The kernel then looks the name up again.
+object. An open file pins its inode, so the file reads that generation until it is closed. If the
+service answers that the generation no longer exists, the file system first removes the name from
+the caches of the namespace. Then the program gets the error, and the kernel looks the name up
+again.
 
 Each method answers one request of the kernel. A request that may wait for the service passes the
 gate (`request_gate`), which closes when the mount ends.
@@ -60,11 +61,11 @@ class BucketFilesystem:
         policy: Owners and modes of files.
         bucket: The name of the bucket.
         call_soon: Runs a function in the next turn of the event loop.
-        clock: Returns seconds; measures how long a READ takes that the cache answers.
+        clock: Returns the time in seconds. Measures READs that the cache answers.
     """
 
     max_name_bytes = MAX_FILE_NAME_BYTES
-    """The longest file name, in bytes."""
+    """Maximum length of a file name in bytes."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class BucketFilesystem:
         await self._prefetch.run()
 
     async def drain(self, seconds: float) -> bool:
-        """Refuse new requests, and wait up to `seconds` for those in progress.
+        """Refuse new requests, and wait up to `seconds` until requests in progress have ended.
 
         Return False if some requests are still in progress.
         """
@@ -106,7 +107,8 @@ class BucketFilesystem:
     def close(self) -> None:
         """Refuse new requests and close all handles.
 
-        If programs outlive the mount, the kernel does not close their files.
+        The handles are closed here because the kernel does not close the files of programs that
+        outlive the mount.
         """
         self._gate.close()
         for inode, file in self._files.pop_all():
@@ -116,7 +118,7 @@ class BucketFilesystem:
         self._prefetch.close()
 
     def declare_metrics(self, registry: Registry) -> None:
-        """Declare the metrics of handles and metadata. `context` declares the latency of READs."""
+        """Declare the metrics of handles and metadata. The context declares the times of READs."""
         registry.gauge(
             "open_handles",
             "handles",
@@ -126,18 +128,18 @@ class BucketFilesystem:
         registry.counter(
             "ill_formed_metadata",
             "values",
-            "Ill-formed values in the metadata of other tools, counted once for each file.",
+            "Ill-formed values in metadata that other tools stored, counted once for each file.",
             lambda: self.ill_formed_metadata,
         )
 
     @property
     def open_handles(self) -> int:
-        """Open files, open directories, and files fetched before a program opens them."""
+        """Number of open files, open directories, and files fetched before a program opens them."""
         return len(self._files) + len(self._directories) + len(self._prefetch)
 
     @property
     def ill_formed_metadata(self) -> int:
-        """Ill-formed values in the metadata of other tools, counted once for each file."""
+        """Number of ill-formed values in metadata of other tools, each file counted once."""
         return self._policy.ill_formed.values
 
     # -- names and attributes
@@ -145,8 +147,8 @@ class BucketFilesystem:
     async def lookup(self, parent: int, name: bytes, thread: int) -> FileAttributes | AbsentName:
         """Find a name in a directory, and count one lookup of its inode.
 
-        `thread` is the thread that asks, 0 if unknown. An `AbsentName` lets the kernel cache the
-        absence.
+        `thread` is the id of the thread that sent the request, 0 if unknown. The result is an
+        `AbsentName` if the name is absent and the kernel may cache the absence.
 
         Raises:
             OperationRefused: the name is too long.
@@ -169,7 +171,7 @@ class BucketFilesystem:
         return self._policy.attributes_of(entry)
 
     def forget(self, counts: Iterable[tuple[int, int]]) -> None:
-        """Take back lookups: pairs of an inode and a number of lookups."""
+        """Subtract lookups from inodes. `counts`: pairs of an inode and a number of lookups."""
         for inode, lookups in counts:
             self._tree.forget(inode, lookups)
 
@@ -178,7 +180,7 @@ class BucketFilesystem:
         return self._policy.attributes_of(self._tree.get(inode))
 
     def extended_attributes(self, inode: int) -> dict[bytes, bytes]:
-        """Return all extended attributes of an inode by name."""
+        """Return all extended attributes of an inode, by name."""
         info = self._tree.object_of(inode)
         return {} if info is None else extended_attributes(info)
 
@@ -214,11 +216,14 @@ class BucketFilesystem:
     # -- files
 
     async def open(self, inode: int, flags: int, thread: int) -> OpenedFile:
-        """Open a file and pin its inode. `thread` is the thread that opens it, 0 if unknown.
+        """Open a file and pin its inode.
 
-        The bytes of the first READ are fetched before the OPEN is answered, where the open planner
-        expects a gain. The fetch finds out whether the generation still exists. ESTALE in answer to
-        an OPEN makes the kernel look the name up again and open the new generation.
+        `thread` is the id of the thread that opens the file, 0 if unknown.
+
+        If the open planner expects that this saves time, the bytes of the first READ are fetched
+        before the OPEN is answered. This fetch also shows whether the generation still exists. If
+        it does not exist, the OPEN fails with ESTALE. Then the kernel looks the name up again and
+        opens the new generation.
 
         Raises:
             OperationRefused: `flags` ask for writing.
@@ -238,20 +243,21 @@ class BucketFilesystem:
         return OpenedFile(self._files.add((inode, file)), KEEP_PAGES)
 
     def read_cached(self, handle: int, offset: int, size: int) -> memoryview | bytes | None:
-        """Return the bytes of a READ if all are cached; otherwise None: call `read`.
+        """Return the bytes of a READ if all are cached; otherwise None: the caller calls `read`.
 
-        The answer has fewer than `size` bytes only at the end of the object. The histogram
-        `read_seconds` gets the time of a hit.
+        The answer has fewer than `size` bytes only at the end of the object. If the answer is not
+        empty, the histogram `read_seconds` records how long it took.
         """
         began = self._clock()
         inode, file = self._files[handle]
         if offset == 0:
-            # The READ goes first: the prefetch of the next files starts in the next turn.
+            # The READ is answered first. The prefetch of the next files starts in the next turn of
+            # the event loop.
             self._call_soon(
                 functools.partial(self._prefetch.observe, inode, file, trio.current_time())
             )
         content = file.read_cached(offset, size)
-        # An empty answer beyond the end of the object is no hit.
+        # The empty answer to a READ beyond the end of the object does not count as a hit.
         if content:
             self._hit_seconds.observe(self._clock() - began)
         return content
@@ -286,7 +292,7 @@ class BucketFilesystem:
     async def read_directory(
         self, handle: int, position: int, accept: Callable[[bytes, FileAttributes, int], bool]
     ) -> None:
-        """Pass the entries of a directory on (see `DirectoryReader.read`)."""
+        """Pass the entries of a directory to `accept` (see `DirectoryReader.read`)."""
         with self._gate:
             await self._directories[handle].read(position, accept)
 
@@ -299,5 +305,5 @@ class BucketFilesystem:
         self._tree.unpin(inode)
 
     def _generation_gone(self, inode: int) -> None:
-        """Drop what the namespace caches of an object whose generation is gone."""
+        """Remove an object whose generation no longer exists from the caches of the namespace."""
         self._tree.generation_gone(inode)

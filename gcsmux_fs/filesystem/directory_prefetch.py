@@ -1,4 +1,4 @@
-"""Prefetch of whole files for a program that reads a directory in order.
+"""Prefetches whole files for a program that reads the files of a directory in order.
 
 A `SiblingPlanner` for each directory decides which positions of the listing to fetch. This module
 turns the positions into objects and fetches them. A prefetched file stays open until a program
@@ -26,20 +26,23 @@ if TYPE_CHECKING:
 __all__ = ["ABANDONED_SECONDS", "DirectoryPrefetch"]
 
 ABANDONED_SECONDS = 10.0
-"""A walk without a step for this time counts as abandoned. Its program was interrupted, or it takes
-so long for each small file that round trips do not matter. The fetched bytes stay in the cache and
-are evicted like bytes that were read."""
+"""A walk that has made no step for this time counts as abandoned (a walk: a program reads the files
+of a directory in order). Either the program was interrupted, or it takes so long for each small
+file that round trips do not matter. The prefetched bytes stay in the cache and are evicted like
+bytes that a program has read."""
 
-# Directories with a walk at a time. A program walks one directory, or a few levels of a tree.
+# The largest number of walks at the same time, one for each directory. A program walks one
+# directory, or a few levels of a tree.
 _MAX_WALKS = 64
-# Prefetched files that are open at a time, of all walks.
+# The largest number of prefetched files that are open at the same time, over all walks.
 _MAX_OPEN_FILES = 4 * MAX_WINDOW_FILES
 
 
 class _Walk:
-    """A program reads the files of one directory in order.
+    """A walk: a program reads the files of one directory in order.
 
-    `last_step` is the time of its last step forward. A jump in the order begins a new walk.
+    `last_step` is the time when the program last went forward in the listing. If the program jumps
+    to a distant file, a new walk begins.
     """
 
     __slots__ = ("last_step", "planner")
@@ -96,9 +99,9 @@ class DirectoryPrefetch:
                 return
 
     def close_abandoned(self, now: float) -> float:
-        """Close the files of abandoned walks; return when to call this again.
+        """Close the files of abandoned walks; return the time for the next call of this method.
 
-        The time is infinity if no file is open.
+        The returned time is infinity if no file is open.
         """
         for key, (_, walk) in list(self._files.items()):
             if walk.last_step + ABANDONED_SECONDS <= now:

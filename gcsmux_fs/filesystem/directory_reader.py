@@ -1,4 +1,4 @@
-"""Reading an open directory: `.` and `..`, then the entries of its listing."""
+"""Reads an open directory: `.` and `..`, then the entries of its listing."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ class DirectoryReader:
     async def read(
         self, position: int, accept: Callable[[bytes, FileAttributes, int], bool]
     ) -> None:
-        """Pass entries from `position` on to `accept` until it returns False or none is left.
+        """Pass the entries that begin at `position` to `accept`, until `accept` returns False.
 
-        `accept` gets the name, the attributes and the position after the entry. Each accepted
-        entry counts one lookup of its inode, except `.` and `..`: the kernel does not count them.
+        `accept` gets the name and the attributes of an entry, and the position of the next entry.
+        Each accepted entry adds one lookup to its inode. `.` and `..` add none, because the kernel
+        does not count lookups of these names.
 
         Raises:
             StorageError: the service did not return the next page of the listing.

@@ -1,4 +1,4 @@
-"""Extended attributes: an object's properties as `user.gcs.*`; sans-IO."""
+"""Shows the properties of an object as extended attributes `user.gcs.*`; sans-IO."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["PREFIX", "extended_attributes"]
 
 PREFIX = b"user.gcs."
-"""The prefix of every extended attribute. The kernel asks for `security.*` at each exec; a name
-without this prefix is answered without looking at the object."""
+"""The prefix of every extended attribute of a mount. A request for a name without this prefix is
+refused without looking at the object. This matters because the kernel asks for `security.*` at each
+exec."""
 
-# XATTR_NAME_MAX of <linux/limits.h>. listxattr(2) must not list a name that getxattr(2) refuses.
+# Maximum length of a name (XATTR_NAME_MAX of <linux/limits.h>). getxattr(2) refuses longer names,
+# so listxattr(2) must not list them.
 _MAX_NAME_BYTES = 255
 
 
@@ -25,7 +27,8 @@ def extended_attributes(info: ObjectInfo) -> dict[bytes, bytes]:
 
     `crc32c` is the base64 of the big-endian value, as Google's tools print it. Custom metadata
     appears as `user.gcs.metadata.KEY`; a key that makes the name longer than 255 bytes is left out.
-    A symbolic link has no attributes, because the kernel refuses to read `user.*` of a link.
+    A symbolic link has none of these attributes, because the kernel refuses to read `user.*`
+    attributes of a link.
     """
     if not info.name.endswith("/") and read_foreign_metadata(info.metadata, info.size).link:
         return {}

@@ -1,4 +1,4 @@
-"""What stat(2) shows of a file or directory, and how long the kernel may cache it; sans-IO."""
+"""The attributes that stat(2) shows, and how long the kernel may cache them; sans-IO."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class AbsentName(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttributePolicy:
-    """Owners and modes of all files, and what other tools' metadata may change.
+    """Decides which owner, mode, times and type each file shows.
 
-    Times and links always follow the metadata that other tools stored with the object. With
-    `posix`, owners and modes follow it too.
+    Other tools store metadata with objects. Times and links are always taken from this metadata, if
+    an object has it. With `posix`, owners and modes are taken from this metadata too.
     """
 
     uid: int
@@ -63,7 +63,7 @@ class AttributePolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> AttributePolicy:
-        """Take owners and modes from the settings."""
+        """Return a policy with the owners and modes from the settings."""
         return cls(
             settings.uid, settings.gid, settings.file_mode, settings.dir_mode, settings.posix
         )

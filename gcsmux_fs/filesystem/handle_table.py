@@ -1,4 +1,4 @@
-"""Open files and open directories by the numbers that the kernel uses for them; sans-IO."""
+"""Tables of open files and directories, by the number that the kernel uses for each; sans-IO."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Item = TypeVar("Item")
 
 
 class HandleTable(dict[int, Item]):
-    """Open items by handle. `numbers` yields the handles and never repeats one.
+    """Open items by handle. `numbers` yields the handles, each of them once.
 
-    Several tables share one iterator, so a handle names one item of all tables. The class is a
-    dictionary because every READ looks a handle up.
+    Several tables share one iterator, so no handle occurs in two tables. The class is a dictionary,
+    because every READ looks up a handle and a dictionary does this fast.
     """
 
     def __init__(self, numbers: Iterator[int]) -> None:

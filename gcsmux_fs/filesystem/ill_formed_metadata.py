@@ -1,4 +1,4 @@
-"""Values of other tools' metadata that are ill-formed."""
+"""Counts ill-formed values in the metadata that other tools stored with objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ __all__ = ["IllFormedMetadata"]
 
 log = logging.getLogger(__name__)
 
-# Takes 1 MB. If more files than this are in use, some are counted again.
+# Maximum number of files that are remembered as counted, which takes 1 MB. If more files are in
+# use, some files are counted again.
 _MAX_REMEMBERED_INODES = 16_384
 
 

@@ -1,4 +1,4 @@
-"""Targets of symbolic links: from an object's metadata, or from its content."""
+"""Reads the targets of symbolic links, from the metadata or the content of an object."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkReader"]
 
-# Room for 3,000 targets. Large files push blocks out of the block cache, and a link is tiny.
+# Size limit of the cache of link targets: about 3,000 targets. Targets have their own cache,
+# because large files would push them out of the block cache.
 _MAX_CACHED_BYTES = 1024 * 1024
-# The memory of a cache entry beside its target: the key, the object name and the dictionary slots.
+# Estimated memory that a cache entry takes in addition to its target: the key, the object name and
+# the dictionary slots.
 _OVERHEAD_BYTES = 300
 
 
@@ -32,7 +34,7 @@ def _weight(target: bytes) -> int:
 
 
 class LinkReader:
-    """Reads the targets of symbolic links, and caches those that are an object's content."""
+    """Reads the targets of symbolic links, and caches targets that are the content of an object."""
 
     def __init__(
         self,
@@ -46,7 +48,8 @@ class LinkReader:
         self._opener = opener
         self._prefetch = prefetch
         self._call_soon = call_soon
-        # By name, generation and size: an appended object grows within its generation.
+        # The key is name, generation and size. It includes the size because an appendable object
+        # can grow within one generation.
         self._targets: cachetools.LRUCache[tuple[str, int, int], bytes] = cachetools.LRUCache(
             _MAX_CACHED_BYTES, getsizeof=_weight
         )
@@ -79,7 +82,7 @@ class LinkReader:
     async def _read(self, inode: int, info: ObjectInfo) -> bytes:
         file = self._opener.open(info)
         try:
-            # `ls -l` reads the links of a directory in order: prefetch the next links meanwhile.
+            # `ls -l` reads the links of a directory in order, so prefetch the next links meanwhile.
             now = trio.current_time()
             self._call_soon(functools.partial(self._prefetch.observe, inode, file, now))
             return bytes(await file.read(0, info.size))

@@ -1,4 +1,4 @@
-"""Opening objects of one bucket for reading."""
+"""Opens the objects of one bucket for reading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ObjectOpener"]
 
 
 class ObjectOpener:
-    """Opens objects of `bucket` in one `ReadContext`."""
+    """Opens objects of `bucket`. All opened objects share one `ReadContext`."""
 
     def __init__(self, context: ReadContext, bucket: str) -> None:
         self._context = context

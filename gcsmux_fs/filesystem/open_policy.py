@@ -1,4 +1,4 @@
-"""How a file is opened: refused flags, and what the kernel keeps in its page cache; sans-IO."""
+"""Decides which OPENs are refused, and whether the kernel keeps cached pages; sans-IO."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["KEEP_PAGES", "OpenedFile", "check_open_flags"]
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 KEEP_PAGES = True
-"""The kernel keeps the pages of a file after its last close. An inode is one generation of an
-object at one size, so its pages never change: a changed object is another inode."""
+"""Whether the kernel keeps the cached pages of a file after its last close. This is safe, because
+an inode is one generation of an object at one size: a changed object is another inode."""
 
 
 class OpenedFile(NamedTuple):
-    """The answer to an OPEN. `keep_pages`: the kernel may use pages of earlier opens."""
+    """The answer to an OPEN. `keep_pages`: the kernel may use cached pages of earlier opens."""
 
     handle: int
     keep_pages: bool

@@ -17,21 +17,21 @@ __all__ = [
 ]
 
 NAME_TOO_LONG = errno.ENAMETOOLONG
-"""A file name has more than 255 bytes."""
+"""Errno for a file name of more than 255 bytes."""
 
 NOT_A_LINK = errno.EINVAL
-"""readlink(2) on a file that is not a symbolic link."""
+"""Errno of readlink(2) on a file that is not a symbolic link."""
 
 NO_ATTRIBUTE = errno.ENODATA
-"""The file has no extended attribute of this name. `getfattr` and `cp -a` treat ENODATA as an
-ordinary answer, and any other errno as a failure."""
+"""Errno if the file has no extended attribute of this name. `getfattr` and `cp -a` treat ENODATA as
+an ordinary answer, and any other errno as a failure."""
 
 READ_ONLY = errno.EROFS
-"""The operation writes, and the mount is read-only."""
+"""Errno of an operation that writes, because the mount is read-only."""
 
 MOUNT_ENDING = errno.ENOTCONN
-"""The mount is ending. The kernel answers ENOTCONN for a mount whose process has ended, so a
-program sees the same error a moment before the unmount and after it."""
+"""Errno of requests while the mount ends. The kernel also answers ENOTCONN for a mount whose
+process has ended, so a program sees the same error before and after the end of the process."""
 
 
 class OperationRefused(GcsmuxError):

@@ -1,16 +1,16 @@
-"""The gate that every request passes which may wait for the service.
+"""The gate that a request must pass if it may wait for the service.
 
-Theory of operation. A mount ends by the same steps for each cause: the gate closes, requests in
-progress end or are cancelled, the kernel's mount is removed, and the file handles are closed. A
-closed gate refuses new requests at once. The main loop runs until the requests in progress have
-ended, so no program hangs between the signal and the unmount.
+Theory of operation. A mount always ends by the same steps: the gate closes, requests in progress
+end or are cancelled, the kernel's mount is removed, and the file handles are closed. A closed gate
+refuses new requests at once. The main loop runs until the requests in progress have ended, so no
+program hangs between the signal and the unmount.
 
 Requests that are answered from memory do not pass the gate. They never wait, so none of them is in
-progress while the mount ends, and a READ that hits the cache pays nothing for the gate.
+progress while the mount ends. A READ that hits the cache therefore spends no time on the gate.
 
 Invariants:
 1. A request enters only while the gate is open.
-2. `idle` is set if the gate is closed and no request is in progress.
+2. The event `_idle` is set when the gate is closed and no request is in progress.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["RequestGate"]
 
 
 class RequestGate:
-    """Counts the requests in progress, and refuses new ones once it is closed.
+    """Counts the requests in progress. A closed gate refuses new requests.
 
-    Each request runs in the gate as a context: `with gate: ...`.
+    Each request runs inside a `with gate:` block.
     """
 
     __slots__ = ("_idle", "_in_progress", "_is_open")
@@ -46,7 +46,7 @@ class RequestGate:
 
     @property
     def in_progress(self) -> int:
-        """Requests that have entered and not left."""
+        """Number of requests that have entered the gate and not left it."""
         return self._in_progress
 
     def __enter__(self) -> None:
@@ -70,7 +70,7 @@ class RequestGate:
             self._idle.set()
 
     def close(self) -> None:
-        """Refuse new requests from now on. Idempotent."""
+        """Refuse new requests from now on. May be called more than once."""
         self._is_open = False
         if not self._in_progress:
             self._idle.set()

@@ -1,15 +1,16 @@
-"""Readahead across files for a program that reads a directory in order; sans-IO.
+"""Plans readahead across files for a program that reads a directory in order; sans-IO.
 
 Theory of operation. Programs that read a directory of small files (`cp -r`, `grep -r`, `tar`, a
 data loader over a sorted list) open them in the order of the listing. Each file costs a round trip,
-and readahead within a file cannot hide it. So the next files are fetched whole before the program
-opens them. A planner observes the positions, in the listing of one directory, of the files that a
-program reads from their start. A few steps forward begin a walk. Each further step doubles the
-window, up to `MAX_WINDOW_FILES`. A jump ends the walk.
+and readahead within a file cannot hide this round trip. So the next files are fetched whole before
+the program opens them. For one directory, a planner observes which files a program reads from their
+start, as positions in the listing. After `MIN_STEPS` steps forward, the planner begins to plan the
+files that follow. Each further step doubles the window (the number of files that are planned
+ahead), up to `MAX_WINDOW_FILES`. A jump to a distant file ends this walk.
 
 Invariants:
 1. A walk plans no position twice, and no position at or before the file that was just read.
-2. Fewer than `MIN_STEPS` steps forward in a row plan nothing, so a program that reads in random
+2. Nothing is planned before `MIN_STEPS` steps forward in a row, so a program that reads in random
    order causes no prefetch.
 """
 
@@ -18,15 +19,17 @@ from __future__ import annotations
 __all__ = ["MAX_WINDOW_FILES", "MIN_STEPS", "SiblingPlanner"]
 
 MAX_WINDOW_FILES = 64
-"""The largest window. With a round trip of 50 ms, 64 files in flight make 1,280 files a second,
-about as many as this client opens."""
+"""The largest number of files that are planned ahead. With a round trip of 50 ms, 64 files in
+flight give 1,280 files per second. The mount cannot open many more files per second."""
 
 MIN_STEPS = 2
-"""Steps forward before anything is planned. A program that reads 2,000 files in random order makes
-one step of up to four places in 500 reads, and two in a row in 250,000."""
+"""Number of steps forward before files are planned. A step goes forward by one to four places in
+the listing. A program that reads 2,000 files in random order makes one such step in about 500
+reads, and two steps in a row in about 250,000 reads."""
 
 _LONGEST_STEP = 4
-# Sixteen threads that read one list are out of order by at most 32 files.
+# A file that is at most this many places back still belongs to the walk: if sixteen threads read
+# one list, their reads are out of order by at most 32 files.
 _OUT_OF_ORDER_FILES = 32
 
 
@@ -46,11 +49,11 @@ class SiblingPlanner:
 
     @property
     def steps(self) -> int:
-        """Steps forward since the walk began."""
+        """Number of steps forward since the walk began."""
         return self._steps
 
     def observe(self, position: int) -> range:
-        """Note that the file at `position` is read from its start; return positions to fetch."""
+        """Note that the file at `position` is read from its start. Return positions to fetch."""
         if self._last is None or not self._is_near(position):
             self._begin_at(position)
             return range(0)
@@ -62,14 +65,15 @@ class SiblingPlanner:
             return range(0)
         self._window = min(max(2 * self._window, 4), MAX_WINDOW_FILES)
         start = max(self._planned_until, position + 1)
-        # Plan half a window at a time: ranges requested in one turn share one message.
+        # Plan half a window at a time, because ranges that are requested in one turn of the event
+        # loop share one message.
         if position + 1 + self._window // 2 < start:
             return range(0)
         self._planned_until = position + 1 + self._window
         return range(start, self._planned_until)
 
     def refused(self, position: int) -> None:
-        """Note that memory was short: no planned file from `position` on is fetched."""
+        """Note that memory was short, so planned files from `position` on are not fetched."""
         self._planned_until = position
         self._window = 0
 

@@ -1,1 +1,1 @@
-"""Google Cloud Storage on the wire. Only this room and the emulator import gRPC and protobuf."""
+"""The gRPC client of the service. Only this package and the emulator import gRPC and protobuf."""

@@ -1,24 +1,25 @@
 """The bridge between the two event loops: trio in the main thread, asyncio in a second thread.
 
 Theory of operation. grpcio uses asyncio, the rest of this program uses trio, and each loop runs in
-a thread of its own. To call the other side, a thread appends a plain function to a queue and wakes
+a separate thread. To call the other side, a thread appends a plain function to a queue and wakes
 the other thread. One wake-up serves all calls that are in the queue when the other thread drains
-it, so a burst of messages costs one wake-up. Each queue keeps the order of its calls.
+the queue, so a burst of messages costs one wake-up. Each queue keeps the order of its calls.
 
 The asyncio loop is a uvloop: a gRPC call consists of many short callbacks and wake-ups, and uvloop
 runs them with less CPU time (figures: docs/PERFORMANCE.md).
 
-The alternative is trio as a guest of asyncio in one thread. It needs no queue, but it passes every
-wait for I/O to a helper thread. Measured with this code, it read a third slower, and a random read
-took a tenth of a millisecond longer (figures: docs/ARCHITECTURE.md).
+Trio's guest mode is the alternative: trio and asyncio share one thread. Guest mode needs no queue,
+but it hands every wait for I/O to a helper thread. Measured with this program, guest mode lowered
+the throughput by a third, and a random read took a tenth of a millisecond longer (figures:
+docs/ARCHITECTURE.md).
 
 Invariants:
 1. Only the asyncio thread touches gRPC objects. Only the trio thread touches everything else.
 2. When `await_asyncio` returns or raises, its coroutine has ended. This also holds when the trio
    task is cancelled.
 3. `run` returns only after trio's main task and every asyncio task have ended.
-4. A drain runs only the calls that were queued when it began, so a flood of calls from one side
-   does not stop the other side.
+4. A drain runs only the calls that were queued when the drain began. So a side that queues calls
+   all the time does not block the other side.
 """
 
 from __future__ import annotations
@@ -42,21 +43,22 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# How long the shutdown waits for the asyncio thread. Cancelled tasks end at once, but gRPC can
-# block its loop when a process ends.
+# How long the shutdown waits for the end of the asyncio thread. Cancelled tasks end at once, but
+# gRPC can block the asyncio loop while the process ends.
 _JOIN_SECONDS = 10.0
 
-# How long the shutdown waits before it cancels tasks. gRPC's own tasks, which finish cancelled
-# calls, end by themselves within milliseconds.
+# How long the shutdown lets asyncio tasks end by themselves before it cancels them. gRPC has tasks
+# that finish cancelled calls. These tasks end within milliseconds.
 _GRACE_SECONDS = 0.2
 
-# gRPC completes cancelled operations a few milliseconds later. If this loop is closed by then,
-# another loop of the process (a server's, in tests) logs an error.
+# How long the shutdown keeps the asyncio loop open after the last task has ended. gRPC completes
+# cancelled operations a few milliseconds after the cancellation. If the loop were closed by then,
+# another asyncio loop of the process (in tests, the loop of a server) would log an error.
 _LATE_COMPLETION_SECONDS = 0.05
 
 
 class CancelledByAsyncio(Exception):
-    """A coroutine was cancelled by the asyncio side, because the asyncio loop is ending."""
+    """The asyncio side cancelled a coroutine, because the asyncio loop is ending."""
 
 
 class AsyncioBridge:
@@ -74,7 +76,7 @@ class AsyncioBridge:
         self._thread = threading.Thread(target=self._run_asyncio, name="asyncio", daemon=True)
 
     def start(self, token: trio.lowlevel.TrioToken) -> None:
-        """Start the asyncio thread; `token` belongs to the trio run."""
+        """Start the asyncio thread, which wakes the trio thread through `token`."""
         self._token = token
         self._thread.start()
 
@@ -84,10 +86,15 @@ class AsyncioBridge:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_JOIN_SECONDS)
         if self._thread.is_alive():
-            log.warning("the gRPC thread did not end within %.0f s: leaving it", _JOIN_SECONDS)
+            log.warning(
+                "the gRPC thread did not end within %.0f s: no longer waiting", _JOIN_SECONDS
+            )
 
     def to_asyncio(self, call: Callable[[], object]) -> None:
-        """Run `call` in the asyncio thread, if it has not ended. Trio thread only."""
+        """Let the asyncio thread run `call`, unless that thread has ended.
+
+        Only the trio thread may use this method.
+        """
         if self._stopped:
             return
         self._to_asyncio.append(call)
@@ -96,7 +103,10 @@ class AsyncioBridge:
             self._loop.call_soon_threadsafe(self._drain_to_asyncio)
 
     def to_trio(self, call: Callable[[], object]) -> None:
-        """Run `call` in the trio thread, if trio has not ended. Asyncio thread only."""
+        """Let the trio thread run `call`, unless the trio run has ended.
+
+        Only the asyncio thread may use this method.
+        """
         self._to_trio.append(call)
         if not self._trio_awake:
             self._trio_awake = True
@@ -107,13 +117,14 @@ class AsyncioBridge:
                 self._to_trio.clear()
 
     async def arrival(self) -> None:
-        """Wait until the asyncio thread queues a call. Trio thread only."""
+        """Wait until the asyncio thread queues a call. Used only in the trio thread."""
         if self._arrival is None:
             self._arrival = trio.Event()
         await self._arrival.wait()
 
-    # A drain clears the flag before it empties the queue. A call that is appended meanwhile either
-    # runs in this drain, or its sender sees the cleared flag and wakes the thread again.
+    # A drain sets its `awake` flag to False before it empties the queue. If a call is appended
+    # during the drain, either this drain runs the call, or the sender sees False and wakes the
+    # thread again.
 
     def _drain_to_trio(self) -> None:
         self._trio_awake = False
@@ -215,6 +226,6 @@ async def await_asyncio(coroutine: Coroutine[object, object, T]) -> T:
         return task.result()
     if raise_cancel is not None:
         raise_cancel()
-    # asyncio.CancelledError derives from BaseException: no `except Exception` on trio's side would
-    # catch it.
+    # Raise a subclass of Exception. asyncio.CancelledError derives from BaseException, so no
+    # `except Exception` on trio's side would catch it.
     raise CancelledByAsyncio

@@ -1,22 +1,23 @@
-"""Whether the service offers BidiReadObject now: a pure decision.
+"""Decides, without I/O, whether the service offers BidiReadObject now.
 
-BidiReadObject counts as missing in three cases, and only if the call had no response:
+BidiReadObject counts as missing if a call got no response and one of three things happened:
 
 - UNIMPLEMENTED: the server does not offer the method. gRPC also reports UNIMPLEMENTED when a front
   end answers with HTTP status 404.
 - An HTTP status that refuses this kind of request permanently (see `_REFUSING_HTTP`). gRPC reports
-  UNKNOWN and mentions the number in the message only.
+  UNKNOWN, and only the text of its error message shows the HTTP status.
 - No response for `STREAM_SILENCE_SECONDS`, and no response on any other stream in that time. A
   proxy that forwards a request only when the request is complete never forwards a stream, because
-  a stream stays open. A server that is down looks the same, so in this case the next read tries a
-  stream at once, and not only after `RETRY_SECONDS`.
+  a stream stays open. A server that is down looks the same. So in this case the next read tries a
+  stream at once, without waiting for `RETRY_SECONDS`.
 
 All other failures (refused connections, resets, quick 502 to 504, missing permissions) do not
-depend on the method: a ReadObject call would fail as well. The retry rules of `mux` handle them.
+depend on the method: a ReadObject call would fail as well. The retry rules of `mux` handle these
+failures.
 
 BidiReadObject is available again when a stream gets a response. A redirect counts as a response,
-because only BidiReadObject redirects. Until then one stream at a time is tried (a probe), and no
-reader waits for it.
+because only BidiReadObject redirects. Until a stream gets a response, one stream at a time is
+opened as a test (a probe), and no reader waits for the probe.
 
 Invariants:
 1. A probe is due at most once in `RETRY_SECONDS`, and only while BidiReadObject is missing.
@@ -38,22 +39,25 @@ if TYPE_CHECKING:
 __all__ = ["RETRY_SECONDS", "STREAM_SILENCE_SECONDS", "BidiAvailability"]
 
 RETRY_SECONDS = 120.0
-"""Time between two probes. A new release of a server or a proxy takes minutes to roll out. A probe
-costs one small request. If only some servers offer the method, it also costs two log lines."""
+"""Minimum time between two probes. More frequent probes would help little, because a new release of
+a server or a proxy takes minutes to roll out. A probe costs one small request, and also two log
+lines if only some servers offer BidiReadObject."""
 
 STREAM_SILENCE_SECONDS = 20.0
-"""Time without a response after which BidiReadObject counts as missing. For its first response the
-service only looks the object up, which can take seconds on a loaded front end. The value is well
-below the time for which the mux waits for a stream to open (`RetryPolicy.open_seconds`)."""
+"""Time without a response after which BidiReadObject counts as missing. Before the first response
+of a stream, the service only looks the object up. This can take seconds on a loaded front end. The
+value is well below the time for which the mux waits for a stream to open
+(`RetryPolicy.open_seconds`)."""
 
-# How the gRPC core reports an HTTP response that is not a gRPC response.
+# Part of the error message of the gRPC core for an HTTP response that is not a gRPC response.
 _HTTP_STATUS = re.compile(r"http2 header with status: (\d+)")
 
-# Method not allowed, request timeout (the request stays open too long), length required,
-# unsupported media type, not implemented, HTTP version not supported.
+# HTTP statuses that refuse streams permanently: method not allowed, request timeout (the request
+# stays open too long), length required, unsupported media type, not implemented, HTTP version not
+# supported.
 _REFUSING_HTTP = frozenset({405, 408, 411, 415, 501, 505})
 
-# How a stream without a response ends if the other side ends it.
+# Statuses of a stream that the other side ends before any response.
 _ENDS_OF_SILENCE = frozenset(
     {StatusCode.UNKNOWN, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE}
 )
@@ -65,9 +69,9 @@ class BidiAvailability:
     __slots__ = ("_retry_at", "losses", "probes", "reason")
 
     def __init__(self) -> None:
-        #: Changes from available to missing.
+        #: Number of changes from available to missing.
         self.losses = 0
-        #: Probes that `probe_is_due` has allowed.
+        #: Number of probes that `probe_is_due` has allowed.
         self.probes = 0
         #: Why BidiReadObject is missing; empty while it is available.
         self.reason = ""
@@ -78,20 +82,20 @@ class BidiAvailability:
 
     @property
     def missing(self) -> bool:
-        """Whether ranges have to be read by ReadObject."""
+        """Whether BidiReadObject is missing, so that ReadObject has to read the ranges."""
         return bool(self.reason)
 
     def note_response(self) -> None:
-        """Note that a stream had a response: BidiReadObject is available."""
+        """Note that a stream got a response, which shows that BidiReadObject is available."""
         self.reason = ""
 
     def note_end(self, end: StreamEnd, silence_seconds: float, now: float) -> bool:
         """Note the end of a stream that had no response.
 
         Args:
-            end: status of the stream.
-            silence_seconds: time since the last response on any stream.
-            now: time in seconds.
+            end: the end of the stream, with its status.
+            silence_seconds: for how long no stream has got a response.
+            now: the current time in seconds.
 
         Returns:
             Whether ReadObject should serve the ranges of this stream.
@@ -105,14 +109,14 @@ class BidiAvailability:
         return end.code in _ENDS_OF_SILENCE and self.note_cancel(silence_seconds, now)
 
     def note_cancel(self, silence_seconds: float, now: float) -> bool:
-        """Note that a stream was cancelled before it had a response (see `note_end`)."""
+        """Note that a stream was cancelled before any response. Otherwise like `note_end`."""
         if silence_seconds < STREAM_SILENCE_SECONDS:
             return False
         self._lose(f"no response for {silence_seconds:.0f} s", now)
         return True
 
     def probe_is_due(self, now: float) -> bool:
-        """Return whether to open a probe now. True also schedules the next probe."""
+        """Return whether to open a probe now. If so, the next probe is due in `RETRY_SECONDS`."""
         if not self.missing or now < self._retry_at:
             return False
         self._retry_at = now + RETRY_SECONDS
@@ -128,7 +132,10 @@ class BidiAvailability:
             lambda: int(self.missing),
         )
         registry.counter(
-            "bidi_losses", "losses", "How often BidiReadObject went missing.", lambda: self.losses
+            "bidi_losses",
+            "losses",
+            "Number of times that BidiReadObject went missing.",
+            lambda: self.losses,
         )
         registry.counter(
             "bidi_probes",

@@ -1,21 +1,21 @@
-"""BidiReadObject over grpc.aio, behind the `BidiTransport` port.
+"""Implements `BidiTransport`: BidiReadObject calls over grpc.aio.
 
-Theory of operation. `bridged_call` describes the two halves of a call. This module adds writing:
-each message, also the opening one, is written by a short task of its own.
+Theory of operation. The module `bridged_call` describes the two halves of a call. This module adds
+the writing of messages: a short asyncio task writes each message, including the opening message.
 
-If a call is half-closed with its opening message, gRPC's interface for single requests is used. The
-bytes on the wire are the same, but headers, message and half-close leave in one batch, and there is
-no write to await or to cancel.
+If the opening message is the only message of a call (`half_close`), gRPC's interface for single
+requests is used. The server receives the same bytes, but gRPC sends the headers, the message and
+the half-close in one batch, and no write has to be awaited or cancelled.
 
 Two properties of grpcio 1.85 matter for writing:
 
-- A write that waits for the connection goes on waiting after its call was cancelled.
-- A write that fails because its call has just ended overwrites the status that the server sent,
-  with its details, by an "Internal error from Core". Measured: 22 of 100 calls lost their status
-  when a server refused them at once.
+- A write that waits for the connection continues to wait after its call was cancelled.
+- If a write fails because its call has just ended, gRPC replaces the status and the details from
+  the server with "Internal error from Core". Measured: of 100 calls that a server refused
+  immediately, 22 lost their status.
 
-The remedy for both: when a call is done, its pending write is cancelled at once, before the write
-can fail.
+One rule avoids both problems: as soon as a call is done, its unfinished write is cancelled, before
+the write can fail.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class GrpcBidiTransport:
     """Opens BidiReadObject calls within the trio run that made the channels of `connections`.
 
     Args:
-        connections: carry the calls.
-        settings: of the channels.
-        tokens: the plugin that adds a token to each call, if any.
-        billed: counts the ranges.
+        connections: the connections that carry the calls.
+        settings: the settings of the channels.
+        tokens: adds an access token to each call; None if calls need no token.
+        billed: the counters to which the ranges are added.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class GrpcBidiTransport:
 
     @property
     def open_calls(self) -> int:
-        """Asyncio tasks of calls that have not ended."""
+        """Number of asyncio tasks of calls that have not ended."""
         return self.starter.open_tasks
 
     def open(
@@ -94,7 +94,7 @@ class GrpcBidiTransport:
 
 
 class StreamOnTrio(TrioHalf[BidiListener]):
-    """A BidiReadObject call for its user (see `BidiCall`)."""
+    """The half of a BidiReadObject call on trio's side (see `BidiCall`)."""
 
     _asyncio_half: StreamOnAsyncio
 
@@ -107,7 +107,8 @@ class StreamOnTrio(TrioHalf[BidiListener]):
     def start(self, headers: Metadata, opening: bytes, *, half_close: bool) -> None:
         """Start the call."""
         if half_close:
-            # Nothing waits for `on_sent`: report it with the first response and save a wake-up.
+            # No user of a half-closed call waits for `on_sent`. To save a wake-up of the trio
+            # thread, `on_sent` is reported together with the first response.
             self._unconfirmed = True
             self.start_single(_METHOD, headers, opening)
         else:
@@ -120,7 +121,7 @@ class StreamOnTrio(TrioHalf[BidiListener]):
         self._bridge.to_asyncio(lambda: self._asyncio_half.send(message))
 
     def on_sent(self) -> None:
-        """Report that a message has been sent."""
+        """Report to the listener that a message has been sent."""
         if self._listener is not None:
             self._listener.on_sent()
 
@@ -134,7 +135,7 @@ class StreamOnTrio(TrioHalf[BidiListener]):
 
 
 class StreamOnAsyncio(AsyncioHalf):
-    """The gRPC call of a BidiReadObject stream."""
+    """The half of a BidiReadObject call on asyncio's side, which owns the gRPC call."""
 
     _trio_half: StreamOnTrio
 
@@ -179,5 +180,5 @@ class StreamOnAsyncio(AsyncioHalf):
         try:
             await call.write(message)
         except (grpc.RpcError, asyncio.InvalidStateError):
-            return  # the call has ended: the reading task reports how
+            return  # the call has ended, and the reading task reports its status
         self._to_trio(self._trio_half.on_sent)

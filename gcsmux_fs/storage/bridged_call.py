@@ -2,17 +2,17 @@
 
 Theory of operation. The user of a call holds the half on trio's side (`TrioHalf`). The gRPC call
 belongs to the half on asyncio's side (`AsyncioHalf`). There, one task reads responses until the
-call ends, and then reports the end. Responses are decoded on asyncio's side, and their checksums
-verified, while the trio thread serves requests of the kernel.
+call ends, and then reports the end. The asyncio thread decodes the responses and verifies their
+checksums, while the trio thread serves requests of the kernel.
 
-Subclasses add the differences between BidiReadObject (`bidi`) and ReadObject (`read_object`).
+The modules `bidi` and `read_object` have subclasses for BidiReadObject and for ReadObject.
 
 Cancelling a task that awaits `read()` cancels the whole call (grpcio 1.85). So the reading task
 never runs under a timeout.
 
 Invariants:
-1. `on_end` arrives once and last. After `cancel` no callback arrives.
-2. When a call has ended or was cancelled, its tasks end without further action.
+1. `on_end` is called once, as the last callback. After `cancel`, no callback is called.
+2. When a call has ended or was cancelled, its asyncio tasks end by themselves.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ Listener = TypeVar("Listener", bound=CallListener)
 
 
 class TrioHalf(Generic[Listener]):
-    """The half of a call that its user holds. A subclass sets `_asyncio_half`.
+    """The half that the user of a call holds. A subclass sets `_asyncio_half`.
 
-    After `cancel` no callback reaches the listener: `unary_stream` relies on this. The port allows
-    late callbacks, and the mux ignores them itself.
+    After `cancel` no callback reaches the listener, and `unary_stream` relies on this. The
+    interface `BidiListener` would allow late callbacks, because the mux ignores them.
     """
 
     _asyncio_half: AsyncioHalf
@@ -96,7 +96,7 @@ class TrioHalf(Generic[Listener]):
 
 
 class AsyncioHalf:
-    """The half of a call that owns the gRPC call and reports to `trio_half`."""
+    """The half that owns the gRPC call and reports to `trio_half`."""
 
     def __init__(self, starter: CallStarter, trio_half: CallListener) -> None:
         self._starter = starter
@@ -126,11 +126,11 @@ class AsyncioHalf:
     # -- for subclasses
 
     def _receive(self, data: bytes) -> bool:
-        """Report one response; return whether to read on."""
+        """Report one response. Return whether to read further responses."""
         raise NotImplementedError
 
     def _close(self, end: StreamEnd) -> StreamEnd:
-        """Report what is left when the call has ended with `end`; return the end to report."""
+        """Report remaining messages after the call ended with `end`. Return the end to report."""
         return end
 
     def _report_message(self, message: BidiMessage) -> None:
@@ -140,7 +140,8 @@ class AsyncioHalf:
         self._to_trio(lambda: self._trio_half.on_end(end))
 
     def _report_not_started(self, error: Exception) -> None:
-        # In most cases the channel is closed. The user of the call waits for its end in any case.
+        # Usually the channel has been closed. Report an end, because the user of the call waits for
+        # `on_end`.
         log.debug("a gRPC call could not be started: ending it as UNAVAILABLE", exc_info=error)
         self._report_end(StreamEnd(StatusCode.UNAVAILABLE, str(error)))
 
@@ -163,7 +164,8 @@ class AsyncioHalf:
             connection.note_received()
             if not answered:
                 answered = True
-                # The token may have been replaced between the start of the call and its sending.
+                # The token may have been replaced after the start of the call, before gRPC sent
+                # the headers.
                 self._token = self._starter.token
             if not self._receive(data):  # type: ignore[arg-type]
                 call.cancel()
@@ -173,28 +175,29 @@ class AsyncioHalf:
 async def _end_of(
     call: grpc.aio.Call, connection: GrpcConnection, reading: Coroutine[object, object, None]
 ) -> StreamEnd:
-    """Await the reading of a call and return how the call ended. Errors become ends."""
+    """Await `reading`, which reads `call`. Return how the call ended, also after an error."""
     try:
         end = await _await_end(call, reading)
     except MalformedMessage as error:
         call.cancel()
         return StreamEnd(StatusCode.INTERNAL, f"malformed message: {error}")
     except asyncio.CancelledError:
-        # The user cancelled the call, its channel was closed, or the loop is ending.
+        # The user cancelled the call, the channel was closed, or the asyncio loop is ending.
         call.cancel()
         return StreamEnd(StatusCode.CANCELLED, "cancelled by this client")
     except Exception as error:
         log.exception("a response could not be processed: ending the call as INTERNAL")
         call.cancel()
         return StreamEnd(StatusCode.INTERNAL, f"reading failed: {error}")
-    # gRPC reports a call that this side cancelled as if the server had ended it.
+    # gRPC also reports a status if this side cancelled the call. Only a status from the server
+    # shows that the connection is alive.
     if not call.cancelled():
         connection.note_received()
     return end
 
 
 async def _await_end(call: grpc.aio.Call, reading: Coroutine[object, object, None]) -> StreamEnd:
-    with suppress(grpc.RpcError):  # the status below says the same
+    with suppress(grpc.RpcError):  # the status below reports the same error
         await reading
     details = details_of(await call.trailing_metadata())
     code = StatusCode((await call.code()).value[0])
@@ -202,7 +205,7 @@ async def _await_end(call: grpc.aio.Call, reading: Coroutine[object, object, Non
 
 
 def _mark_token(end: StreamEnd, token: Token | None) -> StreamEnd:
-    """Mark the token of a call that was refused because of it; return an end that says so."""
+    """If the service refused the token of a call, mark the token and the returned end."""
     if token is None or end.code is not StatusCode.UNAUTHENTICATED:
         return end
     token.refused = True

@@ -1,4 +1,4 @@
-"""The check of the bucket before the mount: does it exist, and what may the caller do?"""
+"""Checks before the mount whether the bucket exists, and what the caller may do in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["CheckedBucket", "check_bucket"]
 
 log = logging.getLogger(__name__)
 
-# Statuses of calls that had no answer from a server.
+# Statuses of a call that got no answer from a server.
 _UNANSWERED = frozenset(
     {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED}
 )
@@ -73,7 +73,7 @@ async def check_bucket(store: GrpcObjectStore, settings: Settings) -> CheckedBuc
 
 
 def _explain(error: StorageError, settings: Settings) -> str:
-    """Return the sentence for a bucket that cannot be read."""
+    """Return the sentence that tells the user why the bucket cannot be read."""
     bucket, endpoint = f"gs://{settings.bucket}", settings.endpoint
     match error:
         case NotFound():
@@ -99,7 +99,7 @@ def _explain(error: StorageError, settings: Settings) -> str:
 
 
 async def _is_object(store: GrpcObjectStore, name: str) -> bool:
-    """Return whether an object of this name exists. An error counts as no."""
+    """Return whether an object of this name exists; False if the request fails."""
     try:
         return bool(name) and bool(await store.get_object(name))
     except StorageError:
@@ -107,7 +107,7 @@ async def _is_object(store: GrpcObjectStore, name: str) -> bool:
 
 
 async def _first_page(store: GrpcObjectStore, prefix: str) -> ListingPage | None:
-    """Return the first page of a listing, or None if the caller may read but not list.
+    """Return the first page of a listing, or None if the caller may read objects but not list.
 
     Raises:
         PermissionDenied: the caller may neither read nor list.

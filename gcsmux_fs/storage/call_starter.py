@@ -22,14 +22,14 @@ __all__ = ["CallStarter", "now"]
 
 
 class CallStarter:
-    """Starts gRPC calls on connections, and holds the tasks that serve them.
+    """Starts gRPC calls on connections, and holds the asyncio tasks that serve these calls.
 
-    It is created in the trio run that made the channels of `connections`. All methods but `drain`
-    run on asyncio's side.
+    Create it in the trio run that made the channels of `connections`. All methods except `drain`
+    run in the asyncio thread.
 
     Args:
-        connections: carry the calls.
-        tokens: the plugin that adds a token to each call, if any.
+        connections: the connections that carry the calls.
+        tokens: adds an access token to each call; None if calls need no token.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class CallStarter:
 
     @property
     def open_tasks(self) -> int:
-        """Asyncio tasks that have not ended."""
+        """Number of asyncio tasks that have not ended."""
         return len(self._tasks)
 
     @property
     def token(self) -> Token | None:
-        """The token of the next call."""
+        """The access token that the next call uses; None if calls need no token."""
         return None if self._tokens is None else self._tokens.current
 
     async def drain(self) -> None:
@@ -62,7 +62,7 @@ class CallStarter:
     def start_stream(
         self, method: str, headers: Metadata
     ) -> tuple[grpc.aio.StreamStreamCall[bytes, bytes], GrpcConnection]:
-        """Start a call with any number of requests; return it and its connection."""
+        """Start a call with any number of requests; return the call and its connection."""
         connection = self._connections.pick(now())
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = connection.channel.stream_stream(
             method, request_serializer=None, response_deserializer=None
@@ -74,7 +74,7 @@ class CallStarter:
     def start_single(
         self, method: str, headers: Metadata, request: bytes
     ) -> tuple[grpc.aio.UnaryStreamCall[bytes, bytes], GrpcConnection]:
-        """Start a call with a single request; return it and its connection."""
+        """Start a call with a single request; return the call and its connection."""
         connection = self._connections.pick(now())
         start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = connection.channel.unary_stream(
             method, request_serializer=None, response_deserializer=None
@@ -85,7 +85,7 @@ class CallStarter:
         return call, connection
 
     def start_task(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Start a task and refer to it until it ends, because asyncio refers to it only weakly."""
+        """Start a task and refer to the task until it ends: asyncio has only a weak reference."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

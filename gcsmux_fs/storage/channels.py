@@ -1,7 +1,8 @@
-"""Channels to the service: endpoint, credentials, headers.
+"""Opens gRPC channels to the service, and makes the headers of calls.
 
-As in Google's SDKs there are two kinds: TLS with Application Default Credentials (or a key file),
-and plaintext without credentials for an emulator.
+As in Google's SDKs there are two kinds of channels. The first kind uses TLS with Application
+Default Credentials, a key file, or no credentials (for public buckets). The second kind uses
+plaintext without credentials, for an emulator.
 """
 
 from __future__ import annotations
@@ -42,34 +43,36 @@ __all__ = [
 Metadata = tuple[tuple[str, str], ...]
 
 _CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-# How the gRPC core reports that the credentials of a call failed, and not its server.
+# Part of gRPC's error message if no token could be fetched for a call.
 _PLUGIN_FAILED = "Getting metadata from plugin failed"
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 
-# Responses of BidiReadObject hold chunks of 2 MiB, and a page of 1,000 objects at most some MiB
-# (custom metadata is limited to 8 KiB per object). gRPC's default limit of 4 MiB would fail such a
-# call. Without a limit, one message could use any amount of memory.
+# Limit for the size of one response. A BidiReadObject response holds chunks of 2 MiB. A listing
+# page of 1,000 objects can have several MiB, because each object can have 8 KiB of custom metadata.
+# With gRPC's default limit of 4 MiB, such a page would fail. Without a limit, one response could
+# use any amount of memory.
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
-# A connection can die without an error (a lost route, a suspended laptop). Keepalive detects it
-# after one ping interval plus the timeout. 60 s is the shortest interval that all Google front ends
-# are known to accept.
+# Interval between keepalive pings, and timeout for the answer to a ping. A connection can die
+# without an error (a lost route, a suspended laptop). Keepalive detects a dead connection after one
+# interval plus the timeout. 60 s is the shortest interval that all Google front ends are known to
+# accept.
 _KEEPALIVE_SECONDS = 60
 _KEEPALIVE_TIMEOUT_SECONDS = 20
 
-# Backoff between attempts to connect. gRPC's default maximum is 120 s, far longer than a server
-# needs to restart. The mux adds a backoff of its own, with jitter.
+# First and longest delay between gRPC's attempts to connect. gRPC's default maximum is 120 s, far
+# longer than a server needs to restart. The mux adds its own delays, with jitter.
 _FIRST_RECONNECT_SECONDS = 0.2
 _MAX_RECONNECT_SECONDS = 5.0
-# Time limit of one attempt to connect, which takes three or four round trips with TLS. gRPC calls
-# this option `min_reconnect_backoff`, but it does not lengthen the backoff.
+# Time limit of one attempt to connect. With TLS, an attempt takes three or four round trips. gRPC
+# calls this option `min_reconnect_backoff`, but the option does not lengthen the backoff.
 _CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """Endpoint (`host:port`) and credentials."""
+    """Endpoint (`host:port`), credentials and billing project; `anonymous`: no credentials."""
 
     endpoint: str = DEFAULT_ENDPOINT
     plaintext: bool = False
@@ -79,12 +82,12 @@ class ChannelSettings:
 
 
 class Channels:
-    """Opens channels with equal settings, each with its own connection, and closes them.
+    """Opens and closes channels with equal settings. Each channel has its own connection.
 
-    All methods but `close_all` run on asyncio's side.
+    `open` and `close` run in the asyncio thread.
 
     Attributes:
-        tokens: the plugin that adds a token to each call, if any.
+        tokens: adds an access token to each call; None if calls need no token.
     """
 
     def __init__(self, make: Callable[[], grpc.aio.Channel], tokens: Tokens | None) -> None:
@@ -95,7 +98,7 @@ class Channels:
         self._closing: set[asyncio.Task[None]] = set()
 
     def open(self) -> grpc.aio.Channel:
-        """Make a channel. It connects when its first call starts.
+        """Make a channel. The channel connects when its first call starts.
 
         Raises:
             grpc.aio.UsageError: `close_all` has been called.
@@ -118,7 +121,7 @@ class Channels:
     def connections(
         self, most: int, silence_seconds: float = CONNECTION_SILENCE_SECONDS
     ) -> Connections[grpc.aio.Channel]:
-        """Return at most `most` connections for one kind of calls; none exists yet."""
+        """Return a `Connections` that opens up to `most` connections for one kind of calls."""
         return Connections(
             self.open,
             self.close,
@@ -162,10 +165,11 @@ async def _open(settings: ChannelSettings) -> Channels:
         ("grpc.initial_reconnect_backoff_ms", int(_FIRST_RECONNECT_SECONDS * 1000)),
         ("grpc.min_reconnect_backoff_ms", _CONNECT_SECONDS * 1000),
         ("grpc.max_reconnect_backoff_ms", int(_MAX_RECONNECT_SECONDS * 1000)),
-        # Otherwise gRPC looks for a proxy, also for an emulator, and for a service config.
+        # Without these two options, gRPC would use an HTTP proxy even for an emulator, and would
+        # look for a service config in the DNS.
         ("grpc.enable_http_proxy", 0 if settings.plaintext else 1),
         ("grpc.service_config_disable_resolution", 1),
-        # Otherwise channels with equal arguments share one connection.
+        # Without this option, channels with equal arguments would share one connection.
         ("grpc.use_local_subchannel_pool", 1),
     ]
     if settings.plaintext:
@@ -193,20 +197,21 @@ def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
             return credentials
         with warnings.catch_warnings():
-            # google-auth warns about untrusted key files. Here the user names the file.
+            # google-auth warns about key files of unknown origin. Here the user names the file, so
+            # the warning is hidden.
             warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             credentials, _ = google.auth.load_credentials_from_file(os.fspath(key_file))
-        # As google.auth.default does: credentials of a user have the scopes of their login, and a
-        # renewal with other scopes fails.
+        # Set the scope only if the credentials require one, as google.auth.default does. The
+        # credentials of a user keep the scopes of the login, and a renewal with other scopes fails.
         return google.auth.credentials.with_scopes_if_required(credentials, [_SCOPE])
     except google.auth.exceptions.GoogleAuthError as error:
-        # The message, and often its cause.
+        # `args` holds the message, and often also the cause.
         reason = ": ".join(str(part).rstrip(".") for part in error.args)
     except OSError as error:
         reason = error.strerror or str(error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # The JSON is not an object, or its values have other types.
+        # The JSON in the key file is not an object, or its values have wrong types.
         reason = f"it does not hold credentials ({error})"
     raise ConfigError(_without_credentials(key_file, " ".join(reason.split()).rstrip(".")))
 
@@ -229,7 +234,7 @@ def renewal_failure(message: str) -> str | None:
 
 
 def request_headers(settings: ChannelSettings, bucket_path: str, routing_token: str) -> Metadata:
-    """Return the metadata of one call on a bucket. The routing token is not URL-encoded."""
+    """Return the gRPC headers of one call on a bucket. The routing token is not URL-encoded."""
     params = f"bucket={bucket_path}"
     if routing_token:
         params += f"&routing_token={routing_token}"

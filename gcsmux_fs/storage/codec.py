@@ -1,6 +1,6 @@
-"""Encodes requests, and decodes responses into value types without a copy of the content.
+"""Encodes requests, and decodes responses without copying the content of objects.
 
-The protobuf parser copies all content out of a message, and nearly all bytes on the wire are
+The protobuf parser would copy the content out of each response, and nearly all received bytes are
 content. So this module parses the responses of BidiReadObject and ReadObject itself: it reads the
 few fields around the content, and the content becomes a memoryview of the message that gRPC
 delivered. Protobuf parses all other messages. Field numbers: protos/storage.proto. Encoding:
@@ -52,7 +52,7 @@ class MalformedMessage(Exception):
 
 
 def bucket_path(bucket: str) -> str:
-    """Return the name of a bucket in requests."""
+    """Return the resource name of a bucket, which requests use."""
     return f"projects/_/buckets/{bucket}"
 
 
@@ -87,14 +87,14 @@ def encode_read_request(key: ObjectKey, request: RangeRequest) -> bytes:
 
 
 def decode_bidi_response(data: bytes) -> BidiMessage:
-    """Decode one BidiReadObjectResponse. Chunks hold views of `data`, checked by their CRC32C.
+    """Decode one BidiReadObjectResponse. Chunks hold views of `data`; their CRC32C is checked.
 
     Raises:
         MalformedMessage: `data` is not a BidiReadObjectResponse.
     """
     chunks: list[Chunk] = []
-    # Protobuf merges the occurrences of a repeated singular field; parsing the concatenated bytes
-    # has the same effect.
+    # If a singular field occurs several times, protobuf merges the occurrences. Parsing their
+    # concatenated bytes has the same effect.
     metadata: bytes | None = None
     handle = b""
     view = memoryview(data)
@@ -160,11 +160,11 @@ class ReadResponse:
 
     Attributes:
         content: a view of the response.
-        intact: the content matches its CRC32C, or has none.
-        start: begin of the ContentRange in the object, None if there is none.
-        stop: end of the ContentRange (exclusive), 0 if there is none.
-        metadata: of the object, if present.
-        object_crc32c: CRC32C of the whole object, if present.
+        intact: the content matches its CRC32C, or the response has no CRC32C.
+        start: offset in the object at which the ContentRange begins; None without a ContentRange.
+        stop: offset after the last byte of the ContentRange; 0 without a ContentRange.
+        metadata: the metadata of the object; None if absent.
+        object_crc32c: CRC32C of the whole object; None if absent.
     """
 
     content: memoryview
@@ -176,7 +176,7 @@ class ReadResponse:
 
 
 def decode_read_response(data: bytes) -> ReadResponse:
-    """Decode one ReadObjectResponse. Its content is a view of `data`, checked by its CRC32C.
+    """Decode one ReadObjectResponse. The content is a view of `data`; its CRC32C is checked.
 
     Raises:
         MalformedMessage: `data` is not a ReadObjectResponse.
@@ -264,9 +264,9 @@ def _signed(value: int) -> int:
 
 
 def decode_object(message: pb.Object) -> ObjectInfo:
-    """Return the value type of an Object message.
+    """Convert an Object message into an ObjectInfo.
 
-    The namespace keeps thousands of them in memory, so equal strings are shared.
+    The namespace keeps thousands of ObjectInfos in memory, so equal strings are shared.
     """
     metadata = message.metadata
     checksums = message.checksums
@@ -288,6 +288,6 @@ def decode_object(message: pb.Object) -> ObjectInfo:
 def nanoseconds(stamp: Timestamp) -> int:
     """Return a time in nanoseconds since 1970, limited to 64 bits.
 
-    64 bits end in the year 2262; a Timestamp can hold the year 9999.
+    64 bits reach to the year 2262, but a Timestamp can hold any year up to 9999.
     """
     return max(_FIRST_NS, min(stamp.seconds * 1_000_000_000 + stamp.nanos, _LAST_NS))

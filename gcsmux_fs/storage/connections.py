@@ -1,18 +1,22 @@
-"""Which connection carries a call, and when a connection is replaced: pure decisions.
+"""Decides, without I/O, which connection carries a call and when a connection is replaced.
 
-A channel is one connection. Calls fill the connections in order. When all are full, a new
+Each gRPC channel is one connection. Calls fill the connections in order. When all are full, a new
 connection is made, up to a maximum. Beyond the maximum, the connection with the fewest calls takes
 the call.
 
 A connection can be dead without an error: its server lost power, or a router dropped its state.
-Each message on it is lost, and new calls on it get no response until keepalive detects the failure
-after more than a minute. So a connection becomes *stale*, and new calls use a new connection, in
-two cases: a call on it was cancelled or timed out after a period without any message from the
-server, or it has carried no call for so long that a router may have dropped its state. Calls on a
-stale connection continue, and the connection is closed when they have ended.
+Each message on a dead connection is lost, and new calls on it get no response until keepalive
+detects the dead connection after more than a minute. So a connection becomes *stale*, and new calls
+use a new connection, in two cases:
+
+- A call on the connection was cancelled or timed out after a period without any message from the
+  server.
+- The connection has carried no call for so long that a router may have dropped its state.
+
+Calls on a stale connection continue. The connection is closed when these calls have ended.
 
 An idle connection is closed even if no call follows. While a connection is open, gRPC's threads
-wake up about ten times a second; they end with the last connection.
+wake up about ten times a second. These threads end when the last connection is closed.
 
 This module has no clock: the caller passes the time.
 """
@@ -34,18 +38,20 @@ __all__ = [
 ]
 
 CALLS_PER_CONNECTION = 80
-"""Calls on one connection. Front ends commonly allow 100 streams on a connection, and gRPC delays
-any further call until one of them ends. Then a reader would wait for streams that are idle."""
+"""Number of calls that fill a connection; more calls use another connection. Front ends commonly
+allow 100 HTTP/2 streams on a connection, and gRPC delays any further call until one of these
+streams ends. BidiReadObject streams stay open while they are idle, so a read could wait for idle
+streams."""
 
 CONNECTION_SILENCE_SECONDS = 5.0
-"""Time without a message from the server after which a cancelled call makes its connection stale.
-A healthy service answers some call of a busy connection sooner, and every timeout of a call is
-longer."""
+"""Time without a message from the server. A call that is cancelled or times out after this time
+makes its connection stale. On a busy connection, a healthy service answers at least one call
+sooner. All timeouts of calls are longer than this time."""
 
 IDLE_SECONDS = 90.0
 """Time after which an idle connection is closed. Go's HTTP client uses the same value (net/http,
 DefaultTransport). Routers drop the state of an idle connection after some minutes, and gRPC's
-keepalive does not probe a connection without calls."""
+keepalive sends no pings on a connection without calls."""
 
 Channel = TypeVar("Channel")
 
@@ -67,7 +73,7 @@ class Connection(Generic[Channel]):
         self, channel: Channel, silence_seconds: float = CONNECTION_SILENCE_SECONDS
     ) -> None:
         self.channel = channel
-        #: Calls that have begun and not ended.
+        #: Number of calls that have begun and not ended.
         self.load = 0
         self._silence = silence_seconds
         self._unanswered_since = math.inf
@@ -83,7 +89,7 @@ class Connection(Generic[Channel]):
         return self._may_be_dead or now - self._idle_since >= IDLE_SECONDS
 
     def stale_at(self, now: float) -> float:
-        """Return when idleness makes this connection stale, if no call begins after `now`."""
+        """Return when this connection becomes stale because it is idle, if no call begins."""
         return min(now, self._idle_since) + IDLE_SECONDS
 
     def note_begin(self) -> None:
@@ -129,7 +135,7 @@ class Connections(Generic[Channel]):
         make: makes a channel.
         close: closes a channel; called once for each channel.
         most: maximum number of connections.
-        call_later: calls a function after a number of seconds, and passes it the time.
+        call_later: calls a function after a number of seconds, and passes the current time.
         silence_seconds: see `CONNECTION_SILENCE_SECONDS`.
     """
 
@@ -169,7 +175,7 @@ class Connections(Generic[Channel]):
         return min(self._all, key=lambda connection: connection.load)
 
     def _sweep(self, now: float) -> None:
-        """Close idle connections, and repeat until no connection is left."""
+        """Close idle connections. While any connection is left, schedule the next sweep."""
         idle = [each for each in self._all if not each.load and each.is_stale(now)]
         self._all = [each for each in self._all if each not in idle]
         for connection in idle:

@@ -1,16 +1,19 @@
 """A `BidiTransport` that reads by ReadObject while BidiReadObject is missing.
 
-Theory of operation. This transport wraps another one. A call begins as a stream. If the stream ends
-without a response, and its end shows that BidiReadObject is missing (see `availability`), a unary
-stream takes over all ranges of the call, and the user of the call gets no end. While BidiReadObject
-is missing, every new call begins as a unary stream.
+Theory of operation. This transport wraps another transport. A call begins as a stream. If the
+stream ends without a response, and its end shows that BidiReadObject is missing (see
+`availability`), a unary stream (see `unary_stream`) takes over all ranges of the call. The end of
+the stream is not reported to the user of the call. While BidiReadObject is missing, every new call
+begins as a unary stream.
 
 While BidiReadObject is missing, a read by a unary stream can start a *probe*: a stream without
 ranges that is closed after its first response. At most one probe is open, and no reader waits for
-it. A mount without reads sends no probe. When a probe gets a response, all unary streams retire.
+the probe. A mount without reads sends no probe. When a probe gets a response, all unary streams
+retire: they start no further range, and end.
 
 Invariants:
-1. The listener of a call gets `on_sent` once for each message, and one end, as from any transport.
+1. The listener of a call gets `on_sent` once for each message, and `on_end` once, as from any
+   transport.
 2. Each change between available and missing is logged once and counted once.
 """
 
@@ -44,7 +47,8 @@ __all__ = ["FallbackTransport"]
 
 log = logging.getLogger(__name__)
 
-# Objects with a request-size limit that are remembered; more than are read at the same time.
+# Maximum number of objects whose request-size limit is remembered. A mount reads fewer objects at
+# the same time.
 _MAX_LIMITED_OBJECTS = 1024
 
 
@@ -52,7 +56,7 @@ class FallbackTransport:
     """Opens calls as streams, or as unary streams while BidiReadObject is missing.
 
     Args:
-        streams: opens streams.
+        streams: the transport that opens BidiReadObject streams.
         reads: reads single ranges by ReadObject.
         clock: returns the time in seconds.
         call_soon: calls a function when the current callback has returned.
@@ -68,10 +72,10 @@ class FallbackTransport:
     ) -> None:
         self.streams = streams
         self.clock = clock
-        #: Messages on all streams. An unchanged number over time means silence.
+        #: Number of messages received on all streams. While it is constant, all streams are silent.
         self.messages = 0
         self.availability = BidiAvailability()
-        #: ReadObject calls so far.
+        #: Number of ReadObject calls started so far.
         self.read_object_requests = 0
         self.unary_streams: set[UnaryStream] = set()
         self._reads = reads
@@ -97,7 +101,7 @@ class FallbackTransport:
 
     @property
     def read_object_open(self) -> int:
-        """ReadObject calls in flight."""
+        """Number of ReadObject calls in flight."""
         return sum(unary_stream.in_flight for unary_stream in self.unary_streams)
 
     def declare_metrics(self, registry: Registry) -> None:
@@ -118,14 +122,14 @@ class FallbackTransport:
         registry.gauge(
             "unary_streams",
             "streams",
-            "Streams that ReadObject calls serve now.",
+            "Open unary streams, whose ranges are read by ReadObject calls.",
             lambda: len(self.unary_streams),
         )
 
     # -- for unary streams
 
     def open_unary_stream(self, key: ObjectKey, listener: BidiListener) -> UnaryStream:
-        """Return a unary stream, as yet without ranges."""
+        """Return a new unary stream that has no ranges yet."""
         unary_stream = UnaryStream(
             key,
             self,
@@ -189,7 +193,7 @@ class FallbackTransport:
 
 
 class _ObservedStream:
-    """A stream whose first response, or end without a response, is reported to the transport."""
+    """A stream that tells the transport about its first response or its end without a response."""
 
     __slots__ = ("_messages_before", "_opened_at", "_transport", "_unanswered")
 
@@ -207,7 +211,7 @@ class _ObservedStream:
             transport.note_response()
 
     def _silence_seconds(self) -> float:
-        """Return for how long all streams have been silent, 0 if one had a message since."""
+        """Return the age of this stream in seconds; 0 if any stream got a message in this time."""
         transport = self._transport
         if transport.messages != self._messages_before:
             return 0.0
@@ -227,7 +231,7 @@ class _Probe(_ObservedStream):
         self._stream.cancel()
 
     def on_sent(self) -> None:
-        """A probe sends only its opening message."""
+        """Do nothing, because a probe sends only its opening message."""
 
     def on_message(self, _message: BidiMessage) -> None:
         self._note_message()
@@ -251,7 +255,7 @@ class _CallWithFallback(_ObservedStream):
         super().__init__(transport)
         self._key = spec.key
         self._listener = listener
-        # The ranges that a unary stream would have to serve.
+        # The ranges that a unary stream has to serve if it takes over this call.
         self._ranges = [*ranges]
         self._sending = True
         self._server: BidiCall = transport.streams.open(spec, ranges, self)
@@ -271,17 +275,17 @@ class _CallWithFallback(_ObservedStream):
             self._transport.note_cancel(self._silence_seconds())
 
     def on_sent(self) -> None:
-        """Report that a message has been sent."""
+        """Report to the listener that a message has been sent."""
         self._sending = False
         self._listener.on_sent()
 
     def on_message(self, message: BidiMessage) -> None:
-        """Pass on a response."""
+        """Pass a response to the listener."""
         self._note_message()
         self._listener.on_message(message)
 
     def on_end(self, end: StreamEnd) -> None:
-        """Pass on the end, or continue by ReadObject."""
+        """Pass the end to the listener, or let ReadObject calls serve the ranges instead."""
         unanswered, self._unanswered = self._unanswered, False
         if not unanswered or not self._transport.note_end(end, self._silence_seconds()):
             self._listener.on_end(end)

@@ -1,4 +1,4 @@
-"""The unary calls on one bucket, behind the `ObjectStore` port."""
+"""Implements `ObjectStore`: the unary calls on one bucket."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ class GrpcObjectStore:
     """Unary calls on one bucket.
 
     Args:
-        connections: carry these calls and no others.
-        settings: of the channels of `connections`.
+        connections: the connections that carry these calls and no others.
+        settings: the settings of the channels of `connections`.
         bucket: the plain name of the bucket.
         policy: deadlines and backoff.
         random: source of jitter.
-        hierarchical: the bucket has a hierarchical namespace, and listings include its folders.
+        hierarchical: whether the bucket has a hierarchical namespace. If so, listings include its
+            folders.
         retries: limits the retries of all calls of the mount.
-        tokens: the plugin that adds a token to each call, if any.
-        billed: counts the calls.
+        tokens: adds an access token to each call; None if calls need no token.
+        billed: the counters to which the calls are added.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class GrpcObjectStore:
 
     @property
     def requests(self) -> int:
-        """Attempts of all calls."""
+        """Number of attempts of all calls."""
         return self._caller.requests
 
     def declare_metrics(self, registry: Registry) -> None:
@@ -88,8 +89,8 @@ class GrpcObjectStore:
         """Return the layout of the bucket.
 
         The call needs permission to list the bucket, or to list the names that begin with `prefix`.
-        If the service refuses the call or does not offer it, the bucket counts as flat. A listing
-        then shows whether the bucket exists.
+        If the service refuses the call or does not offer it, the bucket counts as flat. Only a
+        later listing then shows whether the bucket exists.
         """
         try:
             layout = await self._caller.call(
@@ -107,8 +108,8 @@ class GrpcObjectStore:
     async def may_read(self, prefix: str) -> bool:
         """Return whether the caller may read objects whose names begin with `prefix`.
 
-        Every caller may test permissions. If the server does not offer the test, as emulators, a
-        request for one object shows the permission.
+        Every caller may call TestIamPermissions. If the server does not offer this method
+        (emulators may lack it), a request for one object shows whether the caller may read.
         """
         resources = [self._path, f"{self._path}/objects/{prefix}"]
         for resource in resources[: 2 if prefix else 1]:
@@ -130,7 +131,7 @@ class GrpcObjectStore:
         return False
 
     async def _may_look_up(self, name: str) -> bool:
-        """Return whether the service answers if an object of this name exists."""
+        """Return False if the service refuses permission to look this object up, otherwise True."""
         try:
             await self.get_object(name)
         except NotFound:

@@ -1,11 +1,11 @@
-"""The interfaces of `storage` for the other rooms, as protocols.
+"""The interfaces through which other packages use `storage`, as protocols.
 
-There are two, both for use inside one trio run:
+There are two interfaces. Both are used inside one trio run:
 
 - `ObjectStore`: unary calls, which are awaited.
-- `BidiTransport`: BidiReadObject calls. A caller uses plain functions, and a listener receives the
-  events of the call, on trio's thread. An event never arrives during a function call of the caller,
-  so the caller's state is consistent when it arrives.
+- `BidiTransport`: BidiReadObject calls. The user of a call calls plain functions, and a listener
+  receives the events of the call in the trio thread. No event arrives while one of these functions
+  runs, so the user's state is consistent when an event arrives.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class OpenSpec:
     """How to open a stream.
 
     Attributes:
-        key: the object generation.
+        key: the generation of the object to read.
         handle: read handle of an earlier stream; may be empty.
-        routing_token: from an earlier redirect; may be empty.
-        half_close: the opening message is the only message, and the server ends the call after its
-            answer.
+        routing_token: routing token of an earlier redirect; may be empty.
+        half_close: the opening message is the only message of the user, and the server ends the
+            call after it has answered.
     """
 
     key: ObjectKey
@@ -63,14 +63,15 @@ class OpenSpec:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of bytes of one range.
+    """Consecutive bytes of one range, as one response delivered them.
 
     Attributes:
-        read_id: the id of the range.
+        read_id: the read id of the range.
         offset: position of the first byte in the object.
         content: a view of the received message. The view keeps the message in memory.
         range_end: the server sends no more bytes for this read id.
-        intact: the content matches its CRC32C.
+        intact: the content matches its CRC32C. If not, the receiver discards all bytes of the range
+            from `offset` on.
         message_bytes: size of the received message.
     """
 
@@ -84,7 +85,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class BidiMessage:
-    """One decoded BidiReadObjectResponse; an empty one is a keep-alive."""
+    """One decoded BidiReadObjectResponse. A message with no field set is a keep-alive."""
 
     chunks: tuple[Chunk, ...] = ()
     metadata: ObjectInfo | None = None
@@ -93,7 +94,7 @@ class BidiMessage:
 
 @dataclass(frozen=True, slots=True)
 class RangeFailure:
-    """A range that the server refused, with its own status."""
+    """The status with which the server refused one range."""
 
     read_id: int
     code: StatusCode
@@ -115,9 +116,10 @@ class StreamEnd:
     Attributes:
         code: the gRPC status.
         message: the message of the status.
-        failures: the ranges that caused the end, from the status details.
-        redirect: where to reopen the stream, from the status details.
-        retry_seconds: the pause that the server requests, from the status details; 0 for none.
+        failures: the ranges that caused the end, according to the status details.
+        redirect: where to reopen the stream, according to the status details; None for no redirect.
+        retry_seconds: the pause before a retry that the server asks for in the status details; 0
+            for none.
         token_refused: the service refused the token of the call, and a new call may carry another
             token.
     """
@@ -133,13 +135,13 @@ class StreamEnd:
 class BidiListener(Protocol):
     """Receives the events of one call: any number of events, then `on_end` once.
 
-    After the listener's owner has cancelled the call, an event that was on its way may still
-    arrive. A listener ignores such events. The mux does this in one place: `StreamCore` discards
-    and counts every event that does not belong to its current call.
+    After the user has cancelled the call, an event that was already queued may still arrive. The
+    listener must ignore such late events. In the mux, `StreamCore` discards and counts every event
+    that does not belong to its current call.
     """
 
     def on_sent(self) -> None:
-        """The last message has been sent, and the next one may be passed to `send`.
+        """The latest message has been sent, and the next message may be passed to `send`.
 
         For a call with `half_close` this event may come together with the first response.
         """
@@ -161,7 +163,10 @@ class BidiCall(Protocol):
         """
 
     def cancel(self) -> None:
-        """Cancel the call and release its resources. Idempotent, also after the end of the call."""
+        """Cancel the call and release its resources.
+
+        May be called more than once, and after the end of the call.
+        """
 
 
 class BidiTransport(Protocol):
@@ -174,7 +179,7 @@ class BidiTransport(Protocol):
 
 
 class ObjectStore(Protocol):
-    """The unary calls. Each call has a deadline and retries failures that may pass.
+    """The unary calls. Until its deadline, a call is retried after temporary failures.
 
     Raises:
         NotFound: the bucket, object or generation does not exist.
@@ -185,7 +190,7 @@ class ObjectStore(Protocol):
     async def get_bucket(self, prefix: str = "") -> BucketInfo:
         """Return the layout of the bucket.
 
-        `prefix`: the service requires permission to list objects under this prefix only.
+        With `prefix`, a caller who may list only the objects under this prefix gets the layout too.
         """
 
     async def get_object(self, name: str, generation: int = 0) -> ObjectInfo:
@@ -207,9 +212,9 @@ class ObjectStore(Protocol):
         equals `prefix` is listed too.
 
         Args:
-            prefix: only names that begin with it are listed.
-            delimiter: names that contain it after `prefix` are grouped into prefixes; folders of
-                buckets with a hierarchical namespace appear among the prefixes.
+            prefix: only names that begin with this text are listed.
+            delimiter: names that contain the delimiter after `prefix` are grouped into prefixes.
+                The folders of a bucket with a hierarchical namespace appear among the prefixes.
             page_token: `next_page_token` of the previous page.
             page_size: maximum number of objects and prefixes of the page.
             start_at: names before this full name are left out.

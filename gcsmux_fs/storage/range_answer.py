@@ -1,13 +1,14 @@
-"""The answer to one ReadObject call while it arrives, sans-IO.
+"""Converts the responses of one ReadObject call into chunks of a stream; sans-IO.
 
 A ReadObject response carries no read id, and only the first response may carry an offset. This
 module adds both, so that an answer looks like chunks of a BidiReadObject stream.
 
 Because later responses carry no offset, lost or repeated content shows only in the total: the call
 ends with fewer or more bytes than the first response announced. So the last bytes of a range are
-delivered only when the call has ended. If the total is wrong, or the checksum of an object that is
-read as a whole, the answer is revoked: an empty chunk that is not intact discards all bytes that
-the call has delivered.
+delivered only when the call has ended. If the total is wrong, the answer is revoked. If the whole
+object is read and its checksum is wrong, the answer is revoked too. To revoke an answer, this
+module delivers an empty chunk that is marked as not intact. This chunk makes the receiver discard
+all bytes of the call.
 
 Invariants:
 1. Chunks are contiguous. They begin at the offset in the first response, or else at the offset of
@@ -35,7 +36,7 @@ __all__ = ["RangeAnswer"]
 
 
 class RangeAnswer:
-    """Turns the responses of one ReadObject call into messages of a stream."""
+    """Converts the responses of one ReadObject call into messages of a BidiReadObject stream."""
 
     __slots__ = (
         "_announced_end",
@@ -56,23 +57,23 @@ class RangeAnswer:
         self._read_id = request.read_id
         self._begin = self._next = request.offset
         self._end = request.offset + request.length
-        # The end of the answer as the first response announces it, if it does.
+        # The offset at which the answer ends, if the first response announces this offset.
         self._announced_end: int | None = None
-        # The chunk that completes the range, until the call has ended.
+        # The chunk that completes the range. It is kept back until the call has ended.
         self._final_chunk: Chunk | None = None
         self._crc32c = 0
-        # The checksum of the object, if this range covers the object.
+        # The CRC32C of the object, if this range covers the whole object.
         self._object_crc32c: int | None = None
         self._is_first = True
-        #: No further response matters: the range is complete, or the answer is corrupt.
+        #: Whether no further response matters: the range is complete, or the answer is corrupt.
         self.over = False
-        #: The call delivered bytes that do not match a checksum or the announced total.
+        #: Whether the call delivered bytes that do not match a checksum or the announced total.
         self.corrupt = False
         #: The number of bytes received, if the call ended before the announced end; else 0.
         self.short_bytes = 0
 
     def take(self, data: bytes) -> BidiMessage:
-        """Return the message for one response.
+        """Convert one ReadObjectResponse into a message as on a BidiReadObject stream.
 
         Raises:
             MalformedMessage: `data` is not a ReadObjectResponse.
@@ -98,13 +99,14 @@ class RangeAnswer:
         if completes and (self._announced_end is None or self._announced_end == self._end):
             self._final_chunk = chunk
             return BidiMessage((), response.metadata)
-        # The server announced more bytes than the request asked for: do not wait for them.
+        # If the server announced more bytes than were requested, do not wait for the other bytes.
         self.over = completes
         return BidiMessage((chunk,), response.metadata)
 
     def close(self, end: StreamEnd) -> BidiMessage | None:
         """Return the last message, if any, when the call has ended with the status `end`."""
-        # This object can stay in a reference cycle for long: release the memory of the response.
+        # This object can stay in a reference cycle for a long time, so drop the chunk, which holds
+        # the memory of its response.
         final_chunk, self._final_chunk = self._final_chunk, None
         if self.over:
             return None

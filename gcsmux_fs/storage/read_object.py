@@ -1,6 +1,7 @@
-"""ReadObject over grpc.aio: one call for one range, answered in the terms of a stream.
+"""ReadObject over grpc.aio: one call reads one range, and answers with messages of a stream.
 
-`bridged_call` describes the two halves of a call, `range_answer` how responses become chunks.
+`bridged_call` describes the two halves of a call; `range_answer` describes how responses become
+chunks.
 """
 
 from __future__ import annotations
@@ -26,31 +27,31 @@ _METHOD = "/google.storage.v2.Storage/ReadObject"
 
 
 class RangeListener(CallListener, Protocol):
-    """Receives the answer to one range: any number of messages, then `on_end` once, last.
+    """Receives the answer to one range: any number of messages, and finally `on_end` once.
 
-    `on_end` with OK means that every failure of the range was part of a message.
+    If `on_end` has the status OK, the messages say whether the range is complete or has failed.
     """
 
     def on_short(self, received_bytes: int) -> None:
-        """The answer ended before its announced end. The message that revokes it follows."""
+        """The answer was shorter than announced. The next message revokes this answer."""
 
 
 class RangeRead(Protocol):
     """One ReadObject call."""
 
     def cancel(self) -> None:
-        """Cancel the call: no callback follows. Idempotent."""
+        """Cancel the call. No callback follows. May be called more than once."""
 
 
 class RangeReads(Protocol):
-    """Reads ranges by one call each. Callbacks never run inside `start`."""
+    """Reads each range by one ReadObject call. No callback runs before `start` has returned."""
 
     def start(self, key: ObjectKey, request: RangeRequest, listener: RangeListener) -> RangeRead:
-        """Start to read one range of one generation."""
+        """Start to read one range of one generation of an object."""
 
 
 class GrpcRangeReads:
-    """Reads ranges on the connections of `transport`, in addition to its streams."""
+    """Reads ranges by ReadObject, on the connections that the streams of `transport` use too."""
 
     def __init__(self, transport: GrpcBidiTransport, settings: ChannelSettings) -> None:
         self._starter = transport.starter
@@ -68,7 +69,7 @@ class GrpcRangeReads:
 
 
 class RangeReadOnTrio(TrioHalf[RangeListener]):
-    """A ReadObject call for its user (see `RangeRead`)."""
+    """The half of a ReadObject call on trio's side (see `RangeRead`)."""
 
     def __init__(
         self, starter: CallStarter, listener: RangeListener, request: RangeRequest
@@ -77,13 +78,13 @@ class RangeReadOnTrio(TrioHalf[RangeListener]):
         self._asyncio_half = RangeReadOnAsyncio(starter, self, RangeAnswer(request))
 
     def on_short(self, received_bytes: int) -> None:
-        """Report an answer that ended before its announced end."""
+        """Report to the listener that the answer was shorter than announced."""
         if self._listener is not None:
             self._listener.on_short(received_bytes)
 
 
 class RangeReadOnAsyncio(AsyncioHalf):
-    """The gRPC call of a ReadObject request."""
+    """The half of a ReadObject call on asyncio's side, which owns the gRPC call."""
 
     _trio_half: RangeReadOnTrio
 

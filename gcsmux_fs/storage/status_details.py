@@ -1,7 +1,7 @@
-"""The end of a call: its status, and the status details from the trailer.
+"""Decodes the end of a call: the status, and the status details in the trailer.
 
 Details are a serialized google.rpc.Status (https://grpc.io/docs/guides/error/). Unknown or
-malformed details are ignored, because the status alone is enough for a decision.
+malformed details are ignored, because the status alone is enough to decide what to do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 def details_of(trailer: Iterable[tuple[str, str | bytes]] | None) -> bytes:
-    """Return the status details in a trailer, or no bytes."""
+    """Return the status details in a trailer, or empty bytes."""
     for key, value in trailer or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             return value
@@ -33,7 +33,7 @@ def details_of(trailer: Iterable[tuple[str, str | bytes]] | None) -> bytes:
 
 
 def decode_stream_end(code: StatusCode, message: str, details: bytes) -> StreamEnd:
-    """Decode a status and its details."""
+    """Return the StreamEnd for a status, its message and its serialized details."""
     failures: list[RangeFailure] = []
     redirect: StreamRedirect | None = None
     try:
@@ -56,7 +56,7 @@ def decode_stream_end(code: StatusCode, message: str, details: bytes) -> StreamE
 
 
 def retry_seconds(details: bytes) -> float:
-    """Return the pause before a retry that the server asks for (google.rpc.RetryInfo), or 0."""
+    """Return the seconds that the server asks to wait before a retry (RetryInfo), or 0."""
     try:
         for detail in pb.RpcStatus.FromString(details).details:
             if detail.type_url == _RETRY_INFO_TYPE:

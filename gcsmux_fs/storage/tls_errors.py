@@ -8,7 +8,7 @@ __all__ = ["handshake_failure"]
 
 _CERTIFICATE = re.compile(r"CERTIFICATE_VERIFY_FAILED: (?P<reason>[^:]+)")
 _OTHER_NAME = "Hostname Verification Check failed"
-# How TLS reports a server that sends plaintext.
+# Parts of the TLS error message if the server sends plaintext.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 _NO_HANDSHAKE = "Tls handshake failed"
 # A server that expects TLS closes a plaintext connection without an error message.
@@ -20,11 +20,11 @@ _ROOTS = (
 
 
 def handshake_failure(message: str, *, plaintext: bool) -> str | None:
-    """Return the reason why a connection failed, as a predicate whose subject is the endpoint.
+    """Return why a connection failed, as the rest of a sentence that begins with the endpoint.
 
     Args:
         message: gRPC's error message.
-        plaintext: the connection was made without TLS.
+        plaintext: whether the connection was made without TLS.
 
     Returns:
         None if the message does not report a failed TLS handshake or a closed plaintext connection.

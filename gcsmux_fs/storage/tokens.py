@@ -1,11 +1,12 @@
 """Access tokens of calls, and their renewal when the service refuses one.
 
-google-auth renews a token by its own clock, some minutes before the token expires. The service may
-refuse a token earlier: it was revoked, or the local clock was set back. A refused call marks the
-token that it used. The next call drops a marked token and fetches a new one.
+google-auth renews a token some minutes before it expires by the local clock. The service may refuse
+a token earlier, because the token was revoked or the local clock was set back. A refused call marks
+the token that it used. The next call drops a marked token and fetches a new token.
 
-Threads: gRPC makes the headers of each call in a thread of its own. A lock makes these threads wait
-for one another, so calls that need a token at the same time fetch one token, and share a failure.
+Threads: for each call, gRPC asks for the headers in a separate thread. A lock lets only one of
+these threads fetch a token at a time. The threads that waited for the lock use the same token, or
+report the same error if the fetch failed.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Token", "Tokens"]
 
-# Minimum time between two drops of refused tokens. Without it, a service that refuses every token
-# would cause a request to the token server for each call.
+# Minimum time between two drops of refused tokens. Without this limit, a service that refuses every
+# token would cause a request to the token server for each call.
 _DROP_INTERVAL_SECONDS = 10.0
 
 
 class Token:
-    """A token as a mark only: a call that is refused sets `refused` on the token that it used."""
+    """Stands for one access token. A refused call sets `refused` on the token that it used."""
 
     __slots__ = ("refused",)
 
@@ -39,11 +40,12 @@ class Token:
 
 
 class Tokens(grpc.AuthMetadataPlugin):
-    """Adds the headers of some credentials to each call; `current` is the token of the next call.
+    """A gRPC plugin that adds an access token to each call; the next call uses `current`.
 
-    A call that remembers `current` when it begins uses this token or a newer one. If it uses a
-    newer one and is refused, it marks the older token, which is no longer in use: a renewal would
-    not help.
+    A call remembers `current` when it begins, but gRPC may send the call with a newer token. If the
+    service then refuses the call, the call marks the older token. This mark has no effect, because
+    the older token is no longer used. No effect is right here: the newer token has just been
+    fetched, so another fetch would not help.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Tokens(grpc.AuthMetadataPlugin):
     def __call__(
         self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback
     ) -> None:
-        """Pass the headers of one call to gRPC. gRPC turns an exception into a failed call."""
+        """Pass the headers of one call to gRPC. If this method raises, gRPC fails the call."""
         failures = self._failures
         with self._lock:
             if self._failures != failures:

@@ -1,4 +1,4 @@
-"""Unary calls over grpc.aio: attempts, retries and deadlines."""
+"""Makes unary calls over grpc.aio, with retries and deadlines."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ __all__ = ["UnaryCaller", "UnaryPolicy"]
 
 log = logging.getLogger(__name__)
 
-# Google's own clients retry these statuses for idempotent calls
-# (https://cloud.google.com/storage/docs/retry-strategy), except ABORTED, which a front end under
-# load can answer.
+# Statuses after which a call is retried. Google's own clients retry them for idempotent calls
+# (https://cloud.google.com/storage/docs/retry-strategy), except ABORTED. ABORTED is included
+# because a front end under load can answer with it.
 _RETRYABLE = frozenset(
     {
         StatusCode.UNAVAILABLE,
@@ -60,11 +60,13 @@ class UnaryPolicy:
     """Deadlines and backoff of unary calls, in seconds.
 
     Attributes:
-        total_seconds: limit for one call with all its attempts. Then a program that waits in `stat`
-            or `ls` gets an errno.
-        attempt_seconds: limit for one attempt; 60 s as in the service's own client configuration.
-        first_backoff_seconds: upper bound of the first delay; each retry doubles the bound.
-        max_backoff_seconds: upper bound of every delay.
+        total_seconds: time limit for one call with all its attempts. After this time, a program
+            that waits in `stat` or `ls` gets an errno.
+        attempt_seconds: time limit for one attempt; 60 s as in the service's own client
+            configuration.
+        first_backoff_seconds: upper bound of the delay before the first retry; each further retry
+            doubles the bound.
+        max_backoff_seconds: upper bound of the delay before any retry.
     """
 
     total_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
@@ -77,13 +79,13 @@ class UnaryCaller:
     """Makes unary calls and retries them.
 
     Args:
-        connections: carry these calls and no others.
-        headers: metadata of every call.
+        connections: the connections that carry these calls and no others.
+        headers: the gRPC headers of every call.
         policy: deadlines and backoff.
         random: source of jitter.
         retries: limits the retries of all calls of the mount.
-        tokens: the plugin that adds a token to each call, if any.
-        billed: counts the calls.
+        tokens: adds an access token to each call; None if calls need no token.
+        billed: the counters to which the calls are added.
     """
 
     def __init__(
@@ -105,9 +107,9 @@ class UnaryCaller:
         self._retries = retries or RetryBudget()
         self._tokens = tokens
         self._billed = billed or BilledRequests()
-        #: Attempts of all calls.
+        #: Number of attempts of all calls.
         self.requests = 0
-        #: Seconds of each attempt, by method.
+        #: Measured duration of each attempt in seconds, by gRPC method.
         self.attempt_times = {method: Histogram() for method in _METHODS}
 
     def declare_metrics(self, registry: Registry) -> None:
@@ -121,7 +123,7 @@ class UnaryCaller:
         for method, times in self.attempt_times.items():
             registry.histogram(
                 "unary_call_seconds",
-                "Time of one attempt of a unary call, until its answer or its failure.",
+                "Duration of one attempt of a unary call, until it is answered or fails.",
                 times,
                 {"method": method},
             )
@@ -137,10 +139,10 @@ class UnaryCaller:
         """Make a call and return its parsed answer.
 
         Args:
-            method: full name, `/package.Service/Method`.
+            method: full name of the gRPC method, `/package.Service/Method`.
             request: the message to send.
             parse: parses the answer, or raises DecodeError.
-            subject: what the call is about, for error messages.
+            subject: the object or bucket that the call is about; used in error messages.
 
         Raises:
             StorageError: the call failed, or did not succeed within `policy.total_seconds`.
@@ -171,7 +173,7 @@ class UnaryCaller:
             # gRPC reports a failed renewal of credentials as UNAVAILABLE. A retry does not help.
             if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
                 raise failure
-            # The status DEADLINE_EXCEEDED of the last attempt says less than an earlier status.
+            # If this attempt ended with DEADLINE_EXCEEDED, keep an earlier status, which says more.
             if last_error is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
                 last_error = failure
             if not await self._wait_to_retry(failure, retries, deadline):
@@ -179,7 +181,7 @@ class UnaryCaller:
             retries += 1
 
     async def _wait_to_retry(self, failure: StorageError, retries: int, deadline: float) -> bool:
-        """Sleep until the next attempt. Return False at once if it would be past the deadline."""
+        """Sleep until the next attempt. Return False at once if that is after the deadline."""
         now = trio.current_time()
         backoff = self._backoff.delay(retries, self._random)
         pause = requested_pause(failure.retry_seconds, self._random)

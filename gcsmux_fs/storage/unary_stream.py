@@ -1,21 +1,22 @@
-"""A stream served by ReadObject calls, one for each range, while BidiReadObject is missing.
+"""A stream that reads each range by one ReadObject call while BidiReadObject is missing.
 
-Theory of operation. To its user, a unary stream is a BidiReadObject call: the user sends messages
-of ranges, chunks come back with their read ids, and one end comes last. Ranges wait in a queue; at
-most `MAX_READS` calls are in flight. If the call of a range fails, the unary stream ends with its
-status, as the service ends a stream for one failed range. The retry rules of `mux` then resume the
-other ranges at their first missing byte.
+Theory of operation. For its user, a unary stream looks like a BidiReadObject call: the user sends
+messages with ranges and receives chunks with read ids and, at the end, `on_end`. Ranges wait in a
+queue, and at most `MAX_READS` ReadObject calls are in flight. If the ReadObject call of one range
+fails, the whole unary stream ends with the status of this call, because the service also ends a
+stream when one range fails. The retry rules of `mux` then resume the other ranges at their first
+missing byte.
 
-If an answer is too short, all its bytes are discarded. The range is requested again, with a length
-limit of the bytes that were received: a server that truncates its answers sends as many bytes
-again, and then their total is right. The limit belongs to the object, so it also holds for the next
-unary stream, which may get the same range.
+If an answer is shorter than announced, all its bytes are discarded. Then the range is requested
+again in parts that are no longer than the short answer. A server that truncates its answers at this
+size can answer such a part completely. This size limit is stored for the object, so it also applies
+to the next unary stream, which may get the same range.
 
 Invariants:
-1. At most `MAX_READS` calls are in flight. Ranges start in the order of their requests.
+1. At most `MAX_READS` calls are in flight. Ranges start in the order in which they were requested.
 2. When a unary stream has ended or was cancelled, none of its calls is in flight, and its listener
-   gets no callback.
-3. A unary stream that retires starts no further range. It ends when none is in flight.
+   gets no further callback.
+3. A unary stream that retires starts no further range. It ends when no range is in flight.
 """
 
 from __future__ import annotations
@@ -37,17 +38,18 @@ if TYPE_CHECKING:
 __all__ = ["MAX_READS", "RangeQueue", "UnaryStream", "end_by_range"]
 
 MAX_READS = 16
-"""ReadObject calls in flight for one unary stream. Eight calls of 2 MiB fill a fast connection;
-sixteen small calls hide each other's latency. Each call takes one of about 100 streams that a
-server allows on a connection, and other objects need streams as well."""
+"""Maximum number of ReadObject calls in flight for one unary stream. Eight calls of 2 MiB use the
+bandwidth of a fast connection, and sixteen calls also hide the latency of small reads. The limit is
+not higher, because a server allows about 100 HTTP/2 streams on a connection. Each call takes one of
+these HTTP/2 streams, and reads of other objects need some too."""
 
-# Statuses that concern one range. All others concern the object or the connection, so the next
-# range would get the same status.
+# Statuses that concern one range only. All other statuses concern the object or the connection, so
+# the next range would fail with the same status.
 _RANGE_STATUSES = frozenset({StatusCode.OUT_OF_RANGE, StatusCode.DATA_LOSS})
 
 
 class RangeQueue:
-    """Decides which ranges start next, sans-IO."""
+    """Queue that decides which ranges start next; sans-IO."""
 
     __slots__ = ("_in_flight", "_pending", "_retiring")
 
@@ -58,7 +60,7 @@ class RangeQueue:
 
     @property
     def finished(self) -> bool:
-        """Whether no range is in flight and none will start."""
+        """Whether `retire` was called and no range is in flight."""
         return self._retiring and not self._in_flight
 
     def add(self, ranges: Iterable[RangeRequest]) -> None:
@@ -66,7 +68,7 @@ class RangeQueue:
         self._pending.extend(ranges)
 
     def start(self) -> list[RangeRequest]:
-        """Return the ranges to start now. The caller calls `note_end` for each of them."""
+        """Return the ranges to start now. The caller must call `note_end` when each has ended."""
         count = 0 if self._retiring else min(len(self._pending), MAX_READS - self._in_flight)
         self._in_flight += count
         return [self._pending.popleft() for _ in range(count)]
@@ -76,12 +78,15 @@ class RangeQueue:
         self._in_flight -= 1
 
     def retire(self) -> None:
-        """Start no further range."""
+        """From now on, let `start` return no range."""
         self._retiring = True
 
 
 def end_by_range(read_id: int, end: StreamEnd) -> StreamEnd | None:
-    """Return the end of the unary stream that the end of one range's call causes; None if none."""
+    """Return how the unary stream ends after the call of one range has ended with `end`.
+
+    None means that the unary stream continues.
+    """
     if end.code is StatusCode.OK:
         return None
     if end.code in _RANGE_STATUSES:
@@ -96,15 +101,15 @@ def end_by_range(read_id: int, end: StreamEnd) -> StreamEnd | None:
 
 
 class UnaryStream:
-    """Serves one call by ReadObject (see `BidiCall`).
+    """A `BidiCall` that reads its ranges by ReadObject calls.
 
     Args:
-        key: the generation to read.
+        key: the generation of the object to read.
         reads: reads single ranges.
         listener: gets the chunks and the end.
         call_soon: calls a function when the current callback has returned.
-        max_bytes: request-size limit by object, in bytes. It is set to the bytes received when an
-            answer was truncated, and doubles after each complete answer, up to infinity.
+        max_bytes: maximum number of bytes of one request, by object. A truncated answer sets the
+            maximum to the number of received bytes. Each complete answer doubles the maximum.
         on_over: called once, when the unary stream has ended or was cancelled.
     """
 
@@ -129,7 +134,7 @@ class UnaryStream:
 
     @property
     def in_flight(self) -> int:
-        """ReadObject calls that have not ended."""
+        """Number of ReadObject calls that have not ended."""
         return len(self._reads_in_flight)
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
@@ -138,7 +143,7 @@ class UnaryStream:
         self._call_soon(self._report_sent)
 
     def take(self, ranges: Sequence[RangeRequest]) -> None:
-        """Accept ranges for whose message the listener has already got `on_sent`."""
+        """Accept the ranges of messages for which the listener has already got `on_sent`."""
         self._queue.add(ranges)
         self._start_reads()
 
@@ -147,14 +152,14 @@ class UnaryStream:
         self._close()
 
     def retire(self) -> None:
-        """End after the ranges in flight. The user then opens another call for the others."""
+        """End after the ranges in flight. The user opens another call for ranges not started."""
         self._queue.retire()
         self._end_if_finished()
 
     # -- callbacks of one range
 
     def on_message(self, message: BidiMessage) -> None:
-        """Pass on a message of a range."""
+        """Pass a message of a range to the listener."""
         limit = self._max_bytes.get(self._key)
         if limit and any(chunk.range_end and chunk.intact for chunk in message.chunks):
             self._max_bytes[self._key] = limit * 2.0
@@ -166,7 +171,7 @@ class UnaryStream:
         self._max_bytes[self._key] = float(received_bytes)
 
     def on_range_end(self, read_id: int, end: StreamEnd) -> None:
-        """Start the next range, or end the unary stream if the range failed."""
+        """Start the next ranges; if this range failed, end the unary stream."""
         del self._reads_in_flight[read_id]
         self._queue.note_end()
         stream_end = end_by_range(read_id, end)
@@ -210,7 +215,7 @@ class UnaryStream:
 
 
 class _ListenerOfOneRange:
-    """Adds the read id to the end of a range."""
+    """Listens to the call of one range, and tells the unary stream the read id at the end."""
 
     __slots__ = ("_read_id", "_stream")
 

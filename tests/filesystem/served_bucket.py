@@ -1,4 +1,4 @@
-"""A `BucketFilesystem` without a mount: the real namespace and read path over a fake service."""
+"""A `BucketFilesystem` without a mount. Namespace and reading are real, the service is fake."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THREAD = 17
 
 
 class ServedBucket:
-    """A file system and the fakes behind it."""
+    """A file system and the fake service that it uses."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class ServedBucket:
         self.nursery = nursery
         self.store = store
         self.source = TimedSource(nursery, LATENCY_SECONDS)
-        #: Inodes whose generation the namespace reported as gone, in order.
+        #: Inodes that the namespace reported as invalid, in the order of the reports.
         self.gone: list[int] = []
         self.tree = Tree(
             store,
@@ -73,11 +73,11 @@ class ServedBucket:
 
     @property
     def open_objects(self) -> int:
-        """The files that the read path holds open."""
+        """Number of open files, including files that were prefetched."""
         return self.context.resources.open_files
 
     async def look_up(self, path: str) -> FileAttributes:
-        """Look an existing path up, and keep one lookup count of its last name."""
+        """Look an existing path up, and keep only the lookup of the last name."""
         parent = ROOT_INODE
         attributes: FileAttributes | None = None
         for name in path.split("/"):
@@ -108,17 +108,17 @@ class ServedBucket:
         return content_of(ObjectKey("bucket", name, info.generation), 0, info.size)
 
     async def answer_gone(self) -> None:
-        """Answer all ranges that the source was asked for with `GenerationGone`."""
+        """Let all requested ranges fail with `GenerationGone`."""
         await trio.testing.wait_all_tasks_blocked()
         for request in self.source.pending:
             request.settle(GenerationGone("no such generation", subject=str(request.key)))
 
     def stall(self, name: str) -> None:
-        """Let the source leave all ranges of the object's current generation unanswered."""
+        """Leave all requests for the current generation of an object unanswered."""
         self.source.stalled.add(ObjectKey("bucket", name, self.store[name].generation))
 
     def holds(self, inode: int) -> bool:
-        """Return whether the namespace still holds an inode."""
+        """Return whether the namespace still knows an inode."""
         try:
             self.tree.get(inode)
         except GenerationGone:
@@ -133,7 +133,7 @@ async def served(
     ttl_seconds: float = 60.0,
     assume_directories: bool = False,
 ) -> AsyncIterator[ServedBucket]:
-    """Serve a bucket with these objects. At the end, close it and check that no file is open."""
+    """Serve a bucket with these objects. At the end, check that close leaves no file open."""
     store = FakeStore()
     store.put(*names, size=size)
     async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Opening, reading and closing of files and directories, without a mount."""
+"""Tests of opening, reading and closing files and directories, without a mount."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def growing(generation: int, size: int) -> ObjectInfo:
 
 async def test_a_thread_finds_one_snapshot_of_a_growing_object_until_it_opens_the_object() -> None:
     async with served(ttl_seconds=0) as bucket:
-        # An OPEN of an empty object asks for nothing, so all this takes no time.
+        # An OPEN of an empty object sends no request, so no virtual time passes in this test.
         bucket.store.replace_info(growing(1, 0))
         first = await bucket.look_up("log")
         bucket.store.replace_info(growing(1, 200))
@@ -141,7 +141,7 @@ async def test_an_open_of_a_gone_generation_fails_and_the_name_is_looked_up_agai
                 await bucket.filesystem.open(inode, 0, THREAD)
         assert set(bucket.gone) == {inode}
         assert bucket.filesystem.open_handles == 0
-        # The pin is released, so the kernel's FORGET removes the inode.
+        # The failed OPEN has released the pin, so the kernel's FORGET removes the inode.
         bucket.filesystem.forget([(inode, 1)])
         assert not bucket.holds(inode)
         assert bucket.store.requests == []
@@ -177,14 +177,14 @@ async def test_a_read_of_a_gone_generation_fails_and_the_name_is_looked_up_again
                 await bucket.read(handle, size // 2, 4096)
         assert bucket.gone == [inode]
         assert (await bucket.look_up("file")).size == 7
-        # The file is still open. Its close reports the inode once more.
+        # The file is still open. When it is closed, the namespace reports the inode once more.
         bucket.filesystem.release(handle)
         assert bucket.gone == [inode, inode]
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
 async def test_an_open_without_an_answer_releases_the_pin_or_succeeds(ending: str) -> None:
-    """A cancelled OPEN leaves no open file. A failed fetch is left to the READ."""
+    """A cancelled OPEN leaves no open file. After a failed fetch, the OPEN still succeeds."""
     async with served("file") as bucket:
         inode = await bucket.inode_of("file")
         bucket.stall("file")
@@ -257,7 +257,7 @@ async def test_files_read_in_order_cause_a_prefetch_and_other_reads_do_not() -> 
                 await bucket.read(handle, offset, 100)
                 bucket.filesystem.release(handle)
             await trio.testing.wait_all_tasks_blocked()
-            # The directory is open too.
+            # The directory handle is the first open handle.
             assert bucket.filesystem.open_handles == 1 + prefetched
 
 
@@ -265,7 +265,7 @@ async def test_files_read_in_order_cause_a_prefetch_and_other_reads_do_not() -> 
 
 
 class Reply:
-    """A reply of READDIR that takes `room` entries."""
+    """A reply to READDIR that has room for `room` entries."""
 
     def __init__(self, room: int) -> None:
         self.entries: list[tuple[bytes, FileAttributes, int]] = []
@@ -336,7 +336,7 @@ async def test_dot_names_are_the_directory_and_its_parent() -> None:
         await bucket.filesystem.read_directory(handle, 0, reply.accept)
         inodes = [attributes.inode for _, attributes, _ in reply.entries]
         assert inodes[:2] == [inode, ROOT_INODE]
-        # The kernel does not count `.` and `..`, so its FORGET of the directory is the last one.
+        # The kernel counts no lookups of `.` and `..`, so one FORGET removes the directory's inode.
         bucket.filesystem.release_directory(handle)
         bucket.filesystem.forget([(inode, 1)])
         assert not bucket.holds(inode)

@@ -1,4 +1,4 @@
-"""Prefetch of files for a program that reads a directory: how long prefetched files stay open."""
+"""Tests of how long prefetched files stay open while a program reads a directory."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_the_prefetched_files_of_an_abandoned_walk_are_closed() -> None:
         await trio.sleep_until(last_step + ABANDONED_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         w.check_all_closed()
-        # The bytes stay cached, so a program that goes on after all finds them.
+        # The bytes stay cached. If the program continues later, it finds these bytes.
         await w.read(5)
         assert metrics_of(w.context)["misses"] == 3
 
@@ -109,7 +109,7 @@ async def test_each_walk_is_abandoned_by_its_own_time() -> None:
     async with walker() as w:
         for number in range(5):
             await w.read(number)
-        # Two other walks go on: one elsewhere in the same directory, one in another directory.
+        # Two other walks continue: one elsewhere in the same directory, one in another directory.
         for number in range(11):
             assert "dir/005" in w.prefetched
             await w.read(60 + number)

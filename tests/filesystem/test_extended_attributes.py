@@ -1,4 +1,4 @@
-"""Extended attributes of objects, directories and links."""
+"""Tests of the extended attributes of objects, directories and links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stat(2) shows of files, directories and links, and what other tools' metadata changes."""
+"""Tests of what stat(2) shows, with and without metadata that other tools stored."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_owners_and_modes_of_other_tools_are_shown_only_with_posix() -> None:
     without = POLICY.attributes_of(owned)
     assert (without.uid, without.gid, without.mode) == (1000, 1001, stat.S_IFREG | 0o640)
     shown = POSIX.attributes_of(owned)
-    # Set-user-ID is dropped, because who may write to a bucket must not become another user.
+    # Set-user-ID is dropped: write access to a bucket must not let anyone act as another user.
     assert (shown.uid, shown.gid, shown.mode) == (7, 8, stat.S_IFREG | 0o755)
 
 

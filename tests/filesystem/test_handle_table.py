@@ -1,4 +1,4 @@
-"""Handles of open files and directories."""
+"""Tests of the handles of open files and directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets of symbolic links, from metadata and from content."""
+"""Tests of the targets of symbolic links, from metadata and from content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def link(name: str, generation: int, size: int) -> ObjectInfo:
 
 
 async def settle(bucket: ServedBucket, content: bytes) -> None:
-    """Answer the range that the file system waits for with this content."""
+    """Answer the only requested range with `content`."""
     await trio.testing.wait_all_tasks_blocked()
     (request,) = bucket.source.pending
     request.is_open = False

@@ -1,4 +1,4 @@
-"""Which key, size and growth an object is opened with."""
+"""Tests of ObjectOpener: the key and the size of an opened object, and whether it may grow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INFO = ObjectInfo("dir/file", 7, 100, 0)
 
 
 class RecordingContext:
-    """A fake `ReadContext` that records what is opened."""
+    """A fake `ReadContext` that records key, size and `grows` of each opened object."""
 
     def __init__(self, read_ahead_bytes: int = 0) -> None:
         self.read_ahead_bytes = read_ahead_bytes

@@ -1,4 +1,4 @@
-"""How requests end when the mount ends: refused, finished, or left to be cancelled."""
+"""Tests of requests while the mount ends: refused, finished, or left to be cancelled."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_requests_in_progress_end_and_new_ones_are_refused_while_draining(
                     await refuse()
         assert trio.current_time() - began == pytest.approx(LATENCY_SECONDS / 2)
         assert contents == [bucket.content("file")[4 * 1024 * 1024 :][:4096]]
-        # Requests that never wait are answered while the mount ends.
+        # Requests that never wait are still answered while the mount ends.
         assert filesystem.attributes(inode).size == 8 * 1024 * 1024
         assert filesystem.read_cached(handle, 4 * 1024 * 1024, 4096) is not None
         filesystem.release(handle)

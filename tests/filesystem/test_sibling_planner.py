@@ -1,4 +1,4 @@
-"""Which files of a directory are prefetched, for different orders of reading."""
+"""Tests of which files are planned when a directory is read in different orders."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_window_doubles_up_to_its_limit() -> None:
         planned_until = max(planner.observe(position), default=planned_until)
         ahead.append(planned_until - position)
     assert max(ahead) == MAX_WINDOW_FILES
-    # The window is refilled before it is half empty.
+    # At least half a window of files is always planned ahead.
     assert min(ahead[100:]) >= MAX_WINDOW_FILES // 2 - 1
 
 

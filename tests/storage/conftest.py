@@ -1,4 +1,4 @@
-"""Hypothesis without a deadline per example, because tests may run on a busy machine."""
+"""Runs Hypothesis without a time limit per example, because the machine may be busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReadObject in memory, in virtual time: each call follows a plan."""
+"""A fake of ReadObject in memory, in virtual time. Each call follows a plan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["FakeReads"]
 
 @dataclass
 class FakeReads:
-    """Starts calls in `nursery`. The n-th call follows the n-th of `plans`, later calls `plan`.
+    """Starts calls in `nursery`. Call n follows plan n of `plans`; later calls follow `plan`.
 
     Each call waits `latency` seconds before its first response, and one scheduler tick before each
     further response.

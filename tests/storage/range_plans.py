@@ -1,4 +1,4 @@
-"""Plans for ReadObject calls, for the fake in memory and for the real server.
+"""Plans that say how ReadObject calls are answered, by the fake and by the real server.
 
 Every object holds the content of `tests.mux.plans`.
 """
@@ -29,10 +29,10 @@ class Answer:
         chunk_bytes: size of the content of one response.
         cut_after: number of responses before the call ends early; None for all responses.
         end: the status of the call.
-        hang: after its responses, the call does not end.
-        corrupt: number of the response with a wrong checksum, counted from 0; -1 for none.
+        hang: the call does not end after its responses.
+        corrupt: index of the response that has a wrong checksum; -1 for none.
         ignores_range: the server ignores the range and sends the object from its beginning.
-        generation: in the metadata of the first response; 0 omits the metadata.
+        generation: the generation in the metadata of the first response; 0 omits the metadata.
         with_content_range: the first response has a ContentRange.
         shifted_by: the answer begins this many bytes after the requested offset.
     """

@@ -1,4 +1,4 @@
-"""Real servers in a thread: one can lack BidiReadObject, the other is a front end without gRPC."""
+"""Two real servers: one with or without BidiReadObject, and a front end that lacks gRPC."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass
 class RangeServer:
-    """A server whose n-th ReadObject call follows the n-th of `plans`; later calls follow `plan`.
+    """A server. ReadObject call n follows plan n of `plans`; later calls follow `plan`.
 
     Attributes:
-        with_streams: BidiReadObject is served, else it is UNIMPLEMENTED.
-        silent: BidiReadObject never responds, as behind a proxy that waits for the request's end.
+        with_streams: BidiReadObject is served. Otherwise, the call ends with UNIMPLEMENTED.
+        silent: BidiReadObject never responds, as behind a proxy that first waits for the complete
+            request.
     """
 
     plan: Answer = field(default_factory=Answer)
@@ -66,7 +67,7 @@ class RangeServer:
             if plan.end.code is not StatusCode.OK:
                 await context.abort(_CODES[int(plan.end.code)], plan.end.message)
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            pass  # the client or the server has closed; without this, gRPC logs an error
+            pass  # the connection has been closed; gRPC would log this as an error
         finally:
             self.active_reads -= 1
 
@@ -101,7 +102,7 @@ def _content(read_range: pb.ReadRange) -> pb.BidiReadObjectResponse:
 
 @contextmanager
 def range_server(server: RangeServer | None = None) -> Iterator[RangeServer]:
-    """Serve during the block."""
+    """Run a RangeServer in a thread during the `with` block."""
     scripted = server or RangeServer()
 
     async def serve(ready: Callable[[], None], stopping: asyncio.Event) -> None:
@@ -119,8 +120,9 @@ def range_server(server: RangeServer | None = None) -> Iterator[RangeServer]:
         await server.start()
         ready()
         await stopping.wait()
-        await server.stop(1.0)  # calls that the client has cancelled need a moment to end
-        # gRPC completes cancelled operations later, and needs the loop for them.
+        # Calls that the client has cancelled need a moment to end.
+        await server.stop(1.0)
+        # gRPC completes cancelled operations a little later, and needs this loop to do so.
         await asyncio.sleep(0.05)
 
     with _in_thread(serve):
@@ -150,13 +152,13 @@ def refusing_front_end(status: int, *, page: bytes = b"") -> Iterator[str]:
                 if kind in (_SETTINGS, _PING) and not flags & _ACK:
                     writer.write(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
                 elif kind == _HEADERS:
-                    fields = b"\x08\x03" + str(status).encode()  # HPACK: the literal :status
+                    fields = b"\x08\x03" + str(status).encode()  # :status, as HPACK encodes it
                     flags = _END_HEADERS if page else _END_HEADERS | _END_STREAM
                     writer.write(_frame(_HEADERS, flags, stream, fields))
                     if page:
                         writer.write(_frame(_DATA, _END_STREAM, stream, page))
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the client or the loop has closed
+            pass  # the client has closed the connection, or the loop is ending
         finally:
             writer.close()
 

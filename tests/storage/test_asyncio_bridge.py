@@ -1,4 +1,4 @@
-"""The bridge between trio and asyncio: results, errors, cancellation and shutdown."""
+"""Tests of the bridge between trio and asyncio: results, errors, cancellation and shutdown."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_trio_task_cancelled_at_any_instant_leaves_no_coroutine_running() -> N
         for instant in itertools.count():
             if not await play(stage, instant):
                 break
-        # The progress of the asyncio side at a given instant of the trio side varies.
+        # The two threads run independently, so also cancel after many different delays.
         for delay in range(50):
             with trio.move_on_after(delay * 0.00005):
                 await await_asyncio(slow())
@@ -263,7 +263,7 @@ def test_each_run_has_a_bridge_of_its_own() -> None:
 
 
 def with_timeout(main: object) -> None:
-    """Run `main`, and fail if it takes longer than 10 s."""
+    """Run `main`, and fail if `main` takes longer than 10 s."""
 
     async def bounded() -> None:
         assert callable(main)

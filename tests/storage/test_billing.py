@@ -1,4 +1,4 @@
-"""Requests by billing class, and the metrics that the room declares."""
+"""Tests of the request counters by billing class, and of the metrics that `storage` declares."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_range_is_one_read_and_an_opening_message_without_ranges_is_one_too
 
 
 class _NoService:
-    """Neither opens streams nor starts reads."""
+    """A fake transport and call in one, which does nothing."""
 
     def open(self, spec: OpenSpec, ranges: object, listener: BidiListener) -> _NoService:
         return self

@@ -1,4 +1,4 @@
-"""The check of the bucket before the mount: warnings, and the sentence for each error."""
+"""Tests of the check of the bucket before the mount: warnings, and a sentence for each error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BUCKET = replace(FOLDER, prefix="")
 
 @dataclass
 class FakeStore:
-    """Answers with fixed values, or raises them."""
+    """A fake store. Each call returns a fixed value, or raises the value if it is an error."""
 
     page: ListingPage | StorageError = EMPTY
     readable: bool = True
@@ -61,7 +61,7 @@ async def check(store: FakeStore, settings: Settings) -> CheckedBucket:
 
 
 async def sentence(error: StorageError) -> str:
-    """Return the message for a listing that fails with `error`."""
+    """Return what the user is told if the listing fails with `error`."""
     with pytest.raises(ConfigError) as caught:
         await check(FakeStore(error, readable=False), BUCKET)
     return str(caught.value)

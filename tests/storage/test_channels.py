@@ -1,4 +1,4 @@
-"""Credentials: accepted key files, and the messages for rejected ones."""
+"""Tests of credentials: accepted key files, and the messages for rejected key files."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_error_for_a_bad_file_in_the_environment_names_the_variable(
 
 
 class _FailingPlugin(grpc.AuthMetadataPlugin):
-    """Fails to fetch a token."""
+    """A gRPC plugin that fails to fetch a token."""
 
     def __call__(
         self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback

@@ -1,4 +1,4 @@
-"""The BidiReadObject codec compared with google-cloud-storage's classes, and with broken bytes."""
+"""Tests of the BidiReadObject codec: it agrees with Google's classes and detects broken bytes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ int64 = st.integers(-(2**63), 2**63 - 1)
 uint32 = st.integers(0, 2**32 - 1)
 
 
-# -- our requests, parsed by Google's classes
+# -- our requests are parsed by Google's classes
 
 
 @given(
@@ -77,7 +77,7 @@ def test_a_later_message_has_ranges_and_no_spec() -> None:
     assert len(decoded.read_ranges) == 1
 
 
-# -- responses made by Google's classes, decoded by our codec
+# -- responses from Google's classes are decoded by our codec
 
 
 def their_chunk(chunk: Chunk, checksum: int | None) -> theirs.ObjectRangeData:
@@ -134,7 +134,7 @@ def test_an_empty_response_is_a_keep_alive() -> None:
     assert decode_bidi_response(b"") == BidiMessage()
 
 
-# -- unusual encodings, compared with protobuf's own parser
+# -- unusual encodings are decoded as by protobuf's own parser
 
 
 def varint(value: int, padding: int = 0) -> bytes:

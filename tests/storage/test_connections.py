@@ -1,4 +1,4 @@
-"""Which connection carries a call, and when a connection becomes stale or is closed."""
+"""Tests of which connection carries a call, and when a connection is stale or is closed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Bench:
-    """Connections whose channels are numbers, and the channels that were closed."""
+    """A `Connections` whose channels are numbers; `closed` lists the closed channels."""
 
     def __init__(self, most: int = 2, silence_seconds: float = CONNECTION_SILENCE_SECONDS) -> None:
         numbers = itertools.count(1)
@@ -49,7 +49,7 @@ class Bench:
 
 
 def fall_silent(connection: Connection[int], at: float) -> None:
-    """Cancel a call, at the time `at`, that has had no answer for the silence period."""
+    """At the time `at`, cancel a call unanswered for CONNECTION_SILENCE_SECONDS."""
     connection.note_sent(at - CONNECTION_SILENCE_SECONDS)
     connection.note_abandoned(at)
 

@@ -1,4 +1,4 @@
-"""Reading by ReadObject while BidiReadObject is missing, through the mux, in virtual time."""
+"""Tests of reads through the mux while BidiReadObject is missing, in virtual time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.expects_log(UNAVAILABLE)
 
 
 class Bench:
-    """A stream registry, a fallback transport and a service in memory."""
+    """A stream registry on a fallback transport, with a fake service in memory."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ async def bench(
     stream_plans: Sequence[Plan] = (),
     stream_plan: Plan = REFUSED,
 ) -> AsyncIterator[Bench]:
-    """Run a stream registry. After the test, end it and check that no call is left open."""
+    """Run a stream registry. At the end, stop it and check that no call is open."""
     call_soon = trio.lowlevel.current_trio_token().run_sync_soon
     async with trio.open_nursery() as nursery:
         streams = FakeTransport(nursery, stream_plan, list(stream_plans))
@@ -180,7 +180,7 @@ async def test_ranges_beyond_the_limit_of_calls_wait_and_all_are_served() -> Non
         await trio.sleep(60)
         assert all(reader.served for reader in readers)
         assert setup.reads.most_open == MAX_READS
-        # Reads that start together end together, so all calls in flight are replaced at once.
+        # Calls that start together end together, so MAX_READS new calls start at the same time.
         assert len(set(setup.reads.started_at)) == -(-250 // MAX_READS)
 
 
@@ -313,13 +313,13 @@ async def test_a_truncated_answer_is_discarded_and_requested_again() -> None:
     async with bench(Answer(chunk_bytes=100, cut_after=3)) as setup:
         assert await setup.read(50, 1000) == CONTENT[50:1050]
         requested = [(r.read_offset, r.read_limit) for r in setup.reads.requests]
-        # The bytes of a truncated answer count only when they arrive a second time.
+        # The 300 bytes of the truncated answer are discarded and requested again.
         assert requested == [(50, 1000), (50, 300), (350, 600), (950, 100)]
 
 
 async def test_a_whole_object_is_read_from_truncated_answers() -> None:
     async with bench(plan=Answer(chunk_bytes=100, cut_after=3)) as setup:
-        # A range that covers the object is requested again on another stream.
+        # If a range covers the whole object, it is requested again on another stream.
         reader = Reader(setup.registry, key_of("object"), 0, 2000, covers_object=True)
         await reader.ended.wait()
         assert reader.served
@@ -395,7 +395,7 @@ async def test_one_probe_is_sent_after_the_interval_and_readers_do_not_wait_for_
         assert {reader.ended_at for reader in readers} == {before + setup.reads.latency}
         assert len(setup.streams.opened) == 2
         assert setup.streams.opened[1].messages == [(before, ())]
-        # The next probe replaces a probe without a response.
+        # The next probe replaces the first probe, which got no response.
         await trio.sleep(RETRY_SECONDS)
         await setup.read(0, 10)
         assert len(setup.streams.opened) == 3
@@ -440,7 +440,7 @@ async def test_after_an_answered_probe_all_reads_use_streams(
         setup.reads.latency = 1.0
         readers = [setup.request(number * 1000, 1000, "busy") for number in range(40)]
         await trio.sleep(0.5)
-        # Ranges in flight end as ReadObject calls, pending ranges use the stream.
+        # ReadObject calls finish the ranges in flight; the ranges that wait use the stream.
         assert setup.reads.open_calls == MAX_READS
         await trio.sleep(0.6)
         assert all(reader.served for reader in readers)
@@ -482,7 +482,7 @@ async def test_a_service_that_never_answers_streams_is_read_by_read_object(
         assert trio.current_time() == pytest.approx(RetryPolicy().open_seconds, abs=0.1)
         await setup.read(0, 10, "other")
         assert trio.current_time() == pytest.approx(RetryPolicy().open_seconds, abs=0.1)
-        # The first stream delayed a read, the second is a probe.
+        # The first stream delayed the first read. The second stream is a probe.
         assert len(setup.streams.opened) == 2
     assert logged(caplog) == [("WARNING", UNAVAILABLE)]
 

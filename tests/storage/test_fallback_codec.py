@@ -1,4 +1,4 @@
-"""The ReadObject codec compared with google-cloud-storage's classes, and with broken bytes."""
+"""Tests of the ReadObject codec: it agrees with Google's classes and detects broken bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions of the fallback without I/O: availability, one range's answer, the order of ranges."""
+"""Tests of the fallback without I/O: availability, the answer to a range, the order of ranges."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def wire_request(request: RangeRequest) -> pb.ReadObjectRequest:
 def take_all(
     plan: Answer, request: RangeRequest
 ) -> tuple[list[tuple[int, bytes, bool, bool]], RangeAnswer]:
-    """Return (offset, content, range_end, intact) of each chunk, and the answer."""
+    """Return (offset, content, range_end, intact) of each chunk, and the RangeAnswer."""
     answer = RangeAnswer(request)
     messages = []
     for data in answers(plan, wire_request(request)):
@@ -224,7 +224,7 @@ def test_a_failed_call_delivers_its_chunks_and_no_end_of_the_range() -> None:
 
 
 def response(content: bytes, *, span: tuple[int, int] | None = None, checksum: int = 0) -> bytes:
-    """Return a response. `span` is its content range, `checksum` the CRC32C of the object."""
+    """Return a ReadObjectResponse. `span`: content range; `checksum`: CRC32C of the object."""
     message = pb.ReadObjectResponse()
     message.checksummed_data.content = content
     message.checksummed_data.crc32c = crc32c(content)
@@ -304,7 +304,7 @@ def test_an_answer_begins_at_the_offset_of_its_content_range() -> None:
 
 
 class Recorder:
-    """Records the requested length of each range, and delivers nothing."""
+    """A fake of ReadObject calls that records the requested lengths and delivers nothing."""
 
     def __init__(self) -> None:
         self.lengths: list[int] = []

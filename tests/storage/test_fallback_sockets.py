@@ -1,4 +1,4 @@
-"""Reading by ReadObject on real sockets: servers and front ends that lack BidiReadObject."""
+"""Tests of reads on real sockets, from servers and front ends that lack BidiReadObject."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.storage.ports import BidiMessage
 
-# All gRPC loops of a process share one poller. In tests the server runs in the client's process, so
-# its loop may get completions of the client's cancelled calls, and log an error about them.
+# Part of an error that gRPC may log in tests. All asyncio loops with gRPC in one process share one
+# poller. In tests the server runs in the client's process, so the server's loop may get completions
+# of cancelled calls of the client, and logs these completions as errors.
 STRAY = "PollerCompletionQueue._handle_events"
 UNAVAILABLE = "BidiReadObject unavailable"
 pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY, UNAVAILABLE)]
@@ -42,7 +43,7 @@ TIMEOUT_SECONDS = 20
 
 @dataclass
 class Client:
-    """A stream registry over real connections. The test moves the fallback's clock (`now`)."""
+    """A stream registry on real connections. Tests set the clock of the fallback (`now`)."""
 
     streams: GrpcBidiTransport
     transport: FallbackTransport
@@ -102,7 +103,7 @@ def with_client(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition that the server's thread fulfils."""
+    """Wait until `condition` is true. The thread of the server makes it true."""
     with trio.fail_after(TIMEOUT_SECONDS):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
@@ -166,7 +167,7 @@ def test_calls_with_a_corrupt_or_a_too_long_answer_are_cancelled(server: RangeSe
         assert await client.read(0, 100_000) == CONTENT[:100_000]
         assert client.registry.counters.checksum_failures == 1
         assert await client.read(100, 100) == CONTENT[100:200]
-        # Both calls are cancelled, and no other call fails.
+        # The calls with the two bad answers are cancelled, and no other call fails.
         await until(lambda: server.active_reads == 0)
         await until(lambda: client.transport.read_object_open == 0)
         assert client.registry.counters.streams_failed == 0
@@ -208,7 +209,10 @@ def test_four_hundred_concurrent_ranges_are_correct(server: RangeServer) -> None
 def test_an_http_status_that_refuses_streams_makes_bidi_read_object_missing(
     status: int, page: bytes
 ) -> None:
-    """The front end also refuses ReadObject, so the test checks the decision only."""
+    """The front end also refuses ReadObject, so no read succeeds.
+
+    The test checks only that the client treats BidiReadObject as missing.
+    """
 
     async def main(endpoint: str) -> None:
         async with client_of(endpoint, RetryPolicy(give_up_seconds=0.5)) as client:
@@ -290,7 +294,7 @@ def test_when_streams_are_available_again_all_reads_use_them(
 
 
 class Listener:
-    """Records all callbacks."""
+    """A listener that records all callbacks of a call."""
 
     def __init__(self) -> None:
         self.callbacks: list[str | BidiMessage | StreamEnd] = []
@@ -305,7 +309,7 @@ class Listener:
         self._record(end)
 
     def _record(self, callback: str | BidiMessage | StreamEnd) -> None:
-        trio.lowlevel.current_trio_token()  # raises outside of the trio thread
+        trio.lowlevel.current_trio_token()  # raises if this is not the trio thread
         self.callbacks.append(callback)
 
 

@@ -1,4 +1,4 @@
-"""Listing pages decoded by column, compared with objects decoded one by one."""
+"""Tests that a page decoded by column holds the objects that are decoded one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our protobuf classes against Google's, in one process and in both directions."""
+"""Tests that our protobuf classes and Google's classes read each other's messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OTHERS = {
     "GetOperationRequest": operations_pb2.GetOperationRequest,
 }
 
-# A message as plain values: field number to value. Maps are dicts, repeated fields are lists.
+# A message as plain values by field number. A map is a dict, a repeated field is a list.
 Plain = dict[int, object]
 
 
@@ -53,7 +53,7 @@ def is_map(field: AnyField) -> bool:
 
 
 def scalar(field: AnyField, depth: int) -> int | bool | str | bytes:
-    """Return a value that identifies the field and its depth, and is no default value."""
+    """Return a value that differs for each field and depth, and from the default value."""
     number = field.number * 1000 + depth + 1
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return True
@@ -66,7 +66,7 @@ def scalar(field: AnyField, depth: int) -> int | bool | str | bytes:
 
 
 def fill(message: Message, like: AnyDescriptor, variant: int, depth: int = 0) -> None:
-    """Set each field of `message` that `like` also has. In a oneof, set the `variant`-th field."""
+    """Set each field of `message` that `like` also has. In a oneof, set field `variant` only."""
     for field in message.DESCRIPTOR.fields:
         shared = like.fields_by_number.get(field.number)
         if shared is None:

@@ -1,4 +1,4 @@
-"""A failed TLS handshake is described by a clause of a message."""
+"""Tests of `handshake_failure`: what the user is told after a failed TLS handshake."""
 
 from __future__ import annotations
 

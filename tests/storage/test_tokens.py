@@ -1,4 +1,4 @@
-"""Refused tokens and their renewal, with a real gRPC server and a real token server."""
+"""Tests of refused tokens and their renewal, with a real gRPC server and a real token server."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ pytestmark = pytest.mark.real_time
 
 EXPIRED = StreamEnd(StatusCode.UNAUTHENTICATED, "expired")
 OBJECT = pb.Object(name="object", generation=7, size=5).SerializeToString()
-# The start of a call in another thread cannot be observed, so the test waits.
+# How long a test waits until a call has started in another thread. The start cannot be observed.
 _START_SECONDS = 0.2
 
 
 class Server:
-    """Accepts the first token for a number of calls, and every later token unless `closed`."""
+    """Accepts the first token for `calls_of_first` calls, and later tokens unless `closed`."""
 
     def __init__(self, calls_of_first: int) -> None:
         self.streams = ScriptedServer()
@@ -100,14 +100,14 @@ class Server:
         server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("google.storage.v2.Storage", handlers)]
         )
-        # gRPC sends credentials only over a secure connection. A local one counts as secure.
+        # gRPC sends tokens only over a secure connection. A local connection counts as secure.
         port = server.add_secure_port("localhost:0", grpc.local_server_credentials())
         await server.start()
         return server, port
 
 
 class Client:
-    """Looks an object up and reads it, with the same tokens."""
+    """A client that looks an object up and reads it, and uses the same tokens for both."""
 
     def __init__(self, store: GrpcObjectStore, registry: StreamRegistry) -> None:
         self.store = store
@@ -313,7 +313,7 @@ def test_calls_that_wait_for_a_token_share_the_failed_fetch(tmp_path: Path) -> N
         for each in calls:
             each.result(20)
         assert len(token_source.asked) == 1
-        # A later call sends a new request.
+        # A later call asks the token server again.
         call(tokens)
         assert len(token_source.asked) == 2
 

@@ -1,4 +1,4 @@
-"""Unary calls to a real server whose answers the test chooses."""
+"""Tests of unary calls to a real server. Each test chooses the answers of the server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real_time
 
-# Streams that front ends commonly allow on one connection.
+# Maximum number of HTTP/2 streams that front ends commonly allow on one connection.
 MOST_STREAMS = 100
 
 POLICY = UnaryPolicy(
@@ -61,9 +61,10 @@ POLICY = UnaryPolicy(
 
 
 class Server:
-    """A server that answers each call with the next of `answers`, then with `always`.
+    """A server that answers each call with the next item of `answers`.
 
-    An answer is bytes, a status, or None for no answer.
+    When `answers` is empty, it answers with `always`. An answer is bytes, a status, or None for no
+    answer.
 
     Attributes:
         details: status details, sent with each status.
@@ -124,7 +125,7 @@ def with_store(
 
 @asynccontextmanager
 async def served() -> AsyncIterator[tuple[Server, str]]:
-    """Serve in the asyncio thread, in which the client runs as well."""
+    """Run a server in the asyncio thread, in which the gRPC client runs as well."""
     answering = Server()
 
     async def start() -> tuple[grpc.aio.Server, int]:
@@ -268,7 +269,7 @@ def test_read_permission_is_tested_on_the_bucket_and_then_on_the_folder() -> Non
         assert await may_read("team/", b"", granted) == (True, both)
         assert await may_read("team/", grpc.StatusCode.PERMISSION_DENIED, granted) == (True, both)
         assert await may_read("team/", b"", grpc.StatusCode.NOT_FOUND) == (False, both)
-        # Some servers, as emulators, do not offer TestIamPermissions.
+        # Some servers, such as emulators, do not offer TestIamPermissions.
         unknown = grpc.StatusCode.UNIMPLEMENTED
         folder = pb.Object(name="team/").SerializeToString()
         assert await may_read("team/", unknown, folder) == (True, [bucket])
@@ -425,7 +426,7 @@ def test_unanswered_calls_do_not_block_other_calls() -> None:
                 await trio.testing.wait_all_tasks_blocked()
                 with trio.fail_after(20):
                     await store.get_object("a/b")
-                    # The calls use two connections, so they may arrive in another order.
+                    # The calls use two connections, so the requests may arrive in another order.
                     while len(server.requests) <= MOST_STREAMS:  # noqa: ASYNC110
                         await trio.sleep(0.01)
                 nursery.cancel_scope.cancel()
@@ -559,12 +560,14 @@ def test_a_call_cancelled_at_any_instant_leaves_no_task_and_the_next_one_works()
 
         @asynccontextmanager
         async def stage() -> AsyncIterator[Scenario]:
-            # The instants include the delay before the retry.
+            # The first attempt fails, so a call can also be cancelled during the delay before the
+            # retry.
             server.answers = [grpc.StatusCode.UNAVAILABLE]
             yield functools.partial(store.get_object, "a/b")
             server.answers = []
             assert (await store.get_object("a/b")).generation == 7
-            # The tasks of the server, and gRPC's own that finish a call, end a little later.
+            # The tasks of the server, and the tasks with which gRPC finishes a call, end a little
+            # later.
             for _ in range(1000):
                 if await await_asyncio(count_tasks()) == before:
                     return
@@ -574,7 +577,7 @@ def test_a_call_cancelled_at_any_instant_leaves_no_task_and_the_next_one_works()
         for instant in itertools.count():
             if not await play(stage, instant):
                 break
-        # The progress of the asyncio side at a given instant of the trio side varies.
+        # The two threads run independently, so also cancel after many different delays.
         for delay in range(30):
             async with stage() as scenario:
                 with trio.move_on_after(delay * 0.0005):
