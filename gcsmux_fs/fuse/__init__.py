@@ -1,1 +1,1 @@
-"""The kernel side, by pyfuse3: operations, mounting, unmounting, mount tables of the kernel."""
+"""Connects the file system to the kernel through pyfuse3; mounts, unmounts, reads mount tables."""

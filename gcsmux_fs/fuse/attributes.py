@@ -1,4 +1,4 @@
-"""Encoding of attributes for pyfuse3; sans-IO."""
+"""Converts file attributes into the form that pyfuse3 sends to the kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _IO_SIZE_BYTES = 128 * 1024
 # `st_blocks` counts sectors, see stat(2).
 _SECTOR_BYTES = 512
 
-# The kernel adds a validity to its clock, so infinity would overflow. Ten years outlive any mount.
+# The longest validity of names and attributes. The kernel adds a validity to its clock, so infinity
+# would overflow. Ten years are longer than the life of any mount.
 _FOREVER_SECONDS = 10 * 365 * 86400.0
 
 
@@ -39,7 +40,8 @@ def encode_attributes(attributes: FileAttributes) -> pyfuse3.EntryAttributes:
     encoded = pyfuse3.EntryAttributes()
     encoded.st_ino = inode
     encoded.st_mode = mode
-    # For a directory, a count of 1 means "unknown": find(1) then looks for subdirectories itself.
+    # For a directory, a link count of 1 means that the number of subdirectories is unknown: find(1)
+    # then looks for subdirectories itself.
     encoded.st_nlink = 1
     encoded.st_uid = uid
     encoded.st_gid = gid

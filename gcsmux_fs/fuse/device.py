@@ -1,4 +1,4 @@
-"""Whether this user can mount by FUSE on this machine, and what to do if not."""
+"""Finds out whether this user can mount by FUSE on this machine, and says what to do if not."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ __all__ = ["FuseAccess", "check_fuse_access", "fuse_refusal", "look_at_fuse"]
 _DEVICE = Path("/dev/fuse")
 _CONF = Path("/etc/fuse.conf")
 _STATUS = Path("/proc/self/status")
-# libfuse looks for fusermount3 in the directory it was built for, and then in PATH.
+# libfuse looks for fusermount3 first in the directory for which libfuse was built, then in PATH.
 _FUSERMOUNT_DIRECTORIES = "/usr/bin:/bin"
 
 _CAP_SYS_ADMIN = 21
 
-# A mount has 13 files and up to 12 connections open, and more while it looks at its mount point or
-# replaces connections. If descriptors run out, gRPC ends the process without a reason.
+# The lowest limit of open files with which a mount is allowed. A mount has 13 files and up to 12
+# connections open, and more while it looks at its mount point or replaces connections. If
+# descriptors run out, gRPC ends the process without a message.
 _MIN_FILES = 64
 
 
@@ -32,8 +33,8 @@ _MIN_FILES = 64
 class FuseAccess:
     """The facts that decide whether this process can mount by FUSE.
 
-    `device_errno` is the errno of opening /dev/fuse, or 0. `max_files` is the limit of open file
-    descriptors, -1 for no limit.
+    `device_errno` is the errno of opening /dev/fuse, or 0. `can_mount` says whether the process has
+    CAP_SYS_ADMIN. `max_files` is the limit of open file descriptors, -1 for no limit.
     """
 
     device_errno: int
@@ -46,7 +47,7 @@ class FuseAccess:
 
 
 def look_at_fuse() -> FuseAccess:
-    """Return the facts of this process and this machine."""
+    """Find out on this machine whether this process can mount by FUSE."""
     status = dict(re.findall(r"^(\w+):\s*(\w+)$", _STATUS.read_text(), re.MULTILINE))
     search_path = f"{_FUSERMOUNT_DIRECTORIES}:{os.environ.get('PATH', '')}"
     return FuseAccess(
@@ -72,7 +73,7 @@ def check_fuse_access(*, allow_other: bool) -> None:
 
 
 def fuse_refusal(access: FuseAccess, *, allow_other: bool) -> str | None:
-    """Return one sentence: what is missing and how to get it. None if nothing is missing."""
+    """Return a sentence that says what is missing and how to get it; None if nothing is missing."""
     if access.device_errno == errno.ENOENT:
         return (
             f"there is no /dev/fuse: {_by_root('modprobe', 'fuse', is_root=access.is_root)}, or"

@@ -1,6 +1,6 @@
-"""Translation of exceptions into errno. Every operation passes through here.
+"""Converts the exceptions of operations into errno numbers.
 
-pyfuse3 ends the mount if a handler raises anything but FUSEError.
+pyfuse3 ends the mount if an operation raises any exception other than FUSEError.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def fuse_error(operation: str, error: Exception) -> pyfuse3.FUSEError:
 def guarded(
     operation: Callable[Arguments, Coroutine[Any, Any, Answer]],
 ) -> Callable[Arguments, Coroutine[Any, Any, Answer]]:
-    """Make an operation raise no exception but FUSEError."""
+    """Wrap an operation, so that each of its exceptions becomes a FUSEError."""
 
     @functools.wraps(operation)
     async def guard(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
@@ -65,7 +65,7 @@ def guarded(
 
 def _level_of(error: GcsmuxError) -> int:
     if isinstance(error, GenerationGone):
-        return logging.INFO  # An overwritten object is no failure: the program gets ESTALE.
+        return logging.INFO  # The object was overwritten: no failure. The program gets ESTALE.
     if isinstance(error, NotFound):
         return logging.DEBUG
     return logging.WARNING

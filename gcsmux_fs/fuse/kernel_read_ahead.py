@@ -1,8 +1,8 @@
-"""The kernel's readahead of a mount: `read_ahead_kb` in sysfs, writable by root after the mount.
+"""Sets the kernel's readahead of a mount: `read_ahead_kb` in sysfs, which only root can write.
 
 The kernel cuts buffered reads into READs of at most this size: 128 KiB by default, and no more than
-1 MiB with libfuse. A large window slows page faults of mmap down, so only users who ask for it get
-it.
+1 MiB with libfuse. A large value makes page faults of mmap slower, so the value is raised only if
+the user asks for this.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def raise_read_ahead(device: tuple[int, int], read_ahead_bytes: int) -> None:
     """Set the kernel's readahead of the mount with the device number `device`.
 
-    A failure is logged. This writes to sysfs and never accesses the mount.
+    A failure is logged and not raised. This function writes to sysfs and never accesses the mount.
     """
     major, minor = device
     try:

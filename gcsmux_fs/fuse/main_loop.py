@@ -1,12 +1,12 @@
 """The main loop: answers the kernel's requests until the connection to the kernel ends.
 
-The kernel ends the connection in one of two ways. A read from /dev/fuse fails with ENODEV, and
-libfuse ends the loop. Or the connection ends while a request is being handed over: the read fails
-with ECONNABORTED (fuse_dev_do_read in the kernel), and pyfuse3 raises it. This happened in 1 of 10
-lazy unmounts (`umount -l`) whose last reader closed its file.
+The end of the connection shows in one of two ways. A read from /dev/fuse fails with ENODEV, and
+libfuse ends the loop. Or the connection ends while the kernel hands over a request: the read fails
+with ECONNABORTED (fuse_dev_do_read in the kernel), and pyfuse3 raises this error. This happened in
+1 of 10 lazy unmounts (`umount -l`) when the last reader closed its file.
 
 Both errors also occur when the connection is aborted through fusectl. The mount table then still
-lists the mount, and every access to it fails.
+lists the mount, and every access to the mount fails.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = ["MAX_REQUESTS", "answer_requests"]
 log = logging.getLogger(__name__)
 
 MAX_REQUESTS = 2048
-"""Requests served at a time, each by its own task. If all tasks wait for a service that does not
-answer, the deadline of the next request starts late, so the number is large. Memory limits it: a
-waiting READ of a file that no other program reads takes 48 KiB, including its stream (measured:
-71 MiB for 1,500 READs). Each task also owns a buffer of 1 MiB, of which a read-only mount uses one
-or two pages."""
+"""Limit of requests that are served at the same time, each by its own task. If all tasks wait for a
+service that does not answer, the deadline of the next request starts late, so the limit is high.
+The limit is not higher, because requests take memory: a waiting READ of a file that no other
+program reads takes 48 KiB, including its stream (measured: 71 MiB for 1,500 READs). Each task also
+owns a buffer of 1 MiB, of which a read-only mount uses one or two pages."""
 
 _MIN_IDLE_TASKS = 16
 
 
 async def answer_requests(mountpoint: Path) -> None:
-    """Answer the kernel until the mount at `mountpoint`, made by pyfuse3, is unmounted.
+    """Answer the kernel's requests until the mount at `mountpoint`, made by pyfuse3, has ended.
 
     Raises:
         ConfigError: the mount was removed before the loop began.

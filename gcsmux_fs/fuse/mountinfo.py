@@ -1,4 +1,4 @@
-"""The kernel's mount table, read from /proc/self/mountinfo (proc(5)). Reading it never hangs."""
+"""The kernel's mount table, read from /proc/self/mountinfo (proc(5)). The read never hangs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ __all__ = [
 ]
 
 SUBTYPE = "gcsmux-mount"
-"""The name of the command. `mount -o remount` runs the mount helper that the mount table names, and
-`mount -a` runs the mount helper that fstab names."""
+"""The file system type without `fuse.`. It is the name of this program's command, because the type
+names the mount helper: `mount -o remount` takes the type from the mount table, `mount -a` from
+fstab."""
 
 FSTYPE = f"fuse.{SUBTYPE}"
 """The file system type of this program's mounts in the mount table."""
 
-# The type that version 0.1 wrote. After an upgrade, a mount of that version may still exist.
+# The file system type of mounts by version 0.1. Such a mount may still exist after an upgrade.
 _FORMER_FSTYPE = "fuse.gcsmux"
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
-# The kernel escapes space, tab, newline, backslash and, in sources, # as three octal digits.
+# The kernel writes some characters as a backslash and three octal digits: space, tab, newline,
+# backslash, and in the source of a mount also #.
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
-# The user who made a FUSE mount is one of its options (fuse_show_options() in the kernel).
+# The options of a FUSE mount name the user who made it (fuse_show_options() in the kernel).
 _OWNER = re.compile(rb"(?:^|,)user_id=(\d+)")
 
 
@@ -42,7 +44,7 @@ class MountEntry:
     """One line of the mount table.
 
     `root` is the directory of the file system that appears at `path`. `owner` is the user who made
-    a FUSE mount. It is None for other file systems, which only root may unmount.
+    a FUSE mount; None for other file systems, which only root may unmount.
     """
 
     mount_id: int
@@ -72,7 +74,7 @@ def parse_mountinfo(content: bytes) -> tuple[MountEntry, ...]:
 
 
 def _parse_line(line: bytes) -> MountEntry:
-    # A lone dash ends the optional fields, whose number varies.
+    # A field that is only a dash ends the optional fields, whose number varies.
     before, _, after = line.partition(b" - ")
     mount_id, parent_id, device, root, path, *_ = before.split(b" ")
     fstype, source, *options = after.split(b" ")
@@ -99,8 +101,8 @@ def _unescape(field: bytes) -> str:
 def top_mount(table: tuple[MountEntry, ...], path: str) -> MountEntry | None:
     """Return the topmost mount at `path`.
 
-    Each of several mounts at one path is the parent of the next. The order of the lines does not
-    show which mount is on top.
+    If several mounts are at one path, each is the parent of the mount above it. The order of the
+    lines does not show which mount is on top.
     """
     here = [entry for entry in table if entry.path == path]
     covered = {entry.parent_id for entry in here}
@@ -108,7 +110,7 @@ def top_mount(table: tuple[MountEntry, ...], path: str) -> MountEntry | None:
 
 
 def covering_mount(table: tuple[MountEntry, ...], path: str) -> MountEntry | None:
-    """Return the mount that holds `path`, an absolute path without symbolic links."""
+    """Return the mount in which `path` lies, an absolute path without symbolic links."""
     directory = Path(path)
     mounts = (top_mount(table, os.fspath(above)) for above in (directory, *directory.parents))
     return next((entry for entry in mounts if entry is not None), None)

@@ -1,6 +1,7 @@
-"""The mount point: whether it can be mounted on, what is mounted there, and whether it answers.
+"""Finds out whether a directory can be mounted on, what is mounted there, and whether it answers.
 
-Another process looks at each path (see `observer`). This process reads only the mount table.
+An access to a path may hang, so another process accesses the path (see `observer`). This process
+reads only the mount table.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# A crash loop leaves dead mounts on top of each other. More than 64 of them have another cause.
+# A crash loop stacks dead mounts. One mount command removes at most this many. A higher stack has
+# another cause.
 _MAX_STACKED = 64
 
 # The errno of a mount whose process has ended, or whose connection was aborted.
@@ -64,8 +66,9 @@ def answers(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SECONDS) -> bo
 
 
 async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SECONDS) -> bool:
-    """Do as `answers` without blocking the event loop, which serves the mount meanwhile."""
-    # Imported here, because a mistyped command gets its answer sooner without trio.
+    """Like `answers`, but do not block the event loop, which serves the mount meanwhile."""
+    # trio is imported here and not at the top, because its import takes time, and a mistyped
+    # command should get its error message early.
     import trio
 
     with trio.move_on_after(timeout_seconds):
@@ -80,7 +83,7 @@ async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SE
 
 
 def claim_mountpoint(path: Path) -> Claim:
-    """Claim a directory to mount on. Dead mounts of this program there are removed first.
+    """Claim the directory `path` for a mount. First remove dead mounts of this program there.
 
     Raises:
         ConfigError: the directory cannot be mounted on; the message says why and what to do.
@@ -95,7 +98,7 @@ def claim_mountpoint(path: Path) -> Claim:
 
 
 def clear_dead_mounts(path: Path) -> None:
-    """Remove the mounts at `path` that crashed processes of this program have left.
+    """Remove the dead mounts at `path`, which processes of this program have left in a crash.
 
     Raises:
         ConfigError: a dead mount cannot be removed.
@@ -110,16 +113,17 @@ def _look_and_clear(path: Path, *, locking: bool) -> tuple[Observation, int | No
         if observation.errno not in _DEAD_ERRNOS:
             return observation, descriptor
         if descriptor is not None:
-            # The mount died after its directory was locked: this is no claim.
+            # The mount died after its directory was locked, so the lock is not a valid claim.
             os.close(descriptor)
         if _dead_mount(observation) is None:
             top_before = top_mount(table_before, observation.path)
             if top_before is None or not top_before.is_gcsmux:
                 return observation, None
-            # Another start has removed the dead mount since the look: look again.
+            # Another mount command has removed the dead mount since the look: look again.
             continue
         with clearing_lock():
-            # Another start may have removed the dead mount before this start got the lock.
+            # Another mount command may have removed the dead mount before this process got the
+            # lock.
             observation, _ = _look(path, mount_table(), locking=False)
             if (dead := _dead_mount(observation)) is not None:
                 log.info("removing a dead mount of %s at %s", dead.source, dead.path)
@@ -145,7 +149,7 @@ def _dead_mount(observation: Observation) -> MountEntry | None:
 
 
 def _detach(dead: MountEntry) -> None:
-    """Remove the topmost mount of a path, even if programs use it."""
+    """Remove the topmost mount of the path of `dead`, even if programs use this mount."""
     path = dead.path
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -164,11 +168,11 @@ def _detach(dead: MountEntry) -> None:
 
 
 def refusal(observation: Observation, table: tuple[MountEntry, ...], *, user: int) -> str | None:
-    """Return why `user` cannot mount on the observed path, in one sentence; None if it is possible.
+    """Return a sentence that says why `user` cannot mount on the observed path; None if it can.
 
-    `table` is the mount table. Two kinds of mount at the path are allowed. An autofs trap waits for
-    this mount. An empty directory that is bind-mounted there is how a container shares its mounts
-    with the host.
+    `table` is the mount table. A path on which something is mounted is refused, with two
+    exceptions: an autofs mount point, because autofs waits for this mount; and an empty directory
+    that is bind-mounted, because a container shares its mounts with the host in this way.
     """
     path = observation.path
     top = top_mount(table, path)
@@ -229,7 +233,7 @@ def _refusal_of_errno(
 def _removal(covering: MountEntry | None, noun: str, user: int) -> str:
     """Return how `user` removes a mount that does not answer, or what to do instead.
 
-    The sentence calls the mount `noun`.
+    `noun` stands for the mount in the returned text: "the mount" or "it".
     """
     if covering is None or covering.path == "/":
         return "name a directory elsewhere"

@@ -1,17 +1,18 @@
-"""Notifications that make the kernel drop the names of an inode whose generation is gone.
+"""Makes the kernel forget the names of an inode whose object generation is gone, by notifications.
 
 FUSE_NOTIFY_PRUNE (Linux 6.18, FUSE protocol 7.45) drops the unused dentries of an inode. The next
 program that uses a dropped name makes the kernel look the name up again. The notification takes no
 lock of a directory or an inode and waits for no request, so the process that serves the mount may
-write it from its own loop. An open file uses its name; so the notification is repeated when the
-file is closed.
+write the notification from its own loop. The name of an open file is in use and is not dropped, so
+the notification is repeated when the file is closed.
 
-An older kernel answers EINVAL, and keeps a cached name until its validity ends. Only an OPEN of a
-gone generation makes an older kernel look the name up again, because the OPEN fails with ESTALE.
+An older kernel answers EINVAL, and keeps a cached name until the validity of the name ends. Only an
+OPEN of a gone generation makes an older kernel look the name up again, because the OPEN fails with
+ESTALE.
 
-FUSE_NOTIFY_INC_EPOCH (Linux 6.16) invalidates all names at once and is not used: the kernel then
-unmounts each file system that is mounted on a directory of this mount, also in other mount
-namespaces.
+FUSE_NOTIFY_INC_EPOCH (Linux 6.16) invalidates all names at once. It is not used, because the kernel
+would then unmount each file system that is mounted on a directory of this mount, also in other
+mount namespaces.
 
 Sources: fuse_notify_prune and fuse_try_prune_one_inode in the kernel's fs/fuse, d_prune_aliases.
 """
@@ -34,8 +35,8 @@ __all__ = ["REPEAT_SECONDS", "NamePruner", "prune_message"]
 log = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 0.1
-"""How long after a notification it is repeated. The kernel sends RELEASE shortly before it stops
-using the name, and a notification that arrives between the two has no effect."""
+"""Time between a notification and its repetition. The kernel sends RELEASE shortly before it stops
+using the name, and a notification that arrives between these two moments has no effect."""
 
 # struct fuse_out_header: length, notification code, unique (0: a notification).
 _HEADER = struct.Struct("=IiQ")
@@ -53,7 +54,7 @@ def prune_message(inodes: Collection[int]) -> bytes:
 
 
 class NamePruner:
-    """Drops names that the kernel caches of one mount. `write` works like `os.write`."""
+    """Makes the kernel drop cached names of one mount. `write` is called like `os.write`."""
 
     def __init__(self, write: Callable[[int, bytes], int] = os.write) -> None:
         self._write = write
@@ -63,7 +64,7 @@ class NamePruner:
         self._has_work = trio.Event()
 
     def attach(self, descriptor: int | None) -> None:
-        """Write to this descriptor of /dev/fuse from now on; None: write nothing."""
+        """Write to this descriptor of /dev/fuse from now on. With None, write nothing."""
         self._descriptor = descriptor
 
     def drop(self, inode: int) -> None:
@@ -76,7 +77,7 @@ class NamePruner:
             self._has_work.set()
 
     async def run(self) -> NoReturn:
-        """Repeat each notification once, until cancelled. Sleeps until `drop` is called."""
+        """Repeat each notification once. Runs until cancelled; sleeps until `drop` is called."""
         while True:
             await self._has_work.wait()
             await trio.sleep(REPEAT_SECONDS)

@@ -1,4 +1,4 @@
-"""FUSE_INIT: the settings of a mount that libfuse does not let a file system choose.
+"""Changes libfuse's answer to FUSE_INIT: settings that a file system cannot choose by libfuse.
 
 libfuse alone answers FUSE_INIT, the kernel's first request, and pyfuse3 does not show the answer.
 This module changes three fields of the answer:
@@ -7,12 +7,13 @@ This module changes three fields of the answer:
   names of one directory one after the other. Eight programs that open eight files of a directory,
   50 ms each, then wait for 400 ms. If the service does not answer, the last program waits for eight
   deadlines.
-- `max_background` (default 12): the READs in flight that fill the page cache or serve direct I/O.
-  READs beyond this number wait in the kernel, where no deadline of this process applies, so a file
-  whose READs hang would stop all other files. The number is therefore as large as `MAX_REQUESTS`
-  in `main_loop` allows.
-- `congestion_threshold` (default 9): above this number of READs the kernel drops the asynchronous
-  part of its readahead. It limits readahead, because `max_background` no longer does.
+- `max_background` (default 12): the limit of READs in flight that fill the page cache or serve
+  direct I/O. READs beyond this limit wait in the kernel, where no deadline of this process applies,
+  so a file whose READs hang would stop all other files. The limit is therefore as high as
+  `MAX_REQUESTS` in `main_loop` allows.
+- `congestion_threshold` (default 9): with more READs in flight, the kernel drops the asynchronous
+  part of its readahead. This field must limit readahead, because `max_background` is now too high
+  for that.
 
 For a mount by a user who is not root, the kernel lowers both numbers to its module parameters
 `max_user_bgreq` and `max_user_congthresh`, about 330 for each GiB of memory. After the mount only
@@ -50,12 +51,13 @@ __all__ = ["CONGESTION_THRESHOLD", "MAX_BACKGROUND", "Negotiation", "completed",
 log = logging.getLogger(__name__)
 
 MAX_BACKGROUND = MAX_REQUESTS * 3 // 4
-"""READs in flight. A quarter of the tasks stays free for requests that never wait in the kernel:
-lookups and READs of single pages."""
+"""The value of `max_background`: the limit of READs in flight. A quarter of the tasks stays free
+for requests to which this limit does not apply: lookups and READs of single pages."""
 
 CONGESTION_THRESHOLD = 48
-"""READs in flight above which the kernel drops readahead. mountpoint-s3 measured no gain from more
-than 64 READs on 2 x 100 Gbit/s, and the kernel's default threshold is three quarters."""
+"""With more READs in flight, the kernel drops readahead. The value is three quarters of 64, because
+mountpoint-s3 measured no gain from more than 64 READs on 2 x 100 Gbit/s, and because the kernel's
+default threshold is three quarters of `max_background`."""
 
 _PARALLEL_DIROPS = 1 << 18
 
@@ -70,14 +72,14 @@ _MAJOR = 7
 # The device number of /dev/fuse (Documentation/admin-guide/devices.txt in the kernel).
 _DEVICE = os.makedev(10, 229)
 _WITHOUT_EFFECT = "the kernel will look names of one directory up one after the other"
-# libfuse's answer to FUSE_INIT has 80 bytes.
+# Size of the buffer for libfuse's answer to FUSE_INIT, which has 80 bytes.
 _MAX_ANSWER_BYTES = 4096
 
 
 def completed(answer: bytes) -> bytes:
     """Return libfuse's answer to FUSE_INIT with the three fields changed.
 
-    An error, or an answer of another protocol, is returned unchanged.
+    An answer that reports an error, or has another protocol version, is returned unchanged.
     """
     if len(answer) < _HEADER.size + _INIT_OUT.size:
         return answer
@@ -96,7 +98,7 @@ def fuse_descriptors() -> set[int]:
     """Return the descriptors of this process that are open on /dev/fuse."""
     descriptors = set()
     for entry in Path("/proc/self/fd").iterdir():
-        # The descriptor that iterdir() used is in the list and already closed.
+        # The list also names the descriptor that iterdir() used, which is closed already.
         with suppress(OSError):
             if entry.stat().st_rdev == _DEVICE:
                 descriptors.add(int(entry.name))
@@ -104,7 +106,9 @@ def fuse_descriptors() -> set[int]:
 
 
 class Negotiation:
-    """Changes the answer to FUSE_INIT that libfuse writes to `descriptor`; None changes nothing.
+    """Changes the answer to FUSE_INIT that libfuse writes to `descriptor`.
+
+    If `descriptor` is None, nothing is changed.
 
     libfuse calls `divert` while it processes FUSE_INIT. `run` runs beside the main loop. The exit
     of the context redirects the descriptor to the kernel in any case.
@@ -114,8 +118,9 @@ class Negotiation:
         self._descriptor = descriptor
         self._diverted = trio.Event()
         self._kernel: int | None = None
-        # libfuse's end of the socket, and the end of this object. pyfuse3 waits until libfuse's end
-        # is readable, also after the redirection ended, so both close with the mount.
+        # libfuse's end of the socket, and this object's end. pyfuse3 waits until libfuse's end is
+        # readable, also after the redirection has ended. So libfuse's end stays open until the
+        # mount ends.
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
     def __enter__(self) -> Self:
@@ -148,7 +153,7 @@ class Negotiation:
         self._diverted.set()
 
     async def run(self) -> None:
-        """Pass the changed answer on to the kernel, and redirect libfuse to the kernel."""
+        """Pass the changed answer on to the kernel, then redirect libfuse to the kernel again."""
         await self._diverted.wait()
         assert self._kernel is not None
         assert self._ends is not None
@@ -157,9 +162,9 @@ class Negotiation:
         try:
             os.write(self._kernel, completed(receiver.recv(_MAX_ANSWER_BYTES)))
         except OSError as error:
-            # The kernel has unmounted meanwhile, and pyfuse3 ends with its next read.
+            # The mount has been removed meanwhile, and pyfuse3 ends with its next read.
             log.debug("the kernel refused the answer to FUSE_INIT: %s", error)
-        # libfuse's read blocks until there is a request, so wait for a request first.
+        # Wait for a request before libfuse reads, because libfuse's read blocks until there is one.
         await trio.lowlevel.wait_readable(self._kernel)
         self._restore()
         # The closed socket wakes pyfuse3, which then reads from the kernel.

@@ -1,9 +1,9 @@
-"""Looking at a path through another process, because a look may hang.
+"""Looks at a path from another process, because an access to the path may hang.
 
-A look at a path hangs for as long as the file system there does, and a process that serves a mount
-must never look at its own mount. So a short-lived process, the observer, looks at the path under a
-time limit. If a start claims a directory (see `start_lock`), the observer also opens and locks the
-directory, and sends the descriptor.
+An access hangs for as long as the file system at the path hangs, and a process that serves a mount
+must never access its own mount. So a short-lived process, the observer, looks at the path, with a
+time limit. If a mount command claims a directory (see `start_lock`), the observer also opens and
+locks the directory, and sends the descriptor to the mount command.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ __all__ = [
 ]
 
 OBSERVE_SECONDS = 5.0
-"""How long an observer may take. A local directory answers in milliseconds. A path that takes
-longer counts as hanging, because a command answers its user within ten seconds."""
+"""Time limit of an observer. A local directory answers in milliseconds. A path that takes longer
+than the limit counts as hanging, because a command must answer its user within ten seconds."""
 
-# A killed observer ends at once, or it hangs in the kernel and never ends.
+# How long to wait for the end of a killed observer. It ends at once, or may hang in the kernel for
+# ever.
 _KILL_SECONDS = 1.0
 
-# The program of the observer. It prints an `Observation` as JSON. If its third argument is a
-# socket, it first locks the directory and sends the descriptor, so the observation is true while
-# the lock is held. To open an autofs mount point by its path would trigger the mount that is being
-# made. So the program does not list an autofs directory, and opens it through an O_PATH descriptor,
-# which triggers nothing.
+# The program of the observer. The program prints an `Observation` as JSON. With a third argument,
+# the number of a socket, the program first locks the directory and sends the descriptor of the
+# directory, so the observation is true while the lock is held. To open an autofs mount point by its
+# path would trigger the mount that is being made. So the program does not list an autofs directory,
+# and opens the directory through an O_PATH descriptor, which triggers nothing.
 _OBSERVER = """\
 import json, os, stat, sys
 
@@ -90,8 +91,8 @@ class Observation:
     """What the observer saw at a path.
 
     `errno` is 0 if nothing failed, and ETIMEDOUT if the observer gave no answer in time. `writable`
-    describes the directory; if it does not exist, the nearest directory above it. `locked` means
-    that another start has claimed the directory.
+    describes the directory, or the nearest directory above a path that does not exist. `locked`
+    means that another mount command has claimed the directory.
     """
 
     path: str
@@ -104,13 +105,13 @@ class Observation:
 
 
 def observer_command(path: Path, *, listing: bool) -> list[str]:
-    """Return the command that looks at `path`. With `listing` it also finds out if it is empty."""
+    """Return the command that looks at `path`. With `listing`, it also tells if `path` is empty."""
     mode = "list" if listing else "stat"
     return [sys.executable, "-S", "-I", "-c", _OBSERVER, os.fspath(path), mode]
 
 
 def parse_observation(output: bytes, path: Path) -> Observation:
-    """Return the observation that an observer printed. An observer that was killed gives EIO."""
+    """Return the observation that an observer printed; errno EIO if it printed no observation."""
     try:
         return Observation(**json.loads(output))
     except ValueError:
@@ -125,16 +126,17 @@ def observe(
 
 
 def observe_and_lock(path: Path, *, listing: bool = True) -> tuple[Observation, int | None]:
-    """Look at `path` with its directory locked.
+    """Look at the directory `path` while it is locked.
 
-    The descriptor holds the lock. It is None if the directory could not be locked.
+    The returned descriptor holds the lock; None if the directory could not be locked.
     """
     receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with receiver, sender:
         observer = [*observer_command(path, listing=listing), str(sender.fileno())]
         observation = _observe(observer, path, OBSERVE_SECONDS, sender.fileno())
         sender.close()
-        # An observer that has ended, or hangs after its message, leaves the message in the socket.
+        # If the observer has sent a message, the message is in the socket even if the observer has
+        # ended or hangs.
         flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
         with contextlib.suppress(BlockingIOError):
             _, descriptors, _, _ = socket.recv_fds(receiver, 16, 1, flags)

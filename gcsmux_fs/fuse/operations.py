@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketOperations"]
 
-# The numbers of statfs(2). A bucket has no capacity, and programs divide by these numbers, so they
-# describe 1 PiB of free space.
+# The sizes that statfs(2) returns. A bucket has no capacity, but programs divide by these numbers,
+# so the numbers must not be 0. They describe 1 PiB of free space.
 _BLOCK_BYTES = 4096
 _TOTAL_BLOCKS = (1 << 50) // _BLOCK_BYTES
 
@@ -35,7 +35,7 @@ class BucketOperations(pyfuse3.Operations):
     `on_init` is called when libfuse is about to answer FUSE_INIT, the kernel's first request.
     """
 
-    # An NFS server looks a file up by its inode number alone, by a lookup of ".".
+    # An NFS server finds a file by its inode number alone: it looks up the name "." in the inode.
     supports_dot_lookup = True
     enable_writeback_cache = False
     enable_acl = False
@@ -64,7 +64,7 @@ class BucketOperations(pyfuse3.Operations):
 
     @guarded
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
-        """Take back lookup counts."""
+        """Note that the kernel forgets inodes: subtract from their lookup counts."""
         self._filesystem.forget(inode_list)
 
     @guarded
@@ -117,7 +117,8 @@ class BucketOperations(pyfuse3.Operations):
 
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes | memoryview:  # type: ignore[override]
         """Return bytes of a file, fewer than `size` only at the end of the object."""
-        # Not `guarded`: a coroutine around this one costs as much as the rest of a cache hit.
+        # Not `guarded`, because a second coroutine would take as much time as the rest of a READ
+        # from the cache.
         try:
             content = self._filesystem.read_cached(fh, off, size)
             if content is None:

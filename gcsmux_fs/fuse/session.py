@@ -1,13 +1,13 @@
 """One mount, from the call that makes it to the call that removes it.
 
-The mount is made, served, and announced as ready after another process got an answer from it. Three
-causes end a mount:
+The mount is announced as ready after another process has got an answer from the mount. Three causes
+end a mount:
 
-- A signal (SIGTERM, SIGINT, or SIGHUP in the foreground): new requests are refused, and requests in
-  progress get `DRAIN_SECONDS` to end. The main loop runs meanwhile, because a program whose request
-  stays unanswered hangs until the connection is closed.
-- The kernel has unmounted: no program waits for an answer, so nothing is drained.
-- A failure: nothing is drained, because the failure may be what keeps requests from ending.
+- A signal (SIGTERM, SIGINT, or SIGHUP in the foreground). New requests are refused, and requests in
+  progress are drained: they get `DRAIN_SECONDS` to end. The main loop runs meanwhile, because a
+  program whose request stays unanswered hangs until the connection is closed.
+- The kernel has unmounted. No program waits for an answer, so nothing is drained.
+- A failure. Nothing is drained, because the failure may prevent requests from ending.
 
 The last steps are the same for each cause: the main loop and all requests are cancelled, the mount
 is removed, and the file handles are closed.
@@ -46,9 +46,9 @@ __all__ = ["DRAIN_SECONDS", "serve_kernel"]
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.2
-"""How long requests in progress may take to end after a signal. A round trip to the service fits
-in. If the service does not answer, the mount ends this much later, and the programs that wait get
-an error from the kernel."""
+"""How long requests in progress may take to end after a signal: long enough for a round trip to the
+service. If the service does not answer, the mount ends this much later, and the kernel returns an
+error to the waiting programs."""
 
 
 async def serve_kernel(
@@ -58,7 +58,7 @@ async def serve_kernel(
     reporter: ReadinessReporter,
     report: Callable[[], None],
 ) -> None:
-    """Mount, and answer the kernel until it has unmounted or a signal ends the mount.
+    """Mount, and answer the kernel until the kernel has unmounted or a signal ends the mount.
 
     `names` gets the descriptor of the mount. `report` is called for each SIGUSR1. At return
     `filesystem` is closed.
@@ -100,7 +100,7 @@ def _mounted(
             operations.on_init = negotiation.divert
             yield negotiation
     finally:
-        # Once the descriptor is closed, its number may name another file.
+        # `names` must stop writing first: the number of a closed descriptor may get another file.
         names.attach(None)
         pyfuse3.close(unmount=True)
         log.info("unmounted %s", settings.mountpoint)
@@ -119,11 +119,11 @@ def _fuse_options(settings: Settings) -> set[str]:
 
 
 async def _announce(settings: Settings, reporter: ReadinessReporter) -> None:
-    """Announce that the mount is ready, once it has answered another process."""
+    """Announce that the mount is ready, once the mount has answered another process."""
     if not await answers_async(settings.mountpoint):
         raise ConfigError(f"{settings.mountpoint} was mounted but does not answer: try it again.")
     if settings.kernel_read_ahead_bytes:
-        # The kernel sets its own limit when it processes FUSE_INIT, so raise the limit after that.
+        # The kernel sets the readahead when it processes FUSE_INIT, so raise the value after that.
         device = device_of(settings.mountpoint)
         await trio.to_thread.run_sync(raise_read_ahead, device, settings.kernel_read_ahead_bytes)
     reporter.ready()

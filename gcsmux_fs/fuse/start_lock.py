@@ -1,15 +1,16 @@
-"""Locks that keep two starts of this program apart.
+"""Locks between mount commands that run at the same time.
 
-A *claim* is a lock (flock(2)) on the inode of the directory to mount on. A start holds it from
-before the check of the mount point until the mount is ready. It needs no file, works for each user
-who may read the directory, is the same by each path that leads to the directory, and ends with the
-process. A start looks at the path only while it holds the claim, so it sees a mount that another
-start has made before.
+A *claim* is a lock (flock(2)) on the inode of the directory to mount on. A mount command holds the
+claim from before the check of the mount point until the mount is ready. A claim needs no file,
+works for each user who may read the directory, is the same by each path that leads to the
+directory, and ends with the process. A mount command checks the path only while it holds the claim,
+so it sees a mount that another mount command has made before.
 
-A dead mount hides the directory below it, so that directory cannot be claimed before the mount is
-removed. To remove a dead mount a start holds the *clearing lock*, on the inode of /dev/fuse, which
-is the same for all mount points. umount(8) removes the topmost mount of a path. Without the lock,
-another start could remove the dead mount and make a live one between the look and the removal.
+A dead mount hides the directory below it, so the directory cannot be claimed before the dead mount
+is removed. While a mount command removes a dead mount, it holds the *clearing lock*, on the inode
+of /dev/fuse, which is the same for all mount points. umount(8) removes the topmost mount of a path.
+Without the lock, another mount command could replace the dead mount by a live mount between the
+look and the removal, and the live mount would be removed.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ __all__ = ["Claim", "clearing_lock"]
 log = logging.getLogger(__name__)
 
 _DEVICE = Path("/dev/fuse")
-# How long to wait for the clearing lock. A look and an unmount take 0.1 s, so many starts at boot
-# fit in. Any process may hold the lock without end, and a mount must start all the same.
+# How long to wait for the clearing lock. A look and an unmount take 0.1 s, so this is enough for
+# many mount commands at boot. The wait is limited, because any process may hold the lock for ever.
 _LONGEST_WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
 
 class Claim:
-    """The claim of a mount point, until `release` or the end of this process.
+    """The claim of a mount point. It lasts until `release` or the end of this process.
 
     `path` is the real path of the directory. `descriptor` holds the lock; it is None if the file
     system of the directory has no locks.
@@ -63,7 +64,7 @@ class Claim:
 
 @contextlib.contextmanager
 def clearing_lock() -> Iterator[None]:
-    """Hold the lock for the removal of a dead mount. Without the lock after 5 s, go on anyway."""
+    """Hold the lock for the removal of a dead mount. After 5 s, go on without the lock."""
     with contextlib.ExitStack() as cleanup:
         with contextlib.suppress(OSError):
             device = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)

@@ -1,1 +1,1 @@
-"""READs of open files: block cache, memory budget, readahead."""
+"""Answers the kernel's READ requests for open files: block cache, memory budget, readahead."""

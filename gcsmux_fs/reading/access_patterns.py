@@ -1,26 +1,26 @@
-"""Sequential runs of READs, and the length of earlier runs as a forecast of the next one."""
+"""Sequential runs of READs, and a forecast of the next run's length from those of earlier runs."""
 
 from __future__ import annotations
 
 __all__ = ["TOLERANCE_BYTES", "RunHistory", "SequentialRun"]
 
 TOLERANCE_BYTES = 1024 * 1024
-"""How far READs of one run arrive out of order: the kernel has up to 12 READs of 128 KiB pending,
-and sends them in any order."""
+"""A READ belongs to a run if it is at most this far from the run's position. The kernel has up to
+12 READs of 128 KiB in flight, and sends them in any order."""
 
 _COMPARED_RUNS = 4
-"""The number of earlier runs that must exist before a forecast: a few READs are no pattern yet."""
+"""The number of earlier runs that a forecast compares. With fewer runs there is no forecast,
+because a few runs are no pattern yet."""
 
 _EQUAL_LENGTH_FACTOR = 1.25
-"""The longest of the compared runs has at most this many times the length of the shortest, or they
-have no common length. The kernel's own readahead adds up to one READ of 128 KiB to a run of 1 MiB.
-"""
+"""Runs count as equally long if the longest is at most this many times as long as the shortest.
+The kernel's own readahead can make a run of 1 MiB longer by one READ of 128 KiB."""
 
 
 class SequentialRun:
-    """READs of one open file that follow each other, and the readahead planned for them.
+    """READs of one open file that follow each other, and the readahead planned for these READs.
 
-    A single READ that has no successor yet is a run without a plan. Compared by identity.
+    A single READ that has no successor yet is a run without a plan. Runs are compared by identity.
     """
 
     __slots__ = (
@@ -42,10 +42,11 @@ class SequentialRun:
         self.bytes_read = position - start
         #: The least length that the run is expected to reach, in bytes; 0 if unknown.
         self.expected_bytes = expected_bytes
-        #: The end of this run if it is as long as the earlier runs; 0 if their lengths differ.
-        #: No range beyond this end is planned before a READ of the run has passed it.
+        #: The offset where this run ends if it is as long as the earlier runs; 0 if the lengths of
+        #: the earlier runs differ. No range beyond this offset is planned before a READ of this run
+        #: has passed the offset.
         self.expected_end = expected_end
-        #: The end of the furthest READ.
+        #: The end offset of the furthest READ.
         self.position = position
         #: The number of bytes that should be ready or loading ahead of `position`.
         self.window = 0
@@ -53,15 +54,15 @@ class SequentialRun:
 
     def restart(self) -> None:
         """Discard the plan, and plan from the current position on."""
-        #: The end of the planned ranges: READs or readahead have requested all before it.
+        #: READs or readahead have requested all bytes of the run before this offset.
         self.planned_end = self.position
-        #: Another run has got a plan since the last READ of this run.
+        #: True if another run has got a plan since the last READ of this run.
         self.may_have_ended = False
-        #: The window does not grow if a READ before this offset waits.
+        #: The window grows only if a READ at or after this offset has to wait.
         self.growth_offset = self.position
-        #: A READ that ends at or after this offset calls for the next plan.
+        #: The next plan is made when a READ ends at or after this offset.
         self.replan_offset = self.position
-        #: The planned ranges before this offset have been released.
+        #: The planned ranges before this offset have been released: the cache may evict them.
         self.release_offset = self.position
 
     def __repr__(self) -> str:
@@ -72,27 +73,28 @@ class SequentialRun:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the READs skipped most of the bytes that they passed: not sequential."""
+        """Whether the READs skipped most bytes before `position`. Such a run is not sequential."""
         passed_bytes = self.position - self.start
         return passed_bytes > TOLERANCE_BYTES and self.bytes_read * 4 < passed_bytes
 
 
 class RunHistory:
-    """The last runs of one object, by all open files."""
+    """The last runs of one object, from all its open files."""
 
     __slots__ = ("_runs",)
 
     def __init__(self) -> None:
-        #: Runs after which their reader began another run; a run may still go on.
+        #: Runs after which the same open file began another run. A run in this list may still
+        #: continue.
         self._runs: list[SequentialRun] = []
 
     def add(self, run: SequentialRun) -> None:
-        """Add a run after which its reader has begun another."""
+        """Add a run after which the same open file has begun another run."""
         self._runs.append(run)
         del self._runs[:-_COMPARED_RUNS]
 
     def forecast(self) -> tuple[int, int]:
-        """Return the least and the greatest length of the next run in bytes; 0 is unknown."""
+        """Return the expected least and greatest length of the next run in bytes; 0 if unknown."""
         if len(self._runs) < _COMPARED_RUNS:
             return 0, 0
         lengths = [run.bytes_read for run in self._runs]

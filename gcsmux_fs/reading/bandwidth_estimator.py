@@ -1,12 +1,12 @@
-"""How many bytes in flight keep the network busy: the measured product of bandwidth and delay.
+"""Measures how many bytes in flight keep the network busy: the product of bandwidth and delay.
 
-A received range gives a sample of both: the delay is the time since its request, the bandwidth is
-the number of bytes received of all ranges in that time, divided by it. The shortest delay and the
-highest bandwidth of the last seconds count, because a range that was slow for another reason says
-nothing about the network. More bytes in flight than the product are not faster, and are wasted if
-the reader stops.
+Each received range gives one sample of the delay and one of the bandwidth. The delay is the time
+from the request to the answer. The bandwidth is the number of bytes of all ranges received in this
+time, divided by this time. The shortest delay and the highest bandwidth of the last seconds count,
+because a range may be slow for reasons other than the network. More bytes in flight than the
+product do not arrive faster, and are wasted if the reader stops.
 
-There is no clock: times are arguments.
+This module has no clock: the caller passes times as arguments.
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ import math
 __all__ = ["MINIMUM_WINDOW_BYTES", "BandwidthEstimator"]
 
 MINIMUM_WINDOW_BYTES = 16 * 1024 * 1024
-"""Lower bound of the window. At 0 ms of latency, windows of 16 and 64 MiB were equally fast, and
-8 MiB a tenth slower (docs/PERFORMANCE.md). A busy processor delays tasks by some milliseconds."""
+"""Lower bound of the readahead window. At 0 ms of latency, windows of 16 and 64 MiB were equally
+fast. A window of 8 MiB was a tenth slower (docs/PERFORMANCE.md), because a busy processor delays
+tasks by some milliseconds."""
 
 _GAIN = 2
-"""Factor on the product: while the window limits the bandwidth, the window must be able to grow."""
+"""The window is this many times the product of bandwidth and delay. With a factor of 1 the window
+could not grow while it limits the measured bandwidth."""
 
 _EPOCH_SECONDS = 10.0
-"""A sample counts for one to two epochs, because routes and competing traffic change. The value is
-the one of TCP's BBR."""
+"""Length of an epoch. A sample counts for one to two epochs and is then forgotten, because routes
+and competing traffic change. The congestion control BBR of TCP uses the same value."""
 
 _LEAST_SECONDS = 1e-6
-"""Lower bound of a delay, against division by zero: shorter than any round trip."""
+"""Lower bound of a measured delay, to avoid a division by zero. Any real round trip is longer."""
 
 
 class BandwidthEstimator:
-    """Bandwidth and delay of the network of one mount."""
+    """Estimates the bandwidth and the delay between one mount and the service."""
 
     __slots__ = ("_delay", "_delay_before", "_epoch_end", "_rate", "_rate_before", "received_bytes")
 
     def __init__(self) -> None:
-        #: Bytes received since the start.
+        #: Bytes received since the start of the mount.
         self.received_bytes = 0
         self._epoch_end = -math.inf
         self._delay = self._delay_before = math.inf
@@ -48,17 +50,17 @@ class BandwidthEstimator:
 
     @property
     def delay_seconds(self) -> float:
-        """The shortest recent delay of a range; infinity before the first range is received."""
+        """The shortest delay of the last seconds; infinity before the first range is received."""
         return min(self._delay, self._delay_before)
 
     @property
     def bytes_per_second(self) -> float:
-        """The highest recent bandwidth."""
+        """The highest bandwidth of the last seconds."""
         return max(self._rate, self._rate_before)
 
     @property
     def window_bytes(self) -> int:
-        """The number of bytes that readahead usefully has in flight."""
+        """The number of bytes that readahead should have in flight."""
         if not self.received_bytes:
             return MINIMUM_WINDOW_BYTES
         product = self.bytes_per_second * self.delay_seconds
@@ -70,10 +72,10 @@ class BandwidthEstimator:
         """Note a received range of `length` bytes.
 
         Args:
-            length: Bytes of the range.
-            requested_at: Time of its request.
-            received_before: `received_bytes` at its request.
-            now: Time of its arrival.
+            length: Number of bytes in the range.
+            requested_at: Time when the range was requested.
+            received_before: Value of `received_bytes` when the range was requested.
+            now: Time when the range has arrived.
         """
         self.received_bytes += length
         if now >= self._epoch_end:

@@ -1,11 +1,11 @@
-"""The ready blocks of all objects in two LRU tiers.
+"""The ready blocks of all objects, in two tiers. Each tier evicts its least recently used block.
 
-Theory of operation: a protected block, which readahead has fetched and no READ has finished, is in
-the protected tier; every other ready block is in the unprotected tier. Eviction empties the
-unprotected tier first. Without the tiers, many sequential readers in a small budget would evict
-the windows of each other before they are read.
+Theory of operation: a block is protected if readahead has fetched the block and still expects a
+READ of its last byte. Protected blocks are in the protected tier, all other ready blocks in the
+unprotected tier. Eviction empties the unprotected tier first. With one tier only, many sequential
+readers in a small budget would evict each other's blocks before the blocks are read.
 
-An evicted block has no content: a holder of a reference to the block checks `content`.
+The `content` of an evicted block is None. Code that keeps a reference to a block must check this.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ __all__ = ["BlockCache"]
 
 
 class _Tier(LRUCache[tuple[BlockIndex, int], Block]):
-    """An LRU of blocks, sized in bytes; the budget keeps the total below `maxsize`."""
+    """Blocks in the order of their last use. The memory budget keeps their total within `limit`."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit, getsizeof=operator.attrgetter("charge"))
 
 
 class BlockCache:
-    """The ready blocks, charged to `budget`; `on_evict` is called with each evicted block."""
+    """Holds the ready blocks, charged to `budget`. Calls `on_evict` with each evicted block."""
 
     def __init__(self, budget: MemoryBudget, on_evict: Callable[[Block], None]) -> None:
         self._budget = budget
         self._on_evict = on_evict
         self._unprotected = _Tier(budget.limit)
         self._protected = _Tier(budget.limit)
-        #: The most recently used block: touching it again would change nothing.
+        #: The most recently used block. To call `touch` for this block would change nothing.
         self.newest: Block | None = None
 
     def __len__(self) -> int:
@@ -58,16 +58,19 @@ class BlockCache:
         self.newest = block
 
     def touch(self, block: Block) -> None:
-        """Make a block the most recently used one of its tier, which an LRU does at a lookup."""
+        """Make a block the most recently used block of its tier, by a lookup of its key."""
         (self._protected if block.state.is_protected else self._unprotected)[block.key]
         self.newest = block
 
     def note_read(self, block: Block, end: int) -> None:
-        """Note that a READ has taken bytes up to `end` of a ready block that is not fully read."""
+        """Note that a READ has taken bytes up to `end` of a ready block that is not in state READ.
+
+        `end` is an offset in the object.
+        """
         self._apply(block, BlockEvent.READ_END if end >= block.end else BlockEvent.READ_PART)
 
     def release(self, block: Block) -> None:
-        """End the protection of a loading or ready block; a ready one counts as just used."""
+        """End the protection of a loading or ready block. A ready block counts as just used."""
         if block.state.is_protected:
             self._apply(block, BlockEvent.RELEASE)
 
@@ -86,7 +89,7 @@ class BlockCache:
             self._on_evict(block)
 
     def _apply(self, block: Block, event: BlockEvent) -> None:
-        """Change the state of a block, and move a ready block that loses its protection."""
+        """Change the state of a block. If a ready block loses its protection, change its tier."""
         was_protected = block.state.is_protected
         block.apply(event)
         if was_protected and not block.state.is_protected and block.content is not None:

@@ -1,22 +1,23 @@
 """Fetches blocks for READs and for readahead.
 
-Theory of operation: a READ that the cache does not answer becomes a `ReadRequest`. It takes the
-ready bytes, joins the loading blocks, and requests the missing ranges. Readahead requests the
-ranges that no block holds. Both use the same index, so no byte is requested twice. The fetcher
-never waits: it acts in the call that begins a READ, or in a callback of the source, and calls
-`ReadRequest.wake` when the answer is complete.
+Theory of operation: a READ that the cache cannot answer becomes a `ReadRequest`. The request takes
+the ready bytes, waits for the blocks that are loading already, and requests the missing ranges.
+Readahead requests the ranges that no block holds. READs and readahead use the same index, so no
+byte is requested twice. The fetcher never waits: it works in the call that begins a READ, or in a
+callback of the source, and calls `ReadRequest.wake` when the answer is complete.
 
 Invariants:
 
-1. Pending ranges overlap neither each other nor a ready block.
-2. The budget admits memory before a range is requested. To make room for a READ, any ready block
-   may be evicted, and any loading block cancelled for which no READ waits.
-3. A READ that finds the budget full queues, first in, first out, and holds no memory meanwhile. If
-   a READ that holds memory has stalled (see `reading.stalls`), a READ that has not held any yet
-   takes its place, and the stalled READ queues.
-4. A READ is woken exactly once. A READ that is given up is never woken, and nothing refers to it.
-5. A block that fails leaves the index at once. Its READs get the error, and the next READ of the
-   same bytes requests them again.
+1. The ranges in flight overlap neither each other nor a ready block.
+2. A range is requested only after the budget has admitted its memory. To make room for a READ, any
+   ready block may be evicted, and any loading block for which no READ waits may be cancelled.
+3. A READ that finds the budget full waits in a queue (first in, first out) and holds no memory
+   meanwhile. If a READ that holds memory has stalled (see `reading.stalls`), a READ that has never
+   held memory takes this memory, and the stalled READ goes into the queue.
+4. A READ that has to wait is woken exactly once, when it is done. A READ that is given up is never
+   woken, and the fetcher keeps no reference to it.
+5. A block that cannot be fetched leaves the index at once. The READs that wait for the block get
+   the error, and the next READ of the same bytes requests these bytes again.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class BlockFetcher:
         self._counters = counters
         self._clock = clock
         self._objects: dict[ObjectKey, BlockIndex] = {}
-        #: READs queued for memory, each with whether it has held memory before.
+        #: READs that wait for memory. The value says whether the READ has held memory before.
         self._queue: OrderedDict[ReadRequest, bool] = OrderedDict()
         self._stalls: Stalls[ReadRequest] = Stalls()
         self._waiting = WaitingReads()
@@ -82,7 +83,7 @@ class BlockFetcher:
         return len(self._objects)
 
     def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> BlockIndex:
-        """Return the index of an object for one more open file; see `ReadContext.open`."""
+        """Count one more open file of an object, and return the block index of the object."""
         index = self._objects.get(key)
         if index is None:
             index = self._objects[key] = BlockIndex(key)
@@ -92,7 +93,7 @@ class BlockFetcher:
         return index
 
     def close(self, index: BlockIndex) -> None:
-        """Undo one `open`; the last `close` cancels the blocks for which no READ waits."""
+        """Undo one `open`. The last `close` cancels the loading blocks for which no READ waits."""
         index.open_files -= 1
         if index.open_files:
             return
@@ -102,7 +103,7 @@ class BlockFetcher:
         self._serve_queue()
 
     def begin(self, request: ReadRequest) -> Outcome:
-        """Begin a READ; unless it is done at return, `request.wake` is called later."""
+        """Begin a READ. If the READ is not done at return, `request.wake` is called later."""
         ranges_before = self._counters.miss_ranges
         must_queue = bool(self._queue) and bool(request.index.gaps(*request.fetch))
         if must_queue or not self._start(request):
@@ -110,7 +111,7 @@ class BlockFetcher:
                 self._queue[request] = False
                 return Outcome.QUEUED
             outcome = self._outcome(request, ranges_before)
-            # The displaced READ may have held more memory than this one needs.
+            # The displaced READ may have held more memory than this READ needs: use the rest.
             self._serve_queue()
             return outcome
         return self._outcome(request, ranges_before)
@@ -122,16 +123,17 @@ class BlockFetcher:
         self._serve_queue()
 
     def expire(self, request: ReadRequest, error: StorageError) -> None:
-        """End a READ with an error of the caller, unless it is done."""
+        """End a READ with `error`, unless the READ is done."""
         if not request.is_done:
             self.abandon(request)
             request.fail(error)
             request.wake()
 
     def displace_stalled(self) -> None:
-        """Let queued READs take the places of stalled READs.
+        """Let queued READs take the memory of stalled READs.
 
-        They take at most half of the places: new READs take the other half before the next call.
+        At most half of the READs that hold memory are replaced. The other half is left to new
+        READs, which may come before the next call.
         """
         waiting = [request for request, held_memory in self._queue.items() if not held_memory]
         for request in waiting[: len(self._stalls) // 2]:
@@ -144,7 +146,7 @@ class BlockFetcher:
             self._serve_queue()
 
     def read_ahead(self, index: BlockIndex, target: ByteRange, *, first_window: bool) -> bool:
-        """Request the gaps of `target`; return False if the budget has no room for all of them."""
+        """Request the parts of `target` that no block holds. False: no room for all of them."""
         for start, end in index.gaps(target.offset, target.end):
             evict_bytes = self._budget.for_readahead(
                 end - start + BLOCK_OVERHEAD_BYTES, first_window=first_window
@@ -170,10 +172,11 @@ class BlockFetcher:
         return Outcome.WAIT if self._counters.miss_ranges == ranges_before else Outcome.MISS
 
     def _start(self, request: ReadRequest) -> bool:
-        """Request what a READ misses, and let it wait; return False if the budget is full."""
+        """Request the missing ranges of a READ, which then waits. False: the budget is full."""
         index = request.index
-        # The cache may evict a block of this very READ to make room for a gap. So the gaps are
-        # computed again, until all are requested: a block that loads for a READ is never evicted.
+        # To make room, the cache may evict blocks that this READ needs. So the gaps are computed
+        # again until no block was removed. The loop ends, because blocks that load for a READ are
+        # never evicted.
         while gaps := index.gaps(*request.fetch):
             length = sum([end - start for start, end in gaps])
             count = index.block_count
@@ -201,7 +204,7 @@ class BlockFetcher:
         return True
 
     def _start_in_place_of_stalled(self, request: ReadRequest) -> bool:
-        """Begin a READ with the memory of stalled READs, and queue the stalled READs."""
+        """Begin a READ with the memory of stalled READs. The stalled READs go into the queue."""
         now = self._clock()
         while (stalled := self._stalls.longest_stalled(now)) is not None:
             self._leave(stalled)
@@ -212,7 +215,7 @@ class BlockFetcher:
         return False
 
     def _leave(self, request: ReadRequest) -> None:
-        """Let a READ wait for no block, and cancel the blocks for which no other READ waits."""
+        """End a READ's wait for its blocks, and cancel the blocks for which no other READ waits."""
         self._stalls.discard(request)
         self._waiting.remove(request)
         blocks, request.missing = request.missing, set()
@@ -225,7 +228,7 @@ class BlockFetcher:
         if not budget.admits_read(charge):
             return False
         while budget.to_cancel(charge):
-            # Of the blocks fetched ahead, the newest is needed last.
+            # Cancel the newest block first, because a READ will need this block last.
             self._cancel(next(reversed(self._prefetching)))
         if excess := budget.to_evict(charge):
             self.cache.evict(excess)
@@ -291,7 +294,7 @@ class BlockFetcher:
         self._serve_queue()
 
     def _stop_loading(self, block: Block) -> None:
-        """Take back the charge of a loading block."""
+        """Subtract the charge of a block that stops loading from the budget."""
         self.blocks_loading -= 1
         state = block.state
         if state.is_prefetching:

@@ -1,15 +1,16 @@
-"""The cached and the loading bytes of one object generation: an index of disjoint blocks.
+"""Index of the blocks of one object generation: the ranges that are cached or loading.
 
 Theory of operation: the unit of caching is one fetched range, a `Block`, of any length up to
-2 MiB. The index files blocks under the 2 MiB page of the object in which they lie. A lookup costs
-one dict lookup and a bisection over at most 128 entries, however many blocks an object has.
+2 MiB. The index divides the object into pages of 2 MiB, and stores each block with its page. A
+lookup costs one dict lookup and a bisection over at most 128 blocks, however large the object is.
 
 Invariants:
 
 1. The blocks of an object are disjoint.
-2. A block begins at a multiple of 16 KiB, and ends at one or at the object's end.
+2. A block begins at a multiple of 16 KiB. It ends at a multiple of 16 KiB or at the object's end.
 3. A block lies within one page.
-4. A block without content is loading and in `BlockIndex.loading`; a block with content is ready.
+4. A block without content is loading, and is in `BlockIndex.loading`. A block with content is
+   ready.
 """
 
 from __future__ import annotations
@@ -28,17 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["GRANULE_BYTES", "PAGE_BYTES", "Block", "BlockIndex"]
 
 GRANULE_BYTES = 16 * 1024
-"""Alignment of requested ranges: four kernel pages, because the neighbours of a random 4 KiB READ
-often follow it. A READ across a boundary loads 32 KiB, half of the promised maximum of 64 KiB."""
+"""Requested ranges are aligned to this size: four kernel pages, because READs of the neighbouring
+pages often follow a random READ of 4 KiB. A READ of 4 KiB across a boundary loads 32 KiB; the
+promised maximum for a random READ is 64 KiB."""
 
 _PAGE_SHIFT = 21
 PAGE_BYTES = 1 << _PAGE_SHIFT
-"""The longest block. The service sends at most 2 MiB in one message, so that a block of 2 MiB is
-one message held by reference. It was the fastest of the sizes measured (0.25 to 2 MiB)."""
+"""Length of a page, and of the longest block. The service sends at most 2 MiB in one message, so a
+block of 2 MiB refers to one message without a copy. Of the measured sizes (0.25 to 2 MiB), 2 MiB
+was the fastest."""
 
 
 class Block:
-    """One range of an object; mutable, compared by identity."""
+    """One range of an object that is cached or loading; mutable, compared by identity."""
 
     __slots__ = ("charge", "content", "end", "index", "key", "start", "state", "ticket")
 
@@ -47,11 +50,11 @@ class Block:
         self.start = start
         self.end = end
         self.key = (index, start)
-        #: Bytes that the block costs the memory budget.
+        #: Number of bytes that the block uses of the memory budget.
         self.charge = end - start + BLOCK_OVERHEAD_BYTES
         #: None while the block loads, and after its eviction.
         self.content: memoryview | None = None
-        #: The pending request of a loading block.
+        #: The request in flight of a loading block; None for a ready block.
         self.ticket: RangeTicket | None = None
         self.state = BlockState.PREFETCHING if prefetch else BlockState.LOADING
 
@@ -59,7 +62,7 @@ class Block:
         return f"<Block [{self.start}, {self.end}) {self.state.name}>"
 
     def apply(self, event: BlockEvent) -> None:
-        """Change the state by an event.
+        """Change the state of the block as `TRANSITIONS` says for `event`.
 
         Raises:
             AssertionError: the event cannot happen in the current state.
@@ -71,7 +74,7 @@ class Block:
 
 
 class _Page:
-    """The blocks of one page, in order of their start."""
+    """The blocks of one page, sorted by their start offset."""
 
     __slots__ = ("blocks", "starts")
 
@@ -96,9 +99,9 @@ class BlockIndex:
 
     def __init__(self, key: ObjectKey) -> None:
         self.key = key
-        #: The object's size in bytes at the last open; an unfinalized object may grow.
+        #: The object's size in bytes when it was last opened; an unfinalized object may grow.
         self.size = 0
-        #: The object is unfinalized: a writer may still append to it.
+        #: True if the object is unfinalized: a writer may still append to it.
         self.grows = False
         #: The number of open files of this object generation.
         self.open_files = 0
@@ -108,7 +111,7 @@ class BlockIndex:
         self._pages: dict[int, _Page] = {}
 
     def find(self, offset: int) -> Block | None:
-        """Return the block that holds the byte at `offset`."""
+        """Return the block, loading or ready, that holds the byte at `offset`; None without one."""
         page = self._pages.get(offset >> _PAGE_SHIFT)
         if page is None:
             return None
@@ -149,9 +152,9 @@ class BlockIndex:
         return gaps
 
     def add(self, start: int, end: int, *, prefetch: bool) -> Block:
-        """Add a loading block for `[start, end)`, which must be a gap within one page.
+        """Add a loading block for `[start, end)`, which must lie in one page and overlap no block.
 
-        `prefetch`: readahead requests the block, and no READ waits for it.
+        `prefetch` says that readahead requests the block and no READ waits for the block.
         """
         block = Block(self, start, end, prefetch=prefetch)
         page = self._pages.get(start >> _PAGE_SHIFT)

@@ -1,4 +1,4 @@
-"""The life of a block: its states, the events that change them, and the table of all transitions.
+"""The states of a block, the events that change the state, and the table of all transitions.
 
 A block is loading, then ready, then gone. Readahead *protects* the blocks that it requests: the
 cache evicts a protected block only when no other block is left. Protection ends when a READ takes
@@ -15,9 +15,9 @@ __all__ = ["TRANSITIONS", "BlockEvent", "BlockState"]
 
 
 class BlockState(enum.Enum):
-    """The state of a block. All texts differ, because members with equal values are aliases."""
+    """The state of a block. All texts differ, because an enum merges members with equal values."""
 
-    # (text, is_prefetching, is_protected)
+    # The three values of each state: (text, is_prefetching, is_protected)
     LOADING = "loading for a READ", False, False
     PREFETCHING = "loading for readahead only", True, True
     PREFETCHING_RELEASED = "loading for readahead only, released", True, False
@@ -31,28 +31,28 @@ class BlockState(enum.Enum):
 
     def __init__(self, text: str, is_prefetching: bool, is_protected: bool) -> None:
         self.text = text
-        #: Loading, and no READ has ever waited for it.
+        #: True if the block is loading and no READ has ever waited for the block.
         self.is_prefetching = is_prefetching
         self.is_protected = is_protected
 
-    # Hash by identity: the hash of `enum.Enum` is computed in Python and takes 0.2 us.
+    # Hash by identity, because the hash of `enum.Enum` is computed in Python and takes 0.2 us.
     __hash__ = object.__hash__
 
 
 class BlockEvent(enum.Enum):
-    """What happens to a block."""
+    """An event that changes the state of a block."""
 
     #: A READ begins to wait for a block that readahead has requested.
     JOIN = enum.auto()
     #: Readahead no longer expects a READ of the block.
     RELEASE = enum.auto()
-    #: The content has arrived.
+    #: The content of the block has arrived.
     ARRIVE = enum.auto()
-    #: A READ takes bytes, but not the last one.
+    #: A READ takes bytes of the block, but not its last byte.
     READ_PART = enum.auto()
-    #: A READ takes the last byte.
+    #: A READ takes the last byte of the block.
     READ_END = enum.auto()
-    #: The block leaves the index.
+    #: The block leaves the index: it was cancelled or evicted, or its request has failed.
     REMOVE = enum.auto()
 
     __hash__ = object.__hash__
@@ -88,4 +88,5 @@ TRANSITIONS: Final[dict[tuple[BlockState, BlockEvent], BlockState]] = {
     (_S.PARTLY_READ, _E.REMOVE): _S.GONE,
     (_S.READ, _E.REMOVE): _S.GONE,
 }
-"""The next state for each state and event. A missing pair cannot happen in a correct program."""
+"""The next state for each state and event. If a pair is missing, the event cannot happen in this
+state of a block."""

@@ -1,4 +1,4 @@
-"""Counters of the read path."""
+"""Counters of READs, of the ranges requested for READs, and of readahead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ReadCounters"]
 
 @dataclass(slots=True)
 class ReadCounters:
-    """Totals since the start of the mount, incremented in place."""
+    """Totals since the start of the mount. The code that counts increments the attributes."""
 
     hits: int = counter("reads", "READs answered from ready blocks.")
     waits: int = counter("reads", "READs that waited for loading blocks and requested no range.")
@@ -20,15 +20,19 @@ class ReadCounters:
     miss_bytes: int = counter("bytes", "Bytes requested by READs.")
     miss_ranges: int = counter("ranges", "Ranges requested by READs.")
     reads_displaced: int = counter("reads", "Stalled READs that gave their memory to other READs.")
-    readahead_bytes: int = counter("bytes", "Bytes requested ahead of READs, by OPENs too.")
-    readahead_ranges: int = counter("ranges", "Ranges requested ahead of READs, by OPENs too.")
+    readahead_bytes: int = counter("bytes", "Bytes requested ahead of READs, also by OPENs.")
+    readahead_ranges: int = counter("ranges", "Ranges requested ahead of READs, also by OPENs.")
     readahead_wasted_bytes: int = counter(
         "bytes", "Bytes fetched ahead and evicted before a READ took any of them."
     )
     readahead_cancelled_bytes: int = counter(
-        "bytes", "Bytes requested and cancelled: no READ waited, or a READ needed the memory."
+        "bytes", "Bytes whose request was cancelled: no READ waited, or a READ needed the memory."
     )
-    readahead_failures: int = counter("ranges", "Ranges fetched ahead that failed unread.")
-    readahead_refusals: int = counter("ranges", "Ranges not fetched ahead: the budget was full.")
+    readahead_failures: int = counter(
+        "ranges", "Ranges requested ahead that failed before a READ waited for them."
+    )
+    readahead_refusals: int = counter(
+        "ranges", "Ranges not requested ahead, because the memory budget was full."
+    )
     opens_prefetched: int = counter("opens", "OPENs that waited for the bytes of the first READ.")
     opens_found_gone: int = counter("opens", "OPENs that found their object generation deleted.")

@@ -1,4 +1,4 @@
-"""Which range to fetch for a READ that the cache does not answer."""
+"""Chooses the range to fetch for a READ that the cache cannot answer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["range_to_fetch"]
 
 
 def range_to_fetch(offset: int, end: int, size: int, budget: MemoryBudget) -> tuple[int, int]:
-    """Return the range `[start, end)` in which a READ of `[offset, end)` fills all gaps.
+    """Return the range `[start, end)` that a READ of `[offset, end)` loads.
 
-    It is the whole object of `size` bytes if the object is tiny, or if it is small and read
-    sequentially from its start while memory is free. Otherwise it is the READ, aligned.
+    The range is the whole object of `size` bytes if the object is tiny, or if the object is small
+    and read sequentially from its start while memory is free. Otherwise the range is that of the
+    READ, widened to multiples of 16 KiB.
     """
     if size <= TINY_OBJECT_BYTES:
         return 0, size

@@ -1,7 +1,8 @@
 """Measures the bandwidth of a range source.
 
-The wrapper stands directly above the stream registry. Ranges that a tier above it answers, from a
-disk for example, do not pass through it, so they are never taken for network bandwidth.
+`MeasuredSource` wraps the stream registry, which reads from the network. A tier above the wrapper,
+for example a disk, may answer ranges itself. These ranges do not pass through the wrapper, so they
+are not counted as network bandwidth.
 """
 
 from __future__ import annotations

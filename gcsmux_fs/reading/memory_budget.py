@@ -1,18 +1,19 @@
-"""How much memory blocks may use, and how readers share it.
+"""Limits the memory of blocks, and divides this memory among the readers.
 
 Theory of operation: one hard limit in bytes covers every block, loading or ready. `MemoryBudget`
-decides which requests to admit and how many bytes must go first; it evicts and cancels nothing
-itself. `WindowShares` divides the bytes that readahead may hold among the files that read ahead.
-There is no clock: a file is idle while the mount serves a number of bytes to other files.
+decides which requests to admit, and how many bytes the caller must evict or cancel first.
+`WindowShares` divides the bytes that readahead may hold among the files that read ahead. No clock
+is needed: a file is idle when the mount has served a number of bytes to other files.
 
 Invariants:
 
-1. The charges of all blocks, loading + protected + unprotected, never exceed the limit.
-2. Readahead, loading or protected, uses at most 3/4 of the limit, and at most 7/8 while a reader
-   gets its first window.
-3. A READ waits for memory only while blocks for which READs wait fill the limit. Those blocks
-   arrive or fail without further memory, so there is no deadlock. READs have priority over
-   readahead, so an object that stalls during readahead delays no other object.
+1. The sum of the charges of all blocks (loading, protected and unprotected) never exceeds the
+   limit.
+2. Readahead blocks (loading or protected) use at most 3/4 of the limit, and at most 7/8 while a
+   reader gets its first window.
+3. A READ waits for memory only while blocks for which READs wait fill the limit. These blocks need
+   no further memory to arrive or to fail, so there is no deadlock. READs have priority over
+   readahead, so an object whose readahead gets no answer delays no other object.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK_OVERHEAD_BYTES", "MINIMUM_BUDGET_BYTES", "MemoryBudget", "WindowShares"]
 
 BLOCK_OVERHEAD_BYTES = 1024
-"""Charged for each block besides its content. The block, its views and its entries in index and
-cache measure about 0.9 KiB (CPython 3.11), which matters when blocks have 16 KiB."""
+"""Bytes charged for each block in addition to its content. The Python objects of a block take about
+0.9 KiB (measured with CPython 3.11), which matters for blocks of 16 KiB."""
 
 MINIMUM_BUDGET_BYTES = 8 * 1024 * 1024
-"""The smallest budget that works well: three ranges of 2 MiB ahead of one reader, and 2 MiB for
-the dozen READs of 128 KiB that the kernel sends at once."""
+"""The smallest budget that works well. It holds three ranges of 2 MiB ahead of one reader, and
+2 MiB for the dozen READs of 128 KiB that the kernel sends at once."""
 
 Holder = TypeVar("Holder")
 
 
 class MemoryBudget:
-    """The bytes charged for blocks, by use, and the rules for adding more."""
+    """Counts the bytes charged for blocks, by their use, and decides whether more are allowed."""
 
     __slots__ = (
         "_first_window_limit",
@@ -54,15 +55,15 @@ class MemoryBudget:
         self.limit = limit
         self._readahead_limit = limit * 3 // 4
         self._first_window_limit = limit * 7 // 8
-        #: Loading, requested by READs.
+        #: Bytes of loading blocks that READs requested.
         self.loading_read = 0
-        #: Loading, requested by readahead; a READ waits or has waited for it.
+        #: Bytes of loading blocks that readahead requested, and a READ waits or has waited for.
         self.loading_joined = 0
-        #: Loading, requested by readahead; no READ waits for it.
+        #: Bytes of loading blocks that readahead requested, and no READ waits for.
         self.loading_readahead = 0
-        #: Ready, fetched ahead of a reader, and not yet read to the last byte.
+        #: Bytes of ready blocks that were fetched ahead and are not yet read to the last byte.
         self.protected = 0
-        #: Ready, and evicted first.
+        #: Bytes of all other ready blocks, which are evicted first.
         self.unprotected = 0
 
     @property
@@ -77,39 +78,43 @@ class MemoryBudget:
 
     @property
     def readahead_share_total(self) -> int:
-        """The total of all readahead windows in bytes.
+        """The number of bytes that all readahead windows may have together.
 
-        It is less than the readahead limit, because a window counts neither the part of a block
-        that its reader has passed (at most a quarter of the window) nor the overhead.
+        The number is less than the limit of readahead blocks, because a window does not count the
+        part of a block that the reader has passed (at most a quarter of the window), and does not
+        count the overhead of blocks.
         """
         return self._readahead_limit * 3 // 4
 
     @property
     def largest_read(self) -> int:
-        """The longest READ in bytes that is served in one piece: several fit, with overhead."""
+        """The largest number of bytes that a READ gets in one piece; a longer READ is divided."""
         return self.limit // 16
 
     @property
     def is_crowded(self) -> bool:
-        """Whether READs wait for half of the limit or more, and should request no extra bytes."""
+        """Whether READs wait for half of the limit or more. They then request no extra bytes."""
         return self.loading_read + self.loading_joined >= self.limit // 2
 
     def admits_read(self, charge: int) -> bool:
-        """Return whether a READ may add `charge`, after other blocks have been removed."""
+        """Return whether a READ may add `charge` bytes once the caller has removed other blocks."""
         return self.loading_read + self.loading_joined + charge <= self.limit
 
     def to_cancel(self, charge: int) -> int:
-        """Return how many bytes of loading readahead to cancel before a READ adds `charge`."""
+        """Return how many loading readahead bytes to cancel before a READ adds `charge` bytes."""
         return max(0, self.in_flight + charge - self.limit)
 
     def to_evict(self, charge: int) -> int:
-        """Return how many ready bytes to evict before a READ adds `charge`, after `to_cancel`."""
+        """Return how many ready bytes to evict before a READ adds `charge` bytes.
+
+        The caller must have cancelled the bytes that `to_cancel` returns.
+        """
         return max(0, self.used + charge - self.limit)
 
     def for_readahead(self, charge: int, *, first_window: bool) -> int | None:
-        """Return how many unprotected bytes to evict before readahead adds `charge`.
+        """Return how many unprotected bytes to evict before readahead adds `charge` bytes.
 
-        None means that readahead may not add it.
+        None means that readahead may not add these bytes.
         """
         limit = self._first_window_limit if first_window else self._readahead_limit
         if self.loading_readahead + self.loading_joined + self.protected + charge > limit:
@@ -119,10 +124,10 @@ class MemoryBudget:
 
 
 class WindowShares(Generic[Holder]):
-    """The holders that read ahead, the least recently active first.
+    """The holders (open files) that read ahead, the least recently renewed first.
 
-    They share `total` bytes. A holder is idle when the mount has served more than
-    `idle_after_bytes` since the holder was renewed.
+    The holders share `total` bytes equally. A holder is idle when the mount has served more than
+    `idle_after_bytes` since the last `renew` of this holder.
     """
 
     def __init__(self, total: int, idle_after_bytes: int) -> None:
@@ -135,11 +140,11 @@ class WindowShares(Generic[Holder]):
 
     @property
     def share(self) -> int:
-        """The bytes that each holder may have ahead of its reader."""
+        """The number of bytes that each holder may have ahead of its reader."""
         return self._total // max(1, len(self._renewed))
 
     def renew(self, holder: Holder, served: int) -> None:
-        """Note that `holder` reads ahead when the mount has served `served` bytes in total."""
+        """Note that `holder` reads ahead now; the mount has served `served` bytes in total."""
         self._renewed[holder] = served
         self._renewed.move_to_end(holder)
 

@@ -1,10 +1,10 @@
-"""Open files and their READs: what the room above calls.
+"""Open files and their READs.
 
 Theory of operation: `OpenFile.read_cached` answers a READ from ready blocks at once, in a plain
 function, without a task switch. `OpenFile.read` answers every other READ and may wait. Both pass
-the READ to the file's readahead planner. Readahead requests its ranges in the same scheduler tick
-as the READ and after it, so that all ranges travel in one message. Code between two awaits is
-atomic, and a READ has one await: the one for its `ReadRequest`.
+the READ to the file's readahead planner. Readahead requests its ranges after the ranges of the
+READ, but in the same scheduler tick, so that all ranges travel in one message. No other task runs
+between two awaits, and a READ has only one await, in which it waits for its `ReadRequest`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenFile"]
 
-# `read_cached` runs for every READ: a module variable is faster than a lookup in the enum.
+# Module variables, because `read_cached` runs for every READ, and a lookup in the enum is slower.
 _PARTLY_READ = BlockState.PARTLY_READ
 _READ = BlockState.READ
 
@@ -72,10 +72,11 @@ class OpenFile:
         return f"<OpenFile {self.key} {self._planner!r}>"
 
     async def ask_first(self, opener: int) -> None:
-        """Fetch what the first READ is expected to need, and wait for it if that is useful.
+        """Fetch the bytes that the first READ is expected to need, and wait for the first of them.
 
-        `opener` is the number of the thread that opens the file, 0 if unknown. If no answer comes
-        within `ReadResources.open_wait_seconds`, or another error, the READ reports the error.
+        `opener` is the number of the thread that opens the file, 0 if unknown. If another error
+        comes than `GenerationGone`, or no answer within `ReadResources.open_wait_seconds`, this
+        returns, and the first READ reports the error.
 
         Raises:
             GenerationGone: the object generation no longer exists.
@@ -90,10 +91,10 @@ class OpenFile:
         await self._prefetch.fetch(self._readahead.limit)
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
-        """Return the bytes of a READ if all are ready; otherwise None, and the READ has not begun.
+        """Return the bytes of a READ if all are ready. None means that the READ has not begun.
 
-        The READ is cut at the object's end. The answer is read-only. It keeps the memory of its
-        block, so the caller should not hold it for long.
+        The READ is cut at the object's end. The answer is read-only. The caller should not keep
+        the answer for a long time, because the answer keeps the memory of its block in use.
         """
         end = offset + size
         if end > self.size:
@@ -126,7 +127,7 @@ class OpenFile:
         planner = self._planner
         run = planner.current
         if run is not None and offset == run.position and end < run.replan_offset:
-            # The same as `observe`, for a READ that continues its run and calls for no plan.
+            # The READ continues its run and needs no new plan: do what `observe` does, but faster.
             run.position = end
             run.bytes_read += end - offset
         else:
@@ -137,7 +138,7 @@ class OpenFile:
         return content[offset - start : end - start]
 
     async def read(self, offset: int, size: int) -> memoryview | bytes:
-        """Return the bytes of a READ, cut at the object's end; a checkpoint.
+        """Return the bytes of a READ, cut at the object's end. Always a checkpoint of trio.
 
         Raises:
             DeadlineExceeded: not all bytes arrived within the read timeout.
@@ -170,10 +171,11 @@ class OpenFile:
         return content
 
     def begin(self, offset: int, end: int, wake: Callable[[], None]) -> ReadRequest:
-        """Begin a READ of `[offset, end)`, not empty, within the object, and its readahead.
+        """Begin a READ of `[offset, end)` and its readahead.
 
-        Unless the request is done at return, `wake` is called once when it is; `wake` must not call
-        the read path. The request must be done or abandoned before the file is closed.
+        The range must lie within the object and must not be empty. If the request is not done at
+        return, `wake` is called once when the request is done. `wake` must not call any method of
+        an open file. The request must be done or abandoned before the file is closed.
         """
         request, _ = self._begin(offset, end, wake)
         return request
@@ -183,16 +185,16 @@ class OpenFile:
         self._resources.fetcher.abandon(request)
 
     def stop_read_ahead(self) -> None:
-        """Stop readahead; a reader that continues gets a new plan."""
+        """Stop readahead. A reader that continues gets a new readahead plan."""
         self._readahead.stop()
 
     def fetch_whole(self) -> bool:
-        """Fetch a small object ahead of its first READ; False if the budget has no room now."""
+        """Request all bytes of a small object before its first READ. False: the budget is full."""
         everything = ByteRange(0, self.size)
         return self._resources.fetcher.read_ahead(self._index, everything, first_window=False)
 
     def give_up_whole(self) -> None:
-        """Undo `fetch_whole`: the bytes stay cached, but are evicted like any others."""
+        """Undo the protection by `fetch_whole`: the bytes stay cached, but may be evicted."""
         self._resources.fetcher.release(self._index, ByteRange(0, self.size))
 
     def close(self) -> None:
@@ -235,7 +237,7 @@ class OpenFile:
         resources.counters.hits += 1
         resources.counters.bytes_served += end - offset
         run = self._planner.observe(offset, end)
-        # Joined before readahead makes room, which may evict these blocks.
+        # The parts are joined before readahead runs, because readahead may evict these blocks.
         joined = b"".join(parts)
         if run is not None and end >= run.replan_offset:
             self._readahead.advance(run)
@@ -266,7 +268,7 @@ class OpenFile:
         return request, outcome
 
     async def _finish(self, request: ReadRequest, *, timed: bool = True) -> memoryview:
-        """Wait for a READ and return its bytes; `timed`: it has a deadline of its own."""
+        """Wait for a READ and return its bytes. `timed` says whether the READ gets a deadline."""
         if request.is_done:
             await trio.lowlevel.checkpoint()
         else:
@@ -282,7 +284,7 @@ class OpenFile:
         return content
 
     async def _read_in_parts(self, offset: int, end: int) -> memoryview:
-        """Read more than the budget holds in one piece, into a buffer outside of the budget."""
+        """Answer a READ longer than `largest_read`, in parts; the budget excludes the buffer."""
         largest = self._resources.budget.largest_read
         deadlines = self._resources.deadlines
         joined = memoryview(bytearray(end - offset))

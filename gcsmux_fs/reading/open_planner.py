@@ -1,33 +1,41 @@
-"""Decides what an OPEN requests before it is answered, sans-IO.
+"""Decides which ranges an OPEN requests before the OPEN is answered.
 
 Theory of operation
 
 An OPEN that requests bytes finds out whether its object generation still exists. If the generation
-is gone, the OPEN fails, and the kernel looks the name up again and opens the new object. The bytes
-are those that the first READ is expected to need. So the check costs no extra round trip: to open
-and read a cold file takes one round trip, as without the check. If the bytes are cached, the OPEN
-requests nothing and costs nothing.
+is gone, the OPEN fails, and the kernel looks the name up again and opens the new object. The OPEN
+requests the bytes that the first READ is expected to need, so this check costs no extra round trip:
+to open and read a file that is not cached takes one round trip, with or without the check. If the
+bytes are cached, the OPEN requests nothing.
 
-The first READ is predicted from the last file of the same directory, or else of the same suffix:
-the start of the file, as in most programs; the end, where Parquet and zip files keep their
-directories; or another place, for which 16 KiB at the start are requested, because they answer the
-question cheaply. If nothing is known about a small object, all of it is requested.
+The first READ is predicted to be like the first READ of the last file in the same directory, or
+else of the last file with the same suffix. The first READ of that file was in one of three places:
 
-Two patterns make requests useless. The planner detects each one after `MAX_UNREAD` OPENs without a
-READ:
+- At the start of the file, as in most programs.
+- At the end of the file, where Parquet and zip files keep their directories.
+- At another place. The OPEN then requests 16 KiB at the start, a cheap way to find out whether the
+  generation exists.
 
-- A program opens files and reads none. Counted per opener: the kernel sends the thread's number.
-- READs are answered from the kernel's page cache, because the files have been read before. Counted
-  for the whole mount, and separately, because a server of popular files does read its files.
+If nothing is known about a small object, the OPEN requests all of it.
+
+Two patterns make the requests of OPENs useless. The planner detects each pattern after `MAX_UNREAD`
+OPENs without a READ, and then requests nothing:
+
+- A program opens files and does not read them. These OPENs are counted for each opener, which is
+  the number of the thread that the kernel sends.
+- The kernel answers READs from its page cache, because the files have been read before. These
+  OPENs are counted once for the whole mount and not for their openers, because a program that
+  serves popular files does read its files.
 
 A READ ends either pattern.
 
 Invariants:
-1. Nothing is requested of an empty object, nor if the first byte of the predicted range is cached,
-   nor, without a prediction, if any byte is cached.
-2. A requested range begins at a multiple of 16 KiB, and ends at one or at the object's end.
-3. At most `MAX_UNREAD` OPENs of one opener request bytes without a READ in between. All openers
-   without a number together have at most `MAX_UNREAD_UNNAMED`.
+1. An OPEN requests nothing if the object is empty, if the first byte of the predicted range is
+   cached, or if there is no prediction and any byte is cached.
+2. A requested range begins at a multiple of 16 KiB. It ends at a multiple of 16 KiB or at the
+   object's end.
+3. At most `MAX_UNREAD` OPENs of one opener request bytes without a READ in between. For all openers
+   without a number together, the limit is `MAX_UNREAD_UNNAMED`.
 """
 
 from __future__ import annotations
@@ -56,29 +64,33 @@ __all__ = [
 ]
 
 SMALL_OBJECT_BYTES = 1024 * 1024
-"""An object up to this size is fetched whole by a READ of at least 128 KiB at its start: one
-request instead of several, for no more bytes than a first readahead window. Not while READs wait
-for half of the memory: READs of objects that never answer would soon wait for all of it."""
+"""A READ of at least 128 KiB at the start of an object up to this size fetches the whole object:
+one request instead of several, for no more bytes than a first readahead window. An exception is
+made while READs wait for half of the memory. Otherwise READs that never get an answer would soon
+hold all memory."""
 
 TINY_OBJECT_BYTES = 64 * 1024
-"""An object up to this size is fetched whole by any READ. A random READ may load as many bytes, and
-a congested kernel reads such files page by page: each page would be a round trip."""
+"""Any READ of an object up to this size fetches the whole object. A random READ may load 64 KiB
+anyway. A congested kernel reads files page by page, and each page would cost a round trip."""
 
 MAX_UNREAD = 8
-"""OPENs of one opener that may request bytes without a READ. At 20 ms a round trip, a program that
-reads nothing loses 160 ms. A program such as `paste` opens all its files before it reads one."""
+"""Limit of OPENs of one opener that request bytes without a READ in between. With round trips of
+20 ms, a program that reads nothing loses at most 160 ms. The limit is not 1, because a program such
+as `paste` opens all its files before it reads one of them."""
 
 MAX_UNREAD_UNNAMED = 64
-"""`MAX_UNREAD` for all programs in other PID namespaces (containers) together. The kernel sends the
-number 0 for each of them, and some dozens may open files at the same time."""
+"""The limit, like `MAX_UNREAD`, for all programs in other PID namespaces (containers) together. The
+kernel sends the thread number 0 for each of these programs, and dozens of programs may open files
+at the same time."""
 
-# A footer is read from its last bytes on: the kernel reads the pages that hold them.
+# A first READ that begins at most this far before the end counts as a READ of the file's end. A
+# program first reads the last bytes of a footer, and the kernel reads the pages that hold them.
 _TAIL_BYTES = 64 * 1024
-# The first readahead window is cut into ranges as the readahead planner cuts it.
+# Length of the ranges of the first readahead window; the readahead planner uses the same length.
 _PIECE_BYTES = FIRST_WINDOW_BYTES // 4
 _MAX_PREDICTIONS = 1024
 _MAX_OPENERS = 4096
-# Each key takes 100 bytes.
+# Limit of keys that are remembered because their objects have been read. Each takes 100 bytes.
 _MAX_READ_KEYS = 32_768
 _MAX_SUFFIX_LENGTH = 16
 
@@ -92,7 +104,7 @@ class _Place(enum.Enum):
 
 
 class Opening:
-    """One OPEN: the range that it requests and waits for, and the ranges to fetch along with it."""
+    """The plan of one OPEN: the range for which the OPEN waits, and further ranges to request."""
 
     __slots__ = ("ahead", "awaited", "is_revisit", "key", "opener", "size")
 
@@ -100,14 +112,18 @@ class Opening:
         self.key = key
         self.size = size
         self.opener = opener
-        #: The object has been read before, so the kernel may have pages of it.
+        #: True if the object has been read before: the kernel may have its pages in the page cache.
         self.is_revisit = is_revisit
-        #: The range to wait for; None if the OPEN is answered at once.
+        #: The range for which the OPEN waits; None if the OPEN is answered at once.
         self.awaited: ByteRange | None = None
+        #: Further ranges to request, for which the OPEN does not wait.
         self.ahead: tuple[ByteRange, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Opening of {self.key} by {self.opener}: {self.awaited}, ahead {self.ahead}>"
+        return (
+            f"<Opening of {self.key} by thread {self.opener}:"
+            f" waits for {self.awaited}, also requests {self.ahead}>"
+        )
 
     @property
     def ranges(self) -> tuple[ByteRange, ...]:
@@ -119,17 +135,18 @@ class OpenPlanner:
     """Plans all OPENs of a mount."""
 
     def __init__(self) -> None:
-        # The first READ of the last file: its place, and its length from the start or to the end.
+        # The first READ of the last file in each directory, and below of the last file with each
+        # suffix: the place of the READ, and its length from the file's start or to the file's end.
         self._by_directory: cachetools.LRUCache[str, tuple[_Place, int]] = cachetools.LRUCache(
             _MAX_PREDICTIONS
         )
         self._by_suffix: cachetools.LRUCache[str, tuple[_Place, int]] = cachetools.LRUCache(
             _MAX_PREDICTIONS
         )
-        # OPENs with a request since the last READ, by opener.
+        # Number of OPENs since the last READ that had bytes to request, by opener.
         self._unread: cachetools.LRUCache[int, int] = cachetools.LRUCache(_MAX_OPENERS)
         self._unread_revisits = 0
-        # Hashes of the keys that have been read; two keys with the same hash count as one key.
+        # Hashes of the keys of objects that have been read. Keys with equal hashes count as one.
         self._read_keys: dict[int, None] = {}
 
     def plan(
@@ -143,8 +160,8 @@ class OpenPlanner:
     ) -> Opening:
         """Plan the OPEN of an object of `size` bytes by the thread `opener`.
 
-        `is_cached`: any byte of the object is cached. `is_ready` returns whether the byte at an
-        offset is cached.
+        `is_cached` says whether any byte of the object is cached. `is_ready` returns whether the
+        byte at an offset is cached.
         """
         opening = Opening(key, size, opener, is_revisit=hash(key) in self._read_keys)
         if size:
@@ -170,7 +187,8 @@ class OpenPlanner:
         if size <= TINY_OBJECT_BYTES:
             return
         if offset == 0:
-            # A READ up to the object's end counts as sequential: it would go on in a longer object.
+            # A READ up to the object's end counts as sequential, because the program would read on
+            # in a longer object.
             first_read = _Place.START, max(end, KERNEL_READ_BYTES) if end == size else end
         elif size - offset <= _TAIL_BYTES:
             first_read = _Place.END, size - offset
@@ -180,7 +198,7 @@ class OpenPlanner:
         self._by_directory[directory] = self._by_suffix[suffix] = first_read
 
     def note_failed_open(self, opening: Opening) -> None:
-        """Do not count a failed OPEN as unread, because its program could not read the file."""
+        """Do not count a failed OPEN as an OPEN without a READ, because no READ can follow it."""
         if opening.is_revisit:
             self._unread_revisits = max(0, self._unread_revisits - 1)
         elif (unread := self._unread.get(opening.opener, 0)) > 1:
@@ -196,7 +214,7 @@ class OpenPlanner:
         return unread <= (MAX_UNREAD if opening.opener else MAX_UNREAD_UNNAMED)
 
     def _choose(self, opening: Opening) -> tuple[ByteRange, bool]:
-        """Return the range to request, and whether the first READ is predicted to need it."""
+        """Return the range to request, and whether the first READ is expected to need it."""
         size = opening.size
         if size <= TINY_OBJECT_BYTES:
             return ByteRange(0, size), True
@@ -214,7 +232,7 @@ class OpenPlanner:
         return ByteRange(0, min(-(-length // GRANULE_BYTES) * GRANULE_BYTES, size)), True
 
     def _predict(self, name: str) -> tuple[_Place, int] | None:
-        """Return place and length of the first READ of the last similar file."""
+        """Return place and length of the first READ of the last similar file; None without one."""
         directory, suffix = _directory_and_suffix(name)
         return self._by_directory.get(directory) or self._by_suffix.get(suffix)
 

@@ -1,4 +1,4 @@
-"""The bytes that one OPEN fetches for the first READ."""
+"""Fetches the bytes that one OPEN requests for the first READ."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ class OpenPrefetch:
     async def fetch(self, limit: int) -> None:
         """Request the planned ranges, and wait for the first one.
 
-        Besides the first range, at most `limit` bytes are requested. An error, or no answer within
-        `ReadResources.open_wait_seconds`, is left to the READ.
+        Besides the first range, at most `limit` bytes are requested. If another error comes than
+        `GenerationGone`, or no answer within `ReadResources.open_wait_seconds`, this returns, and
+        the first READ reports the error.
 
         Raises:
             GenerationGone: the object generation no longer exists.
@@ -41,7 +42,8 @@ class OpenPrefetch:
         resources, awaited = self._resources, self._opening.awaited
         if awaited is None or not self._request(awaited, limit):
             return
-        # Wait for one byte only: a READ of the last byte would end the protection of the block.
+        # Wait for the first byte only, because a READ of the last byte would end the protection of
+        # the block.
         first_byte = awaited.offset, awaited.offset + 1
         request = ReadRequest(self._index, *first_byte, first_byte, wake_current_task())
         resources.fetcher.begin(request)
@@ -57,19 +59,19 @@ class OpenPrefetch:
                 return
 
     def note_first_read(self, offset: int, end: int) -> None:
-        """Note the first READ, and end the protection unless it covers the awaited range."""
+        """Note the first READ. If it does not cover the awaited range, end the protection."""
         self._resources.open_planner.note_first_read(self._opening, offset, end)
         awaited = self._opening.awaited
         if awaited is not None and (offset > awaited.offset or end < awaited.end):
             self.release()
 
     def release(self) -> None:
-        """End the protection of the requested ranges: no READ of them is expected."""
+        """End the protection of the requested ranges, because no READ of them is expected."""
         for each in self._opening.ranges:
             self._resources.fetcher.release(self._index, each)
 
     def _request(self, awaited: ByteRange, limit: int) -> bool:
-        """Request the ranges; return False if memory is short, because READs go first."""
+        """Request the ranges. Return False if memory is short, because READs have priority."""
         fetcher = self._resources.fetcher
         if fetcher.queued or not fetcher.read_ahead(self._index, awaited, first_window=True):
             return False

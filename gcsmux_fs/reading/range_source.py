@@ -1,7 +1,7 @@
-"""The port to the rooms below: ranges of one object generation, answered by callback.
+"""The interface by which the block cache requests ranges of objects; a callback gets the answer.
 
-The stream registry implements the port. A tier that keeps ranges on disk implements it too, and
-stands between the block cache and the stream registry (see `measured_source`).
+The stream registry implements this interface. A tier that keeps ranges on disk would implement the
+interface too, and stand between the block cache and the stream registry (see `measured_source`).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["RangeSource", "RangeTicket"]
 
 
 class RangeTicket(Protocol):
-    """One pending range."""
+    """A range in flight."""
 
     @property
     def last_error(self) -> str:
         """The last error, if the range is being retried because of it; otherwise empty."""
 
     def cancel(self) -> None:
-        """Cancel the range: no callback follows. Idempotent, and harmless after the answer."""
+        """Cancel the range: no callback follows. After the answer, this has no effect."""
 
 
 class RangeSource(Protocol):
-    """Fetches ranges. Those requested within one scheduler tick travel together."""
+    """Fetches ranges. Ranges requested within one scheduler tick travel in one message."""
 
     def request(
         self,
@@ -44,14 +44,14 @@ class RangeSource(Protocol):
         """Request `length` bytes (at least 1) at `offset`.
 
         `done` is called exactly once, on trio's thread and never during this call, with a read-only
-        view of exactly `length` bytes, or with the error of the range. The block cache keeps the
-        view, and so the memory that the view refers to.
+        view of exactly `length` bytes, or with an error if the range could not be fetched. The
+        block cache keeps the view, and so the memory that the view refers to.
 
         Args:
             key: The object generation.
             offset: First byte.
             length: Number of bytes.
             done: Receives the answer.
-            covers_object: The range is the whole object.
-            reaches_end: The object ends with this range and does not grow.
+            covers_object: Whether the range is the whole object.
+            reaches_end: Whether the object ends with this range and does not grow.
         """

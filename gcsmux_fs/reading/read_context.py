@@ -1,4 +1,4 @@
-"""The entrance to this room: opens object generations for reading."""
+"""Opens object generations for reading. Other packages use `reading` through this module."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ReadContext:
         budget_bytes: Hard limit for all blocks, ready or loading; at least
             `memory_budget.MINIMUM_BUDGET_BYTES`.
         read_ahead_bytes: The largest readahead window of one open file; 0 turns readahead off.
-        read_timeout: Seconds until a READ fails. Time in which the process is stopped is not
-            counted.
+        read_timeout: Seconds after which a READ without an answer fails. Time in which the process
+            is stopped is not counted.
         clock: Returns the time in seconds.
     """
 
@@ -62,15 +62,16 @@ class ReadContext:
     def read_seconds(self) -> Mapping[Outcome, Histogram]:
         """Durations of READs by outcome.
 
-        `OpenFile.read` adds to them. For READs that `OpenFile.read_cached` answers, the caller
-        does, because it may measure the whole request.
+        `OpenFile.read` adds the durations of its READs. For READs that `OpenFile.read_cached`
+        answers, the caller adds the durations, because the caller may measure the whole request.
         """
         return self.resources.read_seconds
 
     def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> OpenFile:
         """Open an object generation of `size` bytes; every `OpenFile` must be closed.
 
-        `grows`: a writer may still append to the object, so more than `size` bytes are no error.
+        `grows` says that a writer may still append to the object. More than `size` bytes are then
+        no error.
         """
         return OpenFile(self.resources, key, size, grows=grows)
 

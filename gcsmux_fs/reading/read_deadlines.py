@@ -1,17 +1,19 @@
 """The deadlines of waiting READs.
 
 Theory of operation: all READs have the same timeout, so they expire in the order in which they
-began to wait. One task sleeps until the first of them is due. A cancel scope around each READ would
-do the same for 12 us a READ, a sixth of the cost of a random READ (measured, trio 0.33). The heap
-of `mux.timer_queue` is for deadlines that differ; here a dict in insertion order is enough.
+began to wait. One task sleeps until the first deadline. A cancel scope around each READ would have
+the same effect, but takes 12 us per READ, a sixth of the time of a random READ (measured with trio
+0.33). A dict in insertion order is enough here; the heap of `mux.timer_queue` is for timeouts that
+differ.
 
-Only time in which this process runs counts. While the process is stopped or frozen, or the machine
-sleeps, no service can answer it. So while READs wait, the task looks at least once a second. When
-it wakes up late, all deadlines move by the delay.
+Only time in which this process runs counts, because a process that is stopped or frozen, or whose
+machine sleeps, cannot receive an answer. So while READs wait, the task checks the deadlines at
+least once a second; such a check is called a look. If a look is late, the process was stopped, and
+all deadlines move by the delay.
 
 Invariants:
 1. The deadlines keep their order.
-2. No deadline is further away than the timeout.
+2. No deadline is later than the timeout from now.
 """
 
 from __future__ import annotations
@@ -30,10 +32,12 @@ __all__ = ["ReadDeadlines", "TimedRead"]
 TimedRead: TypeAlias = ReadRequest | trio.CancelScope
 """A READ with a deadline; a cancel scope stands for all parts of a large READ."""
 
+# Longest time between two looks at the deadlines.
 _LOOK_SECONDS = 1.0
-# At least so many looks per timeout: a stop of the process is noticed only from the next look on.
+# Smallest number of looks per timeout. The part of a stop that lies before the time of the next
+# look counts against the timeout, so this part must be short.
 _LOOKS_PER_TIMEOUT = 8
-# A look that is later than this follows a stop of the process. An overloaded machine delays looks
+# If a look is late by more than this, the process was stopped. An overloaded machine delays a look
 # by less.
 _LATE_SECONDS = 1.0
 
@@ -44,7 +48,7 @@ class ReadDeadlines:
     Args:
         timeout: Seconds until a READ expires.
         on_expire: Called with each READ that expires.
-        on_look: Called after each look, at least once a second while READs wait.
+        on_look: Called after each look at the deadlines, at least once a second while READs wait.
     """
 
     def __init__(
@@ -78,14 +82,14 @@ class ReadDeadlines:
         self._due.pop(read, None)
 
     def next_look(self, now: float) -> float | None:
-        """Return the time of the next `look`; None while no READ waits."""
+        """Return when to call `look` next; None while no READ waits."""
         due = next(iter(self._due.values()), None)
         if due is None:
             return None
         return min(due, now + min(_LOOK_SECONDS, self._timeout / _LOOKS_PER_TIMEOUT))
 
     def look(self, scheduled: float, now: float) -> None:
-        """Expire the READs that are due; `scheduled` is when this call should have happened."""
+        """Expire the READs whose deadline has passed. This call was planned for `scheduled`."""
         late = now - scheduled
         if late > _LATE_SECONDS:
             for read, due in self._due.items():

@@ -16,26 +16,26 @@ __all__ = ["Outcome", "ReadRequest"]
 
 
 class Outcome(enum.Enum):
-    """How a READ began."""
+    """Whether the bytes of a READ were available when the READ began."""
 
     #: All bytes were ready.
     HIT = enum.auto()
-    #: All bytes were ready or loading.
+    #: Some bytes were loading, all others were ready.
     WAIT = enum.auto()
     #: Some bytes had to be requested.
     MISS = enum.auto()
-    #: The READ queues, because there was no memory for the bytes to request.
+    #: Some bytes had to be requested, but the READ has to wait in a queue for memory.
     QUEUED = enum.auto()
 
-    # Hash by identity: the hash of `enum.Enum` is computed in Python and takes 0.2 us.
+    # Hash by identity, because the hash of `enum.Enum` is computed in Python and takes 0.2 us.
     __hash__ = object.__hash__
 
 
 class ReadRequest:
-    """A READ of `[offset, end)`; `fetch` is the range, at least as wide, in which to fill gaps.
+    """A READ of `[offset, end)`. It loads the gaps of `fetch`, a range that contains the READ.
 
-    A READ within one block is answered by a slice of the block. A READ across blocks has a buffer
-    of its own, filled as blocks arrive. So a block may be evicted as soon as it is copied, while
+    A READ within one block is answered by a slice of the block. A READ across several blocks copies
+    each block into its own buffer when the block arrives. So a copied block may be evicted while
     the other blocks of the READ still load.
     """
 
@@ -63,7 +63,7 @@ class ReadRequest:
         self.offset = offset
         self.end = end
         self.fetch = fetch
-        #: Called once when the READ is done, unless it is done or given up before.
+        #: Called once when a READ that had to wait is done; not called for a READ that is given up.
         self.wake = wake
         #: The loading blocks that the READ waits for.
         self.missing: set[Block] = set()
@@ -73,7 +73,7 @@ class ReadRequest:
 
     @property
     def is_done(self) -> bool:
-        """Whether `result` has an answer or an error."""
+        """Whether the READ has an answer or an error."""
         return self._answer is not None or self._error is not None
 
     @property
@@ -83,19 +83,19 @@ class ReadRequest:
         return next((each.last_error for each in tickets if each and each.last_error), "")
 
     def result(self) -> memoryview:
-        """Return the bytes, once done.
+        """Return the bytes of a READ that is done.
 
         Raises:
             StorageError: some bytes could not be fetched.
         """
         if self._error is not None:
-            # READs of the same block share an error, and each caller may amend its own copy.
+            # READs of the same block share one error. Each caller gets a copy and may change it.
             raise copy.copy(self._error)
         assert self._answer is not None
         return self._answer
 
     def gather(self, blocks: Sequence[Block]) -> None:
-        """Take the ready bytes of `blocks`, which cover the READ, and note the missing blocks."""
+        """Take the ready bytes of `blocks`, which cover the READ, and note the loading blocks."""
         if len(blocks) > 1:
             self._buffer = memoryview(bytearray(self.end - self.offset))
         self.missing.update([block for block in blocks if block.content is None])

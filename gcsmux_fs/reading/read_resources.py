@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["ReadResources", "WindowHolder"]
 
 _OPEN_WAIT_SECONDS = 5.0
-"""Longest wait of an OPEN for the service, or a quarter of the read timeout if that is shorter. The
-READ that follows has the whole timeout: a program gets an error within 1.25 times the timeout."""
+"""An OPEN waits at most this long for the service, or a quarter of the read timeout if that is
+shorter. The READ that follows has the whole read timeout, so a program gets an error within 1.25
+times the read timeout."""
 
 
 class WindowHolder(Protocol):
@@ -38,7 +39,7 @@ class WindowHolder(Protocol):
 
 
 class ReadResources:
-    """The shared objects of all open files; see `ReadContext` for the arguments."""
+    """The objects that all open files of a mount share; `ReadContext` explains the arguments."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ async def wait_until_done(resources: ReadResources, request: ReadRequest) -> Non
 
     def abort(_: Callable[[], None]) -> trio.lowlevel.Abort:
         resources.fetcher.abandon(request)
-        # Not when the task runs again: the deadline may pass in this very tick.
+        # Discard the deadline now, because it may pass in this tick, before the task runs again.
         resources.deadlines.discard(request)
         return trio.lowlevel.Abort.SUCCEEDED
 

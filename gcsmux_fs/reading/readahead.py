@@ -4,30 +4,31 @@ Theory of operation: a FUSE server cannot distinguish the READs of a program fro
 kernel's own readahead, and the kernel sends several READs at once in any order. So the planner
 groups READs into runs (`SequentialRun`), with a tolerance on either side of a run's position. A
 run gets a plan when there is evidence that it is sequential: a READ of 128 KiB at offset 0, or a
-READ that adjoins an earlier one. The window is the number of bytes to have ahead of the run. It
+READ that adjoins an earlier READ. The window is the number of bytes to have ahead of the run. It
 begins at 8 times the bytes read, at most 1 MiB, and doubles when a READ has to wait. A wait for
-bytes that were requested before the last doubling does not count, because it says nothing about
-the current window. So a burst of waiting READs doubles the window once.
+bytes that were requested before the last doubling does not count, because such a wait says nothing
+about the current window. So a burst of waiting READs doubles the window once.
 
-The runs of one file are often of equal length: a program that reads 1 MiB here reads 1 MiB there,
-although the kernel makes several READs of it. If the last runs were all longer than one READ, a
-first READ of 128 KiB is evidence enough for a window as long as the shortest of them. If they were
-of equal length, no range beyond that length is planned before the run has passed it.
+The runs of one file often have equal lengths: a program that reads 1 MiB at one place often reads
+1 MiB at the next place, although the kernel sends several READs for each. If the last runs were all
+longer than one READ, a first READ of 128 KiB is enough evidence for a window as long as the
+shortest of these runs. If the last runs were equally long, no range beyond this length is planned
+before the run has passed this length.
 
-A plan adds a quarter of the window at a time, in aligned ranges of a quarter of the window, at
-most 2 MiB. A large window puts several whole ranges into one message; in a small window, the first
-range arrives early.
+Each plan adds about a quarter of the window. The ranges of a plan are aligned, and each is about a
+quarter of the window long, at most 2 MiB. With a large window, one message requests several ranges.
+With a small window, the first range is short and arrives early.
 
 The planner has no clock and fetches nothing. A `ReadaheadPlan` holds the ranges to fetch, and the
 ranges to release because the run has passed them or has ended.
 
 Invariants:
 
-1. The ranges of a plan do not overlap earlier ranges of the same run, unless those were refused or
-   the run ended in between.
-2. No range lies beyond the end of the object, nor further ahead of a run than the run's share.
-   Active runs share the limit equally. What inactive runs have ahead is subtracted from the limit
-   first, but never more than half of it.
+1. The ranges of a plan do not overlap earlier ranges of the same run, unless the earlier ranges
+   were refused or the run ended in between.
+2. No range lies beyond the end of the object, or further ahead of a run than the run's share of
+   the limit. Active runs share the limit equally. The bytes that inactive runs have ahead are
+   subtracted from the limit first, but at most half of the limit is subtracted.
 3. Each planned byte is released once: when its run has passed it by 1 MiB, or when the run ends.
 """
 
@@ -53,17 +54,20 @@ of this size at offset 0 means that the kernel expects a sequential run. No plan
 shorter, except at the end of the object."""
 
 FIRST_WINDOW_BYTES = 1024 * 1024
-"""The largest first window of a run: 8 READs, which are wasted if the reader stops after one."""
+"""The largest first window of a run: 8 READs of 128 KiB. If the reader stops after one READ, these
+bytes are wasted."""
 
 _EVIDENCE_FACTOR = 8
-"""Bytes of the first window per byte read: a READ of 128 KiB gives the largest first window."""
+"""The first window has this many bytes for each byte read, so a READ of 128 KiB gives 1 MiB, the
+largest first window."""
 
 MAX_RUNS = 4
-"""The most runs with a plan in one open file; each READ is compared with all of them."""
+"""Limit of runs with a plan in one open file. The limit is low, because each READ is compared with
+all of these runs."""
 
 _RECENT_RUNS = 8
-"""The most runs without a plan that are remembered. A READ is recognised as the continuation of a
-run if fewer other READs came in between."""
+"""Limit of runs without a plan that one open file remembers. A READ is recognised as the
+continuation of such a run if fewer than 8 other READs came in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,12 @@ class ReadaheadPlan:
 
     fetch: tuple[ByteRange, ...]
     release: tuple[ByteRange, ...]
-    #: The run has no loaded or loading bytes ahead yet.
+    #: True if the run has no ready or loading bytes ahead yet.
     first_window: bool
 
 
 class ReadaheadPlanner:
-    """Plans for one open file of `size` bytes; `history` is shared by all files of the object."""
+    """Plans the readahead of one open file. All open files of the object share `history`."""
 
     __slots__ = ("_history", "_newest", "_released", "_runs", "_size", "_unplanned", "current")
 
@@ -137,7 +141,7 @@ class ReadaheadPlanner:
             run.replan_offset = run.position
 
     def note_refusal(self, run: SequentialRun, offset: int) -> None:
-        """Note that the planned ranges from `offset` on were refused: the budget was full."""
+        """Note that the full memory budget refused the planned ranges from `offset` on."""
         run.planned_end = offset
         run.window = max(run.window // 2, KERNEL_READ_BYTES)
         self._set_replan_offset(run)
@@ -157,7 +161,7 @@ class ReadaheadPlanner:
         expected_rest = run.start + run.expected_bytes - run.position
         window = min(max(run.window, evidence, expected_rest), self._share(limit))
         run.window = window = window - window % KERNEL_READ_BYTES
-        # The end of a READ is rounded up to this alignment: those bytes are requested already.
+        # The READ itself has requested all bytes up to its end, rounded up to 16 KiB.
         position = -(-run.position // GRANULE_BYTES) * GRANULE_BYTES
         start = max(run.planned_end, position)
         first_window = start == position and window <= FIRST_WINDOW_BYTES
@@ -177,7 +181,7 @@ class ReadaheadPlanner:
         return ReadaheadPlan(tuple(fetch), tuple(released), first_window)
 
     def stop(self) -> tuple[ByteRange, ...]:
-        """End every plan, and return the ranges to release; a later READ continues its run."""
+        """End every plan, and return the ranges to release. A later READ can continue its run."""
         released, self._released = self._released, []
         while self._runs:
             run = self._runs[-1]
@@ -186,7 +190,10 @@ class ReadaheadPlanner:
         return tuple(released)
 
     def _match(self, offset: int) -> SequentialRun | None:
-        """Return the run with a plan whose position is nearest to a READ, within its reach."""
+        """Return the run with a plan to which a READ at `offset` belongs; None if there is none.
+
+        The READ belongs to the run with the nearest position, unless this position is too far away.
+        """
         nearest: SequentialRun | None = None
         least = 0
         for run in self._runs:
@@ -199,8 +206,9 @@ class ReadaheadPlanner:
         return nearest
 
     def _share(self, limit: int) -> int:
-        """Return how many bytes each active run may have ahead; see invariant 2."""
-        # A run whose window is 0 passes its planned end: it has 0 bytes ahead, not less.
+        """Return how many bytes each active run may have ahead (invariant 2 of this module)."""
+        # A run whose window is 0 may have passed its planned end. Count 0 bytes ahead for this run,
+        # not a negative number.
         inactive_bytes = sum(
             [max(0, each.planned_end - each.position) for each in self._runs if each.may_have_ended]
         )
@@ -208,7 +216,8 @@ class ReadaheadPlanner:
         return max(limit - inactive_bytes, limit // 2) // active_runs
 
     def _new_run(self, offset: int, end: int) -> SequentialRun:
-        # Most programs finish one run before they start the next: the previous run is complete.
+        # Most programs finish one run before they start the next, so the previous run counts as
+        # complete.
         if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
             self._history.add(self._newest)
         shortest, longest = self._history.forecast()

@@ -35,7 +35,7 @@ class ReadaheadDriver:
         )
 
     def advance(self, run: SequentialRun) -> None:
-        """Plan for a run, request the planned ranges, and release those that it has passed."""
+        """Plan for a run, request the planned ranges, and release the ranges behind the run."""
         resources = self._resources
         shares, fetcher, planner = resources.window_shares, resources.fetcher, self.planner
         served = resources.counters.bytes_served
@@ -58,6 +58,6 @@ class ReadaheadDriver:
             self._resources.fetcher.release(self._index, passed)
 
     def close(self) -> None:
-        """Stop, and give the memory share back."""
+        """Stop readahead, and give the file's memory share back."""
         self.stop()
         self._resources.window_shares.drop(self)

@@ -1,10 +1,10 @@
-"""The errors of READs that failed after a long wait, for the kernel's repetition of these READs.
+"""Lets a READ fail at once if the kernel repeats a READ that has failed after a long wait.
 
 If a program reads one page, the kernel reads many pages in one READ. When this READ fails, the
-kernel sends another READ of one page, the first one, before it returns the error to the program. If
-the second READ waited as long as the first one, the program would get its error after twice the
-deadline. So the READ of the first page fails at once with the same error, if it follows within
-`repeat_seconds`. The kernel reads the other pages only when the program tries again: those READs
+kernel sends a second READ, of the first page only, before it returns the error to the program. If
+the second READ waited as long as the first READ, the program would get its error after twice the
+timeout. So the second READ fails at once with the same error, if it follows within
+`repeat_seconds`. The kernel reads the other pages only when the program tries again. Those READs
 wait as usual.
 
 Invariants:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RecentFailures", "repeat_seconds"]
 
-# The kernel repeats a READ within microseconds, but a machine on which 600 READs fail at once may
-# need a second. A program that retries after such a long wait usually pauses first.
+# Upper limit of `repeat_seconds`. The kernel repeats a READ within microseconds, but a machine on
+# which 600 READs fail at the same time may need a second. A READ by a program that tries again
+# usually comes later than this, because most programs pause before they try again.
 _MAX_REPEAT_SECONDS = 2.0
 
 _PAGE_BYTES = 4096
@@ -31,14 +32,14 @@ _PAGE_BYTES = 4096
 def repeat_seconds(read_timeout: float) -> float:
     """Return how long after a failure the kernel may repeat a READ, in seconds.
 
-    A program gets its error within 1.5 times `read_timeout`. Half of the excess is for the
-    repetition, half for other delays.
+    A program must get its error within 1.5 times `read_timeout`. After the timeout, a quarter of
+    `read_timeout` is for the repeated READ, and a quarter is for other delays.
     """
     return min(_MAX_REPEAT_SECONDS, read_timeout / 4)
 
 
 class RecentFailures:
-    """The errors of one open file, each to be repeated once within `repeat_seconds`."""
+    """The errors of failed READs of one open file. Each error is for at most one repeated READ."""
 
     __slots__ = ("_errors", "_repeat_seconds", "_until")
 
@@ -58,7 +59,7 @@ class RecentFailures:
         self._errors[offset] = error
 
     def pop_repeated(self, offset: int, end: int, now: float) -> StorageError | None:
-        """Return the error of a READ that repeats a failed one; None if the READ may begin."""
+        """Return the error with which a repeated READ must fail; None if the READ may begin."""
         if now >= self._until:
             self._errors.clear()
         error = self._errors.pop(offset, None)

@@ -1,15 +1,15 @@
-"""Which waiting READs have stalled; sans-IO.
+"""Decides which waiting READs have stalled.
 
-A READ holds memory for the blocks that it waits for. Hundreds of READs of objects that never
-answer would hold all memory until their deadlines, and READs of other objects would wait as long.
-So a READ that finds the budget full takes the place of a stalled READ, once: the READ is as likely
-to stall itself.
+A READ holds memory for the blocks for which it waits. Hundreds of READs of objects that never
+answer would hold all memory until their deadlines, and READs of other objects would wait just as
+long. So a READ that finds the budget full takes the memory of a stalled READ. Each READ may do so
+only once, because it may stall too.
 
 A READ has stalled when it has waited at least 0.9 s and several times as long as the slowest of
 the recently answered READs. If all READs are slow, or if large and small READs share a slow
 network, no READ has stalled.
 
-There is no clock: times are arguments.
+This module has no clock: the caller passes times as arguments.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from typing import Generic, TypeVar
 __all__ = ["STALLED_SECONDS", "STALLED_TIMES", "Stalls"]
 
 STALLED_SECONDS = 0.9
-"""The shortest wait of a stalled READ: many times the latency of a working service, and less than
-the second after which queued READs are looked at. Before the first answer, no other measure
-distinguishes a slow service from a service that never answers."""
+"""A READ that has waited for a shorter time has not stalled. The time is many times the latency of
+a working service. It is less than the second after which queued READs are checked. Before the
+first answer, only this time distinguishes a slow service from a service that never answers."""
 
 STALLED_TIMES = 4
-"""A stalled READ has waited this many times as long as the slowest recent READ. The factor is
-large, because a displaced READ requests its ranges again."""
+"""A stalled READ has waited at least this many times as long as the slowest recent READ. The factor
+is large, because a READ that loses its memory must request its ranges again."""
 
-# The slowest time decays by this factor with each answer: 100 answers reduce it to an eighth.
+# Each answer multiplies the slowest time so far by this factor: 100 answers reduce it to an eighth.
 _DECAY = 0.98
 
 Read = TypeVar("Read")
 
 
 class Stalls(Generic[Read]):
-    """The READs that hold memory and wait, in the order in which they began to wait."""
+    """Keeps the READs that hold memory and wait, in the order in which they began to wait."""
 
     __slots__ = ("_slowest_seconds", "_waiting")
 

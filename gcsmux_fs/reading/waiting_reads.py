@@ -26,12 +26,12 @@ class WaitingReads:
         return block in self._by_block
 
     def add(self, request: ReadRequest) -> None:
-        """Let a READ wait for its missing blocks."""
+        """Note that a READ waits for its missing blocks."""
         for block in request.missing:
             self._by_block.setdefault(block, {})[request] = None
 
     def remove(self, request: ReadRequest) -> None:
-        """Let a READ wait for no block."""
+        """Note that a READ no longer waits for its missing blocks."""
         for block in request.missing:
             requests = self._by_block.get(block)
             if requests is not None:

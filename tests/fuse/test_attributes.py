@@ -1,4 +1,4 @@
-"""Encoding of attributes and absent names for pyfuse3."""
+"""Tests of the conversion of attributes and absent names into the form of pyfuse3."""
 
 from __future__ import annotations
 

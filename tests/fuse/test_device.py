@@ -1,4 +1,4 @@
-"""Whether a user can mount by FUSE, and the sentence that says what is missing."""
+"""Tests of the check whether a user can mount by FUSE, and of the message if not."""
 
 from __future__ import annotations
 

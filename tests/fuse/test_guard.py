@@ -1,4 +1,4 @@
-"""The errno of each exception, and the log line that it leaves."""
+"""Tests of the errno into which each exception is converted, and of its log line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How the main loop ends. A fake replaces pyfuse3.main, because a real end depends on a race."""
+"""Tests of the end of the main loop. A fake replaces pyfuse3.main, because the error with which
+pyfuse3.main ends depends on a race."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def end_with(monkeypatch: pytest.MonkeyPatch, number: int, path: Path) -> None:
-    """Make pyfuse3.main raise this errno while `path` is being unmounted."""
+    """Make pyfuse3.main raise an OSError with errno `number` while `path` is being unmounted."""
     table = (MountEntry(2, 1, 0, 40, "/", str(path), FSTYPE, "gs://bucket"),)
     tables = iter([table, ()])
 

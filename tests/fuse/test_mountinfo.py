@@ -1,4 +1,4 @@
-"""Parsing of /proc/self/mountinfo, and which mount is on top."""
+"""Tests of the parser of /proc/self/mountinfo, and of the choice of the topmost mount."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_nearest_mount_above_a_path_covers_it() -> None:
 
 
 def escape(path: bytes) -> bytes:
-    """Escape a path as seq_path in the kernel does."""
+    """Escape a path as the kernel function seq_path does."""
     return b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in path)
 
 

@@ -1,4 +1,5 @@
-"""Which mount points are accepted, why others are refused, and the locks of a start."""
+"""Tests of mount points: which are accepted, which are refused with which message, and the locks
+of mount commands."""
 
 from __future__ import annotations
 
@@ -233,7 +234,7 @@ def _is_free(path: Path) -> bool:
 def test_a_live_mount_that_replaced_a_dead_one_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another start replaces the dead mount before this start gets the clearing lock."""
+    """Another process replaces the dead mount before this process gets the lock for a removal."""
     tables = iter([(), (replace(OWN, path=os.fspath(tmp_path)),)])
     dead = Observation(os.fspath(tmp_path), errno=errno.ENOTCONN)
 

@@ -1,4 +1,4 @@
-"""Notifications that drop names: the messages, and the answer of an older kernel."""
+"""Tests of the notifications that drop names: their messages, and the errors of the kernel."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_a_notification_is_written_at_once_and_repeated_once() -> None:
         await trio.sleep(REPEAT_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         assert device.written[3:] == [prune_message([5, 6])]
-        # After the repetition nothing is written.
+        # Each notification is repeated only once.
         await trio.sleep(1000)
         assert len(device.written) == 4
         names.drop(7)

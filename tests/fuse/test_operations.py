@@ -1,4 +1,4 @@
-"""The operations without a mount: arguments, answers and errno of each request."""
+"""Tests of the operations without a mount: the arguments, the answer and the errno of each."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def test_init_calls_on_init() -> None:
 
 
 def test_only_operations_with_a_safe_default_are_inherited_from_pyfuse3() -> None:
-    """The kernel checks access by itself, and polls a regular file without asking."""
+    """The kernel checks access and polls regular files without a request to the mount."""
     inherited = {
         name
         for name, operation in vars(pyfuse3.Operations).items()

@@ -1,4 +1,4 @@
-"""How a mount ends: the order of drain, unmount and close for each cause. pyfuse3 is faked."""
+"""Tests of the end of a mount, with a fake of pyfuse3: the order of drain, unmount and close."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class EndingMount:
         self.events.append("close")
 
     async def run(self) -> None:
-        """Stands for the negotiation of FUSE_INIT."""
+        """Replace the negotiation of FUSE_INIT, which a fake mount does not need."""
 
     @contextmanager
     def mounted(self, *_: object) -> Iterator[EndingMount]:
@@ -61,7 +61,7 @@ async def serve(
             mount.events.append("main loop ends")
 
     async def announce(*_: object) -> None:
-        """Leave the announcement out: there is no mount to look at."""
+        """Do not announce the mount as ready, because a fake mount cannot answer."""
 
     monkeypatch.setattr(session, "_mounted", mount.mounted)
     monkeypatch.setattr(session, "answer_requests", answer_requests)

@@ -1,4 +1,4 @@
-"""The timer that interrupts a blocked read: it runs while tasks run, and an idle loop sleeps."""
+"""Tests of the timer that interrupts a blocked read: it runs for tasks, but not in an idle loop."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gcsmux_fs.fuse.wakeups import PERIOD_SECONDS, Wakeups, wakeups
 
 
 class Loop:
-    """A fake of trio's loop with a timer. `turn` is one poll and the tasks after it."""
+    """A fake of trio's loop with a timer. `turn` is one turn of the loop: tasks, then a poll."""
 
     def __init__(self) -> None:
         self.periods: list[float] = []
-        #: The places in `turn` where a signal arrives, once for each mention.
+        #: The places in `turn` where signals arrive: one signal for each time a place is listed.
         self.signals: list[str] = []
         self.wakeups = Wakeups(self._set_timer)
         self.wakeups.start()
@@ -93,10 +93,11 @@ async def test_an_idle_loop_sleeps_and_a_later_blocked_read_is_interrupted() -> 
             for _ in range(3):
                 counted.polls = 0
                 await trio.sleep(10 * PERIOD_SECONDS)
-                # One poll ends by the last signal of the timer, one by the end of the sleep. A
-                # timer that does not stop would cause ten polls.
+                # The last signal of the timer ends one poll, and the end of the sleep ends another.
+                # A timer that does not stop would cause ten polls.
                 assert counted.polls <= 4
-                # pyfuse3 reads like this after a request was withdrawn: without a signal it blocks.
+                # pyfuse3 reads in this way when a request was withdrawn. Without a signal, this
+                # read would block for ever.
                 assert libc.read(reading, ctypes.create_string_buffer(1), 1) == -1
                 assert ctypes.get_errno() == errno.EINTR
             trio.lowlevel.remove_instrument(counted)

@@ -1,4 +1,4 @@
-"""Range sources that serve generated objects, when the test answers them or in virtual time."""
+"""Fake range sources of generated objects: the test answers, or a timer in virtual time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PATTERN = bytes((i * 7 + (i >> 8) * 13) & 0xFF for i in range(65_521)) * 34
 
 
 def content_of(key: ObjectKey, offset: int, length: int) -> bytes:
-    """Return bytes that differ between objects and offsets (the period is prime)."""
+    """Return bytes of a generated object. Other objects and other offsets have other bytes."""
     shift = (offset + sum(key.name.encode()) * 251 + key.generation * 17) % 65_521
     content = bytearray()
     while len(content) < length:
@@ -43,7 +43,7 @@ def content_of(key: ObjectKey, offset: int, length: int) -> bytes:
 
 @dataclass(eq=False)
 class RequestedRange:
-    """One range requested of a fake source; `settle` answers it."""
+    """One range that was requested from a fake source. `settle` answers the range."""
 
     key: ObjectKey
     offset: int
@@ -57,7 +57,7 @@ class RequestedRange:
 
     @property
     def span(self) -> tuple[int, int]:
-        """Start and end of the range."""
+        """Start and end offset of the range."""
         return self.offset, self.offset + self.length
 
     def cancel(self) -> None:
@@ -75,7 +75,7 @@ class RequestedRange:
 
 
 class ManualSource:
-    """A range source whose ranges the test answers, in any order."""
+    """A fake range source. The test answers the requested ranges, in any order."""
 
     def __init__(self) -> None:
         #: All ranges requested so far, in order.
@@ -102,7 +102,7 @@ class ManualSource:
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """Start and end of all ranges requested so far, in order."""
+        """Start and end offset of each range requested so far, in order."""
         return [request.span for request in self.requests]
 
     @property
@@ -111,7 +111,7 @@ class ManualSource:
         return sum(request.length for request in self.requests)
 
     def settle_all(self) -> None:
-        """Answer all pending ranges, and those requested meanwhile."""
+        """Answer all pending ranges, and all ranges that are requested meanwhile."""
         while pending := self.pending:
             for request in pending:
                 if request.is_open:
@@ -119,7 +119,7 @@ class ManualSource:
 
 
 class TimedSource(ManualSource):
-    """Answers each range after a latency in seconds, except those of objects in `stalled`."""
+    """Answers each range after `latency` seconds, but no range of an object in `stalled`."""
 
     def __init__(self, nursery: trio.Nursery, latency: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The table of block states: every documented transition, and no other."""
+"""Tests of the table of block states: a block makes every transition in the table, and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""READs, answers, errors, cancellations and closes in any order, against a reference."""
+"""Random READs, answers, errors, cancellations and closes; every READ gets the expected bytes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def blocks_of(context: ReadContext) -> list[Block]:
 
 
 class CheckingSource(ManualSource):
-    """Fails if a range overlaps a ready block or a pending range."""
+    """A source that fails the test if a new range overlaps a ready block or a pending range."""
 
     context: ReadContext
 
@@ -83,7 +83,7 @@ class CheckingSource(ManualSource):
 
 @dataclass(eq=False)
 class ObservedRead:
-    """A READ as its reader sees it."""
+    """A READ and what its reader observes: how often it is woken, and the answer."""
 
     file: OpenFile
     offset: int

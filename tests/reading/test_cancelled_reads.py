@@ -1,4 +1,5 @@
-"""A READ cancelled at any instant leaves nothing behind and disturbs no other READ."""
+"""Tests that cancel a READ at any instant: it leaves no waiting READ and no loading block behind,
+and disturbs no other READ."""
 
 from __future__ import annotations
 
@@ -33,9 +34,9 @@ KEY = key_of("object")
 SIZE = 9 * MIB + 12_345
 LATENCY_SECONDS = 0.05
 TIMEOUT_SECONDS = 10.0
-# A READ in one block, a READ across a ready and a missing block, and a READ in three parts, because
-# it is larger than the largest READ that is served in one piece.
 LARGEST_BYTES = MemoryBudget(MINIMUM_BUDGET_BYTES).largest_read
+# Offset and size of three READs: in one block; across a ready and a missing block; in three parts,
+# because the READ is larger than the largest READ that is served in one piece.
 PLACES = [
     (5 * MIB, 4 * KIB),
     (2 * MIB - 4 * KIB, 64 * KIB),
@@ -53,7 +54,7 @@ def assert_at_rest(context: ReadContext) -> None:
 async def opened(
     count: int, read_ahead_bytes: int = 0
 ) -> AsyncIterator[tuple[TimedSource, ReadContext, list[OpenFile]]]:
-    """Open a file `count` times, with 16 KiB ready, and check that nothing is left at the end."""
+    """Open a file `count` times, with 16 KiB ready. At the end, check that no READ waits."""
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
         context = ReadContext(
@@ -150,9 +151,9 @@ def test_cancelled_reads_give_their_memory_to_a_queued_read() -> None:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Scenario]:
         async def read_later(other: OpenFile) -> None:
-            # No READ has stalled yet.
+            # At this time no READ has stalled yet.
             await trio.sleep(0.5)
-            # The READ would fail if it got memory only after the timeout of the others.
+            # This READ would fail if it got memory only after the timeout of the other READs.
             assert bytes(await other.read(0, 512 * KIB)) == content_of(other.key, 0, 512 * KIB)
 
         async def read_all() -> None:

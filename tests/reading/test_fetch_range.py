@@ -1,4 +1,4 @@
-"""Which range is fetched for a READ: the whole object, or the READ aligned to 16 KiB."""
+"""Tests of the range fetched for a READ: the whole object, or the READ aligned to 16 KiB."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.sizes import KIB, MIB
 
 
 def crowded_budget() -> MemoryBudget:
-    """Return a budget of which READs wait for half."""
+    """Return a budget in which READs wait for blocks of half the limit."""
     budget = MemoryBudget(MINIMUM_BUDGET_BYTES)
     budget.loading_read = MINIMUM_BUDGET_BYTES // 2
     return budget

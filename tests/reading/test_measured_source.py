@@ -1,4 +1,4 @@
-"""Bandwidth is measured at the network, below a tier that answers some ranges itself."""
+"""Bandwidth is measured at the network. Ranges that a tier answers itself are not measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LATENCY_SECONDS = 0.05
 
 
 class HalfTier:
-    """Answers every other range itself, and passes the rest on, as a disk tier does."""
+    """A tier, like a disk, that answers every other range itself and passes the rest on."""
 
     def __init__(self, own: RangeSource, below: RangeSource) -> None:
         self._own = own
@@ -59,9 +59,10 @@ class HalfTier:
 
 
 async def read_all(tier_latency: float | None) -> tuple[BandwidthEstimator, int, dict[str, Any]]:
-    """Read an object through a tier, if it has a latency, and return what the mount counts.
+    """Read an object, and return what the mount counts.
 
-    The result is the estimator, the number of bytes from the network, and the metrics.
+    `tier_latency` is the latency of a tier in seconds; None for no tier. The result is the
+    estimator, the number of bytes from the network, and the metrics.
     """
     async with trio.open_nursery() as nursery:
         network = TimedSource(nursery, LATENCY_SECONDS)
@@ -87,7 +88,7 @@ async def test_ranges_of_a_fast_tier_are_not_taken_for_bandwidth() -> None:
     assert direct.received_bytes == direct_bytes == SIZE
     assert tiered.received_bytes == network_bytes
     assert SIZE / 4 < network_bytes < SIZE * 3 / 4
-    # If the ranges of the tier were measured, the delay would be 1 us.
+    # If the ranges that the tier answers were measured, the delay would be 1 us.
     assert tiered.delay_seconds == pytest.approx(LATENCY_SECONDS)
     assert tiered.bytes_per_second <= direct.bytes_per_second
     assert tiered.window_bytes == direct.window_bytes
@@ -99,7 +100,7 @@ async def test_a_tier_as_slow_as_the_network_changes_no_count_of_the_read_path()
     _, _, direct_metrics = await read_all(None)
     _, network_bytes, tiered_metrics = await read_all(LATENCY_SECONDS)
     assert network_bytes < SIZE
-    # Sums of floating-point times differ in the last digit.
+    # Do not compare the sums of times: as floating-point numbers they differ in the last digit.
     assert tiered_metrics.pop("read_seconds") != {}
     assert direct_metrics.pop("read_seconds") != {}
     assert tiered_metrics == direct_metrics

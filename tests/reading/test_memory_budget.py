@@ -1,4 +1,4 @@
-"""The arithmetic of the budget at its limits, and the shares of readahead."""
+"""Tests of the memory budget at its limits, and of the readahead shares of open files."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_largest_read_is_a_sixteenth_of_the_limit() -> None:
 
 @pytest.fixture
 def shares() -> WindowShares[str]:
-    """Return shares of 1200 bytes; a holder is idle after 100 bytes served to others."""
+    """Return shares of 1200 bytes. A holder is idle if over 100 bytes were served since `renew`."""
     return WindowShares(1200, idle_after_bytes=100)
 
 

@@ -1,6 +1,7 @@
-"""Memory budget and block cache against lists; window shares against a record of renewals.
+"""Random calls of the memory budget, the block cache and the window shares.
 
-The budget is driven as the fetcher drives it, without ranges, pages and READs.
+Plain lists and dicts are the reference. The test calls the budget as the fetcher does, but without
+a range source and without READs.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ lengths = st.one_of(
     st.sampled_from([1, GRANULE_BYTES, 128 * KIB, MIB, PAGE_BYTES]), st.integers(1, PAGE_BYTES)
 )
 numbers = st.integers(0, 10**6)
-# Bytes served between two steps: a holder is idle after more than a whole budget.
+# Number of bytes that the mount serves between two steps. A holder is idle after more bytes than
+# the limit of the budget.
 amounts = st.one_of(st.sampled_from([1, MINIMUM_BUDGET_BYTES]), st.integers(0, 12 * MIB))
 
 
@@ -42,9 +44,9 @@ def total(blocks: list[Block]) -> int:
 
 
 class BudgetMachine(RuleBasedStateMachine):
-    """Invariants 1 to 3 of the budget, and the order of eviction.
+    """Checks invariants 1 to 3 of `memory_budget`, and the order of eviction.
 
-    Each list holds blocks, the newest or most recently used one last.
+    Each list holds blocks. The newest or most recently used block is the last one.
     """
 
     def __init__(self) -> None:
@@ -67,7 +69,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(length=lengths)
     def request_for_a_read(self, length: int) -> None:
-        """Invariant 3: a READ waits only for blocks for which READs wait."""
+        """Check invariant 3: a READ is refused only because of blocks for which READs wait."""
         budget, charge = self.budget, length + BLOCK_OVERHEAD_BYTES
         admitted = budget.admits_read(charge)
         read_bytes = total(self.loading) + total(self.joined)
@@ -84,7 +86,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(length=lengths, first_window=st.booleans())
     def read_ahead(self, length: int, first_window: bool) -> None:
-        """Invariant 2, and readahead evicts unprotected blocks only."""
+        """Check invariant 2, and that readahead evicts only unprotected blocks."""
         budget, charge = self.budget, length + BLOCK_OVERHEAD_BYTES
         readahead_bytes = (
             total(self.prefetching) + total(self.joined) + total(self.protected) + charge
@@ -110,7 +112,7 @@ class BudgetMachine(RuleBasedStateMachine):
         return self.index.add(start, start + length, prefetch=prefetch)
 
     def evict(self, amount: int) -> None:
-        """Unprotected blocks first, the least recently used first, and no block too many."""
+        """Check that unprotected blocks are evicted first, in LRU order, and no block too many."""
         assert amount <= total(self.unprotected) + total(self.protected)
         expected: list[Block] = []
         while total(expected) < amount:
@@ -164,7 +166,7 @@ class BudgetMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.unprotected or self.protected)
     @rule(which=numbers, to_the_end=st.booleans())
     def read(self, which: int, to_the_end: bool) -> None:
-        """As an open file does, which does not touch the most recently used block."""
+        """Read a ready block as an open file does: do not touch the most recently used block."""
         ready = [*self.unprotected, *self.protected]
         block = ready[which % len(ready)]
         if self.cache.newest is not block:
@@ -182,7 +184,7 @@ class BudgetMachine(RuleBasedStateMachine):
     )
     @rule(which=numbers)
     def release(self, which: int) -> None:
-        """A reader has passed a ready or loading block, or has stopped before it."""
+        """Release a block, as if its reader had passed the block or had stopped before it."""
         blocks = [*self.unprotected, *self.protected, *self.prefetching, *self.joined]
         block = blocks[which % len(blocks)]
         self.cache.release(block)
@@ -237,7 +239,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
 
 class SharesMachine(RuleBasedStateMachine):
-    """The holders of window shares, with the bytes that the mount had served at their renewal."""
+    """Random calls of WindowShares. The reference: the bytes served when a holder was renewed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -264,7 +266,10 @@ class SharesMachine(RuleBasedStateMachine):
 
     @rule(served=amounts, most=st.integers(1, 8))
     def pop_idle(self, served: int, most: int) -> None:
-        """All idle holders, the longest idle first, or only the first of them; no other holder."""
+        """Check that `pop_idle` yields the idle holders and no others, the longest idle first.
+
+        The test takes at most `most` holders from `pop_idle`.
+        """
         self.served += served
         idle = [
             holder

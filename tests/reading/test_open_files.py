@@ -31,7 +31,7 @@ def read_context(source: ManualSource, budget_bytes: int = 64 * MIB) -> ReadCont
 
 
 async def settled_read(source: ManualSource, file: OpenFile, offset: int, size: int) -> bytes:
-    """Read while the source answers every range."""
+    """Return the bytes of a READ. The source answers each requested range."""
     answer = file.read_cached(offset, size)
     if answer is not None:
         return bytes(answer)
@@ -277,7 +277,7 @@ async def test_read_ends_exactly_at_its_deadline_and_names_its_range() -> None:
         nursery.start_soon(read, 30.5)
     assert ends == [120.0, 150.5]
     assert metrics_of(context)["waiting_reads"] == 0
-    # The range of the expired READs is cancelled.
+    # The block for which both expired READs waited is cancelled.
     assert metrics_of(context)["blocks_loading"] == 0
     assert metrics_of(context)["budget_in_flight"] == 0
     # The next READ has the full timeout again.

@@ -1,4 +1,4 @@
-"""The ranges that an OPEN requests, and its answer."""
+"""Tests of OpenPlanner: which ranges an OPEN requests, and when the OPEN waits or fails."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan(
     ready: tuple[int, ...] = (),
     generation: int = 1,
 ) -> Opening:
-    """Plan an OPEN where the bytes at the offsets `ready` are cached."""
+    """Plan an OPEN of an object of which the bytes at the offsets `ready` are cached."""
     key = key_of(name, generation)
     return planner.plan(key, size, opener, is_cached=bool(ready), is_ready=ready.__contains__)
 
@@ -49,13 +49,13 @@ def requested(
     opener: int = PROGRAM,
     ready: tuple[int, ...] = (),
 ) -> tuple[int, int] | None:
-    """Return offset and length of the range that an OPEN waits for."""
+    """Return offset and length of the range for which an OPEN waits; None if it does not wait."""
     awaited = plan(planner, name, size, opener, ready).awaited
     return None if awaited is None else (awaited.offset, awaited.length)
 
 
 def read(planner: OpenPlanner, name: str, size: int, offset: int, length: int) -> None:
-    """Open an object, and read `length` bytes at `offset` first."""
+    """Open an object. Its first READ is of `length` bytes at `offset`."""
     opening = plan(planner, name, size)
     planner.note_first_read(opening, offset, min(offset + length, size))
 
@@ -81,24 +81,24 @@ def test_open_requests_nothing_if_the_predicted_range_is_cached() -> None:
     planner = OpenPlanner()
     assert requested(planner, "a", 1000, ready=(0,)) is None
     assert requested(planner, "a", LARGE, ready=(0,)) is None
-    # Another cached range does not save the first READ its round trip.
+    # If only another range is cached, the first READ would still need a round trip.
     assert requested(planner, "a", LARGE, ready=(MIB,)) == (0, 128 * KIB)
     read(planner, "d/a", LARGE, LARGE - 100, 100)
     start = (LARGE - 100) // GRANULE_BYTES * GRANULE_BYTES
     assert requested(planner, "d/b", LARGE, ready=(0,)) == (start, LARGE - start)
     assert requested(planner, "d/b", LARGE, ready=(start,)) is None
-    # Without a prediction, any cached range will do.
+    # Without a prediction, an OPEN requests nothing if any range is cached.
     read(planner, "d/a", LARGE, 50 * MIB, 100)
     assert requested(planner, "d/b", LARGE, ready=(MIB,)) is None
 
 
 def test_first_read_is_predicted_from_the_last_file_of_the_directory_or_suffix() -> None:
     planner = OpenPlanner()
-    # A footer: the page with the last eight bytes.
+    # The first READ is of the page that holds the last eight bytes: a footer.
     read(planner, "d/a.parquet", LARGE, LARGE - 1 - LARGE % 4096, 8192)
     start = (LARGE - 8192) // GRANULE_BYTES * GRANULE_BYTES
     assert requested(planner, "d/b.parquet", LARGE) == (start, LARGE - start)
-    # The suffix counts only if no file of the directory has been read.
+    # The suffix is used for a prediction only if no file of the directory has been read.
     assert requested(planner, "e/b.parquet", LARGE) == (start, LARGE - start)
     read(planner, "e/c.parquet", LARGE, 50 * MIB, 4096)
     assert requested(planner, "e/b.parquet", LARGE) == (0, GRANULE_BYTES)
@@ -120,7 +120,7 @@ def test_first_window_is_fetched_along_if_files_are_read_sequentially() -> None:
         end = piece.end
     assert end == 128 * KIB + MIB
     assert requested(planner, "d/c", 900 * KIB) == (0, 900 * KIB)
-    # A small file that is read whole leads to the same prediction.
+    # If a small file was read whole, the next file is also expected to be read sequentially.
     planner = OpenPlanner()
     read(planner, "d/a", 100 * KIB, 0, 128 * KIB)
     assert plan(planner, "d/b", LARGE).ahead
@@ -141,7 +141,7 @@ def test_opens_of_a_program_that_reads_nothing_stop_requesting_until_it_reads() 
 def test_failed_open_does_not_count_as_unread() -> None:
     planner = OpenPlanner()
     for number in range(3 * MAX_UNREAD):
-        # The kernel looks the name up again, and opens the new generation.
+        # After the failed OPEN, the kernel looks the name up again and opens the new generation.
         stale = plan(planner, f"file-{number}", 1000)
         if number < MAX_UNREAD:
             assert stale.awaited is not None
@@ -171,7 +171,7 @@ def test_files_in_the_page_cache_do_not_count_as_unread_by_their_program() -> No
     hot = [f"hot-{number}" for number in range(20)]
     for name in hot:
         read(planner, name, 1000, 0, 1000)
-    # The block cache has evicted them, and no READ comes: the kernel has their pages.
+    # The block cache has evicted these files. No READ comes, because the kernel has their pages.
     ranges = [requested(planner, name, 1000) for name in hot]
     assert sum(each is not None for each in ranges) == MAX_UNREAD
     assert requested(planner, "cold", 1000) is not None
@@ -219,7 +219,7 @@ def test_invariants_hold_after_any_sequence_of_opens_and_reads(
 
 
 class OpenScenario:
-    """A file that is being opened, with its source and its read context."""
+    """A file for a test to open, with its range source and its read context."""
 
     def __init__(
         self, size: int = 100 * KIB, budget_bytes: int = 64 * MIB, read_timeout: float = 40.0

@@ -1,4 +1,4 @@
-"""Deadlines of READs, also while the process is stopped."""
+"""Tests of the deadlines of READs: the time in which the process is stopped does not count."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ STOP_SECONDS = 500.0
 
 
 def stop(seconds: float) -> None:
-    """Let time pass while the process does not run."""
+    """Let virtual time pass as if the process was stopped."""
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, trio.testing.MockClock)
     clock.jump(seconds)
 
 
 def do_nothing() -> None:
-    """Stand for the work after a look."""
+    """Replace the work that a mount does after each look at the deadlines."""
 
 
 @pytest.mark.parametrize("size", [4 * KIB, 2 * MIB])
@@ -83,7 +83,7 @@ async def test_stopped_time_does_not_count_against_the_deadline(
         nursery.start_soon(read)
         await trio.sleep(TIMEOUT_SECONDS / 2 + 0.25)
         stop(stopped)
-    # The part of a stop before the next look counts, up to a second.
+    # The part of the stop before the time of the next look, at most a second, does count.
     assert TIMEOUT_SECONDS + extension - 1 <= ended - started <= TIMEOUT_SECONDS + extension
 
 
@@ -106,7 +106,7 @@ async def test_deadlines_keep_their_order_and_none_is_further_away_than_the_time
     deadlines.add(early)
     await trio.testing.wait_all_tasks_blocked()
     stop(STOP_SECONDS)
-    # The READ begins when the process runs again, before the next look.
+    # The second READ begins when the process runs again, before the next look at the deadlines.
     woken = trio.current_time()
     deadlines.add(late)
     await trio.sleep_until(woken + TIMEOUT_SECONDS - 0.5)

@@ -1,4 +1,4 @@
-"""The metrics of the read path: every counter is declared, and READs are timed by outcome."""
+"""Tests of the metrics of READs: every counter is declared, and READs are timed by outcome."""
 
 from __future__ import annotations
 

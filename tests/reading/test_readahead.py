@@ -119,7 +119,7 @@ def test_window_doubles_once_for_reads_that_wait_for_the_same_bytes() -> None:
         windows.append(planner.current.window)
     growth = sorted(set(windows))
     assert growth == [2 * MIB, 4 * MIB, 8 * MIB, 16 * MIB, 32 * MIB, 64 * MIB]
-    # Each doubling takes one window of READs: 1 + 2 + 4 + 8 + 16 MiB before 64 MiB.
+    # The window doubles after READs of one whole window: 1 + 2 + 4 + 8 + 16 MiB before 64 MiB.
     assert 28 * MIB <= 128 * KIB * windows.index(64 * MIB) <= 32 * MIB
 
 

@@ -1,4 +1,4 @@
-"""The readahead planner under any READs, limits and refusals, against a reference of its runs."""
+"""Random READs, limits and refusals for the readahead planner. `PlannedRun` is the reference."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ lengths = st.one_of(
 limits = st.one_of(
     st.sampled_from([0, 100 * KIB, KERNEL_READ_BYTES, MIB, 64 * MIB]), st.integers(0, 16 * MIB)
 )
-# The first range of a plan that is refused.
+# The number of the first range of a plan that the budget refuses; None if it refuses no range.
 refusals = st.one_of(st.none(), st.integers(0, 3))
 
 
 @dataclass(eq=False)
 class PlannedRun:
-    """A run from its first plan until its end, as the open file sees it."""
+    """What the open file knows of a run, from the first plan of the run until its end."""
 
     run: SequentialRun
     #: Bytes before this offset were read before the first plan, or have been released.
     passed: int
-    #: No other run has begun since the last READ of this run.
+    #: True if no other run has begun since the last READ of this run.
     is_active: bool = True
     #: All planned ranges, without the refused ones.
     ranges: list[ByteRange] = field(default_factory=list)
@@ -69,7 +69,7 @@ class PlannedRun:
 
 
 class ReadaheadMachine(RuleBasedStateMachine):
-    """Invariants 1 to 3 of the planner, driven as an open file drives it."""
+    """Checks invariants 1 to 3 of `readahead`; calls the planner as an open file does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
 
     @rule(start=places, lengths=st.lists(st.integers(1, 20), min_size=1, max_size=5))
     def read_runs_by_another_file(self, start: int, lengths: list[int]) -> None:
-        """The run history of the object changes the plans of this file."""
+        """Read runs by another open file: the run history that both share changes the plans."""
         other = ReadaheadPlanner(self.size, self.history)
         for number, length in enumerate(lengths):
             for step in range(length):
@@ -195,7 +195,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
             del planned.ranges[len(planned.ranges) - len(plan.fetch) + refused :]
 
     def note_ended_runs(self) -> None:
-        """Expect the unreleased ranges of ended runs to be released."""
+        """Add the unreleased ranges of ended runs to `due`: the planner must release them next."""
         for run in [run for run in self.planned_runs if run not in self.planner._runs]:
             planned = self.planned_runs.pop(run)
             self.due += planned.release(run.planned_end)
@@ -204,7 +204,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
     # -- checks
 
     def check_fetched(self, planned: PlannedRun, fetch: tuple[ByteRange, ...], limit: int) -> None:
-        """Invariants 1 and 2."""
+        """Check invariants 1 and 2 for the ranges of a plan."""
         end = max([planned.run.position, *[target.end for target in planned.ranges]])
         for target in fetch:
             assert target.length > 0
@@ -213,7 +213,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
             assert target.offset // PAGE_BYTES == (target.end - 1) // PAGE_BYTES
             end = target.end
         if fetch:
-            # The READ itself is fetched up to this offset.
+            # The READ itself requests all bytes before this offset, so they are not readahead.
             position = -(-planned.run.position // GRANULE_BYTES) * GRANULE_BYTES
             inactive_bytes = sum(
                 other.ahead for other in self.planned_runs.values() if not other.is_active
@@ -222,7 +222,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
             assert end - position <= max(limit - inactive_bytes, limit // 2) // active_runs
 
     def check_released(self, released: Iterable[ByteRange]) -> None:
-        """Invariant 3: exactly the due ranges are released."""
+        """Check invariant 3: the planner releases exactly the ranges in `due`."""
         assert _in_order(released) == _in_order(self.due)
         self.due.clear()
 

@@ -1,4 +1,4 @@
-"""A READ that the kernel repeats after a late failure fails at once."""
+"""If a READ fails after a long wait, the kernel repeats the READ. The repetition fails at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many readers in one budget: every READ is answered, and few bytes are fetched twice."""
+"""Tests of many readers in one budget: every READ is answered, and few bytes are fetched twice."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_sequential_readers_in_a_small_budget_fetch_few_bytes_twice(
         files = [context.open(key_of(f"file {n}"), size) for n in range(readers)]
         async with trio.open_nursery() as reading:
             for n, file in enumerate(files):
-                # Readers of different speeds.
+                # The readers have different speeds.
                 reading.start_soon(read_through, file, read_size, 0.001 * (n % 4))
         for file in files:
             file.close()
@@ -104,7 +104,7 @@ async def test_window_grows_until_it_fills_a_long_round_trip() -> None:
         context = ReadContext(measured, bandwidth, budget_bytes=256 * MIB)
         file = context.open(key_of("far"), 256 * MIB)
         await read_through(file, MIB)
-        # Doubling up to 64 MiB takes 8 round trips, the rest 4 to 6 more.
+        # The window grows to 64 MiB in 8 round trips. The other bytes take 4 to 6 round trips more.
         assert trio.current_time() <= 14 * 0.05
         file.close()
     assert source.total == 256 * MIB
@@ -175,7 +175,7 @@ async def test_queued_reads_begin_in_order() -> None:
         offset = (40 - n) * 4 * MIB
         file.begin(offset, offset + 500 * KIB, functools.partial(woken.append, n))
     assert metrics_of(context)["queued_reads"] > 20
-    # This READ would fit, but queues behind the others.
+    # This READ would fit into the budget, but has to wait in the queue behind the other READs.
     file.begin(300 * MIB, 300 * MIB + 4096, functools.partial(woken.append, 40))
     while source.pending:
         source.pending[0].settle()
@@ -196,7 +196,7 @@ async def test_idle_open_files_do_not_keep_other_files_from_reading_ahead() -> N
         after = metrics_of(context)
         assert after["miss_bytes"] == before["miss_bytes"]
         assert after["budget_unread"] <= MINIMUM_BUDGET_BYTES * 3 // 4
-        # An idle file that is read again reads ahead again.
+        # If an idle file is read again, its readahead begins again.
         await read_some(idle[3], 2 * MIB, start=READ)
         assert metrics_of(context)["readahead_bytes"] > after["readahead_bytes"]
         for file in [*idle, reader]:
@@ -330,7 +330,7 @@ async def test_unread_readahead_counts_as_wasted_when_it_is_evicted() -> None:
     file = context.open(key_of("ahead"), 64 * MIB)
     file.begin(0, READ, lambda: None)
     source.settle_all()
-    # A READ takes a part of the first block.
+    # A READ takes a part of the first block of readahead, so the block does not count as wasted.
     assert file.read_cached(READ, 4096) is not None
     file.close()
     assert metrics_of(context)["budget_unread"] == 0
@@ -364,7 +364,7 @@ def test_budget_admits_readahead_to_its_share_and_reads_to_the_limit() -> None:
     assert budget.for_readahead(701, first_window=True) is None
     budget.unprotected = 500
     assert budget.for_readahead(600, first_window=False) == 300
-    # Readahead that READs have joined still counts as readahead.
+    # Blocks that readahead has requested still count as readahead when READs wait for them.
     budget.loading_joined = 50
     assert budget.for_readahead(550, first_window=False) == 300
     assert budget.for_readahead(551, first_window=False) is None
@@ -379,7 +379,7 @@ def test_budget_admits_readahead_to_its_share_and_reads_to_the_limit() -> None:
 
 
 def test_charged_overhead_is_the_measured_overhead_of_a_block() -> None:
-    """The charge must match the measurement, or many small blocks exceed the memory limit."""
+    """If the charge is too low, many small blocks use more memory than the limit allows."""
     source = ManualSource()
     context = ReadContext(source, budget_bytes=512 * MIB, clock=lambda: 0.0)
     file = context.open(key_of("file"), 512 * MIB)

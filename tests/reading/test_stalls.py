@@ -1,4 +1,4 @@
-"""READs that are never answered do not keep memory from other READs."""
+"""Tests of READs that are never answered: other READs get memory all the same."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_file_is_read_while_stalled_reads_fill_the_memory() -> None:
 
         async with trio.open_nursery() as reads:
             for number in range(STUCK):
-                # Far apart, so that no READ is fetched ahead of another.
+                # The READs are far apart, so that readahead for one READ does not load another.
                 reads.start_soon(read_until_the_deadline, number * 384 * KIB)
             await trio.sleep(3)
             assert metrics_of(context)["queued_reads"] > STUCK // 2
@@ -86,7 +86,7 @@ async def test_file_is_read_while_stalled_reads_fill_the_memory() -> None:
             assert trio.current_time() < 3 + 24 * LATENCY_SECONDS * 1.5
             assert metrics_of(context)["reads_displaced"] > 0
             assert metrics_of(context)["budget_used"] <= context.resources.budget.limit
-        # A displaced READ fails no later than the others.
+        # A READ that lost its memory to another READ fails no later than the other READs.
         assert error_times == [TIMEOUT_SECONDS] * STUCK
         file.close()
         other.close()
@@ -118,10 +118,11 @@ async def test_queued_read_takes_the_place_of_a_stalled_one() -> None:
             await trio.testing.wait_all_tasks_blocked()
             assert metrics_of(context)["queued_reads"] > STUCK // 2
             await other.read(MIB, 128 * KIB)
-            # Some READs ahead of it in the queue held memory for a second each.
+            # This READ waits longer than its round trip, because some READs were ahead of it in the
+            # queue, and each of these held memory for a second.
             assert trio.current_time() < TIMEOUT_SECONDS - 2
             await trio.sleep_until(TIMEOUT_SECONDS - 0.5)
-            # Each READ is displaced at most once.
+            # Each READ loses its memory to another READ at most once.
             assert metrics_of(context)["reads_displaced"] <= STUCK + 1
         file.close()
         other.close()
