@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PAGE_SIZE", "Directories", "DirectoryHandle"]
 
 MAX_PAGE_SIZE = 1000
-"""Most entries in a page: https://cloud.google.com/storage/docs/json_api/v1/objects/list."""
+"""Largest page in entries: https://cloud.google.com/storage/docs/json_api/v1/objects/list."""
 
 
 class Directories:

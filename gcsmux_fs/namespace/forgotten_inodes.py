@@ -12,7 +12,7 @@ from gcsmux_fs.namespace.names import locate_directory, places_of
 __all__ = ["MAX_FORGOTTEN", "ForgottenInodes"]
 
 MAX_FORGOTTEN = 16_384
-"""Most files, and most directories, in the table: 4 MB with names of 30 characters."""
+"""Largest number of files, and of directories: 4 MB with names of 30 characters."""
 
 
 class ForgottenInodes:

@@ -4,8 +4,9 @@ An object may change while a request about it is in flight. The answer shows the
 arrives after the cached answers about the object were dropped. So the table keeps the time of each
 invalidation, and an answer is used only if its request was sent at that time or later.
 
-The table is bounded and drops its oldest times first. An old time is hardly ever needed, because
-only a request in flight, or a listing that an open handle still reads, can be older.
+The table is bounded and drops its oldest times first. An old time is hardly ever needed, because it
+matters only for requests that were sent earlier and are still in flight, and for listings that an
+open handle still reads.
 """
 
 from __future__ import annotations

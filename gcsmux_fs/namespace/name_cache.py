@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_RESOLUTIONS", "NameAnswer", "NameCache"]
 
 MAX_RESOLUTIONS = 16_384
-"""Most cached resolutions. They take 16 MB at most: 1 KB per existing name, less if absent."""
+"""Largest number of cached resolutions: 16 MB at most, 1 KB for each name that exists."""
 
 
 class NameAnswer(NamedTuple):

@@ -1,4 +1,4 @@
-"""Requests about single names: one for the object, one for anything below it, at the same time.
+"""Asks the service about a name: at once for the object and for anything below the name.
 
 The second request lists the names that begin with `name/`. It shows a folder that has objects, a
 folder that has a placeholder object, and, in a hierarchical bucket, an empty folder. `resolution`
