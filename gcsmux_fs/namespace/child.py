@@ -1,4 +1,4 @@
-"""What an entry of a directory leads to, before it has an inode; sans-IO."""
+"""What a directory entry leads to, before it has an inode: a row or a directory; sans-IO."""
 
 from __future__ import annotations
 

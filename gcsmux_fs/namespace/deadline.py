@@ -1,9 +1,10 @@
-"""The deadline of one lookup, or of one part of a listing, and the pauses between empty pages.
+"""The deadline of a lookup or of one part of a listing, and the pauses after empty pages.
 
-A lookup may take several requests, each with a deadline of its own. The deadline here bounds them
-together, because a server may send pages without end. The service sends some pages without entries
-where many objects were deleted. The first ones cost no pause. Before each later one there is a
-pause, so that the pages are not requested as fast as they arrive.
+A lookup may need several requests, and each request has its own deadline. This module limits their
+total time, because a server may send pages without end. The service sends pages without entries
+where many objects were deleted. After the first empty pages the next page is requested at once.
+After further empty pages there is a pause, so that the pages are not requested as fast as they
+arrive.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["EMPTY_PAUSE_SECONDS", "FREE_EMPTY_PAGES", "bounded", "pause_after"]
 
 FREE_EMPTY_PAGES = 10
-"""Empty pages in a row without a pause: as many requests as a listing of 10,000 names takes."""
+"""Consecutive empty pages before the first pause; a listing of 10,000 names has as many pages."""
 
 EMPTY_PAUSE_SECONDS = 0.1
-"""Ten requests a second, where a bucket allows a thousand: 1,200 within the default deadline."""
+"""Length of a pause: at most 10 requests a second, and 1,200 within the default deadline."""
 
 Answer = TypeVar("Answer")
 
 
 async def pause_after(empty_pages: int) -> None:
-    """Wait before the next page is requested, after `empty_pages` in a row without entries."""
+    """Wait before the next request if `FREE_EMPTY_PAGES` or more consecutive pages were empty."""
     if empty_pages >= FREE_EMPTY_PAGES:
         await trio.sleep(EMPTY_PAUSE_SECONDS)
 
@@ -37,7 +38,7 @@ async def pause_after(empty_pages: int) -> None:
 async def bounded(
     deadline_seconds: float, location: str, question: Callable[[], Awaitable[Answer]]
 ) -> Answer:
-    """Return the answer to a question about the directory or object `location`.
+    """Return the answer of `question`, a request about the directory or object `location`.
 
     Raises:
         DeadlineExceeded: the service did not answer within `deadline_seconds`.

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PAGE_SIZE", "Directories", "DirectoryHandle"]
 
 MAX_PAGE_SIZE = 1000
-"""The service's limit (https://cloud.google.com/storage/docs/json_api/v1/objects/list)."""
+"""Largest page in entries: https://cloud.google.com/storage/docs/json_api/v1/objects/list."""
 
 
 class Directories:
-    """The requests that make the listings of `cache` grow.
+    """Requests pages of directories and appends them to the listings in `cache`.
 
     Args:
         store: the service.
-        nursery: where requests run.
-        cache: where listings are kept.
+        nursery: runs the requests.
+        cache: keeps the listings.
         page_size: how many entries are requested at a time.
         on_placeholder: called with each placeholder object that a page shows.
-        clock: the time in seconds.
+        clock: returns the time in seconds.
         deadline_seconds: how long one part of a listing may take.
     """
 
@@ -68,7 +68,7 @@ class Directories:
         return self._pages.in_flight
 
     def fresh_listing(self, location: str) -> CachedListing:
-        """Return a listing for a reader that begins now."""
+        """Return a listing for a reader that begins now: the cached one, or a new empty one."""
         return self.cache.fresh_listing(location, self._clock())
 
     def is_fresh(self, cached: CachedListing) -> bool:
@@ -88,8 +88,8 @@ class Directories:
     async def may_have_entries(self, cached: CachedListing) -> bool:
         """Read the listing until it has an entry, and return whether it has one.
 
-        If the listing is refused, return True: the caller may be allowed to read an entry whose
-        name it uses.
+        If the service refuses the listing, return True, because the user may still be allowed to
+        read an object whose name is known.
         """
         try:
             await self.grow_beyond(cached, 0)
@@ -115,7 +115,7 @@ class Directories:
             self.page_times.observe(self._clock() - asked_at)
             self.cache.listings.add_page(cached, page, asked_at)
         except StorageError:
-            # The page token may have caused the failure: later readers begin a new listing.
+            # The page token may have caused the failure, so later readers begin a new listing.
             self.cache.listings.discard(cached)
             raise
         if listing.placeholder is not None:
@@ -125,13 +125,15 @@ class Directories:
 class DirectoryHandle:
     """An open directory.
 
-    It reads one listing, which it shares with the handles that were opened while the listing was
-    fresh. A position is 0 or came with an entry, and stays valid until the handle is rewound.
+    The handle reads one listing. All handles that are opened while a listing is fresh share the
+    listing. A position is 0, or was returned with an entry, and stays valid until the handle is
+    rewound.
 
     Args:
         directories: the source of listings.
         location: the directory.
-        enter: counts one lookup of a child, whose name is valid until a given time.
+        enter: makes the entry of a child whose name is valid until a given time, and counts one
+            lookup.
     """
 
     def __init__(self, directories: Directories, location: str, enter: Enter) -> None:
@@ -145,13 +147,14 @@ class DirectoryHandle:
         return f"<DirectoryHandle on {self._cached!r}>"
 
     async def entries_from(self, position: int) -> Iterator[tuple[int, bytes, Entry]]:
-        """Return the entries after `position` that have arrived; wait for a page if none has.
+        """Return the known entries from `position` on; if there are none, wait for a page.
 
-        Each entry comes with the position after it and its name. No entry means the end. The
-        iterator is lazy, and each entry that it yields counts one lookup of its inode. The caller
-        takes the lookup back by `Tree.forget` if it does not pass the entry to the kernel.
+        Each item is the position of the next entry, the file name, and the entry. No item means the
+        end of the directory. The iterator is lazy: each entry that it yields counts one lookup of
+        the entry's inode. A caller that does not pass an entry to the kernel takes back the lookup
+        by `Tree.forget`.
 
-        Reading from position 0 again begins a new listing if the old one is no longer fresh.
+        Reading from position 0 again begins a new listing if the old listing is no longer fresh.
         """
         if position == 0 and self._advanced and not self._directories.is_fresh(self._cached):
             self.release()
@@ -165,13 +168,13 @@ class DirectoryHandle:
                 self._location,
                 lambda: self._directories.grow_beyond(cached, position),
             )
-        # A reader within the last page will need the next one.
+        # A reader that has reached the last page so far will soon need the next page.
         if position > 0 and not listing.complete and cached.is_in_last_page(position):
             self._directories.grow_soon(cached)
         return self._entries(cached, position)
 
     def release(self) -> None:
-        """Release the listing; the handle is not used afterwards."""
+        """Release the listing; the handle must not be used afterwards."""
         self._directories.cache.listings.close(self._cached)
 
     def _open(self) -> CachedListing:

@@ -21,7 +21,7 @@ class Entry(NamedTuple):
     The kernel may cache the name for `name_valid_seconds` and the attributes for
     `attributes_valid_seconds`. Both are 0 or more, and may be infinite. `size` is in bytes.
     `metadata` is the custom metadata of the object, or of a directory's placeholder object.
-    `grows` is true while the object may still be appended to: the name may lead to another inode
+    `grows` is true while the object may still be appended to, so the name may lead to another inode
     at any time.
     """
 

@@ -1,4 +1,4 @@
-"""Makes entries: the child that a name leads to becomes an inode, and one lookup is counted."""
+"""Makes the entry of a child: finds or creates the child's inode, and counts one lookup."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class EntryFactory:
     """Makes the entries of one tree.
 
     Args:
-        inodes: where lookups are counted.
+        inodes: counts the lookups.
         ttl_seconds: how long the kernel may cache the attributes of a directory.
         directory_mtime_ns: the mtime of directories without a known placeholder object.
-        clock: the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class EntryFactory:
         self._clock = clock
 
     def enter(self, child: Child, valid_until: float) -> Entry:
-        """Count one lookup of a child whose name is valid until `valid_until`."""
+        """Return the entry of a child whose name is valid until `valid_until`; count one lookup."""
         valid_seconds = max(0.0, valid_until - self._clock())
         if isinstance(child, Directory):
             directory = self._inodes.remember_directory(child.location)
@@ -51,7 +51,7 @@ class EntryFactory:
         return self.of_file(number, row, valid_seconds)
 
     def enter_itself(self, number: int) -> Entry | None:
-        """Count one lookup of exactly this inode; None if it is not in the table."""
+        """Return the entry of exactly this inode and count one lookup; None if not in the table."""
         directory = self._inodes.directory(number)
         if directory is not None:
             return self.enter(Directory(directory.location), math.inf)
@@ -81,7 +81,7 @@ class EntryFactory:
         )
 
     def update_placeholder(self, placeholder: ObjectInfo) -> None:
-        """Update the placeholder object of the directory that has its name, if it is known."""
+        """Update the directory that this placeholder object belongs to, if it has an inode."""
         directory = self._inodes.directory_at(placeholder.name)
         if directory is not None:
             directory.update_placeholder(placeholder)

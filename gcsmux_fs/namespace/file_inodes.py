@@ -1,28 +1,30 @@
-"""The table of file inodes; sans-IO. An inode takes about 250 bytes, with its name.
+"""The table of file inodes; sans-IO. An inode takes about 250 bytes of memory, with its name.
 
 Theory of operation
 
 A file inode stands for one *identity*: an object's name, its generation, its size, and whether its
-metadata makes it a symbolic link. The bytes of an identity never change, so the kernel may keep its
-pages without limit. A finalized object has one identity, unless its metadata later makes it a link:
-the kernel reports an error to programs if an inode changes its type. An object that is still being
-appended to has one identity, and so one inode, for each size that was observed: the size, the
-readable bytes and the mapped pages of an inode always agree.
+metadata makes it a symbolic link. The bytes of an identity never change, so the kernel may keep the
+pages of an inode for any time. A finalized object has one identity. If its metadata later makes it
+a link, the link is a second identity, because the kernel reports an error to programs if an inode
+changes its type. An object that is still being appended to has one identity, and so one inode, for
+each size that was observed: the size, the readable bytes and the mapped pages of an inode always
+agree.
 
 The number of an inode is the hash of its identity (see `inode_numbers`). If another inode has that
-number, `_displaced` maps the identity to the number that it got instead.
+number, the file gets another number, and `_displaced` maps the identity to this number.
 
-Each inode has an `InodeState`. Only states other than REMOTE are stored, so a remote inode costs no
-memory for it. A state has no time: `Invalidations` keeps the time at which a name was invalidated,
-and only the answer to a later question makes the inode REMOTE again.
+Each inode has an `InodeState`. Only states other than REMOTE are stored, so the state of a remote
+inode costs no memory. The table does not store when a state was set. `Invalidations` stores when a
+name was invalidated, and only the answer to a request that was sent later makes the inode REMOTE
+again.
 
-Writing adds its states here: a file that is being written has no generation, and so no identity. It
-takes a free number and a state of its own. When its upload ends, its identity enters `_displaced`
-and its state becomes REMOTE: the inode keeps its number.
+Files that are being written are planned. Such a file has no generation, so it has no identity. It
+will get a free number and a new state. When its upload ends, its identity will be added to
+`_displaced` and its state will become REMOTE, so the inode will keep its number.
 
-1. A row is in the table from its first lookup until it has neither lookups nor pins.
-2. No two rows in the table have the same identity.
-3. An inode number of the table stands for one identity, and none is a directory's number.
+1. A file is in the table from its first lookup until it has neither lookups nor pins.
+2. No two files in the table have the same identity.
+3. Each inode number in the table stands for one identity, and no directory has this number.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileInodes", "InodeState", "progress"]
 
-# Name, generation, size, and whether the object is a symbolic link.
+# Name, generation, size in bytes, and whether the object is a symbolic link.
 _Identity: TypeAlias = tuple[str, int, int, bool]
 
 
@@ -54,19 +56,19 @@ class InodeState(enum.Enum):
     """Where the bytes of a file are, and whether its name still leads to it."""
 
     REMOTE = enum.auto()
-    """In the generation that the inode stands for; the last answer showed that it exists."""
+    """The bytes are in the inode's generation, and the last answer showed that it exists."""
 
     INVALIDATED = enum.auto()
-    """In the same generation, but a name may lead to another inode now. OPEN is allowed."""
+    """Like REMOTE, but the file's name may lead to another inode now. OPEN is allowed."""
 
     GONE = enum.auto()
-    """Nowhere: an OPEN or a READ found the generation overwritten or deleted. OPEN is refused."""
+    """An OPEN or a READ found that the generation was overwritten or deleted. OPEN fails."""
 
 
 def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
-    """Return a key that only grows as an object changes: the greater key is the newer answer.
+    """Return a sort key of an answer about an object: a newer answer has a greater key.
 
-    Within a generation the metadata changes, and the size of an object that is being appended to.
+    Within one generation the metadata can change, and an appendable object can grow.
     """
     return info.generation, info.metageneration, info.size, info.finalized
 
@@ -78,10 +80,10 @@ def _identity(objects: ObjectTable, index: int) -> _Identity:
 
 
 class FileInodes:
-    """Files by number, and by identity.
+    """The file inodes of a mount, found by number or by identity.
 
     Args:
-        hashed: computes numbers.
+        hashed: computes a number from a key and an attempt.
         is_taken: returns whether a number belongs to a file or to a directory.
         on_drop: called with number and object name of each file that leaves the table.
     """
@@ -96,12 +98,12 @@ class FileInodes:
         self._is_taken = is_taken
         self._on_drop = on_drop
         self._rows = InodeRows()
-        # The numbers of identities whose hash was taken.
+        # Numbers of the files whose hash was already the number of another inode, by identity.
         self._displaced: dict[_Identity, int] = {}
         self._pins: Counter[int] = Counter()
-        # Of each generation that is still being appended to, the number of the largest size.
+        # For each generation that is still being appended to, the number of its largest file inode.
         self._largest: dict[tuple[str, int], int] = {}
-        # The states other than REMOTE.
+        # States of the files that are not REMOTE.
         self._states: dict[int, InodeState] = {}
 
     def __len__(self) -> int:
@@ -132,11 +134,11 @@ class FileInodes:
         self._states.setdefault(number, InodeState.INVALIDATED)
 
     def confirm(self, number: int) -> None:
-        """Note that a valid answer shows that a name leads to a file in the table."""
+        """Note that a file in the table exists, because a valid answer showed the file."""
         self._states.pop(number, None)
 
     def find(self, row: Row) -> int | None:
-        """Return the number of the object in `row` at its size, or None if it has none."""
+        """Return the inode number of the object in `row` at its size; None if not in the table."""
         identity = _identity(*row)
         number = self._number_of(identity)
         return None if self._locate_identity(number, identity) is None else number
@@ -144,7 +146,7 @@ class FileInodes:
     def named(self, name: str) -> list[int]:
         """Return the numbers of all files of the object `name`.
 
-        The names of all files are compared: 100,000 take about 2 ms.
+        This compares the names of all files, which takes about 2 ms for 100,000 files.
         """
         return [
             self._number_of(_identity(leaf.objects, index))
@@ -158,8 +160,9 @@ class FileInodes:
     def remember(self, row: Row) -> tuple[int, Row]:
         """Count one lookup of the object in `row` at its size.
 
-        Returns its number, and the newest row known of it. An object that is still being appended
-        to never shrinks: if a larger size is known, that inode is counted and returned instead.
+        Returns the inode number, and the newest known row of the object. An object that is still
+        being appended to never shrinks. So if a larger size is known, the inode of the larger size
+        is counted and returned instead.
         """
         objects, index = row
         identity = _identity(objects, index)
@@ -178,9 +181,9 @@ class FileInodes:
         return number, row
 
     def count(self, number: int) -> Row | None:
-        """Count one lookup of exactly this inode; return its row, or None if it has none.
+        """Count one lookup of exactly this inode; return its row, or None if not in the table.
 
-        `remember` may lead to a larger size of the same object.
+        In contrast, `remember` may count the inode of a larger size of the same object.
         """
         place = self._rows.locate(number)
         if place is None:
@@ -190,7 +193,7 @@ class FileInodes:
         return Row(leaf.objects, index)
 
     def forget(self, number: int, lookups: int) -> None:
-        """Take back `lookups` counts.
+        """Subtract `lookups` from the lookup count of a file.
 
         Raises:
             ValueError: fewer lookups were counted.
@@ -203,9 +206,9 @@ class FileInodes:
         self._drop_if_unused(number, leaf, index)
 
     def pin(self, number: int) -> ObjectInfo | None:
-        """Keep a file in the table and return its object; None if there is nothing to open.
+        """Keep a file in the table and return its object; None if the file cannot be opened.
 
-        A file in the state GONE is not pinned, nor is a number that is not in the table.
+        A file cannot be opened if its state is GONE or if its number is not in the table.
         """
         place = self._rows.locate(number)
         if place is None or self.state(number) is InodeState.GONE:
@@ -234,7 +237,7 @@ class FileInodes:
         return place if _identity(place[0].objects, place[1]) == identity else None
 
     def _number_of(self, identity: _Identity) -> int:
-        """Return the number of an identity in the table, or the number that it prefers."""
+        """Return the number of an identity; if not in the table, the number it would get."""
         if self._displaced and (number := self._displaced.get(identity)) is not None:
             return number
         return preferred(file_key(*identity), self._hashed)

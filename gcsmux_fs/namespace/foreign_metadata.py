@@ -1,11 +1,12 @@
 """Links, times, owners and modes that other tools write into custom metadata; sans-IO.
 
-- `goog-reserved-file-is-symlink`, by gcloud, gsutil, Storage Transfer Service and gcsfuse: `true`
-  if the object's content is the target of a symbolic link;
-- `gcsfuse_symlink_target`, by older versions of gcsfuse: the target itself;
-- `gcsfuse_mtime`, by gcsfuse: RFC 3339, with up to nine digits of a second;
-- `goog-reserved-file-mtime` and `-atime`, by gcloud, gsutil and rclone: seconds since the epoch;
-- `goog-reserved-posix-uid`, `-gid` and `-mode`, by gcloud and gsutil: numbers, the mode in octal.
+- `goog-reserved-file-is-symlink`, written by gcloud, gsutil, Storage Transfer Service and gcsfuse:
+  `true` if the object's content is the target of a symbolic link;
+- `gcsfuse_symlink_target`, written by older versions of gcsfuse: the target of a symbolic link;
+- `gcsfuse_mtime`, written by gcsfuse: a time in RFC 3339, with up to nine decimals of a second;
+- `goog-reserved-file-mtime` and `-atime`, written by gcloud, gsutil and rclone: seconds since 1970;
+- `goog-reserved-posix-uid`, `-gid` and `-mode`, written by gcloud and gsutil: numbers (the mode in
+  octal).
 
 Any program may have written these values. An ill-formed value is ignored, as if its key were
 absent, and its key is listed in `ill_formed`.
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 MAX_TARGET_BYTES = 4095
-"""PATH_MAX of <linux/limits.h> less the NUL at the end: Linux follows no longer link."""
+"""Longest target that Linux follows: PATH_MAX of <linux/limits.h> minus the final NUL."""
 
 _IS_LINK = "goog-reserved-file-is-symlink"
 _TARGET = "gcsfuse_symlink_target"
@@ -43,12 +44,13 @@ _MODE = "goog-reserved-posix-mode"
 
 _NS = 10**9
 _EPOCH = datetime(1970, 1, 1)
-# The beginning of the year 10000, where RFC 3339 ends.
+# The beginning of the year 10000, which RFC 3339 cannot express.
 _END_OF_TIME_SECONDS = 253_402_300_800
-# (uid_t) -1 means "leave unchanged" in system calls, so no user has this number.
+# The largest user or group number. The next number, (uid_t) -1, means "leave unchanged" in system
+# calls.
 _MAX_ID = 2**32 - 2
-# Without set-user-ID and set-group-ID: a writer of the bucket must not gain the rights of another
-# user on this machine.
+# The mode bits that a mount shows. Set-user-ID and set-group-ID are left out, because a writer of
+# the bucket must not gain the rights of another user on this machine.
 _PERMISSIONS = 0o777
 
 _SECONDS = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?")
@@ -110,7 +112,8 @@ def read_foreign_metadata(metadata: Mapping[str, str], size: int) -> ForeignMeta
             link = Link(None, size)
         else:
             ill_formed += (_IS_LINK,)
-    # Some versions of gcsfuse store the target twice, so that older versions can read it.
+    # Some versions of gcsfuse store the target twice: in the content and, for older versions, in
+    # the metadata. The content has precedence.
     if link is None and (target := values.get(_TARGET)) is not None:
         link = Link(target, len(target))
     mtime_ns = values.get(_PRECISE_MTIME)
@@ -179,7 +182,7 @@ def _mode(text: str) -> int | None:
     return int(text, 8) & _PERMISSIONS if _OCTAL.fullmatch(text) else None
 
 
-# Each parser returns None for an ill-formed value.
+# The parser for the value of each key. A parser returns None for an ill-formed value.
 _PARSERS: Mapping[str, Callable[[str], bool | bytes | int | None]] = {
     _IS_LINK: _flag,
     _TARGET: _target,

@@ -1,8 +1,8 @@
-"""Inodes that the kernel has forgotten, and the places where their names were; sans-IO.
+"""Inodes that the kernel has forgotten, and the names that led to them; sans-IO.
 
 An NFS server keeps the number of an inode for longer than the kernel keeps the inode, and asks for
 the file by the number alone. A number is a hash, so only a table leads back to the name. The table
-is bounded: beyond `MAX_FORGOTTEN` files or directories, the oldest is dropped.
+keeps `MAX_FORGOTTEN` files and as many directories, and drops the oldest first.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from gcsmux_fs.namespace.names import locate_directory, places_of
 __all__ = ["MAX_FORGOTTEN", "ForgottenInodes"]
 
 MAX_FORGOTTEN = 16_384
-"""Files, and as many directories: 4 MB with names of 30 characters."""
+"""Largest number of files, and of directories: 4 MB with names of 30 characters."""
 
 
 class ForgottenInodes:
     """Object names of files and locations of directories, by inode number.
 
-    `limit` bounds the number of files, and the number of directories.
+    `limit` is the largest number of files, and the largest number of directories.
     """
 
     def __init__(self, limit: int = MAX_FORGOTTEN) -> None:

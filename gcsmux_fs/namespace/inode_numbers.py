@@ -3,11 +3,11 @@
 The number of a file is a function of the object's name, its generation, its size, and whether it is
 a symbolic link. The number of a directory is a function of its location. So a number stays the same
 after the kernel has forgotten the inode, after a remount, and on another machine. Backup programs,
-`tar -g` and NFS servers take a file with the same number for the same file.
+`tar -g` and NFS servers regard a file with the same number as the same file.
 
 Numbers have 63 bits, because some programs store them as signed 64-bit integers. Among ten million
-inodes, two hashes are equal with a probability of 1 in 200,000. The table of inodes then takes the
-hash of the next attempt.
+inodes, two hashes are equal with a probability of 1 in 200,000. The table of inodes then gives the
+second inode the hash of the next attempt.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def hash_of(key: bytes, attempt: int) -> int:
 
 
 def preferred(key: bytes, hashed: Hash) -> int:
-    """Return the number for `key` if no number is taken."""
+    """Return the number that `key` gets if no other inode has this number."""
     number = hashed(key, 0)
     return number if number > ROOT_INODE else next(_candidates(key, hashed))
 
 
 def first_free(key: bytes, hashed: Hash, is_taken: Callable[[int], bool]) -> int:
-    """Return the first number for `key` that is not taken."""
+    """Return the first number for `key` that no other inode has."""
     return next(number for number in _candidates(key, hashed) if not is_taken(number))
 
 

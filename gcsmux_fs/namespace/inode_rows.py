@@ -1,14 +1,14 @@
-"""Lookup count and object of each file inode, as rows of a table in columns; sans-IO.
+"""A table with one row for each file inode: its lookup count and its object; sans-IO.
 
 Theory of operation
 
-Rows are numbered in the order of their creation. A *leaf* holds 1,024 consecutive row numbers: the
-row number gives the leaf, and bisection in the leaf gives the index of the row. A dictionary maps
-inode numbers to row numbers.
+The table is stored in columns. Rows are numbered in the order of their creation. A *leaf* holds
+1,024 consecutive row numbers: the row number gives the leaf, and bisection in the leaf gives the
+index of the row. A dictionary maps inode numbers to row numbers.
 
 Removing a row only marks it. When three quarters of a leaf are marked, the leaf is compacted. So
-the memory of removed rows is at most three times that of the remaining rows (and a leaf with one
-row takes 1 KB), and the cost of removing a row does not depend on the size of the table.
+the removed rows take at most three times the memory of the remaining rows. (A leaf with one row
+takes 1 KB.) The time to remove a row does not depend on the size of the table.
 
 1. Row numbers ascend within a leaf.
 """
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["InodeLeaf", "InodeRows"]
 
-# 1,024 rows: compacting a leaf takes some tenths of a millisecond, in which no request is answered.
+# A leaf has 2**10 rows. Compacting such a leaf takes some tenths of a millisecond, in which no
+# request is answered.
 _LEAF_BITS = 10
-# The lookup count of a row that was removed from the table.
+# This lookup count marks a row that was removed from the table.
 _REMOVED = -1
 
 
@@ -92,7 +93,7 @@ class InodeRows:
         return len(self._leaves)
 
     def locate(self, number: int) -> tuple[InodeLeaf, int] | None:
-        """Return the leaf and the index of an inode's row, or None if the table has none."""
+        """Return the leaf and the index of an inode's row, or None if it is not in the table."""
         row_number = self._row_numbers.get(number)
         if row_number is None:
             return None
@@ -100,7 +101,7 @@ class InodeRows:
         return leaf, leaf.index_of(row_number)
 
     def add(self, number: int, row: Row) -> tuple[InodeLeaf, int]:
-        """Add a row for an inode that has none, and return its leaf and its index."""
+        """Add a row for an inode that has no row; return the leaf and the index of the row."""
         row_number = next(self._next_row_number)
         leaf = self._leaves.get(row_number >> _LEAF_BITS)
         if leaf is None:

@@ -4,11 +4,12 @@ Theory of operation
 
 A file inode stands for one generation of an object at one size. So the kernel's cached pages of two
 generations, or of two sizes, never mix: a changed object is a new inode. A directory inode stands
-for a location (see `names`). Files are many and kept in columns (see `file_inodes`); directories
-are values. Numbers are hashes of what the inodes stand for (see `inode_numbers`).
+for a location (see `names`). Files are many, so they are stored in columns (see `file_inodes`);
+each directory is a Python object. Numbers are hashes of what the inodes stand for (see
+`inode_numbers`).
 
 1. An inode is in the table while the kernel counts lookups of it, or an open handle pins it, and no
-   longer. The root always is.
+   longer. The root is always in the table.
 2. A file or directory keeps its number while it is in the table. It has the same number in every
    other table, unless two hashes are equal.
 3. No two inodes in the table have the same number.
@@ -32,7 +33,7 @@ __all__ = ["DirectoryInode", "InodeTable"]
 
 
 class DirectoryInode:
-    """One directory; `placeholder` is the object with the name `location`, if one is known."""
+    """Inode of a directory; `placeholder` is the object named `location`, if one is known."""
 
     __slots__ = ("location", "lookups", "number", "placeholder")
 
@@ -46,7 +47,7 @@ class DirectoryInode:
         return f"<DirectoryInode {self.number}: {self.location!r}, {self.lookups} lookups>"
 
     def update_placeholder(self, placeholder: ObjectInfo | None) -> None:
-        """Replace the placeholder object, unless the known one is newer."""
+        """Replace the known placeholder object, unless it is newer than the given one."""
         if placeholder is None:
             return
         if self.placeholder is None or progress(placeholder) > progress(self.placeholder):
@@ -58,7 +59,7 @@ class InodeTable:
 
     Args:
         root_location: the location of the root directory.
-        hashed: computes numbers.
+        hashed: computes a number from a key and an attempt.
     """
 
     def __init__(self, root_location: str, *, hashed: Hash = hash_of) -> None:
@@ -103,7 +104,7 @@ class InodeTable:
         return info
 
     def location_above(self, number: int) -> str:
-        """Return the location that `..` leads to from a directory; from the root, its own.
+        """Return the location that `..` leads to from a directory; for the root, the root itself.
 
         Raises:
             GenerationGone: the directory is not in the table.
@@ -133,7 +134,7 @@ class InodeTable:
         return inode
 
     def forget(self, number: int, lookups: int) -> None:
-        """Take back `lookups` counts.
+        """Subtract `lookups` from the lookup count of an inode.
 
         Raises:
             ValueError: fewer lookups were counted.

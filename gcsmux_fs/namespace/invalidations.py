@@ -1,11 +1,12 @@
-"""When names were invalidated, so that answers to earlier questions are not used; sans-IO.
+"""When names were invalidated, so that answers to earlier requests are not used; sans-IO.
 
 An object may change while a request about it is in flight. The answer shows the old state, and
 arrives after the cached answers about the object were dropped. So the table keeps the time of each
-invalidation, and an answer is used only if its question was sent at that time or later.
+invalidation, and an answer is used only if its request was sent at that time or later.
 
-The table is bounded and drops its oldest entries first. Only an answer in flight, or a listing that
-an open handle still reads, can be older than an invalidation.
+The table is bounded and drops its oldest times first. An old time is hardly ever needed, because it
+matters only for requests that were sent earlier and are still in flight, and for listings that an
+open handle still reads.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import math
 
 __all__ = ["Invalidations"]
 
-# More than are noted while one answer is in flight; 4 MiB with names of the longest length.
+# Limit of the table: more names than are invalidated while one request is in flight. Names of the
+# longest length take 4 MiB.
 _MAX_NAMES = 4096
 
 
@@ -24,7 +26,7 @@ class Invalidations:
     def __init__(self) -> None:
         self._names: dict[str, float] = {}
         self._prefixes: dict[str, float] = {}
-        #: Whether nothing was ever invalidated: then no answer is outdated.
+        #: True if nothing was ever invalidated, so that no answer can be outdated.
         self.is_empty = True
 
     def note(self, name: str, now: float) -> None:
@@ -35,13 +37,14 @@ class Invalidations:
     def note_below(self, prefix: str, now: float) -> None:
         """Note that all names that begin with `prefix` may have changed.
 
-        `prefix` is empty or ends with a slash. The directory's own name changes with them.
+        `prefix` is empty or ends with a slash. The name of the directory itself may have changed
+        too.
         """
         self.is_empty = False
         _put(self._prefixes, prefix, now)
 
     def outdates(self, name: str, asked_at: float) -> bool:
-        """Return whether `name` was invalidated after the time `asked_at` of a question."""
+        """Return whether `name` was invalidated after `asked_at`, when a request was sent."""
         return not self.is_empty and asked_at < self.latest(name)
 
     def latest(self, name: str) -> float:

@@ -1,24 +1,26 @@
-"""The entries of a directory, each as soon as the pages so far make its name final; sans-IO.
+"""The entries of a directory; each is shown as soon as its file name is final; sans-IO.
 
 Theory of operation
 
-Pages are cut from one sorted sequence of objects and prefixes. The object `foo` is spelled
-`%file~foo` if there is a folder `foo/`, which may follow pages later: `foo-bar` and `foo.txt` sort
-between the two. So an object is held back until the sequence has passed the place of its folder.
-The name of an object that is still held back at the end of a page is a prefix of the page's last
-name. So these objects are few, and all other entries of the page are shown at once.
+The pages together are one sorted sequence of objects and prefixes. The object `foo` is spelled
+`%file~foo` if there is a folder `foo/`. The folder may follow some pages later, because `foo-bar`
+and `foo.txt` sort between `foo` and `foo/`. So an object is held back until the sequence has passed
+the place of its folder. The name of an object that is still held back at the end of a page is a
+prefix of the page's last name. So these objects are few, and all other entries of the page are
+shown at once.
 
 Nearly all entries of a large directory are objects that are spelled as themselves. Such an entry is
 a row of its page's table, whose names are sorted. It is found by bisection, first of the pages and
 then of the rows, and its file name is cut from the object's name when it is needed. All other
-entries are *special*, and found by a dictionary of their names: folders, objects that are spelled
-otherwise, and objects that were held back.
+entries are *special*: folders, objects that are spelled otherwise, and objects that were held back.
+They are found by a dictionary of their names.
 
 1. A shown entry never changes its name or its position.
 2. No entry appears twice: an entry that a server repeats where two pages meet is dropped.
-3. Reading all pages ends, with every entry. It is an error if a page token comes again, if an entry
-   is not below the location, or if an entry sorts before the page that it is in.
-4. The low key of a page is the last key of the page before. No key of the page sorts before it.
+3. Reading all pages ends, and gives every entry. It is an error of the server if a page token comes
+   again, if an entry is not below the location, or if an entry sorts before the page that it is in.
+4. The low key of a page is the last key of the page before. No key of a page sorts before its low
+   key.
 """
 
 from __future__ import annotations
@@ -66,15 +68,16 @@ class Listing:
         self.placeholder: ObjectInfo | None = None
         self.page_token = ""
         self.complete = False
-        #: The error by which the server contradicted itself (invariant 3): no page follows.
+        #: Set if the server has contradicted itself (invariant 3). Then no further page is added.
         self.contradiction: StorageError | None = None
         self._directory = split_location(location)[0]
-        # For each page its entries, the position of the first one, and its low key.
+        # Three lists with one element per page: its entries, the position of its first entry, and
+        # its low key.
         self._pages: list[ListedPage] = []
         self._starts: list[int] = []
         self._lows: list[str] = []
         self._length = 0
-        # Positions of special entries.
+        # Positions of the special entries, by file name.
         self._special: dict[bytes, int] = {}
         self._last_key = ""
         self._held: list[Row] = []
@@ -123,7 +126,8 @@ class Listing:
         if place is None:
             return None
         listed, row = place
-        # Every row before this one is an entry before it, except hidden rows.
+        # Each earlier row is an earlier entry of the page, except hidden rows. So the search can
+        # skip the first `row - len(listed.hidden)` entries.
         return listed.start + listed.entries.index(row, max(0, row - len(listed.hidden)))
 
     def file_at(self, position: int) -> ObjectInfo | None:
@@ -136,8 +140,8 @@ class Listing:
     def add_page(self, page: ListingPage) -> int:
         """Append the page that was requested with `page_token`.
 
-        Returns how many objects held back from earlier pages are among the entries that this adds.
-        They come first.
+        Returns how many of the added entries are objects that were held back from earlier pages.
+        These entries come first.
 
         Raises:
             StorageError: the server contradicts itself (invariant 3).
@@ -191,9 +195,9 @@ class Listing:
         return None if row is None else (listed, row)
 
     def _check(self, keys: Sequence[str]) -> None:
-        """Check the order of sorted keys, and that each begins with the location.
+        """Check that sorted keys begin with the location and do not sort before this page.
 
-        If the first and the last key begin with it, all keys between them do.
+        If the first and the last key begin with the location, all keys between them do.
         """
         for key in (*keys[:1], *keys[-1:]):
             if not key.startswith(self.location):
@@ -210,7 +214,7 @@ class Listing:
         names = listed.objects.names
         row_index = 0
         for prefix in prefixes:
-            # A placeholder object comes before the folder that it belongs to.
+            # A placeholder object has the same key as its folder, and is added before the folder.
             end = bisect_right(names, prefix, lo=row_index)
             self._add_objects(listed, row_index, end, folders)
             self._add_folder(listed, prefix)
@@ -270,7 +274,8 @@ class Listing:
                 self._show(listed, content_name(), Row(listed.objects, index))
             return
         self._last_placeholder = info
-        # If a page ended between the two, the prefix may have come first.
+        # If a page ended between a prefix and its placeholder object, the prefix may have come
+        # first.
         placed = place(self.location, info.name[len(self._directory) : -1], Form.PLAIN)
         position = self._special.get(placed.name) if placed is not None else None
         if position is not None:
@@ -281,7 +286,7 @@ class Listing:
     def _emit(self, listed: ListedPage, target: str, form: Form, child: Child) -> None:
         component = target[len(self._directory) :]
         if "/" in component:
-            # The kernel rejects a whole directory if one file name has a slash.
+            # A file name with a slash would be fatal: the kernel then rejects the whole directory.
             raise self._stray(target)
         placed = place(self.location, component, form)
         if placed is not None:

@@ -2,7 +2,7 @@
 
 1. The cache is bounded: beyond `max_entries` the least recently used listings are evicted. Open
    listings are not evicted, because their handles keep the memory anyway.
-2. Each time is that of the request, not of the response, so no entry is taken for newer than it is.
+2. All times are times of requests, not of responses, so no entry seems newer than it is.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LISTED_ENTRIES", "CachedListing", "ListingCache"]
 
 MAX_LISTED_ENTRIES = 300_000
-"""30 MB: two directories of 100,000 objects with names of 30 characters and many small ones."""
+"""Limit of the cache, 30 MB: two directories of 100,000 objects and many small directories."""
 
-# An entry besides its name: five numbers, its position, and the header of the name's string.
+# Memory of an entry without its name: five numbers, its position, and the header of a string.
 _ENTRY_BYTES = 100
-# A listing takes 2.6 KB besides its entries: as much as 26 entries.
+# A listing without its entries takes 2.6 KB, as much as 26 entries.
 _WEIGHT_IN_ENTRIES = 26
 # A special entry (see `listing`) takes 250 to 400 bytes: as much as two more entries.
 _MORE_ENTRIES_OF_SPECIAL = 2
-# For each pair of custom metadata: the headers of two strings and a slot of a dictionary.
+# Memory of a pair of custom metadata without its text: the headers of two strings and a slot of a
+# dictionary.
 _PAIR_OVERHEAD_BYTES = 200
 
 
 class CachedListing:
     """A listing that began at `begun_at` and grows page by page.
 
-    `empty_pages` counts the latest pages in a row without entries. `openers` counts the open
-    handles that read the listing.
+    `empty_pages` is the number of consecutive pages without entries before the next page. `openers`
+    counts the open handles that read the listing.
     """
 
     __slots__ = (
@@ -56,9 +57,9 @@ class CachedListing:
         self.begun_at = begun_at
         self.openers = 0
         self.empty_pages = 0
-        #: Whether no entry was invalidated since the listing began.
+        #: True if no entry was invalidated since the listing began.
         self.trusts_all = True
-        # The names of the invalidated entries; None for all.
+        # The file names of the invalidated entries; None if all entries are invalidated.
         self._distrusted: set[bytes] | None = set()
         self._starts: list[int] = []
         self._asked_at: list[float] = []
@@ -71,13 +72,13 @@ class CachedListing:
     def weight(self) -> int:
         """The memory of the listing, as a number of entries of the usual size.
 
-        Names and custom metadata are counted, because they take up to 9 KiB for one object.
+        The lengths of names and custom metadata count, because they can be 9 KiB for one object.
         """
         entries = len(self.listing) + self.listing.specials * _MORE_ENTRIES_OF_SPECIAL
         return _WEIGHT_IN_ENTRIES + entries + self._text_bytes // _ENTRY_BYTES
 
     def trusts(self, name: bytes) -> bool:
-        """Return whether the entry with this file name was not invalidated."""
+        """Return True unless the entry with this file name was invalidated."""
         if self.trusts_all:
             return True
         return self._distrusted is not None and name not in self._distrusted
@@ -109,7 +110,7 @@ class CachedListing:
             for traits in objects.traits
             for key, value in traits.metadata.items()
         )
-        # Entries that were held back are as old as the beginning of the listing.
+        # Entries that were held back count as requested when the listing began.
         self._starts += [start, start + released]
         self._asked_at += [self.begun_at, asked_at]
 
@@ -123,12 +124,12 @@ class CachedListing:
 
 
 class ListingCache:
-    """A cache of the latest listing of each directory, bounded by the number of entries."""
+    """A cache of the latest listing of each directory; the number of entries is limited."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._latest: OrderedDict[str, CachedListing] = OrderedDict()
-        #: The weight of all cached listings.
+        #: The sum of the weights of all cached listings.
         self.entries = 0
 
     def __len__(self) -> int:
@@ -171,7 +172,8 @@ class ListingCache:
         try:
             cached.add_page(page, asked_at)
         finally:
-            # A page that is an error may leave entries behind, until the listing is discarded.
+            # A page that raises an error may have added entries. They count until the listing is
+            # discarded.
             if self._holds(cached):
                 self.entries += cached.weight - before
         self._evict(cached)

@@ -4,11 +4,11 @@ Theory of operation
 
 Two kinds of answers are cached: listings of directories, and resolutions of single names. A lookup
 uses the newer of the two. An answer is valid for the TTL. The answer that a name does not exist is
-valid for the negative TTL. Both times begin when the question is sent, because the service may
-have answered at any time since.
+valid for the negative TTL. Both times begin when the request is sent, because an object may change
+at any time after that.
 
-1. An answer is never used if its question was sent before the name was invalidated.
-2. A cached resolution is never replaced by the answer to an earlier question.
+1. An answer is never used if its request was sent before the name was invalidated.
+2. A cached resolution is never replaced by the answer to an earlier request.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["MAX_RESOLUTIONS", "NameAnswer", "NameCache"]
 
 MAX_RESOLUTIONS = 16_384
-"""16 MB at most: 1 KB for each name that exists, a third of it for each other name."""
+"""Largest number of cached resolutions: 16 MB at most, 1 KB for each name that exists."""
 
 
 class NameAnswer(NamedTuple):
-    """The answer to a question about a name that was asked at the time `asked_at`.
+    """The answer to a request about a name; the request was sent at the time `asked_at`.
 
     `child` is None if the name does not exist. The answer is valid until the time `valid_until`,
-    which is minus infinity if the name was invalidated after the question.
+    which is minus infinity if the name was invalidated after the request was sent.
     """
 
     child: Child | None
@@ -46,7 +46,7 @@ class NameAnswer(NamedTuple):
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the name was invalidated after the question."""
+        """True if the name was invalidated after the request was sent."""
         return self.valid_until == -math.inf
 
 
@@ -55,7 +55,7 @@ class NameCache:
 
     Args:
         ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
-        negative_ttl_seconds: the same for the answer that a name does not exist.
+        negative_ttl_seconds: how long the answer is valid that a name does not exist.
         max_listed_entries: how many entries of closed directories are kept.
     """
 
@@ -115,12 +115,13 @@ class NameCache:
         try:
             answer = self.answer(step.target, resolution.child(step), resolved_at)
         except PermissionDenied:
-            # A refusal is never served from the cache: the permission may exist by now.
+            # A refusal is never answered from the cache, because the caller may have the permission
+            # by now.
             return None
         return None if answer.is_outdated else answer
 
     def answer(self, target: str, child: Child | None, asked_at: float) -> NameAnswer:
-        """Return an answer about the object or directory `target`, with the end of its TTL."""
+        """Return `child` as the answer about the object or directory `target`, with its TTL."""
         if self._invalidations.outdates(target, asked_at):
             return NameAnswer(child, asked_at, -math.inf)
         ttl = self._ttl
@@ -131,7 +132,7 @@ class NameCache:
         return NameAnswer(child, asked_at, asked_at + ttl)
 
     def joinable_after(self, target: str, now: float) -> float:
-        """Return the time after which a request in flight was sent if a lookup may join it."""
+        """Return a time: a lookup may join a request in flight that was sent after this time."""
         return max(now - self._ttl, self._invalidations.latest(target))
 
     # -- listings
@@ -150,7 +151,7 @@ class NameCache:
     def listed_until(
         self, cached: CachedListing, position: int, name: bytes, child: Child
     ) -> float:
-        """Return until when the entry at `position` of a listing is valid; 0 if it is not."""
+        """Return the time until which an entry of a listing is valid; 0 if it is not valid."""
         valid_until = cached.page_asked_at(position) + self._ttl
         if self._invalidations.is_empty and cached.trusts_all:
             return valid_until

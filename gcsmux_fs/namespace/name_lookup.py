@@ -28,10 +28,10 @@ __all__ = ["NameLookup", "parse_name"]
 
 
 def parse_name(location: str, name: bytes) -> Step:
-    """Return what the file name `name` leads to from the directory `location`.
+    """Return what the file name `name` leads to in the directory `location`.
 
     Raises:
-        NoSuchEntry: the name is no spelling of an object or a directory.
+        NoSuchEntry: no object or directory is spelled like this.
     """
     step = step_from(location, name)
     if step is None:
@@ -84,24 +84,24 @@ class NameLookup:
         registry.gauge(
             "listed_entries",
             "entries",
-            "Entries of cached listings, as a measure of their memory.",
+            "Memory of the cached listings, in entries of the usual size.",
             lambda: listings.entries,
         )
         registry.gauge(
             "resolutions",
             "names",
-            "Names whose answers are cached one by one.",
+            "Names with a cached answer of their own, outside of listings.",
             lambda: self.cache.resolutions,
         )
         registry.gauge(
             "name_requests_in_flight",
             "requests",
-            "Questions about names and pages of listings, in flight.",
+            "Requests in flight about names and for pages of listings.",
             lambda: resolver.in_flight + directories.in_flight,
         )
         registry.histogram(
             "listing_page_seconds",
-            "Time from the request for a page of a listing to its arrival.",
+            "Time from the request for a page of a listing until the page arrives.",
             directories.page_times,
         )
 
@@ -135,8 +135,8 @@ class NameLookup:
         answer = await self._resolve(step)
         expired = answer.valid_until <= began and answer.asked_at < began
         if expired or answer.is_outdated:
-            # The second answer is used in any case, because its question is younger than this
-            # lookup. So a lookup ends even if the name is invalidated again and again.
+            # The second answer is used in any case, because its request was sent after this lookup
+            # began. So a lookup ends even if the name is invalidated again and again.
             answer = await self._resolve(step)
         return answer
 

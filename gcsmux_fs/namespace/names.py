@@ -4,12 +4,12 @@ Theory of operation
 
 An object name is cut at its slashes. A component that can be a file name is spelled as itself. A
 component that cannot, or that would be ambiguous, gets a *marker*: `%`, lower-case letters (or
-none), and `~`. A component that itself begins like a marker is spelled with a marker too, so the
-two never clash:
+none), and `~`. A component that itself begins like a marker is spelled with a marker too, so a
+spelling never clashes with a real name:
 
 - `%~TEXT`: a component that is empty, `.` or `..`, holds a NUL, or begins like a marker;
-- `%file~TEXT`: the object `TEXT` beside the folder `TEXT/`, which keeps the plain name;
-- `%content~`: in a folder, the object named like the folder with its slash, if it has content;
+- `%file~TEXT`: the object `TEXT` beside the folder `TEXT/` (the folder keeps the plain name);
+- `%content~`: the object named like its folder, with the slash, if the object has content;
 - `%part~TEXT`: a directory whose entries continue the component `TEXT`, without a slash.
 
 TEXT is quoted: `%` as `%25`, NUL as `%00`. A spelling of more than 255 bytes is cut into `%part~`
@@ -49,10 +49,10 @@ __all__ = [
 ]
 
 MAX_FILE_NAME_BYTES = 255
-"""NAME_MAX of <linux/limits.h>."""
+"""The longest file name of Linux: NAME_MAX of <linux/limits.h>."""
 
 MAX_OBJECT_NAME_BYTES = 1024
-"""The service's limit, in UTF-8 (https://cloud.google.com/storage/docs/objects#naming)."""
+"""Longest object name, in UTF-8: https://cloud.google.com/storage/docs/objects#naming."""
 
 _MARKED = re.compile("%[a-z]*~")
 _QUOTED = "%~"
@@ -60,24 +60,32 @@ _FILE = "%file~"
 _CONTENT = "%content~"
 _PART = "%part~"
 _MAX_PART_BYTES = MAX_FILE_NAME_BYTES - len(_PART)
-# A part is shorter than the maximum by 3 bytes at most: the widest character takes 4 bytes.
+# A part is at most 3 bytes shorter than the maximum, because a character has at most 4 bytes.
 _MIN_PART_BYTES = _MAX_PART_BYTES - 3
 
-# A text of up to this length fits in any spelling: quoting makes at most three bytes of one.
+# A text of up to this length fits in every spelling, because quoting turns one byte into three at
+# most.
 _ALWAYS_FITS_BYTES = (MAX_FILE_NAME_BYTES - len(_PART)) // 3
 
 _PLAIN = re.compile(r"(?!%[a-z]*~|\.{1,2}\Z)[^/\0]+")
-# A component of up to this many characters fits: a character takes four bytes at most.
+# A component of up to this many characters fits, because a character takes four bytes at most.
 _ALWAYS_FITS_CHARACTERS = MAX_FILE_NAME_BYTES // 4
 
 
 class Form(enum.Enum):
-    """The marker of a file name; PLAIN for none, and for `%~`."""
+    """The kind of a file name, which its marker shows."""
 
     PLAIN = enum.auto()
+    """No marker, or the marker `%~`."""
+
     FILE = enum.auto()
+    """The marker `%file~`."""
+
     CONTENT = enum.auto()
+    """The marker `%content~`."""
+
     PART = enum.auto()
+    """The marker `%part~`."""
 
 
 _FORM_OF_MARKER = {
@@ -90,10 +98,11 @@ _FORM_OF_MARKER = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one file name of a path leads to.
+    """What one file name of a path leads to, depending on its form.
 
-    PLAIN: the directory `target` + `/` if it exists, otherwise the object `target`. FILE and
-    CONTENT: the object `target`. PART: the directory with the location `target`.
+    PLAIN: the directory `target` + `/` if it exists, otherwise the object `target`.
+    FILE and CONTENT: the object `target`.
+    PART: the directory with the location `target`.
     """
 
     form: Form
@@ -104,7 +113,7 @@ class Step:
 class Place:
     """The entry under which a component appears in a directory.
 
-    `part` is the location of the `%part~` directory if the component goes on in one.
+    If the component continues in a `%part~` directory, `part` is the location of this directory.
     """
 
     name: bytes
@@ -114,14 +123,14 @@ class Place:
 def split_location(location: str) -> tuple[str, str]:
     """Split a location after its last slash.
 
-    The second half is empty, except for the location of a `%part~` directory.
+    The second half is empty, unless the location is that of a `%part~` directory.
     """
     cut = location.rfind("/") + 1
     return location[:cut], location[cut:]
 
 
 def step_from(location: str, name: bytes) -> Step | None:
-    """Return what the file name `name` leads to from a directory; None if it is no spelling."""
+    """Return what the file name `name` leads to in a directory; None if it is no spelling."""
     parsed = _parse(name)
     if parsed is None:
         return None
@@ -136,10 +145,10 @@ def step_from(location: str, name: bytes) -> Step | None:
 
 
 def place(location: str, component: str, form: Form) -> Place | None:
-    """Return the entry under which `component` appears in the directory `location`.
+    """Return the entry under which `component` appears in the directory `location`, if it does.
 
-    `component` begins with the part of a component that the location ends with. None means that
-    the component appears in another directory.
+    In a `%part~` directory, `component` is the whole component: it begins with the text after the
+    last slash of `location`. None means that the component appears in another directory.
     """
     partial = split_location(location)[1]
     text, length = component, 0
@@ -240,7 +249,7 @@ def _spell(text: str, form: Form) -> str:
 
 
 def _head(text: str, form: Form) -> str:
-    """Return the part to cut off a text whose spelling is too long for a file name, else ""."""
+    """Return the beginning of `text` that becomes a `%part~` directory; "" if `text` fits."""
     if encoded_length(text) <= _ALWAYS_FITS_BYTES:
         return ""
     if encoded_length(_spell(text, form)) <= MAX_FILE_NAME_BYTES:

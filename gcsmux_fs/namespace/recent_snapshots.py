@@ -1,4 +1,4 @@
-"""The latest lookup of each thread that led to an object that grows; sans-IO.
+"""For each thread, its latest lookup that led to an object that grows; sans-IO.
 
 `cp` and `install` call `stat`, then `open`, then `fstat`, and refuse to copy if the inode number
 differs. With a TTL of 0 both `stat` and `open` look the name up. If the object grew between the two
@@ -14,9 +14,9 @@ import cachetools
 __all__ = ["SAME_CALL_SECONDS", "RecentSnapshots"]
 
 SAME_CALL_SECONDS = 0.001
-"""`cp` takes 0.1 ms from `stat` to `open`; a request that appends takes longer than 1 ms."""
+"""Longest pause between the two lookups: `cp` takes 0.1 ms, appending takes more than 1 ms."""
 
-# Threads that look up objects that grow, within one millisecond.
+# Limit of the table: more threads than look up growing objects within one millisecond.
 _MAX_THREADS = 1024
 
 
@@ -24,7 +24,7 @@ class RecentSnapshots:
     """The inode of the latest lookup, by thread; thread 0 stands for an unknown thread."""
 
     def __init__(self) -> None:
-        # Directory, name, inode, and time of the lookup.
+        # For each thread: directory, name, inode, and time of its latest lookup.
         self._latest: cachetools.LRUCache[int, tuple[int, bytes, int, float]] = cachetools.LRUCache(
             _MAX_THREADS
         )

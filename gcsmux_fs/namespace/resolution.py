@@ -1,6 +1,6 @@
 """What a name leads to, decided from the answers of the service; sans-IO.
 
-A name takes two requests: one for the object of that name, one for anything below it.
+Two requests show what a name is: one for the object of this name, one for anything below it.
 
 A caller may have permissions for a part of the bucket only. Then the service refuses one request
 and answers the other. A refusal never hides what another answer shows:
@@ -8,11 +8,13 @@ and answers the other. A refusal never hides what another answer shows:
 1. An object is what GetObject shows. If GetObject is refused, it is what a listing of the object's
    name shows, so a program sees the same attributes as after a listing of the directory.
 2. A directory is what a listing with the prefix `name` shows. If that listing is refused, it is
-   what a listing with the prefix `name/` shows: a permission to list may begin there.
+   what a listing with the prefix `name/` shows, because a permission to list may be limited to this
+   prefix.
 3. If both listings are refused, nothing shows which names are directories. A name without an object
-   is then assumed to be a directory. With `assume_directories`, a name is also assumed to be one if
-   GetObject is refused as well: the service refuses to say that an object is absent to a caller
-   who may not list. The answer is valid for the negative TTL only, because the name may be absent.
+   is then assumed to be a directory. With `assume_directories`, a name is also assumed to be a
+   directory if GetObject is refused as well, because GetObject of an absent object is refused to a
+   caller who may not list. Such an answer is valid for the negative TTL only, because the name may
+   be absent.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ __all__ = ["Resolution", "combine"]
 class Resolution:
     """The object and the directory that a name led to at the time `asked_at`.
 
-    With `object_refused` it is unknown whether there is an object. `assumed` is the directory that
-    may exist where listings are refused.
+    If GetObject was refused, `object_refused` is the error, and it is unknown whether the object
+    exists. If the listings were refused, `assumed` is the directory that is assumed to exist.
     """
 
     asked_at: float
@@ -58,14 +60,15 @@ class Resolution:
             return None if self.directory is None else self._certain(file)
         if self.directory is not None:
             return self.directory
-        # An empty component leads to an object name that ends with a slash: never a plain file.
+        # A name that ends with a slash (its last component is empty) is never a plain file.
         if file is not None and not step.target.endswith("/"):
             return file
         return self.assumed or self._certain(None)
 
     def _certain(self, file: Row | None) -> Row | None:
         if file is None and self.object_refused is not None:
-            # Each lookup raises this error object again, and would lengthen its traceback.
+            # Each lookup raises this error object again. Without this reset, its traceback would
+            # grow.
             raise self.object_refused.with_traceback(None)
         return file
 
@@ -84,10 +87,11 @@ def combine(
     Args:
         target: the object name, without the slash of the directory.
         asked_at: when the earlier of the two requests was sent.
-        info: the object; None if it is absent or refused.
-        object_refused: the refusal of the object.
-        directory: the directory, the refusal of both listings, or None if nothing is below.
-        assume_directories: the caller may not list (rule 3).
+        info: the object; None if GetObject found no object or was refused.
+        object_refused: the error of GetObject if the service refused it, otherwise None.
+        directory: the directory, the error if both listings were refused, or None if nothing is
+            below the name.
+        assume_directories: true if the caller may not list (rule 3).
 
     Raises:
         PermissionDenied: the answers do not show what the name is.

@@ -1,8 +1,8 @@
-"""Requests about single names: one for the object, one for anything below it, at the same time.
+"""Asks the service about a name: at once for the object and for anything below the name.
 
-The second request is a listing of the names from `name/` up to the end of that prefix. It shows a
-folder that has objects, a folder that has a placeholder object, and, in a hierarchical bucket, an
-empty folder. `resolution` decides what the two answers mean.
+The second request lists the names that begin with `name/`. It shows a folder that has objects, a
+folder that has a placeholder object, and, in a hierarchical bucket, an empty folder. `resolution`
+decides what the two answers mean.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Resolver"]
 
-# The character after the slash: every name that begins with "foo/" sorts before "foo0".
+# The character "0", which follows the slash. Every name that begins with "foo/" sorts before
+# "foo0".
 _AFTER_SLASH = chr(ord("/") + 1)
 # Of the names that begin with "foo", only "foo" itself and names that continue with a control
 # character or a space sort before "foo!".
@@ -49,11 +50,11 @@ class Resolver:
 
     Args:
         store: the service.
-        nursery: where requests run.
-        cache: where resolutions are stored.
-        clock: the time in seconds.
+        nursery: runs the requests.
+        cache: stores the resolutions.
+        clock: returns the time in seconds.
         deadline_seconds: how long the listings for one name may take.
-        assume_directories: the caller may not list (see `resolution`, rule 3).
+        assume_directories: true if the caller may not list (see `resolution`, rule 3).
     """
 
     def __init__(
@@ -79,14 +80,15 @@ class Resolver:
 
     @property
     def in_flight(self) -> int:
-        """The number of questions in flight."""
+        """The number of names that are being looked up, plus the number of their requests."""
         return self._names.in_flight + self._objects.in_flight + self._folders.in_flight
 
     async def resolve(self, target: str) -> Resolution:
         """Ask for the object `target` and the directory `target` + `/`.
 
-        At the time of the call, the request is not older than the TTL or the last invalidation of
-        the name. If the name is invalidated later, the answer may be outdated.
+        The answer may come from a request that is already in flight. Such a request was sent within
+        the TTL, and after the last invalidation of the name before this call. If the name is
+        invalidated during the call, the answer may be outdated.
 
         Raises:
             PermissionDenied: the answers do not show what the name is.
@@ -97,12 +99,13 @@ class Resolver:
         )
 
     async def confirm(self, location: str) -> None:
-        """Ask for a directory again if it was assumed to exist.
+        """Ask the service again about a directory if it was assumed to exist.
 
         Raises:
-            PermissionDenied: listings are still refused, so the name may be absent as well.
-            GenerationGone: there is no such directory, or there is an object by now. The kernel
-                then looks the name up again.
+            PermissionDenied: listings are still refused, so it is unknown whether the directory
+                exists.
+            GenerationGone: there is no such directory, or an object with this name exists by now.
+                After this error the kernel looks the name up again.
         """
         target = location.removesuffix("/")
         resolution = self._cache.resolution(target)
@@ -169,7 +172,8 @@ class Resolver:
         try:
             return await self._store.get_object(name)
         except (NotFound, InvalidRequest):
-            # The service rejects the name, so no object can have it.
+            # There is no such object, or the service rejects the name, so that no object can have
+            # it.
             return None
         except Unauthenticated:
             raise
@@ -183,16 +187,17 @@ class Resolver:
     async def _find_folder(self, target: str) -> Directory | PermissionDenied | None:
         """Return the directory `target` + `/`; None if nothing is below it.
 
-        A refusal is returned, not raised: it is one of the answers that `combine` decides from.
+        If both listings are refused, the error is returned, not raised, because `combine` needs it.
         """
         location = target + "/"
         if encoded_length(location) > MAX_OBJECT_NAME_BYTES:
             return None
-        # This runs in a task of its own, where no caller's deadline ends it.
+        # This code needs a deadline because it runs in its own task, which the deadline of a
+        # waiting lookup does not end.
         return await bounded(self._deadline, location, lambda: self._list_folder(location))
 
     async def _list_folder(self, location: str) -> Directory | PermissionDenied | None:
-        # Only the prefix without the slash shows an empty folder.
+        # The prefix without the slash comes first, because only this prefix shows an empty folder.
         prefixes = (location[:-1], location)
         refused: PermissionDenied | None = None
         for prefix in prefixes:
@@ -227,7 +232,8 @@ class Resolver:
             if page.objects or page.prefixes or not page.next_page_token:
                 return page
             if page.next_page_token == token:
-                # If this page were taken for the last one, an existing name might seem absent.
+                # Without this error the page would count as the last page, and an existing name
+                # might seem absent.
                 raise StorageError("the server repeats a page token", subject=repr(start_at))
             token = page.next_page_token
             empty_pages += 1

@@ -1,7 +1,7 @@
-"""Requests in flight, each sent once for all the tasks that wait for its answer.
+"""Requests in flight; each is sent once for all tasks that wait for its answer.
 
-A request runs in the nursery of its owner, not in the task that asked first. So cancelling one
-waiting task neither ends the request nor takes the answer from the other tasks.
+A request runs in the nursery of its owner, not in the task that asked first. So if one waiting task
+is cancelled, the request continues, and the other tasks get its answer.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ class Flight(Generic[Answer]):
         """Return the answer of the request, or raise its error."""
         await self._landed.wait()
         if self._answer is None:
-            # Each waiting task raises this error object again, and would lengthen its traceback.
+            # Each waiting task raises this error object again. Without this reset, its traceback
+            # would grow.
             raise self._error.with_traceback(self._traceback)
         return self._answer[0]
 
     async def fly(self, request: Callable[[], Awaitable[Answer]]) -> None:
-        """Carry out the request, and wake all waiting tasks."""
+        """Send the request, store its answer or its error, and wake all waiting tasks."""
         try:
             self._answer = (await request(),)
         except Exception as error:  # raised again in each waiting task
@@ -80,8 +81,8 @@ class SingleFlight(Generic[Key, Answer]):
     ) -> Flight[Answer]:
         """Start the request, or join the latest one for `key`.
 
-        A request that was started at the time `joinable_after` or earlier is not joined: its
-        answer may be older than the caller accepts.
+        A request that was started at the time `joinable_after` or earlier is not joined, because
+        its answer may be older than the caller accepts.
         """
         flight = self._joinable.get(key)
         if flight is None or flight.asked_at <= joinable_after:

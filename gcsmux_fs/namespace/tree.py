@@ -2,14 +2,15 @@
 
 Theory of operation
 
-A lookup uses the newest cached answer about the name (see `name_cache`). If no answer is valid, it
-asks the service for the object and, at the same time, for anything below the name. If both exist,
-the plain name leads to the directory.
+A lookup uses the newest cached answer about the name (see `name_cache`). If no answer is valid, the
+lookup asks the service for the object and, at the same time, for anything below the name. If both
+an object and a directory exist, the plain name leads to the directory.
 
-Attributes belong to an inode, which stands for one generation of an object at one size. They never
-change, so reading them takes no request, even if the object was overwritten or deleted since. Only
-a lookup shows the change, as with a deleted file on a disk. A lookup of an object that is still
-being appended to leads to another inode when the object has grown.
+Attributes belong to an inode, which stands for one generation of an object at one size. The
+attributes never change, so reading them takes no request, even if the object was overwritten or
+deleted since. Only a lookup shows the change, as with an open file on a disk that was replaced. A
+lookup of an object that is still being appended to leads to another inode when the object has
+grown.
 
 Code between two awaits is atomic, so there are no locks. Tasks that look up the same name share one
 request, unless that request was sent longer ago than the TTL. With a TTL of 0 no request is shared,
@@ -59,15 +60,16 @@ class Tree:
         nursery: where requests run; cancelling it cancels them.
         prefix: empty, or ends with a slash.
         ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
-        negative_ttl_seconds: the same for the answer that a name does not exist.
+        negative_ttl_seconds: how long the answer is valid that a name does not exist.
         directory_mtime_ns: the mtime of directories without a known placeholder object.
         page_size: how many entries of a directory are requested at a time.
         max_listed_entries: how many entries of closed directories are kept.
-        clock: the time in seconds.
+        clock: returns the time in seconds.
         deadline_seconds: how long one lookup, or one part of a listing, may take.
         on_invalidated: called with each inode whose names the kernel must look up again, and once
-            more when a file of the inode is closed: the kernel keeps the names of open files.
-        assume_directories: the caller may not list (see `resolution`, rule 3).
+            more when a file of the inode is closed, because the kernel keeps the names of open
+            files.
+        assume_directories: true if the caller may not list (see `resolution`, rule 3).
     """
 
     def __init__(
@@ -106,8 +108,13 @@ class Tree:
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of inodes, lookups, and cached answers."""
-        registry.gauge("inodes", "inodes", "Inodes in the table.", lambda: len(self._inodes))
-        text = "Time to answer a lookup from cached answers, or by asking the service."
+        registry.gauge(
+            "inodes",
+            "inodes",
+            "Inodes that the kernel or an open file references.",
+            lambda: len(self._inodes),
+        )
+        text = "Time of a lookup that cached answers served, or for which the service was asked."
         for answer, times in (
             ("cached", self._cached_lookup_times),
             ("asked", self._asked_lookup_times),
@@ -123,7 +130,7 @@ class Tree:
         `.` leads to the inode `parent` itself, even if that is a file, or was forgotten.
 
         Raises:
-            NoSuchEntry: it leads to nothing.
+            NoSuchEntry: `name` leads to nothing.
             GenerationGone: there is no inode `parent`.
             PermissionDenied: the service refuses to show what the name is.
             StorageError: the service failed, or did not answer before the deadline.
@@ -140,7 +147,7 @@ class Tree:
             times.observe(self._clock() - began)
 
     def lookup_cached(self, parent: int, name: bytes) -> Entry | None:
-        """Do as `lookup`, or return None if the service must be asked."""
+        """Like `lookup`, but return None if the service must be asked."""
         if name == b".":
             return self._entries.enter_itself(parent)
         location = self._inodes.require_directory(parent).location
@@ -149,19 +156,19 @@ class Tree:
         return self._lookup_in_cache(location, name)
 
     def enter_again(self, inode: int) -> Entry | None:
-        """Count one lookup of an inode; None if it is unknown, invalidated, or gone."""
+        """Count one lookup of an inode; return None if it is unknown, invalidated, or gone."""
         if self._inodes.files.state(inode) is not InodeState.REMOTE:
             return None
         return self._entries.enter_itself(inode)
 
     def forget(self, inode: int, lookups: int) -> None:
-        """Take back lookups that were counted (see `InodeTable.forget`)."""
+        """Subtract from the lookup count of an inode (see `InodeTable.forget`)."""
         self._inodes.forget(inode, lookups)
 
     async def _lookup_asking(self, parent: int, name: bytes) -> Entry:
         if name != b".":
             return await self._ask(self._inodes.require_directory(parent).location, name)
-        # The kernel has forgotten this inode: an NFS server asks for it by number.
+        # The kernel has forgotten this inode, and an NFS server asks for the inode by its number.
         for location, entry_name in self._inodes.forgotten.places_of(parent):
             try:
                 entry = self._lookup_in_cache(location, entry_name)
@@ -236,7 +243,7 @@ class Tree:
     # -- directories
 
     async def confirm_directory(self, inode: int) -> None:
-        """Ask for a directory again if it was assumed to exist (see `Resolver.confirm`)."""
+        """Ask the service again about a directory if it was assumed (see `Resolver.confirm`)."""
         await self._names.resolver.confirm(self._inodes.require_directory(inode).location)
 
     def open_directory(self, inode: int) -> DirectoryHandle:
@@ -249,7 +256,7 @@ class Tree:
         return DirectoryHandle(self._names.directories, location, self._entries.enter)
 
     def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
-        """Return the latest listing that a file is in, and its name there; None if not cached."""
+        """Return the latest listing with a file, and the file's name in it; None if not cached."""
         info = self._inodes.files.get(inode)
         if info is None:
             return None
@@ -263,13 +270,13 @@ class Tree:
         """Drop all cached answers about an object that may have changed.
 
         A `name` that ends with a slash stands for a directory and everything below it, an empty
-        `name` for the whole tree. Answers in flight are not used either, and the kernel looks the
-        names up again. Open files keep their generation.
+        `name` for the whole tree. Answers to requests in flight are not used either, and the kernel
+        looks the names up again. Open files keep their generation.
 
-        Two caches keep their answers until their TTL is over: the kernel's of absent names, and
-        that of the directories above `name`.
+        Two kinds of answers stay cached until their TTL ends: absent names that the kernel has
+        cached, and the directories above `name`.
 
-        The names of all inodes are compared: 100,000 take about 2 ms.
+        This compares the names of all inodes, which takes about 2 ms for 100,000 inodes.
         """
         now, inodes = self._clock(), self._inodes
         directories: list[int] = []
@@ -289,7 +296,7 @@ class Tree:
         """Note that an OPEN or a READ found the generation of a file overwritten or deleted.
 
         The inode cannot be pinned again, unless a later answer shows that the generation exists.
-        Its name is invalidated; other inodes with this name stay as they are.
+        The name of the file is invalidated; other inodes with this name do not change.
         """
         files = self._inodes.files
         info = files.get(inode)

@@ -1,4 +1,4 @@
-"""Hypothesis without its deadline, which a busy machine would miss."""
+"""Turns off hypothesis's time limit per example, because a busy machine exceeds the limit."""
 
 from __future__ import annotations
 

@@ -44,14 +44,14 @@ def refusal(subject: str) -> PermissionDenied:
 
 @dataclass
 class FakeStore:
-    """The `ObjectStore` port over a dictionary.
+    """The `ObjectStore` port with its objects in a dictionary.
 
-    `placeholders_listed` is the service's `include_trailing_delimiter`: the object `foo/` is then
-    listed beside its prefix. `folders` are the folders of a hierarchical bucket, each ending in
-    `/`. Each of the `failures` is raised once, by a request that begins with its text. `may_get`
-    returns whether the caller may get an object, `may_list` whether it may list a prefix. With
-    `get_takes_list`, getting an absent object is refused if the caller may not list its name, as
-    the service does.
+    If `placeholders_listed` is true, a listing has the object `foo/` beside the prefix `foo/`, as
+    the service does with `include_trailing_delimiter`. `folders` are the folders of a hierarchical
+    bucket; each ends with `/`. Each element of `failures` is a text and an error: the first request
+    that begins with the text raises the error. `may_get` returns whether the caller may get an
+    object, `may_list` whether the caller may list a prefix. If `get_takes_list` is true, getting an
+    absent object is refused to a caller who may not list its name, as the service does.
     """
 
     delay_seconds: float = 0.0
@@ -74,7 +74,7 @@ class FakeStore:
         self._sorted = None
 
     def replace_info(self, info: ObjectInfo) -> None:
-        """Write an object with exactly these values."""
+        """Write an object with exactly the values of `info`."""
         self._objects[info.name] = info
         self._sorted = None
 
@@ -88,7 +88,7 @@ class FakeStore:
         return self._objects[name]
 
     def take_requests(self) -> list[str]:
-        """Return the requests since the previous call."""
+        """Return the requests since the previous call of this method."""
         taken, self.requests = self.requests, []
         return taken
 

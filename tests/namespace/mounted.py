@@ -1,4 +1,4 @@
-"""A tree over a fake store for one test; no request is in flight when the test ends."""
+"""Makes a tree over a fake store, and checks that no request is in flight at the end of a test."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def mounted(
     on_invalidated: Callable[[int], None] = lambda _: None,
     assume_directories: bool = False,
 ) -> AsyncIterator[Tree]:
-    """Make a tree; its nursery ends with the block."""
+    """Return a context manager whose value is a tree; its nursery ends with the block."""
     async with trio.open_nursery() as nursery:
         tree = Tree(
             store,
@@ -74,7 +74,7 @@ def observed(tree: Tree, name: str, **labels: str) -> tuple[int, float]:
 
 
 async def follow(tree: Tree, path: str) -> Entry:
-    """Look a path up, keeping the lookup count of its last component only."""
+    """Look a path up, and forget the inodes of all its components except the last."""
     inode = ROOT_INODE
     entry: Entry | None = None
     for component in path.split("/"):

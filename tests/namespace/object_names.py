@@ -19,8 +19,8 @@ def _shorten(name: str) -> str:
 
 names = st.lists(st.sampled_from(_PIECES), min_size=1, max_size=8).map("".join).map(_shorten)
 
-# Few different pieces, so that many buckets have an object beside a folder of its name, and names
-# that sort between the two.
+# Few different pieces, so that many buckets have an object, a folder of the same name, and names
+# that sort between these two.
 _crowded = st.lists(
     st.sampled_from(["a", "a", "/", "/", "-", "0", "x" * 249]), min_size=1, max_size=6
 ).map("".join)

@@ -1,4 +1,4 @@
-"""Lookups and listings, cancelled at every point where they wait."""
+"""Tests of lookups and listings that are cancelled at each point where they wait."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DELAY_SECONDS = 1.0
 TTL_SECONDS = 20.0
-# An object name that is too long for one file name: it is found below a part directory.
+# This object name is too long for one file name, so the object is found below a `%part~` directory.
 LONG_NAME = "x" * 300
 PART = place("", LONG_NAME, Form.PLAIN)
 assert PART is not None
@@ -39,7 +39,7 @@ def filled_store() -> FakeStore:
 
 @asynccontextmanager
 async def stage(question: Question, requests: int, ttl_seconds: float) -> AsyncIterator[Scenario]:
-    """Cancel one of three tasks that ask: the others are answered, and nothing is left over."""
+    """Yield one of three equal questions, to be cancelled; check the answers of the others."""
     store = filled_store()
     answers: list[object] = []
 
@@ -53,7 +53,7 @@ async def stage(question: Question, requests: int, ttl_seconds: float) -> AsyncI
             others.start_soon(ask_after, 0.7 * DELAY_SECONDS, tree)
             await trio.sleep(0.3 * DELAY_SECONDS)
             yield functools.partial(question, tree)
-        # The requests of the cancelled task have ended too.
+        # After this time, the requests of the cancelled task have ended too.
         await trio.sleep(10 * DELAY_SECONDS)
         assert metric(tree, "name_requests_in_flight") == 0
         if ttl_seconds:
@@ -66,7 +66,7 @@ async def stage(question: Question, requests: int, ttl_seconds: float) -> AsyncI
 
 
 async def look_up(name: bytes, tree: Tree) -> int | None:
-    """Return the size of the file that a name leads to; None if it leads to nothing."""
+    """Return the size of the file that a name leads to; None if there is no such file."""
     try:
         entry = await tree.lookup(ROOT_INODE, name)
     except NoSuchEntry:
@@ -76,7 +76,7 @@ async def look_up(name: bytes, tree: Tree) -> int | None:
 
 
 async def list_all(tree: Tree) -> list[bytes]:
-    """Read a directory of two pages."""
+    """Return all names of a directory whose listing has two pages."""
     directory = await tree.lookup(ROOT_INODE, b"dir")
     handle = tree.open_directory(directory.inode)
     tree.forget(directory.inode, 1)

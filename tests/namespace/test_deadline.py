@@ -24,7 +24,7 @@ DEADLINE = 20.0
 
 
 class EmptyPagesStore(FakeStore):
-    """Answers a listing with `empty` pages without entries, each with another page token."""
+    """Answers a listing with `empty` empty pages before the first entry; each has a new token."""
 
     empty = 10**9
 

@@ -26,12 +26,12 @@ def remember(table: InodeTable, info: ObjectInfo) -> int:
 
 
 def clashing(key: bytes, attempt: int) -> int:
-    """Return one of eight numbers for three attempts, then a number that no other key has."""
+    """Return one of eight numbers in the first three attempts, later a number of this key only."""
     return zlib.crc32(key) % 8 if attempt < 3 else 8 + hash_of(key, attempt) // 2
 
 
 class InodeMachine(RuleBasedStateMachine):
-    """Compares the table with two counters for each key; directories have generation 0."""
+    """Compares the inode table with counters of the lookups and pins of each inode."""
 
     hashed = staticmethod(hash_of)
 
@@ -142,7 +142,7 @@ def test_a_number_depends_only_on_what_it_stands_for() -> None:
         for table in (one, other)
     ]
     assert numbers[0] == numbers[1]
-    # Every release on every machine must compute these numbers.
+    # Inode numbers are stable: every release must compute these numbers on every machine.
     assert numbers[0] == [7_570_071_966_228_571_333, 7_451_147_557_953_574_455]
 
 
@@ -209,7 +209,7 @@ def test_a_file_that_metadata_makes_a_link_is_another_inode() -> None:
     assert other != number
     assert file == table.files.get(number)
     assert link == table.files.get(other)
-    # Metadata that makes no link belongs to the same inode.
+    # Metadata that does not make the file a link does not change its inode.
     labelled = replace(file, metageneration=3, metadata={"team": "blue"})
     assert (number, labelled) == remembered(table, labelled)
 
@@ -222,7 +222,7 @@ def test_each_size_of_an_object_that_grows_is_an_inode() -> None:
     grown = remember(table, large)
     assert grown != number
     assert small == table.files.get(number)
-    # An old answer shows a smaller size, and leads to the inode of the larger size.
+    # An older answer with a smaller size leads to the inode of the larger size.
     assert (grown, large) == remembered(table, small)
     finalized = replace(large, finalized=True)
     assert (grown, finalized) == remembered(table, finalized)

@@ -1,4 +1,4 @@
-"""Invalidated names and gone generations: cached answers, answers in flight, and the kernel."""
+"""Tests of invalidated names and gone generations: which answers are still used, and by whom."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry
 from .fake_store import FakeStore, object_info
 from .mounted import follow, metric, mounted, object_at, read_names
 
-# Cached answers never expire: only an invalidation makes a lookup ask again.
+# A TTL with which cached answers never expire, so only an invalidation makes a lookup ask again.
 FOREVER = math.inf
 
 
@@ -106,10 +106,10 @@ async def test_an_invalidated_inode_stays_open_and_the_kernel_drops_its_names() 
         dropped.clear()
         tree.pin(new.inode)
         tree.invalidate("a")
-        # The kernel drops the names of both generations.
+        # The kernel is told to drop the names of both generations.
         assert sorted(dropped) == sorted([old.inode, new.inode])
         dropped.clear()
-        # The kernel keeps the names of an open file, so it drops them when the file is closed.
+        # The kernel keeps the names of an open file, so it is told again when the file is closed.
         tree.unpin(new.inode)
         assert dropped == [new.inode]
         await trio.sleep(1)
@@ -149,7 +149,7 @@ async def test_an_invalidated_directory_is_asked_for_with_everything_below_it() 
         assert await object_at(tree, "e/c") == ("e/c", 4)
         assert store.take_requests() == []
         assert await object_at(tree, "d/a") == ("d/a", 5)
-        # The directory itself may be gone, so it is asked for again.
+        # The directory itself may be gone, so the lookup asks for the directory again.
         assert {"get d", "get d/a"} < set(store.take_requests())
         assert await object_at(tree, "d/sub/b") == ("d/sub/b", 7)
         assert await read_names(tree, inodes["d"]) == [b"%content~", b"a", b"new", b"sub"]
@@ -187,7 +187,8 @@ async def test_an_answer_in_flight_is_not_used_after_an_invalidation(invalidated
             store.put("a")
             tree.invalidate(invalidated)
             before = trio.current_time()
-            # A lookup that begins now does not wait for the answer in flight.
+            # A lookup that begins now sends its own request, and does not wait for the one in
+            # flight.
             assert await object_at(tree, "a") == ("a", 2)
             assert trio.current_time() - before == 2
         assert answers == [("a", 2)]
@@ -243,7 +244,7 @@ async def test_an_invalidated_entry_of_a_replaced_listing_is_not_cached_by_the_k
         handle = tree.open_directory(ROOT_INODE)
         await handle.entries_from(0)
         await trio.sleep(50)
-        # The second page is 50 s younger than its listing. Another reader replaces the listing.
+        # The second page is requested 50 s after the first. Another reader replaces the listing.
         await handle.entries_from(2)
         await trio.sleep(11)
         await read_names(tree)
@@ -374,7 +375,7 @@ async def test_a_generation_that_exists_after_all_can_be_opened_again() -> None:
         # An invalidation does not change the state of a gone generation.
         with pytest.raises(GenerationGone):
             tree.pin(entry.inode)
-        # The earlier answer is no longer used.
+        # The cached answer from before the invalidation is no longer used.
         assert tree.lookup_cached(ROOT_INODE, b"a") is None
         await trio.sleep(1)
         assert (await follow(tree, "a")).inode == entry.inode

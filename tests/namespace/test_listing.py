@@ -151,7 +151,8 @@ def test_a_name_that_cannot_be_below_the_directory_is_an_error(stray: str) -> No
 def test_every_entry_is_found_by_name_and_by_position(pages: int) -> None:
     keys = [f"d/{number}{'-x' * (number % 3)}" for number in range(500)]
     keys += [f"d/{number}/>" for number in range(100, 500, 50)] + ["d/%~", "d/é", "d/😀"]
-    # The placeholder object is no entry, so positions after it are one less than row numbers.
+    # The placeholder object `d/` has a row but is no entry, so positions are smaller than row
+    # numbers.
     keys = sorted([*keys, "d/"], key=lambda key: key.removesuffix(">"))
     step = len(keys) // pages + 1
     listing = Listing("d/")

@@ -17,16 +17,16 @@ from .mounted import metric, mounted
 
 ENTRIES = 20_000
 PAGE = 1_000
-# Limit for an entry that the kernel references: 282 bytes were measured.
+# Limit of the memory per entry while the kernel references its inode. Measured: 282 bytes.
 MAX_REFERENCED_BYTES = 300
-# Limits after the kernel has forgotten all inodes: for an entry of the listing, and for an inode
-# number that an NFS server may still ask for (see `forgotten_inodes`).
+# Limits of the memory after the kernel has forgotten all inodes: per entry of the listing, and per
+# inode number that an NFS server may still ask for (see `forgotten_inodes`).
 MAX_LISTED_BYTES = 150
 MAX_FORGOTTEN_BYTES = 100
 
 
 class NumberedStore(FakeStore):
-    """Makes the objects of each page when it is requested, and keeps none of them."""
+    """Makes the objects of a page when the page is requested, and keeps no object."""
 
     async def list_objects(
         self,
@@ -57,7 +57,7 @@ class NumberedStore(FakeStore):
 
 
 async def bytes_after_listing(*, forgetting: bool) -> int:
-    """Return the allocated bytes after a directory was read; `forgetting` drops all inodes."""
+    """Return the allocated bytes after reading a directory; if `forgetting`, without its inodes."""
     async with mounted(NumberedStore(), prefix="directory/", page_size=PAGE) as tree:
         handle = tree.open_directory(ROOT_INODE)
         gc.collect()

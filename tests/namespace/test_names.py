@@ -36,7 +36,7 @@ def path(name: str, *, beside_folder: bool = False) -> bytes:
 
 
 def walk(components: tuple[bytes, ...]) -> str:
-    """Return the object that a path leads to, as lookups of existing directories do."""
+    """Return the object that a path leads to if all directories on the path exist."""
     location = ""
     for component in components[:-1]:
         step = step_from(location, component)
@@ -166,7 +166,7 @@ def test_no_two_objects_and_no_object_and_directory_share_a_path(bucket: dict[st
     ]
     paths = files + [path_of_directory(location) for location in directories]
     assert len(set(paths)) == len(paths)
-    # A file is never a directory on the path of another file.
+    # The path of a file is never a directory on the path of another file.
     ancestors = {path[:depth] for path in paths for depth in range(1, len(path))}
     assert not ancestors & set(files)
 

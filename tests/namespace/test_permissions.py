@@ -1,4 +1,4 @@
-"""Callers with permissions for a part of the bucket: a refusal hides nothing that is allowed."""
+"""Tests of callers with limited permissions: a refusal hides nothing that another answer shows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DIRECTORIES = (DIRECTORY, MARKED_DIRECTORY)
 
 
 def readable_below(*prefixes: str) -> FakeStore:
-    """Return a store whose caller may get the objects below some prefixes."""
+    """Return a store whose caller may get only the objects below some prefixes."""
     store = FakeStore()
     store.put(*OBJECTS)
     store.may_get = lambda name: name.startswith(prefixes)
@@ -50,7 +50,7 @@ def readable_below(*prefixes: str) -> FakeStore:
 
 
 async def seen(tree: Tree, path: str) -> str:
-    """Return what a program sees at a path."""
+    """Return in words what a program sees at a path."""
     above = path.rpartition("/")[0]
     if above and (parent := await seen(tree, above)) not in DIRECTORIES:
         return f"below what is {parent}"
@@ -69,7 +69,7 @@ async def seen(tree: Tree, path: str) -> str:
 
 
 async def list_all(tree: Tree, inode: int = ROOT_INODE, location: str = "") -> None:
-    """List all directories as `find` does, except refused ones."""
+    """List all directories as `find` does, except the directories that may not be listed."""
     try:
         names = await read_names(tree, inode)
     except PermissionDenied:
@@ -124,7 +124,7 @@ async def test_an_assumed_directory_is_valid_for_the_negative_ttl() -> None:
         await tree.confirm_directory(team.inode)
         with pytest.raises(GenerationGone):
             await tree.confirm_directory(absent.inode)
-        # The directory is no longer assumed.
+        # After the failed confirmation, the name is no longer assumed to be a directory.
         assert await seen(tree, "absent") == "absent"
         assert (await follow(tree, "team")).name_valid_seconds == 60
         store.take_requests()
@@ -159,7 +159,8 @@ async def test_the_ttl_of_an_answer_begins_at_the_earlier_of_its_two_requests() 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tree.confirm_directory, assumed.inode)
             await trio.sleep(1)
-            # This lookup joins the listing that the confirmation has requested.
+            # This lookup does not send a listing but joins the one that `confirm_directory` has
+            # sent.
             entry = await follow(tree, "team")
         assert entry.name_valid_seconds == 60 - 3
 
@@ -230,7 +231,7 @@ async def test_a_refusal_is_not_cached() -> None:
 
 @dataclass(frozen=True)
 class Permissions:
-    """Prefixes that the caller may get and list; None for no permission."""
+    """The prefix below which a caller may get objects, and the one to list; None for nothing."""
 
     get: str | None
     list: str | None

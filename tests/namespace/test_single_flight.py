@@ -1,4 +1,4 @@
-"""Requests in flight: which ones a later question joins."""
+"""Tests of SingleFlight: which requests in flight a later task joins."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_a_request_is_joined_only_if_it_is_young_enough() -> None:
         now = trio.current_time()
         assert flights.start("a", answer, joinable_after=now - 5) is first
         assert flights.start("a", answer, joinable_after=-math.inf) is first
-        # The first request was started exactly at the limit, so it is not joined.
+        # The first request was started exactly at the time `joinable_after`, so it is not joined.
         second = flights.start("a", answer, joinable_after=now - 4)
         assert second is not first
         assert flights.start("a", answer, joinable_after=now - 1) is second
@@ -57,7 +57,7 @@ async def test_a_lookup_does_not_join_a_request_that_is_older_than_the_ttl() -> 
             store.put("a")
             nursery.start_soon(look)
             await trio.testing.wait_all_tasks_blocked()
-            # Two questions are in flight, each with two requests.
+            # Two names are being looked up, with two requests each. A name counts as one more.
             assert metric(tree, "name_requests_in_flight") == 6
         assert answers == [("a", 1), ("a", 1), ("a", 2)]
         assert len(store.take_requests()) == 4

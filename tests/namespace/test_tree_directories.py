@@ -1,4 +1,4 @@
-"""Reading directories: pages, sharing, positions, freshness, memory."""
+"""Tests of reading directories: pages, shared listings, positions, freshness, memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .mounted import follow, metric, mounted, object_at, read_names
 
 
 async def take(tree: Tree, handle: DirectoryHandle, position: int, count: int) -> list[bytes]:
-    """Read up to `count` entries as the kernel does, and forget them."""
+    """Read up to `count` entries as the kernel does, and forget their inodes."""
     names: list[bytes] = []
     for _, name, entry in await handle.entries_from(position):
         tree.forget(entry.inode, 1)
@@ -142,7 +142,7 @@ async def test_the_ttl_of_a_listed_name_begins_at_the_request_for_its_page() -> 
         handle = tree.open_directory(ROOT_INODE)
         first = [entry.name_valid_seconds for _, _, entry in await handle.entries_from(0)]
         await trio.sleep(4)
-        # The first page has `b` too, held back because a folder `b/` might follow.
+        # The first page has `b` too, but `b` is held back, because a folder `b/` might follow.
         second = [entry.name_valid_seconds for _, _, entry in await handle.entries_from(1)]
         await trio.sleep(100)
         late = [entry.name_valid_seconds for _, _, entry in await handle.entries_from(1)]
@@ -204,7 +204,7 @@ async def test_a_handle_opened_after_a_page_token_expired_reads_a_new_listing() 
 
 
 class LoopingStore(FakeStore):
-    """A server whose page token leads to the same page for ever."""
+    """A server that repeats a page: its page token leads to the same page again and again."""
 
     async def list_objects(
         self,

@@ -1,4 +1,4 @@
-"""Lookups: which requests they send, which cached answers they use, and for how long."""
+"""Tests of lookups: which requests they send, which cached answers they use, and for how long."""
 
 from __future__ import annotations
 

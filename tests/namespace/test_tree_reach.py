@@ -1,4 +1,4 @@
-"""For any object names, a walk finds every object once, and lookups find the same objects."""
+"""Tests with any object names: a walk finds each object once, and lookups find the same objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .object_names import buckets, names
 
 @dataclass
 class Walk:
-    """Paths of files, each with the name of its object, and paths of directories."""
+    """The result of a walk: paths of files, with the names of their objects, and of directories."""
 
     files: dict[tuple[bytes, ...], str] = field(default_factory=dict)
     directories: set[tuple[bytes, ...]] = field(default_factory=set)
@@ -142,7 +142,7 @@ def documented_names() -> list[tuple[list[str], list[str]]]:
     rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) > 5
     cells = [[re.findall("`(.*?)`", cell) for cell in row] for row in rows]
-    # The row with L and R stands for names that are too long for the document.
+    # The row with L and R stands for names that are too long to write in the document.
     return [(objects, paths) for objects, paths in cells if objects != ["L", "R"]]
 
 
