@@ -1,7 +1,7 @@
-"""A mount from its start to its end: the one place where all rooms are put together.
+"""Runs a mount from its start to its end, and creates and connects all parts of the mount.
 
 The start goes from the network to the kernel: connections, bucket check, streams, names, files, the
-kernel's mount. The end takes the reverse order.
+kernel's mount. The end goes in the reverse order.
 """
 
 from __future__ import annotations
@@ -64,21 +64,25 @@ __all__ = ["serve", "stream_policy", "unary_policy"]
 
 log = logging.getLogger(__name__)
 
-# A mistyped endpoint is reported within 6 s.
+# Timeouts of the bucket check at the start. A mistyped endpoint is reported within 6 s.
 _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backoff_seconds=1.0)
 
-# A unary call fails this long before the lookup that waits for it: its error names the cause.
+# A lookup waits this much longer than its unary call may take. The call therefore fails first, and
+# the lookup reports the error of the call, which names the cause.
 _LOOKUP_EXTRA_SECONDS = 0.5
 
-# Streams and unary calls use separate connections, so lookups never wait behind streams. Each kind
-# has enough connections for all requests that the mount serves at a time (`MAX_REQUESTS`), so that
-# no call waits in gRPC behind calls that hang. Connections are made when they are needed.
+# Limit of the connections for streams, and also of the connections for unary calls. Unary calls
+# have their own connections, so that lookups never wait behind streams. Each limit is enough for
+# all requests that the mount serves at a time (`MAX_REQUESTS`), so that no call waits in gRPC
+# behind calls that hang. A connection is made when it is needed.
 _MAX_CONNECTIONS = -(-MAX_REQUESTS // CALLS_PER_CONNECTION)
 
-# Each connection takes a file descriptor; the rest of the process takes fewer than 40.
+# File descriptors that are reserved for the rest of the process, which takes fewer. Each connection
+# takes one file descriptor.
 _OTHER_DESCRIPTORS = 40
 
-# The shortest limit of the backoff, and the number of backoffs within one read timeout.
+# The longest backoff is the read timeout divided by `_BACKOFFS_PER_READ_TIMEOUT`, but at least
+# `_MIN_BACKOFF_LIMIT_SECONDS`.
 _MIN_BACKOFF_LIMIT_SECONDS = 0.5
 _BACKOFFS_PER_READ_TIMEOUT = 12
 
@@ -89,7 +93,7 @@ class _Measured(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """The service on the network, ready for use."""
+    """The checked bucket, and the objects that connect the mount to the service."""
 
     bucket: CheckedBucket
     store: GrpcObjectStore
@@ -103,7 +107,7 @@ class _Service:
 def serve(settings: Settings, reporter: ReadinessReporter) -> int:
     """Mount the bucket and serve it until it is unmounted. Return the exit code.
 
-    `reporter` reports readiness when the mount answers.
+    `reporter` reports that the mount is ready when the mount answers.
 
     Raises:
         ConfigError: the mount could not start; the message is one sentence for the user.
@@ -114,7 +118,7 @@ def serve(settings: Settings, reporter: ReadinessReporter) -> int:
     try:
         asyncio_bridge.run(functools.partial(_serve, settings, reporter))
     except BaseExceptionGroup as group:
-        # A sentence for the user is more useful than the errors that followed it.
+        # These two hold a sentence for the user, which helps more than the errors that followed.
         sentences, _ = group.split((ConfigError, MountLost))
         if sentences is None:
             raise
@@ -135,7 +139,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
             tasks.cancel_scope.cancel()
         service.transport.close()
         await service.streams.drain()
-    # All rooms have ended: the gauges of what they held are zero.
+    # All parts of the mount have ended, so the gauges of what they held are zero.
     _log_statistics(metrics)
 
 
@@ -173,7 +177,8 @@ async def _new_service(
         min(CONNECTION_SILENCE_SECONDS, stall_seconds / 2),
     )
     randomness = random.Random()
-    # Separate budgets: thousands of failing lookups do not delay the reopening of a stream.
+    # The budgets are separate, so that thousands of failing lookups do not delay the reopening of
+    # a stream.
     stream_retries, unary_retries = RetryBudget(), RetryBudget()
     billed = BilledRequests()
     new_store = functools.partial(
@@ -184,7 +189,7 @@ async def _new_service(
         random=randomness,
         tokens=channels.tokens,
     )
-    # The metrics begin after the check.
+    # The metrics do not count the requests of the bucket check.
     bucket = await check_bucket(
         new_store(policy=_STARTUP_POLICY, billed=BilledRequests()), settings
     )
@@ -223,7 +228,7 @@ async def _serve_bucket(
     metrics: Registry,
     tasks: trio.Nursery,
 ) -> None:
-    """Put the rooms between service and kernel together, mount, and serve until the end."""
+    """Create all parts between service and kernel, mount, and serve until the mount ends."""
     streams = StreamRegistry(
         service.transport,
         stream_policy(settings.read_timeout_seconds),
@@ -250,7 +255,9 @@ async def _serve_bucket(
     for metrics.section, room in rooms.items():
         room.declare_metrics(metrics)
     metrics.section = "the process"
-    metrics.gauge("resident_bytes", "bytes", "Resident memory.", malloc.resident_bytes)
+    metrics.gauge(
+        "resident_bytes", "bytes", "Resident memory of the process.", malloc.resident_bytes
+    )
     for run in (service.deferred_calls.run, filesystem.run, names.run, streams.run):
         tasks.start_soon(run)
     arrival = service.streams.starter.bridge.arrival
@@ -276,10 +283,10 @@ def _new_tree(
 
 
 def _new_read_context(settings: Settings, streams: StreamRegistry) -> ReadContext:
-    """Put the block cache above the streams.
+    """Return the context of all reads: the block cache and the source of its bytes, the streams.
 
-    A disk tier is a `RangeSource` around the measured source: bytes from a disk then never count as
-    bandwidth of the network.
+    A disk cache, if one is added, must be a `RangeSource` around the `MeasuredSource`, so that
+    bytes from the disk never count as bandwidth of the network.
     """
     bandwidth = BandwidthEstimator()
     return ReadContext(
@@ -292,14 +299,14 @@ def _new_read_context(settings: Settings, streams: StreamRegistry) -> ReadContex
 
 
 def _connection_limit(descriptors: int) -> int:
-    """Return how many connections each kind of calls may have, with that many descriptors."""
+    """Return the connection limit for each kind of call in a process with `descriptors` allowed."""
     if descriptors == resource.RLIM_INFINITY:
         return _MAX_CONNECTIONS
     return max(1, min(_MAX_CONNECTIONS, (descriptors - _OTHER_DESCRIPTORS) // 2))
 
 
 def unary_policy(read_timeout: float) -> UnaryPolicy:
-    """Derive the timeouts of unary calls, so that a silent call leaves time for a retry."""
+    """Derive the timeouts of unary calls. A call without an answer leaves time for a retry."""
     default = UnaryPolicy()
     return UnaryPolicy(
         total_seconds=read_timeout,
@@ -309,10 +316,11 @@ def unary_policy(read_timeout: float) -> UnaryPolicy:
 
 
 def stream_policy(read_timeout: float) -> RetryPolicy:
-    """Derive the timeouts of streams, so that a silent stream leaves time for a retry.
+    """Derive the timeouts of streams. A stream without an answer leaves time for a retry.
 
-    If possible, an opening stream waits 21 s for its first response, so that the ReadObject
-    fallback triggers (see `STREAM_SILENCE_SECONDS`).
+    If the read timeout permits it, an opening stream waits at least 21 s for its first response,
+    because the mount falls back to ReadObject only after 20 s without a response (see
+    `STREAM_SILENCE_SECONDS`).
     """
     default = RetryPolicy()
     fallback_seconds = STREAM_SILENCE_SECONDS + 1.0
@@ -328,7 +336,7 @@ def stream_policy(read_timeout: float) -> RetryPolicy:
 
 
 def _backoff_limit(read_timeout: float) -> float:
-    """Return the longest backoff: how long a READ may still wait after an outage has ended."""
+    """Return the longest backoff. A READ may still wait this long after an outage has ended."""
     return max(_MIN_BACKOFF_LIMIT_SECONDS, read_timeout / _BACKOFFS_PER_READ_TIMEOUT)
 
 

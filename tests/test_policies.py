@@ -1,4 +1,4 @@
-"""Timeouts of attempts, derived from the time that a READ has."""
+"""Tests of the timeouts of attempts, which are derived from the read timeout."""
 
 from __future__ import annotations
 

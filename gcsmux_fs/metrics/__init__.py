@@ -1,1 +1,1 @@
-"""What a mount counts and measures, declared once."""
+"""The metrics of a mount: counters, gauges, histograms, and their text for people."""

@@ -1,4 +1,4 @@
-"""A distribution of durations in fixed buckets, cheap enough for every READ; sans-IO."""
+"""A histogram of durations with fixed buckets. Adding a duration is cheap enough for every READ."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ BUCKET_BOUNDS_SECONDS = (
     *(10.0, 20.0, 50.0),
     *(100.0, 200.0),
 )
-"""Upper bounds of the buckets, three for each power of ten: from 10 us, a READ that the cache
-answers, to 200 s, which is longer than the default read timeout."""
+"""Upper bounds of the buckets, three for each power of ten. The lowest bound is 10 us, about the
+time of a READ that the cache answers. The highest is longer than the default read timeout."""
 
 
 class Histogram:
-    """Counts of observed durations by bucket, their number and their sum in seconds."""
+    """Counts observed durations by bucket, and keeps their sum in seconds."""
 
     __slots__ = ("counts", "total_seconds")
 
     def __init__(self) -> None:
-        #: Observations in each bucket; the last one has no upper bound.
+        #: Number of observations in each bucket. The last bucket has no upper bound.
         self.counts = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
         self.total_seconds = 0.0
 
@@ -44,9 +44,9 @@ class Histogram:
         self.total_seconds += seconds
 
     def quantile_bound(self, quantile: float) -> float:
-        """Return the upper bound of the bucket that holds a quantile, in seconds.
+        """Return the upper bound, in seconds, of the bucket that holds the quantile.
 
-        It is infinity above the last bound, and 0 while there is no observation.
+        The result is infinity for the last bucket, and 0 if there is no observation.
         """
         count = self.count
         if not count:
@@ -60,9 +60,10 @@ class Histogram:
         return float("inf")
 
     def summary(self) -> dict[str, float]:
-        """Return the number of observations, their sum, and bounds of median and 99th percentile.
+        """Return number and sum of the observations, and limits of median and 99th percentile.
 
-        A bound above the last bucket is written as -1, because JSON has no infinity.
+        The limits are upper bounds of buckets. An infinite bound is written as -1, because JSON has
+        no infinity.
         """
         median, tail = self.quantile_bound(0.5), self.quantile_bound(0.99)
         return {

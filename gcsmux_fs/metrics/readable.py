@@ -1,4 +1,4 @@
-"""The metrics of a mount as lines for people."""
+"""Formats the metrics of a mount as lines of text for people."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _STEPS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
 def readable_lines(registry: Registry) -> Iterator[str]:
-    """Yield a heading for each section, and a line for each value: name, value, meaning.
+    """Yield a heading for each section of metrics, then a line for each value of the section.
 
-    Values that are zero are left out; the last line says how many.
+    A line shows name, value and meaning. Values of zero are left out; the last line counts them.
     """
     rows: list[tuple[str, str, str, str]] = []
     zeros = 0

@@ -1,7 +1,7 @@
 """All metrics of a mount, each declared once with name, unit, help and kind; sans-IO.
 
-A room counts in plain integers and `Histogram` objects of its own, and declares them here. An
-observation costs what `+= 1` costs: the registry reads the values only when it is asked for them.
+A package counts in its own integers and `Histogram` objects, and declares them in the registry.
+To count an event costs only a `+= 1`, because the registry reads the values only on request.
 
     @dataclass(slots=True)
     class StreamCounters:
@@ -28,28 +28,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "Metric", "MetricError", "Registry", "counter"]
 
-# The names of Prometheus (https://prometheus.io/docs/concepts/data_model), in lower case.
+# Pattern of a metric name: as in Prometheus, but only lower case and no colon
+# (https://prometheus.io/docs/concepts/data_model).
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _DECLARATION = "metric"
 
 
 class Kind(enum.StrEnum):
-    """What may happen to the value of a metric."""
+    """The kind of a metric: how its value may change."""
 
-    COUNTER = "counter"  # it only grows
-    GAUGE = "gauge"  # it goes up and down
+    COUNTER = "counter"  # the value only increases
+    GAUGE = "gauge"  # the value increases and decreases
     HISTOGRAM = "histogram"  # a distribution of observed values
 
 
 class MetricError(Exception):
-    """A metric is declared twice, is malformed, or is not declared: an error in this program."""
+    """A metric is declared twice, malformed or not declared. The cause is an error in the code."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Metric:
     """The declaration of a metric.
 
-    `unit` is a plural noun such as `bytes` or `seconds`. `section` is a heading for people.
+    `unit` is a plural noun such as `bytes` or `seconds`. `section` is the heading under
+    which people see the metric.
     """
 
     name: str
@@ -63,7 +65,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 def counter(unit: str, help: str) -> Any:  # noqa: A002 # the word of Prometheus
-    """Return a dataclass field that counts from 0, and declares a counter of the field's name."""
+    """Return a dataclass field with value 0; `Registry.fields` declares a counter of its name."""
     return dataclasses.field(default=0, metadata={_DECLARATION: (unit, help)})
 
 
@@ -84,7 +86,7 @@ class Registry:
         read: Callable[[], int | float],
         labels: Mapping[str, str] | None = None,
     ) -> None:
-        """Declare a counter; `read` returns its value.
+        """Declare a counter; `read` returns the value of the counter.
 
         Raises:
             MetricError: the name is taken or malformed.
@@ -99,7 +101,7 @@ class Registry:
         read: Callable[[], int | float],
         labels: Mapping[str, str] | None = None,
     ) -> None:
-        """Declare a gauge; `read` returns its value.
+        """Declare a gauge; `read` returns the value of the gauge.
 
         Raises:
             MetricError: the name is taken or malformed.
@@ -113,7 +115,7 @@ class Registry:
         histogram: Histogram,
         labels: Mapping[str, str] | None = None,
     ) -> None:
-        """Declare a histogram of seconds.
+        """Declare a histogram of durations in seconds.
 
         Raises:
             MetricError: the name is taken or malformed.
@@ -122,7 +124,9 @@ class Registry:
         self._declare(metric, lambda: histogram, labels)
 
     def fields(self, counters: object) -> None:
-        """Declare a counter for each field of a dataclass instance made by `counter`.
+        """Declare a counter for each field of the dataclass instance `counters`.
+
+        Each field must be made by the function `counter`.
 
         Raises:
             MetricError: a name is taken, or a field is not made by `counter`.
@@ -134,7 +138,10 @@ class Registry:
             self.counter(each.name, unit, text, _reader_of(counters, each.name))
 
     def metrics(self) -> Iterator[tuple[Metric, Mapping[Labels, int | float | Histogram]]]:
-        """Yield each metric with its current values by labels; () stands for no label."""
+        """Yield each metric with its current values, by labels.
+
+        A value without labels has the key ().
+        """
         for name, metric in self._metrics.items():
             yield metric, {labels: read() for labels, read in self._readers[name].items()}
 
@@ -142,7 +149,7 @@ class Registry:
         """Return the current value of a metric.
 
         Raises:
-            MetricError: no such metric is declared.
+            MetricError: no metric with this name and these labels is declared.
         """
         try:
             return self._readers[name][tuple(sorted(labels.items()))]()
@@ -150,7 +157,10 @@ class Registry:
             raise MetricError(f"no metric is named {name!r} with labels {labels}") from None
 
     def snapshot(self) -> dict[str, object]:
-        """Return all values by name, as JSON can hold them; labels become a nested dictionary."""
+        """Return all values, by metric name, in types that JSON can hold.
+
+        The values of a metric with labels become a nested dictionary.
+        """
         snapshot: dict[str, object] = {}
         for metric, values in self.metrics():
             plain = {

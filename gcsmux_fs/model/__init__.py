@@ -1,1 +1,1 @@
-"""What every room speaks: value types, the object table, errors, retry budgets."""
+"""Types for all packages: values, the object table, exceptions, limits of retries."""

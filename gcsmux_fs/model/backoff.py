@@ -1,7 +1,8 @@
-"""How long a failed call waits before its next attempt; sans-IO, for streams and unary calls.
+"""Calculates the delay before a failed stream or unary call is tried again; sans-IO.
 
 The delay is an exponential backoff with jitter, or the pause that the server requests, if the pause
-is longer. One kind of failure has no delay: a refused token is renewed, once.
+is longer. If the service refuses the token of a call, the token is renewed, and the call is tried
+again without delay, once.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["MAX_REQUESTED_PAUSE_SECONDS", "Backoff", "TokenRenewal", "requested_pause"]
 
 MAX_REQUESTED_PAUSE_SECONDS = 30.0
-"""Longest pause that a server may request: a quarter of the default read timeout (120 s), so that
-a waiting reader still gets several attempts."""
+"""Upper limit of a pause that a server requests; a longer pause is shortened. The limit is a
+quarter of the default read timeout (120 s), so that a reader still gets several attempts."""
 
-# The factor 2**32 exceeds every useful maximum. The limit only keeps the power finite.
+# Limit of the doublings of a delay, so that the power does not overflow. The factor 2**32 already
+# exceeds every useful maximum.
 _MAX_DOUBLINGS = 32
 
 
@@ -35,17 +37,20 @@ class Backoff:
     max_seconds: float
 
     def delay(self, retries: int, random: Random) -> float:
-        """Return the delay after `retries` earlier delays: between half its bound and its bound."""
+        """Return the next delay: a random time between half its upper bound and its upper bound.
+
+        `retries`: the number of earlier delays.
+        """
         doubled = self.first_seconds * 2.0 ** min(retries, _MAX_DOUBLINGS)
         bound = min(self.max_seconds, doubled)
         return random.uniform(bound / 2, bound)
 
 
 def requested_pause(seconds: float, random: Random) -> float:
-    """Return the delay for a pause that a server requests (google.rpc.RetryInfo); 0 if it is 0.
+    """Return the delay for a pause that a server requests (google.rpc.RetryInfo); 0 for no pause.
 
-    Up to a quarter is added at random. Otherwise all clients that the server refused at the same
-    moment would return at the same moment.
+    Up to a quarter of the pause is added at random. Otherwise all clients that the server refused
+    at the same moment would return at the same moment.
     """
     if not seconds:
         return 0.0
@@ -57,7 +62,7 @@ class TokenRenewal:
     """Permits one immediate retry after the service has refused a token.
 
     The retry uses a renewed token. If the service refuses the renewed token too, another renewal
-    does not help.
+    would not help.
     """
 
     used: bool = False

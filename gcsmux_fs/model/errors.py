@@ -1,7 +1,7 @@
 """All exceptions that this program raises on purpose, and their gRPC and errno codes.
 
 `storage` translates gRPC status codes into these exceptions, and `fuse` translates them into errno
-values. All other rooms use only the exceptions.
+values. All other packages use only the exceptions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class StatusCode(enum.IntEnum):
-    """The gRPC status codes (https://grpc.io/docs/guides/status-codes/), without importing gRPC."""
+    """The gRPC status codes (https://grpc.io/docs/guides/status-codes/), for use without gRPC."""
 
     OK = 0
     CANCELLED = 1
@@ -70,7 +70,7 @@ class StorageError(GcsmuxError):
 
     Attributes:
         errno: the error number that a program sees.
-        message: what happened.
+        message: what failed, in words.
         subject: the object, range, listing or bucket that was requested; may be empty.
         code: the gRPC status of the failure; None if no status was received.
         retry_seconds: the pause that the server requests before a retry; 0 for none.
@@ -103,7 +103,7 @@ class GenerationGone(NotFound):
 
 
 class PermissionDenied(StorageError):
-    """The service refuses the caller."""
+    """The service does not permit the request of this caller."""
 
     errno = errno.EACCES
 
@@ -135,7 +135,7 @@ class Unsupported(StorageError):
 
 
 class DataCorruption(StorageError):
-    """The bytes of a range did not match their checksum or their range, in several attempts."""
+    """In several attempts, the received bytes did not match their checksum or the range."""
 
 
 class Unavailable(StorageError):

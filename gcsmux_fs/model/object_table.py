@@ -1,8 +1,8 @@
-"""Many objects in little memory: one array for each kind of value.
+"""Keeps the metadata of many objects in little memory, in one array for each kind of value.
 
-An object takes 340 bytes as a value with all its numbers and strings, and 48 bytes and its name as
-a row of a table. The values that most objects of a bucket have in common are kept once, in one
-`Traits` for all these objects.
+An object takes 340 bytes as an `ObjectInfo` with all its numbers and strings. As a row of an
+`ObjectTable`, it takes 48 bytes plus its name. The values that most objects of a bucket have in
+common are kept once, in one `Traits` for all these objects.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["NO_CHECKSUM", "ObjectTable", "Row", "Traits", "shared_traits"]
 
 NO_CHECKSUM = -1
-"""Stands for an unknown CRC32C in a column: a CRC32C is never negative."""
+"""The value of an unknown CRC32C in the column of checksums. A CRC32C is never negative."""
 
-# Different `Traits` that are shared; a bucket has a few for each kind of file in it.
+# Largest number of `Traits` that are cached to be shared. A bucket has a few different `Traits` for
+# each kind of file in it.
 _SHARED_TRAITS = 1024
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -58,7 +59,7 @@ def shared_traits(
 class ObjectTable:
     """A table of objects, one list or array for each column.
 
-    It changes only while one owner uses it; a table that is shared never changes.
+    A table changes only while it has one user. A table that several users share never changes.
     """
 
     __slots__ = ("checksums", "generations", "mtimes_ns", "names", "sizes", "traits")
@@ -154,14 +155,14 @@ class ObjectTable:
         self.traits = list(compress(self.traits, kept))
 
     def in_order(self) -> ObjectTable:
-        """Return a table of the same objects, sorted by name; itself if it is sorted."""
+        """Return a table of the same objects, sorted by name; the table itself if it is sorted."""
         if self.names == sorted(self.names):
             return self
         return ObjectTable.of(sorted(self, key=lambda info: info.name))
 
 
 class Row(NamedTuple):
-    """One object of a table, without a copy of its values."""
+    """Refers to one object of a table, without a copy of its values."""
 
     objects: ObjectTable
     row_index: int
@@ -173,7 +174,7 @@ class Row(NamedTuple):
 
     @property
     def info(self) -> ObjectInfo:
-        """The object as a value."""
+        """The object as an `ObjectInfo`."""
         return self.objects[self.row_index]
 
 

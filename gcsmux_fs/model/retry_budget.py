@@ -1,14 +1,14 @@
-"""The number of retries per second that a mount allows itself; sans-IO.
+"""Limits the retries per second of a whole mount; sans-IO.
 
 Theory of operation: a backoff limits the retries of one call. It does not limit a thousand calls
 that fail at the same moment. Therefore each retry also takes a token from a token bucket. The
 bucket holds `RETRIES_AT_ONCE` tokens and gains `RETRIES_PER_SECOND` tokens per second. A retry that
-finds the bucket empty gets a due time behind all retries that came before it.
+finds the bucket empty gets a due time after the due times of all earlier retries.
 
 A caller that cancels its retry gives the due time back, and the next retry takes it.
 
-Streams and unary calls have one budget each. All times are seconds of a monotonic clock and come in
-as arguments.
+Streams and unary calls have one budget each. All times are seconds of a monotonic clock and are
+passed in as arguments.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import math
 __all__ = ["RETRIES_AT_ONCE", "RETRIES_PER_SECOND", "RetryBudget"]
 
 RETRIES_AT_ONCE = 100
-"""The number of streams that one connection usually carries: if one connection is closed, all of
-its streams are retried without a wait."""
+"""Capacity of the token bucket: the number of streams that one connection usually carries. If one
+connection is closed, all its streams are retried without a wait."""
 
 RETRIES_PER_SECOND = 50
-"""A thousand readers are served within 20 s after an outage. The rate stays far below 5,000 reads
-per second, above which Cloud Storage recommends to increase the rate of a bucket gradually
+"""Tokens that the bucket gains per second. With this rate, a thousand readers are served within
+20 s after an outage. The rate is far below 5,000 reads per second. Above 5,000, Cloud Storage
+recommends to increase the request rate of a bucket gradually
 (https://cloud.google.com/storage/docs/request-rate)."""
 
 
@@ -34,16 +35,19 @@ class RetryBudget:
     __slots__ = ("_free", "_tokens", "_updated_at", "taken")
 
     def __init__(self) -> None:
-        # Negative while retries wait for tokens.
+        # Number of tokens in the bucket; negative while retries wait for tokens.
         self._tokens = float(RETRIES_AT_ONCE)
         self._updated_at = -math.inf
-        # Due times of cancelled retries, a heap.
+        # Heap of the due times of cancelled retries.
         self._free: list[float] = []
         #: Number of retries so far, without the cancelled ones.
         self.taken = 0
 
     def __repr__(self) -> str:
-        return f"<RetryBudget: {self._tokens:.1f} of {RETRIES_AT_ONCE} left, {self.taken} taken>"
+        return (
+            f"<RetryBudget: {self._tokens:.1f} of {RETRIES_AT_ONCE} tokens left,"
+            f" {self.taken} taken>"
+        )
 
     def take(self, now: float) -> float:
         """Take a token for one retry; return the seconds to wait before the retry, usually 0."""

@@ -1,7 +1,7 @@
-"""Value types that all rooms share: objects, ranges, buckets, listings.
+"""Value types that all packages use: objects, ranges, buckets, listings.
 
-All are immutable. Offsets and sizes are in bytes. Times are in nanoseconds since the Unix epoch.
-Generations are 64-bit integers that the service assigns.
+All types are immutable. Offsets and sizes are in bytes. Times are in nanoseconds since the Unix
+epoch. Generations are 64-bit integers that the service assigns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["BucketInfo", "ByteRange", "ListingPage", "ObjectInfo", "ObjectKey"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectKey:
-    """One generation of one object: its bytes never change, but more may be appended to them."""
+    """One generation of one object. Its bytes never change, but further bytes may be appended."""
 
     bucket: str
     name: str
@@ -47,10 +47,10 @@ class ObjectInfo:
     Attributes:
         name: the object's name within its bucket.
         generation: changes with every overwrite.
-        size: in bytes.
+        size: length of the content in bytes.
         mtime_ns: modification time.
         metageneration: changes with every change of the metadata.
-        crc32c: of the whole content; None if the service has not reported it.
+        crc32c: CRC32C of the whole content; None if the service has not reported it.
         content_type: a MIME type; may be empty.
         content_encoding: for example `gzip`; may be empty.
         storage_class: for example `STANDARD`; may be empty.

@@ -1,1 +1,1 @@
-"""The shared bidirectional streams: protocol core, assembly of ranges, retries, registry."""
+"""Reads ranges of objects over shared bidirectional streams: core, retries, registry."""

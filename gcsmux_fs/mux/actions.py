@@ -1,4 +1,4 @@
-"""The decisions of the protocol core, as values for its driver, and the counters of all cores."""
+"""The actions that a `StreamCore` asks its driver to carry out, and the counters of all cores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open stream generation `stream` with `ranges` in its first message."""
+    """Open the stream with the number `stream`; its first message requests `ranges`."""
 
     stream: int
     spec: OpenSpec
@@ -36,7 +36,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send one more message on the current stream."""
+    """Send a message on the current stream that requests `ranges`."""
 
     ranges: tuple[RangeRequest, ...]
 
@@ -64,7 +64,10 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Log a transition of the stream's state; `detail` adds to the event and may be empty."""
+    """Log that `event` changed the state of the stream from `before` to `after`.
+
+    `detail` says more about the event, and may be empty.
+    """
 
     before: StreamState
     after: StreamState
@@ -78,28 +81,31 @@ Action = Open | Send | Cancel | Deliver | Fail | Moved
 
 @dataclass(slots=True)
 class StreamCounters:
-    """Totals of all streams of a mount; `RetryPolicy` and `StreamCore` explain the terms."""
+    """Counters over all streams of a mount; `RetryPolicy` and `StreamCore` explain the terms."""
 
     streams_opened: int = counter("streams", "BidiReadObject streams opened.")
     streams_reopened: int = counter(
         "streams", "Streams opened for an object that had a stream before."
     )
-    streams_failed: int = counter("streams", "Streams lost while ranges waited.")
+    streams_failed: int = counter("streams", "Streams that failed while ranges waited.")
     redirects: int = counter("redirects", "Redirects received from the server.")
     messages_sent: int = counter("messages", "Request messages sent on streams.")
-    ranges_sent: int = counter("ranges", "Ranges sent to the server, each resumption included.")
+    ranges_sent: int = counter(
+        "ranges", "Ranges sent to the server; a range that is requested again counts again."
+    )
     ranges_resumed: int = counter("ranges", "Ranges requested again for their missing bytes.")
     ranges_delivered: int = counter("ranges", "Ranges delivered to their readers.")
     ranges_failed: int = counter("ranges", "Ranges that ended with an error.")
     ranges_cancelled: int = counter("ranges", "Ranges cancelled by their readers.")
     bytes_received: int = counter("bytes", "Bytes of object content received on streams.")
     chunks_dropped: int = counter(
-        "chunks", "Chunks with content received for ranges that had ended."
+        "chunks", "Chunks with content that arrived after their range had ended."
     )
     checksum_failures: int = counter("chunks", "Chunks that did not match their CRC32C.")
     gaps: int = counter("chunks", "Chunks that began after the first missing byte.")
     ranges_silent: int = counter(
-        "ranges", "Ranges requested again because later ranges received bytes and they did not."
+        "ranges",
+        "Ranges requested again because they received nothing while later ranges received bytes.",
     )
     stale_events: int = counter(
         "events", "Events received for a stream that had ended or been cancelled."

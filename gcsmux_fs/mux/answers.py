@@ -1,11 +1,11 @@
-"""The effect of the server's answers on the ranges that they name; sans-IO.
+"""Applies the server's answers to the ranges that the answers name; sans-IO.
 
 Invariants:
 1. An answer changes only the range that it names.
 2. A chunk for an unknown or cancelled read id is dropped and counted.
-3. The number of bad answers in a row to one range is bounded.
+3. A range fails after a bounded number of bad answers in a row.
 4. If the stream and the reader disagree about the object's size, only ranges that touch the
-   difference between the two sizes fail. All other bytes are right.
+   difference between the two sizes fail. All other ranges get the right bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BAD_ANSWERS = {
 
 
 class Answers:
-    """Applies answers to the ranges of one object; the resulting actions go into `actions`."""
+    """Applies answers to the ranges of one object, and appends the core's actions to `actions`."""
 
     __slots__ = ("_actions", "_counters", "_key", "_max_bad_answers", "_ranges", "_resume")
 
@@ -60,11 +60,11 @@ class Answers:
         self._actions = actions
 
     def accept(self, chunk: Chunk) -> bool:
-        """Apply a chunk; return whether it brought bytes that the range has not had before."""
+        """Apply a chunk; return whether the chunk brought bytes that the range never had."""
         self._counters.bytes_received += len(chunk.content)
         pending = self._ranges.find(chunk.read_id)
         if pending is None:
-            # A server may send the mark for the end of a range in an empty chunk of its own.
+            # An empty chunk is not counted, because it may only carry the mark for the range's end.
             self._counters.chunks_dropped += len(chunk.content) > 0
             self._ranges.drop(chunk)
             return False
@@ -91,8 +91,8 @@ class Answers:
     def fail_listed(self, end: StreamEnd) -> bool:
         """Count a bad answer for each range that the server names as a cause of the stream's end.
 
-        Ranges whose error is final fail. Return whether at least one named range is not requested
-        again: it failed here, or its reader had cancelled it.
+        Ranges with a final error fail. Return whether at least one named range is not requested
+        again, because the range failed here or because its reader had cancelled it.
         """
         cause_removed = False
         for failure in end.failures:
@@ -111,7 +111,7 @@ class Answers:
         return cause_removed
 
     def request_silent_again(self) -> None:
-        """Requeue the ranges that got no bytes since the last call, while later ranges got some."""
+        """Requeue each range that got nothing since the last call, although later ranges did."""
         for pending in self._ranges.scan_for_silent():
             self._counters.ranges_silent += 1
             self._retry(
@@ -136,9 +136,9 @@ class Answers:
     def _fail_for_size(self, pending: PendingRange) -> None:
         """Fail a range whose reader and stream disagree about the object's size.
 
-        Either side may be wrong, so the next stream is opened without the read handle.
+        The reader or the stream may be wrong, so the next stream is opened without the read handle.
         """
-        why = f"the object has {self._resume.final_size} bytes now, which is not its earlier size"
+        why = f"the object has {self._resume.final_size} bytes now, but another size was expected"
         self._fail(pending, GenerationGone(why, subject=self._subject(pending)))
         self._resume.outdated = True
 
@@ -158,7 +158,7 @@ class Answers:
         )
 
     def _retry(self, pending: PendingRange, last_error: StorageError, *, range_over: bool) -> None:
-        """Requeue a range after a bad answer, or fail it if its bad answers reach the bound."""
+        """Requeue a range after a bad answer; fail it after too many bad answers in a row."""
         if not range_over:
             self._ranges.abandon(pending)
         pending.bad_answers += 1

@@ -1,14 +1,14 @@
-"""The assembly of one range: chunks go in, one contiguous run of bytes comes out; sans-IO.
+"""Assembles the chunks of one range into one contiguous run of bytes; sans-IO.
 
 Invariants:
 1. The first `received` bytes of the range are stored, without a gap and each once. The next missing
    byte is at `next_offset`.
 2. A chunk is stored only if it matches its checksum and does not begin after `next_offset`. Bytes
    that are stored already, and bytes beyond the range, are cut off.
-3. A chunk that does not match its checksum removes the stored bytes from its first byte on.
+3. If a chunk does not match its checksum, the stored bytes from its offset on are discarded.
 4. A range that arrives in one chunk is kept as a view of the received message, without a copy. If
-   the message is noticeably larger than the range, the range is copied instead, because the memory
-   budget counts only the range.
+   the message is noticeably larger than the range, the range is copied instead, because the view
+   would keep the whole message in memory and the memory budget counts only the range.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Absorbed", "RangeAssembly"]
 
-# A view may keep this many bytes alive beyond its own: the framing of a message, or one sixteenth
-# of the range.
+# A view of a range keeps the whole message in memory. The range is copied if the message is larger
+# than the range by more than 512 bytes (the framing) and by more than one sixteenth of the range.
 _FRAMING_BYTES = 512
 _EXCESS_DIVISOR = 16
 
@@ -45,7 +45,7 @@ class Absorbed(enum.Enum):
 
 
 class RangeAssembly:
-    """Collects the bytes of `[offset, offset + length)`."""
+    """Collects the bytes of the range `[offset, offset + length)`."""
 
     __slots__ = ("_buffer", "_complete", "length", "offset", "received")
 
@@ -54,9 +54,9 @@ class RangeAssembly:
         self.length = length
         #: Number of bytes stored, counted from the start of the range.
         self.received = 0
-        # The bytes of a range that arrived in one chunk.
+        # All bytes of the range, if they arrived in one chunk.
         self._complete: memoryview | None = None
-        # The bytes of a range that arrives in several chunks.
+        # A buffer for the bytes of the range, if they arrive in several chunks.
         self._buffer: memoryview | None = None
 
     @property
@@ -70,7 +70,7 @@ class RangeAssembly:
         return self.length - self.received
 
     def absorb(self, chunk: Chunk) -> Absorbed:
-        """Store the new bytes of a chunk."""
+        """Store the new bytes of a chunk; return the effect of the chunk."""
         if not chunk.intact:
             self.received = min(self.received, max(0, chunk.offset - self.offset))
             return Absorbed.CORRUPT
@@ -98,7 +98,7 @@ class RangeAssembly:
         self.received += len(content)
 
     def result(self) -> memoryview:
-        """Return a read-only view of a complete range and drop this object's references to it."""
+        """Return a read-only view of the complete range and drop the references to its bytes."""
         content = self._complete if self._complete is not None else self._buffer
         assert content is not None
         assert not self.missing

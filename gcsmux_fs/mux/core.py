@@ -1,32 +1,32 @@
-"""The protocol core of one object generation: many ranges on one bidirectional stream; sans-IO.
+"""The protocol core of one object generation: many ranges share one stream; sans-IO.
 
 Theory of operation. Readers request ranges at any time (`request`). A requested range is unsent
-until `flush` puts it into a message. At most one message is in flight; ranges that are requested
-meanwhile share the next message, which holds at most 100 ranges. The first ranges travel in the
-message that opens the stream. The server's answers find their range by read id. When a stream ends,
-every unfinished range becomes unsent again, in order, and the next stream requests only its missing
-bytes.
+until `flush` puts it into a message. The core sends one message at a time. Ranges that are
+requested while a message is being sent share the next message, which holds at most 100 ranges. The
+message that opens the stream requests the first ranges. Each answer of the server names its range
+by read id. When a stream ends, every unfinished range becomes unsent again, in order, and the next
+stream requests only the missing bytes of each range.
 
-If the opening message requests one range that covers the object, it half-closes the stream: the
-server ends the stream after its answer, and no idle stream remains. A request that comes before
-this end needs a new stream.
+If the opening message requests one range that covers the object, the message half-closes the
+stream. The server then ends the stream after its answer, and no idle stream remains. A request that
+comes before this end needs a new stream.
 
-Times come in as arguments, in seconds of a monotonic clock. Decisions go out through
-`take_actions`, in order. `stream_states` holds the states of a stream and their transitions. A
-*stream generation* numbers the streams of one object, from 1; the object's generation is the same
-for the whole life of a core.
+Times are passed in as arguments, in seconds of a monotonic clock. `take_actions` returns the
+decisions of the core, in order. `stream_states` defines the states of a stream and the transitions
+between them. The streams of one object are numbered from 1. The object's generation is the same for
+the whole life of a core.
 
 Invariants:
 1. Each range ends exactly once: delivered, failed, or cancelled by its reader.
 2. Delivered bytes have no gap and no repetition, across any number of streams.
 3. After a lost stream a range resumes at its first missing byte, under a new read id.
-4. An event of any stream generation but the current one changes nothing and is counted.
+4. An event of a stream that is not the current stream changes nothing and is counted.
 5. A chunk for an unknown or cancelled read id is dropped and counted.
-6. At most one message is in flight, with at most 100 ranges.
+6. At most one message is being sent at a time, with at most 100 ranges.
 7. The failure of one range fails no other range.
 8. A stream is opened only while a range waits.
-9. Between two backoffs without received bytes, the number of opened streams is bounded for one
-   object (see `retry`) and for all objects together (see `RetryBudget`).
+9. If no bytes arrive between two backoffs, the number of streams opened between the backoffs is
+   bounded, for one object (see `retry`) and for all objects together (see `RetryBudget`).
 10. Nothing is sent on a half-closed stream.
 11. A range that receives nothing for two stall times, while later ranges receive bytes, is
     requested again.
@@ -59,10 +59,10 @@ __all__ = ["StreamCore"]
 
 
 class StreamCore:
-    """Decides what is sent when, and what each event on the stream means.
+    """Decides what to send and when, and how to react to each event of the stream.
 
-    `counters`, `budget` and `first_byte_times` (seconds from the opening of a stream to its first
-    byte) are shared by the cores of all objects.
+    The cores of all objects share `counters`, `budget` and `first_byte_times` (the durations from
+    the opening of a stream to its first byte).
     """
 
     __slots__ = (
@@ -82,7 +82,7 @@ class StreamCore:
     ) -> None:
         self.key = key
         self.state = StreamState.CLOSED
-        #: The current stream generation; 0 before the first stream.
+        #: Number of the current stream, from 1; 0 before the first stream.
         self.stream = 0
         self._policy = policy
         self._counters = counters
@@ -98,15 +98,16 @@ class StreamCore:
         self._half_closed = False
         self._has_bytes = False
         self._opened_at = 0.0
-        # When bytes last arrived, the first range began to wait, or the last range ended.
+        # Time of the last activity: bytes arrived, the first range began to wait, the last waiting
+        # range ended, or the stream was opened or answered.
         self._active_at = 0.0
-        # When the silent ranges were last looked for.
+        # Time of the last scan for silent ranges.
         self._scanned_at = 0.0
 
     def __repr__(self) -> str:
         return (
             f"<StreamCore {self.key} {self.state.name} stream {self.stream},"
-            f" {self._ranges.on_wire} on the wire, {self._ranges.unsent} unsent>"
+            f" {self._ranges.on_wire} ranges in flight, {self._ranges.unsent} unsent>"
         )
 
     @property
@@ -116,7 +117,7 @@ class StreamCore:
 
     @property
     def last_error(self) -> str:
-        """How the last stream failed, if no bytes have arrived since; else empty."""
+        """The failure of the last stream, in words; empty if bytes have arrived since."""
         return self._retries.record.last_error
 
     @property
@@ -126,7 +127,7 @@ class StreamCore:
 
     @property
     def deadline(self) -> float:
-        """When `on_timer` must be called; infinity for never."""
+        """Time at which the driver must call `on_timer`; infinity for never."""
         if self.state is StreamState.OPEN:
             if not self.waiting:
                 return self._active_at + self._policy.idle_seconds
@@ -136,7 +137,7 @@ class StreamCore:
         return self._retries.due if self.state is StreamState.BACKOFF else math.inf
 
     def take_actions(self) -> list[Action]:
-        """Return the actions decided since the last call, in order."""
+        """Return the actions decided since the last call of this method, in order."""
         actions = self._actions.copy()
         self._actions.clear()
         return actions
@@ -159,8 +160,8 @@ class StreamCore:
         object ends, and the object does not grow.
 
         Raises:
-            ValueError: the range is empty or begins before the object. The service reads a length
-                of 0 as "to the end".
+            ValueError: the range is empty or its offset is negative. The service understands a
+                length of 0 as "to the end of the object".
         """
         if length < 1 or offset < 0:
             raise ValueError(f"invalid range: {length} bytes at offset {offset}")
@@ -176,7 +177,7 @@ class StreamCore:
         return pending
 
     def cancel(self, pending: PendingRange, now: float) -> None:
-        """End a range without an outcome; does nothing if the range has ended."""
+        """Cancel a range, which then gets no outcome. Do nothing if the range has ended."""
         if not pending.live:
             return
         self._counters.ranges_cancelled += 1
@@ -189,7 +190,7 @@ class StreamCore:
         if self.state is StreamState.BACKOFF:
             self._leave_backoff(StreamEvent.READERS_LEFT)
         elif self._ranges.abandoned:
-            # The server may still send many MiB of the cancelled ranges.
+            # The call is cancelled too, because the server may still send many MiB of the ranges.
             self._drop_call(StreamEvent.READERS_LEFT)
 
     def flush(self, now: float) -> None:
@@ -219,7 +220,7 @@ class StreamCore:
     # -- events of the stream
 
     def on_sent(self, stream: int, now: float) -> None:
-        """Handle the end of the transmission of a message."""
+        """Handle the event that a message has been sent."""
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
@@ -267,7 +268,7 @@ class StreamCore:
         self._recover(end, now, cause_removed=cause_removed)
 
     def on_timer(self, now: float) -> None:
-        """Act on the deadline; does nothing before it."""
+        """Act on the deadline if it has come; otherwise do nothing."""
         if now < self.deadline:
             return
         if self.state is StreamState.BACKOFF:
@@ -287,7 +288,7 @@ class StreamCore:
     # -- internals
 
     def _recover(self, end: StreamEnd, now: float, *, cause_removed: bool) -> None:
-        """Resume the waiting ranges of a lost stream, now or later, or fail them."""
+        """Retry the waiting ranges of a lost stream, now or after a backoff, or fail the ranges."""
         self._counters.streams_failed += 1
         decision = self._retries.decide(
             end, now, had_handle=self._resume.has_handle, cause_removed=cause_removed

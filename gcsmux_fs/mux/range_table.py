@@ -1,12 +1,14 @@
-"""The ranges of one object that have not ended: unsent, on the wire, or abandoned on the wire.
+"""The ranges of one object that have not ended, and the read ids that were abandoned.
+
+A range is *unsent* until a message requests it, and *in flight* until its answer is complete.
 
 Invariants:
-1. A range that has not ended is in exactly one place: unsent (its `read_id` is 0), or on the wire
-   under its `read_id`. Ranges that return from the wire become unsent before all other ranges, in
-   their old order.
-2. A read id is used once.
-3. A read id is *abandoned* when its range leaves the wire while the stream continues. It stays
-   abandoned until the server has sent the end of the range or the stream has ended.
+1. A range that has not ended is in exactly one place: unsent (its `read_id` is 0), or in flight
+   under its `read_id`. Ranges in flight that become unsent again come before all other unsent
+   ranges, in their old order.
+2. Each read id is used for one request only.
+3. A read id is *abandoned* when its range is cancelled or requeued while the stream continues. The
+   read id stays abandoned until the server has sent the end of the range or the stream has ended.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ __all__ = ["PendingRange", "RangeTable"]
 # The limit of the service, from the comment on BidiReadObjectRequest.read_ranges in storage.proto.
 _MAX_RANGES_PER_MESSAGE = 100
 
-# The value of `received_at_scan` for a range that was not on the wire during the last scan.
+# The value of `received_at_scan` for a range that was not in flight during the last scan.
 _NOT_SCANNED = -1
 
 
@@ -38,14 +40,14 @@ class PendingRange(RangeAssembly):
     """A range that a reader waits for.
 
     Attributes:
-        done: the driver calls it with the bytes or the error.
+        done: the callback; the driver calls it with the bytes or the error.
         covers_object: the range is all of its object.
         reaches_end: the range ends where its object ends, and the object does not grow.
         read_id: 0 while the range is unsent.
-        bad_answers: bad answers in a row.
+        bad_answers: number of bad answers in a row.
         furthest: the highest value that `received` has had; a corrupt chunk lowers `received`.
-        received_at_scan: the value of `received` during the last scan.
-        live: the range has not ended.
+        received_at_scan: the value of `received` during the last scan for silent ranges.
+        live: True until the range ends.
     """
 
     __slots__ = (
@@ -85,12 +87,12 @@ class RangeTable:
     __slots__ = ("_abandoned", "_next_read_id", "_on_wire", "_unsent", "_youngest_answered")
 
     def __init__(self) -> None:
-        # An OrderedDict, because it removes in constant time: thousands of readers may cancel their
-        # ranges at the same moment.
+        # An OrderedDict removes an entry in constant time. This matters because thousands of
+        # readers may cancel their ranges at the same moment.
         self._unsent: OrderedDict[PendingRange, None] = OrderedDict()
         self._on_wire: dict[int, PendingRange] = {}
-        # From read id to the first offset after the range, because a server may omit the mark for
-        # the end of a range.
+        # The first offset after each abandoned range, by read id. A chunk that reaches this offset
+        # ends the read id, because a server may omit the mark for the end of a range.
         self._abandoned: dict[int, int] = {}
         self._next_read_id = 1
         # The highest read id that has received bytes.
@@ -101,12 +103,12 @@ class RangeTable:
 
     @property
     def on_wire(self) -> int:
-        """Number of ranges that are sent and have not ended."""
+        """Number of ranges in flight."""
         return len(self._on_wire)
 
     @property
     def unsent(self) -> int:
-        """Number of ranges that are not sent."""
+        """Number of unsent ranges."""
         return len(self._unsent)
 
     @property
@@ -116,7 +118,7 @@ class RangeTable:
 
     @property
     def only_covers_object(self) -> bool:
-        """Whether the table holds one range, which is on the wire and covers its object."""
+        """Whether the table holds exactly one range, in flight, and the range covers its object."""
         return len(self) == 1 and all(pending.covers_object for pending in self._on_wire.values())
 
     def all(self) -> list[PendingRange]:
@@ -124,11 +126,11 @@ class RangeTable:
         return [*self._on_wire.values(), *self._unsent]
 
     def add(self, pending: PendingRange) -> None:
-        """Add a new range behind the unsent ones."""
+        """Add a new range after all unsent ranges."""
         self._unsent[pending] = None
 
     def next_batch(self) -> tuple[RangeRequest, ...]:
-        """Move the oldest unsent ranges, at most one message full, onto the wire."""
+        """Put the oldest unsent ranges in flight, at most 100, and return their requests."""
         batch: list[RangeRequest] = []
         while self._unsent and len(batch) < _MAX_RANGES_PER_MESSAGE:
             pending, _ = self._unsent.popitem(last=False)
@@ -139,7 +141,7 @@ class RangeTable:
         return tuple(batch)
 
     def find(self, read_id: int) -> PendingRange | None:
-        """Return the range that is on the wire under `read_id`."""
+        """Return the range that is in flight under `read_id`; None if there is none."""
         return self._on_wire.get(read_id)
 
     def note_bytes(self, pending: PendingRange) -> None:
@@ -147,7 +149,7 @@ class RangeTable:
         self._youngest_answered = max(self._youngest_answered, pending.read_id)
 
     def scan_for_silent(self) -> list[PendingRange]:
-        """Return the ranges that received nothing since the last scan, while later ranges did."""
+        """Return the ranges that received nothing since the last scan, although later ones did."""
         silent: list[PendingRange] = []
         for pending in self._on_wire.values():
             overtaken = pending.read_id < self._youngest_answered
@@ -157,7 +159,7 @@ class RangeTable:
         return silent
 
     def is_abandoned(self, read_id: int) -> bool:
-        """Return whether the server may still send bytes for an ended or requeued range."""
+        """Return whether `read_id` is abandoned, so that the server may still send bytes for it."""
         return read_id in self._abandoned
 
     def end(self, pending: PendingRange) -> None:
@@ -173,13 +175,13 @@ class RangeTable:
         self._abandoned[pending.read_id] = pending.offset + pending.length
 
     def drop(self, chunk: Chunk) -> None:
-        """Note a chunk that belongs to no range on the wire: it may end an abandoned read id."""
+        """Note a chunk of no range in flight. The chunk may end an abandoned read id."""
         end = self._abandoned.get(chunk.read_id)
         if end is not None and (chunk.range_end or chunk.offset + len(chunk.content) >= end):
             del self._abandoned[chunk.read_id]
 
     def requeue(self, pending: PendingRange) -> None:
-        """Move a range from the wire to the front of the unsent ranges."""
+        """Move a range in flight to the front of the unsent ranges."""
         del self._on_wire[pending.read_id]
         pending.read_id = 0
         pending.received_at_scan = _NOT_SCANNED
@@ -187,7 +189,7 @@ class RangeTable:
         self._unsent.move_to_end(pending, last=False)
 
     def requeue_all(self) -> int:
-        """Make all ranges on the wire unsent, in their order; return their number."""
+        """Make all ranges in flight unsent again, in their order; return their number."""
         lost = list(self._on_wire.values())
         for pending in reversed(lost):
             self.requeue(pending)

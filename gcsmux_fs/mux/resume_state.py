@@ -1,10 +1,11 @@
-"""What one stream of an object leaves behind for the next one; sans-IO.
+"""The state that one stream of an object passes on to the next stream; sans-IO.
 
 Invariants:
-1. The read handle is the newest that a response or a redirect carried. The routing token is the
+1. The read handle is the newest one that a response or a redirect carried. The routing token is the
    token of the last redirect.
 2. If the next stream must serve bytes beyond the size that earlier streams reported, or if a reader
-   and the last stream disagree about the size, the next stream is opened without handle and token.
+   and the last stream disagree about the size, the next stream is opened without read handle and
+   routing token.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ __all__ = ["ResumeState"]
 class ResumeState:
     """The read handle, the routing token and the object's size, for the next stream.
 
-    An object that is still appended to grows. A stream, and a read handle, serve the size that the
-    object had when they were new.
+    An object may grow while it is not finalized. A stream serves the size that the object had when
+    the stream was opened. In the same way, a read handle serves the size at its creation.
     """
 
     __slots__ = ("_handle", "_size", "_token", "final_size", "outdated")
@@ -37,7 +38,7 @@ class ResumeState:
         self._size: float = math.inf
         #: Size of a finalized object as the stream reported it; None for an object that may grow.
         self.final_size: int | None = None
-        #: The current stream does not serve the size that a reader expects.
+        #: Whether a reader expects another size than the current stream serves.
         self.outdated = False
 
     @property
@@ -64,7 +65,7 @@ class ResumeState:
         self._handle = redirect.handle or self._handle
 
     def reset(self) -> None:
-        """Forget everything: the next stream is opened like the first one."""
+        """Forget everything, so that the next stream is opened like the first one."""
         self._handle, self._token = b"", ""
         self._size = math.inf
         self.final_size = None

@@ -1,23 +1,24 @@
-"""The decision after a stream has ended while ranges wait; sans-IO.
+"""Decides what follows when a stream ends while ranges wait: a retry or an error; sans-IO.
 
 The rules, in the order in which they are tried:
 
 - A redirect (BidiReadObjectRedirectedError) is followed without delay. After five redirects in a
   row, further ones count as ordinary failures and get a backoff. (Google's Java client allows
   three.)
-- If the server names ranges as the cause, and one of them is not requested again, the other ranges
-  are requested without delay. If all of them are requested again, the end is an ordinary failure.
+- If the server names ranges as the cause of the end, and one of the named ranges is not requested
+  again, the other ranges are requested without delay. If all named ranges are requested again, the
+  end is an ordinary failure.
 - If the server refuses the read handle, the stream is opened once without the handle, without
   delay.
 - If the server refuses the token, the stream is opened once with a renewed token, without delay.
   Without a token there is nothing to renew, and UNAUTHENTICATED is final.
-- A status code that no retry can change is final: all waiting ranges fail.
+- A status code that a retry cannot change is final, and all waiting ranges fail.
 - The first ordinary failure since bytes last arrived is retried without delay, because front ends
-  close connections routinely and readers need not notice.
+  close connections routinely, and readers should not notice this.
 - Each further failure is retried after a backoff, until `give_up_seconds` have passed without
   bytes. Received bytes reset the backoff.
-- If the server requests a pause (google.rpc.RetryInfo), every ordinary failure waits at least that
-  long, within bounds.
+- If the server requests a pause (google.rpc.RetryInfo), the retry after an ordinary failure waits
+  at least as long as the pause, up to a limit.
 
 Between two backoffs, or between two arrivals of bytes, each rule without delay applies a bounded
 number of times. Therefore the number of streams opened in that time is bounded.
@@ -51,8 +52,9 @@ __all__ = [
     "range_is_final",
 ]
 
-# If the client did not cancel, CANCELLED means that the server closed the connection. OK means that
-# the server ended the stream too early. Google's clients do not retry UNKNOWN either.
+# The codes after which a stream is retried. If the client did not cancel, CANCELLED means that the
+# server closed the connection. OK means that the server ended the stream too early. UNKNOWN is not
+# retried, because Google's clients do not retry it.
 _RETRYABLE = frozenset(
     {
         StatusCode.OK,
@@ -70,8 +72,8 @@ _HANDLE_REFUSED = frozenset(
     {StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION}
 )
 
-# After this many failures in a row the read handle and the routing token may be the cause, so the
-# next stream is opened without them.
+# After this many failures in a row, the read handle and the routing token may be the cause of the
+# failures, so the next stream is opened without handle and token.
 _MAX_FAILURES_WITH_RESUME_STATE = 3
 
 
@@ -80,21 +82,22 @@ class RetryPolicy:
     """Timeouts and retry bounds of a stream.
 
     Attributes:
-        first_backoff_seconds: bound of the first backoff. A closed connection or a restarted front
-            end works again within tenths of a second.
-        max_backoff_seconds: bound of every backoff: how long a reader may still wait after an
-            outage has ended.
+        first_backoff_seconds: upper bound of the first backoff. After a closed connection or the
+            restart of a front end, a new stream works within tenths of a second.
+        max_backoff_seconds: upper bound of every backoff. A reader may still wait this long after
+            an outage has ended.
         give_up_seconds: time without bytes after which the waiting ranges fail; equal to the
             default deadline of a READ.
         open_seconds: time without a first response after which the stream counts as failed. Without
-            this limit, an open was seen to hang for 300 s.
+            this limit, an opening stream was observed to hang for 300 s.
         stall_seconds: time without bytes, while ranges wait, after which the stream counts as
             failed; also the interval of the scans for silent ranges.
-        idle_seconds: time without ranges after which the stream is closed. A new stream costs no
-            extra round trip.
-        max_redirects: redirects in a row, without bytes, that are followed without delay.
-        max_bad_answers: bad answers in a row (wrong checksum, gap, early end) after which a range
-            fails. If one answer in four is bad at random, one range in 65,000 fails.
+        idle_seconds: time without ranges after which the stream is closed. To open a new
+            stream costs no extra round trip.
+        max_redirects: number of redirects in a row, without bytes between them, that are followed
+            without delay.
+        max_bad_answers: number of bad answers in a row (wrong checksum, gap, early end) after which
+            a range fails. If one answer in four is bad at random, one range in 65,000 fails.
     """
 
     first_backoff_seconds: float = 0.1
@@ -108,7 +111,7 @@ class RetryPolicy:
 
     @property
     def backoff(self) -> Backoff:
-        """The backoff between failures."""
+        """The backoff between two attempts."""
         return Backoff(self.first_backoff_seconds, self.max_backoff_seconds)
 
 
@@ -117,8 +120,8 @@ class ReopenRecord:
     """The failures of one object's streams since bytes last arrived.
 
     Attributes:
-        last_error: the last ordinary failure in words; empty without one.
-        failing_since: time of the first ordinary failure.
+        last_error: the last ordinary failure in words; empty if there was none.
+        failing_since: time of the first ordinary failure; None if there was none.
         failures: number of ordinary failures.
         redirects: number of redirects in a row.
         handle_refused: the server has refused the current read handle.
@@ -207,7 +210,7 @@ def decide(
 
 
 class Retries:
-    """The retries of one object: its failures, and its part of the mount's retry budget."""
+    """Decides about the retries of one object, from its failures and the mount's retry budget."""
 
     __slots__ = ("_budget", "_budget_due", "_key", "_policy", "_random", "due", "record")
 
@@ -215,7 +218,7 @@ class Retries:
         self, key: ObjectKey, policy: RetryPolicy, random: Random, budget: RetryBudget
     ) -> None:
         self.record = ReopenRecord()
-        #: When the retry that was decided last is due.
+        #: Time at which the latest retry is due.
         self.due = math.inf
         self._key = key
         self._policy = policy
@@ -226,7 +229,7 @@ class Retries:
     def decide(
         self, end: StreamEnd, now: float, *, had_handle: bool, cause_removed: bool
     ) -> Reopen | GiveUp:
-        """Decide what follows the end of a stream; a delay includes the wait for the budget."""
+        """Decide what follows the end of a stream. The delay includes a wait for the budget."""
         decision = decide(
             end,
             self.record,
@@ -245,7 +248,7 @@ class Retries:
         return replace(decision, delay=decision.delay + wait)
 
     def cancel(self) -> None:
-        """Give the token of the decided retry back, because no range waits for the retry."""
+        """Return the token of the latest retry to the budget: no range waits for the retry now."""
         self._budget.give_back(self._budget_due)
 
 

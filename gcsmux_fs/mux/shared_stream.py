@@ -1,12 +1,12 @@
-"""One object's stream at work: the shell around a core and its call.
+"""Connects the protocol core of one object with its gRPC call and with its readers.
 
-Theory of operation. The core decides; this module opens and cancels the call, passes the call's
-events to the core, and calls back the readers. A callback may request and cancel ranges. The
-actions that the core decides during a callback are carried out after its earlier actions, by the
-same loop.
+Theory of operation. The core decides. This module opens and cancels the call, passes the events of
+the call to the core, and calls the callbacks of the readers. A callback may request and cancel
+ranges, and the core then decides on further actions. The loop that called the callback carries out
+the further actions after the earlier ones.
 
 The core alone discards the events of earlier calls (invariant 4 of `core`). This module passes on
-every event with the stream generation of its call.
+every event with the stream number of its call.
 
 Invariant: an exception from one reader's callback, or from the transport, does not affect other
 readers.
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Ticket:
-    """A requested range, for its reader."""
+    """A requested range, as its reader sees it."""
 
     __slots__ = ("_pending", "_stream")
 
@@ -46,7 +46,7 @@ class Ticket:
 
     @property
     def last_error(self) -> str:
-        """How the last stream failed, if no bytes have arrived since; else empty."""
+        """The failure of the last stream, in words; empty if bytes have arrived since."""
         return self._stream.core.last_error
 
     def cancel(self) -> None:
@@ -88,7 +88,10 @@ class SharedStream:
         self.act()
 
     def act(self) -> None:
-        """Carry out the core's actions, in order; an inner call leaves them to the outer one."""
+        """Carry out the core's actions, in order.
+
+        A nested call returns at once, because the outer call carries out its actions too.
+        """
         if self._acting:
             return
         self._acting = True
@@ -149,11 +152,11 @@ class SharedStream:
 
 
 def _ignore_outcome(_outcome: memoryview | StorageError) -> None:
-    """Replace the callback of a cancelled range."""
+    """Do nothing; this function replaces the callback of a cancelled range."""
 
 
 class _Listener:
-    """Passes the events of one stream generation to the core of its object."""
+    """Passes the events of one stream to the core of its object, with the number of the stream."""
 
     __slots__ = ("_number", "_stream")
 

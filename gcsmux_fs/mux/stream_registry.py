@@ -1,16 +1,16 @@
-"""The registry of streams: one per object generation, shared by all readers of the object.
+"""Keeps one stream for each object generation; all readers of the object share the stream.
 
-Theory of operation. The registry finds the stream of an object, flushes all requests of one
-scheduler turn together at the end of the turn, so that they share a message, and runs the deadlines
-of all streams in one task. All code runs in one thread and never awaits, except for that task.
+Theory of operation. The registry finds the stream of an object. At the end of each scheduler turn,
+it flushes all requests of the turn together, so that they share a message. One task acts on the
+deadlines of all streams. All code runs in one thread, and only this task awaits.
 
 Invariants:
-1. `done` of a request is called exactly once, never during the call of `request`, and not at all
-   after its ticket is cancelled.
+1. The callback `done` of a request is called exactly once, and never during the call of `request`.
+   After the ticket of the request is cancelled, `done` is not called.
 2. A call exists only for a core whose `has_call` is true. At most `max_idle_streams` streams are
    idle; if there are more, the longest idle one is closed.
-3. Memory is bounded: of the objects with neither a reader nor a stream, the longest unused ones are
-   forgotten.
+3. At most `max_remembered` objects with neither a reader nor a stream are remembered. If there are
+   more, the longest unused one is forgotten. This bounds the memory.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamRegistry"]
 
-# An idle stream costs about 40 KiB in this process, and one of the hundred streams that a
-# connection usually carries. Forty idle ones leave most of the first connection to active ones.
+# Default limit of the idle streams. An idle stream costs about 40 KiB in this process, and it takes
+# one of the hundred places for streams that a connection usually has. Forty idle streams leave most
+# places of the first connection to other streams.
 _MAX_IDLE_STREAMS = 40
 
-# An object without a stream keeps its read handle, which takes a kilobyte at most.
+# Default limit of the objects without a stream whose read handle is remembered. A read handle takes
+# a kilobyte at most.
 _MAX_REMEMBERED = 4096
 
 
@@ -55,8 +57,8 @@ class StreamRegistry:
         policy: timeouts and retry bounds.
         random: source of jitter.
         call_soon: runs a function at the end of the current scheduler turn.
-        max_idle_streams: how many streams without ranges stay open.
-        max_remembered: how many objects without a stream keep their resume state.
+        max_idle_streams: largest number of open streams for which no range waits.
+        max_remembered: largest number of objects without a stream whose resume state is kept.
         retries: limits the retries of all streams together.
     """
 
@@ -81,9 +83,9 @@ class StreamRegistry:
         self._max_idle_streams = max_idle_streams
         self._max_remembered = max_remembered
         self._streams: dict[ObjectKey, SharedStream] = {}
-        # The objects with a stream and no reader, and the objects with neither, in the order in
-        # which they lost their last reader or their stream.
+        # The open streams for which no range waits; the longest idle stream is first.
         self._idle: OrderedDict[ObjectKey, SharedStream] = OrderedDict()
+        # The objects with neither a reader nor a stream; the longest unused one is first.
         self._unused: OrderedDict[ObjectKey, None] = OrderedDict()
         self._unflushed: dict[SharedStream, None] = {}
         self._deadlines: TimerQueue[SharedStream] = TimerQueue()
@@ -92,18 +94,18 @@ class StreamRegistry:
 
     def __repr__(self) -> str:
         return (
-            f"<StreamRegistry of {len(self._streams)} objects: {len(self._idle)} streams idle,"
-            f" {len(self._unused)} without>"
+            f"<StreamRegistry of {len(self._streams)} objects: {len(self._idle)} idle streams,"
+            f" {len(self._unused)} objects without a stream>"
         )
 
     @property
     def streams_open(self) -> int:
-        """Number of streams that have a call now."""
+        """Number of streams that are open now."""
         return sum(stream.core.has_call for stream in self._streams.values())
 
     @property
     def streams_idle(self) -> int:
-        """Number of streams that have a call and no range."""
+        """Number of open streams for which no range waits."""
         return len(self._idle)
 
     @property
@@ -124,15 +126,18 @@ class StreamRegistry:
         """
         registry.fields(self.counters)
         registry.gauge(
-            "streams_open", "streams", "Streams that have a call now.", lambda: self.streams_open
+            "streams_open", "streams", "Streams that are open now.", lambda: self.streams_open
         )
         registry.gauge(
-            "streams_idle", "streams", "Open streams without a range.", lambda: self.streams_idle
+            "streams_idle",
+            "streams",
+            "Open streams for which no range waits.",
+            lambda: self.streams_idle,
         )
         registry.gauge(
             "objects_known",
             "objects",
-            "Object generations that have a stream or its resume state.",
+            "Object generations that have a stream, or whose resume state is kept.",
             lambda: self.objects_known,
         )
         registry.gauge(
@@ -157,7 +162,7 @@ class StreamRegistry:
         covers_object: bool = False,
         reaches_end: bool = False,
     ) -> Ticket:
-        """Request a range; `done` receives a read-only view of its bytes, or the error.
+        """Request a range; `done` receives a read-only view of the bytes, or the error.
 
         Args:
             key: the object generation.
@@ -165,12 +170,13 @@ class StreamRegistry:
             length: number of bytes, at least 1.
             done: called once, in a later scheduler turn.
             covers_object: the range is all of the object. Its stream is then half-closed and ends
-                after the answer, which is cheaper than a stream that idles and is cancelled.
+                after the answer. This is cheaper than a stream that stays idle until it is
+                cancelled.
             reaches_end: the range ends where the object ends, and the object does not grow. `done`
                 receives GenerationGone if the service reports a larger object.
 
         Raises:
-            ValueError: the range is empty or begins before the object.
+            ValueError: the range is empty or its offset is negative.
         """
         stream = self._streams.get(key) or self._new_stream(key)
         pending = stream.core.request(

@@ -1,7 +1,7 @@
 """The states of an object's stream and the transitions between them, as data.
 
-`TRANSITIONS` is complete: an event that it does not list for a state is an error of this program.
-A test compares the table with this list::
+`TRANSITIONS` is complete: if an event occurs in a state for which `TRANSITIONS` does not list the
+event, this program has an error. A test compares `TRANSITIONS` with this list::
 
     CLOSED                 --REQUESTED--> OPENING
     OPENING                --ANSWERED--> OPEN
@@ -28,7 +28,7 @@ __all__ = ["TRANSITIONS", "StreamEvent", "StreamState", "next_state"]
 class StreamState(enum.Enum):
     """The state of an object's stream. A gRPC call exists in OPENING and OPEN only."""
 
-    #: There is no call, and no range waits for one.
+    #: There is no call, and no range waits.
     CLOSED = enum.auto()
     #: The call has started; the server has not responded yet.
     OPENING = enum.auto()
@@ -39,7 +39,7 @@ class StreamState(enum.Enum):
 
 
 class StreamEvent(enum.Enum):
-    """A cause for a transition; the value is its text for the log."""
+    """A cause for a transition; the value describes the cause in the log."""
 
     REQUESTED = "ranges requested"
     ANSWERED = "first response"
@@ -48,7 +48,7 @@ class StreamEvent(enum.Enum):
     DELAYED = "lost, retry later"
     BACKOFF_OVER = "the backoff is over"
     GIVEN_UP = "lost, no further retry"
-    ENDED_IDLE = "lost while no range waits"
+    ENDED_IDLE = "the stream ended while no range waited"
     IDLE_TIMEOUT = "no range has been requested for the idle time"
     WRONG_GENERATION = "the server serves another generation"
     READERS_LEFT = "all readers have cancelled their ranges"
@@ -81,14 +81,14 @@ def _transitions() -> Mapping[tuple[StreamState, StreamEvent], StreamState]:
 
 
 TRANSITIONS = _transitions()
-"""The state that follows a state and an event."""
+"""The next state, by the current state and the event."""
 
 
 def next_state(state: StreamState, event: StreamEvent) -> StreamState:
     """Return the state that follows `state` after `event`.
 
     Raises:
-        AssertionError: the table has no such transition.
+        AssertionError: `event` must not occur in `state`.
     """
     following = TRANSITIONS.get((state, event))
     assert following is not None, f"{event.name} must not occur in state {state.name}"

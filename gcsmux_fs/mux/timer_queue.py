@@ -1,8 +1,8 @@
 """The deadlines of many owners, ordered by time; sans-IO.
 
 The deadline of an owner often moves to a later time, for example with every message of a stream.
-Such a move costs one dictionary look-up: the heap keeps the earlier entry. The owner is then
-returned once too early, and its caller sets the deadline again.
+Such a move costs one dictionary look-up, because the heap keeps the entry with the earlier time.
+`pop_due` then returns the owner once too early, and its caller sets the deadline again.
 
 Invariants:
 1. An owner with a deadline has one current entry, whose time is at or before the deadline.
@@ -19,7 +19,7 @@ __all__ = ["TimerQueue"]
 
 Owner = TypeVar("Owner")
 
-# Below this number of outdated entries a sweep costs more than it saves.
+# Below this number of outdated entries, their removal costs more time than it saves.
 _SWEPT_FROM_ENTRIES = 64
 
 
@@ -38,11 +38,11 @@ class TimerQueue(Generic[Owner]):
 
     @property
     def earliest(self) -> float:
-        """When `pop_due` may next return an owner; infinity for never."""
+        """Earliest time at which `pop_due` may return an owner; infinity for never."""
         return self._heap[0][0] if self._heap else math.inf
 
     def set(self, owner: Owner, deadline: float) -> bool:
-        """Set an owner's deadline, infinity for none; return whether `earliest` is earlier now."""
+        """Set an owner's deadline (infinity: none). Return whether `earliest` is earlier now."""
         entry = self._current.get(owner)
         if deadline == math.inf:
             if entry is not None:
@@ -60,7 +60,7 @@ class TimerQueue(Generic[Owner]):
         return is_earliest
 
     def pop_due(self, now: float) -> Owner | None:
-        """Remove and return an owner whose entry is due; the caller then calls `set` again."""
+        """Remove and return an owner whose entry is due; the caller must then call `set` again."""
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
             owner = entry[2]

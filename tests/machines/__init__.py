@@ -1,1 +1,1 @@
-"""A runner for the hypothesis state machines of all rooms, each for a given time."""
+"""Runs the hypothesis state machines of all packages, each for a given time."""

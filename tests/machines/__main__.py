@@ -44,8 +44,12 @@ MACHINES: dict[str, type[RuleBasedStateMachine]] = {
 def main(words: Sequence[str] | None = None) -> int:
     """Run the machines and print a line for each; return 1 if a machine has failed."""
     parser = argparse.ArgumentParser(prog="tests.machines", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="run time of each machine")
-    parser.add_argument("--jobs", type=int, default=1, help="machines to run in parallel")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="seconds that each machine runs"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="number of machines that run in parallel"
+    )
     parser.add_argument("--output", type=Path, help="JSON file for the summary")
     parser.add_argument("machines", nargs="*", metavar="MACHINE", help=", ".join(MACHINES))
     options = parser.parse_args(words)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["MAX_STEPS", "MachineResult", "run"]
 
 MAX_STEPS = 100
-"""The most steps of one example. An example ends earlier when it has drawn as much random data as
-hypothesis allows."""
+"""Largest number of steps of one example. An example ends earlier when it has drawn as much random
+data as hypothesis allows."""
 
-# Few, because the time is checked between rounds only. Not fewer, because hypothesis begins each
-# round with the simplest example.
+# Few examples, because the time is checked only between two rounds. Not fewer, because hypothesis
+# begins every round again with the simplest example.
 _EXAMPLES_PER_ROUND = 50
 
 
@@ -60,16 +60,16 @@ def run(machine: type[RuleBasedStateMachine], seconds: float) -> MachineResult:
 def _counting(
     machine: type[RuleBasedStateMachine], result: MachineResult
 ) -> type[RuleBasedStateMachine]:
-    """Return a subclass of the same name that counts examples and steps."""
+    """Return a subclass of `machine` that counts its examples and steps in `result`."""
 
     class CountingMachine(machine):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             super().__init__()
             result.examples += 1
-            # The invariants are checked once before the first step.
+            # The invariants are also checked once before the first step, which is not counted.
             result.steps -= 1
 
-        # Not an invariant, because hypothesis prints each invariant with every step of a failure.
+        # This is not an `@invariant`, because hypothesis prints every invariant of a failing step.
         def check_invariants(self, *arguments: Any) -> None:
             result.steps += 1
             super().check_invariants(*arguments)

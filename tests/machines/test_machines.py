@@ -1,4 +1,4 @@
-"""The runner counts examples and steps, and fails when a machine fails."""
+"""Tests that the runner counts examples and steps, and fails when a machine fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Sound(RuleBasedStateMachine):
-    """Counts its examples and steps."""
+    """A machine that counts its examples and steps."""
 
     examples = 0
     steps = 0
@@ -33,7 +33,7 @@ class Sound(RuleBasedStateMachine):
 
 
 class Broken(RuleBasedStateMachine):
-    """Fails at its third step."""
+    """A machine that fails at its third step."""
 
     steps = 0
 

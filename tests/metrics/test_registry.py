@@ -1,4 +1,4 @@
-"""The metrics registry: each metric is declared once, and an unknown name is an error."""
+"""Tests of the metrics registry: each metric is declared once, and an unknown name is an error."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_the_repr_shows_tokens_left_and_retries_taken() -> None:
     for _ in range(3):
         budget.take(0.0)
     assert budget.taken == 3
-    assert repr(budget) == "<RetryBudget: 97.0 of 100 left, 3 taken>"
+    assert repr(budget) == "<RetryBudget: 97.0 of 100 tokens left, 3 taken>"
 
 
 @given(st.lists(st.floats(min_value=0, max_value=0.5), min_size=1, max_size=500))

@@ -1,4 +1,4 @@
-"""The retry budget against a reference schedule, with a clock that may go backwards."""
+"""Tests the retry budget against a reference schedule; the clock may go backwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gcsmux_fs.model.retry_budget import RETRIES_AT_ONCE, RETRIES_PER_SECOND, RetryBudget
 from tests.support.examples import examples
 
-# Tolerance for rounding, in seconds or retries.
+# Tolerance for rounding errors, in seconds or in retries.
 TINY = 1e-6
 SECONDS_PER_RETRY = Fraction(1, RETRIES_PER_SECOND)
 
@@ -20,17 +20,18 @@ durations = st.one_of(st.integers(0, 100), st.integers(0, 10_000), st.integers(0
 
 
 class RetryMachine(RuleBasedStateMachine):
-    """Compares due times with a reference that has no tokens.
+    """Compares the due times of retries with a reference that counts no tokens.
 
-    The reference keeps the time at which the bucket would be full if no further retry came. Time
-    counts from the latest reading of the clock, so that no second adds tokens twice.
+    The reference keeps the time at which the token bucket would be full if no further retry came.
+    If the clock goes back, the reference uses the latest earlier reading of the clock, so that no
+    second adds tokens twice.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.budget = RetryBudget()
         self.now = Fraction(0)
-        # Before any reading of the clock.
+        # Earlier than every reading of the clock.
         self.furthest = self.full_at = Fraction(-(10**12))
         self.taken = 0
         #: Due time of the last retry.
@@ -66,7 +67,11 @@ class RetryMachine(RuleBasedStateMachine):
         self.come_due(float(self.furthest) + wait)
 
     def come_due(self, due: float) -> None:
-        """Due times are in order; any t seconds hold at most the bucket plus its gain in t."""
+        """Assert that due times are in order, and that their rate is limited.
+
+        In any t seconds, at most as many retries are due as the full bucket holds, plus the tokens
+        that the bucket gains in t seconds.
+        """
         assert due >= self.last_due - TINY
         self.last_due = due
         self.taken += 1

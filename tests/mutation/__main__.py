@@ -30,14 +30,17 @@ Groups = list[list[str]]
 
 _FOLDER = Path(".mutants")
 _SURVIVORS = Path(__file__).with_name("survivors.toml")
-# A mutant may wait forever. The tests run in virtual time, so no test sleeps for this long.
+# A trial that sleeps for this long is killed, because a mutant may wait forever. Without a mutant,
+# no test sleeps for this long, because the tests run in virtual time.
 _ASLEEP_SECONDS = 10.0
 _UNLISTED = "unlisted"
-# An entry of these classes must give the reason why no test can fail.
+# If a mutant in `survivors.toml` has one of these classes, its entry must also give the reason why
+# no test can fail because of the mutant.
 _CLASSES_WITH_REASON = {"equivalent", "speed"}
 
 
-# Tests that take seconds run last. Tests that need real sockets do not run.
+# The tests in `_SLOW` take seconds and run last. The tests in `_REAL` need real sockets and do not
+# run.
 _SLOW = {
     "test_core_machine.py",
     "test_stream_registry.py",
@@ -75,7 +78,7 @@ _TESTS: dict[str, Groups] = {
 
 
 def main() -> int:
-    """Try the chosen modules and print one line for each; return 1 if a module has an error."""
+    """Try the chosen modules and print one line for each; return 1 if a module fails."""
     parser = argparse.ArgumentParser(prog="tests.mutation", description=__doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(_TESTS))
@@ -94,7 +97,7 @@ def main() -> int:
 
 
 def _without_reason(survivors: dict[str, list[dict[str, str]]]) -> str:
-    """Return the first entry that needs a reason and has none, as text; empty without one."""
+    """Return the first entry that needs a reason and has none, as text; empty if there is none."""
     for module, entries in survivors.items():
         for each in entries:
             if each["class"] in _CLASSES_WITH_REASON and not each.get("reason"):
@@ -131,7 +134,7 @@ def _try_module(module: str, jobs: int, survivors: list[dict[str, str]]) -> bool
     outdated = listed.keys() - survived
     for where, before, after in sorted(outdated):
         print(
-            f"  listed, but killed or gone: {where}: {before} => {after}",
+            f"  listed as a survivor, but killed or gone: {where}: {before} => {after}",
             flush=True,
         )
     return _UNLISTED not in counts and not outdated

@@ -1,4 +1,4 @@
-"""The operators that make mutants: a selection of cosmic-ray's, and three more."""
+"""The operators that make mutants: a selection of cosmic-ray's operators, and three more."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Mutant", "mutants"]
 
 Position = tuple[tuple[int, int], tuple[int, int]]
 
-# Each binary operator becomes one other operator. Cosmic-ray offers eleven replacements for each,
-# but most of them raise a TypeError, and `|` also combines types.
+# Each binary operator becomes one other operator. Cosmic-ray offers eleven replacements for each
+# operator, but most of them raise a TypeError. `|` is left out, because it also combines types.
 _BINARY = {"Add_Sub", "Sub_Add", "Mul_FloorDiv", "FloorDiv_Mul", "Div_Mul", "Pow_Mul"}
-# A comparison becomes every other comparison of its kind: order, or identity.
+# A comparison becomes every other comparison of its kind: `is` and `is not`, or the other six.
 _COMPARISON = re.compile("(Is_IsNot|IsNot_Is|(Eq|NotEq|Lt|LtE|Gt|GtE)_(Eq|NotEq|Lt|LtE|Gt|GtE))")
 _OTHER_OPERATORS = {
     "AddNot",
@@ -37,7 +37,7 @@ _OTHER_OPERATORS = {
     "NumberReplacer",
     "ZeroIterationForLoop",
 }
-# The statements that `DropStatement` drops: no definitions, imports or docstrings.
+# The kinds of statements that `DropStatement` drops. It keeps definitions, imports and docstrings.
 _DROPPABLE = {
     *("assert_stmt", "atom_expr", "await", "del_stmt", "expr_stmt", "raise_stmt"),
     *("return_stmt", "yield_expr"),
@@ -75,7 +75,7 @@ class DropKeywordArgument:
     def mutate(self, node: Any, index: int) -> Any:
         """Return `node` with the change."""
         place = node.children.index(self._arguments(node)[index])
-        # The comma after the argument is removed too; a trailing comma may remain before the last.
+        # The comma after the argument is removed too; the comma before a last argument remains.
         del node.children[place : place + (2 if node.type == "arglist" else 1)]
         return node
 
@@ -91,7 +91,7 @@ class DropKeywordArgument:
 
 
 class ForgetOldValue:
-    """Make `a += b` an `a = b`."""
+    """Replace `a += b` by `a = b`."""
 
     def mutation_positions(self, node: Any) -> Iterator[Position]:
         """Yield the positions in `node` that this operator can change."""

@@ -1,4 +1,4 @@
-"""One trial: the tests run with a mutant in place of its module."""
+"""Runs one trial: the tests run with a mutant in place of its module."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = ["SURVIVED", "prepare", "try_tests"]
 
 SURVIVED = pytest.ExitCode.OK
 
-# A mutant may loop forever and allocate memory in the loop. Without a mutant, a group of tests
-# takes less than half of this time and less than a tenth of this memory.
+# Limits of a trial, because a mutant may loop forever and allocate memory in the loop. Without a
+# mutant, a group of tests takes less than half of this time and less than a tenth of this memory.
 _PROCESSOR_SECONDS = 20
 _MEMORY_BYTES = 2 * 1024**3
 _OPTIONS = [
     *("-x", "-q", "-p", "no:cacheprovider", "-k", "not in_real"),
-    # No report: the exit code says whether the mutant was killed.
+    # Print no report, because the exit code says whether the mutant was killed.
     *("--tb=no", "--assert=plain"),
-    # From hypothesis, which `_SHARED` imports before pytest starts.
+    # Pytest would warn about hypothesis, because `prepare` imports it before pytest starts.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]
 # Modules that the tests import. They are imported once, and every trial inherits them.
@@ -68,7 +68,8 @@ def try_tests(path: Path, source: str, tests: Iterable[Sequence[str]], *, quiet:
         os.dup2(devnull, 2)
     name = ".".join(path.with_suffix("").parts)
     sys.meta_path.insert(0, _Finder(name, path, source))
-    # The first group kills most mutants, and the files of later groups are then not imported.
+    # One group after the other: the first group kills most mutants, and then the files of later
+    # groups are not even imported.
     for group in tests:
         end = math.ceil(time.process_time()) + _PROCESSOR_SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))

@@ -1,6 +1,6 @@
-"""Disable the deadline of hypothesis, because a busy machine must not fail a test.
+"""Disables the time limit of hypothesis examples, because a busy machine must not fail a test.
 
-A profile that was loaded before is kept.
+If another profile of hypothesis was loaded before, that profile stays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A protocol core without a shell: the test is its driver, its clock and its server."""
+"""A protocol core for tests. The test acts as the driver, the clock and the server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def chunk(
     range_end: bool = False,
     intact: bool = True,
 ) -> Chunk:
-    """Return a chunk with bytes `[first, last)` of a request, counted from its first byte."""
+    """Return a chunk with bytes `[first, last)` of a requested range, counted from its start."""
     start = request.offset + first
     stop = request.offset + (request.length if last is None else last)
     content = memoryview(CONTENT)[start:stop]
@@ -76,14 +76,15 @@ def redirect(token: str = "east", handle: bytes = b"") -> StreamEnd:
 
 
 def _ignore(_outcome: memoryview | StorageError) -> None:
-    """`DrivenCore` takes the outcome from the action instead."""
+    """Ignore the outcome, because `DrivenCore` takes the outcome from the action."""
 
 
 class DrivenCore:
-    """Drives a core, records its actions, and asserts that they obey the rules of the port.
+    """Drives a core, records its actions, and asserts that they obey the rules of `BidiCall`.
 
-    `call` is the stream generation of the current call, or 0. `in_flight` is whether a message of
-    the call is in flight. `requested` holds all ranges, `outcomes` the ended ones.
+    `call` is the stream number of the current call, or 0. `in_flight` is whether a message of the
+    call is being sent. `requested` holds all ranges. `outcomes` holds the bytes or the error of
+    each range that was delivered or failed.
     """
 
     def __init__(self, policy: RetryPolicy | None = None, seed: int = 0) -> None:
@@ -143,7 +144,7 @@ class DrivenCore:
         return {request.read_id: request for batch in self.sent for request in batch}
 
     def confirm(self, stream: int | None = None) -> None:
-        """Report that the message in flight has been sent."""
+        """Tell the core that its message has been sent."""
         number = self.core.stream if stream is None else stream
         if number == self.call:
             self.in_flight = False

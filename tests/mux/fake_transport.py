@@ -1,4 +1,4 @@
-"""The service in memory, in trio's time: a transport whose calls follow plans."""
+"""A fake transport in memory and in trio's time; its calls follow plans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ __all__ = ["FakeTransport", "Opened"]
 
 @dataclass
 class Opened:
-    """One call as the server saw it; `messages` are the requested ranges with their times."""
+    """One call as the server saw it.
+
+    `messages` holds the time and the requested ranges of each message.
+    """
 
     at: float
     spec: OpenSpec
@@ -33,7 +36,7 @@ class Opened:
 
 @dataclass
 class FakeTransport:
-    """Opens calls in `nursery`; the n-th call follows the n-th of `plans`, later ones `plan`."""
+    """Opens calls in `nursery`. A call takes the next of `plans`, or `plan` if none is left."""
 
     nursery: trio.Nursery
     plan: Plan = field(default_factory=Plan)

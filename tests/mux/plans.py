@@ -1,4 +1,4 @@
-"""Plans for the calls of a test server, for the fake transport and for the real server."""
+"""Plans: how a test server (the fake transport or the real server) behaves in a call."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class Plan:
 
     Attributes:
         latency: seconds before the first response, and before the first byte of each message.
-        refuse: the server ends the call like this, without a response.
+        refuse: the status with which the server ends the call, without a response.
         hang: the server never responds.
-        cut_after: number of content bytes after which the server ends the call.
-        cut_with: how it ends the call then; None means that it falls silent instead.
-        chunk_bytes: size of the chunks.
-        refused_ranges: from the offset of a range to the code with which the server refuses it,
-            which ends the call.
-        corrupt_chunks: number of chunks, from the first on, with a wrong checksum.
+        cut_after: number of content bytes after which the server ends the call; None for no limit.
+        cut_with: the status with which the server ends the call after `cut_after` bytes. None means
+            that the server sends nothing more and leaves the call open.
+        chunk_bytes: largest size of a chunk.
+        refused_ranges: the codes with which the server refuses ranges, by the offset of the range.
+            The first refused range ends the call.
+        corrupt_chunks: the first `corrupt_chunks` chunks of the call have a wrong checksum.
         handle: the read handle of the first response.
         generation: the generation in the metadata of the first response; 0 means no metadata.
     """

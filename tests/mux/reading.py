@@ -1,4 +1,4 @@
-"""Readers of a stream registry over the fake transport."""
+"""Helpers for tests that read ranges from a stream registry over the fake transport."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Bench", "Reader", "bench", "fetch"]
 
 
 class Reader:
-    """Requests one range and records its outcomes; there must be at most one."""
+    """Requests one range and records its outcomes. A correct registry gives at most one."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Reader:
 
 
 async def fetch(registry: StreamRegistry, key: ObjectKey, offset: int, length: int) -> bytes:
-    """Read one range like a program: return its bytes, raise its error, or cancel it."""
+    """Read one range: return its bytes or raise its error. If cancelled, cancel the range."""
     reader = Reader(registry, key, offset, length)
     try:
         await reader.ended.wait()
@@ -100,7 +100,7 @@ class Bench:
             await self.registry.run()
 
     async def settled(self) -> None:
-        """Wait until all tasks wait for time to pass."""
+        """Wait until every task is blocked."""
         await trio.testing.wait_all_tasks_blocked()
 
 

@@ -1,4 +1,4 @@
-"""A real gRPC server whose BidiReadObject calls follow plans, in a thread with its own loop."""
+"""A real gRPC server in its own thread with its own loop; BidiReadObject calls follow plans."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass
 class ScriptedServer:
-    """The n-th call follows the n-th of `plans`; further calls follow `plan`.
+    """Serves calls. A call takes the next of `plans`, or `plan` if none is left.
 
-    If `raw` is set, it serves all calls instead. `requests` are the received messages.
+    If `raw` is set, `raw` serves all calls, without plans. `requests` holds the received messages.
     """
 
     plan: Plan = field(default_factory=Plan)
@@ -60,7 +60,8 @@ class ScriptedServer:
                 plan = self.plans.pop(0) if self.plans else self.plan
                 await self._follow(plan, context)
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            pass  # the client ended the call, or the server stops; gRPC would log an error
+            # The client ended the call, or the server stops. gRPC would log the exception.
+            pass
         finally:
             self.active -= 1
 
@@ -169,7 +170,7 @@ async def end_call(context: Context, end: StreamEnd) -> None:
 def scripted_server(
     *plans: Plan, plan: Plan | None = None, port: int = 0
 ) -> Iterator[ScriptedServer]:
-    """Serve until the `with` block ends."""
+    """Run a server until the `with` block ends."""
     scripted = ScriptedServer(plan or Plan(), list(plans))
     ready = threading.Event()
     stop: list[Callable[[], object]] = []
@@ -188,8 +189,9 @@ def scripted_server(
         stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
         ready.set()
         await stopping.wait()
-        await server.stop(1.0)  # calls that the client cancelled take a moment to end
-        # gRPC completes cancelled calls a little later, and needs the loop for that.
+        # Calls that the client cancelled take a moment to end.
+        await server.stop(1.0)
+        # gRPC completes cancelled calls a little after `stop`, and needs the running loop for this.
         await asyncio.sleep(0.05)
 
     thread = threading.Thread(target=asyncio.run, args=[serve()])

@@ -1,4 +1,4 @@
-"""Bad answers: which ranges they affect, and how they are reported and counted."""
+"""Tests of bad answers: which ranges they affect, and how they are reported and counted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def last_request(driven: DrivenCore) -> RangeRequest:
 
 
 def spoil(driven: DrivenCore) -> None:
-    """Answer the last request with a wrong checksum and confirm the message that follows."""
+    """Answer the last request with a wrong checksum; confirm that the next message was sent."""
     driven.message(chunk(last_request(driven), range_end=True, intact=False))
     if driven.in_flight:
         driven.confirm()
@@ -179,7 +179,7 @@ def test_an_abandoned_range_ends_when_the_server_sends_beyond_its_end(
     driven.cancel(left)
     driven.message(Chunk(gone.read_id, 0, memoryview(CONTENT)[:15], False, True, 15))
     driven.message(chunk(request))
-    # The server owes no bytes now, so cancelling an unsent range does not cancel the call.
+    # All requested bytes have come, so cancelling an unsent range does not cancel the call.
     driven.cancel(driven.request_unflushed(40, 10))
     assert driven.core.state is StreamState.OPEN
     assert driven.cancelled_calls == 0

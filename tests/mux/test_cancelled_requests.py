@@ -1,4 +1,4 @@
-"""Requests and the registry itself, cancelled in every scheduler step."""
+"""Tests that cancel requests, or the registry itself, at every scheduler step."""
 
 from __future__ import annotations
 

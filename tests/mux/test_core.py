@@ -1,4 +1,4 @@
-"""Examples for each numbered invariant of the protocol core."""
+"""Tests of the protocol core, with examples for each of its numbered invariants."""
 
 from __future__ import annotations
 
@@ -634,7 +634,7 @@ def test_the_idle_time_begins_when_the_last_range_is_cancelled(driven: DrivenCor
     driven.request(0, 10)
     (request,) = last_requests(driven)
     driven.message(chunk(request))
-    waits = driven.request(10, 10)  # unsent, because the opening message is still in flight
+    waits = driven.request(10, 10)  # unsent, because the opening message is still being sent
     driven.advance(20)
     driven.cancel(waits)
     driven.advance(driven.policy.idle_seconds - 1)
@@ -871,7 +871,7 @@ def test_the_repr_shows_the_state(driven: DrivenCore) -> None:
     driven.request(10, 10)
     assert (
         repr(driven.core)
-        == "<StreamCore gs://bucket/'object'#7 OPENING stream 1, 1 on the wire, 1 unsent>"
+        == "<StreamCore gs://bucket/'object'#7 OPENING stream 1, 1 ranges in flight, 1 unsent>"
     )
 
 

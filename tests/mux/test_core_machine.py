@@ -1,4 +1,4 @@
-"""The protocol core against random actions of readers, a server and a clock."""
+"""Tests the protocol core with random actions of readers, of a server and of a clock."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from .driven_core import CONTENT, DrivenCore, chunk, info
 if TYPE_CHECKING:
     from gcsmux_fs.mux.range_table import PendingRange
 
-# The reasons to open a stream without delay: redirects, a refused handle, a refused token, the
-# first failure, a grown object, bad answers to a range that covers its object, the first opening.
+# The most streams that a core may open at one instant. Each term of the sum is a reason to open a
+# stream without delay: redirects, a refused handle, a refused token, the first failure, an object
+# that has grown, bad answers to a range that covers its object, the first opening.
 MOST_OPENED_AT_ONE_INSTANT = (
     RetryPolicy().max_redirects + 1 + 1 + 1 + 1 + (RetryPolicy().max_bad_answers - 1) + 1
 )
@@ -31,7 +32,7 @@ handles = st.sampled_from([b"", b"handle"])
 
 
 class CoreMachine(RuleBasedStateMachine):
-    """`requested` holds all ranges so far; `left` holds the cancelled ones."""
+    """Acts on a core. `requested` holds all ranges so far; `left` holds the cancelled ranges."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.driven.sent)
     @rule(data=st.data(), handle=handles, size=st.sampled_from([None, 0, 2000, 4096]))
     def answer_badly(self, data: st.DataObject, handle: bytes, size: int | None) -> None:
-        """Send chunks for any read id used so far, at any offset, in any state."""
+        """Send random chunks, right or wrong, for recent or unknown read ids, in any state."""
         chunks: list[Chunk] = []
         for _ in range(data.draw(st.integers(0, 4))):
             request = data.draw(st.sampled_from(self.recent()))
@@ -110,7 +111,7 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.driven.sent)
     @rule(data=st.data())
     def answer_well(self, data: st.DataObject) -> None:
-        """Send the first bytes of one request, or all of them."""
+        """Send the first bytes, or all bytes, of one recent request."""
         request = data.draw(st.sampled_from(self.recent()))
         count = data.draw(st.integers(1, request.length))
         self.driven.message(chunk(request, 0, count, range_end=count == request.length))
@@ -209,7 +210,7 @@ class CoreMachine(RuleBasedStateMachine):
             assert self.driven.core._ranges.abandoned == 0
 
     def teardown(self) -> None:
-        """Serve all waiting ranges correctly."""
+        """Serve all waiting ranges correctly, and assert that each of them ends."""
         waited = self.waiting()
         self.driven.flush()
         for _ in range(len(waited) + 10):

@@ -1,4 +1,4 @@
-"""A stream serves the size that its object had at its opening; later bytes need a new stream."""
+"""Tests of objects that grow: bytes beyond the size that a stream serves need a new stream."""
 
 from __future__ import annotations
 

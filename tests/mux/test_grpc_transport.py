@@ -1,4 +1,4 @@
-"""The transport on a real socket: ends, cancelling, shutdown, and errors of the server."""
+"""Tests of the transport on a real socket: ends of calls, cancelling, shutdown, server errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TIMEOUT_SECONDS = 10
 
 
 class Listener:
-    """Records the events of a call and asserts that they obey the rules of the port."""
+    """Records the events of a call and asserts that they obey the rules of `BidiListener`."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -66,7 +66,7 @@ class Listener:
 
     def _note_event(self) -> None:
         assert not self.ends
-        trio.lowlevel.current_trio_token()  # only in trio's thread
+        trio.lowlevel.current_trio_token()  # raises RuntimeError outside of trio's thread
         self._event_arrived.set()
 
     @property
@@ -251,7 +251,7 @@ def test_the_status_is_kept_when_the_call_ends_during_a_write(
     on_socket(server, test)
 
 
-@pytest.mark.expects_log("ExecuteBatchError", STRAY)  # from the server, whose call is cancelled
+@pytest.mark.expects_log("ExecuteBatchError", STRAY)  # logged by the server
 def test_a_message_over_the_limit_ends_the_call(server: ScriptedServer) -> None:
     async def send_too_much(context: Context) -> None:
         await context.write(bytes(17 * 1024 * 1024))
@@ -295,7 +295,7 @@ def test_no_server_listens_on_the_port(spec: OpenSpec) -> None:
     asyncio_bridge.run(main)
 
 
-@pytest.mark.expects_log("server stop", STRAY)  # from the server
+@pytest.mark.expects_log("server stop", STRAY)  # logged by the server
 def test_the_server_stops_during_a_stream() -> None:
     async def main() -> None:
         with scripted_server(plan=Plan(cut_after=1000, chunk_bytes=1000, cut_with=None)) as server:

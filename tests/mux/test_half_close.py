@@ -1,4 +1,4 @@
-"""A range that covers its object: its stream carries no other range and ends by itself."""
+"""Tests of ranges that cover their object: the stream carries only this range, and then ends."""
 
 from __future__ import annotations
 

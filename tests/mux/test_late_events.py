@@ -1,4 +1,4 @@
-"""Events and exceptions at bad moments: from the transport and from the callbacks of readers."""
+"""Tests of events and exceptions at bad moments, from the transport and from callbacks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEY = key_of("object")
 
 @dataclass
 class ManualCall:
-    """One call, whose server is the test; `requests` holds all ranges that it received."""
+    """One call that the test answers; `requests` holds all ranges that were requested on it."""
 
     spec: OpenSpec
     listener: BidiListener
@@ -57,7 +57,7 @@ class ManualCall:
 
 
 class ManualTransport:
-    """Opens calls that the test answers, or raises one of `faults`."""
+    """Opens calls that the test answers, or raises the next of `faults`."""
 
     def __init__(self, retries: RetryBudget | None = None) -> None:
         self.calls: list[ManualCall] = []
@@ -202,7 +202,7 @@ async def test_the_registry_takes_its_retries_from_the_given_budget() -> None:
 
 @pytest.mark.expects_log("the transport failed")
 async def test_a_callback_may_cancel_a_range_whose_stream_is_about_to_fail_to_open() -> None:
-    # The end of the stream fails the first range and opens a stream for the second in one turn.
+    # In one turn, the end of the stream fails the first range and opens a stream for the second.
     transport = ManualTransport()
     transport.registry.request(KEY, 0, 10, lambda _: leaves.cancel())
     leaves = await transport.read(10, 10)

@@ -182,7 +182,7 @@ def test_a_handle_from_a_redirect_may_be_refused_too() -> None:
         result = decision(StatusCode.INVALID_ARGUMENT, record, had_handle=True)
         assert isinstance(result, Reopen)
         assert not result.keep_resume_state
-    # The number of redirects without delay is bounded.
+    # Only a bounded number of redirects is followed without delay.
     delays = [delay_of(decision(redirected, record)) for _ in range(2)]
     assert delays[-1] > 0
 

@@ -1,6 +1,7 @@
-"""What readers see when the server misbehaves: over the fake transport and over a real socket.
+"""Tests of what readers receive when the server misbehaves.
 
-The same scenarios run in both worlds, so that the fake behaves like the real transport.
+Each scenario runs over the fake transport and over a real socket. This shows that the fake
+transport behaves like the real one.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def in_real(scenario: Scenario) -> None:
 
 @pytest.fixture(params=[in_fake, in_real])
 def live(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
-    """Return a function that runs a scenario in one of the worlds."""
+    """Return a function that runs a scenario over the fake transport, or over a real socket."""
     run: Callable[[Scenario], None] = request.param
     return run
 
@@ -205,7 +206,8 @@ def test_readers_do_not_notice_streams_that_are_cut_repeatedly(live: Live) -> No
         ranges = [(offset, 50_000) for offset in range(0, 200_000, 50_000)]
         assert await world.fetch_all(*ranges) == [CONTENT[o : o + n] for o, n in ranges]
         assert len(world.specs) >= 9
-        # The second stream may lack it: gRPC drops received messages when an error follows at once.
+        # The second stream may lack the handle, because gRPC drops received messages when an error
+        # follows at once.
         assert (b"handle", "") in world.specs
 
     live(scenario)
@@ -269,8 +271,8 @@ def test_a_refused_handle_is_dropped(live: Live) -> None:
     async def scenario(world: World) -> None:
         cut = Plan(cut_after=10, chunk_bytes=10)
         world.plan(cut, Plan(refuse=StreamEnd(StatusCode.FAILED_PRECONDITION, "handle")))
-        # After a complete read the handle has arrived for certain: gRPC may drop received messages
-        # when an error follows at once.
+        # After this complete read the handle has arrived for certain. Without the read, it may be
+        # missing, because gRPC may drop received messages when an error follows at once.
         assert await world.fetch(0, 10) == CONTENT[:10]
         assert await world.fetch(10, 90) == CONTENT[10:100]
         assert world.specs == [(b"", ""), (b"handle", ""), (b"", "")]

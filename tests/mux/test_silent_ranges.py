@@ -1,4 +1,4 @@
-"""A range that the server forgets, while it serves later ranges, is requested again."""
+"""Tests of silent ranges: the core requests a range again if only later ranges receive bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def request(driven: DrivenCore, offset: int) -> RangeRequest:
 
 
 def serve_others(driven: DrivenCore, seconds: float, *, every: float = STALL / 4) -> None:
-    """Request and answer other ranges, one every `every` seconds."""
+    """For `seconds` seconds, request and answer another range every `every` seconds."""
     until = driven.now + seconds
     while driven.now < until:
         driven.message(chunk(request(driven, 1000)))
@@ -123,7 +123,8 @@ def test_a_range_that_receives_a_few_bytes_is_not_silent(driven: DrivenCore) -> 
 def test_a_range_that_stays_silent_fails(driven: DrivenCore) -> None:
     lost = driven.request(200, 100)
     driven.confirm()
-    # The default deadline of a READ is shorter; the bound is for readers without a deadline.
+    # A READ with the default deadline fails earlier. The bound on bad answers is for readers
+    # without a deadline.
     serve_others(driven, 2 * STALL * driven.policy.max_bad_answers)
     assert isinstance(driven.outcomes[lost], DeadlineExceeded)
     assert driven.counters.ranges_silent == driven.policy.max_bad_answers

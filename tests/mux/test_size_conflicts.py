@@ -1,4 +1,4 @@
-"""Reader and stream disagree about the size of a finalized object: the range at its end fails."""
+"""Tests of a reader and a stream that disagree about the size of a finalized object."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_received_bytes_are_progress_even_if_the_sizes_differ() -> None:
     driven.end(end(StatusCode.UNAVAILABLE))
     driven.message(chunk(driven.sent[-1][0]), metadata=info())
     driven.end(end(StatusCode.UNAVAILABLE))
-    # Without progress, a second failure would have led to BACKOFF.
+    # Without the received bytes, the second failure would have led to BACKOFF.
     assert driven.core.state is StreamState.OPENING
 
 

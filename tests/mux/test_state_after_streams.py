@@ -1,4 +1,4 @@
-"""What a core keeps after the end of a stream, what it forgets, and what it counts."""
+"""Tests of what a core keeps, forgets and counts after the end of a stream."""
 
 from __future__ import annotations
 

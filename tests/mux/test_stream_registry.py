@@ -1,4 +1,4 @@
-"""The stream registry in virtual time, over a fake transport."""
+"""Tests of the stream registry over a fake transport, in virtual time."""
 
 from __future__ import annotations
 
@@ -226,7 +226,8 @@ async def test_a_stream_is_closed_after_the_idle_time_and_leaves_no_deadline() -
     async with bench() as b:
         await fetch(b.registry, key_of("object"), 0, 10)
         read_at = trio.current_time()
-        # Tasks that are due together wake in any order, so the test waits five seconds longer.
+        # Tasks that are due at the same time wake in any order, so the test sleeps five seconds
+        # longer than the idle time.
         await trio.sleep(POLICY.idle_seconds + 5)
         assert b.transport.opened[0].cancelled_at == pytest.approx(read_at + POLICY.idle_seconds)
         assert b.transport.open_calls == 0
@@ -399,7 +400,7 @@ async def test_a_callback_may_request_a_range() -> None:
 
 
 async def test_a_callback_may_cancel_a_range_whose_message_is_about_to_be_sent() -> None:
-    # One message delivers the first range and triggers the sending of the second in one turn.
+    # In one turn, a message delivers the first range and causes the second range to be sent.
     async with bench(Plan(chunk_bytes=10)) as b:
         cancelled: list[Reader] = []
 
@@ -416,7 +417,7 @@ async def test_a_callback_may_cancel_a_range_whose_message_is_about_to_be_sent()
 
 
 async def test_a_callback_may_cancel_the_last_range_of_a_stream_about_to_open() -> None:
-    # The end of the stream fails the first range and opens a stream for the second in one turn.
+    # In one turn, the end of the stream fails the first range and opens a stream for the second.
     plan = Plan(refused_ranges={0: StatusCode.OUT_OF_RANGE})
     async with bench(plan) as b:
         b.registry.request(key_of("object"), 0, 10, lambda _: cancelled_reader.cancel())
@@ -503,7 +504,10 @@ async def test_the_registry_declares_its_gauges_counters_and_histogram() -> None
         assert isinstance(first_byte, Histogram)
         assert first_byte.count == 1
         assert first_byte.total_seconds == pytest.approx(0.5)
-        assert repr(b.registry) == "<StreamRegistry of 2 objects: 1 streams idle, 0 without>"
+        assert (
+            repr(b.registry)
+            == "<StreamRegistry of 2 objects: 1 idle streams, 0 objects without a stream>"
+        )
         reader.cancel()
 
 

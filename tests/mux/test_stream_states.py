@@ -133,7 +133,8 @@ def let_time_pass(driven: DrivenCore) -> None:
     driven.advance(driven.core.deadline - driven.now)
 
 
-# How the core takes each transition: how it gets into the state, and what happens there.
+# For each state and event: a function that brings a core into the state, and a function that causes
+# the event.
 WAYS: dict[
     tuple[StreamState, StreamEvent],
     tuple[Callable[[DrivenCore], object], Callable[[DrivenCore], object]],
