@@ -1,4 +1,5 @@
-# On a fresh Debian 12, `make demo` and `make test` install what they need: see README.md.
+# On a fresh Debian 12, `make demo` and `make test` install the packages that they need: see
+# README.md.
 
 SHELL := bash
 BIN := .venv/bin
@@ -7,20 +8,20 @@ BIN := .venv/bin
 .PHONY: help bootstrap demo test test-fast reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage lint format clean
 
 help:
-	@echo "make demo         mount a sample bucket and compare every byte"
-	@echo "make test         lint, type checks and all tests, also those that mount"
-	@echo "make test-fast    the tests without mounts, without the slowest ones, in a minute"
+	@echo "make demo         mount a sample bucket and compare every byte with the source"
+	@echo "make test         run lint, type checks and all tests, also the tests that mount"
+	@echo "make test-fast    run the tests without mounts, except the slowest ones, within a minute"
 	@echo "make reliability  inject every fault on a real mount and write docs/RELIABILITY.md"
-	@echo "make soak         inject random faults for an hour and compare all bytes; SECONDS= SEED="
-	@echo "make bench        compare the mount with its limits and with other tools, 30 minutes"
-	@echo "make bench-quick  measure only the performance targets, 3 minutes"
-	@echo "make fuzz         feed malformed input to every parser, SECONDS=60 for each"
-	@echo "make machines     run the model-based state machines, SECONDS=600 each, JOBS=1 at a time"
-	@echo "make mutants      change the protocol code in small ways; a test must fail each time; MODULES="
-	@echo "make coverage     list the branches of the protocol code that no test takes"
-	@echo "make lint         lint and type checks only"
+	@echo "make soak         read a mount with random faults, compare all bytes; SECONDS=3600 SEED="
+	@echo "make bench        measure the mount, its upper limits and other tools, 30 minutes"
+	@echo "make bench-quick  measure only whether the performance targets are met, 3 minutes"
+	@echo "make fuzz         give malformed input to every parser, SECONDS=60 for each parser"
+	@echo "make machines     run the state machine tests, SECONDS=600 each, JOBS=1 at the same time"
+	@echo "make mutants      change the protocol code in small ways; each time a test must fail; MODULES="
+	@echo "make coverage     list the branches of the protocol code that no test executes"
+	@echo "make lint         run lint and type checks only"
 	@echo "make format       format the code"
-	@echo "make clean        remove all files that other targets have created, and .venv"
+	@echo "make clean        remove .venv and all files that the other targets have created"
 
 bootstrap:
 	@scripts/bootstrap
@@ -42,8 +43,8 @@ fuzz:
 	@scripts/bootstrap fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
-# Most tests wait for a timeout or a process rather than compute, so two run at a time. A test
-# marked `alone` measures the processor and runs last.
+# Two tests run at the same time, because most tests wait for a timeout or a process. A test marked
+# `alone` measures processor time, so these tests run last, one after the other.
 PARALLEL := -n 2
 
 test: lint

@@ -1,4 +1,4 @@
-"""`python -m gcsmux_fs` is `gcsmux-mount`; a detached mount runs by this command."""
+"""`python -m gcsmux_fs` runs `gcsmux-mount`. A detached mount process is started in this way."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""The entry points of the commands that `gcsmux_fs/commands/` implements.
+"""The functions that the installed commands, such as `gcsmux-mount`, call.
 
-To add the command `gcsmux-NAME`, write a module `commands/NAME.py` with `run(arguments)`, which
-returns the exit code. Then add a function here, and its line to `[project.scripts]` in
-pyproject.toml.
+Each function runs one module of `gcsmux_fs/commands/`. To add the command `gcsmux-NAME`, write the
+module `commands/NAME.py` with a function `run(arguments)`, which returns the exit code. Then add a
+function for the command to this module, and a line to `[project.scripts]` in pyproject.toml.
 
-This module imports no command before it handles Ctrl+C: loading a command takes 0.1 s, and an
-interrupt within this time must give a sentence instead of a traceback.
+It takes 0.1 s to import the module of a command. If the user presses Ctrl+C within this time, a
+sentence must appear instead of a traceback. So the import is inside of the `try` block of
+`_run_command`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gcsmux_fs.process.standard_streams import open_missing_streams, print_error
 
 __all__ = ["mount_command"]
 
-# The shell's exit code for a command that SIGINT ended.
+# The exit code that a shell reports for a command that SIGINT ended.
 _INTERRUPTED_EXIT_CODE = 130
 
 
@@ -28,10 +29,10 @@ def mount_command() -> NoReturn:
 
 
 def _run_command(name: str, *, when_interrupted: str) -> NoReturn:
-    """Run `gcsmux-NAME`; after Ctrl+C print which state it leaves behind."""
+    """Run the command `gcsmux-NAME` and exit; after Ctrl+C print the text `when_interrupted`."""
     open_missing_streams()
     exit_code = _INTERRUPTED_EXIT_CODE
-    # A trio nursery wraps KeyboardInterrupt in an exception group.
+    # `except*`, because a trio nursery wraps KeyboardInterrupt in an exception group.
     try:
         command = importlib.import_module(f"gcsmux_fs.commands.{name}")
         exit_code = command.run(sys.argv[1:])

@@ -2,9 +2,9 @@
 """Mount a bucket of sample files, read all files in several ways, and compare every byte.
 
 `make demo` runs this script. It creates about 300 MiB of sample files, serves them with the
-emulator, and mounts them with the installed `gcsmux-mount`. It exits with 0 if all data read
-through the mount equals the source, and with 1 otherwise. It always stops its processes and removes
-its files.
+emulator, and mounts them with the installed `gcsmux-mount`. The exit code is 0 if all data
+read through the mount equals the source, and 1 otherwise. In both cases the script stops its
+processes and removes its files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SMALL_FILES = 1000
 PREADS = 500
 BUCKET = "demo-bucket"
 NEEDLE = b"needle"
-# The timeout of one step, long enough for the slowest step on a busy machine.
+# The time limit of one step. It is long enough for the slowest step on a busy machine.
 STEP_TIMEOUT_SECONDS = 240
 
 COMMANDS = Path(sys.executable).parent
@@ -43,14 +43,14 @@ class Difference(Exception):
 
 @dataclass
 class Progress:
-    """Prints one line for each step; on a terminal each line overwrites the one before."""
+    """Prints one line for each step; on a terminal each line replaces the line before."""
 
     steps: int
     done: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def say(self, what: str) -> None:
-        """Print the next step."""
+        """Print the number of the next step and the text `what`."""
         self.done += 1
         line = f"[{self.done}/{self.steps}] {what}"
         if sys.stdout.isatty():
@@ -59,7 +59,7 @@ class Progress:
             print(line, flush=True)
 
     def finish(self) -> float:
-        """Clear the line, and return the seconds since the start."""
+        """Clear the line on the terminal, and return how many seconds the steps took."""
         if sys.stdout.isatty():
             print("\r\x1b[K", end="")
         return time.monotonic() - self.started
@@ -90,7 +90,7 @@ def make_samples(folder: Path) -> None:
 
 @contextmanager
 def emulator(folder: Path) -> Iterator[str]:
-    """Serve the buckets in `folder` with the emulator; yield its HOST:PORT."""
+    """Run an emulator with the buckets in `folder`; yield the HOST:PORT of the emulator."""
     process = subprocess.Popen(
         [COMMANDS / "gcsmux-emulator", folder], stdout=subprocess.PIPE, text=True
     )
@@ -145,7 +145,7 @@ def output_of(command: Sequence[str | Path], folder: Path) -> bytes:
 
 
 def compare_outputs(command: Sequence[str], source: Path, mount: Path) -> None:
-    """Run `command` in both folders, and compare the outputs without regard to their order."""
+    """Run `command` in both folders, and compare the outputs; the order of lines may differ."""
     if sorted(output_of(command, source).split(b"\0")) != sorted(
         output_of(command, mount).split(b"\0")
     ):
@@ -159,7 +159,7 @@ def compare_copy(source: Path, mount: Path, copy: Path) -> None:
 
 
 def compare_preads(source: Path, mount: Path) -> None:
-    """Compare 1 to 200,000 bytes at random offsets of the big file."""
+    """Read 1 to 200,000 bytes at random offsets of the big file, and compare with the source."""
     generator = random.Random(21)
     name = Path("models") / "weights.bin"
     with (source / name).open("rb") as original, (mount / name).open("rb") as mounted_file:
@@ -172,7 +172,7 @@ def compare_preads(source: Path, mount: Path) -> None:
 
 
 def statistics(log_file: Path) -> dict[str, int]:
-    """Return the statistics that the mount logged when it ended."""
+    """Return the statistics that the mount wrote to the log when the mount ended."""
     lines = [line for line in log_file.read_text().splitlines() if "statistics {" in line]
     values: dict[str, int] = json.loads(lines[-1].partition("statistics ")[2])
     return values
@@ -186,7 +186,7 @@ def print_table(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def run() -> None:
-    """Run all steps; raise Difference if a step finds one."""
+    """Run all steps; raise Difference if data read through the mount differs from the source."""
     with ExitStack() as stack:
         work = Path(tempfile.mkdtemp(prefix="gcsmux-demo-"))
         stack.callback(shutil.rmtree, work, ignore_errors=True)

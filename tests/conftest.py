@@ -1,4 +1,4 @@
-"""Hooks for all tests: coroutines run in trio with a virtual clock, log records are checked."""
+"""Hooks for all tests: they run coroutines in trio with a virtual clock, and check the log."""
 
 from __future__ import annotations
 
@@ -20,40 +20,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# gRPC logs this harmless error when two event loops share its completion queue:
+# A part of a harmless error that gRPC logs when two event loops share its completion queue:
 # https://github.com/grpc/grpc/issues/25364
 _GRPC_NOISE = "PollerCompletionQueue._handle_events"
 
-# By default hypothesis limits the time of each example, which a busy machine exceeds. `make
-# test-fast` selects the profile `fast`.
+# `deadline=None`, because a busy machine exceeds the time that hypothesis allows for an example by
+# default. `make test-fast` selects the profile `fast`.
 hypothesis.settings.register_profile("complete", deadline=None)
 hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
 hypothesis.settings.load_profile("complete")
 
 
 def pytest_configure() -> None:
-    """Let SIGINT interrupt child processes: a shell makes its background jobs ignore it."""
+    """Restore the default effect of SIGINT, also for child processes.
+
+    A shell starts background jobs with SIGINT ignored, and child processes would inherit this.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Distribute tests among the workers of pytest-xdist."""
+    """Return the scheduler that distributes tests among the workers of pytest-xdist."""
     from tests.support.scheduling import Scheduler
 
     return Scheduler(config, log)
 
 
 def pytest_report_header() -> str:
-    """Show the seed of the short soak, which changes every day."""
+    """Return a line with the seed of the short soak test. The seed changes every day."""
     return f"soak seed of the day: {seed_of_the_day()}, repeat with: {repeat_command()}"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run `async def` tests in trio; the clock jumps to the next deadline when every task waits.
+    """Run `async def` tests in trio, with a clock that jumps ahead whenever all tasks wait.
 
-    A test marked `real_time` uses the real clock, because another thread or process takes part.
+    A test marked `real_time` uses the real clock, because it waits for another thread or process.
     """
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
@@ -69,9 +72,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests that mount where FUSE cannot be used, unless GCSMUX_REQUIRE_FUSE is set.
+    """Skip a test that mounts if FUSE cannot be used, unless GCSMUX_REQUIRE_FUSE is set.
 
-    The device is opened, not only looked for: a container may show it and forbid its use.
+    This opens /dev/fuse, because in a container the file may exist although its use is forbidden.
     """
     if item.get_closest_marker("mount") is None or os.environ.get("GCSMUX_REQUIRE_FUSE"):
         return

@@ -1,4 +1,7 @@
-"""The arrows between the rooms, as docs/ARCHITECTURE.md draws them, read off the imports."""
+"""Tests that modules import only what docs/ARCHITECTURE.md allows.
+
+A *room* is a folder of the package. An *arrow* is a room or module that a room may import.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ import gcsmux_fs
 
 PACKAGE = Path(gcsmux_fs.__file__).parent
 
-# What each room, or part of one, may import besides itself and `model`. The top modules may import
-# everything.
+# The rooms and parts of rooms that each room may import, besides itself and `model`. The modules in
+# `TOP_MODULES` may import everything.
 ROOMS: dict[str, set[str]] = {
     "model": set(),
     "settings": set(),
@@ -29,7 +32,8 @@ ROOMS: dict[str, set[str]] = {
     "emulator": {"storage.pb", "process", "settings.units"},
 }
 
-# What each folder of the emulator may import besides itself and the modules beside the folders.
+# The folders of the emulator that each folder of the emulator may import, besides itself. All of
+# them may import the modules of the emulator outside of the folders, except for the top modules.
 EMULATOR_FOLDERS: dict[str, set[str]] = {
     "faults": set(),
     "buckets": set(),
@@ -37,15 +41,15 @@ EMULATOR_FOLDERS: dict[str, set[str]] = {
     "services": {"injection", "buckets"},
     "proxy": {"injection", "faults"},
 }
-# The modules beside the folders. They may import all folders; the folders may not import them.
+# The modules of the emulator that may import all its folders. The folders may not import them.
 EMULATOR_TOP_MODULES = {"__main__", "control", "emulator_command", "server"}
 
 TOP_MODULES = {"", "__main__", "cli", "mounting"}
 
-# What a module that is sans-IO does not import. Nor does it await.
+# The modules that a sans-IO module must not import. A sans-IO module also has no `await`.
 IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 
-# The modules that use an event loop, a clock, a lock or a log. All others are sans-IO.
+# The modules that use an event loop, a clock, a lock or a log. All other modules are sans-IO.
 IMPURE_MODULES = {
     "commands.mount",
     "emulator.buckets.bucket",
@@ -118,7 +122,7 @@ IMPURE_MODULES = {
     "storage.unary_calls",
 }
 
-# The rooms that may import a foreign package.
+# The rooms that may import each of these foreign packages.
 USERS = {
     "grpc": {"storage", "emulator"},
     "google": {"storage", "emulator"},
@@ -131,13 +135,13 @@ def modules() -> list[Path]:
 
 
 def name_of(module: Path) -> str:
-    """Return a module's name within the package, as it is imported."""
+    """Return the name of a module relative to the package, such as `mux.core`."""
     parts = module.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
 def imports_of(module: Path) -> set[str]:
-    """Return the absolute names of everything a module imports, also for type checkers."""
+    """Return the absolute names of all imports of a module, also of those for type checkers."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):
@@ -187,7 +191,10 @@ def test_a_folder_of_the_emulator_imports_only_what_its_arrows_allow(folder: str
 
 
 def test_modules_beside_the_emulators_folders_import_no_folder() -> None:
-    """Except for the top modules, so that every folder may import the modules beside them."""
+    """Every folder may import these modules. If they imported a folder, there would be a circle.
+
+    This does not apply to the top modules.
+    """
     for module in (PACKAGE / "emulator").glob("*.py"):
         if module.stem in EMULATOR_TOP_MODULES:
             continue
@@ -216,7 +223,7 @@ def test_no_circle_of_modules() -> None:
 
 
 def test_the_impure_modules_are_known() -> None:
-    """A module that is not listed uses no event loop, no clock and no log, and never awaits."""
+    """A module outside of `IMPURE_MODULES` imports nothing of `IMPURE`, and never awaits."""
     impure = {
         name_of(module)
         for module in modules()
@@ -238,7 +245,7 @@ def test_a_foreign_package_stays_in_its_rooms(package: str) -> None:
 
 
 def test_no_name_of_a_module_or_a_class_is_used_twice() -> None:
-    """A name that occurs twice makes a reader ask which of the two is meant."""
+    """If two modules or classes had the same name, a reader would not know which one is meant."""
     found = [module.stem for module in modules() if not module.stem.startswith("__")]
     for module in modules():
         found += [

@@ -1,6 +1,7 @@
-"""No text contains a phrase that readers of a review did not understand at first reading.
+"""Tests that no file contains a phrase that reviewers did not understand at first reading.
 
-The review read docstrings, comments, messages and documents. CONTRIBUTING.md has the rules.
+The reviewers read docstrings, comments, messages and documents. CONTRIBUTING.md contains the rules
+for these texts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Each phrase, and what to write instead.
+# The unclear phrases, as regular expressions, and what to write instead of each.
 UNCLEAR = {
     r"(is|are|was|were) to be (had|got)": "is available",
     r"(?<!to )be had\b": "be available",
@@ -39,7 +40,7 @@ UNCLEAR = {
     r"\bstarts? anew\b|\bbegins? anew\b": "starts again",
     r"\bthereby\b|\bhence\b|\bwherefore\b": "so",
 }
-# History, generated text, quotations of the phrases above, and a foreign licence.
+# The files that are not checked: the history, generated text, and the licence, which others wrote.
 EXEMPT = ("CHANGELOG.md", "LICENSE", "docs/soak/", "docs/machines/", "benchmarks/results/")
 SUFFIXES = {".py", ".md", ".toml", ".service", ".env", ".proto", ".sh", ""}
 

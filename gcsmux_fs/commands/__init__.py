@@ -1,5 +1,5 @@
-"""The commands: each turns its arguments into settings, and a failure into one sentence.
+"""The commands. Each command converts its arguments to settings, and a failure to one sentence.
 
-Each command is one module with `run(arguments) -> exit code`. `shared_options` holds the click
-options that several commands have, `click_command` what all need of click.
+Each command is one module with `run(arguments) -> exit code`. `shared_options` contains the click
+options that several commands have. `click_command` contains the additions to click.
 """

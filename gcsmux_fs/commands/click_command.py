@@ -1,4 +1,4 @@
-"""Additions to click: options under headings, and errors as sentences that name the option."""
+"""Additions to click: headings in the help, and usage errors as one sentence with the option."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _T = TypeVar("_T")
 class HeadedCommand(click.Command):
     """A command whose help shows the options under headings.
 
-    `headings` maps a heading to the names of its options. Every other option is shown below Help.
+    `headings` maps each heading to the names of its options. An option without a heading is shown
+    under "Help".
     """
 
     def __init__(self, *args: Any, headings: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
@@ -40,7 +41,7 @@ class HeadedCommand(click.Command):
                 raise click.NoSuchOption(text)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each heading with its options."""
+        """Write each heading, and below it the help of its options."""
         records = {
             param.name: record
             for param in self.get_params(ctx)
@@ -67,7 +68,7 @@ def long_options(command: click.Command) -> dict[str, click.Option]:
 def parsed_by(
     parse: Callable[[str], _T],
 ) -> Callable[[click.Context, click.Parameter, str | None], _T | None]:
-    """Return a click callback that parses a value, so that click's error names the option."""
+    """Return a click callback that calls `parse`; its error message names the option."""
 
     def callback(ctx: click.Context, param: click.Parameter, text: str | None) -> _T | None:
         if text is None:
@@ -81,7 +82,7 @@ def parsed_by(
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to `name`, or None if all are too different."""
+    """Return the element of `known` that is most similar to `name`; None if none is similar."""
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
 
 
@@ -106,7 +107,10 @@ def _arguments(command: click.Command) -> list[click.Argument]:
 
 
 def _unknown_option(name: str, command: click.Command, arguments: Sequence[str]) -> str:
-    """Suggest the most similar option. Click names `-m` for `-memory`, `arguments` hold all."""
+    """Return the message about an unknown option, with the most similar option as a suggestion.
+
+    For `-memory`, `name` is only `-m`. The whole word is in `arguments`.
+    """
     written = next((text.partition("=")[0] for text in arguments if text.startswith(name)), name)
     known = [*long_options(command), "help"]
     guess = closest_name(written.lstrip("-").replace("_", "-"), known)

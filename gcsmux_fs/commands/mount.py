@@ -1,7 +1,8 @@
-"""`gcsmux-mount`: starts the serving process, or serves the mount itself.
+"""The command `gcsmux-mount`: starts the mount process, or with -f serves the mount itself.
 
-This module imports neither gRPC nor pyfuse3. So `--help` and usage errors are answered fast, and
-the process that starts the serving process never contains gRPC, which must not fork.
+This module imports neither gRPC nor pyfuse3, for two reasons. `--help` and usage errors are
+answered fast. The process that starts the mount process never loads gRPC, because a process that
+has loaded gRPC must not fork.
 
 Exit codes: 0 after a successful mount (with -f: after the unmount), 1 after a failure of the
 machine or the service, 2 after a usage error.
@@ -48,8 +49,8 @@ log = logging.getLogger(__name__)
 _FAILURE_EXIT_CODE = 1
 _USAGE_EXIT_CODE = 2
 
-# google-auth, gRPC, requests and OpenSSL read paths from these variables, some of them only when
-# they connect or renew a token.
+# The environment variables from which google-auth, gRPC, requests and OpenSSL read paths. Some of
+# these libraries read a variable only when they connect or renew a token.
 _PATH_VARIABLES = (
     "CLOUDSDK_CONFIG",
     "CURL_CA_BUNDLE",
@@ -74,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _fail(f"stdout cannot be written: {error.strerror}", _FAILURE_EXIT_CODE)
     if not isinstance(settings, Settings):
-        return 0  # Click has answered --help or --version.
+        return 0  # Click has printed --help or --version.
     pipe = inherited_pipe()
     if pipe is not None:
         make_paths_absolute(os.environ)
@@ -86,14 +87,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def make_paths_absolute(environment: MutableMapping[str, str]) -> None:
-    """Make relative paths in known variables absolute, before the process leaves its directory."""
+    """Make paths in `_PATH_VARIABLES` absolute, because the process changes its directory."""
     for name in _PATH_VARIABLES:
         if path := environment.get(name):
             environment[name] = os.fspath(Path(path).absolute())
 
 
 def _start(settings: Settings, arguments: Sequence[str]) -> int:
-    """Start a detached process that serves the mount, and print its warning."""
+    """Start a detached mount process, and print the warning that the process reports, if any."""
     try:
         warning = start(
             serving_command(arguments),
@@ -111,18 +112,20 @@ def _start(settings: Settings, arguments: Sequence[str]) -> int:
 def _serve(settings: Settings, reporter: ReadinessReporter, *, detached: bool) -> int:
     """Serve the mount until it ends; report every failure to `reporter`."""
     try:
-        # SIGUSR1 logs statistics. Before and after the mount nothing handles it, and its default
-        # action would end the process.
+        # SIGUSR1 makes a mount log its statistics. Before and after the mount the signal is
+        # ignored, because its default action would end the process.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         configure_logging(settings, detached=detached)
         if not disable_core_dumps():
             log.debug("core dumps cannot be disabled: prctl(PR_SET_DUMPABLE) failed")
-        # libfuse turns allow_root into allow_other, and excludes other users itself.
+        # libfuse passes allow_root to the kernel as allow_other, and itself refuses other users.
         check_fuse_access(allow_other=settings.allow_other or "allow_root" in settings.fuse_options)
         with claim_mountpoint(settings.mountpoint) as claim:
-            # gRPC reads this variable when it is loaded. Its errors repeat what it would print.
+            # gRPC reads this variable when it is loaded. The messages that it suppresses are also
+            # in the exceptions of gRPC.
             os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-            # Loading gRPC and pyfuse3 takes a third of a second. Only a serving process needs them.
+            # Imported here, because loading gRPC and pyfuse3 takes a third of a second, and only a
+            # mount process needs them.
             from gcsmux_fs.mounting import serve
 
             return serve(

@@ -47,7 +47,7 @@ from gcsmux_fs.settings.units import (
 __all__ = ["PROGRAM", "mount_arguments"]
 
 PROGRAM = "gcsmux-mount"
-"""The name of the command, as messages and the system log show it."""
+"""The name of the command in messages and in the system log."""
 
 # `--help` shows the options under these headings.
 _HEADINGS = {
@@ -72,18 +72,19 @@ _HEADINGS = {
     "Running": ("foreground", "fuse_options", *LOG_OPTIONS),
 }
 
-# A line of fstab must mount in the background: these options would prevent the mount.
+# The options that `-o` does not accept, because a line of fstab with one of them would not mount in
+# the background.
 _NOT_FOR_FSTAB = frozenset({"foreground", "help", "version"})
 
-# The mount point of SELinux, which exists only if the kernel has SELinux turned on.
+# The mount point of SELinux. It exists only if SELinux is turned on in the kernel.
 _SELINUX = Path("/sys/fs/selinux")
 
 
 class _MountCommand(HeadedCommand):
-    """A command whose option `-o` contains mount options and its own long options."""
+    """A command that also accepts its own long options inside of `-o`, among the mount options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Insert the long options in `-o` before all others, so that the others override them."""
+        """Parse the long options inside of `-o` first, so that other options override them."""
         self.refuse_single_dash(args)
         values, _, _ = self.make_parser(ctx).parse_args(list(args))
         takes_value = {
@@ -234,7 +235,8 @@ class _MountCommand(HeadedCommand):
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr.")
 @log_options
 @click.version_option(__version__, prog_name=PROGRAM)
-# mount(8) passes these four options to its helpers. Only -s has an effect here.
+# The four options that mount(8) passes to its helper programs, of which this command is one. Only
+# -s has an effect here.
 @click.option("-s", "sloppy", is_flag=True, hidden=True, expose_value=False)
 @click.option("-n", "no_mtab", is_flag=True, hidden=True, expose_value=False)
 @click.option("-v", "verbose", is_flag=True, hidden=True, expose_value=False)
@@ -290,14 +292,14 @@ def mount_arguments(
 
 
 def _mountpoint(text: str) -> Path:
-    """Return the absolute mount point; do not look at it, because this may hang."""
+    """Return the absolute path of the mount point, without a system call on it, which may hang."""
     if not text:
         raise ConfigError("MOUNTPOINT is an empty text: write the path of a directory.")
     return Path(os.path.normpath(absolute_path(text)))
 
 
 def _check_machine(memory_bytes: int, kernel_read_ahead_bytes: int) -> None:
-    """Raise ConfigError if this machine or this user cannot provide what the options ask for."""
+    """Raise ConfigError for more memory than the machine has, or an option that requires root."""
     machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory_bytes > machine_bytes:
         raise ConfigError(

@@ -1,9 +1,9 @@
 """The comma-separated options of `-o`, as mount(8), fstab and systemd pass them.
 
-The list mixes three kinds. Options of mount(8) itself do not concern a file system and are dropped.
-Options of the kernel are passed to libfuse. Long options of gcsmux-mount are read as on the command
-line, so that a line of fstab can configure everything. An option of another FUSE file system is
-refused with a message that gives the replacement.
+The list contains options of three kinds. Options for mount(8) itself do not concern a file system
+and are dropped. Options for the kernel are passed to libfuse. Long options of gcsmux-mount have the
+same effect as on the command line, so that a line of fstab can set every option. An option of
+another FUSE file system is refused, with a message that names the option to write instead.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MountOptions", "check_options", "sort_options", "split_options"]
 
-# `mount -o remount` passes this option with the options to change.
+# The option that `mount -o remount` passes, together with the options to change.
 _REMOUNT = "remount"
 
-# These options are for mount(8), systemd or the boot scripts, or have no effect on a read-only file
-# system without access times. `rw` is dropped because mount(8) passes it by default, without asking
-# for write access. `dev` and `suid` are dropped because mount.fuse3 adds them. No object is a
-# device or a set-user-ID program.
+# The options that are dropped. They are for mount(8), systemd or the boot scripts, or have no
+# effect on a read-only file system without access times. `rw` is dropped because mount(8) passes
+# `rw` by default, even if the user does not ask for write access. `dev` and `suid` are dropped
+# because mount.fuse3 adds them. They have no effect, because no object is a device or a set-user-ID
+# program.
 # fmt: off
 _IGNORED = frozenset({
     "_netdev", "async", "atime", "auto", "defaults", "dev", "diratime", "dirsync", "exec",
@@ -38,16 +39,19 @@ _IGNORED = frozenset({
     "suid", "symfollow", "sync", "user", "users",
 })
 # fmt: on
+# An option that begins with one of these texts is dropped too.
 _IGNORED_PREFIXES = ("x-", "X-", "comment=", "helper=", "uhelper=", "user=")
 
-# Options that libfuse 3.14 (Debian 12) accepts and that work with a read-only mount.
+# The options that are passed to libfuse: libfuse 3.14 (Debian 12) accepts them, and they work with
+# a read-only mount.
 _FOR_LIBFUSE = frozenset(
     {"allow_root", "auto_unmount", "default_permissions", "noatime", "nodev", "noexec", "nosuid"}
 )
-# Labels of SELinux. A kernel without SELinux refuses them, and mount(8) drops them there.
+# Options that set SELinux labels. A kernel without SELinux refuses these options. On such a kernel
+# mount(8) drops them, and so does gcsmux-mount.
 _FOR_SELINUX = re.compile(r"(fs|def|root)?context=.+")
 
-# Options of other FUSE file systems, with the options of gcsmux-mount that replace them.
+# Options of other FUSE file systems, each with the options of gcsmux-mount to write instead.
 _REPLACEMENTS = {
     **dict.fromkeys(("attr_timeout", "entry_timeout", "ac_attr_timeout"), "metadata_ttl=60s"),
     "negative_timeout": "negative_ttl=5s",
@@ -56,7 +60,7 @@ _REPLACEMENTS = {
     "dmask": "dir_mode=755",
     "debug": "log_level=debug",
 }
-# Options of libfuse and of other FUSE file systems that a user cannot set.
+# Options of libfuse and of other FUSE file systems that are refused without a replacement.
 # fmt: off
 _FIXED = frozenset({
     "async_dio", "async_read", "atomic_o_trunc", "auto_cache", "big_writes", "blkdev", "blksize",
@@ -69,7 +73,9 @@ _FIXED = frozenset({
     "sync_read", "use_ino", "user_id", "writeback_cache",
 })
 # fmt: on
-# The reasons why a user cannot set an option; for all other options, gcsmux-mount sets the value.
+
+# Why an option of `_FIXED` is refused. For an option that is not listed here, the reason is that
+# gcsmux-mount itself sets the value.
 _REASONS = {
     "max_read": "libfuse and gcsmux-mount must use the same value, and --kernel-read-ahead sets"
     " how much the kernel reads at once",
@@ -80,14 +86,14 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """The options of gcsmux-mount as (name, value or None), and those for libfuse unchanged."""
+    """The options of gcsmux-mount as pairs (name, value or None), and the options for libfuse."""
 
     own: tuple[tuple[str, str | None], ...] = ()
     fuse: tuple[str, ...] = ()
 
 
 def split_options(text: str) -> list[str]:
-    r"""Split at commas; `\,` stands for a comma and `\\` for a backslash, as in libfuse."""
+    r"""Split the text of `-o` at commas. As in libfuse, `\,` is a comma and `\\` a backslash."""
     parts = [""]
     escaped = False
     for character in text:
@@ -112,11 +118,11 @@ def sort_options(
     tolerant: bool = False,
     selinux: bool = False,
 ) -> MountOptions:
-    """Sort the options of all `-o` into those of gcsmux-mount and those for libfuse.
+    """Separate the options in the texts of all `-o`: for gcsmux-mount, for libfuse, or dropped.
 
-    `takes_value` maps each long option of gcsmux-mount, written with `-`, to whether it takes a
-    value. `tolerant` (mount -s) drops an unknown option instead of refusing it. `selinux` is true
-    if the kernel has SELinux.
+    `takes_value` contains the name of each long option of gcsmux-mount, such as `only-dir`, and
+    whether the option takes a value. If `tolerant` is true (mount -s), an unknown option is dropped
+    instead of refused. `selinux` is true if SELinux is turned on in the kernel.
 
     Raises:
         ConfigError: an option is unknown or not supported.
@@ -125,7 +131,8 @@ def sort_options(
     fuse: list[str] = []
     options = [option for text in texts for option in split_options(text)]
     if _REMOUNT in options:
-        # mount(8) also passes the options in the mount table, such as user_id=0.
+        # For a remount, mount(8) also passes options from the mount table, such as user_id=0. They
+        # would be refused first, and the message would not mention the remount.
         return MountOptions(fuse=(_REMOUNT,))
     for option in options:
         name, equals, value = option.partition("=")
@@ -151,7 +158,7 @@ def check_options(
     """Check the options for libfuse that `sort_options` returned.
 
     Raises:
-        ConfigError: the options change an existing mount, or exclude each other.
+        ConfigError: `-o` contains remount, or allow_root together with allow_other.
     """
     if _REMOUNT in options:
         unmount = unmount_command(mountpoint, user=user, owner=user)

@@ -32,14 +32,14 @@ __all__ = [
 _Decorated = TypeVar("_Decorated", bound="Callable[..., object]")
 
 SERVICE_OPTIONS = ("endpoint", "plaintext", "anonymous", "key_file", "billing_project")
-"""The parameters that `service_options` adds to a command, in the order of its help."""
+"""The names of the parameters that `service_options` adds, in the order of `--help`."""
 
 LOG_OPTIONS = ("log_file", "log_level")
-"""The parameters that `log_options` adds to a command, in the order of its help."""
+"""The names of the parameters that `log_options` adds, in the order of `--help`."""
 
 
 def absolute_path(text: str) -> Path:
-    """Return a path as an absolute one, without following links.
+    """Return `text` as an absolute path, without following symbolic links.
 
     Raises:
         ConfigError: the path is relative, and the current directory does not exist.
@@ -64,7 +64,7 @@ def _readable_file(text: str) -> Path:
 
 
 def _project(text: str) -> str:
-    """Return a project ID or number, or "" for the default."""
+    """Return `text` if it is a project ID, a project number or ""; else raise ConfigError."""
     if text and not re.fullmatch(r"[A-Za-z0-9:.-]+", text):
         raise ConfigError(
             f"{text!r} is not a project: write a project ID or number, such as my-project-1."
@@ -73,7 +73,7 @@ def _project(text: str) -> str:
 
 
 def service_options(command: _Decorated) -> _Decorated:
-    """Add the options that say how to reach the service; see SERVICE_OPTIONS."""
+    """Add the options `SERVICE_OPTIONS`: the address of the service, and the credentials."""
     for option in (
         click.option(
             "--endpoint",
@@ -115,10 +115,10 @@ def service_options(command: _Decorated) -> _Decorated:
 def service_address(
     endpoint: str | None, *, plaintext: bool, anonymous: bool, key_file: Path | None
 ) -> ServiceAddress:
-    """Return the address of the service from its options and the environment.
+    """Return the address of the service that the options and the environment variable give.
 
     Raises:
-        ConfigError: the options or the environment variable cannot be used.
+        ConfigError: the options contradict each other, or the environment variable is wrong.
     """
     return resolve_service_address(
         endpoint,
@@ -130,7 +130,7 @@ def service_address(
 
 
 def log_options(command: _Decorated) -> _Decorated:
-    """Add the options that say what is logged and where; see LOG_OPTIONS."""
+    """Add the options `LOG_OPTIONS`: which lines are logged, and to which file."""
     for option in (
         click.option(
             "--log-file",

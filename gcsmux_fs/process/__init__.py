@@ -1,1 +1,1 @@
-"""The process: start, readiness, log, memory, core dumps, deferred calls, standard streams."""
+"""What concerns the whole process: start, readiness, log, memory, core dumps, streams 0 to 2."""

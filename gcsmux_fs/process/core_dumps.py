@@ -1,8 +1,8 @@
 """Protection of this process's memory, which contains tokens and the data of users.
 
-A process that is not dumpable (PR_SET_DUMPABLE, prctl(2)) writes no core dump, regardless of the
-limits and of the machine's core handler. Other processes of the same user can neither trace it nor
-read its memory. Root can, and so can a debugger that starts the process.
+A process that is not dumpable (PR_SET_DUMPABLE, prctl(2)) writes no core dump, whatever its limits
+and the core handler of the machine are. Other processes of the same user can neither trace the
+process nor read its memory. Root can do both, and so can a debugger that starts the process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PR_SET_DUMPABLE = 4
 
 
 def disable_core_dumps() -> bool:
-    """Make this process undumpable; return False if the system call is missing or fails."""
+    """Disable core dumps of this process; return False if the system call is missing or fails."""
     try:
         prctl = ctypes.CDLL(None).prctl
     except AttributeError:

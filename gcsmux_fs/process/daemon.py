@@ -1,10 +1,10 @@
-"""The parent's side of a start: it starts the serving process and waits for its first report.
+"""The parent's side of a start: it starts the mount process and waits for its first report.
 
 Theory of operation. `gcsmux-mount` without -f uses two processes. The *parent* never loads gRPC,
-because a process with gRPC must not fork. It starts a new interpreter with the same arguments in a
-new session, and waits for one line on a pipe: `ready [WARNING]`, or `failed CODE SENTENCE`. The
-*child* serves the mount. Until the child has reported, its stderr goes to a memory file, so that
-the parent can quote the last line after a crash, and the user never sees a traceback.
+because a process with gRPC must not fork. The parent starts a new interpreter with the same
+arguments in a new session, and waits for one line on a pipe: `ready [WARNING]`, or `failed CODE
+SENTENCE`. The *child* serves the mount. Until the child has reported, its stderr goes to a memory
+file. So the parent can quote the last line after a crash, and the user never sees a traceback.
 
 Invariants:
 
@@ -12,8 +12,8 @@ Invariants:
 2. If the start fails, times out or is interrupted, no mount remains: the parent ends the child and
    removes a mount that the child left behind. If the parent is killed, or interrupted before it
    has the child's process ID, the child's report of `ready` fails, and the child unmounts.
-3. The child has the parent's environment, so that variables that name the service or its
-   credentials take effect in the mount.
+3. The child has the parent's environment. So the variables that name the service or a key file also
+   have an effect in the child.
 """
 
 from __future__ import annotations
@@ -37,17 +37,19 @@ if TYPE_CHECKING:
 
 __all__ = ["StartFailed", "serving_command", "start"]
 
-# Every operation of a start has a shorter timeout and reports a more specific failure.
+# How long a start may take. Each operation of a start has a shorter timeout, so that its own, more
+# specific failure is reported first.
 _START_SECONDS = 30.0
-# Streams and connections close within this time; after it the child is killed.
+# How long a child that was told to end may take to close its streams. Then the child is killed.
 _STOP_SECONDS = 5.0
 _MAX_REPORT_BYTES = 65536
-# libfuse and fusermount3 write the reason of a failure to stderr, not into their return codes.
+# How lines begin in which libfuse and fusermount3 give the reason of a failure. They write the
+# reason only to stderr; their return codes do not contain it.
 _REASON_PREFIXES = ("fuse:", "fusermount3:", "fusermount:")
 
 
 class StartFailed(GcsmuxError):
-    """The mount did not start; the message is one sentence for the user."""
+    """The mount did not start. The message of this exception is one sentence for the user."""
 
     def __init__(self, sentence: str, exit_code: int = 1) -> None:
         super().__init__(sentence)
@@ -55,16 +57,17 @@ class StartFailed(GcsmuxError):
 
 
 class _Interrupted(BaseException):
-    """A signal interrupted the start. No `except Exception` can suppress it."""
+    """A signal interrupted the start. A BaseException, so that no `except Exception` catches it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 def serving_command(arguments: Sequence[str]) -> list[str]:
-    """Return the command of the serving process for the given arguments of `gcsmux-mount`.
+    """Return the command that starts the mount process with these arguments of `gcsmux-mount`.
 
-    -P removes the current directory, which any user may control, from the module search path.
+    The option -P removes the current directory from the module search path, because any user may
+    be able to write there.
     """
     return [sys.executable, "-P", "-m", "gcsmux_fs", *arguments]
 
@@ -77,10 +80,10 @@ def start(
     clear: Callable[[], None],
     timeout_seconds: float = _START_SECONDS,
 ) -> str:
-    """Start the serving process, wait until its mount answers, and return its warning or "".
+    """Start the mount process, wait until its mount answers, and return its warning or "".
 
-    Messages name `mountpoint`. `answers` returns whether the mount answers another process. `clear`
-    removes the dead mount of a killed child, and may raise ConfigError.
+    `mountpoint` is only for messages. `answers` returns whether the mount answers another process.
+    `clear` removes the dead mount of a killed child, and may raise ConfigError.
 
     Raises:
         StartFailed: the mount did not start, and nothing remains of it.
@@ -89,9 +92,9 @@ def start(
         with _signals_raise():
             return _start(command, mountpoint, answers, clear, timeout_seconds)
     except OSError as error:
-        raise StartFailed(f"the serving process cannot be started: {error.strerror}.") from None
+        raise StartFailed(f"the mount process cannot be started: {error.strerror}.") from None
     except _Interrupted as interrupted:
-        # The shell's exit code for a command that a signal ended.
+        # The exit code that a shell reports for a command that a signal ended.
         code = 128 + interrupted.number
         raise StartFailed("interrupted, nothing is mounted.", code) from None
 
@@ -135,11 +138,12 @@ def _start(
                 )
         except BaseException:
             _end(child)
-            # The failure that ended the start matters more to the user than one of `clear`.
+            # If `clear` also fails, only the first failure is reported: it is why the start ended.
             with contextlib.suppress(ConfigError):
                 clear()
             raise
-        # The child outlives this process. Without a return code, Popen would warn about it.
+        # The child continues to run after this process. Without a return code, Popen would warn
+        # that the child still runs.
         child.returncode = 0
         return warning
 
@@ -165,7 +169,7 @@ def _signals_raise() -> Iterator[None]:
 
 
 def _wait_for_report(reading: int, deadline: float) -> str | None:
-    """Return the child's line, "" if the child closed its pipe, or None after the deadline."""
+    """Return the line that the child wrote, "" if it closed the pipe, None after the deadline."""
     report = b""
     while not report.endswith(b"\n"):
         remaining = deadline - time.monotonic()
@@ -179,7 +183,7 @@ def _wait_for_report(reading: int, deadline: float) -> str | None:
 
 
 def _warning_of(report: str, child: subprocess.Popen[bytes], stderr: int) -> str:
-    """Return the warning in a `ready` report; raise StartFailed for another or no report."""
+    """Return the warning in a `ready` report, or ""; raise StartFailed for any other report."""
     verdict, _, rest = report.partition(" ")
     if verdict == "ready":
         return rest
@@ -188,11 +192,11 @@ def _warning_of(report: str, child: subprocess.Popen[bytes], stderr: int) -> str
         reasons = [line for line in _lines(stderr) if line.startswith(_REASON_PREFIXES)]
         raise StartFailed(sentence + (f" ({reasons[-1]})" if reasons else ""), int(code))
     last_line = (_lines(stderr) or ["it wrote nothing to stderr."])[-1]
-    raise StartFailed(f"the serving process ended early ({_exit_status(child)}): {last_line}")
+    raise StartFailed(f"the mount process ended early ({_exit_status(child)}): {last_line}")
 
 
 def _lines(stderr: int) -> list[str]:
-    # read() would move the position at which the child writes.
+    # pread(), because read() would move the file position, at which the child also writes.
     content = os.pread(stderr, os.fstat(stderr).st_size, 0)
     return [line for line in content.decode(errors="replace").splitlines() if line.strip()]
 
@@ -206,7 +210,7 @@ def _exit_status(child: subprocess.Popen[bytes]) -> str:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Terminate the child, and kill it if it does not exit in time."""
+    """Send SIGTERM to the child; kill the child if it has not exited after `_STOP_SECONDS`."""
     child.terminate()
     try:
         child.wait(timeout=_STOP_SECONDS)

@@ -1,7 +1,8 @@
 """Plain function calls, deferred to the next turn of trio's scheduler.
 
-`TrioToken.run_sync_soon` also defers a call, and works from every thread. It takes a lock and
-writes to a socket. From trio's own thread it is enough to wake a task, which takes half the time.
+trio's own `TrioToken.run_sync_soon` also defers a call, and works from every thread, because it
+takes a lock and writes to a socket. `DeferredCalls` works only from trio's thread. It wakes a task
+instead, which takes half the time.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ log = logging.getLogger(__name__)
 
 
 class DeferredCalls:
-    """Runs the given calls in the next turn, in order, all in the task that executes `run`."""
+    """Runs the given calls in the next turn, in order, in the task that executes `run`."""
 
     def __init__(self) -> None:
         self._calls: list[Callable[[], object]] = []
         self._parked: trio.lowlevel.Task | None = None
 
     def __call__(self, call: Callable[[], object]) -> None:
-        """Run `call` in the next turn, or in the first turn of `run` if it has not started."""
+        """Run `call` in the next turn; if `run` has not started, in the first turn of `run`."""
         self._calls.append(call)
         if self._parked is not None:
             task, self._parked = self._parked, None
             trio.lowlevel.reschedule(task)
 
     async def run(self) -> None:
-        """Run the calls until cancelled; log an exception of a call and continue."""
+        """Run the calls until this task is cancelled; log the exceptions that calls raise."""
         while True:
             calls, self._calls = self._calls, []
             for call in calls:

@@ -2,8 +2,8 @@
 
 Each record is one line: time, level, logger, message, traceback. Object names may contain any
 characters, so every character that ends a line or controls a terminal is escaped. Tokens and keys
-are replaced in every line, because errors of libraries contain them: an error of google-auth quotes
-the answer of the token server.
+are replaced in every line, because the errors of libraries may contain tokens and keys. For
+example, an error of google-auth quotes the answer of the token server.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["configure_logging", "printable", "redacted", "sentence"]
 
 _SYSLOG_SOCKET = Path("/dev/log")
 _PROGRAM = "gcsmux-mount"
-# The log contains names of objects and mount points, which only its owner may read.
+# Only the owner may read the log file, because it contains names of objects and mount points.
 _LOG_FILE_MODE = 0o600
 
-# The prefixes of sd-daemon(3): journald reads the level from the start of a line on stderr.
+# The prefix of a line on stderr from which journald reads the level of the line; see sd-daemon(3).
 _JOURNAL_PREFIXES = {
     logging.DEBUG: "<7>",
     logging.INFO: "<6>",
@@ -45,7 +45,8 @@ _JOURNAL_PREFIXES = {
 # DEBUG lines do not describe the mount.
 _MOUNT_LOGGERS = ("gcsmux_fs", "pyfuse3")
 
-# This logger logs a failed token renewal with a traceback. The call then fails with the same text.
+# gRPC logs a failed token renewal to this logger, with a traceback. The log does not need it,
+# because the call fails with the same text.
 _REDUNDANT_LOGGER = "grpc._plugin_wrapping"
 
 _SECRET = re.compile(
@@ -108,8 +109,8 @@ class _LineFormatter(logging.Formatter):
 class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
     """Appends to a file with mode 0600, and creates the file again after it was renamed.
 
-    If the file cannot be created (its folder does not exist, the disk is full), the line is lost,
-    and the next line tries again. The code that logs continues.
+    If the file cannot be created (its folder does not exist, or the disk is full), the line is
+    lost. The code that logs gets no exception. The next line tries again to create the file.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -128,9 +129,9 @@ class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
 
 
 class _KilledReaderFilter(logging.Filter):
-    """Lowers the level of pyfuse3's error about the reply to a killed program to DEBUG.
+    """Lowers the level of an error that pyfuse3 logs after a program was killed to DEBUG.
 
-    The kernel has dropped the request of the killed program and answers ENOENT to the reply.
+    The kernel has dropped the request of the killed program, and refuses the reply with ENOENT.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -142,7 +143,10 @@ class _KilledReaderFilter(logging.Filter):
 
 
 def configure_logging(settings: Settings, *, detached: bool) -> None:
-    """Send the log to --log-file, or else to stderr; if detached, to syslog if it exists.
+    """Send the log to `settings.log_file`, to stderr or to syslog.
+
+    With --log-file, the log goes only to this file. Without it, a mount in the foreground logs to
+    stderr. A detached mount logs to syslog, or nowhere if the machine has no syslog socket.
 
     Raises:
         ConfigError: the log file cannot be opened.
@@ -154,7 +158,8 @@ def configure_logging(settings: Settings, *, detached: bool) -> None:
     logging.getLogger("pyfuse3").addFilter(_KilledReaderFilter())
     logging.getLogger(_REDUNDANT_LOGGER).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
-    # Otherwise logging prints a traceback to stderr for each line that it cannot write.
+    # With the value True, logging prints a traceback to stderr for each line that cannot be
+    # written.
     logging.raiseExceptions = False
 
 

@@ -2,8 +2,8 @@
 
 glibc maps each block above its mmap threshold separately. Each message of 2 MiB then costs an
 mmap, 512 page faults and a munmap, which is a third of the processor time of a sequential read.
-Blocks on the heap avoid this cost, but free memory remains between them: with many readers 100 MiB
-and more. `memory_watch` returns it to the system when it grows too large.
+Blocks on the heap avoid this cost. But free memory remains between them, with many readers 100 MiB
+or more. When this free memory becomes too large, `memory_watch` returns it to the system.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["allocated_bytes", "resident_bytes", "trim", "tune"]
 
-# <malloc.h>
+# Parameters of mallopt, from <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
@@ -26,13 +26,14 @@ _M_ARENA_MAX = -8
 
 _MIB = 1024 * 1024
 
-# The largest value that glibc accepts (half of HEAP_MAX_SIZE), far above the largest message.
+# The size from which glibc maps a block separately. This is the largest value that glibc accepts
+# (half of HEAP_MAX_SIZE), far above the size of the largest message.
 _MMAP_THRESHOLD_BYTES = 32 * _MIB
 
-# How much free memory glibc keeps at the top of the heap: room for a few messages.
+# How much free memory glibc keeps at the top of the heap, which is room for a few messages.
 _TOP_BYTES = 8 * _MIB
 
-# /proc/self/statm holds seven numbers of up to 20 digits.
+# The most bytes to read from /proc/self/statm, which contains seven numbers of up to 20 digits.
 _STATM_BYTES = 160
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -40,8 +41,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 def tune() -> bool:
     """Keep large blocks on a single heap; return False if the C library has no `mallopt`.
 
-    By default glibc gives each of gRPC's threads a heap with its own free memory: with 32 readers
-    180 MiB more were measured.
+    By default glibc gives each thread of gRPC a separate heap, each with free memory. With 32
+    readers this took 180 MiB more in a measurement.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

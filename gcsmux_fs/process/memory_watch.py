@@ -1,7 +1,7 @@
 """Keeps the resident memory of the process below the memory budget plus a fixed allowance.
 
-The budget counts the bytes of blocks exactly. The C library's heap additionally keeps free memory
-between blocks of different sizes. The amount depends on the order of allocations.
+The budget limits the bytes of the blocks. In addition, the heap of the C library keeps free memory
+between blocks. The amount of this free memory depends on the order in which blocks are allocated.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ ALLOWANCE_BYTES = 150 * _MIB
 """How far the process may exceed the memory budget. The interpreter with gRPC takes about 75 MiB,
 messages in flight and bookkeeping about 30 MiB, and the rest is a margin."""
 
-# Room for data that arrives between two checks, or before a delayed check.
+# Trimming starts so far below the limit, because data arrives between two checks.
 _MARGIN_BYTES = 60 * _MIB
-# Checks are 0.25 s apart while more than 128 MiB are free below the limit, which no reader fills
-# within a second; otherwise 0.02 s.
+# The pause between two checks is 0.25 s while the process is more than 128 MiB below its limit, and
+# otherwise 0.02 s. No reader fills 128 MiB within 0.25 s.
 _FAR_SECONDS = 0.25
 _FAR_BYTES = 128 * _MIB
 _NEAR_SECONDS = 0.02
-# The longest pause. An idle mount does not grow, but frees memory when the kernel forgets inodes.
+# The longest pause, for an idle mount. Its memory does not grow, but memory becomes free when the
+# kernel forgets inodes.
 _IDLE_SECONDS = 30.0
-# Eleven doublings take the shortest pause, 20 ms, beyond the longest, 30 s.
+# How often a pause is doubled. After eleven doublings the shortest pause, 20 ms, is above 30 s.
 _MAX_DOUBLINGS = 11
-# A trim walks through the whole heap and holds its lock. It must free at least this much.
+# A trim must be able to free at least this much, because it walks through the whole heap and holds
+# the lock of the heap.
 _MIN_TRIM_BYTES = 8 * _MIB
 
 # A message exists twice while gRPC hands it over, and once more in the buffers of the socket. An
@@ -54,14 +56,15 @@ def block_budget(memory_bytes: int) -> int:
 async def watch_memory(budget_bytes: int, arrival: Callable[[], Awaitable[object]]) -> None:
     """Trim the heap whenever the process comes near the budget plus the allowance.
 
-    `arrival` waits until data arrives from the service, which is what makes the process grow.
-    Without arrivals each pause is twice as long as the last, up to 30 s, because the last data may
-    become free long after it has arrived.
+    `arrival` waits until data arrives from the service, because the process grows only then.
+    While no data arrives, each pause is twice as long as the pause before, up to 30 s. The checks
+    continue, because the last data may become free long after its arrival.
 
-    Resident memory that the heap does not use is either free or beyond the reach of a trim: it is
-    outside of the heap, or in a page that is partly in use. Only a trim shows which. Unused memory
-    that remains after a trim counts as beyond reach, and only growth above it causes another trim.
-    Where the C library cannot count memory in use, only growth of the process causes a trim.
+    *Unused* memory is the resident memory minus the used blocks of the heap. A trim can free only
+    a part of the unused memory. The rest is outside of the heap, or in pages that are partly in
+    use. Only a trim shows how large the rest is. So the amount that remains after a trim is stored,
+    and the next trim happens only when the unused memory is larger than this amount. If the C
+    library cannot count used blocks, all resident memory counts as unused.
     """
     limit = budget_bytes + ALLOWANCE_BYTES - _MARGIN_BYTES
     unreachable = 0

@@ -1,4 +1,7 @@
-"""How the serving process reports to its starter that the mount is ready, has failed, or stops."""
+"""How the mount process reports that the mount is ready, has failed, or is about to stop.
+
+The report goes to the command that started the process, or to systemd.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 READINESS_VARIABLE = "_GCSMUX_READINESS_FD"
-"""The environment variable with the number of the pipe on which the parent waits for a report."""
+"""The environment variable with the descriptor of the pipe through which the child reports."""
 
 
 class ParentGone(ConfigError):
@@ -42,7 +45,7 @@ class ReadinessReporter(Protocol):
     """Receives one report, `ready` or `failed`, and possibly `stopping` later."""
 
     def warn(self, text: str) -> None:
-        """Keep a warning for the user who starts the mount; call this before the report."""
+        """Keep a warning for the user who starts the mount; call this before `ready`."""
 
     def ready(self) -> None:
         """Report that the mount answers.
@@ -55,11 +58,11 @@ class ReadinessReporter(Protocol):
         """Report why the mount did not start, or why it ended."""
 
     def stopping(self) -> None:
-        """Report that the mount is about to be unmounted on request."""
+        """Report that the mount is about to be unmounted, because the process got a signal."""
 
 
 def inherited_pipe() -> int | None:
-    """Return the pipe on which a parent waits, or None; child processes do not inherit it."""
+    """Return the pipe to the parent, or None; child processes do not inherit this pipe."""
     number = os.environ.pop(READINESS_VARIABLE, "")
     if not number.isdecimal():
         return None
@@ -96,7 +99,7 @@ class PipeReporter:
             ) from None
 
     def failed(self, reason: str, exit_code: int) -> None:
-        """Report the reason to the parent; after the first report, write it to the log."""
+        """Report the reason to the parent; if `ready` was reported, write the reason to the log."""
         if self._descriptor is None:
             log.error("%s", reason)
             return
@@ -142,7 +145,7 @@ class ForegroundReporter:
         print_error(f"{self._program}: {text}")
 
     def stopping(self) -> None:
-        """Notify systemd, so that it does not count the end of the mount as a failure."""
+        """Notify systemd that the mount ends on request and has not failed."""
         notify("STOPPING=1", "STATUS=Unmounting.")
 
 
@@ -158,7 +161,7 @@ class ReleasingReporter:
         self._reporter.warn(text)
 
     def ready(self) -> None:
-        """Pass the report on, then release what was held until the mount existed."""
+        """Pass the report on, then call `release`."""
         self._reporter.ready()
         self._release()
 

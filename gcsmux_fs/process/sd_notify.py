@@ -1,4 +1,4 @@
-"""The notification protocol of systemd, sd_notify(3), without a dependency."""
+"""The notification protocol of systemd, sd_notify(3), implemented without libsystemd."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["notify"]
 def notify(*assignments: str, address: str | None = None) -> bool:
     """Send assignments such as `READY=1` to the service manager in one datagram.
 
-    `address` is the manager's socket, by default the value of NOTIFY_SOCKET. Returns False if
-    there is no address, or if no process listens there. A mount continues in both cases.
+    `address` is the socket of the manager, by default the value of NOTIFY_SOCKET. Returns False if
+    there is no address, or if no process listens there. The caller can ignore this.
     """
     target = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
     if not target.startswith(("/", "@")):

@@ -1,7 +1,7 @@
 """Shell commands inside messages, quoted so that a user can copy them into a shell.
 
-Each command stands between two backquotes, which separate it from the punctuation of the message.
-A test extracts the commands from the messages and runs each of them.
+Each command is between two backquotes, which separate the command from the punctuation of the
+message. A test extracts the commands from the messages and runs each command.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ def unmount_command(
 ) -> str | None:
     """Return the command by which `user` can unmount `path`, or None if the user cannot.
 
-    `owner` is the user who mounted a FUSE file system, or None for another file system. `lazily`
-    detaches a mount that is in use or does not answer.
+    `owner` is the user who mounted the FUSE file system at `path`, or None if another kind of file
+    system is mounted there. With `lazily`, the command also detaches a mount that is in use or does
+    not answer.
     """
     if user == 0:
         return command("umount", *(["-l"] if lazily else []), path)
@@ -33,7 +34,7 @@ def unmount_command(
 
 
 def _shell_word(word: str) -> str:
-    """Quote a word; a word with unprintable characters becomes $'...', which bash reads."""
+    """Quote a word for a shell. Only bash reads the form $'...' of a word that is not printable."""
     if word.isprintable():
         return shlex.quote(word)
     return f"$'{''.join(_escaped(character) for character in word)}'"

@@ -1,8 +1,9 @@
-"""The standard streams of a command, also where they are closed or cannot be written.
+"""Handling of standard streams that are closed or cannot be written.
 
-A program may be started with closed standard descriptors (`<&- 2>&-`). The next file or pipe that
-it opens then gets one of the numbers 0 to 2. A child process that receives new standard streams
-loses this file. `open_missing_streams` therefore occupies the numbers first.
+A program may be started with closed standard streams (`<&- 2>&-`). The next file that the program
+opens then gets one of the descriptors 0 to 2. When the program starts a child process with new
+standard streams, they replace this file. `open_missing_streams` prevents this: it opens /dev/null
+on the closed descriptors.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ _NAMES = ("stdin", "stdout", "stderr")
 
 
 def open_missing_streams() -> None:
-    """Open /dev/null for each closed standard descriptor; call this before opening any file."""
+    """Open /dev/null on each closed standard stream; call this before any file is opened."""
     for number, name in enumerate(_NAMES):
         try:
             os.fstat(number)
         except OSError:
-            # open() returns the lowest free number, and all numbers below this one are in use.
+            # This opens /dev/null on the descriptor `number`, because open() returns the lowest
+            # free descriptor.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
@@ -30,11 +32,12 @@ def open_missing_streams() -> None:
 
 
 def print_error(text: str) -> None:
-    """Write a line to stderr; ignore that stderr cannot be written."""
+    """Write a line to stderr; do nothing if stderr cannot be written."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        # At its end the interpreter flushes stderr again, and would exit with code 120.
+        # When the interpreter exits, it flushes stderr again. If this fails, the exit code is 120.
+        # So stderr becomes /dev/null.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stderr.fileno())
         os.close(null)

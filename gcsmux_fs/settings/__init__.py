@@ -1,1 +1,1 @@
-"""The settings of a mount: values, defaults with reasons, and parsers for what users write."""
+"""The settings of a mount: values, defaults with reasons, and parsers of what users write."""

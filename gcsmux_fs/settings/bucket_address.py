@@ -10,7 +10,8 @@ __all__ = ["bucket_address", "empty_folder_warning", "parse_bucket"]
 
 _SCHEME = "gs://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]+[a-z0-9]")
-# The limits of Google Cloud Storage, https://cloud.google.com/storage/docs/buckets#naming.
+# The limits of Google Cloud Storage for the name of a bucket:
+# https://cloud.google.com/storage/docs/buckets#naming.
 _MIN_NAME_CHARACTERS = 3
 _MAX_LABEL_CHARACTERS = 63
 _MAX_DOTTED_NAME_CHARACTERS = 222
@@ -21,9 +22,8 @@ _MAX_PREFIX_BYTES = 1024
 def parse_bucket(text: str, only_dir: str = "") -> tuple[str, str]:
     """Return the bucket and the prefix of `name`, `gs://name` or `gs://name/prefix`.
 
-    The folder `only_dir` is appended to the prefix. The prefix is empty or ends with `/`. Both
-    parts are otherwise used unchanged, because the name of an object may begin with `/` and may
-    contain `//`.
+    The folder `only_dir` is appended to the prefix. The returned prefix is empty or ends with `/`.
+    Other slashes are kept, because the name of an object may begin with `/` and may contain `//`.
 
     Raises:
         ConfigError: the text is not a bucket address.
@@ -60,7 +60,7 @@ def _with_slash(prefix: str) -> str:
 
 
 def _check_bucket_name(name: str) -> None:
-    """Raise ConfigError for a name that the service accepts for no bucket."""
+    """Raise ConfigError if the service would never accept `name` as the name of a bucket."""
     if not name:
         raise ConfigError("the bucket name is empty: write name, gs://name or gs://name/prefix.")
     longest = _MAX_DOTTED_NAME_CHARACTERS if "." in name else _MAX_LABEL_CHARACTERS
@@ -81,16 +81,17 @@ def _check_bucket_name(name: str) -> None:
 
 
 def bucket_address(bucket: str, prefix: str) -> str:
-    """Return `gs://bucket` or `gs://bucket/prefix`, which `parse_bucket` reads as the same."""
+    """Return `gs://bucket` or `gs://bucket/prefix`; `parse_bucket` converts this text back."""
     address = f"{_SCHEME}{bucket}/{prefix}"
-    # If the prefix ends with two slashes, both belong to the names of the objects below it.
+    # A single slash at the end is left out, because `parse_bucket` adds it. Two slashes are both
+    # part of the names of the objects.
     return address if address.endswith("//") else address.removesuffix("/")
 
 
 def empty_folder_warning(bucket: str, prefix: str, *, is_object: bool) -> str:
-    """Return the warning about an empty folder, whose name may contain a mistake.
+    """Return a warning for a mounted folder that contains no object; its name may be a mistake.
 
-    `is_object` is true if an object exists whose name is the prefix without its last slash.
+    `is_object` is true if an object exists whose name is the prefix without the last slash.
     """
     name = prefix.removesuffix("/")
     if is_object:

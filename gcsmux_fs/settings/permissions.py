@@ -10,7 +10,7 @@ from gcsmux_fs.model.errors import ConfigError
 
 __all__ = ["parse_group", "parse_mode", "parse_user"]
 
-# The largest ID, 2^32 - 2, has ten digits.
+# A user or group ID: the largest possible ID, 2^32 - 2, has ten digits.
 _ID = re.compile(r"[0-9]{1,10}")
 
 
@@ -44,7 +44,7 @@ def parse_mode(text: str) -> int:
     """Return the permission bits of an octal number: `644`, `0644` or `0o644`.
 
     Raises:
-        ConfigError: the text is not an octal number, or sets other bits.
+        ConfigError: the text is not an octal number, or sets bits that are not permission bits.
     """
     digits = text.strip().lower().removeprefix("0o")
     if not re.fullmatch(r"[0-7]{1,4}", digits) or int(digits, 8) > 0o777:

@@ -12,14 +12,14 @@ from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
 __all__ = ["EMULATOR_VARIABLE", "ServiceAddress", "parse_endpoint", "resolve_service_address"]
 
 EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST_GRPC"
-"""The environment variable that names an emulator, as in Google's SDKs."""
+"""The environment variable with the address of an emulator. Google's SDKs read it too."""
 
 _ENDPOINT = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):(?P<port>[0-9]{1,10})")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
-    """The endpoint, HOST:PORT; whether to connect without TLS; whether to send no credentials."""
+    """The endpoint HOST:PORT, and whether to connect without TLS and without credentials."""
 
     endpoint: str = DEFAULT_ENDPOINT
     plaintext: bool = False
@@ -67,11 +67,11 @@ def resolve_service_address(
     with_key: bool,
     emulator: str,
 ) -> ServiceAddress:
-    """Combine the command line's options with the emulator's environment variable.
+    """Return the address that the command line and STORAGE_EMULATOR_HOST_GRPC give.
 
-    `emulator` is the value of STORAGE_EMULATOR_HOST_GRPC, or empty. It implies plaintext and
-    anonymous access. An endpoint on the command line overrides it. A key file turns the anonymous
-    access off.
+    `emulator` is the value of STORAGE_EMULATOR_HOST_GRPC, or "". An emulator implies plaintext and
+    anonymous access. An endpoint on the command line overrides the emulator. `with_key` turns the
+    anonymous access off, so that a key file is refused instead of ignored.
 
     Raises:
         ConfigError: the options contradict each other, or would send credentials in plaintext.
@@ -96,14 +96,14 @@ def resolve_service_address(
 
 
 def _emulator_endpoint(text: str, *, plaintext: bool) -> str:
-    """Return the endpoint in the emulator's variable; another machine requires `plaintext`."""
+    """Return the endpoint in `text`; without `plaintext` it must be on this machine."""
     try:
         endpoint = parse_endpoint(text.removeprefix("http://").removesuffix("/"))
     except ConfigError as error:
         raise ConfigError(f"{EMULATOR_VARIABLE}: {error}") from None
     if not plaintext and not _is_loopback(endpoint):
         raise ConfigError(
-            f"{EMULATOR_VARIABLE} names {endpoint}, which is another machine: add --plaintext to"
+            f"{EMULATOR_VARIABLE} names {endpoint}, which is on another machine: add --plaintext to"
             " send the data unencrypted over the network."
         )
     return endpoint

@@ -28,23 +28,27 @@ if TYPE_CHECKING:
 __all__ = ["LOG_LEVELS", "Settings"]
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-"""The values of --log-level, from the most lines to the fewest."""
+"""The values of --log-level. The first value logs the most lines."""
 
 _MIB = 1024 * 1024
 
-# The service sends messages of up to 2 MiB. With fewer than eight of them no two reads overlap.
+# The service sends messages of up to 2 MiB. If fewer than eight messages fit into the memory, reads
+# cannot run at the same time.
 _MIN_MEMORY_BYTES = 16 * _MIB
-# The fastest network card receives 4 GiB in about a second. A larger window hides no more latency.
+# The fastest network card receives 4 GiB in about a second, and the latency of the service is
+# shorter. So a larger window does not increase the throughput.
 _MAX_READ_AHEAD_BYTES = 4096 * _MIB
-# libfuse limits one READ to 1 MiB. A window of 16 MiB keeps 16 READs in flight, and larger windows
-# were not faster.
+# libfuse limits one READ to 1 MiB. So a window of 16 MiB keeps 16 READs in flight. In measurements,
+# larger windows were not faster.
 _MAX_KERNEL_READ_AHEAD_BYTES = 16 * _MIB
 _MIN_READ_TIMEOUT_SECONDS = 1.0
 _MAX_READ_TIMEOUT_SECONDS = 3600.0
-# System calls read 2^32 - 1, which is (uid_t) -1, as "leave the owner unchanged".
+# The largest user or group ID. For system calls 2^32 - 1, which is (uid_t) -1, means "leave the
+# owner unchanged".
 _MAX_ID = 2**32 - 2
 
-# An option of FUSE is ASCII text. A comma ends it, and a backslash quotes the next character.
+# The characters that stay unchanged in the mount option fsname: ASCII characters, except for the
+# comma, which ends an option, and the backslash, which quotes the next character.
 _FSNAME_CHARACTERS = "".join(set(map(chr, range(0x20, 0x7F))) - set(",\\"))
 
 
@@ -55,13 +59,13 @@ class Settings:
     Attributes:
         mountpoint: an absolute path.
         prefix: the mounted folder of the bucket; empty, or ends with `/`.
-        written_source: the bucket as the user wrote it. The mount table repeats it, because
-            mount(8) compares the two to find out whether a line of fstab is mounted.
-        metadata_ttl_seconds: `math.inf` keeps names and attributes for ever.
-        read_ahead_bytes: 0 turns readahead off.
-        kernel_read_ahead_bytes: 0 keeps the kernel's 128 KiB. A larger window makes long
-            sequential reads faster and page faults of mmap slower; only root can set it.
-        posix: show the owners and modes that other tools stored with the objects.
+        written_source: the bucket as the user wrote it. The mount table shows the same text,
+            because mount(8) compares this text with fstab to find out whether a line is mounted.
+        metadata_ttl_seconds: with `math.inf`, names and attributes are valid for ever.
+        read_ahead_bytes: the readahead of one reader; 0 turns readahead off.
+        kernel_read_ahead_bytes: 0 keeps the kernel's default, 128 KiB. A larger window makes long
+            sequential reads faster and page faults of mmap slower. Only root can change the window.
+        posix: whether to show the owners and modes that other tools stored with the objects.
         fuse_options: mount options that are passed to libfuse unchanged.
 
     Raises:
@@ -120,12 +124,12 @@ class Settings:
 
     @property
     def source(self) -> str:
-        """The address of what is mounted: `gs://bucket` or `gs://bucket/prefix`."""
+        """The address of the mounted bucket or folder: `gs://bucket` or `gs://bucket/prefix`."""
         return bucket_address(self.bucket, self.prefix)
 
     @property
     def fsname(self) -> str:
-        """The device in the mount table; characters that FUSE forbids are percent-encoded."""
+        """The source in the mount table; characters that FUSE forbids are percent-encoded."""
         return quote(self.written_source or self.source, safe=_FSNAME_CHARACTERS)
 
 

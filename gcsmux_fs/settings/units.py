@@ -10,12 +10,14 @@ from gcsmux_fs.model.errors import ConfigError
 
 __all__ = ["parse_duration", "parse_size", "parse_ttl", "show_duration", "show_size"]
 
-# The shortest time that still lets one `ls -l` use each answer of the service twice.
+# The value of `minimal`: the shortest time in which one `ls -l` can use each answer of the service
+# twice, instead of asking again.
 _MINIMAL_TTL_SECONDS = 1.0
 
 _SIZE = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 
-# K, M, G and T alone are binary, as in dd, qemu and systemd; KB to TB are decimal, as in SI.
+# K, M, G and T without B are powers of 1024, as in dd, qemu and systemd. KB, MB, GB and TB are
+# powers of 1000, as in SI.
 _BYTES_PER_UNIT = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):
     _BYTES_PER_UNIT[_letter] = _BYTES_PER_UNIT[f"{_letter}ib"] = 1024**_power
@@ -61,8 +63,8 @@ def show_size(size: int) -> str:
 def parse_duration(text: str) -> float:
     """Return a duration in seconds: `30s`, `5ms`, `1m30s`, `2h`, or `0`.
 
-    Every other number needs a unit, because some programs read a plain number as seconds and
-    others as milliseconds.
+    Every number except 0 needs a unit, because some programs read a number without a unit as
+    seconds and others as milliseconds.
 
     Raises:
         ConfigError: the text is not a duration.
@@ -87,7 +89,7 @@ def parse_duration(text: str) -> float:
 
 
 def show_duration(seconds: float) -> str:
-    """Return a duration as `parse_duration` reads it."""
+    """Return a text from which `parse_duration` reads the same duration."""
     return f"{seconds:g}s"
 
 
@@ -95,7 +97,7 @@ def parse_ttl(text: str) -> float:
     """Return a time to live in seconds: a duration, `minimal` (1 s) or `indefinite` (infinity).
 
     Raises:
-        ConfigError: the text is none of them.
+        ConfigError: the text is neither a duration nor one of the two words.
     """
     words = {"minimal": _MINIMAL_TTL_SECONDS, "indefinite": math.inf}
     word = text.strip().lower()

@@ -1,4 +1,4 @@
-"""An emulator, a mount point and a mount namespace, for tests that start the real command."""
+"""Fixtures for tests that start the real command: emulator, mount point, mount namespace."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent
 NOBODY = 65534
-# The capability replaces a checkout that every user may read.
+# The start of a command that runs as the user nobody. With the capability this user can read the
+# checkout, whatever the permissions of its files are.
 AS_NOBODY = (
     f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
     " --inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
 )
 LIMIT_SECONDS = 90
 
-# Prepares the mount namespace of a script: every user may open /dev/fuse, gcsmux-mount is in the
-# PATH, and the mounts of the script end with it.
+# The start of every script. In the mount namespace of the script, every user may open /dev/fuse,
+# and /usr/local/bin contains gcsmux-mount. All mounts of the script end when the script ends.
 _NAMESPACE = """\
 mkdir -p "$1/private" && mount -t tmpfs none "$1/private" && cd "$1/private" || exit 99
 mknod -m 666 fuse c 10 229 && mount --bind fuse /dev/fuse || exit 99
@@ -34,9 +35,11 @@ cp /etc/fuse.conf fuse.conf && mount --bind fuse.conf /etc/fuse.conf || exit 99
 mount -t tmpfs none /usr/local/bin && ln -s "$2/gcsmux-mount" /usr/local/bin || exit 99
 cd "$1" || exit 99
 """
-# refused COMMAND...: run a command that must fail, and print its message.
-# obey: run the command between backquotes in the last message.
-# follow COMMAND...: run a command and obey its message, until the command succeeds.
+# Shell functions for the scripts.
+# refused COMMAND...: run a command that must fail, and print its error message.
+# obey: run the command between backquotes in the last error message.
+# follow COMMAND...: run a command that must fail, and obey its error message; repeat this until the
+#     command succeeds.
 _FUNCTIONS = """\
 refused() {
   if "$@" 2>"$FOLDER/message" </dev/null; then echo "not refused: $*"; exit 98; fi
@@ -62,8 +65,9 @@ follow() {
 class Role:
     """A user of the command, who runs bash scripts in a separate mount namespace.
 
-    In a script `$AS` before a command runs it as this user; other commands run as root. `$MNT` is
-    an empty directory of this user in `$FOLDER`. The mounts of a script end with the script.
+    In a script, `$AS COMMAND` runs a command as this user. Commands without `$AS` run as root.
+    `$MNT` is an empty directory in `$FOLDER`, and belongs to this user. The mounts of a script end
+    when the script ends.
     """
 
     user: int
@@ -97,10 +101,10 @@ class Role:
 
 @pytest.fixture(params=[0, NOBODY], ids=["root", "user"])
 def role(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Role]:
-    """Yield root, then an ordinary user."""
+    """Run each test twice: with root as the user of the command, and with nobody."""
     if os.geteuid() != 0:
         pytest.skip("needs root to run commands as both users")
-    # Other users cannot enter the folder that pytest provides.
+    # Not `tmp_path`, because other users cannot enter the folder that pytest provides.
     folder = Path(tempfile.mkdtemp(prefix="gcsmux-"))
     try:
         for path, mode in ((folder, 0o755), (folder / "mnt", 0o755)):
@@ -114,7 +118,7 @@ def role(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterato
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve the bucket my-bucket with the object dir/hello; yield HOST:PORT."""
+    """Run an emulator with the object dir/hello in my-bucket; yield the emulator's HOST:PORT."""
     folder = tmp_path_factory.mktemp("buckets")
     (folder / "my-bucket" / "dir").mkdir(parents=True)
     (folder / "my-bucket" / "dir" / "hello").write_text("hello\n")

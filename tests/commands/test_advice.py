@@ -1,4 +1,4 @@
-"""The advice in messages works when it is followed literally, as root and as another user."""
+"""Tests that follow the advice in error messages literally, as root and as another user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BIN = Path(sys.executable).parent
 
 
 class Role(Protocol):
-    """The `Role` of conftest.py, for type checkers."""
+    """The interface of `Role` in conftest.py, for type checkers."""
 
     user: int
     folder: Path
@@ -30,7 +30,7 @@ class Role(Protocol):
     def run(self, script: str) -> str: ...
 
 
-# claim PATH: claim a mount point as a start does, without mounting.
+# The shell function `claim PATH` checks and claims a mount point as a start does, without mounting.
 CLAIM = """
 claim() { $AS "$PYTHON" -c '
 import sys
@@ -43,7 +43,8 @@ except ConfigError as error:
     sys.exit(str(error))
 ' "$1"; }
 """
-# dead PATH USER TYPE: mount a FUSE file system of a user, whose server has exited.
+# The shell function `dead PATH USER TYPE` leaves a dead mount: a FUSE file system of this user and
+# type whose server has exited.
 DEAD = """
 dead() { "$PYTHON" -c '
 import ctypes, os, sys
@@ -84,7 +85,7 @@ def test_the_advice_for_an_existing_mount_unmounts_it(role: Role) -> None:
         """
         $AS gcsmux-mount my-bucket "$MNT" && follow $AS gcsmux-mount gs://my-bucket/dir "$MNT"
         $AS cat "$MNT/hello"
-        # Another user finds the mount: root can unmount it, an ordinary user cannot.
+        # Another user cannot mount on top of this mount. Root is told how to unmount it.
         refused $OTHER gcsmux-mount my-bucket "$MNT"
         [ -n "$OTHER" ] || { obey && AS="" && refused cat "$MNT/hello"; }
         """
@@ -107,12 +108,13 @@ def test_the_advice_for_a_dead_mount_removes_it(role: Role) -> None:
           dead "$MNT" $owner fuse.sshfs && follow claim "$MNT/below"
           rmdir "$MNT/below"
         done
-        # A dead mount of gcsmux-mount is removed without a message, if the user may.
+        # A dead mount of gcsmux-mount is removed without a message if the user may unmount it.
         dead "$MNT" 0 fuse.gcsmux-mount
         if [ -n "$AS" ]; then follow claim "$MNT"; else claim "$MNT"; fi
         """
     )
     path = role.folder / "mnt"
+    # "it" in these messages is the dead mount. A user can remove only mounts of the same user.
     if role.user:
         assert output.count(f"have root remove it by `umount -l {path}`.") == 2
         assert output.count(f"remove it first by `fusermount3 -u -z {path}`.") == 2
@@ -146,7 +148,7 @@ sys.exit(refusal(seen, mount_table(), user=os.geteuid()))
 
 
 def test_the_advice_for_a_machine_without_fuse_makes_mounting_work(role: Role) -> None:
-    """Replace `modprobe` by a script that makes /dev/fuse available."""
+    """Follow the advice to run `modprobe fuse`, with a script as modprobe that adds /dev/fuse."""
     output = role.run(
         """
         printf '#!/bin/sh\n[ "$*" = fuse ] && mount --bind %s /dev/fuse\n' "$FOLDER/private/fuse" \
@@ -190,7 +192,7 @@ def test_the_advice_for_allow_other_lets_other_users_in(role: Role) -> None:
 
 
 def test_the_advice_for_a_remount_changes_the_options(role: Role) -> None:
-    """mount(8) finds the command by the file system type in the mount table."""
+    """Follow the advice to unmount and mount again, after a remount by mount(8) or the command."""
     output = role.run(
         """
         $AS gcsmux-mount my-bucket "$MNT"
@@ -204,7 +206,8 @@ def test_the_advice_for_a_remount_changes_the_options(role: Role) -> None:
     assert re.search("noexec.* - fuse.gcsmux-mount my-bucket ", output)
 
 
-# Wrong arguments, the advice in the message, and the arguments after following the advice.
+# Each row: wrong arguments, the advice in the error message, and the arguments that follow the
+# advice.
 FOLLOWED = [
     ("b-1 /mnt --metdata-ttl 3s", "did you mean --metadata-ttl?", "b-1 /mnt --metadata-ttl 3s"),
     ("b-1 /mnt -memory 1GiB", "did you mean --memory?", "b-1 /mnt --memory 1GiB"),
@@ -289,7 +292,8 @@ FOLLOWED_BY_USERS = [
         "b-1 /mnt",
     ),
 ]
-# Prints the exit code and the message for each of the wrong and of the right arguments.
+# A program that parses the wrong and the right arguments of each row, without a mount. It prints
+# the exit code and the messages of both.
 PARSE = """
 import json, sys
 from gcsmux_fs.commands import mount
@@ -313,7 +317,7 @@ def test_the_advice_for_wrong_arguments_gives_valid_ones(role: Role) -> None:
         assert right == [0]
 
 
-# Options of the kernel, of libfuse and its high-level API, and of other FUSE file systems.
+# Mount options of the kernel, of libfuse and its high-level API, and of other FUSE file systems.
 # fmt: off
 OPTIONS_OF_FUSE = [
     "ac_attr_timeout=1", "allow_other", "allow_root", "async_dio", "async_read", "atomic_o_trunc",
@@ -346,8 +350,9 @@ def test_every_option_of_fuse_works_or_is_refused_with_working_advice(role: Role
         if not wrong[1].endswith(": leave it out."):
             (advice,) = re.findall(": write -o (.*) instead.", wrong[1])
             advised.append(advice)
-    # Try the options in real mounts. allow_root excludes allow_other. auto_unmount unmounts by path
-    # after a delay, and would remove the next mount on the same path.
+    # Use the accepted options in two real mounts. allow_root is in the second mount, because it
+    # excludes allow_other. auto_unmount is in the last mount, because it unmounts the path after a
+    # delay, and this would remove a later mount on the same path.
     last = {"allow_root", "auto_unmount"}
     together = ",".join([*(option for option in passed if option not in last), *advised])
     output = role.run(
@@ -400,7 +405,7 @@ def test_an_unmount_command_is_only_for_users_who_may_unmount() -> None:
 
 
 def test_every_command_in_a_message_is_made_by_the_function_command() -> None:
-    """Other commands would be unquoted, and no test would run them."""
+    """The function `command` quotes each word. Tests run only commands between its backquotes."""
     words = re.compile(r"\b(umount|fusermount3|mkdir|modprobe|chmod|ulimit) [-/{0-9]")
     unmarked = []
     for module in Path(gcsmux_fs.__file__).parent.rglob("*.py"):

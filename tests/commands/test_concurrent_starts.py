@@ -1,4 +1,4 @@
-"""Starts on one mount point at the same time, and starts with closed or full standard streams."""
+"""Tests of several starts on one mount point at the same time, and of unusable standard streams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mounts_at(path: Path) -> list[str]:
 
 
 def leave_dead_mount(path: Path) -> None:
-    """Leave the dead mount of a killed gcsmux-mount process."""
+    """Leave a dead mount at `path`, as a killed gcsmux-mount process does."""
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR)
     data = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
@@ -53,7 +53,7 @@ def shell(script: str, *arguments: Path, environment: dict[str, str]) -> tuple[i
 def start_concurrently(
     mountpoints: list[Path], environment: dict[str, str]
 ) -> list[tuple[int | None, str]]:
-    """Start one command for each path at the same time; return exit codes and messages."""
+    """Start a gcsmux-mount for each path at the same time; return exit codes and error messages."""
     commands = [
         subprocess.Popen(
             [COMMAND, "my-bucket", path], env=environment, stderr=subprocess.PIPE, text=True
@@ -85,7 +85,7 @@ def test_exactly_one_of_several_concurrent_starts_mounts(
     during = (
         f"another command is mounting on {mountpoint} right now: wait until its mount is ready."
     )
-    # The message of a start that checks the mount point after the first mount is ready.
+    # The message of a start that checks the mount point after another start has mounted there.
     after = (
         f"my-bucket is mounted on {mountpoint} already: unmount it first by `umount {mountpoint}`."
     )
@@ -134,7 +134,8 @@ def test_a_start_without_standard_streams_either_mounts_or_fails(
 def test_a_warning_that_cannot_be_printed_is_not_a_failure(
     mountpoint: Path, environment: dict[str, str], streams: str
 ) -> None:
-    # `true` exits before the command prints its warning. Then the pipe has no reader.
+    # In "broken", stderr is a pipe to `true`, which has exited before the command prints its
+    # warning.
     script = f'"$1" gs://my-bucket/none "$2" {streams}'
     code, _ = shell(script, COMMAND, mountpoint, environment=environment)
     assert (code, mounts_at(mountpoint)) == (0, ["gs://my-bucket/none"])

@@ -1,4 +1,4 @@
-"""Entry points lead to commands, and handle an early Ctrl+C and relative paths."""
+"""Tests of the entry points: the command that each runs, an early Ctrl+C, and relative paths."""
 
 from __future__ import annotations
 

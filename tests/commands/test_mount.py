@@ -1,4 +1,4 @@
-"""The real command mounts, unmounts, and removes the dead mount of a crashed process."""
+"""Tests of the real command: mount, unmount, and remove the dead mount of a killed process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mount(*arguments: str | Path, environment: dict[str, str]) -> subprocess.Com
 
 
 def shell(command: str, *arguments: str | Path) -> str:
-    """Access a mount by a shell command with a time limit, and return its output."""
+    """Run a shell command that uses a mount, with a time limit, and return its output."""
     done = subprocess.run(
         ["sh", "-c", command, "sh", *arguments],
         capture_output=True,
@@ -143,7 +143,7 @@ def test_the_next_start_removes_the_dead_mount_of_a_crashed_process(
 
 
 def leave_dead_mount(path: Path, fstype: bytes) -> None:
-    """Mount a FUSE file system whose server closes the device at once."""
+    """Leave a dead mount: mount a FUSE file system, and close the device of its server."""
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR)
     data = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
@@ -282,8 +282,8 @@ def test_mount_a_does_not_mount_a_mounted_line_of_fstab_again(
 def test_a_line_of_fstab_can_be_mounted(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    # An installed command has the type fuse.gcsmux-mount. For another path, mount.fuse3 accepts
-    # PATH#SOURCE as the source.
+    # In fstab, an installed command is named by the type fuse.gcsmux-mount. The tested command is
+    # not installed. For any command, mount.fuse3 accepts the type fuse3 and the source PATH#SOURCE.
     fstab = tmp_path / "fstab"
     fstab.write_text(
         f"{COMMAND}#gs://my-bucket {mountpoint} fuse3 "

@@ -1,4 +1,4 @@
-"""The arguments of gcsmux-mount become settings."""
+"""Tests of the arguments of gcsmux-mount and the settings that they give."""
 
 from __future__ import annotations
 

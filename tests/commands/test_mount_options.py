@@ -1,4 +1,4 @@
-"""The mount options of -o are sorted, dropped or refused."""
+"""Tests of the mount options in -o: which are used, passed to libfuse, dropped or refused."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_tolerant_mount_drops_unknown_options() -> None:
 
 
 def test_selinux_labels_are_dropped_without_selinux() -> None:
-    """A kernel without SELinux would refuse the mount, and mount(8) drops the labels too."""
+    """A kernel without SELinux would refuse a mount with labels. mount(8) drops them there too."""
     options = ["context=a:b:c:d,fscontext=e:f:g:h"]
     assert sort_options(options, OWN, selinux=False) == MountOptions()
     sorted_options = sort_options(options, OWN, selinux=True)

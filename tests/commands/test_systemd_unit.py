@@ -1,4 +1,4 @@
-"""The systemd unit runs a valid command, and every process can see its mount."""
+"""Tests of the text of the systemd unit: a valid command, and a mount that all processes see."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from gcsmux_fs.settings.settings import Settings
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 
-# Each of these settings gives the service its own mount namespace (systemd.exec(5)).
+# The unit must not contain these settings. Each gives the service its own mount namespace, so that
+# no other process sees the mount (systemd.exec(5)).
 # fmt: off
 SEPARATING = {
     "BindLogSockets", "BindPaths", "BindReadOnlyPaths", "DynamicUser", "ExecPaths",
@@ -25,8 +26,8 @@ SEPARATING = {
 # fmt: on
 
 
-# The settings for start, restart and hardening. Without a line of them the unit still works, but is
-# less reliable or less secure.
+# The unit must contain these settings for start, restart and hardening. Without one of them the
+# unit still works, but is less reliable or less secure.
 # fmt: off
 REQUIRED = {
     "CapabilityBoundingSet": "CAP_SYS_ADMIN", "DeviceAllow": "/dev/fuse rw",
@@ -40,7 +41,7 @@ REQUIRED = {
     "SystemCallArchitectures": "native", "SystemCallErrorNumber": "EPERM",
     "TimeoutStartSec": "90s", "TimeoutStopSec": "20s", "Type": "notify", "UMask": "0077",
 }
-# Each of these settings ends a mount or prevents it.
+# The unit must not contain these settings. Each prevents the mount or ends it.
 FATAL = {"IPAddressDeny", "MemoryMax", "PrivateUsers", "SocketBindDeny", "TasksMax", "User"}
 # fmt: on
 
@@ -65,7 +66,7 @@ def test_the_unit_runs_a_valid_command_with_the_example_environment() -> None:
     _, *words = assignments(SYSTEMD / "gcsmux@.service")["ExecStart"].split()
     arguments: list[str] = []
     for word in words:
-        # systemd splits $NAME into words, and passes ${NAME} as one word.
+        # As systemd does: ${NAME} is one word, and $NAME is split into words.
         if word.startswith("${"):
             arguments.append(variables[word[2:-1]])
         elif word.startswith("$"):

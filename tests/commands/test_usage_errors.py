@@ -1,4 +1,4 @@
-"""Usage errors and failures of the real command give one sentence and an exit code."""
+"""Tests that the real command reports each failure as one sentence, with the right exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND = Path(sys.executable).with_name("gcsmux-mount")
-# The command answers within ten seconds; a machine that runs other tests needs longer.
+# The limit for one run of the command. It ends within ten seconds, but a machine that also runs
+# other tests needs longer.
 LIMIT_SECONDS = 60
 
 
@@ -132,7 +133,7 @@ def test_a_wrong_mountpoint_is_reported_in_one_sentence(
 
 @pytest.mark.mount
 def test_a_machine_without_fuse_is_reported(tmp_path: Path) -> None:
-    """Hide /dev/fuse in a separate mount namespace, which needs root."""
+    """Run the command in a mount namespace without /dev/fuse. This needs root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     hide = "mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec"
@@ -176,7 +177,10 @@ def test_a_usage_error_loads_neither_grpc_nor_pyfuse3() -> None:
 
 @pytest.mark.mount
 def test_an_endpoint_without_the_service_is_reported(tmp_path: Path) -> None:
-    """Connect with and without TLS to servers that refuse, never answer, or speak HTTP/1.1."""
+    """Mount from three wrong servers, with and without TLS.
+
+    The first refuses connections, the second never answers, and the third speaks HTTP/1.1.
+    """
 
     def options(port: int) -> list[list[str]]:
         return [[], ["-f"], ["-f", "--anonymous", "--endpoint", f"127.0.0.1:{port}"]]
@@ -207,7 +211,7 @@ def test_an_endpoint_without_the_service_is_reported(tmp_path: Path) -> None:
 
 @contextmanager
 def http_server() -> Iterator[int]:
-    """Answer each connection with an HTTP/1.1 error; yield the port."""
+    """Run a server that answers each connection with an HTTP/1.1 error; yield its port."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -1,8 +1,8 @@
 """Fuzz with coverage guidance: `python -m tests.fuzz [--seconds N] [TARGET...]`.
 
 Without a TARGET all targets run, each in a separate process for N seconds. Inputs that reach new
-code are kept in `.fuzz/TARGET`, from which the next run continues. An input that fails is kept as
-`.fuzz/TARGET-NAME`; `python -m tests.fuzz.one TARGET FILE` runs it again.
+code are stored in `.fuzz/TARGET`, and the next run starts from them. An input that fails is stored
+as `.fuzz/TARGET-NAME`. To run this input again: `python -m tests.fuzz.one TARGET FILE`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pathlib import Path
 from .targets import TARGETS, seeds
 
 _FOLDER = Path(".fuzz")
-# An input takes about 1 ms. With an input that takes seconds, a server could stop a mount.
+# An input that takes longer than this is a failure. Usually an input takes about 1 ms. If an input
+# takes seconds, a hostile server could stop a mount with it.
 _HANG_SECONDS = 5
 _MEMORY_MIB = 1024
 _MAX_INPUT_BYTES = 1024
-# The time that libFuzzer needs to start and to print its statistics.
+# How long libFuzzer may take in addition to N seconds, to start and to print its statistics.
 _MARGIN_SECONDS = 120
 
 

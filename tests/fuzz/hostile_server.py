@@ -1,4 +1,4 @@
-"""A gRPC server that answers every call with the same arbitrary bytes as a message."""
+"""A gRPC server that answers every call with the same bytes, which need not be a valid message."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 
 __all__ = ["hostile_server", "message_frame"]
 
-# RFC 9113
+# Constants of HTTP/2, from RFC 9113.
 _PREFACE_BYTES = 24
 _HEADER_BYTES = 9
 _DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 _MAX_FRAME_BYTES = 16384
-# The flow control window of a new connection: a server may send this much before an update.
+# The flow control window of a new connection: the server may send this many bytes before the
+# client sends a window update.
 _WINDOW_BYTES = 65535
 
 
 def message_frame(content: bytes, *, claimed: int | None = None, compressed: bool = False) -> bytes:
-    """Return a message in gRPC framing; `claimed` replaces the length in the frame."""
+    """Return `content` in a gRPC frame that gives the length `claimed`, or the true length."""
     return struct.pack(">BI", compressed, len(content) if claimed is None else claimed) + content
 
 
 @contextmanager
 def hostile_server(answer: bytes, *, encoding: str = "identity") -> Iterator[str]:
-    """Answer each call on each connection with `answer`; yield HOST:PORT."""
+    """Run a server that answers every call with `answer`; yield the HOST:PORT of the server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepting = threading.Thread(target=_accept, args=(listener, answer, encoding))
         accepting.start()
@@ -81,7 +82,7 @@ def _answer(stream: int, answer: bytes, encoding: str) -> bytes:
 
 
 def _block(*fields: tuple[str, str]) -> bytes:
-    """Encode header fields as literals without indexing (RFC 7541, section 6.2.2)."""
+    """Encode HTTP/2 header fields without compression (RFC 7541, section 6.2.2)."""
     return b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
         for name, value in fields

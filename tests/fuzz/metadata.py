@@ -1,4 +1,4 @@
-"""Target: custom metadata of objects, which any writer of the bucket controls."""
+"""Fuzz target: custom metadata of objects. Any writer of the bucket can set the metadata."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KEYS = (
     "goog-reserved-posix-uid",
     "team",
 )
-# The years from 0 to 10,000, in nanoseconds since the epoch.
+# The times that may result: the years from 0 to 10,000, in nanoseconds since the epoch.
 _TIMES = range(-62_200_000_000 * 10**9, 253_500_000_000 * 10**9)
 
 
 def foreign_metadata(data: bytes) -> None:
-    """Interpret arbitrary custom metadata of an object with an arbitrary size."""
+    """Read arbitrary metadata of an object; every attribute in the result must be in its range."""
     source = Source(data)
     size = source.number(2)
     metadata: dict[str, str] = {}

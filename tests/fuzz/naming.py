@@ -1,4 +1,4 @@
-"""Targets: object names that become paths, and listing pages that become directories."""
+"""Fuzz targets: conversion of object names to paths, and of listing pages to directories."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["listing_bytes", "listing_pages", "names_of_objects", "names_of_paths"]
 
-# Bytes that a path may have in addition to three times its object name: see the fourth invariant of
-# gcsmux_fs.namespace.names.
+# A path may be three times as long as its object name, plus this many bytes: see the fourth
+# invariant in gcsmux_fs.namespace.names.
 _EXTRA_PATH_BYTES = 128
-# Parts of difficult names: separators, dots, escape marks, and characters that sort around a slash.
+# Parts of difficult names: separators, dots, escape marks, and characters that are sorted before or
+# after a slash.
 _PIECES = (
     *("a", "/", "", ".", "..", "%", "%~", "%file~", "%part~", "%content~", "-", "0", "é", "\0"),
     *("\n", "\u202e", "\U0010ffff", "x" * 249, "~", "b/", "a/", "\ue000", "\x1b[31m"),
@@ -49,7 +50,10 @@ def _is_legal(name: bytes) -> bool:
 
 
 def _reach(location: str) -> list[bytes]:
-    """Return the names from a directory up to the root; check each step in both directions."""
+    """Return the names of a directory and of all directories above it, up to the root.
+
+    For each directory check that the conversions from location to name and back are inverse.
+    """
     path: list[bytes] = []
     while location:
         above, name = locate_directory(location)
@@ -64,7 +68,7 @@ def _reach(location: str) -> list[bytes]:
 
 
 def names_of_objects(data: bytes) -> None:
-    """Convert an object name to a path and back; every name in the path must be legal."""
+    """Convert an arbitrary object name to a path and back; each file name in it must be legal."""
     source = Source(data)
     beside_folder = source.flag()
     target = source.rest().decode("utf-8", "ignore")
@@ -92,12 +96,13 @@ def names_of_objects(data: bytes) -> None:
 
 
 def names_of_paths(data: bytes) -> None:
-    """Look up an arbitrary name; an existing name must be the only spelling of its object."""
+    """Look up an arbitrary file name; if an object has this name, it must have no other name."""
     source = Source(data)
     location = source.take(source.number(2) % 600).decode("utf-8", "ignore")
     cut = split_location(location)[0]
     if cut != location:
-        # Directories inside of a component exist only where the spelling creates them.
+        # A location inside of a component is a directory only if `locate` splits a long component
+        # there.
         above, name = locate(location + "x" * MAX_FILE_NAME_BYTES, Form.PLAIN)
         location = above if above.startswith(cut) else cut
         del name
@@ -113,7 +118,7 @@ def names_of_paths(data: bytes) -> None:
 
 
 def listing_bytes(data: bytes) -> None:
-    """Decode listing pages from arbitrary bytes; the result must be a directory or an error."""
+    """Decode listing pages from arbitrary bytes; they must give valid entries or an error."""
     source = Source(data)
     pages: list[ListingPage] = []
     location = source.choice(("", "a/", "a", "x" * 249))
@@ -127,7 +132,7 @@ def listing_bytes(data: bytes) -> None:
 
 
 def listing_pages(data: bytes) -> None:
-    """Build listing pages whose names are likely to collide."""
+    """Add listing pages with names that are likely to collide; the entries must be valid."""
     source = Source(data)
     location = source.choice(("", "a/", "x" * 249, "a/b/"))
     pages: list[ListingPage] = []
@@ -150,7 +155,7 @@ def listing_pages(data: bytes) -> None:
 
 
 def _list(location: str, pages: list[ListingPage]) -> None:
-    """Add pages until one is refused; a page must not change the entries before it."""
+    """Add pages until a page is refused. A page must not change the entries of earlier pages."""
     listing = Listing(location)
     shown: list[bytes] = []
     for page in pages:

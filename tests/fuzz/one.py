@@ -8,7 +8,7 @@ import atheris
 
 
 def main() -> None:
-    """Run until an input fails, or until a limit in the options is reached."""
+    """Fuzz until an input fails, or until a limit in the options of libFuzzer is reached."""
     with atheris.instrument_imports(include=["gcsmux_fs"]):
         from .targets import TARGETS
 

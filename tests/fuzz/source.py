@@ -1,4 +1,4 @@
-"""The bytes of a fuzzer as a sequence of choices: a mutated byte changes one choice."""
+"""Converts the bytes of a fuzzer to a sequence of choices, so that one byte is one choice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _T = TypeVar("_T")
 
 
 class Source:
-    """Takes choices from the start of `data`; after its end every choice is the first."""
+    """Reads choices from `data`, from the start. After the end of `data` all bytes are missing.
+
+    Then `number` returns 0, and `choice` returns the first element.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -24,20 +27,20 @@ class Source:
         return self._position < len(self._data)
 
     def take(self, count: int) -> bytes:
-        """Return the next `count` bytes, or fewer at the end."""
+        """Return the next `count` bytes, or fewer if `data` ends before."""
         start, self._position = self._position, self._position + count
         return self._data[start : start + count]
 
     def number(self, count: int = 1) -> int:
-        """Return the next `count` bytes as an unsigned number."""
+        """Return the next `count` bytes as an unsigned number, with the lowest byte first."""
         return int.from_bytes(self.take(count), "little")
 
     def flag(self) -> bool:
-        """Return true or false."""
+        """Return the lowest bit of the next byte."""
         return bool(self.number() & 1)
 
     def choice(self, of: Sequence[_T]) -> _T:
-        """Return one element of `of`."""
+        """Return the element of `of` that the next byte selects."""
         return of[self.number() % len(of)]
 
     def text(self) -> str:

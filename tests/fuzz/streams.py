@@ -1,4 +1,4 @@
-"""Target: the protocol core with arbitrary readers and an arbitrary server."""
+"""Fuzz target: StreamCore with arbitrary requests of readers and arbitrary answers of a server."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ __all__ = ["stream_core"]
 _CODES = tuple(StatusCode)
 _SIZE = 4096
 _MAX_RANGES = 100
-# The most streams that `gcsmux_fs.mux.retry` allows at one instant, over all kinds of failures.
+# The most streams that `gcsmux_fs.mux.retry` allows the core to open at one instant, summed over
+# all kinds of failures.
 _MAX_OPENED_AT_ONCE = 64
 
 
 def stream_core(data: bytes) -> None:
-    """Check that each range ends once with its full length, and that the core obeys its port."""
+    """Run arbitrary steps. Each range must end exactly once, and each action must be allowed.
+
+    A range ends with all its bytes or with an error. An action is not allowed if, for example, it
+    sends on a stream that is not open.
+    """
     source = Source(data)
     driver = _Driver(source)
     while source:
@@ -96,7 +101,7 @@ class _Driver:
         repr(self._core)
 
     def finish(self) -> None:
-        """Close the core; every pending range must end."""
+        """Close the core; every range that has not ended must end now."""
         self._core.close(StorageError("closed"))
         self.take_actions()
         assert self._core.waiting == 0
@@ -114,7 +119,7 @@ class _Driver:
         assert pending not in self._ended
         self._ended.add(pending)
 
-    # -- steps of readers, time and server
+    # -- steps: what a reader does, what the server does, and how time passes
 
     def _request(self) -> None:
         offset = self._source.number(2) % _SIZE
@@ -144,7 +149,7 @@ class _Driver:
             self._core.on_sent(self._stream, self._now)
 
     def _stray(self) -> None:
-        """Deliver events of a stream that has ended or never existed; nothing may change."""
+        """Give the core events of a stream that has ended or never existed; no range may end."""
         before = self._core.waiting
         stream = self._stream + self._source.choice((-1, 1, 1000))
         message = self._message()
@@ -180,7 +185,7 @@ class _Driver:
     def _chunk(self) -> Chunk:
         source = self._source
         if self._wire and source.flag():
-            # The requested range, in part or in full.
+            # Answer all of a requested range or the start of it.
             request = source.choice(self._wire)
             size = request.length if source.flag() else source.number(2) % (request.length + 1)
             return Chunk(request.read_id, request.offset, _content(size), source.flag(), True, size)
@@ -204,4 +209,4 @@ def _content(size: int) -> memoryview:
 
 
 def _ignore(_outcome: memoryview | StorageError) -> None:
-    """Ignore the outcome, because `take_actions` checks the action."""
+    """Ignore the result of a range, because `take_actions` checks the action that carries it."""

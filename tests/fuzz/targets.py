@@ -1,4 +1,4 @@
-"""All targets by name, and the seeds of each: valid inputs from which fuzzing starts."""
+"""All fuzz targets by name, and the seeds of each target: the inputs from which fuzzing starts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TYPE = "type.googleapis.com/google.storage.v2."
 
 
 def seeds(target: str) -> list[bytes]:
-    """Return the inputs from which fuzzing of a target starts."""
+    """Return the inputs from which fuzzing of the target with this name starts."""
     return {
         "bidi_response": [_bidi_response(), b"\x32\x06\x0a\xff\xff\xff\xff\x07", b"\x23\x24"],
         "stream_end": [bytes([10, 1]) + b"m" + _status()],

@@ -1,4 +1,4 @@
-"""A real mount refuses messages that claim or decompress to more memory than is allowed."""
+"""Tests of a real mount with a server whose messages claim or unpack to too many bytes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.mount
 
 COMMAND = Path(sys.executable).with_name("gcsmux-mount")
 LIMIT_SECONDS = 60
-# The process takes about 90 MiB without any message.
+# The limit for the memory of the mount process, which takes about 90 MiB without any message.
 MAX_BYTES = 200 * MIB
 
 
-# The peak memory of a process includes that of its parent at the fork. Therefore a small process
-# starts the command and measures it.
+# Runs the command and prints its exit code and its peak memory. This needs a separate, small
+# process, because the peak memory of a process includes the memory of its parent at the fork.
 MEASURE = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[2:], timeout=float(sys.argv[1]))

@@ -1,4 +1,7 @@
-"""A short run of all fuzz targets by hypothesis; `make fuzz` runs them with coverage guidance."""
+"""Tests that run each fuzz target briefly with hypothesis.
+
+`make fuzz` runs the same targets for longer, guided by code coverage.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,9 @@ from .targets import TARGETS, seeds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Lengths that a field claims, and the most memory that decoding such a message may allocate.
+# The false lengths that fields of the tested messages claim.
 _CLAIMS = (2**31 - 1, 2**32 - 1, 2**63 - 1)
+# The most memory that decoding a message with a false length may allocate.
 _MAX_BYTES = 1024 * 1024
 
 
@@ -46,7 +50,7 @@ def test_a_target_fails_for_no_input(name: str) -> None:
 
 @st.composite
 def _changed(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
-    """Return a seed with a few bytes changed, removed or inserted."""
+    """Return one of the seeds with a few bytes changed, removed or inserted."""
     data = bytearray(draw(st.sampled_from(seeds)))
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(data)))

@@ -1,4 +1,4 @@
-"""Targets: text that users write, in arguments, in fstab and in the environment."""
+"""Fuzz targets: text that users write in arguments, in fstab and in the environment."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WORDS = (
 
 
 def units(data: bytes) -> None:
-    """Parse a size, duration, mode, bucket, endpoint and mount options, or refuse the text."""
+    """Give one arbitrary text to each parser of the settings; a parser may raise ConfigError."""
     text = data.decode("utf-8", "surrogateescape")
     with suppress(ConfigError):
         size = parse_size(text)
@@ -65,7 +65,7 @@ def units(data: bytes) -> None:
 
 
 def arguments(data: bytes) -> None:
-    """Read a command line as settings or a request for help, or refuse it in one sentence."""
+    """Parse an arbitrary command line; it must give settings, the help, or an error sentence."""
     source = Source(data)
     words: list[str] = []
     while source:
@@ -73,8 +73,8 @@ def arguments(data: bytes) -> None:
         if source.flag():
             word += source.take(source.number() % 12).decode("utf-8", "surrogateescape")
             word *= source.choice((1, 1, 1, 1, 1, 1, 1, 1000))
-        words.append(word.replace("\0", ""))  # a program argument cannot contain NUL
-    # The command opens a key file, and opening a named pipe would wait for ever.
+        words.append(word.replace("\0", ""))  # arguments of a program contain no NUL
+    # Skip --key-file: the command opens the file, and if it is a named pipe, this waits for ever.
     if any("key" in word for word in words) or any(word.startswith("--k") for word in words):
         return
     settings: object = None

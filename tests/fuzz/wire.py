@@ -1,4 +1,4 @@
-"""Targets: messages of a server, as arbitrary bytes."""
+"""Fuzz targets: the decoders of server messages, with arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,17 @@ __all__ = ["KEY", "bidi_response", "read_responses", "stream_end"]
 KEY = ObjectKey("bucket", "object", 7)
 _T = TypeVar("_T")
 _CODES = tuple(StatusCode)
-# Refusals of protobuf groups, which are deprecated: protobuf's parser skips groups, the decoder of
-# this project refuses them, and no service sends them.
+# Matches the error of our decoder about a protobuf group. protobuf's own parser skips groups, and
+# our decoder refuses them. This difference is allowed, because groups are deprecated and no service
+# sends them.
 _GROUPS = re.compile("wire type [34]")
 
 
 def _decode(decode: Callable[[bytes], _T], data: bytes, *, is_good: bool) -> _T | None:
-    """Return the decoded message, or None if the decoder refuses a message that is not good."""
+    """Return the decoded message, or None if the decoder refuses the data.
+
+    If protobuf's parser accepts the data (`is_good`), only a group may be refused.
+    """
     try:
         return decode(data)
     except MalformedMessage as error:
@@ -49,7 +53,10 @@ def _decode(decode: Callable[[bytes], _T], data: bytes, *, is_good: bool) -> _T 
 
 
 def bidi_response(data: bytes) -> None:
-    """Decode a BidiReadObject response as protobuf does, and without copying content."""
+    """Decode arbitrary bytes as a BidiReadObject response, and compare with protobuf's parser.
+
+    The content of a chunk must be a view of the bytes, not a copy.
+    """
     expected = None
     with suppress(DecodeError):
         expected = _as_protobuf_reads(data)
@@ -85,7 +92,7 @@ def _is_intact(data: pb.ChecksummedData) -> bool:
 
 
 def stream_end(data: bytes) -> None:
-    """Decode a status with arbitrary details; invalid details must change nothing."""
+    """Decode a status with arbitrary details; if these are invalid, they must have no effect."""
     source = Source(data)
     code, message = source.choice(_CODES), source.text()
     details = source.rest()
@@ -99,7 +106,10 @@ def stream_end(data: bytes) -> None:
 
 
 def read_responses(data: bytes) -> None:
-    """Decode ReadObject responses as protobuf does; they must never overfill their range."""
+    """Decode arbitrary ReadObject responses, and compare with protobuf's parser.
+
+    They must never give a range more bytes than were requested.
+    """
     source = Source(data)
     request = RangeRequest(1, source.number(2), 1 + source.number(2))
     answer, assembly = RangeAnswer(request), RangeAssembly(request.offset, request.length)
@@ -144,7 +154,7 @@ def _fill(assembly: RangeAssembly, message: BidiMessage) -> None:
         before = assembly.received
         outcome = assembly.absorb(chunk)
         assert assembly.received <= assembly.length
-        # A chunk with a wrong checksum may discard bytes that were received before it.
+        # Only a chunk with a wrong checksum may discard bytes that were received before the chunk.
         assert before <= assembly.received or not chunk.intact
         if outcome is Absorbed.COMPLETE:
             assert len(assembly.result()) == assembly.length

@@ -1,4 +1,4 @@
-"""The parent's side of a start, with small child processes that report, crash or hang."""
+"""Tests of `daemon.start`, with small child processes that report, crash or hang."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def child(code: str) -> list[str]:
 def failure(
     code: str, *, answers: bool = False, timeout_seconds: float = LIMIT_SECONDS
 ) -> StartFailed:
-    """Start a child and return the failure; the parent must try to remove a dead mount."""
+    """Start a child that runs `code`; return the failure. `clear` must be called, and fails too."""
     cleared: list[bool] = []
 
     def clear() -> None:
@@ -76,16 +76,14 @@ def test_a_failure_quotes_the_error_of_fusermount() -> None:
 
 def test_a_crash_is_reported_by_the_last_line_of_its_traceback() -> None:
     error = failure("raise RuntimeError('out of luck')")
-    assert str(error) == (
-        "the serving process ended early (exit code 1): RuntimeError: out of luck"
-    )
+    assert str(error) == ("the mount process ended early (exit code 1): RuntimeError: out of luck")
     assert error.exit_code == 1
 
 
 def test_a_killed_child_is_reported_with_its_signal() -> None:
     error = failure("os.kill(os.getpid(), signal.SIGKILL)")
     assert str(error) == (
-        "the serving process ended early (signal SIGKILL): it wrote nothing to stderr."
+        "the mount process ended early (signal SIGKILL): it wrote nothing to stderr."
     )
 
 

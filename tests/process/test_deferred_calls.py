@@ -1,4 +1,4 @@
-"""Deferred calls run in the next turn of the scheduler, in order and exactly once."""
+"""Tests of DeferredCalls: each call runs exactly once, in order, in the next turn of trio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log goes where the settings say, one printable line for each record."""
+"""Tests of the log: its destination, and one printable line for each record."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_detached_mount_logs_to_syslog(tmp_path: Path, monkeypatch: pytest.Mon
         with configured(SETTINGS, detached=True):
             logging.getLogger("gcsmux_fs.mux").info("opened\nagain")
         datagram = receiver.recv(4096).rstrip(b"\0").decode()
-    # 30 is the facility daemon (3 << 3) plus the severity info (6).
+    # In the prefix <30>, 30 is the facility daemon (3 << 3) plus the severity info (6).
     assert datagram == f"<30>gcsmux-mount[{os.getpid()}]: INFO gcsmux_fs.mux: opened\\nagain"
 
 

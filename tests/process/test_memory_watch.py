@@ -1,4 +1,4 @@
-"""The process returns free memory to the system when it comes near its limit."""
+"""Tests of memory_watch: a process near its memory limit returns free memory to the system."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def test_the_allocator_accepts_its_settings() -> None:
 
 
 def test_resident_bytes_grow_with_a_mapping() -> None:
-    # Allocated before the first measurement. Freeing it later would also return free memory of
-    # other tests at the end of the heap.
+    # Allocated before the first measurement and freed after the last. Freeing it between them could
+    # also return memory that other tests left free at the end of the heap.
     content = bytes(MIB)
     before = malloc.resident_bytes()
-    # A mapping of its own, because free memory on the heap is already resident.
+    # A new mapping, because an allocation on the heap may use free memory that is already resident.
     with mmap.mmap(-1, 64 * MIB) as block:
         for _ in range(64):
             block.write(content)
@@ -35,7 +35,7 @@ def test_resident_bytes_grow_with_a_mapping() -> None:
 
 
 def test_allocated_bytes_follow_allocations_on_the_heap() -> None:
-    # Separately mapped blocks are not counted.
+    # `tune` puts the blocks on the heap. allocated_bytes() does not count blocks outside of it.
     assert malloc.tune()
     before = malloc.allocated_bytes()
     blocks = [bytes(MIB) for _ in range(64)]
@@ -51,7 +51,10 @@ def test_the_block_budget_excludes_the_reserve_for_messages() -> None:
 
 
 class FakeProcess:
-    """A process with memory in use, free memory that a trim returns, and memory off the heap."""
+    """A simulated process: `used` and `free` memory of the heap, and memory outside of the heap.
+
+    A trim frees all `free` memory. `trimmed` contains the bytes that each trim has freed.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.used = 60 * MIB
@@ -82,7 +85,7 @@ class FakeProcess:
 
 @asynccontextmanager
 async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeProcess]:
-    """Watch a process with a budget of 32 MiB for one second, then forget its trims."""
+    """Watch a process with a budget of 32 MiB for a second, clear `trimmed`, and yield it."""
     process = FakeProcess(monkeypatch)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(memory_watch.watch_memory, 32 * MIB, process.arrival)
@@ -116,7 +119,7 @@ async def test_memory_off_the_heap_causes_only_one_trim(monkeypatch: pytest.Monk
         process.used = 1000 * MIB
         process.off_heap = 500 * MIB
         await trio.sleep(60)
-        # Only a trim shows that this memory is not free.
+        # One trim is necessary, because only a trim shows that this memory cannot be freed.
         assert process.trimmed == [0]
 
 
@@ -139,11 +142,11 @@ async def test_a_mount_without_arrivals_checks_twice_a_minute(
         process.arriving = False
         await trio.sleep(1)
         waits = process.waits
-        # So near its limit, a process with arrivals is checked 50 times a second.
+        # The process is so near its limit that with arrivals it would be checked 50 times a second.
         process.used, process.free = 80 * MIB, 70 * MIB
         await trio.sleep(3600)
         assert process.waits - waits < 125
-        # The memory became free without an arrival, as when the kernel forgets inodes.
+        # This memory became free without an arrival, as happens when the kernel forgets inodes.
         assert process.trimmed == [70 * MIB]
 
 
@@ -151,7 +154,7 @@ async def test_memory_that_is_used_and_freed_again_is_trimmed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with watched(monkeypatch) as process:
-        # Free memory in partly used pages, which a trim cannot return.
+        # This memory represents free memory in pages that are partly in use. A trim cannot free it.
         process.off_heap += 30 * MIB
         await trio.sleep(1)
         process.trimmed.clear()

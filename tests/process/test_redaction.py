@@ -1,4 +1,4 @@
-"""Secrets are replaced in log lines and messages; other text stays unchanged."""
+"""Tests that secrets are replaced in log lines and messages, and other text is not changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readiness reports reach systemd's notification socket."""
+"""Tests that readiness reports arrive at the notification socket of systemd."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def manager(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[socket.socket]:
-    """Return a bound notification socket, named by a path or by an abstract name."""
+    """Return a bound notification socket; its name is a path or an abstract name."""
     name = os.fspath(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.settimeout(5)

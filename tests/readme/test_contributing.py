@@ -1,4 +1,4 @@
-"""The commands and the code of CONTRIBUTING.md are run, in the document's order."""
+"""Tests that run the commands and the code of CONTRIBUTING.md, in the order of the document."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every command of README.md runs, here or in continuous integration.
+"""Tests that run the commands of README.md; continuous integration runs `make`.
 
-The tests move all paths into their own folder. They pass a root directory to `systemctl`, because a
-container has no systemd. The emulator serves the buckets.
+The tests replace all paths by paths in a temporary folder. They call `systemctl` with --root,
+because no systemd runs in a container. The emulator serves the buckets.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ def blocks() -> list[list[str]]:
 
 
 def block_with(part: str) -> list[str]:
-    """Return the only block that contains `part`."""
+    """Return the lines of the only shell block that contains `part`."""
     (match,) = [block for block in blocks() if any(part in line for line in block)]
     return match
 
 
 def run(lines: list[str], moves: dict[str, str], environment: dict[str, str]) -> str:
-    """Run the lines in one shell up to the first failure; replace each key of `moves`."""
+    """Run the lines in one shell, with the keys of `moves` replaced by their values.
+
+    The first command that fails ends the shell and fails the test.
+    """
     script = "\n".join(["set -euo pipefail", *lines])
     for old, new in moves.items():
         script = script.replace(old, new)
@@ -59,7 +62,7 @@ def run(lines: list[str], moves: dict[str, str], environment: dict[str, str]) ->
 
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[EmulatorProcess]:
-    """Serve a bucket with the name and the folders that README.md uses."""
+    """Run the emulator with a bucket that has the name and the folders in README.md."""
     folder = tmp_path / "buckets"
     logs = folder / "my-bucket" / "logs" / "2026"
     logs.mkdir(parents=True)
@@ -93,7 +96,7 @@ def test_the_mount_commands_work(tmp_path: Path, emulator: EmulatorProcess) -> N
     commands = block_with("--metadata-ttl 10s")
     output = run(commands, moves, environment)
     assert "logs" in output
-    # The first block of README.md is a part of this block.
+    # This block contains all commands of the first block, so the first block needs no other test.
     assert set(blocks()[0]) <= {line.partition(" #")[0].strip() for line in commands}
 
 

@@ -1,4 +1,4 @@
-"""Bucket addresses are parsed as users write them, and shown as `parse_bucket` reads them."""
+"""Tests of bucket addresses: `parse_bucket`, `bucket_address`, and the empty folder warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Permission bits, users and groups are parsed as users write them."""
+"""Tests of the parsers of permission bits, users and groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options and environment give the address of the service; credentials require TLS."""
+"""Tests of the service address that options and environment give; credentials require TLS."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_emulator_variable_may_name_any_loopback_address(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "0.0.0.0", "[2001:db8::1]", "localhost.example.com"])
 def test_plaintext_to_another_machine_requires_the_option(host: str) -> None:
-    with pytest.raises(ConfigError, match="is another machine: add --plaintext"):
+    with pytest.raises(ConfigError, match="is on another machine: add --plaintext"):
         resolve(emulator=f"{host}:9000")
     assert resolve(emulator=f"{host}:9000", plaintext=True).anonymous
 

@@ -1,4 +1,4 @@
-"""Settings refuse values out of range, and name the mount in the mount table."""
+"""Tests of Settings: values out of range are refused; the source for the mount table."""
 
 from __future__ import annotations
 

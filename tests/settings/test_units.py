@@ -1,4 +1,4 @@
-"""Sizes and durations are parsed as users write them."""
+"""Tests of the parsers of sizes and durations."""
 
 from __future__ import annotations
 
