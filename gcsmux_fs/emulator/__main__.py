@@ -1,4 +1,4 @@
-"""Runs the command `gcsmux-emulator`: `python -m gcsmux_fs.emulator DIR`."""
+"""`python -m gcsmux_fs.emulator DIR` runs the command `gcsmux-emulator`."""
 
 from gcsmux_fs.emulator.emulator_command import main
 

@@ -1,4 +1,4 @@
-"""Counters of requests, content and faults."""
+"""Counters of the emulator: calls, requested ranges, bytes of content, and faults."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ __all__ = ["CallCounters"]
 class CallCounters:
     """Counts since the start of the emulator or since the last reset.
 
-    - `requests`: calls, by method.
-    - `ranges`: ranges requested by BidiReadObject and ReadObject.
-    - `bytes_asked`: bytes in these ranges, each range cut at the end of its object.
-    - `bytes_sent`: bytes of content sent.
+    - `requests`: number of calls, by method.
+    - `ranges`: number of ranges requested by BidiReadObject and ReadObject.
+    - `bytes_asked`: number of bytes in the requested ranges. Each range is counted only up to the
+      end of its object.
+    - `bytes_sent`: number of bytes of content sent.
     - `faults`: how often each rule has fired, by rule name.
-    - `streams_open`: BidiReadObject calls in flight. A reset does not change it.
+    - `streams_open`: number of BidiReadObject calls that are open now. `reset` does not change it.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -36,7 +37,8 @@ class CallCounters:
 
     def to_json(self) -> bytes:
         """Return the counters as a JSON object."""
-        # asdict() rebuilds a Counter from pairs, which counts the pairs.
+        # asdict() calls Counter(pairs). This counts the pairs and loses the values, so the two
+        # Counters are inserted again.
         return json.dumps(
             {**asdict(self), "requests": self.requests, "faults": self.faults}
         ).encode()

@@ -1,13 +1,13 @@
-"""The control service: reads the counters of a running emulator and orders faults.
+"""The control service: returns the counters of a running emulator and replaces its fault rules.
 
-Two unary gRPC methods, with JSON as plain bytes instead of protobuf messages. Neither is counted,
-delayed or subject to faults.
+It has two unary gRPC methods. Requests and responses are JSON as plain bytes, not protobuf
+messages. The emulator does not count or delay these calls, and no faults happen to them.
 
-- `/gcsmux.emulator.Control/Stats` returns the counters (see `CallCounters`). With the request
-  `{"reset": true}` it resets them afterwards. The request may be empty.
-- `/gcsmux.emulator.Control/Faults` replaces the faults in force by those of the request (see
-  `gcsmux_fs.emulator.injection.rules`) and returns the faults now in force. `{}` removes all
-  faults. An empty request changes nothing.
+- `/gcsmux.emulator.Control/Stats` returns the counters (see `CallCounters`). The request may be
+  empty. The request `{"reset": true}` also resets the counters after they are read.
+- `/gcsmux.emulator.Control/Faults` replaces the active rules by the rules in the request (see
+  `gcsmux_fs.emulator.injection.rules`) and returns the rules that are then active. `{}` removes all
+  rules. An empty request changes nothing.
 """
 
 from __future__ import annotations
@@ -28,17 +28,21 @@ CONTROL_SERVICE = "gcsmux.emulator.Control"
 
 
 class Control:
-    """The control service. Code in the same process may use `counters` and `order` directly."""
+    """The control service.
+
+    Code in the emulator's process may use the attribute `counters` and the method `order` instead
+    of gRPC calls.
+    """
 
     def __init__(self, counters: CallCounters, orders: FaultOrders) -> None:
         self.counters = counters
         self._orders = orders
 
     def order(self, faults: Faults) -> None:
-        """Replace the faults in force.
+        """Replace the active rules by the rules in `faults`.
 
         Raises:
-            RpcError: this emulator cannot make these faults happen (INVALID_ARGUMENT).
+            RpcError: this emulator cannot cause one of the faults (INVALID_ARGUMENT).
         """
         self._orders.order(faults)
 
@@ -63,7 +67,7 @@ class Control:
         """Answer Faults.
 
         Raises:
-            RpcError: the request is no valid order (INVALID_ARGUMENT).
+            RpcError: the request does not hold valid rules (INVALID_ARGUMENT).
         """
         if request:
             self.order(Faults.parse(request))

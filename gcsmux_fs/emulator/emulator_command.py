@@ -33,7 +33,7 @@ _ValueT = TypeVar("_ValueT")
 
 
 class _Parsed(click.ParamType[object]):
-    """The type of an option whose text `parse` converts."""
+    """A click type for an option: the function `parse` converts the text of the option."""
 
     def __init__(self, name: str, parse: Callable[[str], object]) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class _Parsed(click.ParamType[object]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> object:
-        """Return the parsed value. A ConfigError of the parser becomes a usage error."""
+        """Return the parsed value. If `parse` raises a ConfigError, report a usage error."""
         if not isinstance(value, str):
             return value
         try:
@@ -59,53 +59,55 @@ class _Parsed(click.ParamType[object]):
     default=0,
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Port to listen on. Without it, or with 0, a free port is picked.",
+    help="Port to listen on. Without this option, or with 0, the emulator picks a free port.",
 )
 @click.option(
     "--latency",
     "latency_seconds",
     default="0s",
     type=_Parsed("duration", parse_duration),
-    help="Delay of every response, counted from its request, such as 5ms.",
+    help="Delay of every response after its request, such as 5ms.",
 )
 @click.option(
     "--bandwidth",
     "bandwidth_bytes",
     default=None,
     type=_Parsed("size", parse_size),
-    help="Maximum bytes of content per second and stream, such as 100MiB. Without it, no limit.",
+    help="Maximum bytes of content per second on each stream, such as 100MiB. Without this option,"
+    " there is no limit.",
 )
 @click.option(
     "--location-type",
     default=LOCATION_TYPES[0],
     show_default=True,
     type=click.Choice(LOCATION_TYPES),
-    help="Location type of all buckets except those made by CreateBucket. Zonal buckets are"
+    help="Location type of all buckets except those that CreateBucket creates. Zonal buckets are"
     " hierarchical.",
 )
 @click.option(
     "--faults",
     "faults_file",
     type=click.Path(path_type=Path),
-    help="JSON file that orders faults. It is read again when it changes.",
+    help="JSON file that lists the faults to cause. The emulator reads the file again when it"
+    " changes.",
 )
 @click.option(
     "--tls-cert",
     type=click.Path(path_type=Path),
-    help="PEM file of a certificate, to serve TLS. Requires --tls-key.",
+    help="PEM file with the server's certificate. The emulator then uses TLS. Requires --tls-key.",
 )
 @click.option(
     "--tls-key",
     type=click.Path(path_type=Path),
-    help="PEM file of the certificate's key. Requires --tls-cert.",
+    help="PEM file with the private key of the certificate. Requires --tls-cert.",
 )
 @click.option(
     "--relay-port",
     default=None,
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Port of a TCP proxy, for faults of connections; 0 picks a free port. Without it, there"
-    " is no proxy.",
+    help="Port of a TCP proxy in front of the emulator; 0 picks a free port. Faults of connections"
+    " need this proxy. Without this option, there is no proxy.",
 )
 def _command(
     folder: Path,
@@ -135,7 +137,8 @@ def _command(
     )
     _raise_file_limit()
     malloc.tune()
-    # The loop watches the connections of the TCP proxy, which may have descriptors above 1,023.
+    # With a TCP proxy, the loop watches the connections of the proxy. Their descriptors may be
+    # above 1,023, so the loop must not use select().
     loop = asyncio.new_event_loop if relay_port is not None else _precise_loop
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(_serve(emulator, has_proxy=relay_port is not None))
@@ -144,14 +147,15 @@ def _command(
 def _precise_loop() -> asyncio.AbstractEventLoop:
     """Return an event loop whose timers are exact to microseconds.
 
-    epoll rounds timeouts up to milliseconds; select() does not, but it cannot watch descriptors
-    above 1,023. Without a TCP proxy the loop watches only two descriptors, opened at the start.
+    epoll rounds timeouts up to milliseconds. select() does not, but select() cannot watch
+    descriptors above 1,023. Without a TCP proxy this is no problem, because the loop watches only
+    two descriptors, which are opened at the start.
     """
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def main() -> None:
-    """Run the command. An error becomes one line on stderr."""
+    """Run the command. Print an error as one line on stderr."""
     open_missing_streams()
     logging.basicConfig(format=f"{_PROGRAM}: %(message)s")
     try:
@@ -179,7 +183,10 @@ async def _serve(emulator: Emulator, *, has_proxy: bool) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Raise the limit of open files to the maximum. Each stream and each connection uses one."""
+    """Raise the limit of open files to the maximum.
+
+    Each stream and each connection uses a file descriptor.
+    """
     _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 

@@ -11,7 +11,7 @@ _LENGTH_DELIMITED = 2
 
 
 def varint(number: int) -> bytes:
-    """Return a varint. A negative number takes ten bytes, as an int64 does."""
+    """Return `number` as a varint. A negative number takes ten bytes, as in an int64 field."""
     number &= _MASK_64
     encoded = bytearray()
     while number > _MASK_7:
@@ -22,5 +22,5 @@ def varint(number: int) -> bytes:
 
 
 def length_delimited(field_number: int, value: bytes) -> bytes:
-    """Return a field that holds bytes, a string or a message."""
+    """Return an encoded field whose value is bytes, a string or a message."""
     return varint(field_number << 3 | _LENGTH_DELIMITED) + varint(len(value)) + value

@@ -1,7 +1,7 @@
 """Errors with which the emulator ends a call.
 
 Any part of the emulator may raise an RpcError. `MethodHandlers` sends it to the client as a gRPC
-status. The classes in `gcsmux_fs.model.errors` are the client's side of the same errors.
+status. The client represents the same errors with the classes in `gcsmux_fs.model.errors`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ RANGE_ERRORS_TYPE = "type.googleapis.com/google.storage.v2.BidiReadObjectError"
 
 
 class RpcError(Exception):
-    """Ends the call with `code`; `details` go into the trailer `grpc-status-details-bin`."""
+    """Ends the call with the status `code`. `details`: the trailer `grpc-status-details-bin`."""
 
     def __init__(self, code: StatusCode, message: str, details: bytes = b"") -> None:
         super().__init__(message)
@@ -35,6 +35,6 @@ def not_found(message: str) -> RpcError:
 
 
 def status_details(code: StatusCode, message: str, type_url: str, value: bytes) -> bytes:
-    """Return a serialized google.rpc.Status with one detail."""
+    """Return a serialized google.rpc.Status with one detail: `value`, of the type `type_url`."""
     detail = pb.RpcStatus.Detail(type_url=type_url, value=value)
     return pb.RpcStatus(code=code, message=message, details=[detail]).SerializeToString()

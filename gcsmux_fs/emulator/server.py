@@ -4,9 +4,9 @@
         channel = grpc.aio.insecure_channel(emulator.address)
 
 With `relay_port`, a TCP proxy listens on a second address, `relay_address`. Faults of connections
-happen only to connections of the TCP proxy. Code in the same process orders faults and reads
-counters through `emulator.control`. Other processes use the methods of the control service, which
-`gcsmux_fs.emulator.control` describes.
+happen only to clients that connect to the TCP proxy. Code in the same process sets the rules for
+faults and reads the counters through `emulator.control`. Other processes call the methods of the
+control service, which `gcsmux_fs.emulator.control` describes.
 """
 
 from __future__ import annotations
@@ -42,16 +42,18 @@ __all__ = ["Emulator", "EmulatorError"]
 _STORAGE_SERVICE = "google.storage.v2.Storage"
 _FOLDER_SERVICE = "google.storage.control.v2.StorageControl"
 _OPERATIONS_SERVICE = "google.longrunning.Operations"
-# Calls end within milliseconds after the server has stopped. Only a bug makes them last longer.
+# Maximum time to wait for the end of all calls after the server has stopped. All calls end within
+# milliseconds, unless a bug makes a call last longer.
 _STOP_SECONDS = 5.0
 _OPTIONS = (
-    # Otherwise a second server could listen on the same port and receive half of the calls.
+    # With SO_REUSEPORT, a second server could listen on the same port and get half of the calls.
     ("grpc.so_reuseport", 0),
-    # A common limit of front ends. A client that needs more streams opens another connection.
+    # Maximum streams per connection, a common limit of servers. A client that needs more streams
+    # opens another connection.
     ("grpc.max_concurrent_streams", 100),
-    # Twice the largest message of a writer (2 MiB of content).
+    # Maximum size of a request: twice the largest message of a writer (2 MiB of content).
     ("grpc.max_receive_message_length", 4 * 1024 * 1024 + 65536),
-    # As the service, answer pings on idle connections without a GOAWAY.
+    # Like the service, allow pings on idle connections: never answer pings with a GOAWAY.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -59,23 +61,24 @@ _OPTIONS = (
 
 
 class EmulatorError(Exception):
-    """The emulator cannot start; the message is one sentence."""
+    """The emulator cannot start. The message is one sentence with the reason."""
 
 
 class Emulator:
     """Serves the folders in `folder` as buckets while its `async with` block runs.
 
-    - `port`: 0 picks a free port; read it from the attribute `port`.
-    - `latency_seconds`: delay of every response.
-    - `bandwidth_bytes`: maximum bytes of content per second and stream; 0 sets no limit.
-    - `location_type`: the location type of buckets that CreateBucket has not made.
-    - `faults_file`: a JSON file that orders faults. It is read again when it changes.
+    - `port`: 0 picks a free port, which the attribute `port` then holds.
+    - `latency_seconds`: delay of every response after its request.
+    - `bandwidth_bytes`: maximum bytes of content per second on each stream; 0 sets no limit.
+    - `location_type`: the location type of all buckets except those that CreateBucket creates.
+    - `faults_file`: a JSON file that lists the faults to cause. The emulator reads the file again
+      when it changes.
     - `relay_port`: the port of the TCP proxy; 0 picks a free port, None starts no TCP proxy.
-    - `tls`: the PEM files of a certificate and its key; None serves plaintext.
+    - `tls`: the PEM files of a certificate and its private key; None: do not use TLS.
 
     Raises:
         EmulatorError: an argument cannot be used.
-        RpcError: the faults file does not hold a valid order.
+        RpcError: the faults file does not hold valid rules.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class Emulator:
             RuntimeError: no TCP proxy is running.
         """
         if self._proxy is None:
-            raise RuntimeError("No TCP proxy is running: pass relay_port, and enter the emulator.")
+            raise RuntimeError("No TCP proxy is running: pass relay_port, and use `async with`.")
         return self._address(self._proxy.port)
 
     def _address(self, port: int) -> str:
@@ -165,7 +168,7 @@ class Emulator:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop at once. Calls in flight end with UNAVAILABLE or CANCELLED."""
+        """Stop at once. Calls that are still open end with UNAVAILABLE or CANCELLED."""
         if self._proxy is not None:
             proxy, self._proxy = self._proxy, None
             await proxy.stop()
@@ -204,7 +207,7 @@ class Emulator:
         ]
 
     def _metadata_methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
-        """Return the unary methods of Storage on buckets and objects."""
+        """Return the handlers of Storage's unary methods for buckets and objects, by method."""
         unary, meta, change = self._handlers.unary, self._meta, self._change
         methods = (
             unary("GetBucket", pb.GetBucketRequest, meta.get_bucket),
@@ -222,7 +225,7 @@ class Emulator:
         return dict(methods)
 
     def _content_methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
-        """Return the methods of Storage that read and write content."""
+        """Return the handlers of Storage's methods that read and write content, by method."""
         unary, streaming = self._handlers.unary, self._handlers.streaming
         read, write = self._read, self._write
         methods = (
@@ -245,7 +248,7 @@ class Emulator:
 
 def _load_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
     try:
-        # gRPC accepts any bytes here and fails only when a client connects.
+        # Check the files here: gRPC accepts any bytes, and fails only when a client connects.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         pair = (key.read_bytes(), certificate.read_bytes())
     except OSError as error:
@@ -257,10 +260,13 @@ def _load_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
 
 
 def _open_listener(host: str, port: int) -> socket.socket:
-    """Return a listening socket. The error says why an address cannot be used; gRPC's does not."""
+    """Return a listening socket.
+
+    If the address cannot be used, the error gives the reason. The error of gRPC does not.
+    """
     try:
         return open_listener(host, port)
     except OSError as error:
-        # Python adds the address in parentheses.
+        # Cut off the address, which Python adds in parentheses.
         reason = (error.strerror or str(error)).partition(" (")[0]
         raise EmulatorError(f"Cannot listen on {host}:{port}: {reason}.") from None

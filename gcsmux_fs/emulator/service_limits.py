@@ -11,16 +11,16 @@ __all__ = [
     "WRITE_QUANTUM_BYTES",
 ]
 
-# Content in one message, read or written: ServiceConstants.MAX_READ_CHUNK_BYTES and
+# Maximum content of one message, for reads and writes: ServiceConstants.MAX_READ_CHUNK_BYTES and
 # MAX_WRITE_CHUNK_BYTES of google.storage.v2.
 MAX_CHUNK_BYTES = 2 * 1024 * 1024
-# Ranges in one BidiReadObjectRequest.
+# Maximum number of ranges in one BidiReadObjectRequest.
 MAX_RANGES_PER_MESSAGE = 100
-# Objects and prefixes together on one page of a listing.
+# Maximum number of objects and prefixes together on one page of a listing.
 MAX_PAGE_ENTRIES = 1000
-# Source objects of one ComposeObject.
+# Maximum number of source objects of one ComposeObject call.
 MAX_COMPOSED_OBJECTS = 32
-# `max_bytes_rewritten_per_call` of RewriteObject must be a multiple of this.
+# `max_bytes_rewritten_per_call` of RewriteObject must be a multiple of this number.
 REWRITE_QUANTUM_BYTES = 1024 * 1024
-# Every WriteObject message except the last must hold a multiple of this.
+# Every WriteObject message except the last must have a multiple of this number of content bytes.
 WRITE_QUANTUM_BYTES = 256 * 1024

@@ -1,7 +1,8 @@
 """Latency and bandwidth: the time at which the emulator may send a response.
 
 Latency counts from the arrival of a request. Requests that arrive together are therefore answered
-together. Bandwidth is limited per stream: each message makes the stream busy for a while.
+together. Bandwidth is limited per stream: each message blocks the stream for as long as the message
+takes at this bandwidth.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 
 __all__ = ["BandwidthLimiter", "Shape", "sleep_until"]
 
-# Time that one message may take on a slow stream. Short messages give an even flow of bytes.
+# Maximum time that one message takes at a limited bandwidth. Short messages give an even flow of
+# bytes.
 _SLICE_SECONDS = 0.05
 _MIN_SLICE_BYTES = 4096
-# After a late timer, bytes for at most this time may be sent at once. A larger value would allow a
-# burst after an idle time.
+# If a timer fires late, the stream may at once send the bytes of at most this much lost time. A
+# larger value would allow a burst after an idle time.
 _MAX_CREDIT_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Seconds of latency, and bytes of content per second and stream (0: no limit)."""
+    """The latency, and the maximum bytes of content per second on each stream (0: no limit)."""
 
     latency_seconds: float = 0.0
     bandwidth_bytes: int = 0
@@ -53,7 +55,7 @@ class BandwidthLimiter:
         return max(now, self._free_at)
 
     def occupy(self, now: float, size: int) -> None:
-        """Make the stream busy for as long as `size` bytes take, from `now` on."""
+        """Block the stream from `now` on for as long as `size` bytes take at the bandwidth."""
         if self._bandwidth_bytes:
             begin = max(self._free_at, now - _MAX_CREDIT_SECONDS)
             self._free_at = begin + size / self._bandwidth_bytes

@@ -1,7 +1,8 @@
-"""A bucket: the files of a folder and the records of the metadata store, as one set of objects.
+"""A bucket: one set of objects, made of the files in a folder and records in the metadata store.
 
-If both have content for a name, the file is the object: another program has written it later,
-beside the emulator. A record is valid for a file only while the file's identity is unchanged.
+If a name has both a file and content in the metadata store, the file is the object, because another
+program must have written the file later. A record describes a file only until the file changes (see
+`Identity`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = ["Bucket"]
 
 
 class Bucket:
-    """One bucket. `folder` is its folder, `served` the folder of all buckets."""
+    """One bucket. `folder` holds its files, `served` is the folder that holds all buckets."""
 
     def __init__(self, name: str, folder: Path, served: Path, placement: Placement) -> None:
         self.name = name
@@ -52,7 +53,7 @@ class Bucket:
     ) -> Iterator[ListedName]:
         """Yield the objects and, with `folders`, the folders from the name `start` on, in order.
 
-        `within` and `shallow` leave names out, as in `FileTree.names_from`.
+        With `within` and `shallow`, some names are left out, as in `FileTree.names_from`.
         """
         stored = (ListedName(name) for name in self._metadata.data_names_from(start))
         files = self._tree.names_from(start, within=within, folders=folders, shallow=shallow)
@@ -65,11 +66,12 @@ class Bucket:
     def find(self, name: str, *, listed: bool = False) -> StoredObject | None:
         """Return the state of an object; None if it does not exist.
 
-        `listed`: `names_from` has yielded the name, which makes the look-up faster.
+        `listed`: true if `names_from` has yielded the name; the look-up is then faster.
         """
         record = self._metadata.get(name)
         data_record = record if record is not None and record.data else None
-        # `names_from` has not checked the folders of a name from the metadata store.
+        # `names_from` checks the folders in the names of files, but not in names from the metadata
+        # store.
         checked = listed and data_record is None
         status = self._tree.stat_listed(name) if checked else self._tree.stat(name)
         if status is not None:
@@ -77,7 +79,7 @@ class Bucket:
         return None if data_record is None else self._of_record(data_record)
 
     def open(self, name: str, *, listed: bool = False) -> Content:
-        """Open the content of an object; `listed` as for `find`.
+        """Open the content of an object. `listed` has the same meaning as in `find`.
 
         Raises:
             RpcError: the object does not exist (NOT_FOUND), or its file cannot be opened
@@ -120,9 +122,10 @@ class Bucket:
         metageneration: int = 1,
         components: int = 0,
     ) -> StoredObject:
-        """Publish received content as the object `name`. It replaces an older object of this name.
+        """Make received content the object `name`. An older object of this name is replaced.
 
-        A `generation` of 0 makes a new generation. An appendable object keeps its generation.
+        If `generation` is 0, the object gets a new generation. An appendable object keeps its
+        generation, which the caller passes.
         """
         record = Record(
             name,
@@ -169,9 +172,10 @@ class Bucket:
         return self._get(stored.name)
 
     def move(self, source: StoredObject, name: str) -> StoredObject:
-        """Rename an object. It replaces the object that has the new name.
+        """Rename an object. An object that already has the new name is replaced.
 
-        Streams that read the moved object end, as after a change of its file in place.
+        Streams that read the renamed object end with NOT_FOUND, as if its file had been changed in
+        place.
         """
         incoming = self._metadata.incoming()
         if Path(source.path).is_symlink():
@@ -187,7 +191,7 @@ class Bucket:
     def begin_appendable(
         self, name: str, incoming: Path, attributes: ObjectAttributes
     ) -> StoredObject:
-        """Publish a file as the content of an appendable object that is not finalized."""
+        """Make a file the content of a new appendable object, which is not finalized."""
         now_ns = time.time_ns()
         generation = self._ledger.fresh(name, now_ns)
         self._tree.remove(name)
@@ -196,7 +200,7 @@ class Bucket:
         return self._get(name)
 
     def finalize_appendable(self, stored: StoredObject) -> StoredObject:
-        """Finalize an appendable object. It keeps its generation."""
+        """Finalize an appendable object. The object keeps its generation."""
         incoming = Path(stored.path).replace(self._metadata.incoming())
         return self.publish(
             stored.name,
@@ -277,7 +281,7 @@ class Bucket:
         )
 
     def _put_or_remove(self, record: Record) -> None:
-        """Write the record of a file, or remove it if the file alone gives the same values."""
+        """Write the record of a file. Remove the record if the file alone gives the same values."""
         if record.identity is not None and record == Record(
             record.name,
             record.identity.ctime_ns // 1000,

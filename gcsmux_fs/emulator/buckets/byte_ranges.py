@@ -1,4 +1,4 @@
-"""Byte ranges of requests: which bytes of an object they select, and how they are split."""
+"""Computes which bytes of an object a requested range selects, and splits ranges."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["resolve_range", "split_range"]
 def resolve_range(offset: int, length: int, size: int) -> ByteRange:
     """Return the bytes that a request selects in an object of `size` bytes.
 
-    A length of 0 extends to the end of the object. A negative offset counts from the end. The part
-    of a range beyond the end is cut off.
+    A length of 0 selects all bytes up to the end of the object. A negative offset counts from the
+    end of the object. The part of a range that is beyond the end is cut off.
 
     Raises:
         RpcError: the length is negative, or the offset is beyond the end (OUT_OF_RANGE).
@@ -37,7 +37,7 @@ def resolve_range(offset: int, length: int, size: int) -> ByteRange:
 
 
 def split_range(byte_range: ByteRange, max_bytes: int) -> Iterator[ByteRange]:
-    """Yield consecutive parts of at most `max_bytes`. An empty range yields one empty part."""
+    """Yield the parts of a range, each at most `max_bytes` long; one part if the range is empty."""
     yield ByteRange(byte_range.offset, min(byte_range.length, max_bytes))
     for offset in range(byte_range.offset + max_bytes, byte_range.end, max_bytes):
         yield ByteRange(offset, min(max_bytes, byte_range.end - offset))

@@ -1,4 +1,4 @@
-"""CRC32C of objects and of their chunks, each computed once per generation.
+"""CRC32C checksums of objects and of their chunks, each computed once per generation.
 
 The checksum of a small object is computed when a response first needs it. The checksum of a large
 object is computed in a thread. Only GetObject and ReadObject wait for this thread; the responses of
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_WHOLE_BYTES", "Checksums"]
 
-# Reading 1,000 objects of this size, one listing page, takes a few tens of milliseconds.
+# Maximum size of a small object. A listing page of 1,000 small objects takes a few tens of
+# milliseconds to read.
 _SMALL_BYTES = 64 * 1024
-# One core reads this in a quarter of a second. GetObject should not take longer.
+# Maximum size of an object whose checksum is computed. One core reads this size in a quarter of a
+# second, and GetObject should not take longer.
 MAX_WHOLE_BYTES = 256 * 1024**2
 _READ_BYTES = 4 * 1024 * 1024
-# Checksums of 200 GB of content, if all are of chunks. They take at most 20 MB of memory.
+# Maximum number of checksums in each cache: at most 20 MB of memory. The cache of chunks then
+# covers 200 GB of content.
 _MAX_CACHED_CHECKSUMS = 100_000
 
 _Key = tuple[str, str, int]
@@ -51,7 +54,7 @@ class Checksums:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Stop the threads that compute checksums; they end at their next block."""
+        """Stop the threads that compute checksums. A thread ends before it reads a new block."""
         self._closed.set()
 
     def note(self, stored: StoredObject, crc: int) -> None:
@@ -59,11 +62,11 @@ class Checksums:
         self._whole[_key(stored)] = crc
 
     def cached(self, stored: StoredObject) -> int | None:
-        """Return the object's checksum if it has been computed."""
+        """Return the object's checksum if it has been computed, otherwise None."""
         return self._whole.get(_key(stored)) if stored.finalized else None
 
     def cached_or_quick(self, stored: StoredObject, bucket: Bucket) -> int | None:
-        """Return the object's checksum if it has been computed or the object is small."""
+        """Return the checksum of an object if it is known or the object is small, else None."""
         crc = self.cached(stored)
         if crc is not None or not stored.finalized or stored.size > _SMALL_BYTES:
             return crc
@@ -77,7 +80,10 @@ class Checksums:
         return self.cached(stored)
 
     async def whole(self, stored: StoredObject, bucket: Bucket) -> int | None:
-        """Return the object's checksum; compute it in a thread if necessary."""
+        """Return the object's checksum. If necessary, compute the checksum in a thread.
+
+        Return None if the object is too large, is not finalized, or changes meanwhile.
+        """
         crc = self.cached_or_quick(stored, bucket)
         if crc is not None or not stored.finalized or stored.size > MAX_WHOLE_BYTES:
             return crc
@@ -98,8 +104,8 @@ class Checksums:
 
     def _computed(self, key: _Key, task: asyncio.Task[int]) -> None:
         del self._computing[key]
-        # Reads the exception of the task. Without this, asyncio logs the exception if the caller
-        # was cancelled.
+        # task.exception() marks an exception as handled. Otherwise asyncio would log the exception
+        # if the caller was cancelled.
         if not task.cancelled() and task.exception() is None:
             self._whole[key] = task.result()
 
@@ -122,8 +128,8 @@ class Checksums:
     def chunk(self, stored: StoredObject, offset: int, content: memoryview) -> int:
         """Return the checksum of a chunk.
 
-        Checksums of full, aligned chunks are cached: readers of large objects request these chunks
-        repeatedly.
+        Checksums of full, aligned chunks are cached, because readers of large objects request these
+        chunks repeatedly.
         """
         if len(content) != MAX_CHUNK_BYTES or offset % MAX_CHUNK_BYTES:
             return crc32c.crc32c(content)

@@ -1,4 +1,4 @@
-"""Copies content between objects, and makes the tokens of rewrites that take several calls."""
+"""Copies content between objects, and makes tokens for rewrites that need several calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["concatenate", "parse_rewrite_token", "rewrite_token"]
 
-# Copying this takes a millisecond. Other calls run between two blocks.
+# Size of the blocks in which content is copied. Copying a block takes a millisecond. Between two
+# blocks, other calls run.
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -46,7 +47,10 @@ async def concatenate(contents: Iterable[Content], target: Path) -> int:
 
 
 def rewrite_token(rewritten: int, rewrite: str) -> str:
-    """Return a token that holds the number of bytes rewritten. `rewrite` identifies the rewrite."""
+    """Return a token that holds the number of bytes rewritten so far.
+
+    `rewrite` identifies the rewrite to which the token belongs.
+    """
     text = json.dumps([rewritten, _digest(rewrite)])
     return base64.urlsafe_b64encode(text.encode()).decode()
 

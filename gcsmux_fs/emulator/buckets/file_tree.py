@@ -1,12 +1,12 @@
 """The files below a bucket's folder, as a sorted sequence of object names.
 
-The sorted entries of a folder are cached while the folder's modification time stays the same. This
-time has the resolution of the kernel's clock: a folder that has just changed could change again
-without a new time. The entries of such a folder are not cached.
+The sorted entries of a folder are cached while the folder's modification time stays the same. The
+clock of the kernel is coarse, so a folder that has just changed could change again and keep the
+same time. The entries of a folder that has just changed are therefore not cached.
 
-Symbolic links: a link to a regular file inside the served folder stands for this file. All other
-links are ignored, links to folders included: they could lead out of the served folder, or form a
-loop.
+A symbolic link to a regular file inside the served folder stands for this file. All other links are
+ignored. Links to folders are ignored, too, because they could lead out of the served folder or form
+a loop.
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = ["FileTree"]
 
-# Ten times the coarsest clock tick of Linux. A later change of the folder gets another time.
+# The entries of a folder are cached if its last change is older than this: ten times the coarsest
+# clock tick of Linux. The next change then sets a different time.
 _SETTLED_AFTER_NS = 100_000_000
-# About 200 MB of names. In a larger tree, folders are read more often.
+# Maximum number of cached entries: about 200 MB of names. In a larger tree, folders are read again
+# more often.
 _MAX_CACHED_ENTRIES = 2_000_000
-# About 10 MB of names.
+# Maximum number of folders in the cache `_inside`, which has the name of one object per folder:
+# about 10 MB of names.
 _MAX_CACHED_FOLDERS = 50_000
-# No file can be created at the path: a folder has this path, or the bucket's folder is on another
-# file system than the metadata folder, or the path is too long.
+# Errors which mean that no file can be created at the path: a folder has this path, or the bucket's
+# folder is on another file system than the metadata folder, or the path is too long.
 _CANNOT_CREATE = (
     errno.EISDIR,
     errno.EEXIST,
@@ -48,16 +51,16 @@ _CANNOT_CREATE = (
 
 
 class FileTree:
-    """The folder of one bucket. Links that lead out of the folder `served` are ignored."""
+    """The files in the folder `root` of a bucket. Links out of the folder `served` are ignored."""
 
     def __init__(self, root: Path, served: Path) -> None:
         self.root = os.path.realpath(root)
         self._served = os.path.realpath(served) + "/"
-        # By folder: inode, times and sorted entries.
+        # For each folder: its inode and times when it was read, and its sorted entries.
         self._cache: LRUCache[str, tuple[tuple[int, int, int], list[str]]] = LRUCache(
             _MAX_CACHED_ENTRIES, getsizeof=lambda cached: len(cached[1]) + 1
         )
-        # By folder: the name of one object below it.
+        # For each folder: the name of one object below it.
         self._inside: LRUCache[str, str] = LRUCache(_MAX_CACHED_FOLDERS)
 
     def path_of(self, name: str) -> str:
@@ -72,7 +75,7 @@ class FileTree:
         return self.stat_listed(name) if not folder or self.has_folder(folder) else None
 
     def stat_listed(self, name: str) -> os.stat_result | None:
-        """Do the same as `stat`, but faster, for a name that `names_from` has yielded.
+        """Like `stat`, but faster, and only for a name that `names_from` has yielded.
 
         `names_from` has already checked that no folder in the name is a link.
         """
@@ -92,11 +95,11 @@ class FileTree:
     ) -> Iterator[ListedName]:
         """Yield the entries from the name `start` on, in order.
 
-        - `within`: names that do not begin with it may be left out. A listing of a folder then
-          starts at this folder instead of the root of the bucket.
+        - `within`: a prefix. Names without this prefix may be left out, so that the listing of a
+          folder starts at this folder instead of the root of the bucket.
         - `folders`: also yield each folder, with a `/` at its end, before the entries in it.
-        - `shallow`: yield only one name below each folder in `within`. It may be any name, because
-          a search for the first name would take longer.
+        - `shallow`: yield only one name below each folder in `within`. This may be any name below
+          the folder, because a search for the first name would take longer.
         """
         top = within[: within.rfind("/") + 1]
         start = max(start, top)
@@ -126,7 +129,10 @@ class FileTree:
                 open_folders.append((name, self._keys_from(name, rest)))
 
     def _keys_from(self, folder: str, start: str) -> Iterator[tuple[str, str]]:
-        """Yield the folder's entries from `start` on, each with the `start` for its own entries."""
+        """Yield the entries of `folder` from `start` on.
+
+        With each entry, also yield the start name for the listing below this entry.
+        """
         keys = self._keys(folder)
         head, slash, rest = start.partition("/")
         index = bisect_left(keys, head + slash)
@@ -153,7 +159,7 @@ class FileTree:
         return None
 
     def _note_inside(self, folder: str, name: str) -> None:
-        """Cache that the object `name` is below `folder` and below the folders on the way to it."""
+        """Cache the object `name` for `folder` and for each folder between `folder` and `name`."""
         end = len(folder)
         while end:
             self._inside[name[:end]] = name
@@ -202,7 +208,7 @@ class FileTree:
         except OSError:
             return False
         try:
-            # The kernel resolves the whole path: one call for any number of folders.
+            # The kernel resolves the whole path, so one call checks all folders in it for links.
             return os.readlink(f"/proc/self/fd/{descriptor}") == path  # noqa: PTH115
         finally:
             os.close(descriptor)
@@ -230,7 +236,10 @@ class FileTree:
             Path(self.path_of(name)).unlink()
 
     def _make_folders(self, name: str) -> Path | None:
-        """Create the folders of a file. Return its path; None if a file or a link blocks it."""
+        """Create the folders of the file `name`. Return the path of this file.
+
+        Return None if a file or a link already has the path of one of the folders.
+        """
         *folders, last = name.split("/")
         path = Path(self.root)
         for folder in folders:

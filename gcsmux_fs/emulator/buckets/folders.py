@@ -1,8 +1,8 @@
 """Folders of a hierarchical bucket.
 
 A folder exists as a folder of the file system, or because the name of an object in the metadata
-store contains it (an implied folder). The path of a folder is relative to its bucket and ends with
-`/`.
+store begins with the path of the folder (an implied folder). The path of a folder is relative to
+its bucket and ends with `/`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StoredFolder:
 
 @dataclass(frozen=True, slots=True)
 class FolderPage:
-    """Folders in order, and the start of the next page."""
+    """One page of a sorted listing of folders. `following`: the start of the next page."""
 
     folders: list[StoredFolder]
     following: Position | None = None
@@ -75,7 +75,8 @@ class Folders:
     def page(self, query: Query, position: Position, max_entries: int) -> FolderPage:
         """Return at most `max_entries` folders that begin with the prefix of the query.
 
-        With a delimiter, return only the folder of the prefix and the folders directly in it.
+        With a delimiter, return only the folder whose path is the prefix, and the folders directly
+        in this folder.
         """
         folders: list[StoredFolder] = []
         paths = self._paths_from(max(query.prefix, query.start, position.name), query)
@@ -92,8 +93,8 @@ class Folders:
         """Create a folder. With `recursive`, also create missing parent folders.
 
         Raises:
-            RpcError: the folder exists (ALREADY_EXISTS); or its parent is missing, or an object has
-                the name of a part of the path (FAILED_PRECONDITION).
+            RpcError: the folder exists (ALREADY_EXISTS); or its parent folder is missing, or a part
+                of the path is the name of an object (FAILED_PRECONDITION).
         """
         _check_new(path)
         if self.find(path) is not None:
@@ -130,8 +131,8 @@ class Folders:
 
         Raises:
             RpcError: the destination exists (ALREADY_EXISTS) or is in the folder itself
-                (INVALID_ARGUMENT); or its parent is missing, or an object has the name of a part of
-                the path (FAILED_PRECONDITION).
+                (INVALID_ARGUMENT); or its parent folder is missing, or a part of its path is the
+                name of an object (FAILED_PRECONDITION).
         """
         _check_new(destination)
         if destination.startswith(path):
@@ -141,7 +142,7 @@ class Folders:
                 StatusCode.ALREADY_EXISTS, f"The folder already exists: {destination!r}."
             )
         self._check_parent(destination)
-        # An implied parent does not exist in the file system yet.
+        # An implied parent folder does not exist in the file system yet.
         target = Path(self._tree.path_of(destination))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -170,12 +171,13 @@ class Folders:
             if path is None:
                 return
             if query.delimiter:
-                # Replace a deeper path by that of the folder directly in the prefix.
+                # Replace the path of a deeper folder by the path of the folder directly in the
+                # prefix.
                 end = path.find("/", len(query.prefix)) + 1
                 path = path[:end] if end else path
             if path >= start:
                 yield path
-            # Continue with the next deeper folder, or behind all folders in this folder.
+            # Continue with the next folder in this folder, or after all folders in this folder.
             deeper = not query.delimiter or path == query.prefix
             following = path + "\0" if deeper else after_prefix(path)
 
@@ -208,7 +210,7 @@ def check_folder_path(path: str) -> None:
         RpcError: the path is not valid, or does not end with `/` (INVALID_ARGUMENT).
     """
     if not (is_object_name(path) and path.endswith("/")):
-        raise invalid(f"Not a valid path for a folder: {path!r}. It must end with '/'.")
+        raise invalid(f"{path!r} is not a valid folder path. A folder path must end with '/'.")
 
 
 def _check_new(path: str) -> None:
@@ -220,5 +222,6 @@ def _check_new(path: str) -> None:
 def _object_has_name(path: str) -> RpcError:
     return RpcError(
         StatusCode.FAILED_PRECONDITION,
-        f"The emulator cannot create the folder {path!r}: an object has the name of a part of it.",
+        f"The emulator cannot create the folder {path!r}, because a part of this path is the name"
+        " of an object.",
     )

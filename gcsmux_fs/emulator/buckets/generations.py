@@ -1,13 +1,13 @@
-"""Generations of files: unchanged by a restart, and new after every change of the file.
+"""Assigns generations to files. A restart keeps the generation; each change gives a new one.
 
 A file's generation is its ctime in microseconds. The file itself stores the ctime, no program can
-set it, and it looks like a generation of the service. Two changes within one tick of a coarse clock
-have the same ctime. Such a change, or a change after the clock was set back, gets the last
-generation plus one. The caller must record this generation, because the file does not store it:
-`of_file` then returns False as its second value.
+set the ctime, and it looks like a generation of the service. But two changes within one tick of a
+coarse clock have the same ctime. The second of these changes gets the last generation plus one, and
+so does a change after the clock was set back. The file does not store this generation, so the
+caller must write a record: `of_file` then returns False as its second value.
 
 Invariants:
-1. While a record is kept, one name and one identity have one generation.
+1. While the record of a file is kept, the same name and identity always have the same generation.
 2. Within one run, the generations of a name never decrease, and increase with each new identity.
 """
 
@@ -26,7 +26,7 @@ _NS_PER_US = 1000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The state of a file, as far as stat shows it. Any change of the file changes it."""
+    """The state of a file, as shown by stat(). Any change of the file gives another identity."""
 
     inode: int
     size: int
@@ -35,23 +35,23 @@ class Identity:
 
     @classmethod
     def of(cls, status: os.stat_result) -> Identity:
-        """Return the identity in the result of a stat call."""
+        """Return the identity of a file from its stat result."""
         return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class GenerationLedger:
-    """The last generation of each name, and the identity that has it.
+    """The last generation of each object name, and the file identity with this generation.
 
-    It stores only the hash of an identity, because a listing may contain a million names.
+    Only the hash of an identity is stored, because a listing may contain a million names.
     """
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[int, int]] = {}
 
     def of_file(self, name: str, identity: Identity, recorded: int | None) -> tuple[int, bool]:
-        """Return the generation of a file, and whether a restart would find it without a record.
+        """Return the generation of a file, and whether it survives a restart without a new record.
 
-        `recorded` is the generation in the record of this identity; None without a record.
+        `recorded` is the generation in the record of this identity; None if there is no record.
         """
         identity_hash = hash(identity)
         last = self._last.get(name)
@@ -63,7 +63,7 @@ class GenerationLedger:
         return generation, generation == stored
 
     def fresh(self, name: str, now_ns: int) -> int:
-        """Return a new generation for content in the metadata store."""
+        """Return a new generation for the object `name` with content in the metadata store."""
         last = self._last.get(name)
         now_us = now_ns // _NS_PER_US
         generation = now_us if last is None else max(now_us, last[1] + 1)

@@ -1,8 +1,8 @@
 """Pages of a listing, made from any sorted source of names.
 
 A page token holds only the name at which the next page begins. The server therefore keeps no state
-between pages. The cost of a page does not depend on the number of names below its prefixes: after
-each prefix, the page continues with the first name behind it.
+between pages. The cost of a page does not depend on the number of names that begin with its
+prefixes, because the listing skips these names after each prefix.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ class ListedName:
     folder: bool = False
 
 
-# Yields the entries from a name on, in order. An object comes before a folder of the same name.
+# A function that yields the entries from a given name on, in order. An object comes before a folder
+# of the same name.
 Source = Callable[[str], Iterator[ListedName]]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The names to list: from `start` on and before `end`. An empty `end` sets no limit."""
+    """Selects the names of a listing: names with `prefix`, from `start` on and before `end`.
+
+    An empty `end` sets no limit. With `trailing_delimiter`, an object whose name equals a prefix in
+    the listing is listed both as an object and as a prefix.
+    """
 
     prefix: str = ""
     delimiter: str = ""
@@ -48,7 +53,7 @@ class Query:
 
 
 def listing_query(request: pb.ListObjectsRequest) -> Query:
-    """Return the query of a request. It is the same for all pages of a listing."""
+    """Return the query of a request. All pages of a listing have the same query."""
     return Query(
         prefix=request.prefix,
         delimiter=request.delimiter,
@@ -60,7 +65,10 @@ def listing_query(request: pb.ListObjectsRequest) -> Query:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The name at which a page begins. `object_shown`: an earlier page shows the object `name`."""
+    """The name at which a page begins.
+
+    `object_shown`: an earlier page contains the object `name`, but not the prefix `name`.
+    """
 
     name: str = ""
     object_shown: bool = False
@@ -94,7 +102,7 @@ def _digest(query: Query) -> str:
 
 @dataclass(slots=True)
 class Page:
-    """Object names and prefixes, each in order. `following` is the start of the next page."""
+    """One page: sorted object names and sorted prefixes. `following`: start of the next page."""
 
     objects: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
@@ -105,7 +113,7 @@ class Page:
 
 
 def list_page(source: Source, query: Query, position: Position, max_entries: int) -> Page:
-    """Return the page that begins at `position`; objects and prefixes count for `max_entries`."""
+    """Return the page at `position`. It has at most `max_entries` objects and prefixes together."""
     page = Page()
     entries = source(max(query.prefix, query.start, position.name))
     while (entry := next(entries, None)) is not None:

@@ -1,10 +1,10 @@
-"""The metadata store: what the files of a bucket cannot hold.
+"""The metadata store: it keeps what the files of a bucket cannot hold.
 
-It holds attributes that clients have set, and objects whose names no file can have. A hidden folder
-in the served folder contains one metadata folder per bucket. Each record is one JSON file, named by
-a hash of the object's name and replaced atomically. If no file can have the object's name, the
-content is in a data file that the record names. All records of a bucket are read when the bucket is
-first used. Only the emulator writes to this folder.
+It keeps attributes that clients have set, and objects whose names no file can have. A hidden folder
+in the served folder contains one metadata folder per bucket. Each record is one JSON file. Its name
+is a hash of the object's name, and it is replaced atomically. If no file can have the object's
+name, the content is in a data file, whose name is in the record. All records of a bucket are read
+when the bucket is first used. Only the emulator writes to the hidden folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Record:
     """The record of one object.
 
     - `identity`: the state of the object's file for which the record is valid.
-    - `data`: the name of the data file instead, if no file can have the object's name.
+    - `data`: the name of the data file, if no file can have the object's name.
     - `updated_ns`: time of the last update of the attributes, in nanoseconds since 1970; 0: never.
     - `components`: number of objects from which ComposeObject made this object; 0: not composed.
     """
@@ -60,7 +60,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Return the record in the text of its file.
+        """Return the record in `text`, the content of a record file.
 
         Raises:
             ValueError, KeyError, TypeError: the text is not a record.
@@ -86,7 +86,7 @@ class MetadataStore:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove the content without a record that a crash has left."""
+        """Remove content files without a record, which a crash may have left."""
         data_files = {record.data for record in self._records.values()}
         for path in self._folder.glob("*"):
             if path.name.startswith(_INCOMING_PREFIX) or (
@@ -95,16 +95,16 @@ class MetadataStore:
                 path.unlink(missing_ok=True)
 
     def get(self, name: str) -> Record | None:
-        """Return the record of an object. It may describe an older state of the object's file."""
+        """Return the record of an object. The record may describe an older state of its file."""
         return self._records.get(name)
 
     def data_names_from(self, start: str) -> Iterator[str]:
-        """Yield the names from `start` on whose content is in a data file, in order."""
+        """Yield the object names from `start` on with content in a data file, in order."""
         for position in range(bisect_left(self._data_names, start), len(self._data_names)):
             yield self._data_names[position]
 
     def names_below(self, prefix: str) -> list[str]:
-        """Return the names that have a record and begin with `prefix`."""
+        """Return the object names that have a record and begin with `prefix`."""
         return [name for name in self._records if name.startswith(prefix)]
 
     def data_path(self, record: Record) -> str:
@@ -117,13 +117,13 @@ class MetadataStore:
         return self._folder / f"{_INCOMING_PREFIX}{uuid.uuid4().hex}"
 
     def adopt(self, incoming: Path, name: str, generation: int) -> str:
-        """Turn received content into a data file. Return its name for the record."""
+        """Rename a file of received content to a data file. Return the name of the data file."""
         data = f"{_stem(name)}.{generation}{_DATA_SUFFIX}"
         incoming.rename(self._folder / data)
         return data
 
     def put(self, record: Record) -> None:
-        """Write a record. It replaces the object's old record and data file."""
+        """Write a record. Replace the object's old record, and delete its old data file."""
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self.incoming()
         temporary.write_text(record.to_json())
@@ -140,7 +140,7 @@ class MetadataStore:
             self._index(name, old, None)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a record and its data file to another object name."""
+        """Change the object name of a record and its data file from `old` to `new`."""
         record = self._records[old]
         data = record.data
         if data:

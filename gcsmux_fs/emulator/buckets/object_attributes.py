@@ -1,4 +1,4 @@
-"""Attributes of objects: content type and other metadata, from a request or by default."""
+"""Attributes of objects, such as the content type. They come from a request or are defaults."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def attributes_from_resource(resource: pb.Object, name: str) -> ObjectAttributes
 
 
 def default_attributes(name: str) -> ObjectAttributes:
-    """Return the attributes of a file without a record: the content type follows from its name."""
+    """Return the attributes of a file without a record. Its name determines the content type."""
     stem, _, extension = name.rpartition("/")[2].rpartition(".")
     return _attributes_of_extension(extension if stem else "")
 

@@ -1,7 +1,8 @@
 """Read and write handles: opaque bytes that name one generation of an object.
 
 A handle holds the generation, a random number that makes each handle different, and a seal that
-identifies the emulator. The seal is a plain hash and no protection. Handles survive a restart.
+identifies the emulator. The seal is a plain hash, and does not prevent forgery. Handles stay valid
+after a restart.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ _SEAL_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class ObjectHandle:
-    """The generation that a handle names."""
+    """The bucket, object and generation that a handle names."""
 
     bucket: str
     name: str
     generation: int
 
     def seal(self) -> bytes:
-        """Return new handle bytes."""
+        """Return the bytes of a new handle that names this generation."""
         fields = [self.bucket, self.name, self.generation, secrets.token_hex(4)]
         body = json.dumps(fields).encode()
         return _seal_of(body) + body

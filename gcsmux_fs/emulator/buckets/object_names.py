@@ -1,7 +1,7 @@
 """Names of objects and buckets: which names are valid, and which names a file can have.
 
-The service sorts names by their UTF-8 bytes, Python sorts strings by code points. Both orders are
-the same, so that this code compares plain strings.
+The service sorts names by their UTF-8 bytes, and Python sorts strings by code points. Both orders
+are the same, so the emulator compares plain strings.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = [
     "is_object_name",
 ]
 
-# The service's limit for object names.
+# Maximum length of an object name in the service.
 MAX_NAME_BYTES = 1024
-# NAME_MAX of all common Linux file systems.
+# Maximum length of one part of a path: NAME_MAX of all common Linux file systems.
 _MAX_COMPONENT_BYTES = 255
 _INVALID_COMPONENTS = {b"", b".", b".."}
 _BUCKET_PREFIX = "projects/_/buckets/"
@@ -39,7 +39,7 @@ def bucket_of(resource: str) -> str:
     """
     name = resource.removeprefix(_BUCKET_PREFIX)
     if name == resource or not name or "/" in name:
-        raise invalid(f"Not the resource name of a bucket: {resource!r}.")
+        raise invalid(f"{resource!r} is not the resource name of a bucket.")
     return name
 
 
@@ -51,7 +51,7 @@ def folder_of(resource: str) -> tuple[str, str]:
     """
     bucket, separator, path = resource.partition("/folders/")
     if not separator:
-        raise invalid(f"Not the resource name of a folder: {resource!r}.")
+        raise invalid(f"{resource!r} is not the resource name of a folder.")
     return bucket_of(bucket), path
 
 
@@ -62,7 +62,7 @@ def check_bucket_name(name: str) -> None:
         RpcError: the service would refuse the name (INVALID_ARGUMENT).
     """
     if not _NEW_BUCKET.fullmatch(name):
-        raise invalid(f"Not a valid name for a bucket: {name!r}.")
+        raise invalid(f"{name!r} is not a valid name for a bucket.")
 
 
 def is_object_name(name: str) -> bool:
@@ -83,7 +83,7 @@ def check_object_name(name: str) -> None:
         RpcError: no object can have this name (INVALID_ARGUMENT).
     """
     if not is_object_name(name):
-        raise invalid(f"Not a valid name for an object: {name!r}.")
+        raise invalid(f"{name!r} is not a valid name for an object.")
 
 
 def file_can_be_named(name: str) -> bool:
@@ -97,7 +97,8 @@ def file_can_be_named(name: str) -> bool:
 def after_prefix(prefix: str) -> str | None:
     """Return the first string after all strings that begin with `prefix`; None if there is none.
 
-    Use the result for comparisons only: it may end with half a surrogate pair, as no name does.
+    Use the result only for comparisons, because it may end with half of a surrogate pair. It is
+    then not a valid name.
     """
     while prefix and ord(prefix[-1]) == _LAST_CODE_POINT:
         prefix = prefix[:-1]

@@ -1,4 +1,4 @@
-"""One object as it is stored, and its content opened for reading."""
+"""The state of one stored object, and its content opened for reading."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class StoredObject:
     """The state of one object at one moment.
 
     - `path`: the file that holds the content.
-    - `identity`: the state of this file; None if the content is in the metadata store. Content in
-      the metadata store only grows, so that bytes once read stay valid.
+    - `identity`: the state of the file `path`; None if this file is in the metadata store. Files in
+      the metadata store change only by appended bytes, so bytes that were read stay valid.
     - `updated_ns`: time of the last update of the attributes, in nanoseconds since 1970; 0: never.
     - `components`: number of objects from which ComposeObject made this object; 0: not composed.
     """
@@ -45,10 +45,11 @@ class StoredObject:
 
 
 class Content:
-    """An object's content, opened. Replacing or deleting the object does not change this content.
+    """The content of an object, opened for reading.
 
-    A change of the file in place ends the content: each read checks for it afterwards, because the
-    bytes might mix the old and the new state. An appendable object grows until it is finalized.
+    If the object is replaced or deleted later, reads still return the old bytes. If the file is
+    changed in place, all later reads fail. Each read checks this at its end, because its bytes
+    could be a mix of old and new. The content of an appendable object grows until it is finalized.
     """
 
     def __init__(self, opened: StoredObject, descriptor: int) -> None:
@@ -62,7 +63,7 @@ class Content:
         self.close()
 
     def close(self) -> None:
-        """Close the file; idempotent."""
+        """Close the file. Further calls do nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

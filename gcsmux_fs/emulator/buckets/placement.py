@@ -1,7 +1,7 @@
 """The placement of a bucket: location, location type, storage class and namespace.
 
-The placement of a bucket made by CreateBucket is kept in a file of the metadata folder. All other
-buckets have the placement that the option `--location-type` sets.
+If CreateBucket has created a bucket, its placement is kept in a file in the bucket's metadata
+folder. All other buckets have the placement that the option `--location-type` sets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 REGION = "region"
-# The service has only hierarchical buckets of this location type.
+# In the service, all buckets of this location type are hierarchical.
 ZONE = "zone"
 # The values of the option `--location-type`. CreateBucket also accepts other location types.
 LOCATION_TYPES = (REGION, ZONE)
@@ -39,7 +39,7 @@ _DEFAULT_LOCATIONS = {REGION: "US-CENTRAL1", ZONE: "US-CENTRAL1-A"}
 _STANDARD_CLASS = "STANDARD"
 _RAPID_CLASS = "RAPID"
 _MULTI_REGIONS = {"US", "EU", "ASIA"}
-# Predefined pairs of regions, such as NAM4.
+# Names of predefined pairs of regions, such as NAM4.
 _DUAL_REGION = re.compile(r"(?:NAM|EUR|ASIA)\d+")
 _REGION = re.compile(r"[A-Z]+(?:-[A-Z]+)+\d+")
 _ZONE = re.compile(r"[A-Z]+(?:-[A-Z]+)+\d+-[A-Z]")
@@ -48,7 +48,7 @@ _FILE_NAME = "placement"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The placement of a bucket. `data_locations` are the zones or regions of the request."""
+    """The placement of a bucket. `data_locations`: zones or regions in the CreateBucket request."""
 
     location: str
     location_type: str
@@ -58,7 +58,7 @@ class Placement:
 
     @classmethod
     def default(cls, location_type: str) -> Placement:
-        """Return the placement of buckets that CreateBucket has not made."""
+        """Return the placement of buckets that were not created by CreateBucket."""
         zonal = location_type == ZONE
         return cls(
             _DEFAULT_LOCATIONS[location_type],
@@ -71,8 +71,8 @@ class Placement:
 def requested_placement(resource: pb.Bucket, default: Placement) -> Placement:
     """Return the placement that a CreateBucket request asks for.
 
-    The request names a zone as the location, or, as for the service, as the only data location in
-    a region. Without a location the bucket gets the location of `default`.
+    A request can name a zone in two ways: as the location, or, as the service requires, as the only
+    data location in a region. Without a location, the bucket gets the location of `default`.
 
     Raises:
         RpcError: there is no such location (INVALID_ARGUMENT).
@@ -84,7 +84,7 @@ def requested_placement(resource: pb.Bucket, default: Placement) -> Placement:
     location_type = _type_of(location) if resource.location else default.location_type
     for data_location in data_locations:
         if not (_REGION.fullmatch(data_location) or _ZONE.fullmatch(data_location)):
-            raise invalid(f"Not a region or a zone: {data_location!r}.")
+            raise invalid(f"{data_location!r} is neither a region nor a zone.")
     if len(data_locations) == 1 and _ZONE.fullmatch(data_locations[0]):
         location_type = ZONE
     elif len(data_locations) == 2:
@@ -107,7 +107,7 @@ def _type_of(location: str) -> str:
     for pattern, location_type in ((_DUAL_REGION, "dual-region"), (_REGION, REGION), (_ZONE, ZONE)):
         if pattern.fullmatch(location):
             return location_type
-    raise invalid(f"Not a location for buckets: {location!r}.")
+    raise invalid(f"{location!r} is not a location for buckets.")
 
 
 def load_placement(folder: Path) -> Placement | None:

@@ -1,4 +1,4 @@
-"""Preconditions of requests on generations and metagenerations."""
+"""Checks the preconditions of requests: expected generations and metagenerations."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def check_preconditions(
     conditions: Preconditions,
     not_match_code: StatusCode = StatusCode.FAILED_PRECONDITION,
 ) -> None:
-    """Check the conditions on an object. A missing object has generation 0.
+    """Check the preconditions of a request against an object. A missing object has generation 0.
 
-    `not_match_code` is the status if an `if_..._not_match` condition fails. Reads pass ABORTED, as
-    Google's test server does: it is the counterpart of HTTP's 304 Not Modified.
+    `not_match_code` is the status if an `if_..._not_match` condition fails. Methods that read pass
+    ABORTED, which corresponds to HTTP 304 Not Modified. Google's test server does the same.
 
     Raises:
         RpcError: a condition fails (FAILED_PRECONDITION or `not_match_code`).
@@ -55,7 +55,7 @@ def check_preconditions(
 def check_condition(
     conditions: Preconditions, field: str, actual: int, not_match_code: StatusCode
 ) -> None:
-    """Check `if_FIELD_match` and `if_FIELD_not_match` of a request against the actual number.
+    """Check `if_FIELD_match` and `if_FIELD_not_match` of a request against the number `actual`.
 
     Raises:
         RpcError: a condition fails (FAILED_PRECONDITION or `not_match_code`).

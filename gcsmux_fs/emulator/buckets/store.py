@@ -1,4 +1,4 @@
-"""The buckets: the folders in the served folder."""
+"""All buckets. Each folder in the served folder is a bucket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["BucketStore"]
 
 
 class BucketStore:
-    """All buckets. `default` is the placement of buckets that CreateBucket has not made."""
+    """All buckets. `default` is the placement of buckets that were not created by CreateBucket."""
 
     def __init__(self, folder: Path, default: Placement | None = None) -> None:
         self.folder = folder.resolve()

@@ -1,8 +1,8 @@
 """Content that is being received: uploads, and appendable objects.
 
-Each message carries an absolute offset. Bytes that have already been received are skipped; a gap is
-an error. Only one stream writes at a time: a new stream takes over, and the next message of the old
-stream fails.
+Each message has the offset of its content in the object. Bytes that have already been received are
+skipped; a gap is an error. Only one stream writes at a time: a new stream takes over the writing,
+and the next message of the old stream fails.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _READ_BYTES = 1024 * 1024
 
 
 class Incoming(abc.ABC):
-    """A file that receives content at its end."""
+    """Content that is being received. New bytes are appended to the file `path`."""
 
-    # The status that ends a stream after another stream has taken over.
+    # The status that ends a stream after another stream has taken over the writing.
     _taken_over = StatusCode.ABORTED
 
     def __init__(self, bucket: Bucket, name: str, path: Path, checksums: Checksums) -> None:
@@ -49,7 +49,7 @@ class Incoming(abc.ABC):
         self._ticket = 0
 
     def claim(self) -> int:
-        """Take over the writing. Return the ticket that later calls must present."""
+        """Make the caller the only writer. Return a ticket, which its later calls must pass."""
         self._ticket = next(self._tickets)
         return self._ticket
 
@@ -92,10 +92,10 @@ class Incoming(abc.ABC):
             RpcError: another stream has taken over the writing (status `_taken_over`).
         """
         if ticket != self._ticket:
-            raise RpcError(self._taken_over, f"Another stream has taken over {self.name!r}.")
+            raise RpcError(self._taken_over, f"Another stream now writes the object {self.name!r}.")
 
     def finish(self, ticket: int, checksums: pb.ObjectChecksums) -> StoredObject:
-        """Publish the content as the object. `checksums` are those that the writer sent.
+        """Publish the content as the object. `checksums` are the checksums from the writer.
 
         Raises:
             RpcError: the checksum of the object differs (INVALID_ARGUMENT); or `check` fails.
@@ -137,7 +137,8 @@ class Upload(Incoming):
     def _publish(self) -> StoredObject:
         if self._spec.HasField("object_size") and self._spec.object_size != self.size:
             raise invalid(
-                f"The object has {self.size} bytes; object_size is {self._spec.object_size}."
+                f"The object has {self.size} bytes, but object_size in the request is"
+                f" {self._spec.object_size}."
             )
         check_preconditions(self.bucket.find(self.name), self._spec)
         return self.bucket.publish(self.name, self.path, self._attributes)
@@ -160,8 +161,8 @@ class AppendableObject(Incoming):
         """Check that the stream with this ticket may write, and that the object still exists.
 
         Raises:
-            RpcError: another stream has taken over (FAILED_PRECONDITION), or the object has been
-                replaced or deleted (NOT_FOUND).
+            RpcError: another stream has taken over the writing (FAILED_PRECONDITION), or the object
+                has been replaced or deleted (NOT_FOUND).
         """
         super().check(ticket)
         if self.finished is None:

@@ -106,7 +106,7 @@ __all__ = [
     "kind_name",
 ]
 
-# By their names in JSON.
+# All fault classes, by their names in JSON.
 KINDS: dict[str, type[Fault]] = {
     kind_name(kind): kind
     for kind in (

@@ -32,7 +32,7 @@ class MalformedKind(enum.StrEnum):
 class PageTokenTarget(enum.StrEnum):
     """The page to which a wrong page token leads."""
 
-    PAGE = "page"  # the page that has the token
+    PAGE = "page"  # the same page again
     START = "start"  # the first page
 
 
@@ -69,7 +69,10 @@ class Malformed(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Padded(Fault):
-    """Make the response `by_bytes` longer, with an unknown field. The default is over 4 MiB."""
+    """Add an unknown field of `by_bytes` bytes to the response.
+
+    The default is more than 4 MiB, the usual message limit of clients.
+    """
 
     points = (InjectionPoint.ANSWER, InjectionPoint.CHUNK)
     by_bytes: int = 5 * 1024 * 1024
@@ -85,7 +88,7 @@ class PageAgain(Fault):
 
 @dataclass(frozen=True, slots=True)
 class PageEmpty(Fault):
-    """Return an empty page with a new token; the token leads to the entries left out."""
+    """Return an empty page with a new page token. The token leads to the omitted entries."""
 
     points = (InjectionPoint.ANSWER,)
 

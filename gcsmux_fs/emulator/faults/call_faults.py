@@ -1,4 +1,4 @@
-"""Faults of calls: delays, endings, and changes of the object during the call."""
+"""Faults of calls: delays, calls that end early, and changes of the object during the call."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Details(enum.StrEnum):
 class Delay(Fault):
     """Wait `seconds`, plus a random time of up to `jitter_seconds`.
 
-    At `range` only this range is late. At `connect` all bytes to the client are late.
+    At the injection point `range`, only the requested range is late. At `connect`, all bytes to the
+    client of the connection are late.
     """
 
     points = (
@@ -71,7 +72,7 @@ class Bandwidth(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Hang(Fault):
-    """Never answer the call. At `range` only this range is never answered."""
+    """Never answer the call. At the injection point `range`, never answer the requested range."""
 
     points = (InjectionPoint.OPEN, InjectionPoint.CONTENT, InjectionPoint.RANGE)
     terminal = True
@@ -101,8 +102,9 @@ class EndOk(Fault):
 class Redirect(Fault):
     """End the stream with a BidiReadObjectRedirectedError that holds `token`.
 
-    With `handle`, the error also holds a read handle. A stream opened with the token has followed
-    the redirect: the fault does not happen to it, unless `loop` is true.
+    With `handle`, the error also holds a read handle. The fault does not happen to streams that are
+    opened with the token, because they have followed the redirect. With `loop`, the fault happens
+    to these streams, too.
     """
 
     points = (InjectionPoint.OPEN, InjectionPoint.CONTENT)
@@ -124,10 +126,10 @@ class RangeError(Fault):
 
 @dataclass(frozen=True, slots=True)
 class ExpireToken(Fault):
-    """Expire the token in the call's `authorization` header.
+    """Treat the token in the call's `authorization` header as expired.
 
-    All calls with an expired token end with UNAUTHENTICATED. `times` of the rule counts tokens,
-    not calls.
+    This call and all later calls with the same token end with UNAUTHENTICATED. `times` of the rule
+    limits the number of tokens, not of calls.
     """
 
     points = (InjectionPoint.OPEN,)
@@ -136,9 +138,10 @@ class ExpireToken(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Overwrite(Fault):
-    """Replace the object by a new generation: each byte plus 1, then `grow_bytes` zeros.
+    """Replace the object by a new generation with other bytes.
 
-    A negative `grow_bytes` makes the object shorter. Open streams continue with the old bytes. With
+    Each byte is increased by 1 (255 becomes 0), and `grow_bytes` zeros are appended. A negative
+    `grow_bytes` makes the object shorter. Open streams continue with the old bytes. With
     `in_place`, the old bytes no longer exist, and open streams end with NOT_FOUND.
     """
 
@@ -149,6 +152,6 @@ class Overwrite(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Delete(Fault):
-    """Delete the object. Open streams continue."""
+    """Delete the object. Open streams continue to send its content."""
 
     points = (*_DURING_A_CALL, InjectionPoint.CHUNK)

@@ -1,4 +1,4 @@
-"""Faults of single chunks of content in BidiReadObject and, where possible, ReadObject."""
+"""Faults of single chunks of content, in BidiReadObject and, where possible, in ReadObject."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ChunkDuplicated(_ChunkFault):
 
 @dataclass(frozen=True, slots=True)
 class ChunkDropped(_ChunkFault):
-    """Do not send the chunk or its range_end."""
+    """Send neither the chunk nor its range_end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class ChunkSwapped(_ChunkFault):
 
 @dataclass(frozen=True, slots=True)
 class ChunkOverlaps(_ChunkFault):
-    """Send the chunk as two chunks that overlap by `by_bytes`."""
+    """Send the chunk as two chunks that overlap by `by_bytes` bytes."""
 
     by_bytes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkGap(_ChunkFault):
-    """Leave out the first `by_bytes` of the chunk."""
+    """Leave out the first `by_bytes` bytes of the chunk."""
 
     by_bytes: int = 1
 
@@ -67,14 +67,14 @@ class ChunkTooLong(_ChunkFault):
 
 @dataclass(frozen=True, slots=True)
 class ChunkStray(_ChunkFault):
-    """Send a copy of the chunk with an unknown read_id, then the chunk."""
+    """Send a copy of the chunk with an unknown read_id, then the chunk itself."""
 
     read_id: int = field(default=2**62, metadata=SIGNED)
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkEmpty(_ChunkFault):
-    """Send a chunk without content, then the chunk."""
+    """Send a chunk without content, then the chunk itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +109,4 @@ class ChunkCorrupted(_ChunkFault):
 
 @dataclass(frozen=True, slots=True)
 class EmptyMessage(_ChunkFault):
-    """Send a response without any field, then the chunk."""
+    """Send a response without any field, then the chunk itself."""

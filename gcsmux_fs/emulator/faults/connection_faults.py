@@ -1,4 +1,4 @@
-"""Faults of TCP connections and of HTTP/2, which the TCP proxy makes happen."""
+"""Faults of TCP connections and of HTTP/2. The TCP proxy causes these faults."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Goaway(Fault):
 
 @dataclass(frozen=True, slots=True)
 class RstStream(Fault):
-    """Reset the HTTP/2 stream that carried the latest data to the client, on both sides."""
+    """Send RST_STREAM to both sides, for the HTTP/2 stream with the latest data to the client."""
 
     points = (InjectionPoint.NOW, InjectionPoint.TRAFFIC)
     error_code: int = 2

@@ -12,22 +12,22 @@ from gcsmux_fs.model.errors import StatusCode
 
 __all__ = ["SIGNED", "Fault", "InjectionPoint", "kind_name"]
 
-# Metadata of a dataclass field whose number may be negative.
+# Metadata of a dataclass field whose value may be a negative number.
 SIGNED = {"signed": True}
 
 
 class InjectionPoint(enum.StrEnum):
-    """An event at which a fault can happen. Each event gives matching rules one opportunity."""
+    """An event at which a fault can happen. Each event gives each matching rule an opportunity."""
 
     OPEN = "open"  # a call and its first message have arrived; no response has been sent
-    CONTENT = "content"  # the call has sent `after_bytes` of content
+    CONTENT = "content"  # the call has sent `after_bytes` bytes of content
     IDLE = "idle"  # a BidiReadObject stream has had nothing to send for `after_seconds`
     RANGE = "range"  # a BidiReadObject stream receives the request for a range
     CHUNK = "chunk"  # a chunk of content is about to be sent
     ANSWER = "answer"  # the first or only response of a call is about to be sent
     CONNECT = "connect"  # the TCP proxy has accepted a connection
-    TRAFFIC = "traffic"  # the TCP proxy has sent `after_bytes` to the client of a connection
-    NOW = "now"  # the rule is ordered; it applies to all connections of the TCP proxy
+    TRAFFIC = "traffic"  # the TCP proxy has sent `after_bytes` bytes to the client of a connection
+    NOW = "now"  # the rule becomes active; the fault happens to all connections of the TCP proxy
 
     @property
     def of_connections(self) -> bool:
@@ -40,7 +40,8 @@ class Fault:
     """One fault.
 
     - `points`: the injection points where the kind of fault can happen; the first is the default.
-    - `terminal`: the fault ends its call or connection, so that later rules do not apply.
+    - `terminal`: the fault ends its call or connection, so that no later rule applies to this call
+      or connection.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -65,5 +66,5 @@ class Fault:
 
 
 def kind_name(kind: type[Fault]) -> str:
-    """Return the name of a kind in JSON: its class name in snake case."""
+    """Return the name of a kind of fault in JSON: its class name in snake case."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

@@ -1,4 +1,4 @@
-"""Rules that order faults, and the code that makes these faults happen to calls."""
+"""Rules that say which faults happen when, and the code that causes these faults in calls."""
 
 from __future__ import annotations
 

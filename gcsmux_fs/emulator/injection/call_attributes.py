@@ -20,7 +20,7 @@ _BUCKETS = "projects/_/buckets/"
 
 
 def call_attributes_of(method: str, request: Message, headers: Headers) -> CallAttributes:
-    """Return the attributes of a call. `request` is its first message."""
+    """Return the attributes of a call. `request` is the first message of the call."""
     bucket, name = _target(request)
     token = ""
     resumed = False
@@ -32,7 +32,7 @@ def call_attributes_of(method: str, request: Message, headers: Headers) -> CallA
         resumed = bool(request.page_token)
     return CallAttributes(
         method,
-        # The resource name of a folder begins with that of its bucket.
+        # The resource name of a folder begins with the resource name of its bucket.
         bucket.removeprefix(_BUCKETS).partition("/")[0],
         name,
         resumed,
@@ -89,6 +89,6 @@ def _header(headers: Headers, name: str) -> str:
 
 
 def _routing_parameter(headers: Headers, name: str) -> str:
-    """Return a parameter of `x-goog-request-params`. Not all clients percent-encode the value."""
+    """Return a parameter of `x-goog-request-params`. Only some clients percent-encode the value."""
     pairs = (part.partition("=") for part in _header(headers, "x-goog-request-params").split("&"))
     return next((unquote(value) for key, _, value in pairs if key == name), "")

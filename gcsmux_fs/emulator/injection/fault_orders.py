@@ -1,4 +1,4 @@
-"""The faults in force, and the file that may order new ones."""
+"""Keeps the active rules for faults, and reads new rules from the faults file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _FRAME_FAULTS = (Goaway, RstStream)
 
 
 class FaultOrders:
-    """Keeps the rules in force. A new order replaces all rules of the order before it.
+    """Keeps the active rules. New rules replace all older rules.
 
-    `store` holds the buckets that faults change. `fired` counts how often each rule fires, by name.
-    `listeners` are called after each order, so that it applies to open streams and connections
-    at once.
+    `store` holds the buckets that faults change. `fired` counts how often each rule fires, by rule
+    name. The functions in `listeners` are called after each replacement, so that the new rules
+    apply to open streams and connections at once.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class FaultOrders:
         return self.rules.armed
 
     def order(self, faults: Faults) -> None:
-        """Replace the faults in force.
+        """Replace the active rules by the rules in `faults`.
 
         Raises:
-            RpcError: INVALID_ARGUMENT. A fault needs the TCP proxy, and the emulator has none; or
-                a fault inserts HTTP/2 frames, and the connections use TLS.
+            RpcError: a fault needs the TCP proxy, but the emulator has no TCP proxy; or a fault
+                inserts HTTP/2 frames, but the connections use TLS (INVALID_ARGUMENT).
         """
         if faults.of_connections and not self._has_proxy:
             raise invalid(
@@ -70,27 +70,30 @@ class FaultOrders:
             )
         if self._tls and any(isinstance(rule.fault, _FRAME_FAULTS) for rule in faults.rules):
             raise invalid(
-                "goaway and rst_stream need plaintext: the TCP proxy cannot insert frames into TLS."
+                "goaway and rst_stream need connections without TLS: the TCP proxy cannot insert"
+                " frames into TLS."
             )
         self.rules = ActiveRules(faults, self._fired)
         for listener in tuple(self.listeners):
             listener()
 
     def poll_file(self) -> None:
-        """Order the faults in the file if it has changed. An invalid file is logged once."""
+        """Use the rules in the faults file if the file has changed. Log an invalid file once."""
         if self._file is not None:
             try:
                 self._read_file()
             except RpcError as error:
                 log.warning(
-                    "Faults file %s ignored, the faults in force stay: %s", self._file, error
+                    "The faults file %s is ignored, and the active rules stay: %s",
+                    self._file,
+                    error,
                 )
 
     def _read_file(self) -> None:
-        """Order the faults in the file if it has changed. A missing file changes nothing.
+        """Use the rules in the faults file if the file has changed. Ignore a missing file.
 
         Raises:
-            RpcError: the file holds no valid order. It is not read again before it changes.
+            RpcError: the file does not hold valid rules. It is not read again until it changes.
         """
         if self._file is None:
             return

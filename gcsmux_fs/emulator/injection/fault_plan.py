@@ -1,12 +1,12 @@
-"""Decides which fault happens when: applies the rules in force to calls and connections.
+"""Decides which fault happens when: applies the active rules to calls and connections.
 
-Sans-IO: events come in, faults go out. Times are arguments. The only randomness is the generator of
-each rule, seeded by the order.
+This module does no I/O: the caller reports events and times, and gets the faults to cause. The only
+randomness is one random generator per rule, with the seed from `Faults`.
 
 Invariants:
-1. No rule fires more often than `times`, no matter how many calls share it.
-2. A rule at `content` or `traffic` has one opportunity per call or connection, when the call or
-   connection has sent `after_bytes`.
+1. No rule fires more often than `times`, no matter how many calls the rule matches.
+2. A rule at `content` or `traffic` has one opportunity per call or connection: when the call or
+   connection has sent `after_bytes` bytes.
 3. A rule at `idle` has one opportunity each time a stream becomes idle.
 4. No fault follows a terminal fault of the same call or connection.
 """
@@ -39,7 +39,7 @@ __all__ = ["ActiveRules", "CallAttributes", "FaultPlan"]
 
 @dataclass(frozen=True, slots=True)
 class CallAttributes:
-    """The attributes of a call that rules can match. `object` is a prefix for listings."""
+    """The attributes of a call that rules can match. For a listing, `object` is the prefix."""
 
     method: str
     bucket: str = ""
@@ -50,7 +50,10 @@ class CallAttributes:
 
 
 class _ActiveRule:
-    """A rule in force: how often it may still fire, and the tokens that it has expired."""
+    """An active rule, and how often it may still fire.
+
+    `expired_tokens`: the tokens that an ExpireToken fault of this rule treats as expired.
+    """
 
     def __init__(self, rule: Rule, seed: str, fired: Counter[str]) -> None:
         self.rule = rule
@@ -75,7 +78,7 @@ class _ActiveRule:
         )
 
     def offer(self) -> Fault | None:
-        """Use one opportunity. Return the fault if the rule fires."""
+        """Use one opportunity of the rule. Return its fault if the rule fires, otherwise None."""
         if self._times_left == 0:
             return None
         if self._skips_left:
@@ -88,7 +91,7 @@ class _ActiveRule:
         return self.fire()
 
     def fire(self) -> Fault:
-        """Count the rule as fired. Return its fault; the jitter of a delay is already added."""
+        """Count that the rule fires, and return its fault. A delay includes its random jitter."""
         self._fired[self.rule.counted_as] += 1
         fault = self.rule.fault
         if isinstance(fault, Delay) and fault.jitter_seconds:
@@ -97,7 +100,7 @@ class _ActiveRule:
 
 
 class ActiveRules:
-    """All rules in force. `fired` counts how often each rule fires, by name."""
+    """All active rules. `fired` counts how often each rule fires, by rule name."""
 
     def __init__(self, faults: Faults, fired: Counter[str]) -> None:
         self.faults = faults
@@ -119,25 +122,29 @@ class ActiveRules:
         return bool(self._call_rules) and any(active.can_fire for active in self._call_rules)
 
     def plan(self, call: CallAttributes) -> FaultPlan | None:
-        """Return the plan for a call; None if no rule matches it."""
+        """Return the fault plan for a call; None if no rule matches the call."""
         matching = [
             active for active in self._call_rules if active.can_fire and active.matches(call)
         ]
         return FaultPlan(matching, call, InjectionPoint.CONTENT) if matching else None
 
     def plan_connection(self) -> FaultPlan:
-        """Return the plan for a connection of the TCP proxy."""
+        """Return the fault plan for a connection of the TCP proxy."""
         return FaultPlan(self._connection_rules, CallAttributes(""), InjectionPoint.TRAFFIC)
 
     def now(self) -> list[Fault]:
-        """Return the faults at `now`. Call this once, when the rules come into force."""
+        """Return the faults at the injection point `now`.
+
+        Call this once, when the rules become active.
+        """
         return self.plan_connection().at(InjectionPoint.NOW)
 
 
 class FaultPlan:
-    """The faults of one call or connection. The owner reports each event of its life.
+    """Chooses the faults of one call or connection.
 
-    `progress` is the injection point that counts sent bytes: `content` or `traffic`.
+    The code that serves the call or connection reports each event to the plan. `progress` is the
+    injection point that counts sent bytes: `content` or `traffic`.
     """
 
     def __init__(
@@ -149,13 +156,13 @@ class FaultPlan:
         self._sent = 0
         self._ranges = 0
         self._chunks = 0
-        # Positions of the rules whose opportunity has passed.
+        # Positions of the rules at `progress` and at `idle` that have had their opportunity.
         self._reached: set[int] = set()
         self._idled: set[int] = set()
 
     @property
     def sees_content(self) -> bool:
-        """Whether a rule depends on the content sent, or changes responses."""
+        """Whether a rule counts sent bytes, or changes responses."""
         points = (self._progress, InjectionPoint.CHUNK, InjectionPoint.ANSWER)
         return any(active.rule.point in points and active.can_fire for active in self._rules)
 
@@ -164,7 +171,7 @@ class FaultPlan:
         return self._fire(point, lambda _: True)
 
     def room(self) -> int | None:
-        """Return how many bytes may be sent before the next fault; None if no fault is due."""
+        """Return how many bytes may be sent before the next fault; None without such a fault."""
         rooms = [
             max(0, active.rule.after_bytes - self._sent)
             for position, active in self._rules_at(self._progress)
@@ -173,7 +180,7 @@ class FaultPlan:
         return min(rooms, default=None)
 
     def advance(self, size: int) -> list[Fault]:
-        """Count `size` sent bytes. Return the faults that happen now."""
+        """Count `size` more sent bytes. Return the faults that are now due."""
         self._sent += size
         due = {
             position
@@ -188,7 +195,7 @@ class FaultPlan:
         self._idled.clear()
 
     def idle_until(self) -> float | None:
-        """Return the idle seconds after which the next rule is due; None if no rule is due."""
+        """Return after how many idle seconds the next rule is due; None without such a rule."""
         due_seconds = [
             active.rule.after_seconds
             for position, active in self._rules_at(InjectionPoint.IDLE)
@@ -236,7 +243,7 @@ class FaultPlan:
         ]
 
     def _fire(self, point: InjectionPoint, applies: Callable[[int], bool]) -> list[Fault]:
-        """Offer an opportunity to each rule that applies, up to the first terminal fault."""
+        """Give each rule that applies one opportunity. Stop after the first terminal fault."""
         fired: list[Fault] = []
         for position, active in self._rules_at(point):
             fault = self._offer(active) if applies(position) else None
@@ -261,7 +268,7 @@ class FaultPlan:
 
 
 def _selects(rule: Rule, number: int, offset: int, length: int) -> bool:
-    """Return whether `nth` and `covers` of a rule select a range or chunk."""
+    """Return whether `nth` and `covers` of a rule select the range or chunk with this number."""
     return rule.nth in (0, number) and (
         rule.covers is None or offset <= rule.covers < offset + length
     )

@@ -1,7 +1,8 @@
-"""Makes faults happen to one call: delays, errors, and changes of its responses.
+"""Causes the faults of one call: delays, errors, and changes of its responses.
 
-`MethodHandlers` creates one FaultyCall per call. While no rule is in force it does nothing. It
-looks up the rules in force at every step, so that an order reaches calls that are already open.
+`MethodHandlers` creates one FaultyCall per call. While no rule is active, the FaultyCall does
+nothing. It looks up the active rules at every step, so that new rules also apply to calls that are
+already open.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class CallEndedOk(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RangeOutcome:
-    """What faults do to one range. A range that hangs has an infinite delay."""
+    """What faults do to one requested range. The delay of an unanswered range is infinite."""
 
     delay_seconds: float = 0.0
     failure: RpcError | None = None
@@ -68,7 +69,7 @@ _current: ContextVar[FaultyCall] = ContextVar("current_call")
 
 
 def current_call(orders: FaultOrders) -> FaultyCall:
-    """Return the call that the current task serves, or a call without faults outside of a call."""
+    """Return the call that the current task serves; if there is none, a call without faults."""
     return _current.get(None) or FaultyCall(orders, "")
 
 
@@ -86,14 +87,14 @@ class FaultyCall:
         self._bandwidth_bytes = 0
 
     def enter(self, request: Message, headers: Headers) -> None:
-        """Store the first message and the headers; make this the current call of the task."""
+        """Store the call's first message and headers. Make this the current call of the task."""
         self._request = request
         self._headers = headers
         _current.set(self)
 
     @property
     def plan(self) -> FaultPlan | None:
-        """The plan of the call by the rules in force now; None without a matching rule."""
+        """The fault plan of the call, from the rules active now; None if no rule matches."""
         rules = self.orders.rules
         if rules is not self._rules and self._request is not None:
             self._rules = rules
@@ -103,27 +104,27 @@ class FaultyCall:
         return self._plan
 
     async def opened(self) -> None:
-        """Make the faults at `open` happen."""
+        """Cause the faults at the injection point `open`."""
         if self.plan is not None:
             await self.act(self.plan.at(InjectionPoint.OPEN))
 
     async def reached(self, size: int = 0) -> None:
-        """Make the faults happen that are due after `size` more bytes of content."""
+        """Count `size` more sent bytes of content, and cause the faults that are now due."""
         if self.plan is not None:
             await self.act(self.plan.advance(size))
 
     async def idled(self, seconds: float) -> None:
-        """Make the faults happen that are due after an idle time of `seconds`."""
+        """Cause the faults that are due after an idle time of `seconds`."""
         if self.plan is not None:
             await self.act(self.plan.idle(seconds))
 
     def idle_until(self) -> float | None:
-        """Return the idle seconds after which the next fault is due; None if no fault is due."""
+        """Return after how many idle seconds the next fault is due; None without such a fault."""
         plan = self.plan
         return None if plan is None else plan.idle_until()
 
     def range(self, requested: pb.ReadRange, size: int) -> RangeOutcome:
-        """Return what faults do to a requested range of an object with `size` bytes.
+        """Return what faults do to a requested range of an object of `size` bytes.
 
         Raises:
             RpcError: a fault ends the whole call with an error.
@@ -150,14 +151,14 @@ class FaultyCall:
         return outcome
 
     def answered(self, response: Message) -> bytes:
-        """Apply the faults at `answer` to the response of a unary call, and encode it."""
+        """Apply the faults at the injection point `answer` to a unary response, and encode it."""
         faults = [] if self.plan is None else self.plan.at(InjectionPoint.ANSWER)
         for fault in faults:
             self.change_response(response, fault)
         return apply_to_bytes(response.SerializeToString(), faults)
 
     def change_response(self, response: Message, fault: Fault) -> None:
-        """Apply a fault to the decoded first response."""
+        """Apply a fault to the decoded first response of the call."""
         if self._request is not None:
             apply_to_response(response, self._request, fault)
 
@@ -168,7 +169,7 @@ class FaultyCall:
         return replace(shape, bandwidth_bytes=self._bandwidth_bytes)
 
     async def act(self, faults: Iterable[Fault]) -> None:
-        """Make faults happen, one after another.
+        """Cause faults, one after another.
 
         Raises:
             RpcError: a fault ends the call with an error.

@@ -1,4 +1,4 @@
-"""The error statuses of ordered faults, encoded as the service encodes them."""
+"""The error statuses that faults cause, encoded as the service encodes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REDIRECT_TYPE = "type.googleapis.com/google.storage.v2.BidiReadObjectRedirectedE
 _RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 _ERROR_INFO_TYPE = "type.googleapis.com/google.rpc.ErrorInfo"
 _DOMAIN = "storage.googleapis.com"
-# A varint that never ends: no serialized google.rpc.Status begins with it.
+# A varint that never ends. No serialized google.rpc.Status begins with these bytes.
 _NO_STATUS = b"\xff" * 16
 
 
@@ -38,7 +38,7 @@ def ordered_status(fault: Status) -> RpcError:
 
 
 def redirected(fault: Redirect, handle: bytes) -> RpcError:
-    """Return the error that redirects a stream. An empty `handle` is left out."""
+    """Return the error that redirects a stream. It holds `handle`, unless `handle` is empty."""
     error = pb.BidiReadObjectRedirectedError(
         routing_token=fault.token,
         read_handle=pb.BidiReadHandle(handle=handle) if handle else None,
@@ -49,7 +49,7 @@ def redirected(fault: Redirect, handle: bytes) -> RpcError:
 
 
 def expired_token() -> RpcError:
-    """Return the error that ends a call with an expired token."""
+    """Return the error that ends a call whose token is expired."""
     value = _error_info("ACCESS_TOKEN_EXPIRED", "googleapis.com")
     message = "Request had invalid authentication credentials"
     code = StatusCode.UNAUTHENTICATED

@@ -25,11 +25,11 @@ class ResponseCodec(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, rest: Message | None, chunks: Sequence[ResponseChunk]) -> list[bytes]:
-        """Return responses that carry the chunks. The first response also carries `rest`."""
+        """Return encoded responses with the chunks. The first also has the fields of `rest`."""
 
 
 class BidiResponseCodec(ResponseCodec):
-    """Responses of BidiReadObject. One response holds any number of chunks."""
+    """The codec for BidiReadObject, where one response holds any number of chunks."""
 
     def decode(self, raw: bytes) -> tuple[Message, list[ResponseChunk]]:
         """Return the response without its content, and its chunks of content."""
@@ -68,7 +68,7 @@ class BidiResponseCodec(ResponseCodec):
 
 
 class ReadResponseCodec(ResponseCodec):
-    """Responses of ReadObject. A response holds one chunk, without its offset or a range_end."""
+    """The codec for ReadObject, where a response holds one chunk without offset or range_end."""
 
     def __init__(self) -> None:
         self._position = 0

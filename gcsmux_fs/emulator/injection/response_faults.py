@@ -45,14 +45,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseChunk", "apply_to_bytes", "apply_to_chunk", "apply_to_response"]
 
-# Not zero: a client's new buffer may hold zeros already.
+# The byte that is appended to chunks. It is not zero, because a client's new buffer may already
+# hold zeros, which would hide an error.
 _FILLER = b"\xa5"
 _ALL_BITS = 0xFFFFFFFF
 # No message of the service has a field with this number.
 _UNKNOWN_FIELD = 15_000
-# The start of an unknown field whose length is missing.
+# An incomplete message: the start of an unknown field whose length is missing.
 _INCOMPLETE_FIELD = length_delimited(_UNKNOWN_FIELD, b"")[:-1]
-# A varint has at most ten bytes; one of them has its highest bit clear.
+# Bytes with which no protobuf message begins: a varint has at most ten bytes, and its last byte has
+# a clear highest bit.
 _GARBAGE = b"\xff" * 64
 # Field 6, object_data_ranges of BidiReadObjectResponse, with a claimed length of 2 GiB - 1.
 _HUGE_FIELD = b"\x32" + varint(2**31 - 1)
@@ -81,7 +83,7 @@ class ResponseChunk:
 
 
 def apply_to_chunk(chunk: ResponseChunk, fault: Fault) -> Sequence[ResponseChunk]:
-    """Return the chunks to send instead of `chunk`."""
+    """Apply a fault: return the chunks to send instead of `chunk`."""
     size = len(chunk.content)
     match fault:
         case ChunkDuplicated():
@@ -121,7 +123,7 @@ def apply_to_chunk(chunk: ResponseChunk, fault: Fault) -> Sequence[ResponseChunk
 
 
 def apply_to_response(response: Message, request: Message, fault: Fault) -> None:
-    """Change the fields of a response. Faults of chunks or bytes change nothing here."""
+    """Apply a fault to the fields of a response. Ignore faults of chunks or of encoded bytes."""
     match fault:
         case OmitMetadata():
             if isinstance(response, pb.BidiReadObjectResponse):
@@ -150,7 +152,8 @@ def _apply_to_page(
             page.next_page_token = own_token if fault.to is PageTokenTarget.PAGE else start_token
         case PageEmpty():
             page.Clear()
-            # base64 decoding ignores the full stop: a different token, the same position.
+            # The full stop makes the token different. base64 decoding ignores the full stop, so the
+            # token leads to the same position.
             page.next_page_token = own_token + "."
         case PageUnsorted():
             objects, prefixes = list(page.objects)[::-1], list(page.prefixes)[::-1]
@@ -181,7 +184,7 @@ def apply_to_bytes(message: bytes, faults: Sequence[Fault]) -> bytes:
             case Malformed(how=MalformedKind.GARBAGE):
                 message = _GARBAGE
             case Malformed(how=MalformedKind.TRUNCATED):
-                # Without its last byte the last field is too short, whatever its type.
+                # Without its last byte, the last field of any type is too short.
                 message = message[:-1] or _INCOMPLETE_FIELD
             case Malformed(how=MalformedKind.HUGE):
                 message = _HUGE_FIELD + message

@@ -1,8 +1,8 @@
-"""Sends the responses of one stream, with the faults that happen to them and between them.
+"""Sends the responses of one stream, and causes faults in and between these responses.
 
-A response with content is decoded into chunks. The faults at `chunk` are applied to each chunk. The
-resulting chunks are sent together in one response, unless a fault happens between two of them: a
-stream that a fault ends after N bytes has sent exactly N bytes.
+A response with content is decoded into chunks. The faults at the injection point `chunk` are
+applied to each chunk. The resulting chunks are sent together in one response, unless a fault
+happens between two chunks. A stream that a fault ends after N bytes has thus sent exactly N bytes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CODECS: dict[str, type[BidiResponseCodec | ReadResponseCodec]] = {
 
 
 class ResponseSender:
-    """Sends the messages of a service through `forward`, which writes them to gRPC."""
+    """Applies faults to the messages of a call and passes them to `forward`, which sends them."""
 
     def __init__(self, call: FaultyCall, counters: CallCounters, forward: Send) -> None:
         self._call = call
@@ -56,7 +56,8 @@ class ResponseSender:
         self._codec: ResponseCodec | None = None if codec_type is None else codec_type()
         # Read ids of ranges that a fault has ended early. The rest of these ranges is not sent.
         self._ended: set[int] = set()
-        # The next response: fields other than content, chunks, and faults of its encoded bytes.
+        # The next response: its fields other than content, its chunks, and the faults to apply to
+        # its encoded bytes.
         self._rest: Message | None = None
         self._chunks: list[ResponseChunk] = []
         self._byte_faults: list[Fault] = []
@@ -64,7 +65,7 @@ class ResponseSender:
         self._unsent = 0
 
     async def send(self, message: bytes) -> None:
-        """Apply the faults in force to a message, and send the result.
+        """Apply the faults of the active rules to a message, and send the result.
 
         Raises:
             RpcError: a fault ends the call with an error.
@@ -91,13 +92,13 @@ class ResponseSender:
             for chunk in chunks:
                 await self._send_chunk(chunk)
             await self._flush()
-            # A call without content reaches a rule with `after_bytes` 0 here.
+            # If the call sends no content, the rules with `after_bytes` 0 fire here.
             await self._call.reached(0)
         finally:
             self._counters.bytes_sent -= self._unsent
 
     async def _send_chunk(self, chunk: ResponseChunk) -> None:
-        """Send a chunk, in parts if a fault is due in the middle of it."""
+        """Send a chunk. If a fault is due in the middle of the chunk, send the chunk in parts."""
         plan = self._call.plan
         while plan is not None and (room := plan.room()) is not None and room < len(chunk.content):
             part, chunk = chunk.split(room)
@@ -115,7 +116,7 @@ class ResponseSender:
         await self._call.reached(size)
 
     async def _gather_with_faults(self, chunk: ResponseChunk) -> None:
-        """Apply the faults at `chunk`, and add the resulting chunks to the next response."""
+        """Apply the faults of a chunk, and add the resulting chunks to the next response."""
         if chunk.read_id in self._ended:
             if chunk.last:
                 self._ended.discard(chunk.read_id)
@@ -149,14 +150,14 @@ class ResponseSender:
             await self._flush()
 
     async def _gather(self, chunk: ResponseChunk) -> None:
-        """Add a chunk to the next response; a response never exceeds the limit of clients."""
+        """Add a chunk to the next response. Send that response first if it would be too long."""
         gathered_bytes = sum(len(gathered.content) for gathered in self._chunks)
         if gathered_bytes and gathered_bytes + len(chunk.content) > MAX_CHUNK_BYTES:
             await self._flush()
         self._chunks.append(chunk)
 
     async def _flush(self) -> None:
-        """Send the next response, if it holds anything."""
+        """Send the next response, if it is not empty."""
         rest, chunks, byte_faults = self._rest, self._chunks, self._byte_faults
         if self._codec is None or not (chunks or (rest is not None and rest.ByteSize())):
             return

@@ -1,4 +1,4 @@
-"""Rules that order faults, in Python and in JSON.
+"""Rules that say which faults happen, where and how often, in Python and in JSON.
 
     internal = Status(StatusCode.INTERNAL)
     Faults((Rule(internal, at=InjectionPoint.CONTENT, after_bytes=1000, times=2),))
@@ -8,8 +8,9 @@
 
 Each event at the rule's injection point is an opportunity for the rule (see `InjectionPoint`). The
 rule skips the first `skip` opportunities. At each later opportunity it fires with `probability`,
-until it has fired `times` times. The decision at the n-th opportunity depends only on `seed`, on
-the position of the rule and on n. A run with the same opportunities therefore has the same faults.
+until it has fired `times` times. Whether the rule fires at its n-th opportunity depends only on
+`seed`, on the position of the rule in the list, and on n. A run with the same opportunities
+therefore has the same faults.
 """
 
 from __future__ import annotations
@@ -54,14 +55,17 @@ class Rule:
 
     - `method`, `object`: shell patterns for the method and the object name; `*` also matches
       slashes. For a listing, `object` is matched with the prefix.
-    - `resumed`: true selects calls with a read handle or a page token, false all other calls.
-    - `at`: the injection point; None is the default of the kind of fault.
-    - `after_bytes`: at `content` and `traffic`. Bytes count from the start of the call or
-      connection, or from the order if the order came later.
-    - `after_seconds`: at `idle`.
-    - `nth`: at `range` and `chunk`, its number in the stream, from 1; 0 selects all.
+    - `resumed`: true selects calls with a read handle or a page token, false selects the other
+      calls, None selects all calls.
+    - `at`: the injection point; None selects the default of the kind of fault.
+    - `after_bytes`: at `content` and `traffic`, the number of sent bytes after which the fault
+      happens. Bytes count from the start of the call or connection, or from the moment when the
+      rule became active, if this was later.
+    - `after_seconds`: at `idle`, the idle time after which the fault happens.
+    - `nth`: at `range` and `chunk`, the number of the range or chunk in its stream, from 1; 0
+      selects all.
     - `covers`: at `range` and `chunk`, an offset that the range or chunk must contain.
-    - `name`: the name in the counters; empty is the name of the kind of fault.
+    - `name`: the rule's name in the counters; if empty, the name of the kind of fault.
 
     Raises:
         ValueError: a field is out of range, or has no meaning at the injection point.
@@ -88,7 +92,7 @@ class Rule:
 
     @property
     def counted_as(self) -> str:
-        """The name in the counters."""
+        """The rule's name in the counters."""
         return self.name or kind_name(type(self.fault))
 
     def __post_init__(self) -> None:
@@ -117,9 +121,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """An order: rules, and the seed of their decisions.
+    """A list of rules, and the seed of their random decisions.
 
-    At each opportunity all matching rules fire, in this order, up to the first terminal fault.
+    At each opportunity, all matching rules fire in the order of the list, until the first terminal
+    fault.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -132,10 +137,10 @@ class Faults:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Faults:
-        """Parse an order in JSON: an object with `rules`, a list of rules, or a single rule.
+        """Parse rules in JSON: an object with the member `rules`, a list of rules, or one rule.
 
         Raises:
-            RpcError: the text is not a valid order (INVALID_ARGUMENT).
+            RpcError: the text does not hold valid rules (INVALID_ARGUMENT).
         """
         try:
             members = _order_members(json.loads(text))
@@ -151,7 +156,7 @@ class Faults:
             raise invalid(f"Not a valid order of faults: {error}.") from None
 
     def to_json(self) -> bytes:
-        """Return the order in the form that `parse` reads, without fields that have the default."""
+        """Return the rules as JSON for `parse`. Fields that have their default are left out."""
         rules = [
             {"fault": {"kind": kind_name(type(rule.fault)), **_changed_fields(rule.fault)}}
             | {name: value for name, value in _changed_fields(rule).items() if name != "fault"}
@@ -199,7 +204,7 @@ def _parse_rule(raw: object) -> Rule:
 
 
 def _parse_fields(kind: type[Fault | Rule], members: Mapping[str, object]) -> dict[str, object]:
-    """Return the arguments of a dataclass, each converted to the type of its field."""
+    """Return the arguments for a dataclass, each converted to the type of its field."""
     known = {member.name: member for member in fields(kind) if member.name != "fault"}
     what = kind_name(kind) if issubclass(kind, Fault) else "a rule"
     _check_names(members, tuple(known), what)
@@ -291,7 +296,7 @@ def _or_none(parse: Callable[[object], object]) -> Callable[[object], object]:
     return lambda raw: None if raw is None else parse(raw)
 
 
-# Keys are the annotations of fields.
+# The functions that convert JSON values to the types of fields. Keys are the annotations of fields.
 _PARSERS: dict[str, Callable[[object], object]] = {
     "bool": _boolean,
     "bool | None": _or_none(_boolean),

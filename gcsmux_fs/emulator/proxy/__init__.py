@@ -1,1 +1,1 @@
-"""The TCP proxy, which makes the faults of connections happen."""
+"""The TCP proxy, which causes the faults of connections."""

@@ -1,14 +1,15 @@
-"""The boundaries of HTTP/2 frames in a stream of bytes, and the frames GOAWAY and RST_STREAM.
+"""Finds the boundaries of HTTP/2 frames in a stream of bytes, and makes GOAWAY and RST_STREAM.
 
-Sans-IO. The layout of frames is in RFC 9113, sections 4.1 (header), 6.4 (RST_STREAM) and 6.8
-(GOAWAY).
+This module does no I/O. The layout of frames is in RFC 9113, sections 4.1 (header), 6.4
+(RST_STREAM) and 6.8 (GOAWAY).
 """
 
 from __future__ import annotations
 
 __all__ = ["CLIENT_PREFACE_BYTES", "FrameScanner", "goaway", "rst_stream"]
 
-# A client sends "PRI * HTTP/2.0..." before its first frame. A server sends no preface.
+# Length of the preface "PRI * HTTP/2.0...", which a client sends before its first frame. A server
+# sends no preface.
 CLIENT_PREFACE_BYTES = 24
 _HEADER_BYTES = 9
 _DATA, _HEADERS, _RST_STREAM, _PUSH_PROMISE, _GOAWAY, _CONTINUATION = 0, 1, 3, 5, 7, 9
@@ -33,7 +34,7 @@ class FrameScanner:
         self._in_header_block = False
 
     def feed(self, data: bytes) -> int | None:
-        """Scan the next bytes. Return the position of the first boundary in `data`, or None."""
+        """Scan the next bytes. Return the position of the first frame boundary in them, or None."""
         first_boundary: int | None = None
         position = 0
         while position < len(data):

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["ProxiedConnection"]
 
 _BLOCK_BYTES = 64 * 1024
-# Limits the bytes in flight on a delayed connection to 16 MiB: 100 ms at 160 MB/s.
+# Maximum number of blocks in the queue. A delayed connection thus holds back at most 16 MiB, which
+# is a delay of 100 ms at 160 MB/s.
 _MAX_BLOCKS = 256
-# SO_LINGER, on, with a time of 0: close() sends a RST.
+# The value of SO_LINGER with which close() sends a RST: on, with a time of 0.
 _LINGER = struct.pack("ii", 1, 0)
 
 
@@ -68,8 +69,8 @@ class _Direction:
 class ProxiedConnection:
     """A connection from a client, and the connection to the emulator behind it.
 
-    `server` is the host and port of the emulator. `hide_port` closes the proxy's port for some
-    seconds.
+    `server` is the host and port of the emulator. `hide_port` closes the proxy's port for a number
+    of seconds.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ProxiedConnection:
         self._server: asyncio.StreamWriter | None = None
         self._to_client = _Direction(0)
         self._to_server = _Direction(CLIENT_PREFACE_BYTES)
-        # Clear while the connection is stalled.
+        # Not set while the connection is stalled.
         self._flowing = asyncio.Event()
         self._flowing.set()
         # Whether bytes from the client are discarded, and nothing more is sent to the client.
@@ -101,7 +102,7 @@ class ProxiedConnection:
                 self.act(fault)
             with suppress(OSError):
                 await self._forward(reader)
-            # Sends the buffered bytes, then closes.
+            # close() first sends the buffered bytes.
             self._client.close()
         except asyncio.CancelledError:
             self._client.transport.abort()
@@ -111,7 +112,7 @@ class ProxiedConnection:
 
     @property
     def plan(self) -> FaultPlan:
-        """The plan of the connection by the rules in force now."""
+        """The fault plan of the connection, from the rules that are active now."""
         rules = self._orders.rules
         if rules is not self._rules:
             self._rules = rules
@@ -131,7 +132,7 @@ class ProxiedConnection:
         self._abort_server()
 
     def act(self, fault: Fault) -> None:
-        """Make a fault happen."""
+        """Cause a fault of this connection."""
         match fault:
             case Reset():
                 self.reset()
@@ -167,7 +168,7 @@ class ProxiedConnection:
             direction.inject(frame, writer)
 
     def _become_half_open(self) -> None:
-        """Send nothing more to the client, and discard the bytes that it sends."""
+        """From now on, send nothing to the client, and discard the bytes from the client."""
         self._half_open = True
         self._flowing.set()
         self._abort_server()
@@ -215,7 +216,8 @@ class ProxiedConnection:
         end = False
         while not end:
             data = await from_server.read(_BLOCK_BYTES)
-            # At the end of the stream, read() returns no bytes. The empty block ends the writer.
+            # At the end of the stream, read() returns no bytes. The empty block then ends
+            # `_write_client`.
             end = not data
             await blocks.put((clock() + self._delay_seconds, data))
 
@@ -230,7 +232,7 @@ class ProxiedConnection:
             await self._write_block(data, client)
 
     async def _write_block(self, data: bytes, client: asyncio.StreamWriter) -> None:
-        """Write a block in parts: a part ends where a fault is due, or at the bandwidth limit."""
+        """Write a block in parts. A part ends where a fault is due or after `slice_bytes` bytes."""
         clock = asyncio.get_running_loop().time
         while data:
             await self._flowing.wait()

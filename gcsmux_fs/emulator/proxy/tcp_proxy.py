@@ -1,8 +1,8 @@
-"""The TCP proxy in front of the emulator, which makes the faults of connections happen.
+"""The TCP proxy in front of the emulator. It causes the faults of connections.
 
-The proxy has a port of its own and forwards all bytes. The emulator's port works without the proxy,
-also while the proxy's port is gone. A new order ends the faults of the order before it: stalled
-connections resume, and a port that was gone listens again.
+The proxy listens on its own port and forwards all bytes to the emulator. Clients can also connect
+to the emulator's port directly, even while the proxy's port is closed. New rules end the faults of
+the old rules: stalled connections resume, and the proxy's port opens again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TcpProxy:
         self._target_port = target_port
         self._listener: socket.socket | None = None
         self._connections: dict[ProxiedConnection, asyncio.Task[None]] = {}
-        # Ends a PortGone fault.
+        # The timer that ends a PortGone fault.
         self._reopen_timer: asyncio.TimerHandle | None = None
 
     def start(self, listener: socket.socket) -> None:
@@ -75,7 +75,7 @@ class TcpProxy:
         self._reopen_timer = asyncio.get_running_loop().call_later(seconds, self._reopen_port)
 
     def _apply_order(self) -> None:
-        """End the faults of the old order, and make the faults at `now` happen."""
+        """End the faults of the old rules, and cause the faults at the injection point `now`."""
         self._reopen_port()
         for connection in tuple(self._connections):
             connection.resume()
@@ -107,7 +107,7 @@ class TcpProxy:
                 self._listen(open_listener(self._host, self.port))
             except OSError as error:
                 log.error(
-                    "The TCP proxy cannot listen on port %d again, and stays closed: %s",
+                    "The TCP proxy cannot listen on port %d again, so this port stays closed: %s",
                     self.port,
                     error,
                 )

@@ -1,1 +1,1 @@
-"""The gRPC services: the methods of Storage, StorageControl and Operations."""
+"""The gRPC services of the emulator: the methods of Storage, StorageControl and Operations."""

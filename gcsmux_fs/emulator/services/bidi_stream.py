@@ -1,8 +1,8 @@
 """One BidiReadObject call: receives requests for ranges, and sends their content.
 
-Two tasks of one event loop share the stream. One task receives requests. The other sends what is
-due, one message at a time, so that the client's flow control slows it down. No decision spans an
-await.
+Two tasks of one event loop share the stream. One task receives requests. The other task sends the
+ranges that are due, one message at a time, so that the client's flow control slows this task down.
+After an await, a task reads the shared state again, because the other task may have changed it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ _NO_FAULT = RangeOutcome()
 class BidiStream:
     """One BidiReadObject call.
 
-    `size` returns the current size of the object in bytes; it increases while an appendable object
-    is written. `encode` reads the content of slices and returns the message that carries them.
+    `size` returns the current size of the object in bytes; the size of an appendable object
+    increases while it is written. `encode` reads the content of slices and returns a message with
+    this content.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class BidiStream:
         self._limiter = BandwidthLimiter(self._shape)
         self._counters = counters
         self._encode = encode
-        # Wakes the sending task.
+        # Set to wake the sending task.
         self._changed = asyncio.Event()
         self._half_closed = False
         self._failure: RpcError | CallEndedOk | None = None
@@ -98,7 +99,7 @@ class BidiStream:
             self._changed.set()
 
     async def send_ranges(self, send: Send) -> None:
-        """Send the scheduled ranges. Return when the client has half-closed and all are sent.
+        """Send the scheduled ranges until the client has half-closed and all ranges are sent.
 
         Raises:
             RpcError: the call ends with an error.
@@ -144,7 +145,7 @@ class BidiStream:
             raise _range_errors(failed)
 
     async def _wait_idle(self) -> None:
-        """Wait until something changes. Faults at `idle` happen during the wait."""
+        """Wait until `_changed` is set. Meanwhile, cause faults at the injection point `idle`."""
         clock = asyncio.get_running_loop().time
         begin = clock()
         while not self._changed.is_set():
@@ -157,7 +158,7 @@ class BidiStream:
                 await self._call.idled(idle_seconds)
 
     async def _wait_until(self, due: float) -> None:
-        """Wait until `due` or until something changes."""
+        """Wait until the time `due`, or until `_changed` is set."""
         try:
             async with asyncio.timeout_at(due):
                 await self._changed.wait()
@@ -168,7 +169,7 @@ class BidiStream:
 def _range_errors(failed: Sequence[FailedRange]) -> RpcError:
     """Return the error that ends a stream with failed ranges.
 
-    It has the status of the first failed range; its details list all failed ranges.
+    The error has the status of the first failed range. Its details list all failed ranges.
     """
     first = failed[0].reason
     errors = pb.BidiReadObjectError(

@@ -53,7 +53,7 @@ class ChangeService:
         self._checksums = checksums
 
     async def update_object(self, request: pb.UpdateObjectRequest) -> pb.Object:
-        """Answer UpdateObject: a new metageneration of the same generation."""
+        """Answer UpdateObject. The object gets a new metageneration and keeps its generation."""
         resource = request.object
         bucket = self._store.bucket(bucket_of(resource.bucket))
         stored = _find(bucket, resource.name, resource.generation)
@@ -78,7 +78,7 @@ class ChangeService:
         return self._resource(moved)
 
     async def rewrite_object(self, request: pb.RewriteObjectRequest) -> pb.RewriteResponse:
-        """Answer RewriteObject. It takes several calls only with `max_bytes_rewritten_per_call`."""
+        """Answer RewriteObject. With `max_bytes_rewritten_per_call` it may need several calls."""
         bucket = self._store.bucket(
             bucket_of(request.destination_bucket or request.destination.bucket)
         )
@@ -138,7 +138,7 @@ class ChangeService:
         request: pb.RewriteObjectRequest | pb.ComposeObjectRequest,
         components: int = 0,
     ) -> StoredObject:
-        """Publish a copy of the contents, if the request's conditions hold after the copy, too."""
+        """Copy the contents to a new object. Check the preconditions again after the copy."""
         for content in contents:
             if not content.object.finalized:
                 raise RpcError(
@@ -174,14 +174,14 @@ def _find(bucket: Bucket, name: str, generation: int = 0) -> StoredObject:
 def _check_source(
     source: StoredObject, request: pb.MoveObjectRequest | pb.RewriteObjectRequest
 ) -> None:
-    """Check the conditions of a request on its source object."""
+    """Check the preconditions that a request sets for its source object."""
     code = StatusCode.FAILED_PRECONDITION
     check_condition(request, "source_generation", source.generation, code)
     check_condition(request, "source_metageneration", source.metageneration, code)
 
 
 def _check_not_zonal(bucket: Bucket, participle: str) -> None:
-    """Fail for a zonal bucket, whose objects the service cannot rewrite or compose."""
+    """Raise RpcError for a zonal bucket, because its objects cannot be rewritten or composed."""
     if bucket.placement.location_type == ZONE:
         raise RpcError(
             StatusCode.FAILED_PRECONDITION,
@@ -192,7 +192,10 @@ def _check_not_zonal(bucket: Bucket, participle: str) -> None:
 def _progress(
     request: pb.RewriteObjectRequest, source: StoredObject, rewrite: str
 ) -> tuple[int, str]:
-    """Return the bytes rewritten after this call, and a token if the rewrite is incomplete."""
+    """Return how many bytes are rewritten when this call ends, and a rewrite token.
+
+    The token is empty if the rewrite is then complete.
+    """
     limit = request.max_bytes_rewritten_per_call
     if limit < 0 or limit % REWRITE_QUANTUM_BYTES:
         raise invalid(
@@ -207,7 +210,7 @@ def _progress(
 def _rewritten_attributes(
     old: ObjectAttributes, destination: pb.Object, name: str
 ) -> ObjectAttributes:
-    """Return the attributes in the request; without any, those of the source object."""
+    """Return the attributes in the request; if it sets none, those of the source object."""
     if destination.metadata or any(getattr(destination, field) for field in _TEXT_FIELDS):
         return attributes_from_resource(destination, name)
     return replace(old, storage_class=destination.storage_class or old.storage_class)
@@ -216,7 +219,7 @@ def _rewritten_attributes(
 def _updated_attributes(
     old: ObjectAttributes, resource: pb.Object, mask: FieldMask
 ) -> ObjectAttributes:
-    """Return the attributes after an update of the fields in `mask`."""
+    """Return `old` after an update: the fields in `mask` get the values of `resource`."""
     if not mask.paths:
         raise invalid("The update_mask is missing.")
     texts: dict[str, str] = {}
@@ -241,7 +244,7 @@ def _updated_attributes(
 
 
 def _delete_source(bucket: Bucket, source: StoredObject, *, keep: StoredObject) -> None:
-    """Delete a source object of ComposeObject, unless it has been replaced meanwhile."""
+    """Delete a source object of ComposeObject, unless it was replaced or is the object `keep`."""
     current = bucket.find(source.name)
     if (
         current is not None

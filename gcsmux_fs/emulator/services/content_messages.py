@@ -1,7 +1,8 @@
 """Encodes responses with content by hand, so that the content is copied only once.
 
-Field numbers are those of protos/storage.proto. Protobuf encodes the small fields: messages that
-are concatenated on the wire merge, so that the other fields can simply be appended.
+Field numbers are those of protos/storage.proto. The protobuf library encodes the small fields other
+than content. These fields can simply be appended, because concatenated protobuf messages merge into
+one message.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def encode_bidi_response(chunks: Sequence[ContentChunk]) -> bytes:
 
 
 def encode_read_response(content: memoryview, crc32c: int, other_fields: bytes) -> bytes:
-    """Return a ReadObjectResponse with this content; `other_fields` are encoded already."""
+    """Return a ReadObjectResponse with `content` and the already encoded `other_fields`."""
     head, tail = _checksummed(content, crc32c)
     return b"".join((head, content, tail, other_fields))
 

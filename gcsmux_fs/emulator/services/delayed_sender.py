@@ -15,9 +15,10 @@ __all__ = ["DelayedSender"]
 
 
 class DelayedSender:
-    """Sends messages in the order of `put`. The `async with` block ends after the last message.
+    """Sends messages in the order in which `put` receives them.
 
-    An RpcError that ends the block is raised after these messages have been sent.
+    The `async with` block ends after all messages have been sent. If an RpcError ends the block,
+    the messages are sent first, and then the error is raised.
     """
 
     def __init__(self, send: Send) -> None:
@@ -25,7 +26,7 @@ class DelayedSender:
         self._queue: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
 
     def put(self, due: float, message: bytes) -> None:
-        """Send `message` at the time `due`, but after all messages before it."""
+        """Send `message` at the time `due`, but not before an earlier message."""
         self._queue.put_nowait((due, message))
 
     async def __aenter__(self) -> DelayedSender:

@@ -1,7 +1,8 @@
 """Methods of StorageControl: folders of hierarchical buckets, storage layouts, and operations.
 
 RenameFolder and DeleteFolderRecursive return operations of google.longrunning. These operations are
-done when the call returns. GetOperation returns them again while the emulator runs.
+already done when the call returns. GetOperation returns the same operations again until the
+emulator stops.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ __all__ = ["FolderService"]
 _LAYOUT_SUFFIX = "/storageLayout"
 _CONTROL_TYPES = "type.googleapis.com/google.storage.control.v2."
 _EMPTY_TYPE = "type.googleapis.com/google.protobuf.Empty"
-# About a megabyte. Clients request only recent operations.
+# Maximum number of operations kept for GetOperation: about a megabyte. Clients request only recent
+# operations.
 _MAX_STORED_OPERATIONS = 1000
 _DONE_PERCENT = 100
 
 
 class FolderService:
-    """Answers from the current state of the served folder."""
+    """Answers calls about folders, storage layouts and operations."""
 
     def __init__(self, store: BucketStore) -> None:
         self._store = store
@@ -52,7 +54,7 @@ class FolderService:
     async def get_storage_layout(self, request: pb.GetStorageLayoutRequest) -> pb.StorageLayout:
         """Answer GetStorageLayout, for flat and hierarchical buckets."""
         if not request.name.endswith(_LAYOUT_SUFFIX):
-            raise invalid(f"Not the resource name of a storage layout: {request.name!r}.")
+            raise invalid(f"{request.name!r} is not the resource name of a storage layout.")
         bucket = self._store.bucket(bucket_of(request.name.removesuffix(_LAYOUT_SUFFIX)))
         placement = bucket.placement
         return pb.StorageLayout(
@@ -80,7 +82,9 @@ class FolderService:
         if request.page_size < 0:
             raise invalid(f"page_size is negative: {request.page_size}.")
         if request.delimiter not in ("", "/"):
-            raise invalid(f"The delimiter is {request.delimiter!r}; folders allow only '/'.")
+            raise invalid(
+                f"ListFolders supports only the delimiter '/', not {request.delimiter!r}."
+            )
         if request.prefix:
             check_folder_path(request.prefix)
         query = Query(
@@ -103,7 +107,7 @@ class FolderService:
         """Answer CreateFolder."""
         bucket = self._hierarchical(bucket_of(request.parent))
         if request.folder.name:
-            raise invalid("Set folder_id instead of the name in folder.")
+            raise invalid("Set the field folder_id, and leave the field folder.name empty.")
         folder = bucket.folders.create(request.folder_id, recursive=request.recursive)
         return _folder_resource(bucket, folder)
 
@@ -164,7 +168,7 @@ class FolderService:
         conditions: Preconditions,
         not_match_code: StatusCode = StatusCode.FAILED_PRECONDITION,
     ) -> tuple[Bucket, StoredFolder]:
-        """Return the folder with this resource name, and check the request's conditions on it."""
+        """Return the folder with this resource name, and check the preconditions in the request."""
         name, path = folder_of(resource)
         bucket = self._hierarchical(name)
         check_folder_path(path)

@@ -41,7 +41,7 @@ __all__ = ["MetaService"]
 
 
 class MetaService:
-    """Answers from the current state of the served folder."""
+    """Answers calls about buckets and the metadata of objects."""
 
     def __init__(self, store: BucketStore, checksums: Checksums) -> None:
         self._store = store
@@ -71,7 +71,7 @@ class MetaService:
         )
 
     async def create_bucket(self, request: pb.CreateBucketRequest) -> pb.Bucket:
-        """Answer CreateBucket: create a folder and store the placement."""
+        """Answer CreateBucket: create a folder, and store the placement of the bucket."""
         check_bucket_name(request.bucket_id)
         placement = requested_placement(request.bucket, self._store.default)
         return bucket_resource(self._store.create(request.bucket_id, placement))
@@ -152,7 +152,7 @@ class MetaService:
 
 
 def _check_listing(request: pb.ListObjectsRequest) -> None:
-    """Check for invalid fields, and for fields that the emulator must not ignore.
+    """Check that a listing request has no invalid fields and no unsupported fields.
 
     Raises:
         RpcError: a field is not valid (INVALID_ARGUMENT) or not supported (UNIMPLEMENTED).

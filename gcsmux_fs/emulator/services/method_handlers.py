@@ -1,8 +1,9 @@
 """gRPC method handlers: the code between gRPC and the services.
 
-Services are plain async functions on messages. `MethodHandlers` turns them into gRPC handlers,
-which decode requests, count calls, delay responses, inject faults, and turn each RpcError into a
-gRPC status. Any other exception becomes INTERNAL and one log line, so that every call ends.
+The methods of the services are async functions that take and return protobuf messages.
+`MethodHandlers` turns them into gRPC handlers, which decode requests, count calls, delay responses,
+cause faults, and turn each RpcError into a gRPC status. Any other exception is logged and becomes
+the status INTERNAL, so that every call ends.
 """
 
 from __future__ import annotations
@@ -38,28 +39,31 @@ log = logging.getLogger(__name__)
 
 _RequestT = TypeVar("_RequestT", bound=Message)
 _DETAILS_KEY = "grpc-status-details-bin"
-# This logger of gRPC reports a traceback when a call is cancelled while its status is being sent.
+# The gRPC logger that logs a traceback when a call is cancelled while its status is being sent.
 _GRPC_LOGGER = "grpc._cython.cygrpc"
 
 
 def _is_not_cancellation(record: logging.LogRecord) -> bool:
-    """Return False for gRPC's report that it could not send the status of a cancelled call."""
+    """Return False for gRPC's log record that it could not send the status of a cancelled call."""
     return record.exc_info is None or not isinstance(record.exc_info[1], grpc.aio.InternalError)
 
 
 class _CallLost(Exception):
-    """No message can pass: the call was cancelled, its connection was lost, or the server stops."""
+    """No message can be sent or received on the call.
+
+    The call was cancelled, its connection was lost, or the server is stopping.
+    """
 
 
 class MethodHandlers:
-    """Creates gRPC handlers for service functions."""
+    """Creates gRPC handlers for the methods of the services."""
 
     def __init__(self, shape: Shape, orders: FaultOrders, counters: CallCounters) -> None:
         self.shape = shape
         self._orders = orders
         self._counters = counters
         self._active: set[asyncio.Task[object]] = set()
-        # addFilter() does not add the same filter twice.
+        # A second MethodHandlers changes nothing: addFilter() does not add the same filter twice.
         logging.getLogger(_GRPC_LOGGER).addFilter(_is_not_cancellation)
 
     async def wait_for_calls(self, timeout_seconds: float) -> None:
@@ -93,7 +97,10 @@ class MethodHandlers:
         return name, grpc.unary_unary_rpc_method_handler(handle)
 
     def raw(self, name: str, method: Callable[[bytes], Awaitable[bytes]]) -> tuple[str, _Handler]:
-        """Return the handler of a method on bytes, without counting, delays or faults."""
+        """Return the name and the handler of a method whose request and response are plain bytes.
+
+        Calls of this method are not counted or delayed, and no faults happen to them.
+        """
 
         async def handle(raw: bytes, context: RawContext) -> bytes:
             try:
@@ -110,10 +117,10 @@ class MethodHandlers:
         request_type: type[_RequestT],
         method: Callable[[AsyncIterator[_RequestT], Send], Awaitable[None]],
     ) -> tuple[str, _Handler]:
-        """Return the handler of a method with streams of requests and responses.
+        """Return the name and the handler of a method with streams of requests and responses.
 
-        It also serves methods with a stream on one side only: on the wire, a stream of one message
-        equals a single message. The method itself delays its responses.
+        The handler also serves methods that stream in one direction only, because gRPC transfers a
+        single message like a stream of one message. The method itself must delay its responses.
         """
 
         async def handle(raw: AsyncIterator[bytes], context: RawContext) -> None:
@@ -157,18 +164,18 @@ class MethodHandlers:
         context: RawContext,
         method: Callable[[_RequestT], Awaitable[Message]],
     ) -> bytes:
-        """Return the response of a unary call, with the faults in force."""
+        """Answer a unary call, and cause the faults of the active rules."""
         call = FaultyCall(self._orders, name)
         call.enter(request, tuple(context.invocation_metadata() or ()))
         await call.opened()
-        # The latency of all responses is added to the delay of a fault.
+        # The latency starts here, so that it is added to the delay of a fault.
         due = self.shape.due(asyncio.get_running_loop().time())
         response = await method(request)
         await sleep_until(due)
         return call.answered(response)
 
     def _arrived(self, name: str) -> float:
-        """Count the call that arrives in the current task. Return when its response is due."""
+        """Count the call that the current task serves. Return the time when its response is due."""
         task = asyncio.current_task()
         if task is not None:
             self._active.add(task)
@@ -191,7 +198,7 @@ async def _next_message(raw: AsyncIterator[bytes]) -> bytes | None:
 
 
 async def _abort(name: str, context: RawContext, due: float, error: Exception) -> None:
-    """Wait until `due`, then end the call with the status of `error`. Always raises, as `abort`."""
+    """Wait until `due`, then end the call with the status of `error`. This always raises."""
     if isinstance(error, RpcError):
         rpc_error = error
     else:

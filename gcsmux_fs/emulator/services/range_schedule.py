@@ -1,13 +1,14 @@
 """Decides which of the requested ranges of a stream is sent next.
 
-Sans-IO: times are arguments of the caller's clock, and slices to send are return values. Ranges
-wait until they are due, then take turns with one slice each. Short ranges that end share a message.
+This module does no I/O: the caller passes the times of its clock, and the slices to send are return
+values. Each range waits until it is due. The ranges that are due then take turns: in each turn, a
+range gets one slice. A message may hold several slices if each of them ends its range.
 
 Invariants:
-1. The slices of a range have no gaps and are in order. Only the last slice has `last`. An empty
-   range has one empty slice.
+1. The slices of a range are in order, without gaps. Only the last slice has `last`. An empty range
+   has one empty slice.
 2. No slice of a range is sent before the range is due.
-3. Of the ranges that are due, none gets a second slice before all others have had one.
+3. Before a range that is due gets a second slice, every other range that is due has got one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from gcsmux_fs.emulator.rpc_error import RpcError, invalid
 
 __all__ = ["FailedRange", "RangeSchedule", "Slice"]
 
-# Keeps a message of many small slices far below 4 MiB, the message limit of clients.
+# Maximum number of slices in one message. A message of many small slices thus stays far below
+# 4 MiB, the message limit of clients.
 _MAX_SLICES_PER_MESSAGE = 64
 
 
@@ -38,7 +40,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class FailedRange:
-    """A range that is due and cannot be served."""
+    """A range that is due but cannot be sent. `reason`: the error for the client."""
 
     read_id: int
     reason: RpcError
@@ -46,7 +48,7 @@ class FailedRange:
 
 @dataclass(slots=True)
 class _PendingRange:
-    """A range, and the offset of its next slice."""
+    """A range that is in flight. `offset` is the offset of its next slice."""
 
     read_id: int
     offset: int
@@ -55,9 +57,9 @@ class _PendingRange:
 
 
 class RangeSchedule:
-    """The pending ranges of one stream.
+    """The ranges of one stream that are in flight: requested, but not yet sent completely.
 
-    `size` is the size of the object in bytes, to which new ranges are cut. It may increase.
+    `size` is the size of the object in bytes, and may increase. New ranges are cut at this size.
     """
 
     def __init__(self, size: int) -> None:
@@ -73,13 +75,13 @@ class RangeSchedule:
     def add(
         self, read_id: int, offset: int, length: int, due: float, failure: RpcError | None = None
     ) -> int:
-        """Add a range that is sent, or fails with `failure`, from `due` on. Return its bytes.
+        """Add a range, which is sent or fails with `failure` from `due` on. Return its length.
 
         Raises:
-            RpcError: a range with this read_id is pending (INVALID_ARGUMENT).
+            RpcError: a range with this read_id is already in flight (INVALID_ARGUMENT).
         """
         if read_id in self._pending_ids:
-            raise invalid(f"A range with read_id {read_id} is already pending.")
+            raise invalid(f"A range with read_id {read_id} is already in flight.")
         self._pending_ids.add(read_id)
         try:
             byte_range = resolve_range(offset, length, self.size)
@@ -90,7 +92,7 @@ class RangeSchedule:
         return pending.end - pending.offset
 
     def next_due(self, now: float) -> float | None:
-        """Return the time, `now` or later, of the next slice; None if no range is pending."""
+        """Return the time, `now` or later, of the next slice; None if no range is in flight."""
         if self._turns:
             return now
         return max(now, self._not_due[0][0]) if self._not_due else None
@@ -98,7 +100,8 @@ class RangeSchedule:
     def take(self, now: float, max_bytes: int) -> list[Slice | FailedRange]:
         """Return the slices of the next message, with at most `max_bytes` of content.
 
-        Only slices that end their ranges share a message. Long ranges thus get full slices.
+        Several slices share a message only if each of them ends its range. A long range therefore
+        gets whole messages.
         """
         while self._not_due and self._not_due[0][0] <= now:
             self._turns.append(heapq.heappop(self._not_due)[2])

@@ -64,8 +64,8 @@ class ReadService:
         self._shape = shape
         self._orders = orders
         self._counters = counters
-        # All streams share the buffer: it is filled and encoded without an await in between. One
-        # buffer stays in the processor's cache.
+        # All streams can share this buffer, because there is no await between filling and encoding
+        # it. A single buffer stays in the processor's cache.
         self._buffer = memoryview(bytearray(MAX_CHUNK_BYTES))
 
     async def bidi_read_object(
@@ -91,7 +91,7 @@ class ReadService:
             receiving = asyncio.create_task(stream.receive(requests))
             self._counters.streams_open += 1
             try:
-                # Encode the response before it is due, so that this adds no latency.
+                # Encode the response before it is due, so that the encoding adds no latency.
                 response = self._first_bidi_response(content, bucket, mask)
                 await sleep_until(due)
                 await send(response)
@@ -142,7 +142,7 @@ class ReadService:
         request: pb.ReadObjectRequest,
         byte_range: ByteRange,
     ) -> bytes:
-        """Return the fields other than content of the first response of ReadObject."""
+        """Return the encoded first response of ReadObject, without its content."""
         mask = requested_mask(request)
         covers_object = byte_range.length == stored.size
         crc = (
@@ -161,10 +161,10 @@ class ReadService:
         return fields.SerializeToString()
 
     def _open(self, bucket: Bucket, spec: pb.BidiReadObjectSpec) -> Content:
-        """Open the generation that a spec or its read handle names, and check its conditions.
+        """Open the generation that `spec` or its read handle names, and check the preconditions.
 
-        A read handle of another server is ignored, as by the service on connections without
-        DirectPath.
+        A read handle from another server is ignored. The service does the same on connections
+        without DirectPath.
         """
         check_object_name(spec.object)
         generation = spec.generation
@@ -201,7 +201,7 @@ class ReadService:
         ).SerializeToString()
 
     def _encode_slices(self, content: Content, slices: Sequence[Slice]) -> bytes:
-        """Read the content of slices and return the message that carries them."""
+        """Read the content of the slices, and return a message with this content."""
         chunks: list[ContentChunk] = []
         used = 0
         for place in slices:

@@ -1,4 +1,4 @@
-"""Objects and buckets as protobuf messages, and field masks."""
+"""Converts objects and buckets to protobuf messages, and applies read masks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ALL_FIELDS = "*"
 
 
 class Maskable(Protocol):
-    """A request with a read mask."""
+    """A request that has the field `read_mask`."""
 
     @property
     def read_mask(self) -> FieldMask:
@@ -62,7 +62,7 @@ def mask_includes(mask: FieldMask | None, field: str) -> bool:
 def object_resource(
     stored: StoredObject, crc: int | None, mask: FieldMask | None = None
 ) -> pb.Object:
-    """Return the message of an object, with the fields that `mask` includes."""
+    """Return the protobuf message of an object, with the fields that `mask` includes."""
     attributes = stored.attributes
     time = timestamp(stored.time_ns)
     message = pb.Object(
@@ -95,7 +95,7 @@ def _masked(message: pb.Object, mask: FieldMask) -> pb.Object:
 
 
 def bucket_resource(bucket: Bucket) -> pb.Bucket:
-    """Return the message of a bucket."""
+    """Return the protobuf message of a bucket."""
     status = bucket.folder.stat()
     placement = bucket.placement
     return pb.Bucket(
@@ -119,7 +119,7 @@ def bucket_resource(bucket: Bucket) -> pb.Bucket:
 
 
 def timestamp(time_ns: int) -> Timestamp:
-    """Return the message of a time in nanoseconds since 1970."""
+    """Return a time in nanoseconds since 1970 as a protobuf Timestamp."""
     seconds, nanos = divmod(time_ns, _NS_PER_SECOND)
     return Timestamp(seconds=seconds, nanos=nanos)
 

@@ -1,7 +1,7 @@
 """The methods WriteObject and BidiWriteObject, and the methods for resumable uploads.
 
-Received bytes are persisted at once, so that `flush` does nothing. A restart ends resumable
-uploads. Appendable objects survive a restart.
+Received bytes are written to a file at once, so the request's field `flush` has no effect.
+Resumable uploads end when the emulator stops. Appendable objects survive a restart.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class WriteService:
         )
 
     def _upload_of(self, first: pb.WriteObjectRequest | pb.BidiWriteObjectRequest) -> Upload:
-        """Return the upload that the first message of a stream names or begins."""
+        """Return the upload that the first message of a stream continues or starts."""
         kind = first.WhichOneof("first_message")
         if kind == "upload_id":
             return self._upload(first.upload_id)
@@ -175,7 +175,7 @@ class WriteService:
         raise invalid("The first message must contain a write_object_spec or an upload_id.")
 
     def _incoming_of(self, first: pb.BidiWriteObjectRequest) -> Incoming:
-        """Return the upload or appendable object that the first message names or begins."""
+        """Return the upload or appendable object that the first message continues or starts."""
         if first.HasField("append_object_spec"):
             return self._resume_appendable(first.append_object_spec)
         if first.write_object_spec.appendable:
