@@ -2,7 +2,7 @@
 
 Theory of operation. A state is a size of one version of an object. The states of an object are
 ordered: all sizes of one version, then all sizes of the next version. Each state has the time at
-which the appender started to create the state, and the time at which the service confirmed the
+which the appender started to create the state, and the time at which the emulator confirmed the
 state. A reader requests the state at one time and gets an answer at a later time. The answer is
 right if
 
@@ -22,8 +22,8 @@ TTL_SECONDS = 1.0
 """The mount's `--metadata-ttl` in seconds."""
 
 LATE_SECONDS = 5.0
-"""The maximum delay of an answer of the service, in seconds. A connection stalls for up to 2 s, the
-mount is stopped for up to 2 s, and calls are delayed. Lookups of the same name share a late
+"""The maximum delay of an answer of the emulator, in seconds. A connection stalls for up to 2 s,
+the mount is stopped for up to 2 s, and calls are delayed. Lookups of the same name share a late
 answer."""
 
 
@@ -38,7 +38,7 @@ class State:
     version: int
     size: int
     started_at: float
-    #: The time at which the service confirmed the state; infinite for an unconfirmed state.
+    #: The time at which the emulator confirmed the state; infinite for an unconfirmed state.
     confirmed_at: float = math.inf
 
 
@@ -84,7 +84,7 @@ class Growth:
     def staleness(self, seen: Seen) -> float:
         """Return for how many seconds the seen state was outdated when the reader requested it.
 
-        A state is outdated as soon as the service has confirmed a newer state.
+        A state is outdated as soon as the emulator has confirmed a newer state.
 
         Raises:
             WrongState: the object did not have the state before the answer.

@@ -6,7 +6,7 @@ An error is allowed for one of three reasons:
 overwritten or deleted. For a growing object, it is allowed only if the object was started again
 after the file was looked up.
 2. A trouble. A rule that is active during the call, or was active just before the call, makes the
-service refuse permanently or corrupt answers repeatedly.
+emulator refuse permanently or corrupt answers repeatedly.
 3. A timeout. The call failed after about `--read-timeout`. The mount may still wait after the rule
 has ended, because nothing notifies the mount of the end of the rule.
 
