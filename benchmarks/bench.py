@@ -1,7 +1,7 @@
 """`make bench` and `make bench-quick`: measure all contenders in turns on one machine.
 
 Compare only figures of the same run, because the server shares the machine. The run prints the
-table of each case when the case is complete, and the targets with their verdicts at the end. It
+table of each case when the case is complete. At the end it prints whether each target is met, and
 writes `benchmarks/results/DATE.json`. The full run also draws the charts in `docs/charts`.
 """
 
@@ -30,7 +30,7 @@ _HERE = Path(__file__).parent
 
 
 def run_case(case: Case, site: Site, results: Results) -> None:
-    """Run one case: all contenders in turns, for the number of rounds."""
+    """Run one case: in each round, run all contenders one after another. Then print its table."""
     for latency_ms in case.latencies_ms:
         for _ in range(case.rounds):
             for contender in case.contenders:
@@ -68,11 +68,15 @@ def run_plan(plan: Plan, only: str) -> Results:
 def main() -> None:
     """Run a plan, print its tables, and write its results."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="measure only the targets (3 minutes)")
+    parser.add_argument(
+        "--quick", action="store_true", help="run only the cases of the targets (3 minutes)"
+    )
     parser.add_argument(
         "--only", default="", help="run only cases whose name contains this text; write no files"
     )
-    parser.add_argument("--rounds", type=int, help="runs per contender (default: set by each case)")
+    parser.add_argument(
+        "--rounds", type=int, help="number of runs per contender (default: set by each case)"
+    )
     arguments = parser.parse_args()
     plan = plans.quick() if arguments.quick else plans.full()
     if arguments.rounds:

@@ -1,6 +1,6 @@
 """The charts of README.md; the title of each chart states what it shows.
 
-Run as `charts.py RESULTS.json FOLDER`, or called at the end of `make bench`.
+Run as `charts.py RESULTS.json FOLDER`. `make bench` also draws the charts at its end.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _bars(
     metric: Metric,
     contenders: Sequence[str],
 ) -> None:
-    """Draw the median of each contender as a bar, and its spread as a line."""
+    """Draw the median of each contender as a bar, and the line from minimum to maximum."""
 
     def figure(run: Run) -> float:
         return metric.of(run.outcome)
@@ -182,7 +182,7 @@ def _percentile(run: Run, rank: str) -> float:
 
 
 def _percentiles(axes: Axes, results: Results, case: str, latency_ms: int) -> None:
-    """Draw a row for each contender: a line from the median to the 99th percentile."""
+    """Draw a row for each contender: a line from its median latency to the 99th percentile."""
     place = 0
     names: list[str] = []
     for contender in _COLOURS:
@@ -240,7 +240,7 @@ def _lines(
     latency_ms: int,
     figure: Callable[[Run], float],
 ) -> None:
-    """Draw a line for each contender over the parameter of the cases."""
+    """Draw a line for each contender. The x axis is the parameter of the cases."""
     for contender in _GROWING:
         spreads = [
             (count, results.spread(case, contender, latency_ms, figure)) for count, case in cases

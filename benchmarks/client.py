@@ -1,6 +1,6 @@
 """Our client without FUSE: mux and storage alone. It is the upper limit for the mount.
 
-Run as `client.py ENDPOINT BUCKET TASK` in a process of its own; it prints the outcome. Sequential
+Run as `client.py ENDPOINT BUCKET TASK` in a separate process; it prints the outcome. Sequential
 reads keep `WINDOW_BYTES` in flight, in ranges of `RANGE_BYTES`. The client runs one reader for each
 thread of the task.
 """
@@ -41,7 +41,7 @@ __all__: list[str] = []
 _MIB = 1024 * 1024
 RANGE_BYTES = 2 * _MIB
 WINDOW_BYTES = 64 * _MIB
-_STREAM_CONNECTIONS = 8  # Each carries 80 streams, which is more than any task needs.
+_STREAM_CONNECTIONS = 8  # 80 streams each, more than any task needs
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Client:
         return ObjectKey(self.bucket, info.name, info.generation)
 
     async def list(self, folder: str) -> tuple[list[ObjectInfo], list[str], float]:
-        """Return the objects and folders of a folder, and the seconds until the first page."""
+        """Return the objects and subfolders of a folder, and the seconds until the first page."""
         objects: list[ObjectInfo] = []
         folders: list[str] = []
         prefix = f"{folder}/" if folder else ""
@@ -76,10 +76,9 @@ class _Client:
     async def read(
         self, key: ObjectKey, offset: int, length: int, window: int, *, covers_object: bool = False
     ) -> int:
-        """Read `length` bytes at `offset`, with `window` bytes in flight.
+        """Read `length` bytes at `offset`, with `window` bytes in flight; return the number read.
 
-        Return the number of bytes read. Set `covers_object` if the bytes are the whole object and
-        fit into one range.
+        `covers_object` states that the bytes are the whole object and fit into one range.
         """
         received = 0
         free_slots = trio.Semaphore(max(1, window // RANGE_BYTES))
@@ -108,7 +107,7 @@ class _Client:
 
 
 async def _in_parallel(works: Sequence[Callable[[], Awaitable[int]]]) -> tuple[float, int]:
-    """Run all coroutines concurrently; return the seconds and the sum of their results."""
+    """Run all coroutines at the same time; return the duration and the sum of their results."""
     counts: list[int] = []
 
     async def run(work: Callable[[], Awaitable[int]]) -> None:
@@ -208,7 +207,7 @@ async def _list(client: _Client, task: Task) -> Outcome:
 
 
 async def _walk(client: _Client, task: Task) -> Outcome:
-    """List a tree, with one request at a time."""
+    """List a tree of folders, with one request at a time."""
     began = time.perf_counter()
     waiting = [task.names[0]]
     count = 0
@@ -245,7 +244,7 @@ async def _connected(endpoint: str, bucket: str) -> AsyncIterator[_Client]:
         store = GrpcObjectStore(
             channels.connections(1), settings, bucket, policy=UnaryPolicy(), random=source
         )
-        # Open the connection before the measurement, as a mount does.
+        # This request opens the connection before the measurement, as the start of a mount does.
         await store.get_bucket()
         yield _Client(bucket, store, registry)
         nursery.cancel_scope.cancel()

@@ -1,11 +1,11 @@
-"""The contenders. Each one runs a task or gives the reason why it cannot.
+"""The contenders: the tools and programs that the benchmark compares.
 
 | contender | description |
 |---|---|
 | client | our client without FUSE: the upper limit for the mount |
-| raw gRPC | one stream without our client |
+| raw gRPC | random reads on one stream, without our client |
 | mount | `gcsmux-mount` for a user without privileges: READs of 128 KiB |
-| mount, names kept | with `--metadata-ttl 1h`: listing a million objects takes longer than 60 s |
+| mount, names kept | with `--metadata-ttl 1h`, because listing a million objects takes over 60 s |
 | mount, tuned | with `--kernel-read-ahead 16MiB` (root) |
 | rclone | `rclone mount` with its defaults: it checks MD5, as our mount checks CRC32C |
 | rclone, no checks | with `--no-checksum` |
@@ -15,8 +15,8 @@
 | pyfuse3, tuned | with the kernel limits of "mount, tuned" |
 | disk | files on the local disk, dropped from the page cache before the run |
 | READ hit | a READ that the block cache answers, in one process without mount and server |
-| READ hit, no histogram | the same without its latency histogram |
-| Histogram.observe | one observation alone |
+| READ hit, no histogram | a READ hit without the latency histogram |
+| Histogram.observe | one observation of the latency histogram, without a READ |
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ __all__ = ["CONTENDERS", "Contender"]
 
 _COMMANDS = Path(sys.executable).parent
 _TUNED_BYTES = 16 * objects.MIB
-# The timeout of a task. The table reports a contender that exceeds it.
+# The time limit of a task. The table names each contender that exceeds the limit.
 _TASK_SECONDS = 180.0
 
 
 class Contender(Protocol):
-    """A contender of the benchmark."""
+    """A tool or program that runs tasks, or gives the reason why it cannot."""
 
     def missing(self, task: Task, latency_ms: int) -> str:
-        """Return the reason why it cannot run the task, or an empty string."""
+        """Return the reason why the contender cannot run the task, or an empty string."""
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
-        """Run the task with cold caches, in processes of its own.
+        """Run the task with cold caches, in new processes.
 
         Raises:
             Failed: the contender could not run the task.
@@ -64,7 +64,7 @@ class Contender(Protocol):
 
 @dataclass(frozen=True)
 class _ServerClient:
-    """A program that calls the server itself, without a mount."""
+    """A program that sends requests to the server itself, without a mount."""
 
     module: str
     kinds: frozenset[Kind]
@@ -80,7 +80,7 @@ class _ServerClient:
 
 @dataclass(frozen=True)
 class _Mount:
-    """A mount of the emulator."""
+    """A mount of a bucket of the emulator."""
 
     launch: Callable[[EmulatorProcess, str, Path], Launch]
     needs: Callable[[], str]
@@ -98,7 +98,7 @@ class _Mount:
 
 @dataclass(frozen=True)
 class _HttpMount:
-    """A mount of fake-gcs-server, which has no option for latency."""
+    """A mount of a bucket of fake-gcs-server, which has no option for latency."""
 
     launch: Callable[[Site, str, Path], Launch]
     needs: Callable[[], str]
@@ -123,7 +123,7 @@ class _Memory:
     def missing(self, task: Task, latency_ms: int) -> str:
         if self.read_ahead_bytes and os.geteuid():
             return "needs root"
-        return "" if len(task.names) == 1 else "it serves only one file"
+        return "" if len(task.names) == 1 else "pyfuse3 serves only one file"
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
         mountpoint = site.folder / "mnt"
@@ -148,7 +148,7 @@ class _Calls:
 
 
 class _Disk:
-    """The objects as files on the local disk."""
+    """The files on the local disk, read without a mount."""
 
     def missing(self, task: Task, latency_ms: int) -> str:
         return ""
@@ -230,7 +230,8 @@ CONTENDERS: dict[str, Contender] = {
     "rclone": _HttpMount(_rclone(), _without_rclone),
     "rclone, no checks": _HttpMount(_rclone("--no-checksum"), _without_rclone),
     "gcsfuse": _Mount(_gcsfuse(), _without_gcsfuse),
-    # gcsfuse keeps a stream for each cached reader, and a connection carries 100 streams.
+    # gcsfuse keeps a stream open for each cached reader. The option limits the number of readers,
+    # because a connection carries at most 100 streams.
     "gcsfuse, zonal": _Mount(
         _gcsfuse("--inactive-mrd-cache-size=64"), _without_gcsfuse, zonal=True
     ),

@@ -50,9 +50,9 @@ def supports(task: Task) -> bool:
 
 
 def command(task: Task, folder: Path) -> list[str]:
-    """Return the command line: each thread reads its own file, or all threads share one file."""
-    # With fadvise_hint, fio doubles the kernel's readahead or switches it off. Programs rarely
-    # do this.
+    """Return the command line of fio. Each thread reads its own file, or all threads share one."""
+    # With the option fadvise_hint, fio would double the kernel's readahead or switch it off, which
+    # ordinary programs rarely do.
     shared = [
         "fio",
         "--output-format=json",

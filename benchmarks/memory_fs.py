@@ -1,4 +1,4 @@
-"""The upper limit of pyfuse3: a file system that serves one file from memory.
+"""A file system that serves one file from memory, to measure the upper limit of pyfuse3.
 
 Run as `memory_fs.py MOUNTPOINT NAME SIZE`; it serves until it is unmounted.
 """
@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 _INODE = pyfuse3.InodeT(pyfuse3.ROOT_INODE + 1)
 _TIMEOUT_SECONDS = 300.0
-_MAX_READ_BYTES = 1 << 20  # the largest READ of libfuse
+_MAX_READ_BYTES = 1 << 20  # the largest READ that libfuse allows
 _CONTENT = memoryview(bytes(os.urandom(_MAX_READ_BYTES)))
 
 
@@ -58,7 +58,7 @@ class _OneFile(pyfuse3.Operations):
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode), keep_cache=True)
 
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes | memoryview:  # type: ignore[override]
-        # pyfuse3 accepts any contiguous buffer; its type stub accepts only bytes.
+        # pyfuse3 accepts any contiguous buffer, but its type stub allows only bytes.
         return _CONTENT[: max(0, min(size, self._size - off))]
 
 

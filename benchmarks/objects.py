@@ -1,7 +1,7 @@
-"""The objects of the benchmarks: folders that servers use as buckets, created for each run.
+"""The objects of the benchmarks. Each run creates folders, which the servers use as buckets.
 
 fake-gcs-server stores the metadata of an object in an extended attribute and hides files without
-it. So this module sets the attribute on all files that rclone reads.
+this attribute. So this module sets the attribute on all files that rclone reads.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NO_BUCKET = ""  # the bucket of a case that needs no server
 BIG_BUCKET = "bench-big"
 BIG = "big"  # 1 GiB of random bytes
 QUARTERS = tuple(f"quarter-{number}" for number in range(4))  # 256 MiB each
-# The file for random reads is larger than any cache. It is sparse and takes no disk space.
+# The file for random reads is larger than any cache. It is sparse, so it takes no disk space.
 WIDE, WIDE_BYTES = "wide", 64 * GIB
 
 SMALL_BUCKET = "bench-small"
@@ -46,7 +46,7 @@ SMALL_BYTES = 64 * KIB
 SMALL_COUNT = 2_000
 
 _FOLDER_ENTRIES = 1_000
-# Hard links per file; file systems allow more (ext4: 65,000).
+# The number of hard links to each file. File systems allow more (ext4: 65,000).
 _LINKS = 1_000
 _METADATA = json.dumps(
     {
@@ -60,14 +60,14 @@ _METADATA = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
-    """A folder on the disk that a server serves as a bucket."""
+    """A folder of the disk, which a server shows as a bucket."""
 
     path: Path
 
     def folder(self, name: str, count: int, content: bytes, digits: int) -> None:
         """Create a folder of numbered objects with the same content.
 
-        Hard links to one file per 1,000 objects are five times as fast as separate files.
+        1,000 objects are hard links to one file, which is five times as fast as separate files.
         """
         folder = self.path / name
         folder.mkdir(parents=True)
@@ -91,7 +91,7 @@ def _make_big(root: Path) -> None:
         for _ in range(GIB // MIB):
             file.write(source.randbytes(MIB))
         file.flush()
-        # Dirty pages cannot be dropped from the page cache.
+        # Write all pages to the disk, because dirty pages cannot be dropped from the page cache.
         os.fsync(file.fileno())
     for name, size in [(WIDE, WIDE_BYTES), *((name, 256 * MIB) for name in QUARTERS)]:
         with (bucket / name).open("wb") as file:

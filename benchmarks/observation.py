@@ -1,9 +1,9 @@
-"""The cost of one observation on the READ path: a READ hit with its histogram and without it.
+"""Measure the cost of the latency histogram: a READ hit with and without one observation.
 
 Run as `observation.py VARIANT TASK`; it prints the outcome. VARIANT is `hit`,
-`hit-without-histogram` or `observe`. A READ goes through `BucketOperations` and `BucketFilesystem`,
-as a READ of the kernel does, but there is neither a mount nor a server. The outcome is the time of
-the fastest batch, because other processes delay the others.
+`hit-without-histogram` or `observe`. Like a READ of the kernel, each READ
+calls `BucketOperations` and `BucketFilesystem`, but without a mount and without a server. The
+outcome is the time of the fastest batch, because other processes delay all other batches.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["measure"]
 
 _BATCHES = 200
-_SECONDS = 20e-6  # The observed duration; an observation of any duration costs the same.
+_SECONDS = 20e-6  # the observed duration; each duration costs the same
 
 
 class _WithoutHistogram(BucketFilesystem):
     """A file system that does not measure READ hits.
 
-    The difference from `BucketFilesystem` is two calls of the clock and one observation. Offsets
-    above 0 start no prefetch.
+    It omits two calls of the clock and one observation of `BucketFilesystem.read_cached`. It also
+    omits the start of the prefetch, which happens only at offset 0, which is not measured.
     """
 
     def read_cached(self, handle: int, offset: int, size: int) -> memoryview | bytes | None:
@@ -45,7 +45,7 @@ class _WithoutHistogram(BucketFilesystem):
 
 
 async def _shortest(batch: Callable[[], Awaitable[None]]) -> float:
-    """Run batches one after another; return the shortest time of a batch, in seconds."""
+    """Run batches one after another; return the duration of the fastest batch in seconds."""
     samples: list[float] = []
     for _ in range(_BATCHES):
         began = time.perf_counter()
@@ -55,7 +55,7 @@ async def _shortest(batch: Callable[[], Awaitable[None]]) -> float:
 
 
 async def _read_hits(kind: type[BucketFilesystem], task: Task) -> float:
-    """Read one cached block `task.count` times per batch; return the seconds of a batch."""
+    """Read one cached block `task.count` times per batch; return the seconds of the fastest."""
     (name,) = task.names
     async with served(name, size=task.size_bytes) as bucket:
         filesystem = kind(
@@ -76,13 +76,13 @@ async def _read_hits(kind: type[BucketFilesystem], task: Task) -> float:
 
         seconds = await _shortest(batch)
         measured = bucket.context.read_seconds[ReadOutcome.HIT].count > 0
-        assert measured is (kind is BucketFilesystem), "the wrong variant measures its hits"
+        assert measured is (kind is BucketFilesystem), "only BucketFilesystem must measure its hits"
         filesystem.close()
     return seconds
 
 
 async def _observe(task: Task) -> float:
-    """Observe `task.count` times per batch; return the seconds of a batch."""
+    """Call `observe` `task.count` times per batch; return the seconds of the fastest batch."""
     histogram = Histogram()
 
     async def batch() -> None:
@@ -93,7 +93,7 @@ async def _observe(task: Task) -> float:
 
 
 async def measure(variant: str, task: Task) -> Outcome:
-    """Return the time of `task.count` calls of a variant."""
+    """Return the duration of `task.count` calls of a variant."""
     if variant == "observe":
         seconds = await _observe(task)
     else:

@@ -1,4 +1,4 @@
-"""The plans: the quick plan measures the targets, the full plan runs all cases.
+"""The plans: the quick plan runs only the cases of the targets, the full plan runs all cases.
 
 This module defines the name of each case. Targets and charts refer to these names.
 """
@@ -32,7 +32,7 @@ HELD = (1, 1_000, 5_000)
 SIZES = (1_000, 10_000, 100_000)
 MILLION = 1_000_000
 
-# The contender for a million objects. Listing them takes longer than the default TTL of names.
+# The contender for a million objects: listing these objects takes longer than the default TTL.
 KEPT = "mount, names kept"
 _CLIENT_AND_MOUNT = ("client", "mount")
 _MOUNTS = ("client", "mount", "mount, tuned")
@@ -74,7 +74,7 @@ def hold_case(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A task with its latencies, contenders and number of rounds."""
+    """A task, and the latencies, the contenders and the number of rounds with which it runs."""
 
     name: str
     bucket: str
@@ -111,7 +111,7 @@ def _sequential(contenders: tuple[str, ...], rounds: int, *latencies_ms: int) ->
 
 
 def _parallel(contenders: tuple[str, ...], rounds: int) -> tuple[Case, Case]:
-    """Return two cases: four readers of one file, and four readers of one file each."""
+    """Return two cases: four threads read one file, and four threads read a file each."""
     files = Task(Kind.SEQUENTIAL, QUARTERS, 256 * MIB, threads=4)
     return (
         _big(FOUR_THREADS, replace(_BIG, threads=4), contenders, rounds),
@@ -177,7 +177,7 @@ def _observation(rounds: int) -> Case:
 
 
 def quick() -> Plan:
-    """Return the plan that measures only the targets, in 3 minutes."""
+    """Return the plan with only the cases of the targets, which takes 3 minutes."""
     return Plan(
         "quick",
         (
@@ -216,7 +216,7 @@ def full() -> Plan:
         cases += [
             _random(4 * KIB, threads, ("raw gRPC", *_PEERS), 0, 5, 50),
             _random(64 * KIB, threads, _PEERS, 0, 5),
-            # The tuned mount is included, because its larger READs matter for blocks of 1 MiB.
+            # The tuned mount runs too, because its larger READs affect blocks of 1 MiB.
             _random(MIB, threads, ("mount, tuned", *_PEERS), 0, 5),
         ]
     cases += [

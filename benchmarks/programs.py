@@ -1,6 +1,6 @@
 """Programs that read a mount, for workloads that fio does not support.
 
-Run as `programs.py FOLDER TASK` in a process of its own. It makes the same system calls as an
+Run as `programs.py FOLDER TASK` in a separate process. It makes the same system calls as an
 ordinary program. It imports only the standard library, so that it starts fast.
 """
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["tensor_plan"]
 
 _MIB = 1024 * 1024
-# Readahead windows grow during the first bytes, so `steady_bytes_per_second` excludes them.
+# The number of first bytes that `steady_bytes_per_second` excludes, because readahead windows grow
+# while these bytes are read.
 _START_BYTES = 64 * _MIB
 _HEADER_BYTES = 128 * 1024
 
 
 def tensor_plan(size: int, seed: int) -> list[tuple[int, int]]:
-    """Return the offsets and lengths of the tensors of a model file, in reading order."""
+    """Return offset and length of each tensor of a model file, in the order of the reads."""
     source = random.Random(seed)
     pieces: list[tuple[int, int]] = []
     offset = _HEADER_BYTES
@@ -70,7 +71,7 @@ def _tensors(folder: str, task: Task) -> Outcome:
 
 
 def _timed(operation: Callable[[str], int], paths: list[str], threads: int) -> Outcome:
-    """Call a function for each path; return the latency of each call."""
+    """Call `operation` for each path; return an outcome with the latencies of the calls."""
 
     def run(path: str) -> tuple[float, int]:
         began = time.perf_counter()
@@ -165,7 +166,7 @@ def _repeat(folder: str, task: Task) -> Outcome:
 
 def _touch(folder: str, task: Task) -> Outcome:
     paths = sorted(_tree(f"{folder}/{task.names[0]}"))
-    # Let requests of the listing end, so that the measurement does not include them.
+    # Wait until all requests of the listing have ended, so that the measurement excludes them.
     time.sleep(0.5)
     _mark()
     return _timed(_read_byte, _chosen(paths, task), task.threads)
@@ -191,7 +192,7 @@ def _hold(folder: str, task: Task) -> Outcome:
 
 
 def _mark() -> None:
-    """Report the start of the measurement to the parent process, and wait for its answer."""
+    """Tell the parent process that the measurement starts, and wait for its answer."""
     print("mark", flush=True)
     sys.stdin.readline()
 

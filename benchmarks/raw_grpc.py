@@ -1,4 +1,4 @@
-"""The cost of gRPC alone: random reads on one BidiReadObject stream, without our client.
+"""Measure gRPC alone: random reads on one BidiReadObject stream, without our client.
 
 Run as `raw_grpc.py ENDPOINT BUCKET TASK`; it prints the outcome.
 """

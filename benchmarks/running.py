@@ -1,4 +1,4 @@
-"""One run: start a mount, run a program that reads it, and measure the cost."""
+"""One run: start a mount, run a program that reads the mount, and measure the cost."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Launch(NamedTuple):
 
     command: list[str]
     environment: Mapping[str, str] = {}
-    # The size of the kernel's readahead window in bytes, if the mount sets it (own_read_ahead), or
-    # if this module sets it (raised_read_ahead).
+    # The size of the kernel's readahead window in bytes: `own_read_ahead` if the mount sets the
+    # size, `raised_read_ahead` if this module sets the size.
     own_read_ahead: int = 0
     raised_read_ahead: int = 0
 
@@ -58,7 +58,7 @@ class Cost:
     bytes_asked: int = 0
 
     def to_dict(self) -> dict[str, object]:
-        """Return the cost for JSON."""
+        """Return the cost as a dictionary for JSON."""
         return asdict(self)
 
 
@@ -112,7 +112,7 @@ class _Meter:
 def without_mount(
     command: list[str], emulator: EmulatorProcess | None, seconds: float
 ) -> tuple[Outcome, Cost]:
-    """Run a program that needs no mount and reports its own processor time."""
+    """Run a program that uses no mount. The program reports its own processor time."""
     meter = _Meter(None, emulator)
     try:
         result = subprocess.run(
@@ -159,7 +159,7 @@ def _use(
     mount: subprocess.Popen[bytes] | None,
     seconds: float,
 ) -> Outcome:
-    """Run the program of a task. The meter starts again when the program prints "mark"."""
+    """Run the program of a task. The measurement restarts when the program prints "mark"."""
     with_fio = fio.supports(task)
     if with_fio and not fio.is_installed():
         raise Failed("fio is not installed")
@@ -179,7 +179,7 @@ def _use(
         timed_out = threading.Event()
 
         def give_up() -> None:
-            # A program that waits for the mount ends only when the mount ends.
+            # A program that waits for the mount ends only after the mount is killed.
             timed_out.set()
             program.kill()
             if mount is not None:
@@ -266,7 +266,7 @@ def _await_mount(
 
 
 def _raise_background(minor: int) -> None:
-    """Set the limits of background READs of another tool's mount to those of gcsmux-mount."""
+    """Give another tool's mount the same limits of background READs as gcsmux-mount."""
     connections = Path("/sys/fs/fuse/connections")
     if not (connections / str(minor)).is_dir():
         subprocess.run(["mount", "-t", "fusectl", "none", connections], check=True, timeout=5)

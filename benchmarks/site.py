@@ -1,4 +1,4 @@
-"""The servers of a benchmark: emulators with several latencies, fake-gcs-server for rclone."""
+"""The servers of a benchmark: an emulator for each latency, and fake-gcs-server for rclone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.emulator_process import EmulatorProcess
 __all__ = ["GCSFUSE_VARIABLE", "LATENCIES_MS", "Site", "fake_server", "gcsfuse"]
 
 LATENCIES_MS = (0, 5, 50)
-# The environment variable with the path of gcsfuse's binary. Without it, PATH is searched.
+# The environment variable with the path of gcsfuse's binary. If it is not set, PATH is searched.
 GCSFUSE_VARIABLE = "GCSFUSE"
 _START_SECONDS = 10
 
@@ -38,10 +38,10 @@ def gcsfuse() -> str | None:
 
 @dataclass
 class Site:
-    """A working folder and its servers: `buckets` below it is served during the `with` block.
+    """A working folder, and the servers that serve its subfolder `buckets` in a `with` block.
 
     `emulators` serve regional buckets, one for each latency in milliseconds. `zonal` emulators
-    serve zonal buckets, which gcsfuse reads by BidiReadObject; they run only if gcsfuse is
+    serve zonal buckets, which gcsfuse reads by BidiReadObject. These run only if gcsfuse is
     installed.
     """
 
@@ -54,7 +54,7 @@ class Site:
 
     @property
     def buckets(self) -> Path:
-        """The folder that is served."""
+        """The folder that all servers serve."""
         return self.folder / "buckets"
 
     @property

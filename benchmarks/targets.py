@@ -1,4 +1,4 @@
-"""The performance targets: each compares figures of the results with its limit.
+"""The performance targets. Each target compares measured figures with a limit.
 
 Ratios are between medians of one run. A target whose figures are missing has no verdict.
 """
@@ -27,7 +27,7 @@ _GROWTH = 1.3
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A target and its result; `met` is None if it was not measured."""
+    """A target and its result. `met` is None if the target was not measured."""
 
     workload: str
     target: str
@@ -55,7 +55,7 @@ def _at_most(
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Return the verdicts on all targets, in the order of the table."""
+    """Return whether each target is met, in the order of the table."""
     return [
         *_sequential(results),
         *_four_readers(results),
@@ -78,7 +78,7 @@ def _sequential(results: Results) -> Iterator[Verdict]:
         name = f"sequential cold, {contender}"
         rate = _rate(results, plans.SEQUENTIAL, contender)
         yield _at_least(name, limit, "of our client", rate, client)
-        # rclone verifies checksums by default, as our mount always does.
+        # Two variants, because rclone can omit the verification of checksums and our mount cannot.
         for peer in ("rclone", "rclone, no checks"):
             yield _at_least(
                 name, factor, f"times {peer}", rate, _rate(results, plans.SEQUENTIAL, peer)
@@ -105,12 +105,14 @@ def _high_latency(results: Results) -> Iterator[Verdict]:
             results.median(plans.SEQUENTIAL, contender, latency, _steady) for latency in (0, 50)
         )
         name = f"sequential at 50 ms, after 64 MiB, {contender}"
-        yield _at_least(name, 0.8, "of itself at 0 ms", far, near)
+        yield _at_least(name, 0.8, "of its rate at 0 ms", far, near)
 
 
 def _random(results: Results) -> Iterator[Verdict]:
     median = results.median(_RANDOM_1, "mount", 5, lambda run: Metric.LATENCY.of(run.outcome))
-    yield _at_most(f"{_RANDOM_1}, 5 ms", 1.15, "latencies, median", median, _LATENCY_SECONDS)
+    yield _at_most(
+        f"{_RANDOM_1}, 5 ms", 1.15, "times the latency (median)", median, _LATENCY_SECONDS
+    )
     requested = results.median(
         _RANDOM_1, "mount", 5, lambda run: run.cost.bytes_asked / run.outcome.operations / KIB
     )
@@ -123,20 +125,24 @@ def _random(results: Results) -> Iterator[Verdict]:
     ideal = 0.5 * 32 / _LATENCY_SECONDS
     least = ideal if raw is None else min(ideal, 0.35 * raw)
     measured = results.median(_RANDOM_32, "mount", 5, rate)
-    unit = f"of {least:,.0f} op/s (0.5 of 32/latency, 0.35 of raw gRPC)"
+    unit = f"of {least:,.0f} op/s (the smaller of 0.5 x 32/latency and 0.35 x raw gRPC)"
     yield _at_least(f"{_RANDOM_32}, 5 ms", 1.0, unit, measured, least)
 
 
 def _small_files(results: Results) -> Iterator[Verdict]:
     opened = results.median(plans.OPENED, "mount", 5, lambda run: Metric.LATENCY.of(run.outcome))
-    yield _at_most(f"{plans.OPENED}, 5 ms", 1.25, "latencies, median", opened, _LATENCY_SECONDS)
+    yield _at_most(
+        f"{plans.OPENED}, 5 ms", 1.25, "times the latency (median)", opened, _LATENCY_SECONDS
+    )
 
     def seconds(run: Run) -> float:
         return run.outcome.seconds
 
     ordered = results.median(plans.IN_ORDER, "mount", 5, seconds)
     one_by_one = SMALL_COUNT * _LATENCY_SECONDS
-    yield _at_most(f"{plans.IN_ORDER}, 5 ms", 0.25, "of files x latency", ordered, one_by_one)
+    yield _at_most(
+        f"{plans.IN_ORDER}, 5 ms", 0.25, "of number of files x latency", ordered, one_by_one
+    )
     mount, client = (results.median(plans.SHUFFLED, who, 5, seconds) for who in ("mount", "client"))
     yield _at_least(f"{plans.SHUFFLED}, 5 ms", 0.6, "of our client's rate", client, mount)
 
@@ -152,13 +158,13 @@ def _listings(results: Results) -> Iterator[Verdict]:
         results.median(plans.LIST, "mount", 5, figure)
         for figure in (lambda run: run.outcome.figures["first_entry_seconds"], _listing_seconds)
     )
-    # A listing of ten pages. If the first entry had waited for the last page, the ratio would be
-    # almost 1.
+    # The listing has ten pages. If the first entry appeared only after the last page, the ratio
+    # would be almost 1.
     yield _at_most(f"{plans.LIST}, 5 ms, first entry", 0.5, "of the whole listing", first, complete)
 
 
 def _entry_bytes(results: Results) -> float | None:
-    """Return the bytes of memory per entry, without the memory that the first listing takes."""
+    """Return the memory per entry in bytes, without the memory that any first listing takes."""
     few, many = 1_000, 100_000
     growth = [
         results.median(plans.walk_case(count), "mount", 0, lambda run: run.cost.memory_growth_bytes)
@@ -180,16 +186,18 @@ def _growth(results: Results) -> Iterator[Verdict]:
         costs = [(count, _operation_cost(results, case, who)) for case, who, count in cases]
         known = [(count, cost) for count, cost in costs if cost is not None]
         if len(known) < 2:
-            yield _at_most(f"one operation, {subject}", _GROWTH, "times", None)
+            yield _at_most(
+                f"growth of the processor time per operation, {subject}", _GROWTH, "times", None
+            )
             continue
         (few, base), (many, _) = known[0], known[-1]
         worst = max(cost for _, cost in known)
-        name = f"one operation's processor time, {few:,} to {many:,} {subject}"
+        name = f"growth of the processor time per operation from {few:,} to {many:,} {subject}"
         yield _at_most(name, _GROWTH, "times", worst, base)
 
 
 def _observation(results: Results) -> Iterator[Verdict]:
-    """Yield the cost of one observation in microseconds: within a READ hit, and alone."""
+    """Yield the cost of one observation in microseconds: in a READ hit, and without a READ."""
     timed, untimed, observe = (
         results.median(plans.OBSERVATION, who, 0, lambda run: Metric.CALL.of(run.outcome) * 1e6)
         for who in ("READ hit", "READ hit, no histogram", "Histogram.observe")

@@ -1,4 +1,4 @@
-"""Tasks: a value that describes what a reader does, the same for every contender.
+"""Tasks. A task describes what a reader does, and is the same for every contender.
 
 `fio` or `benchmarks.programs` runs a task on a mount. `benchmarks.client` runs it without FUSE. The
 command line passes the task as JSON, and the program prints the `Outcome` as JSON.
@@ -16,12 +16,12 @@ _PERCENTILES = (50.0, 95.0, 99.0)
 
 
 class Kind(StrEnum):
-    """The workload of a reader."""
+    """The workload of a task."""
 
-    SEQUENTIAL = "sequential"  # from start to end; each thread reads a share
-    RANDOM = "random"  # single blocks at random offsets, for some seconds
-    MAPPED = "mapped"  # through mmap, from start to end
-    TENSORS = "tensors"  # a header, then pieces of 1 to 64 MiB out of order
+    SEQUENTIAL = "sequential"  # read from start to end; each thread reads a part
+    RANDOM = "random"  # read single blocks at random offsets, for some seconds
+    MAPPED = "mapped"  # read through mmap, from start to end
+    TENSORS = "tensors"  # read a header, then pieces of 1 to 64 MiB out of order
     FILES = "files"  # list a folder, then open, read and close each file
     FIRST_BYTE = "first-byte"  # open a file that was not listed, and read one byte
     LIST = "list"  # list one folder, with the sizes of its entries
@@ -34,11 +34,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task.
+    """A task of a reader.
 
     `names` are objects or folders, relative to the bucket. `size_bytes` is the size of each object.
-    `count` limits the number of files or reads (0: all). `hold` is the number of files that are
-    kept open during the task.
+    `count` limits the number of files or reads (0: all). `hold` is the number of files that
+    stay open during the task.
     """
 
     kind: Kind
@@ -88,7 +88,7 @@ class Outcome:
 
 
 def percentiles(samples: list[float]) -> dict[str, float]:
-    """Return the reported percentiles, by the nearest rank."""
+    """Return the 50th, 95th and 99th percentile of the samples (nearest rank)."""
     ordered = sorted(samples)
     if not ordered:
         return {}

@@ -1,1 +1,1 @@
-"""Tests of the pure parts of the benchmarks: statistics, plans and tables."""
+"""Tests of the benchmarks: statistics, plans, tables and gcsfuse."""

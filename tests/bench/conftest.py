@@ -1,4 +1,4 @@
-"""Make the benchmarks importable: they are not part of the package."""
+"""Make the folder `benchmarks` importable, which is not part of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics, parsing, tables and verdicts of the benchmarks."""
+"""Tests of the statistics, the parsing, the tables and the verdicts of the benchmarks."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_plans_name_only_contenders_that_exist(plan: plans.Plan) -> None:
 
 
 def test_the_quick_plan_measures_every_target() -> None:
-    """The full plan adds cases, but the targets need only those of the quick plan."""
+    """The full plan has more cases, but the targets need only the cases of the quick plan."""
     results = Results()
     for case in plans.quick().cases:
         for latency_ms in case.latencies_ms:

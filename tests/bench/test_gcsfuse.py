@@ -1,4 +1,4 @@
-"""The contender gcsfuse: its search path, its command line, and a mount where it is installed."""
+"""Tests of the contender gcsfuse: search path, command line, and a mount if it is installed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def test_a_missing_gcsfuse_is_reported_with_its_search_path(
 
 @pytest.mark.mount
 @pytest.mark.real_time
-@pytest.mark.skipif(gcsfuse() is None, reason=f"no gcsfuse on PATH, nor in {GCSFUSE_VARIABLE}")
+@pytest.mark.skipif(
+    gcsfuse() is None, reason=f"gcsfuse is neither on PATH nor named by {GCSFUSE_VARIABLE}"
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_gcsfuse_mounts_and_reads(tmp_path: Path, kind: str) -> None:
     options = ["--location-type=zone"] if "zonal" in kind else []

@@ -1,4 +1,4 @@
-"""The stages that play the rows, and the option that writes docs/RELIABILITY.md."""
+"""Fixtures that run the rows of the fault table, and the option that writes docs/RELIABILITY.md."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-reliability",
         action="store_true",
-        help="write docs/RELIABILITY.md from this run, instead of comparing it",
+        help="write docs/RELIABILITY.md from this run, instead of comparing it with this run",
     )
 
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    """One emulator with mounts that all short rows share."""
+    """Return the stage with the emulator and the mounts that all short rows share."""
     with _new_stage() as shared_stage:
         yield shared_stage
 
 
 @pytest.fixture(scope="module")
 def long_rows(request: pytest.FixtureRequest) -> Iterator[Callable[[Row], Outcome]]:
-    """Start all long rows, each on a stage of its own; return a function that waits for one."""
+    """Start all long rows, each on its own stage; return a function that waits for one."""
     parameters = [
         item.callspec.params.get("row")
         for item in request.session.items

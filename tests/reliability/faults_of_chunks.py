@@ -1,4 +1,4 @@
-"""Faults of content: chunks in the wrong place, corrupted content, malformed messages."""
+"""Rows with faults of content: chunks in the wrong place, wrong bytes, malformed messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ _PLACES = Group(
         ),
         Row(
             "a chunk is lost",
-            # Chunk 1 answers the open. Its loss would end the open's wait before the stream stalls.
+            # The first chunk must arrive, because it answers the open. If it were lost, the open
+            # would stop waiting before the stream counts as stalled.
             (Rule(ChunkDropped(), method=_STREAM, skip=1, times=2),),
             requests=10,
             mount=SHORT,
@@ -60,7 +61,7 @@ _PLACES = Group(
             counters={"gaps": 0, "ranges_resumed": 0, "streams_failed": 0},
         ),
         Row(
-            "chunks overlap by half",
+            "chunks overlap by half of a chunk",
             (Rule(ChunkOverlaps(by_bytes=MIB), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"gaps": 0, "streams_failed": 0},

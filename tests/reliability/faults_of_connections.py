@@ -1,4 +1,4 @@
-"""Faults of connections, below gRPC."""
+"""Rows with faults of TCP and HTTP/2 connections."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.reliability.rows import LONG, PROXIED, SHORT, Group, MountKind, Reade
 
 __all__ = ["GROUPS"]
 
-# Later rows cannot use this mount.
+# Each row with these options gets its own mount, because later rows could not use it.
 _SHORT_AND_PROXIED = MountKind(SHORT.options, proxied=True, own=True)
-# A new mount: its streams have no connection yet.
+# Each row with these options gets a new mount, whose streams have no connection yet.
 _NEW = MountKind(PROXIED.options, proxied=True, own=True)
 
 

@@ -1,4 +1,4 @@
-"""Objects that change during a read, inconsistent metadata, and faulty listings."""
+"""Rows with objects that change during a read, inconsistent metadata, and faulty listings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every gRPC status: at the open of a call, in mid-stream, and with status details."""
+"""Rows with each gRPC status: at the open of a call, in mid-stream, and with status details."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["GROUPS"]
 
 _STREAM = "BidiReadObject"
 _ERRORS = [code for code in StatusCode if code is not StatusCode.OK]
-# The errno for each status that is not retried. All other statuses are retried with success.
+# The errno for each status that the mount does not retry. Retries of all other statuses succeed.
 _STREAM_ERRNOS = {
     StatusCode.UNKNOWN: "EIO",
     StatusCode.INVALID_ARGUMENT: "EINVAL",
@@ -35,7 +35,7 @@ _STREAM_ERRNOS = {
     StatusCode.OUT_OF_RANGE: "EIO",
     StatusCode.UNIMPLEMENTED: "ENOTSUP",
     StatusCode.DATA_LOSS: "EIO",
-    # These mounts have no token that could be renewed.
+    # The mount renews its access token after this status, but these mounts have no token.
     StatusCode.UNAUTHENTICATED: "EACCES",
 }
 _UNARY_ERRNOS = _STREAM_ERRNOS | {
@@ -43,10 +43,11 @@ _UNARY_ERRNOS = _STREAM_ERRNOS | {
     # For a lookup, NOT_FOUND means that the name does not exist.
     StatusCode.NOT_FOUND: "ENOENT",
     StatusCode.INVALID_ARGUMENT: "ENOENT",
-    # A lookup that is refused falls back to a listing.
+    # If GetObject is refused, the lookup uses a listing instead.
     StatusCode.PERMISSION_DENIED: RIGHT,
 }
-# A reopened stream drops its read handle after these statuses, and each retry reads further.
+# After these statuses in mid-stream, the mount reopens the stream without its read handle. Each
+# retry reads more bytes.
 _BLAMED_ON_HANDLE = (
     StatusCode.INVALID_ARGUMENT,
     StatusCode.NOT_FOUND,
@@ -54,7 +55,7 @@ _BLAMED_ON_HANDLE = (
 )
 _DETAILS = [details for details in Details if details is not Details.NONE]
 _OWN = MountKind(DEFAULT.options, own=True)
-# A mount renews its token at most once in a while, so each row needs its own mount.
+# A mount does not renew its token twice in a short time, so each row needs its own mount.
 _TOKENS = MountKind(DEFAULT.options, own=True, tokens=True)
 
 
@@ -90,9 +91,9 @@ _STREAMS = Group(
             if code is not StatusCode.UNIMPLEMENTED
         ),
         *(_of_stream(code, midst=True) for code in _ERRORS),
-        # One function reads the details of every status. Three rows prove its calls: for a retried
-        # status, for a final one, and in mid-stream. The rows below prove its result for each kind
-        # of details.
+        # One function reads the details of every status. Three rows show that it is called: for a
+        # retried status, for a final status, and in mid-stream. The rows below show its result for
+        # each kind of details.
         _of_stream(StatusCode.UNAVAILABLE, midst=False, details=Details.ERROR_INFO),
         _of_stream(StatusCode.PERMISSION_DENIED, midst=False, details=Details.MALFORMED),
         _of_stream(StatusCode.UNAVAILABLE, midst=True, details=Details.RETRY_INFO),
@@ -300,7 +301,7 @@ _NO_STREAMS = Rule(Status(StatusCode.UNIMPLEMENTED), method=_STREAM, times=FOR_E
 
 
 def _moved(name: str, fault: Fault, *, times: int = 3) -> Row:
-    """A read through ReadObject whose content is moved: its messages carry no offset."""
+    """Return a row in which ReadObject moves content: only the checksum of the object shows it."""
     return Row(
         f"no BidiReadObject, and ReadObject {name}",
         (_NO_STREAMS, Rule(fault, method="ReadObject", times=times)),

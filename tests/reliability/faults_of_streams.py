@@ -1,4 +1,4 @@
-"""Streams that are slow, cut, ended, refused, redirected or silent."""
+"""Rows with streams that are slow, cut, ended, refused, redirected or not answered."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SLOW = Group(
             counters={"streams_failed": 0},
         ),
         Row(
-            "an answer is later than the deadline",
+            "an answer comes after the deadline",
             (Rule(Delay(60.0), method=_STREAM, times=FOR_EVER),),
             requests=8,
             sees="ETIMEDOUT",
@@ -124,13 +124,13 @@ _ENDED = Group(
     "Streams that end without an error",
     (
         Row(
-            "OK at the open of a stream",
+            "a new stream ends with OK",
             (Rule(EndOk(), method=_STREAM),),
             requests=8,
             counters={"streams_reopened": 1},
         ),
         Row(
-            "OK in mid-stream",
+            "a stream ends with OK in mid-stream",
             (
                 Rule(
                     EndOk(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=500_000, times=3
@@ -140,7 +140,7 @@ _ENDED = Group(
             counters={"streams_reopened": 3},
         ),
         Row(
-            "OK at the open of every stream",
+            "every new stream ends with OK",
             (Rule(EndOk(), method=_STREAM, times=FOR_EVER),),
             requests=30,
             sees="EIO or ETIMEDOUT",
@@ -148,14 +148,14 @@ _ENDED = Group(
             counters={"streams_failed": 5},
         ),
         Row(
-            "OK on an idle stream",
+            "an idle stream ends with OK",
             (Rule(EndOk(), method=_STREAM, at=InjectionPoint.IDLE, after_seconds=0.05),),
             requests=8,
             reader=Reader.TWO_PARTS,
             counters={"streams_reopened": 1, "streams_failed": 0},
         ),
         Row(
-            "ABORTED on an idle stream",
+            "an idle stream ends with ABORTED",
             (
                 Rule(
                     Status(StatusCode.ABORTED),
@@ -190,14 +190,14 @@ _SILENT = Group(
             counters={"ranges_cancelled": 1},
         ),
         Row(
-            "a stream falls silent",
+            "a stream stops sending",
             (Rule(Hang(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000),),
             requests=8,
             mount=SHORT,
             counters={"streams_failed": 1, "ranges_resumed": 1, "ranges_failed": 0},
         ),
         Row(
-            "every stream falls silent",
+            "every stream stops sending",
             (
                 Rule(
                     Hang(),
@@ -319,7 +319,7 @@ _REDIRECTED = Group(
             )
         ),
         Row(
-            "no metadata when a handle is used",
+            "no metadata on a stream that was opened with a read handle",
             (
                 Rule(Status(), method=_STREAM, at=InjectionPoint.CONTENT, after_bytes=1_000_000),
                 Rule(OmitMetadata(), method=_STREAM, resumed=True),
@@ -328,7 +328,7 @@ _REDIRECTED = Group(
             counters={"streams_reopened": 1},
         ),
         Row(
-            "no metadata at all",
+            "no metadata on any stream",
             (Rule(OmitMetadata(), method=_STREAM, times=FOR_EVER),),
             requests=8,
             counters={"streams_failed": 0},

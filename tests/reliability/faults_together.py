@@ -1,4 +1,4 @@
-"""Many random faults at once, repeatable by their seed; the soak injects more of them."""
+"""A row with many random faults at once. The same seed repeats them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The programs that use a mount during a fault; each compares every byte with the expected one.
+"""The programs that use a mount during a fault. Each compares every byte with the expected byte.
 
-These functions run in a process of their own (see `tests.support.programs`). The number of a row
-determines the content of its files, so bytes of another file are detected.
+These functions run in another process than the test (see `tests.support.programs`). Each row has
+files with other content, so bytes of another row's file are detected.
 """
 
 from __future__ import annotations
@@ -37,22 +37,23 @@ LARGE = "large"
 LARGE_BYTES = 3 * 1024 * 1024 + 3
 SMALL = ("small-0", "small-1", "small-2")
 SMALL_BYTES = 5000
-# A listing page has 1,000 entries, so the listing takes two pages.
+# The number of objects in the large folder. A page of a listing has 1,000 entries, so this listing
+# takes two pages.
 ENTRIES = 1005
 _READ_BYTES = 256 * 1024
 _THREADS = 4
 _READS = 12
-# Longer than the delay of the rules that fire on idle streams.
+# The pause in which the stream is idle; rules for idle streams fire earlier.
 _PAUSE_SECONDS = 0.3
 _ONE_MORE = bytes((value + 1) % 256 for value in range(256))
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The content of a row's files: tagged with `tag`, after `rewrites` by another writer.
+    """The right content of a row's files: the content for `tag`, after `rewrites` overwrites.
 
-    Each rewrite adds one to every byte and appends `grown_bytes` zeros; a negative number
-    truncates.
+    Each overwrite adds one to every byte and appends `grown_bytes` zeros. If `grown_bytes` is
+    negative, the overwrite removes bytes at the end.
     """
 
     tag: int
@@ -60,7 +61,7 @@ class Truth:
     grown_bytes: int = 0
 
     def content(self, size: int) -> bytes:
-        """Return the content of a file that had `size` bytes before the rewrites."""
+        """Return the right content of a file that had `size` bytes before the overwrites."""
         content = tagged(self.tag, 0, size)
         for _ in range(self.rewrites):
             kept = content[: max(0, len(content) + self.grown_bytes)].translate(_ONE_MORE)
@@ -70,7 +71,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Seen:
-    """The number of right and of wrong answers, and the errors, each once."""
+    """What a program saw: the number of right and wrong answers, and the names of all errnos."""
 
     right: int = 0
     wrong: int = 0
@@ -97,7 +98,7 @@ def _open_cold(path: str) -> int:
 
 
 def _read(descriptor: int, length: int, offset: int) -> bytes:
-    """Read `length` bytes, or up to the end; raise an error that occurs after some bytes."""
+    """Read `length` bytes, or up to the end of the file. Raise also errors after some bytes."""
     content = b""
     while piece := os.pread(descriptor, length - len(content), offset + len(content)):
         content += piece
@@ -107,7 +108,7 @@ def _read(descriptor: int, length: int, offset: int) -> bytes:
 
 
 def _read_in_order(descriptor: int, content: bytes, start: int, end: int) -> Seen:
-    """Read from `start` to `end`; a read behind the end of the content must return no byte."""
+    """Read from `start` to `end`. A read behind the end of the content must return no byte."""
     seen = Seen()
     for offset in range(start, end, _READ_BYTES):
         piece = _read(descriptor, min(_READ_BYTES, end - offset), offset)
@@ -163,8 +164,8 @@ def read_at_random(folder: str, truth: Truth) -> Seen:
         source = random.Random(thread)
         seen = Seen()
         for _ in range(_READS):
-            # Offsets are multiples of the mount's 64 KiB granule, so that each read is a range of
-            # its own.
+            # Offsets are multiples of 64 KiB, the unit of the mount's ranges, so that each read
+            # requests another range.
             offset = source.randrange(len(content) // 65536) * 65536
             length = source.choice([4096, 65536])
             try:
@@ -206,7 +207,7 @@ def _names(folder: str) -> list[str]:
 
 
 def list_many(folder: str, _truth: Truth) -> Seen:
-    """List a folder of more than one page; every name must occur once."""
+    """List a folder whose listing takes two pages. Every name must occur once."""
     try:
         return _judged(_names(folder), ["control", *entry_names()])
     except OSError as error:
@@ -214,7 +215,7 @@ def list_many(folder: str, _truth: Truth) -> Seen:
 
 
 def entry_names() -> list[str]:
-    """Return the names of the many objects."""
+    """Return the names of the objects in the large folder."""
     return [f"entry-{number:04}" for number in range(ENTRIES)]
 
 

@@ -1,4 +1,4 @@
-"""Compare the outcome of each row with the expected one, and generate docs/RELIABILITY.md."""
+"""Compare the outcome of each row with the expected outcome; generate docs/RELIABILITY.md."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _COLUMNS = ("fault", "injected", "the reader sees", "requests", "metrics")
 _DEFECTS = """\
 ## Known defects
 
-These rows are played as well and must fail. If one passes, the tests ask to remove its defect.
+These rows run too and must fail. If a row passes, the tests fail until its defect is removed here.
 """
 
 
 def check(row: Row, outcome: Outcome) -> None:
-    """Raise AssertionError unless the outcome of a row is the expected one."""
+    """Raise AssertionError if the outcome of a row is not the expected outcome."""
     seen = outcome.seen
     assert seen.wrong == 0, seen
     assert bool(seen.errors) == bool(row.errors), seen
@@ -44,7 +44,7 @@ def check(row: Row, outcome: Outcome) -> None:
 
 
 def document(groups: Sequence[Group], limits: Sequence[str]) -> str:
-    """Return the document; `limits` lists faults that the mount cannot detect."""
+    """Return the text of docs/RELIABILITY.md; `limits` are faults that the mount cannot detect."""
     parts = [_INTRODUCTION.read_text()]
     for group in groups:
         rows = [row for row in group.rows if not row.defect]

@@ -59,9 +59,10 @@ class After(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MountKind:
-    """The options of a row's mount; rows that would disturb later rows have a mount of their `own`.
+    """The mount of a row. A row that would disturb later rows uses its `own` mount.
 
-    With `tokens`, the mount uses TLS and fetches access tokens with a service account's key.
+    With `proxied`, the mount connects through the TCP proxy. With `tokens`, the mount uses TLS and
+    fetches access tokens with a service account's key.
     """
 
     options: tuple[str, ...]
@@ -76,19 +77,19 @@ class MountKind:
 
     @property
     def long(self) -> bool:
-        """Whether the rows take a minute; these rows run beside all others."""
+        """Whether the row takes a minute; such a row runs at the same time as all other rows."""
         return _LONG_SECONDS in self.options
 
 
-# The default mount of rows. No transient fault in the table lasts 30 s.
+# The default mount of rows. Its read timeout is longer than every transient fault of its rows.
 DEFAULT = MountKind(("--read-timeout", "30s", "--negative-ttl", "0"))
-# For rows in which the read timeout expires.
+# A mount for rows in which the read timeout expires.
 SHORT = MountKind(("--read-timeout", _SHORT_SECONDS, "--negative-ttl", "0"))
-# For transient faults of a minute.
+# A mount for faults that last a minute.
 LONG = MountKind(("--read-timeout", _LONG_SECONDS, "--negative-ttl", "0"), proxied=True, own=True)
-# For rows in which another writer overwrites objects: names are looked up each time.
+# A mount that looks names up each time, for rows in which another writer overwrites objects.
 FRESH = MountKind((*DEFAULT.options, "--metadata-ttl", "0"))
-# Connects through the TCP proxy, which injects faults of connections.
+# A mount that connects through the TCP proxy, which injects faults of connections.
 PROXIED = MountKind(DEFAULT.options, proxied=True)
 
 
@@ -101,13 +102,15 @@ class Row:
         rules: the fault rules for the emulator.
         requests: the maximum number of requests during the fault, of all methods.
         reader: the program that uses the mount.
-        sees: `RIGHT`, or one or two errno names; random reads also see right bytes.
-        counters: the minimum increase of metrics of the mount; 0 means no increase.
+        sees: `RIGHT`, or the errnos that the program may see, of which it sees at least one. Random
+            reads also see right bytes.
+        counters: the minimum increase of each metric of the mount; 0 means that the metric must not
+            increase.
         mount: the options of the mount.
         after: the state of the object after the fault.
         grown_bytes: the number of bytes that the other writer adds to the object.
-        says: a part of the log line expected beside the errno, if any.
-        defect: the reason why the row fails today; the test then must fail.
+        says: a part of a log line that is expected in addition to the lines of errnos, or empty.
+        defect: the reason why the row fails, or empty. With a defect, the row must fail.
     """
 
     fault: str
@@ -124,7 +127,7 @@ class Row:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """The names of the errnos of which the reader sees one."""
+        """The errnos that the reader may see; it must see one of them."""
         return () if self.sees == RIGHT else tuple(self.sees.split(" or "))
 
 
@@ -137,13 +140,13 @@ class Group:
 
 
 def described(rule: Rule) -> str:
-    """Return the text of a rule in the document."""
+    """Return the text that describes a rule in the document."""
     words = [f"`{_call(rule.fault)}`"]
     if rule.method != "*":
         words.append(f"of {rule.method}")
     if rule.resumed is not None:
         words.append(
-            "that continues an earlier one" if rule.resumed else "that starts from the beginning"
+            "that continues an earlier call" if rule.resumed else "that starts from the beginning"
         )
     words.append(f"at {rule.point}")
     if rule.after_bytes:
@@ -153,7 +156,7 @@ def described(rule: Rule) -> str:
     if rule.nth:
         words.append(f"number {rule.nth}")
     if rule.covers is not None:
-        words.append(f"of the range with byte {rule.covers:,}")
+        words.append(f"for the range that contains byte {rule.covers:,}")
     if rule.skip:
         words.append(f"except the first {rule.skip}")
     if rule.probability < 1:
@@ -162,7 +165,7 @@ def described(rule: Rule) -> str:
 
 
 def _call(fault: Fault) -> str:
-    """Return a fault's kind with its parameters; parameters with default values are left out."""
+    """Return a fault's kind with its parameters; most default values are left out."""
     values = {parameter: getattr(fault, parameter.name) for parameter in fields(fault)}
     parameters = [
         f"{parameter.name}={value.name if isinstance(value, StatusCode) else value}"

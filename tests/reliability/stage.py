@@ -1,4 +1,4 @@
-"""Stages that play rows: an emulator with a TCP proxy, mounts, and a program for each mount."""
+"""A stage runs rows: it has an emulator with a TCP proxy, mounts, and a program for each mount."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Outcome", "Stage"]
 # The content of the file that each row reads after its fault, to check that the mount works.
 _CONTROL = b"the mount works"
 _REPORTED_LEVELS = (" WARNING ", " ERROR ", " CRITICAL ")
-# The mount logs these errnos of names and objects at a level below WARNING.
+# The mount logs these errnos at a level below WARNING, because they are valid answers.
 _NOT_LOGGED = ("ENOENT", "ESTALE")
 _READERS: dict[Reader, Callable[[str, Truth], Seen]] = {
     Reader.SEQUENTIAL: readers.read_sequentially,
@@ -46,7 +46,10 @@ _READERS: dict[Reader, Callable[[str, Truth], Seen]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a row: reader's results, requests, fired rules, metric increases."""
+    """The outcome of a row: what the reader saw, and the number of requests.
+
+    `fired` counts how often each rule fired. `increases` is the increase of each metric.
+    """
 
     seen: Seen
     requests: int
@@ -56,7 +59,7 @@ class Outcome:
 
 @dataclass
 class _Mounted:
-    """A mount and its program, for one row or for many."""
+    """A mount and the program that uses it, for one row or for several rows."""
 
     process: MountProcess
     program: Program
@@ -71,7 +74,7 @@ class _Mounted:
 
 @dataclass
 class Stage:
-    """An emulator and the mounts that its rows share; a row that fails ends its mount."""
+    """An emulator and the mounts that several rows share. A row that fails ends its mount."""
 
     folder: Path
     emulator: EmulatorProcess = field(init=False)
@@ -95,7 +98,7 @@ class Stage:
         assert self.emulator.log == ""
 
     def play(self, row: Row) -> Outcome:
-        """Play a row, check what must hold after every row, and return the outcome."""
+        """Run a row, check the log and the recovery of the mount, and return the outcome."""
         mounted = self._mounts.pop(row.mount, None) or self._new_mount(row.mount)
         try:
             outcome = self._play(row, mounted)
@@ -126,7 +129,7 @@ class Stage:
                 key_file(place / "key.json", tokens.address)
                 options = ("--endpoint", service.endpoint, "--key-file", str(place / "key.json"))
                 environment = service.environment
-            # Each row checks the log lines of its own fault, so the mount accepts any line.
+            # `_check_log` checks the log lines of each row, so MountProcess accepts any warning.
             process = MountProcess(
                 self.emulator,
                 place,
@@ -177,7 +180,7 @@ class Stage:
         self.emulator.place(f"{name}/control/file", _CONTROL)
 
     def _check_log(self, row: Row, name: str, lines: list[str]) -> None:
-        """Check that each errno has a log line with the file's name, and nothing else has."""
+        """Check that the log contains the errnos and the file's name, and no other warning."""
         reported = [line for line in lines if any(level in line for level in _REPORTED_LEVELS)]
         if row.says:
             assert sum(row.says in line for line in reported) == 1, reported
@@ -189,7 +192,7 @@ class Stage:
             assert name in line, line
 
     def _check_recovery(self, row: Row, name: str, mounted: _Mounted) -> None:
-        """Check that the mount, without faults, serves all files and holds no resources."""
+        """Check that the mount serves all files after the fault and holds no resources."""
         process, program = mounted.process, mounted.program
         root = f"{process.path}/{name}"
         assert program.call(readers.read_all, f"{root}/control") == {"file": _CONTROL}
@@ -205,7 +208,7 @@ class Stage:
 
 
 def _limited_to(rule: Rule, folder: str) -> Rule:
-    """Limit a rule to the row's folder: idle streams of earlier rows must not trigger it."""
+    """Limit a rule to the row's folder, so that idle streams of earlier rows do not trigger it."""
     if rule.point.of_connections or rule.object != "*" or "ReadObject" not in rule.method:
         return rule
     return replace(rule, object=f"{folder}/*")

@@ -27,19 +27,26 @@ GROUPS: tuple[Group, ...] = (
     *faults_together.GROUPS,
 )
 
-# Faults in well-formed answers: only a second source could reveal them.
+# Faults that the mount cannot detect, because the wrong answers are well-formed.
 LIMITS: tuple[str, ...] = (
-    "An empty message with status OK instead of a listing: an empty folder looks the same.",
     (
-        "Content that ReadObject sends in another order, or with a loss as large as a repetition,"
-        " or with a loss before the call ends early, if every checksum is right and one call does"
-        " not read the whole object. ReadObject states where its content starts and ends, but not"
-        " where each message belongs. HTTP/2 neither loses nor reorders messages, and"
-        " BidiReadObject states the offset of each chunk."
+        "An empty message with status OK instead of a listing, because the listing of an empty"
+        " folder is the same message."
     ),
-    "Content without a CRC32C, which the protocol allows: the mount accepts it unchecked.",
     (
-        "A listing that omits names or states wrong sizes and times, if it contradicts neither"
-        " itself nor the content."
+        "Messages of ReadObject in another order, a lost message together with a repeated message"
+        " of the same size, or a lost message before an early end of the call. The mount"
+        " detects these faults only if a checksum is wrong or one call reads the whole object,"
+        " because ReadObject states where its content starts and ends, but not the offset of each"
+        " message. HTTP/2, which carries the messages, neither loses nor reorders messages."
+        " BidiReadObject states the offset of each chunk, so the mount detects these faults there."
+    ),
+    (
+        "Wrong bytes in content without a CRC32C. The protocol allows such content, so the mount"
+        " accepts it unchecked."
+    ),
+    (
+        "A listing that omits names or states wrong sizes or times, if neither the listing itself"
+        " nor the content of the objects contradicts it."
     ),
 )

@@ -1,4 +1,4 @@
-"""A READ fails within `--read-timeout`, although the kernel repeats a failed READ."""
+"""Test that a read fails within `--read-timeout`, although the kernel repeats a failed READ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.mount
 
 def test_the_repetition_of_a_failed_read_fails_at_once(tmp_path: Path) -> None:
     content = programs.tagged(1, 0, 4 * MIB)
-    # The open has already requested the first bytes.
+    # A range behind the first bytes, because the open has already requested the first bytes.
     start, size = 2 * MIB, 128 * 1024
     with EmulatorProcess(tmp_path / "buckets") as emulator:
         emulator.place("object", content)

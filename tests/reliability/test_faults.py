@@ -1,4 +1,4 @@
-"""Every fault of the emulator, one row each, and the document that lists them."""
+"""Tests of all rows of the fault table, and of docs/RELIABILITY.md, which lists the rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-# Long rows come last. They start with the first row, so little of their time is left by then.
+# Long rows come last. They start together with the first row, so most of them have ended when the
+# test waits for them.
 _ROWS = sorted((row for group in GROUPS for row in group.rows), key=lambda row: row.mount.long)
 _played: set[str] = set()
 
@@ -41,10 +42,10 @@ def test_no_two_rows_have_the_same_name() -> None:
 
 def test_the_document_lists_the_outcomes_of_the_rows(request: pytest.FixtureRequest) -> None:
     if _played != {row.fault for row in _ROWS} or request.session.testsfailed:
-        pytest.skip("not all rows were played well in this run")
+        pytest.skip("not all rows have run and passed")
     document = report.document(GROUPS, LIMITS)
     if request.config.getoption("--write-reliability", default=False):
         report.DOCUMENT.write_text(document)
     assert report.DOCUMENT.read_text() == document, (
-        f"docs/RELIABILITY.md is not what this run would write: run `{report.RENEWAL}`"
+        f"docs/RELIABILITY.md differs from what this run would write: run `{report.RENEWAL}`"
     )

@@ -1,4 +1,4 @@
-"""The appender: a thread that appends to objects, finalizes them, and starts them again."""
+"""The appender: a thread that appends to objects, finalizes them, and creates them again."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["Appender"]
 
 _PAUSE_SECONDS = 0.15
-# A burst of pieces without a pause occurs now and then.
+# The numbers of pieces that are appended without a pause; one of them is drawn at random.
 _BURSTS = (1, 1, 1, 6)
 _SMALL_PIECE_BYTES = 5000
 _PIECES = 8
 _BEGUN_ANEW = 0.03
 _LAST_TRIES = 5
-# A call that ends with one of these codes may have succeeded; it is repeated.
+# The appender repeats a call that ends with one of these codes. The call may have succeeded.
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -36,7 +36,8 @@ _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 class _Growing:
     """An object that is not finalized: it has `size` bytes and grows to `next_size`.
 
-    The next size stays the same until it is confirmed, because a failed call may have succeeded.
+    `next_size` stays the same until the append is confirmed, because a failed call may have
+    succeeded.
     """
 
     version: int
@@ -48,10 +49,10 @@ class _Growing:
 
 
 class Appender:
-    """A thread that appends until `stop`, and then finalizes all objects.
+    """A thread that appends until `stop` is called, and then finalizes all objects.
 
-    The emulator may be killed only while the lock `unbroken` is free: at the start and at the
-    finalization of an object its name does not exist for a moment.
+    The emulator may be killed only by a thread that holds the lock `unbroken`. While an object is
+    started or finalized, its name is absent for a moment, and this thread holds the lock.
     """
 
     def __init__(self, emulator: EmulatorProcess, seed: str, growth: Growth) -> None:
@@ -61,12 +62,12 @@ class Appender:
         self._random = random.Random(seed)
         self._growth = growth
         self._versions = Counter(dict.fromkeys(layout.GROWING.names, 1))
-        # None: the create call failed, so the object may or may not exist.
+        # The value is None if the call that creates the object failed: the object may exist or not.
         self._growing: dict[str, _Growing | None] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="appender")
         for name in layout.GROWING.names:
-            # The objects exist from the start of the soak, finalized.
+            # All objects exist, finalized, before the soak starts.
             growth.begin(name, 1, len(layout.content(name, 1)), 0.0).confirmed_at = 0.0
 
     def start(self) -> None:
@@ -95,7 +96,7 @@ class Appender:
             else:
                 self._append(name, growing, finish=finish)
         except grpc.RpcError as error:
-            # The emulator is killed and stopped during the soak.
+            # Calls may fail, because the soak kills and stops the emulator.
             self.counts[error.code().name] += 1
             if error.code() not in _PASSING:
                 self._growing.pop(name, None)
@@ -106,7 +107,7 @@ class Appender:
         version = self._versions[name]
         content = layout.content(name, version)
         size = self._next_size(0, content)
-        # The object exists, and is empty, before its first piece.
+        # The object exists before its first piece is written, so readers may see the size 0.
         self._growth.begin(name, version, 0, time.monotonic())
         state = self._growth.begin(name, version, size, time.monotonic())
         with self.unbroken:

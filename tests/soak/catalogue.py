@@ -1,9 +1,10 @@
 """The kinds of troubles in a soak, and the errors that programs may see during each.
 
-A trouble is a set of fault rules for the emulator, or a signal to a process, for some seconds. Most
-troubles permit no error: readers only wait, because the trouble ends within `--read-timeout`. Two
-troubles of one `group` never overlap, because together they could be undetectable: content that is
-corrupted before its checksum is computed again looks like any other content.
+A trouble is a set of fault rules for the emulator, or a signal to a process, for some seconds.
+During most troubles, programs may see no error. Readers only wait, because the trouble ends within
+`--read-timeout`. Two troubles of one `group` never overlap, because no client could detect both
+together: if one fault corrupts a chunk and another computes its checksum again, the checksum is
+right.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ _NOTHING: frozenset[str] = frozenset()
 class Deed(enum.Enum):
     """An action on a process."""
 
-    KILL_EMULATOR = "kill emulator"  # ... and restart it on the same ports
+    KILL_EMULATOR = "kill emulator"  # then start it again on the same ports
     STOP_EMULATOR = "stop emulator"
     STOP_MOUNT = "stop mount"
     STOP_READERS = "stop readers"
@@ -87,7 +88,7 @@ class Deed(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A trouble: its rules or action, and the errors that programs may see."""
+    """Fault rules or an action on a process, and the errors that programs may see meanwhile."""
 
     name: str
     rules: tuple[Rule, ...] = ()
@@ -98,7 +99,10 @@ class Trouble:
 
 
 def _rule(fault: Fault, source: Random, **more: object) -> Rule:
-    """Return a rule that fires at random or a few times; for faults of calls, on reads."""
+    """Return a rule that fires at random or a limited number of times.
+
+    A rule for faults of calls affects only reads, unless `more` contains another method.
+    """
     said = {
         "name": kind_name(type(fault)),
         "times": source.choice([2, 10, FOR_EVER]),
@@ -169,7 +173,7 @@ def _ended_for_now(source: Random) -> Trouble:
     return Trouble(f"stream ends ({kind_name(type(fault))}) at {at}", (rule,))
 
 
-# The errno of each status, by the table of errors in docs/SEMANTICS.md.
+# The errno that a program gets for each final status (see the table in docs/SEMANTICS.md).
 _FINAL = {
     StatusCode.INVALID_ARGUMENT: "EINVAL",
     StatusCode.NOT_FOUND: "ESTALE",
@@ -234,7 +238,7 @@ def _malformed(source: Random) -> Trouble:
     return Trouble(
         f"{kind_name(type(fault))} {method}",
         (_rule(fault, source, method=method, at=at),),
-        # The mount gives up after several bad answers in a row.
+        # After several bad answers in a row, a read fails with EIO.
         excuses=frozenset({"EIO"}) if method == _READS else _NOTHING,
         group="chunks",
     )
@@ -248,8 +252,9 @@ def _pages(source: Random) -> Trouble:
     return Trouble(kind_name(type(fault)), (rule,), excuses=frozenset({"EIO"}))
 
 
-# ReadObject states where its content starts, but not the offset or the range of each message: moved
-# content with a right checksum is not detectable. HTTP/2 itself moves nothing.
+# Faults that move content. ReadObject states where its content starts, but not the offset of each
+# message, so a client cannot detect moved content with a right checksum. HTTP/2 itself never moves
+# content.
 _MOVING = (
     ChunkDuplicated,
     ChunkStray,
@@ -290,7 +295,7 @@ def _chunks(source: Random) -> Trouble:
     )
 
 
-# -- the other writer, at the worst moment
+# -- overwrites and deletions during a read
 
 
 def _overwritten(source: Random) -> Trouble:
@@ -327,7 +332,7 @@ def _connections(source: Random) -> Trouble:
         ]
     )
     at = source.choice([InjectionPoint.NOW, InjectionPoint.TRAFFIC])
-    # A fault that is injected at once affects all connections.
+    # At the point NOW, the fault affects all open connections immediately.
     if at is InjectionPoint.NOW:
         rule = Rule(fault, at=at, name=kind_name(type(fault)))
     else:
@@ -357,7 +362,7 @@ def _done(source: Random) -> Trouble:
     )
 
 
-# The kinds of troubles with their relative frequency.
+# All kinds of troubles, each with its relative frequency.
 KINDS: tuple[tuple[Callable[[Random], Trouble], int], ...] = (
     (_slow, 3),
     (_narrow, 1),

@@ -1,4 +1,4 @@
-"""Calls on the mount: each is timed and counted, and its result is checked."""
+"""Calls to the mount. Each call is timed and counted, and its result is checked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GENERATION = "user.gcs.generation"
 
 
 class Failed(Exception):
-    """An operation failed with an errno, which has been reported."""
+    """An operation failed with an errno. The worker has already reported the errno."""
 
 
 class Stopped(Exception):
@@ -58,18 +58,18 @@ class Worker:
         print(json.dumps(what), flush=True)
 
     def wrong(self, text: str) -> None:
-        """Report a result that is never permitted."""
+        """Report a wrong result, which no fault excuses."""
         self.tell(wrong=text)
 
     def flush(self) -> None:
-        """Report the counts since the last report."""
+        """Report the counts and the longest calls since the last report."""
         self.tell(counts=self._counts, longest=self._longest)
         self._counts.clear()
         self._longest.clear()
         self._reported = time.monotonic()
 
     def count(self, what: str, number: int = 1) -> None:
-        """Add to a count."""
+        """Add `number` to the counter `what`."""
         self._counts[what] += number
 
     @contextmanager
@@ -81,9 +81,10 @@ class Worker:
         since: float | None = None,
         may_be_absent: bool = False,
     ) -> Iterator[None]:
-        """Run one operation on the mount; report it if it fails.
+        """Run the block as one operation on the mount, and report its error.
 
-        `since` is the time of the lookup of the file that the operation uses; None means now.
+        `since` is the time at which the file of the operation was looked up; None means now. With
+        `may_be_absent`, ENOENT is not reported.
 
         Raises:
             Failed: the operation failed with an errno.
@@ -121,7 +122,7 @@ class Worker:
         return self.root / name
 
     def open(self, name: str) -> OpenFile:
-        """Open a file; all bytes read from it are checked."""
+        """Open a file of the mount. All bytes read from the returned file are checked."""
         absent = fate_of(name) is Fate.COMES_AND_GOES
         requested_at = time.monotonic()
         with self.doing("open", name, may_be_absent=absent):
@@ -130,7 +131,7 @@ class Worker:
         return OpenFile(self, name, descriptor, size, requested_at)
 
     def identified(self, name: str, generation: int, identity: Identity, size: int) -> None:
-        """Report once which content a generation has."""
+        """Report which content a generation has, once for each generation."""
         if (name, generation) not in self._reported_generations:
             self._reported_generations.add((name, generation))
             self.tell(
@@ -147,7 +148,7 @@ class Worker:
             return [path.name for path in self.path(folder).iterdir()]
 
     def any_name(self) -> str:
-        """Return a random name; each group of sizes is equally likely."""
+        """Return the name of a random object; each group of objects is equally likely."""
         group = self.random.choice(
             [
                 *(layout.LARGE, layout.MEDIUM, layout.SMALL),
@@ -162,7 +163,7 @@ class Worker:
 
 
 class OpenFile:
-    """An open file of the mount; reads from it are checked."""
+    """An open file of the mount, which checks the bytes of each read."""
 
     def __init__(
         self, worker: Worker, name: str, descriptor: int, size: int, requested_at: float
@@ -183,7 +184,7 @@ class OpenFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file and report the content that was read."""
+        """Close the file and report which content its bytes belong to."""
         os.close(self.descriptor)
         identity = self._content.identity
         if fate_of(self.name) is Fate.GROWS:
@@ -192,14 +193,18 @@ class OpenFile:
         if identity is None:
             return
         if fate_of(self.name) is Fate.STAYS and identity != Identity(self.name, 1):
-            self._worker.wrong(f"{self.name}, which the other writer never changes, is {identity}")
+            self._worker.wrong(
+                f"{self.name} has the content of {identity}, but no writer changes this object"
+            )
         if self._generation:
             self._worker.identified(self.name, self._generation, identity, self.size)
 
     def _tell_state(self, identity: Identity | None) -> None:
-        """Report the size that this reader has seen of a growing object."""
+        """Report the size and version of a growing object that this reader has seen."""
         if identity is not None and identity.shift:
-            self._worker.wrong(f"{self.name}, which is only appended to, is {identity}")
+            self._worker.wrong(
+                f"{self.name} has the content of {identity}, but no fault overwrites this object"
+            )
         version = None if identity is None else identity.version
         self._worker.tell(
             seen=self.name,
@@ -214,16 +219,16 @@ class OpenFile:
         os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def somewhere(self) -> int:
-        """Return a random offset in the file; 0 if it is empty."""
+        """Return a random offset in the file; 0 if the file is empty."""
         return self._worker.random.randrange(max(1, self.size))
 
     def ask_generation(self) -> None:
-        """Store the generation of the open file."""
+        """Read the generation of the open file from its extended attribute, and store it."""
         with self.doing("getxattr"):
             self._generation = int(os.getxattr(self.descriptor, _GENERATION))
 
     def check_size(self) -> None:
-        """Check that the file still has the size that it had at its open."""
+        """Check that the file has the same size as when it was opened."""
         with self.doing("fstat"):
             size = os.fstat(self.descriptor).st_size
         if size != self.size:
@@ -232,16 +237,17 @@ class OpenFile:
             )
 
     def doing(self, operation: str) -> AbstractContextManager[None]:
-        """Run one operation on this file (see `Worker.doing`)."""
+        """Run the block as one operation on this file (see `Worker.doing`)."""
         return self._worker.doing(operation, self.name, since=self._requested_at)
 
     def read(self, operation: str, offset: int, size: int, *, way: str = "pread") -> None:
-        """Read by one of the read methods and check the bytes."""
+        """Read `size` bytes at `offset` by the read method `way`, and check the bytes."""
         end = min(offset + size, self.size)
         while True:
             with self.doing(operation):
                 found = WAYS[way](self.descriptor, offset, size)
-            # A short read may mean that an error follows: the next call returns it.
+            # If an error occurs after some bytes, the kernel returns these bytes, and the next call
+            # fails with the error.
             whole = offset + len(found) >= end or not found
             self.check(offset, size if whole else len(found), found)
             if whole:
@@ -250,7 +256,7 @@ class OpenFile:
             size -= len(found)
 
     def check(self, offset: int, size: int, found: bytes) -> None:
-        """Check the bytes of one read."""
+        """Compare the bytes that one read returned with the expected bytes."""
         self._worker.count("bytes", len(found))
         before = self._content.compared_bytes
         try:

@@ -1,13 +1,13 @@
 """Content of the soak's objects: each block shows its object, its version and its offset.
 
-Theory of operation. An object consists of 4 KiB blocks. A block is a repeated pair of numbers: the
+Theory of operation. An object consists of 4 KiB blocks. A block is a pair of numbers, repeated: the
 tag of the content (name and version) and the block number. The emulator's overwrite fault adds one
-to each byte. The number of these overwrites is the *shift*: the highest byte of the block number,
-which is 0 without a shift. So any 31 bytes identify the content they belong to, and determine all
-its other bytes.
+to each byte. The number of these overwrites is the *shift*. The highest byte of the block number
+shows the shift, because this byte is 0 before the first overwrite. So any 31 bytes identify the
+content that they belong to, and determine all other bytes of this content.
 
 1. Two different contents have no 16 bytes in common at the same offset.
-2. All bytes of one open file have one identity, whose name is the file's.
+2. All bytes of one open file belong to one version and shift of the object with the file's name.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SHIFTS = [bytes((value + shift) % 256 for value in range(256)) for shift in ran
 
 
 class WrongBytes(Exception):
-    """Bytes that differ from the expected ones."""
+    """A read returned other bytes than expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A content: version `version` of object `name`, with one added `shift` times to each byte."""
+    """Identifies a content: version `version` of object `name`, with `shift` added to each byte."""
 
     name: str
     version: int
@@ -46,13 +46,13 @@ class Identity:
 
 
 def size_of(name: str, version: int, smallest_bytes: int, largest_bytes: int) -> int:
-    """Return the size of a version; all orders of magnitude are equally likely."""
+    """Return the size of a version: pseudo-random, all orders of magnitude equally likely."""
     source = random.Random(f"{name} {version}")
     return round(math.exp(source.uniform(math.log(smallest_bytes), math.log(largest_bytes))))
 
 
 def bytes_at(of: Identity, offset: int, size: int) -> bytes:
-    """Return `size` bytes at `offset`."""
+    """Return the `size` bytes at `offset` of the content `of`."""
     number, inside = divmod(offset, _BLOCK_BYTES)
     last = -(-(offset + size) // _BLOCK_BYTES)
     tag = _tag(of.name)
@@ -63,7 +63,7 @@ def bytes_at(of: Identity, offset: int, size: int) -> bytes:
 
 
 def identify(name: str, offset: int, found: bytes) -> Identity | None:
-    """Return the identity of bytes that were read at `offset`; None if they are too few.
+    """Return the content that bytes read at `offset` belong to; None if the bytes are too few.
 
     Raises:
         WrongBytes: the bytes belong to another object or to another offset.
@@ -87,7 +87,7 @@ def _tag(name: str) -> int:
 
 @dataclass(slots=True)
 class OpenContent:
-    """The content of one open file as read so far; all further reads must agree with it."""
+    """The content of one open file. All reads must return bytes of the same version."""
 
     name: str
     size: int
@@ -104,8 +104,8 @@ class OpenContent:
         expected = max(0, min(asked, self.size - offset))
         if len(found) != expected:
             raise WrongBytes(
-                f"{self.name}: {len(found)} bytes at {offset} instead of {expected},"
-                f" of a file of {self.size}"
+                f"{self.name}: a read at {offset} returned {len(found)} bytes instead of"
+                f" {expected}, in a file of {self.size} bytes"
             )
         if self.identity is None:
             self.identity = identify(self.name, offset, found)
@@ -123,8 +123,9 @@ class OpenContent:
             at = next(n for n, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b)
             others = sum(a != b for a, b in zip(found, expected, strict=True))
             raise WrongBytes(
-                f"{self.name}: {others} of {len(found)} bytes read at {offset} are not of"
-                f" version {identity.version}+{identity.shift}, the first at {offset + at}:"
-                f" {found[at : at + 16].hex()} instead of {expected[at : at + 16].hex()}"
+                f"{self.name}: {others} of {len(found)} bytes read at {offset} do not belong to"
+                f" version {identity.version} with shift {identity.shift}. The first wrong byte is"
+                f" at {offset + at}: {found[at : at + 16].hex()} instead of"
+                f" {expected[at : at + 16].hex()}"
             )
         self.compared_bytes += len(found)

@@ -1,4 +1,4 @@
-"""The end of a soak: the mount shows the bucket's content, and no resource is leaked."""
+"""Checks at the end of a soak: the mount shows the bucket's content and leaks no resource."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["leaks", "look_at_all", "rest"]
 
-# gRPC's keepalive detects half-open connections within this time.
+# The time in which the mount must show the right content. Within this time, gRPC's keepalive
+# detects half-open connections.
 _RECOVERY_SECONDS = 90.0
-# The mount opens up to 8 connections for streams and one for lookups, on demand.
+# The maximum number of connections that the mount opens: 8 for streams and one for lookups.
 _MAX_CONNECTIONS = 9
-# gRPC's thread pool shrinks late.
+# The allowed number of additional threads, because gRPC's thread pool shrinks late.
 _MORE_THREADS = 6
 
 
 def look_at_all(emulator: EmulatorProcess, mounted: MountProcess) -> None:
-    """Wait until the mount shows the objects of the emulator; TTLs have to expire first."""
+    """Wait until TTLs have expired and the mount shows all objects of the emulator."""
     expected = _digests(programs.tree(os.fspath(emulator.bucket)))
     differing = ""
 
@@ -55,7 +56,7 @@ def _digests(tree: dict[bytes, programs.Entry]) -> dict[bytes, tuple[str, int]]:
 
 
 def rest(mounted: MountProcess) -> Holding:
-    """Wait until the mount is at rest; return the resources that it holds."""
+    """Wait until the mount is idle; return the resources that the mount still holds."""
     mounted.check_at_rest()
     if os.geteuid() == 0:
 
@@ -68,13 +69,16 @@ def rest(mounted: MountProcess) -> Holding:
 
 
 def leaks(before: Holding, after: Holding) -> list[str]:
-    """Return the leaks: resources beyond those before the soak and the allowed ones."""
+    """Describe each kind of resource of which the mount holds more than it did before the soak.
+
+    A limited number of additional connections and threads is allowed.
+    """
     found = []
     left = Counter(after.other_files) - Counter(before.other_files)
     if left:
         found.append(f"files are left open: {dict(left)}")
     if after.sockets > before.sockets + _MAX_CONNECTIONS:
-        found.append(f"{after.sockets} sockets are open, {before.sockets} before")
+        found.append(f"{after.sockets} sockets are open, {before.sockets} before the soak")
     if after.threads > before.threads + _MORE_THREADS:
-        found.append(f"{after.threads} threads, {before.threads} before")
+        found.append(f"{after.threads} threads are running, {before.threads} before the soak")
     return found

@@ -1,12 +1,14 @@
-"""The states of each growing object over time, to judge which of them a reader may see.
+"""The states that each growing object has had, to decide which states a reader may see.
 
-Theory of operation. The states of a name are ordered: sizes of one version, then those of the next.
-Each state has the time at which the appender started to create it, and the time at which the
-service confirmed it. A reader asks for the state at one time and gets it at a later time. The state
-that it sees
+Theory of operation. A state is a size of one version of an object. The states of an object are
+ordered: all sizes of one version, then all sizes of the next version. Each state has the time at
+which the appender started to create the state, and the time at which the emulator confirmed the
+state. A reader requests the state at one time and gets an answer at a later time. The answer is
+right if
 
-1. is one that the appender had started to create by the time of the answer;
-2. is not older than the newest state that was confirmed one TTL before the request.
+1. the appender had started to create the answered state by the time of the answer;
+2. the answered state is not older than the newest state that was confirmed one TTL before the
+   request.
 """
 
 from __future__ import annotations
@@ -17,31 +19,32 @@ from dataclasses import dataclass
 __all__ = ["LATE_SECONDS", "TTL_SECONDS", "Growth", "Seen", "State", "WrongState"]
 
 TTL_SECONDS = 1.0
-"""The mount's `--metadata-ttl`."""
+"""The mount's `--metadata-ttl` in seconds."""
 
 LATE_SECONDS = 5.0
-"""The maximum delay of an answer of the service. A connection stalls for up to 2 s, the mount is
-stopped for up to 2 s, and calls are delayed. Lookups of the same name share the late answer."""
+"""The maximum delay of an answer of the emulator, in seconds. A connection stalls for up to 2 s,
+the mount is stopped for up to 2 s, and calls are delayed. Lookups of the same name share a late
+answer."""
 
 
 class WrongState(Exception):
-    """A reader saw a state that never existed, or one that was too old."""
+    """A reader saw a state that the object never had, or a state that was too old."""
 
 
 @dataclass(slots=True)
 class State:
-    """A size of one version of an object; times are of the monotonic clock."""
+    """A size of one version of an object. Times are of the monotonic clock."""
 
     version: int
     size: int
     started_at: float
-    #: The time at which the service confirmed the state; infinite before that.
+    #: The time at which the emulator confirmed the state; infinite for an unconfirmed state.
     confirmed_at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A state that a reader has seen; the version is None if too few bytes were read."""
+    """A state that a reader has seen. Without enough bytes to identify it, `version` is None."""
 
     name: str
     version: int | None
@@ -54,19 +57,23 @@ class Seen:
 
 
 class Growth:
-    """The states of all growing objects; one thread adds them, another one reads them."""
+    """The states of all growing objects. One thread adds states, another thread reads them."""
 
     def __init__(self) -> None:
         self._states: dict[str, list[State]] = {}
 
     def begin(self, name: str, version: int, size: int, now: float) -> State:
-        """Add a state that the appender starts to create; the caller sets its confirmation."""
+        """Add a state that the appender starts to create. The caller sets `confirmed_at` later."""
         state = State(version, size, now)
         self._states.setdefault(name, []).append(state)
         return state
 
     def overwritten(self, name: str, since: float, until: float) -> bool:
-        """Return whether a file of this name, looked up at `since`, may be deleted by `until`."""
+        """Return whether a new version may have replaced the version of a file.
+
+        `since` is the time at which the file was looked up. A version that was started after
+        `until` does not count.
+        """
         states = list(self._states.get(name, ()))
         firsts = {state.version: state.started_at for state in reversed(states)}
         return any(
@@ -75,10 +82,12 @@ class Growth:
         )
 
     def staleness(self, seen: Seen) -> float:
-        """Return the age of the seen state at the time of the request, in seconds.
+        """Return for how many seconds the seen state was outdated when the reader requested it.
+
+        A state is outdated as soon as the emulator has confirmed a newer state.
 
         Raises:
-            WrongState: the state never existed, or did not exist yet.
+            WrongState: the object did not have the state before the answer.
         """
         over = math.inf
         found: list[float] = []
@@ -88,16 +97,18 @@ class Growth:
                 found.append(max(0.0, seen.requested_at - over))
             over = min(over, state.confirmed_at)
         if not found:
-            raise WrongState(f"{seen}: this state never existed, or did not exist yet")
+            raise WrongState(f"{seen}: the object did not have this state before the answer")
         return min(found)
 
     def check(self, seen: Seen) -> float:
-        """Return the same as `staleness`, but reject states that are too old.
+        """Return the same as `staleness`, but raise an exception if the state is too old.
 
         Raises:
-            WrongState: the state was not valid at the time of the request.
+            WrongState: the object did not have the state, or the state was outdated for too long.
         """
         seconds = self.staleness(seen)
         if seconds > TTL_SECONDS + LATE_SECONDS:
-            raise WrongState(f"{seen}: this state was outdated {seconds:.1f} s before the request")
+            raise WrongState(
+                f"{seen}: a newer state was confirmed {seconds:.1f} s before the request"
+            )
         return seconds

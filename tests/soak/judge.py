@@ -1,13 +1,14 @@
-"""Decide whether a program may see an error, by the troubles at that time.
+"""Decide whether a program may see an error, from the troubles that were active at the time.
 
-An error is excused
+An error is allowed for one of three reasons:
 
-1. by the other writer: `ESTALE` (or SIGBUS through a mapping) of an object that is overwritten or
-deleted; for a growing object, only if it was started again since the lookup;
-2. by a trouble: a rule in force during the call, or just before it, makes the service refuse
-finally or corrupt answers repeatedly;
-3. by a timeout: the service failed for about as long as `--read-timeout`. The trouble may last
-longer than its rule, because the mount is not notified of the end of the rule.
+1. The other writer. `ESTALE` (or SIGBUS through a mapping) is allowed for an object that is
+overwritten or deleted. For a growing object, it is allowed only if the object was started again
+after the file was looked up.
+2. A trouble. A rule that is active during the call, or was active just before the call, makes the
+emulator refuse permanently or corrupt answers repeatedly.
+3. A timeout. The call failed after about `--read-timeout`. The mount may still wait after the rule
+has ended, because nothing notifies the mount of the end of the rule.
 
 Every other error is a failure of the mount.
 """
@@ -27,17 +28,17 @@ __all__ = ["SIGBUS", "Failure", "Timeline"]
 
 SIGBUS = "SIGBUS"
 _LASTING = frozenset({"EIO", "ETIMEDOUT"})
-# Bytes in flight at the end of a trouble still arrive.
+# A trouble excuses errors for this time after its end, because its bytes may still be in flight.
 _AFTERMATH_SECONDS = 2.0
-# The deadline of a call may start a moment after the call.
+# A call that takes at least this part of the read timeout counts as timed out.
 _WHOLE = 0.85
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed call; times are of the monotonic clock.
+    """A failed call. Times are of the monotonic clock.
 
-    `since` is the time of the lookup of the file that it used.
+    `since` is the time at which the file of the call was looked up.
     """
 
     operation: str
@@ -54,7 +55,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Timeline:
-    """The troubles in force over time."""
+    """The troubles of a soak, and the times at which they were active."""
 
     read_timeout: float
     growth: Growth = field(default_factory=Growth)
@@ -65,13 +66,13 @@ class Timeline:
         self._phases.append((now, float("inf"), phase))
 
     def end_phase(self, now: float) -> None:
-        """Record the end of a phase: no trouble is in force."""
+        """Record the end of a phase: from now on, no trouble is active."""
         if self._phases and self._phases[-1][1] == float("inf"):
             begin, _, phase = self._phases[-1]
             self._phases[-1] = (begin, now, phase)
 
     def excuse(self, failure: Failure) -> str | None:
-        """Return the excuse for a failure; None if there is no excuse."""
+        """Return the reason that allows a failure; None if the failure is not allowed."""
         if failure.errno in ("ESTALE", SIGBUS) and self._may_be_gone(failure):
             return "overwritten"
         around = self._between(failure.started_at - _AFTERMATH_SECONDS, failure.ended_at)
@@ -89,10 +90,10 @@ class Timeline:
         return fate is not Fate.STAYS
 
     def describe(self, failure: Failure) -> str:
-        """Describe a failure and the troubles around it."""
+        """Describe a failure and the troubles that were active during the call or before it."""
         earliest = failure.started_at - self.read_timeout
         around = "; ".join(str(phase) for phase in self._between(earliest, failure.ended_at))
-        return f"{failure}; in force before: {around or 'nothing'}"
+        return f"{failure}; troubles until then: {around or 'none'}"
 
     def _between(self, begin: float, end: float) -> list[Phase]:
         return [phase for since, until, phase in self._phases if since <= end and until >= begin]

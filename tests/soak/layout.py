@@ -1,4 +1,4 @@
-"""The objects of a soak and the operations of the other writer on each of them."""
+"""The objects of a soak, and what the other writer does with each object."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Fate(enum.Enum):
-    """The operations of the other writer on an object."""
+    """What the other writer does with an object."""
 
     STAYS = "stays"
     CHANGES = "changes"  # overwritten repeatedly, never absent
@@ -40,7 +40,7 @@ class Fate(enum.Enum):
     GROWS = "grows"  # appended to, sometimes started again, never absent
 
 
-# A message of a write holds at most 2 MiB, and the writer sends one message.
+# The maximum size of an object that is written in one message; the protocol allows 2 MiB.
 _ONE_MESSAGE_BYTES = 2 * MIB
 
 
@@ -63,7 +63,7 @@ SMALL = _Group(
 CHANGING = _Group(tuple(f"changing/{n}" for n in range(12)), 1000, _ONE_MESSAGE_BYTES, Fate.CHANGES)
 CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, MIB, Fate.COMES_AND_GOES)
 GROWING = _Group(tuple(f"growing/{n}" for n in range(6)), 2000, 3 * MIB, Fate.GROWS)
-# A flat bucket has no folder without an object.
+# Keeps the folder `churn` in existence, because a flat bucket has no empty folders.
 _KEEPER = _Group(("churn/keeper",), 1000, 10_000, Fate.STAYS)
 # Names that never exist.
 ABSENT = tuple(f"{folder}/absent-{n}" for folder in ("stable", "changing") for n in range(5))
@@ -72,32 +72,32 @@ _GROUP_OF = {name: group for group in _GROUPS for name in group.names}
 
 
 def fate_of(name: str) -> Fate:
-    """Return the operations on an object or on the objects of a directory."""
+    """Return the fate of an object; the fate of a directory is `STAYS`."""
     group = _GROUP_OF.get(name)
     return Fate.STAYS if group is None else group.fate
 
 
 def content(name: str, version: int) -> bytes:
-    """Return the content of version `version` that the writer writes or appends."""
+    """Return the whole content of version `version` of an object."""
     group = _GROUP_OF[name]
     size = size_of(name, version, group.smallest_bytes, group.largest_bytes)
     return bytes_at(Identity(name, version), 0, size)
 
 
 def all_names() -> list[tuple[str, Fate]]:
-    """Return all objects."""
+    """Return the name and the fate of each object."""
     return [(name, group.fate) for name, group in _GROUP_OF.items()]
 
 
 def first_objects() -> Iterator[tuple[str, bytes]]:
-    """Yield all objects with their content at the start."""
+    """Yield the name of each object and its content at the start of the soak."""
     for name in _GROUP_OF:
         yield name, content(name, 1)
 
 
 @functools.cache
 def entries_of(folder: str) -> Mapping[str, Fate]:
-    """Return the entries that a directory may contain."""
+    """Return the names that a directory may contain, each with its fate."""
     inside = f"{folder}/" if folder else ""
     entries: dict[str, Fate] = {}
     for name, fate in all_names():

@@ -20,7 +20,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """Takes reports; adds each failure to the summary at once."""
+    """Reads the reports of the programs, and adds each failure to the summary immediately."""
 
     def __init__(self, summary: Summary, timeline: Timeline) -> None:
         self._summary = summary
@@ -30,7 +30,7 @@ class Ledger:
         self._contents: dict[tuple[str, int], tuple[int, int, int]] = {}
 
     def read(self, programs: Programs) -> None:
-        """Take all pending reports; restart programs that have ended."""
+        """Process all reports that have arrived, and restart programs that have ended."""
         while True:
             try:
                 report = programs.reports.get_nowait()
@@ -85,7 +85,7 @@ class Ledger:
                     before = self._summary.longest_seconds.get(operation, 0.0)
                     self._summary.longest_seconds[operation] = max(before, seconds)
             case other:
-                self._summary.failures.append(f"not understood: {other}")
+                self._summary.failures.append(f"a program printed an unknown report: {other}")
 
     def _wrong(self, text: str) -> None:
         self._summary.wrong += 1
@@ -110,7 +110,9 @@ class Ledger:
         """Check that all readers of a generation saw the same content."""
         known = self._contents.setdefault((name, generation), content)
         if known != content:
-            self._wrong(f"generation {generation} of {name} is {known} and {content}")
+            self._wrong(
+                f"generation {generation} of {name} has two contents: {known} and {content}"
+            )
 
     def _ended(self, program: Program, programs: Programs) -> None:
         code = program.process.wait()
@@ -120,7 +122,7 @@ class Ledger:
             now = time.monotonic()
             self._judge(Failure(operation, name, SIGBUS, doing.started_at, now, doing.since))
         elif code not in (0, -signal.SIGKILL):
-            self._summary.failures.append(f"the program {program.kind} ended with {code}")
+            self._summary.failures.append(f"the program {program.kind} ended with exit code {code}")
         if programs.stopping:
             program.ended = True
         else:

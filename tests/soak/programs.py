@@ -1,4 +1,4 @@
-"""The programs of a soak: processes that are watched and restarted."""
+"""The programs of a soak: processes that the soak watches and restarts."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A JSON line that a program printed; None after its last line."""
+    """A JSON line that a program printed. `said` is None after the last line."""
 
     program: Program
     said: dict[str, object] | None
 
 
 class Program:
-    """One worker process and its successors."""
+    """A program of the soak: one worker process at a time, started again when it ends."""
 
     def __init__(self, number: int, kind: str, command: list[str], slots: Slots) -> None:
         self.number = number
@@ -46,13 +46,13 @@ class Program:
         self._slot = slots.slot(number)
 
     def start(self, reports: queue.SimpleQueue[Report]) -> None:
-        """Start the process; each start uses another seed."""
+        """Start the process with another seed than before."""
         self._slot.clear()
         self.starts += 1
         self.process = subprocess.Popen(
             [part.replace("{start}", str(self.starts)) for part in self._command],
             cwd=_ROOT,
-            # A process that dies of SIGBUS writes no stack trace.
+            # Without this, a process that dies of SIGBUS would print a stack trace.
             env=os.environ | {"PYTHONFAULTHANDLER": ""},
             stdout=subprocess.PIPE,
             text=True,
@@ -63,7 +63,7 @@ class Program:
         ).start()
 
     def operation_in_flight(self) -> OperationInFlight | None:
-        """Return the operation in flight."""
+        """Return the operation in flight, or None."""
         return self._slot.operation_in_flight()
 
 

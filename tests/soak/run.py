@@ -37,12 +37,12 @@ __all__ = ["Hang", "Options", "soak"]
 
 _TICK_SECONDS = 0.1
 _SAMPLE_SECONDS = 3.0
-# Time that a call may take beyond the deadlines of its READs, on a busy machine.
+# The time that a call may take in addition to the deadlines of its READs, on a busy machine.
 _MARGIN_SECONDS = 20.0
-# The number of READ deadlines that one call may wait for; find(1) makes many calls.
+# The number of READ deadlines that an operation may take. `find` makes many calls in one operation.
 _CALLS = {"find": 8}
 _CALLS_OTHERWISE = 2
-# The memory slope is only meaningful with enough samples and full caches.
+# Only soaks of at least this length check the growth of memory: shorter soaks have too few samples.
 _MIN_SLOPE_SECONDS = 600.0
 _MAX_GROWTH_BYTES = 16 * MIB
 _MAX_IN_STATE_D = 3
@@ -57,7 +57,7 @@ _KINDS = [
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The length, the seed and the limits of a soak."""
+    """The length and the seed of a soak, and two options of the mount."""
 
     seconds: float
     seed: int
@@ -66,7 +66,7 @@ class Options:
 
 
 class Hang(Exception):
-    """A process did not respond within its time; the message names it."""
+    """A process did not respond within its time limit; the message names the process."""
 
 
 def soak(options: Options, folder: Path) -> Summary:
@@ -109,7 +109,7 @@ class _Conductor:
             try:
                 self._run_mounted()
             except (AssertionError, TimeoutError) as error:
-                self._fail(f"{error}; the log ends: {self._mounted.log[-2000:]}")
+                self._fail(f"{error}; the end of the log: {self._mounted.log[-2000:]}")
             statistics = self._emulator.statistics()
             self._faults.update(statistics.faults)
             if statistics.streams_open:
@@ -128,7 +128,7 @@ class _Conductor:
                 *("--metadata-ttl", f"{TTL_SECONDS:g}s", "--negative-ttl", "1s"),
                 *("--read-timeout", f"{self._options.read_timeout}s"),
             ],
-            # Each errno that a program sees has a log line.
+            # The mount logs a warning for each errno that a program sees.
             expected_warnings=[" WARNING "],
             log_level="info",
         )
@@ -214,7 +214,7 @@ class _Conductor:
     # -- watching
 
     def _until(self, instant: float) -> None:
-        """Take reports and samples until the time `end`."""
+        """Take reports and samples until the time `instant`."""
         while True:
             self._ledger.read(self._programs)
             self._check_slots()
@@ -246,7 +246,8 @@ class _Conductor:
         self._samples.append(sample)
         if sample.holding.resident_bytes > self.summary.allowed_resident_bytes:
             self._fail(
-                f"{sample.holding.resident_bytes / MIB:.0f} MiB of resident memory, above the limit"
+                f"the mount holds {sample.holding.resident_bytes / MIB:.0f} MiB of resident memory,"
+                " more than the limit"
             )
         in_state_d = state_of(self._mounted.process.pid) == "D"
         self._in_state_d = self._in_state_d + 1 if in_state_d else 0
@@ -254,7 +255,7 @@ class _Conductor:
             raise Hang("the mount's process stays in state D")
 
     def _evidence(self) -> str:
-        """Return what may explain a hang."""
+        """Return the states of all programs, and the stacks and log of the mount."""
         lines = []
         for program in self._programs.all:
             where = Path(f"/proc/{program.process.pid}/wchan")
@@ -267,7 +268,7 @@ class _Conductor:
                     f" in {where.read_text()}"
                 )
         lines.append(str(self._samples[-1].statistics if self._samples else ""))
-        # The interpreter prints the stack of each thread (PYTHONFAULTHANDLER).
+        # On SIGABRT the mount prints the stack of each thread (PYTHONFAULTHANDLER).
         self._mounted.process.send_signal(signal.SIGABRT)
         time.sleep(1)
         self._mounted.process.kill()
@@ -300,7 +301,7 @@ class _Conductor:
             summary.seconds >= _MIN_SLOPE_SECONDS
             and summary.growth_in_last_half_bytes > _MAX_GROWTH_BYTES
         ):
-            self._fail("the resident memory grows")
+            self._fail("the resident memory has grown too much in the last half")
         every = -(-len(self._samples) // _SHOWN_SAMPLES) or 1
         summary.samples = [
             {"at": round(sample.at, 1), **sample.holding.shown()}

@@ -1,4 +1,4 @@
-"""Samples of the resources that the mount's process holds."""
+"""Samples of the mount: its metrics, and the resources that its process holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ANSWER_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Resources of a process, as /proc shows them."""
+    """The resources that a process holds, as /proc shows them."""
 
     resident_bytes: int
     threads: int
@@ -31,7 +31,7 @@ class Holding:
     other_files: tuple[str, ...]
 
     def shown(self) -> dict[str, int]:
-        """Return the numbers for the summary."""
+        """Return the number of resources of each kind, for the summary."""
         return {
             "resident_bytes": self.resident_bytes,
             "threads": self.threads,
@@ -42,7 +42,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample of the mount, `at` seconds after the start of the soak."""
+    """Resources and metrics of the mount, `at` seconds after the start of the soak."""
 
     at: float
     holding: Holding
@@ -72,17 +72,17 @@ def state_of(process: int) -> str:
 
 
 class Sampler:
-    """Samples a mount; each sample reads the log from the end of the last one."""
+    """Takes samples of a mount. Each sample reads only new lines of the log."""
 
     def __init__(self, mounted: MountProcess) -> None:
         self._mounted = mounted
         self._position = 0
 
     def look(self, at: float) -> Sample:
-        """Return the mount's metrics and its resources.
+        """Let the mount log its metrics (SIGUSR1); return them with the resources of its process.
 
         Raises:
-            TimeoutError: the mount does not answer.
+            TimeoutError: the mount does not log its metrics in time.
         """
         self._read_log()
         self._mounted.process.send_signal(signal.SIGUSR1)
@@ -94,7 +94,7 @@ class Sampler:
         return Sample(at, holding(self._mounted.process.pid), statistics)
 
     def _read_log(self) -> dict[str, int] | None:
-        """Return the metrics that were logged since the last sample, if any."""
+        """Return the metrics that were logged since the last call; None if there are none."""
         found: dict[str, int] | None = None
         with self._mounted.log_file.open("rb") as log:
             log.seek(self._position)
@@ -108,7 +108,10 @@ class Sampler:
 
 
 def growth_bytes(samples: Sequence[Sample]) -> int:
-    """Return the growth of the resident memory over the last half, by linear regression."""
+    """Return the growth of the resident memory over the last half of the samples.
+
+    A linear regression determines the growth.
+    """
     half = samples[len(samples) // 2 :]
     if len(half) < 3:
         return 0

@@ -1,4 +1,4 @@
-"""The schedule of troubles: a function of the seed alone.
+"""The schedule of troubles, which depends only on the seed.
 
 Each phase has a few random troubles at the same time. All rules are cleared before the next phase.
 """
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["Phase", "phases"]
 
 _TROUBLES = (2, 5)
-# Long enough for several retries; the sum is far below any --read-timeout.
+# The shortest and the longest phase: long enough for several retries, and far shorter than any
+# --read-timeout.
 _PHASE_SECONDS = (1.5, 4.0)
 _PAUSE_SECONDS = (0.8, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Troubles in force at the same time; times are seconds since the start of the soak."""
+    """Troubles that are active at the same time. Times are seconds since the start of the soak."""
 
     begin: float
     end: float
@@ -42,7 +43,7 @@ class Phase:
 
     @property
     def excuses(self) -> frozenset[str]:
-        """The errors that programs may see."""
+        """The errors that the troubles allow programs to see."""
         return frozenset().union(*(trouble.excuses for trouble in self.troubles))
 
     def __str__(self) -> str:
@@ -51,7 +52,7 @@ class Phase:
 
 
 def phases(seed: int, seconds: float) -> Iterator[Phase]:
-    """Yield the phases of a soak of `seconds`."""
+    """Yield the phases of a soak that takes `seconds`."""
     source = random.Random(seed)
     begin = source.uniform(*_PAUSE_SECONDS)
     while True:

@@ -1,4 +1,4 @@
-"""The seed of the short soak in `make test`: each day injects other faults."""
+"""The seed of the short soak in `make test`. Each day has another seed, so other faults."""
 
 from __future__ import annotations
 

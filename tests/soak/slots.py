@@ -1,7 +1,7 @@
-"""The operation in flight of each worker; the soak can read it although the worker hangs.
+"""The operation in flight of each worker, which the soak can read even if the worker hangs.
 
-A worker in a page fault holds its interpreter lock, so it cannot report. Before each operation it
-writes the operation into memory that it shares with the soak.
+A worker that waits in a page fault holds its interpreter lock, so it cannot report anything. So a
+worker writes each operation into shared memory before it starts the operation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SLOT = struct.Struct(f"<dd{_TEXT_BYTES}s")
 
 @dataclass(frozen=True, slots=True)
 class OperationInFlight:
-    """An operation in flight; times are of the monotonic clock."""
+    """An operation in flight. Times are of the monotonic clock."""
 
     started_at: float
     since: float
@@ -64,9 +64,9 @@ class Slot:
 
     @contextmanager
     def doing(self, what: str, since: float | None) -> Iterator[float]:
-        """Show an operation during the block; yield its start time.
+        """Keep the operation `what` in the slot while the block runs; yield its start time.
 
-        `since` is the time of the lookup of the file that it uses; None means now.
+        `since` is the time at which the file of the operation was looked up; None means now.
         """
         started_at = time.monotonic()
         text = what.encode()[:_TEXT_BYTES]
@@ -79,7 +79,7 @@ class Slot:
             struct.pack_into("<d", self._memory, self._at, 0.0)
 
     def operation_in_flight(self) -> OperationInFlight | None:
-        """Return the operation in flight."""
+        """Return the operation in flight, or None."""
         started_at, since, text = _SLOT.unpack_from(self._memory, self._at)
         what = text.rstrip(b"\0").decode(errors="replace")
         return OperationInFlight(started_at, since, what) if started_at else None

@@ -16,7 +16,7 @@ __all__ = ["Summary"]
 
 @dataclass
 class Summary:
-    """All counts of a soak; `failures` lists every violation."""
+    """All results of a soak. `failures` describes each failed check."""
 
     seed: int
     seconds: float
@@ -33,16 +33,16 @@ class Summary:
     writer: dict[str, int] = field(default_factory=dict)
     generations_seen: int = 0
     appender: dict[str, int] = field(default_factory=dict)
-    #: How often readers have seen a growing object, and the age of the oldest state seen, at the
-    #: time of the request.
+    #: How often readers have seen a growing object. `stalest_seconds` is the longest time for which
+    #: a seen state was outdated when the reader requested it.
     states_seen: int = 0
     stalest_seconds: float = 0.0
-    #: Errors that programs have seen, by errno and excuse.
+    #: The number of errors that programs have seen, by errno and by the reason that allows them.
     errors: dict[str, dict[str, int]] = field(default_factory=dict)
-    #: How often each trouble was in force; `--plan` prints the times for a seed.
+    #: The number of phases, and of the phases with each trouble. `--plan` prints their times.
     phases: int = 0
     troubles: dict[str, int] = field(default_factory=dict)
-    #: How often each fault has fired, and each action on a process.
+    #: How often each fault of the emulator has fired; `deeds` counts the actions on processes.
     faults: dict[str, int] = field(default_factory=dict)
     deeds: dict[str, int] = field(default_factory=dict)
     programs_restarted: int = 0
@@ -51,9 +51,9 @@ class Summary:
     growth_in_last_half_bytes: int = 0
     before: dict[str, int] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
-    #: Seconds from the end of the last trouble until all objects were right.
+    #: Seconds from the end of the soak until the mount showed all objects correctly.
     recovered_seconds: float = 0.0
-    #: The mount's metrics at the end.
+    #: The metrics of the mount at the end of the soak.
     statistics: dict[str, int] = field(default_factory=dict)
     samples: list[dict[str, float]] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ class Summary:
         slowest = {name: round(seconds, 1) for name, seconds in self.longest_seconds.items()}
         yield "longest call, seconds", _listed(slowest)
         yield "other writer", f"{_listed(self.writer)}, {self.generations_seen} generations seen"
-        seen = f"seen {self.states_seen} times, stalest {self.stalest_seconds:.1f} s"
+        seen = f"seen {self.states_seen} times, outdated for at most {self.stalest_seconds:.1f} s"
         yield "appender", f"{_listed(self.appender)}, {seen}"
         yield "phases with troubles", f"{self.phases}: {_listed(self.troubles)}"
         yield "faults fired", f"{sum(self.faults.values())}: {_listed(self.faults)}"
@@ -91,12 +91,12 @@ class Summary:
         yield "programs restarted", str(self.programs_restarted)
         most, allowed = self.max_resident_bytes / MIB, self.allowed_resident_bytes / MIB
         yield "resident memory, MiB", f"{most:.0f} at most, {allowed:.0f} allowed"
-        yield "grown in the last half", f"{self.growth_in_last_half_bytes / MIB:.1f} MiB"
-        yield "held before", _listed(self.before)
-        yield "held after", _listed(self.after)
+        yield "memory growth, last half", f"{self.growth_in_last_half_bytes / MIB:.1f} MiB"
+        yield "resources before", _listed(self.before)
+        yield "resources after", _listed(self.after)
         yield "recovered after", f"{self.recovered_seconds:.1f} s"
         counters = {name: number for name, number in self.statistics.items() if number}
-        yield "counters of the mount", _listed(counters)
+        yield "metrics of the mount", _listed(counters)
 
 
 def _listed(numbers: dict[str, int] | dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""Every wrong byte is detected: of another object, offset or version, or of two versions mixed."""
+"""Tests of the content of objects: a byte of another object, offset or version is detected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZE = 20_000
 
 
 def seen(*identities: Identity, cut: int = SIZE) -> bytes:
-    """Return content whose second half belongs to the last identity."""
+    """Return content: the first half belongs to the first identity, the second half to the last."""
     half = SIZE // 2
     return bytes_at(identities[0], 0, half) + bytes_at(identities[-1], half, cut - half)
 

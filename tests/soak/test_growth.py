@@ -1,4 +1,4 @@
-"""A reader may see the states that a growing object had at the time, none older and none newer."""
+"""Tests of Growth: a reader may see the current state of an object, but no older or newer state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ NAME = "growing/0"
 
 @pytest.fixture
 def growth() -> Growth:
-    """Version 1 has 10 bytes at 100 and 20 at 110; version 2 has none, then 10 at 120."""
+    """The object grows to 10 bytes at time 100 and to 20 bytes at time 110.
+
+    Version 2 grows to 10 bytes at time 120. Its sizes 0 and 30 are never confirmed.
+    """
     found = Growth()
     for version, size, started_at, confirmed_at in [
         (1, 10, 99.9, 100.0),
@@ -36,13 +39,13 @@ def seen(version: int | None, size: int, requested_at: float, seconds: float = 0
         (seen(1, 10, 105), 0.0),
         (seen(1, 10, 110.5), 0.5),
         (seen(1, 20, 110.5), 0.0),
-        # The state is created while the reader asks.
+        # The state is created between request and answer.
         (seen(1, 20, 109, 1.0), 0.0),
         (seen(2, 0, 119.85), 0.0),
         (seen(1, 20, 121), 1.0),
-        # Too few bytes do not identify the version: both are possible.
+        # The version is unknown, and version 2 had 10 bytes at this time.
         (seen(None, 10, 121), 0.0),
-        # The appender does not know whether its call succeeded.
+        # The append to 30 bytes was not confirmed, so 30 bytes and 10 bytes are both right.
         (seen(2, 30, 1000), 0.0),
         (seen(2, 10, 1000), 0.0),
     ],
@@ -54,13 +57,15 @@ def test_valid_states_are_accepted(growth: Growth, what: Seen, staleness: float)
 @pytest.mark.parametrize(
     "what",
     [
-        pytest.param(seen(1, 15, 105), id="a size that never was"),
+        pytest.param(seen(1, 15, 105), id="a size that never existed"),
         pytest.param(seen(1, 30, 131), id="a size of another version"),
-        pytest.param(seen(3, 10, 131), id="a version that never was"),
+        pytest.param(seen(3, 10, 131), id="a version that never existed"),
         pytest.param(seen(1, 20, 105), id="not yet"),
-        pytest.param(seen(1, 10, 110.1 + TTL_SECONDS + LATE_SECONDS), id="no more"),
-        pytest.param(seen(None, 20, 120.1 + TTL_SECONDS + LATE_SECONDS), id="no more, any version"),
-        pytest.param(Seen("growing/1", 1, 10, 105, 106), id="a name that never was"),
+        pytest.param(seen(1, 10, 110.1 + TTL_SECONDS + LATE_SECONDS), id="outdated"),
+        pytest.param(
+            seen(None, 20, 120.1 + TTL_SECONDS + LATE_SECONDS), id="outdated, any version"
+        ),
+        pytest.param(Seen("growing/1", 1, 10, 105, 106), id="a name that never existed"),
     ],
 )
 def test_invalid_states_are_detected(growth: Growth, what: Seen) -> None:

@@ -1,4 +1,4 @@
-"""Errors that a program may see during a trouble, and errors that it may not see."""
+"""Tests of Timeline: which errors a program may see during a trouble, and which it may not see."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ GROWING = "growing/0"
 
 @pytest.fixture
 def timeline() -> Timeline:
-    """Reads are refused from 100 to 103, streams are slow from 110 to 113.
+    """A trouble from time 100 to 103 allows EACCES, a trouble from 110 to 113 allows no error.
 
-    The growing object was started at 50.
+    The growing object was started at time 50.
     """
     found = Timeline(READ_TIMEOUT)
     found.growth.begin(GROWING, 1, 100, 50.0)

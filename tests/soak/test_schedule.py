@@ -1,4 +1,4 @@
-"""The troubles of a soak depend only on its seed, and the emulator accepts all of them."""
+"""The troubles of a soak depend only on its seed, and the emulator accepts every trouble."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.mount
 def test_a_mount_survives_random_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A process that hangs writes its stack traces when the soak aborts it.
+    # With this variable, a process prints its stacks when the soak aborts the process.
     monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
     summary = soak(Options(SECONDS, seed_of_the_day()), tmp_path)
     print(summary.table())

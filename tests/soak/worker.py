@@ -1,8 +1,8 @@
 """One program of the soak: it uses the mount until it is asked to stop, and checks every result.
 
 Run as `python -m tests.soak.worker KIND SEED MOUNT SLOTS NUMBER`. It prints JSON lines: errors and
-wrong bytes at once, counts every second. It imports nothing of the package: a program uses a mount
-only through its path.
+wrong bytes immediately, counts every second. This module does not import `gcsmux_fs`, because an
+ordinary program knows only the path of the mount.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _at_random(worker: Worker) -> None:
 
 
 def _copying(worker: Worker) -> None:
-    """Copy pieces of any file as servers and cp(1) do."""
+    """Read pieces of any file by the system calls that servers and cp(1) use."""
     with worker.open(worker.any_name()) as file:
         file.forget_pages()
         for _ in range(worker.random.randint(1, 6)):
@@ -75,7 +75,7 @@ def _mapped(worker: Worker) -> None:
 
 
 def _growing(worker: Worker) -> None:
-    """Open growing objects, and read files that were opened at a smaller size."""
+    """Open and read growing objects, and read files that were opened when they were smaller."""
     opened: list[OpenFile] = []
     try:
         for _ in range(_STALE_FILES):
@@ -116,7 +116,7 @@ def _growing_mapped(worker: Worker) -> None:
 
 @contextmanager
 def _mapping(worker: Worker, file: OpenFile) -> Iterator[tuple[str, mmap.mmap | bytes]]:
-    """Map a whole file; yield the operation's name and the mapping (none for an empty file)."""
+    """Map a whole file; yield the operation's name and the mapping (`b""` for an empty file)."""
     operation = worker.random.choice(sorted(_MAPPINGS))
     if not file.size:
         yield operation, b""
@@ -133,7 +133,7 @@ def _touch(
     worker: Worker, file: OpenFile, operation: str, mapping: mmap.mmap | bytes, offset: int
 ) -> None:
     size = min(worker.random.randrange(1, _TOUCHED_BYTES), file.size - offset)
-    # A page fault may kill this process, so the counts are reported first.
+    # A page fault may end this process by SIGBUS, so it first reports its counts.
     worker.flush()
     with file.doing(operation):
         found = mapping[offset : offset + size]
@@ -191,7 +191,7 @@ def _listing(worker: Worker) -> None:
     try:
         with worker.doing("stat absent", name, may_be_absent=True):
             status = worker.path(name).stat()
-        # Without permission to list, an absent name cannot be told from a directory.
+        # If a fault forbids listings, the mount assumes that an absent name is a directory.
         if not stat.S_ISDIR(status.st_mode):
             worker.wrong(f"{name} exists, although it was never created")
         worker.count("absent names taken for directories")
@@ -227,12 +227,12 @@ def _finding(worker: Worker) -> None:
 def _compare_listing(worker: Worker, folder: str, found: list[str]) -> None:
     entries = layout.entries_of(folder)
     if len(set(found)) != len(found):
-        worker.wrong(f"{folder or 'the root'} lists a name twice: {sorted(found)}")
+        worker.wrong(f"{folder or 'the root'} contains a name twice: {sorted(found)}")
     sure = {name for name, fate in entries.items() if fate is not Fate.COMES_AND_GOES}
     if not sure <= set(found) <= set(entries):
         worker.wrong(
-            f"{folder or 'the root'} lacks {sorted(sure - set(found))}"
-            f" or shows {sorted(set(found) - set(entries))}"
+            f"{folder or 'the root'} lacks the names {sorted(sure - set(found))}"
+            f" and shows the wrong names {sorted(set(found) - set(entries))}"
         )
 
 
@@ -251,7 +251,7 @@ KINDS: dict[str, Callable[[Worker], None]] = {
 
 
 def main(kind: str, seed: str, root: str, slots: str, number: str) -> None:
-    """Use the mount until asked to stop."""
+    """Run one kind of program until the soak asks it to stop."""
     worker = Worker(root, seed, Slots(Path(slots), 0), int(number))
     try:
         while True:

@@ -1,4 +1,4 @@
-"""The other writer: it overwrites, creates and deletes objects through the service's calls."""
+"""The other writer: it overwrites, creates and deletes objects by calls to the emulator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CALL_SECONDS = 20
 
 
 class Writer:
-    """A thread that writes until `stop`; each version of an object is written once."""
+    """A thread that writes until `stop` is called. It writes each version of an object once."""
 
     def __init__(self, emulator: EmulatorProcess, seed: str) -> None:
         self.counts: Counter[str] = Counter()
@@ -49,8 +49,8 @@ class Writer:
             try:
                 self._write_or_delete()
             except grpc.RpcError as error:
-                # The emulator is killed and stopped during the soak. The end of the soak compares
-                # the object.
+                # Calls may fail, because the soak kills and stops the emulator. The end of the soak
+                # compares all objects.
                 self.counts[error.code().name] += 1
 
     def _write_or_delete(self) -> None:
