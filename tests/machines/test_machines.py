@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-
 class Sound(RuleBasedStateMachine):
     """A machine that counts its examples and steps."""
 
