@@ -345,8 +345,8 @@ def storm(
     """Run many bursts: start processes that use the mount, and kill all of them at a random moment.
 
     Every 20th burst has 32 processes that read and 40 processes that call open and getxattr. All
-    other bursts have only one to three of the latter processes. Small bursts make a freeze likely,
-    because a mount can freeze when its request queue becomes empty at the wrong instant. Between
+    other bursts have one to three processes that call open and getxattr. Small bursts make a freeze
+    likely, because a mount can freeze when its request queue becomes empty at the wrong instant. Between
     the kill and the end of all processes of a burst, no other process uses the mount. A killed
     process whose request a frozen mount has taken cannot end, so the test notices the freeze.
 
