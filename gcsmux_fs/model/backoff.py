@@ -19,8 +19,8 @@ MAX_REQUESTED_PAUSE_SECONDS = 30.0
 """Upper limit of a pause that a server requests; a longer pause is shortened. The limit is a
 quarter of the default read timeout (120 s), so that a reader still gets several attempts."""
 
-# Limit of the doublings of a delay, so that the power does not overflow. The factor 2**32 already
-# exceeds every useful maximum.
+# Maximum number of times that the bound of a delay is doubled. Without this limit, the power of two
+# would overflow. A factor of 2**32 already exceeds every useful maximum.
 _MAX_DOUBLINGS = 32
 
 

@@ -19,8 +19,8 @@ import math
 __all__ = ["RETRIES_AT_ONCE", "RETRIES_PER_SECOND", "RetryBudget"]
 
 RETRIES_AT_ONCE = 100
-"""Capacity of the token bucket: the number of streams that one connection usually carries. If one
-connection is closed, all its streams are retried without a wait."""
+"""Capacity of the token bucket. It equals the number of streams that one connection usually
+carries, so that all streams of a closed connection are retried without a wait."""
 
 RETRIES_PER_SECOND = 50
 """Tokens that the bucket gains per second. With this rate, a thousand readers are served within
@@ -38,9 +38,9 @@ class RetryBudget:
         # Number of tokens in the bucket; negative while retries wait for tokens.
         self._tokens = float(RETRIES_AT_ONCE)
         self._updated_at = -math.inf
-        # Heap of the due times of cancelled retries.
+        # Heap of the due times of cancelled retries. Later retries take these due times.
         self._free: list[float] = []
-        #: Number of retries so far, without the cancelled ones.
+        #: Number of retries so far, without the cancelled retries.
         self.taken = 0
 
     def __repr__(self) -> str:
@@ -63,6 +63,6 @@ class RetryBudget:
         return max(0.0, -self._tokens / RETRIES_PER_SECOND)
 
     def give_back(self, due: float) -> None:
-        """Cancel a retry that has not been made; the next retry takes its due time."""
+        """Cancel a retry that has not been made; the next retry takes its due time, `due`."""
         self.taken -= 1
         heapq.heappush(self._free, due)

@@ -1,4 +1,4 @@
-"""The operators that make mutants: a selection of cosmic-ray's operators, and three more."""
+"""The operators that make mutants: a selection of cosmic-ray's operators, and three of our own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ Position = tuple[tuple[int, int], tuple[int, int]]
 # Each binary operator becomes one other operator. Cosmic-ray offers eleven replacements for each
 # operator, but most of them raise a TypeError. `|` is left out, because it also combines types.
 _BINARY = {"Add_Sub", "Sub_Add", "Mul_FloorDiv", "FloorDiv_Mul", "Div_Mul", "Pow_Mul"}
-# A comparison becomes every other comparison of its kind: `is` and `is not`, or the other six.
+# A comparison becomes every other comparison of its kind. One kind is `is` and `is not`; the other
+# kind is `==`, `!=`, `<`, `<=`, `>` and `>=`.
 _COMPARISON = re.compile("(Is_IsNot|IsNot_Is|(Eq|NotEq|Lt|LtE|Gt|GtE)_(Eq|NotEq|Lt|LtE|Gt|GtE))")
 _OTHER_OPERATORS = {
     "AddNot",
@@ -37,7 +38,7 @@ _OTHER_OPERATORS = {
     "NumberReplacer",
     "ZeroIterationForLoop",
 }
-# The kinds of statements that `DropStatement` drops. It keeps definitions, imports and docstrings.
+# The kinds of statements that `DropStatement` drops. Definitions, imports and docstrings remain.
 _DROPPABLE = {
     *("assert_stmt", "atom_expr", "await", "del_stmt", "expr_stmt", "raise_stmt"),
     *("return_stmt", "yield_expr"),

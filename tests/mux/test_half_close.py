@@ -1,4 +1,4 @@
-"""Tests of ranges that cover their object: the stream carries only this range, and then ends."""
+"""Tests of a range that covers its object: the stream carries only this range, and then ends."""
 
 from __future__ import annotations
 

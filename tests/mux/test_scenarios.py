@@ -42,14 +42,15 @@ from .scripted_server import ScriptedServer, scripted_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# gRPC has one poller for all loops of a process. In these tests the server runs in the same
-# process, so its loop may receive the completions of the client's cancelled calls and log errors.
+# A text in error records that the log may contain during these tests. gRPC has one poller for all
+# loops of a process. In these tests the server runs in the client's process, so the server's loop
+# may receive the completions of the client's cancelled calls and log errors.
 STRAY = "PollerCompletionQueue._handle_events"
 pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY)]
 
 UNAVAILABLE = StreamEnd(StatusCode.UNAVAILABLE, "away")
 
-#: Times that are short enough for tests with a real clock.
+#: A retry policy with times that are short enough for tests with a real clock.
 POLICY = RetryPolicy(
     first_backoff_seconds=0.01,
     max_backoff_seconds=0.05,
