@@ -2,7 +2,7 @@
 
 The delay is an exponential backoff with jitter, or the pause that the server requests, if the pause
 is longer. If the service refuses the token of a call, the token is renewed, and the call is tried
-again without delay, once.
+again once, without delay.
 """
 
 from __future__ import annotations

@@ -50,7 +50,10 @@ def shared_traits(
     storage_class: str,
     finalized: bool,
 ) -> Traits:
-    """Return the traits of objects without custom metadata; one instance for equal arguments."""
+    """Return the traits of objects without custom metadata.
+
+    Calls with equal arguments return the same instance, as long as the cache holds this instance.
+    """
     return Traits(
         metageneration, content_type, content_encoding, storage_class, finalized, _NO_METADATA
     )

@@ -1,7 +1,7 @@
 """Limits the retries per second of a whole mount; sans-IO.
 
-Theory of operation: a backoff limits the retries of one call. It does not limit a thousand calls
-that fail at the same moment. Therefore each retry also takes a token from a token bucket. The
+Theory of operation: a backoff limits the retries of one call. A backoff does not limit a thousand
+calls that fail at the same moment. Therefore each retry also takes a token from a token bucket. The
 bucket holds `RETRIES_AT_ONCE` tokens and gains `RETRIES_PER_SECOND` tokens per second. A retry that
 finds the bucket empty gets a due time after the due times of all earlier retries.
 

@@ -165,7 +165,7 @@ class Answers:
         )
 
     def _retry(self, pending: PendingRange, last_error: StorageError, *, range_over: bool) -> None:
-        """Requeue a range after a bad answer, but fail the range after too many in a row."""
+        """Requeue a range after a bad answer; fail a range with too many bad answers in a row."""
         if not range_over:
             self._ranges.abandon(pending)
         pending.bad_answers += 1

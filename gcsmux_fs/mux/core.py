@@ -7,9 +7,9 @@ message that opens the stream requests the first ranges. Each answer of the serv
 by read id. When a stream ends, every unfinished range becomes unsent again, in order, and the next
 stream requests only the missing bytes of each range.
 
-If the opening message requests one range that covers the object, the message half-closes the
-stream. The server then ends the stream after its answer, so no idle stream remains. A range that is
-requested before the stream has ended needs a new stream.
+If the opening message requests only one range, and this range covers the object, the message
+half-closes the stream. The server then ends the stream after its answer, so no idle stream remains.
+A range that is requested before the stream has ended needs a new stream.
 
 Times are passed in as arguments, in seconds of a monotonic clock. `take_actions` returns the
 actions that the core has decided on, in order. `stream_states` defines the states of a stream and

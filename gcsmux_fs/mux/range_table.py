@@ -181,7 +181,10 @@ class RangeTable:
         self._abandoned[pending.read_id] = pending.offset + pending.length
 
     def drop(self, chunk: Chunk) -> None:
-        """Handle a chunk of no range in flight; it may be the last one for an abandoned read id."""
+        """Handle a chunk that belongs to no range in flight.
+
+        If the chunk is the last chunk of an abandoned read id, forget the read id.
+        """
         end = self._abandoned.get(chunk.read_id)
         if end is not None and (chunk.range_end or chunk.offset + len(chunk.content) >= end):
             del self._abandoned[chunk.read_id]

@@ -1,8 +1,8 @@
 """The state that one stream of an object passes on to the next stream; sans-IO.
 
 Invariants:
-1. The read handle is the newest one that a response or a redirect carried. The routing token is the
-   token of the last redirect.
+1. The read handle is the newest handle that a response or a redirect carried. The routing token is
+   the token of the last redirect.
 2. If the next stream must serve bytes beyond the size that earlier streams reported, or if a reader
    and the last stream disagree about the size, the next stream is opened without read handle and
    routing token.
@@ -76,7 +76,7 @@ class ResumeState:
         self.final_size = None
 
     def open_spec(self, key: ObjectKey, *, half_close: bool) -> OpenSpec:
-        """Return the specification for the next stream; without handle and token if outdated."""
+        """Return the specification for the next stream; if `outdated`, without handle and token."""
         if self.outdated:
             self.reset()
             self.outdated = False

@@ -84,9 +84,10 @@ class StreamRegistry:
         self._max_idle_streams = max_idle_streams
         self._max_remembered = max_remembered
         self._streams: dict[ObjectKey, SharedStream] = {}
-        # The open streams for which no range waits; the longest idle stream is first.
+        # The open streams for which no range waits. The first is the stream that became idle first.
         self._idle: OrderedDict[ObjectKey, SharedStream] = OrderedDict()
-        # The objects with neither a reader nor a stream; the longest unused object is first.
+        # The objects with neither a reader nor a stream. The first is the object that became unused
+        # first.
         self._unused: OrderedDict[ObjectKey, None] = OrderedDict()
         self._unflushed: dict[SharedStream, None] = {}
         self._deadlines: TimerQueue[SharedStream] = TimerQueue()

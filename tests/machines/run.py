@@ -1,4 +1,4 @@
-"""Runs one state machine for a number of seconds, in rounds with a fresh seed each."""
+"""Runs one state machine in rounds for a number of seconds. Each round has a new random seed."""
 
 from __future__ import annotations
 

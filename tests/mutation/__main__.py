@@ -51,7 +51,10 @@ _REAL = {"test_grpc_transport.py"}
 
 
 def _tests_of(room: str, first: str) -> Groups:
-    """Return the test files of the folder `room` in groups: `first`, other fast, slow files."""
+    """Return the test files of the folder `room` in groups that run one after the other.
+
+    The groups are: the file `first`, the other fast files, the slow files.
+    """
     names = {path.name for path in Path(room).glob("test_*.py")} - _REAL
     groups = {first}, names - _SLOW - {first}, names & _SLOW - {first}
     return [[f"{room}/{name}" for name in sorted(group)] for group in groups if group]

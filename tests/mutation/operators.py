@@ -57,7 +57,7 @@ class DropStatement:
                 yield statement.start_pos, statement.end_pos
 
     def mutate(self, node: Any, _index: int) -> Any:
-        """Return `node` with the change."""
+        """Make the change of this operator in `node`, and return `node`."""
         statement = node.children[0]
         prefix = statement.get_first_leaf().prefix
         node.children[0] = parso.python.tree.Name("pass", statement.start_pos, prefix)
@@ -74,7 +74,7 @@ class DropKeywordArgument:
                 yield argument.start_pos, argument.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
-        """Return `node` with the change."""
+        """Make the change of this operator in `node`, and return `node`."""
         place = node.children.index(self._arguments(node)[index])
         # The comma after the argument is removed too; the comma before a last argument remains.
         del node.children[place : place + (2 if node.type == "arglist" else 1)]
@@ -100,7 +100,7 @@ class ForgetOldValue:
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, _index: int) -> Any:
-        """Return `node` with the change."""
+        """Make the change of this operator in `node`, and return `node`."""
         self._operator(node).value = "="
         return node
 

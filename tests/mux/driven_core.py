@@ -83,8 +83,8 @@ class DrivenCore:
     """Drives a core, records its actions, and asserts that they obey the rules of `BidiCall`.
 
     `call` is the stream number of the current call, or 0 if there is no call. `in_flight` is
-    whether a message of the call is being sent. `requested` holds all ranges. `outcomes` holds the
-    bytes or the error of each range that was delivered or failed.
+    whether a message of the call is being sent. `requested` holds all requested ranges. `outcomes`
+    holds the bytes or the error of each range that was delivered or failed.
     """
 
     def __init__(self, policy: RetryPolicy | None = None, seed: int = 0) -> None:

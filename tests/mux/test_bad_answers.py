@@ -1,4 +1,4 @@
-"""Tests of bad answers: which ranges they affect, and how they are reported and counted."""
+"""Tests of bad answers: which ranges a bad answer affects, and how it is reported and counted."""
 
 from __future__ import annotations
 

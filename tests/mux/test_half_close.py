@@ -70,7 +70,7 @@ def test_a_stream_whose_opening_message_is_full_is_not_half_closed() -> None:
     assert not driven.opened[-1].spec.half_close
 
 
-# -- how it ends
+# -- how a half-closed stream ends
 
 
 def test_a_half_closed_stream_ends_by_itself_and_is_not_cancelled(driven: DrivenCore) -> None:

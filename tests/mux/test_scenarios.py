@@ -272,8 +272,8 @@ def test_a_refused_handle_is_dropped(live: Live) -> None:
     async def scenario(world: World) -> None:
         cut = Plan(cut_after=10, chunk_bytes=10)
         world.plan(cut, Plan(refuse=StreamEnd(StatusCode.FAILED_PRECONDITION, "handle")))
-        # After this complete read the handle has arrived for certain. Without the read, it may be
-        # missing, because gRPC may drop received messages when an error follows at once.
+        # After this complete read the handle has arrived for certain. Without the read, the handle
+        # may be missing, because gRPC may drop received messages when an error follows at once.
         assert await world.fetch(0, 10) == CONTENT[:10]
         assert await world.fetch(10, 90) == CONTENT[10:100]
         assert world.specs == [(b"", ""), (b"handle", ""), (b"", "")]
