@@ -1,7 +1,7 @@
 """Runs a mount from its start to its end, and creates and connects all parts of the mount.
 
-The start goes from the network to the kernel: connections, bucket check, streams, names, files, the
-kernel's mount. The end goes in the reverse order.
+The parts start in the order from the network to the kernel: connections, bucket check, streams,
+names, files, the kernel's mount. The parts end in the reverse order.
 """
 
 from __future__ import annotations
@@ -67,18 +67,19 @@ log = logging.getLogger(__name__)
 # Timeouts of the bucket check at the start. A mistyped endpoint is reported within 6 s.
 _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backoff_seconds=1.0)
 
-# A lookup waits this much longer than its unary call may take. The call therefore fails first, and
-# the lookup reports the error of the call, which names the cause.
+# Number of seconds that a lookup waits longer than its unary call may take. The call therefore
+# fails before the lookup, and the lookup reports the error of the call, because this error names
+# the cause.
 _LOOKUP_EXTRA_SECONDS = 0.5
 
-# Limit of the connections for streams, and also of the connections for unary calls. Unary calls
-# have their own connections, so that lookups never wait behind streams. Each limit is enough for
-# all requests that the mount serves at a time (`MAX_REQUESTS`), so that no call waits in gRPC
-# behind calls that hang. A connection is made when it is needed.
+# Maximum number of connections for streams, and also maximum number of connections for unary calls.
+# Unary calls have their own connections, so that lookups never wait behind streams. Each maximum is
+# enough for all requests that the mount serves at a time (`MAX_REQUESTS`), so that no call waits in
+# gRPC behind calls that hang. A connection is made when it is needed.
 _MAX_CONNECTIONS = -(-MAX_REQUESTS // CALLS_PER_CONNECTION)
 
-# File descriptors that are reserved for the rest of the process, which takes fewer. Each connection
-# takes one file descriptor.
+# Number of file descriptors that are reserved for everything except connections. The process needs
+# fewer for this. Each connection takes one file descriptor.
 _OTHER_DESCRIPTORS = 40
 
 # The longest backoff is the read timeout divided by `_BACKOFFS_PER_READ_TIMEOUT`, but at least
@@ -118,7 +119,8 @@ def serve(settings: Settings, reporter: ReadinessReporter) -> int:
     try:
         asyncio_bridge.run(functools.partial(_serve, settings, reporter))
     except BaseExceptionGroup as group:
-        # These two hold a sentence for the user, which helps more than the errors that followed.
+        # A ConfigError or a MountLost holds a sentence for the user. This sentence helps more than
+        # the other errors of the group, so only this error is raised.
         sentences, _ = group.split((ConfigError, MountLost))
         if sentences is None:
             raise
@@ -139,7 +141,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
             tasks.cancel_scope.cancel()
         service.transport.close()
         await service.streams.drain()
-    # All parts of the mount have ended, so the gauges of what they held are zero.
+    # All parts of the mount have ended, so gauges such as `streams_open` are zero.
     _log_statistics(metrics)
 
 
@@ -189,7 +191,7 @@ async def _new_service(
         random=randomness,
         tokens=channels.tokens,
     )
-    # The metrics do not count the requests of the bucket check.
+    # The bucket check has a `BilledRequests` of its own, so the metrics do not count the check.
     bucket = await check_bucket(
         new_store(policy=_STARTUP_POLICY, billed=BilledRequests()), settings
     )
@@ -283,9 +285,9 @@ def _new_tree(
 
 
 def _new_read_context(settings: Settings, streams: StreamRegistry) -> ReadContext:
-    """Return the context of all reads: the block cache and the source of its bytes, the streams.
+    """Return the context that all reads share: the block cache and the streams that fill the cache.
 
-    A disk cache, if one is added, must be a `RangeSource` around the `MeasuredSource`, so that
+    If a disk cache is added, it must be a `RangeSource` that wraps the `MeasuredSource`, so that
     bytes from the disk never count as bandwidth of the network.
     """
     bandwidth = BandwidthEstimator()
@@ -299,14 +301,17 @@ def _new_read_context(settings: Settings, streams: StreamRegistry) -> ReadContex
 
 
 def _connection_limit(descriptors: int) -> int:
-    """Return the connection limit for each kind of call in a process with `descriptors` allowed."""
+    """Return the maximum number of connections for each kind of call (streams, unary calls).
+
+    `descriptors`: maximum number of file descriptors of the process.
+    """
     if descriptors == resource.RLIM_INFINITY:
         return _MAX_CONNECTIONS
     return max(1, min(_MAX_CONNECTIONS, (descriptors - _OTHER_DESCRIPTORS) // 2))
 
 
 def unary_policy(read_timeout: float) -> UnaryPolicy:
-    """Derive the timeouts of unary calls. A call without an answer leaves time for a retry."""
+    """Derive the timeouts of unary calls. An attempt without an answer leaves time for a retry."""
     default = UnaryPolicy()
     return UnaryPolicy(
         total_seconds=read_timeout,
@@ -336,7 +341,7 @@ def stream_policy(read_timeout: float) -> RetryPolicy:
 
 
 def _backoff_limit(read_timeout: float) -> float:
-    """Return the longest backoff. A READ may still wait this long after an outage has ended."""
+    """Return the upper bound of a backoff. A READ may wait this long after an outage has ended."""
     return max(_MIN_BACKOFF_LIMIT_SECONDS, read_timeout / _BACKOFFS_PER_READ_TIMEOUT)
 
 

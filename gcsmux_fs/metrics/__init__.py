@@ -1,1 +1,1 @@
-"""The metrics of a mount: counters, gauges, histograms, and their text for people."""
+"""The metrics of a mount: declares counters, gauges and histograms, and formats them as text."""

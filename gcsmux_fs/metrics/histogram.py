@@ -17,7 +17,7 @@ BUCKET_BOUNDS_SECONDS = (
     *(100.0, 200.0),
 )
 """Upper bounds of the buckets, three for each power of ten. The lowest bound is 10 us, about the
-time of a READ that the cache answers. The highest is longer than the default read timeout."""
+time of a READ that the cache answers. The highest bound is longer than the default read timeout."""
 
 
 class Histogram:
@@ -35,11 +35,11 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """The number of observations."""
+        """Number of observed durations."""
         return sum(self.counts)
 
     def observe(self, seconds: float) -> None:
-        """Add one observation."""
+        """Count an observed duration of `seconds`."""
         self.counts[bisect_left(BUCKET_BOUNDS_SECONDS, seconds)] += 1
         self.total_seconds += seconds
 
@@ -60,10 +60,10 @@ class Histogram:
         return float("inf")
 
     def summary(self) -> dict[str, float]:
-        """Return number and sum of the observations, and limits of median and 99th percentile.
+        """Return the count and the sum of the durations, and limits of median and 99th percentile.
 
-        The limits are upper bounds of buckets. An infinite bound is written as -1, because JSON has
-        no infinity.
+        Each limit is the upper bound of the bucket that holds the median or the percentile. An
+        infinite bound is written as -1, because JSON has no infinity.
         """
         median, tail = self.quantile_bound(0.5), self.quantile_bound(0.99)
         return {

@@ -20,7 +20,8 @@ _STEPS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 def readable_lines(registry: Registry) -> Iterator[str]:
     """Yield a heading for each section of metrics, then a line for each value of the section.
 
-    A line shows name, value and meaning. Values of zero are left out; the last line counts them.
+    A line shows name, value and meaning. Values of zero have no line; the last line shows how many
+    values are zero.
     """
     rows: list[tuple[str, str, str, str]] = []
     zeros = 0

@@ -1,7 +1,8 @@
 """All metrics of a mount, each declared once with name, unit, help and kind; sans-IO.
 
-A package counts in its own integers and `Histogram` objects, and declares them in the registry.
-To count an event costs only a `+= 1`, because the registry reads the values only on request.
+A package counts events in its own integers and `Histogram` objects, and tells the registry how to
+read these values. To count an event costs only a `+= 1`, because the registry reads the values only
+on request.
 
     @dataclass(slots=True)
     class StreamCounters:
@@ -65,7 +66,10 @@ Labels = tuple[tuple[str, str], ...]
 
 
 def counter(unit: str, help: str) -> Any:  # noqa: A002 # the word of Prometheus
-    """Return a dataclass field with value 0; `Registry.fields` declares a counter of its name."""
+    """Return a dataclass field that starts at 0.
+
+    `Registry.fields` declares a counter with the name of this field.
+    """
     return dataclasses.field(default=0, metadata={_DECLARATION: (unit, help)})
 
 
@@ -73,7 +77,7 @@ class Registry:
     """The metrics of one mount, in the order of their declaration."""
 
     def __init__(self) -> None:
-        #: The section of the metrics that are declared next.
+        #: Section (heading) of the metrics that are declared from now on.
         self.section = ""
         self._metrics: dict[str, Metric] = {}
         self._readers: dict[str, dict[Labels, Callable[[], int | float | Histogram]]] = {}
@@ -138,9 +142,9 @@ class Registry:
             self.counter(each.name, unit, text, _reader_of(counters, each.name))
 
     def metrics(self) -> Iterator[tuple[Metric, Mapping[Labels, int | float | Histogram]]]:
-        """Yield each metric with its current values, by labels.
+        """Yield each metric with a dictionary of its current values, by labels.
 
-        A value without labels has the key ().
+        The key of a value without labels is the empty tuple.
         """
         for name, metric in self._metrics.items():
             yield metric, {labels: read() for labels, read in self._readers[name].items()}

@@ -2,7 +2,7 @@
 
 The delay is an exponential backoff with jitter, or the pause that the server requests, if the pause
 is longer. If the service refuses the token of a call, the token is renewed, and the call is tried
-again without delay, once.
+again once, without delay.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ MAX_REQUESTED_PAUSE_SECONDS = 30.0
 """Upper limit of a pause that a server requests; a longer pause is shortened. The limit is a
 quarter of the default read timeout (120 s), so that a reader still gets several attempts."""
 
-# Limit of the doublings of a delay, so that the power does not overflow. The factor 2**32 already
-# exceeds every useful maximum.
+# Maximum number of times that the bound of a delay is doubled. Without this limit, the power of two
+# would overflow. A factor of 2**32 already exceeds every useful maximum.
 _MAX_DOUBLINGS = 32
 
 

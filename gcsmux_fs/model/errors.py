@@ -1,4 +1,4 @@
-"""All exceptions that this program raises on purpose, and their gRPC and errno codes.
+"""All exceptions that gcsmux-fs raises on purpose, and their gRPC and errno codes.
 
 `storage` translates gRPC status codes into these exceptions, and `fuse` translates them into errno
 values. All other packages use only the exceptions.
@@ -54,7 +54,7 @@ class StatusCode(enum.IntEnum):
 
 
 class GcsmuxError(Exception):
-    """Base class of all exceptions that this program raises on purpose."""
+    """Base class of all exceptions that gcsmux-fs raises on purpose."""
 
 
 class ConfigError(GcsmuxError):
@@ -135,7 +135,7 @@ class Unsupported(StorageError):
 
 
 class DataCorruption(StorageError):
-    """In several attempts, the received bytes did not match their checksum or the range."""
+    """In several attempts, the received bytes did not match their checksum or the request."""
 
 
 class Unavailable(StorageError):
@@ -166,7 +166,7 @@ _BY_CODE: dict[StatusCode, type[StorageError]] = {
 
 
 def storage_error(code: StatusCode, message: str, *, subject: str = "") -> StorageError:
-    """Return the exception for a gRPC status; a code without its own class is a StorageError."""
+    """Return the exception for a gRPC status code; a StorageError if the code has no own class."""
     return _BY_CODE.get(code, StorageError)(message, subject=subject, code=code)
 
 

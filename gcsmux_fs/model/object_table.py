@@ -24,8 +24,8 @@ __all__ = ["NO_CHECKSUM", "ObjectTable", "Row", "Traits", "shared_traits"]
 NO_CHECKSUM = -1
 """The value of an unknown CRC32C in the column of checksums. A CRC32C is never negative."""
 
-# Largest number of `Traits` that are cached to be shared. A bucket has a few different `Traits` for
-# each kind of file in it.
+# Maximum number of `Traits` in the cache of `shared_traits`. The objects of a bucket need only a
+# few different `Traits` for each kind of file.
 _SHARED_TRAITS = 1024
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -50,7 +50,10 @@ def shared_traits(
     storage_class: str,
     finalized: bool,
 ) -> Traits:
-    """Return the traits of objects without custom metadata; equal arguments give one instance."""
+    """Return the traits of objects without custom metadata.
+
+    Calls with equal arguments return the same instance, as long as the cache holds this instance.
+    """
     return Traits(
         metageneration, content_type, content_encoding, storage_class, finalized, _NO_METADATA
     )
@@ -59,7 +62,8 @@ def shared_traits(
 class ObjectTable:
     """A table of objects, one list or array for each column.
 
-    A table changes only while it has one user. A table that several users share never changes.
+    A table is changed only while a single part of the program uses it. A table that several parts
+    share is never changed.
     """
 
     __slots__ = ("checksums", "generations", "mtimes_ns", "names", "sizes", "traits")

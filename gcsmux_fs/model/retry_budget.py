@@ -1,7 +1,7 @@
 """Limits the retries per second of a whole mount; sans-IO.
 
-Theory of operation: a backoff limits the retries of one call. It does not limit a thousand calls
-that fail at the same moment. Therefore each retry also takes a token from a token bucket. The
+Theory of operation: a backoff limits the retries of one call. A backoff does not limit a thousand
+calls that fail at the same moment. Therefore each retry also takes a token from a token bucket. The
 bucket holds `RETRIES_AT_ONCE` tokens and gains `RETRIES_PER_SECOND` tokens per second. A retry that
 finds the bucket empty gets a due time after the due times of all earlier retries.
 
@@ -19,8 +19,8 @@ import math
 __all__ = ["RETRIES_AT_ONCE", "RETRIES_PER_SECOND", "RetryBudget"]
 
 RETRIES_AT_ONCE = 100
-"""Capacity of the token bucket: the number of streams that one connection usually carries. If one
-connection is closed, all its streams are retried without a wait."""
+"""Capacity of the token bucket. It equals the number of streams that one connection usually
+carries, so that all streams of a closed connection are retried without a wait."""
 
 RETRIES_PER_SECOND = 50
 """Tokens that the bucket gains per second. With this rate, a thousand readers are served within
@@ -38,9 +38,9 @@ class RetryBudget:
         # Number of tokens in the bucket; negative while retries wait for tokens.
         self._tokens = float(RETRIES_AT_ONCE)
         self._updated_at = -math.inf
-        # Heap of the due times of cancelled retries.
+        # Heap of the due times of cancelled retries. Later retries take these due times.
         self._free: list[float] = []
-        #: Number of retries so far, without the cancelled ones.
+        #: Number of retries so far, without the cancelled retries.
         self.taken = 0
 
     def __repr__(self) -> str:
@@ -63,6 +63,6 @@ class RetryBudget:
         return max(0.0, -self._tokens / RETRIES_PER_SECOND)
 
     def give_back(self, due: float) -> None:
-        """Cancel a retry that has not been made; the next retry takes its due time."""
+        """Cancel a retry that has not been made; the next retry takes its due time, `due`."""
         self.taken -= 1
         heapq.heappush(self._free, due)

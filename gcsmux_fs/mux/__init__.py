@@ -1,1 +1,1 @@
-"""Reads ranges of objects over shared bidirectional streams: core, retries, registry."""
+"""Reads ranges of objects over bidirectional streams; all readers of an object share a stream."""

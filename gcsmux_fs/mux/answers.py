@@ -60,11 +60,12 @@ class Answers:
         self._actions = actions
 
     def accept(self, chunk: Chunk) -> bool:
-        """Apply a chunk; return whether the chunk brought bytes that the range never had."""
+        """Apply a chunk; return whether the chunk brought bytes that the range never had before."""
         self._counters.bytes_received += len(chunk.content)
         pending = self._ranges.find(chunk.read_id)
         if pending is None:
-            # An empty chunk is not counted, because it may only carry the mark for the range's end.
+            # An empty chunk is not counted, because it may be sent only to mark the end of its
+            # range.
             self._counters.chunks_dropped += len(chunk.content) > 0
             self._ranges.drop(chunk)
             return False
@@ -91,8 +92,9 @@ class Answers:
     def fail_listed(self, end: StreamEnd) -> bool:
         """Count a bad answer for each range that the server names as a cause of the stream's end.
 
-        Ranges with a final error fail. Return whether at least one named range is not requested
-        again, because the range failed here or because its reader had cancelled it.
+        A named range fails if its error is final, or after too many bad answers in a row. Return
+        whether at least one named range is not requested again, because the range failed here or
+        because its reader had cancelled the range.
         """
         cause_removed = False
         for failure in end.failures:
@@ -111,7 +113,11 @@ class Answers:
         return cause_removed
 
     def request_silent_again(self) -> None:
-        """Requeue each range that got nothing since the last call, although later ranges did."""
+        """Requeue each silent range.
+
+        A range is silent if it received nothing since the last call of this method, although a
+        range that was requested later received bytes.
+        """
         for pending in self._ranges.scan_for_silent():
             self._counters.ranges_silent += 1
             self._retry(
@@ -136,7 +142,8 @@ class Answers:
     def _fail_for_size(self, pending: PendingRange) -> None:
         """Fail a range whose reader and stream disagree about the object's size.
 
-        The reader or the stream may be wrong, so the next stream is opened without the read handle.
+        The size of the reader or the size of the stream may be wrong, so the next stream is opened
+        without the read handle.
         """
         why = f"the object has {self._resume.final_size} bytes now, but another size was expected"
         self._fail(pending, GenerationGone(why, subject=self._subject(pending)))
@@ -158,7 +165,7 @@ class Answers:
         )
 
     def _retry(self, pending: PendingRange, last_error: StorageError, *, range_over: bool) -> None:
-        """Requeue a range after a bad answer; fail it after too many bad answers in a row."""
+        """Requeue a range after a bad answer; fail a range with too many bad answers in a row."""
         if not range_over:
             self._ranges.abandon(pending)
         pending.bad_answers += 1

@@ -1,11 +1,12 @@
 """Assembles the chunks of one range into one contiguous run of bytes; sans-IO.
 
 Invariants:
-1. The first `received` bytes of the range are stored, without a gap and each once. The next missing
-   byte is at `next_offset`.
+1. The first `received` bytes of the range are stored, each once and without a gap. The first
+   missing byte is at `next_offset`.
 2. A chunk is stored only if it matches its checksum and does not begin after `next_offset`. Bytes
    that are stored already, and bytes beyond the range, are cut off.
-3. If a chunk does not match its checksum, the stored bytes from its offset on are discarded.
+3. If a chunk does not match its checksum, the stored bytes from the chunk's offset on are
+   discarded.
 4. A range that arrives in one chunk is kept as a view of the received message, without a copy. If
    the message is noticeably larger than the range, the range is copied instead, because the view
    would keep the whole message in memory and the memory budget counts only the range.
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Absorbed", "RangeAssembly"]
 
-# A view of a range keeps the whole message in memory. The range is copied if the message is larger
-# than the range by more than 512 bytes (the framing) and by more than one sixteenth of the range.
+# A range that is kept as a view keeps the whole message in memory. Therefore the range is copied if
+# the message is larger than the range by more than 512 bytes (the framing) and by more than one
+# sixteenth of the range.
 _FRAMING_BYTES = 512
 _EXCESS_DIVISOR = 16
 
@@ -52,7 +54,7 @@ class RangeAssembly:
     def __init__(self, offset: int, length: int) -> None:
         self.offset = offset
         self.length = length
-        #: Number of bytes stored, counted from the start of the range.
+        #: Number of stored bytes; the stored bytes begin at the start of the range.
         self.received = 0
         # All bytes of the range, if they arrived in one chunk.
         self._complete: memoryview | None = None
@@ -98,7 +100,7 @@ class RangeAssembly:
         self.received += len(content)
 
     def result(self) -> memoryview:
-        """Return a read-only view of the complete range and drop the references to its bytes."""
+        """Return a read-only view of the complete range, and forget the bytes."""
         content = self._complete if self._complete is not None else self._buffer
         assert content is not None
         assert not self.missing

@@ -7,14 +7,14 @@ message that opens the stream requests the first ranges. Each answer of the serv
 by read id. When a stream ends, every unfinished range becomes unsent again, in order, and the next
 stream requests only the missing bytes of each range.
 
-If the opening message requests one range that covers the object, the message half-closes the
-stream. The server then ends the stream after its answer, and no idle stream remains. A request that
-comes before this end needs a new stream.
+If the opening message requests only one range, and this range covers the object, the message
+half-closes the stream. The server then ends the stream after its answer, so no idle stream remains.
+A range that is requested before the stream has ended needs a new stream.
 
 Times are passed in as arguments, in seconds of a monotonic clock. `take_actions` returns the
-decisions of the core, in order. `stream_states` defines the states of a stream and the transitions
-between them. The streams of one object are numbered from 1. The object's generation is the same for
-the whole life of a core.
+actions that the core has decided on, in order. `stream_states` defines the states of a stream and
+the transitions between them. The streams of one object are numbered from 1. The object's generation
+is the same for the whole life of a core.
 
 Invariants:
 1. Each range ends exactly once: delivered, failed, or cancelled by its reader.
@@ -28,7 +28,7 @@ Invariants:
 9. If no bytes arrive between two backoffs, the number of streams opened between the backoffs is
    bounded, for one object (see `retry`) and for all objects together (see `RetryBudget`).
 10. Nothing is sent on a half-closed stream.
-11. A range that receives nothing for two stall times, while later ranges receive bytes, is
+11. A range that receives nothing for twice `stall_seconds`, while later ranges receive bytes, is
     requested again.
 """
 
@@ -117,12 +117,12 @@ class StreamCore:
 
     @property
     def last_error(self) -> str:
-        """The failure of the last stream, in words; empty if bytes have arrived since."""
+        """The last failure of a stream, in words; empty if bytes have arrived since then."""
         return self._retries.record.last_error
 
     @property
     def has_call(self) -> bool:
-        """Whether a call exists now."""
+        """Whether a gRPC call exists now, so that the stream is opening or open."""
         return self.state is StreamState.OPEN or self.state is StreamState.OPENING
 
     @property
@@ -156,8 +156,8 @@ class StreamCore:
     ) -> PendingRange:
         """Add an unsent range of `length` bytes; the next `flush` sends it.
 
-        `covers_object`: the range is all of the object. `reaches_end`: the range ends where the
-        object ends, and the object does not grow.
+        `covers_object`: whether the range is the whole object. `reaches_end`: whether the range
+        ends where the object ends, and the object does not grow.
 
         Raises:
             ValueError: the range is empty or its offset is negative. The service understands a
@@ -177,7 +177,10 @@ class StreamCore:
         return pending
 
     def cancel(self, pending: PendingRange, now: float) -> None:
-        """Cancel a range, which then gets no outcome. Do nothing if the range has ended."""
+        """Cancel a range: its reader gets neither bytes nor an error.
+
+        Do nothing if the range has ended.
+        """
         if not pending.live:
             return
         self._counters.ranges_cancelled += 1
@@ -190,11 +193,15 @@ class StreamCore:
         if self.state is StreamState.BACKOFF:
             self._leave_backoff(StreamEvent.READERS_LEFT)
         elif self._ranges.abandoned:
-            # The call is cancelled too, because the server may still send many MiB of the ranges.
+            # The call is cancelled too, because the server may still send many MiB of the cancelled
+            # ranges.
             self._drop_call(StreamEvent.READERS_LEFT)
 
     def flush(self, now: float) -> None:
-        """Send the unsent ranges, if the state permits it."""
+        """Request up to 100 unsent ranges in one message, over a new stream if necessary.
+
+        Do nothing while a message is being sent, and in a backoff.
+        """
         if self._sending or self.state is StreamState.BACKOFF or not self._ranges.unsent:
             return
         if self.state is StreamState.CLOSED:
@@ -210,7 +217,7 @@ class StreamCore:
         self._actions.append(Send(self._next_batch()))
 
     def close(self, error: StorageError) -> None:
-        """Fail all waiting ranges with `error` and give up the stream."""
+        """Fail all waiting ranges with `error` and end the stream."""
         self._answers.fail_all(error)
         if self.has_call:
             self._drop_call(StreamEvent.SHUTDOWN)
@@ -220,7 +227,7 @@ class StreamCore:
     # -- events of the stream
 
     def on_sent(self, stream: int, now: float) -> None:
-        """Handle the event that a message has been sent."""
+        """Handle the event that a message has been sent; send the next message if there is one."""
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
@@ -228,7 +235,7 @@ class StreamCore:
         self.flush(now)
 
     def on_message(self, stream: int, message: BidiMessage, now: float) -> None:
-        """Handle a response."""
+        """Handle a response of the server."""
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
@@ -253,7 +260,7 @@ class StreamCore:
         self.flush(now)
 
     def on_end(self, stream: int, end: StreamEnd, now: float) -> None:
-        """Handle the end of the call."""
+        """Handle the end of the call: if ranges wait, retry the ranges or fail the ranges."""
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
@@ -268,7 +275,7 @@ class StreamCore:
         self._recover(end, now, cause_removed=cause_removed)
 
     def on_timer(self, now: float) -> None:
-        """Act on the deadline if it has come; otherwise do nothing."""
+        """If the deadline has come, open, retry or close the stream, or look for silent ranges."""
         if now < self.deadline:
             return
         if self.state is StreamState.BACKOFF:

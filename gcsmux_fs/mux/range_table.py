@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PendingRange", "RangeTable"]
 
-# The limit of the service, from the comment on BidiReadObjectRequest.read_ranges in storage.proto.
+# Maximum number of ranges in one message. The service sets this limit in the comment on
+# BidiReadObjectRequest.read_ranges in storage.proto.
 _MAX_RANGES_PER_MESSAGE = 100
 
 # The value of `received_at_scan` for a range that was not in flight during the last scan.
@@ -41,9 +42,9 @@ class PendingRange(RangeAssembly):
 
     Attributes:
         done: the callback; the driver calls it with the bytes or the error.
-        covers_object: the range is all of its object.
-        reaches_end: the range ends where its object ends, and the object does not grow.
-        read_id: 0 while the range is unsent.
+        covers_object: whether the range is the whole object.
+        reaches_end: whether the range ends where its object ends, and the object does not grow.
+        read_id: the read id under which the range is in flight; 0 while the range is unsent.
         bad_answers: number of bad answers in a row.
         furthest: the highest value that `received` has had; a corrupt chunk lowers `received`.
         received_at_scan: the value of `received` during the last scan for silent ranges.
@@ -92,7 +93,8 @@ class RangeTable:
         self._unsent: OrderedDict[PendingRange, None] = OrderedDict()
         self._on_wire: dict[int, PendingRange] = {}
         # The first offset after each abandoned range, by read id. A chunk that reaches this offset
-        # ends the read id, because a server may omit the mark for the end of a range.
+        # counts as the last chunk for the read id, because a server may omit the mark for the end
+        # of a range.
         self._abandoned: dict[int, int] = {}
         self._next_read_id = 1
         # The highest read id that has received bytes.
@@ -118,7 +120,7 @@ class RangeTable:
 
     @property
     def only_covers_object(self) -> bool:
-        """Whether the table holds exactly one range, in flight, and the range covers its object."""
+        """Whether the only range in the table is in flight and covers its object."""
         return len(self) == 1 and all(pending.covers_object for pending in self._on_wire.values())
 
     def all(self) -> list[PendingRange]:
@@ -126,7 +128,7 @@ class RangeTable:
         return [*self._on_wire.values(), *self._unsent]
 
     def add(self, pending: PendingRange) -> None:
-        """Add a new range after all unsent ranges."""
+        """Add a new range as the last of the unsent ranges."""
         self._unsent[pending] = None
 
     def next_batch(self) -> tuple[RangeRequest, ...]:
@@ -145,11 +147,15 @@ class RangeTable:
         return self._on_wire.get(read_id)
 
     def note_bytes(self, pending: PendingRange) -> None:
-        """Note that a range has received bytes."""
+        """Record that a range has received bytes, for the next `scan_for_silent`."""
         self._youngest_answered = max(self._youngest_answered, pending.read_id)
 
     def scan_for_silent(self) -> list[PendingRange]:
-        """Return the ranges that received nothing since the last scan, although later ones did."""
+        """Return the silent ranges, and remember how many bytes each range has for the next scan.
+
+        A range is silent if it received nothing since the last scan, although a range that was
+        requested later received bytes.
+        """
         silent: list[PendingRange] = []
         for pending in self._on_wire.values():
             overtaken = pending.read_id < self._youngest_answered
@@ -175,7 +181,10 @@ class RangeTable:
         self._abandoned[pending.read_id] = pending.offset + pending.length
 
     def drop(self, chunk: Chunk) -> None:
-        """Note a chunk of no range in flight. The chunk may end an abandoned read id."""
+        """Handle a chunk that belongs to no range in flight.
+
+        If the chunk is the last chunk of an abandoned read id, forget the read id.
+        """
         end = self._abandoned.get(chunk.read_id)
         if end is not None and (chunk.range_end or chunk.offset + len(chunk.content) >= end):
             del self._abandoned[chunk.read_id]

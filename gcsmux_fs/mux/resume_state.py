@@ -1,8 +1,8 @@
 """The state that one stream of an object passes on to the next stream; sans-IO.
 
 Invariants:
-1. The read handle is the newest one that a response or a redirect carried. The routing token is the
-   token of the last redirect.
+1. The read handle is the newest handle that a response or a redirect carried. The routing token is
+   the token of the last redirect.
 2. If the next stream must serve bytes beyond the size that earlier streams reported, or if a reader
    and the last stream disagree about the size, the next stream is opened without read handle and
    routing token.
@@ -26,7 +26,8 @@ class ResumeState:
     """The read handle, the routing token and the object's size, for the next stream.
 
     An object may grow while it is not finalized. A stream serves the size that the object had when
-    the stream was opened. In the same way, a read handle serves the size at its creation.
+    the stream was opened. A read handle likewise serves the size that the object had when the
+    handle was created.
     """
 
     __slots__ = ("_handle", "_size", "_token", "final_size", "outdated")
@@ -36,7 +37,8 @@ class ResumeState:
         self._token = ""
         # The size that the current stream serves; infinity if it is unknown.
         self._size: float = math.inf
-        #: Size of a finalized object as the stream reported it; None for an object that may grow.
+        #: Size of a finalized object as the stream reported it; None if the size is unknown or the
+        #: object may grow.
         self.final_size: int | None = None
         #: Whether a reader expects another size than the current stream serves.
         self.outdated = False
@@ -47,7 +49,10 @@ class ResumeState:
         return bool(self._handle)
 
     def require(self, end: int) -> None:
-        """Note that a reader has requested the bytes up to offset `end`."""
+        """Set `outdated` if a reader requests bytes beyond the size that the stream serves.
+
+        `end`: first offset after the requested bytes.
+        """
         self.outdated |= end > self._size
 
     def update(self, message: BidiMessage) -> None:
@@ -60,18 +65,18 @@ class ResumeState:
             self.final_size = metadata.size if metadata.size and metadata.finalized else None
 
     def redirect(self, redirect: StreamRedirect) -> None:
-        """Store the routing token of a redirect, and its read handle if it has one."""
+        """Store the routing token of a redirect, and the read handle if the redirect has one."""
         self._token = redirect.routing_token
         self._handle = redirect.handle or self._handle
 
     def reset(self) -> None:
-        """Forget everything, so that the next stream is opened like the first one."""
+        """Forget handle, token and size, so that the next stream is opened like a first stream."""
         self._handle, self._token = b"", ""
         self._size = math.inf
         self.final_size = None
 
     def open_spec(self, key: ObjectKey, *, half_close: bool) -> OpenSpec:
-        """Return the specification for a stream that is opened now."""
+        """Return the specification for the next stream; if `outdated`, without handle and token."""
         if self.outdated:
             self.reset()
             self.outdated = False

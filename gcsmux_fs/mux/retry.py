@@ -3,7 +3,7 @@
 The rules, in the order in which they are tried:
 
 - A redirect (BidiReadObjectRedirectedError) is followed without delay. After five redirects in a
-  row, further ones count as ordinary failures and get a backoff. (Google's Java client allows
+  row, further redirects count as ordinary failures and get a backoff. (Google's Java client allows
   three.)
 - If the server names ranges as the cause of the end, and one of the named ranges is not requested
   again, the other ranges are requested without delay. If all named ranges are requested again, the
@@ -20,8 +20,8 @@ The rules, in the order in which they are tried:
 - If the server requests a pause (google.rpc.RetryInfo), the retry after an ordinary failure waits
   at least as long as the pause, up to a limit.
 
-Between two backoffs, or between two arrivals of bytes, each rule without delay applies a bounded
-number of times. Therefore the number of streams opened in that time is bounded.
+Between two backoffs, or between two arrivals of bytes, each rule that retries without delay applies
+a bounded number of times. Therefore the number of streams opened in that time is bounded.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ _HANDLE_REFUSED = frozenset(
     {StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION}
 )
 
-# After this many failures in a row, the read handle and the routing token may be the cause of the
-# failures, so the next stream is opened without handle and token.
+# Number of failures in a row after which the next stream is opened without read handle and routing
+# token, because the handle or the token may be the cause of the failures.
 _MAX_FAILURES_WITH_RESUME_STATE = 3
 
 
@@ -82,8 +82,9 @@ class RetryPolicy:
     """Timeouts and retry bounds of a stream.
 
     Attributes:
-        first_backoff_seconds: upper bound of the first backoff. After a closed connection or the
-            restart of a front end, a new stream works within tenths of a second.
+        first_backoff_seconds: upper bound of the first backoff. The bound is short, because a new
+            stream works within tenths of a second after a closed connection or the restart of a
+            front end.
         max_backoff_seconds: upper bound of every backoff. A reader may still wait this long after
             an outage has ended.
         give_up_seconds: time without bytes after which the waiting ranges fail; equal to the
@@ -92,8 +93,8 @@ class RetryPolicy:
             this limit, an opening stream was observed to hang for 300 s.
         stall_seconds: time without bytes, while ranges wait, after which the stream counts as
             failed; also the interval of the scans for silent ranges.
-        idle_seconds: time without ranges after which the stream is closed. To open a new
-            stream costs no extra round trip.
+        idle_seconds: time without ranges after which the stream is closed. To close a stream is
+            cheap, because a new stream costs no extra round trip.
         max_redirects: number of redirects in a row, without bytes between them, that are followed
             without delay.
         max_bad_answers: number of bad answers in a row (wrong checksum, gap, early end) after which
@@ -111,7 +112,7 @@ class RetryPolicy:
 
     @property
     def backoff(self) -> Backoff:
-        """The backoff between two attempts."""
+        """The backoff between two attempts to open a stream."""
         return Backoff(self.first_backoff_seconds, self.max_backoff_seconds)
 
 
@@ -124,8 +125,8 @@ class ReopenRecord:
         failing_since: time of the first ordinary failure; None if there was none.
         failures: number of ordinary failures.
         redirects: number of redirects in a row.
-        handle_refused: the server has refused the current read handle.
-        token_renewal: whether the token may still be renewed.
+        handle_refused: whether the server has refused the current read handle.
+        token_renewal: permits one retry with a renewed token.
     """
 
     last_error: str = ""
@@ -174,12 +175,13 @@ def decide(
 ) -> Reopen | GiveUp:
     """Decide what follows the end of a stream, without regard to other streams; update `record`.
 
-    `had_handle`: the stream was opened with a read handle. `cause_removed`: the server named ranges
-    as the cause of the end, and at least one of them is not requested again.
+    `had_handle`: whether the stream was opened with a read handle. `cause_removed`: whether the
+    server named ranges as the cause of the end, and at least one of these ranges is not requested
+    again.
     """
     if end.redirect is not None and record.redirects < policy.max_redirects:
         record.redirects += 1
-        # A redirect may carry a new handle, which the server may refuse as well.
+        # The server may also refuse the new handle of a redirect, so a new handle clears this flag.
         record.handle_refused &= not end.redirect.handle
         return Reopen(0.0, "redirect")
     if cause_removed:
@@ -210,7 +212,7 @@ def decide(
 
 
 class Retries:
-    """Decides about the retries of one object, from its failures and the mount's retry budget."""
+    """Decides on retries for one object, from its failures and the mount's retry budget."""
 
     __slots__ = ("_budget", "_budget_due", "_key", "_policy", "_random", "due", "record")
 
@@ -218,7 +220,7 @@ class Retries:
         self, key: ObjectKey, policy: RetryPolicy, random: Random, budget: RetryBudget
     ) -> None:
         self.record = ReopenRecord()
-        #: Time at which the latest retry is due.
+        #: Time at which the latest retry is due; infinity before the first retry.
         self.due = math.inf
         self._key = key
         self._policy = policy
@@ -229,7 +231,10 @@ class Retries:
     def decide(
         self, end: StreamEnd, now: float, *, had_handle: bool, cause_removed: bool
     ) -> Reopen | GiveUp:
-        """Decide what follows the end of a stream. The delay includes a wait for the budget."""
+        """Decide what follows the end of a stream, and take a token for a retry from the budget.
+
+        The delay includes the wait for the token.
+        """
         decision = decide(
             end,
             self.record,
@@ -248,7 +253,7 @@ class Retries:
         return replace(decision, delay=decision.delay + wait)
 
     def cancel(self) -> None:
-        """Return the token of the latest retry to the budget: no range waits for the retry now."""
+        """Give the due time of the latest retry back to the budget, because no range waits now."""
         self._budget.give_back(self._budget_due)
 
 

@@ -3,7 +3,7 @@
 Theory of operation. The core decides. This module opens and cancels the call, passes the events of
 the call to the core, and calls the callbacks of the readers. A callback may request and cancel
 ranges, and the core then decides on further actions. The loop that called the callback carries out
-the further actions after the earlier ones.
+the further actions after the earlier actions.
 
 The core alone discards the events of earlier calls (invariant 4 of `core`). This module passes on
 every event with the stream number of its call.
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Ticket:
-    """A requested range, as its reader sees it."""
+    """Represents a requested range for its reader, who can cancel the range."""
 
     __slots__ = ("_pending", "_stream")
 
@@ -46,11 +46,11 @@ class Ticket:
 
     @property
     def last_error(self) -> str:
-        """The failure of the last stream, in words; empty if bytes have arrived since."""
+        """The last failure of a stream, in words; empty if bytes have arrived since then."""
         return self._stream.core.last_error
 
     def cancel(self) -> None:
-        """Cancel the range: `done` is not called afterwards. Idempotent."""
+        """Cancel the range: `done` is not called afterwards. A second call does nothing."""
         self._stream.cancel(self._pending)
 
 
@@ -75,8 +75,9 @@ class SharedStream:
         self._acting = False
 
     def cancel(self, pending: PendingRange) -> None:
-        """Cancel a range: its callback is not called afterwards. Idempotent."""
-        # `act` may be about to deliver this range, so the callback is replaced in any case.
+        """Cancel a range: its callback is not called afterwards. A second call does nothing."""
+        # The callback is replaced even if the range has ended, because `act` may be about to
+        # deliver the range.
         pending.done = _ignore_outcome
         if pending.live:
             self.core.cancel(pending, trio.current_time())
@@ -90,7 +91,8 @@ class SharedStream:
     def act(self) -> None:
         """Carry out the core's actions, in order.
 
-        A nested call returns at once, because the outer call carries out its actions too.
+        An action may lead to a nested call of `act`. The nested call returns at once, because the
+        outer call carries out the new actions too.
         """
         if self._acting:
             return

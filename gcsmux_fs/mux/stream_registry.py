@@ -1,16 +1,17 @@
 """Keeps one stream for each object generation; all readers of the object share the stream.
 
 Theory of operation. The registry finds the stream of an object. At the end of each scheduler turn,
-it flushes all requests of the turn together, so that they share a message. One task acts on the
-deadlines of all streams. All code runs in one thread, and only this task awaits.
+the registry sends all requests of the turn together, so that the requests for one object share a
+message. One task acts on the deadlines of all streams. All code runs in one thread, and only this
+task awaits.
 
 Invariants:
 1. The callback `done` of a request is called exactly once, and never during the call of `request`.
    After the ticket of the request is cancelled, `done` is not called.
 2. A call exists only for a core whose `has_call` is true. At most `max_idle_streams` streams are
-   idle; if there are more, the longest idle one is closed.
+   idle; if more streams are idle, the stream that has been idle for the longest time is closed.
 3. At most `max_remembered` objects with neither a reader nor a stream are remembered. If there are
-   more, the longest unused one is forgotten. This bounds the memory.
+   more, the object that has been unused for the longest time is forgotten. This bounds the memory.
 """
 
 from __future__ import annotations
@@ -83,9 +84,10 @@ class StreamRegistry:
         self._max_idle_streams = max_idle_streams
         self._max_remembered = max_remembered
         self._streams: dict[ObjectKey, SharedStream] = {}
-        # The open streams for which no range waits; the longest idle stream is first.
+        # The open streams for which no range waits. The first is the stream that became idle first.
         self._idle: OrderedDict[ObjectKey, SharedStream] = OrderedDict()
-        # The objects with neither a reader nor a stream; the longest unused one is first.
+        # The objects with neither a reader nor a stream. The first is the object that became unused
+        # first.
         self._unused: OrderedDict[ObjectKey, None] = OrderedDict()
         self._unflushed: dict[SharedStream, None] = {}
         self._deadlines: TimerQueue[SharedStream] = TimerQueue()
@@ -110,7 +112,7 @@ class StreamRegistry:
 
     @property
     def objects_known(self) -> int:
-        """Number of objects whose resume state is remembered."""
+        """Number of object generations that have a stream, or whose resume state is remembered."""
         return len(self._streams)
 
     @property
@@ -169,11 +171,11 @@ class StreamRegistry:
             offset: first byte of the range.
             length: number of bytes, at least 1.
             done: called once, in a later scheduler turn.
-            covers_object: the range is all of the object. Its stream is then half-closed and ends
-                after the answer. This is cheaper than a stream that stays idle until it is
-                cancelled.
-            reaches_end: the range ends where the object ends, and the object does not grow. `done`
-                receives GenerationGone if the service reports a larger object.
+            covers_object: whether the range is the whole object. A stream that is opened for this
+                range alone is half-closed and ends after the answer. This is cheaper than a stream
+                that stays idle until it is cancelled.
+            reaches_end: whether the range ends where the object ends, and the object does not grow.
+                If true, `done` receives GenerationGone if the service reports a larger object.
 
         Raises:
             ValueError: the range is empty or its offset is negative.

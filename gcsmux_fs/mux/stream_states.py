@@ -1,7 +1,7 @@
 """The states of an object's stream and the transitions between them, as data.
 
 `TRANSITIONS` is complete: if an event occurs in a state for which `TRANSITIONS` does not list the
-event, this program has an error. A test compares `TRANSITIONS` with this list::
+event, the code has a bug. A test compares `TRANSITIONS` with this list::
 
     CLOSED                 --REQUESTED--> OPENING
     OPENING                --ANSWERED--> OPEN
@@ -39,7 +39,7 @@ class StreamState(enum.Enum):
 
 
 class StreamEvent(enum.Enum):
-    """A cause for a transition; the value describes the cause in the log."""
+    """A cause for a transition; the value of a member describes the cause in the log."""
 
     REQUESTED = "ranges requested"
     ANSWERED = "first response"

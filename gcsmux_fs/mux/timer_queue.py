@@ -2,11 +2,13 @@
 
 The deadline of an owner often moves to a later time, for example with every message of a stream.
 Such a move costs one dictionary look-up, because the heap keeps the entry with the earlier time.
-`pop_due` then returns the owner once too early, and its caller sets the deadline again.
+`pop_due` then returns the owner once too early, and the caller of `pop_due` sets the deadline
+again.
 
 Invariants:
-1. An owner with a deadline has one current entry, whose time is at or before the deadline.
-2. The heap holds at most as many outdated entries as current ones, plus a small constant.
+1. An owner with a deadline has exactly one current entry. The time of the entry is the deadline or
+   earlier.
+2. The heap holds at most as many outdated entries as current entries, plus a small constant.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ __all__ = ["TimerQueue"]
 
 Owner = TypeVar("Owner")
 
-# Below this number of outdated entries, their removal costs more time than it saves.
+# Number of outdated entries that always stay, because to remove so few costs more time than it
+# saves.
 _SWEPT_FROM_ENTRIES = 64
 
 
@@ -42,7 +45,7 @@ class TimerQueue(Generic[Owner]):
         return self._heap[0][0] if self._heap else math.inf
 
     def set(self, owner: Owner, deadline: float) -> bool:
-        """Set an owner's deadline (infinity: none). Return whether `earliest` is earlier now."""
+        """Set an owner's deadline (infinity for none). Return whether `earliest` is now earlier."""
         entry = self._current.get(owner)
         if deadline == math.inf:
             if entry is not None:
@@ -60,7 +63,11 @@ class TimerQueue(Generic[Owner]):
         return is_earliest
 
     def pop_due(self, now: float) -> Owner | None:
-        """Remove and return an owner whose entry is due; the caller must then call `set` again."""
+        """Remove and return an owner whose entry is due, or return None if no entry is due.
+
+        The caller must then call `set` for the owner, because the owner's deadline may be later
+        than the time of the entry.
+        """
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
             owner = entry[2]
@@ -70,7 +77,7 @@ class TimerQueue(Generic[Owner]):
         return None
 
     def _sweep(self) -> None:
-        """Remove the outdated entries if they are more than half of the heap."""
+        """Remove the outdated entries if there are more than invariant 2 permits."""
         if len(self._heap) > 2 * len(self._current) + _SWEPT_FROM_ENTRIES:
             self._heap = list(self._current.values())
             heapq.heapify(self._heap)

@@ -1,4 +1,4 @@
-"""Runs one state machine for a number of seconds, in rounds with a fresh seed each."""
+"""Runs one state machine in rounds for a number of seconds. Each round has a new random seed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 __all__ = ["MAX_STEPS", "MachineResult", "run"]
 
 MAX_STEPS = 100
-"""Largest number of steps of one example. An example ends earlier when it has drawn as much random
-data as hypothesis allows."""
+"""Maximum number of steps of one example. An example ends before this number of steps when it has
+drawn as much random data as hypothesis allows."""
 
-# Few examples, because the time is checked only between two rounds. Not fewer, because hypothesis
-# begins every round again with the simplest example.
+# Number of examples of one round. The number is small, because the time is checked only between two
+# rounds. The number is not even smaller, because hypothesis begins every round with the simplest
+# example again.
 _EXAMPLES_PER_ROUND = 50
 
 
 @dataclass
 class MachineResult:
-    """The examples and steps that have run, and the failure that ended the run."""
+    """Number of examples and steps that have run, and the failure that ended the run."""
 
     examples: int = 0
     steps: int = 0
@@ -66,7 +67,8 @@ def _counting(
         def __init__(self) -> None:
             super().__init__()
             result.examples += 1
-            # The invariants are also checked once before the first step, which is not counted.
+            # The invariants are also checked once before the first step. This check must not count
+            # as a step, so the count of steps begins one lower.
             result.steps -= 1
 
         # This is not an `@invariant`, because hypothesis prints every invariant of a failing step.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Sound(RuleBasedStateMachine):
-    """A machine that counts its examples and steps."""
+    """A machine that never fails, and counts its own examples and steps."""
 
     examples = 0
     steps = 0

@@ -24,14 +24,14 @@ class RetryMachine(RuleBasedStateMachine):
 
     The reference keeps the time at which the token bucket would be full if no further retry came.
     If the clock goes back, the reference uses the latest earlier reading of the clock, so that no
-    second adds tokens twice.
+    second of time adds tokens twice.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.budget = RetryBudget()
         self.now = Fraction(0)
-        # Earlier than every reading of the clock.
+        # The first values are earlier than every reading of the clock.
         self.furthest = self.full_at = Fraction(-(10**12))
         self.taken = 0
         #: Due time of the last retry.

@@ -1,9 +1,9 @@
 """Mutation testing: `python -m tests.mutation [--jobs N] [MODULE...]`; the default is all modules.
 
 A mutant is a module with one small error. Each mutant is imported in place of its module, in its
-own process, and tests run until one fails: the mutant is killed. If no test fails, the mutant has
-survived. Then `survivors.toml` must list it with its class, or the run fails. The folder `.mutants`
-receives the survivors that are not listed. No source file is changed.
+own process, and tests run until one test fails: then the mutant is killed. If no test fails, the
+mutant has survived. `survivors.toml` must list each surviving mutant with its class, or the run
+fails. The folder `.mutants` receives the survivors that are not listed. No source file is changed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ _REAL = {"test_grpc_transport.py"}
 
 
 def _tests_of(room: str, first: str) -> Groups:
-    """Return the test files of a room in groups: `first`, the other fast files, the slow files."""
+    """Return the test files of the folder `room` in groups that run one after the other.
+
+    The groups are: the file `first`, the other fast files, the slow files.
+    """
     names = {path.name for path in Path(room).glob("test_*.py")} - _REAL
     groups = {first}, names - _SLOW - {first}, names & _SLOW - {first}
     return [[f"{room}/{name}" for name in sorted(group)] for group in groups if group]
@@ -78,7 +81,10 @@ _TESTS: dict[str, Groups] = {
 
 
 def main() -> int:
-    """Try the chosen modules and print one line for each; return 1 if a module fails."""
+    """Try the mutants of the chosen modules; return 1 if a module fails.
+
+    Print one line for each module.
+    """
     parser = argparse.ArgumentParser(prog="tests.mutation", description=__doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(_TESTS))
@@ -97,7 +103,7 @@ def main() -> int:
 
 
 def _without_reason(survivors: dict[str, list[dict[str, str]]]) -> str:
-    """Return the first entry that needs a reason and has none, as text; empty if there is none."""
+    """Return as text the first entry that lacks a necessary reason; empty if no entry lacks one."""
     for module, entries in survivors.items():
         for each in entries:
             if each["class"] in _CLASSES_WITH_REASON and not each.get("reason"):
@@ -178,7 +184,8 @@ def _activity(trial: ForkProcess) -> str:
 
 
 def _start(path: Path, source: str, tests: Groups, *, quiet: bool) -> ForkProcess:
-    # A fork inherits the imported modules, so that they are imported once for all trials.
+    # A forked process inherits the imported modules, so the modules are imported once for all
+    # trials.
     trial = get_context("fork").Process(
         target=try_tests, args=(path, source, tests), kwargs={"quiet": quiet}
     )

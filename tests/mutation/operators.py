@@ -1,4 +1,4 @@
-"""The operators that make mutants: a selection of cosmic-ray's operators, and three more."""
+"""The operators that make mutants: a selection of cosmic-ray's operators, and three of our own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ Position = tuple[tuple[int, int], tuple[int, int]]
 # Each binary operator becomes one other operator. Cosmic-ray offers eleven replacements for each
 # operator, but most of them raise a TypeError. `|` is left out, because it also combines types.
 _BINARY = {"Add_Sub", "Sub_Add", "Mul_FloorDiv", "FloorDiv_Mul", "Div_Mul", "Pow_Mul"}
-# A comparison becomes every other comparison of its kind: `is` and `is not`, or the other six.
+# A comparison becomes every other comparison of its kind. One kind is `is` and `is not`; the other
+# kind is `==`, `!=`, `<`, `<=`, `>` and `>=`.
 _COMPARISON = re.compile("(Is_IsNot|IsNot_Is|(Eq|NotEq|Lt|LtE|Gt|GtE)_(Eq|NotEq|Lt|LtE|Gt|GtE))")
 _OTHER_OPERATORS = {
     "AddNot",
@@ -37,7 +38,7 @@ _OTHER_OPERATORS = {
     "NumberReplacer",
     "ZeroIterationForLoop",
 }
-# The kinds of statements that `DropStatement` drops. It keeps definitions, imports and docstrings.
+# The kinds of statements that `DropStatement` drops. Definitions, imports and docstrings remain.
 _DROPPABLE = {
     *("assert_stmt", "atom_expr", "await", "del_stmt", "expr_stmt", "raise_stmt"),
     *("return_stmt", "yield_expr"),
@@ -56,7 +57,7 @@ class DropStatement:
                 yield statement.start_pos, statement.end_pos
 
     def mutate(self, node: Any, _index: int) -> Any:
-        """Return `node` with the change."""
+        """Make the change of this operator in `node`, and return `node`."""
         statement = node.children[0]
         prefix = statement.get_first_leaf().prefix
         node.children[0] = parso.python.tree.Name("pass", statement.start_pos, prefix)
@@ -73,7 +74,7 @@ class DropKeywordArgument:
                 yield argument.start_pos, argument.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
-        """Return `node` with the change."""
+        """Make the change of this operator in `node`, and return `node`."""
         place = node.children.index(self._arguments(node)[index])
         # The comma after the argument is removed too; the comma before a last argument remains.
         del node.children[place : place + (2 if node.type == "arglist" else 1)]
@@ -99,7 +100,7 @@ class ForgetOldValue:
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, _index: int) -> Any:
-        """Return `node` with the change."""
+        """Make the change of this operator in `node`, and return `node`."""
         self._operator(node).value = "="
         return node
 

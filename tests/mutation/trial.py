@@ -25,8 +25,9 @@ __all__ = ["SURVIVED", "prepare", "try_tests"]
 
 SURVIVED = pytest.ExitCode.OK
 
-# Limits of a trial, because a mutant may loop forever and allocate memory in the loop. Without a
-# mutant, a group of tests takes less than half of this time and less than a tenth of this memory.
+# Limits of a trial: processor time for each group of tests, and memory. The limits are necessary
+# because a mutant may loop forever and allocate memory in the loop. Without a mutant, a group of
+# tests takes less than half of this time and less than a tenth of this memory.
 _PROCESSOR_SECONDS = 20
 _MEMORY_BYTES = 2 * 1024**3
 _OPTIONS = [
@@ -36,15 +37,17 @@ _OPTIONS = [
     # Pytest would warn about hypothesis, because `prepare` imports it before pytest starts.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]
-# Modules that the tests import. They are imported once, and every trial inherits them.
+# Modules that the tests import. `prepare` imports these modules once, and every trial inherits the
+# imported modules.
 _SHARED = ("google.protobuf", "grpc.aio", "hypothesis.stateful", "trio.testing")
 
 
 def prepare() -> None:
-    """Prepare the parent process of all trials: shared imports and the hypothesis profile."""
+    """Prepare the parent process of all trials: import shared modules, set hypothesis's profile."""
     for name in _SHARED:
         importlib.import_module(name)
-    # Every mutant sees the same examples, and a failing example is not made smaller.
+    # With this profile, the tests of every mutant use the same examples, and hypothesis does not
+    # search for a smaller failing example.
     settings.register_profile(
         "mutation",
         deadline=None,
@@ -68,8 +71,8 @@ def try_tests(path: Path, source: str, tests: Iterable[Sequence[str]], *, quiet:
         os.dup2(devnull, 2)
     name = ".".join(path.with_suffix("").parts)
     sys.meta_path.insert(0, _Finder(name, path, source))
-    # One group after the other: the first group kills most mutants, and then the files of later
-    # groups are not even imported.
+    # The groups run one after the other. The first group kills most mutants, so that the files of
+    # later groups are not even imported.
     for group in tests:
         end = math.ceil(time.process_time()) + _PROCESSOR_SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))
@@ -78,7 +81,7 @@ def try_tests(path: Path, source: str, tests: Iterable[Sequence[str]], *, quiet:
 
 
 class _Finder(MetaPathFinder):
-    """Finds one module and loads it from another source text."""
+    """Finds one module and loads the module from another source text."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
         self._name = name

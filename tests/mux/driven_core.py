@@ -1,4 +1,4 @@
-"""A protocol core for tests. The test acts as the driver, the clock and the server."""
+"""Drives a protocol core for tests. The test acts as the readers, the clock and the server."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ def redirect(token: str = "east", handle: bytes = b"") -> StreamEnd:
 
 
 def _ignore(_outcome: memoryview | StorageError) -> None:
-    """Ignore the outcome, because `DrivenCore` takes the outcome from the action."""
+    """Ignore the outcome, because `DrivenCore` takes the outcome from the core's action."""
 
 
 class DrivenCore:
     """Drives a core, records its actions, and asserts that they obey the rules of `BidiCall`.
 
-    `call` is the stream number of the current call, or 0. `in_flight` is whether a message of the
-    call is being sent. `requested` holds all ranges. `outcomes` holds the bytes or the error of
-    each range that was delivered or failed.
+    `call` is the stream number of the current call, or 0 if there is no call. `in_flight` is
+    whether a message of the call is being sent. `requested` holds all requested ranges. `outcomes`
+    holds the bytes or the error of each range that was delivered or failed.
     """
 
     def __init__(self, policy: RetryPolicy | None = None, seed: int = 0) -> None:
@@ -112,7 +112,7 @@ class DrivenCore:
     def request(
         self, offset: int, length: int, *, covers_object: bool = False, reaches_end: bool = False
     ) -> PendingRange:
-        """Request a range and flush."""
+        """Request a range, and let the core send its unsent ranges."""
         pending = self.request_unflushed(
             offset, length, covers_object=covers_object, reaches_end=reaches_end
         )

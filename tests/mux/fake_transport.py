@@ -1,4 +1,4 @@
-"""A fake transport in memory and in trio's time; its calls follow plans."""
+"""A fake transport in memory and in trio's time. Its calls follow plans (see `Plan`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["FakeTransport", "Opened"]
 
 @dataclass
 class Opened:
-    """One call as the server saw it.
+    """Record of one call, as the server saw the call.
 
     `messages` holds the time and the requested ranges of each message.
     """

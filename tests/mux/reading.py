@@ -24,7 +24,7 @@ __all__ = ["Bench", "Reader", "bench", "fetch"]
 
 
 class Reader:
-    """Requests one range and records its outcomes. A correct registry gives at most one."""
+    """Requests one range and records its outcomes. A correct registry gives at most one outcome."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Reader:
 
 
 async def fetch(registry: StreamRegistry, key: ObjectKey, offset: int, length: int) -> bytes:
-    """Read one range: return its bytes or raise its error. If cancelled, cancel the range."""
+    """Read one range: return its bytes or raise its error. At the end, cancel the range."""
     reader = Reader(registry, key, offset, length)
     try:
         await reader.ended.wait()

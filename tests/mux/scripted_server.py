@@ -1,4 +1,4 @@
-"""A real gRPC server in its own thread with its own loop; BidiReadObject calls follow plans."""
+"""A real gRPC server in its own thread and event loop. Its BidiReadObject calls follow plans."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 class ScriptedServer:
     """Serves calls. A call takes the next of `plans`, or `plan` if none is left.
 
-    If `raw` is set, `raw` serves all calls, without plans. `requests` holds the received messages.
+    If the function `raw` is set, it serves all calls, and the plans are not used. `requests` holds
+    the received messages.
     """
 
     plan: Plan = field(default_factory=Plan)
@@ -60,7 +61,8 @@ class ScriptedServer:
                 plan = self.plans.pop(0) if self.plans else self.plan
                 await self._follow(plan, context)
         except (asyncio.CancelledError, grpc.aio.InternalError):
-            # The client ended the call, or the server stops. gRPC would log the exception.
+            # The client ended the call, or the server stops. If this exception went on, gRPC would
+            # log it as an error.
             pass
         finally:
             self.active -= 1
@@ -189,9 +191,10 @@ def scripted_server(
         stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
         ready.set()
         await stopping.wait()
-        # Calls that the client cancelled take a moment to end.
+        # Wait up to one second, because calls that the client cancelled take a moment to end.
         await server.stop(1.0)
-        # gRPC completes cancelled calls a little after `stop`, and needs the running loop for this.
+        # Let the loop run a little longer, because gRPC completes cancelled calls only after
+        # `stop`.
         await asyncio.sleep(0.05)
 
     thread = threading.Thread(target=asyncio.run, args=[serve()])

@@ -1,4 +1,4 @@
-"""Tests of bad answers: which ranges they affect, and how they are reported and counted."""
+"""Tests of bad answers: which ranges a bad answer affects, and how it is reported and counted."""
 
 from __future__ import annotations
 
@@ -179,7 +179,8 @@ def test_an_abandoned_range_ends_when_the_server_sends_beyond_its_end(
     driven.cancel(left)
     driven.message(Chunk(gone.read_id, 0, memoryview(CONTENT)[:15], False, True, 15))
     driven.message(chunk(request))
-    # All requested bytes have come, so cancelling an unsent range does not cancel the call.
+    # All requested bytes have come. Therefore the core keeps the call when an unsent range is
+    # cancelled.
     driven.cancel(driven.request_unflushed(40, 10))
     assert driven.core.state is StreamState.OPEN
     assert driven.cancelled_calls == 0

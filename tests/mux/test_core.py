@@ -1,4 +1,4 @@
-"""Tests of the protocol core, with examples for each of its numbered invariants."""
+"""Tests of the protocol core, with examples for each invariant that its docstring lists."""
 
 from __future__ import annotations
 

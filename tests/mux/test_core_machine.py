@@ -20,9 +20,9 @@ from .driven_core import CONTENT, DrivenCore, chunk, info
 if TYPE_CHECKING:
     from gcsmux_fs.mux.range_table import PendingRange
 
-# The most streams that a core may open at one instant. Each term of the sum is a reason to open a
-# stream without delay: redirects, a refused handle, a refused token, the first failure, an object
-# that has grown, bad answers to a range that covers its object, the first opening.
+# Maximum number of streams that a core may open at one instant. Each term of the sum is a reason to
+# open a stream without delay: redirects, a refused handle, a refused token, the first failure, an
+# object that has grown, bad answers to a range that covers its object, the first opening.
 MOST_OPENED_AT_ONE_INSTANT = (
     RetryPolicy().max_redirects + 1 + 1 + 1 + 1 + (RetryPolicy().max_bad_answers - 1) + 1
 )
@@ -32,7 +32,7 @@ handles = st.sampled_from([b"", b"handle"])
 
 
 class CoreMachine(RuleBasedStateMachine):
-    """Acts on a core. `requested` holds all ranges so far; `left` holds the cancelled ranges."""
+    """Acts on a core. `requested` holds all requested ranges; `left` holds the cancelled ranges."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from .scripted_server import Context
 
-# gRPC has one poller for all loops of a process. In these tests the server runs in the same
-# process, so its loop may receive the completions of the client's cancelled calls and log errors.
+# A text in error records that the log may contain during these tests. gRPC has one poller for all
+# loops of a process. In these tests the server runs in the client's process, so the server's loop
+# may receive the completions of the client's cancelled calls and log errors.
 STRAY = "PollerCompletionQueue._handle_events"
 pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY)]
 

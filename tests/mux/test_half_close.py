@@ -1,4 +1,4 @@
-"""Tests of ranges that cover their object: the stream carries only this range, and then ends."""
+"""Tests of a range that covers its object: the stream carries only this range, and then ends."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_stream_whose_opening_message_is_full_is_not_half_closed() -> None:
     assert not driven.opened[-1].spec.half_close
 
 
-# -- how it ends
+# -- how a half-closed stream ends
 
 
 def test_a_half_closed_stream_ends_by_itself_and_is_not_cancelled(driven: DrivenCore) -> None:

@@ -1,4 +1,4 @@
-"""Tests of events and exceptions at bad moments, from the transport and from callbacks."""
+"""Tests of events and exceptions that come at bad moments from the transport and from callbacks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ManualCall:
 
 
 class ManualTransport:
-    """Opens calls that the test answers, or raises the next of `faults`."""
+    """Opens calls that the test answers, or raises an exception from `faults` if any is left."""
 
     def __init__(self, retries: RetryBudget | None = None) -> None:
         self.calls: list[ManualCall] = []

@@ -42,14 +42,15 @@ from .scripted_server import ScriptedServer, scripted_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# gRPC has one poller for all loops of a process. In these tests the server runs in the same
-# process, so its loop may receive the completions of the client's cancelled calls and log errors.
+# A text in error records that the log may contain during these tests. gRPC has one poller for all
+# loops of a process. In these tests the server runs in the client's process, so the server's loop
+# may receive the completions of the client's cancelled calls and log errors.
 STRAY = "PollerCompletionQueue._handle_events"
 pytestmark = [pytest.mark.real_time, pytest.mark.expects_log(STRAY)]
 
 UNAVAILABLE = StreamEnd(StatusCode.UNAVAILABLE, "away")
 
-#: Times that are short enough for tests with a real clock.
+#: A retry policy with times that are short enough for tests with a real clock.
 POLICY = RetryPolicy(
     first_backoff_seconds=0.01,
     max_backoff_seconds=0.05,
@@ -271,8 +272,8 @@ def test_a_refused_handle_is_dropped(live: Live) -> None:
     async def scenario(world: World) -> None:
         cut = Plan(cut_after=10, chunk_bytes=10)
         world.plan(cut, Plan(refuse=StreamEnd(StatusCode.FAILED_PRECONDITION, "handle")))
-        # After this complete read the handle has arrived for certain. Without the read, it may be
-        # missing, because gRPC may drop received messages when an error follows at once.
+        # After this complete read the handle has arrived for certain. Without the read, the handle
+        # may be missing, because gRPC may drop received messages when an error follows at once.
         assert await world.fetch(0, 10) == CONTENT[:10]
         assert await world.fetch(10, 90) == CONTENT[10:100]
         assert world.specs == [(b"", ""), (b"handle", ""), (b"", "")]

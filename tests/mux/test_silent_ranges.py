@@ -123,8 +123,8 @@ def test_a_range_that_receives_a_few_bytes_is_not_silent(driven: DrivenCore) -> 
 def test_a_range_that_stays_silent_fails(driven: DrivenCore) -> None:
     lost = driven.request(200, 100)
     driven.confirm()
-    # A READ with the default deadline fails earlier. The bound on bad answers is for readers
-    # without a deadline.
+    # A READ with the default deadline fails before the bound on bad answers is reached. This bound
+    # is for readers without a deadline.
     serve_others(driven, 2 * STALL * driven.policy.max_bad_answers)
     assert isinstance(driven.outcomes[lost], DeadlineExceeded)
     assert driven.counters.ranges_silent == driven.policy.max_bad_answers

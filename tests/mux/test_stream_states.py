@@ -16,7 +16,8 @@ from .driven_core import DrivenCore, chunk, end, failure, info
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# One line of the list in the module's docstring, for example "CLOSED --REQUESTED--> OPENING".
+# Pattern of a line of the list in the docstring of `stream_states`, for example "CLOSED
+# --REQUESTED--> OPENING".
 ARROW = re.compile(r"^ +([A-Z, ]+?) +--([A-Z_, ]+)--> ([A-Z]+)$", re.MULTILINE)
 
 
