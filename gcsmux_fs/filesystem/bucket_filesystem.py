@@ -61,7 +61,8 @@ class BucketFilesystem:
         policy: Owners and modes of files.
         bucket: The name of the bucket.
         call_soon: Runs a function in the next turn of the event loop.
-        clock: Returns the time in seconds. Measures READs that the cache answers.
+        clock: Returns the time in seconds. Used to measure how long READs take that the cache
+            answers.
     """
 
     max_name_bytes = MAX_FILE_NAME_BYTES
@@ -91,7 +92,7 @@ class BucketFilesystem:
         self._directories: HandleTable[DirectoryReader] = HandleTable(handles)
         self._hit_seconds = context.read_seconds[Outcome.HIT]
 
-    # -- beginning and end
+    # -- the beginning and the end of the mount
 
     async def run(self) -> NoReturn:
         """Release prefetched files that no program reads, until cancelled."""
@@ -118,7 +119,7 @@ class BucketFilesystem:
         self._prefetch.close()
 
     def declare_metrics(self, registry: Registry) -> None:
-        """Declare the metrics of handles and metadata. The context declares the times of READs."""
+        """Declare metrics of handles and metadata. `ReadContext` declares the metrics of READs."""
         registry.gauge(
             "open_handles",
             "handles",
@@ -139,13 +140,16 @@ class BucketFilesystem:
 
     @property
     def ill_formed_metadata(self) -> int:
-        """Number of ill-formed values in metadata of other tools, each file counted once."""
+        """Number of ill-formed values in metadata that other tools stored.
+
+        The values of a file count once, however often the kernel asks for its attributes.
+        """
         return self._policy.ill_formed.values
 
     # -- names and attributes
 
     async def lookup(self, parent: int, name: bytes, thread: int) -> FileAttributes | AbsentName:
-        """Find a name in a directory, and count one lookup of its inode.
+        """Find a name in a directory, and add one to the lookup count of its inode.
 
         `thread` is the id of the thread that sent the request, 0 if unknown. The result is an
         `AbsentName` if the name is absent and the kernel may cache the absence.
@@ -171,7 +175,7 @@ class BucketFilesystem:
         return self._policy.attributes_of(entry)
 
     def forget(self, counts: Iterable[tuple[int, int]]) -> None:
-        """Subtract lookups from inodes. `counts`: pairs of an inode and a number of lookups."""
+        """Lower the lookup counts of inodes. `counts` has pairs (inode, number of lookups)."""
         for inode, lookups in counts:
             self._tree.forget(inode, lookups)
 
@@ -220,10 +224,10 @@ class BucketFilesystem:
 
         `thread` is the id of the thread that opens the file, 0 if unknown.
 
-        If the open planner expects that this saves time, the bytes of the first READ are fetched
-        before the OPEN is answered. This fetch also shows whether the generation still exists. If
-        it does not exist, the OPEN fails with ESTALE. Then the kernel looks the name up again and
-        opens the new generation.
+        If the open planner expects to save time, the bytes of the first READ are fetched before the
+        OPEN is answered. This fetch also shows whether the generation still exists. If it does not
+        exist, the OPEN fails with ESTALE. Then the kernel looks the name up again and opens the new
+        generation.
 
         Raises:
             OperationRefused: `flags` ask for writing.
@@ -243,7 +247,7 @@ class BucketFilesystem:
         return OpenedFile(self._files.add((inode, file)), KEEP_PAGES)
 
     def read_cached(self, handle: int, offset: int, size: int) -> memoryview | bytes | None:
-        """Return the bytes of a READ if all are cached; otherwise None: the caller calls `read`.
+        """Return the bytes of a READ if all are cached, otherwise None. After None, call `read`.
 
         The answer has fewer than `size` bytes only at the end of the object. If the answer is not
         empty, the histogram `read_seconds` records how long it took.
@@ -251,8 +255,8 @@ class BucketFilesystem:
         began = self._clock()
         inode, file = self._files[handle]
         if offset == 0:
-            # The READ is answered first. The prefetch of the next files starts in the next turn of
-            # the event loop.
+            # The prefetch of the next files starts in the next turn of the event loop, so that the
+            # prefetch does not delay the answer to this READ.
             self._call_soon(
                 functools.partial(self._prefetch.observe, inode, file, trio.current_time())
             )

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["ABANDONED_SECONDS", "DirectoryPrefetch"]
 
 ABANDONED_SECONDS = 10.0
-"""A walk that has made no step for this time counts as abandoned (a walk: a program reads the files
-of a directory in order). Either the program was interrupted, or it takes so long for each small
-file that round trips do not matter. The prefetched bytes stay in the cache and are evicted like
-bytes that a program has read."""
+"""Time without a step forward after which a walk counts as abandoned. In a walk, a program reads
+the files of a directory in order. A program that makes no step for this time was interrupted, or
+takes so long for each small file that round trips do not matter. The prefetched files are then
+closed. Their bytes stay in the cache and are evicted like bytes that a program has read."""
 
-# The largest number of walks at the same time, one for each directory. A program walks one
-# directory, or a few levels of a tree.
+# Maximum number of walks at the same time, at most one for each directory. A program walks one
+# directory, or a few levels of a tree, so it has few walks.
 _MAX_WALKS = 64
-# The largest number of prefetched files that are open at the same time, over all walks.
+# Maximum number of prefetched files that are open at the same time, over all walks.
 _MAX_OPEN_FILES = 4 * MAX_WINDOW_FILES
 
 
@@ -69,7 +69,7 @@ class DirectoryPrefetch:
         return len(self._files)
 
     def observe(self, inode: int, file: OpenFile, now: float) -> None:
-        """Note that a program reads `file` from its start, and fetch the files that follow it."""
+        """Record that a program reads `file` from its start, and fetch the files that follow it."""
         prefetched = self._files.pop(file.key, None)
         if prefetched is not None:
             prefetched[0].close()
@@ -101,7 +101,7 @@ class DirectoryPrefetch:
     def close_abandoned(self, now: float) -> float:
         """Close the files of abandoned walks; return the time for the next call of this method.
 
-        The returned time is infinity if no file is open.
+        The returned time is infinity if no prefetched file is open.
         """
         for key, (_, walk) in list(self._files.items()):
             if walk.last_step + ABANDONED_SECONDS <= now:
@@ -110,7 +110,10 @@ class DirectoryPrefetch:
         return min(steps, default=math.inf) + ABANDONED_SECONDS
 
     async def run(self) -> NoReturn:
-        """Close the files of abandoned walks, until cancelled. Sleeps while no file is open."""
+        """Close the files of abandoned walks, until cancelled.
+
+        The method sleeps while no prefetched file is open.
+        """
         while True:
             await self._has_files.wait()
             due = self.close_abandoned(trio.current_time())
@@ -125,7 +128,7 @@ class DirectoryPrefetch:
             self._close(key)
 
     def _fetch(self, info: ObjectInfo, walk: _Walk) -> bool:
-        """Fetch a whole file; return False if the memory budget has no room for it now."""
+        """Fetch a whole file; return False if the memory budget has no room for the file now."""
         key = self._opener.key_of(info)
         if (prefetched := self._files.get(key)) is not None:
             self._files[key] = prefetched[0], walk

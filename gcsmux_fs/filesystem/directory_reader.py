@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectoryReader"]
 
-# Positions 0 and 1 are these names; position 2 is the first entry of the listing.
+# The names at positions 0 and 1 of a directory. Position 2 is the first entry of the listing.
 _DOT_NAMES = (b".", b"..")
 
 

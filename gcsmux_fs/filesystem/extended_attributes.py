@@ -14,8 +14,8 @@ __all__ = ["PREFIX", "extended_attributes"]
 
 PREFIX = b"user.gcs."
 """The prefix of every extended attribute of a mount. A request for a name without this prefix is
-refused without looking at the object. This matters because the kernel asks for `security.*` at each
-exec."""
+refused without looking at the object. The refusal must be fast, because the kernel asks for
+`security.*` at each exec."""
 
 # Maximum length of a name (XATTR_NAME_MAX of <linux/limits.h>). getxattr(2) refuses longer names,
 # so listxattr(2) must not list them.

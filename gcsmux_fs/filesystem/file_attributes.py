@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AbsentName", "AttributePolicy", "FileAttributes"]
 
-# lstat(2) shows all permissions for a symbolic link, and the kernel never checks them.
+# The mode of each symbolic link. lstat(2) shows all permissions for a link, as on other file
+# systems. The kernel never checks these permissions.
 _LINK_MODE = stat.S_IFLNK | 0o777
 
 

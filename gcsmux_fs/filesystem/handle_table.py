@@ -1,4 +1,4 @@
-"""Tables of open files and directories, by the number that the kernel uses for each; sans-IO."""
+"""Tables of open files and directories. The key is the handle that the kernel uses; sans-IO."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class HandleTable(dict[int, Item]):
-    """Open items by handle. `numbers` yields the handles, each of them once.
+    """A table of open items by handle. `numbers` yields each handle once.
 
     Several tables share one iterator, so no handle occurs in two tables. The class is a dictionary,
     because every READ looks up a handle and a dictionary does this fast.

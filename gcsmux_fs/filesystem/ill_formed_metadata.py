@@ -23,7 +23,10 @@ class IllFormedMetadata:
         self._counted: cachetools.LRUCache[int, None] = cachetools.LRUCache(_MAX_REMEMBERED_INODES)
 
     def note(self, inode: int, keys: tuple[str, ...]) -> None:
-        """Count and log the ill-formed values of one file, given by their metadata keys."""
+        """Count and log the ill-formed values of a file, unless the file was counted before.
+
+        `keys`: the metadata keys of these values.
+        """
         if inode in self._counted:
             return
         self._counted[inode] = None

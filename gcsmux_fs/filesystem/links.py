@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkReader"]
 
-# Size limit of the cache of link targets: about 3,000 targets. Targets have their own cache,
-# because large files would push them out of the block cache.
+# Maximum size of the cache of link targets, enough for about 3,000 targets. Link targets have their
+# own cache, because large files would evict the targets from the block cache.
 _MAX_CACHED_BYTES = 1024 * 1024
 # Estimated memory that a cache entry takes in addition to its target: the key, the object name and
 # the dictionary slots.
@@ -82,7 +82,7 @@ class LinkReader:
     async def _read(self, inode: int, info: ObjectInfo) -> bytes:
         file = self._opener.open(info)
         try:
-            # `ls -l` reads the links of a directory in order, so prefetch the next links meanwhile.
+            # `ls -l` reads the links of a directory in order, so prefetch the links that follow.
             now = trio.current_time()
             self._call_soon(functools.partial(self._prefetch.observe, inode, file, now))
             return bytes(await file.read(0, info.size))

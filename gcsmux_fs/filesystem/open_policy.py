@@ -12,12 +12,13 @@ __all__ = ["KEEP_PAGES", "OpenedFile", "check_open_flags"]
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 KEEP_PAGES = True
-"""Whether the kernel keeps the cached pages of a file after its last close. This is safe, because
-an inode is one generation of an object at one size: a changed object is another inode."""
+"""Whether the kernel keeps the cached pages of a file after its last close. Kept pages stay valid,
+because an inode is one generation of an object at one size, and a changed object gets another
+inode."""
 
 
 class OpenedFile(NamedTuple):
-    """The answer to an OPEN. `keep_pages`: the kernel may use cached pages of earlier opens."""
+    """The answer to an OPEN. `keep_pages`: whether the kernel may use pages of earlier opens."""
 
     handle: int
     keep_pages: bool

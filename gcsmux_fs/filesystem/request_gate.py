@@ -3,10 +3,11 @@
 Theory of operation. A mount always ends by the same steps: the gate closes, requests in progress
 end or are cancelled, the kernel's mount is removed, and the file handles are closed. A closed gate
 refuses new requests at once. The main loop runs until the requests in progress have ended, so no
-program hangs between the signal and the unmount.
+program hangs between the signal that ends the mount and the unmount.
 
-Requests that are answered from memory do not pass the gate. They never wait, so none of them is in
-progress while the mount ends. A READ that hits the cache therefore spends no time on the gate.
+Requests that are answered from memory do not pass the gate. Such requests never wait, so none of
+them is in progress while the mount ends. A READ that hits the cache therefore spends no time on the
+gate.
 
 Invariants:
 1. A request enters only while the gate is open.

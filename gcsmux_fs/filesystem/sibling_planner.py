@@ -6,7 +6,8 @@ and readahead within a file cannot hide this round trip. So the next files are f
 the program opens them. For one directory, a planner observes which files a program reads from their
 start, as positions in the listing. After `MIN_STEPS` steps forward, the planner begins to plan the
 files that follow. Each further step doubles the window (the number of files that are planned
-ahead), up to `MAX_WINDOW_FILES`. A jump to a distant file ends this walk.
+ahead), up to `MAX_WINDOW_FILES`. A jump to a distant file ends the walk (the steps so far) and
+begins a new walk.
 
 Invariants:
 1. A walk plans no position twice, and no position at or before the file that was just read.
@@ -19,17 +20,17 @@ from __future__ import annotations
 __all__ = ["MAX_WINDOW_FILES", "MIN_STEPS", "SiblingPlanner"]
 
 MAX_WINDOW_FILES = 64
-"""The largest number of files that are planned ahead. With a round trip of 50 ms, 64 files in
+"""Maximum number of files that are planned ahead. With a round trip of 50 ms, 64 files in
 flight give 1,280 files per second. The mount cannot open many more files per second."""
 
 MIN_STEPS = 2
-"""Number of steps forward before files are planned. A step goes forward by one to four places in
-the listing. A program that reads 2,000 files in random order makes one such step in about 500
-reads, and two steps in a row in about 250,000 reads."""
+"""Number of steps forward in a row after which files are planned. A step goes forward by one to
+four places in the listing. A program that reads 2,000 files in random order makes one such step in
+about 500 reads, and two steps in a row in about 250,000 reads."""
 
 _LONGEST_STEP = 4
-# A file that is at most this many places back still belongs to the walk: if sixteen threads read
-# one list, their reads are out of order by at most 32 files.
+# Maximum number of places by which a read may go back and still belong to the walk. If sixteen
+# threads read one list, their reads are out of order by at most 32 files.
 _OUT_OF_ORDER_FILES = 32
 
 
@@ -53,7 +54,7 @@ class SiblingPlanner:
         return self._steps
 
     def observe(self, position: int) -> range:
-        """Note that the file at `position` is read from its start. Return positions to fetch."""
+        """Record that the file at `position` is read from its start. Return positions to fetch."""
         if self._last is None or not self._is_near(position):
             self._begin_at(position)
             return range(0)
@@ -73,7 +74,7 @@ class SiblingPlanner:
         return range(start, self._planned_until)
 
     def refused(self, position: int) -> None:
-        """Note that memory was short, so planned files from `position` on are not fetched."""
+        """Record that memory was short, so the planned files from `position` on are not fetched."""
         self._planned_until = position
         self._window = 0
 

@@ -43,8 +43,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# How long the shutdown waits for the end of the asyncio thread. Cancelled tasks end at once, but
-# gRPC can block the asyncio loop while the process ends.
+# Maximum time for which the shutdown waits until the asyncio thread ends. Cancelled tasks end at
+# once, but gRPC can block the asyncio loop while the process ends.
 _JOIN_SECONDS = 10.0
 
 # How long the shutdown lets asyncio tasks end by themselves before it cancels them. gRPC has tasks

@@ -45,8 +45,8 @@ lines if only some servers offer BidiReadObject."""
 
 STREAM_SILENCE_SECONDS = 20.0
 """Time without a response after which BidiReadObject counts as missing. Before the first response
-of a stream, the service only looks the object up. This can take seconds on a loaded front end. The
-value is well below the time for which the mux waits for a stream to open
+of a stream, the service only looks the object up. The lookup can take seconds on a loaded front
+end. The value is well below the time for which the mux waits for a stream to open
 (`RetryPolicy.open_seconds`)."""
 
 # Part of the error message of the gRPC core for an HTTP response that is not a gRPC response.
@@ -57,7 +57,7 @@ _HTTP_STATUS = re.compile(r"http2 header with status: (\d+)")
 # supported.
 _REFUSING_HTTP = frozenset({405, 408, 411, 415, 501, 505})
 
-# Statuses of a stream that the other side ends before any response.
+# Statuses with which a stream can end when a server or a proxy ends the stream before any response.
 _ENDS_OF_SILENCE = frozenset(
     {StatusCode.UNKNOWN, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE}
 )
@@ -86,11 +86,11 @@ class BidiAvailability:
         return bool(self.reason)
 
     def note_response(self) -> None:
-        """Note that a stream got a response, which shows that BidiReadObject is available."""
+        """Record that a stream got a response, which shows that BidiReadObject is available."""
         self.reason = ""
 
     def note_end(self, end: StreamEnd, silence_seconds: float, now: float) -> bool:
-        """Note the end of a stream that had no response.
+        """Record the end of a stream that had no response.
 
         Args:
             end: the end of the stream, with its status.
@@ -109,7 +109,11 @@ class BidiAvailability:
         return end.code in _ENDS_OF_SILENCE and self.note_cancel(silence_seconds, now)
 
     def note_cancel(self, silence_seconds: float, now: float) -> bool:
-        """Note that a stream was cancelled before any response. Otherwise like `note_end`."""
+        """Record that a stream was cancelled before any response.
+
+        Return whether BidiReadObject counts as missing because no stream got a response for
+        `silence_seconds`.
+        """
         if silence_seconds < STREAM_SILENCE_SECONDS:
             return False
         self._lose(f"no response for {silence_seconds:.0f} s", now)

@@ -84,7 +84,7 @@ class GrpcBidiTransport:
         return call
 
     def declare_metrics(self, registry: Registry) -> None:
-        """Declare `tasks` and the metrics of `billed`."""
+        """Declare the gauge `tasks` and the metrics of `billed`."""
         registry.gauge("tasks", "tasks", "Asyncio tasks of open calls.", lambda: self.open_calls)
         self.billed.declare_metrics(registry)
 
@@ -105,7 +105,7 @@ class StreamOnTrio(TrioHalf[BidiListener]):
         self._unconfirmed = False
 
     def start(self, headers: Metadata, opening: bytes, *, half_close: bool) -> None:
-        """Start the call."""
+        """Start the call with its opening message, the only message if `half_close` is true."""
         if half_close:
             # No user of a half-closed call waits for `on_sent`. To save a wake-up of the trio
             # thread, `on_sent` is reported together with the first response.

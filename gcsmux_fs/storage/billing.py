@@ -29,7 +29,7 @@ _CLASS_A_METHODS = frozenset({"ListObjects"})
 
 @dataclass(slots=True)
 class BilledRequests:
-    """The requests of one mount, by billing class."""
+    """Numbers of requests of one mount, by billing class."""
 
     class_a: int = 0
     class_b: int = 0

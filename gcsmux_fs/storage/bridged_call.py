@@ -63,8 +63,9 @@ Listener = TypeVar("Listener", bound=CallListener)
 class TrioHalf(Generic[Listener]):
     """The half that the user of a call holds. A subclass sets `_asyncio_half`.
 
-    After `cancel` no callback reaches the listener, and `unary_stream` relies on this. The
-    interface `BidiListener` would allow late callbacks, because the mux ignores them.
+    After `cancel` no callback reaches the listener. The module `unary_stream` relies on this
+    guarantee. The interface `BidiListener` does not give the guarantee, because the mux ignores
+    late callbacks.
     """
 
     _asyncio_half: AsyncioHalf
@@ -78,7 +79,7 @@ class TrioHalf(Generic[Listener]):
         self._bridge.to_asyncio(lambda: self._asyncio_half.start_single(method, headers, request))
 
     def cancel(self) -> None:
-        """Cancel the call, if it has not ended. Idempotent."""
+        """Cancel the call, if it has not ended. May be called more than once."""
         if self._listener is not None:
             self._listener = None
             self._bridge.to_asyncio(self._asyncio_half.cancel)
@@ -164,8 +165,8 @@ class AsyncioHalf:
             connection.note_received()
             if not answered:
                 answered = True
-                # The token may have been replaced after the start of the call, before gRPC sent
-                # the headers.
+                # Read the current token again, because the token may have been replaced after the
+                # start of the call and before gRPC sent the headers.
                 self._token = self._starter.token
             if not self._receive(data):  # type: ignore[arg-type]
                 call.cancel()
@@ -205,7 +206,7 @@ async def _await_end(call: grpc.aio.Call, reading: Coroutine[object, object, Non
 
 
 def _mark_token(end: StreamEnd, token: Token | None) -> StreamEnd:
-    """If the service refused the token of a call, mark the token and the returned end."""
+    """If the service refused the token, set `token.refused`, and `token_refused` in the result."""
     if token is None or end.code is not StatusCode.UNAUTHENTICATED:
         return end
     token.refused = True

@@ -107,10 +107,10 @@ async def _is_object(store: GrpcObjectStore, name: str) -> bool:
 
 
 async def _first_page(store: GrpcObjectStore, prefix: str) -> ListingPage | None:
-    """Return the first page of a listing, or None if the caller may read objects but not list.
+    """Return the first page of a listing; None if the caller may read objects, but not list them.
 
     Raises:
-        PermissionDenied: the caller may neither read nor list.
+        PermissionDenied: the caller may neither read nor list objects.
     """
     try:
         return await store.list_objects(prefix, page_size=1)

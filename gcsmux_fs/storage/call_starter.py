@@ -1,4 +1,4 @@
-"""Starts the streaming gRPC calls and holds their asyncio tasks."""
+"""Starts streaming gRPC calls, and keeps the asyncio tasks that serve these calls."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["CallStarter", "now"]
 
 
 class CallStarter:
-    """Starts gRPC calls on connections, and holds the asyncio tasks that serve these calls.
+    """Starts gRPC calls on connections, and keeps the asyncio tasks that serve these calls.
 
-    Create it in the trio run that made the channels of `connections`. All methods except `drain`
-    run in the asyncio thread.
+    Create a `CallStarter` in the trio run that made the channels of `connections`. All methods
+    except `drain` run in the asyncio thread.
 
     Args:
         connections: the connections that carry the calls.
@@ -85,7 +85,10 @@ class CallStarter:
         return call, connection
 
     def start_task(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Start a task and refer to the task until it ends: asyncio has only a weak reference."""
+        """Start a task, and keep a reference to the task until it ends.
+
+        The reference is needed because asyncio keeps only a weak reference to a task.
+        """
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

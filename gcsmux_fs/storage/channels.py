@@ -72,7 +72,7 @@ _CONNECT_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """Endpoint (`host:port`), credentials and billing project; `anonymous`: no credentials."""
+    """Settings of a channel. `endpoint` is `host:port`; `anonymous` means no credentials."""
 
     endpoint: str = DEFAULT_ENDPOINT
     plaintext: bool = False
@@ -206,7 +206,7 @@ def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:
         # credentials of a user keep the scopes of the login, and a renewal with other scopes fails.
         return google.auth.credentials.with_scopes_if_required(credentials, [_SCOPE])
     except google.auth.exceptions.GoogleAuthError as error:
-        # `args` holds the message, and often also the cause.
+        # `error.args` holds the message, and often also the cause.
         reason = ": ".join(str(part).rstrip(".") for part in error.args)
     except OSError as error:
         reason = error.strerror or str(error)

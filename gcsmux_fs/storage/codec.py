@@ -52,7 +52,7 @@ class MalformedMessage(Exception):
 
 
 def bucket_path(bucket: str) -> str:
-    """Return the resource name of a bucket, which requests use."""
+    """Return the resource name of a bucket. Requests name the bucket by this name."""
     return f"projects/_/buckets/{bucket}"
 
 
@@ -87,7 +87,9 @@ def encode_read_request(key: ObjectKey, request: RangeRequest) -> bytes:
 
 
 def decode_bidi_response(data: bytes) -> BidiMessage:
-    """Decode one BidiReadObjectResponse. Chunks hold views of `data`; their CRC32C is checked.
+    """Decode one BidiReadObjectResponse.
+
+    The chunks hold views of `data`. A chunk whose CRC32C is wrong is marked as not intact.
 
     Raises:
         MalformedMessage: `data` is not a BidiReadObjectResponse.
@@ -160,7 +162,7 @@ class ReadResponse:
 
     Attributes:
         content: a view of the response.
-        intact: the content matches its CRC32C, or the response has no CRC32C.
+        intact: whether the content matches its CRC32C, or the response has no CRC32C.
         start: offset in the object at which the ContentRange begins; None without a ContentRange.
         stop: offset after the last byte of the ContentRange; 0 without a ContentRange.
         metadata: the metadata of the object; None if absent.
@@ -176,7 +178,9 @@ class ReadResponse:
 
 
 def decode_read_response(data: bytes) -> ReadResponse:
-    """Decode one ReadObjectResponse. The content is a view of `data`; its CRC32C is checked.
+    """Decode one ReadObjectResponse.
+
+    The content is a view of `data`. If its CRC32C is wrong, the result is marked as not intact.
 
     Raises:
         MalformedMessage: `data` is not a ReadObjectResponse.

@@ -1,13 +1,13 @@
 """Decides, without I/O, which connection carries a call and when a connection is replaced.
 
 Each gRPC channel is one connection. Calls fill the connections in order. When all are full, a new
-connection is made, up to a maximum. Beyond the maximum, the connection with the fewest calls takes
-the call.
+connection is made, up to a maximum number. When this number is reached, a new call uses the
+connection with the fewest calls.
 
-A connection can be dead without an error: its server lost power, or a router dropped its state.
-Each message on a dead connection is lost, and new calls on it get no response until keepalive
-detects the dead connection after more than a minute. So a connection becomes *stale*, and new calls
-use a new connection, in two cases:
+A connection can be dead without an error, for example because the server lost power, or because a
+router dropped the state of the connection. Each message on a dead connection is lost, and new calls
+on it get no response until keepalive detects the dead connection after more than a minute. So a
+connection becomes *stale*, and new calls use a new connection, in two cases:
 
 - A call on the connection was cancelled or timed out after a period without any message from the
   server.
@@ -40,13 +40,13 @@ __all__ = [
 CALLS_PER_CONNECTION = 80
 """Number of calls that fill a connection; more calls use another connection. Front ends commonly
 allow 100 HTTP/2 streams on a connection, and gRPC delays any further call until one of these
-streams ends. BidiReadObject streams stay open while they are idle, so a read could wait for idle
-streams."""
+streams ends. BidiReadObject streams stay open while they are idle, so on a full connection a read
+could wait for idle streams."""
 
 CONNECTION_SILENCE_SECONDS = 5.0
-"""Time without a message from the server. A call that is cancelled or times out after this time
-makes its connection stale. On a busy connection, a healthy service answers at least one call
-sooner. All timeouts of calls are longer than this time."""
+"""Time without a message from the server after which a connection may be dead. A call that is
+cancelled or times out after this time makes its connection stale. On a busy connection, a healthy
+service answers at least one call sooner. All timeouts of calls are longer than this time."""
 
 IDLE_SECONDS = 90.0
 """Time after which an idle connection is closed. Go's HTTP client uses the same value (net/http,
@@ -93,12 +93,12 @@ class Connection(Generic[Channel]):
         return min(now, self._idle_since) + IDLE_SECONDS
 
     def note_begin(self) -> None:
-        """Note that a call begins."""
+        """Record that a call begins."""
         self.load += 1
         self._idle_since = math.inf
 
     def note_end(self, now: float) -> None:
-        """Note that a call has ended, with any status."""
+        """Record that a call has ended, with any status."""
         self.load -= 1
         if self.load:
             return
@@ -107,16 +107,16 @@ class Connection(Generic[Channel]):
         self._idle_since = now
 
     def note_sent(self, now: float) -> None:
-        """Note that a message is sent which the server has to answer."""
+        """Record that a message is sent which the server has to answer."""
         self._unanswered_since = min(self._unanswered_since, now)
 
     def note_received(self) -> None:
-        """Note that a message has arrived on any call of this connection."""
+        """Record that a message has arrived on any call, so the connection is alive."""
         self._unanswered_since = math.inf
         self._may_be_dead = False
 
     def note_abandoned(self, now: float) -> None:
-        """Note that this side cancels a call, or that a call has timed out."""
+        """Record that this side cancels a call, or that a call has timed out."""
         if now - self._unanswered_since >= self._silence:
             self._may_be_dead = True
 
@@ -129,7 +129,7 @@ class Connection(Generic[Channel]):
 
 
 class Connections(Generic[Channel]):
-    """The connections for one kind of calls, in the order in which calls fill them.
+    """The connections for one kind of calls. Calls fill the connections in order.
 
     Args:
         make: makes a channel.

@@ -1,7 +1,7 @@
 """A `BidiTransport` that reads by ReadObject while BidiReadObject is missing.
 
-Theory of operation. This transport wraps another transport. A call begins as a stream. If the
-stream ends without a response, and its end shows that BidiReadObject is missing (see
+Theory of operation. This transport wraps another transport. A call begins as a BidiReadObject
+stream. If the stream ends without a response, and its end shows that BidiReadObject is missing (see
 `availability`), a unary stream (see `unary_stream`) takes over all ranges of the call. The end of
 the stream is not reported to the user of the call. While BidiReadObject is missing, every new call
 begins as a unary stream.
@@ -47,8 +47,8 @@ __all__ = ["FallbackTransport"]
 
 log = logging.getLogger(__name__)
 
-# Maximum number of objects whose request-size limit is remembered. A mount reads fewer objects at
-# the same time.
+# Maximum number of objects whose request-size limit is remembered. A mount reads fewer than 1,024
+# objects at the same time.
 _MAX_LIMITED_OBJECTS = 1024
 
 
@@ -72,7 +72,8 @@ class FallbackTransport:
     ) -> None:
         self.streams = streams
         self.clock = clock
-        #: Number of messages received on all streams. While it is constant, all streams are silent.
+        #: Number of messages received on all streams. While the number stays the same, all streams
+        #: are silent.
         self.messages = 0
         self.availability = BidiAvailability()
         #: Number of ReadObject calls started so far.
@@ -126,7 +127,7 @@ class FallbackTransport:
             lambda: len(self.unary_streams),
         )
 
-    # -- for unary streams
+    # -- called by unary streams
 
     def open_unary_stream(self, key: ObjectKey, listener: BidiListener) -> UnaryStream:
         """Return a new unary stream that has no ranges yet."""
@@ -147,23 +148,23 @@ class FallbackTransport:
         self._probe_if_due(key)
         return self._reads.start(key, request, listener)
 
-    # -- for streams
+    # -- called by streams
 
     def note_response(self) -> None:
-        """Note that a stream had its first response."""
+        """Record that a stream had its first response."""
         was_missing = self.availability.missing
         self.availability.note_response()
         self._handle_change(was_missing=was_missing)
 
     def note_end(self, end: StreamEnd, silence_seconds: float) -> bool:
-        """Note the end of a stream without a response; return whether to read by ReadObject."""
+        """Record the end of a stream without a response; return whether to read by ReadObject."""
         was_missing = self.availability.missing
         use_read_object = self.availability.note_end(end, silence_seconds, self.clock())
         self._handle_change(was_missing=was_missing)
         return use_read_object
 
     def note_cancel(self, silence_seconds: float) -> None:
-        """Note that a stream was cancelled before it had a response."""
+        """Record that a stream was cancelled before it had a response."""
         was_missing = self.availability.missing
         self.availability.note_cancel(silence_seconds, self.clock())
         self._handle_change(was_missing=was_missing)

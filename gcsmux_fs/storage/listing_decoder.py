@@ -1,7 +1,7 @@
-"""Decodes the pages of a listing into object columns.
+"""Decodes the pages of a listing into columns, such as a column with the sizes of all objects.
 
-A page holds up to a thousand objects. The decoder reads the objects column by column. This takes
-less than half of the time that it would take to create one ObjectInfo per object.
+A page holds up to a thousand objects. To decode the objects column by column takes less than half
+of the time that it would take to create one ObjectInfo per object.
 """
 
 from __future__ import annotations

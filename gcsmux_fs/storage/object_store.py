@@ -78,7 +78,7 @@ class GrpcObjectStore:
 
     @property
     def requests(self) -> int:
-        """Number of attempts of all calls."""
+        """Number of attempts of all unary calls so far, including retries."""
         return self._caller.requests
 
     def declare_metrics(self, registry: Registry) -> None:
@@ -193,7 +193,7 @@ def _parse_object(name: str, data: bytes) -> pb.Object:
 
 
 def _parse_layout(bucket: str, data: bytes) -> pb.StorageLayout:
-    """Parse the answer to GetStorageLayout, with or without the name of the bucket.
+    """Parse the answer to GetStorageLayout. The answer may omit the name of the bucket.
 
     Raises:
         DecodeError: the answer is malformed, empty, or describes another bucket.

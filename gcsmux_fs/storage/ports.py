@@ -51,8 +51,8 @@ class OpenSpec:
         key: the generation of the object to read.
         handle: read handle of an earlier stream; may be empty.
         routing_token: routing token of an earlier redirect; may be empty.
-        half_close: the opening message is the only message of the user, and the server ends the
-            call after it has answered.
+        half_close: whether the opening message is the only message of the user. If so, the server
+            ends the call after it has answered.
     """
 
     key: ObjectKey
@@ -69,9 +69,9 @@ class Chunk:
         read_id: the read id of the range.
         offset: position of the first byte in the object.
         content: a view of the received message. The view keeps the message in memory.
-        range_end: the server sends no more bytes for this read id.
-        intact: the content matches its CRC32C. If not, the receiver discards all bytes of the range
-            from `offset` on.
+        range_end: whether the server sends no more bytes for this read id.
+        intact: whether the content matches its CRC32C. If not, the receiver discards all bytes of
+            the range from `offset` on.
         message_bytes: size of the received message.
     """
 
@@ -120,8 +120,8 @@ class StreamEnd:
         redirect: where to reopen the stream, according to the status details; None for no redirect.
         retry_seconds: the pause before a retry that the server asks for in the status details; 0
             for none.
-        token_refused: the service refused the token of the call, and a new call may carry another
-            token.
+        token_refused: whether the service refused the token of the call. If so, a new call may
+            carry another token.
     """
 
     code: StatusCode

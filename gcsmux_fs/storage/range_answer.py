@@ -99,14 +99,15 @@ class RangeAnswer:
         if completes and (self._announced_end is None or self._announced_end == self._end):
             self._final_chunk = chunk
             return BidiMessage((), response.metadata)
-        # If the server announced more bytes than were requested, do not wait for the other bytes.
+        # If the server announced more bytes than were requested, do not wait for the bytes
+        # after the range.
         self.over = completes
         return BidiMessage((chunk,), response.metadata)
 
     def close(self, end: StreamEnd) -> BidiMessage | None:
         """Return the last message, if any, when the call has ended with the status `end`."""
-        # This object can stay in a reference cycle for a long time, so drop the chunk, which holds
-        # the memory of its response.
+        # This RangeAnswer can stay in a reference cycle for a long time, so drop the chunk, which
+        # keeps its response in memory.
         final_chunk, self._final_chunk = self._final_chunk, None
         if self.over:
             return None

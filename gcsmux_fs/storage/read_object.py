@@ -1,5 +1,6 @@
-"""ReadObject over grpc.aio: one call reads one range, and answers with messages of a stream.
+"""ReadObject over grpc.aio: each call reads one range.
 
+The listener of a call gets the answer as messages like those of a BidiReadObject stream.
 `bridged_call` describes the two halves of a call; `range_answer` describes how responses become
 chunks.
 """

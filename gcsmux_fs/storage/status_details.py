@@ -25,7 +25,7 @@ _RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 def details_of(trailer: Iterable[tuple[str, str | bytes]] | None) -> bytes:
-    """Return the status details in a trailer, or empty bytes."""
+    """Return the status details in a trailer; empty bytes if the trailer has none."""
     for key, value in trailer or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             return value
@@ -56,7 +56,7 @@ def decode_stream_end(code: StatusCode, message: str, details: bytes) -> StreamE
 
 
 def retry_seconds(details: bytes) -> float:
-    """Return the seconds that the server asks to wait before a retry (RetryInfo), or 0."""
+    """Return how many seconds the server asks to wait before a retry (RetryInfo); 0 for none."""
     try:
         for detail in pb.RpcStatus.FromString(details).details:
             if detail.type_url == _RETRY_INFO_TYPE:

@@ -11,7 +11,8 @@ _OTHER_NAME = "Hostname Verification Check failed"
 # Parts of the TLS error message if the server sends plaintext.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 _NO_HANDSHAKE = "Tls handshake failed"
-# A server that expects TLS closes a plaintext connection without an error message.
+# Parts of the error message if the server closed the connection. A server that expects TLS closes a
+# plaintext connection without a message of its own.
 _CLOSED = ("Socket closed", "Connection reset", "Broken pipe")
 _ROOTS = (
     "if the server is yours, set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH to the file of its root"

@@ -1,4 +1,4 @@
-"""Access tokens of calls, and their renewal when the service refuses one.
+"""Adds access tokens to calls, and renews a token that the service refuses.
 
 google-auth renews a token some minutes before it expires by the local clock. The service may refuse
 a token earlier, because the token was revoked or the local clock was set back. A refused call marks
@@ -44,7 +44,7 @@ class Tokens(grpc.AuthMetadataPlugin):
 
     A call remembers `current` when it begins, but gRPC may send the call with a newer token. If the
     service then refuses the call, the call marks the older token. This mark has no effect, because
-    the older token is no longer used. No effect is right here: the newer token has just been
+    the older token is no longer used. No effect is needed, because the newer token has just been
     fetched, so another fetch would not help.
     """
 

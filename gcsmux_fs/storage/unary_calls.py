@@ -107,7 +107,7 @@ class UnaryCaller:
         self._retries = retries or RetryBudget()
         self._tokens = tokens
         self._billed = billed or BilledRequests()
-        #: Number of attempts of all calls.
+        #: Number of attempts of all calls so far, including retries.
         self.requests = 0
         #: Measured duration of each attempt in seconds, by gRPC method.
         self.attempt_times = {method: Histogram() for method in _METHODS}
@@ -170,10 +170,11 @@ class UnaryCaller:
                 token.refused = True
                 if renewal.permit():
                     continue
-            # gRPC reports a failed renewal of credentials as UNAVAILABLE. A retry does not help.
+            # gRPC reports a failed renewal of credentials as UNAVAILABLE. Do not retry such a call.
             if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
                 raise failure
-            # If this attempt ended with DEADLINE_EXCEEDED, keep an earlier status, which says more.
+            # If this attempt ended with DEADLINE_EXCEEDED, report the earlier error, if any,
+            # because the earlier error tells more about the cause.
             if last_error is None or failure.code is not StatusCode.DEADLINE_EXCEEDED:
                 last_error = failure
             if not await self._wait_to_retry(failure, retries, deadline):
@@ -181,7 +182,7 @@ class UnaryCaller:
             retries += 1
 
     async def _wait_to_retry(self, failure: StorageError, retries: int, deadline: float) -> bool:
-        """Sleep until the next attempt. Return False at once if that is after the deadline."""
+        """Sleep until the next attempt; if its time is after the deadline, return False at once."""
         now = trio.current_time()
         backoff = self._backoff.delay(retries, self._random)
         pause = requested_pause(failure.retry_seconds, self._random)
@@ -209,7 +210,7 @@ class UnaryCaller:
             self._billed.note_unary_call(name, succeeded=succeeded)
 
     async def _attempt_on_asyncio(self, method: str, data: bytes, timeout: float) -> bytes:
-        """Make one attempt, and note whether its connection is alive."""
+        """Make one attempt, and record whether its connection is alive."""
         clock = asyncio.get_running_loop().time
         begin = clock()
         connection = self._connections.pick(begin)

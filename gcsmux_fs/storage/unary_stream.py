@@ -10,7 +10,7 @@ missing byte.
 If an answer is shorter than announced, all its bytes are discarded. Then the range is requested
 again in parts that are no longer than the short answer. A server that truncates its answers at this
 size can answer such a part completely. This size limit is stored for the object, so it also applies
-to the next unary stream, which may get the same range.
+to the next unary stream of the object, which may get the same range.
 
 Invariants:
 1. At most `MAX_READS` calls are in flight. Ranges start in the order in which they were requested.
@@ -74,7 +74,7 @@ class RangeQueue:
         return [self._pending.popleft() for _ in range(count)]
 
     def note_end(self) -> None:
-        """Note that one started range has ended."""
+        """Record that one started range has ended."""
         self._in_flight -= 1
 
     def retire(self) -> None:
@@ -152,7 +152,10 @@ class UnaryStream:
         self._close()
 
     def retire(self) -> None:
-        """End after the ranges in flight. The user opens another call for ranges not started."""
+        """End the stream when the ranges in flight have ended.
+
+        The user of the stream opens another call for the ranges that have not started.
+        """
         self._queue.retire()
         self._end_if_finished()
 

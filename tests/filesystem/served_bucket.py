@@ -1,4 +1,4 @@
-"""A `BucketFilesystem` without a mount. Namespace and reading are real, the service is fake."""
+"""A `BucketFilesystem` without a mount. Only the service is fake; all other parts are real."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ServedBucket:
         return self.context.resources.open_files
 
     async def look_up(self, path: str) -> FileAttributes:
-        """Look an existing path up, and keep only the lookup of the last name."""
+        """Look an existing path up, and forget the lookup of each directory on the path."""
         parent = ROOT_INODE
         attributes: FileAttributes | None = None
         for name in path.split("/"):
@@ -133,7 +133,7 @@ async def served(
     ttl_seconds: float = 60.0,
     assume_directories: bool = False,
 ) -> AsyncIterator[ServedBucket]:
-    """Serve a bucket with these objects. At the end, check that close leaves no file open."""
+    """Serve a bucket with these objects. At the end, check that `close` leaves no file open."""
     store = FakeStore()
     store.put(*names, size=size)
     async with trio.open_nursery() as nursery:

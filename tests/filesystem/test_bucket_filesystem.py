@@ -177,7 +177,7 @@ async def test_a_read_of_a_gone_generation_fails_and_the_name_is_looked_up_again
                 await bucket.read(handle, size // 2, 4096)
         assert bucket.gone == [inode]
         assert (await bucket.look_up("file")).size == 7
-        # The file is still open. When it is closed, the namespace reports the inode once more.
+        # The file is still open. When the file is closed, the namespace reports the inode again.
         bucket.filesystem.release(handle)
         assert bucket.gone == [inode, inode]
 
@@ -257,7 +257,7 @@ async def test_files_read_in_order_cause_a_prefetch_and_other_reads_do_not() -> 
                 await bucket.read(handle, offset, 100)
                 bucket.filesystem.release(handle)
             await trio.testing.wait_all_tasks_blocked()
-            # The directory handle is the first open handle.
+            # The number 1 stands for the directory, which is an open handle, too.
             assert bucket.filesystem.open_handles == 1 + prefetched
 
 

@@ -90,7 +90,7 @@ async def test_the_prefetched_files_of_an_abandoned_walk_are_closed() -> None:
         await trio.sleep_until(last_step + ABANDONED_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
         w.check_all_closed()
-        # The bytes stay cached. If the program continues later, it finds these bytes.
+        # The bytes of the closed files stay cached, so the program finds them when it continues.
         await w.read(5)
         assert metrics_of(w.context)["misses"] == 3
 

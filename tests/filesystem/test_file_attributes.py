@@ -59,7 +59,8 @@ def test_owners_and_modes_of_other_tools_are_shown_only_with_posix() -> None:
     without = POLICY.attributes_of(owned)
     assert (without.uid, without.gid, without.mode) == (1000, 1001, stat.S_IFREG | 0o640)
     shown = POSIX.attributes_of(owned)
-    # Set-user-ID is dropped: write access to a bucket must not let anyone act as another user.
+    # The set-user-ID bit is dropped, because otherwise someone who may write to the bucket could
+    # act as another user.
     assert (shown.uid, shown.gid, shown.mode) == (7, 8, stat.S_IFREG | 0o755)
 
 

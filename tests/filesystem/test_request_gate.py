@@ -1,4 +1,4 @@
-"""Tests of requests while the mount ends: refused, finished, or left to be cancelled."""
+"""Tests that an ending mount refuses new requests, and waits for the requests in progress."""
 
 from __future__ import annotations
 

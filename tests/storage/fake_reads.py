@@ -25,7 +25,7 @@ __all__ = ["FakeReads"]
 
 @dataclass
 class FakeReads:
-    """Starts calls in `nursery`. Call n follows plan n of `plans`; later calls follow `plan`.
+    """Starts calls in `nursery`. Calls follow `plans` in order; all further calls follow `plan`.
 
     Each call waits `latency` seconds before its first response, and one scheduler tick before each
     further response.
@@ -77,7 +77,7 @@ class _FakeRead:
                 end = await self._serve()
         finally:
             self._reads.open_calls -= 1
-        # The listener may have cancelled the call when it got the last message.
+        # Report no end if the listener cancelled the call when it got the last message.
         if end is not None and not self._scope.cancel_called:
             self._listener.on_end(end)
 

@@ -1,6 +1,6 @@
 """Plans that say how ReadObject calls are answered, by the fake and by the real server.
 
-Every object holds the content of `tests.mux.plans`.
+Every object holds the bytes `CONTENT` of `tests.mux.plans`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Answer:
         chunk_bytes: size of the content of one response.
         cut_after: number of responses before the call ends early; None for all responses.
         end: the status of the call.
-        hang: the call does not end after its responses.
+        hang: whether the call stays open after its responses.
         corrupt: index of the response that has a wrong checksum; -1 for none.
-        ignores_range: the server ignores the range and sends the object from its beginning.
+        ignores_range: whether the server ignores the range and sends the object from its beginning.
         generation: the generation in the metadata of the first response; 0 omits the metadata.
-        with_content_range: the first response has a ContentRange.
-        shifted_by: the answer begins this many bytes after the requested offset.
+        with_content_range: whether the first response has a ContentRange.
+        shifted_by: number of bytes between the requested offset and the start of the answer.
     """
 
     chunk_bytes: int = 64 * 1024

@@ -1,4 +1,4 @@
-"""Two real servers: one with or without BidiReadObject, and a front end that lacks gRPC."""
+"""Two real servers: a gRPC server that may lack BidiReadObject, and a front end without gRPC."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass
 class RangeServer:
-    """A server. ReadObject call n follows plan n of `plans`; later calls follow `plan`.
+    """A server. ReadObject calls follow `plans` in order; all further calls follow `plan`.
 
     Attributes:
-        with_streams: BidiReadObject is served. Otherwise, the call ends with UNIMPLEMENTED.
-        silent: BidiReadObject never responds, as behind a proxy that first waits for the complete
-            request.
+        with_streams: whether BidiReadObject is served. If not, its calls end with UNIMPLEMENTED.
+        silent: whether BidiReadObject never responds, as behind a proxy that first waits for the
+            complete request.
     """
 
     plan: Answer = field(default_factory=Answer)
@@ -122,7 +122,7 @@ def range_server(server: RangeServer | None = None) -> Iterator[RangeServer]:
         await stopping.wait()
         # Calls that the client has cancelled need a moment to end.
         await server.stop(1.0)
-        # gRPC completes cancelled operations a little later, and needs this loop to do so.
+        # gRPC completes cancelled operations a little later, and needs this event loop until then.
         await asyncio.sleep(0.05)
 
     with _in_thread(serve):
@@ -152,7 +152,7 @@ def refusing_front_end(status: int, *, page: bytes = b"") -> Iterator[str]:
                 if kind in (_SETTINGS, _PING) and not flags & _ACK:
                     writer.write(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
                 elif kind == _HEADERS:
-                    fields = b"\x08\x03" + str(status).encode()  # :status, as HPACK encodes it
+                    fields = b"\x08\x03" + str(status).encode()  # the header `:status` in HPACK
                     flags = _END_HEADERS if page else _END_HEADERS | _END_STREAM
                     writer.write(_frame(_HEADERS, flags, stream, fields))
                     if page:

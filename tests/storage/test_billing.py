@@ -45,7 +45,7 @@ def test_each_range_is_one_read_and_an_opening_message_without_ranges_is_one_too
 
 
 class _NoService:
-    """A fake transport and call in one, which does nothing."""
+    """A fake that serves as a transport and as each of its calls, and does nothing."""
 
     def open(self, spec: OpenSpec, ranges: object, listener: BidiListener) -> _NoService:
         return self

@@ -49,7 +49,7 @@ class Bench:
 
 
 def fall_silent(connection: Connection[int], at: float) -> None:
-    """At the time `at`, cancel a call unanswered for CONNECTION_SILENCE_SECONDS."""
+    """At the time `at`, cancel a call that got no answer for CONNECTION_SILENCE_SECONDS."""
     connection.note_sent(at - CONNECTION_SILENCE_SECONDS)
     connection.note_abandoned(at)
 
@@ -119,7 +119,7 @@ def test_idle_connections_are_closed_by_a_timer() -> None:
     assert (due, bench.closed) == (10.0 + IDLE_SECONDS, [])
     due = bench.run_timer(due)
     assert bench.closed == [2]
-    # The first connection still carries a call.
+    # The first connection stays open, because it still carries a call.
     due = bench.run_timer(due)
     assert bench.closed == [2]
     calls[0].note_end(due)

@@ -67,7 +67,7 @@ class Bench:
 
     @property
     def state(self) -> tuple[bool, int, int]:
-        """Whether BidiReadObject is missing, the number of losses, the number of probes."""
+        """Whether BidiReadObject is missing, and the numbers of losses and of probes."""
         availability = self.transport.availability
         return availability.missing, availability.losses, availability.probes
 
@@ -440,7 +440,7 @@ async def test_after_an_answered_probe_all_reads_use_streams(
         setup.reads.latency = 1.0
         readers = [setup.request(number * 1000, 1000, "busy") for number in range(40)]
         await trio.sleep(0.5)
-        # ReadObject calls finish the ranges in flight; the ranges that wait use the stream.
+        # ReadObject calls finish the ranges in flight. A stream then reads the other ranges.
         assert setup.reads.open_calls == MAX_READS
         await trio.sleep(0.6)
         assert all(reader.served for reader in readers)
@@ -482,7 +482,8 @@ async def test_a_service_that_never_answers_streams_is_read_by_read_object(
         assert trio.current_time() == pytest.approx(RetryPolicy().open_seconds, abs=0.1)
         await setup.read(0, 10, "other")
         assert trio.current_time() == pytest.approx(RetryPolicy().open_seconds, abs=0.1)
-        # The first stream delayed the first read. The second stream is a probe.
+        # The first stream never answered, which delayed the first read. The second stream is a
+        # probe, which delays no read.
         assert len(setup.streams.opened) == 2
     assert logged(caplog) == [("WARNING", UNAVAILABLE)]
 

@@ -103,7 +103,7 @@ def with_client(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` is true. The thread of the server makes it true."""
+    """Wait until `condition` is true. Poll, because another thread makes the condition true."""
     with trio.fail_after(TIMEOUT_SECONDS):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
@@ -259,7 +259,7 @@ def test_behind_a_proxy_that_holds_streams_back_read_object_is_used(
         client.now[0] = availability.STREAM_SILENCE_SECONDS  # the mux then cancels the stream
         assert await client.read(50, 100) == CONTENT[50:150]
         assert client.transport.availability.missing
-        await until(lambda: server.streams == 2)  # the probe
+        await until(lambda: server.streams == 2)  # the second stream is a probe
         server.silent, server.with_streams = False, True
         client.now[0] += availability.RETRY_SECONDS
         assert await client.read(60, 100) == CONTENT[60:160]

@@ -1,4 +1,4 @@
-"""Tests that a page decoded by column holds the objects that are decoded one by one."""
+"""Tests that decoding a page into columns gives the same objects as decoding each object."""
 
 from __future__ import annotations
 

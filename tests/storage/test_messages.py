@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     AnyDescriptor = Descriptor | upb.Descriptor
 
 SHARED = sorted(pb.DESCRIPTOR.message_types_by_name)
-# Messages of packages other than google.storage.v2 and google.storage.control.v2.
+# Messages that belong to other packages than google.storage.v2 and google.storage.control.v2.
 OTHERS = {
     "RpcStatus": status_pb2.Status,
     "RetryInfo": error_details_pb2.RetryInfo,

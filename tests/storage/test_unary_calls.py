@@ -63,8 +63,8 @@ POLICY = UnaryPolicy(
 class Server:
     """A server that answers each call with the next item of `answers`.
 
-    When `answers` is empty, it answers with `always`. An answer is bytes, a status, or None for no
-    answer.
+    When `answers` is empty, the server answers with `always`. An answer is bytes, a status, or None
+    for no answer.
 
     Attributes:
         details: status details, sent with each status.
@@ -201,7 +201,7 @@ def test_the_layout_of_a_bucket_is_requested_with_the_prefix() -> None:
         request = pb.GetStorageLayoutRequest.FromString(server.requests[0][1])
         assert request.name == "projects/_/buckets/bucket/storageLayout"
         assert request.prefix == ""
-        # A caller who may list only a folder may request the layout with its prefix.
+        # A caller who may list only a folder may request the layout with the prefix of the folder.
         await store.get_bucket("team/")
         request = pb.GetStorageLayoutRequest.FromString(server.requests[1][1])
         assert request.prefix == "team/"
@@ -426,7 +426,8 @@ def test_unanswered_calls_do_not_block_other_calls() -> None:
                 await trio.testing.wait_all_tasks_blocked()
                 with trio.fail_after(20):
                     await store.get_object("a/b")
-                    # The calls use two connections, so the requests may arrive in another order.
+                    # The calls use two connections, so the order in which requests arrive may
+                    # differ from the order of the calls.
                     while len(server.requests) <= MOST_STREAMS:  # noqa: ASYNC110
                         await trio.sleep(0.01)
                 nursery.cancel_scope.cancel()
@@ -567,7 +568,7 @@ def test_a_call_cancelled_at_any_instant_leaves_no_task_and_the_next_one_works()
             server.answers = []
             assert (await store.get_object("a/b")).generation == 7
             # The tasks of the server, and the tasks with which gRPC finishes a call, end a little
-            # later.
+            # later than the call.
             for _ in range(1000):
                 if await await_asyncio(count_tasks()) == before:
                     return
