@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = ["encode_absence", "encode_attributes"]
 
-# `st_blksize`: the size of one READ, unless the kernel's readahead is raised.
+# The value of `st_blksize`: the size of one READ, unless the user raises the kernel's readahead.
 _IO_SIZE_BYTES = 128 * 1024
 
-# `st_blocks` counts sectors, see stat(2).
+# The size of the sectors that `st_blocks` counts, see stat(2).
 _SECTOR_BYTES = 512
 
-# The longest validity of names and attributes. The kernel adds a validity to its clock, so infinity
+# Maximum validity of names and attributes. The kernel adds a validity to its clock, so infinity
 # would overflow. Ten years are longer than the life of any mount.
 _FOREVER_SECONDS = 10 * 365 * 86400.0
 

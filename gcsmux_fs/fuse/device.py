@@ -18,7 +18,8 @@ __all__ = ["FuseAccess", "check_fuse_access", "fuse_refusal", "look_at_fuse"]
 _DEVICE = Path("/dev/fuse")
 _CONF = Path("/etc/fuse.conf")
 _STATUS = Path("/proc/self/status")
-# libfuse looks for fusermount3 first in the directory for which libfuse was built, then in PATH.
+# The directories in which `look_at_fuse` looks for fusermount3 before PATH. libfuse also looks
+# first in a fixed directory, chosen when libfuse was built, and then in PATH.
 _FUSERMOUNT_DIRECTORIES = "/usr/bin:/bin"
 
 _CAP_SYS_ADMIN = 21
@@ -33,8 +34,9 @@ _MIN_FILES = 64
 class FuseAccess:
     """The facts that decide whether this process can mount by FUSE.
 
-    `device_errno` is the errno of opening /dev/fuse, or 0. `can_mount` says whether the process has
-    CAP_SYS_ADMIN. `max_files` is the limit of open file descriptors, -1 for no limit.
+    `device_errno` is the errno with which opening /dev/fuse failed, or 0. `can_mount` says whether
+    the process has CAP_SYS_ADMIN. `max_files` is the limit of open file descriptors, -1 for no
+    limit.
     """
 
     device_errno: int

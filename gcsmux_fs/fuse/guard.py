@@ -27,9 +27,10 @@ Answer = TypeVar("Answer")
 
 
 def fuse_error(operation: str, error: Exception) -> pyfuse3.FUSEError:
-    """Return the FUSEError for an exception of `operation`, and log the exception if it matters.
+    """Return the FUSEError for an exception of `operation`, and log the exception.
 
-    An exception that this program does not raise on purpose becomes EIO.
+    A FUSEError or an OperationRefused is not logged. An exception that this program does not
+    raise on purpose becomes EIO.
     """
     if isinstance(error, pyfuse3.FUSEError):
         return error
@@ -65,7 +66,7 @@ def guarded(
 
 def _level_of(error: GcsmuxError) -> int:
     if isinstance(error, GenerationGone):
-        return logging.INFO  # The object was overwritten: no failure. The program gets ESTALE.
+        return logging.INFO  # No failure: the object was overwritten. The program gets ESTALE.
     if isinstance(error, NotFound):
         return logging.DEBUG
     return logging.WARNING

@@ -29,11 +29,12 @@ __all__ = ["MAX_REQUESTS", "answer_requests"]
 log = logging.getLogger(__name__)
 
 MAX_REQUESTS = 2048
-"""Limit of requests that are served at the same time, each by its own task. If all tasks wait for a
-service that does not answer, the deadline of the next request starts late, so the limit is high.
-The limit is not higher, because requests take memory: a waiting READ of a file that no other
-program reads takes 48 KiB, including its stream (measured: 71 MiB for 1,500 READs). Each task also
-owns a buffer of 1 MiB, of which a read-only mount uses one or two pages."""
+"""Maximum number of requests that are served at the same time, each by its own task. If all tasks
+wait for a service that does not answer, the deadline of the next request starts late, so the limit
+is high. The limit is not higher than this, because requests take memory: a waiting READ of a
+file that no other program reads takes 48 KiB, including its stream (measured: 71 MiB for 1,500
+READs). Each task also owns a buffer of 1 MiB, of which a read-only mount uses one or two
+pages."""
 
 _MIN_IDLE_TASKS = 16
 

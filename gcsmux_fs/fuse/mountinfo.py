@@ -21,9 +21,9 @@ __all__ = [
 ]
 
 SUBTYPE = "gcsmux-mount"
-"""The file system type without `fuse.`. It is the name of this program's command, because the type
-names the mount helper: `mount -o remount` takes the type from the mount table, `mount -a` from
-fstab."""
+"""The file system type of this program's mounts, without the prefix `fuse.`. The type is also the
+name of this program's mount command, because mount(8) finds the mount helper by the type. For
+example, `mount -o remount` takes the type from the mount table, and `mount -a` from fstab."""
 
 FSTYPE = f"fuse.{SUBTYPE}"
 """The file system type of this program's mounts in the mount table."""
@@ -69,7 +69,7 @@ class MountEntry:
 
 
 def parse_mountinfo(content: bytes) -> tuple[MountEntry, ...]:
-    """Return the entries of a mount table in its order."""
+    """Return the entries of a mount table, in the order of its lines."""
     return tuple(_parse_line(line) for line in content.split(b"\n") if line)
 
 
@@ -110,7 +110,7 @@ def top_mount(table: tuple[MountEntry, ...], path: str) -> MountEntry | None:
 
 
 def covering_mount(table: tuple[MountEntry, ...], path: str) -> MountEntry | None:
-    """Return the mount in which `path` lies, an absolute path without symbolic links."""
+    """Return the mount in which `path` lies. `path` is absolute and has no symbolic links."""
     directory = Path(path)
     mounts = (top_mount(table, os.fspath(above)) for above in (directory, *directory.parents))
     return next((entry for entry in mounts if entry is not None), None)

@@ -36,11 +36,11 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# A crash loop stacks dead mounts. One mount command removes at most this many. A higher stack has
-# another cause.
+# Maximum number of dead mounts that one mount command removes. A mount that crashes again and again
+# leaves a stack of dead mounts; a stack that is higher than this has another cause.
 _MAX_STACKED = 64
 
-# The errno of a mount whose process has ended, or whose connection was aborted.
+# The errors of an access to a mount whose process has ended, or whose connection was aborted.
 _DEAD_ERRNOS = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 
 _AUTOFS = "autofs"
@@ -83,7 +83,7 @@ async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SE
 
 
 def claim_mountpoint(path: Path) -> Claim:
-    """Claim the directory `path` for a mount. First remove dead mounts of this program there.
+    """Remove the dead mounts of this program at `path`, then claim this directory for a mount.
 
     Raises:
         ConfigError: the directory cannot be mounted on; the message says why and what to do.
@@ -119,7 +119,7 @@ def _look_and_clear(path: Path, *, locking: bool) -> tuple[Observation, int | No
             top_before = top_mount(table_before, observation.path)
             if top_before is None or not top_before.is_gcsmux:
                 return observation, None
-            # Another mount command has removed the dead mount since the look: look again.
+            # Another mount command has removed the dead mount since the look, so look again.
             continue
         with clearing_lock():
             # Another mount command may have removed the dead mount before this process got the
@@ -168,7 +168,7 @@ def _detach(dead: MountEntry) -> None:
 
 
 def refusal(observation: Observation, table: tuple[MountEntry, ...], *, user: int) -> str | None:
-    """Return a sentence that says why `user` cannot mount on the observed path; None if it can.
+    """Return a sentence: why `user` cannot mount on the observed path; None if `user` can.
 
     `table` is the mount table. A path on which something is mounted is refused, with two
     exceptions: an autofs mount point, because autofs waits for this mount; and an empty directory

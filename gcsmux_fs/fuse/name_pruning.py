@@ -1,10 +1,10 @@
 """Makes the kernel forget the names of an inode whose object generation is gone, by notifications.
 
-FUSE_NOTIFY_PRUNE (Linux 6.18, FUSE protocol 7.45) drops the unused dentries of an inode. The next
-program that uses a dropped name makes the kernel look the name up again. The notification takes no
-lock of a directory or an inode and waits for no request, so the process that serves the mount may
-write the notification from its own loop. The name of an open file is in use and is not dropped, so
-the notification is repeated when the file is closed.
+FUSE_NOTIFY_PRUNE (Linux 6.18, FUSE protocol 7.45) drops the unused dentries (cached names) of an
+inode. The next program that uses a dropped name makes the kernel look the name up again. The
+notification takes no lock of a directory or an inode and waits for no request, so the process that
+serves the mount may write the notification from its own loop. The name of an open file is in use
+and is not dropped, so the notification is repeated when the file is closed.
 
 An older kernel answers EINVAL, and keeps a cached name until the validity of the name ends. Only an
 OPEN of a gone generation makes an older kernel look the name up again, because the OPEN fails with
@@ -35,12 +35,12 @@ __all__ = ["REPEAT_SECONDS", "NamePruner", "prune_message"]
 log = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 0.1
-"""Time between a notification and its repetition. The kernel sends RELEASE shortly before it stops
-using the name, and a notification that arrives between these two moments has no effect."""
+"""Seconds between a notification and its repetition. The kernel sends RELEASE shortly before it
+stops using the name, and a notification that arrives between these two moments has no effect."""
 
 # struct fuse_out_header: length, notification code, unique (0: a notification).
 _HEADER = struct.Struct("=IiQ")
-# struct fuse_notify_prune_out: count, padding, spare. The inode numbers follow it.
+# struct fuse_notify_prune_out: count, padding, spare. The inode numbers follow this struct.
 _PRUNE = struct.Struct("=IIQ")
 # The notification code of FUSE_NOTIFY_PRUNE.
 _CODE = 9

@@ -13,7 +13,7 @@ This module changes three fields of the answer:
   `MAX_REQUESTS` in `main_loop` allows.
 - `congestion_threshold` (default 9): with more READs in flight, the kernel drops the asynchronous
   part of its readahead. This field must limit readahead, because `max_background` is now too high
-  for that.
+  to limit it.
 
 For a mount by a user who is not root, the kernel lowers both numbers to its module parameters
 `max_user_bgreq` and `max_user_congthresh`, about 330 for each GiB of memory. After the mount only
@@ -56,28 +56,29 @@ for requests to which this limit does not apply: lookups and READs of single pag
 
 CONGESTION_THRESHOLD = 48
 """With more READs in flight, the kernel drops readahead. The value is three quarters of 64, because
-mountpoint-s3 measured no gain from more than 64 READs on 2 x 100 Gbit/s, and because the kernel's
-default threshold is three quarters of `max_background`."""
+the project mountpoint-s3 measured no gain from more than 64 READs on 2 x 100 Gbit/s, and because
+the kernel's default threshold is three quarters of `max_background`."""
 
 _PARALLEL_DIROPS = 1 << 18
 
 # struct fuse_out_header: length, error, unique.
 _HEADER = struct.Struct("=IiQ")
 # The first fields of struct fuse_init_out: major, minor, max_readahead, flags, max_background,
-# congestion_threshold. Each kernel with FUSE_PARALLEL_DIROPS has them.
+# congestion_threshold. Each kernel with FUSE_PARALLEL_DIROPS has these fields.
 _INIT_OUT = struct.Struct("=IIIIHH")
-# The major version of the FUSE protocol. Another major version has another layout.
+# The major version of the FUSE protocol. In another major version, the answer has another
+# layout.
 _MAJOR = 7
 
 # The device number of /dev/fuse (Documentation/admin-guide/devices.txt in the kernel).
 _DEVICE = os.makedev(10, 229)
 _WITHOUT_EFFECT = "the kernel will look names of one directory up one after the other"
-# Size of the buffer for libfuse's answer to FUSE_INIT, which has 80 bytes.
+# Size of the buffer for libfuse's answer to FUSE_INIT. The answer has 80 bytes.
 _MAX_ANSWER_BYTES = 4096
 
 
 def completed(answer: bytes) -> bytes:
-    """Return libfuse's answer to FUSE_INIT with the three fields changed.
+    """Return libfuse's answer to FUSE_INIT with the three changes that this module describes.
 
     An answer that reports an error, or has another protocol version, is returned unchanged.
     """
@@ -110,8 +111,8 @@ class Negotiation:
 
     If `descriptor` is None, nothing is changed.
 
-    libfuse calls `divert` while it processes FUSE_INIT. `run` runs beside the main loop. The exit
-    of the context redirects the descriptor to the kernel in any case.
+    libfuse calls `divert` while it processes FUSE_INIT. `run` is a task beside the main loop. The
+    exit of the context redirects the descriptor to the kernel in any case.
     """
 
     def __init__(self, descriptor: int | None) -> None:
@@ -164,7 +165,7 @@ class Negotiation:
         except OSError as error:
             # The mount has been removed meanwhile, and pyfuse3 ends with its next read.
             log.debug("the kernel refused the answer to FUSE_INIT: %s", error)
-        # Wait for a request before libfuse reads, because libfuse's read blocks until there is one.
+        # Wait for a request here, because libfuse's read would block until a request comes.
         await trio.lowlevel.wait_readable(self._kernel)
         self._restore()
         # The closed socket wakes pyfuse3, which then reads from the kernel.

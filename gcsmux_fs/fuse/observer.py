@@ -31,11 +31,12 @@ __all__ = [
 ]
 
 OBSERVE_SECONDS = 5.0
-"""Time limit of an observer. A local directory answers in milliseconds. A path that takes longer
-than the limit counts as hanging, because a command must answer its user within ten seconds."""
+"""Time limit of an observer in seconds. A local directory answers in milliseconds. A path that
+takes longer than the limit counts as hanging, because a command must answer its user within ten
+seconds."""
 
-# How long to wait for the end of a killed observer. It ends at once, or may hang in the kernel for
-# ever.
+# Maximum time in seconds to wait for the end of a killed observer. A killed observer ends at once,
+# or may hang in the kernel for ever.
 _KILL_SECONDS = 1.0
 
 # The program of the observer. The program prints an `Observation` as JSON. With a third argument,
@@ -105,7 +106,10 @@ class Observation:
 
 
 def observer_command(path: Path, *, listing: bool) -> list[str]:
-    """Return the command that looks at `path`. With `listing`, it also tells if `path` is empty."""
+    """Return the command that looks at `path`.
+
+    With `listing`, the command also tells whether `path` is empty.
+    """
     mode = "list" if listing else "stat"
     return [sys.executable, "-S", "-I", "-c", _OBSERVER, os.fspath(path), mode]
 
@@ -126,7 +130,7 @@ def observe(
 
 
 def observe_and_lock(path: Path, *, listing: bool = True) -> tuple[Observation, int | None]:
-    """Look at the directory `path` while it is locked.
+    """Lock the directory `path`, and look at the directory from another process meanwhile.
 
     The returned descriptor holds the lock; None if the directory could not be locked.
     """

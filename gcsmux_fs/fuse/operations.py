@@ -46,7 +46,7 @@ class BucketOperations(pyfuse3.Operations):
         self.on_init: Callable[[], None] | None = None
 
     def init(self) -> None:
-        """Call `on_init`."""
+        """Call `on_init`, because libfuse is about to answer FUSE_INIT."""
         if self.on_init is not None:
             self.on_init()
 
@@ -64,7 +64,7 @@ class BucketOperations(pyfuse3.Operations):
 
     @guarded
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
-        """Note that the kernel forgets inodes: subtract from their lookup counts."""
+        """Subtract from the lookup counts of the inodes that the kernel forgets."""
         self._filesystem.forget(inode_list)
 
     @guarded
@@ -133,7 +133,7 @@ class BucketOperations(pyfuse3.Operations):
         self._filesystem.release(fh)
 
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
-        """Refuse with ENOSYS. The kernel remembers ENOSYS and sends no FLUSH at later closes."""
+        """Refuse FLUSH by ENOSYS. The kernel remembers this, and sends no FLUSH at later closes."""
         raise pyfuse3.FUSEError(errno.ENOSYS)
 
     @guarded
@@ -153,7 +153,7 @@ class BucketOperations(pyfuse3.Operations):
     async def readdir(
         self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
     ) -> None:
-        """Fill the reply with entries from `start_id` on, until it is full."""
+        """Fill the reply with entries from `start_id` on, until the reply is full."""
 
         def accept(name: bytes, attributes: FileAttributes, next_position: int) -> bool:
             return pyfuse3.readdir_reply(

@@ -46,9 +46,9 @@ __all__ = ["DRAIN_SECONDS", "serve_kernel"]
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.2
-"""How long requests in progress may take to end after a signal: long enough for a round trip to the
-service. If the service does not answer, the mount ends this much later, and the kernel returns an
-error to the waiting programs."""
+"""Maximum time in seconds that requests in progress may take to end after a signal. The time is
+long enough for a round trip to the service. If the service does not answer, the mount ends this
+much later, and the kernel returns an error to the waiting programs."""
 
 
 async def serve_kernel(
@@ -60,8 +60,8 @@ async def serve_kernel(
 ) -> None:
     """Mount, and answer the kernel until the kernel has unmounted or a signal ends the mount.
 
-    `names` gets the descriptor of the mount. `report` is called for each SIGUSR1. At return
-    `filesystem` is closed.
+    `names` gets the mount's descriptor of /dev/fuse. `report` is called for each SIGUSR1. At
+    return `filesystem` is closed.
 
     Raises:
         ConfigError: the mount failed, or does not answer.
@@ -100,7 +100,8 @@ def _mounted(
             operations.on_init = negotiation.divert
             yield negotiation
     finally:
-        # `names` must stop writing first: the number of a closed descriptor may get another file.
+        # `names` must stop writing before the descriptor is closed, because another file may get
+        # the number of the closed descriptor.
         names.attach(None)
         pyfuse3.close(unmount=True)
         log.info("unmounted %s", settings.mountpoint)

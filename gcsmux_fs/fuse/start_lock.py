@@ -32,8 +32,9 @@ __all__ = ["Claim", "clearing_lock"]
 log = logging.getLogger(__name__)
 
 _DEVICE = Path("/dev/fuse")
-# How long to wait for the clearing lock. A look and an unmount take 0.1 s, so this is enough for
-# many mount commands at boot. The wait is limited, because any process may hold the lock for ever.
+# Maximum time to wait for the clearing lock. A look and an unmount take 0.1 s, so this is enough
+# for many mount commands at boot. The wait is limited, because any process may hold the lock for
+# ever.
 _LONGEST_WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["PERIOD_SECONDS", "Wakeups", "wakeups"]
 
 PERIOD_SECONDS = 0.05
-"""Period of the timer, and so the longest time for which the loop can be blocked. 20 signals a
-second cost less than 0.1 % of one core."""
+"""Period of the timer in seconds, and so the longest time for which the loop can be blocked. 20
+signals a second cost less than 0.1 % of one core."""
 
 
 class Wakeups(trio.abc.Instrument):

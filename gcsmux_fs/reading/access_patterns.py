@@ -1,12 +1,13 @@
-"""Sequential runs of READs, and a forecast of the next run's length from those of earlier runs."""
+"""Records sequential runs of READs, and forecasts the length of the next run from earlier runs."""
 
 from __future__ import annotations
 
 __all__ = ["TOLERANCE_BYTES", "RunHistory", "SequentialRun"]
 
 TOLERANCE_BYTES = 1024 * 1024
-"""A READ belongs to a run if it is at most this far from the run's position. The kernel has up to
-12 READs of 128 KiB in flight, and sends them in any order."""
+"""A READ belongs to a run if it starts at most this many bytes before or after the run's position.
+The tolerance is needed because the kernel has up to 12 READs of 128 KiB in flight, and sends these
+READs in any order."""
 
 _COMPARED_RUNS = 4
 """The number of earlier runs that a forecast compares. With fewer runs there is no forecast,
@@ -20,7 +21,7 @@ The kernel's own readahead can make a run of 1 MiB longer by one READ of 128 KiB
 class SequentialRun:
     """READs of one open file that follow each other, and the readahead planned for these READs.
 
-    A single READ that has no successor yet is a run without a plan. Runs are compared by identity.
+    A single READ that has no successor yet is a run without a plan. A run is equal only to itself.
     """
 
     __slots__ = (
@@ -73,7 +74,7 @@ class SequentialRun:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the READs skipped most bytes before `position`. Such a run is not sequential."""
+        """Whether the READs skipped more than 3/4 of the run. Such a run is not sequential."""
         passed_bytes = self.position - self.start
         return passed_bytes > TOLERANCE_BYTES and self.bytes_read * 4 < passed_bytes
 

@@ -2,9 +2,9 @@
 
 Each received range gives one sample of the delay and one of the bandwidth. The delay is the time
 from the request to the answer. The bandwidth is the number of bytes of all ranges received in this
-time, divided by this time. The shortest delay and the highest bandwidth of the last seconds count,
-because a range may be slow for reasons other than the network. More bytes in flight than the
-product do not arrive faster, and are wasted if the reader stops.
+time, divided by this time. The estimator uses the shortest delay and the highest bandwidth of the
+last seconds, because a range may be slow for reasons other than the network. More bytes in flight
+than the product do not arrive faster, and are wasted if the reader stops.
 
 This module has no clock: the caller passes times as arguments.
 """
@@ -25,8 +25,9 @@ _GAIN = 2
 could not grow while it limits the measured bandwidth."""
 
 _EPOCH_SECONDS = 10.0
-"""Length of an epoch. A sample counts for one to two epochs and is then forgotten, because routes
-and competing traffic change. The congestion control BBR of TCP uses the same value."""
+"""Length of an epoch in seconds. A sample counts for one to two epochs and is then forgotten,
+because routes and competing traffic change. The congestion control BBR of TCP uses the same
+value."""
 
 _LEAST_SECONDS = 1e-6
 """Lower bound of a measured delay, to avoid a division by zero. Any real round trip is longer."""
@@ -38,7 +39,7 @@ class BandwidthEstimator:
     __slots__ = ("_delay", "_delay_before", "_epoch_end", "_rate", "_rate_before", "received_bytes")
 
     def __init__(self) -> None:
-        #: Bytes received since the start of the mount.
+        #: Number of bytes received since the start of the mount.
         self.received_bytes = 0
         self._epoch_end = -math.inf
         self._delay = self._delay_before = math.inf
@@ -69,7 +70,7 @@ class BandwidthEstimator:
     def note_range(
         self, length: int, requested_at: float, received_before: int, now: float
     ) -> None:
-        """Note a received range of `length` bytes.
+        """Use a received range of `length` bytes as a sample of the delay and of the bandwidth.
 
         Args:
             length: Number of bytes in the range.

@@ -5,7 +5,8 @@ READ of its last byte. Protected blocks are in the protected tier, all other rea
 unprotected tier. Eviction empties the unprotected tier first. With one tier only, many sequential
 readers in a small budget would evict each other's blocks before the blocks are read.
 
-The `content` of an evicted block is None. Code that keeps a reference to a block must check this.
+The `content` of an evicted block is None. Code that keeps a reference to a block must check for
+None.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["BlockCache"]
 
 
 class _Tier(LRUCache[tuple[BlockIndex, int], Block]):
-    """Blocks in the order of their last use. The memory budget keeps their total within `limit`."""
+    """Blocks in the order of their last use. The memory budget keeps all blocks within `limit`."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit, getsizeof=operator.attrgetter("charge"))
@@ -58,19 +59,19 @@ class BlockCache:
         self.newest = block
 
     def touch(self, block: Block) -> None:
-        """Make a block the most recently used block of its tier, by a lookup of its key."""
+        """Make a block the most recently used block of its tier. A lookup of its key does this."""
         (self._protected if block.state.is_protected else self._unprotected)[block.key]
         self.newest = block
 
     def note_read(self, block: Block, end: int) -> None:
-        """Note that a READ has taken bytes up to `end` of a ready block that is not in state READ.
+        """Record that a READ has taken bytes of a ready block, up to offset `end` of the object.
 
-        `end` is an offset in the object.
+        The block must not be in the state READ, in which nothing is left to record.
         """
         self._apply(block, BlockEvent.READ_END if end >= block.end else BlockEvent.READ_PART)
 
     def release(self, block: Block) -> None:
-        """End the protection of a loading or ready block. A ready block counts as just used."""
+        """End the protection of a block. If the block is ready, it counts as used just now."""
         if block.state.is_protected:
             self._apply(block, BlockEvent.RELEASE)
 

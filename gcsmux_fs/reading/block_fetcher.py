@@ -9,8 +9,8 @@ callback of the source, and calls `ReadRequest.wake` when the answer is complete
 Invariants:
 
 1. The ranges in flight overlap neither each other nor a ready block.
-2. A range is requested only after the budget has admitted its memory. To make room for a READ, any
-   ready block may be evicted, and any loading block for which no READ waits may be cancelled.
+2. A range is requested only after the budget has admitted its memory. To free memory for a READ,
+   any ready block may be evicted, and any loading block for which no READ waits may be cancelled.
 3. A READ that finds the budget full waits in a queue (first in, first out) and holds no memory
    meanwhile. If a READ that holds memory has stalled (see `reading.stalls`), a READ that has never
    held memory takes this memory, and the stalled READ goes into the queue.
@@ -93,7 +93,7 @@ class BlockFetcher:
         return index
 
     def close(self, index: BlockIndex) -> None:
-        """Undo one `open`. The last `close` cancels the loading blocks for which no READ waits."""
+        """Undo one `open` call. The last `close` cancels loading blocks for which no READ waits."""
         index.open_files -= 1
         if index.open_files:
             return
@@ -111,7 +111,8 @@ class BlockFetcher:
                 self._queue[request] = False
                 return Outcome.QUEUED
             outcome = self._outcome(request, ranges_before)
-            # The displaced READ may have held more memory than this READ needs: use the rest.
+            # The displaced READ may have held more memory than this READ needs. Queued READs may
+            # use the rest.
             self._serve_queue()
             return outcome
         return self._outcome(request, ranges_before)
@@ -132,8 +133,9 @@ class BlockFetcher:
     def displace_stalled(self) -> None:
         """Let queued READs take the memory of stalled READs.
 
-        At most half of the READs that hold memory are replaced. The other half is left to new
-        READs, which may come before the next call.
+        In one call, at most half as many queued READs take memory as there are READs that hold
+        memory. The memory of the other READs is left to new READs, which may come before the next
+        call.
         """
         waiting = [request for request, held_memory in self._queue.items() if not held_memory]
         for request in waiting[: len(self._stalls) // 2]:
@@ -146,7 +148,10 @@ class BlockFetcher:
             self._serve_queue()
 
     def read_ahead(self, index: BlockIndex, target: ByteRange, *, first_window: bool) -> bool:
-        """Request the parts of `target` that no block holds. False: no room for all of them."""
+        """Request the parts of `target` that no block holds.
+
+        Return False if the memory budget refuses a part. The parts before it are requested.
+        """
         for start, end in index.gaps(target.offset, target.end):
             evict_bytes = self._budget.for_readahead(
                 end - start + BLOCK_OVERHEAD_BYTES, first_window=first_window
@@ -172,9 +177,9 @@ class BlockFetcher:
         return Outcome.WAIT if self._counters.miss_ranges == ranges_before else Outcome.MISS
 
     def _start(self, request: ReadRequest) -> bool:
-        """Request the missing ranges of a READ, which then waits. False: the budget is full."""
+        """Begin a READ: request its missing ranges. Return False if the memory budget is full."""
         index = request.index
-        # To make room, the cache may evict blocks that this READ needs. So the gaps are computed
+        # To free memory, the cache may evict blocks that this READ needs. So the gaps are computed
         # again until no block was removed. The loop ends, because blocks that load for a READ are
         # never evicted.
         while gaps := index.gaps(*request.fetch):
@@ -228,7 +233,7 @@ class BlockFetcher:
         if not budget.admits_read(charge):
             return False
         while budget.to_cancel(charge):
-            # Cancel the newest block first, because a READ will need this block last.
+            # Cancel the block that was requested last, because a READ will need this block last.
             self._cancel(next(reversed(self._prefetching)))
         if excess := budget.to_evict(charge):
             self.cache.evict(excess)

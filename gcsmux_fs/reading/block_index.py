@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["GRANULE_BYTES", "PAGE_BYTES", "Block", "BlockIndex"]
 
 GRANULE_BYTES = 16 * 1024
-"""Requested ranges are aligned to this size: four kernel pages, because READs of the neighbouring
-pages often follow a random READ of 4 KiB. A READ of 4 KiB across a boundary loads 32 KiB; the
-promised maximum for a random READ is 64 KiB."""
+"""Requested ranges are aligned to multiples of this size. The size is four kernel pages, because
+READs of the neighbouring pages often follow a random READ of 4 KiB. A READ of 4 KiB across a
+boundary loads 32 KiB, which is less than the promised maximum of 64 KiB for a random READ."""
 
 _PAGE_SHIFT = 21
 PAGE_BYTES = 1 << _PAGE_SHIFT
-"""Length of a page, and of the longest block. The service sends at most 2 MiB in one message, so a
-block of 2 MiB refers to one message without a copy. Of the measured sizes (0.25 to 2 MiB), 2 MiB
-was the fastest."""
+"""Length in bytes of a page, and maximum length of a block. The service sends at most 2 MiB in one
+message, so a block of 2 MiB can use the memory of one message without a copy. Of the measured
+sizes (0.25 to 2 MiB), 2 MiB was the fastest."""
 
 
 class Block:
-    """One range of an object that is cached or loading; mutable, compared by identity."""
+    """One cached or loading range of an object. A block is equal only to itself."""
 
     __slots__ = ("charge", "content", "end", "index", "key", "start", "state", "ticket")
 
@@ -52,9 +52,9 @@ class Block:
         self.key = (index, start)
         #: Number of bytes that the block uses of the memory budget.
         self.charge = end - start + BLOCK_OVERHEAD_BYTES
-        #: None while the block loads, and after its eviction.
+        #: The bytes of the block; None while the block loads, and after its eviction.
         self.content: memoryview | None = None
-        #: The request in flight of a loading block; None for a ready block.
+        #: The request in flight that loads the block; None for a ready block.
         self.ticket: RangeTicket | None = None
         self.state = BlockState.PREFETCHING if prefetch else BlockState.LOADING
 
@@ -111,7 +111,7 @@ class BlockIndex:
         self._pages: dict[int, _Page] = {}
 
     def find(self, offset: int) -> Block | None:
-        """Return the block, loading or ready, that holds the byte at `offset`; None without one."""
+        """Return the loading or ready block that holds the byte at `offset`, or None."""
         page = self._pages.get(offset >> _PAGE_SHIFT)
         if page is None:
             return None
@@ -127,7 +127,7 @@ class BlockIndex:
         return block is not None and block.content is not None
 
     def overlapping(self, offset: int, end: int) -> list[Block]:
-        """Return the blocks that hold any byte of `[offset, end)`, in order."""
+        """Return the blocks that hold any byte of `[offset, end)`, sorted by offset."""
         blocks: list[Block] = []
         for number in range(offset >> _PAGE_SHIFT, ((end - 1) >> _PAGE_SHIFT) + 1):
             page = self._pages.get(number)

@@ -15,7 +15,7 @@ __all__ = ["TRANSITIONS", "BlockEvent", "BlockState"]
 
 
 class BlockState(enum.Enum):
-    """The state of a block. All texts differ, because an enum merges members with equal values."""
+    """The state of a block. Each text is unique, because an enum merges members of equal value."""
 
     # The three values of each state: (text, is_prefetching, is_protected)
     LOADING = "loading for a READ", False, False

@@ -11,7 +11,7 @@ __all__ = ["ReadCounters"]
 
 @dataclass(slots=True)
 class ReadCounters:
-    """Totals since the start of the mount. The code that counts increments the attributes."""
+    """Totals since the start of the mount. Other modules of `reading` increment the attributes."""
 
     hits: int = counter("reads", "READs answered from ready blocks.")
     waits: int = counter("reads", "READs that waited for loading blocks and requested no range.")

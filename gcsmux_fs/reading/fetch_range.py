@@ -18,8 +18,8 @@ def range_to_fetch(offset: int, end: int, size: int, budget: MemoryBudget) -> tu
     """Return the range `[start, end)` that a READ of `[offset, end)` loads.
 
     The range is the whole object of `size` bytes if the object is tiny, or if the object is small
-    and read sequentially from its start while memory is free. Otherwise the range is that of the
-    READ, widened to multiples of 16 KiB.
+    and read sequentially from its start while `budget` is not crowded. Otherwise the range is
+    `[offset, end)`, widened to multiples of 16 KiB.
     """
     if size <= TINY_OBJECT_BYTES:
         return 0, size

@@ -1,8 +1,8 @@
 """Measures the bandwidth of a range source.
 
-`MeasuredSource` wraps the stream registry, which reads from the network. A tier above the wrapper,
-for example a disk, may answer ranges itself. These ranges do not pass through the wrapper, so they
-are not counted as network bandwidth.
+`MeasuredSource` wraps the stream registry, which reads from the network. A tier between the block
+cache and the wrapper, for example a disk, may answer ranges itself. These ranges do not pass
+through the wrapper, so they are not counted as network bandwidth.
 """
 
 from __future__ import annotations

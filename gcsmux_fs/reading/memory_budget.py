@@ -3,7 +3,8 @@
 Theory of operation: one hard limit in bytes covers every block, loading or ready. `MemoryBudget`
 decides which requests to admit, and how many bytes the caller must evict or cancel first.
 `WindowShares` divides the bytes that readahead may hold among the files that read ahead. No clock
-is needed: a file is idle when the mount has served a number of bytes to other files.
+is needed, because a file counts as idle when the mount has served a certain number of bytes since
+the last readahead of the file.
 
 Invariants:
 
@@ -38,7 +39,7 @@ Holder = TypeVar("Holder")
 
 
 class MemoryBudget:
-    """Counts the bytes charged for blocks, by their use, and decides whether more are allowed."""
+    """Counts the bytes charged for blocks, by their use, and decides whether to charge more."""
 
     __slots__ = (
         "_first_window_limit",
@@ -57,9 +58,9 @@ class MemoryBudget:
         self._first_window_limit = limit * 7 // 8
         #: Bytes of loading blocks that READs requested.
         self.loading_read = 0
-        #: Bytes of loading blocks that readahead requested, and a READ waits or has waited for.
+        #: Bytes of loading blocks that readahead requested, and for which a READ has waited.
         self.loading_joined = 0
-        #: Bytes of loading blocks that readahead requested, and no READ waits for.
+        #: Bytes of loading blocks that readahead requested, and for which no READ has waited.
         self.loading_readahead = 0
         #: Bytes of ready blocks that were fetched ahead and are not yet read to the last byte.
         self.protected = 0
@@ -68,7 +69,7 @@ class MemoryBudget:
 
     @property
     def used(self) -> int:
-        """All charged bytes."""
+        """The number of bytes charged for all blocks."""
         return self.in_flight + self.protected + self.unprotected
 
     @property
@@ -88,12 +89,16 @@ class MemoryBudget:
 
     @property
     def largest_read(self) -> int:
-        """The largest number of bytes that a READ gets in one piece; a longer READ is divided."""
+        """Maximum number of bytes that a READ gets in one piece; a longer READ is divided."""
         return self.limit // 16
 
     @property
     def is_crowded(self) -> bool:
-        """Whether READs wait for half of the limit or more. They then request no extra bytes."""
+        """Whether the loading blocks for which READs wait use half of the limit or more.
+
+        While this is true, a READ of a small object that is not tiny does not fetch the whole
+        object (see `fetch_range`).
+        """
         return self.loading_read + self.loading_joined >= self.limit // 2
 
     def admits_read(self, charge: int) -> bool:
@@ -127,7 +132,7 @@ class WindowShares(Generic[Holder]):
     """The holders (open files) that read ahead, the least recently renewed first.
 
     The holders share `total` bytes equally. A holder is idle when the mount has served more than
-    `idle_after_bytes` since the last `renew` of this holder.
+    `idle_after_bytes` bytes since the last `renew` of this holder.
     """
 
     def __init__(self, total: int, idle_after_bytes: int) -> None:
@@ -144,7 +149,7 @@ class WindowShares(Generic[Holder]):
         return self._total // max(1, len(self._renewed))
 
     def renew(self, holder: Holder, served: int) -> None:
-        """Note that `holder` reads ahead now; the mount has served `served` bytes in total."""
+        """Record that `holder` reads ahead now; the mount has served `served` bytes in total."""
         self._renewed[holder] = served
         self._renewed.move_to_end(holder)
 

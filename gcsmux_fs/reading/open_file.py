@@ -3,8 +3,9 @@
 Theory of operation: `OpenFile.read_cached` answers a READ from ready blocks at once, in a plain
 function, without a task switch. `OpenFile.read` answers every other READ and may wait. Both pass
 the READ to the file's readahead planner. Readahead requests its ranges after the ranges of the
-READ, but in the same scheduler tick, so that all ranges travel in one message. No other task runs
-between two awaits, and a READ has only one await, in which it waits for its `ReadRequest`.
+READ, but in the same scheduler tick, so that all ranges travel in one message. Other tasks run only
+during an await. A READ that is not divided has only one await, in which it waits for its
+`ReadRequest`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenFile"]
 
-# Module variables, because `read_cached` runs for every READ, and a lookup in the enum is slower.
+# Copies of enum members, because `read_cached` runs for every READ, and a lookup in the enum is
+# slower than a module variable.
 _PARTLY_READ = BlockState.PARTLY_READ
 _READ = BlockState.READ
 
@@ -72,11 +74,11 @@ class OpenFile:
         return f"<OpenFile {self.key} {self._planner!r}>"
 
     async def ask_first(self, opener: int) -> None:
-        """Fetch the bytes that the first READ is expected to need, and wait for the first of them.
+        """Fetch the bytes that the first READ is expected to need, and wait for the first byte.
 
-        `opener` is the number of the thread that opens the file, 0 if unknown. If another error
-        comes than `GenerationGone`, or no answer within `ReadResources.open_wait_seconds`, this
-        returns, and the first READ reports the error.
+        `opener` is the number of the thread that opens the file, 0 if unknown. This method returns
+        normally if the request fails with another error than `GenerationGone`, or if no answer
+        comes within `ReadResources.open_wait_seconds`. The first READ then reports the error.
 
         Raises:
             GenerationGone: the object generation no longer exists.
@@ -91,7 +93,7 @@ class OpenFile:
         await self._prefetch.fetch(self._readahead.limit)
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
-        """Return the bytes of a READ if all are ready. None means that the READ has not begun.
+        """Return the bytes of a READ if all are ready; after None, the caller must call `read`.
 
         The READ is cut at the object's end. The answer is read-only. The caller should not keep
         the answer for a long time, because the answer keeps the memory of its block in use.
@@ -138,7 +140,7 @@ class OpenFile:
         return content[offset - start : end - start]
 
     async def read(self, offset: int, size: int) -> memoryview | bytes:
-        """Return the bytes of a READ, cut at the object's end. Always a checkpoint of trio.
+        """Return the bytes of a READ, cut at the object's end. The call is a trio checkpoint.
 
         Raises:
             DeadlineExceeded: not all bytes arrived within the read timeout.
@@ -189,7 +191,7 @@ class OpenFile:
         self._readahead.stop()
 
     def fetch_whole(self) -> bool:
-        """Request all bytes of a small object before its first READ. False: the budget is full."""
+        """Request a whole small object before its first READ. Return False if memory is short."""
         everything = ByteRange(0, self.size)
         return self._resources.fetcher.read_ahead(self._index, everything, first_window=False)
 
@@ -210,7 +212,7 @@ class OpenFile:
         self._resources.open_files -= 1
 
     def _note_first_read(self, offset: int, end: int) -> None:
-        """Note the first READ after `ask_first`."""
+        """Pass the first READ after `ask_first` to the prefetch of the OPEN."""
         self._awaits_first_read = False
         assert self._prefetch is not None
         self._prefetch.note_first_read(offset, end)
@@ -284,7 +286,7 @@ class OpenFile:
         return content
 
     async def _read_in_parts(self, offset: int, end: int) -> memoryview:
-        """Answer a READ longer than `largest_read`, in parts; the budget excludes the buffer."""
+        """Answer a READ longer than `largest_read` in parts. The buffer is not in the budget."""
         largest = self._resources.budget.largest_read
         deadlines = self._resources.deadlines
         joined = memoryview(bytearray(end - offset))

@@ -64,33 +64,35 @@ __all__ = [
 ]
 
 SMALL_OBJECT_BYTES = 1024 * 1024
-"""A READ of at least 128 KiB at the start of an object up to this size fetches the whole object:
-one request instead of several, for no more bytes than a first readahead window. An exception is
-made while READs wait for half of the memory. Otherwise READs that never get an answer would soon
-hold all memory."""
+"""Maximum size of a small object. A READ of at least 128 KiB at the start of the object
+fetches the whole object. This takes one request instead of several, and loads no more bytes than a
+first readahead window. While READs wait for half of the memory or more, the READ does not fetch the
+whole object, because READs that never get an answer would soon hold all memory."""
 
 TINY_OBJECT_BYTES = 64 * 1024
-"""Any READ of an object up to this size fetches the whole object. A random READ may load 64 KiB
-anyway. A congested kernel reads files page by page, and each page would cost a round trip."""
+"""Maximum size of a tiny object in bytes. Any READ of a tiny object fetches all of it, because a
+random READ may load 64 KiB anyway, and because a congested kernel reads files page by page, so
+that each page would cost a round trip."""
 
 MAX_UNREAD = 8
-"""Limit of OPENs of one opener that request bytes without a READ in between. With round trips of
-20 ms, a program that reads nothing loses at most 160 ms. The limit is not 1, because a program such
-as `paste` opens all its files before it reads one of them."""
+"""Maximum number of OPENs of one opener that request bytes without a READ in between. With round
+trips of 20 ms, a program that reads nothing loses at most 160 ms. The limit is not 1, because a
+program such as `paste` opens all its files before it reads one of them."""
 
 MAX_UNREAD_UNNAMED = 64
-"""The limit, like `MAX_UNREAD`, for all programs in other PID namespaces (containers) together. The
-kernel sends the thread number 0 for each of these programs, and dozens of programs may open files
-at the same time."""
+"""Maximum number of OPENs, like `MAX_UNREAD`, by all programs in other PID namespaces (containers)
+together. The kernel sends the thread number 0 for each of these programs, and dozens of programs
+may open files at the same time."""
 
-# A first READ that begins at most this far before the end counts as a READ of the file's end. A
-# program first reads the last bytes of a footer, and the kernel reads the pages that hold them.
+# A first READ that begins at most this many bytes before the end counts as a READ of the end of the
+# file. A program first reads the last bytes of a footer, and the kernel reads the pages that hold
+# these bytes.
 _TAIL_BYTES = 64 * 1024
 # Length of the ranges of the first readahead window; the readahead planner uses the same length.
 _PIECE_BYTES = FIRST_WINDOW_BYTES // 4
 _MAX_PREDICTIONS = 1024
 _MAX_OPENERS = 4096
-# Limit of keys that are remembered because their objects have been read. Each takes 100 bytes.
+# Maximum number of remembered keys of objects that have been read. Each key takes 100 bytes.
 _MAX_READ_KEYS = 32_768
 _MAX_SUFFIX_LENGTH = 16
 
@@ -135,15 +137,17 @@ class OpenPlanner:
     """Plans all OPENs of a mount."""
 
     def __init__(self) -> None:
-        # The first READ of the last file in each directory, and below of the last file with each
-        # suffix: the place of the READ, and its length from the file's start or to the file's end.
+        # `_by_directory` holds the first READ of the last file in each directory. `_by_suffix`
+        # holds the first READ of the last file with each suffix. An entry is the place of the
+        # READ, and its length from the file's start or to the file's end.
         self._by_directory: cachetools.LRUCache[str, tuple[_Place, int]] = cachetools.LRUCache(
             _MAX_PREDICTIONS
         )
         self._by_suffix: cachetools.LRUCache[str, tuple[_Place, int]] = cachetools.LRUCache(
             _MAX_PREDICTIONS
         )
-        # Number of OPENs since the last READ that had bytes to request, by opener.
+        # For each opener: the number of OPENs that had bytes to request, since the last time that
+        # a file of this opener got its first READ.
         self._unread: cachetools.LRUCache[int, int] = cachetools.LRUCache(_MAX_OPENERS)
         self._unread_revisits = 0
         # Hashes of the keys of objects that have been read. Keys with equal hashes count as one.
@@ -174,7 +178,7 @@ class OpenPlanner:
         return opening
 
     def note_first_read(self, opening: Opening, offset: int, end: int) -> None:
-        """Note the first READ of an open file: `[offset, end)`, within the object."""
+        """Record the first READ of an open file: `[offset, end)`, within the object."""
         if opening.is_revisit:
             self._unread_revisits = 0
         self._unread.pop(opening.opener, None)
@@ -214,7 +218,7 @@ class OpenPlanner:
         return unread <= (MAX_UNREAD if opening.opener else MAX_UNREAD_UNNAMED)
 
     def _choose(self, opening: Opening) -> tuple[ByteRange, bool]:
-        """Return the range to request, and whether the first READ is expected to need it."""
+        """Return the range to request, and whether the first READ is expected to need the range."""
         size = opening.size
         if size <= TINY_OBJECT_BYTES:
             return ByteRange(0, size), True
@@ -232,7 +236,7 @@ class OpenPlanner:
         return ByteRange(0, min(-(-length // GRANULE_BYTES) * GRANULE_BYTES, size)), True
 
     def _predict(self, name: str) -> tuple[_Place, int] | None:
-        """Return place and length of the first READ of the last similar file; None without one."""
+        """Return place and length of the first READ of the last similar file; None if unknown."""
         directory, suffix = _directory_and_suffix(name)
         return self._by_directory.get(directory) or self._by_suffix.get(suffix)
 

@@ -32,9 +32,9 @@ class OpenPrefetch:
     async def fetch(self, limit: int) -> None:
         """Request the planned ranges, and wait for the first one.
 
-        Besides the first range, at most `limit` bytes are requested. If another error comes than
-        `GenerationGone`, or no answer within `ReadResources.open_wait_seconds`, this returns, and
-        the first READ reports the error.
+        Besides the first range, at most `limit` bytes are requested. This method returns normally
+        if the request fails with another error than `GenerationGone`, or if no answer comes within
+        `ReadResources.open_wait_seconds`. The first READ then reports the error.
 
         Raises:
             GenerationGone: the object generation no longer exists.
@@ -59,7 +59,7 @@ class OpenPrefetch:
                 return
 
     def note_first_read(self, offset: int, end: int) -> None:
-        """Note the first READ. If it does not cover the awaited range, end the protection."""
+        """Record the first READ. Release all ranges unless the READ covers the awaited range."""
         self._resources.open_planner.note_first_read(self._opening, offset, end)
         awaited = self._opening.awaited
         if awaited is not None and (offset > awaited.offset or end < awaited.end):
@@ -71,7 +71,7 @@ class OpenPrefetch:
             self._resources.fetcher.release(self._index, each)
 
     def _request(self, awaited: ByteRange, limit: int) -> bool:
-        """Request the ranges. Return False if memory is short, because READs have priority."""
+        """Request the ranges. Return False if memory is short or READs queue for memory."""
         fetcher = self._resources.fetcher
         if fetcher.queued or not fetcher.read_ahead(self._index, awaited, first_window=True):
             return False

@@ -18,11 +18,11 @@ __all__ = ["RangeSource", "RangeTicket"]
 
 
 class RangeTicket(Protocol):
-    """A range in flight."""
+    """A range in flight, which the caller may cancel."""
 
     @property
     def last_error(self) -> str:
-        """The last error, if the range is being retried because of it; otherwise empty."""
+        """The last error, if the range is being retried because of this error; otherwise empty."""
 
     def cancel(self) -> None:
         """Cancel the range: no callback follows. After the answer, this has no effect."""
@@ -45,7 +45,7 @@ class RangeSource(Protocol):
 
         `done` is called exactly once, on trio's thread and never during this call, with a read-only
         view of exactly `length` bytes, or with an error if the range could not be fetched. The
-        block cache keeps the view, and so the memory that the view refers to.
+        block cache keeps the view, so the memory that the view refers to stays in use.
 
         Args:
             key: The object generation.

@@ -28,11 +28,11 @@ class ReadContext:
 
     Args:
         source: Answers the ranges that the cache does not hold.
-        bandwidth: Measures the network below `source` (see `MeasuredSource`). Without it, the
-            readahead window stays at its minimum.
+        bandwidth: Measures the network below `source` (see `MeasuredSource`). Without an
+            estimator, the readahead window stays at its minimum.
         budget_bytes: Hard limit for all blocks, ready or loading; at least
             `memory_budget.MINIMUM_BUDGET_BYTES`.
-        read_ahead_bytes: The largest readahead window of one open file; 0 turns readahead off.
+        read_ahead_bytes: Maximum readahead window of one open file; 0 turns readahead off.
         read_timeout: Seconds after which a READ without an answer fails. Time in which the process
             is stopped is not counted.
         clock: Returns the time in seconds.
@@ -70,8 +70,8 @@ class ReadContext:
     def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> OpenFile:
         """Open an object generation of `size` bytes; every `OpenFile` must be closed.
 
-        `grows` says that a writer may still append to the object. More than `size` bytes are then
-        no error.
+        `grows` says that a writer may still append to the object. It is then no error if the
+        object has more than `size` bytes.
         """
         return OpenFile(self.resources, key, size, grows=grows)
 

@@ -13,7 +13,7 @@ all deadlines move by the delay.
 
 Invariants:
 1. The deadlines keep their order.
-2. No deadline is later than the timeout from now.
+2. No deadline is further in the future than the timeout.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = ["ReadDeadlines", "TimedRead"]
 TimedRead: TypeAlias = ReadRequest | trio.CancelScope
 """A READ with a deadline; a cancel scope stands for all parts of a large READ."""
 
-# Longest time between two looks at the deadlines.
+# Maximum time in seconds between two looks at the deadlines.
 _LOOK_SECONDS = 1.0
-# Smallest number of looks per timeout. The part of a stop that lies before the time of the next
-# look counts against the timeout, so this part must be short.
+# Minimum number of looks within one timeout. If the process stops, the time until the next planned
+# look counts against the timeout, so the time between two looks must be short.
 _LOOKS_PER_TIMEOUT = 8
-# If a look is late by more than this, the process was stopped. An overloaded machine delays a look
-# by less.
+# If a look is late by more than this number of seconds, the process was stopped. An overloaded
+# machine delays a look by less than this.
 _LATE_SECONDS = 1.0
 
 

@@ -32,7 +32,9 @@ class Outcome(enum.Enum):
 
 
 class ReadRequest:
-    """A READ of `[offset, end)`. It loads the gaps of `fetch`, a range that contains the READ.
+    """A READ of `[offset, end)`, which requests the missing parts of the range `fetch`.
+
+    The range `fetch` contains `[offset, end)`.
 
     A READ within one block is answered by a slice of the block. A READ across several blocks copies
     each block into its own buffer when the block arrives. So a copied block may be evicted while
@@ -95,7 +97,10 @@ class ReadRequest:
         return self._answer
 
     def gather(self, blocks: Sequence[Block]) -> None:
-        """Take the ready bytes of `blocks`, which cover the READ, and note the loading blocks."""
+        """Take the ready bytes of `blocks`, and add the loading blocks to `missing`.
+
+        The blocks must cover the READ.
+        """
         if len(blocks) > 1:
             self._buffer = memoryview(bytearray(self.end - self.offset))
         self.missing.update([block for block in blocks if block.content is None])

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["ReadResources", "WindowHolder"]
 
 _OPEN_WAIT_SECONDS = 5.0
-"""An OPEN waits at most this long for the service, or a quarter of the read timeout if that is
-shorter. The READ that follows has the whole read timeout, so a program gets an error within 1.25
-times the read timeout."""
+"""Maximum time in seconds for which an OPEN waits for the service, or a quarter of the read timeout
+if the quarter is shorter. The READ after the OPEN has the whole read timeout, so a program gets an
+error within 1.25 times the read timeout."""
 
 
 class WindowHolder(Protocol):
@@ -59,7 +59,7 @@ class ReadResources:
         self.budget = MemoryBudget(budget_bytes)
         self.counters = ReadCounters()
         hits, waits, misses = Histogram(), Histogram(), Histogram()
-        #: Durations of READs by outcome. `OpenFile.read` adds to them, `read_cached` does not.
+        #: Durations of READs by outcome. `OpenFile.read` adds durations, `read_cached` does not.
         self.read_seconds = {
             Outcome.HIT: hits,
             Outcome.WAIT: waits,

@@ -49,25 +49,25 @@ __all__ = [
 ]
 
 KERNEL_READ_BYTES = 128 * 1024
-"""The kernel's default readahead window, and so the size of its READs in a sequential run. A READ
-of this size at offset 0 means that the kernel expects a sequential run. No planned range is
-shorter, except at the end of the object."""
+"""The kernel's default readahead window, and so the size of the kernel's READs in a sequential run.
+A READ of this size at offset 0 means that the kernel expects a sequential run. No planned range is
+shorter than this, except at the end of the object."""
 
 FIRST_WINDOW_BYTES = 1024 * 1024
-"""The largest first window of a run: 8 READs of 128 KiB. If the reader stops after one READ, these
-bytes are wasted."""
+"""Maximum size in bytes of the first window of a run: 8 READs of 128 KiB. If the reader stops after
+one READ, the bytes of the first window are wasted."""
 
 _EVIDENCE_FACTOR = 8
 """The first window has this many bytes for each byte read, so a READ of 128 KiB gives 1 MiB, the
 largest first window."""
 
 MAX_RUNS = 4
-"""Limit of runs with a plan in one open file. The limit is low, because each READ is compared with
-all of these runs."""
+"""Maximum number of runs with a plan in one open file. The limit is low, because each READ is
+compared with all of these runs."""
 
 _RECENT_RUNS = 8
-"""Limit of runs without a plan that one open file remembers. A READ is recognised as the
-continuation of such a run if fewer than 8 other READs came in between."""
+"""Maximum number of runs without a plan that one open file remembers. A READ is recognised as the
+continuation of a run without a plan if fewer than 8 other READs came in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class ReadaheadPlanner:
         return bool(self._runs)
 
     def observe(self, offset: int, end: int) -> SequentialRun | None:
-        """Note a READ of `[offset, end)`, and return its run if the run has a plan."""
+        """Assign a READ of `[offset, end)` to a run. Return the run if it has a plan, else None."""
         run = self._match(offset)
         if run is not None:
             run.bytes_read += end - offset
@@ -134,14 +134,20 @@ class ReadaheadPlanner:
         return None
 
     def note_wait(self, run: SequentialRun, offset: int) -> None:
-        """Note that the READ at `offset`, which belongs to `run`, waited for its bytes."""
+        """Double the window of `run`, because its READ at `offset` had to wait for bytes.
+
+        A READ before `run.growth_offset` does not double the window.
+        """
         if offset >= run.growth_offset:
             run.window *= 2
             run.growth_offset = max(run.planned_end, run.position)
             run.replan_offset = run.position
 
     def note_refusal(self, run: SequentialRun, offset: int) -> None:
-        """Note that the full memory budget refused the planned ranges from `offset` on."""
+        """End the plan of `run` at `offset`, and halve the window.
+
+        The full memory budget has refused the planned ranges from `offset` on.
+        """
         run.planned_end = offset
         run.window = max(run.window // 2, KERNEL_READ_BYTES)
         self._set_replan_offset(run)
@@ -181,7 +187,7 @@ class ReadaheadPlanner:
         return ReadaheadPlan(tuple(fetch), tuple(released), first_window)
 
     def stop(self) -> tuple[ByteRange, ...]:
-        """End every plan, and return the ranges to release. A later READ can continue its run."""
+        """End every plan, and return the ranges to release. A later READ can continue a run."""
         released, self._released = self._released, []
         while self._runs:
             run = self._runs[-1]

@@ -39,7 +39,7 @@ def repeat_seconds(read_timeout: float) -> float:
 
 
 class RecentFailures:
-    """The errors of failed READs of one open file. Each error is for at most one repeated READ."""
+    """The errors of failed READs of one open file. Each error ends at most one repeated READ."""
 
     __slots__ = ("_errors", "_repeat_seconds", "_until")
 
@@ -52,7 +52,7 @@ class RecentFailures:
         return bool(self._errors)
 
     def note(self, offset: int, error: StorageError, now: float) -> None:
-        """Note that a READ at `offset` fails now with `error`."""
+        """Record that a READ at `offset` fails now with `error`."""
         if now >= self._until:
             self._errors.clear()
         self._until = now + self._repeat_seconds

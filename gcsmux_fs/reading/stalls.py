@@ -20,15 +20,17 @@ from typing import Generic, TypeVar
 __all__ = ["STALLED_SECONDS", "STALLED_TIMES", "Stalls"]
 
 STALLED_SECONDS = 0.9
-"""A READ that has waited for a shorter time has not stalled. The time is many times the latency of
-a working service. It is less than the second after which queued READs are checked. Before the
-first answer, only this time distinguishes a slow service from a service that never answers."""
+"""Minimum time in seconds that a stalled READ has waited. The time is many times the latency of a
+working service. It is less than one second, the longest time between two checks of queued READs.
+Before the first answer, only this time distinguishes a slow service from a service that never
+answers."""
 
 STALLED_TIMES = 4
 """A stalled READ has waited at least this many times as long as the slowest recent READ. The factor
 is large, because a READ that loses its memory must request its ranges again."""
 
-# Each answer multiplies the slowest time so far by this factor: 100 answers reduce it to an eighth.
+# Each answer multiplies the remembered waiting time of the slowest READ by this factor, so 100
+# answers reduce this time to an eighth.
 _DECAY = 0.98
 
 Read = TypeVar("Read")
@@ -47,7 +49,7 @@ class Stalls(Generic[Read]):
         return len(self._waiting)
 
     def start(self, read: Read, now: float) -> None:
-        """Note that a READ begins to wait."""
+        """Record that a READ holds memory and begins to wait at the time `now`."""
         self._waiting[read] = now
 
     def discard(self, read: Read) -> None:
@@ -55,7 +57,7 @@ class Stalls(Generic[Read]):
         self._waiting.pop(read, None)
 
     def finish(self, read: Read, now: float) -> None:
-        """Note that a READ is answered."""
+        """Record that a READ is answered at the time `now`."""
         waited = now - self._waiting.pop(read, now)
         self._slowest_seconds = max(waited, self._slowest_seconds * _DECAY)
 

@@ -1,4 +1,4 @@
-"""Which READs wait for which loading blocks."""
+"""Records which READs wait for which loading blocks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class WaitingReads:
         return block in self._by_block
 
     def add(self, request: ReadRequest) -> None:
-        """Note that a READ waits for its missing blocks."""
+        """Record that a READ waits for its missing blocks."""
         for block in request.missing:
             self._by_block.setdefault(block, {})[request] = None
 
     def remove(self, request: ReadRequest) -> None:
-        """Note that a READ no longer waits for its missing blocks."""
+        """Record that a READ no longer waits for its missing blocks."""
         for block in request.missing:
             requests = self._by_block.get(block)
             if requests is not None:
@@ -40,5 +40,5 @@ class WaitingReads:
                     del self._by_block[block]
 
     def pop(self, block: Block) -> Iterable[ReadRequest]:
-        """Return the READs that wait for `block`, and forget them."""
+        """Remove and return the READs that wait for `block`."""
         return self._by_block.pop(block, ())

@@ -1,4 +1,4 @@
-"""Tests of the check whether a user can mount by FUSE, and of the message if not."""
+"""Tests of the check whether a user can mount by FUSE, and of its messages."""
 
 from __future__ import annotations
 

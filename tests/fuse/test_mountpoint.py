@@ -1,5 +1,5 @@
-"""Tests of mount points: which are accepted, which are refused with which message, and the locks
-of mount commands."""
+"""Tests of mount points: which directories are accepted, with which messages other directories are
+refused, and how mount commands lock a directory."""
 
 from __future__ import annotations
 

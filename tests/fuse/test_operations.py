@@ -1,4 +1,4 @@
-"""Tests of the operations without a mount: the arguments, the answer and the errno of each."""
+"""Tests of the operations without a mount: each operation's arguments, answer and errno."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the timer that interrupts a blocked read: it runs for tasks, but not in an idle loop."""
+"""Tests of the timer that interrupts a blocked read. The timer stops while the loop is idle."""
 
 from __future__ import annotations
 

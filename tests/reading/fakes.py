@@ -1,4 +1,4 @@
-"""Fake range sources of generated objects: the test answers, or a timer in virtual time."""
+"""Fake range sources of generated objects. The test answers, or a timer in virtual time does."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.support.sizes import MIB
 def transfer(
     estimator: BandwidthEstimator, *, rate: float, delay: float, seconds: float, begin: float = 0.0
 ) -> None:
-    """Note ranges of 2 MiB at `rate` bytes a second; each arrives `delay` seconds after request."""
+    """Report ranges of 2 MiB at `rate` bytes a second. Each takes `delay` seconds to arrive."""
     length = 2 * MIB
     count = int(rate * seconds / length)
     first = estimator.received_bytes

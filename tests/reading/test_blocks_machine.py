@@ -1,4 +1,4 @@
-"""Random READs, answers, errors, cancellations and closes; every READ gets the expected bytes."""
+"""Tests with random READs, answers, errors, cancels and closes: READs get the expected bytes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ObservedRead:
     file: OpenFile
     offset: int
     end: int
-    #: How often the reader was woken.
+    #: Number of times that the reader was woken.
     wakes: int = 0
     abandoned: bool = False
     request: ReadRequest | None = None

@@ -1,5 +1,5 @@
-"""Tests that cancel a READ at any instant: it leaves no waiting READ and no loading block behind,
-and disturbs no other READ."""
+"""Tests that cancel a READ at any instant. The cancelled READ leaves no waiting READ and no loading
+block behind, and disturbs no other READ."""
 
 from __future__ import annotations
 

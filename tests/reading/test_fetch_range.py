@@ -10,7 +10,7 @@ from tests.support.sizes import KIB, MIB
 
 
 def crowded_budget() -> MemoryBudget:
-    """Return a budget in which READs wait for blocks of half the limit."""
+    """Return a budget in which the blocks that READs wait for use half of the limit."""
     budget = MemoryBudget(MINIMUM_BUDGET_BYTES)
     budget.loading_read = MINIMUM_BUDGET_BYTES // 2
     return budget

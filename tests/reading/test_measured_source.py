@@ -1,4 +1,4 @@
-"""Bandwidth is measured at the network. Ranges that a tier answers itself are not measured."""
+"""Tests that only ranges from the network are measured, not ranges that a tier answers itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LATENCY_SECONDS = 0.05
 
 
 class HalfTier:
-    """A tier, like a disk, that answers every other range itself and passes the rest on."""
+    """A tier, like a disk, that answers every second range; the source below answers the others."""
 
     def __init__(self, own: RangeSource, below: RangeSource) -> None:
         self._own = own
@@ -59,7 +59,7 @@ class HalfTier:
 
 
 async def read_all(tier_latency: float | None) -> tuple[BandwidthEstimator, int, dict[str, Any]]:
-    """Read an object, and return what the mount counts.
+    """Read an object, and return the measurements of the mount.
 
     `tier_latency` is the latency of a tier in seconds; None for no tier. The result is the
     estimator, the number of bytes from the network, and the metrics.

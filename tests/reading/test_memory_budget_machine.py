@@ -1,4 +1,4 @@
-"""Random calls of the memory budget, the block cache and the window shares.
+"""Tests with random calls of the memory budget, the block cache and the window shares.
 
 Plain lists and dicts are the reference. The test calls the budget as the fetcher does, but without
 a range source and without READs.
@@ -112,7 +112,7 @@ class BudgetMachine(RuleBasedStateMachine):
         return self.index.add(start, start + length, prefetch=prefetch)
 
     def evict(self, amount: int) -> None:
-        """Check that unprotected blocks are evicted first, in LRU order, and no block too many."""
+        """Check that unprotected blocks go first, in LRU order, and no more blocks than needed."""
         assert amount <= total(self.unprotected) + total(self.protected)
         expected: list[Block] = []
         while total(expected) < amount:
@@ -239,7 +239,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
 
 class SharesMachine(RuleBasedStateMachine):
-    """Random calls of WindowShares. The reference: the bytes served when a holder was renewed."""
+    """Random calls of WindowShares. The reference is a dict of the bytes served at each renewal."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Random READs, limits and refusals for the readahead planner. `PlannedRun` is the reference."""
+"""Tests the readahead planner with random READs, limits and refusals, against `PlannedRun`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class PlannedRun:
         return max(0, self.run.planned_end - self.run.position)
 
     def release(self, end: int) -> list[ByteRange]:
-        """Note that the bytes before `end` must be released now, and return their range."""
+        """Record the release of all bytes before `end`, and return their range."""
         if end <= self.passed:
             return []
         self.released.append(ByteRange(self.passed, end - self.passed))

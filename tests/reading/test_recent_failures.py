@@ -1,4 +1,4 @@
-"""If a READ fails after a long wait, the kernel repeats the READ. The repetition fails at once."""
+"""Tests that a repeated READ fails at once, if the first READ failed after a long wait."""
 
 from __future__ import annotations
 
