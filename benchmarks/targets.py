@@ -78,7 +78,8 @@ def _sequential(results: Results) -> Iterator[Verdict]:
         name = f"sequential cold, {contender}"
         rate = _rate(results, plans.SEQUENTIAL, contender)
         yield _at_least(name, limit, "of our client", rate, client)
-        # Two variants, because rclone can omit the verification of checksums and our mount cannot.
+        # Compare with two variants, because rclone can omit the verification of checksums and our
+        # mount cannot.
         for peer in ("rclone", "rclone, no checks"):
             yield _at_least(
                 name, factor, f"times {peer}", rate, _rate(results, plans.SEQUENTIAL, peer)

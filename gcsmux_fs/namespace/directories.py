@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PAGE_SIZE", "Directories", "DirectoryHandle"]
 
 MAX_PAGE_SIZE = 1000
-"""Largest page in entries: https://cloud.google.com/storage/docs/json_api/v1/objects/list."""
+"""Maximum entries of a page: https://cloud.google.com/storage/docs/json_api/v1/objects/list."""
 
 
 class Directories:
@@ -76,7 +76,7 @@ class Directories:
         return self.cache.is_fresh(cached, self._clock())
 
     def grow_soon(self, cached: CachedListing) -> None:
-        """Request the next page of the listing without waiting for it."""
+        """Request the next page of the listing, and do not wait for the page."""
         self._pages.start(cached, lambda: self._add_page(cached))
 
     async def grow_beyond(self, cached: CachedListing, position: int) -> None:
@@ -168,7 +168,8 @@ class DirectoryHandle:
                 self._location,
                 lambda: self._directories.grow_beyond(cached, position),
             )
-        # A reader that has reached the last page so far will soon need the next page.
+        # This reader has reached the last page that has arrived, so it will soon need the next
+        # page.
         if position > 0 and not listing.complete and cached.is_in_last_page(position):
             self._directories.grow_soon(cached)
         return self._entries(cached, position)

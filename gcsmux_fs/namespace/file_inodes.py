@@ -18,9 +18,9 @@ inode costs no memory. The table does not store when a state was set. `Invalidat
 name was invalidated, and only the answer to a request that was sent later makes the inode REMOTE
 again.
 
-Files that are being written are planned. Such a file has no generation, so it has no identity. It
-will get a free number and a new state. When its upload ends, its identity will be added to
-`_displaced` and its state will become REMOTE, so the inode will keep its number.
+Files that are being written do not exist yet, but are planned. Such a file will have no generation,
+so no identity. It will get a free number and a new state. When its upload ends, its identity will
+be added to `_displaced` and its state will become REMOTE, so the inode will keep its number.
 
 1. A file is in the table from its first lookup until it has neither lookups nor pins.
 2. No two files in the table have the same identity.
@@ -53,10 +53,10 @@ _Identity: TypeAlias = tuple[str, int, int, bool]
 
 
 class InodeState(enum.Enum):
-    """Where the bytes of a file are, and whether its name still leads to it."""
+    """State of an inode: whether its generation exists, and whether the name still leads to it."""
 
     REMOTE = enum.auto()
-    """The bytes are in the inode's generation, and the last answer showed that it exists."""
+    """The service has the bytes: the last answer showed that the generation exists."""
 
     INVALIDATED = enum.auto()
     """Like REMOTE, but the file's name may lead to another inode now. OPEN is allowed."""
@@ -103,7 +103,7 @@ class FileInodes:
         self._pins: Counter[int] = Counter()
         # For each generation that is still being appended to, the number of its largest file inode.
         self._largest: dict[tuple[str, int], int] = {}
-        # States of the files that are not REMOTE.
+        # The state of each file that is not REMOTE, by number.
         self._states: dict[int, InodeState] = {}
 
     def __len__(self) -> int:
@@ -126,15 +126,15 @@ class FileInodes:
         return self._states.get(number, InodeState.REMOTE)
 
     def mark_gone(self, number: int) -> None:
-        """Note that the generation of a file in the table no longer exists."""
+        """Record that the generation of a file in the table no longer exists."""
         self._states[number] = InodeState.GONE
 
     def invalidate(self, number: int) -> None:
-        """Note that the name of a file in the table may lead to another inode now."""
+        """Record that the name of a file in the table may lead to another inode now."""
         self._states.setdefault(number, InodeState.INVALIDATED)
 
     def confirm(self, number: int) -> None:
-        """Note that a file in the table exists, because a valid answer showed the file."""
+        """Set the state of a file in the table to REMOTE, because a valid answer showed it."""
         self._states.pop(number, None)
 
     def find(self, row: Row) -> int | None:
@@ -146,7 +146,7 @@ class FileInodes:
     def named(self, name: str) -> list[int]:
         """Return the numbers of all files of the object `name`.
 
-        This compares the names of all files, which takes about 2 ms for 100,000 files.
+        The search compares the names of all files, which takes about 2 ms for 100,000 files.
         """
         return [
             self._number_of(_identity(leaf.objects, index))

@@ -37,7 +37,7 @@ _REMOVED = -1
 
 
 class InodeLeaf:
-    """The rows of consecutive row numbers; a row has the same index in each column."""
+    """Rows with consecutive row numbers, in columns; a row has the same index in each column."""
 
     __slots__ = ("lookups", "objects", "removed", "row_numbers")
 
@@ -93,7 +93,7 @@ class InodeRows:
         return len(self._leaves)
 
     def locate(self, number: int) -> tuple[InodeLeaf, int] | None:
-        """Return the leaf and the index of an inode's row, or None if it is not in the table."""
+        """Return the leaf and the index of an inode's row; None if the table has no such inode."""
         row_number = self._row_numbers.get(number)
         if row_number is None:
             return None

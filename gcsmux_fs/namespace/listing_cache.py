@@ -1,8 +1,9 @@
-"""The latest listing of each directory, with the times of its requests; sans-IO.
+"""Cache of the latest listing of each directory, with the times of its requests; sans-IO.
 
 1. The cache is bounded: beyond `max_entries` the least recently used listings are evicted. Open
    listings are not evicted, because their handles keep the memory anyway.
-2. All times are times of requests, not of responses, so no entry seems newer than it is.
+2. All times are the times at which requests were sent, not at which answers arrived. So no entry
+   seems newer than it is.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LISTED_ENTRIES", "CachedListing", "ListingCache"]
 
 MAX_LISTED_ENTRIES = 300_000
-"""Limit of the cache, 30 MB: two directories of 100,000 objects and many small directories."""
+"""Maximum of cached entries (30 MB): two directories of 100,000 objects and many small ones."""
 
-# Memory of an entry without its name: five numbers, its position, and the header of a string.
+# Memory of an entry in bytes, without its name: five numbers, its position, and the header of a
+# string.
 _ENTRY_BYTES = 100
 # A listing without its entries takes 2.6 KB, as much as 26 entries.
 _WEIGHT_IN_ENTRIES = 26
-# A special entry (see `listing`) takes 250 to 400 bytes: as much as two more entries.
+# A special entry (see `listing`) takes 250 to 400 bytes: as much as three ordinary entries.
 _MORE_ENTRIES_OF_SPECIAL = 2
-# Memory of a pair of custom metadata without its text: the headers of two strings and a slot of a
-# dictionary.
+# Memory in bytes of one key and value of custom metadata, without their text: the headers of two
+# strings and a slot of a dictionary.
 _PAIR_OVERHEAD_BYTES = 200
 
 
@@ -185,7 +187,7 @@ class ListingCache:
             self.entries -= cached.weight
 
     def close(self, cached: CachedListing) -> None:
-        """Note that one handle of the listing was closed."""
+        """Record that one handle of the listing was closed."""
         cached.openers -= 1
         self._evict(None)
 

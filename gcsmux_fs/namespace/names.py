@@ -2,10 +2,10 @@
 
 Theory of operation
 
-An object name is cut at its slashes. A component that can be a file name is spelled as itself. A
-component that cannot, or that would be ambiguous, gets a *marker*: `%`, lower-case letters (or
-none), and `~`. A component that itself begins like a marker is spelled with a marker too, so a
-spelling never clashes with a real name:
+An object name is cut at its slashes. A component that can be a file name stays unchanged. A
+component that cannot be a file name, or that would be ambiguous, gets a *marker*: `%`, lower-case
+letters (or none), and `~`. A component that itself begins like a marker is spelled with a marker
+too, so a spelling never clashes with a real name:
 
 - `%~TEXT`: a component that is empty, `.` or `..`, holds a NUL, or begins like a marker;
 - `%file~TEXT`: the object `TEXT` beside the folder `TEXT/` (the folder keeps the plain name);
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 MAX_FILE_NAME_BYTES = 255
-"""The longest file name of Linux: NAME_MAX of <linux/limits.h>."""
+"""Maximum length of a file name in Linux: NAME_MAX of <linux/limits.h>."""
 
 MAX_OBJECT_NAME_BYTES = 1024
 """Longest object name, in UTF-8: https://cloud.google.com/storage/docs/objects#naming."""
@@ -130,7 +130,7 @@ def split_location(location: str) -> tuple[str, str]:
 
 
 def step_from(location: str, name: bytes) -> Step | None:
-    """Return what the file name `name` leads to in a directory; None if it is no spelling."""
+    """Return what the file name `name` leads to in a directory; None if nothing can have it."""
     parsed = _parse(name)
     if parsed is None:
         return None
@@ -167,7 +167,7 @@ def place(location: str, component: str, form: Form) -> Place | None:
 
 
 def is_plain(name: str, start: int) -> bool:
-    """Return whether the component `name[start:]` is spelled as itself."""
+    """Return whether the component `name[start:]` is a file name without any change."""
     if _PLAIN.fullmatch(name, start) is None:
         return False
     fits = len(name) - start <= _ALWAYS_FITS_CHARACTERS

@@ -1,4 +1,4 @@
-"""Asks the service about a name: at once for the object and for anything below the name.
+"""Asks the service about a name: for the object, and at once for anything below the name.
 
 The second request lists the names that begin with `name/`. It shows a folder that has objects, a
 folder that has a placeholder object, and, in a hierarchical bucket, an empty folder. `resolution`
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Resolver"]
 
-# The character "0", which follows the slash. Every name that begins with "foo/" sorts before
-# "foo0".
+# The character "0", which follows the slash in ASCII. Every name that begins with "foo/" sorts
+# before "foo0".
 _AFTER_SLASH = chr(ord("/") + 1)
 # Of the names that begin with "foo", only "foo" itself and names that continue with a control
 # character or a space sort before "foo!".
