@@ -165,7 +165,7 @@ def _listings(results: Results) -> Iterator[Verdict]:
 
 
 def _entry_bytes(results: Results) -> float | None:
-    """Return the memory per entry in bytes, without the memory that any first listing takes."""
+    """Return the memory per entry in bytes: the difference of two listings per additional entry."""
     few, many = 1_000, 100_000
     growth = [
         results.median(plans.walk_case(count), "mount", 0, lambda run: run.cost.memory_growth_bytes)

@@ -1,4 +1,4 @@
-"""Reading directories: requests for pages of listings, and open directory handles."""
+"""Reads directories: requests pages of listings, and serves open directory handles."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ class Directories:
         return self._pages.in_flight
 
     def fresh_listing(self, location: str) -> CachedListing:
-        """Return a listing for a reader that begins now: the cached one, or a new empty one."""
+        """Return the cached listing of a directory if it is fresh, or begin a new listing."""
         return self.cache.fresh_listing(location, self._clock())
 
     def is_fresh(self, cached: CachedListing) -> bool:
-        """Return whether a reader that begins now may use the listing."""
+        """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
         return self.cache.is_fresh(cached, self._clock())
 
     def grow_soon(self, cached: CachedListing) -> None:

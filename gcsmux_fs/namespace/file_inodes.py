@@ -7,7 +7,7 @@ metadata makes it a symbolic link. The bytes of an identity never change, so the
 pages of an inode for any time. A finalized object has one identity. If its metadata later makes it
 a link, the link is a second identity, because the kernel reports an error to programs if an inode
 changes its type. An object that is still being appended to has one identity, and so one inode, for
-each size that was observed: the size, the readable bytes and the mapped pages of an inode always
+each size that was observed. So the size, the readable bytes and the mapped pages of an inode always
 agree.
 
 The number of an inode is the hash of its identity (see `inode_numbers`). If another inode has that
@@ -18,9 +18,10 @@ inode costs no memory. The table does not store when a state was set. `Invalidat
 name was invalidated, and only the answer to a request that was sent later makes the inode REMOTE
 again.
 
-Files that are being written do not exist yet, but are planned. Such a file will have no generation,
-so no identity. It will get a free number and a new state. When its upload ends, its identity will
-be added to `_displaced` and its state will become REMOTE, so the inode will keep its number.
+A later version will also have inodes of files that are being written. Such a file has no
+generation, so it has no identity. It will get a free number and a new state. When its upload ends,
+its identity will be added to `_displaced` and its state will become REMOTE, so the inode will keep
+its number.
 
 1. A file is in the table from its first lookup until it has neither lookups nor pins.
 2. No two files in the table have the same identity.
@@ -68,7 +69,8 @@ class InodeState(enum.Enum):
 def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
     """Return a sort key of an answer about an object: a newer answer has a greater key.
 
-    Within one generation the metadata can change, and an appendable object can grow.
+    The generation alone is not enough, because within one generation the metadata can change and an
+    appendable object can grow.
     """
     return info.generation, info.metageneration, info.size, info.finalized
 
@@ -134,7 +136,7 @@ class FileInodes:
         self._states.setdefault(number, InodeState.INVALIDATED)
 
     def confirm(self, number: int) -> None:
-        """Set the state of a file in the table to REMOTE, because a valid answer showed it."""
+        """Set the state of a file to REMOTE, because a valid answer showed the file."""
         self._states.pop(number, None)
 
     def find(self, row: Row) -> int | None:
@@ -196,7 +198,7 @@ class FileInodes:
         """Subtract `lookups` from the lookup count of a file.
 
         Raises:
-            ValueError: fewer lookups were counted.
+            ValueError: the lookup count is smaller than `lookups`.
         """
         place = self._rows.locate(number)
         if place is None or place[0].lookups[place[1]] < lookups:

@@ -129,7 +129,7 @@ def read_foreign_metadata(metadata: Mapping[str, str], size: int) -> ForeignMeta
 
 
 def is_target(target: bytes) -> bool:
-    """Return whether a symbolic link can have this target."""
+    """Return whether a symbolic link can have this target: not empty, not too long, no NUL."""
     return 0 < len(target) <= MAX_TARGET_BYTES and b"\0" not in target
 
 

@@ -55,7 +55,7 @@ class DirectoryInode:
 
 
 class InodeTable:
-    """All inodes of a mount, by number and by what they stand for.
+    """All inodes of a mount, found by number, by location (directories) or by identity (files).
 
     Args:
         root_location: the location of the root directory.
@@ -137,7 +137,7 @@ class InodeTable:
         """Subtract `lookups` from the lookup count of an inode.
 
         Raises:
-            ValueError: fewer lookups were counted.
+            ValueError: the lookup count is smaller than `lookups`.
         """
         inode = self._directories.get(number)
         if inode is None:

@@ -72,8 +72,8 @@ class Listing:
         #: The error of a page that broke invariant 3, or None. After this error no page is added.
         self.contradiction: StorageError | None = None
         self._directory = split_location(location)[0]
-        # Three lists with one element per page: its entries, the position of its first entry, and
-        # its low key.
+        # Three lists with one element per page: the entries of the page, the position of the first
+        # entry, and the low key of the page.
         self._pages: list[ListedPage] = []
         self._starts: list[int] = []
         self._lows: list[str] = []
@@ -111,7 +111,7 @@ class Listing:
             position = listed.start + len(listed.entries)
 
     def find(self, name: bytes) -> Child | None:
-        """Return the child with this file name, or None if no page so far has it."""
+        """Return the child with this file name; None if no page so far has this name."""
         position = self._special.get(name)
         if position is not None:
             return self._child_at(position)
@@ -119,7 +119,7 @@ class Listing:
         return None if place is None else Row(place[0].objects, place[1])
 
     def position_of(self, name: bytes) -> int | None:
-        """Return the position of an entry, or None if no page so far has it."""
+        """Return the position of the entry `name`; None if no page so far has this entry."""
         position = self._special.get(name)
         if position is not None:
             return position
@@ -142,7 +142,7 @@ class Listing:
         """Append the page that was requested with `page_token`.
 
         Returns how many of the added entries are objects that were held back from earlier pages.
-        These entries come first.
+        These objects are the first of the added entries.
 
         Raises:
             StorageError: the server contradicts itself (invariant 3).
@@ -196,7 +196,7 @@ class Listing:
         return None if row is None else (listed, row)
 
     def _check(self, keys: Sequence[str]) -> None:
-        """Check that sorted keys begin with the location and do not sort before this page.
+        """Check that sorted keys begin with the location and do not sort before the earlier pages.
 
         If the first and the last key begin with the location, all keys between them do.
         """

@@ -28,7 +28,8 @@ MAX_LISTED_ENTRIES = 300_000
 _ENTRY_BYTES = 100
 # A listing without its entries takes 2.6 KB, as much as 26 entries.
 _WEIGHT_IN_ENTRIES = 26
-# A special entry (see `listing`) takes 250 to 400 bytes: as much as three ordinary entries.
+# A special entry (see `listing`) takes 250 to 400 bytes: as much as three ordinary entries,
+# so it counts as two more.
 _MORE_ENTRIES_OF_SPECIAL = 2
 # Memory in bytes of one key and value of custom metadata, without their text: the headers of two
 # strings and a slot of a dictionary.
@@ -74,7 +75,8 @@ class CachedListing:
     def weight(self) -> int:
         """The memory of the listing, as a number of entries of the usual size.
 
-        The lengths of names and custom metadata count, because they can be 9 KiB for one object.
+        The lengths of names and custom metadata count too, because the name and the custom metadata
+        of one object can take 9 KiB.
         """
         entries = len(self.listing) + self.listing.specials * _MORE_ENTRIES_OF_SPECIAL
         return _WEIGHT_IN_ENTRIES + entries + self._text_bytes // _ENTRY_BYTES
@@ -121,7 +123,7 @@ class CachedListing:
         return self._asked_at[bisect.bisect_right(self._starts, position) - 1]
 
     def is_in_last_page(self, position: int) -> bool:
-        """Return whether `position` lies in the last page so far."""
+        """Return whether `position` lies in the page that was added last, or beyond this page."""
         return bool(self._starts) and position >= self._starts[-1]
 
 
@@ -181,7 +183,7 @@ class ListingCache:
         self._evict(cached)
 
     def discard(self, cached: CachedListing) -> None:
-        """Remove a listing from the cache; open handles may go on reading it."""
+        """Remove a listing from the cache; open handles may still read the listing."""
         if self._holds(cached):
             del self._latest[cached.listing.location]
             self.entries -= cached.weight

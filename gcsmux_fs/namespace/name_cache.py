@@ -138,14 +138,14 @@ class NameCache:
     # -- listings
 
     def fresh_listing(self, location: str, now: float) -> CachedListing:
-        """Return a listing for a reader that begins now: the cached one, or a new empty one."""
+        """Return the cached listing of a directory if it is fresh, or begin a new listing."""
         cached = self.listings.latest(location)
         if cached is None or not self.is_fresh(cached, now):
             cached = self.listings.begin(location, now)
         return cached
 
     def is_fresh(self, cached: CachedListing, now: float) -> bool:
-        """Return whether a reader that begins now may use the listing."""
+        """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
         return cached.trusts_all and now < cached.begun_at + self._ttl
 
     def listed_until(

@@ -21,8 +21,8 @@ slash, or (for a `%part~` directory) ends within a component.
 1. Spelling and parsing need no table and no server: `step_from` is a pure function.
 2. Two objects never share a path: `step_from` accepts only the spelling that `place` returns.
 3. Every entry is a legal file name: 1 to 255 bytes, no `/`, no NUL, neither `.` nor `..`.
-4. No path is longer than three times its object's name plus 128 bytes, so PATH_MAX (4096 bytes)
-   leaves room for the mount point.
+4. No path is longer than three times its object's name plus 128 bytes, so within PATH_MAX
+   (4096 bytes) enough bytes are left for the path of the mount point.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def split_location(location: str) -> tuple[str, str]:
 
 
 def step_from(location: str, name: bytes) -> Step | None:
-    """Return what the file name `name` leads to in a directory; None if nothing can have it."""
+    """Return what the file name `name` leads to in a directory; None if no entry can have it."""
     parsed = _parse(name)
     if parsed is None:
         return None

@@ -35,7 +35,7 @@ class RecentSnapshots:
             self._latest[thread] = parent, name, inode, now
 
     def recall(self, thread: int, parent: int, name: bytes, now: float) -> int | None:
-        """Return the inode if the thread looked up the same name just now, otherwise None."""
+        """Return the inode if the thread's latest lookup was recent and of this name, else None."""
         latest = self._latest.get(thread)
         if latest is None:
             return None

@@ -1,4 +1,4 @@
-"""What a name leads to, decided from the answers of the service; sans-IO.
+"""Decides from the answers of the service what a name leads to; sans-IO.
 
 Two requests show what a name is: one for the object of this name, one for anything below the name.
 
