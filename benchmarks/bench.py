@@ -30,7 +30,7 @@ _HERE = Path(__file__).parent
 
 
 def run_case(case: Case, site: Site, results: Results) -> None:
-    """Run one case: in each round, run all contenders one after another. Then print its table."""
+    """Run all contenders of a case in turns, once per round, and print the table of the case."""
     for latency_ms in case.latencies_ms:
         for _ in range(case.rounds):
             for contender in case.contenders:

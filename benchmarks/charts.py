@@ -103,7 +103,7 @@ def _bars(
     metric: Metric,
     contenders: Sequence[str],
 ) -> None:
-    """Draw the median of each contender as a bar, and the line from minimum to maximum."""
+    """Draw the median of each contender as a bar, and a line from the minimum to the maximum."""
 
     def figure(run: Run) -> float:
         return metric.of(run.outcome)

@@ -41,7 +41,7 @@ __all__: list[str] = []
 _MIB = 1024 * 1024
 RANGE_BYTES = 2 * _MIB
 WINDOW_BYTES = 64 * _MIB
-_STREAM_CONNECTIONS = 8  # 80 streams each, more than any task needs
+_STREAM_CONNECTIONS = 8  # with 80 streams each: more than any task needs
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ _TASK_SECONDS = 180.0
 
 
 class Contender(Protocol):
-    """A tool or program that runs tasks, or gives the reason why it cannot."""
+    """A tool or program that runs tasks, or gives the reason why it cannot run a task."""
 
     def missing(self, task: Task, latency_ms: int) -> str:
         """Return the reason why the contender cannot run the task, or an empty string."""

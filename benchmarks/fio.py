@@ -51,8 +51,8 @@ def supports(task: Task) -> bool:
 
 def command(task: Task, folder: Path) -> list[str]:
     """Return the command line of fio. Each thread reads its own file, or all threads share one."""
-    # With the option fadvise_hint, fio would double the kernel's readahead or switch it off, which
-    # ordinary programs rarely do.
+    # With the option fadvise_hint, fio would double the kernel's readahead or switch readahead
+    # off. Ordinary programs rarely do this.
     shared = [
         "fio",
         "--output-format=json",

@@ -1,4 +1,4 @@
-"""Measure the cost of the latency histogram: a READ hit with and without one observation.
+"""Measure the cost of the latency histogram: the time of a READ hit with and without it.
 
 Run as `observation.py VARIANT TASK`; it prints the outcome. VARIANT is `hit`,
 `hit-without-histogram` or `observe`. Like a READ of the kernel, each READ
@@ -36,7 +36,8 @@ class _WithoutHistogram(BucketFilesystem):
     """A file system that does not measure READ hits.
 
     It omits two calls of the clock and one observation of `BucketFilesystem.read_cached`. It also
-    omits the start of the prefetch, which happens only at offset 0, which is not measured.
+    omits the start of the prefetch, which happens only at offset 0. No READ at offset 0 is
+    measured.
     """
 
     def read_cached(self, handle: int, offset: int, size: int) -> memoryview | bytes | None:

@@ -32,7 +32,8 @@ HELD = (1, 1_000, 5_000)
 SIZES = (1_000, 10_000, 100_000)
 MILLION = 1_000_000
 
-# The contender for a million objects: listing these objects takes longer than the default TTL.
+# The contender for a million objects: it has a TTL of one hour, because listing
+# these objects takes longer than the default TTL.
 KEPT = "mount, names kept"
 _CLIENT_AND_MOUNT = ("client", "mount")
 _MOUNTS = ("client", "mount", "mount, tuned")

@@ -78,7 +78,8 @@ def _sequential(results: Results) -> Iterator[Verdict]:
         name = f"sequential cold, {contender}"
         rate = _rate(results, plans.SEQUENTIAL, contender)
         yield _at_least(name, limit, "of our client", rate, client)
-        # Two variants, because rclone can omit the verification of checksums and our mount cannot.
+        # Compare with two variants, because rclone can omit the verification of checksums and our
+        # mount cannot.
         for peer in ("rclone", "rclone, no checks"):
             yield _at_least(
                 name, factor, f"times {peer}", rate, _rate(results, plans.SEQUENTIAL, peer)
@@ -164,7 +165,7 @@ def _listings(results: Results) -> Iterator[Verdict]:
 
 
 def _entry_bytes(results: Results) -> float | None:
-    """Return the memory per entry in bytes, without the memory that any first listing takes."""
+    """Return the memory per entry in bytes: the difference of two listings per additional entry."""
     few, many = 1_000, 100_000
     growth = [
         results.median(plans.walk_case(count), "mount", 0, lambda run: run.cost.memory_growth_bytes)

@@ -1,4 +1,4 @@
-"""What a directory entry leads to, before it has an inode: a row or a directory; sans-IO."""
+"""The target of a directory entry that has no inode yet: a `Row` or a `Directory`; sans-IO."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Child", "Directory"]
 class Directory:
     """A directory; `placeholder` is the object named `location`, if one is known.
 
-    If `assumed` is true, the service has not shown the directory, because it refuses listings.
+    If `assumed` is true, the directory may not exist, because the service refuses listings.
     """
 
     location: str

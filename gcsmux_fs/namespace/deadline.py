@@ -1,10 +1,10 @@
 """The deadline of a lookup or of one part of a listing, and the pauses after empty pages.
 
-A lookup may need several requests, and each request has its own deadline. This module limits their
-total time, because a server may send pages without end. The service sends pages without entries
-where many objects were deleted. After the first empty pages the next page is requested at once.
-After further empty pages there is a pause, so that the pages are not requested as fast as they
-arrive.
+A lookup may need several requests, and each request has its own deadline. This module limits the
+total time of the requests, because a server may send pages without end. The service sends pages
+without entries where many objects were deleted. After the first empty pages the next page is
+requested at once. After further empty pages there is a pause, so that the pages are not requested
+as fast as they arrive.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["EMPTY_PAUSE_SECONDS", "FREE_EMPTY_PAGES", "bounded", "pause_after"]
 
 FREE_EMPTY_PAGES = 10
-"""Consecutive empty pages before the first pause; a listing of 10,000 names has as many pages."""
+"""Number of consecutive empty pages before the first pause: as many pages as 10,000 names fill."""
 
 EMPTY_PAUSE_SECONDS = 0.1
-"""Length of a pause: at most 10 requests a second, and 1,200 within the default deadline."""
+"""Duration of a pause. It allows 10 requests a second, or 1,200 within the default deadline."""
 
 Answer = TypeVar("Answer")
 

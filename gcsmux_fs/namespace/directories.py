@@ -1,4 +1,4 @@
-"""Reading directories: requests for pages of listings, and open directory handles."""
+"""Reads directories: requests pages of listings, and serves open directory handles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PAGE_SIZE", "Directories", "DirectoryHandle"]
 
 MAX_PAGE_SIZE = 1000
-"""Largest page in entries: https://cloud.google.com/storage/docs/json_api/v1/objects/list."""
+"""Maximum entries of a page: https://cloud.google.com/storage/docs/json_api/v1/objects/list."""
 
 
 class Directories:
@@ -68,15 +68,15 @@ class Directories:
         return self._pages.in_flight
 
     def fresh_listing(self, location: str) -> CachedListing:
-        """Return a listing for a reader that begins now: the cached one, or a new empty one."""
+        """Return the cached listing of a directory if it is fresh, or begin a new listing."""
         return self.cache.fresh_listing(location, self._clock())
 
     def is_fresh(self, cached: CachedListing) -> bool:
-        """Return whether a reader that begins now may use the listing."""
+        """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
         return self.cache.is_fresh(cached, self._clock())
 
     def grow_soon(self, cached: CachedListing) -> None:
-        """Request the next page of the listing without waiting for it."""
+        """Request the next page of the listing, and do not wait for the page."""
         self._pages.start(cached, lambda: self._add_page(cached))
 
     async def grow_beyond(self, cached: CachedListing, position: int) -> None:
@@ -168,7 +168,8 @@ class DirectoryHandle:
                 self._location,
                 lambda: self._directories.grow_beyond(cached, position),
             )
-        # A reader that has reached the last page so far will soon need the next page.
+        # This reader has reached the last page that has arrived, so it will soon need the next
+        # page.
         if position > 0 and not listing.complete and cached.is_in_last_page(position):
             self._directories.grow_soon(cached)
         return self._entries(cached, position)

@@ -1,4 +1,4 @@
-"""Makes the entry of a child: finds or creates the child's inode, and counts one lookup."""
+"""Makes the entry of a file or directory: finds or creates its inode, and counts one lookup."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EntryFactory:
     """Makes the entries of one tree.
 
     Args:
-        inodes: counts the lookups.
+        inodes: finds and creates the inodes, and counts their lookups.
         ttl_seconds: how long the kernel may cache the attributes of a directory.
         directory_mtime_ns: the mtime of directories without a known placeholder object.
         clock: returns the time in seconds.
@@ -66,7 +66,7 @@ class EntryFactory:
         return entry if placeholder is None else entry._replace(metadata=placeholder.metadata)
 
     def of_file(self, number: int, row: Row, name_valid_seconds: float) -> Entry:
-        """Return the entry of a file without counting a lookup; its attributes never change."""
+        """Return the entry of a file, whose attributes never change, without counting a lookup."""
         objects, index = row
         traits = objects.traits[index]
         return Entry(
@@ -81,7 +81,7 @@ class EntryFactory:
         )
 
     def update_placeholder(self, placeholder: ObjectInfo) -> None:
-        """Update the directory that this placeholder object belongs to, if it has an inode."""
+        """Store a placeholder object in the inode of its directory, if the inode exists."""
         directory = self._inodes.directory_at(placeholder.name)
         if directory is not None:
             directory.update_placeholder(placeholder)

@@ -7,7 +7,7 @@ metadata makes it a symbolic link. The bytes of an identity never change, so the
 pages of an inode for any time. A finalized object has one identity. If its metadata later makes it
 a link, the link is a second identity, because the kernel reports an error to programs if an inode
 changes its type. An object that is still being appended to has one identity, and so one inode, for
-each size that was observed: the size, the readable bytes and the mapped pages of an inode always
+each size that was observed. So the size, the readable bytes and the mapped pages of an inode always
 agree.
 
 The number of an inode is the hash of its identity (see `inode_numbers`). If another inode has that
@@ -18,9 +18,10 @@ inode costs no memory. The table does not store when a state was set. `Invalidat
 name was invalidated, and only the answer to a request that was sent later makes the inode REMOTE
 again.
 
-Files that are being written are planned. Such a file has no generation, so it has no identity. It
-will get a free number and a new state. When its upload ends, its identity will be added to
-`_displaced` and its state will become REMOTE, so the inode will keep its number.
+A later version will also have inodes of files that are being written. Such a file has no
+generation, so it has no identity. It will get a free number and a new state. When its upload ends,
+its identity will be added to `_displaced` and its state will become REMOTE, so the inode will keep
+its number.
 
 1. A file is in the table from its first lookup until it has neither lookups nor pins.
 2. No two files in the table have the same identity.
@@ -53,10 +54,10 @@ _Identity: TypeAlias = tuple[str, int, int, bool]
 
 
 class InodeState(enum.Enum):
-    """Where the bytes of a file are, and whether its name still leads to it."""
+    """State of an inode: whether its generation exists, and whether the name still leads to it."""
 
     REMOTE = enum.auto()
-    """The bytes are in the inode's generation, and the last answer showed that it exists."""
+    """The service has the bytes: the last answer showed that the generation exists."""
 
     INVALIDATED = enum.auto()
     """Like REMOTE, but the file's name may lead to another inode now. OPEN is allowed."""
@@ -68,7 +69,8 @@ class InodeState(enum.Enum):
 def progress(info: ObjectInfo) -> tuple[int, int, int, bool]:
     """Return a sort key of an answer about an object: a newer answer has a greater key.
 
-    Within one generation the metadata can change, and an appendable object can grow.
+    The generation alone is not enough, because within one generation the metadata can change and an
+    appendable object can grow.
     """
     return info.generation, info.metageneration, info.size, info.finalized
 
@@ -103,7 +105,7 @@ class FileInodes:
         self._pins: Counter[int] = Counter()
         # For each generation that is still being appended to, the number of its largest file inode.
         self._largest: dict[tuple[str, int], int] = {}
-        # States of the files that are not REMOTE.
+        # The state of each file that is not REMOTE, by number.
         self._states: dict[int, InodeState] = {}
 
     def __len__(self) -> int:
@@ -126,15 +128,15 @@ class FileInodes:
         return self._states.get(number, InodeState.REMOTE)
 
     def mark_gone(self, number: int) -> None:
-        """Note that the generation of a file in the table no longer exists."""
+        """Record that the generation of a file in the table no longer exists."""
         self._states[number] = InodeState.GONE
 
     def invalidate(self, number: int) -> None:
-        """Note that the name of a file in the table may lead to another inode now."""
+        """Record that the name of a file in the table may lead to another inode now."""
         self._states.setdefault(number, InodeState.INVALIDATED)
 
     def confirm(self, number: int) -> None:
-        """Note that a file in the table exists, because a valid answer showed the file."""
+        """Set the state of a file to REMOTE, because a valid answer showed the file."""
         self._states.pop(number, None)
 
     def find(self, row: Row) -> int | None:
@@ -146,7 +148,7 @@ class FileInodes:
     def named(self, name: str) -> list[int]:
         """Return the numbers of all files of the object `name`.
 
-        This compares the names of all files, which takes about 2 ms for 100,000 files.
+        The search compares the names of all files, which takes about 2 ms for 100,000 files.
         """
         return [
             self._number_of(_identity(leaf.objects, index))
@@ -196,7 +198,7 @@ class FileInodes:
         """Subtract `lookups` from the lookup count of a file.
 
         Raises:
-            ValueError: fewer lookups were counted.
+            ValueError: the lookup count is smaller than `lookups`.
         """
         place = self._rows.locate(number)
         if place is None or place[0].lookups[place[1]] < lookups:

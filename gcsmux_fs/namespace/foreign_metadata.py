@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 MAX_TARGET_BYTES = 4095
-"""Longest target that Linux follows: PATH_MAX of <linux/limits.h> minus the final NUL."""
+"""Maximum target that Linux follows: PATH_MAX of <linux/limits.h> minus the final NUL."""
 
 _IS_LINK = "goog-reserved-file-is-symlink"
 _TARGET = "gcsfuse_symlink_target"
@@ -44,7 +44,7 @@ _MODE = "goog-reserved-posix-mode"
 
 _NS = 10**9
 _EPOCH = datetime(1970, 1, 1)
-# The beginning of the year 10000, which RFC 3339 cannot express.
+# Seconds from 1970 to the beginning of the year 10000. RFC 3339 cannot express later times.
 _END_OF_TIME_SECONDS = 253_402_300_800
 # The largest user or group number. The next number, (uid_t) -1, means "leave unchanged" in system
 # calls.
@@ -129,7 +129,7 @@ def read_foreign_metadata(metadata: Mapping[str, str], size: int) -> ForeignMeta
 
 
 def is_target(target: bytes) -> bool:
-    """Return whether a symbolic link can have this target."""
+    """Return whether a symbolic link can have this target: not empty, not too long, no NUL."""
     return 0 < len(target) <= MAX_TARGET_BYTES and b"\0" not in target
 
 

@@ -1,4 +1,4 @@
-"""Inodes that the kernel has forgotten, and the names that led to them; sans-IO.
+"""Table of inodes that the kernel has forgotten, with the names that led to them; sans-IO.
 
 An NFS server keeps the number of an inode for longer than the kernel keeps the inode, and asks for
 the file by the number alone. A number is a hash, so only a table leads back to the name. The table
@@ -12,13 +12,13 @@ from gcsmux_fs.namespace.names import locate_directory, places_of
 __all__ = ["MAX_FORGOTTEN", "ForgottenInodes"]
 
 MAX_FORGOTTEN = 16_384
-"""Largest number of files, and of directories: 4 MB with names of 30 characters."""
+"""Maximum number of files, and of directories; they take 4 MB with names of 30 characters."""
 
 
 class ForgottenInodes:
-    """Object names of files and locations of directories, by inode number.
+    """Object names of forgotten files and locations of forgotten directories, by inode number.
 
-    `limit` is the largest number of files, and the largest number of directories.
+    `limit` is the maximum number of files, and also the maximum number of directories.
     """
 
     def __init__(self, limit: int = MAX_FORGOTTEN) -> None:
@@ -27,17 +27,17 @@ class ForgottenInodes:
         self._directories: dict[int, str] = {}
 
     def note_file(self, number: int, name: str) -> None:
-        """Keep the object name of a file."""
+        """Store the object name of a file that the kernel has forgotten."""
         self._note(self._files, number, name)
 
     def note_directory(self, number: int, location: str) -> None:
-        """Keep the location of a directory."""
+        """Store the location of a directory that the kernel has forgotten."""
         self._note(self._directories, number, location)
 
     def places_of(self, number: int) -> list[tuple[str, bytes]]:
         """Return each location and file name where a forgotten inode may be found.
 
-        The list is empty if the number was never noted, or was dropped.
+        The list is empty if the table never had the number, or has dropped it.
         """
         if (location := self._directories.get(number)) is not None:
             return [locate_directory(location)]

@@ -6,8 +6,8 @@ after the kernel has forgotten the inode, after a remount, and on another machin
 `tar -g` and NFS servers regard a file with the same number as the same file.
 
 Numbers have 63 bits, because some programs store them as signed 64-bit integers. Among ten million
-inodes, two hashes are equal with a probability of 1 in 200,000. The table of inodes then gives the
-second inode the hash of the next attempt.
+inodes, two hashes are equal with a probability of 1 in 200,000. In this case the table of
+inodes gives the second inode another hash (see `hash_of`).
 """
 
 from __future__ import annotations
@@ -61,6 +61,6 @@ def first_free(key: bytes, hashed: Hash, is_taken: Callable[[int], bool]) -> int
 def _candidates(key: bytes, hashed: Hash) -> Iterator[int]:
     for attempt in itertools.count():
         number = hashed(key, attempt)
-        # 0 means "no inode" in FUSE.
+        # 0 means "no inode" in FUSE, and 1 is the root.
         if number > ROOT_INODE:
             yield number

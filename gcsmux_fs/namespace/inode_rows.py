@@ -6,8 +6,8 @@ The table is stored in columns. Rows are numbered in the order of their creation
 1,024 consecutive row numbers: the row number gives the leaf, and bisection in the leaf gives the
 index of the row. A dictionary maps inode numbers to row numbers.
 
-Removing a row only marks it. When three quarters of a leaf are marked, the leaf is compacted. So
-the removed rows take at most three times the memory of the remaining rows. (A leaf with one row
+Removing a row only marks the row. When three quarters of a leaf are marked, the leaf is compacted.
+So the removed rows take at most three times the memory of the remaining rows. (A leaf with one row
 takes 1 KB.) The time to remove a row does not depend on the size of the table.
 
 1. Row numbers ascend within a leaf.
@@ -37,7 +37,7 @@ _REMOVED = -1
 
 
 class InodeLeaf:
-    """The rows of consecutive row numbers; a row has the same index in each column."""
+    """Rows with consecutive row numbers, in columns; a row has the same index in each column."""
 
     __slots__ = ("lookups", "objects", "removed", "row_numbers")
 
@@ -93,7 +93,7 @@ class InodeRows:
         return len(self._leaves)
 
     def locate(self, number: int) -> tuple[InodeLeaf, int] | None:
-        """Return the leaf and the index of an inode's row, or None if it is not in the table."""
+        """Return the leaf and the index of an inode's row; None if the table has no such inode."""
         row_number = self._row_numbers.get(number)
         if row_number is None:
             return None

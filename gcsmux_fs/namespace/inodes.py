@@ -4,9 +4,9 @@ Theory of operation
 
 A file inode stands for one generation of an object at one size. So the kernel's cached pages of two
 generations, or of two sizes, never mix: a changed object is a new inode. A directory inode stands
-for a location (see `names`). Files are many, so they are stored in columns (see `file_inodes`);
-each directory is a Python object. Numbers are hashes of what the inodes stand for (see
-`inode_numbers`).
+for a location (see `names`). There are many files, so their inodes are stored in columns (see
+`file_inodes`); each directory is a Python object. Numbers are hashes of what the inodes stand for
+(see `inode_numbers`).
 
 1. An inode is in the table while the kernel counts lookups of it, or an open handle pins it, and no
    longer. The root is always in the table.
@@ -47,7 +47,7 @@ class DirectoryInode:
         return f"<DirectoryInode {self.number}: {self.location!r}, {self.lookups} lookups>"
 
     def update_placeholder(self, placeholder: ObjectInfo | None) -> None:
-        """Replace the known placeholder object, unless it is newer than the given one."""
+        """Store `placeholder` if it is newer than the known placeholder object."""
         if placeholder is None:
             return
         if self.placeholder is None or progress(placeholder) > progress(self.placeholder):
@@ -55,7 +55,7 @@ class DirectoryInode:
 
 
 class InodeTable:
-    """All inodes of a mount, by number and by what they stand for.
+    """All inodes of a mount, found by number, by location (directories) or by identity (files).
 
     Args:
         root_location: the location of the root directory.
@@ -74,18 +74,18 @@ class InodeTable:
         return len(self._directories) + len(self.files)
 
     def directory(self, number: int) -> DirectoryInode | None:
-        """Return the directory with this number, or None if it is not in the table."""
+        """Return the directory with this number; None if the table has no such directory."""
         return self._directories.get(number)
 
     def directory_at(self, location: str) -> DirectoryInode | None:
-        """Return the directory with this location, or None if it is not in the table."""
+        """Return the directory with this location; None if the table has no such directory."""
         return self._by_location.get(location)
 
     def require_directory(self, number: int) -> DirectoryInode:
         """Return the directory with this number.
 
         Raises:
-            GenerationGone: it is not in the table.
+            GenerationGone: the table has no such directory.
         """
         directory = self._directories.get(number)
         if directory is None:
@@ -96,7 +96,7 @@ class InodeTable:
         """Return the object of the file with this number.
 
         Raises:
-            GenerationGone: it is not in the table.
+            GenerationGone: the table has no such file.
         """
         info = self.files.get(number)
         if info is None:
@@ -115,7 +115,7 @@ class InodeTable:
     def directories_below(self, prefix: str) -> list[int]:
         """Return the numbers of all directories whose locations begin with `prefix`.
 
-        The deepest come first. The root is left out, because no name leads to it.
+        The deepest directories come first. The root is left out, because no name leads to the root.
         """
         locations = [
             location
@@ -137,7 +137,7 @@ class InodeTable:
         """Subtract `lookups` from the lookup count of an inode.
 
         Raises:
-            ValueError: fewer lookups were counted.
+            ValueError: the lookup count is smaller than `lookups`.
         """
         inode = self._directories.get(number)
         if inode is None:

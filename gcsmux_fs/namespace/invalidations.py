@@ -15,8 +15,8 @@ import math
 
 __all__ = ["Invalidations"]
 
-# Limit of the table: more names than are invalidated while one request is in flight. Names of the
-# longest length take 4 MiB.
+# Maximum number of names. Fewer names are invalidated while one request is in flight. If all names
+# have the maximum length, they take 4 MiB.
 _MAX_NAMES = 4096
 
 
@@ -30,12 +30,12 @@ class Invalidations:
         self.is_empty = True
 
     def note(self, name: str, now: float) -> None:
-        """Note that the object `name` may have changed."""
+        """Record that the object `name` may have changed at the time `now`."""
         self.is_empty = False
         _put(self._names, name, now)
 
     def note_below(self, prefix: str, now: float) -> None:
-        """Note that all names that begin with `prefix` may have changed.
+        """Record that all names that begin with `prefix` may have changed at the time `now`.
 
         `prefix` is empty or ends with a slash. The name of the directory itself may have changed
         too.

@@ -16,9 +16,9 @@ __all__ = ["ListedPage"]
 class ListedPage:
     """The entries of one page, in the order of their positions.
 
-    An element of `entries` is the index of an object's row or, for a special entry, `~index` into
-    `names` and `children`. `hidden` contains the rows that are no entries and the rows that are
-    special entries.
+    An element of `entries` is the index of an object's row or, for a special entry (see `listing`),
+    `~index` into `names` and `children`. `hidden` contains the rows that are no entries and the
+    rows that are special entries.
     """
 
     __slots__ = ("children", "entries", "hidden", "names", "objects", "start")
@@ -32,7 +32,7 @@ class ListedPage:
         self.hidden: set[int] = set()
 
     def row_of(self, target: str) -> int | None:
-        """Return the row of the object `target` if the object is spelled as itself, or None."""
+        """Return the row of the object `target`; None if the page has no such row, or hides it."""
         names = self.objects.names
         row = bisect_left(names, target)
         is_entry = row < len(names) and names[row] == target and row not in self.hidden

@@ -9,16 +9,17 @@ the place of its folder. The name of an object that is still held back at the en
 prefix of the page's last name. So these objects are few, and all other entries of the page are
 shown at once.
 
-Nearly all entries of a large directory are objects that are spelled as themselves. Such an entry is
-a row of its page's table, whose names are sorted. It is found by bisection, first of the pages and
-then of the rows, and its file name is cut from the object's name when it is needed. All other
-entries are *special*: folders, objects that are spelled otherwise, and objects that were held back.
-They are found by a dictionary of their names.
+Nearly all entries of a large directory are objects that appear under their own names. Such an entry
+is a row of its page's table, whose names are sorted. The row is found by bisection, first of the
+pages and then of the rows. The file name is cut from the object's name when the file name is
+needed. All other entries are *special*: folders, objects with another spelling, and objects that
+were held back. A dictionary maps the names of special entries to positions.
 
 1. A shown entry never changes its name or its position.
 2. No entry appears twice: an entry that a server repeats where two pages meet is dropped.
-3. Reading all pages ends, and gives every entry. It is an error of the server if a page token comes
-   again, if an entry is not below the location, or if an entry sorts before the page that it is in.
+3. A reader of all pages comes to an end and gets every entry. It is an error of the server if it
+   sends a page token twice, if an entry is not below the location, or if an entry sorts before the
+   last key of the earlier pages.
 4. The low key of a page is the last key of the page before. No key of a page sorts before its low
    key.
 """
@@ -68,11 +69,11 @@ class Listing:
         self.placeholder: ObjectInfo | None = None
         self.page_token = ""
         self.complete = False
-        #: Set if the server has contradicted itself (invariant 3). Then no further page is added.
+        #: The error of a page that broke invariant 3, or None. After this error no page is added.
         self.contradiction: StorageError | None = None
         self._directory = split_location(location)[0]
-        # Three lists with one element per page: its entries, the position of its first entry, and
-        # its low key.
+        # Three lists with one element per page: the entries of the page, the position of the first
+        # entry, and the low key of the page.
         self._pages: list[ListedPage] = []
         self._starts: list[int] = []
         self._lows: list[str] = []
@@ -110,7 +111,7 @@ class Listing:
             position = listed.start + len(listed.entries)
 
     def find(self, name: bytes) -> Child | None:
-        """Return the child with this file name, or None if no page so far has it."""
+        """Return the child with this file name; None if no page so far has this name."""
         position = self._special.get(name)
         if position is not None:
             return self._child_at(position)
@@ -118,7 +119,7 @@ class Listing:
         return None if place is None else Row(place[0].objects, place[1])
 
     def position_of(self, name: bytes) -> int | None:
-        """Return the position of an entry, or None if no page so far has it."""
+        """Return the position of the entry `name`; None if no page so far has this entry."""
         position = self._special.get(name)
         if position is not None:
             return position
@@ -141,7 +142,7 @@ class Listing:
         """Append the page that was requested with `page_token`.
 
         Returns how many of the added entries are objects that were held back from earlier pages.
-        These entries come first.
+        These objects are the first of the added entries.
 
         Raises:
             StorageError: the server contradicts itself (invariant 3).
@@ -195,7 +196,7 @@ class Listing:
         return None if row is None else (listed, row)
 
     def _check(self, keys: Sequence[str]) -> None:
-        """Check that sorted keys begin with the location and do not sort before this page.
+        """Check that sorted keys begin with the location and do not sort before the earlier pages.
 
         If the first and the last key begin with the location, all keys between them do.
         """
@@ -228,7 +229,7 @@ class Listing:
     ) -> None:
         names, entries, last_key = listed.objects.names, listed.entries, self._last_key
         cut = len(self._directory)
-        # In a `%part~` directory no object is spelled as itself.
+        # In a `%part~` directory no object appears under its own name.
         ends_at_slash = cut == len(self.location)
         last = names[start - 1] if start else self._lows[-1]
         for row in range(start, end):
@@ -260,7 +261,7 @@ class Listing:
 
     def _add_folder(self, listed: ListedPage, key: str) -> None:
         if key == self.location:
-            # The directory would contain itself.
+            # With this entry, the directory would contain itself.
             raise self._stray(key)
         last = self._last_placeholder
         placeholder = last if last is not None and last.name == key else None
@@ -274,8 +275,8 @@ class Listing:
                 self._show(listed, content_name(), Row(listed.objects, index))
             return
         self._last_placeholder = info
-        # If a page ended between a prefix and its placeholder object, the prefix may have come
-        # first.
+        # The entry of the folder may be here already, if a page ended between a prefix and its
+        # placeholder object. Then give the placeholder object to this entry.
         placed = place(self.location, info.name[len(self._directory) : -1], Form.PLAIN)
         position = self._special.get(placed.name) if placed is not None else None
         if position is not None:

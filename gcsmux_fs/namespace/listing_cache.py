@@ -1,8 +1,9 @@
-"""The latest listing of each directory, with the times of its requests; sans-IO.
+"""Cache of the latest listing of each directory, with the times of its requests; sans-IO.
 
 1. The cache is bounded: beyond `max_entries` the least recently used listings are evicted. Open
    listings are not evicted, because their handles keep the memory anyway.
-2. All times are times of requests, not of responses, so no entry seems newer than it is.
+2. All times are the times at which requests were sent, not at which answers arrived. So no entry
+   seems newer than it is.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LISTED_ENTRIES", "CachedListing", "ListingCache"]
 
 MAX_LISTED_ENTRIES = 300_000
-"""Limit of the cache, 30 MB: two directories of 100,000 objects and many small directories."""
+"""Maximum of cached entries (30 MB): two directories of 100,000 objects and many small ones."""
 
-# Memory of an entry without its name: five numbers, its position, and the header of a string.
+# Memory of an entry in bytes, without its name: five numbers, its position, and the header of a
+# string.
 _ENTRY_BYTES = 100
 # A listing without its entries takes 2.6 KB, as much as 26 entries.
 _WEIGHT_IN_ENTRIES = 26
-# A special entry (see `listing`) takes 250 to 400 bytes: as much as two more entries.
+# A special entry (see `listing`) takes 250 to 400 bytes: as much as three ordinary entries,
+# so it counts as two more.
 _MORE_ENTRIES_OF_SPECIAL = 2
-# Memory of a pair of custom metadata without its text: the headers of two strings and a slot of a
-# dictionary.
+# Memory in bytes of one key and value of custom metadata, without their text: the headers of two
+# strings and a slot of a dictionary.
 _PAIR_OVERHEAD_BYTES = 200
 
 
@@ -72,7 +75,8 @@ class CachedListing:
     def weight(self) -> int:
         """The memory of the listing, as a number of entries of the usual size.
 
-        The lengths of names and custom metadata count, because they can be 9 KiB for one object.
+        The lengths of names and custom metadata count too, because the name and the custom metadata
+        of one object can take 9 KiB.
         """
         entries = len(self.listing) + self.listing.specials * _MORE_ENTRIES_OF_SPECIAL
         return _WEIGHT_IN_ENTRIES + entries + self._text_bytes // _ENTRY_BYTES
@@ -119,7 +123,7 @@ class CachedListing:
         return self._asked_at[bisect.bisect_right(self._starts, position) - 1]
 
     def is_in_last_page(self, position: int) -> bool:
-        """Return whether `position` lies in the last page so far."""
+        """Return whether `position` lies in the page that was added last, or beyond this page."""
         return bool(self._starts) and position >= self._starts[-1]
 
 
@@ -179,13 +183,13 @@ class ListingCache:
         self._evict(cached)
 
     def discard(self, cached: CachedListing) -> None:
-        """Remove a listing from the cache; open handles may go on reading it."""
+        """Remove a listing from the cache; open handles may still read the listing."""
         if self._holds(cached):
             del self._latest[cached.listing.location]
             self.entries -= cached.weight
 
     def close(self, cached: CachedListing) -> None:
-        """Note that one handle of the listing was closed."""
+        """Record that one handle of the listing was closed."""
         cached.openers -= 1
         self._evict(None)
 

@@ -3,7 +3,7 @@
 Theory of operation
 
 Two kinds of answers are cached: listings of directories, and resolutions of single names. A lookup
-uses the newer of the two. An answer is valid for the TTL. The answer that a name does not exist is
+uses the newer answer. An answer is valid for the TTL. The answer that a name does not exist is
 valid for the negative TTL. Both times begin when the request is sent, because an object may change
 at any time after that.
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_RESOLUTIONS", "NameAnswer", "NameCache"]
 
 MAX_RESOLUTIONS = 16_384
-"""Largest number of cached resolutions: 16 MB at most, 1 KB for each name that exists."""
+"""Maximum number of cached resolutions: 16 MB at 1 KB for each name that exists."""
 
 
 class NameAnswer(NamedTuple):
@@ -55,8 +55,8 @@ class NameCache:
 
     Args:
         ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
-        negative_ttl_seconds: how long the answer is valid that a name does not exist.
-        max_listed_entries: how many entries of closed directories are kept.
+        negative_ttl_seconds: how long the absence of a name is valid.
+        max_listed_entries: maximum number of listed entries that are kept for closed directories.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class NameCache:
         return self._resolutions.get(target)
 
     def store(self, target: str, resolution: Resolution) -> None:
-        """Cache a resolution, unless the cache or an invalidation is newer."""
+        """Cache a resolution, unless the cached resolution or an invalidation is newer."""
         if self._invalidations.outdates(target, resolution.asked_at):
             return
         cached = self._resolutions.get(target)
@@ -138,20 +138,20 @@ class NameCache:
     # -- listings
 
     def fresh_listing(self, location: str, now: float) -> CachedListing:
-        """Return a listing for a reader that begins now: the cached one, or a new empty one."""
+        """Return the cached listing of a directory if it is fresh, or begin a new listing."""
         cached = self.listings.latest(location)
         if cached is None or not self.is_fresh(cached, now):
             cached = self.listings.begin(location, now)
         return cached
 
     def is_fresh(self, cached: CachedListing, now: float) -> bool:
-        """Return whether a reader that begins now may use the listing."""
+        """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
         return cached.trusts_all and now < cached.begun_at + self._ttl
 
     def listed_until(
         self, cached: CachedListing, position: int, name: bytes, child: Child
     ) -> float:
-        """Return the time until which an entry of a listing is valid; 0 if it is not valid."""
+        """Return the time until which an entry of a listing is valid; 0 if it was invalidated."""
         valid_until = cached.page_asked_at(position) + self._ttl
         if self._invalidations.is_empty and cached.trusts_all:
             return valid_until

@@ -31,7 +31,7 @@ def parse_name(location: str, name: bytes) -> Step:
     """Return what the file name `name` leads to in the directory `location`.
 
     Raises:
-        NoSuchEntry: no object or directory is spelled like this.
+        NoSuchEntry: no object or directory can have this file name.
     """
     step = step_from(location, name)
     if step is None:
@@ -106,7 +106,7 @@ class NameLookup:
         )
 
     def cached(self, location: str, name: bytes, step: Step) -> NameAnswer | None:
-        """Return the newest cached answer about an entry; None if none is valid.
+        """Return the newest cached answer about an entry; None if no answer is valid.
 
         `name` is the entry's file name in the directory `location`, which was parsed to `step`.
         """

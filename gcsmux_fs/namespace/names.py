@@ -2,10 +2,10 @@
 
 Theory of operation
 
-An object name is cut at its slashes. A component that can be a file name is spelled as itself. A
-component that cannot, or that would be ambiguous, gets a *marker*: `%`, lower-case letters (or
-none), and `~`. A component that itself begins like a marker is spelled with a marker too, so a
-spelling never clashes with a real name:
+An object name is cut at its slashes. A component that can be a file name stays unchanged. A
+component that cannot be a file name, or that would be ambiguous, gets a *marker*: `%`, lower-case
+letters (or none), and `~`. A component that itself begins like a marker is spelled with a marker
+too, so a spelling never clashes with a real name:
 
 - `%~TEXT`: a component that is empty, `.` or `..`, holds a NUL, or begins like a marker;
 - `%file~TEXT`: the object `TEXT` beside the folder `TEXT/` (the folder keeps the plain name);
@@ -21,8 +21,8 @@ slash, or (for a `%part~` directory) ends within a component.
 1. Spelling and parsing need no table and no server: `step_from` is a pure function.
 2. Two objects never share a path: `step_from` accepts only the spelling that `place` returns.
 3. Every entry is a legal file name: 1 to 255 bytes, no `/`, no NUL, neither `.` nor `..`.
-4. No path is longer than three times its object's name plus 128 bytes, so PATH_MAX (4096 bytes)
-   leaves room for the mount point.
+4. No path is longer than three times its object's name plus 128 bytes, so within PATH_MAX
+   (4096 bytes) enough bytes are left for the path of the mount point.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 MAX_FILE_NAME_BYTES = 255
-"""The longest file name of Linux: NAME_MAX of <linux/limits.h>."""
+"""Maximum length of a file name in Linux: NAME_MAX of <linux/limits.h>."""
 
 MAX_OBJECT_NAME_BYTES = 1024
 """Longest object name, in UTF-8: https://cloud.google.com/storage/docs/objects#naming."""
@@ -130,7 +130,7 @@ def split_location(location: str) -> tuple[str, str]:
 
 
 def step_from(location: str, name: bytes) -> Step | None:
-    """Return what the file name `name` leads to in a directory; None if it is no spelling."""
+    """Return what the file name `name` leads to in a directory; None if no entry can have it."""
     parsed = _parse(name)
     if parsed is None:
         return None
@@ -167,7 +167,7 @@ def place(location: str, component: str, form: Form) -> Place | None:
 
 
 def is_plain(name: str, start: int) -> bool:
-    """Return whether the component `name[start:]` is spelled as itself."""
+    """Return whether the component `name[start:]` is a file name without any change."""
     if _PLAIN.fullmatch(name, start) is None:
         return False
     fits = len(name) - start <= _ALWAYS_FITS_CHARACTERS

@@ -1,4 +1,4 @@
-"""For each thread, its latest lookup that led to an object that grows; sans-IO.
+"""Table of the latest lookup of each thread, if it led to an object that grows; sans-IO.
 
 `cp` and `install` call `stat`, then `open`, then `fstat`, and refuse to copy if the inode number
 differs. With a TTL of 0 both `stat` and `open` look the name up. If the object grew between the two
@@ -14,9 +14,9 @@ import cachetools
 __all__ = ["SAME_CALL_SECONDS", "RecentSnapshots"]
 
 SAME_CALL_SECONDS = 0.001
-"""Longest pause between the two lookups: `cp` takes 0.1 ms, appending takes more than 1 ms."""
+"""Maximum time between the two lookups: `cp` needs 0.1 ms, appending takes more than 1 ms."""
 
-# Limit of the table: more threads than look up growing objects within one millisecond.
+# Maximum number of threads. Fewer threads look up growing objects within one millisecond.
 _MAX_THREADS = 1024
 
 
@@ -30,12 +30,12 @@ class RecentSnapshots:
         )
 
     def note(self, thread: int, parent: int, name: bytes, inode: int, now: float) -> None:
-        """Note that a lookup of a thread at the time `now` leads to an inode."""
+        """Record that a lookup of a thread at the time `now` leads to an inode."""
         if thread:
             self._latest[thread] = parent, name, inode, now
 
     def recall(self, thread: int, parent: int, name: bytes, now: float) -> int | None:
-        """Return the inode if the thread looked up the same name just now, otherwise None."""
+        """Return the inode if the thread's latest lookup was recent and of this name, else None."""
         latest = self._latest.get(thread)
         if latest is None:
             return None
@@ -45,5 +45,5 @@ class RecentSnapshots:
         return latest[2]
 
     def opened(self, thread: int) -> None:
-        """Note that a thread opens a file: its next lookup leads to the newest size."""
+        """Record that a thread opens a file, so its next lookup leads to the newest size."""
         self._latest.pop(thread, None)

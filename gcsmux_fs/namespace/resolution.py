@@ -1,14 +1,14 @@
-"""What a name leads to, decided from the answers of the service; sans-IO.
+"""Decides from the answers of the service what a name leads to; sans-IO.
 
-Two requests show what a name is: one for the object of this name, one for anything below it.
+Two requests show what a name is: one for the object of this name, one for anything below the name.
 
 A caller may have permissions for a part of the bucket only. Then the service refuses one request
 and answers the other. A refusal never hides what another answer shows:
 
-1. An object is what GetObject shows. If GetObject is refused, it is what a listing of the object's
-   name shows, so a program sees the same attributes as after a listing of the directory.
-2. A directory is what a listing with the prefix `name` shows. If that listing is refused, it is
-   what a listing with the prefix `name/` shows, because a permission to list may be limited to this
+1. GetObject shows the object. If GetObject is refused, a listing of the object's name shows the
+   object, so a program sees the same attributes as after a listing of the directory.
+2. A listing with the prefix `name` shows the directory. If that listing is refused, a listing with
+   the prefix `name/` shows the directory, because a permission to list may be limited to this
    prefix.
 3. If both listings are refused, nothing shows which names are directories. A name without an object
    is then assumed to be a directory. With `assume_directories`, a name is also assumed to be a
@@ -48,7 +48,7 @@ class Resolution:
     assumed: Directory | None = None
 
     def child(self, step: Step) -> Child | None:
-        """Return what the file name that was parsed to `step` stands for; None if nothing.
+        """Return what the file name that was parsed to `step` leads to; None if it is absent.
 
         Raises:
             PermissionDenied: the answer depends on a request that was refused.

@@ -1,8 +1,8 @@
-"""Asks the service about a name: at once for the object and for anything below the name.
+"""Asks the service about a name: one request for the object, one for anything below the name.
 
-The second request lists the names that begin with `name/`. It shows a folder that has objects, a
-folder that has a placeholder object, and, in a hierarchical bucket, an empty folder. `resolution`
-decides what the two answers mean.
+Both requests are sent at the same time. The second request lists the names that begin with `name/`.
+It shows a folder that has objects, a folder that has a placeholder object, and, in a hierarchical
+bucket, an empty folder. `resolution` decides what the two answers mean.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Resolver"]
 
-# The character "0", which follows the slash. Every name that begins with "foo/" sorts before
-# "foo0".
+# The character "0", which follows the slash in ASCII. Every name that begins with "foo/" sorts
+# before "foo0".
 _AFTER_SLASH = chr(ord("/") + 1)
 # Of the names that begin with "foo", only "foo" itself and names that continue with a control
 # character or a space sort before "foo!".
@@ -217,7 +217,7 @@ class Resolver:
         return refused
 
     async def _first_page(self, prefix: str, *, start_at: str, end_before: str) -> ListingPage:
-        """Return the first page that has entries, or the last page."""
+        """Return the first page that has entries; if no page has entries, the last page."""
         token = ""
         empty_pages = 0
         while True:

@@ -1,7 +1,7 @@
 """Requests in flight; each is sent once for all tasks that wait for its answer.
 
-A request runs in the nursery of its owner, not in the task that asked first. So if one waiting task
-is cancelled, the request continues, and the other tasks get its answer.
+A request runs in the nursery of its `SingleFlight`, not in the task that asked first. So if one
+waiting task is cancelled, the request continues, and the other tasks get its answer.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class SingleFlight(Generic[Key, Answer]):
         *,
         joinable_after: float = -math.inf,
     ) -> Flight[Answer]:
-        """Start the request, or join the latest one for `key`.
+        """Start the request, or join the latest request in flight for `key`.
 
         A request that was started at the time `joinable_after` or earlier is not joined, because
         its answer may be older than the caller accepts.

@@ -8,9 +8,8 @@ an object and a directory exist, the plain name leads to the directory.
 
 Attributes belong to an inode, which stands for one generation of an object at one size. The
 attributes never change, so reading them takes no request, even if the object was overwritten or
-deleted since. Only a lookup shows the change, as with an open file on a disk that was replaced. A
-lookup of an object that is still being appended to leads to another inode when the object has
-grown.
+deleted since. Only a lookup shows the change. A lookup of an object that is still being appended to
+leads to another inode when the object has grown.
 
 Code between two awaits is atomic, so there are no locks. Tasks that look up the same name share one
 request, unless that request was sent longer ago than the TTL. With a TTL of 0 no request is shared,
@@ -60,10 +59,10 @@ class Tree:
         nursery: where requests run; cancelling it cancels them.
         prefix: empty, or ends with a slash.
         ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
-        negative_ttl_seconds: how long the answer is valid that a name does not exist.
+        negative_ttl_seconds: how long the absence of a name is valid.
         directory_mtime_ns: the mtime of directories without a known placeholder object.
         page_size: how many entries of a directory are requested at a time.
-        max_listed_entries: how many entries of closed directories are kept.
+        max_listed_entries: maximum number of listed entries that are kept for closed directories.
         clock: returns the time in seconds.
         deadline_seconds: how long one lookup, or one part of a listing, may take.
         on_invalidated: called with each inode whose names the kernel must look up again, and once
@@ -256,7 +255,7 @@ class Tree:
         return DirectoryHandle(self._names.directories, location, self._entries.enter)
 
     def listing_of(self, inode: int) -> tuple[Listing, bytes] | None:
-        """Return the latest listing with a file, and the file's name in it; None if not cached."""
+        """Return the cached listing of a file's directory, and the file's name; None if none."""
         info = self._inodes.files.get(inode)
         if info is None:
             return None
@@ -276,7 +275,7 @@ class Tree:
         Two kinds of answers stay cached until their TTL ends: absent names that the kernel has
         cached, and the directories above `name`.
 
-        This compares the names of all inodes, which takes about 2 ms for 100,000 inodes.
+        The call compares the names of all inodes, which takes about 2 ms for 100,000 inodes.
         """
         now, inodes = self._clock(), self._inodes
         directories: list[int] = []
@@ -293,7 +292,7 @@ class Tree:
             self._on_invalidated(inode)
 
     def generation_gone(self, inode: int) -> None:
-        """Note that an OPEN or a READ found the generation of a file overwritten or deleted.
+        """Record that an OPEN or a READ found the generation of a file overwritten or deleted.
 
         The inode cannot be pinned again, unless a later answer shows that the generation exists.
         The name of the file is invalidated; other inodes with this name do not change.

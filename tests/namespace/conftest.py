@@ -1,4 +1,4 @@
-"""Turns off hypothesis's time limit per example, because a busy machine exceeds the limit."""
+"""Turns off hypothesis's time limit per example, because examples take longer on a busy machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An object store in memory with listings, delays in trio's time, and a log of requests.
+"""An object store in memory with listings, delays in trio's virtual time, and a log of requests.
 
 An answer shows the objects at the time of its request, and arrives after the delay.
 """
@@ -28,7 +28,7 @@ _TOKEN_MARK = "from "
 
 
 def object_info(name: str, generation: int = 1, size: int = 3) -> ObjectInfo:
-    """Return an object whose mtime is its generation in seconds."""
+    """Return an object whose mtime is as many seconds as the number of its generation."""
     return ObjectInfo(
         name=name,
         generation=generation,

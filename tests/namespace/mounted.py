@@ -31,7 +31,7 @@ async def mounted(
     on_invalidated: Callable[[int], None] = lambda _: None,
     assume_directories: bool = False,
 ) -> AsyncIterator[Tree]:
-    """Return a context manager whose value is a tree; its nursery ends with the block."""
+    """Yield a tree whose nursery is cancelled when the `async with` block ends."""
     async with trio.open_nursery() as nursery:
         tree = Tree(
             store,
@@ -67,7 +67,7 @@ def metric(tree: Tree, name: str) -> float:
 
 
 def observed(tree: Tree, name: str, **labels: str) -> tuple[int, float]:
-    """Return number and sum of the observations in a histogram of the tree."""
+    """Return the number and the sum of the observations in a histogram of the tree."""
     histogram = metrics(tree).value(name, **labels)
     assert isinstance(histogram, Histogram)
     return histogram.count, histogram.total_seconds

@@ -39,7 +39,7 @@ def filled_store() -> FakeStore:
 
 @asynccontextmanager
 async def stage(question: Question, requests: int, ttl_seconds: float) -> AsyncIterator[Scenario]:
-    """Yield one of three equal questions, to be cancelled; check the answers of the others."""
+    """Yield a question to cancel; two other tasks ask the same question and must get an answer."""
     store = filled_store()
     answers: list[object] = []
 

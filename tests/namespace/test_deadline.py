@@ -1,4 +1,4 @@
-"""Lookups and listings end before their deadline, even if the server sends pages without end."""
+"""Tests that lookups and listings end at their deadline if the server sends pages without end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEADLINE = 20.0
 
 
 class EmptyPagesStore(FakeStore):
-    """Answers a listing with `empty` empty pages before the first entry; each has a new token."""
+    """Sends `empty` empty pages, each with a new token, before the first entry of a listing."""
 
     empty = 10**9
 

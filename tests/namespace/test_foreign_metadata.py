@@ -98,7 +98,7 @@ def test_text_that_is_no_number_of_seconds_is_ignored(text: str) -> None:
         ("2024-02-29T12:34:56.5+05:30", 1_709_190_296_500_000_000),
         ("2024-02-29T12:34:56-08:00", 1_709_238_896_000_000_000),
         ("1969-12-31T23:59:59.9Z", -100_000_000),
-        # The time that an empty time.Time of Go stands for.
+        # The value of an empty time.Time in Go.
         ("0001-01-01T00:00:00Z", -62_135_596_800 * NS),
         ("9999-12-31T23:59:59Z", 253_402_300_799 * NS),
     ],

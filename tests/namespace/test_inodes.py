@@ -26,7 +26,7 @@ def remember(table: InodeTable, info: ObjectInfo) -> int:
 
 
 def clashing(key: bytes, attempt: int) -> int:
-    """Return one of eight numbers in the first three attempts, later a number of this key only."""
+    """Hash to one of eight numbers in three attempts, then to a number of the key alone."""
     return zlib.crc32(key) % 8 if attempt < 3 else 8 + hash_of(key, attempt) // 2
 
 
@@ -279,7 +279,8 @@ def test_the_inodes_of_a_name_are_found_and_removed_ones_are_not() -> None:
 def test_directories_are_found_below_a_prefix() -> None:
     table = InodeTable("p/")
     numbers = {name: table.remember_directory(name).number for name in ("p/d/", "p/d/e/", "p/de/")}
-    # The deepest come first: the kernel keeps a directory's name while it caches names in it.
+    # The deepest directories come first, because the kernel keeps the name of a directory while it
+    # caches names in the directory.
     assert table.directories_below("p/d/") == [numbers["p/d/e/"], numbers["p/d/"]]
     assert set(table.directories_below("")) == set(numbers.values())
 

@@ -76,7 +76,7 @@ async def test_a_directory_stays_invalidated_though_thousands_of_others_are_inva
     async with mounted(store, ttl_seconds=FOREVER, negative_ttl_seconds=FOREVER) as tree:
         for path in ("d", "e"):
             await read_names(tree, (await follow(tree, path)).inode)
-        # A lookup of `e` uses the listing of the root; `d` has a newer answer of its own.
+        # Now a lookup of `e` uses the listing of the root.
         await read_names(tree)
         await trio.sleep(1)
         tree.invalidate("d")
@@ -109,7 +109,8 @@ async def test_an_invalidated_inode_stays_open_and_the_kernel_drops_its_names() 
         # The kernel is told to drop the names of both generations.
         assert sorted(dropped) == sorted([old.inode, new.inode])
         dropped.clear()
-        # The kernel keeps the names of an open file, so it is told again when the file is closed.
+        # The kernel keeps the names of an open file, so the tree tells the kernel again at the
+        # close.
         tree.unpin(new.inode)
         assert dropped == [new.inode]
         await trio.sleep(1)
@@ -187,8 +188,8 @@ async def test_an_answer_in_flight_is_not_used_after_an_invalidation(invalidated
             store.put("a")
             tree.invalidate(invalidated)
             before = trio.current_time()
-            # A lookup that begins now sends its own request, and does not wait for the one in
-            # flight.
+            # A lookup that begins now sends its own request, and does not wait for the old
+            # request.
             assert await object_at(tree, "a") == ("a", 2)
             assert trio.current_time() - before == 2
         assert answers == [("a", 2)]
@@ -312,7 +313,7 @@ async def test_an_old_listing_that_a_handle_reads_does_not_bring_a_gone_name_bac
         handle = tree.open_directory(directory.inode)
         next(iter(await handle.entries_from(0)))
         await trio.sleep(30)
-        # A newer listing replaces the one that the handle reads.
+        # A newer listing replaces the listing that the handle reads.
         tree.generation_gone(old.inode)
         await read_names(tree, directory.inode)
         (_, name, entry), *_ = await handle.entries_from(0)

@@ -1,4 +1,4 @@
-"""The memory that an entry of a directory takes, measured by tracemalloc."""
+"""Tests of the memory that an entry of a directory takes, measured by tracemalloc."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .mounted import metric, mounted
 
 ENTRIES = 20_000
 PAGE = 1_000
-# Limit of the memory per entry while the kernel references its inode. Measured: 282 bytes.
+# Limit of the memory per entry in bytes while the kernel references its inode; measured: 282.
 MAX_REFERENCED_BYTES = 300
-# Limits of the memory after the kernel has forgotten all inodes: per entry of the listing, and per
-# inode number that an NFS server may still ask for (see `forgotten_inodes`).
+# Limits of the memory in bytes after the kernel has forgotten all inodes: per entry of the listing,
+# and per inode number that an NFS server may still ask for (see `forgotten_inodes`).
 MAX_LISTED_BYTES = 150
 MAX_FORGOTTEN_BYTES = 100
 
@@ -57,7 +57,7 @@ class NumberedStore(FakeStore):
 
 
 async def bytes_after_listing(*, forgetting: bool) -> int:
-    """Return the allocated bytes after reading a directory; if `forgetting`, without its inodes."""
+    """Read a directory, forget its inodes if `forgetting`; return the number of allocated bytes."""
     async with mounted(NumberedStore(), prefix="directory/", page_size=PAGE) as tree:
         handle = tree.open_directory(ROOT_INODE)
         gc.collect()

@@ -1,4 +1,4 @@
-"""Tests of callers with limited permissions: a refusal hides nothing that another answer shows."""
+"""Tests of callers with limited permissions: a refusal hides nothing that another request shows."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ async def test_a_refusal_is_not_cached() -> None:
 
 @dataclass(frozen=True)
 class Permissions:
-    """The prefix below which a caller may get objects, and the one to list; None for nothing."""
+    """The prefixes that a caller may get objects below, and may list; None: no permission."""
 
     get: str | None
     list: str | None

@@ -22,7 +22,7 @@ from .object_names import buckets, names
 
 @dataclass
 class Walk:
-    """The result of a walk: paths of files, with the names of their objects, and of directories."""
+    """Result of a walk: object names by paths of files, and the paths of directories."""
 
     files: dict[tuple[bytes, ...], str] = field(default_factory=dict)
     directories: set[tuple[bytes, ...]] = field(default_factory=set)
