@@ -76,7 +76,8 @@ _HEADINGS = {
 # the background.
 _NOT_FOR_FSTAB = frozenset({"foreground", "help", "version"})
 
-# The mount point of SELinux. It exists only if SELinux is turned on in the kernel.
+# The directory of SELinux in sysfs. This directory exists only if SELinux is turned on in the
+# kernel.
 _SELINUX = Path("/sys/fs/selinux")
 
 
@@ -84,7 +85,7 @@ class _MountCommand(HeadedCommand):
     """A command that also accepts its own long options inside of `-o`, among the mount options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the long options inside of `-o` first, so that other options override them."""
+        """Parse the options inside of `-o` first, so that options outside of `-o` override them."""
         self.refuse_single_dash(args)
         values, _, _ = self.make_parser(ctx).parse_args(list(args))
         takes_value = {
@@ -292,7 +293,7 @@ def mount_arguments(
 
 
 def _mountpoint(text: str) -> Path:
-    """Return the absolute path of the mount point, without a system call on it, which may hang."""
+    """Return the absolute path of the mount point; no system call on the path, as it may hang."""
     if not text:
         raise ConfigError("MOUNTPOINT is an empty text: write the path of a directory.")
     return Path(os.path.normpath(absolute_path(text)))

@@ -16,12 +16,13 @@ from pathlib import Path
 from .targets import TARGETS, seeds
 
 _FOLDER = Path(".fuzz")
-# An input that takes longer than this is a failure. Usually an input takes about 1 ms. If an input
-# takes seconds, a hostile server could stop a mount with it.
+# Maximum duration of one input. An input that takes longer is a failure, because a hostile server
+# could stop a mount with this input. Usually an input takes about 1 ms.
 _HANG_SECONDS = 5
 _MEMORY_MIB = 1024
 _MAX_INPUT_BYTES = 1024
-# How long libFuzzer may take in addition to N seconds, to start and to print its statistics.
+# Maximum time that libFuzzer may take in addition to N seconds, to start and to print its
+# statistics.
 _MARGIN_SECONDS = 120
 
 
