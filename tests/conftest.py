@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# A part of a harmless error that gRPC logs when two event loops share its completion queue:
-# https://github.com/grpc/grpc/issues/25364
+# A part of the text of a harmless error that gRPC logs when two event loops share its completion
+# queue: https://github.com/grpc/grpc/issues/25364
 _GRPC_NOISE = "PollerCompletionQueue._handle_events"
 
 # `deadline=None` turns off the time limit that hypothesis has for each example by default, because

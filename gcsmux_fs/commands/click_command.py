@@ -68,7 +68,7 @@ def long_options(command: click.Command) -> dict[str, click.Option]:
 def parsed_by(
     parse: Callable[[str], _T],
 ) -> Callable[[click.Context, click.Parameter, str | None], _T | None]:
-    """Return a click callback that calls `parse`; its error message names the option."""
+    """Return a click callback that calls `parse`, and that names the option in error messages."""
 
     def callback(ctx: click.Context, param: click.Parameter, text: str | None) -> _T | None:
         if text is None:

@@ -113,8 +113,8 @@ def _start(settings: Settings, arguments: Sequence[str]) -> int:
 def _serve(settings: Settings, reporter: ReadinessReporter, *, detached: bool) -> int:
     """Serve the mount until it ends; report every failure to `reporter`."""
     try:
-        # SIGUSR1 makes a mount log its statistics. Before and after the mount the signal is
-        # ignored, because its default action would end the process.
+        # SIGUSR1 makes a mount log its statistics. While nothing is mounted, SIGUSR1 is ignored,
+        # because its default action would end the process.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         configure_logging(settings, detached=detached)
         if not disable_core_dumps():

@@ -300,7 +300,7 @@ def _mountpoint(text: str) -> Path:
 
 
 def _check_machine(memory_bytes: int, kernel_read_ahead_bytes: int) -> None:
-    """Raise ConfigError for more memory than the machine has, or an option that requires root."""
+    """Raise ConfigError if --memory is more than the machine has, or if an option requires root."""
     machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory_bytes > machine_bytes:
         raise ConfigError(

@@ -59,9 +59,9 @@ def block_budget(memory_bytes: int) -> int:
 async def watch_memory(budget_bytes: int, arrival: Callable[[], Awaitable[object]]) -> None:
     """Trim the heap whenever the process comes near the budget plus the allowance.
 
-    `arrival` waits until data arrives from the service, because the process grows only then.
-    While no data arrives, each pause is twice as long as the pause before, up to 30 s. The checks
-    continue, because the last data may become free long after its arrival.
+    `arrival` waits for data from the service. The memory of the process grows only when data
+    arrives. While no data arrives, each pause is twice as long as the pause before, up to 30 s. The
+    checks continue, because the last data may become free long after its arrival.
 
     *Unused* memory is the resident memory minus the used blocks of the heap. A trim can free only
     a part of the unused memory. The rest is outside of the heap, or in pages that are partly in

@@ -101,7 +101,7 @@ class Role:
 
 @pytest.fixture(params=[0, NOBODY], ids=["root", "user"])
 def role(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Role]:
-    """Run each test twice: with root as the user of the command, and with nobody."""
+    """Run each test twice: with root as the user of the command, and with the user nobody."""
     if os.geteuid() != 0:
         pytest.skip("needs root to run commands as both users")
     # `tmp_path` cannot be used here, because other users cannot enter the folder that pytest

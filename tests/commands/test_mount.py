@@ -143,7 +143,7 @@ def test_the_next_start_removes_the_dead_mount_of_a_crashed_process(
 
 
 def leave_dead_mount(path: Path, fstype: bytes) -> None:
-    """Leave a dead mount: mount a FUSE file system, and close the device of its server."""
+    """Leave a dead mount: mount a FUSE file system, and close its /dev/fuse without serving it."""
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR)
     data = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()

@@ -52,7 +52,7 @@ def _is_legal(name: bytes) -> bool:
 def _reach(location: str) -> list[bytes]:
     """Return the names of a directory and of all directories above it, up to the root.
 
-    For each directory check that the conversions from location to name and back are inverse.
+    For each directory check that converting its location to a name and back gives this location.
     """
     path: list[bytes] = []
     while location:
@@ -118,7 +118,7 @@ def names_of_paths(data: bytes) -> None:
 
 
 def listing_bytes(data: bytes) -> None:
-    """Decode listing pages from arbitrary bytes; they must give valid entries or an error."""
+    """Decode listing pages from arbitrary bytes; the result must be valid entries or an error."""
     source = Source(data)
     pages: list[ListingPage] = []
     location = source.choice(("", "a/", "a", "x" * 249))

@@ -149,7 +149,7 @@ class _Driver:
             self._core.on_sent(self._stream, self._now)
 
     def _stray(self) -> None:
-        """Give the core events of a stream that has ended or never existed; they end no range."""
+        """Give the core events of an ended or unknown stream; these events must not end a range."""
         before = self._core.waiting
         stream = self._stream + self._source.choice((-1, 1, 1000))
         message = self._message()

@@ -1,4 +1,4 @@
-"""Tests of a real mount with a server whose messages claim or unpack to too many bytes."""
+"""Tests of a mount from a server whose messages claim, or decompress to, too many bytes."""
 
 from __future__ import annotations
 

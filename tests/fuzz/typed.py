@@ -65,7 +65,7 @@ def units(data: bytes) -> None:
 
 
 def arguments(data: bytes) -> None:
-    """Parse an arbitrary command line; it must give settings, the help, or an error sentence."""
+    """Parse any command line; the result must be settings, the help, or an error sentence."""
     source = Source(data)
     words: list[str] = []
     while source:

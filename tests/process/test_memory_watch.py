@@ -145,7 +145,8 @@ async def test_a_mount_without_arrivals_checks_twice_a_minute(
         process.arriving = False
         await trio.sleep(1)
         waits = process.waits
-        # The process is so near its limit that with arrivals it would be checked 50 times a second.
+        # The process is so near its limit that it would be checked 50 times a second if data
+        # arrived.
         process.used, process.free = 80 * MIB, 70 * MIB
         await trio.sleep(3600)
         assert process.waits - waits < 125
