@@ -5,8 +5,8 @@ module `commands/NAME.py` with a function `run(arguments)`, which returns the ex
 function for the command to this module, and a line to `[project.scripts]` in pyproject.toml.
 
 It takes 0.1 s to import the module of a command. If the user presses Ctrl+C within this time, a
-sentence must appear instead of a traceback. So the import is inside of the `try` block of
-`_run_command`.
+sentence must appear instead of a traceback. Therefore the function `_run_command` imports the
+module inside of its `try` block.
 """
 
 from __future__ import annotations

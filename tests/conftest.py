@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# A part of a harmless error that gRPC logs when two event loops share its completion queue:
-# https://github.com/grpc/grpc/issues/25364
+# A part of the text of a harmless error that gRPC logs when two event loops share its completion
+# queue: https://github.com/grpc/grpc/issues/25364
 _GRPC_NOISE = "PollerCompletionQueue._handle_events"
 
-# `deadline=None`, because a busy machine exceeds the time that hypothesis allows for an example by
-# default. `make test-fast` selects the profile `fast`.
+# `deadline=None` turns off the time limit that hypothesis has for each example by default, because
+# a busy machine exceeds this limit. `make test-fast` selects the profile `fast`.
 hypothesis.settings.register_profile("complete", deadline=None)
 hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
 hypothesis.settings.load_profile("complete")
@@ -34,7 +34,8 @@ hypothesis.settings.load_profile("complete")
 def pytest_configure() -> None:
     """Restore the default effect of SIGINT, also for child processes.
 
-    A shell starts background jobs with SIGINT ignored, and child processes would inherit this.
+    A shell starts background jobs with SIGINT ignored, and child processes inherit an ignored
+    signal.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -74,7 +75,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test that mounts if FUSE cannot be used, unless GCSMUX_REQUIRE_FUSE is set.
 
-    This opens /dev/fuse, because in a container the file may exist although its use is forbidden.
+    The hook opens /dev/fuse, because in a container the file may exist although its use is
+    forbidden.
     """
     if item.get_closest_marker("mount") is None or os.environ.get("GCSMUX_REQUIRE_FUSE"):
         return

@@ -1,6 +1,6 @@
 """Tests that modules import only what docs/ARCHITECTURE.md allows.
 
-A *room* is a folder of the package. An *arrow* is a room or module that a room may import.
+A *room* is a subpackage of gcsmux_fs. An *arrow* is a room or module that a room may import.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import gcsmux_fs
 
 PACKAGE = Path(gcsmux_fs.__file__).parent
 
-# The rooms and parts of rooms that each room may import, besides itself and `model`. The modules in
-# `TOP_MODULES` may import everything.
+# For each subpackage (room) of gcsmux_fs: the subpackages and modules that it may import, besides
+# itself and `model`. The modules in `TOP_MODULES` may import everything.
 ROOMS: dict[str, set[str]] = {
     "model": set(),
     "settings": set(),
@@ -32,8 +32,9 @@ ROOMS: dict[str, set[str]] = {
     "emulator": {"storage.pb", "process", "settings.units"},
 }
 
-# The folders of the emulator that each folder of the emulator may import, besides itself. All of
-# them may import the modules of the emulator outside of the folders, except for the top modules.
+# For each folder of the emulator: the folders of the emulator that it may import, besides itself.
+# Every folder may also import the modules of the emulator that are in no folder, except for
+# `EMULATOR_TOP_MODULES`.
 EMULATOR_FOLDERS: dict[str, set[str]] = {
     "faults": set(),
     "buckets": set(),
@@ -41,7 +42,8 @@ EMULATOR_FOLDERS: dict[str, set[str]] = {
     "services": {"injection", "buckets"},
     "proxy": {"injection", "faults"},
 }
-# The modules of the emulator that may import all its folders. The folders may not import them.
+# The modules of the emulator that may import all folders of the emulator. The folders may not
+# import these modules.
 EMULATOR_TOP_MODULES = {"__main__", "control", "emulator_command", "server"}
 
 TOP_MODULES = {"", "__main__", "cli", "mounting"}
@@ -122,7 +124,7 @@ IMPURE_MODULES = {
     "storage.unary_calls",
 }
 
-# The rooms that may import each of these foreign packages.
+# For each of these foreign packages: the subpackages (rooms) of gcsmux_fs that may import it.
 USERS = {
     "grpc": {"storage", "emulator"},
     "google": {"storage", "emulator"},
@@ -191,9 +193,9 @@ def test_a_folder_of_the_emulator_imports_only_what_its_arrows_allow(folder: str
 
 
 def test_modules_beside_the_emulators_folders_import_no_folder() -> None:
-    """Every folder may import these modules. If they imported a folder, there would be a circle.
+    """If these modules imported a folder, there would be a circle: folders may import them.
 
-    This does not apply to the top modules.
+    The rule does not apply to `EMULATOR_TOP_MODULES`, because no folder imports these modules.
     """
     for module in (PACKAGE / "emulator").glob("*.py"):
         if module.stem in EMULATOR_TOP_MODULES:
@@ -223,7 +225,7 @@ def test_no_circle_of_modules() -> None:
 
 
 def test_the_impure_modules_are_known() -> None:
-    """A module outside of `IMPURE_MODULES` imports nothing of `IMPURE`, and never awaits."""
+    """A module that is not in `IMPURE_MODULES` imports nothing of `IMPURE`, and never awaits."""
     impure = {
         name_of(module)
         for module in modules()

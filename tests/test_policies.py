@@ -1,4 +1,4 @@
-"""Tests of the timeouts of attempts, which are derived from the read timeout."""
+"""Tests of the timeouts of single attempts, which are derived from --read-timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Additions to click: headings in the help, and usage errors as one sentence with the option."""
+"""Additions to click: headings in the help, and usage errors that name the option."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class HeadedCommand(click.Command):
 
 
 def long_options(command: click.Command) -> dict[str, click.Option]:
-    """Return the visible options by their long names without the dashes."""
+    """Return the options that the help shows, by their long names without the dashes."""
     return {
         name.removeprefix("--"): param
         for param in command.params
@@ -68,7 +68,7 @@ def long_options(command: click.Command) -> dict[str, click.Option]:
 def parsed_by(
     parse: Callable[[str], _T],
 ) -> Callable[[click.Context, click.Parameter, str | None], _T | None]:
-    """Return a click callback that calls `parse`; its error message names the option."""
+    """Return a click callback that calls `parse`, and that names the option in error messages."""
 
     def callback(ctx: click.Context, param: click.Parameter, text: str | None) -> _T | None:
         if text is None:
@@ -109,7 +109,8 @@ def _arguments(command: click.Command) -> list[click.Argument]:
 def _unknown_option(name: str, command: click.Command, arguments: Sequence[str]) -> str:
     """Return the message about an unknown option, with the most similar option as a suggestion.
 
-    For `-memory`, `name` is only `-m`. The whole word is in `arguments`.
+    If the user wrote `-memory`, click gives only `-m` as `name`. Therefore the message takes the
+    whole word from `arguments`.
     """
     written = next((text.partition("=")[0] for text in arguments if text.startswith(name)), name)
     known = [*long_options(command), "help"]

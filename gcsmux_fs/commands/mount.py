@@ -50,7 +50,8 @@ _FAILURE_EXIT_CODE = 1
 _USAGE_EXIT_CODE = 2
 
 # The environment variables from which google-auth, gRPC, requests and OpenSSL read paths. Some of
-# these libraries read a variable only when they connect or renew a token.
+# these libraries read a variable only when they connect or renew a token, which is after the mount
+# process has changed its directory.
 _PATH_VARIABLES = (
     "CLOUDSDK_CONFIG",
     "CURL_CA_BUNDLE",
@@ -87,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def make_paths_absolute(environment: MutableMapping[str, str]) -> None:
-    """Make paths in `_PATH_VARIABLES` absolute, because the process changes its directory."""
+    """Make paths in `_PATH_VARIABLES` absolute, because the process then changes to `/`."""
     for name in _PATH_VARIABLES:
         if path := environment.get(name):
             environment[name] = os.fspath(Path(path).absolute())
@@ -112,17 +113,19 @@ def _start(settings: Settings, arguments: Sequence[str]) -> int:
 def _serve(settings: Settings, reporter: ReadinessReporter, *, detached: bool) -> int:
     """Serve the mount until it ends; report every failure to `reporter`."""
     try:
-        # SIGUSR1 makes a mount log its statistics. Before and after the mount the signal is
-        # ignored, because its default action would end the process.
+        # SIGUSR1 makes a mount log its statistics. While nothing is mounted, SIGUSR1 is ignored,
+        # because its default action would end the process.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         configure_logging(settings, detached=detached)
         if not disable_core_dumps():
             log.debug("core dumps cannot be disabled: prctl(PR_SET_DUMPABLE) failed")
-        # libfuse passes allow_root to the kernel as allow_other, and itself refuses other users.
+        # allow_root needs the same permission as allow_other, because libfuse passes allow_root to
+        # the kernel as allow_other. libfuse itself then refuses users other than root and the
+        # owner.
         check_fuse_access(allow_other=settings.allow_other or "allow_root" in settings.fuse_options)
         with claim_mountpoint(settings.mountpoint) as claim:
-            # gRPC reads this variable when it is loaded. The messages that it suppresses are also
-            # in the exceptions of gRPC.
+            # gRPC reads this variable when gRPC is loaded. The value ERROR suppresses log messages
+            # whose text is also in the exceptions of gRPC.
             os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
             # Imported here, because loading gRPC and pyfuse3 takes a third of a second, and only a
             # mount process needs them.

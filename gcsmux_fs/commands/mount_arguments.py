@@ -76,7 +76,8 @@ _HEADINGS = {
 # the background.
 _NOT_FOR_FSTAB = frozenset({"foreground", "help", "version"})
 
-# The mount point of SELinux. It exists only if SELinux is turned on in the kernel.
+# The directory of SELinux in sysfs. This directory exists only if SELinux is turned on in the
+# kernel.
 _SELINUX = Path("/sys/fs/selinux")
 
 
@@ -84,7 +85,7 @@ class _MountCommand(HeadedCommand):
     """A command that also accepts its own long options inside of `-o`, among the mount options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the long options inside of `-o` first, so that other options override them."""
+        """Parse the options inside of `-o` first, so that options outside of `-o` override them."""
         self.refuse_single_dash(args)
         values, _, _ = self.make_parser(ctx).parse_args(list(args))
         takes_value = {
@@ -292,14 +293,14 @@ def mount_arguments(
 
 
 def _mountpoint(text: str) -> Path:
-    """Return the absolute path of the mount point, without a system call on it, which may hang."""
+    """Return the absolute path of the mount point; no system call on the path, as it may hang."""
     if not text:
         raise ConfigError("MOUNTPOINT is an empty text: write the path of a directory.")
     return Path(os.path.normpath(absolute_path(text)))
 
 
 def _check_machine(memory_bytes: int, kernel_read_ahead_bytes: int) -> None:
-    """Raise ConfigError for more memory than the machine has, or an option that requires root."""
+    """Raise ConfigError if --memory is more than the machine has, or if an option requires root."""
     machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory_bytes > machine_bytes:
         raise ConfigError(

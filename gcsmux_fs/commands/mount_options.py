@@ -25,11 +25,11 @@ __all__ = ["MountOptions", "check_options", "sort_options", "split_options"]
 # The option that `mount -o remount` passes, together with the options to change.
 _REMOUNT = "remount"
 
-# The options that are dropped. They are for mount(8), systemd or the boot scripts, or have no
-# effect on a read-only file system without access times. `rw` is dropped because mount(8) passes
+# The options that are dropped. Some are for mount(8), systemd or the boot scripts. The others have
+# no effect on a read-only file system without access times. `rw` is dropped because mount(8) passes
 # `rw` by default, even if the user does not ask for write access. `dev` and `suid` are dropped
-# because mount.fuse3 adds them. They have no effect, because no object is a device or a set-user-ID
-# program.
+# because mount.fuse3 adds both. Neither has an effect, because no object is a device or a
+# set-user-ID program.
 # fmt: off
 _IGNORED = frozenset({
     "_netdev", "async", "atime", "auto", "defaults", "dev", "diratime", "dirsync", "exec",
@@ -48,7 +48,7 @@ _FOR_LIBFUSE = frozenset(
     {"allow_root", "auto_unmount", "default_permissions", "noatime", "nodev", "noexec", "nosuid"}
 )
 # Options that set SELinux labels. A kernel without SELinux refuses these options. On such a kernel
-# mount(8) drops them, and so does gcsmux-mount.
+# mount(8) drops these options, and so does gcsmux-mount.
 _FOR_SELINUX = re.compile(r"(fs|def|root)?context=.+")
 
 # Options of other FUSE file systems, each with the options of gcsmux-mount to write instead.
@@ -118,7 +118,7 @@ def sort_options(
     tolerant: bool = False,
     selinux: bool = False,
 ) -> MountOptions:
-    """Separate the options in the texts of all `-o`: for gcsmux-mount, for libfuse, or dropped.
+    """Split the texts of all `-o` into options for gcsmux-mount, for libfuse, and to drop.
 
     `takes_value` contains the name of each long option of gcsmux-mount, such as `only-dir`, and
     whether the option takes a value. If `tolerant` is true (mount -s), an unknown option is dropped
@@ -131,8 +131,9 @@ def sort_options(
     fuse: list[str] = []
     options = [option for text in texts for option in split_options(text)]
     if _REMOUNT in options:
-        # For a remount, mount(8) also passes options from the mount table, such as user_id=0. They
-        # would be refused first, and the message would not mention the remount.
+        # Ignore the other options. For a remount, mount(8) also passes options from the mount
+        # table, such as user_id=0, and the message would be about such an option instead of the
+        # remount.
         return MountOptions(fuse=(_REMOUNT,))
     for option in options:
         name, equals, value = option.partition("=")

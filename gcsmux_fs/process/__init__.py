@@ -1,1 +1,1 @@
-"""What concerns the whole process: start, readiness, log, memory, core dumps, streams 0 to 2."""
+"""The process as a whole: its start, readiness, log, memory, core dumps and standard streams."""

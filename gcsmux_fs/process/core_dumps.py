@@ -1,8 +1,9 @@
 """Protection of this process's memory, which contains tokens and the data of users.
 
-A process that is not dumpable (PR_SET_DUMPABLE, prctl(2)) writes no core dump, whatever its limits
-and the core handler of the machine are. Other processes of the same user can neither trace the
-process nor read its memory. Root can do both, and so can a debugger that starts the process.
+A process that is not dumpable (PR_SET_DUMPABLE, prctl(2)) writes no core dump, whatever core limit
+the process has and whatever core handler the machine has. Other processes of the same user can
+neither trace the process nor read its memory. Root can do both, and so can a debugger that starts
+the process.
 """
 
 from __future__ import annotations

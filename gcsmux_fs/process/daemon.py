@@ -1,4 +1,4 @@
-"""The parent's side of a start: it starts the mount process and waits for its first report.
+"""Starts a detached mount process, and waits until the mount process reports.
 
 Theory of operation. `gcsmux-mount` without -f uses two processes. The *parent* never loads gRPC,
 because a process with gRPC must not fork. The parent starts a new interpreter with the same
@@ -8,7 +8,7 @@ file. So the parent can quote the last line after a crash, and the user never se
 
 Invariants:
 
-1. The parent returns only after the mount has answered a third process.
+1. The parent returns only after the mount has answered a request of a third process.
 2. If the start fails, times out or is interrupted, no mount remains: the parent ends the child and
    removes a mount that the child left behind. If the parent is killed, or interrupted before it
    has the child's process ID, the child's report of `ready` fails, and the child unmounts.
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 __all__ = ["StartFailed", "serving_command", "start"]
 
-# How long a start may take. Each operation of a start has a shorter timeout, so that its own, more
-# specific failure is reported first.
+# Maximum duration of a start. Each operation of a start has a shorter timeout, so that the more
+# specific failure of the operation is reported first.
 _START_SECONDS = 30.0
-# How long a child that was told to end may take to close its streams. Then the child is killed.
+# Maximum time to wait for the exit of a child that was told to end or that closed its pipe.
 _STOP_SECONDS = 5.0
 _MAX_REPORT_BYTES = 65536
-# How lines begin in which libfuse and fusermount3 give the reason of a failure. They write the
-# reason only to stderr; their return codes do not contain it.
+# A line on stderr that begins with one of these texts gives the reason of a failure. libfuse and
+# fusermount3 write the reason only to stderr, because their return codes cannot contain a text.
 _REASON_PREFIXES = ("fuse:", "fusermount3:", "fusermount:")
 
 
@@ -80,10 +80,10 @@ def start(
     clear: Callable[[], None],
     timeout_seconds: float = _START_SECONDS,
 ) -> str:
-    """Start the mount process, wait until its mount answers, and return its warning or "".
+    """Start the mount process, wait until its mount answers, and return the warning or "".
 
-    `mountpoint` is only for messages. `answers` returns whether the mount answers another process.
-    `clear` removes the dead mount of a killed child, and may raise ConfigError.
+    `mountpoint` is only for messages. `answers` returns whether the mount answers a request of
+    another process. `clear` removes the dead mount of a killed child, and may raise ConfigError.
 
     Raises:
         StartFailed: the mount did not start, and nothing remains of it.
@@ -138,7 +138,8 @@ def _start(
                 )
         except BaseException:
             _end(child)
-            # If `clear` also fails, only the first failure is reported: it is why the start ended.
+            # If `clear` fails too, do not report this second failure, because the first failure is
+            # the reason why the start ended.
             with contextlib.suppress(ConfigError):
                 clear()
             raise
@@ -196,7 +197,8 @@ def _warning_of(report: str, child: subprocess.Popen[bytes], stderr: int) -> str
 
 
 def _lines(stderr: int) -> list[str]:
-    # pread(), because read() would move the file position, at which the child also writes.
+    # This is pread(), because read() would move the file position. The child shares this position
+    # and writes there.
     content = os.pread(stderr, os.fstat(stderr).st_size, 0)
     return [line for line in content.decode(errors="replace").splitlines() if line.strip()]
 

@@ -1,8 +1,8 @@
 """Plain function calls, deferred to the next turn of trio's scheduler.
 
 trio's own `TrioToken.run_sync_soon` also defers a call, and works from every thread, because it
-takes a lock and writes to a socket. `DeferredCalls` works only from trio's thread. It wakes a task
-instead, which takes half the time.
+takes a lock and writes to a socket. `DeferredCalls` works only from trio's thread. Instead of using
+a lock and a socket, `DeferredCalls` wakes a task, which takes half the time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DeferredCalls:
             trio.lowlevel.reschedule(task)
 
     async def run(self) -> None:
-        """Run the calls until this task is cancelled; log the exceptions that calls raise."""
+        """Run the calls until this task is cancelled; log each exception that a call raises."""
         while True:
             calls, self._calls = self._calls, []
             for call in calls:

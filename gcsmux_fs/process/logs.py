@@ -32,7 +32,8 @@ _PROGRAM = "gcsmux-mount"
 # Only the owner may read the log file, because it contains names of objects and mount points.
 _LOG_FILE_MODE = 0o600
 
-# The prefix of a line on stderr from which journald reads the level of the line; see sd-daemon(3).
+# By log level: the prefix of a line on stderr. journald reads the level from this prefix, see
+# sd-daemon(3).
 _JOURNAL_PREFIXES = {
     logging.DEBUG: "<7>",
     logging.INFO: "<6>",
@@ -45,8 +46,8 @@ _JOURNAL_PREFIXES = {
 # DEBUG lines do not describe the mount.
 _MOUNT_LOGGERS = ("gcsmux_fs", "pyfuse3")
 
-# gRPC logs a failed token renewal to this logger, with a traceback. The log does not need it,
-# because the call fails with the same text.
+# gRPC logs a failed token renewal to this logger, with a traceback. These records are dropped,
+# because the call that needed the token fails with the same text.
 _REDUNDANT_LOGGER = "grpc._plugin_wrapping"
 
 _SECRET = re.compile(
@@ -129,9 +130,10 @@ class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
 
 
 class _KilledReaderFilter(logging.Filter):
-    """Lowers the level of an error that pyfuse3 logs after a program was killed to DEBUG.
+    """Lowers to DEBUG the level of an error that pyfuse3 logs after a program was killed.
 
-    The kernel has dropped the request of the killed program, and refuses the reply with ENOENT.
+    pyfuse3 logs this error because the kernel has dropped the request of the killed program, and
+    refuses the reply with ENOENT.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -158,8 +160,8 @@ def configure_logging(settings: Settings, *, detached: bool) -> None:
     logging.getLogger("pyfuse3").addFilter(_KilledReaderFilter())
     logging.getLogger(_REDUNDANT_LOGGER).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
-    # With the value True, logging prints a traceback to stderr for each line that cannot be
-    # written.
+    # With the default value True, the module logging would print a traceback to stderr for each
+    # line that cannot be written.
     logging.raiseExceptions = False
 
 
@@ -194,6 +196,6 @@ def _handler(log_file: Path | None, *, detached: bool) -> logging.Handler:
 
 
 def _is_journal(descriptor: int, stream: str) -> bool:
-    """Return whether JOURNAL_STREAM, which is DEVICE:INODE, names the file of a descriptor."""
+    """Return whether the DEVICE:INODE in `stream` (JOURNAL_STREAM) is that of the descriptor."""
     status = os.fstat(descriptor)
     return stream == f"{status.st_dev}:{status.st_ino}"

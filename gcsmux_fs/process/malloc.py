@@ -1,9 +1,9 @@
 """Tuning of the C library's allocator for messages of a few MiB.
 
-glibc maps each block above its mmap threshold separately. Each message of 2 MiB then costs an
-mmap, 512 page faults and a munmap, which is a third of the processor time of a sequential read.
-Blocks on the heap avoid this cost. But free memory remains between them, with many readers 100 MiB
-or more. When this free memory becomes too large, `memory_watch` returns it to the system.
+glibc maps each block above its mmap threshold separately. Each message of 2 MiB then costs an mmap,
+512 page faults and a munmap, which is a third of the processor time of a sequential read. Blocks on
+the heap avoid this cost. But free memory remains between the blocks on the heap, with many readers
+100 MiB or more. When this free memory becomes too large, `memory_watch` returns it to the system.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ _MIB = 1024 * 1024
 # (half of HEAP_MAX_SIZE), far above the size of the largest message.
 _MMAP_THRESHOLD_BYTES = 32 * _MIB
 
-# How much free memory glibc keeps at the top of the heap, which is room for a few messages.
+# Size of the free memory that glibc keeps at the top of the heap, enough for a few messages.
 _TOP_BYTES = 8 * _MIB
 
-# The most bytes to read from /proc/self/statm, which contains seven numbers of up to 20 digits.
+# Maximum number of bytes to read from /proc/self/statm. The file contains seven numbers of up to 20
+# digits.
 _STATM_BYTES = 160
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -41,8 +42,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 def tune() -> bool:
     """Keep large blocks on a single heap; return False if the C library has no `mallopt`.
 
-    By default glibc gives each thread of gRPC a separate heap, each with free memory. With 32
-    readers this took 180 MiB more in a measurement.
+    By default glibc gives each thread of gRPC a separate heap, each with free memory. In a
+    measurement with 32 readers, these heaps took 180 MiB more than a single heap.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

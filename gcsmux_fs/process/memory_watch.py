@@ -23,27 +23,30 @@ log = logging.getLogger(__name__)
 _MIB = 1024 * 1024
 
 ALLOWANCE_BYTES = 150 * _MIB
-"""How far the process may exceed the memory budget. The interpreter with gRPC takes about 75 MiB,
-messages in flight and bookkeeping about 30 MiB, and the rest is a margin."""
+"""Maximum number of bytes by which the process may exceed the memory budget. The interpreter with
+gRPC takes about 75 MiB, messages in flight and bookkeeping about 30 MiB, and the rest is a
+margin."""
 
-# Trimming starts so far below the limit, because data arrives between two checks.
+# Trimming starts when the process is this far below its limit, because more data may arrive before
+# the next check.
 _MARGIN_BYTES = 60 * _MIB
-# The pause between two checks is 0.25 s while the process is more than 128 MiB below its limit, and
-# otherwise 0.02 s. No reader fills 128 MiB within 0.25 s.
+# The pause between two checks is 0.25 s while the process is more than 128 MiB below the size at
+# which trimming starts, and otherwise 0.02 s. No reader fills 128 MiB within 0.25 s.
 _FAR_SECONDS = 0.25
 _FAR_BYTES = 128 * _MIB
 _NEAR_SECONDS = 0.02
-# The longest pause, for an idle mount. Its memory does not grow, but memory becomes free when the
-# kernel forgets inodes.
+# Maximum pause between two checks of an idle mount. The memory of an idle mount does not grow, but
+# some of the memory becomes free when the kernel forgets inodes.
 _IDLE_SECONDS = 30.0
-# How often a pause is doubled. After eleven doublings the shortest pause, 20 ms, is above 30 s.
+# Maximum number of times that a pause is doubled. After eleven doublings even the shortest pause,
+# 20 ms, is longer than 30 s.
 _MAX_DOUBLINGS = 11
-# A trim must be able to free at least this much, because it walks through the whole heap and holds
-# the lock of the heap.
+# Minimum size of the memory that a trim must be able to free. Trimming for less is not worth the
+# cost, because a trim walks through the whole heap and holds the lock of the heap.
 _MIN_TRIM_BYTES = 8 * _MIB
 
 # A message exists twice while gRPC hands it over, and once more in the buffers of the socket. An
-# eighth of the budget is reserved for such messages, at most the size of 16 messages of 2 MiB.
+# eighth of the budget is reserved for these copies, but at most 32 MiB, the size of 16 messages.
 _RESERVE_DIVISOR = 8
 _MAX_RESERVE_BYTES = 32 * _MIB
 
@@ -56,9 +59,9 @@ def block_budget(memory_bytes: int) -> int:
 async def watch_memory(budget_bytes: int, arrival: Callable[[], Awaitable[object]]) -> None:
     """Trim the heap whenever the process comes near the budget plus the allowance.
 
-    `arrival` waits until data arrives from the service, because the process grows only then.
-    While no data arrives, each pause is twice as long as the pause before, up to 30 s. The checks
-    continue, because the last data may become free long after its arrival.
+    `arrival` waits for data from the service. The memory of the process grows only when data
+    arrives. While no data arrives, each pause is twice as long as the pause before, up to 30 s. The
+    checks continue, because the last data may become free long after its arrival.
 
     *Unused* memory is the resident memory minus the used blocks of the heap. A trim can free only
     a part of the unused memory. The rest is outside of the heap, or in pages that are partly in

@@ -34,7 +34,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 READINESS_VARIABLE = "_GCSMUX_READINESS_FD"
-"""The environment variable with the descriptor of the pipe through which the child reports."""
+"""The environment variable with the descriptor of the pipe to which the mount process writes."""
 
 
 class ParentGone(ConfigError):
@@ -51,7 +51,7 @@ class ReadinessReporter(Protocol):
         """Report that the mount answers.
 
         Raises:
-            ParentGone: the starting command has ended, and the mount must be unmounted.
+            ParentGone: the command that started this process has ended, so the caller must unmount.
         """
 
     def failed(self, reason: str, exit_code: int) -> None:
@@ -62,7 +62,10 @@ class ReadinessReporter(Protocol):
 
 
 def inherited_pipe() -> int | None:
-    """Return the pipe to the parent, or None; child processes do not inherit this pipe."""
+    """Return the descriptor of the pipe to the parent, or None if there is no such pipe.
+
+    After this call, child processes of this process do not inherit the pipe.
+    """
     number = os.environ.pop(READINESS_VARIABLE, "")
     if not number.isdecimal():
         return None
@@ -77,7 +80,7 @@ def inherited_pipe() -> int | None:
 
 
 class PipeReporter:
-    """Reports to the parent of a detached process, and replaces stderr once the mount is ready."""
+    """Reports to the parent of a detached process; redirects stderr when the mount is ready."""
 
     def __init__(self, descriptor: int, log_file: Path | None) -> None:
         self._warning = ""
@@ -126,7 +129,7 @@ class PipeReporter:
 
 
 class ForegroundReporter:
-    """Reports on stderr, and to systemd if it started the process."""
+    """Reports on stderr, and also to systemd if systemd started the process."""
 
     def __init__(self, program: str) -> None:
         self._program = program

@@ -12,7 +12,7 @@ def notify(*assignments: str, address: str | None = None) -> bool:
     """Send assignments such as `READY=1` to the service manager in one datagram.
 
     `address` is the socket of the manager, by default the value of NOTIFY_SOCKET. Returns False if
-    there is no address, or if no process listens there. The caller can ignore this.
+    there is no address, or if no process listens at the address. The caller can ignore the result.
     """
     target = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
     if not target.startswith(("/", "@")):

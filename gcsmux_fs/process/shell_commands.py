@@ -34,7 +34,7 @@ def unmount_command(
 
 
 def _shell_word(word: str) -> str:
-    """Quote a word for a shell. Only bash reads the form $'...' of a word that is not printable."""
+    """Quote a word for a shell; an unprintable word as $'...', a form that bash reads."""
     if word.isprintable():
         return shlex.quote(word)
     return f"$'{''.join(_escaped(character) for character in word)}'"

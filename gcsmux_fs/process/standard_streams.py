@@ -1,9 +1,9 @@
-"""Handling of standard streams that are closed or cannot be written.
+"""Functions for standard streams that are closed or cannot be written.
 
 A program may be started with closed standard streams (`<&- 2>&-`). The next file that the program
-opens then gets one of the descriptors 0 to 2. When the program starts a child process with new
-standard streams, they replace this file. `open_missing_streams` prevents this: it opens /dev/null
-on the closed descriptors.
+opens then gets one of the descriptors 0 to 2. When the program later starts a child process with
+new standard streams, these streams replace the file in the child. `open_missing_streams` prevents
+this: it opens /dev/null on the closed descriptors.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def print_error(text: str) -> None:
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        # When the interpreter exits, it flushes stderr again. If this fails, the exit code is 120.
-        # So stderr becomes /dev/null.
+        # When the interpreter exits, it writes the buffer of stderr again. If this write failed
+        # too, the exit code would be 120. So stderr is redirected to /dev/null.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stderr.fileno())
         os.close(null)

@@ -15,12 +15,13 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]+[a-z0-9]")
 _MIN_NAME_CHARACTERS = 3
 _MAX_LABEL_CHARACTERS = 63
 _MAX_DOTTED_NAME_CHARACTERS = 222
-# The limit of Google Cloud Storage for the name of an object.
+# Maximum size of an object name in Google Cloud Storage. A prefix is the start of an object name,
+# so the same limit applies.
 _MAX_PREFIX_BYTES = 1024
 
 
 def parse_bucket(text: str, only_dir: str = "") -> tuple[str, str]:
-    """Return the bucket and the prefix of `name`, `gs://name` or `gs://name/prefix`.
+    """Return the bucket and the prefix in an address: `name`, `gs://name[/prefix]`.
 
     The folder `only_dir` is appended to the prefix. The returned prefix is empty or ends with `/`.
     Other slashes are kept, because the name of an object may begin with `/` and may contain `//`.
@@ -83,13 +84,13 @@ def _check_bucket_name(name: str) -> None:
 def bucket_address(bucket: str, prefix: str) -> str:
     """Return `gs://bucket` or `gs://bucket/prefix`; `parse_bucket` converts this text back."""
     address = f"{_SCHEME}{bucket}/{prefix}"
-    # A single slash at the end is left out, because `parse_bucket` adds it. Two slashes are both
-    # part of the names of the objects.
+    # A single slash at the end is left out, because `parse_bucket` adds a missing slash. Two
+    # slashes at the end stay, because both are part of the object names.
     return address if address.endswith("//") else address.removesuffix("/")
 
 
 def empty_folder_warning(bucket: str, prefix: str, *, is_object: bool) -> str:
-    """Return a warning for a mounted folder that contains no object; its name may be a mistake.
+    """Return a warning that the mounted folder contains no object, so its name may be wrong.
 
     `is_object` is true if an object exists whose name is the prefix without the last slash.
     """

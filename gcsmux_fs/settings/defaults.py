@@ -21,35 +21,38 @@ DEFAULT_ENDPOINT = "storage.googleapis.com:443"
 """Google's public endpoint, HOST:PORT."""
 
 DEFAULT_MEMORY_BYTES = 256 * _MIB
-"""The memory budget. It gives four readers their full readahead, and the whole process fits into a
-container of 512 MiB."""
+"""The default memory budget. This budget gives four readers their full readahead, and the whole
+process fits into a container of 512 MiB."""
 
 DEFAULT_READ_AHEAD_BYTES = 64 * _MIB
-"""How many bytes to fetch ahead of one reader. At a round trip of 60 ms this is enough for 1 GB/s,
+"""The default readahead of one reader. At a round trip of 60 ms, 64 MiB are enough for 1 GB/s,
 which is more than this client receives from one stream."""
 
 DEFAULT_METADATA_TTL_SECONDS = 60.0
-"""How long a name, an attribute or a listing stays valid. Other programs that mount buckets use the
-same time. A change that another client makes becomes visible within a minute."""
+"""The default time for which a cached name, attribute or listing stays valid. Other programs that
+mount buckets use the same time. A change that another client makes becomes visible within a
+minute."""
 
 DEFAULT_NEGATIVE_TTL_SECONDS = 5.0
-"""How long the cached absence of a name stays valid. A program that probes a search path repeatedly
-causes few requests, and a program that waits for a new object sees the object soon."""
+"""The default time for which the cached absence of a name stays valid. With 5 s, a program that
+probes a search path repeatedly causes few requests, and a program that waits for a new object sees
+the object soon."""
 
 DEFAULT_READ_TIMEOUT_SECONDS = 120.0
-"""How long a READ, a lookup or a part of a listing may take, including all retries. The kernel has
-no timeout for FUSE requests, but reports a hung task after 120 s. Google's clients also retry for
-120 s. A restart of the service takes less."""
+"""The default limit for the duration of a READ, a lookup or a part of a listing, including all
+retries. The kernel has no timeout for FUSE requests, but reports a hung task after 120 s. Google's
+clients also retry for 120 s. A restart of the service takes less than 120 s."""
 
 DEFAULT_FILE_MODE = 0o644
-"""The permissions of a file. umask 022 gives the same permissions. The owner has write permission,
-although the mount is read-only, because `cp -a` gives a copy the same permissions."""
+"""The default permissions of a file, the same as with umask 022. The owner has write permission,
+although the mount is read-only, because `cp -a` copies the permissions, and the owner must be able
+to write to the copy."""
 
 DEFAULT_DIR_MODE = 0o755
-"""The permissions of a directory, for the same reason as `DEFAULT_FILE_MODE`."""
+"""The default permissions of a directory, for the same reason as `DEFAULT_FILE_MODE`."""
 
 DEFAULT_LOG_LEVEL = "info"
-"""The log level. At `info` the log holds a few lines for each mount and none for a request."""
+"""The default log level. At `info` the log has a few lines for each mount, none for a request."""
 
 
 def default_read_ahead(memory_bytes: int) -> int:

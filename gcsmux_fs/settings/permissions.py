@@ -10,7 +10,7 @@ from gcsmux_fs.model.errors import ConfigError
 
 __all__ = ["parse_group", "parse_mode", "parse_user"]
 
-# A user or group ID: the largest possible ID, 2^32 - 2, has ten digits.
+# Matches a user or group ID. The largest possible ID, 2^32 - 2, has ten digits.
 _ID = re.compile(r"[0-9]{1,10}")
 
 

@@ -70,8 +70,9 @@ def resolve_service_address(
     """Return the address that the command line and STORAGE_EMULATOR_HOST_GRPC give.
 
     `emulator` is the value of STORAGE_EMULATOR_HOST_GRPC, or "". An emulator implies plaintext and
-    anonymous access. An endpoint on the command line overrides the emulator. `with_key` turns the
-    anonymous access off, so that a key file is refused instead of ignored.
+    anonymous access. An endpoint on the command line overrides the emulator. `with_key` is true if
+    the user gave a key file. Then an emulator does not imply anonymous access, so that the key file
+    is refused instead of ignored.
 
     Raises:
         ConfigError: the options contradict each other, or would send credentials in plaintext.
@@ -96,7 +97,7 @@ def resolve_service_address(
 
 
 def _emulator_endpoint(text: str, *, plaintext: bool) -> str:
-    """Return the endpoint in `text`; without `plaintext` it must be on this machine."""
+    """Return the endpoint in `text`; without `plaintext` the endpoint must be on this machine."""
     try:
         endpoint = parse_endpoint(text.removeprefix("http://").removesuffix("/"))
     except ConfigError as error:

@@ -32,19 +32,20 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _MIB = 1024 * 1024
 
-# The service sends messages of up to 2 MiB. If fewer than eight messages fit into the memory, reads
-# cannot run at the same time.
+# Minimum of --memory: the size of eight messages of the service, which have up to 2 MiB each.
+# Several reads can run at the same time only if at least eight messages fit into the memory.
 _MIN_MEMORY_BYTES = 16 * _MIB
-# The fastest network card receives 4 GiB in about a second, and the latency of the service is
-# shorter. So a larger window does not increase the throughput.
+# Maximum of --read-ahead. The fastest network card receives 4 GiB in about a second, and the
+# latency of the service is shorter than a second. So a window above 4 GiB does not increase the
+# throughput.
 _MAX_READ_AHEAD_BYTES = 4096 * _MIB
-# libfuse limits one READ to 1 MiB. So a window of 16 MiB keeps 16 READs in flight. In measurements,
-# larger windows were not faster.
+# Maximum of --kernel-read-ahead. libfuse limits one READ to 1 MiB, so a window of 16 MiB keeps 16
+# READs in flight. In measurements, windows above 16 MiB were not faster.
 _MAX_KERNEL_READ_AHEAD_BYTES = 16 * _MIB
 _MIN_READ_TIMEOUT_SECONDS = 1.0
 _MAX_READ_TIMEOUT_SECONDS = 3600.0
-# The largest user or group ID. For system calls 2^32 - 1, which is (uid_t) -1, means "leave the
-# owner unchanged".
+# The largest user or group ID. The next number, 2^32 - 1, is not an ID: system calls read it as
+# (uid_t) -1, which means "leave the owner unchanged".
 _MAX_ID = 2**32 - 2
 
 # The characters that stay unchanged in the mount option fsname: ASCII characters, except for the
@@ -63,8 +64,9 @@ class Settings:
             because mount(8) compares this text with fstab to find out whether a line is mounted.
         metadata_ttl_seconds: with `math.inf`, names and attributes are valid for ever.
         read_ahead_bytes: the readahead of one reader; 0 turns readahead off.
-        kernel_read_ahead_bytes: 0 keeps the kernel's default, 128 KiB. A larger window makes long
-            sequential reads faster and page faults of mmap slower. Only root can change the window.
+        kernel_read_ahead_bytes: the kernel's own readahead; 0 keeps its default, 128 KiB. A larger
+            value makes long sequential reads faster and page faults of mmap slower. Only root can
+            change the value.
         posix: whether to show the owners and modes that other tools stored with the objects.
         fuse_options: mount options that are passed to libfuse unchanged.
 

@@ -10,8 +10,8 @@ from gcsmux_fs.model.errors import ConfigError
 
 __all__ = ["parse_duration", "parse_size", "parse_ttl", "show_duration", "show_size"]
 
-# The value of `minimal`: the shortest time in which one `ls -l` can use each answer of the service
-# twice, instead of asking again.
+# The value of the word `minimal` in seconds. One `ls -l` needs each answer of the service twice,
+# and within 1 s the second use takes the answer from the cache.
 _MINIMAL_TTL_SECONDS = 1.0
 
 _SIZE = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)

@@ -1,1 +1,1 @@
-"""Tests of the benchmarks: statistics, plans, tables and gcsfuse."""
+"""Tests of the benchmarks: their statistics, plans and tables, and how they run gcsfuse."""

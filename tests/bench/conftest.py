@@ -1,4 +1,4 @@
-"""Make the folder `benchmarks` importable, which is not part of the package."""
+"""Makes the folder `benchmarks`, which is not part of the package, importable for the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the contender gcsfuse: search path, command line, and a mount if it is installed."""
+"""Tests that the benchmarks find gcsfuse, write its command line, and mount if it is installed."""
 
 from __future__ import annotations
 

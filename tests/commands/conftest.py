@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent
 NOBODY = 65534
-# The start of a command that runs as the user nobody. With the capability this user can read the
-# checkout, whatever the permissions of its files are.
+# The first words of a command that runs as the user nobody. The capability dac_read_search lets
+# this user read the checkout, whatever the permissions of its files are.
 AS_NOBODY = (
     f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
     " --inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
@@ -101,10 +101,11 @@ class Role:
 
 @pytest.fixture(params=[0, NOBODY], ids=["root", "user"])
 def role(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Role]:
-    """Run each test twice: with root as the user of the command, and with nobody."""
+    """Run each test twice: with root as the user of the command, and with the user nobody."""
     if os.geteuid() != 0:
         pytest.skip("needs root to run commands as both users")
-    # Not `tmp_path`, because other users cannot enter the folder that pytest provides.
+    # `tmp_path` cannot be used here, because other users cannot enter the folder that pytest
+    # provides.
     folder = Path(tempfile.mkdtemp(prefix="gcsmux-"))
     try:
         for path, mode in ((folder, 0o755), (folder / "mnt", 0o755)):

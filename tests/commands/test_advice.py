@@ -292,8 +292,8 @@ FOLLOWED_BY_USERS = [
         "b-1 /mnt",
     ),
 ]
-# A program that parses the wrong and the right arguments of each row, without a mount. It prints
-# the exit code and the messages of both.
+# A program that parses the wrong and the right arguments of each row, without a mount. The program
+# prints the exit code and the messages for both.
 PARSE = """
 import json, sys
 from gcsmux_fs.commands import mount
@@ -351,8 +351,8 @@ def test_every_option_of_fuse_works_or_is_refused_with_working_advice(role: Role
             (advice,) = re.findall(": write -o (.*) instead.", wrong[1])
             advised.append(advice)
     # Use the accepted options in two real mounts. allow_root is in the second mount, because it
-    # excludes allow_other. auto_unmount is in the last mount, because it unmounts the path after a
-    # delay, and this would remove a later mount on the same path.
+    # excludes allow_other. auto_unmount is in the last mount, because auto_unmount unmounts the
+    # path after a delay, and would also remove a later mount on the same path.
     last = {"allow_root", "auto_unmount"}
     together = ",".join([*(option for option in passed if option not in last), *advised])
     output = role.run(
@@ -405,7 +405,7 @@ def test_an_unmount_command_is_only_for_users_who_may_unmount() -> None:
 
 
 def test_every_command_in_a_message_is_made_by_the_function_command() -> None:
-    """The function `command` quotes each word. Tests run only commands between its backquotes."""
+    """Only `command` quotes each word and adds the backquotes by which tests find commands."""
     words = re.compile(r"\b(umount|fusermount3|mkdir|modprobe|chmod|ulimit) [-/{0-9]")
     unmarked = []
     for module in Path(gcsmux_fs.__file__).parent.rglob("*.py"):

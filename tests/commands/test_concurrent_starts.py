@@ -1,4 +1,4 @@
-"""Tests of several starts on one mount point at the same time, and of unusable standard streams."""
+"""Tests of simultaneous starts on one mount point, and of starts with unusable standard streams."""
 
 from __future__ import annotations
 
@@ -134,8 +134,8 @@ def test_a_start_without_standard_streams_either_mounts_or_fails(
 def test_a_warning_that_cannot_be_printed_is_not_a_failure(
     mountpoint: Path, environment: dict[str, str], streams: str
 ) -> None:
-    # In "broken", stderr is a pipe to `true`, which has exited before the command prints its
-    # warning.
+    # In the case "broken", stderr is a pipe to `true`, which has exited before the command prints
+    # its warning.
     script = f'"$1" gs://my-bucket/none "$2" {streams}'
     code, _ = shell(script, COMMAND, mountpoint, environment=environment)
     assert (code, mounts_at(mountpoint)) == (0, ["gs://my-bucket/none"])

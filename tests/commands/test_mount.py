@@ -143,7 +143,7 @@ def test_the_next_start_removes_the_dead_mount_of_a_crashed_process(
 
 
 def leave_dead_mount(path: Path, fstype: bytes) -> None:
-    """Leave a dead mount: mount a FUSE file system, and close the device of its server."""
+    """Leave a dead mount: mount a FUSE file system, and close its /dev/fuse without serving it."""
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR)
     data = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
@@ -282,8 +282,9 @@ def test_mount_a_does_not_mount_a_mounted_line_of_fstab_again(
 def test_a_line_of_fstab_can_be_mounted(
     mountpoint: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    # In fstab, an installed command is named by the type fuse.gcsmux-mount. The tested command is
-    # not installed. For any command, mount.fuse3 accepts the type fuse3 and the source PATH#SOURCE.
+    # The type fuse.gcsmux-mount works in fstab only if the command is installed, and the tested
+    # command is not installed. So this line uses the type fuse3 and the source PATH#SOURCE, with
+    # which mount.fuse3 runs the command at PATH.
     fstab = tmp_path / "fstab"
     fstab.write_text(
         f"{COMMAND}#gs://my-bucket {mountpoint} fuse3 "

@@ -95,7 +95,7 @@ def test_a_tolerant_mount_drops_unknown_options() -> None:
 
 
 def test_selinux_labels_are_dropped_without_selinux() -> None:
-    """A kernel without SELinux would refuse a mount with labels. mount(8) drops them there too."""
+    """A kernel without SELinux would refuse a mount with labels. mount(8) drops labels too."""
     options = ["context=a:b:c:d,fscontext=e:f:g:h"]
     assert sort_options(options, OWN, selinux=False) == MountOptions()
     sorted_options = sort_options(options, OWN, selinux=True)

@@ -10,8 +10,8 @@ from gcsmux_fs.settings.settings import Settings
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 
-# The unit must not contain these settings. Each gives the service its own mount namespace, so that
-# no other process sees the mount (systemd.exec(5)).
+# The unit must not contain these settings. Each of these settings would give the service its own
+# mount namespace, and then no other process would see the mount (systemd.exec(5)).
 # fmt: off
 SEPARATING = {
     "BindLogSockets", "BindPaths", "BindReadOnlyPaths", "DynamicUser", "ExecPaths",
@@ -41,7 +41,8 @@ REQUIRED = {
     "SystemCallArchitectures": "native", "SystemCallErrorNumber": "EPERM",
     "TimeoutStartSec": "90s", "TimeoutStopSec": "20s", "Type": "notify", "UMask": "0077",
 }
-# The unit must not contain these settings. Each prevents the mount or ends it.
+# The unit must not contain these settings. Each of these settings would prevent the mount or end
+# it.
 FATAL = {"IPAddressDeny", "MemoryMax", "PrivateUsers", "SocketBindDeny", "TasksMax", "User"}
 # fmt: on
 
@@ -66,7 +67,8 @@ def test_the_unit_runs_a_valid_command_with_the_example_environment() -> None:
     _, *words = assignments(SYSTEMD / "gcsmux@.service")["ExecStart"].split()
     arguments: list[str] = []
     for word in words:
-        # As systemd does: ${NAME} is one word, and $NAME is split into words.
+        # Replace variables as systemd does: the value of ${NAME} is one word, and the value of
+        # $NAME is split into words.
         if word.startswith("${"):
             arguments.append(variables[word[2:-1]])
         elif word.startswith("$"):

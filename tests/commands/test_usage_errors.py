@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND = Path(sys.executable).with_name("gcsmux-mount")
-# The limit for one run of the command. It ends within ten seconds, but a machine that also runs
-# other tests needs longer.
+# Maximum duration of one run of the command. A run usually ends within ten seconds, but takes
+# longer on a machine that also runs other tests.
 LIMIT_SECONDS = 60
 
 

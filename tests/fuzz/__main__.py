@@ -1,8 +1,8 @@
 """Fuzz with coverage guidance: `python -m tests.fuzz [--seconds N] [TARGET...]`.
 
 Without a TARGET all targets run, each in a separate process for N seconds. Inputs that reach new
-code are stored in `.fuzz/TARGET`, and the next run starts from them. An input that fails is stored
-as `.fuzz/TARGET-NAME`. To run this input again: `python -m tests.fuzz.one TARGET FILE`.
+code are stored in `.fuzz/TARGET`, and the next run starts from these inputs. An input that fails is
+stored as `.fuzz/TARGET-NAME`. To run this input again: `python -m tests.fuzz.one TARGET FILE`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from pathlib import Path
 from .targets import TARGETS, seeds
 
 _FOLDER = Path(".fuzz")
-# An input that takes longer than this is a failure. Usually an input takes about 1 ms. If an input
-# takes seconds, a hostile server could stop a mount with it.
+# Maximum duration of one input. An input that takes longer is a failure, because a hostile server
+# could stop a mount with this input. Usually an input takes about 1 ms.
 _HANG_SECONDS = 5
 _MEMORY_MIB = 1024
 _MAX_INPUT_BYTES = 1024
-# How long libFuzzer may take in addition to N seconds, to start and to print its statistics.
+# Maximum time that libFuzzer may take in addition to N seconds, to start and to print its
+# statistics.
 _MARGIN_SECONDS = 120
 
 
 def main() -> int:
-    """Run the targets one by one, and print a line for each; return 1 if one failed."""
+    """Run the targets one by one, print a line for each target; return 1 if a target failed."""
     parser = argparse.ArgumentParser(prog="tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))

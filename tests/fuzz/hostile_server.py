@@ -25,7 +25,7 @@ _WINDOW_BYTES = 65535
 
 
 def message_frame(content: bytes, *, claimed: int | None = None, compressed: bool = False) -> bytes:
-    """Return `content` in a gRPC frame that gives the length `claimed`, or the true length."""
+    """Return a gRPC frame with `content` and the length `claimed` (None: the true length)."""
     return struct.pack(">BI", compressed, len(content) if claimed is None else claimed) + content
 
 

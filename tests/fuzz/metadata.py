@@ -23,7 +23,7 @@ _KEYS = (
     "goog-reserved-posix-uid",
     "team",
 )
-# The times that may result: the years from 0 to 10,000, in nanoseconds since the epoch.
+# The range of valid times: the years from 0 to 10,000, in nanoseconds since the epoch.
 _TIMES = range(-62_200_000_000 * 10**9, 253_500_000_000 * 10**9)
 
 

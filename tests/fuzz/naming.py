@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["listing_bytes", "listing_pages", "names_of_objects", "names_of_paths"]
 
-# A path may be three times as long as its object name, plus this many bytes: see the fourth
+# Maximum size of a path, in addition to three times the size of the object name: see the fourth
 # invariant in gcsmux_fs.namespace.names.
 _EXTRA_PATH_BYTES = 128
 # Parts of difficult names: separators, dots, escape marks, and characters that are sorted before or
@@ -52,7 +52,7 @@ def _is_legal(name: bytes) -> bool:
 def _reach(location: str) -> list[bytes]:
     """Return the names of a directory and of all directories above it, up to the root.
 
-    For each directory check that the conversions from location to name and back are inverse.
+    For each directory check that converting its location to a name and back gives this location.
     """
     path: list[bytes] = []
     while location:
@@ -68,7 +68,7 @@ def _reach(location: str) -> list[bytes]:
 
 
 def names_of_objects(data: bytes) -> None:
-    """Convert an arbitrary object name to a path and back; each file name in it must be legal."""
+    """Convert any object name to a path and back; each file name in the path must be legal."""
     source = Source(data)
     beside_folder = source.flag()
     target = source.rest().decode("utf-8", "ignore")
@@ -96,13 +96,13 @@ def names_of_objects(data: bytes) -> None:
 
 
 def names_of_paths(data: bytes) -> None:
-    """Look up an arbitrary file name; if an object has this name, it must have no other name."""
+    """Convert any valid file name to an object name and back; the file name must stay the same."""
     source = Source(data)
     location = source.take(source.number(2) % 600).decode("utf-8", "ignore")
     cut = split_location(location)[0]
     if cut != location:
-        # A location inside of a component is a directory only if `locate` splits a long component
-        # there.
+        # This location is inside of a component. Such a location is a directory only if `locate`
+        # splits a long component at this location; otherwise use another location.
         above, name = locate(location + "x" * MAX_FILE_NAME_BYTES, Form.PLAIN)
         location = above if above.startswith(cut) else cut
         del name
@@ -118,7 +118,7 @@ def names_of_paths(data: bytes) -> None:
 
 
 def listing_bytes(data: bytes) -> None:
-    """Decode listing pages from arbitrary bytes; they must give valid entries or an error."""
+    """Decode listing pages from arbitrary bytes; the result must be valid entries or an error."""
     source = Source(data)
     pages: list[ListingPage] = []
     location = source.choice(("", "a/", "a", "x" * 249))

@@ -13,9 +13,9 @@ _T = TypeVar("_T")
 
 
 class Source:
-    """Reads choices from `data`, from the start. After the end of `data` all bytes are missing.
+    """Reads choices from `data`, from the start to the end.
 
-    Then `number` returns 0, and `choice` returns the first element.
+    After the end of `data`, `number` returns 0, and `choice` returns the first element.
     """
 
     def __init__(self, data: bytes) -> None:

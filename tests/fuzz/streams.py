@@ -26,8 +26,8 @@ __all__ = ["stream_core"]
 _CODES = tuple(StatusCode)
 _SIZE = 4096
 _MAX_RANGES = 100
-# The most streams that `gcsmux_fs.mux.retry` allows the core to open at one instant, summed over
-# all kinds of failures.
+# Maximum number of streams that the core may open without time passing: the sum of what
+# `gcsmux_fs.mux.retry` allows for each kind of failure.
 _MAX_OPENED_AT_ONCE = 64
 
 
@@ -149,7 +149,7 @@ class _Driver:
             self._core.on_sent(self._stream, self._now)
 
     def _stray(self) -> None:
-        """Give the core events of a stream that has ended or never existed; no range may end."""
+        """Give the core events of an ended or unknown stream; these events must not end a range."""
         before = self._core.waiting
         stream = self._stream + self._source.choice((-1, 1, 1000))
         message = self._message()

@@ -1,4 +1,4 @@
-"""Tests of a real mount with a server whose messages claim or unpack to too many bytes."""
+"""Tests of a mount from a server whose messages claim, or decompress to, too many bytes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ pytestmark = pytest.mark.mount
 
 COMMAND = Path(sys.executable).with_name("gcsmux-mount")
 LIMIT_SECONDS = 60
-# The limit for the memory of the mount process, which takes about 90 MiB without any message.
+# Maximum memory of the mount process. Without any message, the process takes about 90 MiB.
 MAX_BYTES = 200 * MIB
 
 
-# Runs the command and prints its exit code and its peak memory. This needs a separate, small
-# process, because the peak memory of a process includes the memory of its parent at the fork.
+# A program that runs a command and prints the exit code and the peak memory of this command. The
+# program runs in a separate, small process, because the peak memory of a process includes the
+# memory of its parent at the fork.
 MEASURE = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[2:], timeout=float(sys.argv[1]))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # The false lengths that fields of the tested messages claim.
 _CLAIMS = (2**31 - 1, 2**32 - 1, 2**63 - 1)
-# The most memory that decoding a message with a false length may allocate.
+# Maximum memory that decoding a message with a false length may allocate.
 _MAX_BYTES = 1024 * 1024
 
 

@@ -33,7 +33,7 @@ _WORDS = (
 
 
 def units(data: bytes) -> None:
-    """Give one arbitrary text to each parser of the settings; a parser may raise ConfigError."""
+    """Give one text to each parser of the settings; only ConfigError may be raised."""
     text = data.decode("utf-8", "surrogateescape")
     with suppress(ConfigError):
         size = parse_size(text)
@@ -65,7 +65,7 @@ def units(data: bytes) -> None:
 
 
 def arguments(data: bytes) -> None:
-    """Parse an arbitrary command line; it must give settings, the help, or an error sentence."""
+    """Parse any command line; the result must be settings, the help, or an error sentence."""
     source = Source(data)
     words: list[str] = []
     while source:
@@ -74,7 +74,8 @@ def arguments(data: bytes) -> None:
             word += source.take(source.number() % 12).decode("utf-8", "surrogateescape")
             word *= source.choice((1, 1, 1, 1, 1, 1, 1, 1000))
         words.append(word.replace("\0", ""))  # arguments of a program contain no NUL
-    # Skip --key-file: the command opens the file, and if it is a named pipe, this waits for ever.
+    # Skip --key-file, because the command opens the file. If the file is a named pipe, opening the
+    # file waits for ever.
     if any("key" in word for word in words) or any(word.startswith("--k") for word in words):
         return
     settings: object = None

@@ -42,7 +42,7 @@ _GROUPS = re.compile("wire type [34]")
 def _decode(decode: Callable[[bytes], _T], data: bytes, *, is_good: bool) -> _T | None:
     """Return the decoded message, or None if the decoder refuses the data.
 
-    If protobuf's parser accepts the data (`is_good`), only a group may be refused.
+    If protobuf's parser accepts the data (`is_good`), the decoder may refuse only a group.
     """
     try:
         return decode(data)
@@ -92,7 +92,7 @@ def _is_intact(data: pb.ChecksummedData) -> bool:
 
 
 def stream_end(data: bytes) -> None:
-    """Decode a status with arbitrary details; if these are invalid, they must have no effect."""
+    """Decode a status with arbitrary details; invalid details must have no effect."""
     source = Source(data)
     code, message = source.choice(_CODES), source.text()
     details = source.rest()
@@ -108,7 +108,7 @@ def stream_end(data: bytes) -> None:
 def read_responses(data: bytes) -> None:
     """Decode arbitrary ReadObject responses, and compare with protobuf's parser.
 
-    They must never give a range more bytes than were requested.
+    The responses must never give a range more bytes than were requested.
     """
     source = Source(data)
     request = RangeRequest(1, source.number(2), 1 + source.number(2))

@@ -33,7 +33,7 @@ def child(code: str) -> list[str]:
 def failure(
     code: str, *, answers: bool = False, timeout_seconds: float = LIMIT_SECONDS
 ) -> StartFailed:
-    """Start a child that runs `code`; return the failure. `clear` must be called, and fails too."""
+    """Start a child that runs `code`; return the failure; check that `clear` was called."""
     cleared: list[bool] = []
 
     def clear() -> None:

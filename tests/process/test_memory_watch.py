@@ -22,11 +22,13 @@ def test_the_allocator_accepts_its_settings() -> None:
 
 
 def test_resident_bytes_grow_with_a_mapping() -> None:
-    # Allocated before the first measurement and freed after the last. Freeing it between them could
-    # also return memory that other tests left free at the end of the heap.
+    # Allocate this content before the first measurement and free it after the last measurement.
+    # Freeing it between the measurements could also return memory to the system that other tests
+    # left free at the end of the heap.
     content = bytes(MIB)
     before = malloc.resident_bytes()
-    # A new mapping, because an allocation on the heap may use free memory that is already resident.
+    # Allocate a new mapping, because an allocation on the heap may use free memory that is already
+    # resident.
     with mmap.mmap(-1, 64 * MIB) as block:
         for _ in range(64):
             block.write(content)
@@ -35,7 +37,8 @@ def test_resident_bytes_grow_with_a_mapping() -> None:
 
 
 def test_allocated_bytes_follow_allocations_on_the_heap() -> None:
-    # `tune` puts the blocks on the heap. allocated_bytes() does not count blocks outside of it.
+    # `tune` puts the blocks on the heap. allocated_bytes() does not count blocks outside of the
+    # heap.
     assert malloc.tune()
     before = malloc.allocated_bytes()
     blocks = [bytes(MIB) for _ in range(64)]
@@ -142,7 +145,8 @@ async def test_a_mount_without_arrivals_checks_twice_a_minute(
         process.arriving = False
         await trio.sleep(1)
         waits = process.waits
-        # The process is so near its limit that with arrivals it would be checked 50 times a second.
+        # The process is so near its limit that it would be checked 50 times a second if data
+        # arrived.
         process.used, process.free = 80 * MIB, 70 * MIB
         await trio.sleep(3600)
         assert process.waits - waits < 125

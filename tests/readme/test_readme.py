@@ -1,7 +1,8 @@
-"""Tests that run the commands of README.md; continuous integration runs `make`.
+"""Tests that run the commands of README.md, except for `make`.
 
-The tests replace all paths by paths in a temporary folder. They call `systemctl` with --root,
-because no systemd runs in a container. The emulator serves the buckets.
+Continuous integration runs `make`. The tests replace all paths by paths in a temporary folder. They
+call `systemctl` with --root, because no systemd runs in a container. The emulator serves the
+buckets.
 """
 
 from __future__ import annotations

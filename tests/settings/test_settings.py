@@ -1,4 +1,4 @@
-"""Tests of Settings: values out of range are refused; the source for the mount table."""
+"""Tests of Settings: it refuses values out of range, and gives the source in the mount table."""
 
 from __future__ import annotations
 
