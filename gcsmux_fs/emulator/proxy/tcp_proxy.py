@@ -48,7 +48,7 @@ class TcpProxy:
         self._reopen_timer: asyncio.TimerHandle | None = None
 
     def start(self, listener: socket.socket) -> None:
-        """Accept connections from now on."""
+        """From now on, accept connections on `listener`."""
         self.port = listener.getsockname()[1]
         self._listen(listener)
         self._orders.listeners.add(self._apply_order)
