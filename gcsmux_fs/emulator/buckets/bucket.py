@@ -64,14 +64,14 @@ class Bucket:
             last = entry
 
     def find(self, name: str, *, listed: bool = False) -> StoredObject | None:
-        """Return the state of an object; None if it does not exist.
+        """Return the state of an object; None if the object does not exist.
 
         `listed`: true if `names_from` has yielded the name; the look-up is then faster.
         """
         record = self._metadata.get(name)
         data_record = record if record is not None and record.data else None
         # For names of files, `names_from` has checked that no folder in the name is a link. It has
-        # not checked names from the metadata store.
+        # not checked names from the metadata store, so such a name is checked here.
         checked = listed and data_record is None
         status = self._tree.stat_listed(name) if checked else self._tree.stat(name)
         if status is not None:

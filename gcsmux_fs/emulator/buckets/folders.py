@@ -142,8 +142,7 @@ class Folders:
                 StatusCode.ALREADY_EXISTS, f"The folder already exists: {destination!r}."
             )
         self._check_parent(destination)
-        # Create the parent folder if it is implied, because it does not exist in the file system
-        # yet.
+        # Create the parent folder in the file system, where an implied folder does not exist yet.
         target = Path(self._tree.path_of(destination))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ A file's generation is its ctime in microseconds. The advantages are that the fi
 ctime, that no program can set the ctime, and that the number looks like a generation of the
 service. But two changes within one tick of a coarse clock have the same ctime. The second of these
 changes therefore gets the last generation plus one. A change after the clock was set back also gets
-the last generation plus one. The ctime does not show such a generation, so the caller of `of_file`
-must write a record. In this case, `of_file` returns False as its second value.
+the last generation plus one. In these two cases, the ctime does not give the generation. `of_file`
+then returns False as its second value, and its caller must write a record.
 
 Invariants:
 1. While the record of a file is kept, the same name and identity always have the same generation.

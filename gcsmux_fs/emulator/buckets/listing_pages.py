@@ -113,7 +113,7 @@ class Page:
 
 
 def list_page(source: Source, query: Query, position: Position, max_entries: int) -> Page:
-    """Return the page at `position`. It has at most `max_entries` objects and prefixes together."""
+    """Return the page at `position`, with at most `max_entries` objects and prefixes together."""
     page = Page()
     entries = source(max(query.prefix, query.start, position.name))
     while (entry := next(entries, None)) is not None:

@@ -1,4 +1,4 @@
-"""Attributes of objects, such as the content type. A request sets them, or they have defaults."""
+"""Attributes of objects, such as the content type. The values are from a request or defaults."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class CallAttributes:
 
 
 class _ActiveRule:
-    """An active rule, and how often it may still fire.
+    """An active rule, and how often this rule may still fire.
 
     `expired_tokens`: the tokens that an ExpireToken fault of this rule treats as expired.
     """

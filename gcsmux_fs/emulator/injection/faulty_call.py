@@ -87,7 +87,7 @@ class FaultyCall:
         self._bandwidth_bytes = 0
 
     def enter(self, request: Message, headers: Headers) -> None:
-        """Store the call's first message and headers. Make it the current call of the task."""
+        """Store the call's first message and headers. The call becomes the task's current call."""
         self._request = request
         self._headers = headers
         _current.set(self)

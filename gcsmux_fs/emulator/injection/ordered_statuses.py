@@ -39,7 +39,7 @@ def ordered_status(fault: Status) -> RpcError:
 
 
 def redirected(fault: Redirect, handle: bytes) -> RpcError:
-    """Return the error that redirects a stream. The error holds `handle` if it is not empty."""
+    """Return the error that redirects a stream and, unless `handle` is empty, holds `handle`."""
     error = pb.BidiReadObjectRedirectedError(
         routing_token=fault.token,
         read_handle=pb.BidiReadHandle(handle=handle) if handle else None,

@@ -45,7 +45,7 @@ _CODECS: dict[str, type[BidiResponseCodec | ReadResponseCodec]] = {
 
 
 class ResponseSender:
-    """Applies faults to the messages of a call and passes them to `forward`, which sends them."""
+    """Applies faults to the messages of a call. The function `forward` sends the results."""
 
     def __init__(self, call: FaultyCall, counters: CallCounters, forward: Send) -> None:
         self._call = call
@@ -151,7 +151,7 @@ class ResponseSender:
             await self._flush()
 
     async def _gather(self, chunk: ResponseChunk) -> None:
-        """Add a chunk to the next response. Send this response first if it would be too long."""
+        """Add a chunk to the next response. If it would be too long, send the response first."""
         gathered_bytes = sum(len(gathered.content) for gathered in self._chunks)
         if gathered_bytes and gathered_bytes + len(chunk.content) > MAX_CHUNK_BYTES:
             await self._flush()

@@ -1,8 +1,8 @@
 """Encodes responses with content by hand, so that the content is copied only once.
 
-Field numbers are those of protos/storage.proto. The protobuf library encodes the small fields other
-than content. These fields can simply be appended, because concatenated protobuf messages merge into
-one message.
+The field numbers come from protos/storage.proto. The protobuf library encodes the small fields
+other than content. These fields can simply be appended, because concatenated protobuf messages
+merge into one message.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ class MethodHandlers:
         call = FaultyCall(self._orders, name)
         call.enter(request, tuple(context.invocation_metadata() or ()))
         await call.opened()
-        # The latency starts here, after the faults, so that it is added to the delay of a fault.
+        # The latency starts after the faults at `open`, so that their delay and the latency add up.
         due = self.shape.due(asyncio.get_running_loop().time())
         response = await method(request)
         await sleep_until(due)

@@ -1,8 +1,8 @@
 """Decides which of the requested ranges of a stream is sent next.
 
 This module does no I/O: the caller passes the times of its clock, and the slices to send are return
-values. Each range waits until it is due. The ranges that are due then take turns: in each turn, a
-range gets one slice. A message may hold several slices if each of them ends its range.
+values. Each range waits until it is due. All ranges that are due take turns: in each turn, a range
+gets one slice. A message may hold several slices if each of them ends its range.
 
 Invariants:
 1. The slices of a range are in order, without gaps. Only the last slice has `last`. An empty range
@@ -78,7 +78,7 @@ class RangeSchedule:
     ) -> int:
         """Add a range that becomes due at the time `due`. Return its length in bytes.
 
-        A range with a `failure` is not sent: when it is due, it fails with this error.
+        If `failure` is given, the range is not sent but fails with this error when it is due.
 
         Raises:
             RpcError: a range with this read_id is already in flight (INVALID_ARGUMENT).

@@ -91,7 +91,8 @@ class ReadService:
             receiving = asyncio.create_task(stream.receive(requests))
             self._counters.streams_open += 1
             try:
-                # Encode the response before it is due, so that the encoding adds no latency.
+                # Encode the response before waiting for `due`, so that the encoding adds no
+                # latency.
                 response = self._first_bidi_response(content, bucket, mask)
                 await sleep_until(due)
                 await send(response)
