@@ -37,8 +37,8 @@ class CallCounters:
 
     def to_json(self) -> bytes:
         """Return the counters as a JSON object."""
-        # asdict() calls Counter(pairs). This counts the pairs and loses the values, so the two
-        # Counters are inserted again.
+        # asdict() copies a Counter with Counter(pairs), which counts the pairs and loses the
+        # values. The original Counters therefore replace these two copies.
         return json.dumps(
             {**asdict(self), "requests": self.requests, "faults": self.faults}
         ).encode()

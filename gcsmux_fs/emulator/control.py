@@ -47,7 +47,7 @@ class Control:
         self._orders.order(faults)
 
     async def stats(self, request: bytes) -> bytes:
-        """Answer Stats.
+        """Answer the method Stats: return the counters as JSON, and reset the counters on request.
 
         Raises:
             RpcError: the request is malformed (INVALID_ARGUMENT).
@@ -64,10 +64,13 @@ class Control:
         return response
 
     async def faults(self, request: bytes) -> bytes:
-        """Answer Faults.
+        """Answer the method Faults: return the active rules.
+
+        If the request is not empty, its rules first replace the active rules.
 
         Raises:
-            RpcError: the request does not hold valid rules (INVALID_ARGUMENT).
+            RpcError: the request does not hold valid rules, or this emulator cannot cause one of
+                the faults (INVALID_ARGUMENT).
         """
         if request:
             self.order(Faults.parse(request))

@@ -1,4 +1,4 @@
-"""The command `gcsmux-emulator`: arguments, signals and exit codes."""
+"""The command `gcsmux-emulator`: parses the arguments, and runs the emulator until a signal."""
 
 from __future__ import annotations
 
@@ -147,9 +147,9 @@ def _command(
 def _precise_loop() -> asyncio.AbstractEventLoop:
     """Return an event loop whose timers are exact to microseconds.
 
-    epoll rounds timeouts up to milliseconds. select() does not, but select() cannot watch
-    descriptors above 1,023. Without a TCP proxy this is no problem, because the loop watches only
-    two descriptors, which are opened at the start.
+    epoll rounds timeouts up to milliseconds. select() does not round timeouts, but select() cannot
+    watch descriptors above 1,023. Without a TCP proxy this is no problem, because the loop watches
+    only two descriptors, which are opened at the start.
     """
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
@@ -183,9 +183,9 @@ async def _serve(emulator: Emulator, *, has_proxy: bool) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Raise the limit of open files to the maximum.
+    """Raise this process's limit of open files to its hard limit.
 
-    Each stream and each connection uses a file descriptor.
+    A high limit is necessary because each stream and each connection uses a file descriptor.
     """
     _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))

@@ -1,7 +1,7 @@
 """Errors with which the emulator ends a call.
 
-Any part of the emulator may raise an RpcError. `MethodHandlers` sends it to the client as a gRPC
-status. The client represents the same errors with the classes in `gcsmux_fs.model.errors`.
+Any part of the emulator may raise an RpcError. `MethodHandlers` sends the error to the client as a
+gRPC status. The client represents the same errors with the classes in `gcsmux_fs.model.errors`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ RANGE_ERRORS_TYPE = "type.googleapis.com/google.storage.v2.BidiReadObjectError"
 
 
 class RpcError(Exception):
-    """Ends the call with the status `code`. `details`: the trailer `grpc-status-details-bin`."""
+    """Ends the call with the status `code`. `details` is the trailer `grpc-status-details-bin`."""
 
     def __init__(self, code: StatusCode, message: str, details: bytes = b"") -> None:
         super().__init__(message)

@@ -42,18 +42,19 @@ __all__ = ["Emulator", "EmulatorError"]
 _STORAGE_SERVICE = "google.storage.v2.Storage"
 _FOLDER_SERVICE = "google.storage.control.v2.StorageControl"
 _OPERATIONS_SERVICE = "google.longrunning.Operations"
-# Maximum time to wait for the end of all calls after the server has stopped. All calls end within
-# milliseconds, unless a bug makes a call last longer.
+# Maximum time, in seconds, to wait for the end of all calls after the server has stopped. All calls
+# end within milliseconds, unless a bug makes a call last longer.
 _STOP_SECONDS = 5.0
 _OPTIONS = (
     # With SO_REUSEPORT, a second server could listen on the same port and get half of the calls.
     ("grpc.so_reuseport", 0),
-    # Maximum streams per connection, a common limit of servers. A client that needs more streams
-    # opens another connection.
+    # Maximum number of concurrent streams per connection. Many servers have this limit. A client
+    # that needs more streams opens another connection.
     ("grpc.max_concurrent_streams", 100),
-    # Maximum size of a request: twice the largest message of a writer (2 MiB of content).
+    # Maximum size of a request in bytes. The largest message of a writer has 2 MiB of content,
+    # which is about half of this limit.
     ("grpc.max_receive_message_length", 4 * 1024 * 1024 + 65536),
-    # Like the service, allow pings on idle connections: never answer pings with a GOAWAY.
+    # Allow pings on idle connections, as the service does, and never answer pings with a GOAWAY.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -67,7 +68,8 @@ class EmulatorError(Exception):
 class Emulator:
     """Serves the folders in `folder` as buckets while its `async with` block runs.
 
-    - `port`: 0 picks a free port, which the attribute `port` then holds.
+    - `port`: the port to listen on. 0 picks a free port, whose number is then in the attribute
+      `port`.
     - `latency_seconds`: delay of every response after its request.
     - `bandwidth_bytes`: maximum bytes of content per second on each stream; 0 sets no limit.
     - `location_type`: the location type of all buckets except those that CreateBucket creates.
@@ -168,7 +170,7 @@ class Emulator:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop at once. Calls that are still open end with UNAVAILABLE or CANCELLED."""
+        """Stop the emulator at once. Calls that are open end with UNAVAILABLE or CANCELLED."""
         if self._proxy is not None:
             proxy, self._proxy = self._proxy, None
             await proxy.stop()
@@ -176,7 +178,8 @@ class Emulator:
             server, self._server = self._server, None
             self._checksums.close()
             await server.stop(None)
-            # gRPC logs an error for each call that is still running when the event loop ends.
+            # Wait here, because gRPC logs an error for each call that is still running when the
+            # event loop ends.
             await self._handlers.wait_for_calls(_STOP_SECONDS)
 
     def _services(self) -> list[grpc.GenericRpcHandler]:
@@ -248,7 +251,8 @@ class Emulator:
 
 def _load_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
     try:
-        # Check the files here: gRPC accepts any bytes, and fails only when a client connects.
+        # Check the files here, because gRPC accepts any bytes and fails only when a client
+        # connects.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         pair = (key.read_bytes(), certificate.read_bytes())
     except OSError as error:
@@ -262,11 +266,12 @@ def _load_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
 def _open_listener(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
-    If the address cannot be used, the error gives the reason. The error of gRPC does not.
+    If the address cannot be used, the EmulatorError gives the reason. An error of gRPC would give
+    no reason.
     """
     try:
         return open_listener(host, port)
     except OSError as error:
-        # Cut off the address, which Python adds in parentheses.
+        # Cut off the address, which Python adds to the reason in parentheses.
         reason = (error.strerror or str(error)).partition(" (")[0]
         raise EmulatorError(f"Cannot listen on {host}:{port}: {reason}.") from None

@@ -11,8 +11,8 @@ __all__ = [
     "WRITE_QUANTUM_BYTES",
 ]
 
-# Maximum content of one message, for reads and writes: ServiceConstants.MAX_READ_CHUNK_BYTES and
-# MAX_WRITE_CHUNK_BYTES of google.storage.v2.
+# Maximum number of content bytes in one message, for reads and writes. In google.storage.v2, this
+# limit is ServiceConstants.MAX_READ_CHUNK_BYTES and ServiceConstants.MAX_WRITE_CHUNK_BYTES.
 MAX_CHUNK_BYTES = 2 * 1024 * 1024
 # Maximum number of ranges in one BidiReadObjectRequest.
 MAX_RANGES_PER_MESSAGE = 100

@@ -14,18 +14,19 @@ from gcsmux_fs.emulator.service_limits import MAX_CHUNK_BYTES
 
 __all__ = ["BandwidthLimiter", "Shape", "sleep_until"]
 
-# Maximum time that one message takes at a limited bandwidth. Short messages give an even flow of
-# bytes.
+# Maximum time, in seconds, that one message takes at a limited bandwidth. Short messages give an
+# even flow of bytes.
 _SLICE_SECONDS = 0.05
 _MIN_SLICE_BYTES = 4096
-# If a timer fires late, the stream may at once send the bytes of at most this much lost time. A
-# larger value would allow a burst after an idle time.
+# Maximum lost time, in seconds, that a stream may make up for. If a timer fires late, the stream
+# may at once send the bytes that it could have sent in this time. A larger value would allow a
+# larger burst after an idle time.
 _MAX_CREDIT_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The latency, and the maximum bytes of content per second on each stream (0: no limit)."""
+    """The latency, and the maximum content bytes per second on each stream (0: no limit)."""
 
     latency_seconds: float = 0.0
     bandwidth_bytes: int = 0

@@ -37,7 +37,7 @@ __all__ = ["Bucket"]
 
 
 class Bucket:
-    """One bucket. `folder` holds its files, `served` is the folder that holds all buckets."""
+    """One bucket. `folder` holds its files. `served` holds the folders of all buckets."""
 
     def __init__(self, name: str, folder: Path, served: Path, placement: Placement) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class Bucket:
     def names_from(
         self, start: str, *, within: str = "", folders: bool = False, shallow: bool = False
     ) -> Iterator[ListedName]:
-        """Yield the objects and, with `folders`, the folders from the name `start` on, in order.
+        """Yield objects and, with `folders`, folders from the name `start` on, sorted by name.
 
         With `within` and `shallow`, some names are left out, as in `FileTree.names_from`.
         """
@@ -64,14 +64,14 @@ class Bucket:
             last = entry
 
     def find(self, name: str, *, listed: bool = False) -> StoredObject | None:
-        """Return the state of an object; None if it does not exist.
+        """Return the state of an object; None if the object does not exist.
 
         `listed`: true if `names_from` has yielded the name; the look-up is then faster.
         """
         record = self._metadata.get(name)
         data_record = record if record is not None and record.data else None
-        # `names_from` checks the folders in the names of files, but not in names from the metadata
-        # store.
+        # For names of files, `names_from` has checked that no folder in the name is a link. It has
+        # not checked names from the metadata store, so such a name is checked here.
         checked = listed and data_record is None
         status = self._tree.stat_listed(name) if checked else self._tree.stat(name)
         if status is not None:
@@ -122,7 +122,7 @@ class Bucket:
         metageneration: int = 1,
         components: int = 0,
     ) -> StoredObject:
-        """Make received content the object `name`. An older object of this name is replaced.
+        """Make the file `incoming` the object `name`. An older object of this name is replaced.
 
         If `generation` is 0, the object gets a new generation. An appendable object keeps its
         generation, which the caller passes.
@@ -191,7 +191,7 @@ class Bucket:
     def begin_appendable(
         self, name: str, incoming: Path, attributes: ObjectAttributes
     ) -> StoredObject:
-        """Make a file the content of a new appendable object, which is not finalized."""
+        """Create an appendable object, not finalized, with the content of the file `incoming`."""
         now_ns = time.time_ns()
         generation = self._ledger.fresh(name, now_ns)
         self._tree.remove(name)
@@ -281,7 +281,7 @@ class Bucket:
         )
 
     def _put_or_remove(self, record: Record) -> None:
-        """Write the record of a file. Remove the record if the file alone gives the same values."""
+        """Write the record of a file, or remove it if the file alone gives the same values."""
         if record.identity is not None and record == Record(
             record.name,
             record.identity.ctime_ns // 1000,

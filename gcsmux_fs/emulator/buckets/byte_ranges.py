@@ -15,7 +15,7 @@ __all__ = ["resolve_range", "split_range"]
 
 
 def resolve_range(offset: int, length: int, size: int) -> ByteRange:
-    """Return the bytes that a request selects in an object of `size` bytes.
+    """Return the byte range that a request selects in an object of `size` bytes.
 
     A length of 0 selects all bytes up to the end of the object. A negative offset counts from the
     end of the object. The part of a range that is beyond the end is cut off.
@@ -37,7 +37,7 @@ def resolve_range(offset: int, length: int, size: int) -> ByteRange:
 
 
 def split_range(byte_range: ByteRange, max_bytes: int) -> Iterator[ByteRange]:
-    """Yield the parts of a range, each at most `max_bytes` long; one part if the range is empty."""
+    """Yield parts of a range with at most `max_bytes` each. An empty range has one empty part."""
     yield ByteRange(byte_range.offset, min(byte_range.length, max_bytes))
     for offset in range(byte_range.offset + max_bytes, byte_range.end, max_bytes):
         yield ByteRange(offset, min(max_bytes, byte_range.end - offset))

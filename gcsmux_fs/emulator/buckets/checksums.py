@@ -3,7 +3,7 @@
 The checksum of a small object is computed when a response first needs it. The checksum of a large
 object is computed in a thread. Only GetObject and ReadObject wait for this thread; the responses of
 other methods contain the checksum if it has already been computed. Objects above `MAX_WHOLE_BYTES`
-have a checksum only if their writer sent one.
+have a checksum only if the emulator has received or copied their content since it started.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_WHOLE_BYTES", "Checksums"]
 
-# Maximum size of a small object. A listing page of 1,000 small objects takes a few tens of
-# milliseconds to read.
+# Maximum size, in bytes, of a small object, whose checksum is computed without a thread. To read
+# 1,000 such objects for one page of a listing takes a few tens of milliseconds.
 _SMALL_BYTES = 64 * 1024
-# Maximum size of an object whose checksum is computed. One core reads this size in a quarter of a
-# second, and GetObject should not take longer.
+# Maximum size, in bytes, of an object whose checksum is computed. One core reads this many bytes in
+# a quarter of a second, and GetObject should not take longer than this time.
 MAX_WHOLE_BYTES = 256 * 1024**2
 _READ_BYTES = 4 * 1024 * 1024
-# Maximum number of checksums in each cache: at most 20 MB of memory. The cache of chunks then
-# covers 200 GB of content.
+# Maximum number of checksums in each cache. A full cache takes at most 20 MB of memory, and a full
+# cache of chunk checksums covers 200 GB of content.
 _MAX_CACHED_CHECKSUMS = 100_000
 
 _Key = tuple[str, str, int]
@@ -54,7 +54,7 @@ class Checksums:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Stop the threads that compute checksums. A thread ends before it reads a new block."""
+        """Stop the threads that compute checksums. Each thread ends before its next block."""
         self._closed.set()
 
     def note(self, stored: StoredObject, crc: int) -> None:
@@ -66,7 +66,7 @@ class Checksums:
         return self._whole.get(_key(stored)) if stored.finalized else None
 
     def cached_or_quick(self, stored: StoredObject, bucket: Bucket) -> int | None:
-        """Return the checksum of an object if it is known or the object is small, else None."""
+        """Return the object's checksum if it is cached or the object is small, else None."""
         crc = self.cached(stored)
         if crc is not None or not stored.finalized or stored.size > _SMALL_BYTES:
             return crc
@@ -82,7 +82,7 @@ class Checksums:
     async def whole(self, stored: StoredObject, bucket: Bucket) -> int | None:
         """Return the object's checksum. If necessary, compute the checksum in a thread.
 
-        Return None if the object is too large, is not finalized, or changes meanwhile.
+        Return None if the object is too large, is not finalized, or changes during the computation.
         """
         crc = self.cached_or_quick(stored, bucket)
         if crc is not None or not stored.finalized or stored.size > MAX_WHOLE_BYTES:
@@ -104,8 +104,8 @@ class Checksums:
 
     def _computed(self, key: _Key, task: asyncio.Task[int]) -> None:
         del self._computing[key]
-        # task.exception() marks an exception as handled. Otherwise asyncio would log the exception
-        # if the caller was cancelled.
+        # The call of task.exception() also marks the exception as handled. Without this call,
+        # asyncio would log the exception if the caller was cancelled.
         if not task.cancelled() and task.exception() is None:
             self._whole[key] = task.result()
 

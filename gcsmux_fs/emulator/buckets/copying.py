@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["concatenate", "parse_rewrite_token", "rewrite_token"]
 
-# Size of the blocks in which content is copied. Copying a block takes a millisecond. Between two
-# blocks, other calls run.
+# Size, in bytes, of the blocks in which content is copied. Copying a block takes a millisecond, and
+# other calls can run after each block.
 _BLOCK_BYTES = 1024 * 1024
 
 

@@ -5,8 +5,8 @@ clock of the kernel is coarse, so a folder that has just changed could change ag
 same time. The entries of a folder that has just changed are therefore not cached.
 
 A symbolic link to a regular file inside the served folder stands for this file. All other links are
-ignored. Links to folders are ignored, too, because they could lead out of the served folder or form
-a loop.
+ignored. Links to folders are ignored because these links could lead out of the served folder or
+form a loop.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FileTree"]
 
-# The entries of a folder are cached if its last change is older than this: ten times the coarsest
-# clock tick of Linux. The next change then sets a different time.
+# Minimum age of a folder's last change, in nanoseconds, at which the entries of the folder are
+# cached: ten times the coarsest clock tick of Linux. The next change of the folder is then sure to
+# set a different modification time.
 _SETTLED_AFTER_NS = 100_000_000
-# Maximum number of cached entries: about 200 MB of names. In a larger tree, folders are read again
-# more often.
+# Maximum number of cached entries, whose names take about 200 MB. In a tree with more entries,
+# folders are read again more often.
 _MAX_CACHED_ENTRIES = 2_000_000
-# Maximum number of folders in the cache `_inside`, which has the name of one object per folder:
-# about 10 MB of names.
+# Maximum number of folders in the cache `_inside`. This cache has the name of one object per
+# folder, and its names take about 10 MB.
 _MAX_CACHED_FOLDERS = 50_000
 # Errors which mean that no file can be created at the path: a folder has this path, or the bucket's
 # folder is on another file system than the metadata folder, or the path is too long.
@@ -56,11 +57,12 @@ class FileTree:
     def __init__(self, root: Path, served: Path) -> None:
         self.root = os.path.realpath(root)
         self._served = os.path.realpath(served) + "/"
-        # For each folder: its inode and times when it was read, and its sorted entries.
+        # Key: the path of a folder. Value: the folder's inode number, modification time and change
+        # time when the folder was read, and its sorted entries.
         self._cache: LRUCache[str, tuple[tuple[int, int, int], list[str]]] = LRUCache(
             _MAX_CACHED_ENTRIES, getsizeof=lambda cached: len(cached[1]) + 1
         )
-        # For each folder: the name of one object below it.
+        # Key: the path of a folder. Value: the name of one object below this folder.
         self._inside: LRUCache[str, str] = LRUCache(_MAX_CACHED_FOLDERS)
 
     def path_of(self, name: str) -> str:
@@ -75,9 +77,10 @@ class FileTree:
         return self.stat_listed(name) if not folder or self.has_folder(folder) else None
 
     def stat_listed(self, name: str) -> os.stat_result | None:
-        """Like `stat`, but faster, and only for a name that `names_from` has yielded.
+        """Return the same as `stat`, but faster.
 
-        `names_from` has already checked that no folder in the name is a link.
+        Pass only a name that `names_from` has yielded, because `names_from` has already checked
+        that no folder in the name is a link.
         """
         path = self.path_of(name)
         try:
@@ -93,11 +96,12 @@ class FileTree:
     def names_from(
         self, start: str, *, within: str = "", folders: bool = False, shallow: bool = False
     ) -> Iterator[ListedName]:
-        """Yield the entries from the name `start` on, in order.
+        """Yield the objects (and folders) from the name `start` on, sorted by name.
 
         - `within`: a prefix. Names without this prefix may be left out, so that the listing of a
           folder starts at this folder instead of the root of the bucket.
-        - `folders`: also yield each folder, with a `/` at its end, before the entries in it.
+        - `folders`: also yield each folder, with a `/` at the end of its name, before the entries
+          in this folder.
         - `shallow`: yield only one name below each folder in `within`. This may be any name below
           the folder, because a search for the first name would take longer.
         """
@@ -159,7 +163,7 @@ class FileTree:
         return None
 
     def _note_inside(self, folder: str, name: str) -> None:
-        """Cache the object `name` for `folder` and for each folder between `folder` and `name`."""
+        """Store in `_inside` that `name` is below `folder` and each folder between the two."""
         end = len(folder)
         while end:
             self._inside[name[:end]] = name
@@ -168,7 +172,8 @@ class FileTree:
     def _keys(self, folder: str) -> list[str]:
         """Return the sorted names of the entries of `folder`. Names of folders end with `/`.
 
-        Because of this slash, the order of the entries is also the order of the names below them.
+        Because of this slash, the order of the entries is also the order of the object names below
+        these entries.
         """
         path = self.path_of(folder)
         now_ns = time.time_ns()
@@ -199,7 +204,7 @@ class FileTree:
         return None
 
     def has_folder(self, folder: str) -> bool:
-        """Return whether `folder`, a path with a `/` at its end, exists and contains no link."""
+        """Return whether `folder` (with a final `/`) exists and no part of its path is a link."""
         if not (is_object_name(folder) and file_can_be_named(folder[:-1])):
             return False
         path = self.path_of(folder[:-1])
@@ -208,7 +213,8 @@ class FileTree:
         except OSError:
             return False
         try:
-            # The kernel resolves the whole path, so one call checks all folders in it for links.
+            # The kernel resolves the whole path, so one call checks all folders in the path for
+            # links.
             return os.readlink(f"/proc/self/fd/{descriptor}") == path  # noqa: PTH115
         finally:
             os.close(descriptor)
@@ -217,7 +223,7 @@ class FileTree:
         return os.path.realpath(link).startswith(self._served)
 
     def move_in(self, incoming: Path, name: str) -> bool:
-        """Rename a file to the path of `name`. Return False if no file can have this path."""
+        """Rename `incoming` to the path of `name`. Return False if no file can have this path."""
         target = self._make_folders(name)
         if target is None:
             return False

@@ -40,7 +40,7 @@ class StoredFolder:
 
 @dataclass(frozen=True, slots=True)
 class FolderPage:
-    """One page of a sorted listing of folders. `following`: the start of the next page."""
+    """One page of a sorted listing of folders. `following`: start of the next page, if any."""
 
     folders: list[StoredFolder]
     following: Position | None = None
@@ -54,7 +54,7 @@ class Folders:
         self._metadata = metadata
 
     def find(self, path: str) -> StoredFolder | None:
-        """Return the state of a folder; None if it does not exist."""
+        """Return the state of a folder; None if the folder does not exist."""
         if self._tree.has_folder(path):
             return StoredFolder(path, os.lstat(self._tree.path_of(path)).st_mtime_ns)
         implied = next(self._metadata.data_names_from(path), "")
@@ -73,7 +73,7 @@ class Folders:
         return folder
 
     def page(self, query: Query, position: Position, max_entries: int) -> FolderPage:
-        """Return at most `max_entries` folders that begin with the prefix of the query.
+        """Return at most `max_entries` folders whose paths begin with the prefix of the query.
 
         With a delimiter, return only the folder whose path is the prefix, and the folders directly
         in this folder.
@@ -93,7 +93,7 @@ class Folders:
         """Create a folder. With `recursive`, also create missing parent folders.
 
         Raises:
-            RpcError: the folder exists (ALREADY_EXISTS); or its parent folder is missing, or a part
+            RpcError: the folder exists (ALREADY_EXISTS); or the parent folder is missing, or a part
                 of the path is the name of an object (FAILED_PRECONDITION).
         """
         _check_new(path)
@@ -131,8 +131,8 @@ class Folders:
 
         Raises:
             RpcError: the destination exists (ALREADY_EXISTS) or is in the folder itself
-                (INVALID_ARGUMENT); or its parent folder is missing, or a part of its path is the
-                name of an object (FAILED_PRECONDITION).
+                (INVALID_ARGUMENT); or the destination's parent folder is missing, or a part of the
+                destination's path is the name of an object (FAILED_PRECONDITION).
         """
         _check_new(destination)
         if destination.startswith(path):
@@ -142,7 +142,7 @@ class Folders:
                 StatusCode.ALREADY_EXISTS, f"The folder already exists: {destination!r}."
             )
         self._check_parent(destination)
-        # An implied parent folder does not exist in the file system yet.
+        # Create the parent folder in the file system, where an implied folder does not exist yet.
         target = Path(self._tree.path_of(destination))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ class Folders:
                 path = path[:end] if end else path
             if path >= start:
                 yield path
-            # Continue with the next folder in this folder, or after all folders in this folder.
+            # Continue with the first folder in this folder, or skip all folders in this folder.
             deeper = not query.delimiter or path == query.prefix
             following = path + "\0" if deeper else after_prefix(path)
 

@@ -1,14 +1,16 @@
-"""Assigns generations to files. A restart keeps the generation; each change gives a new one.
+"""Assigns generations to files: a change of a file gives a new generation, a restart does not.
 
-A file's generation is its ctime in microseconds. The file itself stores the ctime, no program can
-set the ctime, and it looks like a generation of the service. But two changes within one tick of a
-coarse clock have the same ctime. The second of these changes gets the last generation plus one, and
-so does a change after the clock was set back. The file does not store this generation, so the
-caller must write a record: `of_file` then returns False as its second value.
+A file's generation is its ctime in microseconds. The advantages are that the file system stores the
+ctime, that no program can set the ctime, and that the number looks like a generation of the
+service. But two changes within one tick of a coarse clock have the same ctime. The second of these
+changes therefore gets the last generation plus one. A change after the clock was set back also gets
+the last generation plus one. In these two cases, the ctime does not give the generation. `of_file`
+then returns False as its second value, and its caller must write a record.
 
 Invariants:
 1. While the record of a file is kept, the same name and identity always have the same generation.
-2. Within one run, the generations of a name never decrease, and increase with each new identity.
+2. Within one run of the emulator, the generations of a name never decrease. They increase with each
+   new identity.
 """
 
 from __future__ import annotations
@@ -42,14 +44,14 @@ class Identity:
 class GenerationLedger:
     """The last generation of each object name, and the file identity with this generation.
 
-    Only the hash of an identity is stored, because a listing may contain a million names.
+    To save memory, only the hash of an identity is stored: a listing may contain a million names.
     """
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[int, int]] = {}
 
     def of_file(self, name: str, identity: Identity, recorded: int | None) -> tuple[int, bool]:
-        """Return the generation of a file, and whether it survives a restart without a new record.
+        """Return the generation of a file, and whether a restart keeps it without a new record.
 
         `recorded` is the generation in the record of this identity; None if there is no record.
         """
@@ -63,7 +65,7 @@ class GenerationLedger:
         return generation, generation == stored
 
     def fresh(self, name: str, now_ns: int) -> int:
-        """Return a new generation for the object `name` with content in the metadata store."""
+        """Return a new generation for the object `name`, whose content is in the metadata store."""
         last = self._last.get(name)
         now_us = now_ns // _NS_PER_US
         generation = now_us if last is None else max(now_us, last[1] + 1)

@@ -1,8 +1,8 @@
 """Pages of a listing, made from any sorted source of names.
 
 A page token holds only the name at which the next page begins. The server therefore keeps no state
-between pages. The cost of a page does not depend on the number of names that begin with its
-prefixes, because the listing skips these names after each prefix.
+between pages. The time for a page does not depend on how many names begin with the prefixes on the
+page, because the listing skips these names.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Query:
 
 
 def listing_query(request: pb.ListObjectsRequest) -> Query:
-    """Return the query of a request. All pages of a listing have the same query."""
+    """Return the query in a ListObjects request. All pages of a listing have the same query."""
     return Query(
         prefix=request.prefix,
         delimiter=request.delimiter,
@@ -67,7 +67,7 @@ def listing_query(request: pb.ListObjectsRequest) -> Query:
 class Position:
     """The name at which a page begins.
 
-    `object_shown`: an earlier page contains the object `name`, but not the prefix `name`.
+    `object_shown`: whether an earlier page contains the object `name`, but not the prefix `name`.
     """
 
     name: str = ""
@@ -113,7 +113,7 @@ class Page:
 
 
 def list_page(source: Source, query: Query, position: Position, max_entries: int) -> Page:
-    """Return the page at `position`. It has at most `max_entries` objects and prefixes together."""
+    """Return the page at `position`, with at most `max_entries` objects and prefixes together."""
     page = Page()
     entries = source(max(query.prefix, query.start, position.name))
     while (entry := next(entries, None)) is not None:

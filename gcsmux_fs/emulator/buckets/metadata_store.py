@@ -1,10 +1,11 @@
-"""The metadata store: it keeps what the files of a bucket cannot hold.
+"""The metadata store, which keeps what the files of a bucket cannot hold.
 
-It keeps attributes that clients have set, and objects whose names no file can have. A hidden folder
-in the served folder contains one metadata folder per bucket. Each record is one JSON file. Its name
-is a hash of the object's name, and it is replaced atomically. If no file can have the object's
-name, the content is in a data file, whose name is in the record. All records of a bucket are read
-when the bucket is first used. Only the emulator writes to the hidden folder.
+The store keeps attributes that clients have set, objects whose names no file can have, and
+appendable objects that are not finalized. A hidden folder in the served folder contains one
+metadata folder per bucket. Each record is one JSON file. The name of this file is a hash of the
+object's name. The file is replaced atomically. If a file of the bucket does not hold the object's
+content, a data file holds it, and the record has the name of the data file. All records of a bucket
+are read when the bucket is first used. Only the emulator writes to the hidden folder.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ _INCOMING_PREFIX = "incoming-"
 class Record:
     """The record of one object.
 
-    - `identity`: the state of the object's file for which the record is valid.
-    - `data`: the name of the data file, if no file can have the object's name.
+    - `identity`: the state of the object's file for which the record is valid; None if the object
+      has a data file.
+    - `data`: the name of the data file; empty if a file of the bucket holds the content.
     - `updated_ns`: time of the last update of the attributes, in nanoseconds since 1970; 0: never.
     - `components`: number of objects from which ComposeObject made this object; 0: not composed.
     """
@@ -86,7 +88,7 @@ class MetadataStore:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove content files without a record, which a crash may have left."""
+        """Remove files of content that have no record. A crash may have left such files."""
         data_files = {record.data for record in self._records.values()}
         for path in self._folder.glob("*"):
             if path.name.startswith(_INCOMING_PREFIX) or (
@@ -99,7 +101,7 @@ class MetadataStore:
         return self._records.get(name)
 
     def data_names_from(self, start: str) -> Iterator[str]:
-        """Yield the object names from `start` on with content in a data file, in order."""
+        """Yield the names, from `start` on, of the objects that have a data file, in order."""
         for position in range(bisect_left(self._data_names, start), len(self._data_names)):
             yield self._data_names[position]
 

@@ -1,4 +1,4 @@
-"""Attributes of objects, such as the content type. They come from a request or are defaults."""
+"""Attributes of objects, such as the content type. The values are from a request or defaults."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ObjectAttributes:
 
 
 def attributes_from_resource(resource: pb.Object, name: str) -> ObjectAttributes:
-    """Return the attributes that a request sets for an object, with defaults for the others."""
+    """Return the attributes in a request, with defaults for the attributes that it does not set."""
     default = default_attributes(name)
     return ObjectAttributes(
         content_type=resource.content_type or default.content_type,
@@ -46,7 +46,7 @@ def attributes_from_resource(resource: pb.Object, name: str) -> ObjectAttributes
 
 
 def default_attributes(name: str) -> ObjectAttributes:
-    """Return the attributes of a file without a record. Its name determines the content type."""
+    """Return the attributes of a file without a record. The extension gives the content type."""
     stem, _, extension = name.rpartition("/")[2].rpartition(".")
     return _attributes_of_extension(extension if stem else "")
 
@@ -54,6 +54,7 @@ def default_attributes(name: str) -> ObjectAttributes:
 @lru_cache
 def _attributes_of_extension(extension: str) -> ObjectAttributes:
     guessed, encoding = mimetypes.guess_type("x." + extension)
-    # The type guessed for a compressed file is the type of its decompressed content.
+    # For a compressed file, mimetypes guesses the type of the decompressed content, so this guess
+    # is not used.
     content_type = _DEFAULT_CONTENT_TYPE if guessed is None or encoding else guessed
     return ObjectAttributes(content_type=content_type, storage_class=_DEFAULT_STORAGE_CLASS)

@@ -1,8 +1,8 @@
 """Read and write handles: opaque bytes that name one generation of an object.
 
-A handle holds the generation, a random number that makes each handle different, and a seal that
-identifies the emulator. The seal is a plain hash, and does not prevent forgery. Handles stay valid
-after a restart.
+A handle holds the generation, a random number that makes each handle different, and a seal, which
+shows that an emulator made the handle. The seal is a plain hash, and does not prevent forgery.
+Handles stay valid after a restart.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ __all__ = [
     "is_object_name",
 ]
 
-# Maximum length of an object name in the service.
+# Maximum length, in bytes, of an object name in the service.
 MAX_NAME_BYTES = 1024
-# Maximum length of one part of a path: NAME_MAX of all common Linux file systems.
+# Maximum length, in bytes, of one part of a path: NAME_MAX of all common Linux file systems.
 _MAX_COMPONENT_BYTES = 255
 _INVALID_COMPONENTS = {b"", b".", b".."}
 _BUCKET_PREFIX = "projects/_/buckets/"
@@ -97,8 +97,8 @@ def file_can_be_named(name: str) -> bool:
 def after_prefix(prefix: str) -> str | None:
     """Return the first string after all strings that begin with `prefix`; None if there is none.
 
-    Use the result only for comparisons, because it may end with half of a surrogate pair. It is
-    then not a valid name.
+    Use the result only for comparisons, because the result may end with half of a surrogate pair
+    and is then not a valid name.
     """
     while prefix and ord(prefix[-1]) == _LAST_CODE_POINT:
         prefix = prefix[:-1]

@@ -48,8 +48,9 @@ class Content:
     """The content of an object, opened for reading.
 
     If the object is replaced or deleted later, reads still return the old bytes. If the file is
-    changed in place, all later reads fail. Each read checks this at its end, because its bytes
-    could be a mix of old and new. The content of an appendable object grows until it is finalized.
+    changed in place, all later reads fail. Each read checks at its end whether the file has
+    changed, because the read could have returned a mix of old and new bytes. The content of an
+    appendable object grows until it is finalized.
     """
 
     def __init__(self, opened: StoredObject, descriptor: int) -> None:
@@ -93,6 +94,7 @@ class Content:
         status = os.fstat(self._descriptor)
         now = Identity.of(status)
         if status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
-            # Removing the last name of a file changes its ctime, but not its content.
+            # Removing the last name of a file changes its ctime, but not its content. Therefore the
+            # ctime is not compared here.
             return (now.size, now.mtime_ns) != (identity.size, identity.mtime_ns)
         return now != identity

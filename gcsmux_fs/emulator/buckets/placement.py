@@ -39,7 +39,7 @@ _DEFAULT_LOCATIONS = {REGION: "US-CENTRAL1", ZONE: "US-CENTRAL1-A"}
 _STANDARD_CLASS = "STANDARD"
 _RAPID_CLASS = "RAPID"
 _MULTI_REGIONS = {"US", "EU", "ASIA"}
-# Names of predefined pairs of regions, such as NAM4.
+# Pattern of the names of predefined pairs of regions, such as NAM4.
 _DUAL_REGION = re.compile(r"(?:NAM|EUR|ASIA)\d+")
 _REGION = re.compile(r"[A-Z]+(?:-[A-Z]+)+\d+")
 _ZONE = re.compile(r"[A-Z]+(?:-[A-Z]+)+\d+-[A-Z]")
@@ -71,8 +71,9 @@ class Placement:
 def requested_placement(resource: pb.Bucket, default: Placement) -> Placement:
     """Return the placement that a CreateBucket request asks for.
 
-    A request can name a zone in two ways: as the location, or, as the service requires, as the only
-    data location in a region. Without a location, the bucket gets the location of `default`.
+    A request can name a zone in two ways: as the location, or as the only data location in a
+    region. The service accepts only the second way. Without a location, the bucket gets the
+    location of `default`.
 
     Raises:
         RpcError: there is no such location (INVALID_ARGUMENT).

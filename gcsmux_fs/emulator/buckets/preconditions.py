@@ -40,8 +40,9 @@ def check_preconditions(
 ) -> None:
     """Check the preconditions of a request against an object. A missing object has generation 0.
 
-    `not_match_code` is the status if an `if_..._not_match` condition fails. Methods that read pass
-    ABORTED, which corresponds to HTTP 304 Not Modified. Google's test server does the same.
+    `not_match_code` is the status if an `if_..._not_match` condition fails. Methods that read
+    objects pass ABORTED, which corresponds to HTTP 304 Not Modified. Google's test server does the
+    same.
 
     Raises:
         RpcError: a condition fails (FAILED_PRECONDITION or `not_match_code`).
@@ -71,5 +72,5 @@ def check_condition(
 
 
 def _has(conditions: Preconditions, field: str) -> bool:
-    # Not every request type has every field.
+    # Check first that the request type has the field: HasField() fails for an unknown field.
     return hasattr(conditions, field) and conditions.HasField(field)

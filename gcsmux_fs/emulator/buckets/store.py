@@ -1,4 +1,4 @@
-"""All buckets. Each folder in the served folder is a bucket."""
+"""All buckets of the emulator. Each folder in the served folder is a bucket."""
 
 from __future__ import annotations
 

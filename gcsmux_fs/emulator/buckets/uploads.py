@@ -1,8 +1,9 @@
 """Content that is being received: uploads, and appendable objects.
 
 Each message has the offset of its content in the object. Bytes that have already been received are
-skipped; a gap is an error. Only one stream writes at a time: a new stream takes over the writing,
-and the next message of the old stream fails.
+skipped. A gap between received and new bytes is an error. Only one stream at a time writes an
+upload or an appendable object. A new stream takes over the writing, and the next message of the old
+stream fails.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ class Redirect(Fault):
     """End the stream with a BidiReadObjectRedirectedError that holds `token`.
 
     With `handle`, the error also holds a read handle. The fault does not happen to streams that are
-    opened with the token, because they have followed the redirect. With `loop`, the fault happens
-    to these streams, too.
+    opened with the token, because these streams have followed the redirect. With `loop`, the fault
+    happens to these streams, too.
     """
 
     points = (InjectionPoint.OPEN, InjectionPoint.CONTENT)
@@ -117,7 +117,7 @@ class Redirect(Fault):
 
 @dataclass(frozen=True, slots=True)
 class RangeError(Fault):
-    """Fail one range. This ends the stream with a BidiReadObjectError that names the range."""
+    """Fail one range. The stream ends with a BidiReadObjectError that names the range."""
 
     points = (InjectionPoint.RANGE,)
     code: StatusCode = StatusCode.DATA_LOSS
@@ -128,8 +128,8 @@ class RangeError(Fault):
 class ExpireToken(Fault):
     """Treat the token in the call's `authorization` header as expired.
 
-    This call and all later calls with the same token end with UNAUTHENTICATED. `times` of the rule
-    limits the number of tokens, not of calls.
+    This call and all later calls with the same token end with UNAUTHENTICATED. The field `times` of
+    the rule limits the number of expired tokens, not the number of calls.
     """
 
     points = (InjectionPoint.OPEN,)
@@ -142,7 +142,8 @@ class Overwrite(Fault):
 
     Each byte is increased by 1 (255 becomes 0), and `grow_bytes` zeros are appended. A negative
     `grow_bytes` makes the object shorter. Open streams continue with the old bytes. With
-    `in_place`, the old bytes no longer exist, and open streams end with NOT_FOUND.
+    `in_place`, the object's file is changed in place. The old bytes then no longer exist, and open
+    streams end with NOT_FOUND.
     """
 
     points = (*_DURING_A_CALL, InjectionPoint.CHUNK)
@@ -152,6 +153,6 @@ class Overwrite(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Delete(Fault):
-    """Delete the object. Open streams continue to send its content."""
+    """Delete the object. Open streams continue to send the deleted content."""
 
     points = (*_DURING_A_CALL, InjectionPoint.CHUNK)

@@ -74,7 +74,7 @@ class Goaway(Fault):
 
 @dataclass(frozen=True, slots=True)
 class RstStream(Fault):
-    """Send RST_STREAM to both sides, for the HTTP/2 stream with the latest data to the client."""
+    """Send RST_STREAM to both sides, for the HTTP/2 stream that last sent data to the client."""
 
     points = (InjectionPoint.NOW, InjectionPoint.TRAFFIC)
     error_code: int = 2

@@ -17,7 +17,7 @@ SIGNED = {"signed": True}
 
 
 class InjectionPoint(enum.StrEnum):
-    """An event at which a fault can happen. Each event gives each matching rule an opportunity."""
+    """An event at which a fault can happen. At each event, each matching rule can fire once."""
 
     OPEN = "open"  # a call and its first message have arrived; no response has been sent
     CONTENT = "content"  # the call has sent `after_bytes` bytes of content

@@ -1,4 +1,4 @@
-"""The attributes of a call that rules can match, taken from its first message and its headers."""
+"""Reads the attributes of a call, which rules can match, from its first message and headers."""
 
 from __future__ import annotations
 
@@ -89,6 +89,9 @@ def _header(headers: Headers, name: str) -> str:
 
 
 def _routing_parameter(headers: Headers, name: str) -> str:
-    """Return a parameter of `x-goog-request-params`. Only some clients percent-encode the value."""
+    """Return a parameter of the header `x-goog-request-params`.
+
+    Some clients percent-encode the value, so the value is decoded.
+    """
     pairs = (part.partition("=") for part in _header(headers, "x-goog-request-params").split("&"))
     return next((unquote(value) for key, _, value in pairs if key == name), "")

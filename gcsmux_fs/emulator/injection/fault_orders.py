@@ -93,7 +93,8 @@ class FaultOrders:
         """Use the rules in the faults file if the file has changed. Ignore a missing file.
 
         Raises:
-            RpcError: the file does not hold valid rules. It is not read again until it changes.
+            RpcError: the file does not hold valid rules. The file is not read again until it
+                changes.
         """
         if self._file is None:
             return

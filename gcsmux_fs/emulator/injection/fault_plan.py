@@ -50,7 +50,7 @@ class CallAttributes:
 
 
 class _ActiveRule:
-    """An active rule, and how often it may still fire.
+    """An active rule, and how often this rule may still fire.
 
     `expired_tokens`: the tokens that an ExpireToken fault of this rule treats as expired.
     """
@@ -91,7 +91,7 @@ class _ActiveRule:
         return self.fire()
 
     def fire(self) -> Fault:
-        """Count that the rule fires, and return its fault. A delay includes its random jitter."""
+        """Count that the rule fires, and return its fault. A Delay includes its random jitter."""
         self._fired[self.rule.counted_as] += 1
         fault = self.rule.fault
         if isinstance(fault, Delay) and fault.jitter_seconds:
@@ -144,7 +144,7 @@ class FaultPlan:
     """Chooses the faults of one call or connection.
 
     The code that serves the call or connection reports each event to the plan. `progress` is the
-    injection point that counts sent bytes: `content` or `traffic`.
+    injection point for rules with `after_bytes`: `content` for a call, `traffic` for a connection.
     """
 
     def __init__(
@@ -156,13 +156,14 @@ class FaultPlan:
         self._sent = 0
         self._ranges = 0
         self._chunks = 0
-        # Positions of the rules at `progress` and at `idle` that have had their opportunity.
+        # Positions in `_rules` of the rules that have had their opportunity: `_reached` for the
+        # rules at the injection point `progress`, `_idled` for the rules at `idle`.
         self._reached: set[int] = set()
         self._idled: set[int] = set()
 
     @property
     def sees_content(self) -> bool:
-        """Whether a rule counts sent bytes, or changes responses."""
+        """Whether a rule that can still fire counts sent bytes or changes responses."""
         points = (self._progress, InjectionPoint.CHUNK, InjectionPoint.ANSWER)
         return any(active.rule.point in points and active.can_fire for active in self._rules)
 
@@ -191,7 +192,7 @@ class FaultPlan:
         return self._fire(self._progress, lambda position: position in due)
 
     def busy(self) -> None:
-        """End the idle time of the stream."""
+        """End the idle time of the stream. In the next idle time, `idle` rules can fire again."""
         self._idled.clear()
 
     def idle_until(self) -> float | None:
@@ -204,7 +205,7 @@ class FaultPlan:
         return min(due_seconds, default=None)
 
     def idle(self, seconds: float) -> list[Fault]:
-        """Return the faults of a stream that has been idle for `seconds`."""
+        """Return the faults that are due because the stream has been idle for `seconds`."""
         due = {
             position
             for position, active in self._rules_at(InjectionPoint.IDLE)

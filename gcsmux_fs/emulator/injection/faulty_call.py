@@ -1,8 +1,8 @@
 """Causes the faults of one call: delays, errors, and changes of its responses.
 
 `MethodHandlers` creates one FaultyCall per call. While no rule is active, the FaultyCall does
-nothing. It looks up the active rules at every step, so that new rules also apply to calls that are
-already open.
+nothing. The FaultyCall reads the active rules again at every step, so that new rules also apply to
+calls that are already open.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CallEndedOk(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RangeOutcome:
-    """What faults do to one requested range. The delay of an unanswered range is infinite."""
+    """The effect of faults on one range. If the range is never answered, the delay is infinite."""
 
     delay_seconds: float = 0.0
     failure: RpcError | None = None
@@ -87,7 +87,7 @@ class FaultyCall:
         self._bandwidth_bytes = 0
 
     def enter(self, request: Message, headers: Headers) -> None:
-        """Store the call's first message and headers. Make this the current call of the task."""
+        """Store the call's first message and headers. The call becomes the task's current call."""
         self._request = request
         self._headers = headers
         _current.set(self)
@@ -124,7 +124,7 @@ class FaultyCall:
         return None if plan is None else plan.idle_until()
 
     def range(self, requested: pb.ReadRange, size: int) -> RangeOutcome:
-        """Return what faults do to a requested range of an object of `size` bytes.
+        """Return the effect of faults on a requested range of an object of `size` bytes.
 
         Raises:
             RpcError: a fault ends the whole call with an error.
@@ -180,7 +180,8 @@ class FaultyCall:
                 case Delay():
                     await asyncio.sleep(fault.seconds)
                 case Hang():
-                    # The task ends when the client cancels the call or the server stops.
+                    # Wait for ever. The task ends when the client cancels the call or the server
+                    # stops.
                     await asyncio.Event().wait()
                 case _:
                     self._act_at_once(fault)

@@ -45,8 +45,8 @@ def _overwrite_in_place(old: StoredObject, size: int) -> None:
         target.truncate(size)
         target.flush()
         status = os.fstat(target.fileno())
-        # The kernel's clock for file times is coarse, and may still show the time at which the
-        # object was opened. One nanosecond more makes the change visible.
+        # The kernel's clock for file times is coarse, so the file may still have the modification
+        # time with which it was opened for reading. One nanosecond more makes the change visible.
         os.utime(target.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
 

@@ -1,4 +1,4 @@
-"""The error statuses that faults cause, encoded as the service encodes them."""
+"""Makes the error statuses that faults cause, in the encoding of the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ REDIRECT_TYPE = "type.googleapis.com/google.storage.v2.BidiReadObjectRedirectedE
 _RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 _ERROR_INFO_TYPE = "type.googleapis.com/google.rpc.ErrorInfo"
 _DOMAIN = "storage.googleapis.com"
-# A varint that never ends. No serialized google.rpc.Status begins with these bytes.
+# Malformed details: a varint that never ends. No serialized google.rpc.Status begins with these
+# bytes.
 _NO_STATUS = b"\xff" * 16
 
 
@@ -38,7 +39,7 @@ def ordered_status(fault: Status) -> RpcError:
 
 
 def redirected(fault: Redirect, handle: bytes) -> RpcError:
-    """Return the error that redirects a stream. It holds `handle`, unless `handle` is empty."""
+    """Return the error that redirects a stream and, unless `handle` is empty, holds `handle`."""
     error = pb.BidiReadObjectRedirectedError(
         routing_token=fault.token,
         read_handle=pb.BidiReadHandle(handle=handle) if handle else None,

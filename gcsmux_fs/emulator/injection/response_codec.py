@@ -25,7 +25,7 @@ class ResponseCodec(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, rest: Message | None, chunks: Sequence[ResponseChunk]) -> list[bytes]:
-        """Return encoded responses with the chunks. The first also has the fields of `rest`."""
+        """Return encoded responses with the chunks. The first one also has the fields of `rest`."""
 
 
 class BidiResponseCodec(ResponseCodec):

@@ -45,16 +45,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseChunk", "apply_to_bytes", "apply_to_chunk", "apply_to_response"]
 
-# The byte that is appended to chunks. It is not zero, because a client's new buffer may already
-# hold zeros, which would hide an error.
+# The byte that ChunkTooLong appends to chunks. The byte is not zero, because a client's new buffer
+# may already hold zeros. Appended zeros could therefore hide an error.
 _FILLER = b"\xa5"
 _ALL_BITS = 0xFFFFFFFF
-# No message of the service has a field with this number.
+# Number of an unknown field: no message of the service has a field with this number.
 _UNKNOWN_FIELD = 15_000
 # An incomplete message: the start of an unknown field whose length is missing.
 _INCOMPLETE_FIELD = length_delimited(_UNKNOWN_FIELD, b"")[:-1]
-# Bytes with which no protobuf message begins: a varint has at most ten bytes, and its last byte has
-# a clear highest bit.
+# Bytes with which no protobuf message begins, because a varint has at most ten bytes, and the
+# highest bit of its last byte is 0.
 _GARBAGE = b"\xff" * 64
 # Field 6, object_data_ranges of BidiReadObjectResponse, with a claimed length of 2 GiB - 1.
 _HUGE_FIELD = b"\x32" + varint(2**31 - 1)
@@ -152,8 +152,8 @@ def _apply_to_page(
             page.next_page_token = own_token if fault.to is PageTokenTarget.PAGE else start_token
         case PageEmpty():
             page.Clear()
-            # The full stop makes the token different. base64 decoding ignores the full stop, so the
-            # token leads to the same position.
+            # The full stop makes the token different from the token of this page. base64 decoding
+            # ignores the full stop, so the token leads to the same position.
             page.next_page_token = own_token + "."
         case PageUnsorted():
             objects, prefixes = list(page.objects)[::-1], list(page.prefixes)[::-1]
@@ -184,7 +184,8 @@ def apply_to_bytes(message: bytes, faults: Sequence[Fault]) -> bytes:
             case Malformed(how=MalformedKind.GARBAGE):
                 message = _GARBAGE
             case Malformed(how=MalformedKind.TRUNCATED):
-                # Without its last byte, the last field of any type is too short.
+                # Without the last byte of the message, its last field is too short, whatever the
+                # type.
                 message = message[:-1] or _INCOMPLETE_FIELD
             case Malformed(how=MalformedKind.HUGE):
                 message = _HUGE_FIELD + message

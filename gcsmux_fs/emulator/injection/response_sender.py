@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseSender", "Send"]
 
-# Sends one encoded message on a stream.
+# A function that sends one encoded message on a stream.
 Send = Callable[[bytes], Awaitable[None]]
 
 _CODECS: dict[str, type[BidiResponseCodec | ReadResponseCodec]] = {
@@ -45,7 +45,7 @@ _CODECS: dict[str, type[BidiResponseCodec | ReadResponseCodec]] = {
 
 
 class ResponseSender:
-    """Applies faults to the messages of a call and passes them to `forward`, which sends them."""
+    """Applies faults to the messages of a call. The function `forward` sends the results."""
 
     def __init__(self, call: FaultyCall, counters: CallCounters, forward: Send) -> None:
         self._call = call
@@ -61,7 +61,8 @@ class ResponseSender:
         self._rest: Message | None = None
         self._chunks: list[ResponseChunk] = []
         self._byte_faults: list[Fault] = []
-        # Bytes that the service has counted as sent but that have not been sent yet.
+        # Number of content bytes that `bytes_sent` of the counters includes but that have not been
+        # sent yet.
         self._unsent = 0
 
     async def send(self, message: bytes) -> None:
@@ -150,7 +151,7 @@ class ResponseSender:
             await self._flush()
 
     async def _gather(self, chunk: ResponseChunk) -> None:
-        """Add a chunk to the next response. Send that response first if it would be too long."""
+        """Add a chunk to the next response. If it would be too long, send the response first."""
         gathered_bytes = sum(len(gathered.content) for gathered in self._chunks)
         if gathered_bytes and gathered_bytes + len(chunk.content) > MAX_CHUNK_BYTES:
             await self._flush()

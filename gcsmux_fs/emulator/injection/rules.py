@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FOR_EVER", "Faults", "Rule"]
 
+# The value of `times` for a rule that may fire any number of times.
 FOR_EVER = -1
-# Fields of a rule that have a meaning only at some injection points.
+# Fields of a rule that have a meaning only at some injection points, with these injection points.
 _ONLY_AT = {
     "after_bytes": (InjectionPoint.CONTENT, InjectionPoint.TRAFFIC),
     "after_seconds": (InjectionPoint.IDLE,),
@@ -62,8 +63,8 @@ class Rule:
       happens. Bytes count from the start of the call or connection, or from the moment when the
       rule became active, if this was later.
     - `after_seconds`: at `idle`, the idle time after which the fault happens.
-    - `nth`: at `range` and `chunk`, the number of the range or chunk in its stream, from 1; 0
-      selects all.
+    - `nth`: at `range` and `chunk`, the number of the range or chunk in its stream, counted from 1;
+      0 selects all ranges or chunks.
     - `covers`: at `range` and `chunk`, an offset that the range or chunk must contain.
     - `name`: the rule's name in the counters; if empty, the name of the kind of fault.
 

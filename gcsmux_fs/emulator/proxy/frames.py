@@ -1,4 +1,4 @@
-"""Finds the boundaries of HTTP/2 frames in a stream of bytes, and makes GOAWAY and RST_STREAM.
+"""Finds the boundaries of HTTP/2 frames in a byte stream, and makes GOAWAY and RST_STREAM frames.
 
 This module does no I/O. The layout of frames is in RFC 9113, sections 4.1 (header), 6.4
 (RST_STREAM) and 6.8 (GOAWAY).
@@ -34,7 +34,7 @@ class FrameScanner:
         self._in_header_block = False
 
     def feed(self, data: bytes) -> int | None:
-        """Scan the next bytes. Return the position of the first frame boundary in them, or None."""
+        """Scan the next bytes. Return the position of their first frame boundary, or None."""
         first_boundary: int | None = None
         position = 0
         while position < len(data):

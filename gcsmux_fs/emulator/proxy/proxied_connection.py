@@ -1,8 +1,8 @@
 """One connection of the TCP proxy, and its faults.
 
-Bytes to the client pass through a queue of blocks. Each block has the time at which it may be sent,
-so that a delay does not reduce the bandwidth. An injected frame is inserted at the next frame
-boundary.
+Bytes to the client pass through a queue of blocks. The queue stores with each block the time at
+which the block may be sent. Several blocks can therefore wait at the same time, and a delay does
+not reduce the bandwidth. An injected frame is inserted at the next frame boundary.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["ProxiedConnection"]
 
 _BLOCK_BYTES = 64 * 1024
 # Maximum number of blocks in the queue. A delayed connection thus holds back at most 16 MiB, which
-# is a delay of 100 ms at 160 MB/s.
+# is enough for a delay of 100 ms at 160 MB/s.
 _MAX_BLOCKS = 256
 # The value of SO_LINGER with which close() sends a RST: on, with a time of 0.
 _LINGER = struct.pack("ii", 1, 0)
@@ -85,7 +85,7 @@ class ProxiedConnection:
         self._server: asyncio.StreamWriter | None = None
         self._to_client = _Direction(0)
         self._to_server = _Direction(CLIENT_PREFACE_BYTES)
-        # Not set while the connection is stalled.
+        # This event is not set while the connection is stalled. All bytes then wait for this event.
         self._flowing = asyncio.Event()
         self._flowing.set()
         # Whether bytes from the client are discarded, and nothing more is sent to the client.
@@ -102,7 +102,7 @@ class ProxiedConnection:
                 self.act(fault)
             with suppress(OSError):
                 await self._forward(reader)
-            # close() first sends the buffered bytes.
+            # close() sends the buffered bytes before it closes the connection.
             self._client.close()
         except asyncio.CancelledError:
             self._client.transport.abort()

@@ -1,4 +1,4 @@
-"""The TCP proxy in front of the emulator. It causes the faults of connections.
+"""The TCP proxy in front of the emulator. The proxy causes the faults of connections.
 
 The proxy listens on its own port and forwards all bytes to the emulator. Clients can also connect
 to the emulator's port directly, even while the proxy's port is closed. New rules end the faults of
@@ -48,7 +48,7 @@ class TcpProxy:
         self._reopen_timer: asyncio.TimerHandle | None = None
 
     def start(self, listener: socket.socket) -> None:
-        """Accept connections from now on."""
+        """From now on, accept connections on `listener`."""
         self.port = listener.getsockname()[1]
         self._listen(listener)
         self._orders.listeners.add(self._apply_order)

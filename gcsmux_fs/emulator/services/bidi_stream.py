@@ -54,13 +54,13 @@ class BidiStream:
         self._limiter = BandwidthLimiter(self._shape)
         self._counters = counters
         self._encode = encode
-        # Set to wake the sending task.
+        # This event wakes the task that sends ranges.
         self._changed = asyncio.Event()
         self._half_closed = False
         self._failure: RpcError | CallEndedOk | None = None
 
     def add(self, request: pb.BidiReadObjectRequest, due: float) -> None:
-        """Schedule the ranges of one message.
+        """Schedule the ranges of one message. From the time `due` on, these ranges may be sent.
 
         Raises:
             RpcError: the message is not valid (INVALID_ARGUMENT), or a fault ends the call.

@@ -78,7 +78,7 @@ class ChangeService:
         return self._resource(moved)
 
     async def rewrite_object(self, request: pb.RewriteObjectRequest) -> pb.RewriteResponse:
-        """Answer RewriteObject. With `max_bytes_rewritten_per_call` it may need several calls."""
+        """Answer RewriteObject. `max_bytes_rewritten_per_call` can make several calls necessary."""
         bucket = self._store.bucket(
             bucket_of(request.destination_bucket or request.destination.bucket)
         )
@@ -103,7 +103,7 @@ class ChangeService:
         return response
 
     async def compose_object(self, request: pb.ComposeObjectRequest) -> pb.Object:
-        """Answer ComposeObject."""
+        """Answer ComposeObject: concatenate objects of a bucket to one object of this bucket."""
         destination = request.destination
         name = destination.name
         bucket = self._store.bucket(bucket_of(destination.bucket))
@@ -162,7 +162,7 @@ class ChangeService:
 
 
 def _find(bucket: Bucket, name: str, generation: int = 0) -> StoredObject:
-    """Return an object. It must have `generation`, unless `generation` is 0."""
+    """Return an object. The object must have `generation`, unless `generation` is 0."""
     check_object_name(name)
     stored = bucket.find(name)
     if stored is None:
@@ -210,7 +210,7 @@ def _progress(
 def _rewritten_attributes(
     old: ObjectAttributes, destination: pb.Object, name: str
 ) -> ObjectAttributes:
-    """Return the attributes in the request; if it sets none, those of the source object."""
+    """Return the attributes in the request, or the source's attributes if the request sets none."""
     if destination.metadata or any(getattr(destination, field) for field in _TEXT_FIELDS):
         return attributes_from_resource(destination, name)
     return replace(old, storage_class=destination.storage_class or old.storage_class)

@@ -1,8 +1,8 @@
 """Encodes responses with content by hand, so that the content is copied only once.
 
-Field numbers are those of protos/storage.proto. The protobuf library encodes the small fields other
-than content. These fields can simply be appended, because concatenated protobuf messages merge into
-one message.
+The field numbers come from protos/storage.proto. The protobuf library encodes the small fields
+other than content. These fields can simply be appended, because concatenated protobuf messages
+merge into one message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ContentChunk", "encode_bidi_response", "encode_read_response"]
 
-# Tags: field number << 3 | wire type. Wire types: 0 varint, 2 length-delimited, 5 fixed32.
+# Tags of protobuf fields. A tag is field number << 3 | wire type. Wire types: 0 varint, 2
+# length-delimited, 5 fixed32.
 _CHECKSUMMED_DATA = b"\x0a"  # field 1 of ObjectRangeData and of ReadObjectResponse
 _CONTENT = b"\x0a"  # field 1 of ChecksummedData
 _CRC32C = b"\x15"  # field 2 of ChecksummedData

@@ -38,8 +38,8 @@ __all__ = ["FolderService"]
 _LAYOUT_SUFFIX = "/storageLayout"
 _CONTROL_TYPES = "type.googleapis.com/google.storage.control.v2."
 _EMPTY_TYPE = "type.googleapis.com/google.protobuf.Empty"
-# Maximum number of operations kept for GetOperation: about a megabyte. Clients request only recent
-# operations.
+# Maximum number of operations kept for GetOperation. They take about a megabyte. A larger number is
+# not necessary, because clients request only recent operations.
 _MAX_STORED_OPERATIONS = 1000
 _DONE_PERCENT = 100
 
@@ -72,12 +72,12 @@ class FolderService:
         )
 
     async def get_folder(self, request: pb.GetFolderRequest) -> pb.Folder:
-        """Answer GetFolder."""
+        """Answer GetFolder: return the metadata of a folder."""
         bucket, folder = self._find(request.name, request, StatusCode.ABORTED)
         return _folder_resource(bucket, folder)
 
     async def list_folders(self, request: pb.ListFoldersRequest) -> pb.ListFoldersResponse:
-        """Answer ListFolders."""
+        """Answer ListFolders: return one page of folders."""
         bucket = self._hierarchical(bucket_of(request.parent))
         if request.page_size < 0:
             raise invalid(f"page_size is negative: {request.page_size}.")
@@ -104,7 +104,7 @@ class FolderService:
         )
 
     async def create_folder(self, request: pb.CreateFolderRequest) -> pb.Folder:
-        """Answer CreateFolder."""
+        """Answer CreateFolder: create a folder in a hierarchical bucket."""
         bucket = self._hierarchical(bucket_of(request.parent))
         if request.folder.name:
             raise invalid("Set the field folder_id, and leave the field folder.name empty.")
@@ -112,7 +112,7 @@ class FolderService:
         return _folder_resource(bucket, folder)
 
     async def delete_folder(self, request: pb.DeleteFolderRequest) -> Empty:
-        """Answer DeleteFolder."""
+        """Answer DeleteFolder: remove an empty folder."""
         bucket, folder = self._find(request.name, request)
         bucket.folders.delete(folder.path)
         return Empty()
@@ -120,7 +120,7 @@ class FolderService:
     async def delete_folder_recursive(
         self, request: pb.DeleteFolderRecursiveRequest
     ) -> pb.Operation:
-        """Answer DeleteFolderRecursive."""
+        """Answer DeleteFolderRecursive: remove a folder, and all objects and folders in it."""
         bucket, folder = self._find(request.name, request)
         start_time = _now()
         bucket.folders.delete_all(folder.path)
@@ -133,7 +133,7 @@ class FolderService:
         )
 
     async def rename_folder(self, request: pb.RenameFolderRequest) -> pb.Operation:
-        """Answer RenameFolder."""
+        """Answer RenameFolder: rename a folder and all names in it."""
         bucket, folder = self._find(request.name, request)
         start_time = _now()
         renamed = bucket.folders.rename(folder.path, request.destination_folder_id)

@@ -48,7 +48,7 @@ class MetaService:
         self._checksums = checksums
 
     async def get_bucket(self, request: pb.GetBucketRequest) -> pb.Bucket:
-        """Answer GetBucket."""
+        """Answer GetBucket: return the metadata of a bucket."""
         resource = bucket_resource(self._store.bucket(bucket_of(request.name)))
         check_condition(request, "metageneration", resource.metageneration, StatusCode.ABORTED)
         return resource
@@ -77,7 +77,7 @@ class MetaService:
         return bucket_resource(self._store.create(request.bucket_id, placement))
 
     async def delete_bucket(self, request: pb.DeleteBucketRequest) -> Empty:
-        """Answer DeleteBucket."""
+        """Answer DeleteBucket: remove a bucket without objects."""
         name = bucket_of(request.name)
         resource = bucket_resource(self._store.bucket(name))
         check_condition(
@@ -87,7 +87,7 @@ class MetaService:
         return Empty()
 
     async def get_object(self, request: pb.GetObjectRequest) -> pb.Object:
-        """Answer GetObject."""
+        """Answer GetObject: return the metadata of an object. First compute a missing checksum."""
         mask = requested_mask(request)
         bucket = self._store.bucket(bucket_of(request.bucket))
         check_object_name(request.object)
@@ -139,7 +139,7 @@ class MetaService:
         )
 
     async def delete_object(self, request: pb.DeleteObjectRequest) -> Empty:
-        """Answer DeleteObject."""
+        """Answer DeleteObject: delete an object, if the preconditions of the request hold."""
         bucket = self._store.bucket(bucket_of(request.bucket))
         check_object_name(request.object)
         stored = bucket.find(request.object)

@@ -1,9 +1,9 @@
 """gRPC method handlers: the code between gRPC and the services.
 
 The methods of the services are async functions that take and return protobuf messages.
-`MethodHandlers` turns them into gRPC handlers, which decode requests, count calls, delay responses,
-cause faults, and turn each RpcError into a gRPC status. Any other exception is logged and becomes
-the status INTERNAL, so that every call ends.
+`MethodHandlers` makes gRPC handlers of these functions. The handlers decode requests, count calls,
+delay responses, cause faults, and turn each RpcError into a gRPC status. Any other exception is
+logged and becomes the status INTERNAL, so that every call ends.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ log = logging.getLogger(__name__)
 
 _RequestT = TypeVar("_RequestT", bound=Message)
 _DETAILS_KEY = "grpc-status-details-bin"
-# The gRPC logger that logs a traceback when a call is cancelled while its status is being sent.
+# Name of the gRPC logger that logs a traceback if a call is cancelled while its status is sent.
 _GRPC_LOGGER = "grpc._cython.cygrpc"
 
 
 def _is_not_cancellation(record: logging.LogRecord) -> bool:
-    """Return False for gRPC's log record that it could not send the status of a cancelled call."""
+    """Return False for a log record which says that a cancelled call's status could not be sent."""
     return record.exc_info is None or not isinstance(record.exc_info[1], grpc.aio.InternalError)
 
 
@@ -63,7 +63,8 @@ class MethodHandlers:
         self._orders = orders
         self._counters = counters
         self._active: set[asyncio.Task[object]] = set()
-        # A second MethodHandlers changes nothing: addFilter() does not add the same filter twice.
+        # A second MethodHandlers adds no second filter, because addFilter() ignores a filter that
+        # the logger already has.
         logging.getLogger(_GRPC_LOGGER).addFilter(_is_not_cancellation)
 
     async def wait_for_calls(self, timeout_seconds: float) -> None:
@@ -168,7 +169,7 @@ class MethodHandlers:
         call = FaultyCall(self._orders, name)
         call.enter(request, tuple(context.invocation_metadata() or ()))
         await call.opened()
-        # The latency starts here, so that it is added to the delay of a fault.
+        # The latency starts after the faults at `open`, so that their delay and the latency add up.
         due = self.shape.due(asyncio.get_running_loop().time())
         response = await method(request)
         await sleep_until(due)
@@ -186,7 +187,7 @@ class MethodHandlers:
 
 
 async def _next_message(raw: AsyncIterator[bytes]) -> bytes | None:
-    """Return the next message of the client, or None after the last.
+    """Return the next message of the client, or None after the last message.
 
     Raises:
         _CallLost: the call was cancelled, or the server stops.
@@ -198,7 +199,7 @@ async def _next_message(raw: AsyncIterator[bytes]) -> bytes | None:
 
 
 async def _abort(name: str, context: RawContext, due: float, error: Exception) -> None:
-    """Wait until `due`, then end the call with the status of `error`. This always raises."""
+    """Wait until `due`, then end the call with the status of `error`. Always raise an exception."""
     if isinstance(error, RpcError):
         rpc_error = error
     else:

@@ -1,14 +1,15 @@
 """Decides which of the requested ranges of a stream is sent next.
 
 This module does no I/O: the caller passes the times of its clock, and the slices to send are return
-values. Each range waits until it is due. The ranges that are due then take turns: in each turn, a
-range gets one slice. A message may hold several slices if each of them ends its range.
+values. Each range waits until it is due. All ranges that are due take turns: in each turn, a range
+gets one slice. A message may hold several slices if each of them ends its range.
 
 Invariants:
 1. The slices of a range are in order, without gaps. Only the last slice has `last`. An empty range
    has one empty slice.
 2. No slice of a range is sent before the range is due.
-3. Before a range that is due gets a second slice, every other range that is due has got one.
+3. Before a range that is due gets a second slice, every other range that is due has got its first
+   slice.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class RangeSchedule:
     def add(
         self, read_id: int, offset: int, length: int, due: float, failure: RpcError | None = None
     ) -> int:
-        """Add a range, which is sent or fails with `failure` from `due` on. Return its length.
+        """Add a range that becomes due at the time `due`. Return its length in bytes.
+
+        If `failure` is given, the range is not sent but fails with this error when it is due.
 
         Raises:
             RpcError: a range with this read_id is already in flight (INVALID_ARGUMENT).
@@ -100,8 +103,8 @@ class RangeSchedule:
     def take(self, now: float, max_bytes: int) -> list[Slice | FailedRange]:
         """Return the slices of the next message, with at most `max_bytes` of content.
 
-        Several slices share a message only if each of them ends its range. A long range therefore
-        gets whole messages.
+        Several slices share a message only if each of them ends its range. A slice that does not
+        end its range is therefore alone in its message.
         """
         while self._not_due and self._not_due[0][0] <= now:
             self._turns.append(heapq.heappop(self._not_due)[2])

@@ -64,14 +64,14 @@ class ReadService:
         self._shape = shape
         self._orders = orders
         self._counters = counters
-        # All streams can share this buffer, because there is no await between filling and encoding
-        # it. A single buffer stays in the processor's cache.
+        # All streams can share this buffer, because there is no await between filling the buffer
+        # and encoding its content. A single buffer stays in the processor's cache.
         self._buffer = memoryview(bytearray(MAX_CHUNK_BYTES))
 
     async def bidi_read_object(
         self, requests: AsyncIterator[pb.BidiReadObjectRequest], send: Send
     ) -> None:
-        """Answer BidiReadObject."""
+        """Answer BidiReadObject: send the ranges that the messages of the client request."""
         first = await anext(requests, None)
         if first is None or not first.HasField("read_object_spec"):
             raise invalid("The first message must contain a read_object_spec.")
@@ -91,7 +91,8 @@ class ReadService:
             receiving = asyncio.create_task(stream.receive(requests))
             self._counters.streams_open += 1
             try:
-                # Encode the response before it is due, so that the encoding adds no latency.
+                # Encode the response before waiting for `due`, so that the encoding adds no
+                # latency.
                 response = self._first_bidi_response(content, bucket, mask)
                 await sleep_until(due)
                 await send(response)
@@ -103,7 +104,7 @@ class ReadService:
                     await receiving
 
     async def read_object(self, requests: AsyncIterator[pb.ReadObjectRequest], send: Send) -> None:
-        """Answer ReadObject."""
+        """Answer ReadObject: send one range of an object."""
         request = await anext(requests, None)
         if request is None:
             raise invalid("The request is missing.")
@@ -163,8 +164,8 @@ class ReadService:
     def _open(self, bucket: Bucket, spec: pb.BidiReadObjectSpec) -> Content:
         """Open the generation that `spec` or its read handle names, and check the preconditions.
 
-        A read handle from another server is ignored. The service does the same on connections
-        without DirectPath.
+        A read handle from another server is ignored, as in the service on connections without
+        DirectPath.
         """
         check_object_name(spec.object)
         generation = spec.generation

@@ -52,7 +52,7 @@ class WriteService:
     async def start_resumable_write(
         self, request: pb.StartResumableWriteRequest
     ) -> pb.StartResumableWriteResponse:
-        """Answer StartResumableWrite."""
+        """Answer StartResumableWrite: begin an upload, and return its upload_id."""
         upload = self._new_upload(request.write_object_spec)
         upload_id = f"projects/_/buckets/{upload.bucket.name}/uploads/{uuid.uuid4().hex}"
         self._resumable[upload_id] = upload
@@ -61,7 +61,7 @@ class WriteService:
     async def query_write_status(
         self, request: pb.QueryWriteStatusRequest
     ) -> pb.QueryWriteStatusResponse:
-        """Answer QueryWriteStatus."""
+        """Answer QueryWriteStatus: return the received size, or the object of a finished upload."""
         upload = self._upload(request.upload_id)
         if upload.finished is None:
             return pb.QueryWriteStatusResponse(persisted_size=upload.size)
@@ -70,7 +70,7 @@ class WriteService:
     async def cancel_resumable_write(
         self, request: pb.CancelResumableWriteRequest
     ) -> pb.CancelResumableWriteResponse:
-        """Answer CancelResumableWrite."""
+        """Answer CancelResumableWrite: discard the upload."""
         upload = self._upload(request.upload_id)
         del self._resumable[request.upload_id]
         upload.claim()
@@ -80,7 +80,7 @@ class WriteService:
     async def write_object(
         self, requests: AsyncIterator[pb.WriteObjectRequest], send: Send
     ) -> None:
-        """Answer WriteObject."""
+        """Answer WriteObject: receive an upload, and send one response at the end."""
         first = await _first(requests)
         upload = self._upload_of(first)
         ticket = upload.claim()
@@ -117,7 +117,7 @@ class WriteService:
     async def bidi_write_object(
         self, requests: AsyncIterator[pb.BidiWriteObjectRequest], send: Send
     ) -> None:
-        """Answer BidiWriteObject."""
+        """Answer BidiWriteObject: receive the content of an upload or an appendable object."""
         first = await _first(requests)
         incoming = self._incoming_of(first)
         ticket = incoming.claim()
@@ -248,7 +248,7 @@ async def _first(requests: AsyncIterator[_RequestT]) -> _RequestT:
 
 
 def _object_checksums(request: _RequestT, first: _RequestT) -> pb.ObjectChecksums:
-    """Return the checksums of the whole object, from the last or the first message."""
+    """Return the checksums of the whole object, which are in the last or in the first message."""
     source = request if request.HasField("object_checksums") else first
     return source.object_checksums
 
