@@ -1,1 +1,1 @@
-"""Tests of the emulator: its parts one by one, and the whole server with Google's client."""
+"""Tests of each part of the emulator, and of the whole emulator with Google's client."""

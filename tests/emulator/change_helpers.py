@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCE_CONDITIONS", "TARGET_CONDITIONS", "begin_appendable", "content", "with_own"]
 
-# Conditions of a request. Each of them is false for the objects in the tests. "own" stands for the
-# generation of the source object.
+# Conditions of a request for the source object. Each condition is false for the objects in the
+# tests. "own" stands for the generation of the source object.
 SOURCE_CONDITIONS = [
     {"if_source_generation_match": 5},
     {"if_source_generation_not_match": "own"},
@@ -29,7 +29,7 @@ TARGET_CONDITIONS = [
 
 
 def with_own(conditions: dict[str, Any], generation: int) -> dict[str, Any]:
-    """Return the conditions, with each value "own" replaced by `generation`."""
+    """Return the conditions after each value "own" has been replaced by `generation`."""
     return {key: generation if value == "own" else value for key, value in conditions.items()}
 
 

@@ -57,7 +57,7 @@ class Clients:
         service: str = "google.storage.v2.Storage",
         headers: Sequence[tuple[str, str]] = (),
     ) -> grpc.aio.StreamStreamCall[Message, Message]:
-        """Start a call. For a unary method, the caller sends one message and reads one response."""
+        """Start a call. If the method is unary, write one message and read one response."""
         return self.channel.stream_stream(
             f"/{service}/{method}",
             request_serializer=lambda message: message.SerializeToString(),

@@ -44,7 +44,7 @@ def times_open(path: Path) -> int:
 
 
 def content_of(responses: list[pb.BidiReadObjectResponse]) -> dict[int, bytes]:
-    """Return the joined chunks by read_id. Check the checksum and the offset of each chunk."""
+    """Return the content of each read_id. Check the checksum and the offset of each chunk."""
     contents: dict[int, bytes] = {}
     positions: dict[int, int] = {}
     for response in responses:

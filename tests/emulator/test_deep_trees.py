@@ -48,8 +48,8 @@ def test_listing_a_tree_of_500_levels_takes_less_than_five_seconds(
         assert [resource.name for resource in page.objects] == [prefix + "f"]
         assert levels == LEVELS
         resource = await clients.google.get_object("b", prefix + "f")
-        # The listings take half of this limit when measured. With listings that start at the root
-        # of the bucket they take 17 s.
+        # The measured duration is half of this limit. If each listing started at the root of the
+        # bucket, the listings would take 17 s.
         limit_seconds = 5
         assert time.monotonic() - begin < limit_seconds
         assert resource.size == 0

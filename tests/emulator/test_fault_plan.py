@@ -39,7 +39,7 @@ def plan(*rules: Rule, call: CallAttributes = READ) -> FaultPlan:
 
 
 def opens(rules: ActiveRules, count: int, call: CallAttributes = READ) -> list[bool]:
-    """Open `count` calls; return for each call whether a fault happens when it opens."""
+    """Open `count` calls; return for each call whether a fault happens when the call opens."""
     return [
         (fault_plan := rules.plan(call)) is not None and bool(fault_plan.at(InjectionPoint.OPEN))
         for _ in range(count)

@@ -206,7 +206,7 @@ def test_a_folder_is_read_again_if_it_has_changed_or_changed_just_before(
     for _ in range(2):
         assert names(running) == ["f"]
     # Each listing has read the folder. The bucket does not cache a folder that has just changed,
-    # because a further change could leave the same modification time.
+    # because a further change could leave the modification time unchanged.
     assert readings == 2
     now_ns += 1_000_000_000
     for _ in range(3):

@@ -110,7 +110,7 @@ def test_folders_are_listed_in_order(
         (bucket / name).touch()
 
     async def scenario(clients: Clients, control: Any) -> None:
-        # An appendable object creates its folder `e/`, although the bucket has no file for it.
+        # The bucket has no file for this appendable object, but the folder `e/` exists.
         await append(clients, "e/growing")
         assert await paths(control, page_size=page_size, **request_) == shown
         for path in shown:

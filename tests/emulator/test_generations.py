@@ -30,8 +30,8 @@ def test_a_change_within_one_clock_tick_makes_a_new_generation() -> None:
             changed(ctime_ns=7_000_901),
         ]
     ):
-        # False means: the generation must be recorded, because an emulator that restarts would not
-        # compute the same generation again.
+        # False says that the emulator must record the generation, because an emulator that restarts
+        # would not compute the same generation again.
         assert (7_001 + number, False) == ledger.of_file("a", identity, None)
 
 

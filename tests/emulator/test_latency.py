@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 async def arriving(
     *steps: tuple[float, pb.BidiReadObjectRequest],
 ) -> AsyncIterator[pb.BidiReadObjectRequest]:
-    """Yield each request of `steps` when its virtual time in seconds comes."""
+    """Yield each request of `steps` at its virtual time in seconds."""
     for instant, request in steps:
         await asyncio.sleep(instant - asyncio.get_running_loop().time())
         yield request

@@ -80,8 +80,9 @@ def test_all_pages_together_are_the_complete_sorted_listing(
     last_page = ""
     for page_objects, page_prefixes in pages(source, query, max_entries):
         shown = page_objects + page_prefixes
-        # A later page starts at or after the last name. The names can be equal, because with the
-        # trailing delimiter a name can be an object and also a prefix on the next page.
+        # No name of a page sorts before the last name of the previous page. The two names can be
+        # equal, because with `trailing_delimiter` a name can be an object on one page and a prefix
+        # on the next page.
         assert all(last_page <= name for name in shown)
         last_page = max([*shown, last_page])
         objects += page_objects

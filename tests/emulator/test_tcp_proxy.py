@@ -128,7 +128,7 @@ def open_files() -> int:
 async def still_open(call: grpc.aio.StreamStreamCall[bytes, pb.BidiReadObjectResponse]) -> bool:
     """Return whether a stream answers a request within 0.3 s.
 
-    If it does not, the stream is cancelled, so call this function only once per stream.
+    Without an answer, this function cancels the stream. So call it only once per stream.
     """
     await call.write(bidi_request("", [(0, 1, 9)]).SerializeToString())
     reading = asyncio.ensure_future(call.read())

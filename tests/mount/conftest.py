@@ -33,7 +33,7 @@ def _open_folder() -> tempfile.TemporaryDirectory[str]:
 def folder() -> Iterator[Path]:
     """A folder that other users can enter.
 
-    It is removed after the test, because the files of a test can be large.
+    The folder is removed after the test, because the files of a test can be large.
     """
     with _open_folder() as name:
         yield Path(name)

@@ -6,8 +6,8 @@ does, and then executes COMMAND. libseccomp filters the system calls, as in syst
 members as in systemd.
 
 These limits are applied: capabilities, NoNewPrivileges, filters of system calls, address families,
-namespaces, writable code, umask, and the size of core files. These are not applied: access to
-devices, and the UTS namespace of ProtectHostname=.
+namespaces, writable code, umask, and the size of core files. These limits are not applied: access
+to devices, and the UTS namespace of ProtectHostname=.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def command_of(assignment: str, **environment: str) -> list[str]:
 def allowed_calls(assignments: list[str]) -> set[str]:
     """Return the system calls that the SystemCallFilter= settings of a unit allow.
 
-    A setting that begins with `~` removes its calls.
+    A setting that begins with `~` forbids the calls that it names.
     """
     allowed: set[str] = set()
     for assignment in assignments:
@@ -126,13 +126,13 @@ class Filter:
         self._context = ctypes.c_void_p(self._library.seccomp_init(ctypes.c_uint(_action(default))))
 
     def rule(self, call: str, error: int, *arguments: tuple[int, int, int, int]) -> None:
-        """Add a rule: if its arguments match, a call fails with errno `error`.
+        """Add a rule: the system call `call` fails with errno `error` if its arguments match.
 
         If `error` is 0, the rule allows the call.
         """
         number = self._library.seccomp_syscall_resolve_name(call.encode())
         if number < 0:
-            # The call exists only on other architectures, or the library is older than the call.
+            # Skip a call that exists only on other architectures or is newer than the library.
             return
         array = (_Argument * len(arguments))(*(_Argument(*one) for one in arguments))
         result = self._library.seccomp_rule_add_array(
@@ -173,8 +173,8 @@ def _limit(service: dict[str, list[str]]) -> None:
     # uses the filter of `_writable_code` instead.
     prctl(_PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # The first filter of the list is loaded last, because it forbids seccomp(2), which loads
-    # filters.
+    # The first filter of the list is loaded last, because this filter forbids seccomp(2), which
+    # loads filters.
     for one in reversed(filters):
         one.load()
 
@@ -196,7 +196,8 @@ def _families(service: dict[str, list[str]]) -> Filter:
 
 def _namespaces() -> Filter:
     call_filter = Filter(0)
-    call_filter.rule("clone3", errno.ENOSYS)  # its flags are in memory: no filter can read them
+    # Forbid every clone3, because its flags are in memory, where no filter can read them.
+    call_filter.rule("clone3", errno.ENOSYS)
     call_filter.rule("setns", errno.EPERM)
     for call in ("clone", "unshare"):
         for flag in _NEW_NAMESPACES:

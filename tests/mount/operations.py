@@ -25,7 +25,7 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 
 def block(language: str, part: str = "") -> str:
-    """Return the code block in `language` that contains `part`. There must be exactly one."""
+    """Return the only code block in `language` that contains `part`."""
     (found,) = [text for kind, text in BLOCKS if kind == language and part in text]
     return found
 

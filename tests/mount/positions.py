@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["list_after_each", "list_with_positions"]
 
-_HEAD = struct.Struct("<QqHB")  # d_ino, d_off, d_reclen and d_type of an entry
+_HEAD = struct.Struct("<QqHB")  # the fields d_ino, d_off, d_reclen and d_type of an entry
 _BUFFER_BYTES = 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 

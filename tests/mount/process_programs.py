@@ -28,7 +28,7 @@ _opened: list[int] = []
 def open_many(paths: Sequence[str], count: int) -> int:
     """Open `count` files and keep them open; return the number of open files.
 
-    If there are fewer paths than `count`, they are opened several times in turn.
+    If there are fewer paths than `count`, each path is opened several times.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -48,7 +48,9 @@ def close_all() -> None:
 
 
 def read_interrupted(path: str, tag: int, every_seconds: float) -> tuple[int, int]:
-    """Read a file while SIGALRM arrives repeatedly; return the numbers of signals and wrong pieces.
+    """Read a file while SIGALRM arrives again and again.
+
+    Return the number of signals and the number of pieces of the file that had wrong bytes.
 
     Python restarts a system call that a signal has interrupted (PEP 475).
     """

@@ -24,7 +24,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Numbers of a process's open files (without sockets), sockets and threads."""
+    """How many open files (sockets not counted), sockets and threads a process has."""
 
     files: int
     sockets: int
@@ -78,7 +78,7 @@ def set_most_files(process: int, count: int | str) -> None:
 
 @contextmanager
 def memory_limit(process: int, more_bytes: int) -> Iterator[None]:
-    """Allow a process `more_bytes` of additional memory. If it uses more, the kernel kills it.
+    """Allow a process `more_bytes` of additional memory. If it needs more, the kernel kills it.
 
     If no control group can be created, the test is skipped.
     """

@@ -1,4 +1,4 @@
-"""What administrators do with a mount: inspect, remount or bind it, or mount an image from it."""
+"""Tests that inspect, remount or bind a mount, or mount an image from it, as administrators do."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.mount
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) needs root")
 
-# Limit for commands that must not wait for the stopped emulator. A command that waits ends only
-# after --read-timeout, which is 120 s.
+# Limit in seconds for commands that must not wait for the stopped emulator. A command that waits
+# ends only after --read-timeout, which is 120 s.
 AT_ONCE_SECONDS = 20
 
 

@@ -75,8 +75,8 @@ def test_a_mount_answers_after_a_storm_of_killed_programs_and_dropped_names(
         opens, reads = stale_counts(mounted)
         assert opens > 100
         assert reads > 20
-        # No process has used the mount since the storm. A mount that is frozen would not answer
-        # now.
+        # Since `storm` has killed its last process, no process has used the mount. A frozen mount
+        # would not answer now.
         assert mounted.run("cat", "steady", timeout=10).stdout == b"steady"
 
 

@@ -89,8 +89,9 @@ def test_cp_and_install_copy_a_growing_object(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
     generation = begin(emulator, "growing", 1000)
-    # cp and install look the name up twice. If the inode changes between the two lookups, they
-    # refuse the copy. On an idle machine this is at most one copy in ten, on a busy machine more.
+    # cp and install look the name up twice, and refuse to copy if the inode changes between the two
+    # lookups. On an idle machine they refuse at most one copy in ten; on a busy machine they refuse
+    # more copies.
     script = 'for n in $(seq 40); do cp mnt/growing "cp-$n"; install mnt/growing "install-$n"; done'
     with mount("--metadata-ttl", "0") as mounted:
         copier = subprocess.Popen(["sh", "-c", script], cwd=mounted.folder, stderr=subprocess.PIPE)
@@ -181,8 +182,9 @@ def test_lookups_during_a_read_leave_no_zeros_in_the_page_cache(
         descriptor = holder.call(os.open, path, os.O_RDONLY)
         grow(emulator, "growing", generation, FIRST_BYTES, MORE_BYTES)
         assert other.call(os.stat, path).st_size == MORE_BYTES
-        # When a READ returns too few bytes, the kernel shortens the file, except when the
-        # attributes have changed during the READ.
+        # Call stat during each read. If a READ returns too few bytes, the kernel shortens the file,
+        # but not if the attributes have changed during the READ. Then zeros could stay in the page
+        # cache.
         for _ in range(5):
             holder.begin(os.pread, descriptor, MORE_BYTES, 0)
             for _ in range(20):

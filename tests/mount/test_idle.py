@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.mount, pytest.mark.alone]
 
-# Time after the last read until the mount is idle. Within this time the timer that interrupts
-# blocked reads stops, and the memory watch runs once more.
+# Seconds that the test waits after the last read, so that the mount becomes idle. Within this time
+# the timer that interrupts blocked reads stops, and the memory watch runs once more.
 SETTLE_SECONDS = 2
 WATCHED_SECONDS = 4
-# Limit of the wake-ups per second. The target is 3; the limit is higher for slow machines. Before
-# the mount stopped its timers when idle, 24 were measured, and 68 with little memory.
+# Limit of the wake-ups per second. The target is 3; the limit is higher for slow machines. Older
+# versions, which did not stop their timers when idle, had 24 wake-ups, and 68 with little memory.
 MOST_WAKEUPS = 10
-# Limit of the processor time as a share of one core. The target is 0.001. Before the mount stopped
-# its timers when idle, 0.007 was measured.
+# Limit of the processor time as a share of one core. The target is 0.001. Older versions, which did
+# not stop their timers when idle, used 0.007.
 MOST_PROCESSOR = 0.004
 
 

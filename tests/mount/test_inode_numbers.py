@@ -1,6 +1,7 @@
-"""The inode number of a file is computed as a hash of what identifies the file.
+"""The inode number of a file is a hash of what identifies the file.
 
-So the number is the same after the kernel has forgotten the inode, and programs recognise the file.
+So the inode number is the same after the kernel has forgotten the inode, and programs recognise
+the file.
 """
 
 from __future__ import annotations

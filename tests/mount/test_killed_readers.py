@@ -29,6 +29,6 @@ def test_a_mount_answers_after_a_storm_of_killed_readers(
         storm = killer.call(programs.storm, str(mounted.path), names, 500, 1, False, pause)
         assert storm.stuck == 0
         assert storm.killed > 2500
-        # No process has used the mount since the storm. A mount that is frozen would not answer
-        # now.
+        # Since `storm` has killed its last process, no process has used the mount. A frozen mount
+        # would not answer now.
         assert mounted.run("cat", names[3], timeout=10).stdout == programs.tagged(3, 0, 4_000_000)

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.mount
 
 OBJECTS = 100_000
 PAGES = 100
-# Largest number of pages requested for the first entries: one page holds these entries, and the
-# mount requests four pages in advance.
+# Maximum number of pages that the mount may request for the first entries. One page holds these
+# entries, and the mount requests four pages in advance.
 FIRST_PAGES = 5
 
 
@@ -68,8 +68,7 @@ def test_the_first_entries_arrive_before_the_last_page(
 def test_a_directory_position_is_valid_in_a_new_handle(
     emulator: EmulatorProcess, mount: NewMount, ttl: str
 ) -> None:
-    # NFS and SMB servers continue a listing in a new handle. The emulator gets the names in a
-    # shuffled order.
+    # NFS and SMB servers continue a listing in a new handle. Create the files in a shuffled order.
     names = [f"{number * 7919 % 2500:04}" for number in range(2500)]
     for name in names:
         (emulator.bucket / name).touch()

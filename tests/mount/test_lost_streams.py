@@ -1,4 +1,4 @@
-"""Streams that break, and servers that restart or do not answer. A read waits or gets an errno."""
+"""If a stream breaks, or a server restarts or does not answer, a read waits or gets an errno."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def test_a_lost_range_is_requested_again_while_its_stream_stays_busy(
             for program in (unlucky, lucky)
         ]
         unlucky.begin(os.pread, lost, 4096, GIB - 4096)
-        # These reads keep the stream busy. On an idle stream, the mount would notice the lost range
-        # in another way.
+        # These reads keep the stream busy. The test needs a busy stream, because on an idle stream
+        # the mount would notice the lost range in another way.
         for offset in range(0, GIB // 2, MIB // 16):
             assert lucky.call(os.pread, served, 4096, offset) == bytes(4096)
             if offset % MIB == 0 and mounted.statistics()["ranges_silent"]:

@@ -46,8 +46,8 @@ def test_memory_stays_below_its_limit_with_32_sequential_readers(
         with (emulator.bucket / f"sparse-{number}").open("wb") as file:
             file.truncate(1024 * MIB)
     with mount("--memory", "32MiB") as mounted, mounted.program() as program:
-        # List the names, because a listing needs no checksums. For a lookup, the emulator would
-        # compute the checksum of a file, which has 1 GiB.
+        # Get the names from a listing, for which the emulator computes no checksums. For a lookup,
+        # the emulator would compute the checksum of a file, which takes long for 1 GiB.
         paths = [f"{mounted.path}/{name}" for name in program.call(os.listdir, str(mounted.path))]
         done = program.call(programs.in_parallel, programs.read_head, paths, 32 * MIB)
         assert done == 32 * 32 * MIB

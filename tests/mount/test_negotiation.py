@@ -159,8 +159,8 @@ def test_names_of_one_directory_are_looked_up_concurrently(
         emulator.inject(Rule(Hang(), method="GetObject", times=FOR_EVER))
         paths = [f"{mounted.path}/dir/file-{tag}" for tag in range(FILES)]
         program.begin(programs.in_parallel, programs.read_head, paths, 10)
-        # The emulator answers no lookup. If a lookup waited for another one, it would never reach
-        # the emulator.
+        # The emulator answers no lookup. If a lookup waited for another lookup, it would never
+        # reach the emulator.
         wait_until(
             lambda: emulator.statistics().requests.get("GetObject") == FILES,
             "all lookups reach the emulator",

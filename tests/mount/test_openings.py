@@ -1,6 +1,6 @@
 """An OPEN asks the service for the object, so that no program reads an old generation.
 
-The old generation is one that was already overwritten or deleted at the OPEN.
+A generation is old if the object was overwritten or deleted before the OPEN.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def test_an_open_requests_the_bytes_of_the_first_read(
         emulator.statistics(reset=True)
         assert program.call(os.pread, descriptor, size, 0) == programs.tagged(1, 0, size)
         assert emulator.statistics().ranges == 0
-        # If the bytes of a file are cached, an open sends no request.
+        # Open the file again. The bytes of the file are cached, so this open sends no request.
         program.call(os.open, path, os.O_RDONLY)
         assert emulator.statistics().requests == {}
 
@@ -124,8 +124,9 @@ def test_opens_stop_prefetching_for_a_program_that_never_reads(
         assert program.call(programs.open_and_close, paths) == 200
         assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD}
         assert mounted.statistics()["budget_unread"] == 0
-        # The mount counts the opens of each program separately, so an open by another program
-        # prefetches. One read sets the count of a program to zero.
+        # The mount counts the opens of each program separately. So an open by another program still
+        # prefetches, although the first program has reached the limit. A read by the first program
+        # sets its count to zero, so that its opens prefetch again.
         other.call(os.close, other.call(os.open, paths[100], os.O_RDONLY))
         assert emulator.statistics().requests == {"BidiReadObject": MAX_UNREAD + 1}
         program.call(programs.read_whole, paths[101])

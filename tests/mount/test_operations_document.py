@@ -125,7 +125,7 @@ def test_copies_to_a_disk_without_room_for_the_attributes(
     with small_disk(folder) as disk, mount() as mounted:
 
         def code(*command: str | Path) -> tuple[int, bool]:
-            """Run a copy command; return its exit code and whether it reported a full disk."""
+            """Run a copy command; return the exit code and whether stderr names a full disk."""
             done = mounted.run(*command)
             return done.returncode, b"No space left on device" in done.stderr
 

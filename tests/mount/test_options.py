@@ -57,8 +57,8 @@ def test_sigusr1_during_the_start_does_not_end_the_process(folder: Path) -> None
 
         wait_until(ignores, "SIGUSR1 is ignored")
         process.send_signal(signal.SIGUSR1)
-        # SIGINT ends the start at once. Without it, the process would retry for 6 s, because the
-        # server does not answer.
+        # SIGINT ends the start at once. Without SIGINT, the process would retry for 6 s, because
+        # the server does not answer.
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=END_SECONDS)
         assert (process.returncode, error) == (

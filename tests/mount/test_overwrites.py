@@ -45,7 +45,7 @@ def change_object(emulator: EmulatorProcess) -> None:
 
 
 def replace_and_restart(emulator: EmulatorProcess) -> None:
-    """Replace the file while the emulator is killed. Nothing can read the old generation now."""
+    """Replace the file between a kill and a restart, so that no stream can read the old bytes."""
     emulator.kill()
     emulator.place("object", new_content())
     emulator.start()

@@ -1,4 +1,4 @@
-"""Callers with permission to list or to read only parts of a bucket."""
+"""Tests of callers that may list or read only a part of a bucket."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_read_permission_without_list_permission(
     for name in ("x", "dir/x", "dir/deep/y"):
         emulator.place(name, name.encode())
     # The two answers of the service for an object that does not exist: NOT_FOUND, and
-    # PERMISSION_DENIED, which hides the absence from a caller without permission to list.
+    # PERMISSION_DENIED, which a caller without permission to list gets.
     silent = [
         refused("GetObject", name, absent) for name in ("dir", "dir/deep", "absent", "dir/absent")
     ]

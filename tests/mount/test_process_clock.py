@@ -59,7 +59,7 @@ time_t time(time_t *at) {
 
 @pytest.fixture
 def set_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that sets back the wall clock of new processes by a day while it exists.
+    """A file. While it exists, the wall clock of new processes is one day behind.
 
     Processes that the test starts load the library that wraps the clock functions.
     """

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.mount, needs_root]
 
 LARGE = programs.tagged(7, 0, 3 * 1024 * 1024)
-# TTL of names on the mount. A test waits a little longer before it looks for new names.
+# TTL of names on the mount in seconds. A test waits a little longer than this TTL before it looks
+# for new names.
 TTL_SECONDS = 1
 SOON = ("--metadata-ttl", f"{TTL_SECONDS}s", "--negative-ttl", f"{TTL_SECONDS}s")
 

@@ -176,7 +176,7 @@ def test_a_crash_leaves_no_core(mount: NewMount, folder: Path) -> None:
 
 
 def _dumps(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> bool:
-    """Wait for a process that a signal ends; return whether it has left a core dump."""
+    """Wait for a process that a signal ends; return whether the process has left a core dump."""
     ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     process.wait()
     assert ended is not None

@@ -1,6 +1,6 @@
 """The examples in docs/SEMANTICS.md print the output that the document shows.
 
-Each `console` block is an example. It gets an emulator and a mount for itself. The line `$
+Each `console` block is an example. Each example has its own emulator and mount. The line `$
 gcsmux-mount ...` starts the mount. One shell runs all other lines that start with `$ `.
 """
 
@@ -46,7 +46,10 @@ def commands_of(example: str) -> list[tuple[str, str]]:
 
 
 def check(mounted: MountProcess, commands: list[tuple[str, str]]) -> None:
-    """Run commands in one shell in the folder of the mount point, and compare their outputs."""
+    """Run commands in one shell, and compare each output with the document.
+
+    The shell runs in the folder that contains the mount point.
+    """
     shim = [sys.executable, "-m", "tests.mount.gcloud", str(mounted.emulator.port)]
     script = [f'gcloud() {{ PYTHONPATH={shlex.quote(str(ROOT))} {shlex.join(shim)} "$@"; }}']
     for command, _ in commands:

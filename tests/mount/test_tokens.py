@@ -30,7 +30,7 @@ STREAM = "BidiReadObject"
 
 @pytest.fixture
 def tokens() -> Iterator[TokenServer]:
-    """A token server that answers each request with another token."""
+    """A token server that answers each request with a different token."""
     with token_server(lambda number: access_token(f"token-{number}")) as one:
         yield one
 
@@ -124,7 +124,7 @@ def test_a_service_that_rejects_every_token_is_eacces_at_once(
             with pytest.raises(PermissionError):
                 program.call(os.pread, descriptor, 10, 0)
         asked = emulator.statistics().requests
-        # The mount logs each failed call once and sends two requests for it.
+        # For each failed call, the mount sends two requests and logs one line.
         assert asked["GetObject"] == 2 * mounted.log.count("lookup: EACCES")
         assert asked[STREAM] == 2 * mounted.log.count("read: EACCES")
         # One new token serves many rejected calls, so there are few token requests.

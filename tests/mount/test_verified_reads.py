@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-# The I/O engine and O_DIRECT, by object name. Each combination reads its own object, so that it
-# finds no pages of another one in the page cache.
+# The I/O engine and O_DIRECT, by object name. Each combination reads its own object, so that
+# the page cache holds no pages of this object that another combination has read.
 ENGINES = {
     f"{engine}-{'direct' if direct else 'buffered'}": (engine, direct)
     for engine in ("io_uring", "libaio", "mmap", "splice")

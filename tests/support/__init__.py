@@ -1,1 +1,1 @@
-"""Code that the tests of several folders share: mounts, emulator process, test programs, sizes."""
+"""Code that tests of several folders use, for example to run an emulator, mounts and programs."""

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Scenario", "Stage", "cancel_everywhere", "play"]
 
-# Trio chooses a random order for tasks that are ready at the same time. The scenario runs with this
-# many different random seeds.
+# Number of random seeds with which each scenario runs. Trio chooses a random order for tasks that
+# are ready at the same time.
 _ORDERS = 3
-# A run that takes more virtual time than this is a hang. Every scenario takes less.
+# Limit of a run's virtual time in seconds. A run that takes longer counts as a hang, because every
+# scenario normally takes less time.
 _HANGS_SECONDS = 100
 
 
@@ -49,14 +50,14 @@ def cancel_everywhere(stage: Stage) -> None:
                 scheduler._r.seed(order)
                 clock = trio.testing.MockClock(autojump_threshold=0)
                 if not trio.run(functools.partial(play, stage, instant), clock=clock):
-                    # The scenario must contain an await. Without an await there is no instant to
-                    # cancel it at.
+                    # Check that the scenario contains an await. Without an await, trio could not
+                    # cancel the scenario at any instant.
                     assert instant > 1
                     break
 
 
 async def play(stage: Stage, instant: int) -> bool:
-    """Run the scenario and cancel it at `instant`; return whether the run lasted until then."""
+    """Run the scenario and cancel it at `instant`; return whether the run reached this instant."""
     try:
         with trio.fail_after(_HANGS_SECONDS):
             async with stage() as scenario:
@@ -74,7 +75,7 @@ async def play(stage: Stage, instant: int) -> bool:
 
 
 class _Canceller(trio.abc.Instrument):
-    """Cancels `scope` at the given instant. Instant 0 is the creation of this object."""
+    """Cancels `scope` at the given instant. Instant 0 is when this object is created."""
 
     def __init__(self, scope: trio.CancelScope, instant: int) -> None:
         self._scope = scope

@@ -92,7 +92,7 @@ class EmulatorProcess:
 
     @property
     def log(self) -> str:
-        """All lines that the emulator has logged. It logs only warnings and errors."""
+        """All lines that the emulator has logged. The emulator logs only warnings and errors."""
         return self._log_file.read_text()
 
     # -- the process
@@ -102,7 +102,7 @@ class EmulatorProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process. If it has run before, it uses the same ports again."""
+        """Start the process. If the process has run before, it listens on the same ports again."""
         assert self._process is None
         with self._log_file.open("a") as log:
             self._process = subprocess.Popen(
@@ -125,12 +125,12 @@ class EmulatorProcess:
             self.relay_port = int(self._process.stdout.readline().rpartition(":")[2])
 
     def kill(self) -> None:
-        """Kill the process with SIGKILL. As in a crash, its streams end without a status."""
+        """Kill the process with SIGKILL. As in a crash, all streams end without a status."""
         self._end(signal.SIGKILL)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop the process with SIGSTOP during the block. Connections stay open without answers."""
+        """Stop the process with SIGSTOP during the block. No call gets an answer in this time."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -178,7 +178,7 @@ class EmulatorProcess:
     # -- objects
 
     def place(self, name: str, content: bytes) -> None:
-        """Write a new file and rename it over the object's old file: the object changes atomically.
+        """Write a new file and rename it over the old file, so that the object changes atomically.
 
         Streams that are already open still read the old generation.
         """
@@ -205,7 +205,7 @@ class EmulatorProcess:
         content_type: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> int:
-        """Write an object of any name with WriteObject, and return its generation."""
+        """Write an object with WriteObject, which allows any name; return the generation."""
         resource = pb.Object(
             name=name, bucket=self._bucket_path, content_type=content_type, metadata=metadata or {}
         )
@@ -222,7 +222,7 @@ class EmulatorProcess:
         return pb.WriteObjectResponse.FromString(answer).resource.generation
 
     def change_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
-        """Replace an object's custom metadata; its generation stays the same."""
+        """Replace an object's custom metadata. The generation of the object stays the same."""
         request = pb.UpdateObjectRequest(
             object=pb.Object(bucket=self._bucket_path, name=name, metadata=metadata)
         )
@@ -249,10 +249,10 @@ class EmulatorProcess:
         offset: int = 0,
         finish: bool = False,
     ) -> int:
-        """Create an appendable object, or append to its `generation`; return the generation.
+        """Create an appendable object or append to an object; return the object's generation.
 
-        `generation` 0 creates the object. `finish` finalizes the object: nothing can be appended
-        afterwards.
+        If `generation` is 0, create the object, otherwise append to this generation. If `finish` is
+        true, finalize the object, so that nothing can be appended afterwards.
         """
         request = pb.BidiWriteObjectRequest(
             write_offset=offset,
@@ -284,7 +284,7 @@ class EmulatorProcess:
         return EmulatorStatistics(**json.loads(self._control("Stats", request)))
 
     def cut_streams(self, after_bytes: int, times: int = -1, code: str = "UNAVAILABLE") -> None:
-        """End each stream with the status `code` when it has sent `after_bytes` bytes.
+        """End each stream with the status `code` after `after_bytes` bytes of content.
 
         At most `times` streams are ended; -1 means no limit.
         """

@@ -1,4 +1,4 @@
-"""The number of hypothesis examples of a test."""
+"""The number of examples that hypothesis generates for a test."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ _DEFAULT_EXAMPLES = 100
 
 
 def examples(complete: int) -> int:
-    """Return `complete`, or fewer examples if a profile such as `fast` lowers the default."""
+    """Return the number of examples for a test.
+
+    The number is `complete`, or less if a hypothesis profile such as `fast` lowers the default.
+    """
     default = settings().max_examples
     return complete if default >= _DEFAULT_EXAMPLES else min(complete, default)

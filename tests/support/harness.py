@@ -38,8 +38,8 @@ __all__ = [
 
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30
-# The longest call reads a gigabyte on a busy machine. A call that takes longer than this counts as
-# a hang.
+# Limit of the duration of a call in seconds. A call that takes longer counts as a hang. The longest
+# call reads a gigabyte on a busy machine.
 _CALL_SECONDS = 90
 _POLL_SECONDS = 0.01
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
@@ -62,7 +62,7 @@ Answer = TypeVar("Answer")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    """Call `condition` until it returns true; after `seconds`, raise AssertionError with `what`."""
+    """Call `condition` until it returns true. Raise AssertionError with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
@@ -102,8 +102,8 @@ class MountProcess:
     # -- start and end
 
     def __enter__(self) -> Self:
-        # Not `exist_ok`: it would call stat(), which could hang if the directory is a dead mount of
-        # an earlier process.
+        # Do not use `exist_ok`, because mkdir would then call stat(), which could hang if the
+        # directory is a dead mount of an earlier process.
         with contextlib.suppress(FileExistsError):
             self.path.mkdir(parents=True)
         address = str(self.folder / "notify")
@@ -187,7 +187,7 @@ class MountProcess:
         subprocess.run(["umount", "-l", self.path], capture_output=True, check=False)
 
     def abort_connection(self) -> None:
-        """Abort the mount's FUSE connection through fusectl; all requests in flight fail."""
+        """Abort the mount's FUSE connection through fusectl. Then all requests in flight fail."""
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             fields = line.split()
             if fields[4] == str(self.path):
@@ -204,8 +204,8 @@ class MountProcess:
     def drop_inodes(self) -> None:
         """Make the kernel forget all unused names and inodes of the mount. Only root can do this.
 
-        A remount empties the dentry cache of this mount alone. Writing to drop_caches would also
-        empty the caches of mounts of tests that run at the same time.
+        A remount empties only the dentry cache of this mount. A write to drop_caches would also
+        empty the caches of other mounts, whose tests run at the same time.
         """
         remounted = self.run_beside("mount", "-i", "-o", "remount,ro", self.path)
         assert (remounted.returncode, remounted.stderr) == (0, b"")
@@ -232,7 +232,7 @@ class MountProcess:
         """Return the metrics from the last statistics line in the log."""
         line = self._statistics_lines()[-1]
         metrics: dict[str, object] = json.loads(line.partition("statistics ")[2])
-        # Leave out histograms and metrics with labels: their values are dictionaries.
+        # Leave out histograms and metrics with labels, because their values are dictionaries.
         return {name: value for name, value in metrics.items() if isinstance(value, int)}
 
     def _statistics_lines(self) -> list[str]:
@@ -240,15 +240,15 @@ class MountProcess:
         return [line for line in self.log.split("\n")[:-1] if "statistics {" in line]
 
     def reads(self) -> int:
-        """Return the number of READs that the mount has got from the kernel."""
+        """Return the number of READs that the mount has received from the kernel."""
         metrics = self.statistics()
         return metrics["hits"] + metrics["waits"] + metrics["misses"]
 
     def check_at_rest(self) -> None:
-        """Check that a mount is idle: no open file, no request in flight and no waiting READ.
+        """Check that the mount has no open file, no request in flight and no waiting READ.
 
-        Wait for this up to 10 s, because the kernel sends RELEASE late and readahead may still be
-        in flight.
+        Wait up to 10 s until the mount is idle, because the kernel sends RELEASE late and readahead
+        may still be in flight.
         """
         gauges: dict[str, int] = {}
 
@@ -265,7 +265,7 @@ class MountProcess:
         assert not left, f"the mount is not idle: {left}"
 
     def peak_memory_bytes(self) -> int:
-        """Return the peak resident memory of the process (VmHWM)."""
+        """Return the peak resident memory of the mount process (VmHWM)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
@@ -275,7 +275,7 @@ class MountProcess:
     def run(
         self, *command: str | Path, timeout: float = _CALL_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program in the mount's root directory and wait until it ends."""
+        """Run a program in the mount's root directory and wait until the program ends."""
         # The shell changes the directory, because with `cwd=` this process could hang on the mount.
         return self.run_beside(
             "sh", "-c", 'cd -- "$0" && exec "$@"', self.path, *command, timeout=timeout
@@ -287,7 +287,7 @@ class MountProcess:
         environment: Mapping[str, str] | None = None,
         timeout: float = _CALL_SECONDS,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program in the folder that contains the mount point, and wait until it ends."""
+        """Run a program in the parent folder of the mount point. Wait until the program ends."""
         with subprocess.Popen(
             command,
             cwd=self.folder,
@@ -354,11 +354,12 @@ class Program:
         """Start a call in the process, and do not wait for its result.
 
         If `reporting` is true, the function gets a connection as an additional last argument.
+        `report` returns the messages that the function sends through this connection.
         """
         self._connection.send((function, args, reporting))
 
     def answer(self, seconds: float = _CALL_SECONDS) -> object:
-        """Wait for the result of the call that `begin` has started, and return it."""
+        """Wait for the call that `begin` has started, and return the result of the call."""
         succeeded, answer = cast("tuple[bool, object]", self.report(seconds))
         if not succeeded:
             assert isinstance(answer, Exception)
@@ -366,7 +367,7 @@ class Program:
         return answer
 
     def report(self, seconds: float = _CALL_SECONDS) -> object:
-        """Wait for the next message that a running function sends, and return it.
+        """Wait for the next message that a running function sends, and return this message.
 
         Raises:
             EOFError: the process has ended.

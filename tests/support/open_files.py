@@ -13,7 +13,7 @@ def open_files(process: int) -> list[str]:
     """Return what each open file descriptor of a process refers to.
 
     Examples are `/dev/fuse` and `socket:[7]`. If the process closes a descriptor during the call,
-    it may be missing.
+    this descriptor may be missing from the result.
     """
     targets = []
     for link in Path(f"/proc/{process}/fd").iterdir():

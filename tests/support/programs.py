@@ -1,4 +1,4 @@
-"""Functions that use a mount. The test programs call them in a process of their own.
+"""Functions that use a mount. Each test program calls these functions in its own process.
 
 `Program` of the harness starts this module as a process. The process calls functions of this module
 or of the standard library. This module imports nothing of the package, because a program uses a
@@ -96,7 +96,7 @@ def tags(content: bytes | memoryview, offset: int) -> set[int]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or directory in a tree. A directory has the default digest, size and time."""
+    """A file or directory in a tree. For a directory, all fields have their default values."""
 
     digest: str = ""
     size: int = 0
@@ -136,7 +136,7 @@ def open_and_close(paths: Sequence[str]) -> int:
 
 
 def seconds_to_open_and_fail(path: str) -> float:
-    """Open and read a file. One of the two must fail. Return the duration in seconds."""
+    """Open and read a file. The open or the read must fail. Return the duration in seconds."""
     began = time.monotonic()
     try:
         read_whole(path)
@@ -205,8 +205,8 @@ def random_reads(
 ) -> tuple[int, int]:
     """Read at random offsets in `readers` threads; return the numbers of reads and of wrong reads.
 
-    Each element of `files` is (path, tag, size). Half of the reads have 4 KiB, the others a random
-    length.
+    Each element of `files` is (path, tag, size). Half of the reads request 4 KiB, the other half
+    request a random number of bytes.
     """
 
     def read(reader: int) -> tuple[int, int]:
@@ -241,7 +241,7 @@ _descriptors: dict[str, int] = {}
 
 
 def mapped_tags(path: str, offset: int, size: int) -> set[int]:
-    """Read a file through a mapping; return the tags of the blocks. The mapping stays."""
+    """Read a file through a memory mapping, which stays; return the tags of the blocks."""
     if path not in _mappings:
         with open(path, "rb") as file:
             _mappings[path] = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
@@ -267,7 +267,7 @@ def read_loop(path: str) -> str:
 
 
 def first_entry(path: str) -> str:
-    """Start to list a directory and return its first entry. The listing stays open."""
+    """Start to list a directory and return the first entry. The listing stays open."""
     _listings[path] = os.scandir(path)
     return next(_listings[path]).name
 
@@ -285,7 +285,7 @@ _listings: dict[str, os._ScandirIterator[str]] = {}
 
 
 def refusals(file: str, folder: str, absent: str) -> dict[str, str]:
-    """Try every system call that writes; return by operation the errno name, or "done"."""
+    """Try each operation that writes; return its errno name, or "done" if it succeeds."""
     tries: dict[str, Callable[[], object]] = {
         "create": lambda: os.open(absent, os.O_WRONLY | os.O_CREAT),
         "create exclusively": lambda: os.open(absent, os.O_RDONLY | os.O_CREAT | os.O_EXCL),
@@ -346,9 +346,10 @@ def storm(
 
     Every 20th burst has 32 processes that read and 40 processes that call open and getxattr. All
     other bursts have one to three processes that call open and getxattr. Small bursts make a freeze
-    likely, because a mount can freeze when its request queue becomes empty at the wrong instant. Between
-    the kill and the end of all processes of a burst, no other process uses the mount. A killed
-    process whose request a frozen mount has taken cannot end, so the test notices the freeze.
+    likely, because a mount can freeze when its request queue becomes empty at the wrong instant.
+    Between the kill and the end of all processes of a burst, no other process uses the mount. A
+    killed process whose request a frozen mount has taken cannot end, so the test notices the
+    freeze.
 
     Before every tenth burst, nothing uses the mount for `pause_seconds`. If `changing` is true, the
     test overwrites the files during the storm. Then every call may fail, and the processes also
@@ -405,7 +406,7 @@ def _use(path: str, reads: bool, source: random.Random) -> None:
 
 
 def _reap(processes: Sequence[int], seconds: float) -> int:
-    """Wait for killed processes; return how many have not ended after `seconds`."""
+    """Wait for killed processes; return how many processes have not ended after `seconds`."""
     left = set(processes)
     end = time.monotonic() + seconds
     while left and time.monotonic() < end:
@@ -461,7 +462,7 @@ def link_target(path: str) -> str:
 
 
 def own_attributes(path: str) -> list[str]:
-    """Return the names of a file's extended attributes. A symbolic link is not followed."""
+    """Return the names of the extended attributes of a file, or of a symbolic link itself."""
     return os.listxattr(path, follow_symlinks=False)
 
 

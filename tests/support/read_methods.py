@@ -2,7 +2,7 @@
 
 A read method is a function of a descriptor, an offset and a number of bytes. It returns the bytes
 that it has read. At the end of the file, these are fewer bytes. Some methods bypass the page cache.
-Some methods bypass the file size, which limits `read`. So a mount can return the right bytes with
+Some methods bypass the file size that limits `read`. So a mount can return the right bytes with
 one method and wrong bytes with another. This module imports nothing of the package, because a
 program uses a mount only through its path.
 """
@@ -32,7 +32,7 @@ __all__ = [
     "whole_by",
 ]
 
-# The default capacity of a pipe on Linux.
+# Default capacity in bytes of a pipe on Linux.
 _PIPE_BYTES = 64 * 1024
 _WHOLE_PIECE_BYTES = 128 * 1024
 
@@ -53,7 +53,7 @@ def _preadv2(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _direct(descriptor: int, offset: int, size: int) -> bytes:
-    """Read through the same descriptor with O_DIRECT, which bypasses the page cache."""
+    """Set O_DIRECT on the descriptor, and read. Such a read bypasses the page cache."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
     try:
@@ -87,7 +87,8 @@ def _copy_file_range(descriptor: int, offset: int, size: int) -> bytes:
 def _copied(size: int, copy: Callable[[int, int], int]) -> bytes:
     """Return the bytes that `copy` writes into a temporary file.
 
-    `copy` gets the descriptor of this file and the number of bytes that it has written so far.
+    `copy` gets the descriptor of this file and the number of bytes written so far. `copy`
+    returns how many bytes this call has written, which is 0 at the end of the source.
     """
     to = os.memfd_create("copy")
     try:
@@ -143,7 +144,7 @@ MAPPINGS: dict[str, Callable[[int, int, int], bytes]] = {
     "private mapping": _private_mapping,
     "shared mapping": _shared_mapping,
 }
-"""Read methods by name. A read error ends the process with SIGBUS."""
+"""Read methods that map the file, by name. A read error ends the process with SIGBUS."""
 
 WAYS: dict[str, Callable[[int, int, int], bytes]] = {
     "read": _read,
@@ -154,11 +155,11 @@ WAYS: dict[str, Callable[[int, int, int], bytes]] = {
     "splice": _splice,
     "copy_file_range": _copy_file_range,
 }
-"""Read methods by name. A read error raises OSError with an errno."""
+"""Read methods that use system calls, by name. A read error raises OSError with an errno."""
 
 
 def whole_by(way: str, descriptor: int, *, limit: int = 1 << 62) -> bytes:
-    """Return all bytes of a file, at most `limit`, read by the method with the name `way`."""
+    """Read a file to its end with the read method `way`; return at most `limit` bytes."""
     get = (WAYS | MAPPINGS)[way]
     parts: list[bytes] = []
     done = 0

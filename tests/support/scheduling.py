@@ -13,8 +13,9 @@ class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     """Gives the next test to the worker that is free.
 
     One worker runs all tests of the fault table, because the rows of this table share mounts and
-    the test of the document needs the results of all rows. This group starts first, because it has
-    the most tests. (The marker `xdist_group` does nothing with pytest 9 and pytest-xdist 3.8.)
+    the test of the document needs the results of all rows. The tests of the fault table start
+    first, because no other group has so many tests. (The marker `xdist_group` does nothing with
+    pytest 9 and pytest-xdist 3.8.)
     """
 
     def _split_scope(self, nodeid: str) -> str:

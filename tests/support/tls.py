@@ -123,7 +123,7 @@ def _accept(listener: socket.socket, context: ssl.SSLContext, port: int) -> None
 def _serve(raw: socket.socket, context: ssl.SSLContext, port: int) -> None:
     """Forward bytes in both directions until one side closes its connection.
 
-    One thread forwards both directions, because a TLS socket of Python allows only one thread.
+    One thread forwards both directions, because only one thread may use a TLS socket of Python.
     """
     with raw, suppress(OSError, ssl.SSLError):
         raw.settimeout(10)
@@ -162,7 +162,7 @@ class TokenServer:
 
 
 def access_token(token: str) -> dict[str, object]:
-    """Return the answer of a token server that issues a token for an hour."""
+    """Return the answer with which a token server issues `token` for an hour."""
     return {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
 
 
@@ -198,7 +198,7 @@ def token_server(answer: Callable[[int], Mapping[str, object]]) -> Iterator[Toke
 
 
 def key_file(path: Path, token_uri: str) -> list[str]:
-    """Write a service account's key file; return the lines of the key that must stay secret."""
+    """Write a service account's key file; return the lines of the private key as secrets."""
     private = _pem(rsa.generate_private_key(65537, 2048)).decode()
     content = {
         "type": "service_account",
