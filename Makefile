@@ -43,8 +43,8 @@ fuzz:
 	@scripts/bootstrap fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
-# Two tests run at the same time, because most tests wait for a timeout or a process. A test marked
-# `alone` measures processor time, so these tests run last, one after the other.
+# Two tests run at the same time, because most tests only wait for a timeout or a process. Tests
+# marked `alone` measure processor time, so these tests run last, one after the other.
 PARALLEL := -n 2
 
 test: lint

@@ -30,14 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    """Return the stage with the emulator and the mounts that all short rows share."""
+    """Return the stage with the emulator and the mounts that all rows except long rows share."""
     with _new_stage() as shared_stage:
         yield shared_stage
 
 
 @pytest.fixture(scope="module")
 def long_rows(request: pytest.FixtureRequest) -> Iterator[Callable[[Row], Outcome]]:
-    """Start all long rows, each on its own stage; return a function that waits for one."""
+    """Start all long rows, each on its own stage; return a function that waits for a row."""
     parameters = [
         item.callspec.params.get("row")
         for item in request.session.items

@@ -41,8 +41,8 @@ _PLACES = Group(
         ),
         Row(
             "a chunk is lost",
-            # The first chunk must arrive, because it answers the open. If it were lost, the open
-            # would stop waiting before the stream counts as stalled.
+            # The first chunk must arrive, because it answers the open. If this chunk were lost, the
+            # open would stop waiting before the stream counts as stalled.
             (Rule(ChunkDropped(), method=_STREAM, skip=1, times=2),),
             requests=10,
             mount=SHORT,

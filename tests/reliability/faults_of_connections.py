@@ -19,7 +19,7 @@ from tests.reliability.rows import LONG, PROXIED, SHORT, Group, MountKind, Reade
 
 __all__ = ["GROUPS"]
 
-# Each row with these options gets its own mount, because later rows could not use it.
+# Each row with these options gets its own mount, because later rows could not use the same mount.
 _SHORT_AND_PROXIED = MountKind(SHORT.options, proxied=True, own=True)
 # Each row with these options gets a new mount, whose streams have no connection yet.
 _NEW = MountKind(PROXIED.options, proxied=True, own=True)

@@ -24,7 +24,8 @@ __all__ = ["GROUPS"]
 
 _STREAM = "BidiReadObject"
 _ERRORS = [code for code in StatusCode if code is not StatusCode.OK]
-# The errno for each status that the mount does not retry. Retries of all other statuses succeed.
+# Expected errno of a read, for each status that the mount does not retry. After every other status,
+# the retry succeeds.
 _STREAM_ERRNOS = {
     StatusCode.UNKNOWN: "EIO",
     StatusCode.INVALID_ARGUMENT: "EINVAL",
@@ -35,7 +36,7 @@ _STREAM_ERRNOS = {
     StatusCode.OUT_OF_RANGE: "EIO",
     StatusCode.UNIMPLEMENTED: "ENOTSUP",
     StatusCode.DATA_LOSS: "EIO",
-    # The mount renews its access token after this status, but these mounts have no token.
+    # With an access token, the mount would renew the token and retry. These mounts have no token.
     StatusCode.UNAUTHENTICATED: "EACCES",
 }
 _UNARY_ERRNOS = _STREAM_ERRNOS | {
@@ -43,11 +44,11 @@ _UNARY_ERRNOS = _STREAM_ERRNOS | {
     # For a lookup, NOT_FOUND means that the name does not exist.
     StatusCode.NOT_FOUND: "ENOENT",
     StatusCode.INVALID_ARGUMENT: "ENOENT",
-    # If GetObject is refused, the lookup uses a listing instead.
+    # If GetObject is refused, the lookup uses a listing instead, and succeeds.
     StatusCode.PERMISSION_DENIED: RIGHT,
 }
-# After these statuses in mid-stream, the mount reopens the stream without its read handle. Each
-# retry reads more bytes.
+# If a stream ends with one of these statuses in mid-stream, the mount reopens the stream without
+# the read handle. This retry succeeds.
 _BLAMED_ON_HANDLE = (
     StatusCode.INVALID_ARGUMENT,
     StatusCode.NOT_FOUND,
@@ -91,9 +92,9 @@ _STREAMS = Group(
             if code is not StatusCode.UNIMPLEMENTED
         ),
         *(_of_stream(code, midst=True) for code in _ERRORS),
-        # One function reads the details of every status. Three rows show that it is called: for a
-        # retried status, for a final status, and in mid-stream. The rows below show its result for
-        # each kind of details.
+        # One function of the mount reads the details of every status. Three rows show that this
+        # function is called: for a retried status, for a final status, and in mid-stream. The rows
+        # below show the result of the function for each kind of details.
         _of_stream(StatusCode.UNAVAILABLE, midst=False, details=Details.ERROR_INFO),
         _of_stream(StatusCode.PERMISSION_DENIED, midst=False, details=Details.MALFORMED),
         _of_stream(StatusCode.UNAVAILABLE, midst=True, details=Details.RETRY_INFO),
@@ -301,7 +302,7 @@ _NO_STREAMS = Rule(Status(StatusCode.UNIMPLEMENTED), method=_STREAM, times=FOR_E
 
 
 def _moved(name: str, fault: Fault, *, times: int = 3) -> Row:
-    """Return a row in which ReadObject moves content: only the checksum of the object shows it."""
+    """Return a row in which ReadObject moves content, which only the object's checksum shows."""
     return Row(
         f"no BidiReadObject, and ReadObject {name}",
         (_NO_STREAMS, Rule(fault, method="ReadObject", times=times)),

@@ -1,4 +1,4 @@
-"""A row with many random faults at once. The same seed repeats them."""
+"""The row with many random faults at once. Its seed is fixed, so each run has the same faults."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The programs that use a mount during a fault. Each compares every byte with the expected byte.
+"""The programs that use a mount during a fault. They compare each byte with the expected byte.
 
-These functions run in another process than the test (see `tests.support.programs`). Each row has
-files with other content, so bytes of another row's file are detected.
+These functions run in another process than the test (see `tests.support.programs`). No two rows
+have files with the same content, so the programs detect bytes of another row's file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ ENTRIES = 1005
 _READ_BYTES = 256 * 1024
 _THREADS = 4
 _READS = 12
-# The pause in which the stream is idle; rules for idle streams fire earlier.
+# Number of seconds for which a program pauses, so that its stream is idle. Rules for idle streams
+# fire before the pause ends.
 _PAUSE_SECONDS = 0.3
 _ONE_MORE = bytes((value + 1) % 256 for value in range(256))
 
@@ -98,7 +99,7 @@ def _open_cold(path: str) -> int:
 
 
 def _read(descriptor: int, length: int, offset: int) -> bytes:
-    """Read `length` bytes, or up to the end of the file. Raise also errors after some bytes."""
+    """Read `length` bytes, or up to the end of the file. Raise an error even after some bytes."""
     content = b""
     while piece := os.pread(descriptor, length - len(content), offset + len(content)):
         content += piece

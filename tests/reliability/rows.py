@@ -33,14 +33,14 @@ __all__ = [
 
 RIGHT = "the right bytes"
 _SHORT_SECONDS = "2s"
-# The default of --read-timeout.
+# The mount's default of --read-timeout.
 _LONG_SECONDS = "120s"
-# The document shows these parameters of a fault even if they have their default values.
+# Names of the fault parameters that the document shows even if they have their default values.
 _ALWAYS_SHOWN = ("code", "how", "seconds", "to")
 
 
 class Reader(enum.StrEnum):
-    """The program that uses the mount during the fault (see `readers`)."""
+    """What the program that uses the mount does during the fault (see the module `readers`)."""
 
     SEQUENTIAL = "reads a file of 3 MiB in order"
     RANDOM = "reads a file of 3 MiB at random offsets in four threads"
@@ -59,10 +59,11 @@ class After(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MountKind:
-    """The mount of a row. A row that would disturb later rows uses its `own` mount.
+    """The kind of mount that a row uses. With `own`, no other row uses the mount.
 
-    With `proxied`, the mount connects through the TCP proxy. With `tokens`, the mount uses TLS and
-    fetches access tokens with a service account's key.
+    A row that would disturb later rows needs its own mount. With `proxied`, the mount connects
+    through the TCP proxy. With `tokens`, the mount uses TLS and fetches access tokens with a
+    service account's key.
     """
 
     options: tuple[str, ...]
@@ -87,7 +88,7 @@ DEFAULT = MountKind(("--read-timeout", "30s", "--negative-ttl", "0"))
 SHORT = MountKind(("--read-timeout", _SHORT_SECONDS, "--negative-ttl", "0"))
 # A mount for faults that last a minute.
 LONG = MountKind(("--read-timeout", _LONG_SECONDS, "--negative-ttl", "0"), proxied=True, own=True)
-# A mount that looks names up each time, for rows in which another writer overwrites objects.
+# A mount that looks names up at each use, for rows in which another writer overwrites objects.
 FRESH = MountKind((*DEFAULT.options, "--metadata-ttl", "0"))
 # A mount that connects through the TCP proxy, which injects faults of connections.
 PROXIED = MountKind(DEFAULT.options, proxied=True)
@@ -127,7 +128,7 @@ class Row:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """The errnos that the reader may see; it must see one of them."""
+        """The errnos that the reader may see. Unless empty, the reader must see at least one."""
         return () if self.sees == RIGHT else tuple(self.sees.split(" or "))
 
 

@@ -33,7 +33,7 @@ __all__ = ["Outcome", "Stage"]
 # The content of the file that each row reads after its fault, to check that the mount works.
 _CONTROL = b"the mount works"
 _REPORTED_LEVELS = (" WARNING ", " ERROR ", " CRITICAL ")
-# The mount logs these errnos at a level below WARNING, because they are valid answers.
+# The mount logs these errnos at a level below WARNING, because both are valid answers.
 _NOT_LOGGED = ("ENOENT", "ESTALE")
 _READERS: dict[Reader, Callable[[str, Truth], Seen]] = {
     Reader.SEQUENTIAL: readers.read_sequentially,
@@ -48,7 +48,8 @@ _READERS: dict[Reader, Callable[[str, Truth], Seen]] = {
 class Outcome:
     """The outcome of a row: what the reader saw, and the number of requests.
 
-    `fired` counts how often each rule fired. `increases` is the increase of each metric.
+    `fired` counts how often each rule fired. `increases` is the increase of each metric of the
+    mount.
     """
 
     seen: Seen
@@ -74,7 +75,7 @@ class _Mounted:
 
 @dataclass
 class Stage:
-    """An emulator and the mounts that several rows share. A row that fails ends its mount."""
+    """An emulator and the mounts that several rows share. A failed row ends the mount it used."""
 
     folder: Path
     emulator: EmulatorProcess = field(init=False)
@@ -180,7 +181,10 @@ class Stage:
         self.emulator.place(f"{name}/control/file", _CONTROL)
 
     def _check_log(self, row: Row, name: str, lines: list[str]) -> None:
-        """Check that the log contains the errnos and the file's name, and no other warning."""
+        """Check that each warning in the log names an expected errno and the file.
+
+        If the reader saw an errno that is not in `_NOT_LOGGED`, the log must contain a warning.
+        """
         reported = [line for line in lines if any(level in line for level in _REPORTED_LEVELS)]
         if row.says:
             assert sum(row.says in line for line in reported) == 1, reported
@@ -192,7 +196,7 @@ class Stage:
             assert name in line, line
 
     def _check_recovery(self, row: Row, name: str, mounted: _Mounted) -> None:
-        """Check that the mount serves all files after the fault and holds no resources."""
+        """Check that the mount serves all files after the fault and that it becomes idle."""
         process, program = mounted.process, mounted.program
         root = f"{process.path}/{name}"
         assert program.call(readers.read_all, f"{root}/control") == {"file": _CONTROL}
@@ -208,7 +212,7 @@ class Stage:
 
 
 def _limited_to(rule: Rule, folder: str) -> Rule:
-    """Limit a rule to the row's folder, so that idle streams of earlier rows do not trigger it."""
+    """Limit a rule to the row's folder; otherwise idle streams of earlier rows could trigger it."""
     if rule.point.of_connections or rule.object != "*" or "ReadObject" not in rule.method:
         return rule
     return replace(rule, object=f"{folder}/*")

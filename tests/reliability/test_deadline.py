@@ -21,7 +21,8 @@ pytestmark = pytest.mark.mount
 
 def test_the_repetition_of_a_failed_read_fails_at_once(tmp_path: Path) -> None:
     content = programs.tagged(1, 0, 4 * MIB)
-    # A range behind the first bytes, because the open has already requested the first bytes.
+    # A range after the first bytes of the file, because opening the file already requests the first
+    # bytes.
     start, size = 2 * MIB, 128 * 1024
     with EmulatorProcess(tmp_path / "buckets") as emulator:
         emulator.place("object", content)
@@ -37,8 +38,9 @@ def test_the_repetition_of_a_failed_read_fails_at_once(tmp_path: Path) -> None:
             with pytest.raises(TimeoutError):
                 reader.call(os.pread, descriptor, size, start)
             late = [line for line in mounted.log.splitlines() if "not read within" in line]
-            # The kernel repeats a failed READ for one page of 4096 bytes. The repetition reports
-            # the error of the first READ.
+            # The kernel repeats a failed READ for one page of 4096 bytes. The repetition fails
+            # with the error of the first READ, so each log line names the range of the first
+            # READ.
             assert len(late) > 1
             assert all(f"[{start}, {start + size})" in line for line in late)
             emulator.clear_faults()

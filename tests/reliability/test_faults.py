@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-# Long rows come last. They start together with the first row, so most of them have ended when the
-# test waits for them.
+# All rows, the long rows last. The long rows start together with the first row, so most long rows
+# have ended when the test waits for them.
 _ROWS = sorted((row for group in GROUPS for row in group.rows), key=lambda row: row.mount.long)
 _played: set[str] = set()
 

@@ -1,1 +1,1 @@
-"""A soak: programs and another writer use a real mount under random faults."""
+"""A soak: programs use a real mount while objects change and the emulator injects faults."""

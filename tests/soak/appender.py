@@ -1,4 +1,4 @@
-"""The appender: a thread that appends to objects, finalizes them, and creates them again."""
+"""The appender: a thread that appends to objects, finalizes objects and starts new versions."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["Appender"]
 
 _PAUSE_SECONDS = 0.15
-# The numbers of pieces that are appended without a pause; one of them is drawn at random.
+# Possible numbers of pieces that are appended without a pause. The appender draws one number at
+# random.
 _BURSTS = (1, 1, 1, 6)
 _SMALL_PIECE_BYTES = 5000
 _PIECES = 8
 _BEGUN_ANEW = 0.03
 _LAST_TRIES = 5
-# The appender repeats a call that ends with one of these codes. The call may have succeeded.
+# Status codes after which the appender repeats a call. The emulator may already have executed the
+# call.
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -36,8 +38,8 @@ _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 class _Growing:
     """An object that is not finalized: it has `size` bytes and grows to `next_size`.
 
-    `next_size` stays the same until the append is confirmed, because a failed call may have
-    succeeded.
+    `next_size` stays the same until the emulator confirms the append, because the emulator may have
+    executed a call that failed for the appender.
     """
 
     version: int
@@ -51,8 +53,9 @@ class _Growing:
 class Appender:
     """A thread that appends until `stop` is called, and then finalizes all objects.
 
-    The emulator may be killed only by a thread that holds the lock `unbroken`. While an object is
-    started or finalized, its name is absent for a moment, and this thread holds the lock.
+    While this thread starts or finalizes an object, the name of the object is absent for a moment.
+    So that the emulator is not killed in this moment, this thread then holds the lock `unbroken`.
+    Another thread may kill the emulator only while it holds this lock.
     """
 
     def __init__(self, emulator: EmulatorProcess, seed: str, growth: Growth) -> None:
@@ -62,12 +65,13 @@ class Appender:
         self._random = random.Random(seed)
         self._growth = growth
         self._versions = Counter(dict.fromkeys(layout.GROWING.names, 1))
-        # The value is None if the call that creates the object failed: the object may exist or not.
+        # The objects that are not finalized. A value is None if the call that creates the object
+        # has failed, because it is unknown whether the object exists.
         self._growing: dict[str, _Growing | None] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="appender")
         for name in layout.GROWING.names:
-            # All objects exist, finalized, before the soak starts.
+            # Before the soak starts, version 1 of each object exists and is finalized.
             growth.begin(name, 1, len(layout.content(name, 1)), 0.0).confirmed_at = 0.0
 
     def start(self) -> None:

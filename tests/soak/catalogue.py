@@ -1,10 +1,10 @@
-"""The kinds of troubles in a soak, and the errors that programs may see during each.
+"""The kinds of troubles in a soak, and the errors that programs may see during each trouble.
 
 A trouble is a set of fault rules for the emulator, or a signal to a process, for some seconds.
-During most troubles, programs may see no error. Readers only wait, because the trouble ends within
-`--read-timeout`. Two troubles of one `group` never overlap, because no client could detect both
-together: if one fault corrupts a chunk and another computes its checksum again, the checksum is
-right.
+During most troubles, programs may see no error. Their reads only take longer, because the trouble
+ends within `--read-timeout`. Two troubles of one `group` never overlap, because no client could
+detect both together. For example, if one fault corrupts a chunk and another fault computes the
+checksum of the chunk again, the checksum is right.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _NOTHING: frozenset[str] = frozenset()
 class Deed(enum.Enum):
     """An action on a process."""
 
-    KILL_EMULATOR = "kill emulator"  # then start it again on the same ports
+    KILL_EMULATOR = "kill emulator"  # and start the emulator again on the same ports
     STOP_EMULATOR = "stop emulator"
     STOP_MOUNT = "stop mount"
     STOP_READERS = "stop readers"
@@ -88,7 +88,7 @@ class Deed(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Fault rules or an action on a process, and the errors that programs may see meanwhile."""
+    """Fault rules or an action on a process, and the errnos that programs may see meanwhile."""
 
     name: str
     rules: tuple[Rule, ...] = ()
@@ -99,9 +99,10 @@ class Trouble:
 
 
 def _rule(fault: Fault, source: Random, **more: object) -> Rule:
-    """Return a rule that fires at random or a limited number of times.
+    """Return a rule with a random probability and a random limit of how often the rule fires.
 
-    A rule for faults of calls affects only reads, unless `more` contains another method.
+    `more` contains further parameters of the rule, and replaces the random parameters of the same
+    name. A rule that affects calls affects only reads, unless `more` contains a method.
     """
     said = {
         "name": kind_name(type(fault)),
@@ -253,8 +254,8 @@ def _pages(source: Random) -> Trouble:
 
 
 # Faults that move content. ReadObject states where its content starts, but not the offset of each
-# message, so a client cannot detect moved content with a right checksum. HTTP/2 itself never moves
-# content.
+# message, so a client cannot detect moved content with a right checksum. Therefore these faults
+# affect only BidiReadObject. HTTP/2 itself never moves content.
 _MOVING = (
     ChunkDuplicated,
     ChunkStray,
@@ -332,7 +333,8 @@ def _connections(source: Random) -> Trouble:
         ]
     )
     at = source.choice([InjectionPoint.NOW, InjectionPoint.TRAFFIC])
-    # At the point NOW, the fault affects all open connections immediately.
+    # At the point NOW, the fault affects all open connections immediately, so the rule has no
+    # condition.
     if at is InjectionPoint.NOW:
         rule = Rule(fault, at=at, name=kind_name(type(fault)))
     else:

@@ -54,7 +54,7 @@ class Worker:
     # -- reporting
 
     def tell(self, **what: object) -> None:
-        """Print one JSON line."""
+        """Print `what` as one JSON line, which the soak reads."""
         print(json.dumps(what), flush=True)
 
     def wrong(self, text: str) -> None:
@@ -62,7 +62,7 @@ class Worker:
         self.tell(wrong=text)
 
     def flush(self) -> None:
-        """Report the counts and the longest calls since the last report."""
+        """Report the counts and the durations of the longest calls since the last report."""
         self.tell(counts=self._counts, longest=self._longest)
         self._counts.clear()
         self._longest.clear()
@@ -81,13 +81,14 @@ class Worker:
         since: float | None = None,
         may_be_absent: bool = False,
     ) -> Iterator[None]:
-        """Run the block as one operation on the mount, and report its error.
+        """Run the block as one operation on the mount: time it, count it, and report its error.
 
         `since` is the time at which the file of the operation was looked up; None means now. With
-        `may_be_absent`, ENOENT is not reported.
+        `may_be_absent`, ENOENT is not reported, but still raises Failed.
 
         Raises:
             Failed: the operation failed with an errno.
+            Stopped: the soak has asked this program to stop, so the block has not run.
         """
         if self._slots.stopping:
             raise Stopped
@@ -131,7 +132,7 @@ class Worker:
         return OpenFile(self, name, descriptor, size, requested_at)
 
     def identified(self, name: str, generation: int, identity: Identity, size: int) -> None:
-        """Report which content a generation has, once for each generation."""
+        """Report which content a generation of an object has, once for each generation."""
         if (name, generation) not in self._reported_generations:
             self._reported_generations.add((name, generation))
             self.tell(
@@ -158,7 +159,7 @@ class Worker:
         return self.random.choice(group.names)
 
     def pause(self) -> None:
-        """Sleep for a few milliseconds."""
+        """Sleep for a random time of at most 8 milliseconds."""
         time.sleep(self.random.uniform(0.0005, 0.008))
 
 
@@ -246,8 +247,8 @@ class OpenFile:
         while True:
             with self.doing(operation):
                 found = WAYS[way](self.descriptor, offset, size)
-            # If an error occurs after some bytes, the kernel returns these bytes, and the next call
-            # fails with the error.
+            # If an error occurs after some bytes, the kernel returns only these bytes, and the next
+            # call fails with the error. So after too few bytes, the loop reads the rest.
             whole = offset + len(found) >= end or not found
             self.check(offset, size if whole else len(found), found)
             if whole:
@@ -256,7 +257,7 @@ class OpenFile:
             size -= len(found)
 
     def check(self, offset: int, size: int, found: bytes) -> None:
-        """Compare the bytes that one read returned with the expected bytes."""
+        """Compare the bytes that one read returned with the expected bytes; report wrong bytes."""
         self._worker.count("bytes", len(found))
         before = self._content.compared_bytes
         try:

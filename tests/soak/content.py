@@ -1,10 +1,11 @@
 """Content of the soak's objects: each block shows its object, its version and its offset.
 
-Theory of operation. An object consists of 4 KiB blocks. A block is a pair of numbers, repeated: the
-tag of the content (name and version) and the block number. The emulator's overwrite fault adds one
-to each byte. The number of these overwrites is the *shift*. The highest byte of the block number
-shows the shift, because this byte is 0 before the first overwrite. So any 31 bytes identify the
-content that they belong to, and determine all other bytes of this content.
+Theory of operation. An object consists of 4 KiB blocks. A block repeats a pair of numbers: the tag
+of the content (name and version) and the block number. The emulator's overwrite fault adds one to
+each byte. The number of these overwrites is the *shift*. The highest byte of the block number shows
+the shift, because this byte is 0 before the first overwrite. Any 31 bytes contain a whole pair.
+Therefore 31 bytes identify the content that they belong to, and determine all other bytes of this
+content. Property 1 follows from this format, and the soak checks property 2.
 
 1. Two different contents have no 16 bytes in common at the same offset.
 2. All bytes of one open file belong to one version and shift of the object with the file's name.
@@ -33,7 +34,7 @@ _SHIFTS = [bytes((value + shift) % 256 for value in range(256)) for shift in ran
 
 
 class WrongBytes(Exception):
-    """A read returned other bytes than expected."""
+    """A read returned wrong bytes or a wrong number of bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,13 @@ class Identity:
 
 
 def size_of(name: str, version: int, smallest_bytes: int, largest_bytes: int) -> int:
-    """Return the size of a version: pseudo-random, all orders of magnitude equally likely."""
+    """Return the pseudo-random size of a version; all orders of magnitude are equally likely."""
     source = random.Random(f"{name} {version}")
     return round(math.exp(source.uniform(math.log(smallest_bytes), math.log(largest_bytes))))
 
 
 def bytes_at(of: Identity, offset: int, size: int) -> bytes:
-    """Return the `size` bytes at `offset` of the content `of`."""
+    """Return the `size` bytes at `offset` of the content that `of` identifies."""
     number, inside = divmod(offset, _BLOCK_BYTES)
     last = -(-(offset + size) // _BLOCK_BYTES)
     tag = _tag(of.name)
@@ -63,7 +64,7 @@ def bytes_at(of: Identity, offset: int, size: int) -> bytes:
 
 
 def identify(name: str, offset: int, found: bytes) -> Identity | None:
-    """Return the content that bytes read at `offset` belong to; None if the bytes are too few.
+    """Return which content the bytes `found` at `offset` belong to; None if `found` is too short.
 
     Raises:
         WrongBytes: the bytes belong to another object or to another offset.
@@ -96,7 +97,7 @@ class OpenContent:
     _unidentified: list[tuple[int, bytes]] = field(default_factory=list)
 
     def check(self, offset: int, asked: int, found: bytes) -> None:
-        """Check the result of a read of `asked` bytes.
+        """Check the bytes `found`, which a read of `asked` bytes at `offset` returned.
 
         Raises:
             WrongBytes: a byte is wrong or missing.

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["leaks", "look_at_all", "rest"]
 
-# The time in which the mount must show the right content. Within this time, gRPC's keepalive
-# detects half-open connections.
+# Maximum number of seconds until the mount must show the right content. gRPC's keepalive needs less
+# time to detect half-open connections.
 _RECOVERY_SECONDS = 90.0
-# The maximum number of connections that the mount opens: 8 for streams and one for lookups.
+# Maximum number of connections that the mount may open during the soak: 8 for streams and one for
+# lookups.
 _MAX_CONNECTIONS = 9
-# The allowed number of additional threads, because gRPC's thread pool shrinks late.
+# Maximum number of threads that may be left over after the soak, because gRPC's thread pool ends
+# idle threads late.
 _MORE_THREADS = 6
 
 
 def look_at_all(emulator: EmulatorProcess, mounted: MountProcess) -> None:
-    """Wait until TTLs have expired and the mount shows all objects of the emulator."""
+    """Wait until the mount shows the names and contents of exactly the emulator's objects.
+
+    The mount may show older states until the TTLs of its metadata have expired.
+    """
     expected = _digests(programs.tree(os.fspath(emulator.bucket)))
     differing = ""
 
@@ -56,7 +61,10 @@ def _digests(tree: dict[bytes, programs.Entry]) -> dict[bytes, tuple[str, int]]:
 
 
 def rest(mounted: MountProcess) -> Holding:
-    """Wait until the mount is idle; return the resources that the mount still holds."""
+    """Wait until the mount is idle; return the resources that the process still holds.
+
+    If the soak runs as root, wait also until the mount has forgotten all inodes except the root.
+    """
     mounted.check_at_rest()
     if os.geteuid() == 0:
 

@@ -7,8 +7,8 @@ state. A reader requests the state at one time and gets an answer at a later tim
 right if
 
 1. the appender had started to create the answered state by the time of the answer;
-2. the answered state is not older than the newest state that was confirmed one TTL before the
-   request.
+2. the answered state is not older than the newest state that the emulator had confirmed
+   `TTL_SECONDS + LATE_SECONDS` before the request.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ TTL_SECONDS = 1.0
 """The mount's `--metadata-ttl` in seconds."""
 
 LATE_SECONDS = 5.0
-"""The maximum delay of an answer of the emulator, in seconds. A connection stalls for up to 2 s,
-the mount is stopped for up to 2 s, and calls are delayed. Lookups of the same name share a late
-answer."""
+"""Maximum number of seconds by which faults may delay an answer of the emulator. Faults stall a
+connection for up to 2 s, stop the mount for up to 2 s, and delay calls. Several lookups of the same
+name may get the same late answer."""
 
 
 class WrongState(Exception):
@@ -33,18 +33,18 @@ class WrongState(Exception):
 
 @dataclass(slots=True)
 class State:
-    """A size of one version of an object. Times are of the monotonic clock."""
+    """A state of an object: its version and size. Times are times of the monotonic clock."""
 
     version: int
     size: int
     started_at: float
-    #: The time at which the emulator confirmed the state; infinite for an unconfirmed state.
+    #: Time at which the emulator confirmed the state; infinite if the state is unconfirmed.
     confirmed_at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A state that a reader has seen. Without enough bytes to identify it, `version` is None."""
+    """A state that a reader has seen. `version` is None if too few bytes were read to tell it."""
 
     name: str
     version: int | None
@@ -57,7 +57,7 @@ class Seen:
 
 
 class Growth:
-    """The states of all growing objects. One thread adds states, another thread reads them."""
+    """The states of all growing objects. One thread adds states, another thread reads states."""
 
     def __init__(self) -> None:
         self._states: dict[str, list[State]] = {}
@@ -69,10 +69,10 @@ class Growth:
         return state
 
     def overwritten(self, name: str, since: float, until: float) -> bool:
-        """Return whether a new version may have replaced the version of a file.
+        """Return whether a new version may have replaced the version that a reader has opened.
 
-        `since` is the time at which the file was looked up. A version that was started after
-        `until` does not count.
+        `since` is the time at which the reader looked the file up. Versions that were started after
+        `until` do not count.
         """
         states = list(self._states.get(name, ()))
         firsts = {state.version: state.started_at for state in reversed(states)}
@@ -82,7 +82,7 @@ class Growth:
         )
 
     def staleness(self, seen: Seen) -> float:
-        """Return for how many seconds the seen state was outdated when the reader requested it.
+        """Return for how many seconds a state was outdated when the reader requested the state.
 
         A state is outdated as soon as the emulator has confirmed a newer state.
 

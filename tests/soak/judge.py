@@ -1,14 +1,14 @@
-"""Decide whether a program may see an error, from the troubles that were active at the time.
+"""Decide whether a program may see an error, based on the troubles active at that time.
 
 An error is allowed for one of three reasons:
 
 1. The other writer. `ESTALE` (or SIGBUS through a mapping) is allowed for an object that is
-overwritten or deleted. For a growing object, it is allowed only if the object was started again
-after the file was looked up.
+overwritten or deleted. For a growing object, these errors are allowed only if a new version of the
+object was started after the file was looked up.
 2. A trouble. A rule that is active during the call, or was active just before the call, makes the
-emulator refuse permanently or corrupt answers repeatedly.
-3. A timeout. The call failed after about `--read-timeout`. The mount may still wait after the rule
-has ended, because nothing notifies the mount of the end of the rule.
+emulator refuse calls permanently or corrupt answers repeatedly.
+3. A timeout. The call failed after about `--read-timeout`. No rule needs to be active at that time,
+because nothing notifies the mount of the end of a rule, so the mount may still wait.
 
 Every other error is a failure of the mount.
 """
@@ -28,15 +28,16 @@ __all__ = ["SIGBUS", "Failure", "Timeline"]
 
 SIGBUS = "SIGBUS"
 _LASTING = frozenset({"EIO", "ETIMEDOUT"})
-# A trouble excuses errors for this time after its end, because its bytes may still be in flight.
+# Number of seconds for which a trouble excuses errors after its end, because bytes that were sent
+# during the trouble may still be in flight.
 _AFTERMATH_SECONDS = 2.0
-# A call that takes at least this part of the read timeout counts as timed out.
+# Minimum duration of a call that counts as timed out, as a fraction of the read timeout.
 _WHOLE = 0.85
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed call. Times are of the monotonic clock.
+    """A failed call. Times are times of the monotonic clock.
 
     `since` is the time at which the file of the call was looked up.
     """

@@ -37,10 +37,10 @@ class Fate(enum.Enum):
     STAYS = "stays"
     CHANGES = "changes"  # overwritten repeatedly, never absent
     COMES_AND_GOES = "comes and goes"
-    GROWS = "grows"  # appended to, sometimes started again, never absent
+    GROWS = "grows"  # appended to, sometimes replaced by a new version, never absent
 
 
-# The maximum size of an object that is written in one message; the protocol allows 2 MiB.
+# Maximum size of an object that is written in one message; the protocol allows no more than 2 MiB.
 _ONE_MESSAGE_BYTES = 2 * MIB
 
 
@@ -63,9 +63,10 @@ SMALL = _Group(
 CHANGING = _Group(tuple(f"changing/{n}" for n in range(12)), 1000, _ONE_MESSAGE_BYTES, Fate.CHANGES)
 CHURNING = _Group(tuple(f"churn/{n}" for n in range(12)), 64, MIB, Fate.COMES_AND_GOES)
 GROWING = _Group(tuple(f"growing/{n}" for n in range(6)), 2000, 3 * MIB, Fate.GROWS)
-# Keeps the folder `churn` in existence, because a flat bucket has no empty folders.
+# An object that is never deleted, so that the folder `churn` always exists: in a flat bucket, a
+# folder exists only as long as it contains an object.
 _KEEPER = _Group(("churn/keeper",), 1000, 10_000, Fate.STAYS)
-# Names that never exist.
+# Names of objects that never exist.
 ABSENT = tuple(f"{folder}/absent-{n}" for folder in ("stable", "changing") for n in range(5))
 _GROUPS = (LARGE, MEDIUM, SMALL, CHANGING, CHURNING, GROWING, _KEEPER)
 _GROUP_OF = {name: group for group in _GROUPS for name in group.names}

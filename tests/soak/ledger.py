@@ -42,7 +42,7 @@ class Ledger:
                 self._take(report)
 
     def sum_up(self) -> None:
-        """Write the counts into the summary."""
+        """Write the counts of operations, bytes, generations and errors into the summary."""
         summary = self._summary
         summary.bytes_read = self._operations.pop("bytes", 0)
         summary.bytes_compared = self._operations.pop("bytes compared", 0)
@@ -107,7 +107,7 @@ class Ledger:
             self._summary.stalest_seconds = max(self._summary.stalest_seconds, stale)
 
     def _compare(self, name: str, generation: int, content: tuple[int, int, int]) -> None:
-        """Check that all readers of a generation saw the same content."""
+        """Check that all programs that read this generation saw the same content."""
         known = self._contents.setdefault((name, generation), content)
         if known != content:
             self._wrong(

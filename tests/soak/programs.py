@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Program", "Programs", "Report"]
 
-# A worker imports modules by their absolute name, so it runs in the root of the checkout.
+# Working directory of the workers: the root of the checkout, where Python finds the module
+# `tests.soak.worker`.
 _ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A JSON line that a program printed. `said` is None after the last line."""
+    """A JSON line that a program printed. If `said` is None, the output has ended."""
 
     program: Program
     said: dict[str, object] | None
 
 
 class Program:
-    """A program of the soak: one worker process at a time, started again when it ends."""
+    """A program of the soak: one worker process, which the soak starts again when it ends."""
 
     def __init__(self, number: int, kind: str, command: list[str], slots: Slots) -> None:
         self.number = number
@@ -46,13 +47,13 @@ class Program:
         self._slot = slots.slot(number)
 
     def start(self, reports: queue.SimpleQueue[Report]) -> None:
-        """Start the process with another seed than before."""
+        """Start a worker process, each time with another seed."""
         self._slot.clear()
         self.starts += 1
         self.process = subprocess.Popen(
             [part.replace("{start}", str(self.starts)) for part in self._command],
             cwd=_ROOT,
-            # Without this, a process that dies of SIGBUS would print a stack trace.
+            # Empty, so that Python prints no stack trace when SIGBUS ends the process.
             env=os.environ | {"PYTHONFAULTHANDLER": ""},
             stdout=subprocess.PIPE,
             text=True,
@@ -63,14 +64,14 @@ class Program:
         ).start()
 
     def operation_in_flight(self) -> OperationInFlight | None:
-        """Return the operation in flight, or None."""
+        """Return the operation in flight of this program, or None."""
         return self._slot.operation_in_flight()
 
 
 def _listen(program: Program, output: IO[str], reports: queue.SimpleQueue[Report]) -> None:
     with output:
         for line in output:
-            # The last line of a killed process may be incomplete.
+            # Ignore an incomplete line, which may be the last line of a killed process.
             if line.endswith("\n"):
                 reports.put(Report(program, json.loads(line)))
     reports.put(Report(program, None))

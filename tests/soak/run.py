@@ -37,16 +37,19 @@ __all__ = ["Hang", "Options", "soak"]
 
 _TICK_SECONDS = 0.1
 _SAMPLE_SECONDS = 3.0
-# The time that a call may take in addition to the deadlines of its READs, on a busy machine.
+# Number of seconds that an operation may take in addition to the deadlines of its READs, because
+# the machine may be busy.
 _MARGIN_SECONDS = 20.0
-# The number of READ deadlines that an operation may take. `find` makes many calls in one operation.
+# Maximum duration of an operation, as a multiple of the read timeout. The operation `find` may take
+# longer than other operations, because `find` makes many calls.
 _CALLS = {"find": 8}
 _CALLS_OTHERWISE = 2
-# Only soaks of at least this length check the growth of memory: shorter soaks have too few samples.
+# Minimum length in seconds of a soak that checks how much the memory has grown. Shorter soaks have
+# too few samples for this check.
 _MIN_SLOPE_SECONDS = 600.0
 _MAX_GROWTH_BYTES = 16 * MIB
 _MAX_IN_STATE_D = 3
-# The summary shows at most this many samples.
+# Maximum number of samples in the summary.
 _SHOWN_SAMPLES = 200
 _KINDS = [
     *("sequential", "sequential", "random", "copying", "mapped"),
@@ -70,7 +73,7 @@ class Hang(Exception):
 
 
 def soak(options: Options, folder: Path) -> Summary:
-    """Run a soak in an empty folder and return its summary."""
+    """Run a soak, whose files are in the empty directory `folder`; return its summary."""
     conductor = _Conductor(options, folder)
     conductor.run()
     return conductor.summary
@@ -128,7 +131,8 @@ class _Conductor:
                 *("--metadata-ttl", f"{TTL_SECONDS:g}s", "--negative-ttl", "1s"),
                 *("--read-timeout", f"{self._options.read_timeout}s"),
             ],
-            # The mount logs a warning for each errno that a program sees.
+            # Every warning is accepted, because the mount logs a warning for each errno that a
+            # program sees.
             expected_warnings=[" WARNING "],
             log_level="info",
         )
@@ -214,7 +218,7 @@ class _Conductor:
     # -- watching
 
     def _until(self, instant: float) -> None:
-        """Take reports and samples until the time `instant`."""
+        """Read reports, take samples and look for hanging operations until the time `instant`."""
         while True:
             self._ledger.read(self._programs)
             self._check_slots()
@@ -255,7 +259,7 @@ class _Conductor:
             raise Hang("the mount's process stays in state D")
 
     def _evidence(self) -> str:
-        """Return the states of all programs, and the stacks and log of the mount."""
+        """Kill the mount; return its stacks, its log and the states of all programs."""
         lines = []
         for program in self._programs.all:
             where = Path(f"/proc/{program.process.pid}/wchan")

@@ -1,4 +1,4 @@
-"""Samples of the mount: its metrics, and the resources that its process holds."""
+"""Samples of the mount: each has the mount's metrics and the resources of the mount process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ANSWER_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """The resources that a process holds, as /proc shows them."""
+    """The resources that a process holds, according to /proc."""
 
     resident_bytes: int
     threads: int
@@ -64,7 +64,7 @@ def holding(process: int) -> Holding:
 
 
 def state_of(process: int) -> str:
-    """Return the kernel's state letter of a process; `X` if it does not exist."""
+    """Return the kernel's state letter of a process; `X` if the process does not exist."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -72,17 +72,19 @@ def state_of(process: int) -> str:
 
 
 class Sampler:
-    """Takes samples of a mount. Each sample reads only new lines of the log."""
+    """Takes samples of a mount. Each sample reads only the log lines after the previous sample."""
 
     def __init__(self, mounted: MountProcess) -> None:
         self._mounted = mounted
         self._position = 0
 
     def look(self, at: float) -> Sample:
-        """Let the mount log its metrics (SIGUSR1); return them with the resources of its process.
+        """Make the mount log its metrics (SIGUSR1); return the metrics and the process's resources.
+
+        `at` is the time in seconds since the start of the soak.
 
         Raises:
-            TimeoutError: the mount does not log its metrics in time.
+            TimeoutError: the mount did not log its metrics within `_ANSWER_SECONDS`.
         """
         self._read_log()
         self._mounted.process.send_signal(signal.SIGUSR1)
@@ -94,7 +96,7 @@ class Sampler:
         return Sample(at, holding(self._mounted.process.pid), statistics)
 
     def _read_log(self) -> dict[str, int] | None:
-        """Return the metrics that were logged since the last call; None if there are none."""
+        """Return the newest metrics logged since the last call; None if no metrics were logged."""
         found: dict[str, int] | None = None
         with self._mounted.log_file.open("rb") as log:
             log.seek(self._position)
@@ -108,9 +110,9 @@ class Sampler:
 
 
 def growth_bytes(samples: Sequence[Sample]) -> int:
-    """Return the growth of the resident memory over the last half of the samples.
+    """Return the number of bytes by which the resident memory grew in the last half of the samples.
 
-    A linear regression determines the growth.
+    The result is the slope of a linear regression, multiplied by the duration of this half.
     """
     half = samples[len(samples) // 2 :]
     if len(half) < 3:

@@ -1,6 +1,7 @@
-"""The schedule of troubles, which depends only on the seed.
+"""The schedule of a soak: when each trouble is active. The schedule depends only on the seed.
 
-Each phase has a few random troubles at the same time. All rules are cleared before the next phase.
+Each phase has a few random troubles at the same time. The soak clears all fault rules before the
+next phase.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Phase", "phases"]
 
 _TROUBLES = (2, 5)
-# The shortest and the longest phase: long enough for several retries, and far shorter than any
-# --read-timeout.
+# Minimum and maximum duration of a phase in seconds. A phase is long enough for several retries,
+# and far shorter than the mount's --read-timeout.
 _PHASE_SECONDS = (1.5, 4.0)
 _PAUSE_SECONDS = (0.8, 2.0)
 
@@ -38,12 +39,12 @@ class Phase:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The fault rules of all troubles."""
+        """The fault rules of all troubles of the phase."""
         return tuple(rule for trouble in self.troubles for rule in trouble.rules)
 
     @property
     def excuses(self) -> frozenset[str]:
-        """The errors that the troubles allow programs to see."""
+        """The errnos that programs may see because of the troubles."""
         return frozenset().union(*(trouble.excuses for trouble in self.troubles))
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The seed of the short soak in `make test`. Each day has another seed, so other faults."""
+"""The seed of the short soak in `make test`. Each day has another seed and so other faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SECONDS = 10
 
 
 def seed_of_the_day() -> int:
-    """Return the date in UTC as a number: 20261130 for November 30, 2026."""
+    """Return today's date in UTC as a number, for example 20261130 for November 30, 2026."""
     return int(datetime.now(UTC).strftime("%Y%m%d"))
 
 

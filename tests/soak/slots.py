@@ -1,7 +1,8 @@
-"""The operation in flight of each worker, which the soak can read even if the worker hangs.
+"""Shared memory that shows the operation in flight of each worker, even if the worker hangs.
 
-A worker that waits in a page fault holds its interpreter lock, so it cannot report anything. So a
-worker writes each operation into shared memory before it starts the operation.
+A worker that waits in a page fault holds its interpreter lock, so the worker cannot report
+anything. Therefore each worker writes an operation into shared memory before it starts the
+operation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ _SLOT = struct.Struct(f"<dd{_TEXT_BYTES}s")
 
 @dataclass(frozen=True, slots=True)
 class OperationInFlight:
-    """An operation in flight. Times are of the monotonic clock."""
+    """An operation that a worker has started but not finished.
+
+    `since` is the time at which the file of the operation was looked up. Both times are times of
+    the monotonic clock.
+    """
 
     started_at: float
     since: float
@@ -64,9 +69,10 @@ class Slot:
 
     @contextmanager
     def doing(self, what: str, since: float | None) -> Iterator[float]:
-        """Keep the operation `what` in the slot while the block runs; yield its start time.
+        """Show the operation `what` in the slot while the block runs; yield its start time.
 
-        `since` is the time at which the file of the operation was looked up; None means now.
+        `since` is the time at which the file of the operation was looked up; None stands for the
+        start time.
         """
         started_at = time.monotonic()
         text = what.encode()[:_TEXT_BYTES]
@@ -79,11 +85,11 @@ class Slot:
             struct.pack_into("<d", self._memory, self._at, 0.0)
 
     def operation_in_flight(self) -> OperationInFlight | None:
-        """Return the operation in flight, or None."""
+        """Return the operation that the slot shows, or None."""
         started_at, since, text = _SLOT.unpack_from(self._memory, self._at)
         what = text.rstrip(b"\0").decode(errors="replace")
         return OperationInFlight(started_at, since, what) if started_at else None
 
     def clear(self) -> None:
-        """Clear the slot of a worker that has died."""
+        """Remove from the slot the operation of a worker that has died."""
         struct.pack_into("<d", self._memory, self._at, 0.0)

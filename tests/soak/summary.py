@@ -33,16 +33,17 @@ class Summary:
     writer: dict[str, int] = field(default_factory=dict)
     generations_seen: int = 0
     appender: dict[str, int] = field(default_factory=dict)
-    #: How often readers have seen a growing object. `stalest_seconds` is the longest time for which
-    #: a seen state was outdated when the reader requested it.
+    #: Number of times that readers have seen a state of a growing object. `stalest_seconds` is the
+    #: longest time for which such a state was outdated when the reader requested the state.
     states_seen: int = 0
     stalest_seconds: float = 0.0
     #: The number of errors that programs have seen, by errno and by the reason that allows them.
     errors: dict[str, dict[str, int]] = field(default_factory=dict)
-    #: The number of phases, and of the phases with each trouble. `--plan` prints their times.
+    #: Number of phases; `troubles` has the number of phases with each trouble. The option `--plan`
+    #: prints the times of the phases.
     phases: int = 0
     troubles: dict[str, int] = field(default_factory=dict)
-    #: How often each fault of the emulator has fired; `deeds` counts the actions on processes.
+    #: Number of times that each fault has fired; `deeds` counts each kind of action on processes.
     faults: dict[str, int] = field(default_factory=dict)
     deeds: dict[str, int] = field(default_factory=dict)
     programs_restarted: int = 0
@@ -51,7 +52,7 @@ class Summary:
     growth_in_last_half_bytes: int = 0
     before: dict[str, int] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
-    #: Seconds from the end of the soak until the mount showed all objects correctly.
+    #: Number of seconds from the end of the soak until the mount showed all objects correctly.
     recovered_seconds: float = 0.0
     #: The metrics of the mount at the end of the soak.
     statistics: dict[str, int] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Summary:
         return json.dumps({"passed": not self.failures, **asdict(self)}, indent=1)
 
     def table(self) -> str:
-        """Return the most important lines as text."""
+        """Return the most important results as text, one result per line."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:

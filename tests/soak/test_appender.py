@@ -1,4 +1,4 @@
-"""Test of the appender: it records every state that it creates, even if the emulator is killed."""
+"""Test of Appender: it records each state of its objects, even if the emulator is killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def shown(emulator: EmulatorProcess, name: str) -> bytes:
-    """Return the content of a finalized object, which is a file in the bucket."""
+    """Return the content of a finalized object, which the emulator keeps as a file."""
     return (emulator.bucket / name).read_bytes()
 
 

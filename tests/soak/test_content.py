@@ -1,4 +1,4 @@
-"""Tests of the content of objects: a byte of another object, offset or version is detected."""
+"""Tests of OpenContent: it detects a byte that belongs to another object, offset or version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ SIZE = 20_000
 
 
 def seen(*identities: Identity, cut: int = SIZE) -> bytes:
-    """Return content: the first half belongs to the first identity, the second half to the last."""
+    """Return `cut` bytes of content.
+
+    The first half of SIZE belongs to the first identity, all bytes after it to the last identity.
+    """
     half = SIZE // 2
     return bytes_at(identities[0], 0, half) + bytes_at(identities[-1], half, cut - half)
 

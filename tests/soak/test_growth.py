@@ -11,9 +11,9 @@ NAME = "growing/0"
 
 @pytest.fixture
 def growth() -> Growth:
-    """The object grows to 10 bytes at time 100 and to 20 bytes at time 110.
+    """Return the states of one object: version 1 has 10 bytes at time 100, 20 bytes at time 110.
 
-    Version 2 grows to 10 bytes at time 120. Its sizes 0 and 30 are never confirmed.
+    Version 2 has 10 bytes at time 120. The sizes 0 and 30 of version 2 are never confirmed.
     """
     found = Growth()
     for version, size, started_at, confirmed_at in [
@@ -39,7 +39,7 @@ def seen(version: int | None, size: int, requested_at: float, seconds: float = 0
         (seen(1, 10, 105), 0.0),
         (seen(1, 10, 110.5), 0.5),
         (seen(1, 20, 110.5), 0.0),
-        # The state is created between request and answer.
+        # The appender creates the state after the request and before the answer.
         (seen(1, 20, 109, 1.0), 0.0),
         (seen(2, 0, 119.85), 0.0),
         (seen(1, 20, 121), 1.0),

@@ -16,9 +16,9 @@ GROWING = "growing/0"
 
 @pytest.fixture
 def timeline() -> Timeline:
-    """A trouble from time 100 to 103 allows EACCES, a trouble from 110 to 113 allows no error.
+    """Return a timeline with a trouble from time 100 to 103 that allows EACCES.
 
-    The growing object was started at time 50.
+    A second trouble, from 110 to 113, allows no error. The growing object was started at time 50.
     """
     found = Timeline(READ_TIMEOUT)
     found.growth.begin(GROWING, 1, 100, 50.0)

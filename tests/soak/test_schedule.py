@@ -1,4 +1,4 @@
-"""The troubles of a soak depend only on its seed, and the emulator accepts every trouble."""
+"""Tests of the schedule: it depends only on the seed, and the emulator accepts every trouble."""
 
 from __future__ import annotations
 

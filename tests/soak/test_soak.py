@@ -1,4 +1,4 @@
-"""A soak of ten seconds: real programs on a real mount, random faults, every byte compared."""
+"""A soak of ten seconds: programs read a real mount under random faults and compare each byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.mount
 def test_a_mount_survives_random_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With this variable, a process prints its stacks when the soak aborts the process.
+    # With this variable, the mount process prints its stacks when the soak aborts the process.
     monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
     summary = soak(Options(SECONDS, seed_of_the_day()), tmp_path)
     print(summary.table())

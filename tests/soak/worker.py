@@ -1,8 +1,9 @@
 """One program of the soak: it uses the mount until it is asked to stop, and checks every result.
 
-Run as `python -m tests.soak.worker KIND SEED MOUNT SLOTS NUMBER`. It prints JSON lines: errors and
-wrong bytes immediately, counts every second. This module does not import `gcsmux_fs`, because an
-ordinary program knows only the path of the mount.
+Run as `python -m tests.soak.worker KIND SEED MOUNT SLOTS NUMBER`. SLOTS is the path of the shared
+memory (see `slots`), and NUMBER is the number of the worker's slot. The program prints JSON lines:
+errors and wrong bytes immediately, and its counts about once per second. This module does not
+import `gcsmux_fs`, because an ordinary program knows only the path of the mount.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _at_random(worker: Worker) -> None:
 
 
 def _copying(worker: Worker) -> None:
-    """Read pieces of any file by the system calls that servers and cp(1) use."""
+    """Read pieces of a random file with the system calls that servers and cp(1) use."""
     with worker.open(worker.any_name()) as file:
         file.forget_pages()
         for _ in range(worker.random.randint(1, 6)):
@@ -75,7 +76,7 @@ def _mapped(worker: Worker) -> None:
 
 
 def _growing(worker: Worker) -> None:
-    """Open and read growing objects, and read files that were opened when they were smaller."""
+    """Open and read growing objects; also read files whose objects have grown since the open."""
     opened: list[OpenFile] = []
     try:
         for _ in range(_STALE_FILES):
@@ -101,7 +102,7 @@ def _read_whole(worker: Worker, file: OpenFile) -> None:
 
 
 def _growing_mapped(worker: Worker) -> None:
-    """Map a growing object and read all its pages while the object grows."""
+    """Map a growing object and read pieces of the mapping while the object grows."""
     with (
         worker.open(worker.random.choice(layout.GROWING.names)) as file,
         _mapping(worker, file) as (operation, mapping),
@@ -116,7 +117,10 @@ def _growing_mapped(worker: Worker) -> None:
 
 @contextmanager
 def _mapping(worker: Worker, file: OpenFile) -> Iterator[tuple[str, mmap.mmap | bytes]]:
-    """Map a whole file; yield the operation's name and the mapping (`b""` for an empty file)."""
+    """Map a whole file into memory; yield the operation's name, for reports, and the mapping.
+
+    An empty file cannot be mapped, so its mapping is `b""`.
+    """
     operation = worker.random.choice(sorted(_MAPPINGS))
     if not file.size:
         yield operation, b""
@@ -133,7 +137,7 @@ def _touch(
     worker: Worker, file: OpenFile, operation: str, mapping: mmap.mmap | bytes, offset: int
 ) -> None:
     size = min(worker.random.randrange(1, _TOUCHED_BYTES), file.size - offset)
-    # A page fault may end this process by SIGBUS, so it first reports its counts.
+    # A page fault may end this process by SIGBUS, so the process first reports its counts.
     worker.flush()
     with file.doing(operation):
         found = mapping[offset : offset + size]
@@ -156,7 +160,7 @@ def _small_files(worker: Worker) -> None:
 
 
 def _reopened(worker: Worker) -> None:
-    """Open the same names repeatedly, and read files that were opened long ago."""
+    """Open the names of changing objects repeatedly, and read files that were opened earlier."""
     opened: list[OpenFile] = []
     try:
         for _ in range(4 * _STALE_FILES):
@@ -191,7 +195,8 @@ def _listing(worker: Worker) -> None:
     try:
         with worker.doing("stat absent", name, may_be_absent=True):
             status = worker.path(name).stat()
-        # If a fault forbids listings, the mount assumes that an absent name is a directory.
+        # A directory is allowed: if a fault forbids listings, the mount assumes that an absent name
+        # is a directory.
         if not stat.S_ISDIR(status.st_mode):
             worker.wrong(f"{name} exists, although it was never created")
         worker.count("absent names taken for directories")

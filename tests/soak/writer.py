@@ -40,7 +40,7 @@ class Writer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the current write."""
+        """Wait for the end of the current write, and end the thread."""
         self._stopping.set()
         self._thread.join()
 
@@ -49,8 +49,9 @@ class Writer:
             try:
                 self._write_or_delete()
             except grpc.RpcError as error:
-                # Calls may fail, because the soak kills and stops the emulator. The end of the soak
-                # compares all objects.
+                # Calls may fail, because the soak kills and stops the emulator. The writer need not
+                # repeat a failed call, because the soak compares the mount with the objects that
+                # exist at its end.
                 self.counts[error.code().name] += 1
 
     def _write_or_delete(self) -> None:
