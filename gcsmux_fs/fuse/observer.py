@@ -108,7 +108,7 @@ class Observation:
 def observer_command(path: Path, *, listing: bool) -> list[str]:
     """Return the command that looks at `path`.
 
-    With `listing`, the command also tells whether `path` is empty.
+    With `listing`, its output also shows whether `path` is empty.
     """
     mode = "list" if listing else "stat"
     return [sys.executable, "-S", "-I", "-c", _OBSERVER, os.fspath(path), mode]

@@ -76,7 +76,10 @@ class ResumeState:
         self.final_size = None
 
     def open_spec(self, key: ObjectKey, *, half_close: bool) -> OpenSpec:
-        """Return the specification for the next stream; if `outdated`, without handle and token."""
+        """Return the specification for the next stream.
+
+        If the handle and the token are `outdated`, the specification leaves both out.
+        """
         if self.outdated:
             self.reset()
             self.outdated = False

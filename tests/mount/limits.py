@@ -196,7 +196,7 @@ def _families(service: dict[str, list[str]]) -> Filter:
 
 def _namespaces() -> Filter:
     call_filter = Filter(0)
-    # Forbid every clone3, because its flags are in memory, where no filter can read them.
+    # Forbid every clone3: its flags are in memory, where no system call filter can read them.
     call_filter.rule("clone3", errno.ENOSYS)
     call_filter.rule("setns", errno.EPERM)
     for call in ("clone", "unshare"):

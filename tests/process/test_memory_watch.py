@@ -22,9 +22,9 @@ def test_the_allocator_accepts_its_settings() -> None:
 
 
 def test_resident_bytes_grow_with_a_mapping() -> None:
-    # Allocate this content before the first measurement and free it after the last measurement.
-    # Freeing it between the measurements could also return memory to the system that other tests
-    # left free at the end of the heap.
+    # Allocate this content before the first measurement and free it after the last measurement. If
+    # it were freed in between, the allocator could also return free heap memory of earlier tests
+    # to the system, and the measurement would be wrong.
     content = bytes(MIB)
     before = malloc.resident_bytes()
     # Allocate a new mapping, because an allocation on the heap may use free memory that is already
@@ -150,7 +150,8 @@ async def test_a_mount_without_arrivals_checks_twice_a_minute(
         process.used, process.free = 80 * MIB, 70 * MIB
         await trio.sleep(3600)
         assert process.waits - waits < 125
-        # This memory became free without an arrival, as happens when the kernel forgets inodes.
+        # This memory became free although no bytes arrived from the service, as happens when the
+        # kernel forgets inodes.
         assert process.trimmed == [70 * MIB]
 
 

@@ -195,7 +195,10 @@ class ReadaheadMachine(RuleBasedStateMachine):
             del planned.ranges[len(planned.ranges) - len(plan.fetch) + refused :]
 
     def note_ended_runs(self) -> None:
-        """Add the unreleased ranges of ended runs to `due`: the planner must release them next."""
+        """Add the ranges of ended runs that are still protected from eviction to `due`.
+
+        The planner must end the protection of these ranges next.
+        """
         for run in [run for run in self.planned_runs if run not in self.planner._runs]:
             planned = self.planned_runs.pop(run)
             self.due += planned.release(run.planned_end)

@@ -302,7 +302,10 @@ _NO_STREAMS = Rule(Status(StatusCode.UNIMPLEMENTED), method=_STREAM, times=FOR_E
 
 
 def _moved(name: str, fault: Fault, *, times: int = 3) -> Row:
-    """Return a row in which ReadObject moves content, which only the object's checksum shows."""
+    """Return a row of the fault table: ReadObject sends content at a wrong offset.
+
+    Only the checksum of the whole object shows this fault.
+    """
     return Row(
         f"no BidiReadObject, and ReadObject {name}",
         (_NO_STREAMS, Rule(fault, method="ReadObject", times=times)),

@@ -201,7 +201,7 @@ class OpenFile:
             self._worker.identified(self.name, self._generation, identity, self.size)
 
     def _tell_state(self, identity: Identity | None) -> None:
-        """Report the size and version of a growing object that this reader has seen."""
+        """Report the latest size and version of a growing object, as this reader has seen them."""
         if identity is not None and identity.shift:
             self._worker.wrong(
                 f"{self.name} has the content of {identity}, but no fault overwrites this object"

@@ -44,7 +44,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A state that a reader has seen. `version` is None if too few bytes were read to tell it."""
+    """A state that a reader has seen. `version` is None if too few bytes were read to know it."""
 
     name: str
     version: int | None

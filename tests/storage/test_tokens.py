@@ -293,7 +293,9 @@ def test_calls_that_wait_for_a_token_share_the_failed_fetch(tmp_path: Path) -> N
 
     class _Headers(grpc.AuthMetadataPluginCallback):
         def __call__(self, *_: object) -> None:
-            raise AssertionError("a call got headers although no token was fetched")
+            raise AssertionError(
+                "a call was given authorization headers although no token was fetched"
+            )
 
     class _Context(grpc.AuthMetadataContext):
         service_url = "https://localhost/google.storage.v2.Storage"
