@@ -30,7 +30,6 @@ from gcsmux_fs.model.errors import (
     MountLost,
 )
 from gcsmux_fs.model.retry_budget import RetryBudget
-from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
@@ -40,7 +39,6 @@ from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.measured_source import MeasuredSource
 from gcsmux_fs.reading.read_context import ReadContext
 from gcsmux_fs.storage import asyncio_bridge
-from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.billing import BilledRequests
 from gcsmux_fs.storage.bucket_check import check_bucket
@@ -50,6 +48,7 @@ from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.read_object import GrpcRangeReads
 from gcsmux_fs.storage.unary_calls import UnaryPolicy
+from gcsmux_fs.timeouts import stream_policy, unary_policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.storage.bucket_check import CheckedBucket
     from gcsmux_fs.storage.channels import Channels
 
-__all__ = ["serve", "stream_policy", "unary_policy"]
+__all__ = ["serve"]
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +80,6 @@ _MAX_CONNECTIONS = -(-MAX_REQUESTS // CALLS_PER_CONNECTION)
 # Number of file descriptors that are reserved for everything except connections. The process needs
 # fewer for this. Each connection takes one file descriptor.
 _OTHER_DESCRIPTORS = 40
-
-# The longest backoff is the read timeout divided by `_BACKOFFS_PER_READ_TIMEOUT`, but at least
-# `_MIN_BACKOFF_LIMIT_SECONDS`.
-_MIN_BACKOFF_LIMIT_SECONDS = 0.5
-_BACKOFFS_PER_READ_TIMEOUT = 12
 
 
 class _Measured(Protocol):
@@ -214,13 +208,13 @@ async def _new_service(
     metrics.section = "the service"
     for room in (store, streams, transport):
         room.declare_metrics(metrics)
-    metrics.counter(
-        "retries",
-        "retries",
-        "Retries of streams and unary calls.",
-        lambda: stream_retries.taken + unary_retries.taken,
-    )
+    _declare_retries(metrics, stream_retries, unary_retries)
     return _Service(bucket, store, streams, transport, deferred_calls, randomness, stream_retries)
+
+
+def _declare_retries(metrics: Registry, *budgets: RetryBudget) -> None:
+    text = "Retries of streams and unary calls."
+    metrics.counter("retries", "retries", text, lambda: sum(budget.taken for budget in budgets))
 
 
 async def _serve_bucket(
@@ -308,41 +302,6 @@ def _connection_limit(descriptors: int) -> int:
     if descriptors == resource.RLIM_INFINITY:
         return _MAX_CONNECTIONS
     return max(1, min(_MAX_CONNECTIONS, (descriptors - _OTHER_DESCRIPTORS) // 2))
-
-
-def unary_policy(read_timeout: float) -> UnaryPolicy:
-    """Derive the timeouts of unary calls. An attempt without an answer leaves time for a retry."""
-    default = UnaryPolicy()
-    return UnaryPolicy(
-        total_seconds=read_timeout,
-        attempt_seconds=min(default.attempt_seconds, read_timeout / 2),
-        max_backoff_seconds=min(default.max_backoff_seconds, _backoff_limit(read_timeout)),
-    )
-
-
-def stream_policy(read_timeout: float) -> RetryPolicy:
-    """Derive the timeouts of streams. A stream without an answer leaves time for a retry.
-
-    If the read timeout permits it, an opening stream waits at least 21 s for its first response,
-    because the mount falls back to ReadObject only after 20 s without a response (see
-    `STREAM_SILENCE_SECONDS`).
-    """
-    default = RetryPolicy()
-    fallback_seconds = STREAM_SILENCE_SECONDS + 1.0
-    open_seconds = read_timeout / 2
-    if read_timeout >= fallback_seconds:
-        open_seconds = max(fallback_seconds, open_seconds)
-    return RetryPolicy(
-        max_backoff_seconds=min(default.max_backoff_seconds, _backoff_limit(read_timeout)),
-        give_up_seconds=read_timeout,
-        open_seconds=min(default.open_seconds, open_seconds),
-        stall_seconds=min(default.stall_seconds, read_timeout / 4),
-    )
-
-
-def _backoff_limit(read_timeout: float) -> float:
-    """Return the upper bound of a backoff. A READ may wait this long after an outage has ended."""
-    return max(_MIN_BACKOFF_LIMIT_SECONDS, read_timeout / _BACKOFFS_PER_READ_TIMEOUT)
 
 
 def _report_metrics(metrics: Registry) -> None:

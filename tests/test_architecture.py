@@ -46,7 +46,7 @@ EMULATOR_FOLDERS: dict[str, set[str]] = {
 # import these modules.
 EMULATOR_TOP_MODULES = {"__main__", "control", "emulator_command", "server"}
 
-TOP_MODULES = {"", "__main__", "cli", "mounting"}
+TOP_MODULES = {"", "__main__", "cli", "mounting", "timeouts"}
 
 # The modules that a sans-IO module must not import. A sans-IO module also has no `await`.
 IMPURE = {"trio", "asyncio", "time", "logging", "threading"}

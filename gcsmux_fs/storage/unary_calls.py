@@ -163,9 +163,7 @@ class UnaryCaller:
                     StatusCode.INTERNAL, f"malformed answer: {error}", subject=subject
                 )
             except (CancelledByAsyncio, grpc.aio.UsageError):
-                raise Unavailable(
-                    "the channel is closed", subject=subject, code=StatusCode.CANCELLED
-                ) from None
+                raise _channel_closed(subject) from None
             if token is not None and failure.code is StatusCode.UNAUTHENTICATED:
                 token.refused = True
                 if renewal.permit():
@@ -236,6 +234,10 @@ class UnaryCaller:
             return answer
         finally:
             connection.note_end(clock())
+
+
+def _channel_closed(subject: str) -> Unavailable:
+    return Unavailable("the channel is closed", subject=subject, code=StatusCode.CANCELLED)
 
 
 def _translate(error: grpc.aio.AioRpcError, subject: str) -> StorageError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gcsmux_fs.mounting import stream_policy, unary_policy
 from gcsmux_fs.storage.availability import STREAM_SILENCE_SECONDS
+from gcsmux_fs.timeouts import stream_policy, unary_policy
 
 
 @pytest.mark.parametrize("read_timeout", [0.5, 2.0, 20.0, 30.0, 60.0, 120.0, 3600.0])
