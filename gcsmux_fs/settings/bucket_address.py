@@ -69,8 +69,8 @@ def _check_bucket_name(name: str) -> None:
         len(label) > _MAX_LABEL_CHARACTERS for label in name.split(".")
     ):
         raise ConfigError(
-            f"{name!r} is not a bucket name, because it has {len(name)} characters: write"
-            f" {_MIN_NAME_CHARACTERS} to {_MAX_LABEL_CHARACTERS}, or up to"
+            f"{name!r} is not a bucket name, because its length is {len(name)}: write"
+            f" {_MIN_NAME_CHARACTERS} to {_MAX_LABEL_CHARACTERS} characters, or up to"
             f" {_MAX_DOTTED_NAME_CHARACTERS} with dots and at most {_MAX_LABEL_CHARACTERS} between"
             " two dots."
         )

@@ -37,10 +37,10 @@ def test_an_address_gives_bucket_and_prefix(
     [
         ("", "is empty"),
         ("gs://", "is empty"),
-        ("ab", "it has 2 characters"),
-        ("b" * 64, "it has 64 characters"),
+        ("ab", "its length is 2"),
+        ("b" * 64, "its length is 64"),
         ("b" * 64 + ".com", "63 between two"),
-        (".".join(["b" * 63] * 4), "it has 255 characters"),
+        (".".join(["b" * 63] * 4), "its length is 255"),
         ("My-Bucket", "only lower-case"),
         ("my bucket", "only lower-case"),
         ("-bucket", "only lower-case"),
