@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from _typeshed import DataclassInstance
+
     from gcsmux_fs.metrics.histogram import Histogram
 
 __all__ = ["Kind", "Metric", "MetricError", "Registry", "counter"]
@@ -65,12 +67,12 @@ class Metric:
 Labels = tuple[tuple[str, str], ...]
 
 
-def counter(unit: str, help: str) -> Any:  # noqa: A002 # the word of Prometheus
+def counter(unit: str, meaning: str) -> Any:
     """Return a dataclass field that starts at 0.
 
     `Registry.fields` declares a counter with the name of this field.
     """
-    return dataclasses.field(default=0, metadata={_DECLARATION: (unit, help)})
+    return dataclasses.field(default=0, metadata={_DECLARATION: (unit, meaning)})
 
 
 class Registry:
@@ -86,7 +88,7 @@ class Registry:
         self,
         name: str,
         unit: str,
-        help: str,  # noqa: A002
+        meaning: str,
         read: Callable[[], int | float],
         labels: Mapping[str, str] | None = None,
     ) -> None:
@@ -95,13 +97,13 @@ class Registry:
         Raises:
             MetricError: the name is taken or malformed.
         """
-        self._declare(Metric(name, unit, help, Kind.COUNTER, self.section), read, labels)
+        self._declare(Metric(name, unit, meaning, Kind.COUNTER, self.section), read, labels)
 
     def gauge(
         self,
         name: str,
         unit: str,
-        help: str,  # noqa: A002
+        meaning: str,
         read: Callable[[], int | float],
         labels: Mapping[str, str] | None = None,
     ) -> None:
@@ -110,12 +112,12 @@ class Registry:
         Raises:
             MetricError: the name is taken or malformed.
         """
-        self._declare(Metric(name, unit, help, Kind.GAUGE, self.section), read, labels)
+        self._declare(Metric(name, unit, meaning, Kind.GAUGE, self.section), read, labels)
 
     def histogram(
         self,
         name: str,
-        help: str,  # noqa: A002
+        meaning: str,
         histogram: Histogram,
         labels: Mapping[str, str] | None = None,
     ) -> None:
@@ -124,10 +126,10 @@ class Registry:
         Raises:
             MetricError: the name is taken or malformed.
         """
-        metric = Metric(name, "seconds", help, Kind.HISTOGRAM, self.section)
+        metric = Metric(name, "seconds", meaning, Kind.HISTOGRAM, self.section)
         self._declare(metric, lambda: histogram, labels)
 
-    def fields(self, counters: object) -> None:
+    def fields(self, counters: DataclassInstance) -> None:
         """Declare a counter for each field of the dataclass instance `counters`.
 
         Each field must be made by the function `counter`.
@@ -135,11 +137,11 @@ class Registry:
         Raises:
             MetricError: a name is taken, or a field is not made by `counter`.
         """
-        for each in dataclasses.fields(counters):  # type: ignore[arg-type]
+        for each in dataclasses.fields(counters):
             if _DECLARATION not in each.metadata:
                 raise MetricError(f"the field {each.name} does not declare a metric")
-            unit, text = each.metadata[_DECLARATION]
-            self.counter(each.name, unit, text, _reader_of(counters, each.name))
+            unit, meaning = each.metadata[_DECLARATION]
+            self.counter(each.name, unit, meaning, _reader_of(counters, each.name))
 
     def metrics(self) -> Iterator[tuple[Metric, Mapping[Labels, int | float | Histogram]]]:
         """Yield each metric with a dictionary of its current values, by labels.
