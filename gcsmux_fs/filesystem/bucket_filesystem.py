@@ -211,7 +211,7 @@ class BucketFilesystem:
             try:
                 target = await self._links.target(inode)
             except GenerationGone:
-                self._generation_gone(inode)
+                self._tree.generation_gone(inode)
                 raise
         if target is None:
             raise OperationRefused(NOT_A_LINK)
@@ -241,7 +241,7 @@ class BucketFilesystem:
                 await file.ask_first(thread)
             except BaseException as error:
                 if isinstance(error, GenerationGone):
-                    self._generation_gone(inode)
+                    self._tree.generation_gone(inode)
                 self._close_file(inode, file)
                 raise
         return OpenedFile(self._files.add((inode, file)), KEEP_PAGES)
@@ -278,7 +278,7 @@ class BucketFilesystem:
             try:
                 return await file.read(offset, size)
             except GenerationGone:
-                self._generation_gone(inode)
+                self._tree.generation_gone(inode)
                 raise
 
     def release(self, handle: int) -> None:
@@ -307,7 +307,3 @@ class BucketFilesystem:
     def _close_file(self, inode: int, file: OpenFile) -> None:
         file.close()
         self._tree.unpin(inode)
-
-    def _generation_gone(self, inode: int) -> None:
-        """Remove an object whose generation no longer exists from the caches of the namespace."""
-        self._tree.generation_gone(inode)

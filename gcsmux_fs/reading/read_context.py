@@ -48,7 +48,6 @@ class ReadContext:
         read_timeout: float = DEFAULT_READ_TIMEOUT_SECONDS,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
-        self.read_ahead_bytes = read_ahead_bytes
         self.resources = ReadResources(
             source,
             bandwidth or BandwidthEstimator(),
@@ -57,6 +56,11 @@ class ReadContext:
             read_timeout=read_timeout,
             clock=clock,
         )
+
+    @property
+    def read_ahead_bytes(self) -> int:
+        """Maximum readahead window of one open file; 0 if readahead is off."""
+        return self.resources.read_ahead_bytes
 
     @property
     def read_seconds(self) -> Mapping[Outcome, Histogram]:
