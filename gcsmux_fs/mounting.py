@@ -248,7 +248,8 @@ async def _serve_bucket(
         "reads": context,
         "the file system": filesystem,
     }
-    for metrics.section, room in rooms.items():
+    for section, room in rooms.items():
+        metrics.section = section
         room.declare_metrics(metrics)
     metrics.section = "the process"
     metrics.gauge(
@@ -256,8 +257,7 @@ async def _serve_bucket(
     )
     for run in (service.deferred_calls.run, filesystem.run, names.run, streams.run):
         tasks.start_soon(run)
-    arrival = service.streams.starter.bridge.arrival
-    tasks.start_soon(watch_memory, settings.memory_bytes, arrival)
+    tasks.start_soon(watch_memory, settings.memory_bytes, asyncio_bridge.current().arrival)
     report = functools.partial(_report_metrics, metrics)
     await serve_kernel(settings, filesystem, names, reporter, report)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -96,7 +97,7 @@ class TrioHalf(Generic[Listener]):
             listener.on_end(end)
 
 
-class AsyncioHalf:
+class AsyncioHalf(ABC):
     """The half that owns the gRPC call and reports to `trio_half`."""
 
     def __init__(self, starter: CallStarter, trio_half: CallListener) -> None:
@@ -126,9 +127,9 @@ class AsyncioHalf:
 
     # -- for subclasses
 
+    @abstractmethod
     def _receive(self, data: bytes) -> bool:
         """Report one response. Return whether to read further responses."""
-        raise NotImplementedError
 
     def _close(self, end: StreamEnd) -> StreamEnd:
         """Report remaining messages after the call ended with `end`. Return the end to report."""
