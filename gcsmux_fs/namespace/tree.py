@@ -269,8 +269,9 @@ class Tree:
         """Drop all cached answers about an object that may have changed.
 
         A `name` that ends with a slash stands for a directory and everything below it, an empty
-        `name` for the whole tree. Answers to requests in flight are not used either, and the kernel
-        looks the names up again. Open files keep their generation.
+        `name` for the whole tree. Answers to requests in flight are not used either. Linux 6.18
+        and newer also drop the names, and look them up again; older kernels keep the names until
+        their TTL ends. Open files keep their generation.
 
         Two kinds of answers stay cached until their TTL ends: absent names that the kernel has
         cached, and the directories above `name`.
