@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from benchmarks import objects
+from benchmarks import objects, programs_plan, user_objects
 from benchmarks.objects import BIG, BIG_BUCKET, GIB, KIB, MIB, QUARTERS, WIDE, WIDE_BYTES
 from benchmarks.results import Metric
 from benchmarks.tasks import Kind, Task
 
-__all__ = ["Case", "Plan", "full", "hold_case", "quick", "random_case", "touch_case", "walk_case"]
+__all__ = [
+    "Case",
+    "Plan",
+    "full",
+    "hold_case",
+    "programs",
+    "quick",
+    "random_case",
+    "touch_case",
+    "walk_case",
+]
 
 SEQUENTIAL = "sequential, 1 GiB"
 FOUR_THREADS = "4 threads, one file"
@@ -175,6 +185,18 @@ def _hold(count: int, rounds: int) -> Case:
 def _observation(rounds: int) -> Case:
     task = Task(Kind.OBSERVE, ("file",), 64 * KIB, block_bytes=4 * KIB, count=2_000)
     return Case(OBSERVATION, objects.NO_BUCKET, task, Metric.CALL, _OBSERVED, rounds=rounds)
+
+
+def programs(contenders: tuple[str, ...], latencies_ms: tuple[int, ...]) -> Plan:
+    """Return the plan of the user programs."""
+    bucket = user_objects.BUCKET
+    return Plan(
+        "programs",
+        tuple(
+            Case(each.title, bucket, each.task, Metric.SECONDS, contenders, latencies_ms, rounds=1)
+            for each in programs_plan.PROGRAMS
+        ),
+    )
 
 
 def quick() -> Plan:

@@ -1,4 +1,4 @@
-"""The servers of a benchmark: an emulator for each latency, and fake-gcs-server for rclone."""
+"""The servers of a benchmark: emulators for several latencies, and fake-gcs-server for rclone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from typing import Self
 
 from tests.support.emulator_process import EmulatorProcess
 
-__all__ = ["GCSFUSE_VARIABLE", "LATENCIES_MS", "Site", "fake_server", "gcsfuse"]
+__all__ = ["GCSFUSE_VARIABLE", "Site", "fake_server", "gcsfuse"]
 
-LATENCIES_MS = (0, 5, 50)
 # The environment variable with the path of gcsfuse's binary. If it is not set, PATH is searched.
 GCSFUSE_VARIABLE = "GCSFUSE"
 _START_SECONDS = 10
@@ -38,39 +37,35 @@ def gcsfuse() -> str | None:
 
 @dataclass
 class Site:
-    """A working folder, and the servers that serve its subfolder `buckets` in a `with` block.
+    """A working folder, and the servers that serve the folders in `buckets` in a `with` block.
 
-    `emulators` serve regional buckets, one for each latency in milliseconds. `zonal` emulators
-    serve zonal buckets, which gcsfuse reads by BidiReadObject. These run only if gcsfuse is
-    installed.
+    The key of `emulators` is the latency in milliseconds, and whether the buckets are zonal.
+    gcsfuse reads zonal buckets by BidiReadObject, and regional buckets by ReadObject.
     """
 
     folder: Path
-    emulators: dict[int, EmulatorProcess] = field(default_factory=dict)
-    zonal: dict[int, EmulatorProcess] = field(default_factory=dict)
+    buckets: Path
+    emulators: dict[tuple[int, bool], EmulatorProcess] = field(default_factory=dict)
     _fake_port: int = 0
     _fake: subprocess.Popen[bytes] | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def buckets(self) -> Path:
-        """The folder that all servers serve."""
-        return self.folder / "buckets"
 
     @property
     def fake_url(self) -> str:
         """The address of fake-gcs-server."""
         return f"http://127.0.0.1:{self._fake_port}"
 
+    def emulator(self, latency_ms: int, *, zonal: bool = False) -> EmulatorProcess:
+        """Return the emulator with this latency. The first call starts its process."""
+        key = (latency_ms, zonal)
+        if key not in self.emulators:
+            options = [f"--latency={latency_ms}ms", *(["--location-type=zone"] if zonal else [])]
+            emulator = EmulatorProcess(self.buckets, options)
+            self.emulators[key] = self._stack.enter_context(emulator)
+        return self.emulators[key]
+
     def __enter__(self) -> Self:
-        self.buckets.mkdir(parents=True)
-        for latency in LATENCIES_MS:
-            option = f"--latency={latency}ms"
-            emulator = EmulatorProcess(self.buckets, [option])
-            self.emulators[latency] = self._stack.enter_context(emulator)
-            if gcsfuse() is not None:
-                emulator = EmulatorProcess(self.buckets, [option, "--location-type=zone"])
-                self.zonal[latency] = self._stack.enter_context(emulator)
+        self.buckets.mkdir(parents=True, exist_ok=True)
         self._start_fake()
         return self
 
