@@ -222,7 +222,7 @@ def _without_root() -> str:
     return "needs root" if os.geteuid() else ""
 
 
-_CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD, Kind.OBSERVE}
+_CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD, Kind.OBSERVE, Kind.PROGRAM}
 
 CONTENDERS: dict[str, Contender] = {
     "client": _ServerClient("benchmarks.client", _CLIENT_KINDS),

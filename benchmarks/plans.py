@@ -6,11 +6,15 @@ This module defines the name of each case. Targets and charts refer to these nam
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from benchmarks import objects, programs_plan, user_objects
 from benchmarks.objects import BIG, BIG_BUCKET, GIB, KIB, MIB, QUARTERS, WIDE, WIDE_BYTES
 from benchmarks.results import Metric
 from benchmarks.tasks import Kind, Task
+
+if TYPE_CHECKING:
+    from benchmarks.programs_plan import Program
 
 __all__ = [
     "Case",
@@ -45,6 +49,8 @@ MILLION = 1_000_000
 # The contender for a million objects: it has a TTL of one hour, because listing
 # these objects takes longer than the default TTL.
 KEPT = "mount, names kept"
+# Slow runs vary little, relative to their duration.
+_ONCE_SECONDS = 6.0
 _CLIENT_AND_MOUNT = ("client", "mount")
 _MOUNTS = ("client", "mount", "mount, tuned")
 _BOTH_MOUNTS = ("mount", "mount, tuned")
@@ -85,7 +91,11 @@ def hold_case(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A task, and the latencies, the contenders and the number of rounds with which it runs."""
+    """A task, and the latencies, the contenders and the number of rounds with which it runs.
+
+    `client_task` is the task of the client without FUSE, if it differs from `task`. A run longer
+    than `once_seconds` is not repeated.
+    """
 
     name: str
     bucket: str
@@ -94,6 +104,8 @@ class Case:
     contenders: tuple[str, ...]
     latencies_ms: tuple[int, ...] = (0,)
     rounds: int = 2
+    client_task: Task | None = None
+    once_seconds: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +199,30 @@ def _observation(rounds: int) -> Case:
     return Case(OBSERVATION, objects.NO_BUCKET, task, Metric.CALL, _OBSERVED, rounds=rounds)
 
 
-def programs(contenders: tuple[str, ...], latencies_ms: tuple[int, ...]) -> Plan:
-    """Return the plan of the user programs."""
-    bucket = user_objects.BUCKET
-    return Plan(
-        "programs",
-        tuple(
-            Case(each.title, bucket, each.task, Metric.SECONDS, contenders, latencies_ms, rounds=1)
-            for each in programs_plan.PROGRAMS
-        ),
+def _program(program: Program, contenders: tuple[str, ...], latency_ms: int, rounds: int) -> Case:
+    return Case(
+        program.title,
+        user_objects.BUCKET,
+        program.task,
+        Metric.SECONDS,
+        (*contenders, *program.also),
+        (latency_ms,),
+        rounds,
+        client_task=program.client,
+        once_seconds=_ONCE_SECONDS,
     )
+
+
+def programs(
+    latencies_ms: tuple[int, ...], contenders: tuple[str, ...] = (), rounds: int = 1
+) -> Plan:
+    """Return the plan of the user programs; without `contenders`, with those of each latency."""
+    cases = [
+        _program(each, contenders or programs_plan.CONTENDERS[latency_ms], latency_ms, rounds)
+        for latency_ms in latencies_ms
+        for each in programs_plan.PROGRAMS
+    ]
+    return Plan("programs", tuple(cases))
 
 
 def quick() -> Plan:

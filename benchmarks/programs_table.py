@@ -1,4 +1,4 @@
-"""One table of all user programs at one latency: a row for each program, seconds by contender."""
+"""Tables of the user programs: one for each latency, with seconds by program and contender."""
 
 from __future__ import annotations
 
@@ -13,10 +13,23 @@ if TYPE_CHECKING:
 
     from benchmarks.results import Run
 
-__all__ = ["programs_table"]
+__all__ = ["programs_tables"]
 
 
-def programs_table(results: Results, contenders: Sequence[str], latency_ms: int) -> str:
+def programs_tables(results: Results) -> str:
+    """Return a table for each latency at which user programs ran, or an empty string."""
+    titles = {each.title for each in PROGRAMS}
+    keys = [key for key in (*results.runs, *results.absent) if key.case in titles]
+    latencies = sorted({key.latency_ms for key in keys})
+    tables = []
+    for latency_ms in latencies:
+        # The order of the columns is the order of the runs.
+        here = [key.contender for key in keys if key.latency_ms == latency_ms]
+        tables.append(_table(results, list(dict.fromkeys(here)), latency_ms))
+    return "\n\n".join(tables)
+
+
+def _table(results: Results, contenders: Sequence[str], latency_ms: int) -> str:
     """Return the table of all programs that have results at this latency.
 
     The last columns give the cost of the first contender that is a mount of this project: bytes

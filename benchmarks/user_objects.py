@@ -23,8 +23,10 @@ _KIB = 1024
 _MIB = 1024 * _KIB
 
 BUCKET = "bench-programs"
-MODEL = "model/model.safetensors"  # 721 MB: 43 tensors of 16 MiB
-SHARDS = tuple(f"shards/model-{n:05}-of-00008.safetensors" for n in range(1, 9))  # 64 MiB each
+TENSOR_BYTES = 16 * _MIB
+MODEL, MODEL_TENSORS = "model/model.safetensors", 43
+SHARDS = tuple(f"shards/model-{n:05}-of-00008.safetensors" for n in range(1, 9))
+SHARD_TENSORS = 4
 MATRIX, MATRIX_ROWS, MATRIX_ROW_BYTES = "matrix/matrix.npy", 2_000, 100_000
 # 5 x 4 x 32 chunks of 512 KiB. The chunks of one layer are 16 MiB apart in the file.
 VOLUME, VOLUME_SHAPE, VOLUME_CHUNK = "volume/volume.h5", (320, 256, 1024), (64, 64, 32)
@@ -60,9 +62,8 @@ def _links(bucket: Path, names: tuple[str, ...], content: bytes) -> None:
 def _tensors(path: Path, count: int, source: Generator) -> None:
     from safetensors.numpy import save_file
 
-    save_file(
-        {f"layer.{n:02}.weight": source.random((4, _MIB), "f4") for n in range(count)}, str(path)
-    )
+    shape = (4, TENSOR_BYTES // 16)
+    save_file({f"layer.{n:02}.weight": source.random(shape, "f4") for n in range(count)}, path)
 
 
 def _volume(path: Path, source: Generator) -> None:
@@ -99,8 +100,8 @@ def make(bucket: Path) -> None:
     folders = (MODEL, SHARDS[0], MATRIX, VOLUME, TABLE, RECORDS, BLOCK, ARCHIVE, PAGES)
     for name in (*folders, SMALL_NAMES[0], HEAD_NAMES[0], MEDIA_NAMES[0]):
         (bucket / name).parent.mkdir(parents=True)
-    _tensors(bucket / MODEL, 43, source)
-    _tensors(bucket / SHARDS[0], 4, source)
+    _tensors(bucket / MODEL, MODEL_TENSORS, source)
+    _tensors(bucket / SHARDS[0], SHARD_TENSORS, source)
     for name in SHARDS[1:]:
         os.link(bucket / SHARDS[0], bucket / name)
     np.save(bucket / MATRIX, source.random((MATRIX_ROWS, MATRIX_ROW_BYTES // 4), "f4"))
