@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import charts, objects, plans, report, targets
+from benchmarks import charts, objects, plans, report, targets, user_objects
 from benchmarks.contenders import CONTENDERS, mount_of
+from benchmarks.program_targets import program_verdicts
 from benchmarks.programs_table import programs_tables
 from benchmarks.results import Key, Results, Run
 from benchmarks.running import Failed
@@ -61,13 +62,11 @@ def _run_once(case: Case, key: Key, site: Site, results: Results) -> None:
     print(f"{' | '.join(map(str, key))}: {reason or f'{outcome.seconds:.2f} s'}", file=sys.stderr)
 
 
-def run_plan(plan: Plan, buckets: Path | None = None) -> Results:
-    """Run the cases of a plan and return their results; keep the objects if `buckets` is given."""
-    results = Results()
+def run_plan(plan: Plan, results: Results, buckets: Path | None = None) -> None:
+    """Run the cases of a plan and add their results; keep the objects if `buckets` is given."""
     with tempfile.TemporaryDirectory(prefix="gcsmux-bench-") as temporary:
         folder = Path(temporary)
         _run_cases(plan, Site(folder, buckets or folder / "buckets"), results)
-    return results
 
 
 def _run_cases(plan: Plan, site: Site, results: Results) -> None:
@@ -75,7 +74,7 @@ def _run_cases(plan: Plan, site: Site, results: Results) -> None:
         for case in plan.cases:
             objects.make(site.buckets, case.bucket)
             run_case(case, site, results)
-            if plan.name != "programs":
+            if case.bucket != user_objects.BUCKET:
                 for latency_ms in case.latencies_ms:
                     print(f"{report.case_table(case, results, latency_ms)}\n", flush=True)
 
@@ -133,20 +132,23 @@ def main() -> None:
     arguments = _arguments()
     plan = _plan(arguments)
     began = time.monotonic()
-    # If SIGTERM ends the run, for example from timeout(1), the run still unmounts.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    results = run_plan(plan, arguments.folder)
-    if arguments.table:
-        print(f"{programs_tables(results)}\n")
-        print(f"{time.monotonic() - began:.0f} s")
-        return
-    verdicts = targets.verdicts(results)
-    if arguments.only:
+    # SIGTERM, for example from timeout(1), ends the run like Ctrl-C: it unmounts and prints.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    results = Results()
+    complete = not arguments.only and not arguments.table
+    try:
+        run_plan(plan, results, arguments.folder)
+    except KeyboardInterrupt:
+        complete = False
+    print(f"{programs_tables(results)}\n")
+    verdicts = [] if arguments.table else targets.verdicts(results)
+    verdicts += [] if arguments.quick else program_verdicts(results)
+    if not complete:
         verdicts = [each for each in verdicts if each.met is not None]
     if verdicts:
         print(f"{report.verdict_table(verdicts)}\n")
     print(f"{plan.name} run of {time.monotonic() - began:.0f} s")
-    if not arguments.only:
+    if complete:
         _write(plan, results, verdicts)
 
 

@@ -66,12 +66,13 @@ class _ServerClient:
 
     module: str
     kinds: frozenset[Kind]
+    zonal: bool = False
 
     def missing(self, task: Task, latency_ms: int) -> str:
         return "" if task.kind in self.kinds else "does not support this task"
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
-        emulator = site.emulator(latency_ms)
+        emulator = site.emulator(latency_ms, zonal=self.zonal)
         command = [sys.executable, "-m", self.module, emulator.endpoint, bucket]
         return without_mount(command, task, emulator)
 
@@ -226,6 +227,7 @@ _CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD, Kind.OBSE
 
 CONTENDERS: dict[str, Contender] = {
     "client": _ServerClient("benchmarks.client", _CLIENT_KINDS),
+    "client, zonal": _ServerClient("benchmarks.client", _CLIENT_KINDS, zonal=True),
     "raw gRPC": _ServerClient("benchmarks.raw_grpc", frozenset({Kind.RANDOM})),
     "mount": _Mount(_gcsmux(), str),
     "mount, names kept": _Mount(_gcsmux("--metadata-ttl=1h"), str),

@@ -39,6 +39,10 @@ SMALL, SMALL_BYTES = "small", 64 * _KIB
 SMALL_NAMES = tuple(f"{SMALL}/{n:05}" for n in range(2_000))
 HEAD_NAMES = tuple(f"heads/{n:03}.dat" for n in range(300))  # 1 MB each
 MEDIA_NAMES = tuple(f"media/{n:02}.dat" for n in range(20))  # 20 MB each
+_LARGE = (MODEL, SHARDS[0], MATRIX, VOLUME, TABLE, RECORDS, BLOCK, ARCHIVE)
+_SETS = (SMALL_NAMES[0], HEAD_NAMES[0], MEDIA_NAMES[0])
+# The folders of all objects but the sparse one.
+FOLDERS = tuple(name.partition("/")[0] for name in (*_LARGE, *_SETS))
 
 # fake-gcs-server, from which rclone reads, hides files without this extended attribute.
 _METADATA = json.dumps(
@@ -97,9 +101,8 @@ def make(bucket: Path) -> None:
     import numpy as np
 
     source = np.random.default_rng(1)
-    folders = (MODEL, SHARDS[0], MATRIX, VOLUME, TABLE, RECORDS, BLOCK, ARCHIVE, PAGES)
-    for name in (*folders, SMALL_NAMES[0], HEAD_NAMES[0], MEDIA_NAMES[0]):
-        (bucket / name).parent.mkdir(parents=True)
+    for folder in (*FOLDERS, "pages"):
+        (bucket / folder).mkdir(parents=True)
     _tensors(bucket / MODEL, MODEL_TENSORS, source)
     _tensors(bucket / SHARDS[0], SHARD_TENSORS, source)
     for name in SHARDS[1:]:
