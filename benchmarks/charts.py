@@ -33,7 +33,6 @@ _COLOURS = {
     "client": "#9aa5b1",
     "raw gRPC": "#c3cad2",
     "mount": "#4c9be8",
-    "mount, names kept": "#8fbfee",
     "mount, 128 KiB": "#8fbfee",
     "mount, tuned": "#1257a6",
     "mount, zonal": "#4c9be8",
@@ -48,14 +47,13 @@ _COLOURS = {
 _LABELS = {
     "client": "our client, no FUSE",
     "mount": "gcsmux-mount",
-    "mount, names kept": "gcsmux-mount, names kept",
     "mount, tuned": "gcsmux-mount, tuned",
     "pyfuse3": "pyfuse3 from memory",
     "pyfuse3, tuned": "pyfuse3 from memory, tuned",
     "disk": "local disk",
 }
-_GROWING = ("client", "mount", "mount, names kept", "gcsfuse")
-_THREADS = (1, 2, 4, 8, 16, 32, 64)
+_GROWING = ("client", "mount", "gcsfuse")
+_THREADS = (1, 2, 8, 32, 64)
 _STYLE = {
     "axes.grid": True,
     "axes.grid.axis": "x",
@@ -147,13 +145,13 @@ _YOUR_PROGRAM = {
     "files-in-order": "2,000 small files in order",
     "files-shuffled": "2,000 small files shuffled",
 }
-_RIVALS = ("mount", "gcsfuse")
+_RIVALS = ("mount", "gcsfuse", "rclone")
 _REGIONAL_MS = 20
 
 
 def _programs(results: Results) -> Figure:
     """Draw a panel for each program, each with its own scale, because only its bars compare."""
-    figure: Figure = plt.figure(figsize=(10, 6.2), layout="constrained")
+    figure: Figure = plt.figure(figsize=(10, 7.2), layout="constrained")
     panels = list(figure.subplots(4, 3).flat)
     titles = {each.name: each.title for each in PROGRAMS}
     for axes, (name, title) in zip(panels, _YOUR_PROGRAM.items(), strict=True):
@@ -279,10 +277,9 @@ def _percentiles(axes: Axes, results: Results, case: str, latency_ms: int) -> No
 
 def _growth(results: Results) -> Figure:
     figure, panels = _panels(rows=2, height=6.5)
-    sizes = (*plans.SIZES, plans.MILLION)
     walks = [(count, plans.walk_case(count)) for count in plans.SIZES]
     threads = [(count, plans.random_case(4 * KIB, count)) for count in _THREADS]
-    touches = [(count, plans.touch_case(count)) for count in sizes]
+    touches = [(count, plans.touch_case(count)) for count in plans.SIZES]
     holds = [(count, plans.hold_case(count)) for count in plans.HELD]
     first, second, third, fourth = panels
     _lines(first, results, walks, 0, lambda run: run.outcome.seconds / run.outcome.operations * 1e6)

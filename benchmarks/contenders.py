@@ -3,13 +3,16 @@
 | contender | description |
 |---|---|
 | client | our client without FUSE: the upper limit for the mount |
+| client, zonal | "client" on a zonal bucket |
 | raw gRPC | random reads on one stream, without our client |
-| mount | `gcsmux-mount` for a user without privileges: READs of 128 KiB |
-| mount, names kept | with `--metadata-ttl 1h`, because listing a million objects takes over 60 s |
+| mount | `gcsmux-mount` with its defaults |
+| mount, 128 KiB | with `--kernel-read-ahead 128KiB`: the READs of a user without privileges |
 | mount, tuned | with `--kernel-read-ahead 16MiB` (root) |
+| mount, zonal | "mount" on a zonal bucket |
 | rclone | `rclone mount` with its defaults: it checks MD5, as our mount checks CRC32C |
 | rclone, no checks | with `--no-checksum` |
-| gcsfuse | `gcsfuse` over gRPC, if installed; it reads a regional bucket by ReadObject |
+| gcsfuse | `gcsfuse` over gRPC with its kernel reader, if installed; it uses ReadObject |
+| gcsfuse, defaults | without the kernel reader |
 | gcsfuse, zonal | on a zonal bucket, which it reads by BidiReadObject, as our mount does |
 | pyfuse3 | a pyfuse3 file system that serves one file from memory: the upper limit of pyfuse3 |
 | pyfuse3, tuned | with the kernel limits of "mount, tuned" |
@@ -97,19 +100,17 @@ class _Mount:
 
 @dataclass(frozen=True)
 class _HttpMount:
-    """A mount of a bucket of fake-gcs-server, which has no option for latency."""
+    """A mount of a bucket of fake-gcs-server, directly or through a proxy that adds the latency."""
 
-    launch: Callable[[Site, str, Path], Launch]
+    launch: Callable[[str, str, Path], Launch]
     needs: Callable[[], str]
 
     def missing(self, task: Task, latency_ms: int) -> str:
-        if latency_ms:
-            return "fake-gcs-server has no option for latency"
         return self.needs()
 
     def run(self, site: Site, bucket: str, task: Task, latency_ms: int) -> tuple[Outcome, Cost]:
         mountpoint = site.folder / "mnt"
-        launch = self.launch(site, bucket, mountpoint)
+        launch = self.launch(site.fake_url(latency_ms), bucket, mountpoint)
         return on_mount(task, launch, mountpoint, None)
 
 
@@ -173,8 +174,8 @@ def _gcsmux(
     return launch
 
 
-def _rclone(*options: str) -> Callable[[Site, str, Path], Launch]:
-    def launch(site: Site, bucket: str, mountpoint: Path) -> Launch:
+def _rclone(*options: str) -> Callable[[str, str, Path], Launch]:
+    def launch(url: str, bucket: str, mountpoint: Path) -> Launch:
         command = [_rclone_path() or "rclone", "mount", f"bench:{bucket}", str(mountpoint)]
         command += ["--read-only", "--vfs-cache-mode", "off", "--log-level", "ERROR", *options]
         environment = {
@@ -182,7 +183,7 @@ def _rclone(*options: str) -> Callable[[Site, str, Path], Launch]:
             "RCLONE_CONFIG_BENCH_TYPE": "gcs",
             "RCLONE_CONFIG_BENCH_ANONYMOUS": "true",
             "RCLONE_CONFIG_BENCH_BUCKET_POLICY_ONLY": "true",
-            "RCLONE_CONFIG_BENCH_ENDPOINT": f"{site.fake_url}/storage/v1/",
+            "RCLONE_CONFIG_BENCH_ENDPOINT": f"{url}/storage/v1/",
         }
         return Launch(command, environment)
 
@@ -230,7 +231,6 @@ CONTENDERS: dict[str, Contender] = {
     "client, zonal": _ServerClient("benchmarks.client", _CLIENT_KINDS, zonal=True),
     "raw gRPC": _ServerClient("benchmarks.raw_grpc", frozenset({Kind.RANDOM})),
     "mount": _Mount(_gcsmux(), str),
-    "mount, names kept": _Mount(_gcsmux("--metadata-ttl=1h"), str),
     "mount, 128 KiB": _Mount(_gcsmux("--kernel-read-ahead=128KiB"), _without_root),
     "mount, tuned": _Mount(
         _gcsmux("--kernel-read-ahead=16MiB", read_ahead=_TUNED_BYTES), _without_root

@@ -28,7 +28,7 @@ LIMIT_SECONDS = 30.0
 # of milliseconds for regional buckets, so zonal buckets are measured at 1 ms only.
 CONTENDERS = {
     1: ("client", "mount", "mount, zonal", "gcsfuse", "gcsfuse, zonal"),
-    20: ("client", "mount", "mount, 128 KiB", "mount, tuned", "gcsfuse"),
+    20: ("client", "mount", "mount, 128 KiB", "mount, tuned", "gcsfuse", "rclone"),
     50: ("mount", "gcsfuse"),
 }
 _BIG = objects.TENSOR_BYTES * objects.MODEL_TENSORS

@@ -205,6 +205,9 @@ def _use(
                     lines.append(line)
             errors = program.stderr.read()
             program.wait(_END_SECONDS)
+        except KeyboardInterrupt:
+            give_up()
+            raise
         finally:
             timer.cancel()
     if timed_out.is_set():
