@@ -199,7 +199,7 @@ def _program(program: Program, contenders: tuple[str, ...], latency_ms: int, rou
         user_objects.BUCKET,
         program.task,
         Metric.SECONDS,
-        (*contenders, *program.also),
+        contenders,
         (latency_ms,),
         rounds,
         client_task=program.client,
@@ -223,9 +223,11 @@ def programs(
     """Return the plan of the user programs; without `contenders`, with those of each latency."""
     cases: list[Case] = []
     for latency_ms in latencies_ms:
-        who = contenders or programs_plan.CONTENDERS[latency_ms]
-        cases.append(_warm_up(latency_ms, who))
-        cases += [_program(each, who, latency_ms, rounds) for each in programs_plan.PROGRAMS]
+        usual = contenders or programs_plan.CONTENDERS[latency_ms]
+        cases.append(_warm_up(latency_ms, usual))
+        for each in programs_plan.PROGRAMS:
+            who = usual if contenders else (*usual, *each.also)
+            cases.append(_program(each, who, latency_ms, rounds))
     return Plan("programs", tuple(cases))
 
 
