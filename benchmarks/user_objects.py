@@ -28,8 +28,8 @@ MODEL, MODEL_TENSORS = "model/model.safetensors", 43
 SHARDS = tuple(f"shards/model-{n:05}-of-00008.safetensors" for n in range(1, 9))
 SHARD_TENSORS = 4
 MATRIX, MATRIX_ROWS, MATRIX_ROW_BYTES = "matrix/matrix.npy", 2_000, 100_000
-# 5 x 4 x 32 chunks of 512 KiB. The chunks of one layer are 16 MiB apart in the file.
-VOLUME, VOLUME_SHAPE, VOLUME_CHUNK = "volume/volume.h5", (320, 256, 1024), (64, 64, 32)
+# 4 x 4 x 8 chunks of 1 MiB. The chunks of one slice are 8 MiB apart in the file.
+VOLUME, VOLUME_SHAPE, VOLUME_CHUNK = "volume/volume.h5", (256, 256, 512), (64, 64, 64)
 TABLE = "table/table.parquet"  # 20 columns of 8 MB, in 10 row groups
 RECORDS, RECORDS_BYTES = "records/records.bin", 512 * _MIB
 BLOCK, BLOCK_BYTES = "block/block.bin", 64 * _MIB

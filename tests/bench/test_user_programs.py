@@ -44,7 +44,7 @@ def test_each_program_of_the_plan_exists() -> None:
     """The libraries of the programs are in another environment, so the test reads the source."""
     source = Path(programs_plan.__file__).with_name("user_programs.py").read_text()
     (names,) = (
-        [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+        [str(key.value) for key in node.value.keys if isinstance(key, ast.Constant)]
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.AnnAssign)
         and isinstance(node.target, ast.Name)
