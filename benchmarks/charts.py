@@ -16,8 +16,8 @@ from matplotlib import ticker
 
 from benchmarks import plans, report
 from benchmarks.objects import KIB
-from benchmarks.programs_plan import LIMIT_SECONDS, PROGRAMS
-from benchmarks.results import Key, Metric
+from benchmarks.programs_chart import programs_chart
+from benchmarks.results import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +76,7 @@ def draw_all(results: Results, folder: Path) -> None:
     mpl.use("Agg")
     with plt.rc_context(_STYLE):
         for name, draw in (
-            ("programs", _programs),
+            ("programs", programs_chart),
             ("throughput", _throughput),
             ("small-files", _small_files),
             ("latency", _latency),
@@ -128,72 +128,6 @@ def _bars(
     axes.set_xlim(left=0)
     axes.tick_params(length=0)
     axes.set_xlabel(metric.unit)
-
-
-# The programs of the chart, and what their panels are called there.
-_YOUR_PROGRAM = {
-    "in-order": "Copy a 721 MB file",
-    "safetensors": "Load it by safetensors",
-    "shards": "Load a model of 8 shards",
-    "random-rows": "600 random rows of a matrix (numpy)",
-    "slices": "16 slices of a volume (HDF5)",
-    "columns": "2 of 20 columns (Parquet)",
-    "interleaved": "8 threads read one file",
-    "mapped-backward": "64 MiB mapped, backward",
-    "strides": "64 KiB of every MiB, 600 times",
-    "tar": "Read a tar file of 268 MB",
-    "files-in-order": "2,000 small files in order",
-    "files-shuffled": "2,000 small files shuffled",
-}
-_RIVALS = ("mount", "gcsfuse", "rclone")
-_REGIONAL_MS = 20
-
-
-def _programs(results: Results) -> Figure:
-    """Draw a panel for each program, each with its own scale, because only its bars compare."""
-    figure: Figure = plt.figure(figsize=(10, 7.2), layout="constrained")
-    panels = list(figure.subplots(4, 3).flat)
-    titles = {each.name: each.title for each in PROGRAMS}
-    for axes, (name, title) in zip(panels, _YOUR_PROGRAM.items(), strict=True):
-        _race(axes, results, titles[name])
-        axes.set_title(title, fontsize=9.5)
-    for axes in panels[::3]:
-        axes.set_yticks(range(len(_RIVALS)), [_label(who) for who in _RIVALS])
-    figure.suptitle(
-        f"Your program, cold, {_REGIONAL_MS} ms from the bucket: seconds (less is better)",
-        fontsize=13,
-    )
-    return figure
-
-
-def _race(axes: Axes, results: Results, case: str) -> None:
-    """Draw a bar with its seconds for each rival; a bar that ran into the limit ends in ">"."""
-    shown = {
-        who: results.median(case, who, _REGIONAL_MS, lambda run: run.outcome.seconds)
-        for who in _RIVALS
-    }
-    longest = max((seconds for seconds in shown.values() if seconds), default=1.0)
-    for place, (who, seconds) in enumerate(shown.items()):
-        stopped = "not finished" in results.absent.get(Key(case, _REGIONAL_MS, who), "")
-        length = LIMIT_SECONDS if stopped else seconds
-        if length is None:
-            continue
-        longest = max(longest, length)
-        axes.barh(place, length, color=_COLOURS[who], height=0.78)
-        text = (
-            f" > {length:.0f} s"
-            if stopped
-            else f" {length:.1f} s"
-            if length >= 1
-            else f" {length:.2f} s"
-        )
-        axes.text(length, place, text, va="center", color="#333333")
-    axes.set_xlim(0, longest * 1.3)
-    axes.set_ylim(len(_RIVALS) - 0.5, -0.5)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines["bottom"].set_visible(False)
-    axes.grid(visible=False)
 
 
 def _throughput(results: Results) -> Figure:
