@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import charts, objects, plans, report, targets, user_objects
-from benchmarks.contenders import CONTENDERS, mount_of
+from benchmarks.contenders import CONTENDERS, OTHER, mount_of
 from benchmarks.program_targets import program_verdicts
 from benchmarks.programs_table import programs_tables
 from benchmarks.results import Key, Results, Run
@@ -114,8 +114,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if arguments.table:
         contenders = tuple(arguments.contenders or _TABLE)
         if arguments.against:
-            CONTENDERS["other checkout"] = mount_of(arguments.against.resolve())
-            contenders = (*contenders, "other checkout")
+            CONTENDERS[OTHER] = mount_of(arguments.against.resolve())
+            contenders = (OTHER, *contenders)
         plan = plans.programs(tuple(arguments.latency or [20]), contenders)
     else:
         plan = plans.quick() if arguments.quick else plans.full()
@@ -140,7 +140,8 @@ def main() -> None:
         run_plan(plan, results, arguments.folder)
     except KeyboardInterrupt:
         complete = False
-    print(f"{programs_tables(results)}\n")
+    if tables := programs_tables(results):
+        print(f"{tables}\n")
     verdicts = [] if arguments.table else targets.verdicts(results)
     verdicts += [] if arguments.quick else program_verdicts(results)
     if not complete:

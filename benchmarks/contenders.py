@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     from benchmarks.tasks import Outcome, Task
     from tests.support.emulator_process import EmulatorProcess
 
-__all__ = ["CONTENDERS", "Contender", "mount_of"]
+__all__ = ["CONTENDERS", "OTHER", "Contender", "mount_of"]
 
 _COMMANDS = Path(sys.executable).parent
+OTHER = "other checkout"
 _TUNED_BYTES = 16 * objects.MIB
 
 
@@ -238,7 +239,7 @@ CONTENDERS: dict[str, Contender] = {
     "mount, zonal": _Mount(_gcsmux(), str, zonal=True),
     "rclone": _HttpMount(_rclone(), _without_rclone),
     "rclone, no checks": _HttpMount(_rclone("--no-checksum"), _without_rclone),
-    # With the kernel reader, gcsfuse was faster than with its defaults in every case.
+    # Measured: the kernel reader is faster in 10 of 12 programs, and up to 90 times.
     "gcsfuse": _Mount(_gcsfuse("--enable-kernel-reader"), _without_gcsfuse),
     "gcsfuse, defaults": _Mount(_gcsfuse(), _without_gcsfuse),
     # gcsfuse keeps a stream open for each cached reader. The option limits the number of readers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks import report
+from benchmarks.contenders import OTHER
 from benchmarks.programs_plan import LIMIT_SECONDS, PROGRAMS
 from benchmarks.results import Key, Results, Spread
 
@@ -33,14 +34,15 @@ def _table(results: Results, contenders: Sequence[str], latency_ms: int) -> str:
     """Return the table of all programs that have results at this latency.
 
     The last columns give the cost of the first contender that is a mount of this project: bytes
-    requested from the server per byte that the program used, number of requests, processor time.
+    requested from the server, also per byte that the program used, number of requests, and
+    processor time.
     """
     shown = [
         program
         for program in PROGRAMS
         if any(_known(results, Key(program.title, latency_ms, who)) for who in contenders)
     ]
-    own = next((who for who in contenders if who.startswith("mount")), "")
+    own = next((who for who in contenders if who.startswith((OTHER, "mount"))), "")
     header = [f"seconds at {latency_ms} ms", *contenders]
     header += [f"{own}: MB asked", "asked/used", "requests", "CPU s"] if own else []
     rows = [
