@@ -89,5 +89,5 @@ format: bootstrap
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist ./*.egg-info .coverage .fuzz .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-programs build dist ./*.egg-info .coverage .fuzz .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

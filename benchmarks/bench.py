@@ -8,6 +8,8 @@ writes `benchmarks/results/DATE.json`. The full run also draws the charts in `do
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -15,8 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import charts, objects, plans, report, targets
-from benchmarks.contenders import CONTENDERS
+from benchmarks import charts, objects, plans, report, targets, user_objects
+from benchmarks.contenders import CONTENDERS, OTHER, mount_of
+from benchmarks.program_targets import program_verdicts
+from benchmarks.programs_table import programs_tables
 from benchmarks.results import Key, Results, Run
 from benchmarks.running import Failed
 from benchmarks.site import Site
@@ -27,76 +31,135 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _HERE = Path(__file__).parent
+# The contenders of --table.
+_TABLE = ("mount", "mount, 128 KiB", "gcsfuse", "gcsfuse, zonal")
 
 
 def run_case(case: Case, site: Site, results: Results) -> None:
-    """Run all contenders of a case in turns, once per round, and print the table of the case."""
+    """Run all contenders of a case in turns, once per round."""
     for latency_ms in case.latencies_ms:
         for _ in range(case.rounds):
             for contender in case.contenders:
                 _run_once(case, Key(case.name, latency_ms, contender), site, results)
-        print(f"{report.case_table(case, results, latency_ms)}\n", flush=True)
 
 
 def _run_once(case: Case, key: Key, site: Site, results: Results) -> None:
-    if key in results.absent:
+    known = results.runs.get(key, [])
+    if key in results.absent or any(run.outcome.seconds > case.once_seconds for run in known):
         return
     contender = CONTENDERS[key.contender]
-    reason = contender.missing(case.task, key.latency_ms)
+    task = case.client_task if key.contender == "client" and case.client_task else case.task
+    reason = contender.missing(task, key.latency_ms)
     if not reason:
         try:
-            outcome, cost = contender.run(site, case.bucket, case.task, key.latency_ms)
+            outcome, cost = contender.run(site, case.bucket, task, key.latency_ms)
         except Failed as error:
             reason = str(error)
         else:
             results.add(Run(key, outcome, cost))
-            return
-    results.absent[key] = reason
+    if reason:
+        results.absent[key] = reason
+    print(f"{' | '.join(map(str, key))}: {reason or f'{outcome.seconds:.2f} s'}", file=sys.stderr)
 
 
-def run_plan(plan: Plan, only: str) -> Results:
-    """Run the cases of a plan whose names contain `only`, and return their results."""
-    results = Results()
-    with tempfile.TemporaryDirectory(prefix="gcsmux-bench-") as folder, Site(Path(folder)) as site:
+def run_plan(plan: Plan, results: Results, buckets: Path | None = None) -> None:
+    """Run the cases of a plan and add their results; keep the objects if `buckets` is given."""
+    with tempfile.TemporaryDirectory(prefix="gcsmux-bench-") as temporary:
+        folder = Path(temporary)
+        _run_cases(plan, Site(folder, buckets or folder / "buckets"), results)
+
+
+def _run_cases(plan: Plan, site: Site, results: Results) -> None:
+    with site:
         for case in plan.cases:
-            if only in case.name:
-                objects.make(site.buckets, case.bucket)
-                run_case(case, site, results)
-    return results
+            objects.make(site.buckets, case.bucket)
+            run_case(case, site, results)
+            if case.bucket != user_objects.BUCKET:
+                for latency_ms in case.latencies_ms:
+                    print(f"{report.case_table(case, results, latency_ms)}\n", flush=True)
 
 
-def main() -> None:
-    """Run a plan, print its tables, and write its results."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="run only the cases of the targets (3 minutes)"
     )
     parser.add_argument(
-        "--only", default="", help="run only cases whose name contains this text; write no files"
+        "--table", action="store_true", help="run only the user programs; print one table"
+    )
+    parser.add_argument(
+        "--latency", type=int, action="append", help="milliseconds, for --table (default: 20)"
+    )
+    parser.add_argument(
+        "--contenders", nargs="+", help="for --table (default: the mounts and gcsfuse)"
+    )
+    parser.add_argument(
+        "--against", type=Path, help="for --table: a checkout whose mount is compared too"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        help="run only cases whose name contains this text; may be repeated; write no files",
     )
     parser.add_argument(
         "--rounds", type=int, help="number of runs per contender (default: set by each case)"
     )
-    arguments = parser.parse_args()
-    plan = plans.quick() if arguments.quick else plans.full()
-    if arguments.rounds:
-        cases = (replace(case, rounds=arguments.rounds) for case in plan.cases)
-        plan = replace(plan, cases=tuple(cases))
+    parser.add_argument(
+        "--folder", type=Path, help="keep the objects in this folder for the next run"
+    )
+    return parser.parse_args()
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    if arguments.table:
+        contenders = tuple(arguments.contenders or _TABLE)
+        if arguments.against:
+            CONTENDERS[OTHER] = mount_of(arguments.against.resolve())
+            contenders = (OTHER, *contenders)
+        plan = plans.programs(tuple(arguments.latency or [20]), contenders)
+    else:
+        plan = plans.quick() if arguments.quick else plans.full()
+    cases = [
+        replace(case, rounds=arguments.rounds or case.rounds)
+        for case in plan.cases
+        if any(text in case.name for text in arguments.only or [""])
+    ]
+    return replace(plan, cases=tuple(cases))
+
+
+def main() -> None:
+    """Run a plan, print its tables, and write its results."""
+    arguments = _arguments()
+    plan = _plan(arguments)
     began = time.monotonic()
-    results = run_plan(plan, arguments.only)
-    verdicts = targets.verdicts(results)
-    if arguments.only:
+    # SIGTERM, for example from timeout(1), ends the run like Ctrl-C: it unmounts and prints.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    results = Results()
+    complete = not arguments.only and not arguments.table
+    try:
+        run_plan(plan, results, arguments.folder)
+    except KeyboardInterrupt:
+        complete = False
+    if tables := programs_tables(results):
+        print(f"{tables}\n")
+    verdicts = [] if arguments.table else targets.verdicts(results)
+    verdicts += [] if arguments.quick else program_verdicts(results)
+    if not complete:
         verdicts = [each for each in verdicts if each.met is not None]
     if verdicts:
         print(f"{report.verdict_table(verdicts)}\n")
     print(f"{plan.name} run of {time.monotonic() - began:.0f} s")
-    if not arguments.only:
-        date = datetime.now(UTC).strftime("%Y-%m-%d")
-        suffix = "-quick" if arguments.quick else ""
-        path = _HERE / "results" / f"{date}{suffix}.json"
-        report.write_json(path, date, plan, results, verdicts)
-        if not arguments.quick:
-            charts.draw_all(results, _HERE.parent / "docs" / "charts")
+    if complete:
+        _write(plan, results, verdicts)
+
+
+def _write(plan: Plan, results: Results, verdicts: list[targets.Verdict]) -> None:
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    suffix = "" if plan.name == "full" else f"-{plan.name}"
+    path = _HERE / "results" / f"{date}{suffix}.json"
+    report.write_json(path, date, plan, results, verdicts)
+    if plan.name == "full":
+        charts.draw_all(results, _HERE.parent / "docs" / "charts")
 
 
 if __name__ == "__main__":

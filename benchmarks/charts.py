@@ -16,6 +16,7 @@ from matplotlib import ticker
 
 from benchmarks import plans, report
 from benchmarks.objects import KIB
+from benchmarks.programs_chart import programs_chart
 from benchmarks.results import Metric
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ _COLOURS = {
     "client": "#9aa5b1",
     "raw gRPC": "#c3cad2",
     "mount": "#4c9be8",
-    "mount, names kept": "#8fbfee",
+    "mount, 128 KiB": "#8fbfee",
     "mount, tuned": "#1257a6",
+    "mount, zonal": "#4c9be8",
     "rclone": "#e07b39",
     "rclone, no checks": "#f2b48a",
     "gcsfuse": "#5a9e4b",
@@ -45,14 +47,13 @@ _COLOURS = {
 _LABELS = {
     "client": "our client, no FUSE",
     "mount": "gcsmux-mount",
-    "mount, names kept": "gcsmux-mount, names kept",
     "mount, tuned": "gcsmux-mount, tuned",
     "pyfuse3": "pyfuse3 from memory",
     "pyfuse3, tuned": "pyfuse3 from memory, tuned",
     "disk": "local disk",
 }
-_GROWING = ("client", "mount", "mount, names kept", "gcsfuse")
-_THREADS = (1, 2, 4, 8, 16, 32, 64)
+_GROWING = ("client", "mount", "gcsfuse")
+_THREADS = (1, 2, 8, 32, 64)
 _STYLE = {
     "axes.grid": True,
     "axes.grid.axis": "x",
@@ -75,6 +76,7 @@ def draw_all(results: Results, folder: Path) -> None:
     mpl.use("Agg")
     with plt.rc_context(_STYLE):
         for name, draw in (
+            ("programs", programs_chart),
             ("throughput", _throughput),
             ("small-files", _small_files),
             ("latency", _latency),
@@ -209,10 +211,9 @@ def _percentiles(axes: Axes, results: Results, case: str, latency_ms: int) -> No
 
 def _growth(results: Results) -> Figure:
     figure, panels = _panels(rows=2, height=6.5)
-    sizes = (*plans.SIZES, plans.MILLION)
-    walks = [(count, plans.walk_case(count)) for count in sizes]
+    walks = [(count, plans.walk_case(count)) for count in plans.SIZES]
     threads = [(count, plans.random_case(4 * KIB, count)) for count in _THREADS]
-    touches = [(count, plans.touch_case(count)) for count in sizes]
+    touches = [(count, plans.touch_case(count)) for count in plans.SIZES]
     holds = [(count, plans.hold_case(count)) for count in plans.HELD]
     first, second, third, fourth = panels
     _lines(first, results, walks, 0, lambda run: run.outcome.seconds / run.outcome.operations * 1e6)

@@ -168,7 +168,9 @@ async def _tensors(client: _Client, task: Task) -> Outcome:
 
 async def _files(client: _Client, task: Task) -> Outcome:
     began = time.perf_counter()
-    objects, _, _ = await client.list(task.names[0])
+    objects: list[ObjectInfo] = []
+    for name in task.names:
+        objects += (await client.list(name))[0]
     listed = time.perf_counter() - began
     if task.shuffled:
         random.Random(task.seed).shuffle(objects)

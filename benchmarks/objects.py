@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+from benchmarks import user_objects
+from benchmarks.running import PROGRAMS_PYTHON, ROOT
 
 __all__ = [
     "BIG",
@@ -134,6 +138,13 @@ def _make_tree(root: Path, count: int) -> None:
     os.setxattr(wide, "user.metadata", _METADATA)
 
 
+def _make_for_programs(root: Path) -> None:
+    """Write the objects of the user programs with the libraries of the programs."""
+    bucket = str(root / user_objects.BUCKET)
+    command = [str(PROGRAMS_PYTHON), "-m", "benchmarks.user_objects", bucket]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
 def make(root: Path, bucket: str) -> None:
     """Create a bucket with its objects, unless it exists or is `NO_BUCKET`."""
     if bucket == NO_BUCKET or (root / bucket).exists():
@@ -142,6 +153,8 @@ def make(root: Path, bucket: str) -> None:
         _make_big(root)
     elif bucket == SMALL_BUCKET:
         _make_small(root)
+    elif bucket == user_objects.BUCKET:
+        _make_for_programs(root)
     else:
         *_, shape, count = bucket.split("-")
         {"flat": _make_flat, "tree": _make_tree}[shape](root, int(count))

@@ -6,13 +6,27 @@ This module defines the name of each case. Targets and charts refer to these nam
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from benchmarks import objects
+from benchmarks import objects, programs_plan, user_objects
 from benchmarks.objects import BIG, BIG_BUCKET, GIB, KIB, MIB, QUARTERS, WIDE, WIDE_BYTES
 from benchmarks.results import Metric
 from benchmarks.tasks import Kind, Task
 
-__all__ = ["Case", "Plan", "full", "hold_case", "quick", "random_case", "touch_case", "walk_case"]
+if TYPE_CHECKING:
+    from benchmarks.programs_plan import Program
+
+__all__ = [
+    "Case",
+    "Plan",
+    "full",
+    "hold_case",
+    "programs",
+    "quick",
+    "random_case",
+    "touch_case",
+    "walk_case",
+]
 
 SEQUENTIAL = "sequential, 1 GiB"
 FOUR_THREADS = "4 threads, one file"
@@ -22,19 +36,15 @@ IN_ORDER = "2,000 files in order"
 SHUFFLED = "2,000 files shuffled, 16 threads"
 LIST = "list 10,000"
 OBSERVATION = "one observation"
-IN_ORDER_16 = "2,000 files in order, 16 threads"
-SHUFFLED_1 = "2,000 files shuffled"
 FIRST_BYTE = "first byte"
 MAPPED = "mmap, 1 GiB"
 TENSORS = "model loading, 1 GiB"
 REPEAT = "read again, 1 GiB"
 HELD = (1, 1_000, 5_000)
 SIZES = (1_000, 10_000, 100_000)
-MILLION = 1_000_000
 
-# The contender for a million objects: it has a TTL of one hour, because listing
-# these objects takes longer than the default TTL.
-KEPT = "mount, names kept"
+# Slow runs vary little, relative to their duration.
+_ONCE_SECONDS = 6.0
 _CLIENT_AND_MOUNT = ("client", "mount")
 _MOUNTS = ("client", "mount", "mount, tuned")
 _BOTH_MOUNTS = ("mount", "mount, tuned")
@@ -75,7 +85,11 @@ def hold_case(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A task, and the latencies, the contenders and the number of rounds with which it runs."""
+    """A task, and the latencies, the contenders and the number of rounds with which it runs.
+
+    `client_task` is the task of the client without FUSE, if it differs from `task`. A run longer
+    than `once_seconds` is not repeated.
+    """
 
     name: str
     bucket: str
@@ -84,6 +98,8 @@ class Case:
     contenders: tuple[str, ...]
     latencies_ms: tuple[int, ...] = (0,)
     rounds: int = 2
+    client_task: Task | None = None
+    once_seconds: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +178,7 @@ def _walk(count: int, contenders: tuple[str, ...], rounds: int, *latencies_ms: i
 def _touch(count: int, rounds: int) -> Case:
     task = Task(Kind.TOUCH, ("all",), shuffled=True, count=1_000)
     bucket = objects.tree_bucket(count)
-    return Case(touch_case(count), bucket, task, Metric.LATENCY, (KEPT,), rounds=rounds)
+    return Case(touch_case(count), bucket, task, Metric.LATENCY, ("mount",), rounds=rounds)
 
 
 def _hold(count: int, rounds: int) -> Case:
@@ -175,6 +191,44 @@ def _hold(count: int, rounds: int) -> Case:
 def _observation(rounds: int) -> Case:
     task = Task(Kind.OBSERVE, ("file",), 64 * KIB, block_bytes=4 * KIB, count=2_000)
     return Case(OBSERVATION, objects.NO_BUCKET, task, Metric.CALL, _OBSERVED, rounds=rounds)
+
+
+def _program(program: Program, contenders: tuple[str, ...], latency_ms: int, rounds: int) -> Case:
+    return Case(
+        program.title,
+        user_objects.BUCKET,
+        program.task,
+        Metric.SECONDS,
+        contenders,
+        (latency_ms,),
+        rounds,
+        client_task=program.client,
+        once_seconds=_ONCE_SECONDS,
+    )
+
+
+def _warm_up(latency_ms: int, contenders: tuple[str, ...]) -> Case:
+    """Return the case in which the client reads all objects of the programs once."""
+    zonal = any(who.endswith("zonal") for who in contenders)
+    clients = ("client", "client, zonal") if zonal else ("client",)
+    bucket, task = user_objects.BUCKET, programs_plan.WARM_UP_TASK
+    return Case(
+        programs_plan.WARM_UP, bucket, task, Metric.SECONDS, clients, (latency_ms,), rounds=1
+    )
+
+
+def programs(
+    latencies_ms: tuple[int, ...], contenders: tuple[str, ...] = (), rounds: int = 1
+) -> Plan:
+    """Return the plan of the user programs; without `contenders`, with those of each latency."""
+    cases: list[Case] = []
+    for latency_ms in latencies_ms:
+        usual = contenders or programs_plan.CONTENDERS[latency_ms]
+        cases.append(_warm_up(latency_ms, usual))
+        for each in programs_plan.PROGRAMS:
+            who = usual if contenders else (*usual, *each.also)
+            cases.append(_program(each, who, latency_ms, rounds))
+    return Plan("programs", tuple(cases))
 
 
 def quick() -> Plan:
@@ -191,6 +245,7 @@ def quick() -> Plan:
             _files(OPENED, _LISTED, _CLIENT_AND_MOUNT, 2, 5),
             _files(IN_ORDER, _IN_ORDER, ("mount",), 1, 5),
             _files(SHUFFLED, replace(_SHUFFLED, threads=16), _CLIENT_AND_MOUNT, 2, 5),
+            _files(SHUFFLED, replace(_SHUFFLED, threads=16), ("mount", "gcsfuse"), 1, 0),
             _list(_CLIENT_AND_MOUNT, 1, 5),
             _walk(1_000, ("mount",), 1, 0),
             _walk(100_000, _CLIENT_AND_MOUNT, 1, 0),
@@ -202,39 +257,32 @@ def quick() -> Plan:
 
 
 def full() -> Plan:
-    """Return the plan of all cases, which takes about 25 minutes."""
-    all_readers = (*_READERS, *_MEMORY_ONLY, "disk")
+    """Return the plan of all cases, which takes 30 minutes."""
     cases = [
-        _sequential(all_readers, 3, 0),
-        _sequential(_MOUNTS, 2, 5, 50),
+        _sequential((*_READERS, *_MEMORY_ONLY, "disk"), 3, 0),
+        _sequential(_MOUNTS, 2, 50),
         *_parallel(_READERS, 2),
         _big(MAPPED, Task(Kind.MAPPED, (BIG,), GIB), _READERS, 2),
-        _big(TENSORS, _TENSORS, all_readers, 2),
-        _big(TENSORS, _TENSORS, _MOUNTS, 2, latency_ms=50),
+        _big(TENSORS, _TENSORS, _READERS, 2),
         _big(REPEAT, Task(Kind.REPEAT, (BIG,), GIB), _READERS[1:], 2),
-    ]
-    for threads in (1, 32):
-        cases += [
-            _random(4 * KIB, threads, ("raw gRPC", *_PEERS), 0, 5, 50),
-            _random(64 * KIB, threads, _PEERS, 0, 5),
-            # The tuned mount runs too, because its larger READs affect blocks of 1 MiB.
-            _random(MIB, threads, ("mount, tuned", *_PEERS), 0, 5),
-        ]
-    cases += [
-        *(_random(4 * KIB, threads, _CLIENT_AND_MOUNT, 5) for threads in (2, 4, 8, 16, 64)),
+        _random(4 * KIB, 1, ("raw gRPC", *_PEERS), 0, 5),
+        _random(4 * KIB, 32, ("raw gRPC", *_PEERS), 0, 5),
+        # The tuned mount runs too, because its larger READs affect blocks of 1 MiB.
+        _random(MIB, 1, ("mount, tuned", *_PEERS), 0, 5),
+        *(_random(4 * KIB, threads, _CLIENT_AND_MOUNT, 5) for threads in (2, 8, 64)),
         _files(OPENED, _LISTED, _PEERS, 2, 0, 5),
         _files(IN_ORDER, _IN_ORDER, _PEERS[1:], 2, 0, 5),
-        _files(IN_ORDER_16, replace(_IN_ORDER, threads=16), _PEERS, 2, 0, 5, 50),
-        _files(SHUFFLED, replace(_SHUFFLED, threads=16), _PEERS, 2, 0, 5, 50),
-        _files(SHUFFLED_1, _SHUFFLED, _PEERS, 2, 0),
-        _first_byte(_PEERS, 2, 0, 5, 50),
-        _list(_PEERS, 2, 0, 5, 50),
-        *(_walk(count, _CLIENT_AND_MOUNT, 2, 0, 5) for count in SIZES),
+        _files(SHUFFLED, replace(_SHUFFLED, threads=16), _PEERS, 2, 0, 5),
+        _first_byte(_PEERS, 2, 0, 5),
+        _list(_PEERS, 2, 0, 5),
+        *(_walk(count, _CLIENT_AND_MOUNT, 1, 0) for count in SIZES),
         _walk(100_000, _PEERS[2:], 1, 0),
-        _walk(MILLION, (*_CLIENT_AND_MOUNT, KEPT), 1, 0),
-        *(_touch(count, rounds=2) for count in SIZES),
-        _touch(MILLION, rounds=1),
+        *(_touch(count, rounds=1) for count in SIZES),
         *(_hold(count, rounds=2) for count in HELD),
         _observation(rounds=3),
+        *programs((1,)).cases,
+        *programs((20,), rounds=2).cases,
+        *programs((50,)).cases,
+        _program(programs_plan.ALL, ("mount",), 1, rounds=1),
     ]
     return Plan("full", tuple(cases))

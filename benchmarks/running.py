@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import fio
-from benchmarks.tasks import Outcome, Task
-from gcsmux_fs.fuse.kernel_read_ahead import raise_read_ahead
+from benchmarks.tasks import Kind, Outcome, Task
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
 from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
 
@@ -23,9 +22,19 @@ if TYPE_CHECKING:
 
     from tests.support.emulator_process import EmulatorProcess
 
-__all__ = ["Cost", "Failed", "Launch", "on_folder", "on_mount", "without_mount"]
+__all__ = [
+    "PROGRAMS_PYTHON",
+    "Cost",
+    "Failed",
+    "Launch",
+    "on_folder",
+    "on_mount",
+    "without_mount",
+]
 
 ROOT = Path(__file__).parents[1]
+# The interpreter of the user programs, whose libraries are in an environment of their own.
+PROGRAMS_PYTHON = ROOT / ".venv-programs" / "bin" / "python"
 _START_SECONDS = 20
 _END_SECONDS = 20
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -110,16 +119,21 @@ class _Meter:
 
 
 def without_mount(
-    command: list[str], emulator: EmulatorProcess | None, seconds: float
+    command: list[str], task: Task, emulator: EmulatorProcess | None
 ) -> tuple[Outcome, Cost]:
     """Run a program that uses no mount. The program reports its own processor time."""
     meter = _Meter(None, emulator)
     try:
         result = subprocess.run(
-            command, cwd=ROOT, capture_output=True, check=True, timeout=seconds, text=True
+            [*command, task.to_json()],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+            timeout=task.limit_seconds,
+            text=True,
         )
     except subprocess.TimeoutExpired:
-        raise Failed(f"not finished within {seconds:g} s") from None
+        raise _too_slow(task) from None
     except subprocess.CalledProcessError as error:
         raise Failed(_last_line(str(error.stderr))) from None
     outcome = Outcome.from_json(result.stdout)
@@ -128,14 +142,14 @@ def without_mount(
     return outcome, Cost(cpu_seconds, 0, 0, cost.requests, cost.ranges, cost.bytes_asked)
 
 
-def on_folder(task: Task, folder: Path, seconds: float) -> tuple[Outcome, Cost]:
+def on_folder(task: Task, folder: Path) -> tuple[Outcome, Cost]:
     """Run a task on a folder of the local disk, after dropping its files from the page cache."""
     for name in task.names:
         descriptor = os.open(folder / name, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
     meter = _Meter(None, None)
-    return _use(task, folder, meter, None, seconds), meter.end()
+    return _use(task, folder, meter, None), meter.end()
 
 
 def on_mount(
@@ -143,12 +157,11 @@ def on_mount(
     launch: Launch,
     mountpoint: Path,
     emulator: EmulatorProcess | None,
-    seconds: float,
 ) -> tuple[Outcome, Cost]:
     """Mount, run a task on the mount, and unmount."""
     with _mounted(launch, mountpoint) as process:
         meter = _Meter(process.pid, emulator)
-        outcome = _use(task, mountpoint, meter, process, seconds)
+        outcome = _use(task, mountpoint, meter, process)
         return outcome, meter.end()
 
 
@@ -157,19 +170,10 @@ def _use(
     folder: Path,
     meter: _Meter,
     mount: subprocess.Popen[bytes] | None,
-    seconds: float,
 ) -> Outcome:
     """Run the program of a task. The measurement restarts when the program prints "mark"."""
-    with_fio = fio.supports(task)
-    if with_fio and not fio.is_installed():
-        raise Failed("fio is not installed")
-    command = (
-        fio.command(task, folder)
-        if with_fio
-        else [sys.executable, "-S", "-m", "benchmarks.programs", str(folder), task.to_json()]
-    )
     with subprocess.Popen(
-        command,
+        _program(task, folder),
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -185,7 +189,7 @@ def _use(
             if mount is not None:
                 mount.kill()
 
-        timer = threading.Timer(seconds, give_up)
+        timer = threading.Timer(task.limit_seconds, give_up)
         timer.start()
         try:
             assert program.stdin is not None
@@ -201,14 +205,36 @@ def _use(
                     lines.append(line)
             errors = program.stderr.read()
             program.wait(_END_SECONDS)
+        except KeyboardInterrupt:
+            give_up()
+            raise
         finally:
             timer.cancel()
     if timed_out.is_set():
-        raise Failed(f"not finished within {seconds:g} s")
+        raise _too_slow(task)
     if program.returncode:
         raise Failed(_last_line(errors))
     answer = "".join(lines)
-    return fio.parse(answer) if with_fio else Outcome.from_json(answer)
+    return fio.parse(answer) if fio.supports(task) else Outcome.from_json(answer)
+
+
+def _program(task: Task, folder: Path) -> list[str]:
+    """Return the command that runs a task on a folder."""
+    if fio.supports(task):
+        if not fio.is_installed():
+            raise Failed("fio is not installed")
+        return fio.command(task, folder)
+    if task.kind is Kind.PROGRAM:
+        if not PROGRAMS_PYTHON.exists():
+            raise Failed("the libraries are not installed: run scripts/bootstrap bench")
+        command = [str(PROGRAMS_PYTHON), "-m", "benchmarks.user_programs"]
+    else:
+        command = [sys.executable, "-S", "-m", "benchmarks.programs"]
+    return [*command, str(folder), task.to_json()]
+
+
+def _too_slow(task: Task) -> Failed:
+    return Failed(f"not finished within {task.limit_seconds:g} s")
 
 
 @contextmanager
@@ -255,11 +281,11 @@ def _await_mount(
             raise Failed(f"the mount did not start: {_last_line(log.read_text())}")
         time.sleep(0.02)
     subprocess.run(["stat", mountpoint], check=False, capture_output=True, timeout=_START_SECONDS)
+    window = Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb")
     if launch.raised_read_ahead:
-        raise_read_ahead((entry.major, entry.minor), launch.raised_read_ahead)
+        window.write_text(f"{launch.raised_read_ahead // 1024}\n")
         _raise_background(entry.minor)
-    awaited = Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb")
-    while launch.own_read_ahead and int(awaited.read_text()) != launch.own_read_ahead // 1024:
+    while launch.own_read_ahead and int(window.read_text()) != launch.own_read_ahead // 1024:
         if process.poll() is not None or time.monotonic() > end:
             raise Failed("the mount did not raise the kernel's readahead, which needs root")
         time.sleep(0.02)

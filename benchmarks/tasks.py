@@ -1,7 +1,8 @@
 """Tasks. A task describes what a reader does, and is the same for every contender.
 
-`fio` or `benchmarks.programs` runs a task on a mount. `benchmarks.client` runs it without FUSE. The
-command line passes the task as JSON, and the program prints the `Outcome` as JSON.
+`fio`, `benchmarks.programs` or `benchmarks.user_programs` runs a task on a mount.
+`benchmarks.client` runs it without FUSE. The command line passes the task as JSON, and the program
+prints the `Outcome` as JSON.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ class Kind(StrEnum):
     TOUCH = "touch"  # list a tree, then open single files and read one byte of each
     HOLD = "hold"  # keep files open, then read single blocks of another file
     OBSERVE = "observe"  # read one cached block repeatedly, without a mount
+    PROGRAM = "program"  # run programs of `benchmarks.user_programs` one after the other
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task of a reader.
 
-    `names` are objects or folders, relative to the bucket. `size_bytes` is the size of each object.
-    `count` limits the number of files or reads (0: all). `hold` is the number of files that
-    stay open during the task.
+    `names` are objects or folders, relative to the bucket, or user programs. `size_bytes` is the
+    size of each object. `count` limits the number of files or reads (0: all). `hold` is the number
+    of files that stay open during the task. A run that exceeds `limit_seconds` fails.
     """
 
     kind: Kind
@@ -51,6 +53,7 @@ class Task:
     count: int = 0
     hold: int = 0
     seed: int = 1
+    limit_seconds: float = 180.0
 
     def to_json(self) -> str:
         """Return the JSON text that `from_json` reads."""

@@ -164,7 +164,7 @@ def test_a_target_without_a_measurement_has_no_verdict() -> None:
 def test_growth_is_the_highest_cost_divided_by_the_cost_of_the_fewest_objects() -> None:
     results = results_of(
         *(
-            (plans.touch_case(count), plans.KEPT, 0, Outcome(1.0, 1000, 1000), Cost(seconds))
+            (plans.touch_case(count), "mount", 0, Outcome(1.0, 1000, 1000), Cost(seconds))
             for count, seconds in zip(plans.SIZES, (1.0, 1.5, 1.2), strict=True)
         )
     )

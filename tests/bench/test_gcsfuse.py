@@ -58,7 +58,8 @@ def test_gcsfuse_mounts_and_reads(tmp_path: Path, kind: str) -> None:
     (buckets / "b").mkdir(parents=True)
     (buckets / "b" / "f").write_bytes(os.urandom(SIZE))
     with EmulatorProcess(buckets, options) as emulator:
-        site = Site(tmp_path, emulators={0: emulator}, zonal={0: emulator})
+        emulators = {(0, zonal): emulator for zonal in (False, True)}
+        site = Site(tmp_path, buckets, emulators)
         task = Task(Kind.SEQUENTIAL, ("f",), SIZE)
         outcome, cost = CONTENDERS[kind].run(site, "b", task, 0)
     assert outcome.read_bytes == SIZE
