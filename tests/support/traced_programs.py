@@ -401,7 +401,9 @@ def ffmpeg_seeks(folder: Path) -> None:
 def memmove_of_mapping(folder: Path) -> None:
     """Copy 4 MiB parts of a mapping by memmove, as PyTorch and safetensors do."""
     with (folder / "data").open("rb") as file:
-        mapping = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        mapping = mmap.mmap(
+            file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+        )
         address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
         for offset in range(0, 32 * MIB, 4 * MIB):
             ctypes.memmove(ctypes.create_string_buffer(4 * MIB), address + offset, 4 * MIB)
