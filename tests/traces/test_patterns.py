@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.sizes import KIB, MIB
-from tests.traces.generated import Span, interleaved, one_reader, region_walks, strides, walk
+from tests.traces.generated import Span, one_reader, region_walks, strides
 from tests.traces.link import Link
 from tests.traces.replay import ReplayResult, replay
 
