@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -82,7 +83,7 @@ def trace_of(record: list[dict[str, Any]], program: str, kernel_window: int) -> 
             events.append(Close(entry["file"]))
             continue
         thread = threads.setdefault(entry["thread"], len(threads) + 1)
-        after = _answers_before(record[:index], entry, previously_sent.get(thread, 0.0))
+        after = _answers_before(record[:index], entry, previously_sent.get(thread))
         previously_sent[thread] = entry["sent"]
         if entry["kind"] == "open":
             objects[entry["object"]] = entry["size"]
@@ -93,30 +94,30 @@ def trace_of(record: list[dict[str, Any]], program: str, kernel_window: int) -> 
 
 
 def _answers_before(
-    earlier: list[dict[str, Any]], entry: dict[str, Any], previously_sent: float
+    earlier: list[dict[str, Any]], entry: dict[str, Any], previously_sent: float | None
 ) -> tuple[int, ...]:
+    """Return the indexes of the events for whose answers the thread of `entry` waited.
+
+    `previously_sent` is the time of the previous event of the thread; None if there is none.
+    """
+    after: set[int] = set()
+    if previously_sent is None:
+        previously_sent = 0.0
+        after = {
+            index
+            for index, each in enumerate(earlier)
+            if each["kind"] == "open" and each["file"] == entry["file"]
+        }
     answered = {
         index: each["answered"]
         for index, each in enumerate(earlier)
-        if each["kind"] != "close" and each.get("answered", entry["sent"]) < entry["sent"]
+        if previously_sent <= each.get("answered", math.inf) < entry["sent"]
     }
-    after = {
-        index
-        for index, time in answered.items()
-        if earlier[index]["thread"] == entry["thread"] and time >= previously_sent
-    }
-    if entry["kind"] == "read" and entry["thread"] not in [
-        each["thread"] for each in earlier if each["kind"] != "close"
-    ]:
-        after.update(
-            i
-            for i, each in enumerate(earlier)
-            if each["kind"] == "open" and each["file"] == entry["file"]
-        )
-    recent = entry["sent"] - _DELAY_SECONDS / 2
-    if answered and not any(answered[index] >= recent for index in after):
+    after.update(index for index in answered if earlier[index]["thread"] == entry["thread"])
+    recently = entry["sent"] - _DELAY_SECONDS / 2
+    if answered and not any(answered.get(index, 0.0) >= recently for index in after):
         latest = max(answered, key=lambda index: answered[index])
-        if answered[latest] >= recent:
+        if answered[latest] >= recently:
             after.add(latest)
     return tuple(sorted(after))
 
