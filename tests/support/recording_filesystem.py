@@ -163,7 +163,9 @@ class RecordingFilesystem:
         else:
             size, mode = self._sizes[self._names[node - _ROOT - 1]], stat.S_IFREG | 0o644
         times = (1, 1, 1, 0, 0, 0)
-        return struct.pack("<QQQQQQIIIIIIIIII", node, size, -(-size // 512), *times, mode, 1, *[0] * 3, 4096, 0)
+        return struct.pack(
+            "<QQQQQQIIIIIIIIII", node, size, -(-size // 512), *times, mode, 1, *[0] * 3, 4096, 0
+        )
 
 
 def _init_answer(body: bytes) -> bytes:
@@ -188,9 +190,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     libc = ctypes.CDLL(None, use_errno=True)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
-    if libc.mount(
-        b"recorder", os.fsencode(mount_point), b"fuse", _READ_ONLY_NOSUID_NODEV, options
-    ):
+    if libc.mount(b"recorder", os.fsencode(mount_point), b"fuse", _READ_ONLY_NOSUID_NODEV, options):
         raise OSError(ctypes.get_errno(), "cannot mount the recording file system")
     filesystem.serve()
     record_file.write_text(json.dumps(filesystem.record))

@@ -92,7 +92,7 @@ def random_pages_mapped(folder: Path) -> None:
     rng = random.Random(2)
     with (folder / "data").open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        for _ in range(60):
+        for _ in range(40):
             mapping[rng.randrange(4096 * MIB)]
 
 
@@ -107,20 +107,20 @@ def _read_blocks(files: list[int], size: int) -> None:
         list(pool.map(read, range(8)))
 
 
-@program(zeros(64 * MIB))
+@program(zeros(40 * MIB))
 def interleaved_one_descriptor(folder: Path) -> None:
-    _read_blocks([os.open(folder / "data", os.O_RDONLY)], 64 * MIB)
+    _read_blocks([os.open(folder / "data", os.O_RDONLY)], 40 * MIB)
 
 
-@program(zeros(64 * MIB))
+@program(zeros(40 * MIB))
 def interleaved_eight_descriptors(folder: Path) -> None:
-    _read_blocks([os.open(folder / "data", os.O_RDONLY) for _ in range(8)], 64 * MIB)
+    _read_blocks([os.open(folder / "data", os.O_RDONLY) for _ in range(8)], 40 * MIB)
 
 
-@program(zeros(64 * MIB))
+@program(zeros(40 * MIB))
 def shuffled_records(folder: Path) -> None:
     """Read all 256 KiB records in random order in 8 threads with one descriptor each."""
-    offsets = list(range(0, 64 * MIB, 256 * KIB))
+    offsets = list(range(0, 40 * MIB, 256 * KIB))
     random.Random(3).shuffle(offsets)
 
     def read(thread: int) -> None:
@@ -153,6 +153,22 @@ def numpy_column_slice(folder: Path) -> None:
     rows = np.memmap(folder / "data", np.float32, "r", shape=(_ROWS, _COLUMNS))
     for row in range(400):
         rows[row, 1000:2000].sum()
+
+
+@program(zeros(1000 * 100 * KIB))
+def numpy_rows_in_workers(folder: Path) -> None:
+    """Read random rows of 100 KiB in 4 processes, as the workers of a data loader do."""
+    import numpy as np
+
+    rows = random.Random(10).sample(range(1000), 240)
+    for worker in range(4):
+        if os.fork() == 0:
+            data = np.memmap(folder / "data", np.uint8, "r", shape=(1000, 100 * KIB))
+            for row in rows[worker::4]:
+                data[row].sum()
+            os._exit(0)
+    for _ in range(4):
+        os.wait()
 
 
 @program(zeros(32 * MIB))
@@ -234,7 +250,26 @@ def safetensors_some_tensors(folder: Path) -> None:
             model.get_tensor(names[i])
 
 
-# -- HDF5 and Parquet
+def _write_matrices(folder: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file(
+        {f"m{i}": np.zeros((512, 16 * KIB), np.uint8) for i in range(4)}, folder / "m.safetensors"
+    )
+
+
+@program(_write_matrices)
+def safetensors_column_slices(folder: Path) -> None:
+    """Read a quarter of the columns of each matrix, as each of four workers does."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "m.safetensors", "np") as model:
+        for name in sorted(model.keys()):
+            model.get_slice(name)[:, 4096:8192]
+
+
+# -- HDF5, Arrow and Parquet
 
 
 def _write_hdf5(folder: Path) -> None:
@@ -254,6 +289,45 @@ def hdf5_slices(folder: Path) -> None:
     with h5py.File(folder / "data.h5", "r") as file:
         for i in range(16):
             file["x"][:, i * 256 : i * 256 + 8]
+
+
+def _write_contiguous_hdf5(folder: Path) -> None:
+    import h5py
+    import numpy as np
+
+    with h5py.File(folder / "data.h5", "w") as file:
+        file["x"] = np.ones((256, 128, 512), np.float32)
+
+
+@program(_write_contiguous_hdf5)
+def hdf5_contiguous_slices(folder: Path) -> None:
+    """Read 2 of 256 slices along the second axis, and then 20 whole planes in random order."""
+    import h5py
+
+    with h5py.File(folder / "data.h5", "r") as file:
+        for i in (17, 90):
+            file["x"][:, i, :]
+        for i in random.Random(9).sample(range(256), 20):
+            file["x"][i]
+
+
+def _write_feather(folder: Path) -> None:
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import feather
+
+    table = pa.table({f"c{i:02}": np.zeros(600_000) for i in range(12)})
+    feather.write_feather(table, folder / "data.feather", "uncompressed", chunksize=100_000)
+
+
+@program(_write_feather)
+def feather_columns_mapped(folder: Path) -> None:
+    import pyarrow.compute as pc
+    from pyarrow import feather
+
+    table = feather.read_table(folder / "data.feather", ["c02", "c07"], memory_map=True)
+    for name in ("c02", "c07"):
+        pc.sum(table[name])
 
 
 def _write_parquet(folder: Path) -> None:
@@ -401,7 +475,9 @@ def ffmpeg_seeks(folder: Path) -> None:
 def memmove_of_mapping(folder: Path) -> None:
     """Copy 4 MiB parts of a mapping by memmove, as PyTorch and safetensors do."""
     with (folder / "data").open("rb") as file:
-        mapping = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        mapping = mmap.mmap(
+            file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+        )
         address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
         for offset in range(0, 32 * MIB, 4 * MIB):
             ctypes.memmove(ctypes.create_string_buffer(4 * MIB), address + offset, 4 * MIB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,9 +15,17 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.model.values import ObjectKey
 
-__all__ = ["Link", "LinkSource"]
+__all__ = ["Link", "LinkSource", "content_at"]
 
-_ZEROS = memoryview(bytes(64 * 1024 * 1024))
+# The content of an object at offset X is the byte at X modulo this prime number, so that bytes of
+# another offset are different. The longest range must fit in the buffer.
+_PERIOD = 1_048_573
+_CONTENT = memoryview(random.Random(0).randbytes(_PERIOD) * 32)
+
+
+def content_at(offset: int, length: int) -> memoryview:
+    """Return bytes of an object of a `LinkSource`."""
+    return _CONTENT[offset % _PERIOD :][:length]
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Transfer:
 
 
 class LinkSource:
-    """Answers each range after a round trip, with zeros, one range after the other.
+    """Answers each range after a round trip, one range after the other (see `content_at`).
 
     `on_change` is called after each request and after each answer.
     """
@@ -91,4 +100,4 @@ class LinkSource:
             transfer = self._queue.popleft()
             await trio.sleep_until(transfer.end)
             if not transfer.is_cancelled:
-                transfer.done(_ZEROS[: transfer.length])
+                transfer.done(content_at(transfer.offset, transfer.length))
