@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from gcsmux_fs.model.errors import StorageError, Unavailable
-from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block
+from gcsmux_fs.reading.block_index import Block
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES, PAGE_BYTES
 from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.support.examples import examples

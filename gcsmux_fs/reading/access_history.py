@@ -1,0 +1,54 @@
+"""What the open files of one object have read: the lengths of the last runs, and the bytes read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.reading.read_coverage import ReadCoverage
+
+if TYPE_CHECKING:
+    from gcsmux_fs.reading.sequential_run import SequentialRun
+
+__all__ = ["AccessHistory", "RunHistory"]
+
+_COMPARED_RUNS = 4
+"""The number of earlier runs that a forecast compares. With fewer runs there is no forecast,
+because a few runs are no pattern yet."""
+
+_EQUAL_LENGTH_FACTOR = 1.25
+"""Runs count as equally long if the longest is at most this many times as long as the shortest.
+The kernel's own readahead can make a run of 1 MiB longer by one READ of 128 KiB."""
+
+
+class RunHistory:
+    """The last runs of one object, from all its open files."""
+
+    __slots__ = ("_runs",)
+
+    def __init__(self) -> None:
+        #: Runs after which the same open file began another run. A run in this list may still
+        #: continue.
+        self._runs: list[SequentialRun] = []
+
+    def add(self, run: SequentialRun) -> None:
+        """Add a run after which the same open file has begun another run."""
+        self._runs.append(run)
+        del self._runs[:-_COMPARED_RUNS]
+
+    def forecast(self) -> tuple[int, int]:
+        """Return the expected least and greatest length of the next run in bytes; 0 if unknown."""
+        if len(self._runs) < _COMPARED_RUNS:
+            return 0, 0
+        lengths = [run.bytes_read for run in self._runs]
+        shortest, longest = min(lengths), max(lengths)
+        return shortest, longest if longest <= shortest * _EQUAL_LENGTH_FACTOR else 0
+
+
+class AccessHistory:
+    """The READs of one object, from all its open files."""
+
+    __slots__ = ("coverage", "runs")
+
+    def __init__(self) -> None:
+        self.runs = RunHistory()
+        self.coverage = ReadCoverage()
