@@ -152,10 +152,7 @@ class ReadaheadPlanner:
         if pattern is None:
             return self._observe_unplanned(offset, end)
         pattern.take(offset, end)
-        pattern.may_have_ended = False
-        if pattern is not self._patterns[-1]:
-            self._patterns.remove(pattern)
-            self._patterns.append(pattern)
+        self._use(pattern)
         if isinstance(pattern, SequentialRun):
             pattern.noted_end = pattern.position
             self.current = pattern
@@ -231,6 +228,13 @@ class ReadaheadPlanner:
                 nearest, least = pattern, distance
         return nearest
 
+    def _use(self, pattern: AccessPattern) -> None:
+        """Make a pattern the most recently used one."""
+        pattern.may_have_ended = False
+        if pattern is not self._patterns[-1]:
+            self._patterns.remove(pattern)
+            self._patterns.append(pattern)
+
     def _observe_unplanned(self, offset: int, end: int) -> AccessPattern | None:
         """Assign a READ to a run without a plan, or to a new run. Return a pattern with a plan."""
         length = end - offset
@@ -263,7 +267,8 @@ class ReadaheadPlanner:
         if self._walk.replan_offset:
             return None
         if self._walk not in self._patterns:
-            self._add(self._walk)
+            return self._add(self._walk)
+        self._use(self._walk)
         return self._walk
 
     def _join(self, run: SequentialRun) -> None:
