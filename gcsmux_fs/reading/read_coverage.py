@@ -67,6 +67,11 @@ class ReadCoverage:
         room = ALLOWANCE_BYTES + self.read_bytes // _UNREAD_DIVISOR - self.unread_bytes
         return max(0, room)
 
+    @property
+    def earned_bytes(self) -> int:
+        """The number of bytes that may be planned now without use of the allowance."""
+        return max(0, self.room_bytes - ALLOWANCE_BYTES)
+
     def note_read(self, offset: int, end: int) -> int:
         """Record a READ of `[offset, end)`. Return how many planned bytes it is the first to read.
 

@@ -88,6 +88,7 @@ class ReadaheadPlanner:
         "_coverage",
         "_fetched",
         "_groups",
+        "_newest",
         "_patterns",
         "_read_bytes",
         "_released",
@@ -115,6 +116,7 @@ class ReadaheadPlanner:
         self._coverage = history.coverage
         #: The last runs, with a plan or without, in the order of their first READs.
         self._groups: list[SequentialRun] = []
+        self._newest: SequentialRun | None = None
         self._strided: StridedRun | None = None
         self._stray_groups = 0
         self._walk = RegionWalk(size, self._coverage)
@@ -151,6 +153,10 @@ class ReadaheadPlanner:
         pattern = self._match(offset, end)
         if pattern is None:
             return self._observe_unplanned(offset, end)
+        if isinstance(pattern, SequentialRun) and pattern.skips_most(offset):
+            strided = self._note_jump(pattern, offset, end)
+            if strided is not None:
+                return strided
         pattern.take(offset, end)
         self._use(pattern)
         if isinstance(pattern, SequentialRun):
@@ -255,9 +261,7 @@ class ReadaheadPlanner:
         run = self._new_run(offset, end)
         self.isolated_reads += 1
         self.isolated_bytes += length
-        self._groups.append(run)
-        del self._groups[:-_COMPARED_GROUPS]
-        if (strided := self._find_stride()) is not None:
+        if (strided := self._add_group(run)) is not None:
             return strided
         is_sequential = length >= KERNEL_READ_BYTES and (offset == 0 or run.expected_bytes > length)
         if (started := self._start_or_remember(run, is_sequential=is_sequential)) is not None:
@@ -278,14 +282,34 @@ class ReadaheadPlanner:
             self.isolated_reads -= 1
             self.isolated_bytes -= run.bytes_read
 
-    def _find_stride(self) -> StridedRun | None:
-        """Return a new strided run if the last run begins where such a run expects it."""
+    def _note_jump(self, run: SequentialRun, offset: int, end: int) -> StridedRun | None:
+        """Record a READ ahead of the position of `run` as a group of its own.
+
+        The distances of a strided run may be shorter than the tolerance of a sequential run. Return
+        the strided run if there is one; it takes the place of `run`.
+        """
+        last = self._groups[-1] if self._groups else run
+        if last is run:
+            # The run goes on, but its first group ends here.
+            self._groups[-1:] = [SequentialRun(run.start, run.position, self._size)]
+        elif run.start <= last.start < run.position:
+            last.position = run.position
+            last.bytes_read = last.position - last.start
+        strided = self._add_group(SequentialRun(offset, end, self._size))
+        if strided is not None:
+            self._end(run, self._released)
+        return strided
+
+    def _add_group(self, group: SequentialRun) -> StridedRun | None:
+        """Record a new group. Return a new strided run if the group begins where one expects it."""
+        self._groups.append(group)
+        del self._groups[:-_COMPARED_GROUPS]
         if self._strided is not None:
             self._stray_groups += 1
             if self._stray_groups > _MAX_STRAY_GROUPS:
                 self._end(self._strided, self._released)
         count = find_cycle(self._groups)
-        if not count:
+        if not count or not self._is_gap_unread(*self._groups[-3:-1]):
             return None
         if self._strided is not None:
             self._end(self._strided, self._released)
@@ -296,6 +320,18 @@ class ReadaheadPlanner:
         self._add(self._strided)
         return self._strided
 
+    def _is_gap_unread(self, first: SequentialRun, second: SequentialRun) -> bool:
+        """Return whether no READ has touched the bytes between two groups.
+
+        If the kernel sends the READs of a sequential run in a regular order, every second READ for
+        example, their groups look like a strided run. Later READs fill the gaps.
+        """
+        if first.start > second.start:
+            first, second = second, first
+        start = -(-first.position // GRANULE_BYTES) * GRANULE_BYTES
+        end = second.start - second.start % GRANULE_BYTES
+        return start >= end or not self._coverage.bytes_touched(start, end)
+
     def _share(self, limit: int) -> int:
         """Return how many bytes each active pattern may have ahead (invariant 2 of the module)."""
         inactive_bytes = sum([each.ahead_bytes for each in self._patterns if each.may_have_ended])
@@ -305,13 +341,14 @@ class ReadaheadPlanner:
     def _new_run(self, offset: int, end: int) -> SequentialRun:
         # Most programs finish one run before they start the next, so the previous run counts as
         # complete.
-        if self._groups and self._size > FIRST_WINDOW_BYTES:
-            self._run_history.add(self._groups[-1])
+        if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
+            self._run_history.add(self._newest)
         shortest, longest = self._run_history.forecast()
         expected_end = 0
         if longest and shortest > end - offset:
             expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
-        return SequentialRun(offset, end, self._size, shortest, expected_end)
+        self._newest = SequentialRun(offset, end, self._size, shortest, expected_end)
+        return self._newest
 
     def _start_or_remember(
         self, run: SequentialRun, *, is_sequential: bool

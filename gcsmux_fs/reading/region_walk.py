@@ -138,7 +138,7 @@ class RegionWalk(AccessPattern):
     def _region_for(self, offset: int) -> tuple[int, int]:
         """Return the region to plan after a READ at `offset`; `(0, 0)` if there is none."""
         coverage = self._coverage
-        room = coverage.room_bytes
+        room = coverage.earned_bytes
         if room < PAGE_BYTES or not self._is_dense(offset):
             return 0, 0
         for length in _REGION_BYTES:

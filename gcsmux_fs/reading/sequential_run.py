@@ -58,6 +58,7 @@ class SequentialRun(AccessPattern):
         "planned_end",
         "position",
         "release_offset",
+        "skip_end",
         "start",
     )
 
@@ -79,6 +80,8 @@ class SequentialRun(AccessPattern):
         self.expected_end = expected_end
         #: The end offset of the furthest READ.
         self.position = position
+        #: The end of the last READ far ahead of the position; 0 if there was none.
+        self.skip_end = 0
         #: The coverage of the object holds the READs of this run before this offset.
         self.noted_end = position
         self.window = 0
@@ -124,10 +127,22 @@ class SequentialRun(AccessPattern):
         return abs(distance) if -TOLERANCE_BYTES <= distance <= reach else None
 
     def take(self, offset: int, end: int) -> None:
-        """Record a READ of `[offset, end)`."""
+        """Record a READ of `[offset, end)`.
+
+        A program that copies a tensor out of a mapping touches the last page of the tensor first.
+        So a READ far ahead moves the position only if a second READ continues there.
+        """
         self.bytes_read += end - offset
-        if end > self.position:
+        if end <= self.position:
+            return
+        if offset - self.position > TOLERANCE_BYTES and offset != self.skip_end:
+            self.skip_end = end
+        else:
             self.position = end
+
+    def skips_most(self, offset: int) -> bool:
+        """Return whether a READ at `offset` is ahead of the position of a run full of gaps."""
+        return offset > self.position and self.bytes_read * _SPARSE_FACTOR < offset - self.start
 
     def extend_down(self, offset: int) -> None:
         """Record a READ of `[offset, start)`."""
