@@ -19,13 +19,21 @@ __all__ = ["DescendingRun"]
 
 
 class DescendingRun(AccessPattern):
-    """A run of READs downwards, which continues the READs of `[start, end)` of an object."""
+    """A run of READs downwards, which continues the READs of `[start, end)` of an object.
 
-    __slots__ = ("_mirror", "_run")
+    `size` is the size of the object, and `expected_bytes` the expected length of the run; 0 if the
+    length is unknown.
+    """
 
-    def __init__(self, start: int, end: int, size: int) -> None:
+    __slots__ = ("_mirror", "_run", "is_confirmed")
+
+    def __init__(self, start: int, end: int, size: int, expected_bytes: int = 0) -> None:
         self._mirror = -(-size // PAGE_BYTES) * PAGE_BYTES
-        self._run = SequentialRun(self._mirror - end, self._mirror - start, self._mirror)
+        self._run = SequentialRun(
+            self._mirror - end, self._mirror - start, self._mirror, expected_bytes
+        )
+        #: True if a READ has continued the run.
+        self.is_confirmed = False
         self.bytes_read = end - start
         self.may_have_ended = False
         self._set_replan_offset()
@@ -54,6 +62,7 @@ class DescendingRun(AccessPattern):
 
     def take(self, offset: int, end: int) -> None:
         """Record a READ of `[offset, end)`."""
+        self.is_confirmed = True
         self.bytes_read += end - offset
         self._run.take(self._mirror - end, self._mirror - offset)
         self._set_replan_offset()

@@ -86,6 +86,7 @@ class ReadaheadPlanner:
 
     __slots__ = (
         "_coverage",
+        "_descent",
         "_fetched",
         "_groups",
         "_newest",
@@ -117,6 +118,8 @@ class ReadaheadPlanner:
         #: The last runs, with a plan or without, in the order of their first READs.
         self._groups: list[SequentialRun] = []
         self._newest: SequentialRun | None = None
+        #: The last descending run.
+        self._descent: DescendingRun | None = None
         self._strided: StridedRun | None = None
         self._stray_groups = 0
         self._walk = RegionWalk(size, self._coverage)
@@ -255,7 +258,7 @@ class ReadaheadPlanner:
             self._join(run)
             run.extend_down(offset)
             if run.descents >= _DESCENTS and offset:
-                return self._add(DescendingRun(offset, run.position, self._size))
+                return self._start_descent(offset, run.position, 0)
             self._remember(run)
             return None
         run = self._new_run(offset, end)
@@ -263,6 +266,9 @@ class ReadaheadPlanner:
         self.isolated_bytes += length
         if (strided := self._add_group(run)) is not None:
             return strided
+        previous, self._descent = self._descent, None
+        if previous is not None and previous.is_confirmed and offset:
+            return self._start_descent(offset, end, previous.bytes_read)
         is_sequential = length >= KERNEL_READ_BYTES and (offset == 0 or run.expected_bytes > length)
         if (started := self._start_or_remember(run, is_sequential=is_sequential)) is not None:
             return started
@@ -274,6 +280,14 @@ class ReadaheadPlanner:
             return self._add(self._walk)
         self._use(self._walk)
         return self._walk
+
+    def _start_descent(self, offset: int, end: int, expected_bytes: int) -> AccessPattern:
+        """Start a descending run, which is expected to have `expected_bytes` in all.
+
+        If one descending run ends, a READ elsewhere is expected to begin another of its length.
+        """
+        self._descent = DescendingRun(offset, end, self._size, expected_bytes)
+        return self._add(self._descent)
 
     def _join(self, run: SequentialRun) -> None:
         """Count the only READ of a run as a part of a pattern, because a second READ joins it."""
@@ -295,13 +309,18 @@ class ReadaheadPlanner:
         elif run.start <= last.start < run.position:
             last.position = run.position
             last.bytes_read = last.position - last.start
-        strided = self._add_group(SequentialRun(offset, end, self._size))
+        strided = self._add_group(SequentialRun(offset, end, self._size), may_fill_gaps=True)
         if strided is not None:
             self._end(run, self._released)
         return strided
 
-    def _add_group(self, group: SequentialRun) -> StridedRun | None:
-        """Record a new group. Return a new strided run if the group begins where one expects it."""
+    def _add_group(
+        self, group: SequentialRun, *, may_fill_gaps: bool = False
+    ) -> StridedRun | None:
+        """Record a new group. Return a new strided run if the group begins where one expects it.
+
+        `may_fill_gaps` says that later READs may fill the gaps between the groups.
+        """
         self._groups.append(group)
         del self._groups[:-_COMPARED_GROUPS]
         if self._strided is not None:
@@ -309,7 +328,7 @@ class ReadaheadPlanner:
             if self._stray_groups > _MAX_STRAY_GROUPS:
                 self._end(self._strided, self._released)
         count = find_cycle(self._groups)
-        if not count or not self._is_gap_unread(*self._groups[-3:-1]):
+        if not count or (may_fill_gaps and not self._is_gap_unread(*self._groups[-3:-1])):
             return None
         if self._strided is not None:
             self._end(self._strided, self._released)

@@ -135,8 +135,7 @@ class StridedRun(AccessPattern):
     @property
     def is_over(self) -> bool:
         """Whether the next tile lies outside of the object."""
-        start = self._start_of(self._tile + 1)
-        return not -GRANULE_BYTES < start < self._size
+        return not self._is_inside(self._tile + 1)
 
     def distance(self, offset: int, end: int) -> int | None:
         """Return 0 if the READ lies in the tile of the last READ or in the next one."""
@@ -221,6 +220,9 @@ class StridedRun(AccessPattern):
         cycle, group = divmod(tile, self._count)
         return self._starts[group] + round(cycle * self._cycle_bytes)
 
+    def _is_inside(self, tile: int) -> bool:
+        return -GRANULE_BYTES < self._start_of(tile) < self._size
+
     def _slack(self, group: int) -> int:
         return max(2 * GRANULE_BYTES, self._lengths[group] // _JITTER_DIVISOR)
 
@@ -260,7 +262,9 @@ class StridedRun(AccessPattern):
         self.replan_offset = 0 if is_due else self._size + 1
 
     def _ahead_tiles_are_few(self) -> bool:
-        """Whether three quarters of the window or less are ahead of the reader."""
+        """Whether three quarters of the window or less are ahead, and the object has more tiles."""
+        if not self._is_inside(self._planned_tile + 1):
+            return self.is_over
         mean = max(1, sum(self._lengths) // self._count)
         tiles = self.window // mean
         return self._planned_tile - self._tile <= tiles - max(1, tiles // 4)
