@@ -282,17 +282,16 @@ class ReadaheadPlanner:
             return self._start_descent(offset, end, previous.bytes_read)
         if (strided := self._add_group(run)) is not None:
             return strided
-        is_sequential = run.follows_forecast or (offset == 0 and length >= KERNEL_READ_BYTES)
-        if (started := self._start_or_remember(run, is_sequential=is_sequential)) is not None:
-            return started
         self._walk.take(offset, end)
         self._coverage.note_touch(offset)
-        if self._walk.replan_offset:
-            return None
-        if self._walk not in self._patterns:
-            return self._add(self._walk)
-        self._use(self._walk)
-        return self._walk
+        if not self._walk.replan_offset:
+            self._remember(run)
+            if self._walk not in self._patterns:
+                return self._add(self._walk)
+            self._use(self._walk)
+            return self._walk
+        is_sequential = run.follows_forecast or (offset == 0 and length >= KERNEL_READ_BYTES)
+        return self._start_or_remember(run, is_sequential=is_sequential)
 
     def _start_descent(self, offset: int, end: int, expected_bytes: int) -> AccessPattern:
         """Start a descending run, which is expected to have `expected_bytes` in all.
