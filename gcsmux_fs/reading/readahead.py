@@ -197,8 +197,10 @@ class ReadaheadPlanner:
             self._end(pattern, released)
             return ReadaheadPlan((), tuple(released), first_window=False)
         self._note_ahead()
-        had_nothing_ahead = not pattern.ahead_bytes
-        fetch = tuple(pattern.plan(self._share(limit), self._coverage.room_bytes))
+        ahead_bytes = pattern.ahead_bytes
+        had_nothing_ahead = not ahead_bytes
+        room = self._coverage.room_for(pattern.confident_bytes - ahead_bytes)
+        fetch = tuple(pattern.plan(self._share(limit), room))
         released += pattern.pop_passed()
         for each in fetch:
             self._coverage.note_planned(each.offset, each.end)

@@ -101,6 +101,11 @@ class RegionWalk(AccessPattern):
         return sum([each.length for each in self._held])
 
     @property
+    def confident_bytes(self) -> int:
+        """No byte of a walk is expected with confidence."""
+        return 0
+
+    @property
     def is_over(self) -> bool:
         """Whether the walk holds no range and has nothing to plan."""
         return not self._held and not self._target[1]

@@ -118,6 +118,11 @@ class SequentialRun(AccessPattern):
         return max(0, self.planned_end - self.position)
 
     @property
+    def confident_bytes(self) -> int:
+        """Half of the bytes read, and at least the bytes up to the expected length."""
+        return max(self.bytes_read // 2, self.start + self.expected_bytes - self.position)
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has reached the end of the object, or the READs skipped too much."""
         passed_bytes = self.position - self.start
