@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gcsmux_fs.reading.read_coverage import ReadCoverage
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.sequential_run import SequentialRun
 
-__all__ = ["AccessHistory", "RunHistory"]
+__all__ = ["AccessHistory", "RunForecast", "RunHistory"]
 
 _COMPARED_RUNS = 4
 """The number of earlier runs that a forecast compares. With fewer runs there is no forecast,
@@ -18,6 +18,23 @@ because a few runs are no pattern yet."""
 _EQUAL_LENGTH_FACTOR = 1.25
 """Runs count as equally long if the longest is at most this many times as long as the shortest.
 The kernel's own readahead can make a run of 1 MiB longer by one READ of 128 KiB."""
+
+
+_IGNORED_RUNS = 1
+"""The number of the shortest compared runs that a forecast ignores. Parts of some runs are in the
+page cache of the kernel, so the kernel sends fewer READs for them."""
+
+
+class RunForecast(NamedTuple):
+    """The expected length of a run in bytes; 0 if unknown."""
+
+    shortest: int
+    longest: int
+    #: True if the last runs were equally long.
+    are_equal: bool
+
+
+_UNKNOWN = RunForecast(0, 0, are_equal=False)
 
 
 class RunHistory:
@@ -35,13 +52,13 @@ class RunHistory:
         self._runs.append(run)
         del self._runs[:-_COMPARED_RUNS]
 
-    def forecast(self) -> tuple[int, int]:
-        """Return the expected least and greatest length of the next run in bytes; 0 if unknown."""
+    def forecast(self) -> RunForecast:
+        """Return the expected length of the next run."""
         if len(self._runs) < _COMPARED_RUNS:
-            return 0, 0
-        lengths = [run.bytes_read for run in self._runs]
-        shortest, longest = min(lengths), max(lengths)
-        return shortest, longest if longest <= shortest * _EQUAL_LENGTH_FACTOR else 0
+            return _UNKNOWN
+        lengths = sorted([run.bytes_read for run in self._runs])
+        are_equal = lengths[-1] <= lengths[0] * _EQUAL_LENGTH_FACTOR
+        return RunForecast(lengths[_IGNORED_RUNS], lengths[-1], are_equal)
 
 
 class AccessHistory:

@@ -362,12 +362,14 @@ class ReadaheadPlanner:
         # complete.
         if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
             self._run_history.add(self._newest)
-        shortest, longest = self._run_history.forecast()
-        expected_end = 0
-        if longest and shortest > end - offset:
-            expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
-        self._newest = SequentialRun(offset, end, self._size, shortest, expected_end)
-        return self._newest
+        forecast = self._run_history.forecast()
+        self._newest = run = SequentialRun(offset, end, self._size, forecast.shortest)
+        if forecast.longest > end - offset:
+            likely_end = -(-(offset + forecast.longest) // GRANULE_BYTES) * GRANULE_BYTES
+            run.likely_end = min(likely_end, self._size)
+            if forecast.are_equal:
+                run.expected_end = run.likely_end
+        return run
 
     def _start_or_remember(
         self, run: SequentialRun, *, is_sequential: bool

@@ -54,6 +54,7 @@ class SequentialRun(AccessPattern):
         "expected_end",
         "growth_offset",
         "is_single",
+        "likely_end",
         "noted_end",
         "planned_end",
         "position",
@@ -62,9 +63,7 @@ class SequentialRun(AccessPattern):
         "start",
     )
 
-    def __init__(
-        self, start: int, position: int, size: int, expected_bytes: int = 0, expected_end: int = 0
-    ) -> None:
+    def __init__(self, start: int, position: int, size: int, expected_bytes: int = 0) -> None:
         self._size = size
         self.start = start
         self.bytes_read = position - start
@@ -77,7 +76,10 @@ class SequentialRun(AccessPattern):
         #: The offset where this run ends if it is as long as the earlier runs; 0 if the lengths of
         #: the earlier runs differ. No range beyond this offset is planned before a READ of this run
         #: has passed the offset.
-        self.expected_end = expected_end
+        self.expected_end = 0
+        #: The offset where this run ends if it is as long as the longest of the last runs; 0 if
+        #: unknown. The first window ends here.
+        self.likely_end = 0
         #: The end offset of the furthest READ.
         self.position = position
         #: The end of the last READ far ahead of the position; 0 if there was none.
@@ -166,6 +168,9 @@ class SequentialRun(AccessPattern):
     def plan(self, share: int, room: int) -> list[ByteRange]:
         """Return the next ranges; no byte lies more than `share` bytes ahead of the position."""
         evidence = min(FIRST_WINDOW_BYTES, self.bytes_read * _EVIDENCE_FACTOR)
+        if self.position < self.likely_end:
+            likely_rest = self.likely_end - self.position
+            evidence = min(evidence, -(-likely_rest // KERNEL_READ_BYTES) * KERNEL_READ_BYTES)
         expected_rest = self.start + self.expected_bytes - self.position
         window = min(max(self.window, evidence, expected_rest), share)
         self.window = window - window % KERNEL_READ_BYTES
