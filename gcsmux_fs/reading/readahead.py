@@ -167,6 +167,7 @@ class ReadaheadPlanner:
             self.current = pattern
         elif pattern is self._strided:
             self._stray_groups = 0
+            self._remember_read(offset, end)
         return pattern
 
     def note_wait(self, pattern: AccessPattern, offset: int) -> None:
@@ -264,11 +265,11 @@ class ReadaheadPlanner:
         run = self._new_run(offset, end)
         self.isolated_reads += 1
         self.isolated_bytes += length
-        if (strided := self._add_group(run)) is not None:
-            return strided
         previous, self._descent = self._descent, None
         if previous is not None and previous.is_confirmed and offset:
             return self._start_descent(offset, end, previous.bytes_read)
+        if (strided := self._add_group(run)) is not None:
+            return strided
         is_sequential = length >= KERNEL_READ_BYTES and (offset == 0 or run.expected_bytes > length)
         if (started := self._start_or_remember(run, is_sequential=is_sequential)) is not None:
             return started
@@ -314,9 +315,7 @@ class ReadaheadPlanner:
             self._end(run, self._released)
         return strided
 
-    def _add_group(
-        self, group: SequentialRun, *, may_fill_gaps: bool = False
-    ) -> StridedRun | None:
+    def _add_group(self, group: SequentialRun, *, may_fill_gaps: bool = False) -> StridedRun | None:
         """Record a new group. Return a new strided run if the group begins where one expects it.
 
         `may_fill_gaps` says that later READs may fill the gaps between the groups.
@@ -408,6 +407,17 @@ class ReadaheadPlanner:
         self._runs_by_start[run.start] = run
         if len(self._runs_by_end) > _RECENT_RUNS:
             self._forget(next(iter(self._runs_by_end.values())))
+
+    def _remember_read(self, offset: int, end: int) -> None:
+        """Remember a READ of a strided run, because the READs may go on behind its tile."""
+        run = self._forget(self._runs_by_end.get(offset))
+        if run is None:
+            run = SequentialRun(offset, end, self._size)
+        else:
+            run.take(offset, end)
+        run.is_single = False
+        run.noted_end = run.position
+        self._remember(run)
 
     def _forget(self, run: SequentialRun | None) -> SequentialRun | None:
         """Remove a run without a plan, and return it."""

@@ -82,7 +82,7 @@ class RegionWalk(AccessPattern):
     @property
     def is_over(self) -> bool:
         """Whether the walk holds no range and has nothing to plan."""
-        return False
+        return not self._held and not self._target[1]
 
     def distance(self, offset: int, end: int) -> int | None:
         """Return None: a READ belongs to a walk only if it belongs to no other pattern."""

@@ -41,6 +41,9 @@ _LEAST_JITTER_BYTES = 8 * 1024
 """Distances that differ by this many bytes or less are equal: READs begin at pages of 4 KiB, so two
 rounded offsets differ by up to two pages from the exact distance."""
 
+_LEAST_CYCLE_BYTES = 64 * 1024
+"""Groups at shorter distances are no pattern, because ranges are aligned to 16 KiB."""
+
 _GAP_DIVISOR = 4
 """The bytes between two tiles are fetched too if they are at most the length of a tile divided by
 this number. One range is cheaper than two, and costs at most 1.25 times the bytes read."""
@@ -53,9 +56,8 @@ def find_cycle(groups: Sequence[SequentialRun]) -> int:
         lengths = [group.bytes_read for group in groups[-1 - 2 * count : -1]]
         tolerance = max(_LEAST_JITTER_BYTES, min(lengths) // _JITTER_DIVISOR)
         distances = [groups[-i].start - groups[-i - count].start for i in range(1, count + 2)]
-        if max(distances) - min(distances) > tolerance or min(map(abs, distances)) <= sum(
-            lengths[-count:]
-        ):
+        least = max(_LEAST_CYCLE_BYTES, sum(lengths[-count:]) + 1)
+        if max(distances) - min(distances) > tolerance or min(map(abs, distances)) < least:
             continue
         if all(
             abs(lengths[-i] - lengths[-i - count]) <= lengths[-i] // 4 + 2 * _LEAST_JITTER_BYTES
@@ -182,16 +184,15 @@ class StridedRun(AccessPattern):
 
     def plan(self, share: int, room: int) -> list[ByteRange]:
         """Return the ranges of the next tiles, and the rest of the present tile at first."""
-        self.window = min(self.window, share)
         fetch: list[ByteRange] = []
         held = len(self._held)
         tile = max(self._planned_tile + 1, self._tile)
         ahead = self.ahead_bytes
-        window = min(self.window, ahead + room)
+        window = min(self.window, share, ahead + room)
         while True:
             ranges = self._ranges_of(tile)
             length = sum([each.length for each in ranges])
-            if not ranges or ahead + length > window:
+            if not self._is_inside(tile) or ahead + length > window:
                 break
             ahead += length
             fetch += ranges
@@ -224,13 +225,15 @@ class StridedRun(AccessPattern):
         return -GRANULE_BYTES < self._start_of(tile) < self._size
 
     def _slack(self, group: int) -> int:
-        return max(2 * GRANULE_BYTES, self._lengths[group] // _JITTER_DIVISOR)
+        """Return how far a READ of a group may lie outside of its tile."""
+        wanted = max(2 * GRANULE_BYTES, self._lengths[group] // _JITTER_DIVISOR)
+        return max(0, min(wanted, self._gap_bytes // 2))
 
     def _find(self, offset: int) -> tuple[int, int] | None:
         """Return the nearest tile that holds a READ at `offset`, and the distance from it."""
         found: tuple[int, int] | None = None
         for group, start in enumerate(self._starts):
-            slack = min(self._slack(group), self._gap_bytes // 2)
+            slack = self._slack(group)
             cycles = (offset + slack - start) // abs(self._cycle_bytes)
             cycle = int(cycles if self._cycle_bytes > 0 else -cycles)
             tile = cycle * self._count + group
@@ -244,12 +247,19 @@ class StridedRun(AccessPattern):
         return found
 
     def _ranges_of(self, tile: int) -> list[ByteRange]:
-        """Return the ranges of a tile; none if the tile lies outside of the object."""
+        """Return the ranges of a tile, without the bytes that the tiles before it have planned."""
         start = self._start_of(tile)
         end = min(start + self._lengths[tile % self._count] + self._pad, self._size)
         start = max(start - self._pad, 0)
         start -= start % GRANULE_BYTES
         end = min(-(-end // GRANULE_BYTES) * GRANULE_BYTES, self._size)
+        for held_tile, each in reversed(self._held):
+            if held_tile < tile - self._count:
+                break
+            if each.offset <= start < each.end:
+                start = each.end
+            elif each.offset < end <= each.end:
+                end = each.offset
         ranges: list[ByteRange] = []
         while start < end:
             piece = min(PAGE_BYTES - start % PAGE_BYTES, end - start)
