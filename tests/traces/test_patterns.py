@@ -26,7 +26,7 @@ GRANULE = 16 * KIB
 LINK = Link(0.020, 600e6)
 
 # Failing examples are not made smaller, because each attempt replays a trace.
-examples = settings(max_examples=40, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+examples = settings(max_examples=25, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
 def granules_bytes(spans: list[Span]) -> int:
