@@ -83,7 +83,7 @@ class ReadCoverage:
         return max(0, room, min(rest, confident_bytes))
 
     def room_for_walk(self, factor: float) -> int:
-        """The number of bytes that a walk may plan if all bytes may be `factor` times those read."""
+        """Return how many bytes a walk may plan if it may ask for `factor` times the bytes read."""
         return max(0, int(self.read_bytes * (factor - 1)) - self.unread_bytes)
 
     def note_read(self, offset: int, end: int) -> int:

@@ -168,6 +168,7 @@ class ReadaheadPlanner:
         if isinstance(pattern, SequentialRun):
             pattern.noted_end = pattern.position
             self.current = pattern
+            self._join(pattern)
         elif pattern is self._strided:
             self._stray_groups = 0
             self._remember_read(offset, end)
@@ -225,6 +226,7 @@ class ReadaheadPlanner:
         """Record the READs of the current run that were not passed to `observe`."""
         run = self.current
         if run is not None and run.position > run.noted_end:
+            self._join(run)
             self._read_bytes += run.position - run.noted_end
             self._coverage.note_read(run.noted_end, run.position)
             run.noted_end = run.position
@@ -308,7 +310,7 @@ class ReadaheadPlanner:
         if run.is_single:
             run.is_single = False
             self.isolated_reads -= 1
-            self.isolated_bytes -= run.bytes_read
+            self.isolated_bytes -= run.first_bytes
 
     def _note_jump(self, run: SequentialRun, offset: int, end: int) -> StridedRun | None:
         """Record a READ ahead of the position of `run` as a group of its own.

@@ -38,10 +38,6 @@ _REGION_DIVISOR = 4
 """A region counts as touched often only if READs have touched its length divided by this number.
 Random READs of 4 KiB touch 16 KiB each, so they need 128 READs in a region."""
 
-_OBJECT_DIVISOR = 64
-"""READs in any order have covered enough of the object if they have read its size divided by this
-number, and are long."""
-
 _LONG_READ_BYTES = 64 * 1024
 """Mean length of READs that are long. Short READs at random are look-ups, which seldom come back to
 a region."""
@@ -207,12 +203,6 @@ class RegionWalk(AccessPattern):
 
     def _is_dense(self, offset: int) -> bool:
         coverage = self._coverage
-        if (
-            self.isolated_reads >= _LEAST_TOUCHES
-            and self.bytes_read >= self.isolated_reads * _LONG_READ_BYTES
-            and self.bytes_read * _OBJECT_DIVISOR >= self._size
-        ):
-            return True
         start = offset - offset % _TOUCHED_REGION_BYTES
         end = min(start + _TOUCHED_REGION_BYTES, self._size)
         return (
