@@ -155,9 +155,10 @@ class ReadaheadPlanner:
         """Assign a READ of `[offset, end)` to a pattern. Return the pattern if it has a plan."""
         self._note_fast_reads()
         self._read_bytes += end - offset
-        self._coverage.note_read(offset, end)
+        useful_bytes = self._coverage.note_read(offset, end)
         pattern = self._match(offset, end)
         if pattern is None:
+            self._walk.note_hit(is_hit=useful_bytes > 0)
             return self._observe_unplanned(offset, end)
         if isinstance(pattern, SequentialRun) and pattern.skips_most(offset):
             strided = self._note_jump(pattern, offset, end)
