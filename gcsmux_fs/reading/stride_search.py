@@ -48,10 +48,13 @@ class StrideSearch:
         if last is run:
             # The run goes on, but its first group ends here.
             self.groups[-1:] = [SequentialRun(run.start, run.position, self._size)]
+            self.groups[-1].is_single = False
         elif run.start <= last.start < run.position:
             last.position = run.position
             last.bytes_read = last.position - last.start
-        strided = self.add(SequentialRun(offset, end, self._size))
+        group = SequentialRun(offset, end, self._size)
+        group.is_single = False
+        strided = self.add(group)
         return strided if strided is not None and self._is_last_gap_unread() else None
 
     def _is_last_gap_unread(self) -> bool:
