@@ -25,8 +25,10 @@ ALLOWANCE_BYTES = 8 * 1024 * 1024
 """The bytes that readahead may plan for one object in addition to half of the bytes read."""
 
 _FIRST_ALLOWANCE_BYTES = 1024 * 1024
-"""If patterns have ended with more than this number of bytes planned and not read, the allowance is
-this number and half of the bytes read, at most `ALLOWANCE_BYTES`. So many short runs cost less."""
+_EARNED_ALLOWANCE_BYTES = 3 * 1024 * 1024
+"""If patterns have ended with more than `_FIRST_ALLOWANCE_BYTES` planned and not read, the
+allowance is this number and half of the bytes read, at most `_EARNED_ALLOWANCE_BYTES`. So many
+short runs cost less. The rest of the allowance is for bytes expected with confidence."""
 
 _UNREAD_DIVISOR = 2
 """The bytes planned and not read may be the bytes read divided by this number, and
@@ -66,17 +68,22 @@ class ReadCoverage:
         #: The number of planned bytes of which patterns still expect READs.
         self.ahead_bytes = 0
 
-    @property
-    def room_bytes(self) -> int:
-        """The number of bytes that may be planned now."""
-        earned_bytes = self.read_bytes // _UNREAD_DIVISOR
-        allowance = ALLOWANCE_BYTES
+    def room_for(self, confident_bytes: int) -> int:
+        """Return the number of bytes that a pattern may plan now.
+
+        `confident_bytes` is the number of bytes that the pattern expects with confidence. For these
+        bytes the whole limit may be used.
+        """
+        limit = ALLOWANCE_BYTES + self.read_bytes // _UNREAD_DIVISOR
+        rest = limit - self.unread_bytes
+        room = rest
         if self.unread_bytes - self.ahead_bytes > _FIRST_ALLOWANCE_BYTES:
-            allowance = min(allowance, _FIRST_ALLOWANCE_BYTES + earned_bytes)
-        return max(0, allowance + earned_bytes - self.unread_bytes)
+            earned_bytes = min(self.read_bytes // _UNREAD_DIVISOR, _EARNED_ALLOWANCE_BYTES)
+            room -= ALLOWANCE_BYTES - _FIRST_ALLOWANCE_BYTES - earned_bytes
+        return max(0, room, min(rest, confident_bytes))
 
     def room_for_walk(self, factor: float) -> int:
-        """The number of bytes that a walk may plan if all bytes may be `factor` times those read."""
+        """Return how many bytes a walk may plan if it may ask for `factor` times the bytes read."""
         return max(0, int(self.read_bytes * (factor - 1)) - self.unread_bytes)
 
     def note_read(self, offset: int, end: int) -> int:

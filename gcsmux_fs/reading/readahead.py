@@ -168,6 +168,7 @@ class ReadaheadPlanner:
         if isinstance(pattern, SequentialRun):
             pattern.noted_end = pattern.position
             self.current = pattern
+            self._join(pattern)
         elif pattern is self._strided:
             self._stray_groups = 0
             self._remember_read(offset, end)
@@ -197,8 +198,10 @@ class ReadaheadPlanner:
             self._end(pattern, released)
             return ReadaheadPlan((), tuple(released), first_window=False)
         self._note_ahead()
-        had_nothing_ahead = not pattern.ahead_bytes
-        fetch = tuple(pattern.plan(self._share(limit), self._coverage.room_bytes))
+        ahead_bytes = pattern.ahead_bytes
+        had_nothing_ahead = not ahead_bytes
+        room = self._coverage.room_for(pattern.confident_bytes - ahead_bytes)
+        fetch = tuple(pattern.plan(self._share(limit), room))
         released += pattern.pop_passed()
         for each in fetch:
             self._coverage.note_planned(each.offset, each.end)
@@ -223,6 +226,7 @@ class ReadaheadPlanner:
         """Record the READs of the current run that were not passed to `observe`."""
         run = self.current
         if run is not None and run.position > run.noted_end:
+            self._join(run)
             self._read_bytes += run.position - run.noted_end
             self._coverage.note_read(run.noted_end, run.position)
             run.noted_end = run.position
@@ -306,7 +310,7 @@ class ReadaheadPlanner:
         if run.is_single:
             run.is_single = False
             self.isolated_reads -= 1
-            self.isolated_bytes -= run.bytes_read
+            self.isolated_bytes -= run.first_bytes
 
     def _note_jump(self, run: SequentialRun, offset: int, end: int) -> StridedRun | None:
         """Record a READ ahead of the position of `run` as a group of its own.

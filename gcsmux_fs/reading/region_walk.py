@@ -38,10 +38,6 @@ _REGION_DIVISOR = 4
 """A region counts as touched often only if READs have touched its length divided by this number.
 Random READs of 4 KiB touch 16 KiB each, so they need 128 READs in a region."""
 
-_OBJECT_DIVISOR = 64
-"""READs in any order have covered enough of the object if they have read its size divided by this
-number, and are long."""
-
 _LONG_READ_BYTES = 64 * 1024
 """Mean length of READs that are long. Short READs at random are look-ups, which seldom come back to
 a region."""
@@ -99,6 +95,11 @@ class RegionWalk(AccessPattern):
     def ahead_bytes(self) -> int:
         """The number of bytes of the planned ranges that were not released."""
         return sum([each.length for each in self._held])
+
+    @property
+    def confident_bytes(self) -> int:
+        """No byte of a walk is expected with confidence."""
+        return 0
 
     @property
     def is_over(self) -> bool:
@@ -202,12 +203,6 @@ class RegionWalk(AccessPattern):
 
     def _is_dense(self, offset: int) -> bool:
         coverage = self._coverage
-        if (
-            self.isolated_reads >= _LEAST_TOUCHES
-            and self.bytes_read >= self.isolated_reads * _LONG_READ_BYTES
-            and self.bytes_read * _OBJECT_DIVISOR >= self._size
-        ):
-            return True
         start = offset - offset % _TOUCHED_REGION_BYTES
         end = min(start + _TOUCHED_REGION_BYTES, self._size)
         return (

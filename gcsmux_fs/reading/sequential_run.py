@@ -118,6 +118,11 @@ class SequentialRun(AccessPattern):
         return max(0, self.planned_end - self.position)
 
     @property
+    def confident_bytes(self) -> int:
+        """Half of the bytes read, and at least the bytes up to the expected length."""
+        return max(self.bytes_read // 2, self.start + self.expected_bytes - self.position)
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has reached the end of the object, or the READs skipped too much."""
         passed_bytes = self.position - self.start
@@ -178,8 +183,8 @@ class SequentialRun(AccessPattern):
             likely_rest = self.likely_end - self.position
             evidence = min(evidence, -(-likely_rest // KERNEL_READ_BYTES) * KERNEL_READ_BYTES)
         expected_rest = self.start + self.expected_bytes - self.position
-        window = max(self.window, evidence, expected_rest)
-        window = min(-(-window // KERNEL_READ_BYTES) * KERNEL_READ_BYTES, share)
+        expected_rest = -(-expected_rest // KERNEL_READ_BYTES) * KERNEL_READ_BYTES
+        window = min(max(self.window, evidence, expected_rest), share)
         self.window = window - window % KERNEL_READ_BYTES
         # The READ itself has requested all bytes up to its end, rounded up to 16 KiB.
         position = -(-self.position // GRANULE_BYTES) * GRANULE_BYTES

@@ -135,6 +135,11 @@ class StridedRun(AccessPattern):
         return sum([each.length for tile, each in self._held if tile > self._tile])
 
     @property
+    def confident_bytes(self) -> int:
+        """Half of the bytes read."""
+        return self.bytes_read // 2
+
+    @property
     def is_over(self) -> bool:
         """Whether the next tile lies outside of the object."""
         return not self._is_inside(self._tile + 1)
