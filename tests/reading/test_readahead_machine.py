@@ -218,7 +218,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
     def unread_bytes_are_within_the_limit(self) -> None:
         """Check invariant 4."""
         coverage = self.history.coverage
-        # A walk that has proved itself may ask for 3 times the bytes read, or for the whole object.
+        # A walk that has proved itself may ask for 3 times the bytes read, and 8 MiB.
         assert (
             0
             <= coverage.unread_bytes
