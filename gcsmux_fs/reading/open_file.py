@@ -133,7 +133,10 @@ class OpenFile:
             run.position = end
             run.bytes_read += end - offset
         else:
-            pattern = planner.observe_hit(offset, end)
+            if end < block.end or self._index.find(end) is not None:
+                pattern = planner.observe_hit(offset, end)
+            else:
+                pattern = planner.observe(offset, end)
             if pattern is not None and end >= pattern.replan_offset:
                 self._readahead.advance(pattern)
         start = block.start
@@ -238,7 +241,7 @@ class OpenFile:
         self._last_block = blocks[-1]
         resources.counters.hits += 1
         resources.counters.bytes_served += end - offset
-        pattern = self._planner.observe_hit(offset, end)
+        pattern = self._planner.observe(offset, end)
         # The parts are joined before readahead runs, because readahead may evict these blocks.
         joined = b"".join(parts)
         if pattern is not None and end >= pattern.replan_offset:

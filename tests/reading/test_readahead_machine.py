@@ -219,15 +219,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
         """Check invariant 4."""
         coverage = self.history.coverage
         # A walk that has proved itself may ask for 3 times the bytes read, and 8 MiB.
-        assert (
-            0
-            <= coverage.unread_bytes
-            <= max(
-                ALLOWANCE_BYTES + self.bytes_read // 2,
-                2 * self.bytes_read,
-                self.size if self.size <= 6 * self.bytes_read else 0,
-            )
-        )
+        assert 0 <= coverage.unread_bytes <= ALLOWANCE_BYTES + 2 * self.bytes_read
 
     def teardown(self) -> None:
         self.stop()
