@@ -84,9 +84,12 @@ class ReadCoverage:
             room -= ALLOWANCE_BYTES - _FIRST_ALLOWANCE_BYTES - earned_bytes
         return max(0, room, min(rest, confident_bytes))
 
-    def room_for_walk(self, factor: float) -> int:
-        """Return how many bytes a walk may plan if it may ask for `factor` times the bytes read."""
-        return max(0, int(self.read_bytes * (factor - 1)) - self.unread_bytes)
+    def room_for_walk(self, factor: float, allowance: int) -> int:
+        """Return how many bytes a walk may plan.
+
+        The walk may ask for `factor` times the bytes read, and `allowance` bytes.
+        """
+        return max(0, int(self.read_bytes * (factor - 1)) + allowance - self.unread_bytes)
 
     def note_read(self, offset: int, end: int) -> int:
         """Record a READ of `[offset, end)`. Return how many planned bytes it is the first to read.

@@ -160,11 +160,11 @@ class ReadaheadPlanner:
         pattern = self._patterns.match(offset, end)
         if pattern is not None:
             return self._observe(offset, end)
-        if self._coverage.unread_bytes:
-            self._coverage.note_read(offset, end)
         self._hits.append((offset, end))
         if len(self._hits) > _MAX_HITS:
-            del self._hits[0]
+            forgotten = self._hits.pop(0)
+            if self._coverage.unread_bytes:
+                self._coverage.note_read(*forgotten)
         return None
 
     def note_wait(self, pattern: AccessPattern, offset: int) -> None:

@@ -183,9 +183,10 @@ class RegionWalk(AccessPattern):
         """Return the region to plan after a READ at `offset`; `(0, 0)` if there is none."""
         coverage = self._coverage
         has_proved_itself = self._has_proved_itself()
-        room = coverage.room_for_walk(_PROVED_FACTOR if has_proved_itself else _FACTOR)
         if has_proved_itself:
-            room += ALLOWANCE_BYTES
+            room = coverage.room_for_walk(_PROVED_FACTOR, ALLOWANCE_BYTES)
+        else:
+            room = coverage.room_for_walk(_FACTOR, 0)
         if room < PAGE_BYTES or not (has_proved_itself or self._is_dense(offset)):
             return 0, 0
         for length in _REGION_BYTES:

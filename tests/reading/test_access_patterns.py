@@ -23,9 +23,15 @@ Reads = list[tuple[int, int]]
 
 
 class Reader:
-    """Passes READs to a planner as an open file does. A READ of bytes not planned has to wait."""
+    """Passes READs to a planner as an open file does.
 
-    def __init__(self, size: int, history: AccessHistory | None = None) -> None:
+    A READ of bytes that were not planned has to wait, or each READ if `waits` is true.
+    """
+
+    def __init__(
+        self, size: int, history: AccessHistory | None = None, *, waits: bool = False
+    ) -> None:
+        self.waits = waits
         self.planner = ReadaheadPlanner(size, history)
         self.planned: list[ByteRange] = []
         self.released: list[ByteRange] = []
@@ -40,7 +46,7 @@ class Reader:
             pattern = self.planner.observe(offset, offset + length)
             if pattern is None:
                 continue
-            if not is_planned:
+            if self.waits or not is_planned:
                 self.planner.note_wait(pattern, offset)
             if offset + length >= pattern.replan_offset:
                 plan = self.planner.plan(pattern, LIMIT)
@@ -149,7 +155,7 @@ def test_run_may_continue_behind_the_tile_of_a_strided_run() -> None:
     reader.read([(start, 128 * KIB) for start in range(0, 60 * MIB, 10 * MIB)])
     missed = len(reader.missed)
     reader.read([(60 * MIB + at, 128 * KIB) for at in range(0, 4 * MIB, 128 * KIB)])
-    assert len(reader.missed) - missed <= 4
+    assert len(reader.missed) - missed <= 2
 
 
 def test_strided_run_ends_when_the_reads_leave_it() -> None:
@@ -204,12 +210,13 @@ def test_header_and_footer_plan_little_and_the_run_between_them_starts_at_once()
 
 def test_page_at_the_end_of_a_tensor_does_not_move_the_run() -> None:
     """A program that copies a mapped tensor touches its last page first."""
-    reader = Reader(200 * MIB)
+    reader = Reader(200 * MIB, waits=True)
     reader.read([(at, 128 * KIB) for at in range(0, 20 * MIB, 128 * KIB)])
     missed = len(reader.missed)
     run = reader.planner.current
     assert run is not None
-    reader.read([(min(run.planned_end - 256 * KIB, 40 * MIB), 128 * KIB)])
+    assert run.planned_end >= 26 * MIB
+    reader.read([(24 * MIB, 128 * KIB)])
     reader.read([(at, 128 * KIB) for at in range(20 * MIB, 24 * MIB, 128 * KIB)])
     assert reader.planner.current is run
     assert len(reader.missed) - missed <= 1
