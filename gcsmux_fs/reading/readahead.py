@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.reading.access_history import AccessHistory
 from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
 from gcsmux_fs.reading.descending_run import DescendingRun
+from gcsmux_fs.reading.planned_patterns import PlannedPatterns
 from gcsmux_fs.reading.recent_runs import RecentRuns
 from gcsmux_fs.reading.region_walk import RegionWalk
 from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES, SequentialRun
@@ -51,12 +52,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.access_pattern import AccessPattern
     from gcsmux_fs.reading.strided_run import StridedRun
 
-__all__ = ["MAX_PATTERNS", "ReadaheadPlan", "ReadaheadPlanner"]
-
-MAX_PATTERNS = 16
-"""Maximum number of patterns with a plan in one open file. Sixteen threads may read one file
-through one descriptor. Each READ that does not continue the pattern of the last READ is compared
-with all patterns."""
+__all__ = ["ReadaheadPlan", "ReadaheadPlanner"]
 
 _DESCENTS = 2
 """The number of READs that must end where the one before began. The kernel sends the READs of an
@@ -87,7 +83,6 @@ class ReadaheadPlanner:
         "_noted_ahead",
         "_patterns",
         "_read_bytes",
-        "_released",
         "_run_history",
         "_runs",
         "_size",
@@ -102,8 +97,7 @@ class ReadaheadPlanner:
 
     def __init__(self, size: int, history: AccessHistory | None = None) -> None:
         self._size = size
-        #: Patterns with a plan, the least recently used first.
-        self._patterns: list[AccessPattern] = []
+        self._patterns = PlannedPatterns()
         #: Runs without a plan.
         self._runs = RecentRuns()
         history = history if history is not None else AccessHistory()
@@ -116,7 +110,6 @@ class ReadaheadPlanner:
         self._strided: StridedRun | None = None
         self._stray_groups = 0
         self._walk = RegionWalk(size, self._coverage)
-        self._released: list[ByteRange] = []
         self._fetched: tuple[ByteRange, ...] = ()
         #: The sequential run of the last READ; None if this READ belonged to no sequential run.
         self.current: SequentialRun | None = None
@@ -148,7 +141,7 @@ class ReadaheadPlanner:
         self._note_fast_reads()
         self._read_bytes += end - offset
         useful_bytes = self._coverage.note_read(offset, end)
-        pattern = self._match(offset, end)
+        pattern = self._patterns.match(offset, end)
         if pattern is None:
             self._walk.note_hit(is_hit=useful_bytes > 0)
             return self._observe_unplanned(offset, end)
@@ -156,10 +149,10 @@ class ReadaheadPlanner:
             self._note_stray_group()
             strided = self._stride_search.add_jump(pattern, offset, end)
             if strided is not None:
-                self._end(pattern, self._released)
+                self._end(pattern)
                 return self._start_strided(strided)
         pattern.take(offset, end)
-        self._use(pattern)
+        self._patterns.use(pattern)
         if isinstance(pattern, SequentialRun):
             pattern.noted_end = pattern.position
             self.current = pattern
@@ -188,34 +181,31 @@ class ReadaheadPlanner:
     def plan(self, pattern: AccessPattern, limit: int) -> ReadaheadPlan:
         """Plan the next ranges of a pattern; all patterns of the file share `limit` bytes."""
         self._note_fast_reads()
-        released, self._released = self._released, []
         if pattern.is_over:
-            self._end(pattern, released)
+            self._end(pattern)
+            released = self._patterns.pop_released()
             return ReadaheadPlan((), tuple(released), first_window=False)
         self._note_ahead()
         ahead_bytes = pattern.ahead_bytes
-        had_nothing_ahead = not ahead_bytes
         room = self._coverage.room_for(pattern.confident_bytes - ahead_bytes)
-        fetch = tuple(pattern.plan(self._share(limit), room))
-        released += pattern.pop_passed()
+        fetch = tuple(pattern.plan(self._patterns.share(limit), room))
+        released = self._patterns.pop_released() + pattern.pop_passed()
         for each in fetch:
             self._coverage.note_planned(each.offset, each.end)
         self._fetched = fetch
         self._note_ahead()
-        first_window = had_nothing_ahead and pattern.window <= FIRST_WINDOW_BYTES
+        first_window = not ahead_bytes and pattern.window <= FIRST_WINDOW_BYTES
         return ReadaheadPlan(fetch, tuple(released), first_window)
 
     def stop(self) -> tuple[ByteRange, ...]:
         """End every plan, and return the ranges to release. A later READ can continue a run."""
         self._note_fast_reads()
-        released, self._released = self._released, []
-        while self._patterns:
-            pattern = self._patterns[-1]
-            self._end(pattern, released)
+        for pattern in reversed(list(self._patterns)):
+            self._end(pattern)
             if isinstance(pattern, SequentialRun):
                 self._runs.add(pattern)
         self._note_ahead()
-        return tuple(released)
+        return tuple(self._patterns.pop_released())
 
     def _note_fast_reads(self) -> None:
         """Record the READs of the current run that were not passed to `observe`."""
@@ -228,33 +218,9 @@ class ReadaheadPlanner:
 
     def _note_ahead(self) -> None:
         """Record how many planned bytes the patterns of this file still expect READs of."""
-        ahead_bytes = sum([each.ahead_bytes for each in self._patterns])
+        ahead_bytes = self._patterns.ahead_bytes
         self._coverage.ahead_bytes += ahead_bytes - self._noted_ahead
         self._noted_ahead = ahead_bytes
-
-    def _match(self, offset: int, end: int) -> AccessPattern | None:
-        """Return the pattern with a plan to which a READ belongs; None if there is none.
-
-        The READ belongs to the nearest pattern.
-        """
-        nearest: AccessPattern | None = None
-        least = 0
-        for pattern in reversed(self._patterns):
-            distance = pattern.distance(offset, end)
-            if distance is None:
-                continue
-            if not distance:
-                return pattern
-            if nearest is None or distance < least:
-                nearest, least = pattern, distance
-        return nearest
-
-    def _use(self, pattern: AccessPattern) -> None:
-        """Make a pattern the most recently used one."""
-        pattern.may_have_ended = False
-        if pattern is not self._patterns[-1]:
-            self._patterns.remove(pattern)
-            self._patterns.append(pattern)
 
     def _observe_unplanned(self, offset: int, end: int) -> AccessPattern | None:
         """Assign a READ to a run without a plan, or to a new run. Return a pattern with a plan."""
@@ -278,6 +244,7 @@ class ReadaheadPlanner:
         self.isolated_bytes += length
         previous, self._descent = self._descent, None
         if previous is not None and previous.is_confirmed and offset:
+            self._join(run)
             return self._start_descent(offset, end, previous.bytes_read)
         self._note_stray_group()
         if (strided := self._stride_search.add(run)) is not None:
@@ -288,7 +255,7 @@ class ReadaheadPlanner:
             self._runs.add(run)
             if self._walk not in self._patterns:
                 return self._add(self._walk)
-            self._use(self._walk)
+            self._patterns.use(self._walk)
             return self._walk
         is_sequential = run.follows_forecast or (offset == 0 and length >= KERNEL_READ_BYTES)
         return self._start_or_remember(run, is_sequential=is_sequential)
@@ -326,13 +293,7 @@ class ReadaheadPlanner:
 
     def _end_strided(self) -> None:
         if self._strided is not None:
-            self._end(self._strided, self._released)
-
-    def _share(self, limit: int) -> int:
-        """Return how many bytes each active pattern may have ahead (invariant 2 of the module)."""
-        inactive_bytes = sum([each.ahead_bytes for each in self._patterns if each.may_have_ended])
-        active_patterns = sum([not each.may_have_ended for each in self._patterns])
-        return max(limit - inactive_bytes, limit // 2) // active_patterns
+            self._end(self._strided)
 
     def _new_run(self, offset: int, end: int) -> SequentialRun:
         # Most programs finish one run before they start the next, so the previous run counts as
@@ -363,19 +324,18 @@ class ReadaheadPlanner:
         return run
 
     def _add(self, pattern: AccessPattern) -> AccessPattern:
-        if len(self._patterns) >= MAX_PATTERNS:
-            self._end(self._patterns[0], self._released)
-        for other in self._patterns:
-            other.may_have_ended = True
-        pattern.may_have_ended = False
-        self._patterns.append(pattern)
+        ended = self._patterns.add(pattern)
+        if ended is not None:
+            self._forget(ended)
         return pattern
 
-    def _end(self, pattern: AccessPattern, released: list[ByteRange]) -> None:
-        """End the plan of a pattern, and add its unreleased ranges to `released`."""
-        self._patterns.remove(pattern)
+    def _end(self, pattern: AccessPattern) -> None:
+        self._patterns.end(pattern)
+        self._forget(pattern)
+
+    def _forget(self, pattern: AccessPattern) -> None:
+        """Drop the references to a pattern whose plan has ended."""
         if pattern is self.current:
             self.current = None
         elif pattern is self._strided:
             self._strided = None
-        released += pattern.finish()

@@ -55,6 +55,13 @@ _PROVED_READS = 32
 _PROVED_DIVISOR = 10
 """A walk has proved itself if READs have covered the size of the object divided by this number."""
 
+_RUN_FACTOR = 1.25
+"""A walk of short runs reads at least this many times the bytes of their first READs. Single READs
+of at most 512 KiB are look-ups of pages, for which a walk does not prove itself."""
+
+_LARGE_READ_BYTES = 512 * 1024
+"""Mean length of single READs that need not be look-ups."""
+
 _HIT_WEIGHT = 1 / 16
 """The weight of the last READ in the hit rate. Some 20 READs outside of the planned bytes show
 that the program does not read at random in the whole object."""
@@ -212,12 +219,17 @@ class RegionWalk(AccessPattern):
 
         They must also need planned bytes as often as READs at random do.
         """
-        planned_part = self._coverage.planned_bytes / self._size
+        coverage = self._coverage
+        planned_part = min(coverage.planned_bytes / self._size, 1)
         return (
-            self._hit_rate * _HIT_DIVISOR >= min(planned_part, 1)
+            self._hit_rate * _HIT_DIVISOR >= planned_part
             and self.isolated_reads >= _PROVED_READS
             and self.bytes_read >= self.isolated_reads * _LONG_READ_BYTES
-            and self._coverage.read_bytes * _PROVED_DIVISOR >= self._size
+            and coverage.read_bytes * _PROVED_DIVISOR >= self._size
+            and (
+                coverage.read_bytes >= self.bytes_read * _RUN_FACTOR
+                or self.bytes_read >= self.isolated_reads * _LARGE_READ_BYTES
+            )
         )
 
     def _is_dense(self, offset: int) -> bool:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.access_history import AccessHistory
-from gcsmux_fs.reading.readahead import MAX_PATTERNS, ReadaheadPlanner
+from gcsmux_fs.reading.planned_patterns import MAX_PATTERNS
+from gcsmux_fs.reading.readahead import ReadaheadPlanner
 from gcsmux_fs.reading.sequential_run import SequentialRun
 from tests.support.sizes import KIB, MIB
 
@@ -266,11 +267,13 @@ def test_passed_ranges_are_released_while_the_run_goes_on_and_the_rest_at_its_en
     planner = ReadaheadPlanner(100 * MIB)
     released: list[ByteRange] = []
     for at in range(0, 20 * MIB, 128 * KIB):
-        run = planner.observe(at, at + 128 * KIB)
-        assert isinstance(run, SequentialRun)
-        released += planner.plan(run, LIMIT).release
+        pattern = planner.observe(at, at + 128 * KIB)
+        assert pattern is not None
+        released += planner.plan(pattern, LIMIT).release
         if released:
             assert at + 128 * KIB - MIB == released[-1].end
+    run = planner.current
+    assert run is not None
     planned_end = run.planned_end
     released += planner.stop()
     assert released[0].offset == 128 * KIB
