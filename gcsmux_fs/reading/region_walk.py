@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.access_pattern import AccessPattern
 from gcsmux_fs.reading.block_sizes import PAGE_BYTES
+from gcsmux_fs.reading.read_coverage import ALLOWANCE_BYTES
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.read_coverage import ReadCoverage
@@ -69,10 +70,6 @@ that the program does not read at random in the whole object."""
 _HIT_DIVISOR = 4
 """If READs are at random, the hit rate is the planned part of the object. A walk has not proved
 itself if the hit rate is less than this part divided by this number."""
-
-_FINISH_FACTOR = 6
-"""If the size of the object is at most this many times the bytes read, a walk that has proved
-itself plans all the rest of the object."""
 
 
 class RegionWalk(AccessPattern):
@@ -186,9 +183,9 @@ class RegionWalk(AccessPattern):
         """Return the region to plan after a READ at `offset`; `(0, 0)` if there is none."""
         coverage = self._coverage
         has_proved_itself = self._has_proved_itself()
-        if has_proved_itself and self._size <= coverage.read_bytes * _FINISH_FACTOR:
-            return self._nearest_missing(offset)
         room = coverage.room_for_walk(_PROVED_FACTOR if has_proved_itself else _FACTOR)
+        if has_proved_itself:
+            room += ALLOWANCE_BYTES
         if room < PAGE_BYTES or not (has_proved_itself or self._is_dense(offset)):
             return 0, 0
         for length in _REGION_BYTES:
@@ -201,16 +198,6 @@ class RegionWalk(AccessPattern):
                 start, end = end, min(end + length, self._size)
                 missing = sum([b - a for a, b in coverage.missing(start, end)])
             if 0 < missing <= room:
-                return start, end
-        return 0, 0
-
-    def _nearest_missing(self, offset: int) -> tuple[int, int]:
-        """Return the region around `offset`, or the next one above it, that has missing bytes."""
-        length = _REGION_BYTES[0]
-        first = offset - offset % length
-        for start in (*range(first, self._size, length), *range(0, first, length)):
-            end = min(start + length, self._size)
-            if self._coverage.missing(start, end):
                 return start, end
         return 0, 0
 
