@@ -166,11 +166,16 @@ def test_strided_run_ends_when_the_reads_leave_it() -> None:
 
 
 def test_random_rows_of_a_matrix_are_read_in_few_round_trips() -> None:
-    rows = random.Random(5).sample(range(1600), 480)
-    reads = [(row * 128 * KIB, 128 * KIB) for row in rows]
+    # Each row takes two READs, because the kernel reads a window around the first page of the row.
+    rows = random.Random(5).sample(range(1000), 400)
+    reads = [
+        (row * 192 * KIB + part, length)
+        for row in rows
+        for part, length in ((0, 128 * KIB), (128 * KIB, 64 * KIB))
+    ]
     reader = Reader(200 * MIB)
     reader.read(reads)
-    assert len(reader.missed) <= 240
+    assert len(reader.missed) <= 200
 
 
 @pytest.mark.parametrize(

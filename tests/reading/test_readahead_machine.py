@@ -47,8 +47,6 @@ class ReadaheadMachine(RuleBasedStateMachine):
         #: How many times each granule was planned and not refused, and released.
         self.planned_granules: Counter[int] = Counter()
         self.released_granules: Counter[int] = Counter()
-        #: The patterns without a READ since another pattern began.
-        self.inactive: set[AccessPattern] = set()
         self.bytes_read = 0
         self.position = 0
 
@@ -162,8 +160,6 @@ class ReadaheadMachine(RuleBasedStateMachine):
             return
         if pattern not in self.planned:
             self.planned[pattern] = []
-            self.inactive |= set(self.planned)
-        self.inactive.discard(pattern)
         if waits:
             self.planner.note_wait(pattern, offset)
         if end >= pattern.replan_offset:
@@ -209,8 +205,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
             assert not overlaps, (pattern, target)
             ranges.append(target)
         if fetch:
-            active = list(self.planner._patterns)
-            active_patterns = sum(each not in self.inactive for each in active)
+            active_patterns = sum(not each.may_have_ended for each in self.planner._patterns)
             # The READ itself has requested the bytes of its last granule.
             assert pattern.ahead_bytes <= limit // active_patterns + GRANULE_BYTES
 
