@@ -27,8 +27,9 @@ WALK_FACTOR = 3.0
 GRANULE = 16 * KIB
 LINK = Link(0.020, 600e6)
 
+# The examples are the same in each run, so that only a change of the code can make a test fail.
 # Failing examples are not made smaller, because each attempt replays a trace.
-examples = settings(max_examples=25, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+examples = settings(max_examples=25, derandomize=True, phases=(Phase.explicit, Phase.generate))
 
 
 def granules_bytes(spans: list[Span]) -> int:
