@@ -1,4 +1,4 @@
-"""Prefetches whole files for a program that reads the files of a directory in order.
+"""Prefetches files for a program that reads the files of a directory in order.
 
 A `SiblingPlanner` for each directory decides which positions of the listing to fetch. This module
 turns the positions into objects and fetches them. A prefetched file stays open until a program
@@ -15,7 +15,6 @@ import cachetools
 import trio
 
 from gcsmux_fs.filesystem.sibling_planner import MAX_WINDOW_FILES, SiblingPlanner
-from gcsmux_fs.reading.open_planner import SMALL_OBJECT_BYTES
 
 if TYPE_CHECKING:
     from gcsmux_fs.filesystem.object_opener import ObjectOpener
@@ -73,7 +72,8 @@ class DirectoryPrefetch:
         prefetched = self._files.pop(file.key, None)
         if prefetched is not None:
             prefetched[0].close()
-        if file.size > SMALL_OBJECT_BYTES or not self._opener.reads_ahead:
+        opener = self._opener
+        if not opener.reads_ahead or not opener.expected_parts(file.key.name, file.size):
             return
         located = self._tree.listing_of(inode)
         if located is None:
@@ -92,9 +92,7 @@ class DirectoryPrefetch:
             walk.last_step = now
         for next_position in planned:
             info = listing.file_at(next_position)
-            if info is None or not 0 < info.size <= SMALL_OBJECT_BYTES:
-                continue
-            if not self._fetch(info, walk):
+            if info is not None and not self._fetch(info, walk):
                 planner.refused(next_position)
                 return
 
@@ -128,13 +126,16 @@ class DirectoryPrefetch:
             self._close(key)
 
     def _fetch(self, info: ObjectInfo, walk: _Walk) -> bool:
-        """Fetch a whole file; return False if the memory budget has no room for the file now."""
+        """Fetch what is expected to be read of a file; return False if memory is short."""
+        parts = self._opener.expected_parts(info.name, info.size)
+        if not parts:
+            return True
         key = self._opener.key_of(info)
         if (prefetched := self._files.get(key)) is not None:
             self._files[key] = prefetched[0], walk
             return True
         file = self._opener.open(info)
-        if not file.fetch_whole():
+        if not file.fetch_parts(parts):
             file.close()
             return False
         self._files[key] = file, walk
@@ -145,5 +146,5 @@ class DirectoryPrefetch:
 
     def _close(self, key: ObjectKey) -> None:
         file, _ = self._files.pop(key)
-        file.give_up_whole()
+        file.give_up_parts()
         file.close()

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.model.errors import StorageError
-from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.fetch_range import range_to_fetch
+from gcsmux_fs.reading.file_reads import FileReads
 from gcsmux_fs.reading.open_prefetch import OpenPrefetch
 from gcsmux_fs.reading.read_request import Outcome, ReadRequest
 from gcsmux_fs.reading.read_waiting import wait_until_done, wake_current_task
@@ -27,7 +27,7 @@ from gcsmux_fs.reading.recent_failures import RecentFailures, repeat_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.model.values import ByteRange, ObjectKey
     from gcsmux_fs.reading.block_index import Block
     from gcsmux_fs.reading.read_resources import ReadResources
 
@@ -45,12 +45,14 @@ class OpenFile:
     __slots__ = (
         "_awaits_first_read",
         "_closed",
+        "_fetched_parts",
         "_failures",
         "_index",
         "_last_block",
         "_planner",
         "_prefetch",
         "_readahead",
+        "_reads",
         "_resources",
         "key",
         "size",
@@ -63,10 +65,12 @@ class OpenFile:
         self._index = resources.fetcher.open(key, size, grows=grows)
         self._readahead = ReadaheadDriver(resources, self._index, size)
         self._planner = self._readahead.planner
+        self._reads = FileReads(key.name, size, self._planner)
         self._last_block: Block | None = None
         self._failures = RecentFailures(repeat_seconds(resources.read_timeout))
         self._prefetch: OpenPrefetch | None = None
         self._awaits_first_read = False
+        self._fetched_parts: tuple[ByteRange, ...] = ()
         self._closed = False
         resources.open_files += 1
 
@@ -85,12 +89,15 @@ class OpenFile:
         """
         resources, index = self._resources, self._index
         is_cached = index.block_count > len(index.loading)
+        limit = self._readahead.limit
         opening = resources.open_planner.plan(
-            self.key, self.size, opener, is_cached=is_cached, is_ready=index.is_ready
+            self.key, self.size, opener, is_cached=is_cached, is_ready=index.is_ready, window=limit
         )
+        resources.forecasts.note_open(self._reads, opener)
+        self._planner.expected_head = opening.forecast.head_of(self.size)
         self._prefetch = OpenPrefetch(resources, index, opening)
         self._awaits_first_read = True
-        await self._prefetch.fetch(self._readahead.limit)
+        await self._prefetch.fetch(limit)
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
         """Return the bytes of a READ if all are ready; after None, the caller must call `read`.
@@ -133,6 +140,7 @@ class OpenFile:
             run.position = end
             run.bytes_read += end - offset
         else:
+            self._reads.note(offset, end)
             run = planner.observe(offset, end)
             if run is not None and end >= run.replan_offset:
                 self._readahead.advance(run)
@@ -190,14 +198,16 @@ class OpenFile:
         """Stop readahead. A reader that continues gets a new readahead plan."""
         self._readahead.stop()
 
-    def fetch_whole(self) -> bool:
-        """Request a whole small object before its first READ. Return False if memory is short."""
-        everything = ByteRange(0, self.size)
-        return self._resources.fetcher.read_ahead(self._index, everything, first_window=False)
+    def fetch_parts(self, parts: tuple[ByteRange, ...]) -> bool:
+        """Request parts of the file before its first READ. Return False if memory is short."""
+        self._fetched_parts = parts
+        fetcher = self._resources.fetcher
+        return all(fetcher.read_ahead(self._index, part, first_window=False) for part in parts)
 
-    def give_up_whole(self) -> None:
-        """Undo the protection by `fetch_whole`: the bytes stay cached, but may be evicted."""
-        self._resources.fetcher.release(self._index, ByteRange(0, self.size))
+    def give_up_parts(self) -> None:
+        """Undo the protection by `fetch_parts`: the bytes stay cached, but may be evicted."""
+        for part in self._fetched_parts:
+            self._resources.fetcher.release(self._index, part)
 
     def close(self) -> None:
         """Close the file; its blocks stay cached. Idempotent."""
@@ -207,6 +217,7 @@ class OpenFile:
         self._last_block = None
         if self._prefetch is not None:
             self._prefetch.release()
+            self._resources.forecasts.note_close(self._reads)
         self._readahead.close()
         self._resources.fetcher.close(self._index)
         self._resources.open_files -= 1
@@ -238,6 +249,7 @@ class OpenFile:
         self._last_block = blocks[-1]
         resources.counters.hits += 1
         resources.counters.bytes_served += end - offset
+        self._reads.note(offset, end)
         run = self._planner.observe(offset, end)
         # The parts are joined before readahead runs, because readahead may evict these blocks.
         joined = b"".join(parts)
@@ -251,8 +263,11 @@ class OpenFile:
         resources = self._resources
         if self._closed:
             raise ValueError(f"READ of {self.key} after its file was closed")
+        self._reads.note(offset, end)
         run = self._planner.observe(offset, end)
-        fetch = range_to_fetch(offset, end, self.size, resources.budget)
+        fetch = range_to_fetch(
+            offset, end, self.size, resources.budget, self._planner.expected_head[1]
+        )
         request = ReadRequest(self._index, offset, end, fetch, wake)
         outcome = resources.fetcher.begin(request)
         counters = resources.counters

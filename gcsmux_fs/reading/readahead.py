@@ -83,7 +83,16 @@ class ReadaheadPlan:
 class ReadaheadPlanner:
     """Plans the readahead of one open file. All open files of the object share `history`."""
 
-    __slots__ = ("_history", "_newest", "_released", "_runs", "_size", "_unplanned", "current")
+    __slots__ = (
+        "_history",
+        "_newest",
+        "_released",
+        "_runs",
+        "_size",
+        "_unplanned",
+        "current",
+        "expected_head",
+    )
 
     def __init__(self, size: int, history: RunHistory | None = None) -> None:
         self._size = size
@@ -96,6 +105,9 @@ class ReadaheadPlanner:
         self._released: list[ByteRange] = []
         #: The run of the last READ that belonged to a run with a plan.
         self.current: SequentialRun | None = None
+        #: The forecast of the run at offset 0: the least length that it is expected to reach, and
+        #: the offset where it is expected to end, both in bytes; 0 if unknown.
+        self.expected_head = 0, 0
 
     def __repr__(self) -> str:
         return f"<ReadaheadPlanner {self._runs}>"
@@ -230,6 +242,8 @@ class ReadaheadPlanner:
         expected_end = 0
         if longest and shortest > end - offset:
             expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
+        if not offset and self.expected_head != (0, 0):
+            shortest, expected_end = self.expected_head
         run = SequentialRun(offset, end, shortest, expected_end)
         self._newest = run
         return run
