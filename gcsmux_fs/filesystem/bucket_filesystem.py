@@ -95,7 +95,7 @@ class BucketFilesystem:
     # -- the beginning and the end of the mount
 
     async def run(self) -> NoReturn:
-        """Release prefetched files that no program reads, until cancelled."""
+        """Fetch files before programs open them, and release those not read, until cancelled."""
         await self._prefetch.run()
 
     async def drain(self, seconds: float) -> bool:
@@ -136,7 +136,7 @@ class BucketFilesystem:
     @property
     def open_handles(self) -> int:
         """Number of open files, open directories, and files fetched before a program opens them."""
-        return len(self._files) + len(self._directories) + len(self._prefetch)
+        return len(self._files) + len(self._directories) + len(self._prefetch.files)
 
     @property
     def ill_formed_metadata(self) -> int:

@@ -93,6 +93,7 @@ class BlockIndex:
         "key",
         "loading",
         "open_files",
+        "requested_bytes",
         "run_history",
         "size",
     )
@@ -106,6 +107,8 @@ class BlockIndex:
         #: The number of open files of this object generation.
         self.open_files = 0
         self.block_count = 0
+        #: The bytes of all blocks that were requested since the first open, evicted ones included.
+        self.requested_bytes = 0
         self.loading: set[Block] = set()
         self.run_history = RunHistory()
         self._pages: dict[int, _Page] = {}
@@ -165,6 +168,7 @@ class BlockIndex:
         page.blocks.insert(position, block)
         self.loading.add(block)
         self.block_count += 1
+        self.requested_bytes += end - start
         return block
 
     def remove(self, block: Block) -> None:

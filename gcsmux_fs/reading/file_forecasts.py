@@ -17,8 +17,8 @@ Tiny files have no record, because each of them is fetched whole in any case.
 Invariants:
 1. A part is forecast only if the last `PARTLY_READ_FILES` files of the kind were read in part, and
    a whole file only if the last `WHOLE_FILES` files were read whole.
-2. A forecast of a part is at most half of the file. Otherwise at most twice as many bytes are saved
-   as are read, and a round trip is worth more.
+2. A part is forecast only if at most 3/4 of each of these files was read. Otherwise little would be
+   saved, and a round trip is worth more.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class FileForecast:
     """What a program is expected to read of one file; see `UNKNOWN` for no forecast.
 
     `head` and `tail` are the lengths in bytes of the only parts that are expected to be read, at
-    the start and at the end of the file. Both are multiples of 16 KiB, and both are 0 if the file
-    may be read beyond them. `is_whole` says that the whole file is expected to be read.
+    the start and at the end of the file. Both are 0 if the file may be read beyond them. `is_whole`
+    says that the whole file is expected to be read.
     """
 
     head: int = 0
@@ -126,11 +126,11 @@ class _Kind:
         records = list(self._records)
         latest = records[-partly_read_files:]
         if len(latest) == partly_read_files and all(
-            2 * (head + tail) <= size for size, head, tail in latest
+            4 * (head + tail) <= 3 * size for size, head, tail in latest
         ):
+            head = max([head for _, head, _ in latest])
             return FileForecast(
-                _rounded_up(max([head for _, head, _ in latest])),
-                _rounded_up(max([tail for _, _, tail in latest])),
+                -(-head // GRANULE_BYTES) * GRANULE_BYTES, max([tail for _, _, tail in latest])
             )
         latest = records[-WHOLE_FILES:]
         is_whole = len(latest) == WHOLE_FILES and all(
@@ -196,7 +196,3 @@ def kind_of(name: str) -> tuple[str, str]:
     directory, _, last = name.rpartition("/")
     _, dot, suffix = last.rpartition(".")
     return directory, suffix if dot and len(suffix) <= _MAX_SUFFIX_LENGTH else ""
-
-
-def _rounded_up(length: int) -> int:
-    return -(-length // GRANULE_BYTES) * GRANULE_BYTES

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model.values import ByteRange, ObjectKey
+    from gcsmux_fs.reading.access_patterns import SequentialRun
     from gcsmux_fs.reading.block_index import Block
     from gcsmux_fs.reading.read_resources import ReadResources
 
 __all__ = ["OpenFile"]
 
+# A file is nearly fetched if at most this part of it, or half a window, has not been requested.
+_NEARLY_FETCHED_DIVISOR = 8
 # Copies of enum members, because `read_cached` runs for every READ, and a lookup in the enum is
 # slower than a module variable.
 _PARTLY_READ = BlockState.PARTLY_READ
@@ -45,10 +48,11 @@ class OpenFile:
     __slots__ = (
         "_awaits_first_read",
         "_closed",
-        "_fetched_parts",
         "_failures",
+        "_fetched_parts",
         "_index",
         "_last_block",
+        "_on_nearly_fetched",
         "_planner",
         "_prefetch",
         "_readahead",
@@ -71,6 +75,7 @@ class OpenFile:
         self._prefetch: OpenPrefetch | None = None
         self._awaits_first_read = False
         self._fetched_parts: tuple[ByteRange, ...] = ()
+        self._on_nearly_fetched: Callable[[int], None] | None = None
         self._closed = False
         resources.open_files += 1
 
@@ -143,7 +148,7 @@ class OpenFile:
             self._reads.note(offset, end)
             run = planner.observe(offset, end)
             if run is not None and end >= run.replan_offset:
-                self._readahead.advance(run)
+                self._advance(run)
         start = block.start
         return content[offset - start : end - start]
 
@@ -199,15 +204,34 @@ class OpenFile:
         self._readahead.stop()
 
     def fetch_parts(self, parts: tuple[ByteRange, ...]) -> bool:
-        """Request parts of the file before its first READ. Return False if memory is short."""
-        self._fetched_parts = parts
-        fetcher = self._resources.fetcher
-        return all(fetcher.read_ahead(self._index, part, first_window=False) for part in parts)
+        """Request parts of the file before its first READ.
 
-    def give_up_parts(self) -> None:
-        """Undo the protection by `fetch_parts`: the bytes stay cached, but may be evicted."""
-        for part in self._fetched_parts:
-            self._resources.fetcher.release(self._index, part)
+        If memory is short, the last parts are not requested. Return False if no part is requested.
+        """
+        fetcher, fetched = self._resources.fetcher, 0
+        for part in parts:
+            if not fetcher.read_ahead(self._index, part, first_window=False):
+                break
+            fetched += 1
+        self._fetched_parts = parts[:fetched]
+        return bool(fetched)
+
+    def take_over(self, fetched: OpenFile) -> None:
+        """Close an open file of the same object whose parts were fetched for this file.
+
+        The parts stay protected until a READ takes them or this file is closed.
+        """
+        self._fetched_parts, fetched._fetched_parts = fetched._fetched_parts, ()
+        fetched.close()
+
+    def when_nearly_fetched(self, callback: Callable[[int], None]) -> None:
+        """Call `callback` once, when nearly all bytes of the file have been requested.
+
+        The argument of `callback` is the number of bytes that may be fetched of the next file, so
+        that its reader does not have to wait.
+        """
+        self._on_nearly_fetched = callback
+        self._check_nearly_fetched()
 
     def close(self) -> None:
         """Close the file; its blocks stay cached. Idempotent."""
@@ -215,6 +239,9 @@ class OpenFile:
             return
         self._closed = True
         self._last_block = None
+        self._on_nearly_fetched = None
+        for part in self._fetched_parts:
+            self._resources.fetcher.release(self._index, part)
         if self._prefetch is not None:
             self._prefetch.release()
             self._resources.forecasts.note_close(self._reads)
@@ -227,6 +254,20 @@ class OpenFile:
         self._awaits_first_read = False
         assert self._prefetch is not None
         self._prefetch.note_first_read(offset, end)
+
+    def _advance(self, run: SequentialRun) -> None:
+        """Continue readahead, if need be in the next file."""
+        self._readahead.advance(run)
+        if self._on_nearly_fetched is not None:
+            self._check_nearly_fetched()
+
+    def _check_nearly_fetched(self) -> None:
+        window = self._readahead.limit // 2
+        rest = min(window, self.size // _NEARLY_FETCHED_DIVISOR)
+        callback = self._on_nearly_fetched
+        if callback is not None and self._index.requested_bytes >= self.size - rest:
+            self._on_nearly_fetched = None
+            callback(window)
 
     def _read_across(self, offset: int, end: int) -> bytes | None:
         """Return the bytes of a READ across several blocks, if all are ready."""
@@ -254,7 +295,7 @@ class OpenFile:
         # The parts are joined before readahead runs, because readahead may evict these blocks.
         joined = b"".join(parts)
         if run is not None and end >= run.replan_offset:
-            self._readahead.advance(run)
+            self._advance(run)
         return joined
 
     def _begin(
@@ -281,7 +322,7 @@ class OpenFile:
             if outcome is Outcome.WAIT or outcome is Outcome.MISS:
                 self._planner.note_wait(run, offset)
             if end >= run.replan_offset:
-                self._readahead.advance(run)
+                self._advance(run)
         return request, outcome
 
     async def _finish(self, request: ReadRequest, *, timed: bool = True) -> memoryview:

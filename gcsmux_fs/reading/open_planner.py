@@ -21,8 +21,8 @@ three places:
 - At another place. The OPEN then requests 16 KiB at the start, a cheap way to find out whether the
   generation exists.
 
-If nothing is known about a small object, the OPEN requests all of it. If the last similar files were
-read whole, the OPEN of a larger object also requests a full readahead window.
+If nothing is known about a small object, the OPEN requests all of it. If the last similar files
+were read whole, the OPEN of a larger object also requests a full readahead window.
 
 Two patterns make the requests of OPENs useless. The planner detects each pattern after `MAX_UNREAD`
 OPENs without a READ, and then requests nothing:
