@@ -75,7 +75,7 @@ class PrefetchedFiles:
             self._files[key] = prefetched[0], prefetcher
             return True
         file = self._opener.open(info)
-        if not file.fetch_parts(parts):
+        if not file.prefetch.fetch(parts):
             file.close()
             return False
         self._files[key] = file, prefetcher

@@ -83,7 +83,7 @@ class ShardPrefetch:
         chain.last_step = now
         chain.ahead.pop(name, None)
         chain.planner.note_read(name, file.size, self._rules(inode))
-        file.when_nearly_fetched(functools.partial(self._continue, inode, name, chain))
+        file.prefetch.when_nearly_fetched(functools.partial(self._continue, inode, name, chain))
 
     def _continue(self, inode: int, name: str, chain: _Chain, window: int) -> None:
         self._start_soon(functools.partial(self._fetch_next, inode, name, chain, window))

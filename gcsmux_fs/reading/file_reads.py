@@ -19,11 +19,20 @@ __all__ = ["FileReads"]
 class FileReads:
     """The READs of one open file of `size` bytes; `name` is the object's name.
 
-    `note` is called only for READs that pass the slow path of `OpenFile.read_cached`. All other
-    READs continue the current run of `planner`, so the run has their end.
+    `note` is not called for READs on the fast path of `OpenFile.read_cached`. These READs continue
+    the current run of `planner`, and begin at the end of the last noted READ.
     """
 
-    __slots__ = ("_far_end", "_far_start", "_head_end", "_planner", "name", "recorded", "size")
+    __slots__ = (
+        "_far_end",
+        "_far_start",
+        "_head_end",
+        "_last_end",
+        "_planner",
+        "name",
+        "recorded",
+        "size",
+    )
 
     def __init__(self, name: str, size: int, planner: ReadaheadPlanner) -> None:
         self.name = name
@@ -34,6 +43,8 @@ class FileReads:
         self._head_end = 0
         self._far_start = size
         self._far_end = 0
+        # The end of the last noted READ.
+        self._last_end = 0
 
     def __repr__(self) -> str:
         return f"<FileReads of {self.name!r}: {self.extent} of {self.size} bytes>"
@@ -48,11 +59,13 @@ class FileReads:
         """Record a READ of `[offset, end)`; called before the planner observes the READ."""
         self._follow_run()
         self._cover(offset, end)
+        self._last_end = end
 
     def _follow_run(self) -> None:
         run = self._planner.current
-        if run is not None:
-            self._cover(run.start, run.position)
+        if run is not None and run.position > self._last_end:
+            self._cover(self._last_end, run.position)
+            self._last_end = run.position
 
     def _cover(self, offset: int, end: int) -> None:
         if offset > self._head_end:

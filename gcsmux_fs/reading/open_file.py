@@ -17,6 +17,8 @@ import trio
 from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.fetch_range import range_to_fetch
+from gcsmux_fs.reading.file_forecasts import UNKNOWN
+from gcsmux_fs.reading.file_prefetch import FilePrefetch
 from gcsmux_fs.reading.file_reads import FileReads
 from gcsmux_fs.reading.open_prefetch import OpenPrefetch
 from gcsmux_fs.reading.read_request import Outcome, ReadRequest
@@ -27,15 +29,12 @@ from gcsmux_fs.reading.recent_failures import RecentFailures, repeat_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.model.values import ByteRange, ObjectKey
-    from gcsmux_fs.reading.access_patterns import SequentialRun
+    from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.block_index import Block
     from gcsmux_fs.reading.read_resources import ReadResources
 
 __all__ = ["OpenFile"]
 
-# A file is nearly fetched if at most this part of it, or half a window, has not been requested.
-_NEARLY_FETCHED_DIVISOR = 8
 # Copies of enum members, because `read_cached` runs for every READ, and a lookup in the enum is
 # slower than a module variable.
 _PARTLY_READ = BlockState.PARTLY_READ
@@ -49,16 +48,16 @@ class OpenFile:
         "_awaits_first_read",
         "_closed",
         "_failures",
-        "_fetched_parts",
+        "_forecast",
         "_index",
         "_last_block",
-        "_on_nearly_fetched",
+        "_opening",
         "_planner",
-        "_prefetch",
         "_readahead",
         "_reads",
         "_resources",
         "key",
+        "prefetch",
         "size",
     )
 
@@ -72,15 +71,21 @@ class OpenFile:
         self._reads = FileReads(key.name, size, self._planner)
         self._last_block: Block | None = None
         self._failures = RecentFailures(repeat_seconds(resources.read_timeout))
-        self._prefetch: OpenPrefetch | None = None
+        self._opening: OpenPrefetch | None = None
         self._awaits_first_read = False
-        self._fetched_parts: tuple[ByteRange, ...] = ()
-        self._on_nearly_fetched: Callable[[int], None] | None = None
+        self._forecast = UNKNOWN
+        #: What is fetched before the first READ.
+        self.prefetch = FilePrefetch(resources.fetcher, self._index, self._readahead, size)
         self._closed = False
         resources.open_files += 1
 
     def __repr__(self) -> str:
         return f"<OpenFile {self.key} {self._planner!r}>"
+
+    @property
+    def expects_tail_only(self) -> bool:
+        """Whether the program is expected to read the end of the file and nothing else."""
+        return self._forecast.is_part and not self._forecast.head
 
     async def ask_first(self, opener: int) -> None:
         """Fetch the bytes that the first READ is expected to need, and wait for the first byte.
@@ -99,10 +104,11 @@ class OpenFile:
             self.key, self.size, opener, is_cached=is_cached, is_ready=index.is_ready, window=limit
         )
         resources.forecasts.note_open(self._reads, opener)
-        self._planner.expected_head = opening.forecast.head_of(self.size)
-        self._prefetch = OpenPrefetch(resources, index, opening)
+        self._forecast = opening.forecast
+        self._planner.expect_head(*opening.forecast.head_of(self.size))
+        self._opening = OpenPrefetch(resources, index, opening)
         self._awaits_first_read = True
-        await self._prefetch.fetch(limit)
+        await self._opening.fetch(limit)
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
         """Return the bytes of a READ if all are ready; after None, the caller must call `read`.
@@ -148,7 +154,8 @@ class OpenFile:
             self._reads.note(offset, end)
             run = planner.observe(offset, end)
             if run is not None and end >= run.replan_offset:
-                self._advance(run)
+                self._readahead.advance(run)
+                self.prefetch.check()
         start = block.start
         return content[offset - start : end - start]
 
@@ -203,35 +210,16 @@ class OpenFile:
         """Stop readahead. A reader that continues gets a new readahead plan."""
         self._readahead.stop()
 
-    def fetch_parts(self, parts: tuple[ByteRange, ...]) -> bool:
-        """Request parts of the file before its first READ.
+    def take_over(self, prefetched: OpenFile) -> None:
+        """Close `prefetched`, an open file of the same object, and take what it has fetched.
 
-        If memory is short, the last parts are not requested. Return False if no part is requested.
+        The fetched parts stay protected until READs take them or this file is closed.
         """
-        fetcher, fetched = self._resources.fetcher, 0
-        for part in parts:
-            if not fetcher.read_ahead(self._index, part, first_window=False):
-                break
-            fetched += 1
-        self._fetched_parts = parts[:fetched]
-        return bool(fetched)
-
-    def take_over(self, fetched: OpenFile) -> None:
-        """Close an open file of the same object whose parts were fetched for this file.
-
-        The parts stay protected until a READ takes them or this file is closed.
-        """
-        self._fetched_parts, fetched._fetched_parts = fetched._fetched_parts, ()
-        fetched.close()
-
-    def when_nearly_fetched(self, callback: Callable[[int], None]) -> None:
-        """Call `callback` once, when nearly all bytes of the file have been requested.
-
-        The argument of `callback` is the number of bytes that may be fetched of the next file, so
-        that its reader does not have to wait.
-        """
-        self._on_nearly_fetched = callback
-        self._check_nearly_fetched()
+        self.prefetch.take_over(prefetched.prefetch)
+        prefetched.close()
+        if self._forecast == UNKNOWN:
+            # Keep as much ahead of the reader as was fetched before its first READ.
+            self._planner.expect_head(self.prefetch.length, 0)
 
     def close(self) -> None:
         """Close the file; its blocks stay cached. Idempotent."""
@@ -239,11 +227,9 @@ class OpenFile:
             return
         self._closed = True
         self._last_block = None
-        self._on_nearly_fetched = None
-        for part in self._fetched_parts:
-            self._resources.fetcher.release(self._index, part)
-        if self._prefetch is not None:
-            self._prefetch.release()
+        self.prefetch.release()
+        if self._opening is not None:
+            self._opening.release()
             self._resources.forecasts.note_close(self._reads)
         self._readahead.close()
         self._resources.fetcher.close(self._index)
@@ -252,22 +238,8 @@ class OpenFile:
     def _note_first_read(self, offset: int, end: int) -> None:
         """Pass the first READ after `ask_first` to the prefetch of the OPEN."""
         self._awaits_first_read = False
-        assert self._prefetch is not None
-        self._prefetch.note_first_read(offset, end)
-
-    def _advance(self, run: SequentialRun) -> None:
-        """Continue readahead, if need be in the next file."""
-        self._readahead.advance(run)
-        if self._on_nearly_fetched is not None:
-            self._check_nearly_fetched()
-
-    def _check_nearly_fetched(self) -> None:
-        window = self._readahead.limit // 2
-        rest = min(window, self.size // _NEARLY_FETCHED_DIVISOR)
-        callback = self._on_nearly_fetched
-        if callback is not None and self._index.requested_bytes >= self.size - rest:
-            self._on_nearly_fetched = None
-            callback(window)
+        assert self._opening is not None
+        self._opening.note_first_read(offset, end)
 
     def _read_across(self, offset: int, end: int) -> bytes | None:
         """Return the bytes of a READ across several blocks, if all are ready."""
@@ -295,7 +267,8 @@ class OpenFile:
         # The parts are joined before readahead runs, because readahead may evict these blocks.
         joined = b"".join(parts)
         if run is not None and end >= run.replan_offset:
-            self._advance(run)
+            self._readahead.advance(run)
+            self.prefetch.check()
         return joined
 
     def _begin(
@@ -306,9 +279,7 @@ class OpenFile:
             raise ValueError(f"READ of {self.key} after its file was closed")
         self._reads.note(offset, end)
         run = self._planner.observe(offset, end)
-        fetch = range_to_fetch(
-            offset, end, self.size, resources.budget, self._planner.expected_head[1]
-        )
+        fetch = range_to_fetch(offset, end, self.size, resources.budget, self._forecast.head)
         request = ReadRequest(self._index, offset, end, fetch, wake)
         outcome = resources.fetcher.begin(request)
         counters = resources.counters
@@ -322,7 +293,8 @@ class OpenFile:
             if outcome is Outcome.WAIT or outcome is Outcome.MISS:
                 self._planner.note_wait(run, offset)
             if end >= run.replan_offset:
-                self._advance(run)
+                self._readahead.advance(run)
+                self.prefetch.check()
         return request, outcome
 
     async def _finish(self, request: ReadRequest, *, timed: bool = True) -> memoryview:

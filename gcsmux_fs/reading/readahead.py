@@ -84,6 +84,7 @@ class ReadaheadPlanner:
     """Plans the readahead of one open file. All open files of the object share `history`."""
 
     __slots__ = (
+        "_expected_head",
         "_history",
         "_newest",
         "_released",
@@ -91,7 +92,6 @@ class ReadaheadPlanner:
         "_size",
         "_unplanned",
         "current",
-        "expected_head",
     )
 
     def __init__(self, size: int, history: RunHistory | None = None) -> None:
@@ -105,9 +105,7 @@ class ReadaheadPlanner:
         self._released: list[ByteRange] = []
         #: The run of the last READ that belonged to a run with a plan.
         self.current: SequentialRun | None = None
-        #: The forecast of the run at offset 0: the least length that it is expected to reach, and
-        #: the offset where it is expected to end, both in bytes; 0 if unknown.
-        self.expected_head = 0, 0
+        self._expected_head = 0, 0
 
     def __repr__(self) -> str:
         return f"<ReadaheadPlanner {self._runs}>"
@@ -116,6 +114,16 @@ class ReadaheadPlanner:
     def is_active(self) -> bool:
         """Whether any run has a plan."""
         return bool(self._runs)
+
+    def expect_head(self, least: int, end: int) -> None:
+        """Use a forecast of the run at offset 0, which comes from other files.
+
+        The run is expected to reach at least `least` bytes, and to end at offset `end`; 0 if
+        unknown.
+        """
+        self._expected_head = least, end
+        if self._newest is not None and not self._newest.start:
+            self._newest.expected_bytes = least
 
     def observe(self, offset: int, end: int) -> SequentialRun | None:
         """Assign a READ of `[offset, end)` to a run. Return the run if it has a plan, else None."""
@@ -242,8 +250,8 @@ class ReadaheadPlanner:
         expected_end = 0
         if longest and shortest > end - offset:
             expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
-        if not offset and self.expected_head != (0, 0):
-            shortest, expected_end = self.expected_head
+        if not offset and self._expected_head != (0, 0):
+            shortest, expected_end = self._expected_head
         run = SequentialRun(offset, end, shortest, expected_end)
         self._newest = run
         return run
