@@ -98,7 +98,7 @@ class FileForecast:
         """Return the expected parts of a file of `size` bytes, the head first; empty if unknown."""
         head_end = min(self.head, size)
         tail_start = (size - self.tail) // GRANULE_BYTES * GRANULE_BYTES if self.tail else size
-        if tail_start <= head_end < size:
+        if self.tail and tail_start <= head_end:
             return (ByteRange(0, size),)
         parts = ByteRange(0, head_end), ByteRange(tail_start, size - tail_start)
         return tuple([part for part in parts if part.length])

@@ -243,10 +243,13 @@ class OpenPlanner:
         if size <= TINY_OBJECT_BYTES:
             return ByteRange(0, size), (), True
         place, length = self._predict(opening.key.name) or (_Place.UNKNOWN, KERNEL_READ_BYTES)
-        if forecast.is_part and (parts := parts_to_request(forecast, size)):
+        if forecast.is_part:
             # Wait for the part that the first READ needs.
-            ordered = parts[::-1] if place is _Place.END else parts
-            return ordered[0], ordered[1:], True
+            parts = sorted(
+                forecast.parts(size), key=lambda part: part.offset, reverse=place is _Place.END
+            )
+            pieces = [piece for part in parts for piece in _pieces(part.offset, part.end)]
+            return pieces[0], tuple(pieces[1:]), True
         if place is _Place.ELSEWHERE:
             return ByteRange(0, GRANULE_BYTES), (), False
         if place is _Place.END:
@@ -281,7 +284,7 @@ def parts_to_request(forecast: FileForecast, size: int) -> tuple[ByteRange, ...]
 
 
 def _pieces(start: int, end: int) -> tuple[ByteRange, ...]:
-    """Divide `[start, end)` into the ranges of a readahead window: small ones first."""
+    """Divide `[start, end)` into ranges for readahead: short ones in the first MiB of the file."""
     pieces: list[ByteRange] = []
     while start < end:
         size = _PIECE_BYTES if start < FIRST_WINDOW_BYTES else PAGE_BYTES
