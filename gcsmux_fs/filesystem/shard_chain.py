@@ -34,10 +34,13 @@ SuccessorRule = Callable[[str], str | None]
 """Returns the name of the file that follows the file of a given name, or None."""
 
 MAX_CREDIT = 2
-"""Number of guesses in a row that may fail before a program must read a file as expected again."""
+"""Maximum number of guesses in a row that may fail. Each file that is read as expected adds one."""
 
-# Maximum number of file names that a chain remembers as read, suggested or expected.
-_MAX_NAMES = 256
+# Maximum number of file names that a chain remembers as read or suggested.
+_MAX_TAKEN = 256
+# Maximum number of file names that a chain expects: the files after the last few that were read. In
+# random order the next file is rarely one of them.
+_MAX_EXPECTED = 8
 # Maximum number of read or suggested files that a search for the next file passes. Eight threads
 # that divide a list among them are at most eight files apart.
 _MAX_HOPS = 16
@@ -50,7 +53,7 @@ class ShardChain:
 
     def __init__(self, first_name: str) -> None:
         self._credit = 1 if is_numbered_set(first_name) else 0
-        #: The names that were expected after a read file, with the number of the rule.
+        #: The names of the files after the last read files, with the number of the rule.
         self._expected: dict[str, int] = {}
         #: The names of files that were read or suggested, with the number of a rule.
         self._taken: dict[str, int] = {}
@@ -71,34 +74,43 @@ class ShardChain:
 
         `rules` returns the name that follows a name, each rule in its own way.
         """
-        rule = self._expected.pop(name, None)
-        if rule is not None:
-            self._credit = MAX_CREDIT
-            self._rule = rule
+        expected_by = self._expected.pop(name, None)
+        if expected_by is not None:
+            self._credit = min(max(self._credit, 0) + 1, MAX_CREDIT)
+            self._rule = expected_by
             self._read_bytes += size
         elif name not in self._taken:
             self._read_bytes = size
-        _remember(self._taken, name, self._rule)
-        for number, rule_of_name in enumerate(rules):
-            following = rule_of_name(name)
+        _remember(self._taken, name, self._rule, _MAX_TAKEN)
+        # If several rules lead to one name, the first rule counts.
+        for number, following in reversed([*enumerate([rule(name) for rule in rules])]):
             if following is not None and following not in self._taken:
-                _remember(self._expected, following, number)
+                _remember(self._expected, following, number, _MAX_EXPECTED)
+
+    def upcoming(self, name: str, rules: Sequence[SuccessorRule]) -> str | None:
+        """Return the name that `suggest` would return; change nothing."""
+        return self._choose(name, rules)[0]
 
     def suggest(self, name: str, rules: Sequence[SuccessorRule]) -> str | None:
         """Return the name of the file to fetch after `name`, and count it as suggested."""
-        numbers = sorted(range(len(rules)), key=lambda number: number != self._rule)
-        for number in numbers:
-            following = self._first_untaken(name, rules[number])
-            if following is not None:
-                _remember(self._taken, following, number)
-                _remember(self._expected, following, number)
-                return following
-        return None
+        following, number = self._choose(name, rules)
+        if following is not None:
+            _remember(self._taken, following, number, _MAX_TAKEN)
+            _remember(self._expected, following, number, _MAX_EXPECTED)
+        return following
 
     def note_unread(self, name: str) -> None:
         """Record that no program has read the suggested file `name` for a long time."""
         self._credit -= 1
         self._taken.pop(name, None)
+
+    def _choose(self, name: str, rules: Sequence[SuccessorRule]) -> tuple[str | None, int]:
+        """Return the next name and the number of its rule; the rule that was right comes first."""
+        for number in sorted(range(len(rules)), key=lambda number: number != self._rule):
+            following = self._first_untaken(name, rules[number])
+            if following is not None:
+                return following, number
+        return None, 0
 
     def _first_untaken(self, name: str, rule: SuccessorRule) -> str | None:
         for _ in range(_MAX_HOPS):
@@ -109,8 +121,8 @@ class ShardChain:
         return None
 
 
-def _remember(names: dict[str, int], name: str, rule: int) -> None:
+def _remember(names: dict[str, int], name: str, rule: int, limit: int) -> None:
     names.pop(name, None)
     names[name] = rule
-    if len(names) > _MAX_NAMES:
+    if len(names) > limit:
         del names[next(iter(names))]

@@ -37,8 +37,9 @@ _MAX_CHAINS = 64
 _MAX_SKIPPED = 16
 # The bytes that a chain may have fetched ahead, in windows: two readers may read different files.
 _MAX_WINDOWS = 2
-# A shorter rest of a window is not fetched: the READ of the kernel alone is as long.
-_LEAST_BYTES = 128 * 1024
+# At least this part of a window is fetched of a file, or the whole file. The reader would soon wait
+# for the rest of a shorter part.
+_LEAST_PART_OF_WINDOW = 4
 
 
 class _Chain:
@@ -90,31 +91,40 @@ class ShardPrefetch:
 
     async def _fetch_next(self, inode: int, name: str, chain: _Chain, window: int) -> None:
         """Fetch `window` bytes of the files that follow the file `name` of the inode `inode`."""
-        ahead = sum(chain.ahead.values())
-        rest = min(window, _MAX_WINDOWS * window - ahead, chain.planner.allowed_bytes - ahead)
-        while rest >= _LEAST_BYTES:
-            following = chain.planner.suggest(name, self._rules(inode))
-            if following is None:
+        planner, rest = chain.planner, window
+        while (allowed_bytes := planner.allowed_bytes) > 0:
+            rules = self._rules(inode)
+            following = planner.upcoming(name, rules)
+            # If there is nothing to fetch now, this lookup saves the next call a round trip.
+            info = None if following is None else await self._find(inode, following)
+            if following is None or info is None:
                 return
-            try:
-                info = await self._find(inode, following)
-            except StorageError:
+            ahead = sum(chain.ahead.values())
+            room = min(rest, _MAX_WINDOWS * window - ahead, allowed_bytes - ahead)
+            if room < min(info.size, window // _LEAST_PART_OF_WINDOW):
                 return
-            if info is None:
-                return
-            length = min(info.size, rest)
-            parts = tuple(
-                ByteRange(start, min(PAGE_BYTES, length - start))
-                for start in range(0, length, PAGE_BYTES)
-            )
-            chain.last_step = trio.current_time()
-            if not self._files.fetch(info, parts, chain):
-                return
-            chain.ahead[following] = length
-            rest -= length
-            name = following
+            if planner.upcoming(name, rules) == following:
+                planner.suggest(name, rules)
+                length = min(info.size, room)
+                if not self._fetch(info, length, chain):
+                    return
+                rest -= length
+                name = following
+
+    def _fetch(self, info: ObjectInfo, length: int, chain: _Chain) -> bool:
+        """Fetch the first `length` bytes of a file; return False if memory is short."""
+        parts = tuple(
+            ByteRange(start, min(PAGE_BYTES, length - start))
+            for start in range(0, length, PAGE_BYTES)
+        )
+        chain.last_step = trio.current_time()
+        if not self._files.fetch(info, parts, chain):
+            return False
+        chain.ahead[_file_name(info.name)] = length
+        return True
 
     async def _find(self, inode: int, name: str) -> ObjectInfo | None:
+        """Return the file `name` in the directory of a file; None if it cannot be found."""
         located = self._tree.listing_of(inode)
         if located is not None:
             listing, _ = located
@@ -123,7 +133,10 @@ class ShardPrefetch:
                 return child.info
             if listing.complete:
                 return None
-        return await self._tree.find_sibling(inode, name.encode())
+        try:
+            return await self._tree.find_sibling(inode, name.encode())
+        except StorageError:
+            return None
 
     def _rules(self, inode: int) -> tuple[SuccessorRule, SuccessorRule]:
         """Return the rules for the next file: by its number, and by the order of the listing."""
