@@ -101,6 +101,22 @@ async def test_only_the_part_is_requested_that_was_read_of_the_files_before(
     assert metrics_of(mount.context)["budget_unread"] == 0
 
 
+async def test_an_open_waits_for_the_tail_if_the_tail_is_read_first() -> None:
+    mount = Mount()
+    size = 50 * MIB
+    for _ in range(PARTLY_READ_FILES):
+        await mount.visit(size, [(size - 8 * KIB, 8 * KIB), (0, 16 * KIB)])
+    file = mount.context.open(key_of("dir/next.bin"), size)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(file.ask_first, PROGRAM)
+        await trio.testing.wait_all_tasks_blocked()
+        tail = next(request for request in mount.source.pending if request.offset)
+        tail.settle()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+    file.close()
+
+
 async def test_a_file_read_whole_ends_the_thrift() -> None:
     mount = Mount()
     size = 10**6
@@ -148,6 +164,22 @@ async def test_the_readahead_of_files_read_whole_begins_with_its_full_window() -
     before = mount.round_trips
     assert await mount.visit(size, whole(size)) == size
     assert mount.round_trips - before == 1
+    # The OPEN begins the window, so that the window does not take a round trip of its own.
+    before = mount.source.total
+    file = await mount.open(size)
+    assert mount.source.total - before == size
+    file.close()
+
+
+async def test_an_expected_part_stays_protected_until_the_file_is_closed() -> None:
+    mount = Mount()
+    for _ in range(PARTLY_READ_FILES):
+        await mount.visit(10 * MIB, [(0, 256 * KIB)])
+    file = await mount.open(10 * MIB)
+    mount.read(file, 0, 16 * KIB)
+    assert metrics_of(mount.context)["budget_unread"] >= 256 * KIB
+    file.close()
+    assert metrics_of(mount.context)["budget_unread"] == 0
 
 
 async def test_without_readahead_an_open_requests_only_the_first_part() -> None:
