@@ -244,11 +244,10 @@ class OpenPlanner:
             return ByteRange(0, size), (), True
         place, length = self._predict(opening.key.name) or (_Place.UNKNOWN, KERNEL_READ_BYTES)
         if forecast.is_part:
+            parts = forecast.parts(size)
             # Wait for the part that the first READ needs.
-            parts = sorted(
-                forecast.parts(size), key=lambda part: part.offset, reverse=place is _Place.END
-            )
-            pieces = [piece for part in parts for piece in _pieces(part.offset, part.end)]
+            ordered = parts[::-1] if place is _Place.END else parts
+            pieces = [piece for part in ordered for piece in _pieces(part.offset, part.end)]
             return pieces[0], tuple(pieces[1:]), True
         if place is _Place.ELSEWHERE:
             return ByteRange(0, GRANULE_BYTES), (), False
