@@ -52,20 +52,20 @@ class FileReads:
     @property
     def extent(self) -> tuple[int, int]:
         """The length of the head and the length of the tail in bytes; (0, 0) without a READ."""
-        self._follow_run()
+        run = self._planner.current
+        if run is not None and run.position > self._last_end:
+            self._cover(self._last_end, run.position)
         return self._head_end, self.size - self._far_start
 
     def note(self, offset: int, end: int) -> None:
         """Record a READ of `[offset, end)`; called before the planner observes the READ."""
-        self._follow_run()
-        self._cover(offset, end)
-        self._last_end = end
-
-    def _follow_run(self) -> None:
         run = self._planner.current
         if run is not None and run.position > self._last_end:
             self._cover(self._last_end, run.position)
-            self._last_end = run.position
+        self._last_end = end
+        # Most READs of a random reader change nothing, and this check is faster than a call.
+        if end > self._head_end and (offset < self._far_start or end > self._far_end):
+            self._cover(offset, end)
 
     def _cover(self, offset: int, end: int) -> None:
         if offset > self._head_end:
