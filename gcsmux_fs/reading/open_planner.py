@@ -37,7 +37,8 @@ A READ ends either pattern.
 
 Invariants:
 1. An OPEN requests nothing if the object is empty, if the first byte of the predicted range is
-   cached, or if there is no prediction and any byte is cached.
+   cached, or if there is no prediction and any byte is cached. Only of a forecast part, the rest is
+   requested, and the OPEN does not wait for it.
 2. A requested range begins at a multiple of 16 KiB. It ends at a multiple of 16 KiB or at the
    object's end.
 3. If a part is forecast, no byte beyond the part is requested.
@@ -186,10 +187,11 @@ class OpenPlanner:
         opening = Opening(key, size, opener, forecast, is_revisit=hash(key) in self._read_keys)
         if size:
             expected, ahead, is_predicted = self._choose(opening, window)
-            if is_cached and (not is_predicted or is_ready(expected.offset)):
-                return opening
-            if self._may_request(opening):
-                opening.awaited, opening.ahead = expected, ahead
+            if not is_cached or (is_predicted and not is_ready(expected.offset)):
+                if self._may_request(opening):
+                    opening.awaited, opening.ahead = expected, ahead
+            elif forecast.is_part and ahead and self._may_request(opening):
+                opening.ahead = ahead
         return opening
 
     def note_first_read(self, opening: Opening, offset: int, end: int) -> None:

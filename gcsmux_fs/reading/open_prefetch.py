@@ -13,7 +13,6 @@ from gcsmux_fs.reading.read_waiting import wait_until_done, wake_current_task
 from gcsmux_fs.reading.readahead import FIRST_WINDOW_BYTES
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model.values import ByteRange
     from gcsmux_fs.reading.block_index import BlockIndex
     from gcsmux_fs.reading.open_planner import Opening
     from gcsmux_fs.reading.read_resources import ReadResources
@@ -42,7 +41,7 @@ class OpenPrefetch:
             GenerationGone: the object generation no longer exists.
         """
         resources, awaited = self._resources, self._opening.awaited
-        if awaited is None or not self._request(awaited, limit):
+        if not self._request(limit) or awaited is None:
             return
         # Wait for the first byte only, because a READ of the last byte would end the protection of
         # the block.
@@ -79,11 +78,15 @@ class OpenPrefetch:
         for each in self._opening.ranges:
             self._resources.fetcher.release(self._index, each)
 
-    def _request(self, awaited: ByteRange, limit: int) -> bool:
+    def _request(self, limit: int) -> bool:
         """Request the ranges. Return False if memory is short or READs queue for memory."""
-        fetcher = self._resources.fetcher
-        if fetcher.queued or not fetcher.read_ahead(self._index, awaited, first_window=True):
+        fetcher, awaited = self._resources.fetcher, self._opening.awaited
+        if fetcher.queued:
             return False
+        if awaited is not None:
+            if not fetcher.read_ahead(self._index, awaited, first_window=True):
+                return False
+            self._resources.counters.opens_prefetched += 1
         requested_bytes = 0
         for piece in self._opening.ahead:
             requested_bytes += piece.length
@@ -92,5 +95,4 @@ class OpenPrefetch:
                 self._index, piece, first_window=first_window
             ):
                 break
-        self._resources.counters.opens_prefetched += 1
         return True

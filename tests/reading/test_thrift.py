@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.file_forecasts import PARTLY_READ_FILES, WHOLE_FILES
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.support.sizes import KIB, MIB
@@ -180,6 +181,20 @@ async def test_an_expected_part_stays_protected_until_the_file_is_closed() -> No
     assert metrics_of(mount.context)["budget_unread"] >= 256 * KIB
     file.close()
     assert metrics_of(mount.context)["budget_unread"] == 0
+
+
+async def test_an_open_of_a_cached_head_requests_the_rest_of_the_part_and_does_not_wait() -> None:
+    mount = Mount()
+    size = 50 * MIB
+    for _ in range(PARTLY_READ_FILES):
+        await mount.visit(size, [*whole(4 * MIB), (size - 8 * KIB, 8 * KIB)])
+    file = mount.context.open(key_of("dir/next.bin"), size)
+    file.prefetch.fetch((ByteRange(0, MIB),))
+    mount.source.settle_all()
+    before = mount.source.total
+    await file.ask_first(PROGRAM)
+    assert mount.source.total - before == 3 * MIB + 16 * KIB
+    file.close()
 
 
 async def test_without_readahead_an_open_requests_only_the_first_part() -> None:
