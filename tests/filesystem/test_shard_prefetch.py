@@ -69,7 +69,7 @@ async def test_shards_in_order_take_no_longer_than_one_file_of_the_same_bytes(
         started = trio.current_time()
         await read_all(bucket, SHARDS)
         assert trio.current_time() - started <= limit
-        # Each byte was requested once, and nothing was fetched ahead in vain.
+        # Each byte was requested once, and no byte that was not read.
         assert bucket.source.total == TOTAL
         # The service was asked once for each name: by the prefetch, or by the program.
         gets = [request for request in bucket.store.requests if request.startswith("get")]
