@@ -17,7 +17,7 @@ from gcsmux_fs.filesystem.shard_names import next_numbered
 from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.model.object_table import Row
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.block_index import PAGE_BYTES
+from gcsmux_fs.reading.block_sizes import PAGE_BYTES
 from gcsmux_fs.reading.file_forecasts import kind_of
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import cachetools
 
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.block_index import GRANULE_BYTES
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.file_reads import FileReads

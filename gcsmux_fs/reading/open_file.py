@@ -152,9 +152,12 @@ class OpenFile:
             run.bytes_read += end - offset
         else:
             self._reads.note(offset, end)
-            run = planner.observe(offset, end)
-            if run is not None and end >= run.replan_offset:
-                self._readahead.advance(run)
+            if end < block.end or self._index.find(end) is not None:
+                pattern = planner.observe_hit(offset, end)
+            else:
+                pattern = planner.observe(offset, end)
+            if pattern is not None and end >= pattern.replan_offset:
+                self._readahead.advance(pattern)
                 self.prefetch.check()
         start = block.start
         return content[offset - start : end - start]
@@ -263,11 +266,11 @@ class OpenFile:
         resources.counters.hits += 1
         resources.counters.bytes_served += end - offset
         self._reads.note(offset, end)
-        run = self._planner.observe(offset, end)
+        pattern = self._planner.observe(offset, end)
         # The parts are joined before readahead runs, because readahead may evict these blocks.
         joined = b"".join(parts)
-        if run is not None and end >= run.replan_offset:
-            self._readahead.advance(run)
+        if pattern is not None and end >= pattern.replan_offset:
+            self._readahead.advance(pattern)
             self.prefetch.check()
         return joined
 
@@ -278,7 +281,7 @@ class OpenFile:
         if self._closed:
             raise ValueError(f"READ of {self.key} after its file was closed")
         self._reads.note(offset, end)
-        run = self._planner.observe(offset, end)
+        pattern = self._planner.observe(offset, end)
         fetch = range_to_fetch(offset, end, self.size, resources.budget, self._forecast.head)
         request = ReadRequest(self._index, offset, end, fetch, wake)
         outcome = resources.fetcher.begin(request)
@@ -289,11 +292,11 @@ class OpenFile:
             counters.waits += 1
         else:
             counters.misses += 1
-        if run is not None:
+        if pattern is not None:
             if outcome is Outcome.WAIT or outcome is Outcome.MISS:
-                self._planner.note_wait(run, offset)
-            if end >= run.replan_offset:
-                self._readahead.advance(run)
+                self._planner.note_wait(pattern, offset)
+            if end >= pattern.replan_offset:
+                self._readahead.advance(pattern)
                 self.prefetch.check()
         return request, outcome
 

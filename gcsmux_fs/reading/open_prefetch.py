@@ -10,7 +10,7 @@ from gcsmux_fs.model.errors import GenerationGone, StorageError
 from gcsmux_fs.reading.file_forecasts import UNKNOWN
 from gcsmux_fs.reading.read_request import ReadRequest
 from gcsmux_fs.reading.read_waiting import wait_until_done, wake_current_task
-from gcsmux_fs.reading.readahead import FIRST_WINDOW_BYTES
+from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.block_index import BlockIndex

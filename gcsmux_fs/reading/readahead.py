@@ -2,12 +2,15 @@
 
 Theory of operation: a FUSE server cannot distinguish the READs of a program from the READs of the
 kernel's own readahead, and the kernel sends several READs at once in any order. So the planner
-groups READs into runs (`SequentialRun`), with a tolerance on either side of a run's position. A
-run gets a plan when there is evidence that it is sequential: a READ of 128 KiB at offset 0, or a
-READ that adjoins an earlier READ. The window is the number of bytes to have ahead of the run. It
-begins at 8 times the bytes read, at most 1 MiB, and doubles when a READ has to wait. A wait for
-bytes that were requested before the last doubling does not count, because such a wait says nothing
-about the current window. So a burst of waiting READs doubles the window once.
+assigns each READ to a pattern, with a tolerance. There are four kinds of patterns:
+
+- `SequentialRun`: READs that follow each other upwards. The evidence is a READ of 128 KiB at
+  offset 0, or a READ that begins where an earlier READ ended.
+- `DescendingRun`: READs that follow each other downwards. The evidence is three READs, each of
+  which ends where the one before it began.
+- `StridedRun`: groups of READs at constant distances. The evidence is three such groups.
+- `RegionWalk`: READs in any order that touch a region densely. It gets the READs that belong to no
+  other pattern.
 
 The runs of one file often have equal lengths: a program that reads 1 MiB at one place often reads
 1 MiB at the next place, although the kernel sends several READs for each. If the last runs were all
@@ -15,59 +18,52 @@ longer than one READ, a first READ of 128 KiB is enough evidence for a window as
 shortest of these runs. If the last runs were equally long, no range beyond this length is planned
 before the run has passed this length.
 
-Each plan adds about a quarter of the window. The ranges of a plan are aligned, and each is about a
-quarter of the window long, at most 2 MiB. With a large window, one message requests several ranges.
-With a small window, the first range is short and arrives early.
-
 The planner has no clock and fetches nothing. A `ReadaheadPlan` holds the ranges to fetch, and the
-ranges to release because the run has passed them or has ended.
+ranges to release because their pattern has passed them or has ended.
 
 Invariants:
 
-1. The ranges of a plan do not overlap earlier ranges of the same run, unless the earlier ranges
-   were refused or the run ended in between.
-2. No range lies beyond the end of the object, or further ahead of a run than the run's share of
-   the limit. Active runs share the limit equally. The bytes that inactive runs have ahead are
+1. The ranges of a plan do not overlap earlier ranges of the same pattern, unless the earlier ranges
+   were refused or the pattern ended in between.
+2. No range lies beyond the end of the object. No pattern has more bytes ahead than its share of the
+   limit. Active patterns share the limit equally. The bytes that inactive patterns have ahead are
    subtracted from the limit first, but at most half of the limit is subtracted.
-3. Each planned byte is released once: when its run has passed it by 1 MiB, or when the run ends.
+3. Each planned byte is released once: when its pattern has passed it, or when the pattern ends.
+4. The bytes of an object that all its open files have planned and not read are never more than
+   8 MiB plus half of the bytes read (see `read_coverage`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory, SequentialRun
-from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
+from gcsmux_fs.reading.access_history import AccessHistory
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
+from gcsmux_fs.reading.descending_run import DescendingRun
+from gcsmux_fs.reading.planned_patterns import PlannedPatterns
+from gcsmux_fs.reading.recent_runs import RecentRuns
+from gcsmux_fs.reading.region_walk import RegionWalk
+from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES, SequentialRun
+from gcsmux_fs.reading.stride_search import StrideSearch
 
-__all__ = [
-    "FIRST_WINDOW_BYTES",
-    "KERNEL_READ_BYTES",
-    "MAX_RUNS",
-    "ReadaheadPlan",
-    "ReadaheadPlanner",
-]
+if TYPE_CHECKING:
+    from gcsmux_fs.model.values import ByteRange
+    from gcsmux_fs.reading.access_pattern import AccessPattern
+    from gcsmux_fs.reading.strided_run import StridedRun
 
-KERNEL_READ_BYTES = 128 * 1024
-"""The kernel's default readahead window, and so the size of the kernel's READs in a sequential run.
-A READ of this size at offset 0 means that the kernel expects a sequential run. No planned range is
-shorter than this, except at the end of the object."""
+__all__ = ["ReadaheadPlan", "ReadaheadPlanner"]
 
-FIRST_WINDOW_BYTES = 1024 * 1024
-"""Maximum size in bytes of the first window of a run: 8 READs of 128 KiB. If the reader stops after
-one READ, the bytes of the first window are wasted."""
+_MAX_HITS = 4
+"""Maximum number of READs of cached bytes that are remembered. A pattern is recognised by three or
+four READs."""
 
-_EVIDENCE_FACTOR = 8
-"""The first window has this many bytes for each byte read, so a READ of 128 KiB gives 1 MiB, the
-largest first window."""
+_DESCENTS = 2
+"""The number of READs that must end where the one before began. The kernel sends the READs of an
+ascending run in any order, so one such READ is no evidence."""
 
-MAX_RUNS = 4
-"""Maximum number of runs with a plan in one open file. The limit is low, because each READ is
-compared with all of these runs."""
-
-_RECENT_RUNS = 8
-"""Maximum number of runs without a plan that one open file remembers. A READ is recognised as the
-continuation of a run without a plan if fewer than 8 other READs came in between."""
+_MAX_STRAY_GROUPS = 2
+"""A strided run ends when more than this number of groups in a row begin outside of its tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +72,7 @@ class ReadaheadPlan:
 
     fetch: tuple[ByteRange, ...]
     release: tuple[ByteRange, ...]
-    #: True if the run has no ready or loading bytes ahead yet.
+    #: True if the pattern has no ready or loading bytes ahead yet.
     first_window: bool
 
 
@@ -84,36 +80,62 @@ class ReadaheadPlanner:
     """Plans the readahead of one open file. All open files of the object share `history`."""
 
     __slots__ = (
+        "_coverage",
+        "_descent",
         "_expected_head",
-        "_history",
+        "_fetched",
+        "_hits",
         "_newest",
-        "_released",
+        "_noted_ahead",
+        "_patterns",
+        "_read_bytes",
+        "_run_history",
         "_runs",
         "_size",
-        "_unplanned",
+        "_stray_groups",
+        "_stride_search",
+        "_strided",
+        "_walk",
         "current",
+        "isolated_bytes",
+        "isolated_reads",
     )
 
-    def __init__(self, size: int, history: RunHistory | None = None) -> None:
+    def __init__(self, size: int, history: AccessHistory | None = None) -> None:
         self._size = size
-        #: Runs with a plan, the least recently used first.
-        self._runs: list[SequentialRun] = []
-        #: Runs without a plan, by their position.
-        self._unplanned: dict[int, SequentialRun] = {}
-        self._history = history if history is not None else RunHistory()
+        self._patterns = PlannedPatterns()
+        #: Runs without a plan.
+        self._runs = RecentRuns()
+        history = history if history is not None else AccessHistory()
+        self._run_history = history.runs
+        self._coverage = history.coverage
+        self._stride_search = StrideSearch(size, self._coverage)
         self._newest: SequentialRun | None = None
-        self._released: list[ByteRange] = []
-        #: The run of the last READ that belonged to a run with a plan.
+        #: The last descending run.
+        self._descent: DescendingRun | None = None
+        self._strided: StridedRun | None = None
+        self._stray_groups = 0
+        self._walk = RegionWalk(size, self._coverage)
+        self._fetched: tuple[ByteRange, ...] = ()
+        #: The last READs of cached bytes that belonged to no pattern.
+        self._hits: list[tuple[int, int]] = []
+        #: The sequential run of the last READ; None if this READ belonged to no sequential run.
         self.current: SequentialRun | None = None
         self._expected_head = 0, 0
+        #: The number and the bytes of the READs that belong to no run and no strided run.
+        self.isolated_reads = 0
+        self.isolated_bytes = 0
+        self._read_bytes = 0
+        #: The number of bytes that the patterns of this file had ahead at the last plan.
+        self._noted_ahead = 0
 
     def __repr__(self) -> str:
-        return f"<ReadaheadPlanner {self._runs}>"
+        return f"<ReadaheadPlanner {self._patterns}>"
 
     @property
     def is_active(self) -> bool:
-        """Whether any run has a plan."""
-        return bool(self._runs)
+        """Whether any pattern has a plan."""
+        return bool(self._patterns)
 
     def expect_head(self, least: int, end: int) -> None:
         """Use a forecast of the run at offset 0, which comes from other files.
@@ -125,173 +147,238 @@ class ReadaheadPlanner:
         if self._newest is not None and not self._newest.start:
             self._newest.expected_bytes = least
 
-    def observe(self, offset: int, end: int) -> SequentialRun | None:
-        """Assign a READ of `[offset, end)` to a run. Return the run if it has a plan, else None."""
-        run = self._match(offset)
-        if run is not None:
-            run.bytes_read += end - offset
-            run.position = max(run.position, end)
-            run.may_have_ended = False
-            if run is not self.current:
-                self.current = run
-                self._runs.remove(run)
-                self._runs.append(run)
-            return run
-        length = end - offset
-        run = self._unplanned.pop(offset, None)
-        if run is not None:
-            run.position = end
-            run.bytes_read += length
-            is_sequential = True
-        else:
-            run = self._new_run(offset, end)
-            is_sequential = length >= KERNEL_READ_BYTES and (
-                offset == 0 or run.expected_bytes > length
-            )
-        if is_sequential and end < self._size:
-            return self._start_plan(run)
-        self._remember(run)
+    @property
+    def run_bytes(self) -> int:
+        """The bytes of the READs that belong to a run or to a strided run.
+
+        The READs since the last call of `observe` are not included.
+        """
+        return self._read_bytes - self.isolated_bytes
+
+    def observe(self, offset: int, end: int) -> AccessPattern | None:
+        """Assign a READ of `[offset, end)` to a pattern. Return the pattern if it has a plan."""
+        if self._hits:
+            hits, self._hits = self._hits, []
+            for hit in hits:
+                self._observe(*hit)
+        return self._observe(offset, end)
+
+    def observe_hit(self, offset: int, end: int) -> AccessPattern | None:
+        """Assign a READ of cached bytes to a pattern with a plan. Return the pattern.
+
+        A READ that belongs to no pattern is remembered until `observe` is called, because a program
+        that reads only cached bytes needs no readahead.
+        """
+        pattern = self._patterns.match(offset, end)
+        if pattern is not None:
+            return self._observe(offset, end)
+        if self._coverage.unread_bytes:
+            self._coverage.note_read(offset, end)
+        self._hits.append((offset, end))
+        if len(self._hits) > _MAX_HITS:
+            del self._hits[0]
         return None
 
-    def note_wait(self, run: SequentialRun, offset: int) -> None:
-        """Double the window of `run`, because its READ at `offset` had to wait for bytes.
+    def note_wait(self, pattern: AccessPattern, offset: int) -> None:
+        """Double the window of `pattern`, because its READ at `offset` had to wait for bytes.
 
-        A READ before `run.growth_offset` does not double the window.
+        A READ of bytes that were requested before the last doubling does not double the window.
         """
-        if offset >= run.growth_offset:
-            run.window *= 2
-            run.growth_offset = max(run.planned_end, run.position)
-            run.replan_offset = run.position
+        pattern.note_wait(offset)
 
-    def note_refusal(self, run: SequentialRun, offset: int) -> None:
-        """End the plan of `run` at `offset`, and halve the window.
+    def note_refusal(self, pattern: AccessPattern, refused: ByteRange) -> None:
+        """Forget the ranges of the last plan from `refused` on, and halve the window.
 
-        The full memory budget has refused the planned ranges from `offset` on.
+        The full memory budget has refused these ranges.
         """
-        run.planned_end = offset
-        run.window = max(run.window // 2, KERNEL_READ_BYTES)
-        self._set_replan_offset(run)
+        pattern.note_refusal(refused)
+        for each in self._fetched[self._fetched.index(refused) :]:
+            self._coverage.note_refused(each.offset, each.end)
 
-    def plan(self, run: SequentialRun, limit: int) -> ReadaheadPlan:
-        """Plan the next ranges of a run; all runs of the file share `limit` bytes."""
-        released, self._released = self._released, []
-        if run.position >= self._size or run.is_sparse:
-            self._end(run, released)
+    def plan(self, pattern: AccessPattern, limit: int) -> ReadaheadPlan:
+        """Plan the next ranges of a pattern; all patterns of the file share `limit` bytes."""
+        self._note_fast_reads()
+        if pattern.is_over:
+            self._end(pattern)
+            released = self._patterns.pop_released()
             return ReadaheadPlan((), tuple(released), first_window=False)
-        passed_end = run.position - TOLERANCE_BYTES
-        if passed_end > run.release_offset:
-            released.append(ByteRange(run.release_offset, passed_end - run.release_offset))
-            run.release_offset = passed_end
-
-        evidence = min(FIRST_WINDOW_BYTES, run.bytes_read * _EVIDENCE_FACTOR)
-        expected_rest = run.start + run.expected_bytes - run.position
-        window = min(max(run.window, evidence, expected_rest), self._share(limit))
-        run.window = window = window - window % KERNEL_READ_BYTES
-        # The READ itself has requested all bytes up to its end, rounded up to 16 KiB.
-        position = -(-run.position // GRANULE_BYTES) * GRANULE_BYTES
-        start = max(run.planned_end, position)
-        first_window = start == position and window <= FIRST_WINDOW_BYTES
-        piece = _piece_bytes(window)
-        target = min(position + window, self._size)
-        if position <= run.expected_end < target:
-            target = run.expected_end
-        elif target < self._size:
-            target -= target % piece
-        fetch: list[ByteRange] = []
-        while start < target:
-            length = min(piece - start % piece, target - start)
-            fetch.append(ByteRange(start, length))
-            start += length
-        run.planned_end = start
-        self._set_replan_offset(run)
-        return ReadaheadPlan(tuple(fetch), tuple(released), first_window)
+        ahead_bytes = pattern.ahead_bytes
+        room = self._coverage.room_for(pattern.confident_bytes - ahead_bytes)
+        fetch = tuple(pattern.plan(self._patterns.share(limit), room))
+        released = self._patterns.pop_released() + pattern.pop_passed()
+        for each in fetch:
+            self._coverage.note_planned(each.offset, each.end)
+        self._fetched = fetch
+        self._note_ahead()
+        first_window = not ahead_bytes and pattern.window <= FIRST_WINDOW_BYTES
+        return ReadaheadPlan(fetch, tuple(released), first_window)
 
     def stop(self) -> tuple[ByteRange, ...]:
         """End every plan, and return the ranges to release. A later READ can continue a run."""
-        released, self._released = self._released, []
-        while self._runs:
-            run = self._runs[-1]
-            self._end(run, released)
-            self._remember(run)
-        return tuple(released)
+        self._note_fast_reads()
+        for pattern in reversed(list(self._patterns)):
+            self._end(pattern)
+            if isinstance(pattern, SequentialRun):
+                self._runs.add(pattern)
+        self._note_ahead()
+        return tuple(self._patterns.pop_released())
 
-    def _match(self, offset: int) -> SequentialRun | None:
-        """Return the run with a plan to which a READ at `offset` belongs; None if there is none.
+    def _observe(self, offset: int, end: int) -> AccessPattern | None:
+        self._note_fast_reads()
+        self._read_bytes += end - offset
+        useful_bytes = self._coverage.note_read(offset, end)
+        pattern = self._patterns.match(offset, end)
+        if pattern is None:
+            self._walk.note_hit(is_hit=useful_bytes > 0)
+            return self._observe_unplanned(offset, end)
+        if isinstance(pattern, SequentialRun) and pattern.skips_most(offset):
+            self._note_stray_group()
+            strided = self._stride_search.add_jump(pattern, offset, end)
+            if strided is not None:
+                self._end(pattern)
+                return self._start_strided(strided)
+        pattern.take(offset, end)
+        self._patterns.use(pattern)
+        if isinstance(pattern, SequentialRun):
+            pattern.noted_end = pattern.position
+            self.current = pattern
+            self._join(pattern)
+        elif pattern is self._strided:
+            self._stray_groups = 0
+            self._runs.add_read(offset, end, self._size)
+        return pattern
 
-        The READ belongs to the run with the nearest position, unless this position is too far away.
+    def _note_fast_reads(self) -> None:
+        """Record the READs of the current run that were not passed to `observe`."""
+        run = self.current
+        if run is not None and run.position > run.noted_end:
+            self._join(run)
+            self._read_bytes += run.position - run.noted_end
+            self._coverage.note_read(run.noted_end, run.position)
+            run.noted_end = run.position
+
+    def _note_ahead(self) -> None:
+        """Record how many planned bytes the patterns of this file still expect READs of."""
+        ahead_bytes = self._patterns.ahead_bytes
+        self._coverage.ahead_bytes += ahead_bytes - self._noted_ahead
+        self._noted_ahead = ahead_bytes
+
+    def _observe_unplanned(self, offset: int, end: int) -> AccessPattern | None:
+        """Assign a READ to a run without a plan, or to a new run. Return a pattern with a plan."""
+        length = end - offset
+        run = self._runs.pop_ending_at(offset)
+        if run is not None:
+            self._join(run)
+            run.position = run.noted_end = end
+            run.bytes_read += length
+            return self._start_or_remember(run, is_sequential=True)
+        run = self._runs.pop_starting_at(end)
+        if run is not None:
+            self._join(run)
+            run.extend_down(offset)
+            if run.descents >= _DESCENTS and offset:
+                return self._start_descent(offset, run.position, 0)
+            self._runs.add(run)
+            return None
+        run = self._new_run(offset, end)
+        self.isolated_reads += 1
+        self.isolated_bytes += length
+        previous, self._descent = self._descent, None
+        if previous is not None and previous.is_confirmed and offset:
+            self._join(run)
+            return self._start_descent(offset, end, previous.bytes_read)
+        self._note_stray_group()
+        if (strided := self._stride_search.add(run)) is not None:
+            return self._start_strided(strided)
+        self._walk.take(offset, end)
+        self._coverage.note_touch(offset)
+        if not self._walk.replan_offset:
+            self._runs.add(run)
+            if self._walk not in self._patterns:
+                return self._add(self._walk)
+            self._patterns.use(self._walk)
+            return self._walk
+        is_sequential = run.follows_forecast or (offset == 0 and length >= KERNEL_READ_BYTES)
+        return self._start_or_remember(run, is_sequential=is_sequential)
+
+    def _start_descent(self, offset: int, end: int, expected_bytes: int) -> AccessPattern:
+        """Start a descending run, which is expected to have `expected_bytes` in all.
+
+        If one descending run ends, a READ elsewhere is expected to begin another of its length.
         """
-        nearest: SequentialRun | None = None
-        least = 0
-        for run in self._runs:
-            distance = offset - run.position
-            if distance == 0:
-                return run
-            reach = max(run.planned_end - run.position, TOLERANCE_BYTES)
-            if -TOLERANCE_BYTES <= distance <= reach and (nearest is None or abs(distance) < least):
-                nearest, least = run, abs(distance)
-        return nearest
+        self._descent = DescendingRun(offset, end, self._size, expected_bytes)
+        return self._add(self._descent)
 
-    def _share(self, limit: int) -> int:
-        """Return how many bytes each active run may have ahead (invariant 2 of this module)."""
-        # A run whose window is 0 may have passed its planned end. Count 0 bytes ahead for this run,
-        # not a negative number.
-        inactive_bytes = sum(
-            [max(0, each.planned_end - each.position) for each in self._runs if each.may_have_ended]
-        )
-        active_runs = sum([not each.may_have_ended for each in self._runs])
-        return max(limit - inactive_bytes, limit // 2) // active_runs
+    def _join(self, run: SequentialRun) -> None:
+        """Count the only READ of a run as a part of a pattern, because a second READ joins it."""
+        if run.is_single:
+            run.is_single = False
+            self.isolated_reads -= 1
+            self.isolated_bytes -= run.first_bytes
+
+    def _start_strided(self, strided: StridedRun) -> StridedRun:
+        """Start a plan for a strided run in place of the last one."""
+        self._end_strided()
+        for group in self._stride_search.groups:
+            self._join(group)
+        self._strided = strided
+        self._stray_groups = 0
+        self._add(strided)
+        return strided
+
+    def _note_stray_group(self) -> None:
+        """Record that a group began outside of the tiles of the strided run."""
+        self._stray_groups += 1
+        if self._stray_groups > _MAX_STRAY_GROUPS:
+            self._end_strided()
+
+    def _end_strided(self) -> None:
+        if self._strided is not None:
+            self._end(self._strided)
 
     def _new_run(self, offset: int, end: int) -> SequentialRun:
         # Most programs finish one run before they start the next, so the previous run counts as
         # complete.
         if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
-            self._history.add(self._newest)
-        shortest, longest = self._history.forecast()
-        expected_end = 0
-        if longest and shortest > end - offset:
-            expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
+            self._run_history.add(self._newest)
+        forecast = self._run_history.forecast()
+        self._newest = run = SequentialRun(offset, end, self._size, forecast.shortest)
+        length = end - offset
+        run.follows_forecast = forecast.shortest > length >= forecast.first_read
+        if forecast.longest > length:
+            likely_end = -(-(offset + forecast.longest) // GRANULE_BYTES) * GRANULE_BYTES
+            run.likely_end = min(likely_end, self._size)
+            if forecast.are_equal:
+                run.expected_end = run.likely_end
         if not offset and self._expected_head != (0, 0):
-            shortest, expected_end = self._expected_head
-        run = SequentialRun(offset, end, shortest, expected_end)
-        self._newest = run
+            run.expected_bytes, run.expected_end = self._expected_head
         return run
 
-    def _start_plan(self, run: SequentialRun) -> SequentialRun:
-        if len(self._runs) >= MAX_RUNS:
-            self._end(self._runs[0], self._released)
-        for other in self._runs:
-            other.may_have_ended = True
+    def _start_or_remember(
+        self, run: SequentialRun, *, is_sequential: bool
+    ) -> SequentialRun | None:
+        """Start a plan for a run that is sequential. Remember any other run."""
+        if not is_sequential or run.position >= self._size:
+            self._runs.add(run)
+            return None
         run.restart()
-        self._runs.append(run)
+        self._add(run)
         self.current = run
         return run
 
-    def _end(self, run: SequentialRun, released: list[ByteRange]) -> None:
-        """End the plan of a run, and add its unreleased range to `released`."""
-        self._runs.remove(run)
-        if self.current is run:
+    def _add(self, pattern: AccessPattern) -> AccessPattern:
+        ended = self._patterns.add(pattern)
+        if ended is not None:
+            self._forget(ended)
+        return pattern
+
+    def _end(self, pattern: AccessPattern) -> None:
+        self._patterns.end(pattern)
+        self._forget(pattern)
+
+    def _forget(self, pattern: AccessPattern) -> None:
+        """Drop the references to a pattern whose plan has ended."""
+        if pattern is self.current:
             self.current = None
-        if run.planned_end > run.release_offset:
-            length = run.planned_end - run.release_offset
-            released.append(ByteRange(run.release_offset, length))
-
-    def _remember(self, run: SequentialRun) -> None:
-        self._unplanned[run.position] = run
-        if len(self._unplanned) > _RECENT_RUNS:
-            del self._unplanned[next(iter(self._unplanned))]
-
-    def _set_replan_offset(self, run: SequentialRun) -> None:
-        if run.planned_end >= self._size:
-            run.replan_offset = self._size
-        elif run.planned_end == run.expected_end:
-            run.replan_offset = run.expected_end + 1
-        else:
-            step = max(_piece_bytes(run.window), run.window // 4)
-            run.replan_offset = run.planned_end - run.window + step
-
-
-def _piece_bytes(window: int) -> int:
-    """Return the length of ranges for a window: a power of two, about a quarter of the window."""
-    if window < 4 * KERNEL_READ_BYTES:
-        return KERNEL_READ_BYTES
-    return min(1 << ((window // 4).bit_length() - 1), PAGE_BYTES)
+        elif pattern is self._strided:
+            self._strided = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.reading.readahead import ReadaheadPlanner
 
 if TYPE_CHECKING:
-    from gcsmux_fs.reading.access_patterns import SequentialRun
+    from gcsmux_fs.reading.access_pattern import AccessPattern
     from gcsmux_fs.reading.block_index import BlockIndex
     from gcsmux_fs.reading.read_resources import ReadResources
 
@@ -22,7 +22,7 @@ class ReadaheadDriver:
     def __init__(self, resources: ReadResources, index: BlockIndex, size: int) -> None:
         self._resources = resources
         self._index = index
-        self.planner = ReadaheadPlanner(size, index.run_history)
+        self.planner = ReadaheadPlanner(size, index.history)
 
     @property
     def limit(self) -> int:
@@ -34,20 +34,22 @@ class ReadaheadDriver:
             resources.bandwidth.window_bytes,
         )
 
-    def advance(self, run: SequentialRun) -> None:
-        """Plan for a run, request the planned ranges, and release the ranges behind the run."""
+    def advance(self, pattern: AccessPattern) -> None:
+        """Plan for a pattern, request the planned ranges, and release the passed ranges."""
         resources = self._resources
         shares, fetcher, planner = resources.window_shares, resources.fetcher, self.planner
         served = resources.counters.bytes_served
         shares.renew(self, served)
         for idle in shares.pop_idle(served):
             idle.stop()
-        plan = planner.plan(run, self.limit)
+        plan = planner.plan(pattern, self.limit)
         for passed in plan.release:
             fetcher.release(self._index, passed)
         for target in plan.fetch:
             if not fetcher.read_ahead(self._index, target, first_window=plan.first_window):
-                planner.note_refusal(run, target.offset)
+                planner.note_refusal(pattern, target)
+                # A part of the refused range may have been requested.
+                fetcher.release(self._index, target)
                 break
         if not planner.is_active:
             shares.drop(self)
