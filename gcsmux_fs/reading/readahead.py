@@ -116,14 +116,14 @@ class ReadaheadPlanner:
         return bool(self._runs)
 
     def expect_head(self, least: int, end: int) -> None:
-        """Use a forecast of the run at offset 0, which comes from other files.
+        """Use a forecast that comes from other files.
 
-        The run is expected to reach at least `least` bytes, and to end at offset `end`; 0 if
-        unknown.
+        A run is expected to have at least `least` bytes. If `end` is not 0, only the bytes before
+        the offset `end` are expected to be read, and the forecast is about these bytes only.
         """
         self._expected_head = least, end
-        if self._newest is not None and not self._newest.start:
-            self._newest.expected_bytes = least
+        if self._newest is not None and (not end or self._newest.start < end):
+            self._newest.expected_bytes = max(self._newest.expected_bytes, least)
 
     def observe(self, offset: int, end: int) -> SequentialRun | None:
         """Assign a READ of `[offset, end)` to a run. Return the run if it has a plan, else None."""
@@ -250,8 +250,9 @@ class ReadaheadPlanner:
         expected_end = 0
         if longest and shortest > end - offset:
             expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
-        if not offset and self._expected_head != (0, 0):
-            shortest, expected_end = self._expected_head
+        least, end_of_head = self._expected_head
+        if least and (not end_of_head or offset < end_of_head):
+            shortest, expected_end = max(shortest, least), end_of_head or expected_end
         run = SequentialRun(offset, end, shortest, expected_end)
         self._newest = run
         return run
