@@ -33,7 +33,7 @@ from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
 
 if TYPE_CHECKING:
-    from gcsmux_fs.reading.file_reads import FileReads
+    from gcsmux_fs.reading.file_reads import FileReads, FileSummary
 
 __all__ = [
     "PARTLY_READ_FILES",
@@ -58,8 +58,6 @@ WHOLE_FILES = 2
 """Number of files of one kind, in a row, that were read whole, before it is expected that the next
 file is read whole. If it is not, at most half of the bytes that were read are fetched too much."""
 
-# A file counts as read whole if READs covered 7/8 of it, because a program may skip padding.
-_WHOLE_NUMERATOR, _WHOLE_DENOMINATOR = 7, 8
 _MAX_KINDS = 1024
 _MAX_OPENERS = 1024
 _MAX_SUFFIX_LENGTH = 16
@@ -109,34 +107,31 @@ UNKNOWN = FileForecast()
 
 
 class _Kind:
-    """The records of the last files of one kind, the latest last: size, head and tail in bytes."""
+    """The summaries of the last files of one kind, the latest last."""
 
-    __slots__ = ("_records",)
+    __slots__ = ("_summaries",)
 
     def __init__(self) -> None:
-        self._records: deque[tuple[int, int, int]] = deque(maxlen=PARTLY_READ_FILES)
+        self._summaries: deque[FileSummary] = deque(maxlen=PARTLY_READ_FILES)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._summaries)
 
-    def add(self, size: int, head: int, tail: int) -> None:
-        self._records.append((size, head, tail))
+    def add(self, summary: FileSummary) -> None:
+        self._summaries.append(summary)
 
     def forecast(self, partly_read_files: int) -> FileForecast:
-        records = list(self._records)
-        latest = records[-partly_read_files:]
+        summaries = list(self._summaries)
+        latest = summaries[-partly_read_files:]
         if len(latest) == partly_read_files and all(
-            4 * (head + tail) <= 3 * size for size, head, tail in latest
+            4 * (each.head + each.tail) <= 3 * each.size for each in latest
         ):
-            head = max([head for _, head, _ in latest])
+            head = max([each.head for each in latest])
             return FileForecast(
-                -(-head // GRANULE_BYTES) * GRANULE_BYTES, max([tail for _, _, tail in latest])
+                -(-head // GRANULE_BYTES) * GRANULE_BYTES, max([each.tail for each in latest])
             )
-        latest = records[-WHOLE_FILES:]
-        is_whole = len(latest) == WHOLE_FILES and all(
-            (head + tail) * _WHOLE_DENOMINATOR >= size * _WHOLE_NUMERATOR
-            for size, head, tail in latest
-        )
+        latest = summaries[-WHOLE_FILES:]
+        is_whole = len(latest) == WHOLE_FILES and all(each.is_whole for each in latest)
         return FileForecast(is_whole=True) if is_whole else UNKNOWN
 
 
@@ -179,16 +174,17 @@ class FileForecasts:
         self._record(reads)
 
     def _record(self, reads: FileReads) -> None:
-        head, tail = extent = reads.extent
-        if extent == reads.recorded or not (head or tail) or reads.size <= TINY_OBJECT_BYTES:
+        summary = reads.summary
+        is_read = summary.head or summary.tail
+        if summary == reads.recorded or not is_read or reads.size <= TINY_OBJECT_BYTES:
             return
-        reads.recorded = extent
+        reads.recorded = summary
         directory, suffix = kind_of(reads.name)
         for kind in (
             self._by_directory.setdefault((directory, suffix), _Kind()),
             self._by_suffix.setdefault(suffix, _Kind()),
         ):
-            kind.add(reads.size, head, tail)
+            kind.add(summary)
 
 
 def kind_of(name: str) -> tuple[str, str]:

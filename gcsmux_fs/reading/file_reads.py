@@ -8,12 +8,25 @@ the head reaches the tail, both become one head.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from gcsmux_fs.reading.access_patterns import SequentialRun
     from gcsmux_fs.reading.readahead import ReadaheadPlanner
 
-__all__ = ["FileReads"]
+__all__ = ["FileReads", "FileSummary"]
+
+# A file counts as read whole if 7/8 of it was read, because a program may skip padding.
+_WHOLE_NUMERATOR, _WHOLE_DENOMINATOR = 7, 8
+
+
+class FileSummary(NamedTuple):
+    """What the READs of a file of `size` bytes have covered: lengths in bytes from both ends."""
+
+    size: int
+    head: int
+    tail: int
+    is_whole: bool
 
 
 class FileReads:
@@ -29,6 +42,9 @@ class FileReads:
         "_head_end",
         "_last_end",
         "_planner",
+        "_read_bytes",
+        "_run",
+        "_run_position",
         "name",
         "recorded",
         "size",
@@ -37,35 +53,58 @@ class FileReads:
     def __init__(self, name: str, size: int, planner: ReadaheadPlanner) -> None:
         self.name = name
         self.size = size
-        #: The extent that the file's directory has recorded; None if there is no record yet.
-        self.recorded: tuple[int, int] | None = None
+        #: The summary that the file's kind has recorded; None if there is no record yet.
+        self.recorded: FileSummary | None = None
         self._planner = planner
         self._head_end = 0
         self._far_start = size
         self._far_end = 0
         # The end of the last noted READ.
         self._last_end = 0
+        self._read_bytes = 0
+        # The current run of the planner and its position when they were last looked at.
+        self._run: SequentialRun | None = None
+        self._run_position = 0
 
     def __repr__(self) -> str:
-        return f"<FileReads of {self.name!r}: {self.extent} of {self.size} bytes>"
+        return f"<FileReads of {self.name!r}: {self.summary}>"
 
     @property
-    def extent(self) -> tuple[int, int]:
-        """The length of the head and the length of the tail in bytes; (0, 0) without a READ."""
-        run = self._planner.current
-        if run is not None and run.position > self._last_end:
-            self._cover(self._last_end, run.position)
-        return self._head_end, self.size - self._far_start
+    def summary(self) -> FileSummary:
+        """What the READs have covered so far."""
+        self._follow_run()
+        head, tail = self._head_end, self.size - self._far_start
+        # READs at random offsets soon have a long tail, but few bytes.
+        read_bytes = min(head + tail, self._read_bytes)
+        is_whole = read_bytes * _WHOLE_DENOMINATOR >= self.size * _WHOLE_NUMERATOR
+        return FileSummary(self.size, head, tail, is_whole)
 
     def note(self, offset: int, end: int) -> None:
         """Record a READ of `[offset, end)`; called before the planner observes the READ."""
         run = self._planner.current
-        if run is not None and run.position > self._last_end:
-            self._cover(self._last_end, run.position)
+        if run is not None and (run is not self._run or run.position != self._run_position):
+            self._follow_run()
         self._last_end = end
+        self._read_bytes += end - offset
         # Most READs of a random reader change nothing, and this check is faster than a call.
         if end > self._head_end and (offset < self._far_start or end > self._far_end):
             self._cover(offset, end)
+
+    def _follow_run(self) -> None:
+        """Record the READs on the fast path since the last noted READ."""
+        run = self._planner.current
+        if run is None:
+            return
+        # These READs began at the end of the last noted READ, or else, if that READ did not belong
+        # to the run, at the former position of the run.
+        start = self._last_end
+        if run is self._run and not self._run_position <= start <= run.position:
+            start = self._run_position
+        if run.position > start:
+            self._read_bytes += run.position - start
+            self._cover(start, run.position)
+            self._last_end = run.position
+        self._run, self._run_position = run, run.position
 
     def _cover(self, offset: int, end: int) -> None:
         if offset > self._head_end:

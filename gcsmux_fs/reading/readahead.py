@@ -138,14 +138,14 @@ class ReadaheadPlanner:
         return bool(self._patterns)
 
     def expect_head(self, least: int, end: int) -> None:
-        """Use a forecast of the run at offset 0, which comes from other files.
+        """Use a forecast that comes from other files.
 
-        The run is expected to reach at least `least` bytes, and to end at offset `end`; 0 if
-        unknown.
+        A run is expected to have at least `least` bytes. If `end` is not 0, only the bytes before
+        the offset `end` are expected to be read, and the forecast is about these bytes only.
         """
         self._expected_head = least, end
-        if self._newest is not None and not self._newest.start:
-            self._newest.expected_bytes = least
+        if self._newest is not None and (not end or self._newest.start < end):
+            self._newest.expected_bytes = max(self._newest.expected_bytes, least)
 
     @property
     def run_bytes(self) -> int:
@@ -350,8 +350,6 @@ class ReadaheadPlanner:
             run.likely_end = min(likely_end, self._size)
             if forecast.are_equal:
                 run.expected_end = run.likely_end
-        if not offset and self._expected_head != (0, 0):
-            run.expected_bytes, run.expected_end = self._expected_head
         return run
 
     def _start_or_remember(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +47,10 @@ def test_a_program_that_reads_the_head_of_large_files_causes_few_more_bytes(
         )
 
 
+def asks_more_than(emulator: EmulatorProcess, size: int) -> bool:
+    return emulator.statistics().bytes_asked > size
+
+
 def test_the_next_shard_is_fetched_before_it_is_opened_and_each_byte_once(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
@@ -58,10 +63,9 @@ def test_the_next_shard_is_fetched_before_it_is_opened_and_each_byte_once(
             content = program.call(programs.read_whole, f"{mounted.path}/dir/{name}")
             assert content == programs.tagged(number, 0, size)
             if 0 < number < shards - 1:
-                read = (number + 1) * size
                 wait_until(
-                    lambda read=read: emulator.statistics().bytes_asked > read,
+                    functools.partial(asks_more_than, emulator, (number + 1) * size),
                     "the mount fetches the next shard",
                 )
-                assert emulator.statistics().bytes_asked <= 1.5 * read
+                assert emulator.statistics().bytes_asked <= 1.5 * (number + 1) * size
         assert emulator.statistics().bytes_asked == shards * size

@@ -49,7 +49,9 @@ def test_reads_cover_a_head_and_a_tail(offsets: list[int], expected: tuple[int, 
     file = ReadFile()
     for offset in offsets:
         file.read(offset, 128 * KIB)
-    assert file.reads.extent == expected
+    summary = file.reads.summary
+    assert (summary.head, summary.tail) == expected
+    assert summary.is_whole == (summary.head == SIZE)
 
 
 def test_shuffled_reads_of_all_of_a_file_cover_it() -> None:
@@ -58,4 +60,13 @@ def test_shuffled_reads_of_all_of_a_file_cover_it() -> None:
     random.Random(1).shuffle(offsets)
     for offset in offsets:
         file.read(offset, 128 * KIB)
-    assert sum(file.reads.extent) == SIZE
+    assert file.reads.summary.is_whole
+
+
+def test_random_reads_of_few_bytes_do_not_count_as_the_whole_file() -> None:
+    file = ReadFile()
+    for offset in random.Random(1).sample(range(0, SIZE, 4 * KIB), 400):
+        file.read(offset, 4 * KIB)
+    summary = file.reads.summary
+    assert summary.head + summary.tail > SIZE * 0.9
+    assert not summary.is_whole
