@@ -250,9 +250,6 @@ class ReadaheadPlanner:
         expected_end = 0
         if longest and shortest > end - offset:
             expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
-        least, end_of_head = self._expected_head
-        if least and (not end_of_head or offset < end_of_head):
-            shortest, expected_end = max(shortest, least), end_of_head or expected_end
         run = SequentialRun(offset, end, shortest, expected_end)
         self._newest = run
         return run
@@ -263,6 +260,10 @@ class ReadaheadPlanner:
         for other in self._runs:
             other.may_have_ended = True
         run.restart()
+        least, end_of_head = self._expected_head
+        if least and (not end_of_head or run.start < end_of_head):
+            run.expected_bytes = max(run.expected_bytes, least)
+            run.expected_end = end_of_head or run.expected_end
         self._runs.append(run)
         self.current = run
         return run
