@@ -360,6 +360,10 @@ class ReadaheadPlanner:
             self._runs.add(run)
             return None
         run.restart()
+        least, end_of_head = self._expected_head
+        if least and (not end_of_head or run.start < end_of_head):
+            run.expected_bytes = max(run.expected_bytes, least)
+            run.expected_end = end_of_head or run.expected_end
         self._add(run)
         self.current = run
         return run

@@ -172,6 +172,18 @@ async def test_the_readahead_of_files_read_whole_begins_with_its_full_window() -
     file.close()
 
 
+async def test_random_reads_of_a_file_that_is_expected_to_be_read_whole_request_little() -> None:
+    mount = Mount()
+    size = 12 * MIB
+    for _ in range(WHOLE_FILES):
+        await mount.visit(size, whole(size))
+    size = 400 * MIB
+    opened = await mount.visit(size, [])
+    reads = [(number * 7 * MIB, 128 * KIB) for number in range(1, 50)]
+    # The window that the OPEN requests is the only one.
+    assert await mount.visit(size, reads) <= opened + len(reads) * 128 * KIB
+
+
 async def test_an_expected_part_stays_protected_until_the_file_is_closed() -> None:
     mount = Mount()
     for _ in range(PARTLY_READ_FILES):
