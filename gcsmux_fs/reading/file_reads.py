@@ -62,7 +62,7 @@ class FileReads:
         # The end of the last noted READ.
         self._last_end = 0
         self._read_bytes = 0
-        # The current run of the planner and its position when they were last looked at.
+        # The planner's current run at the last noted READ, and its position at that time.
         self._run: SequentialRun | None = None
         self._run_position = 0
 
@@ -95,8 +95,8 @@ class FileReads:
         run = self._planner.current
         if run is None:
             return
-        # These READs began at the end of the last noted READ, or else, if that READ did not belong
-        # to the run, at the former position of the run.
+        # These READs began at the end of the last noted READ. If that READ did not belong to the
+        # run, they began where the run was at that time.
         start = self._last_end
         if run is self._run and not self._run_position <= start <= run.position:
             start = self._run_position
