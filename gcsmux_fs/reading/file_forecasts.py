@@ -17,8 +17,8 @@ Tiny files have no record, because each of them is fetched whole in any case.
 Invariants:
 1. A part is forecast only if the last `PARTLY_READ_FILES` files of the kind were read in part, and
    a whole file only if the last `WHOLE_FILES` files were read whole.
-2. A part is forecast only if at most 3/4 of each of these files was read. Otherwise little would be
-   saved, and a round trip is worth more.
+2. A part is forecast only if it is at most 3/4 of each of these files, because otherwise little
+   would be saved, and only if at least half of it was read.
 """
 
 from __future__ import annotations
@@ -123,9 +123,7 @@ class _Kind:
     def forecast(self, partly_read_files: int) -> FileForecast:
         summaries = list(self._summaries)
         latest = summaries[-partly_read_files:]
-        if len(latest) == partly_read_files and all(
-            4 * (each.head + each.tail) <= 3 * each.size for each in latest
-        ):
+        if len(latest) == partly_read_files and all(each.is_part for each in latest):
             head = max([each.head for each in latest])
             return FileForecast(
                 -(-head // GRANULE_BYTES) * GRANULE_BYTES, max([each.tail for each in latest])

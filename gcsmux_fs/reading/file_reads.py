@@ -16,17 +16,39 @@ if TYPE_CHECKING:
 
 __all__ = ["FileReads", "FileSummary"]
 
-# A file counts as read whole if 7/8 of it was read, because a program may skip padding.
+# A file counts as read whole if 7/8 of it was read, because a program may skip padding. A file
+# counts as read in part if the head and the tail are at most 3/4 of the file.
 _WHOLE_NUMERATOR, _WHOLE_DENOMINATOR = 7, 8
+_PART_NUMERATOR, _PART_DENOMINATOR = 3, 4
 
 
 class FileSummary(NamedTuple):
-    """What the READs of a file of `size` bytes have covered: lengths in bytes from both ends."""
+    """What the READs of a file have covered.
+
+    `head` and `tail` are lengths from the start and from the end of the file, `read_bytes` is the
+    number of bytes of all READs. All numbers are in bytes.
+    """
 
     size: int
     head: int
     tail: int
-    is_whole: bool
+    read_bytes: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file was read whole."""
+        covered = min(self.head + self.tail, self.read_bytes)
+        return covered * _WHOLE_DENOMINATOR >= self.size * _WHOLE_NUMERATOR
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the head and the tail are a part of the file that was read densely.
+
+        READs at random offsets soon have a long tail, but few bytes.
+        """
+        length = self.head + self.tail
+        is_short = length * _PART_DENOMINATOR <= self.size * _PART_NUMERATOR
+        return is_short and 2 * self.read_bytes >= length
 
 
 class FileReads:
@@ -62,7 +84,7 @@ class FileReads:
         # The end of the last noted READ.
         self._last_end = 0
         self._read_bytes = 0
-        # The current run of the planner and its position when they were last looked at.
+        # The planner's current run at the last noted READ, and its position at that time.
         self._run: SequentialRun | None = None
         self._run_position = 0
 
@@ -74,10 +96,7 @@ class FileReads:
         """What the READs have covered so far."""
         self._follow_run()
         head, tail = self._head_end, self.size - self._far_start
-        # READs at random offsets soon have a long tail, but few bytes.
-        read_bytes = min(head + tail, self._read_bytes)
-        is_whole = read_bytes * _WHOLE_DENOMINATOR >= self.size * _WHOLE_NUMERATOR
-        return FileSummary(self.size, head, tail, is_whole)
+        return FileSummary(self.size, head, tail, self._read_bytes)
 
     def note(self, offset: int, end: int) -> None:
         """Record a READ of `[offset, end)`; called before the planner observes the READ."""
@@ -95,8 +114,8 @@ class FileReads:
         run = self._planner.current
         if run is None:
             return
-        # These READs began at the end of the last noted READ, or else, if that READ did not belong
-        # to the run, at the former position of the run.
+        # These READs began at the end of the last noted READ. If that READ did not belong to the
+        # run, they began where the run was at that time.
         start = self._last_end
         if run is self._run and not self._run_position <= start <= run.position:
             start = self._run_position

@@ -60,6 +60,13 @@ def test_files_that_were_not_read_change_nothing() -> None:
     assert forecasts.forecast("d/b.x") == FileForecast(head=16 * KIB)
 
 
+def test_few_reads_at_distant_places_are_no_part() -> None:
+    forecasts = FileForecasts()
+    places = [SIZE // 2 + number * MIB for number in range(5)]
+    close(forecasts, 10, *((place, place + 4 * KIB) for place in places))
+    assert forecasts.forecast("d/b.x") == UNKNOWN
+
+
 def test_files_of_another_kind_change_nothing() -> None:
     forecasts = FileForecasts()
     close(forecasts, PARTLY_READ_FILES, HEAD)
