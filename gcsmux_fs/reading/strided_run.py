@@ -216,7 +216,8 @@ class StridedRun(AccessPattern):
 
     def finish(self) -> list[ByteRange]:
         """Return all planned ranges that were not released."""
-        return self._release(self._planned_tile)
+        held, self._held = self._held, []
+        return [each for _, each in held]
 
     def _release(self, last_tile: int) -> list[ByteRange]:
         passed = [each for tile, each in self._held if tile <= last_tile]
@@ -260,8 +261,9 @@ class StridedRun(AccessPattern):
         start = max(start - self._pad, 0)
         start -= start % GRANULE_BYTES
         end = min(-(-end // GRANULE_BYTES) * GRANULE_BYTES, self._size)
+        cycles = 1 + int(2 * GRANULE_BYTES // abs(self._cycle_bytes))
         for held_tile, each in reversed(self._held):
-            if held_tile < tile - self._count:
+            if held_tile < tile - cycles * self._count:
                 break
             if each.offset <= start < each.end:
                 start = each.end

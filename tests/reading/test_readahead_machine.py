@@ -177,6 +177,8 @@ class ReadaheadMachine(RuleBasedStateMachine):
         if refused is not None and refused < len(plan.fetch):
             self.planner.note_refusal(pattern, plan.fetch[refused])
             kept = plan.fetch[:refused]
+            # Another pattern may plan the refused bytes, also where both patterns overlap.
+            self.planned.clear()
         self.forget_ended_patterns()
         self.planned.get(pattern, []).extend(kept)
         self.planned_granules.update(_granules(kept))
@@ -194,14 +196,17 @@ class ReadaheadMachine(RuleBasedStateMachine):
         self, pattern: AccessPattern, fetch: tuple[ByteRange, ...], limit: int
     ) -> None:
         """Check invariants 1 and 2 for the ranges of a plan."""
-        ranges = list(self.planned[pattern])
+        ranges = list(self.planned.get(pattern, []))
         for target in fetch:
             assert target.length > 0
             assert 0 <= target.offset < target.end <= self.size
             assert target.offset % GRANULE_BYTES == 0
             assert target.end % GRANULE_BYTES == 0 or target.end == self.size
             assert target.offset // PAGE_BYTES == (target.end - 1) // PAGE_BYTES
-            assert not any(each.offset < target.end and target.offset < each.end for each in ranges)
+            overlaps = [
+                each for each in ranges if each.offset < target.end and target.offset < each.end
+            ]
+            assert not overlaps, (pattern, target)
             ranges.append(target)
         if fetch:
             active = list(self.planner._patterns)
