@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from gcsmux_fs.reading.access_patterns import SequentialRun
+    from gcsmux_fs.reading.sequential_run import SequentialRun
     from gcsmux_fs.reading.readahead import ReadaheadPlanner
 
 __all__ = ["FileReads", "FileSummary"]

@@ -27,9 +27,9 @@ class ReadFile:
             run.position = end
             return
         self.reads.note(offset, end)
-        run = self.planner.observe(offset, end)
-        if run is not None and end >= run.replan_offset:
-            self.planner.plan(run, 8 * MIB)
+        pattern = self.planner.observe(offset, end)
+        if pattern is not None and end >= pattern.replan_offset:
+            self.planner.plan(pattern, 8 * MIB)
 
 
 @pytest.mark.parametrize(
