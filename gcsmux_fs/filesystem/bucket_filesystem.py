@@ -95,7 +95,7 @@ class BucketFilesystem:
     # -- the beginning and the end of the mount
 
     async def run(self) -> NoReturn:
-        """Release prefetched files that no program reads, until cancelled."""
+        """Fetch files before programs open them, and release those not read, until cancelled."""
         await self._prefetch.run()
 
     async def drain(self, seconds: float) -> bool:
@@ -136,7 +136,7 @@ class BucketFilesystem:
     @property
     def open_handles(self) -> int:
         """Number of open files, open directories, and files fetched before a program opens them."""
-        return len(self._files) + len(self._directories) + len(self._prefetch)
+        return len(self._files) + len(self._directories) + len(self._prefetch.files)
 
     @property
     def ill_formed_metadata(self) -> int:
@@ -244,6 +244,9 @@ class BucketFilesystem:
                     self._tree.generation_gone(inode)
                 self._close_file(inode, file)
                 raise
+        if file.expects_tail_only:
+            # No READ will begin at offset 0, so the OPEN counts as the step of a walk.
+            self._prefetch_after(inode, file)
         return OpenedFile(self._files.add((inode, file)), KEEP_PAGES)
 
     def read_cached(self, handle: int, offset: int, size: int) -> memoryview | bytes | None:
@@ -255,11 +258,7 @@ class BucketFilesystem:
         began = self._clock()
         inode, file = self._files[handle]
         if offset == 0:
-            # The prefetch of the next files starts in the next turn of the event loop, so that the
-            # prefetch does not delay the answer to this READ.
-            self._call_soon(
-                functools.partial(self._prefetch.observe, inode, file, trio.current_time())
-            )
+            self._prefetch_after(inode, file)
         content = file.read_cached(offset, size)
         # The empty answer to a READ beyond the end of the object does not count as a hit.
         if content:
@@ -303,6 +302,13 @@ class BucketFilesystem:
     def release_directory(self, handle: int) -> None:
         """Close a directory."""
         self._directories.pop(handle).release()
+
+    def _prefetch_after(self, inode: int, file: OpenFile) -> None:
+        """Prefetch the files that follow `file`, but do not delay the answer to this request.
+
+        The prefetch starts in the next turn of the event loop.
+        """
+        self._call_soon(functools.partial(self._prefetch.observe, inode, file, trio.current_time()))
 
     def _close_file(self, inode: int, file: OpenFile) -> None:
         file.close()

@@ -1,41 +1,35 @@
-"""Prefetches whole files for a program that reads the files of a directory in order.
+"""Prefetches files for a program that reads the files of a directory in order.
 
-A `SiblingPlanner` for each directory decides which positions of the listing to fetch. This module
-turns the positions into objects and fetches them. A prefetched file stays open until a program
-reads it, or until the program seems to have stopped reading the directory.
+For small files, and for files of which only a part is read, a `SiblingPlanner` for each directory
+decides which positions of the listing to fetch. This module turns the positions into objects and
+fetches them. `ShardPrefetch` does the same for files that are large and read whole.
 """
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NoReturn
 
 import cachetools
 import trio
 
-from gcsmux_fs.filesystem.sibling_planner import MAX_WINDOW_FILES, SiblingPlanner
+from gcsmux_fs.filesystem.prefetched_files import PrefetchedFiles
+from gcsmux_fs.filesystem.shard_prefetch import ShardPrefetch
+from gcsmux_fs.filesystem.sibling_planner import SiblingPlanner
 from gcsmux_fs.reading.open_planner import SMALL_OBJECT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from gcsmux_fs.filesystem.object_opener import ObjectOpener
-    from gcsmux_fs.model.values import ObjectInfo, ObjectKey
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.tree import Tree
     from gcsmux_fs.reading.open_file import OpenFile
 
-__all__ = ["ABANDONED_SECONDS", "DirectoryPrefetch"]
-
-ABANDONED_SECONDS = 10.0
-"""Time without a step forward after which a walk counts as abandoned. In a walk, a program reads
-the files of a directory in order. A program that makes no step for this time was interrupted, or
-takes so long for each small file that round trips do not matter. The prefetched files are then
-closed. Their bytes stay in the cache and are evicted like bytes that a program has read."""
+__all__ = ["DirectoryPrefetch"]
 
 # Maximum number of walks at the same time, at most one for each directory. A program walks one
 # directory, or a few levels of a tree, so it has few walks.
 _MAX_WALKS = 64
-# Maximum number of prefetched files that are open at the same time, over all walks.
-_MAX_OPEN_FILES = 4 * MAX_WINDOW_FILES
 
 
 class _Walk:
@@ -51,30 +45,51 @@ class _Walk:
         self.planner = planner
         self.last_step = last_step
 
+    def note_unread(self, file: OpenFile) -> None:
+        """Do nothing: the walk has ended, and the next walk begins with a new planner."""
+
 
 class DirectoryPrefetch:
     """Observes which files are read from their start, and fetches the files that follow them.
 
-    `len()` is the number of prefetched files that are open.
+    `files` has the prefetched files that are open.
     """
 
     def __init__(self, tree: Tree, opener: ObjectOpener) -> None:
         self._tree = tree
         self._opener = opener
+        self.files = PrefetchedFiles(opener)
         self._walks: cachetools.LRUCache[str, _Walk] = cachetools.LRUCache(_MAX_WALKS)
-        self._files: OrderedDict[ObjectKey, tuple[OpenFile, _Walk]] = OrderedDict()
-        self._has_files = trio.Event()
-
-    def __len__(self) -> int:
-        return len(self._files)
+        self._shards = ShardPrefetch(tree, self.files, self._start_soon)
+        self._nursery: trio.Nursery | None = None
 
     def observe(self, inode: int, file: OpenFile, now: float) -> None:
         """Record that a program reads `file` from its start, and fetch the files that follow it."""
-        prefetched = self._files.pop(file.key, None)
-        if prefetched is not None:
-            prefetched[0].close()
-        if file.size > SMALL_OBJECT_BYTES or not self._opener.reads_ahead:
+        self.files.hand_over(file)
+        opener = self._opener
+        if not opener.reads_ahead:
             return
+        if opener.expected_parts(file.key.name, file.size):
+            self._walk(inode, file, now)
+        elif file.size > SMALL_OBJECT_BYTES:
+            self._shards.observe(inode, file, now)
+
+    async def run(self) -> NoReturn:
+        """Look up the next files, and close the files that no program reads, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await self.files.run()
+
+    def close(self) -> None:
+        """Close all prefetched files."""
+        self.files.close()
+
+    def _start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(function)
+
+    def _walk(self, inode: int, file: OpenFile, now: float) -> None:
+        """Record a step of a walk through small files, and fetch the next files."""
         located = self._tree.listing_of(inode)
         if located is None:
             return
@@ -92,58 +107,11 @@ class DirectoryPrefetch:
             walk.last_step = now
         for next_position in planned:
             info = listing.file_at(next_position)
-            if info is None or not 0 < info.size <= SMALL_OBJECT_BYTES:
-                continue
-            if not self._fetch(info, walk):
+            if info is not None and not self._fetch(info, walk):
                 planner.refused(next_position)
                 return
 
-    def close_abandoned(self, now: float) -> float:
-        """Close the files of abandoned walks; return the time for the next call of this method.
-
-        The returned time is infinity if no prefetched file is open.
-        """
-        for key, (_, walk) in list(self._files.items()):
-            if walk.last_step + ABANDONED_SECONDS <= now:
-                self._close(key)
-        steps = (walk.last_step for _, walk in self._files.values())
-        return min(steps, default=math.inf) + ABANDONED_SECONDS
-
-    async def run(self) -> NoReturn:
-        """Close the files of abandoned walks, until cancelled.
-
-        The method sleeps while no prefetched file is open.
-        """
-        while True:
-            await self._has_files.wait()
-            due = self.close_abandoned(trio.current_time())
-            if due == math.inf:
-                self._has_files = trio.Event()
-            else:
-                await trio.sleep_until(due)
-
-    def close(self) -> None:
-        """Close all prefetched files."""
-        for key in list(self._files):
-            self._close(key)
-
     def _fetch(self, info: ObjectInfo, walk: _Walk) -> bool:
-        """Fetch a whole file; return False if the memory budget has no room for the file now."""
-        key = self._opener.key_of(info)
-        if (prefetched := self._files.get(key)) is not None:
-            self._files[key] = prefetched[0], walk
-            return True
-        file = self._opener.open(info)
-        if not file.fetch_whole():
-            file.close()
-            return False
-        self._files[key] = file, walk
-        self._has_files.set()
-        if len(self._files) > _MAX_OPEN_FILES:
-            self._close(next(iter(self._files)))
-        return True
-
-    def _close(self, key: ObjectKey) -> None:
-        file, _ = self._files.pop(key)
-        file.give_up_whole()
-        file.close()
+        """Fetch what is expected to be read of a file; return False if memory is short."""
+        parts = self._opener.expected_parts(info.name, info.size)
+        return not parts or self.files.fetch(info, parts, walk)

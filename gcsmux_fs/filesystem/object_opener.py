@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.model.values import ObjectKey
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.model.values import ByteRange, ObjectInfo
     from gcsmux_fs.reading.open_file import OpenFile
     from gcsmux_fs.reading.read_context import ReadContext
 
@@ -29,6 +29,10 @@ class ObjectOpener:
     def key_of(self, info: ObjectInfo) -> ObjectKey:
         """Return the key of one generation of an object."""
         return ObjectKey(self._bucket, info.name, info.generation)
+
+    def expected_parts(self, name: str, size: int) -> tuple[ByteRange, ...]:
+        """Return what to fetch of an object before a program opens it (see `ReadContext`)."""
+        return self._context.expected_parts(name, size)
 
     def open(self, info: ObjectInfo) -> OpenFile:
         """Open the generation that `info` describes; the caller closes the file.

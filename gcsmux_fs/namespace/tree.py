@@ -263,6 +263,22 @@ class Tree:
         cached = self._names.cache.listings.latest(location)
         return None if cached is None else (cached.listing, name)
 
+    async def find_sibling(self, inode: int, name: bytes) -> ObjectInfo | None:
+        """Return the object of the file `name` in the directory of the file `inode`.
+
+        Return None if `name` is no file, or if there is no inode `inode`. No lookup is counted.
+
+        Raises:
+            StorageError: the service failed, or did not answer before the deadline.
+        """
+        info = self._inodes.files.get(inode)
+        if info is None:
+            return None
+        location, _ = locate(info.name, Form.PLAIN)
+        step = parse_name(location, name)
+        answer = self._names.cached(location, name, step) or await self._names.ask(location, step)
+        return answer.child.info if isinstance(answer.child, Row) else None
+
     # -- invalidation
 
     def invalidate(self, name: str) -> None:

@@ -86,6 +86,7 @@ class BlockIndex:
         "key",
         "loading",
         "open_files",
+        "requested_bytes",
         "size",
     )
 
@@ -98,6 +99,8 @@ class BlockIndex:
         #: The number of open files of this object generation.
         self.open_files = 0
         self.block_count = 0
+        #: The bytes of all blocks that were requested since the first open, evicted ones included.
+        self.requested_bytes = 0
         self.loading: set[Block] = set()
         #: The READs of all open files of the object.
         self.history = AccessHistory()
@@ -158,6 +161,7 @@ class BlockIndex:
         page.blocks.insert(position, block)
         self.loading.add(block)
         self.block_count += 1
+        self.requested_bytes += end - start
         return block
 
     def remove(self, block: Block) -> None:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.model.errors import StorageError
-from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.fetch_range import range_to_fetch
+from gcsmux_fs.reading.file_forecasts import UNKNOWN
+from gcsmux_fs.reading.file_prefetch import FilePrefetch
+from gcsmux_fs.reading.file_reads import FileReads
 from gcsmux_fs.reading.open_prefetch import OpenPrefetch
 from gcsmux_fs.reading.read_request import Outcome, ReadRequest
 from gcsmux_fs.reading.read_waiting import wait_until_done, wake_current_task
@@ -46,13 +48,16 @@ class OpenFile:
         "_awaits_first_read",
         "_closed",
         "_failures",
+        "_forecast",
         "_index",
         "_last_block",
+        "_opening",
         "_planner",
-        "_prefetch",
         "_readahead",
+        "_reads",
         "_resources",
         "key",
+        "prefetch",
         "size",
     )
 
@@ -63,15 +68,24 @@ class OpenFile:
         self._index = resources.fetcher.open(key, size, grows=grows)
         self._readahead = ReadaheadDriver(resources, self._index, size)
         self._planner = self._readahead.planner
+        self._reads = FileReads(key.name, size, self._planner)
         self._last_block: Block | None = None
         self._failures = RecentFailures(repeat_seconds(resources.read_timeout))
-        self._prefetch: OpenPrefetch | None = None
+        self._opening: OpenPrefetch | None = None
         self._awaits_first_read = False
+        self._forecast = UNKNOWN
+        #: What is fetched before the first READ.
+        self.prefetch = FilePrefetch(resources.fetcher, self._index, self._readahead, size)
         self._closed = False
         resources.open_files += 1
 
     def __repr__(self) -> str:
         return f"<OpenFile {self.key} {self._planner!r}>"
+
+    @property
+    def expects_tail_only(self) -> bool:
+        """Whether the program is expected to read the end of the file and nothing else."""
+        return self._forecast.is_part and not self._forecast.head
 
     async def ask_first(self, opener: int) -> None:
         """Fetch the bytes that the first READ is expected to need, and wait for the first byte.
@@ -85,12 +99,16 @@ class OpenFile:
         """
         resources, index = self._resources, self._index
         is_cached = index.block_count > len(index.loading)
+        limit = self._readahead.limit
         opening = resources.open_planner.plan(
-            self.key, self.size, opener, is_cached=is_cached, is_ready=index.is_ready
+            self.key, self.size, opener, is_cached=is_cached, is_ready=index.is_ready, window=limit
         )
-        self._prefetch = OpenPrefetch(resources, index, opening)
+        resources.forecasts.note_open(self._reads, opener)
+        self._forecast = opening.forecast
+        self._planner.expect_head(*opening.forecast.head_of(self.size))
+        self._opening = OpenPrefetch(resources, index, opening)
         self._awaits_first_read = True
-        await self._prefetch.fetch(self._readahead.limit)
+        await self._opening.fetch(limit)
 
     def read_cached(self, offset: int, size: int) -> memoryview | bytes | None:
         """Return the bytes of a READ if all are ready; after None, the caller must call `read`.
@@ -133,12 +151,14 @@ class OpenFile:
             run.position = end
             run.bytes_read += end - offset
         else:
+            self._reads.note(offset, end)
             if end < block.end or self._index.find(end) is not None:
                 pattern = planner.observe_hit(offset, end)
             else:
                 pattern = planner.observe(offset, end)
             if pattern is not None and end >= pattern.replan_offset:
                 self._readahead.advance(pattern)
+                self.prefetch.check()
         start = block.start
         return content[offset - start : end - start]
 
@@ -193,14 +213,16 @@ class OpenFile:
         """Stop readahead. A reader that continues gets a new readahead plan."""
         self._readahead.stop()
 
-    def fetch_whole(self) -> bool:
-        """Request a whole small object before its first READ. Return False if memory is short."""
-        everything = ByteRange(0, self.size)
-        return self._resources.fetcher.read_ahead(self._index, everything, first_window=False)
+    def take_over(self, prefetched: OpenFile) -> None:
+        """Close `prefetched`, an open file of the same object, and take what it has fetched.
 
-    def give_up_whole(self) -> None:
-        """Undo the protection by `fetch_whole`: the bytes stay cached, but may be evicted."""
-        self._resources.fetcher.release(self._index, ByteRange(0, self.size))
+        The fetched parts stay protected until READs take them or this file is closed.
+        """
+        self.prefetch.take_over(prefetched.prefetch)
+        prefetched.close()
+        if self._forecast == UNKNOWN:
+            # Keep as much ahead of the reader as was fetched before its first READ.
+            self._planner.expect_head(self.prefetch.length, 0)
 
     def close(self) -> None:
         """Close the file; its blocks stay cached. Idempotent."""
@@ -208,8 +230,10 @@ class OpenFile:
             return
         self._closed = True
         self._last_block = None
-        if self._prefetch is not None:
-            self._prefetch.release()
+        self.prefetch.release()
+        if self._opening is not None:
+            self._opening.release()
+            self._resources.forecasts.note_close(self._reads)
         self._readahead.close()
         self._resources.fetcher.close(self._index)
         self._resources.open_files -= 1
@@ -217,8 +241,8 @@ class OpenFile:
     def _note_first_read(self, offset: int, end: int) -> None:
         """Pass the first READ after `ask_first` to the prefetch of the OPEN."""
         self._awaits_first_read = False
-        assert self._prefetch is not None
-        self._prefetch.note_first_read(offset, end)
+        assert self._opening is not None
+        self._opening.note_first_read(offset, end)
 
     def _read_across(self, offset: int, end: int) -> bytes | None:
         """Return the bytes of a READ across several blocks, if all are ready."""
@@ -241,11 +265,13 @@ class OpenFile:
         self._last_block = blocks[-1]
         resources.counters.hits += 1
         resources.counters.bytes_served += end - offset
+        self._reads.note(offset, end)
         pattern = self._planner.observe(offset, end)
         # The parts are joined before readahead runs, because readahead may evict these blocks.
         joined = b"".join(parts)
         if pattern is not None and end >= pattern.replan_offset:
             self._readahead.advance(pattern)
+            self.prefetch.check()
         return joined
 
     def _begin(
@@ -254,8 +280,9 @@ class OpenFile:
         resources = self._resources
         if self._closed:
             raise ValueError(f"READ of {self.key} after its file was closed")
+        self._reads.note(offset, end)
         pattern = self._planner.observe(offset, end)
-        fetch = range_to_fetch(offset, end, self.size, resources.budget)
+        fetch = range_to_fetch(offset, end, self.size, resources.budget, self._forecast.head)
         request = ReadRequest(self._index, offset, end, fetch, wake)
         outcome = resources.fetcher.begin(request)
         counters = resources.counters
@@ -270,6 +297,7 @@ class OpenFile:
                 self._planner.note_wait(pattern, offset)
             if end >= pattern.replan_offset:
                 self._readahead.advance(pattern)
+                self.prefetch.check()
         return request, outcome
 
     async def _finish(self, request: ReadRequest, *, timed: bool = True) -> memoryview:

@@ -8,15 +8,21 @@ requests the bytes that the first READ is expected to need, so this check costs 
 to open and read a file that is not cached takes one round trip, with or without the check. If the
 bytes are cached, the OPEN requests nothing.
 
-The first READ is predicted to be like the first READ of the last file in the same directory, or
-else of the last file with the same suffix. The first READ of that file was in one of three places:
+If the last similar files were read in part only, the OPEN requests this part and no more (see
+`file_forecasts`). This is what keeps a program cheap that reads only the heads or only the tails of
+many files.
+
+Otherwise the first READ is predicted to be like the first READ of the last file in the same
+directory, or else of the last file with the same suffix. The first READ of that file was in one of
+three places:
 
 - At the start of the file, as in most programs.
 - At the end of the file, where Parquet and zip files keep their directories.
 - At another place. The OPEN then requests 16 KiB at the start, a cheap way to find out whether the
   generation exists.
 
-If nothing is known about a small object, the OPEN requests all of it.
+If nothing is known about a small object, the OPEN requests all of it. If the last similar files
+were read whole, the OPEN of a larger object also requests a full readahead window.
 
 Two patterns make the requests of OPENs useless. The planner detects each pattern after `MAX_UNREAD`
 OPENs without a READ, and then requests nothing:
@@ -31,10 +37,12 @@ A READ ends either pattern.
 
 Invariants:
 1. An OPEN requests nothing if the object is empty, if the first byte of the predicted range is
-   cached, or if there is no prediction and any byte is cached.
+   cached, or if there is no prediction and any byte is cached. Only of a forecast part, the rest is
+   requested, and the OPEN does not wait for it.
 2. A requested range begins at a multiple of 16 KiB. It ends at a multiple of 16 KiB or at the
    object's end.
-3. At most `MAX_UNREAD` OPENs of one opener request bytes without a READ in between. For all openers
+3. If a part is forecast, no byte beyond the part is requested.
+4. At most `MAX_UNREAD` OPENs of one opener request bytes without a READ in between. For all openers
    without a number together, the limit is `MAX_UNREAD_UNNAMED`.
 """
 
@@ -46,21 +54,28 @@ from typing import TYPE_CHECKING
 import cachetools
 
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES, PAGE_BYTES
+from gcsmux_fs.reading.file_forecasts import (
+    TINY_OBJECT_BYTES,
+    UNKNOWN,
+    FileForecast,
+    kind_of,
+)
 from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.reading.file_forecasts import FileForecasts
 
 __all__ = [
     "MAX_UNREAD",
     "MAX_UNREAD_UNNAMED",
     "SMALL_OBJECT_BYTES",
-    "TINY_OBJECT_BYTES",
     "OpenPlanner",
     "Opening",
+    "parts_to_request",
 ]
 
 SMALL_OBJECT_BYTES = 1024 * 1024
@@ -68,11 +83,6 @@ SMALL_OBJECT_BYTES = 1024 * 1024
 fetches the whole object. This takes one request instead of several, and loads no more bytes than a
 first readahead window. While READs wait for half of the memory or more, the READ does not fetch the
 whole object, because READs that never get an answer would soon hold all memory."""
-
-TINY_OBJECT_BYTES = 64 * 1024
-"""Maximum size of a tiny object in bytes. Any READ of a tiny object fetches all of it, because a
-random READ may load 64 KiB anyway, and because a congested kernel reads files page by page, so
-that each page would cost a round trip."""
 
 MAX_UNREAD = 8
 """Maximum number of OPENs of one opener that request bytes without a READ in between. With round
@@ -94,12 +104,12 @@ _MAX_PREDICTIONS = 1024
 _MAX_OPENERS = 4096
 # Maximum number of remembered keys of objects that have been read. Each key takes 100 bytes.
 _MAX_READ_KEYS = 32_768
-_MAX_SUFFIX_LENGTH = 16
 
 
 class _Place(enum.Enum):
     """Where the first READ of a file was."""
 
+    UNKNOWN = enum.auto()
     START = enum.auto()
     END = enum.auto()
     ELSEWHERE = enum.auto()
@@ -108,12 +118,16 @@ class _Place(enum.Enum):
 class Opening:
     """The plan of one OPEN: the range for which the OPEN waits, and further ranges to request."""
 
-    __slots__ = ("ahead", "awaited", "is_revisit", "key", "opener", "size")
+    __slots__ = ("ahead", "awaited", "forecast", "is_revisit", "key", "opener", "size")
 
-    def __init__(self, key: ObjectKey, size: int, opener: int, *, is_revisit: bool) -> None:
+    def __init__(
+        self, key: ObjectKey, size: int, opener: int, forecast: FileForecast, *, is_revisit: bool
+    ) -> None:
         self.key = key
         self.size = size
         self.opener = opener
+        #: What the program is expected to read of the file.
+        self.forecast = forecast
         #: True if the object has been read before: the kernel may have its pages in the page cache.
         self.is_revisit = is_revisit
         #: The range for which the OPEN waits; None if the OPEN is answered at once.
@@ -134,9 +148,10 @@ class Opening:
 
 
 class OpenPlanner:
-    """Plans all OPENs of a mount."""
+    """Plans all OPENs of a mount; `forecasts` has what is expected of each file."""
 
-    def __init__(self) -> None:
+    def __init__(self, forecasts: FileForecasts) -> None:
+        self._forecasts = forecasts
         # `_by_directory` holds the first READ of the last file in each directory. `_by_suffix`
         # holds the first READ of the last file with each suffix. An entry is the place of the
         # READ, and its length from the file's start or to the file's end.
@@ -161,20 +176,22 @@ class OpenPlanner:
         *,
         is_cached: bool,
         is_ready: Callable[[int], bool],
+        window: int = FIRST_WINDOW_BYTES,
     ) -> Opening:
         """Plan the OPEN of an object of `size` bytes by the thread `opener`.
 
         `is_cached` says whether any byte of the object is cached. `is_ready` returns whether the
-        byte at an offset is cached.
+        byte at an offset is cached. `window` is the length in bytes of a full readahead window.
         """
-        opening = Opening(key, size, opener, is_revisit=hash(key) in self._read_keys)
+        forecast = self._forecasts.forecast(key.name) if size > TINY_OBJECT_BYTES else UNKNOWN
+        opening = Opening(key, size, opener, forecast, is_revisit=hash(key) in self._read_keys)
         if size:
-            expected, is_predicted = self._choose(opening)
-            if is_cached and (not is_predicted or is_ready(expected.offset)):
-                return opening
-            if self._may_request(opening):
-                opening.awaited = expected
-                opening.ahead = self._first_window(opening) if is_predicted else ()
+            expected, ahead, is_predicted = self._choose(opening, window)
+            if not is_cached or (is_predicted and not is_ready(expected.offset)):
+                if self._may_request(opening):
+                    opening.awaited, opening.ahead = expected, ahead
+            elif forecast.is_part and ahead and self._may_request(opening):
+                opening.ahead = ahead
         return opening
 
     def note_first_read(self, opening: Opening, offset: int, end: int) -> None:
@@ -198,7 +215,7 @@ class OpenPlanner:
             first_read = _Place.END, size - offset
         else:
             first_read = _Place.ELSEWHERE, 0
-        directory, suffix = _directory_and_suffix(opening.key.name)
+        directory, suffix = kind_of(opening.key.name)
         self._by_directory[directory] = self._by_suffix[suffix] = first_read
 
     def note_failed_open(self, opening: Opening) -> None:
@@ -217,45 +234,62 @@ class OpenPlanner:
         unread = self._unread[opening.opener] = self._unread.get(opening.opener, 0) + 1
         return unread <= (MAX_UNREAD if opening.opener else MAX_UNREAD_UNNAMED)
 
-    def _choose(self, opening: Opening) -> tuple[ByteRange, bool]:
-        """Return the range to request, and whether the first READ is expected to need the range."""
-        size = opening.size
+    def _choose(
+        self, opening: Opening, window: int
+    ) -> tuple[ByteRange, tuple[ByteRange, ...], bool]:
+        """Return what to request: the range to wait for, and further ranges.
+
+        The third value says whether the first READ is expected to need the first range.
+        """
+        size, forecast = opening.size, opening.forecast
         if size <= TINY_OBJECT_BYTES:
-            return ByteRange(0, size), True
-        first_read = self._predict(opening.key.name)
-        if first_read is None:
-            return ByteRange(0, size if size <= SMALL_OBJECT_BYTES else KERNEL_READ_BYTES), True
-        place, length = first_read
+            return ByteRange(0, size), (), True
+        place, length = self._predict(opening.key.name) or (_Place.UNKNOWN, KERNEL_READ_BYTES)
+        if forecast.is_part:
+            parts = forecast.parts(size)
+            # Wait for the part that the first READ needs.
+            ordered = parts[::-1] if place is _Place.END else parts
+            pieces = [piece for part in ordered for piece in _pieces(part.offset, part.end)]
+            return pieces[0], tuple(pieces[1:]), True
         if place is _Place.ELSEWHERE:
-            return ByteRange(0, GRANULE_BYTES), False
+            return ByteRange(0, GRANULE_BYTES), (), False
         if place is _Place.END:
             start = max(0, size - length) // GRANULE_BYTES * GRANULE_BYTES
-            return ByteRange(start, size - start), True
+            return ByteRange(start, size - start), (), True
         if length >= KERNEL_READ_BYTES and size <= SMALL_OBJECT_BYTES:
-            return ByteRange(0, size), True
-        return ByteRange(0, min(-(-length // GRANULE_BYTES) * GRANULE_BYTES, size)), True
+            return ByteRange(0, size), (), True
+        expected = ByteRange(0, min(-(-length // GRANULE_BYTES) * GRANULE_BYTES, size))
+        if forecast.is_whole:
+            return expected, _pieces(expected.end, min(expected.end + window, size)), True
+        if place is _Place.UNKNOWN or length < KERNEL_READ_BYTES:
+            return expected, (), True
+        end = min(expected.end + FIRST_WINDOW_BYTES, size)
+        return expected, _pieces(expected.end, end), True
 
     def _predict(self, name: str) -> tuple[_Place, int] | None:
         """Return place and length of the first READ of the last similar file; None if unknown."""
-        directory, suffix = _directory_and_suffix(name)
+        directory, suffix = kind_of(name)
         return self._by_directory.get(directory) or self._by_suffix.get(suffix)
 
-    def _first_window(self, opening: Opening) -> tuple[ByteRange, ...]:
-        """Return the first readahead window, if a sequential run from the start is predicted."""
-        place, length = self._predict(opening.key.name) or (_Place.ELSEWHERE, 0)
-        if place is not _Place.START or length < KERNEL_READ_BYTES or opening.awaited is None:
-            return ()
-        start = opening.awaited.end
-        target = min(start + FIRST_WINDOW_BYTES, opening.size)
-        pieces: list[ByteRange] = []
-        while start < target:
-            length = min(_PIECE_BYTES - start % _PIECE_BYTES, target - start)
-            pieces.append(ByteRange(start, length))
-            start += length
-        return tuple(pieces)
+
+def parts_to_request(forecast: FileForecast, size: int) -> tuple[ByteRange, ...]:
+    """Return the forecast parts that are requested before a READ: at most 1 MiB of each.
+
+    Of a longer head, the first MiB is requested, because readahead can continue it. Of a longer
+    tail, nothing is requested.
+    """
+    parts = forecast.parts(size)
+    if parts and parts[0].offset == 0:
+        parts = ByteRange(0, min(parts[0].length, FIRST_WINDOW_BYTES)), *parts[1:]
+    return tuple([part for part in parts if part.length <= FIRST_WINDOW_BYTES])
 
 
-def _directory_and_suffix(name: str) -> tuple[str, str]:
-    directory, _, last = name.rpartition("/")
-    _, dot, suffix = last.rpartition(".")
-    return directory, suffix if dot and len(suffix) <= _MAX_SUFFIX_LENGTH else ""
+def _pieces(start: int, end: int) -> tuple[ByteRange, ...]:
+    """Divide `[start, end)` into ranges for readahead: short ones in the first MiB of the file."""
+    pieces: list[ByteRange] = []
+    while start < end:
+        size = _PIECE_BYTES if start < FIRST_WINDOW_BYTES else PAGE_BYTES
+        length = min(size - start % size, end - start)
+        pieces.append(ByteRange(start, length))
+        start += length
+    return tuple(pieces)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.model.errors import GenerationGone, StorageError
+from gcsmux_fs.reading.file_forecasts import UNKNOWN
 from gcsmux_fs.reading.read_request import ReadRequest
 from gcsmux_fs.reading.read_waiting import wait_until_done, wake_current_task
+from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model.values import ByteRange
     from gcsmux_fs.reading.block_index import BlockIndex
     from gcsmux_fs.reading.open_planner import Opening
     from gcsmux_fs.reading.read_resources import ReadResources
@@ -40,7 +41,7 @@ class OpenPrefetch:
             GenerationGone: the object generation no longer exists.
         """
         resources, awaited = self._resources, self._opening.awaited
-        if awaited is None or not self._request(awaited, limit):
+        if not self._request(limit) or awaited is None:
             return
         # Wait for the first byte only, because a READ of the last byte would end the protection of
         # the block.
@@ -59,10 +60,17 @@ class OpenPrefetch:
                 return
 
     def note_first_read(self, offset: int, end: int) -> None:
-        """Record the first READ. Release all ranges unless the READ covers the awaited range."""
-        self._resources.open_planner.note_first_read(self._opening, offset, end)
-        awaited = self._opening.awaited
-        if awaited is not None and (offset > awaited.offset or end < awaited.end):
+        """Record the first READ. Release all ranges if the READ is not as expected.
+
+        A READ is as expected if it covers the awaited range. If there is a forecast of the file, a
+        READ of the first byte of the awaited range is enough.
+        """
+        opening = self._opening
+        self._resources.open_planner.note_first_read(opening, offset, end)
+        awaited = opening.awaited
+        if awaited is not None and (
+            offset > awaited.offset or (end < awaited.end and opening.forecast == UNKNOWN)
+        ):
             self.release()
 
     def release(self) -> None:
@@ -70,16 +78,21 @@ class OpenPrefetch:
         for each in self._opening.ranges:
             self._resources.fetcher.release(self._index, each)
 
-    def _request(self, awaited: ByteRange, limit: int) -> bool:
+    def _request(self, limit: int) -> bool:
         """Request the ranges. Return False if memory is short or READs queue for memory."""
-        fetcher = self._resources.fetcher
-        if fetcher.queued or not fetcher.read_ahead(self._index, awaited, first_window=True):
+        fetcher, awaited = self._resources.fetcher, self._opening.awaited
+        if fetcher.queued:
             return False
-        furthest = awaited.end + limit
+        if awaited is not None:
+            if not fetcher.read_ahead(self._index, awaited, first_window=True):
+                return False
+            self._resources.counters.opens_prefetched += 1
+        requested_bytes = 0
         for piece in self._opening.ahead:
-            if piece.end > furthest:
+            requested_bytes += piece.length
+            first_window = requested_bytes <= FIRST_WINDOW_BYTES
+            if requested_bytes > limit or not fetcher.read_ahead(
+                self._index, piece, first_window=first_window
+            ):
                 break
-            if not fetcher.read_ahead(self._index, piece, first_window=True):
-                break
-        self._resources.counters.opens_prefetched += 1
         return True

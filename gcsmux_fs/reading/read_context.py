@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
+from gcsmux_fs.reading.file_forecasts import TINY_OBJECT_BYTES
 from gcsmux_fs.reading.open_file import OpenFile
+from gcsmux_fs.reading.open_planner import SMALL_OBJECT_BYTES, parts_to_request
 from gcsmux_fs.reading.read_request import Outcome
 from gcsmux_fs.reading.read_resources import ReadResources
 from gcsmux_fs.settings.defaults import DEFAULT_READ_AHEAD_BYTES, DEFAULT_READ_TIMEOUT_SECONDS
@@ -78,6 +81,18 @@ class ReadContext:
         object has more than `size` bytes.
         """
         return OpenFile(self.resources, key, size, grows=grows)
+
+    def expected_parts(self, name: str, size: int) -> tuple[ByteRange, ...]:
+        """Return what is worth fetching before a program opens a file that it will soon open.
+
+        The answer is the part that was read of the last similar file, or else the whole file if it
+        is small, or else nothing.
+        """
+        if size > TINY_OBJECT_BYTES:
+            forecast = self.resources.forecasts.forecast(name, partly_read_files=1)
+            if forecast.is_part:
+                return parts_to_request(forecast, size)
+        return (ByteRange(0, size),) if 0 < size <= SMALL_OBJECT_BYTES else ()
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of the read path."""

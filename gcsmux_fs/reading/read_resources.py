@@ -10,6 +10,7 @@ from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.errors import DeadlineExceeded
 from gcsmux_fs.reading.block_fetcher import BlockFetcher
 from gcsmux_fs.reading.counters import ReadCounters
+from gcsmux_fs.reading.file_forecasts import FileForecasts
 from gcsmux_fs.reading.memory_budget import MemoryBudget, WindowShares
 from gcsmux_fs.reading.open_planner import OpenPlanner
 from gcsmux_fs.reading.read_deadlines import ReadDeadlines
@@ -55,7 +56,8 @@ class ReadResources:
         self.read_timeout = read_timeout
         self.read_ahead_bytes = read_ahead_bytes
         self.open_wait_seconds = min(_OPEN_WAIT_SECONDS, read_timeout / 4)
-        self.open_planner = OpenPlanner()
+        self.forecasts = FileForecasts()
+        self.open_planner = OpenPlanner(self.forecasts)
         self.budget = MemoryBudget(budget_bytes)
         self.counters = ReadCounters()
         hits, waits, misses = Histogram(), Histogram(), Histogram()

@@ -82,6 +82,7 @@ class ReadaheadPlanner:
     __slots__ = (
         "_coverage",
         "_descent",
+        "_expected_head",
         "_fetched",
         "_hits",
         "_newest",
@@ -120,6 +121,7 @@ class ReadaheadPlanner:
         self._hits: list[tuple[int, int]] = []
         #: The sequential run of the last READ; None if this READ belonged to no sequential run.
         self.current: SequentialRun | None = None
+        self._expected_head = 0, 0
         #: The number and the bytes of the READs that belong to no run and no strided run.
         self.isolated_reads = 0
         self.isolated_bytes = 0
@@ -134,6 +136,16 @@ class ReadaheadPlanner:
     def is_active(self) -> bool:
         """Whether any pattern has a plan."""
         return bool(self._patterns)
+
+    def expect_head(self, least: int, end: int) -> None:
+        """Use a forecast that comes from other files.
+
+        A run is expected to have at least `least` bytes. If `end` is not 0, only the bytes before
+        the offset `end` are expected to be read, and the forecast is about these bytes only.
+        """
+        self._expected_head = least, end
+        if self._newest is not None and (not end or self._newest.start < end):
+            self._newest.expected_bytes = max(self._newest.expected_bytes, least)
 
     @property
     def run_bytes(self) -> int:
@@ -348,6 +360,10 @@ class ReadaheadPlanner:
             self._runs.add(run)
             return None
         run.restart()
+        least, end_of_head = self._expected_head
+        if least and (not end_of_head or run.start < end_of_head):
+            run.expected_bytes = max(run.expected_bytes, least)
+            run.expected_end = end_of_head or run.expected_end
         self._add(run)
         self.current = run
         return run

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import trio
 import trio.testing
 
-from gcsmux_fs.filesystem.directory_prefetch import ABANDONED_SECONDS, DirectoryPrefetch
+from gcsmux_fs.filesystem.directory_prefetch import DirectoryPrefetch
 from gcsmux_fs.filesystem.object_opener import ObjectOpener
+from gcsmux_fs.filesystem.prefetched_files import ABANDONED_SECONDS
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.namespace.fake_store import FakeStore
 from tests.namespace.mounted import follow, mounted, read_names
@@ -53,11 +54,11 @@ class Walker:
     @property
     def prefetched(self) -> set[str]:
         """The names of the prefetched files that are open."""
-        return {key.name for key in self.prefetch._files}
+        return self.prefetch.files.names
 
     def check_all_closed(self) -> None:
         metrics = metrics_of(self.context)
-        assert len(self.prefetch) == 0
+        assert len(self.prefetch.files) == 0
         assert metrics["open_files"] == 0
         assert metrics["budget_unread"] == 0
 
@@ -85,7 +86,7 @@ async def test_the_prefetched_files_of_an_abandoned_walk_are_closed() -> None:
             await w.read(number)
         last_step = trio.current_time()
         await trio.sleep(ABANDONED_SECONDS - 0.5)
-        assert len(w.prefetch) > 5
+        assert len(w.prefetch.files) > 5
         assert metrics_of(w.context)["budget_unread"] > 0
         await trio.sleep_until(last_step + ABANDONED_SECONDS)
         await trio.testing.wait_all_tasks_blocked()
@@ -155,4 +156,4 @@ async def test_the_task_sleeps_while_no_prefetched_file_is_open() -> None:
         assert trio.lowlevel.current_statistics().seconds_to_next_deadline > ABANDONED_SECONDS
         await w.read(5)
         await w.read(6)
-        assert len(w.prefetch) > 0
+        assert len(w.prefetch.files) > 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsmux_fs.filesystem.directory_prefetch import ABANDONED_SECONDS
+from gcsmux_fs.filesystem.prefetched_files import ABANDONED_SECONDS
 from tests.support import programs
 from tests.support.harness import END_SECONDS, wait_until
 

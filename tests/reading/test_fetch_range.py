@@ -39,3 +39,10 @@ def test_range_for_a_read(size: int, offset: int, end: int, expected: tuple[int,
 def test_small_object_is_not_fetched_whole_while_the_budget_is_crowded() -> None:
     assert range_to_fetch(0, 128 * KIB, MIB, crowded_budget()) == (0, 128 * KIB)
     assert range_to_fetch(0, 4 * KIB, 64 * KIB, crowded_budget()) == (0, 64 * KIB)
+
+
+def test_small_object_is_not_fetched_whole_if_only_its_head_is_expected() -> None:
+    budget = MemoryBudget(MINIMUM_BUDGET_BYTES)
+    assert range_to_fetch(0, 128 * KIB, MIB, budget, 256 * KIB) == (0, 128 * KIB)
+    assert range_to_fetch(0, 256 * KIB, MIB, budget, 256 * KIB) == (0, 256 * KIB)
+    assert range_to_fetch(0, 256 * KIB + 1, MIB, budget, 256 * KIB) == (0, MIB)

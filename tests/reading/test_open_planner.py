@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gcsmux_fs.model.errors import GenerationGone, PermissionDenied
 from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
+from gcsmux_fs.reading.file_forecasts import FileForecasts
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.open_planner import MAX_UNREAD, MAX_UNREAD_UNNAMED, Opening, OpenPlanner
 from gcsmux_fs.reading.read_context import ReadContext
@@ -74,11 +75,11 @@ def read(planner: OpenPlanner, name: str, size: int, offset: int, length: int) -
 def test_open_of_an_unknown_object_requests_its_start(
     size: int, expected: tuple[int, int] | None
 ) -> None:
-    assert requested(OpenPlanner(), "a", size) == expected
+    assert requested(OpenPlanner(FileForecasts()), "a", size) == expected
 
 
 def test_open_requests_nothing_if_the_predicted_range_is_cached() -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     assert requested(planner, "a", 1000, ready=(0,)) is None
     assert requested(planner, "a", LARGE, ready=(0,)) is None
     # If only another range is cached, the first READ would still need a round trip.
@@ -93,7 +94,7 @@ def test_open_requests_nothing_if_the_predicted_range_is_cached() -> None:
 
 
 def test_first_read_is_predicted_from_the_last_file_of_the_directory_or_suffix() -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     # The first READ is of the page that holds the last eight bytes: a footer.
     read(planner, "d/a.parquet", LARGE, LARGE - 1 - LARGE % 4096, 8192)
     start = (LARGE - 8192) // GRANULE_BYTES * GRANULE_BYTES
@@ -110,7 +111,7 @@ def test_first_read_is_predicted_from_the_last_file_of_the_directory_or_suffix()
 
 
 def test_first_window_is_fetched_along_if_files_are_read_sequentially() -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     read(planner, "d/a", LARGE, 0, 128 * KIB)
     opening = plan(planner, "d/b", LARGE)
     assert opening.awaited == ByteRange(0, 128 * KIB)
@@ -121,13 +122,13 @@ def test_first_window_is_fetched_along_if_files_are_read_sequentially() -> None:
     assert end == 128 * KIB + MIB
     assert requested(planner, "d/c", 900 * KIB) == (0, 900 * KIB)
     # If a small file was read whole, the next file is also expected to be read sequentially.
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     read(planner, "d/a", 100 * KIB, 0, 128 * KIB)
     assert plan(planner, "d/b", LARGE).ahead
 
 
 def test_opens_of_a_program_that_reads_nothing_stop_requesting_until_it_reads() -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     names = (f"file-{number}" for number in itertools.count())
     for _ in range(MAX_UNREAD):
         assert requested(planner, next(names), 1000) is not None
@@ -139,7 +140,7 @@ def test_opens_of_a_program_that_reads_nothing_stop_requesting_until_it_reads() 
 
 
 def test_failed_open_does_not_count_as_unread() -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     for number in range(3 * MAX_UNREAD):
         # After the failed OPEN, the kernel looks the name up again and opens the new generation.
         stale = plan(planner, f"file-{number}", 1000)
@@ -152,7 +153,7 @@ def test_failed_open_does_not_count_as_unread() -> None:
 
 
 def test_failed_open_of_a_file_read_before_does_not_count_as_unread() -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     read(planner, "hot", 1000, 0, 1000)
     for _ in range(3 * MAX_UNREAD):
         opening = plan(planner, "hot", 1000)
@@ -161,13 +162,13 @@ def test_failed_open_of_a_file_read_before_does_not_count_as_unread() -> None:
 
 
 def test_openers_without_a_number_share_a_larger_limit() -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     ranges = [requested(planner, f"file-{number}", 1000, UNNAMED) for number in range(200)]
     assert sum(each is not None for each in ranges) == MAX_UNREAD_UNNAMED
 
 
 def test_files_in_the_page_cache_do_not_count_as_unread_by_their_program() -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     hot = [f"hot-{number}" for number in range(20)]
     for name in hot:
         read(planner, name, 1000, 0, 1000)
@@ -194,7 +195,7 @@ def test_files_in_the_page_cache_do_not_count_as_unread_by_their_program() -> No
 def test_invariants_hold_after_any_sequence_of_opens_and_reads(
     steps: list[tuple[str, int, int, bool, tuple[float, int] | None]],
 ) -> None:
-    planner = OpenPlanner()
+    planner = OpenPlanner(FileForecasts())
     for generation, (name, size, opener, is_ready, first) in enumerate(steps):
         opening = plan(
             planner, name, size, opener, (0, *([size - 1] * bool(size))) * is_ready, generation

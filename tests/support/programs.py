@@ -48,6 +48,7 @@ __all__ = [
     "read_by_handle",
     "read_head",
     "read_loop",
+    "read_parts",
     "read_sequentially",
     "read_tags",
     "read_whole",
@@ -168,6 +169,20 @@ def read_head(path: str, size: int) -> int:
         while done < size and (piece := file.read(min(1 << 17, size - done))):
             done += len(piece)
     return done
+
+
+def read_parts(folder: str, offset: int, length: int) -> int:
+    """Read `length` bytes at `offset` of each file of a folder, in the order of the names.
+
+    A negative offset counts from the end of a file. Return the number of bytes that were read.
+    """
+    read = 0
+    for name in sorted(os.listdir(folder)):
+        descriptor = os.open(f"{folder}/{name}", os.O_RDONLY)
+        start = offset if offset >= 0 else os.fstat(descriptor).st_size + offset
+        read += len(os.pread(descriptor, length, start))
+        os.close(descriptor)
+    return read
 
 
 def in_parallel(function: Callable[[str, int], int], paths: Sequence[str], argument: int) -> int:
