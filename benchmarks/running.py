@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import fio
 from benchmarks.tasks import Outcome, Task
-from gcsmux_fs.fuse.kernel_read_ahead import raise_read_ahead
+from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
 from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
 
@@ -256,7 +256,7 @@ def _await_mount(
         time.sleep(0.02)
     subprocess.run(["stat", mountpoint], check=False, capture_output=True, timeout=_START_SECONDS)
     if launch.raised_read_ahead:
-        raise_read_ahead((entry.major, entry.minor), launch.raised_read_ahead)
+        KernelReadAhead(launch.raised_read_ahead).attach((entry.major, entry.minor))
         _raise_background(entry.minor)
     awaited = Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb")
     while launch.own_read_ahead and int(awaited.read_text()) != launch.own_read_ahead // 1024:

@@ -53,6 +53,7 @@ class OpenFile:
         "_readahead",
         "_resources",
         "key",
+        "meter",
         "size",
     )
 
@@ -63,6 +64,8 @@ class OpenFile:
         self._index = resources.fetcher.open(key, size, grows=grows)
         self._readahead = ReadaheadDriver(resources, self._index, size)
         self._planner = self._readahead.planner
+        #: How far the READs go on at one place. The opener sets the window of the meter.
+        self.meter = self._readahead.meter
         self._last_block: Block | None = None
         self._failures = RecentFailures(repeat_seconds(resources.read_timeout))
         self._prefetch: OpenPrefetch | None = None
@@ -251,6 +254,7 @@ class OpenFile:
         resources = self._resources
         if self._closed:
             raise ValueError(f"READ of {self.key} after its file was closed")
+        self.meter.add(offset, end)
         run = self._planner.observe(offset, end)
         fetch = range_to_fetch(offset, end, self.size, resources.budget)
         request = ReadRequest(self._index, offset, end, fetch, wake)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.reading.readahead import ReadaheadPlanner
+from gcsmux_fs.reading.burst_meter import BurstMeter
+from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.access_patterns import SequentialRun
@@ -17,12 +18,13 @@ __all__ = ["ReadaheadDriver"]
 class ReadaheadDriver:
     """Passes the plans of a `ReadaheadPlanner` to the fetcher, within the file's memory share."""
 
-    __slots__ = ("_index", "_resources", "planner")
+    __slots__ = ("_index", "_resources", "meter", "planner")
 
     def __init__(self, resources: ReadResources, index: BlockIndex, size: int) -> None:
         self._resources = resources
         self._index = index
         self.planner = ReadaheadPlanner(size, index.run_history)
+        self.meter = BurstMeter(size, KERNEL_READ_BYTES)
 
     @property
     def limit(self) -> int:
@@ -36,6 +38,7 @@ class ReadaheadDriver:
 
     def advance(self, run: SequentialRun) -> None:
         """Plan for a run, request the planned ranges, and release the ranges behind the run."""
+        self.meter.add(run.start, run.position)
         resources = self._resources
         shares, fetcher, planner = resources.window_shares, resources.fetcher, self.planner
         served = resources.counters.bytes_served

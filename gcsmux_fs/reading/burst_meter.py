@@ -1,0 +1,160 @@
+"""Measures how far the READs of one open file go on at one place; sans-IO.
+
+Theory of operation
+
+The kernel answers a page fault of a mapping with READs of a whole readahead window around the page,
+even if the program needs only this page. A large window saves round trips if the program goes on to
+the bytes beside the page, and is wasted if the program jumps to another place. The server cannot
+see the faults. But it sees the READs: READs that lie side by side form a *burst*. A burst of one
+window is a fault after which the program jumped. A burst of many windows is a program that went on.
+
+So a burst has a meaning only in comparison with the window of its open file. A burst of 16 MiB is
+one fault if the window has 16 MiB, and a long run if the window has 128 KiB. A burst much shorter
+than the window is a read(2) and not a fault, because read(2) fetches only what the program asks
+for, and so it says nothing about the window.
+
+The meter sees only READs that wait or miss, and the progress of each readahead plan. READs that the
+cache answers belong to these plans.
+
+Invariants:
+1. `add` and `verdict` never compare more than `_MAX_BURSTS` bursts.
+2. A burst counts once, either as long or as isolated or as neither.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["LONG_BURST_BYTES", "BurstMeter", "Density"]
+
+LONG_BURST_BYTES = 8 * 1024 * 1024
+"""Minimum length of a long burst. A mapping that is read for 8 MiB at a place wastes at most half
+of a window of 16 MiB."""
+
+# Maximum number of bursts that can grow at the same time: one for each thread of a program that
+# reads one file with 8 threads.
+_MAX_BURSTS = 8
+# A READ belongs to a burst if the gap between them is at most one window, and at most this many
+# bytes: the kernel sends the READs of one window at once, and they arrive almost in their order.
+_MAX_GAP_BYTES = 4 * 1024 * 1024
+# A burst is isolated if its length is between half a window and one and a half windows. A fault
+# fetches less than a window if some pages are cached or the object ends. The kernel may send
+# a READ of the next window if a fault lies in the last quarter of a window.
+_MIN_FACTOR, _MAX_FACTOR = 0.5, 1.5
+# Number of isolated bursts that make a verdict, and the number of bytes if the bursts are large.
+# With windows of 16 MiB the verdict comes after 4 faults, because each costs 16 MiB.
+_ISOLATED_BURSTS = 16
+_ISOLATED_BYTES = 64 * 1024 * 1024
+_MIN_ISOLATED_BURSTS = 4
+
+
+class Density(enum.Enum):
+    """How a program read an open file, as far as this concerns the kernel's readahead window."""
+
+    #: Long bursts: a large window would be used.
+    LONG_RUNS = enum.auto()
+    #: Most bytes of the object, in bursts of any length: a large window costs no more bytes.
+    MOSTLY_READ = enum.auto()
+    #: Isolated bursts of one window each: a smaller window would save bytes.
+    ISOLATED = enum.auto()
+
+
+class _Burst:
+    __slots__ = ("bytes", "end", "start")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.bytes = end - start
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+    def add(self, start: int, end: int) -> None:
+        before = self.length
+        self.start = min(self.start, start)
+        self.end = max(self.end, end)
+        self.bytes += min(self.length - before, end - start)
+
+
+class BurstMeter:
+    """The bursts of one open file of `size` bytes whose kernel window has `window_bytes` bytes."""
+
+    __slots__ = (
+        "_bursts",
+        "_isolated",
+        "_isolated_bytes",
+        "_long_bytes",
+        "_read_bytes",
+        "_size",
+        "window_bytes",
+    )
+
+    def __init__(self, size: int, window_bytes: int) -> None:
+        self._size = size
+        #: The size of the kernel's readahead window of the open file.
+        self.window_bytes = window_bytes
+        #: The bursts that may grow, the least recently used first.
+        self._bursts: list[_Burst] = []
+        self._long_bytes = 0
+        self._isolated = 0
+        self._isolated_bytes = 0
+        self._read_bytes = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<BurstMeter window {self.window_bytes}, long {self._long_bytes},"
+            f" isolated {self._isolated}>"
+        )
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a verdict about isolated bursts is possible before the file is closed."""
+        return self._isolated >= _ISOLATED_BURSTS or (
+            self._isolated >= _MIN_ISOLATED_BURSTS and self._isolated_bytes >= _ISOLATED_BYTES
+        )
+
+    def add(self, start: int, end: int) -> None:
+        """Add bytes that the program has read: one READ, or the progress of a readahead plan.
+
+        Bytes at the same place may be added again; only bytes outside of the burst count.
+        """
+        gap = min(self.window_bytes, _MAX_GAP_BYTES)
+        for index, burst in enumerate(self._bursts):
+            if burst.start - gap <= end and start <= burst.end + gap:
+                burst.add(start, end)
+                self._bursts.append(self._bursts.pop(index))
+                return
+        self._bursts.append(_Burst(start, end))
+        if len(self._bursts) > _MAX_BURSTS:
+            self._count(self._bursts.pop(0))
+
+    def verdict(self) -> Density | None:
+        """Return how the file has been read since the last verdict, and begin again.
+
+        None means that the READs do not show whether another window would be better.
+        """
+        for burst in self._bursts:
+            self._count(burst)
+        self._bursts.clear()
+        is_due = self.is_due
+        long_bytes, isolated_bytes = self._long_bytes, self._isolated_bytes
+        read_bytes = self._read_bytes
+        self._long_bytes = self._isolated = self._isolated_bytes = self._read_bytes = 0
+        if long_bytes > isolated_bytes:
+            return Density.LONG_RUNS
+        if read_bytes > 2 * self.window_bytes and read_bytes >= self._size / 2:
+            return Density.MOSTLY_READ
+        return Density.ISOLATED if is_due else None
+
+    def _count(self, burst: _Burst) -> None:
+        length, window = burst.length, self.window_bytes
+        self._read_bytes += burst.bytes
+        if length >= max(LONG_BURST_BYTES, _MAX_FACTOR * window):
+            # A burst of READs with gaps is not a run.
+            if burst.bytes >= length / 2:
+                self._long_bytes += burst.bytes
+        elif _MIN_FACTOR * window <= length <= _MAX_FACTOR * window:
+            self._isolated += 1
+            self._isolated_bytes += burst.bytes
