@@ -17,7 +17,7 @@ The meter sees only READs that wait or miss, and the progress of each readahead 
 cache answers belong to these plans.
 
 Invariants:
-1. `add` and `verdict` never compare more than `_MAX_BURSTS` bursts.
+1. No method compares more than `_MAX_BURSTS` bursts.
 2. A burst counts once, either as long or as isolated or as neither.
 """
 
@@ -34,9 +34,6 @@ of a window of 16 MiB."""
 # Maximum number of bursts that can grow at the same time: one for each thread of a program that
 # reads one file with 8 threads.
 _MAX_BURSTS = 8
-# A READ belongs to a burst if the gap between them is at most one window, and at most this many
-# bytes: the kernel sends the READs of one window at once, and they arrive almost in their order.
-_MAX_GAP_BYTES = 4 * 1024 * 1024
 # A burst is isolated if its length is between half a window and one and a half windows. A fault
 # fetches less than a window if some pages are cached or the object ends. The kernel may send
 # a READ of the next window if a fault lies in the last quarter of a window.
@@ -65,17 +62,15 @@ class _Burst:
     def __init__(self, start: int, end: int) -> None:
         self.start = start
         self.end = end
-        self.bytes = end - start
+        self.bytes = 0
 
     @property
     def length(self) -> int:
         return self.end - self.start
 
-    def add(self, start: int, end: int) -> None:
-        before = self.length
+    def extend(self, start: int, end: int) -> None:
         self.start = min(self.start, start)
         self.end = max(self.end, end)
-        self.bytes += min(self.length - before, end - start)
 
 
 class BurstMeter:
@@ -116,19 +111,14 @@ class BurstMeter:
         )
 
     def add(self, start: int, end: int) -> None:
-        """Add bytes that the program has read: one READ, or the progress of a readahead plan.
+        """Add a READ of `[start, end)` that waited or missed."""
+        burst = self._burst_at(start, end)
+        burst.bytes = min(burst.bytes + end - start, burst.length)
 
-        Bytes at the same place may be added again; only bytes outside of the burst count.
-        """
-        gap = min(self.window_bytes, _MAX_GAP_BYTES)
-        for index, burst in enumerate(self._bursts):
-            if burst.start - gap <= end and start <= burst.end + gap:
-                burst.add(start, end)
-                self._bursts.append(self._bursts.pop(index))
-                return
-        self._bursts.append(_Burst(start, end))
-        if len(self._bursts) > _MAX_BURSTS:
-            self._count(self._bursts.pop(0))
+    def add_progress(self, start: int, end: int, bytes_read: int) -> None:
+        """Add a readahead plan whose READs so far have `bytes_read` bytes of `[start, end)`."""
+        burst = self._burst_at(start, end)
+        burst.bytes = max(burst.bytes, bytes_read)
 
     def verdict(self) -> Density | None:
         """Return how the file has been read since the last verdict, and begin again.
@@ -147,6 +137,22 @@ class BurstMeter:
         if read_bytes > 2 * self.window_bytes and read_bytes >= self._size / 2:
             return Density.MOSTLY_READ
         return Density.ISOLATED if is_due else None
+
+    def _burst_at(self, start: int, end: int) -> _Burst:
+        """Return the burst to which the bytes `[start, end)` belong, extended by them."""
+        # READs of one burst may be a window apart: if the program goes backward, the kernel sends
+        # the READs of each window in forward order.
+        gap = self.window_bytes
+        for index, burst in enumerate(self._bursts):
+            if burst.start - gap <= end and start <= burst.end + gap:
+                burst.extend(start, end)
+                self._bursts.append(self._bursts.pop(index))
+                return burst
+        burst = _Burst(start, end)
+        self._bursts.append(burst)
+        if len(self._bursts) > _MAX_BURSTS:
+            self._count(self._bursts.pop(0))
+        return burst
 
     def _count(self, burst: _Burst) -> None:
         length, window = burst.length, self.window_bytes

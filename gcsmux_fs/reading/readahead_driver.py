@@ -38,7 +38,7 @@ class ReadaheadDriver:
 
     def advance(self, run: SequentialRun) -> None:
         """Plan for a run, request the planned ranges, and release the ranges behind the run."""
-        self.meter.add(run.start, run.position)
+        self.meter.add_progress(run.start, run.position, run.bytes_read)
         resources = self._resources
         shares, fetcher, planner = resources.window_shares, resources.fetcher, self.planner
         served = resources.counters.bytes_served
