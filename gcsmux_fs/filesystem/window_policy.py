@@ -159,10 +159,14 @@ class WindowPolicy:
 
     def _known(self, name: str) -> Window | None:
         """Return the window that history or `_KINDS` give for an object; None if unknown."""
-        for known in (self._objects.get(name), self._directories.get(_directory_and_suffix(name))):
-            if known is not None and known.window is not None:
-                return known.window
-        return self._known_of_suffix(_directory_and_suffix(name)[1])
+        by_object = self._objects.get(name)
+        if by_object is not None and by_object.window is not None:
+            return by_object.window
+        place = _directory_and_suffix(name)
+        by_directory = self._directories.get(place)
+        if by_directory is not None and by_directory.window is not None:
+            return by_directory.window
+        return self._known_of_suffix(place[1])
 
     def _known_of_suffix(self, suffix: str) -> Window | None:
         known = self._suffixes.get(suffix)

@@ -68,10 +68,6 @@ class _Burst:
     def length(self) -> int:
         return self.end - self.start
 
-    def extend(self, start: int, end: int) -> None:
-        self.start = min(self.start, start)
-        self.end = max(self.end, end)
-
 
 class BurstMeter:
     """The bursts of one open file of `size` bytes whose kernel window has `window_bytes` bytes."""
@@ -143,15 +139,19 @@ class BurstMeter:
         # READs of one burst may be a window apart: if the program goes backward, the kernel sends
         # the READs of each window in forward order.
         gap = self.window_bytes
-        for index, burst in enumerate(self._bursts):
+        bursts = self._bursts
+        for burst in reversed(bursts):
             if burst.start - gap <= end and start <= burst.end + gap:
-                burst.extend(start, end)
-                self._bursts.append(self._bursts.pop(index))
+                burst.start = min(start, burst.start)
+                burst.end = max(end, burst.end)
+                if burst is not bursts[-1]:
+                    bursts.remove(burst)
+                    bursts.append(burst)
                 return burst
         burst = _Burst(start, end)
-        self._bursts.append(burst)
-        if len(self._bursts) > _MAX_BURSTS:
-            self._count(self._bursts.pop(0))
+        bursts.append(burst)
+        if len(bursts) > _MAX_BURSTS:
+            self._count(bursts.pop(0))
         return burst
 
     def _count(self, burst: _Burst) -> None:
