@@ -11,6 +11,7 @@ The code here writes to sysfs and never accesses the mount.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -84,11 +85,13 @@ class KernelReadAhead:
             descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
             log.info(
-                "the kernel reads ahead 128 KiB, because writing %s failed (%s): run the mount as"
-                " root, or set the value in a privileged step after the mount"
-                " (docs/OPERATIONS.md)",
+                "the kernel reads ahead 128 KiB, because writing %s failed (%s): %s the command"
+                " under 'The kernel's readahead window' in docs/OPERATIONS.md",
                 path,
                 error.strerror,
+                "outside of the container, run"
+                if error.errno == errno.EROFS
+                else "mount as root, or as root run",
             )
             return
         self._descriptor = descriptor

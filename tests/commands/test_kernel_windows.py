@@ -16,16 +16,14 @@ window() { cat "/sys/class/bdi/$(findmnt -rno MAJ:MIN -M "$MNT")/read_ahead_kb";
 mount_it() { $AS gcsmux-mount --log-file "$FOLDER/mnt.log" "$@" my-bucket "$MNT"; }
 set -e; touch "$FOLDER/mnt.log"; chmod 666 "$FOLDER/mnt.log"
 """
-LINE = (
-    r"INFO .*the kernel reads ahead 128 KiB, because writing /sys/class/bdi/.* failed \(.*\): run"
-)
+LINE = r"INFO .*the kernel reads ahead 128 KiB, because writing /sys/class/bdi/.* failed \(.*\): mount as"
 
 
 def privileged_step() -> str:
     """Return the command of the drop-in in docs/OPERATIONS.md, as the shell sees it."""
-    (line,) = [each for each in block("ini").splitlines() if each.startswith("ExecStartPost=+")]
+    (line,) = [each for each in block("ini").splitlines() if each.startswith("ExecStartPost=-+")]
     return (
-        line.removeprefix("ExecStartPost=+").replace("$$", "$").replace("${MOUNTPOINT}", '"$MNT"')
+        line.removeprefix("ExecStartPost=-+").replace("$$", "$").replace("${MOUNTPOINT}", '"$MNT"')
     )
 
 

@@ -79,10 +79,17 @@ def test_a_fixed_window_is_written_once(sysfs: Sysfs, fixed_bytes: int, values: 
     assert sysfs.values == values
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.EACCES, "mount as root, or as root run"), (errno.EROFS, "outside of the container")],
+)
 def test_a_window_that_may_not_be_set_is_one_line_in_the_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, remedy: str
 ) -> None:
-    monkeypatch.setattr(kernel_read_ahead, "_path", lambda device: str(tmp_path / "absent"))
+    def refuse(path: str, flags: int) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(os, "open", refuse)
     caplog.set_level(logging.DEBUG)
     read_ahead = KernelReadAhead(None)
     read_ahead.attach(DEVICE)
@@ -90,8 +97,9 @@ def test_a_window_that_may_not_be_set_is_one_line_in_the_log(
         read_ahead.choose(window)
     (record,) = caplog.records
     assert record.levelno == logging.INFO
-    assert "No such file" in record.message
-    assert "docs/OPERATIONS.md" in record.message
+    assert os.strerror(number) in record.message
+    assert "/sys/class/bdi/0:61/read_ahead_kb" in record.message
+    assert remedy in record.message
 
 
 def test_a_write_that_fails_ends_the_choices(sysfs: Sysfs) -> None:
