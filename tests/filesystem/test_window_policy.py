@@ -48,7 +48,10 @@ def test_one_long_run_is_enough_for_an_unknown_object_and_its_directory() -> Non
     # Two files are enough for all files with the suffix.
     policy.learn("c/x.bin", Window.MODERATE, LONG)
     assert policy.choose("b/y.bin", GIB) is Window.LARGE
-    assert policy.choose("b/no-suffix", GIB) is Window.MODERATE
+    # Files without a suffix have nothing in common.
+    policy.learn("a/x", Window.MODERATE, LONG)
+    policy.learn("b/x", Window.MODERATE, LONG)
+    assert policy.choose("c/x", GIB) is Window.MODERATE
 
 
 def test_an_object_read_at_random_gets_the_next_smaller_window_at_its_next_open() -> None:

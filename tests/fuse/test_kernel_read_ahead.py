@@ -27,11 +27,13 @@ class Sysfs:
         path.write_text("128\n")
         monkeypatch.setattr(kernel_read_ahead, "_path", lambda device: str(path))
         self.values: list[int] = []
+        self.attempts = 0
         self.error: OSError | None = None
         self.now = 1.0
         self.registry = Registry()
 
     def write(self, descriptor: int, content: bytes, offset: int) -> int:
+        self.attempts += 1
         if self.error is not None:
             raise self.error
         self.values.append(int(content))
@@ -65,7 +67,15 @@ def test_a_window_is_written_only_if_it_differs_from_the_last_one(sysfs: Sysfs) 
 def test_a_write_soon_after_another_open_is_counted(sysfs: Sysfs) -> None:
     read_ahead = sysfs.attached(None)
     # The pairs are the milliseconds since the last OPEN, and the window.
-    for milliseconds, window in ((5, 16 * MIB), (0.1, 16 * MIB), (0.1, MIB), (5, 16 * MIB)):
+    opens: list[tuple[float, int | None]] = [
+        (5, 16 * MIB),
+        (0.1, 16 * MIB),
+        (0.1, MIB),
+        (5, 16 * MIB),
+    ]
+    # A file for which every window is as good cannot get a wrong one.
+    opens += [(5, None), (0.1, MIB)]
+    for milliseconds, window in opens:
         sysfs.now += milliseconds / 1000
         read_ahead.choose(window)
     assert sysfs.registry.value("kernel_windows_contested") == 1
@@ -108,5 +118,5 @@ def test_a_write_that_fails_ends_the_choices(sysfs: Sysfs) -> None:
     sysfs.error = OSError(errno.ENODEV, "gone")
     for window in (16 * MIB, 128 * KIB):
         read_ahead.choose(window)
-    assert sysfs.values == [1024]
+    assert (sysfs.values, sysfs.attempts) == ([1024], 2)
     read_ahead.close()
