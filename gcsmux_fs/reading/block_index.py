@@ -18,7 +18,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.reading.access_patterns import RunHistory
+from gcsmux_fs.reading.access_history import AccessHistory
+from gcsmux_fs.reading.block_sizes import PAGE_BYTES
 from gcsmux_fs.reading.block_states import TRANSITIONS, BlockEvent, BlockState
 from gcsmux_fs.reading.memory_budget import BLOCK_OVERHEAD_BYTES
 
@@ -26,18 +27,9 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.range_source import RangeTicket
 
-__all__ = ["GRANULE_BYTES", "PAGE_BYTES", "Block", "BlockIndex"]
+__all__ = ["Block", "BlockIndex"]
 
-GRANULE_BYTES = 16 * 1024
-"""Requested ranges are aligned to multiples of this size. The size is four kernel pages, because
-READs of the neighbouring pages often follow a random READ of 4 KiB. A READ of 4 KiB across a
-boundary loads 32 KiB, which is less than the promised maximum of 64 KiB for a random READ."""
-
-_PAGE_SHIFT = 21
-PAGE_BYTES = 1 << _PAGE_SHIFT
-"""Length in bytes of a page, and maximum length of a block. The service sends at most 2 MiB in one
-message, so a block of 2 MiB can use the memory of one message without a copy. Of the measured
-sizes (0.25 to 2 MiB), 2 MiB was the fastest."""
+_PAGE_SHIFT = PAGE_BYTES.bit_length() - 1
 
 
 class Block:
@@ -90,10 +82,10 @@ class BlockIndex:
         "_pages",
         "block_count",
         "grows",
+        "history",
         "key",
         "loading",
         "open_files",
-        "run_history",
         "size",
     )
 
@@ -107,7 +99,8 @@ class BlockIndex:
         self.open_files = 0
         self.block_count = 0
         self.loading: set[Block] = set()
-        self.run_history = RunHistory()
+        #: The READs of all open files of the object.
+        self.history = AccessHistory()
         self._pages: dict[int, _Page] = {}
 
     def find(self, offset: int) -> Block | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.reading.block_index import GRANULE_BYTES
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
 from gcsmux_fs.reading.open_planner import SMALL_OBJECT_BYTES, TINY_OBJECT_BYTES
-from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES
+from gcsmux_fs.reading.sequential_run import KERNEL_READ_BYTES
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.memory_budget import MemoryBudget

@@ -136,9 +136,9 @@ class OpenFile:
             run.position = end
             run.bytes_read += end - offset
         else:
-            run = planner.observe(offset, end)
-            if run is not None and end >= run.replan_offset:
-                self._readahead.advance(run)
+            pattern = planner.observe(offset, end)
+            if pattern is not None and end >= pattern.replan_offset:
+                self._readahead.advance(pattern)
         start = block.start
         return content[offset - start : end - start]
 
@@ -241,11 +241,11 @@ class OpenFile:
         self._last_block = blocks[-1]
         resources.counters.hits += 1
         resources.counters.bytes_served += end - offset
-        run = self._planner.observe(offset, end)
+        pattern = self._planner.observe(offset, end)
         # The parts are joined before readahead runs, because readahead may evict these blocks.
         joined = b"".join(parts)
-        if run is not None and end >= run.replan_offset:
-            self._readahead.advance(run)
+        if pattern is not None and end >= pattern.replan_offset:
+            self._readahead.advance(pattern)
         return joined
 
     def _begin(
@@ -255,7 +255,7 @@ class OpenFile:
         if self._closed:
             raise ValueError(f"READ of {self.key} after its file was closed")
         self.meter.add(offset, end)
-        run = self._planner.observe(offset, end)
+        pattern = self._planner.observe(offset, end)
         fetch = range_to_fetch(offset, end, self.size, resources.budget)
         request = ReadRequest(self._index, offset, end, fetch, wake)
         outcome = resources.fetcher.begin(request)
@@ -266,11 +266,11 @@ class OpenFile:
             counters.waits += 1
         else:
             counters.misses += 1
-        if run is not None:
+        if pattern is not None:
             if outcome is Outcome.WAIT or outcome is Outcome.MISS:
-                self._planner.note_wait(run, offset)
-            if end >= run.replan_offset:
-                self._readahead.advance(run)
+                self._planner.note_wait(pattern, offset)
+            if end >= pattern.replan_offset:
+                self._readahead.advance(pattern)
         return request, outcome
 
     async def _finish(self, request: ReadRequest, *, timed: bool = True) -> memoryview:

@@ -46,8 +46,8 @@ from typing import TYPE_CHECKING
 import cachetools
 
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.block_index import GRANULE_BYTES
-from gcsmux_fs.reading.readahead import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
+from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

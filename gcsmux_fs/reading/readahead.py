@@ -2,12 +2,15 @@
 
 Theory of operation: a FUSE server cannot distinguish the READs of a program from the READs of the
 kernel's own readahead, and the kernel sends several READs at once in any order. So the planner
-groups READs into runs (`SequentialRun`), with a tolerance on either side of a run's position. A
-run gets a plan when there is evidence that it is sequential: a READ of 128 KiB at offset 0, or a
-READ that adjoins an earlier READ. The window is the number of bytes to have ahead of the run. It
-begins at 8 times the bytes read, at most 1 MiB, and doubles when a READ has to wait. A wait for
-bytes that were requested before the last doubling does not count, because such a wait says nothing
-about the current window. So a burst of waiting READs doubles the window once.
+assigns each READ to a pattern, with a tolerance. There are four kinds of patterns:
+
+- `SequentialRun`: READs that follow each other upwards. The evidence is a READ of 128 KiB at
+  offset 0, or a READ that begins where an earlier READ ended.
+- `DescendingRun`: READs that follow each other downwards. The evidence is three READs, each of
+  which ends where the one before it began.
+- `StridedRun`: groups of READs at constant distances. The evidence is three such groups.
+- `RegionWalk`: READs in any order that touch a region densely. It gets the READs that belong to no
+  other pattern.
 
 The runs of one file often have equal lengths: a program that reads 1 MiB at one place often reads
 1 MiB at the next place, although the kernel sends several READs for each. If the last runs were all
@@ -15,59 +18,57 @@ longer than one READ, a first READ of 128 KiB is enough evidence for a window as
 shortest of these runs. If the last runs were equally long, no range beyond this length is planned
 before the run has passed this length.
 
-Each plan adds about a quarter of the window. The ranges of a plan are aligned, and each is about a
-quarter of the window long, at most 2 MiB. With a large window, one message requests several ranges.
-With a small window, the first range is short and arrives early.
-
 The planner has no clock and fetches nothing. A `ReadaheadPlan` holds the ranges to fetch, and the
-ranges to release because the run has passed them or has ended.
+ranges to release because their pattern has passed them or has ended.
 
 Invariants:
 
-1. The ranges of a plan do not overlap earlier ranges of the same run, unless the earlier ranges
-   were refused or the run ended in between.
-2. No range lies beyond the end of the object, or further ahead of a run than the run's share of
-   the limit. Active runs share the limit equally. The bytes that inactive runs have ahead are
+1. The ranges of a plan do not overlap earlier ranges of the same pattern, unless the earlier ranges
+   were refused or the pattern ended in between.
+2. No range lies beyond the end of the object. No pattern has more bytes ahead than its share of the
+   limit. Active patterns share the limit equally. The bytes that inactive patterns have ahead are
    subtracted from the limit first, but at most half of the limit is subtracted.
-3. Each planned byte is released once: when its run has passed it by 1 MiB, or when the run ends.
+3. Each planned byte is released once: when its pattern has passed it, or when the pattern ends.
+4. The bytes of an object that all its open files have planned and not read are never more than
+   8 MiB plus half of the bytes read (see `read_coverage`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory, SequentialRun
-from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
+from gcsmux_fs.reading.access_history import AccessHistory
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
+from gcsmux_fs.reading.descending_run import DescendingRun
+from gcsmux_fs.reading.region_walk import RegionWalk
+from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES, SequentialRun
+from gcsmux_fs.reading.strided_run import MAX_CYCLE_GROUPS, StridedRun, find_cycle
 
-__all__ = [
-    "FIRST_WINDOW_BYTES",
-    "KERNEL_READ_BYTES",
-    "MAX_RUNS",
-    "ReadaheadPlan",
-    "ReadaheadPlanner",
-]
+if TYPE_CHECKING:
+    from gcsmux_fs.model.values import ByteRange
+    from gcsmux_fs.reading.access_pattern import AccessPattern
 
-KERNEL_READ_BYTES = 128 * 1024
-"""The kernel's default readahead window, and so the size of the kernel's READs in a sequential run.
-A READ of this size at offset 0 means that the kernel expects a sequential run. No planned range is
-shorter than this, except at the end of the object."""
+__all__ = ["MAX_PATTERNS", "ReadaheadPlan", "ReadaheadPlanner"]
 
-FIRST_WINDOW_BYTES = 1024 * 1024
-"""Maximum size in bytes of the first window of a run: 8 READs of 128 KiB. If the reader stops after
-one READ, the bytes of the first window are wasted."""
+MAX_PATTERNS = 16
+"""Maximum number of patterns with a plan in one open file. Sixteen threads may read one file
+through one descriptor. Each READ that does not continue the pattern of the last READ is compared
+with all patterns."""
 
-_EVIDENCE_FACTOR = 8
-"""The first window has this many bytes for each byte read, so a READ of 128 KiB gives 1 MiB, the
-largest first window."""
-
-MAX_RUNS = 4
-"""Maximum number of runs with a plan in one open file. The limit is low, because each READ is
-compared with all of these runs."""
-
-_RECENT_RUNS = 8
+_RECENT_RUNS = 32
 """Maximum number of runs without a plan that one open file remembers. A READ is recognised as the
-continuation of a run without a plan if fewer than 8 other READs came in between."""
+continuation of a run without a plan if fewer than 32 other READs came in between."""
+
+_DESCENTS = 2
+"""The number of READs that must end where the one before began. The kernel sends the READs of an
+ascending run in any order, so one such READ is no evidence."""
+
+_COMPARED_GROUPS = 2 * MAX_CYCLE_GROUPS + 1
+"""The number of runs that the search for a strided run compares."""
+
+_MAX_STRAY_GROUPS = 2
+"""A strided run ends when more than this number of groups in a row begin outside of its tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,200 +77,353 @@ class ReadaheadPlan:
 
     fetch: tuple[ByteRange, ...]
     release: tuple[ByteRange, ...]
-    #: True if the run has no ready or loading bytes ahead yet.
+    #: True if the pattern has no ready or loading bytes ahead yet.
     first_window: bool
 
 
 class ReadaheadPlanner:
     """Plans the readahead of one open file. All open files of the object share `history`."""
 
-    __slots__ = ("_history", "_newest", "_released", "_runs", "_size", "_unplanned", "current")
+    __slots__ = (
+        "_coverage",
+        "_descent",
+        "_fetched",
+        "_groups",
+        "_newest",
+        "_patterns",
+        "_read_bytes",
+        "_released",
+        "_run_history",
+        "_runs_by_end",
+        "_runs_by_start",
+        "_size",
+        "_stray_groups",
+        "_strided",
+        "_walk",
+        "current",
+        "isolated_bytes",
+        "isolated_reads",
+    )
 
-    def __init__(self, size: int, history: RunHistory | None = None) -> None:
+    def __init__(self, size: int, history: AccessHistory | None = None) -> None:
         self._size = size
-        #: Runs with a plan, the least recently used first.
-        self._runs: list[SequentialRun] = []
-        #: Runs without a plan, by their position.
-        self._unplanned: dict[int, SequentialRun] = {}
-        self._history = history if history is not None else RunHistory()
+        #: Patterns with a plan, the least recently used first.
+        self._patterns: list[AccessPattern] = []
+        #: Runs without a plan, by their position and by their start.
+        self._runs_by_end: dict[int, SequentialRun] = {}
+        self._runs_by_start: dict[int, SequentialRun] = {}
+        history = history if history is not None else AccessHistory()
+        self._run_history = history.runs
+        self._coverage = history.coverage
+        #: The last runs, with a plan or without, in the order of their first READs.
+        self._groups: list[SequentialRun] = []
         self._newest: SequentialRun | None = None
+        #: The last descending run.
+        self._descent: DescendingRun | None = None
+        self._strided: StridedRun | None = None
+        self._stray_groups = 0
+        self._walk = RegionWalk(size, self._coverage)
         self._released: list[ByteRange] = []
-        #: The run of the last READ that belonged to a run with a plan.
+        self._fetched: tuple[ByteRange, ...] = ()
+        #: The sequential run of the last READ; None if this READ belonged to no sequential run.
         self.current: SequentialRun | None = None
+        #: The number and the bytes of the READs that belong to no run and no strided run.
+        self.isolated_reads = 0
+        self.isolated_bytes = 0
+        self._read_bytes = 0
 
     def __repr__(self) -> str:
-        return f"<ReadaheadPlanner {self._runs}>"
+        return f"<ReadaheadPlanner {self._patterns}>"
 
     @property
     def is_active(self) -> bool:
-        """Whether any run has a plan."""
-        return bool(self._runs)
+        """Whether any pattern has a plan."""
+        return bool(self._patterns)
 
-    def observe(self, offset: int, end: int) -> SequentialRun | None:
-        """Assign a READ of `[offset, end)` to a run. Return the run if it has a plan, else None."""
-        run = self._match(offset)
-        if run is not None:
-            run.bytes_read += end - offset
-            run.position = max(run.position, end)
-            run.may_have_ended = False
-            if run is not self.current:
-                self.current = run
-                self._runs.remove(run)
-                self._runs.append(run)
-            return run
-        length = end - offset
-        run = self._unplanned.pop(offset, None)
-        if run is not None:
-            run.position = end
-            run.bytes_read += length
-            is_sequential = True
-        else:
-            run = self._new_run(offset, end)
-            is_sequential = length >= KERNEL_READ_BYTES and (
-                offset == 0 or run.expected_bytes > length
-            )
-        if is_sequential and end < self._size:
-            return self._start_plan(run)
-        self._remember(run)
-        return None
+    @property
+    def run_bytes(self) -> int:
+        """The bytes of the READs that belong to a run or to a strided run.
 
-    def note_wait(self, run: SequentialRun, offset: int) -> None:
-        """Double the window of `run`, because its READ at `offset` had to wait for bytes.
-
-        A READ before `run.growth_offset` does not double the window.
+        The READs since the last call of `observe` are not included.
         """
-        if offset >= run.growth_offset:
-            run.window *= 2
-            run.growth_offset = max(run.planned_end, run.position)
-            run.replan_offset = run.position
+        return self._read_bytes - self.isolated_bytes
 
-    def note_refusal(self, run: SequentialRun, offset: int) -> None:
-        """End the plan of `run` at `offset`, and halve the window.
+    def observe(self, offset: int, end: int) -> AccessPattern | None:
+        """Assign a READ of `[offset, end)` to a pattern. Return the pattern if it has a plan."""
+        self._note_fast_reads()
+        self._read_bytes += end - offset
+        self._coverage.note_read(offset, end)
+        pattern = self._match(offset, end)
+        if pattern is None:
+            return self._observe_unplanned(offset, end)
+        if isinstance(pattern, SequentialRun) and pattern.skips_most(offset):
+            strided = self._note_jump(pattern, offset, end)
+            if strided is not None:
+                return strided
+        pattern.take(offset, end)
+        self._use(pattern)
+        if isinstance(pattern, SequentialRun):
+            pattern.noted_end = pattern.position
+            self.current = pattern
+        elif pattern is self._strided:
+            self._stray_groups = 0
+            self._remember_read(offset, end)
+        return pattern
 
-        The full memory budget has refused the planned ranges from `offset` on.
+    def note_wait(self, pattern: AccessPattern, offset: int) -> None:
+        """Double the window of `pattern`, because its READ at `offset` had to wait for bytes.
+
+        A READ of bytes that were requested before the last doubling does not double the window.
         """
-        run.planned_end = offset
-        run.window = max(run.window // 2, KERNEL_READ_BYTES)
-        self._set_replan_offset(run)
+        pattern.note_wait(offset)
 
-    def plan(self, run: SequentialRun, limit: int) -> ReadaheadPlan:
-        """Plan the next ranges of a run; all runs of the file share `limit` bytes."""
+    def note_refusal(self, pattern: AccessPattern, refused: ByteRange) -> None:
+        """Forget the ranges of the last plan from `refused` on, and halve the window.
+
+        The full memory budget has refused these ranges.
+        """
+        pattern.note_refusal(refused)
+        for each in self._fetched[self._fetched.index(refused) :]:
+            self._coverage.note_refused(each.offset, each.end)
+
+    def plan(self, pattern: AccessPattern, limit: int) -> ReadaheadPlan:
+        """Plan the next ranges of a pattern; all patterns of the file share `limit` bytes."""
+        self._note_fast_reads()
         released, self._released = self._released, []
-        if run.position >= self._size or run.is_sparse:
-            self._end(run, released)
+        if pattern.is_over:
+            self._end(pattern, released)
             return ReadaheadPlan((), tuple(released), first_window=False)
-        passed_end = run.position - TOLERANCE_BYTES
-        if passed_end > run.release_offset:
-            released.append(ByteRange(run.release_offset, passed_end - run.release_offset))
-            run.release_offset = passed_end
-
-        evidence = min(FIRST_WINDOW_BYTES, run.bytes_read * _EVIDENCE_FACTOR)
-        expected_rest = run.start + run.expected_bytes - run.position
-        window = min(max(run.window, evidence, expected_rest), self._share(limit))
-        run.window = window = window - window % KERNEL_READ_BYTES
-        # The READ itself has requested all bytes up to its end, rounded up to 16 KiB.
-        position = -(-run.position // GRANULE_BYTES) * GRANULE_BYTES
-        start = max(run.planned_end, position)
-        first_window = start == position and window <= FIRST_WINDOW_BYTES
-        piece = _piece_bytes(window)
-        target = min(position + window, self._size)
-        if position <= run.expected_end < target:
-            target = run.expected_end
-        elif target < self._size:
-            target -= target % piece
-        fetch: list[ByteRange] = []
-        while start < target:
-            length = min(piece - start % piece, target - start)
-            fetch.append(ByteRange(start, length))
-            start += length
-        run.planned_end = start
-        self._set_replan_offset(run)
-        return ReadaheadPlan(tuple(fetch), tuple(released), first_window)
+        had_nothing_ahead = not pattern.ahead_bytes
+        fetch = tuple(pattern.plan(self._share(limit), self._coverage.room_bytes))
+        released += pattern.pop_passed()
+        for each in fetch:
+            self._coverage.note_planned(each.offset, each.end)
+        self._fetched = fetch
+        first_window = had_nothing_ahead and pattern.window <= FIRST_WINDOW_BYTES
+        return ReadaheadPlan(fetch, tuple(released), first_window)
 
     def stop(self) -> tuple[ByteRange, ...]:
         """End every plan, and return the ranges to release. A later READ can continue a run."""
+        self._note_fast_reads()
         released, self._released = self._released, []
-        while self._runs:
-            run = self._runs[-1]
-            self._end(run, released)
-            self._remember(run)
+        while self._patterns:
+            pattern = self._patterns[-1]
+            self._end(pattern, released)
+            if isinstance(pattern, SequentialRun):
+                self._remember(pattern)
         return tuple(released)
 
-    def _match(self, offset: int) -> SequentialRun | None:
-        """Return the run with a plan to which a READ at `offset` belongs; None if there is none.
+    def _note_fast_reads(self) -> None:
+        """Record the READs of the current run that were not passed to `observe`."""
+        run = self.current
+        if run is not None and run.position > run.noted_end:
+            self._read_bytes += run.position - run.noted_end
+            self._coverage.note_read(run.noted_end, run.position)
+            run.noted_end = run.position
 
-        The READ belongs to the run with the nearest position, unless this position is too far away.
+    def _match(self, offset: int, end: int) -> AccessPattern | None:
+        """Return the pattern with a plan to which a READ belongs; None if there is none.
+
+        The READ belongs to the nearest pattern.
         """
-        nearest: SequentialRun | None = None
+        nearest: AccessPattern | None = None
         least = 0
-        for run in self._runs:
-            distance = offset - run.position
-            if distance == 0:
-                return run
-            reach = max(run.planned_end - run.position, TOLERANCE_BYTES)
-            if -TOLERANCE_BYTES <= distance <= reach and (nearest is None or abs(distance) < least):
-                nearest, least = run, abs(distance)
+        for pattern in reversed(self._patterns):
+            distance = pattern.distance(offset, end)
+            if distance is None:
+                continue
+            if not distance:
+                return pattern
+            if nearest is None or distance < least:
+                nearest, least = pattern, distance
         return nearest
 
+    def _use(self, pattern: AccessPattern) -> None:
+        """Make a pattern the most recently used one."""
+        pattern.may_have_ended = False
+        if pattern is not self._patterns[-1]:
+            self._patterns.remove(pattern)
+            self._patterns.append(pattern)
+
+    def _observe_unplanned(self, offset: int, end: int) -> AccessPattern | None:
+        """Assign a READ to a run without a plan, or to a new run. Return a pattern with a plan."""
+        length = end - offset
+        run = self._forget(self._runs_by_end.get(offset))
+        if run is not None:
+            self._join(run)
+            run.position = run.noted_end = end
+            run.bytes_read += length
+            return self._start_or_remember(run, is_sequential=True)
+        run = self._forget(self._runs_by_start.get(end))
+        if run is not None:
+            self._join(run)
+            run.extend_down(offset)
+            if run.descents >= _DESCENTS and offset:
+                return self._start_descent(offset, run.position, 0)
+            self._remember(run)
+            return None
+        run = self._new_run(offset, end)
+        self.isolated_reads += 1
+        self.isolated_bytes += length
+        previous, self._descent = self._descent, None
+        if previous is not None and previous.is_confirmed and offset:
+            return self._start_descent(offset, end, previous.bytes_read)
+        if (strided := self._add_group(run)) is not None:
+            return strided
+        is_sequential = length >= KERNEL_READ_BYTES and (offset == 0 or run.expected_bytes > length)
+        if (started := self._start_or_remember(run, is_sequential=is_sequential)) is not None:
+            return started
+        self._walk.take(offset, end)
+        self._coverage.note_touch(offset)
+        if self._walk.replan_offset:
+            return None
+        if self._walk not in self._patterns:
+            return self._add(self._walk)
+        self._use(self._walk)
+        return self._walk
+
+    def _start_descent(self, offset: int, end: int, expected_bytes: int) -> AccessPattern:
+        """Start a descending run, which is expected to have `expected_bytes` in all.
+
+        If one descending run ends, a READ elsewhere is expected to begin another of its length.
+        """
+        self._descent = DescendingRun(offset, end, self._size, expected_bytes)
+        return self._add(self._descent)
+
+    def _join(self, run: SequentialRun) -> None:
+        """Count the only READ of a run as a part of a pattern, because a second READ joins it."""
+        if run.is_single:
+            run.is_single = False
+            self.isolated_reads -= 1
+            self.isolated_bytes -= run.bytes_read
+
+    def _note_jump(self, run: SequentialRun, offset: int, end: int) -> StridedRun | None:
+        """Record a READ ahead of the position of `run` as a group of its own.
+
+        The distances of a strided run may be shorter than the tolerance of a sequential run. Return
+        the strided run if there is one; it takes the place of `run`.
+        """
+        last = self._groups[-1] if self._groups else run
+        if last is run:
+            # The run goes on, but its first group ends here.
+            self._groups[-1:] = [SequentialRun(run.start, run.position, self._size)]
+        elif run.start <= last.start < run.position:
+            last.position = run.position
+            last.bytes_read = last.position - last.start
+        strided = self._add_group(SequentialRun(offset, end, self._size), may_fill_gaps=True)
+        if strided is not None:
+            self._end(run, self._released)
+        return strided
+
+    def _add_group(self, group: SequentialRun, *, may_fill_gaps: bool = False) -> StridedRun | None:
+        """Record a new group. Return a new strided run if the group begins where one expects it.
+
+        `may_fill_gaps` says that later READs may fill the gaps between the groups.
+        """
+        self._groups.append(group)
+        del self._groups[:-_COMPARED_GROUPS]
+        if self._strided is not None:
+            self._stray_groups += 1
+            if self._stray_groups > _MAX_STRAY_GROUPS:
+                self._end(self._strided, self._released)
+        count = find_cycle(self._groups)
+        if not count or (may_fill_gaps and not self._is_gap_unread(*self._groups[-3:-1])):
+            return None
+        if self._strided is not None:
+            self._end(self._strided, self._released)
+        for group in self._groups:
+            self._join(group)
+        self._strided = StridedRun(self._groups, count, self._size)
+        self._stray_groups = 0
+        self._add(self._strided)
+        return self._strided
+
+    def _is_gap_unread(self, first: SequentialRun, second: SequentialRun) -> bool:
+        """Return whether no READ has touched the bytes between two groups.
+
+        If the kernel sends the READs of a sequential run in a regular order, every second READ for
+        example, their groups look like a strided run. Later READs fill the gaps.
+        """
+        if first.start > second.start:
+            first, second = second, first
+        start = -(-first.position // GRANULE_BYTES) * GRANULE_BYTES
+        end = second.start - second.start % GRANULE_BYTES
+        return start >= end or not self._coverage.bytes_touched(start, end)
+
     def _share(self, limit: int) -> int:
-        """Return how many bytes each active run may have ahead (invariant 2 of this module)."""
-        # A run whose window is 0 may have passed its planned end. Count 0 bytes ahead for this run,
-        # not a negative number.
-        inactive_bytes = sum(
-            [max(0, each.planned_end - each.position) for each in self._runs if each.may_have_ended]
-        )
-        active_runs = sum([not each.may_have_ended for each in self._runs])
-        return max(limit - inactive_bytes, limit // 2) // active_runs
+        """Return how many bytes each active pattern may have ahead (invariant 2 of the module)."""
+        inactive_bytes = sum([each.ahead_bytes for each in self._patterns if each.may_have_ended])
+        active_patterns = sum([not each.may_have_ended for each in self._patterns])
+        return max(limit - inactive_bytes, limit // 2) // active_patterns
 
     def _new_run(self, offset: int, end: int) -> SequentialRun:
         # Most programs finish one run before they start the next, so the previous run counts as
         # complete.
         if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
-            self._history.add(self._newest)
-        shortest, longest = self._history.forecast()
-        expected_end = 0
-        if longest and shortest > end - offset:
-            expected_end = min(-(-(offset + longest) // GRANULE_BYTES) * GRANULE_BYTES, self._size)
-        run = SequentialRun(offset, end, shortest, expected_end)
-        self._newest = run
+            self._run_history.add(self._newest)
+        forecast = self._run_history.forecast()
+        self._newest = run = SequentialRun(offset, end, self._size, forecast.shortest)
+        if forecast.longest > end - offset:
+            likely_end = -(-(offset + forecast.longest) // GRANULE_BYTES) * GRANULE_BYTES
+            run.likely_end = min(likely_end, self._size)
+            if forecast.are_equal:
+                run.expected_end = run.likely_end
         return run
 
-    def _start_plan(self, run: SequentialRun) -> SequentialRun:
-        if len(self._runs) >= MAX_RUNS:
-            self._end(self._runs[0], self._released)
-        for other in self._runs:
-            other.may_have_ended = True
+    def _start_or_remember(
+        self, run: SequentialRun, *, is_sequential: bool
+    ) -> SequentialRun | None:
+        """Start a plan for a run that is sequential. Remember any other run."""
+        if not is_sequential or run.position >= self._size:
+            self._remember(run)
+            return None
         run.restart()
-        self._runs.append(run)
+        self._add(run)
         self.current = run
         return run
 
-    def _end(self, run: SequentialRun, released: list[ByteRange]) -> None:
-        """End the plan of a run, and add its unreleased range to `released`."""
-        self._runs.remove(run)
-        if self.current is run:
+    def _add(self, pattern: AccessPattern) -> AccessPattern:
+        if len(self._patterns) >= MAX_PATTERNS:
+            self._end(self._patterns[0], self._released)
+        for other in self._patterns:
+            other.may_have_ended = True
+        pattern.may_have_ended = False
+        self._patterns.append(pattern)
+        return pattern
+
+    def _end(self, pattern: AccessPattern, released: list[ByteRange]) -> None:
+        """End the plan of a pattern, and add its unreleased ranges to `released`."""
+        self._patterns.remove(pattern)
+        if pattern is self.current:
             self.current = None
-        if run.planned_end > run.release_offset:
-            length = run.planned_end - run.release_offset
-            released.append(ByteRange(run.release_offset, length))
+        elif pattern is self._strided:
+            self._strided = None
+        released += pattern.finish()
 
     def _remember(self, run: SequentialRun) -> None:
-        self._unplanned[run.position] = run
-        if len(self._unplanned) > _RECENT_RUNS:
-            del self._unplanned[next(iter(self._unplanned))]
+        self._forget(self._runs_by_end.get(run.position))
+        self._forget(self._runs_by_start.get(run.start))
+        self._runs_by_end[run.position] = run
+        self._runs_by_start[run.start] = run
+        if len(self._runs_by_end) > _RECENT_RUNS:
+            self._forget(next(iter(self._runs_by_end.values())))
 
-    def _set_replan_offset(self, run: SequentialRun) -> None:
-        if run.planned_end >= self._size:
-            run.replan_offset = self._size
-        elif run.planned_end == run.expected_end:
-            run.replan_offset = run.expected_end + 1
+    def _remember_read(self, offset: int, end: int) -> None:
+        """Remember a READ of a strided run, because the READs may go on behind its tile."""
+        run = self._forget(self._runs_by_end.get(offset))
+        if run is None:
+            run = SequentialRun(offset, end, self._size)
         else:
-            step = max(_piece_bytes(run.window), run.window // 4)
-            run.replan_offset = run.planned_end - run.window + step
+            run.take(offset, end)
+        run.is_single = False
+        run.noted_end = run.position
+        self._remember(run)
 
-
-def _piece_bytes(window: int) -> int:
-    """Return the length of ranges for a window: a power of two, about a quarter of the window."""
-    if window < 4 * KERNEL_READ_BYTES:
-        return KERNEL_READ_BYTES
-    return min(1 << ((window // 4).bit_length() - 1), PAGE_BYTES)
+    def _forget(self, run: SequentialRun | None) -> SequentialRun | None:
+        """Remove a run without a plan, and return it."""
+        if run is not None:
+            if self._runs_by_end.get(run.position) is run:
+                del self._runs_by_end[run.position]
+            if self._runs_by_start.get(run.start) is run:
+                del self._runs_by_start[run.start]
+        return run

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.reading.burst_meter import BurstMeter
-from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, ReadaheadPlanner
+from gcsmux_fs.reading.descending_run import DescendingRun
+from gcsmux_fs.reading.readahead import ReadaheadPlanner
+from gcsmux_fs.reading.sequential_run import KERNEL_READ_BYTES, SequentialRun
 
 if TYPE_CHECKING:
-    from gcsmux_fs.reading.access_patterns import SequentialRun
+    from gcsmux_fs.reading.access_pattern import AccessPattern
     from gcsmux_fs.reading.block_index import BlockIndex
     from gcsmux_fs.reading.read_resources import ReadResources
 
@@ -23,7 +25,7 @@ class ReadaheadDriver:
     def __init__(self, resources: ReadResources, index: BlockIndex, size: int) -> None:
         self._resources = resources
         self._index = index
-        self.planner = ReadaheadPlanner(size, index.run_history)
+        self.planner = ReadaheadPlanner(size, index.history)
         self.meter = BurstMeter(size, KERNEL_READ_BYTES)
 
     @property
@@ -36,24 +38,32 @@ class ReadaheadDriver:
             resources.bandwidth.window_bytes,
         )
 
-    def advance(self, run: SequentialRun) -> None:
-        """Plan for a run, request the planned ranges, and release the ranges behind the run."""
-        self.meter.add_progress(run.start, run.position, run.bytes_read)
+    def advance(self, pattern: AccessPattern) -> None:
+        """Plan for a pattern, request the planned ranges, and release the passed ranges."""
+        self._measure(pattern)
         resources = self._resources
         shares, fetcher, planner = resources.window_shares, resources.fetcher, self.planner
         served = resources.counters.bytes_served
         shares.renew(self, served)
         for idle in shares.pop_idle(served):
             idle.stop()
-        plan = planner.plan(run, self.limit)
+        plan = planner.plan(pattern, self.limit)
         for passed in plan.release:
             fetcher.release(self._index, passed)
         for target in plan.fetch:
             if not fetcher.read_ahead(self._index, target, first_window=plan.first_window):
-                planner.note_refusal(run, target.offset)
+                planner.note_refusal(pattern, target)
                 break
         if not planner.is_active:
             shares.drop(self)
+
+    def _measure(self, pattern: AccessPattern) -> None:
+        """Add the progress of a run to the meter. Other patterns have no bytes side by side."""
+        length = pattern.bytes_read
+        if isinstance(pattern, SequentialRun):
+            self.meter.add_progress(pattern.start, pattern.position, length)
+        elif isinstance(pattern, DescendingRun):
+            self.meter.add_progress(pattern.position, pattern.position + length, length)
 
     def stop(self) -> None:
         """End all plans and release their ranges; a later READ starts new plans."""

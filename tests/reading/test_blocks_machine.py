@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from gcsmux_fs.model.errors import StorageError, Unavailable
-from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES, PAGE_BYTES
 from gcsmux_fs.reading.block_states import BlockState
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.support.examples import examples
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.reading.block_index import Block
     from gcsmux_fs.reading.open_file import OpenFile
     from gcsmux_fs.reading.read_request import ReadRequest
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gcsmux_fs.reading.block_cache import BlockCache
-from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES, Block, BlockIndex
+from gcsmux_fs.reading.block_index import Block, BlockIndex
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES, PAGE_BYTES
 from gcsmux_fs.reading.block_states import BlockEvent, BlockState
 from gcsmux_fs.reading.memory_budget import (
     BLOCK_OVERHEAD_BYTES,

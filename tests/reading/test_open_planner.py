@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gcsmux_fs.model.errors import GenerationGone, PermissionDenied
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.block_index import GRANULE_BYTES
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.open_planner import MAX_UNREAD, MAX_UNREAD_UNNAMED, Opening, OpenPlanner
 from gcsmux_fs.reading.read_context import ReadContext

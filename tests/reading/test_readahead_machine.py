@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gcsmux_fs.model.values import ByteRange
-from gcsmux_fs.reading.access_patterns import TOLERANCE_BYTES, RunHistory
-from gcsmux_fs.reading.block_index import GRANULE_BYTES, PAGE_BYTES
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES, PAGE_BYTES
 from gcsmux_fs.reading.readahead import KERNEL_READ_BYTES, MAX_RUNS, ReadaheadPlanner
 from tests.support.examples import examples
 from tests.support.sizes import KIB, MIB

@@ -1,0 +1,179 @@
+"""Records which bytes of one object were read, and which were fetched ahead and not read.
+
+Theory of operation: the object is divided into pages of 2 MiB, and each page into granules of
+16 KiB. For each page, one bit mask holds the granules that a READ has touched, and another the
+granules that readahead has planned. So the number of bytes planned and not read is exact, whatever
+the order of the READs, and whichever pattern planned the bytes.
+
+All patterns of all open files share one limit, `room_bytes`. The limit bounds what the object costs
+if the program stops reading at any time.
+
+Invariants:
+
+1. `unread_bytes` is the number of bytes of the granules that are planned and not read.
+2. If every plan stays within `room_bytes`, `unread_bytes` is never more than
+   `ALLOWANCE_BYTES` plus half of the bytes read.
+"""
+
+from __future__ import annotations
+
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES, PAGE_BYTES
+
+__all__ = ["ALLOWANCE_BYTES", "ReadCoverage"]
+
+ALLOWANCE_BYTES = 8 * 1024 * 1024
+"""The bytes that readahead may plan for one object before the first READ of a planned byte. Eight
+interleaved readers of one object each get a first window of 1 MiB."""
+
+_UNREAD_DIVISOR = 2
+"""The bytes planned and not read may be the bytes read divided by this number, and
+`ALLOWANCE_BYTES`. So an object costs at most 1.5 times the bytes read, and the allowance."""
+
+_MAX_PAGES = 4096
+"""The number of pages of which one object remembers the masks: 8 GiB, in about 1 MiB of memory. The
+page that was touched first is forgotten first."""
+
+_GRANULE_SHIFT = GRANULE_BYTES.bit_length() - 1
+_PAGE_GRANULES = PAGE_BYTES // GRANULE_BYTES
+
+
+class _PageMasks:
+    """The granules of one page that were read, and those that were planned. Bit 0 is the first."""
+
+    __slots__ = ("planned", "read", "touches")
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.planned = 0
+        #: The number of READs in this page that belonged to no pattern.
+        self.touches = 0
+
+
+class ReadCoverage:
+    """The granules of one object that were read or planned."""
+
+    __slots__ = ("_pages", "read_bytes", "unread_bytes")
+
+    def __init__(self) -> None:
+        self._pages: dict[int, _PageMasks] = {}
+        #: The number of bytes of all READs. A byte that was read twice counts twice.
+        self.read_bytes = 0
+        #: The number of bytes that were planned and not read.
+        self.unread_bytes = 0
+
+    @property
+    def room_bytes(self) -> int:
+        """The number of bytes that may be planned now."""
+        room = ALLOWANCE_BYTES + self.read_bytes // _UNREAD_DIVISOR - self.unread_bytes
+        return max(0, room)
+
+    @property
+    def earned_bytes(self) -> int:
+        """The number of bytes that may be planned now without use of the allowance."""
+        return max(0, self.room_bytes - ALLOWANCE_BYTES)
+
+    def note_read(self, offset: int, end: int) -> int:
+        """Record a READ of `[offset, end)`. Return how many planned bytes it is the first to read.
+
+        The range must not be empty.
+        """
+        self.read_bytes += end - offset
+        useful = 0
+        for masks, mask in self._masks(offset, end):
+            new = mask & ~masks.read
+            if new:
+                masks.read |= new
+                if new & masks.planned:
+                    useful += (new & masks.planned).bit_count()
+        useful <<= _GRANULE_SHIFT
+        self.unread_bytes -= useful
+        return useful
+
+    def note_touch(self, offset: int) -> None:
+        """Record that the READ at `offset`, which was recorded before, belongs to no pattern."""
+        masks = self._pages.get(offset // PAGE_BYTES)
+        if masks is not None:
+            masks.touches += 1
+
+    def note_planned(self, offset: int, end: int) -> None:
+        """Record that the range `[offset, end)` is planned."""
+        new_granules = 0
+        for masks, mask in self._masks(offset, end):
+            new = mask & ~masks.planned
+            masks.planned |= new
+            new_granules += (new & ~masks.read).bit_count()
+        self.unread_bytes += new_granules << _GRANULE_SHIFT
+
+    def note_refused(self, offset: int, end: int) -> None:
+        """Record that the planned range `[offset, end)` was not requested."""
+        granules = 0
+        for masks, mask in self._masks(offset, end):
+            refused = mask & masks.planned
+            masks.planned &= ~refused
+            granules += (refused & ~masks.read).bit_count()
+        self.unread_bytes -= granules << _GRANULE_SHIFT
+
+    def is_read(self, offset: int, end: int) -> bool:
+        """Return whether READs have touched every granule of `[offset, end)`."""
+        return all(not mask & ~masks.read for masks, mask in self._masks(offset, end))
+
+    def touches(self, offset: int, end: int) -> int:
+        """Return how many READs of the pages of `[offset, end)` belonged to no pattern."""
+        pages = range(offset // PAGE_BYTES, -(-end // PAGE_BYTES))
+        return sum([self._pages[page].touches for page in pages if page in self._pages])
+
+    def bytes_touched(self, offset: int, end: int) -> int:
+        """Return the number of bytes of the granules in `[offset, end)` that READs have touched."""
+        granules = 0
+        for page, mask in _page_masks(offset, end):
+            masks = self._pages.get(page)
+            if masks is not None:
+                granules += (masks.read & mask).bit_count()
+        return granules << _GRANULE_SHIFT
+
+    def missing(self, offset: int, end: int) -> list[tuple[int, int]]:
+        """Return the parts of `[offset, end)` that are neither read nor planned, within pages.
+
+        Both offsets must be multiples of 16 KiB, or the end of the object.
+        """
+        parts: list[tuple[int, int]] = []
+        for page, mask in _page_masks(offset, end):
+            masks = self._pages.get(page)
+            if masks is not None:
+                mask &= ~(masks.read | masks.planned)
+            first = page * PAGE_BYTES
+            while mask:
+                skipped = (mask & -mask).bit_length() - 1
+                mask >>= skipped
+                length = (~mask & (mask + 1)).bit_length() - 1
+                start = first + (skipped << _GRANULE_SHIFT)
+                first = start + (length << _GRANULE_SHIFT)
+                mask >>= length
+                parts.append((start, min(first, end)))
+        return parts
+
+    def _masks(self, offset: int, end: int) -> list[tuple[_PageMasks, int]]:
+        """Return for each page of `[offset, end)` its masks, and the mask of the range."""
+        found: list[tuple[_PageMasks, int]] = []
+        for page, mask in _page_masks(offset, end):
+            masks = self._pages.get(page)
+            if masks is None:
+                masks = self._pages[page] = _PageMasks()
+                if len(self._pages) > _MAX_PAGES:
+                    del self._pages[next(iter(self._pages))]
+            found.append((masks, mask))
+        return found
+
+
+def _page_masks(offset: int, end: int) -> list[tuple[int, int]]:
+    """Return the number of each page of `[offset, end)`, and the mask of its granules."""
+    first = offset >> _GRANULE_SHIFT
+    last = ((end - 1) >> _GRANULE_SHIFT) + 1
+    found: list[tuple[int, int]] = []
+    while first < last:
+        page = first // _PAGE_GRANULES
+        page_first = page * _PAGE_GRANULES
+        upper = min(last - page_first, _PAGE_GRANULES)
+        found.append((page, (1 << upper) - (1 << (first - page_first))))
+        first = page_first + upper
+    return found
