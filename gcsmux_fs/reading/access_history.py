@@ -30,11 +30,13 @@ class RunForecast(NamedTuple):
 
     shortest: int
     longest: int
+    #: The least length of the first READ of a run.
+    first_read: int
     #: True if the last runs were equally long.
     are_equal: bool
 
 
-_UNKNOWN = RunForecast(0, 0, are_equal=False)
+_UNKNOWN = RunForecast(0, 0, 0, are_equal=False)
 
 
 class RunHistory:
@@ -58,7 +60,8 @@ class RunHistory:
             return _UNKNOWN
         lengths = sorted([run.bytes_read for run in self._runs])
         are_equal = lengths[-1] <= lengths[0] * _EQUAL_LENGTH_FACTOR
-        return RunForecast(lengths[_IGNORED_RUNS], lengths[-1], are_equal)
+        first_read = min([run.first_bytes for run in self._runs])
+        return RunForecast(lengths[_IGNORED_RUNS], lengths[-1], first_read, are_equal)
 
 
 class AccessHistory:

@@ -35,6 +35,11 @@ class AccessPattern(ABC):
 
     @property
     @abstractmethod
+    def confident_bytes(self) -> int:
+        """The number of bytes ahead of the reader that the pattern expects with confidence."""
+
+    @property
+    @abstractmethod
     def is_over(self) -> bool:
         """Whether the pattern can have no further READ, or has turned out to be no pattern."""
 

@@ -52,6 +52,11 @@ class DescendingRun(AccessPattern):
         return self._run.ahead_bytes
 
     @property
+    def confident_bytes(self) -> int:
+        """Half of the bytes read, and at least the bytes up to the expected length."""
+        return self._run.confident_bytes
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has reached the start of the object, or the READs skipped too much."""
         return self._run.is_over

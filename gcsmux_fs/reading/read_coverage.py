@@ -22,8 +22,13 @@ from gcsmux_fs.reading.block_sizes import GRANULE_BYTES, PAGE_BYTES
 __all__ = ["ALLOWANCE_BYTES", "ReadCoverage"]
 
 ALLOWANCE_BYTES = 8 * 1024 * 1024
-"""The bytes that readahead may plan for one object before the first READ of a planned byte. Eight
-interleaved readers of one object each get a first window of 1 MiB."""
+"""The bytes that readahead may plan for one object in addition to half of the bytes read."""
+
+_FIRST_ALLOWANCE_BYTES = 1024 * 1024
+_EARNED_ALLOWANCE_BYTES = 3 * 1024 * 1024
+"""If patterns have ended with more than `_FIRST_ALLOWANCE_BYTES` planned and not read, the
+allowance is this number and half of the bytes read, at most `_EARNED_ALLOWANCE_BYTES`. So many
+short runs cost less. The rest of the allowance is for bytes expected with confidence."""
 
 _UNREAD_DIVISOR = 2
 """The bytes planned and not read may be the bytes read divided by this number, and
@@ -52,7 +57,7 @@ class _PageMasks:
 class ReadCoverage:
     """The granules of one object that were read or planned."""
 
-    __slots__ = ("_pages", "read_bytes", "unread_bytes")
+    __slots__ = ("_pages", "ahead_bytes", "read_bytes", "unread_bytes")
 
     def __init__(self) -> None:
         self._pages: dict[int, _PageMasks] = {}
@@ -60,17 +65,26 @@ class ReadCoverage:
         self.read_bytes = 0
         #: The number of bytes that were planned and not read.
         self.unread_bytes = 0
+        #: The number of planned bytes of which patterns still expect READs.
+        self.ahead_bytes = 0
 
-    @property
-    def room_bytes(self) -> int:
-        """The number of bytes that may be planned now."""
-        room = ALLOWANCE_BYTES + self.read_bytes // _UNREAD_DIVISOR - self.unread_bytes
-        return max(0, room)
+    def room_for(self, confident_bytes: int) -> int:
+        """Return the number of bytes that a pattern may plan now.
 
-    @property
-    def earned_bytes(self) -> int:
-        """The number of bytes that may be planned now without use of the allowance."""
-        return max(0, self.room_bytes - ALLOWANCE_BYTES)
+        `confident_bytes` is the number of bytes that the pattern expects with confidence. For these
+        bytes the whole limit may be used.
+        """
+        limit = ALLOWANCE_BYTES + self.read_bytes // _UNREAD_DIVISOR
+        rest = limit - self.unread_bytes
+        room = rest
+        if self.unread_bytes - self.ahead_bytes > _FIRST_ALLOWANCE_BYTES:
+            earned_bytes = min(self.read_bytes // _UNREAD_DIVISOR, _EARNED_ALLOWANCE_BYTES)
+            room -= ALLOWANCE_BYTES - _FIRST_ALLOWANCE_BYTES - earned_bytes
+        return max(0, room, min(rest, confident_bytes))
+
+    def room_for_walk(self, factor: float) -> int:
+        """The number of bytes that a walk may plan if all bytes may be `factor` times those read."""
+        return max(0, int(self.read_bytes * (factor - 1)) - self.unread_bytes)
 
     def note_read(self, offset: int, end: int) -> int:
         """Record a READ of `[offset, end)`. Return how many planned bytes it is the first to read.

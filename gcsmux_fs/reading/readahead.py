@@ -90,6 +90,7 @@ class ReadaheadPlanner:
         "_fetched",
         "_groups",
         "_newest",
+        "_noted_ahead",
         "_patterns",
         "_read_bytes",
         "_released",
@@ -131,6 +132,8 @@ class ReadaheadPlanner:
         self.isolated_reads = 0
         self.isolated_bytes = 0
         self._read_bytes = 0
+        #: The number of bytes that the patterns of this file had ahead at the last plan.
+        self._noted_ahead = 0
 
     def __repr__(self) -> str:
         return f"<ReadaheadPlanner {self._patterns}>"
@@ -193,12 +196,16 @@ class ReadaheadPlanner:
         if pattern.is_over:
             self._end(pattern, released)
             return ReadaheadPlan((), tuple(released), first_window=False)
-        had_nothing_ahead = not pattern.ahead_bytes
-        fetch = tuple(pattern.plan(self._share(limit), self._coverage.room_bytes))
+        self._note_ahead()
+        ahead_bytes = pattern.ahead_bytes
+        had_nothing_ahead = not ahead_bytes
+        room = self._coverage.room_for(pattern.confident_bytes - ahead_bytes)
+        fetch = tuple(pattern.plan(self._share(limit), room))
         released += pattern.pop_passed()
         for each in fetch:
             self._coverage.note_planned(each.offset, each.end)
         self._fetched = fetch
+        self._note_ahead()
         first_window = had_nothing_ahead and pattern.window <= FIRST_WINDOW_BYTES
         return ReadaheadPlan(fetch, tuple(released), first_window)
 
@@ -211,6 +218,7 @@ class ReadaheadPlanner:
             self._end(pattern, released)
             if isinstance(pattern, SequentialRun):
                 self._remember(pattern)
+        self._note_ahead()
         return tuple(released)
 
     def _note_fast_reads(self) -> None:
@@ -220,6 +228,12 @@ class ReadaheadPlanner:
             self._read_bytes += run.position - run.noted_end
             self._coverage.note_read(run.noted_end, run.position)
             run.noted_end = run.position
+
+    def _note_ahead(self) -> None:
+        """Record how many planned bytes the patterns of this file still expect READs of."""
+        ahead_bytes = sum([each.ahead_bytes for each in self._patterns])
+        self._coverage.ahead_bytes += ahead_bytes - self._noted_ahead
+        self._noted_ahead = ahead_bytes
 
     def _match(self, offset: int, end: int) -> AccessPattern | None:
         """Return the pattern with a plan to which a READ belongs; None if there is none.
@@ -270,17 +284,16 @@ class ReadaheadPlanner:
             return self._start_descent(offset, end, previous.bytes_read)
         if (strided := self._add_group(run)) is not None:
             return strided
-        is_sequential = length >= KERNEL_READ_BYTES and (offset == 0 or run.expected_bytes > length)
-        if (started := self._start_or_remember(run, is_sequential=is_sequential)) is not None:
-            return started
         self._walk.take(offset, end)
         self._coverage.note_touch(offset)
-        if self._walk.replan_offset:
-            return None
-        if self._walk not in self._patterns:
-            return self._add(self._walk)
-        self._use(self._walk)
-        return self._walk
+        if not self._walk.replan_offset:
+            self._remember(run)
+            if self._walk not in self._patterns:
+                return self._add(self._walk)
+            self._use(self._walk)
+            return self._walk
+        is_sequential = run.follows_forecast or (offset == 0 and length >= KERNEL_READ_BYTES)
+        return self._start_or_remember(run, is_sequential=is_sequential)
 
     def _start_descent(self, offset: int, end: int, expected_bytes: int) -> AccessPattern:
         """Start a descending run, which is expected to have `expected_bytes` in all.
@@ -363,7 +376,9 @@ class ReadaheadPlanner:
             self._run_history.add(self._newest)
         forecast = self._run_history.forecast()
         self._newest = run = SequentialRun(offset, end, self._size, forecast.shortest)
-        if forecast.longest > end - offset:
+        length = end - offset
+        run.follows_forecast = forecast.shortest > length >= forecast.first_read
+        if forecast.longest > length:
             likely_end = -(-(offset + forecast.longest) // GRANULE_BYTES) * GRANULE_BYTES
             run.likely_end = min(likely_end, self._size)
             if forecast.are_equal:

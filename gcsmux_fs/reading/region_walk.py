@@ -34,13 +34,34 @@ _LEAST_TOUCHES = 4
 """The number of READs without a pattern after which a region counts as touched often. With 200
 random pages of a file of 4 GiB, a third of such files has one region with so many READs."""
 
-_REGION_DIVISOR = 16
+_REGION_DIVISOR = 4
 """A region counts as touched often only if READs have touched its length divided by this number.
-Random READs of 4 KiB touch 16 KiB each, so they need 32 READs in a region."""
+Random READs of 4 KiB touch 16 KiB each, so they need 128 READs in a region."""
 
 _OBJECT_DIVISOR = 64
 """READs in any order have covered enough of the object if they have read its size divided by this
-number. Then the READ after the next 64 is as likely to need a byte of a region as not to."""
+number, and are long."""
+
+_LONG_READ_BYTES = 64 * 1024
+"""Mean length of READs that are long. Short READs at random are look-ups, which seldom come back to
+a region."""
+
+_FACTOR = 1.5
+"""All bytes asked, divided by the bytes read, up to which a walk plans regions."""
+
+_PROVED_FACTOR = 3.0
+"""The same for a walk that has proved itself. A random order of the rows of a matrix comes back to
+a region late, so most of the bytes have to be fetched before they prove useful."""
+
+_PROVED_READS = 32
+"""The number of READs without a pattern after which a walk may have proved itself."""
+
+_PROVED_DIVISOR = 10
+"""A walk has proved itself if READs have covered the size of the object divided by this number."""
+
+_FINISH_FACTOR = 6
+"""If the size of the object is at most this many times the bytes read, a walk that has proved
+itself plans all the rest of the object."""
 
 
 class RegionWalk(AccessPattern):
@@ -80,6 +101,11 @@ class RegionWalk(AccessPattern):
         return sum([each.length for each in self._held])
 
     @property
+    def confident_bytes(self) -> int:
+        """No byte of a walk is expected with confidence."""
+        return 0
+
+    @property
     def is_over(self) -> bool:
         """Whether the walk holds no range and has nothing to plan."""
         return not self._held and not self._target[1]
@@ -108,10 +134,14 @@ class RegionWalk(AccessPattern):
         self.replan_offset = self._size + 1
         start, end = self._target
         self._target = (0, 0)
-        fetch = [ByteRange(a, b - a) for a, b in self._coverage.missing(start, end)]
-        length = sum([each.length for each in fetch])
-        if length > min(share, room):
-            fetch, length = [], 0
+        fetch: list[ByteRange] = []
+        length = 0
+        for first, last in self._coverage.missing(start, end):
+            length += last - first
+            if length > share:
+                length -= last - first
+                break
+            fetch.append(ByteRange(first, last - first))
         for each in self._held:
             if self._coverage.is_read(each.offset, each.end):
                 self._released.append(each)
@@ -138,8 +168,11 @@ class RegionWalk(AccessPattern):
     def _region_for(self, offset: int) -> tuple[int, int]:
         """Return the region to plan after a READ at `offset`; `(0, 0)` if there is none."""
         coverage = self._coverage
-        room = coverage.earned_bytes
-        if room < PAGE_BYTES or not self._is_dense(offset):
+        has_proved_itself = self._has_proved_itself()
+        if has_proved_itself and self._size <= coverage.read_bytes * _FINISH_FACTOR:
+            return self._nearest_missing(offset)
+        room = coverage.room_for_walk(_PROVED_FACTOR if has_proved_itself else _FACTOR)
+        if room < PAGE_BYTES or not (has_proved_itself or self._is_dense(offset)):
             return 0, 0
         for length in _REGION_BYTES:
             start = offset - offset % length
@@ -154,10 +187,29 @@ class RegionWalk(AccessPattern):
                 return start, end
         return 0, 0
 
+    def _nearest_missing(self, offset: int) -> tuple[int, int]:
+        """Return the region around `offset`, or the next one above it, that has missing bytes."""
+        length = _REGION_BYTES[0]
+        first = offset - offset % length
+        for start in (*range(first, self._size, length), *range(0, first, length)):
+            end = min(start + length, self._size)
+            if self._coverage.missing(start, end):
+                return start, end
+        return 0, 0
+
+    def _has_proved_itself(self) -> bool:
+        """Return whether the READs without a pattern are long, many, and a part of the object."""
+        return (
+            self.isolated_reads >= _PROVED_READS
+            and self.bytes_read >= self.isolated_reads * _LONG_READ_BYTES
+            and self._coverage.read_bytes * _PROVED_DIVISOR >= self._size
+        )
+
     def _is_dense(self, offset: int) -> bool:
         coverage = self._coverage
         if (
             self.isolated_reads >= _LEAST_TOUCHES
+            and self.bytes_read >= self.isolated_reads * _LONG_READ_BYTES
             and self.bytes_read * _OBJECT_DIVISOR >= self._size
         ):
             return True

@@ -52,6 +52,8 @@ class SequentialRun(AccessPattern):
         "descents",
         "expected_bytes",
         "expected_end",
+        "first_bytes",
+        "follows_forecast",
         "growth_offset",
         "is_single",
         "likely_end",
@@ -67,6 +69,10 @@ class SequentialRun(AccessPattern):
         self._size = size
         self.start = start
         self.bytes_read = position - start
+        #: The length of the first READ.
+        self.first_bytes = position - start
+        #: True if runs that began with such a READ were longer than the READ.
+        self.follows_forecast = False
         #: True if the run consists of one READ.
         self.is_single = True
         #: The number of READs that ended where the run began, and so extended the run downwards.
@@ -110,6 +116,11 @@ class SequentialRun(AccessPattern):
     def ahead_bytes(self) -> int:
         """The number of planned bytes ahead of the position; 0 if the run has passed its plan."""
         return max(0, self.planned_end - self.position)
+
+    @property
+    def confident_bytes(self) -> int:
+        """Half of the bytes read, and at least the bytes up to the expected length."""
+        return max(self.bytes_read // 2, self.start + self.expected_bytes - self.position)
 
     @property
     def is_over(self) -> bool:
@@ -172,7 +183,8 @@ class SequentialRun(AccessPattern):
             likely_rest = self.likely_end - self.position
             evidence = min(evidence, -(-likely_rest // KERNEL_READ_BYTES) * KERNEL_READ_BYTES)
         expected_rest = self.start + self.expected_bytes - self.position
-        window = min(max(self.window, evidence, expected_rest), share)
+        window = max(self.window, evidence, expected_rest)
+        window = min(-(-window // KERNEL_READ_BYTES) * KERNEL_READ_BYTES, share)
         self.window = window - window % KERNEL_READ_BYTES
         # The READ itself has requested all bytes up to its end, rounded up to 16 KiB.
         position = -(-self.position // GRANULE_BYTES) * GRANULE_BYTES

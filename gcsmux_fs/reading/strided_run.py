@@ -41,8 +41,8 @@ _LEAST_JITTER_BYTES = 8 * 1024
 """Distances that differ by this many bytes or less are equal: READs begin at pages of 4 KiB, so two
 rounded offsets differ by up to two pages from the exact distance."""
 
-_LEAST_CYCLE_BYTES = 64 * 1024
-"""Groups at shorter distances are no pattern, because ranges are aligned to 16 KiB."""
+_LEAST_CYCLE_BYTES = 8 * 1024
+"""Groups at shorter distances are no pattern: READs are cut at pages of 4 KiB."""
 
 _GAP_DIVISOR = 4
 """The bytes between two tiles are fetched too if they are at most the length of a tile divided by
@@ -104,7 +104,7 @@ class StridedRun(AccessPattern):
             max(earlier[i].bytes_read, earlier[i + count].bytes_read) for i in range(1, count)
         ]
         self._lengths.append(max(earlier[0].bytes_read, earlier[count].bytes_read))
-        if count == 1 and self._gap_bytes <= self._lengths[0] // _GAP_DIVISOR:
+        if count == 1 and self._gap_bytes <= max(self._lengths[0] // _GAP_DIVISOR, GRANULE_BYTES):
             self._lengths[0] = int(abs(self._cycle_bytes))
         #: The tile of the furthest READ. Tile `cycle * count + i` is group `i` of a cycle.
         self._tile = count - 1
@@ -133,6 +133,11 @@ class StridedRun(AccessPattern):
     def ahead_bytes(self) -> int:
         """The number of bytes in the planned tiles that no READ has reached."""
         return sum([each.length for tile, each in self._held if tile > self._tile])
+
+    @property
+    def confident_bytes(self) -> int:
+        """Half of the bytes read."""
+        return self.bytes_read // 2
 
     @property
     def is_over(self) -> bool:

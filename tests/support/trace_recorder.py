@@ -1,8 +1,8 @@
 """Records the READs of real programs: `python -m tests.support.trace_recorder OUTPUT [NAME...]`.
 
 Run as root, because only root may mount without a helper and set the kernel's readahead window. The
-programs need a Python with numpy, h5py, pyarrow, safetensors and imageio-ffmpeg (`--python`), which
-is not the Python of this project. Each program reads its files through the file system of
+programs (`traced_programs`) need libraries that this project does not use. `--python` names an
+interpreter that has them. Each program reads its files through the file system of
 `recording_filesystem`, once for each kernel window.
 """
 

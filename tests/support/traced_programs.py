@@ -1,7 +1,7 @@
 """Programs whose READs are recorded: each reads files of a folder through a common library.
 
-The recorder runs this file with a Python that has numpy, h5py, pyarrow, safetensors and
-imageio-ffmpeg: `traced_programs.py prepare NAME FOLDER` writes the files, and
+The recorder runs this file with a Python that has numpy, h5py, pyarrow, safetensors, duckdb, lmdb
+and imageio-ffmpeg: `traced_programs.py prepare NAME FOLDER` writes the files, and
 `traced_programs.py run NAME FOLDER` reads them. This file imports nothing of this project.
 """
 
@@ -64,10 +64,10 @@ def sequential_read(folder: Path) -> None:
             pass
 
 
-@program(zeros(32 * MIB))
+@program(zeros(16 * MIB))
 def backward_preads(folder: Path) -> None:
     file = os.open(folder / "data", os.O_RDONLY)
-    for offset in range(32 * MIB - 64 * KIB, -1, -64 * KIB):
+    for offset in range(16 * MIB - 64 * KIB, -1, -64 * KIB):
         os.pread(file, 64 * KIB, offset)
 
 
@@ -82,7 +82,7 @@ def strided_preads(folder: Path) -> None:
 def random_preads(folder: Path) -> None:
     file = os.open(folder / "data", os.O_RDONLY)
     rng = random.Random(1)
-    for _ in range(300):
+    for _ in range(150):
         os.pread(file, 4 * KIB, rng.randrange(4096 * MIB // 4096) * 4096)
 
 
@@ -92,7 +92,7 @@ def random_pages_mapped(folder: Path) -> None:
     rng = random.Random(2)
     with (folder / "data").open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        for _ in range(40):
+        for _ in range(20):
             mapping[rng.randrange(4096 * MIB)]
 
 
@@ -354,6 +354,24 @@ def parquet_columns_mapped(folder: Path) -> None:
     pq.read_table(folder / "data.parquet", columns=["c03", "c14"], memory_map=True)
 
 
+def _write_row_groups(folder: Path) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(11)
+    table = pa.table({f"c{i}": rng.random(800_000) for i in range(8)})
+    pq.write_table(table, folder / "data.parquet", compression="snappy", row_group_size=20_000)
+
+
+@program(_write_row_groups)
+def parquet_batches(folder: Path) -> None:
+    import pyarrow.parquet as pq
+
+    for _ in pq.ParquetFile(folder / "data.parquet").iter_batches(columns=["c1", "c5"]):
+        pass
+
+
 # -- archives
 
 
@@ -408,7 +426,7 @@ def tar_list(folder: Path) -> None:
         archive.getnames()
 
 
-# -- SQLite
+# -- databases
 
 
 def _write_sqlite(folder: Path) -> None:
@@ -441,6 +459,46 @@ def sqlite_look_ups_mapped(folder: Path) -> None:
 def sqlite_scan(folder: Path) -> None:
     database = sqlite3.connect(f"file:{folder}/data.db?immutable=1&mode=ro", uri=True)
     database.execute("SELECT sum(length(text)) FROM t").fetchone()
+
+
+def _write_duckdb(folder: Path) -> None:
+    import duckdb
+
+    with duckdb.connect(str(folder / "data.duckdb")) as database:
+        database.execute(
+            "CREATE TABLE t AS SELECT i, random() a, hash(i) h FROM range(2000000) r(i)"
+        )
+
+
+@program(_write_duckdb)
+def duckdb_column(folder: Path) -> None:
+    import duckdb
+
+    with duckdb.connect(str(folder / "data.duckdb"), read_only=True) as database:
+        database.execute("SELECT sum(a) FROM t").fetchall()
+
+
+def _write_lmdb(folder: Path) -> None:
+    import lmdb
+
+    with (
+        lmdb.open(str(folder / "data.mdb"), map_size=1 << 30, subdir=False, lock=False) as database,
+        database.begin(write=True) as transaction,
+    ):
+        for i in range(60_000):
+            transaction.put(f"{i:08}".encode(), bytes(700))
+
+
+@program(_write_lmdb)
+def lmdb_look_ups(folder: Path) -> None:
+    import lmdb
+
+    with (
+        lmdb.open(str(folder / "data.mdb"), subdir=False, lock=False, readonly=True) as database,
+        database.begin() as transaction,
+    ):
+        for i in random.Random(12).sample(range(60_000), 150):
+            transaction.get(f"{i:08}".encode())
 
 
 # -- ffmpeg

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from tests.support.sizes import KIB, MIB
+from tests.support.sizes import KIB
 from tests.traces.trace_file import Close, Event, Open, Read, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["interleaved", "one_reader", "region_walks", "strides", "walk"]
+__all__ = [
+    "RegionWalk",
+    "Span",
+    "Stride",
+    "interleaved",
+    "one_reader",
+    "region_walks",
+    "strides",
+    "walk",
+]
 
 Span = tuple[int, int]
 """Offset and length of a READ."""
@@ -47,23 +57,50 @@ def walk(start: int, count: int, length: int, step: int) -> list[Span]:
     return [(start + i * step, length) for i in range(count)]
 
 
+@dataclass(frozen=True)
+class Stride:
+    """READs at a constant distance, in ascending or descending order."""
+
+    start: int
+    count: int
+    length: int
+    step: int
+    is_descending: bool
+
+    @property
+    def spans(self) -> list[Span]:
+        spans = walk(self.start, self.count, self.length, self.step)
+        return spans[::-1] if self.is_descending else spans
+
+
+@dataclass(frozen=True)
+class RegionWalk:
+    """READs of a share of the blocks of a region, in random order."""
+
+    length: int
+    blocks: int
+    share: float
+    seed: int
+
+    @property
+    def spans(self) -> list[Span]:
+        chosen = random.Random(self.seed).sample(range(self.blocks), int(self.blocks * self.share))
+        return [(block * self.length, self.length) for block in chosen]
+
+
 @st.composite
-def strides(draw: st.DrawFn) -> tuple[list[Span], int]:
-    """Draw READs at a constant distance, in ascending or descending order, and the size."""
+def strides(draw: st.DrawFn) -> Stride:
+    """Draw a stride that is adjoining, dense or sparse."""
     length = draw(st.integers(1, 32)) * _PAGE
-    step = draw(st.sampled_from([1, 1.25, 2, 4, 16])) * length
-    step = int(step) // _PAGE * _PAGE + draw(st.sampled_from([0, _PAGE, 64 * KIB]))
+    step = int(length * draw(st.sampled_from([1, 1.25, 2, 4, 16]))) // _PAGE * _PAGE
+    step = max(length, step + draw(st.sampled_from([0, _PAGE, 64 * KIB])))
     start = draw(st.integers(0, 1000)) * _PAGE
-    spans = walk(start, draw(st.integers(100, 300)), length, max(step, length))
-    size = spans[-1][0] + length + draw(st.sampled_from([0, 64 * MIB]))
-    return (spans[::-1] if draw(st.booleans()) else spans), size
+    return Stride(start, draw(st.integers(20, 300)), length, step, draw(st.booleans()))
 
 
 @st.composite
-def region_walks(draw: st.DrawFn) -> tuple[list[Span], int]:
-    """Draw READs of a share of the blocks of an object, in random order, and the size."""
-    length = draw(st.sampled_from([16, 32, 68, 100, 128])) * KIB // _PAGE * _PAGE
-    blocks = draw(st.integers(200, 1000))
-    rng = random.Random(draw(st.integers(0, 1000)))
-    chosen = rng.sample(range(blocks), int(blocks * draw(st.sampled_from([0.1, 0.3, 0.6, 1.0]))))
-    return [(block * length, length) for block in chosen], blocks * length
+def region_walks(draw: st.DrawFn) -> RegionWalk:
+    """Draw a walk over 0.1 to 1.0 of a region."""
+    length = draw(st.sampled_from([16, 32, 68, 100, 128])) * KIB
+    share = draw(st.sampled_from([0.1, 0.3, 0.6, 1.0]))
+    return RegionWalk(length, draw(st.integers(200, 1000)), share, draw(st.integers(0, 1000)))

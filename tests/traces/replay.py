@@ -46,6 +46,8 @@ class ReplayResult:
     bytes_asked: int
     #: Bytes asked that no READ contains, and bytes asked again.
     bytes_wasted: int
+    #: Bytes asked again.
+    bytes_asked_again: int
     #: The most bytes that the memory budget counted at one time.
     peak_bytes: int
 
@@ -130,6 +132,8 @@ class _Replay:
             nursery.cancel_scope.cancel()
         for file in self._files.values():
             file.close()
+        budget = self._context.resources.budget
+        assert budget.in_flight == budget.protected == 0, "closed files hold blocks"
         return self._result(source.transfers, began, ended)
 
     def _note_peak(self) -> None:
@@ -216,8 +220,9 @@ class _Replay:
         names = {
             event.file: event.object_name for event in self._trace.events if isinstance(event, Open)
         }
+        spans = [(each.key.name, each.offset, each.offset + each.length) for each in transfers]
         used = _overlap_bytes(
-            [(each.key.name, each.offset, each.offset + each.length) for each in transfers],
+            spans,
             [
                 (names[event.file], event.offset, event.offset + event.length)
                 for event in self._trace.events
@@ -230,6 +235,7 @@ class _Replay:
             bytes_read=self._trace.bytes_read,
             bytes_asked=asked,
             bytes_wasted=asked - used,
+            bytes_asked_again=asked - sum(end - start for _, start, end in _merged(spans)),
             peak_bytes=self._peak,
         )
 
