@@ -242,7 +242,7 @@ class BucketFilesystem:
             file = self._opener.open(self._tree.pin(inode))
             window = self._windows.choose(file.key.name, file.size)
             if window is not None:
-                file.meter.window_bytes = window
+                file.bursts.set_window(window)
             try:
                 await file.ask_first(thread)
             except BaseException as error:
@@ -286,7 +286,7 @@ class BucketFilesystem:
             except GenerationGone:
                 self._tree.generation_gone(inode)
                 raise
-        if file.meter.is_due:
+        if file.bursts.is_due:
             self._learn_window(file)
         return content
 
@@ -319,5 +319,4 @@ class BucketFilesystem:
         self._tree.unpin(inode)
 
     def _learn_window(self, file: OpenFile) -> None:
-        meter = file.meter
-        self._windows.learn(file.key.name, meter.window_bytes, meter.verdict())
+        self._windows.learn(file.key.name, file.bursts.window_bytes, file.take_density())

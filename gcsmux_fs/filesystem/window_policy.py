@@ -16,8 +16,9 @@ chooses one for each OPEN, from the first of these that is known:
 If nothing is known, the file gets a moderate window.
 
 The bursts of READs of a closed file (`reading/burst_meter.py`) are a vote for a window. Long bursts
-are a vote for the largest window. Isolated bursts are a vote for the window below the one that the
-file had, because they only show that this window was too large.
+are a vote for the largest window, and bursts of a few windows for the moderate one. Isolated bursts
+are a vote for the window below the one that the file had, because they only show that this window
+was too large.
 
 Invariants:
 1. The memory for history is bounded: the least recently used entries are dropped.
@@ -141,7 +142,7 @@ class WindowPolicy:
         """Record how a file was read whose window had `used` bytes; None records nothing."""
         if density is None:
             return
-        vote = _next_smaller(used) if density is Density.ISOLATED else Window.LARGE
+        vote = _vote(used, density)
         directory, suffix = _directory_and_suffix(name)
         known = self._known(name)
         # The window of the object itself shrinks at once, because a window that is too large costs
@@ -181,8 +182,12 @@ def _entry(votes: cachetools.LRUCache[_Key, _Votes], key: _Key, initial: Window 
     return entry
 
 
-def _next_smaller(used: int) -> Window:
-    return Window.MODERATE if used > Window.MODERATE else Window.SMALL
+def _vote(used: int, density: Density) -> Window:
+    if density is Density.SHORT_RUNS:
+        return Window.MODERATE
+    if density is Density.ISOLATED:
+        return Window.MODERATE if used > Window.MODERATE else Window.SMALL
+    return Window.LARGE
 
 
 def _directory_and_suffix(name: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Measures how far the READs of one open file go on at one place; sans-IO.
+"""Measures how far the READs of one object go on at one place; sans-IO.
 
 Theory of operation
 
@@ -9,21 +9,28 @@ see the faults. But it sees the READs: READs that lie side by side form a *burst
 window is a fault after which the program jumped. A burst of many windows is a program that went on.
 
 So a burst has a meaning only in comparison with the window of its open file. A burst of 16 MiB is
-one fault if the window has 16 MiB, and a long run if the window has 128 KiB. A burst much shorter
-than the window is a read(2) and not a fault, because read(2) fetches only what the program asks
-for, and so it says nothing about the window.
+one fault if the window has 16 MiB, and a long run if the window has 128 KiB. A burst shorter than
+the window is a read(2) and not a fault, because read(2) fetches only what the program asks for, and
+so it says nothing about the window. A program may also ask for exactly one window by read(2). Such
+reads usually begin at a multiple of 64 KiB, and a fault at one page of 16 does. So a burst that
+begins there does not count as a fault.
 
-The meter sees only READs that wait or miss, and the progress of each readahead plan. READs that the
-cache answers belong to these plans.
+All open files of the object share one meter, because several threads may read one file alternately,
+each through its own descriptor.
+
+The meter sees only READs that wait or miss, and the progress of runs. It does not see the hits of
+other patterns, such as interleaved readers. But it gets the number of bytes of all READs.
 
 Invariants:
 1. No method compares more than `_MAX_BURSTS` bursts.
-2. A burst counts once, either as long or as isolated or as neither.
+2. A burst counts once: as long, as short, as isolated, or not at all.
 """
 
 from __future__ import annotations
 
 import enum
+
+from gcsmux_fs.reading.sequential_run import KERNEL_READ_BYTES
 
 __all__ = ["LONG_BURST_BYTES", "BurstMeter", "Density"]
 
@@ -34,10 +41,13 @@ of a window of 16 MiB."""
 # Maximum number of bursts that can grow at the same time: one for each thread of a program that
 # reads one file with 8 threads.
 _MAX_BURSTS = 8
-# A burst is isolated if its length is between half a window and one and a half windows. A fault
-# fetches less than a window if some pages are cached or the object ends. The kernel may send
-# a READ of the next window if a fault lies in the last quarter of a window.
+# An isolated burst is one window long. If the window has several READs, some of them may be hits,
+# and the meter sees hits late or not at all. So the length of such a burst may be between half a
+# window and one and a half windows.
+_READ_BYTES = 1024 * 1024
 _MIN_FACTOR, _MAX_FACTOR = 0.5, 1.5
+# Offsets of reads by read(2) are often multiples of this number.
+_ALIGNMENT_BYTES = 64 * 1024
 # Number of isolated bursts that make a verdict, and the number of bytes if the bursts are large.
 # With windows of 16 MiB the verdict comes after 4 faults, because each costs 16 MiB.
 _ISOLATED_BURSTS = 16
@@ -46,12 +56,14 @@ _MIN_ISOLATED_BURSTS = 4
 
 
 class Density(enum.Enum):
-    """How a program read an open file, as far as this concerns the kernel's readahead window."""
+    """How programs read an object, as far as this concerns the kernel's readahead window."""
 
     #: Long bursts: a large window would be used.
     LONG_RUNS = enum.auto()
     #: Most bytes of the object, in bursts of any length: a large window costs no more bytes.
     MOSTLY_READ = enum.auto()
+    #: Bursts of several windows that are no long bursts: the smallest window costs round trips.
+    SHORT_RUNS = enum.auto()
     #: Isolated bursts of one window each: a smaller window would save bytes.
     ISOLATED = enum.auto()
 
@@ -70,28 +82,32 @@ class _Burst:
 
 
 class BurstMeter:
-    """The bursts of one open file of `size` bytes whose kernel window has `window_bytes` bytes."""
+    """The bursts of all open files of one object."""
 
     __slots__ = (
         "_bursts",
         "_isolated",
         "_isolated_bytes",
         "_long_bytes",
-        "_read_bytes",
-        "_size",
+        "_short_bytes",
+        "_total_before",
         "window_bytes",
     )
 
-    def __init__(self, size: int, window_bytes: int) -> None:
-        self._size = size
-        #: The size of the kernel's readahead window of the open file.
-        self.window_bytes = window_bytes
+    def __init__(self) -> None:
+        #: The size of the kernel's readahead window of the open files.
+        self.window_bytes = KERNEL_READ_BYTES
         #: The bursts that may grow, the least recently used first.
         self._bursts: list[_Burst] = []
+        #: The number of bytes of all READs at the last verdict.
+        self._total_before = 0
+        self._reset()
+
+    def _reset(self) -> None:
         self._long_bytes = 0
+        self._short_bytes = 0
         self._isolated = 0
         self._isolated_bytes = 0
-        self._read_bytes = 0
 
     def __repr__(self) -> str:
         return (
@@ -106,6 +122,12 @@ class BurstMeter:
             self._isolated >= _MIN_ISOLATED_BURSTS and self._isolated_bytes >= _ISOLATED_BYTES
         )
 
+    def set_window(self, window_bytes: int) -> None:
+        """Set the window of the files that are open from now on."""
+        if window_bytes != self.window_bytes:
+            self._count_all()
+            self.window_bytes = window_bytes
+
     def add(self, start: int, end: int) -> None:
         """Add a READ of `[start, end)` that waited or missed."""
         burst = self._burst_at(start, end)
@@ -116,22 +138,25 @@ class BurstMeter:
         burst = self._burst_at(start, end)
         burst.bytes = max(burst.bytes, bytes_read)
 
-    def verdict(self) -> Density | None:
-        """Return how the file has been read since the last verdict, and begin again.
+    def verdict(self, size: int, total_read_bytes: int) -> Density | None:
+        """Return how the object of `size` bytes was read since the last verdict, and begin again.
 
-        None means that the READs do not show whether another window would be better.
+        `total_read_bytes` is the number of bytes of all READs of the object, hits included. The
+        result is None if the READs do not show whether another window would be better.
         """
-        for burst in self._bursts:
-            self._count(burst)
-        self._bursts.clear()
+        self._count_all()
         is_due = self.is_due
-        long_bytes, isolated_bytes = self._long_bytes, self._isolated_bytes
-        read_bytes = self._read_bytes
-        self._long_bytes = self._isolated = self._isolated_bytes = self._read_bytes = 0
+        long_bytes, short_bytes = self._long_bytes, self._short_bytes
+        isolated_bytes = self._isolated_bytes
+        read_bytes = total_read_bytes - self._total_before
+        self._total_before = total_read_bytes
+        self._reset()
         if long_bytes > isolated_bytes:
             return Density.LONG_RUNS
-        if read_bytes > 2 * self.window_bytes and read_bytes >= self._size / 2:
+        if read_bytes > 2 * self.window_bytes and read_bytes >= size / 2:
             return Density.MOSTLY_READ
+        if short_bytes >= max(LONG_BURST_BYTES, isolated_bytes):
+            return Density.SHORT_RUNS
         return Density.ISOLATED if is_due else None
 
     def _burst_at(self, start: int, end: int) -> _Burst:
@@ -154,13 +179,23 @@ class BurstMeter:
             self._count(bursts.pop(0))
         return burst
 
+    def _count_all(self) -> None:
+        for burst in self._bursts:
+            self._count(burst)
+        self._bursts.clear()
+
     def _count(self, burst: _Burst) -> None:
         length, window = burst.length, self.window_bytes
-        self._read_bytes += burst.bytes
-        if length >= max(LONG_BURST_BYTES, _MAX_FACTOR * window):
+        if length > _MAX_FACTOR * window:
             # A burst of READs with gaps is not a run.
-            if burst.bytes >= length / 2:
+            if burst.bytes < length / 2:
+                return
+            if length >= LONG_BURST_BYTES:
                 self._long_bytes += burst.bytes
-        elif _MIN_FACTOR * window <= length <= _MAX_FACTOR * window:
+            else:
+                self._short_bytes += burst.bytes
+        elif burst.start % _ALIGNMENT_BYTES and (
+            length == window or (window > _READ_BYTES and length >= _MIN_FACTOR * window)
+        ):
             self._isolated += 1
             self._isolated_bytes += burst.bytes

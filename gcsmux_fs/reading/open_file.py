@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.block_index import Block
+    from gcsmux_fs.reading.burst_meter import Density
     from gcsmux_fs.reading.read_resources import ReadResources
 
 __all__ = ["OpenFile"]
@@ -52,8 +53,8 @@ class OpenFile:
         "_prefetch",
         "_readahead",
         "_resources",
+        "bursts",
         "key",
-        "meter",
         "size",
     )
 
@@ -64,8 +65,8 @@ class OpenFile:
         self._index = resources.fetcher.open(key, size, grows=grows)
         self._readahead = ReadaheadDriver(resources, self._index, size)
         self._planner = self._readahead.planner
-        #: How far the READs go on at one place. The opener sets the window of the meter.
-        self.meter = self._readahead.meter
+        #: How far the READs of the object go on at one place.
+        self.bursts = self._index.bursts
         self._last_block: Block | None = None
         self._failures = RecentFailures(repeat_seconds(resources.read_timeout))
         self._prefetch: OpenPrefetch | None = None
@@ -189,6 +190,10 @@ class OpenFile:
         """Give up a READ that is not done."""
         self._resources.fetcher.abandon(request)
 
+    def take_density(self) -> Density | None:
+        """Return how the object was read since the last call of any of its open files."""
+        return self.bursts.verdict(self.size, self._index.history.coverage.read_bytes)
+
     def stop_read_ahead(self) -> None:
         """Stop readahead. A reader that continues gets a new readahead plan."""
         self._readahead.stop()
@@ -254,7 +259,7 @@ class OpenFile:
         resources = self._resources
         if self._closed:
             raise ValueError(f"READ of {self.key} after its file was closed")
-        self.meter.add(offset, end)
+        self.bursts.add(offset, end)
         pattern = self._planner.observe(offset, end)
         fetch = range_to_fetch(offset, end, self.size, resources.budget)
         request = ReadRequest(self._index, offset, end, fetch, wake)

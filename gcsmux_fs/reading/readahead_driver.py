@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.reading.burst_meter import BurstMeter
 from gcsmux_fs.reading.descending_run import DescendingRun
 from gcsmux_fs.reading.readahead import ReadaheadPlanner
-from gcsmux_fs.reading.sequential_run import KERNEL_READ_BYTES, SequentialRun
+from gcsmux_fs.reading.sequential_run import SequentialRun
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.access_pattern import AccessPattern
@@ -20,13 +19,12 @@ __all__ = ["ReadaheadDriver"]
 class ReadaheadDriver:
     """Passes the plans of a `ReadaheadPlanner` to the fetcher, within the file's memory share."""
 
-    __slots__ = ("_index", "_resources", "meter", "planner")
+    __slots__ = ("_index", "_resources", "planner")
 
     def __init__(self, resources: ReadResources, index: BlockIndex, size: int) -> None:
         self._resources = resources
         self._index = index
         self.planner = ReadaheadPlanner(size, index.history)
-        self.meter = BurstMeter(size, KERNEL_READ_BYTES)
 
     @property
     def limit(self) -> int:
@@ -58,12 +56,12 @@ class ReadaheadDriver:
             shares.drop(self)
 
     def _measure(self, pattern: AccessPattern) -> None:
-        """Add the progress of a run to the meter. Other patterns have no bytes side by side."""
-        length = pattern.bytes_read
+        """Add the progress of a run to the bursts. Other patterns have no bytes side by side."""
+        bursts, length = self._index.bursts, pattern.bytes_read
         if isinstance(pattern, SequentialRun):
-            self.meter.add_progress(pattern.start, pattern.position, length)
+            bursts.add_progress(pattern.start, pattern.position, length)
         elif isinstance(pattern, DescendingRun):
-            self.meter.add_progress(pattern.position, pattern.position + length, length)
+            bursts.add_progress(pattern.position, pattern.position + length, length)
 
     def stop(self) -> None:
         """End all plans and release their ranges; a later READ starts new plans."""

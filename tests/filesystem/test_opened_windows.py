@@ -39,17 +39,27 @@ async def test_page_faults_shrink_the_window_of_later_opens_while_the_file_stays
     async with served("a/1.bin", size=GIB) as bucket:
         handle, window = await open_with_window(bucket, "a/1.bin")
         assert window == Window.MODERATE
-        places = random.Random(1).sample(range(0, GIB, 4 * MIB), 30)
+        places = random.Random(1).sample(range(4 * KIB, GIB - MIB, 4 * MIB), 30)
         await read_at(bucket, handle, places[:16], MIB)
         assert (await open_with_window(bucket, "a/1.bin"))[1] == Window.MODERATE
         await read_at(bucket, handle, places[16:], MIB)
         assert (await open_with_window(bucket, "a/1.bin"))[1] == Window.SMALL
 
 
+async def test_interleaved_readers_of_one_file_read_it_densely() -> None:
+    async with served("a/1.bin", size=64 * MIB) as bucket:
+        handles = [(await open_with_window(bucket, "a/1.bin"))[0] for _ in range(8)]
+        for start in range(0, 64 * MIB, MIB):
+            await read_at(bucket, handles[start // MIB % 8], [start], MIB)
+        for handle in handles:
+            bucket.filesystem.release(handle)
+        assert (await open_with_window(bucket, "a/1.bin"))[1] == Window.LARGE
+
+
 async def test_short_reads_at_random_change_no_window() -> None:
     async with served("a/1.bin", size=GIB) as bucket:
         handle, _ = await open_with_window(bucket, "a/1.bin")
-        places = random.Random(1).sample(range(0, GIB, 4 * MIB), 30)
+        places = random.Random(1).sample(range(4 * KIB, GIB - MIB, 4 * MIB), 30)
         await read_at(bucket, handle, places, 4 * KIB)
         bucket.filesystem.release(handle)
         assert (await open_with_window(bucket, "a/1.bin"))[1] == Window.MODERATE

@@ -90,6 +90,15 @@ def test_an_object_that_is_mostly_read_says_nothing_about_other_objects() -> Non
     assert policy.choose("a/y.bin", GIB) is Window.MODERATE
 
 
+def test_short_runs_are_a_vote_for_the_moderate_window() -> None:
+    policy = WindowPolicy()
+    policy.learn("a/x.bin", Window.MODERATE, ISOLATED)
+    assert policy.choose("a/x.bin", GIB) is Window.SMALL
+    for _ in range(2):
+        policy.learn("a/x.bin", Window.SMALL, Density.SHORT_RUNS)
+    assert policy.choose("a/x.bin", GIB) is Window.MODERATE
+
+
 def test_a_file_without_evidence_changes_nothing() -> None:
     policy = WindowPolicy()
     policy.learn("a/x.bin", Window.MODERATE, None)

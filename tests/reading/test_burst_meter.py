@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WINDOWS = [128 * KIB, MIB, 16 * MIB]
+PAGE = 4 * KIB
+
+
+def meter_of(window: int) -> BurstMeter:
+    meter = BurstMeter()
+    meter.set_window(window)
+    return meter
 
 
 def fault(offset: int, window: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield the READs, of at most 1 MiB, of a page fault at `offset` of a mapped file."""
+    offset -= offset % PAGE
     start = max(0, offset - window // 2)
     end = min(start + window, size)
     for position in range(start, end, MIB):
@@ -27,20 +35,20 @@ def fault(offset: int, window: int, size: int) -> Iterator[tuple[int, int]]:
 @pytest.mark.parametrize("window", WINDOWS)
 def test_single_pages_of_a_mapped_file_are_isolated_bursts_with_every_window(window: int) -> None:
     source, size = random.Random(1), 64 * GIB
-    meter = BurstMeter(size, window)
+    meter = meter_of(window)
     for _ in range(40):
         for start, end in fault(source.randrange(size), window, size):
             meter.add(start, end)
     assert meter.is_due
-    assert meter.verdict() is Density.ISOLATED
-    assert meter.verdict() is None
+    assert meter.verdict(64 * GIB, 0) is Density.ISOLATED
+    assert meter.verdict(64 * GIB, 0) is None
 
 
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_mapped_file_read_in_order_or_backward_is_a_long_run(window: int) -> None:
     size = 64 * GIB
     for direction in (1, -1):
-        meter = BurstMeter(size, window)
+        meter = meter_of(window)
         for step in range(100 * MIB // window):
             place = GIB + direction * step * window
             reads = list(fault(place, window, size))
@@ -48,72 +56,93 @@ def test_a_mapped_file_read_in_order_or_backward_is_a_long_run(window: int) -> N
             for start, end in [*reads[1:3], *reads[:1], *reads[3:]]:
                 meter.add(start, end)
         assert not meter.is_due
-        assert meter.verdict() is Density.LONG_RUNS
+        assert meter.verdict(64 * GIB, 0) is Density.LONG_RUNS
+
+
+def test_aligned_reads_of_one_window_are_no_page_faults() -> None:
+    """A program that reads records of 1 MiB by read(2) would need 8 READs with a small window."""
+    meter = meter_of(MIB)
+    for place in random.Random(4).sample(range(60_000), 40):
+        meter.add(place * MIB, place * MIB + MIB)
+    assert meter.verdict(64 * GIB, 0) is None
+
+
+def test_bursts_of_a_few_windows_are_short_runs() -> None:
+    meter = meter_of(128 * KIB)
+    for place in random.Random(5).sample(range(6000), 20):
+        for step in range(8):
+            start = place * 10 * MIB + step * 128 * KIB + PAGE
+            meter.add(start, start + 128 * KIB)
+    assert meter.verdict(64 * GIB, 0) is Density.SHORT_RUNS
+
+
+def test_another_window_measures_only_later_bursts() -> None:
+    source, meter = random.Random(6), meter_of(128 * KIB)
+    for window in (128 * KIB, 16 * MIB):
+        meter.set_window(window)
+        for _ in range(10):
+            for start, end in fault(source.randrange(64 * GIB), window, 64 * GIB):
+                meter.add(start, end)
+    assert meter.verdict(64 * GIB, 0) is Density.ISOLATED
 
 
 def test_one_fault_is_no_long_run_although_its_readahead_has_a_plan() -> None:
-    meter = BurstMeter(GIB, 16 * MIB)
+    meter = meter_of(16 * MIB)
     meter.add(100 * MIB, 101 * MIB)
     for end in range(102, 117):
         meter.add_progress(100 * MIB, end * MIB, (end - 100) * MIB)
-    assert meter.verdict() is None
+    assert meter.verdict(64 * GIB, 0) is None
 
 
 def test_a_run_that_the_cache_answers_is_a_long_run() -> None:
     """Readahead makes most READs hits, which the meter sees only as the progress of the plan."""
-    meter = BurstMeter(GIB, MIB)
+    meter = meter_of(MIB)
     meter.add(0, MIB)
     meter.add_progress(0, 2 * MIB, 2 * MIB)
     meter.add_progress(0, 100 * MIB, 100 * MIB)
-    assert meter.verdict() is Density.LONG_RUNS
+    assert meter.verdict(64 * GIB, 0) is Density.LONG_RUNS
 
 
 def test_eight_interleaved_readers_read_in_long_runs() -> None:
-    meter = BurstMeter(64 * GIB, MIB)
+    meter = meter_of(MIB)
     for step in range(20):
         for reader in range(8):
             start = reader * 4 * GIB + step * MIB
             meter.add(start, start + MIB)
-    assert meter.verdict() is Density.LONG_RUNS
+    assert meter.verdict(64 * GIB, 0) is Density.LONG_RUNS
 
 
 def test_short_reads_say_nothing_because_they_are_no_page_faults() -> None:
-    source, meter = random.Random(2), BurstMeter(64 * GIB, MIB)
+    source, meter = random.Random(2), meter_of(MIB)
     for _ in range(500):
         start = source.randrange(2**20) * 64 * KIB
         meter.add(start, start + 64 * KIB)
-    assert meter.verdict() is None
+    assert meter.verdict(64 * GIB, 0) is None
 
 
 def test_a_run_with_gaps_is_no_long_run() -> None:
     """64 KiB of each MiB: a large window would fetch the gaps too if the file were mapped."""
-    meter = BurstMeter(64 * GIB, MIB)
+    meter = meter_of(MIB)
     for start in range(0, 600 * MIB, MIB):
         meter.add(start, start + 64 * KIB)
         meter.add_progress(0, start + 64 * KIB, start // 16 + 64 * KIB)
-    assert meter.verdict() is None
-
-
-def test_an_object_that_is_mostly_read_in_any_order_is_mostly_read() -> None:
-    size, source = 200 * MIB, random.Random(3)
-    places = list(range(0, size, MIB))
-    source.shuffle(places)
-    meter = BurstMeter(size, MIB)
-    for start in places[:150]:
-        meter.add(start, start + MIB)
-    assert meter.verdict() in (Density.MOSTLY_READ, Density.LONG_RUNS)
+    assert meter.verdict(64 * GIB, 0) is None
 
 
 @pytest.mark.parametrize("size", [300 * KIB, 2 * MIB])
 def test_an_object_of_two_windows_says_nothing(size: int) -> None:
-    meter = BurstMeter(size, MIB)
-    for start in range(0, size, 128 * KIB):
-        meter.add(start, min(start + 128 * KIB, size))
-    assert meter.verdict() is None
+    assert meter_of(MIB).verdict(size, size) is None
+
+
+def test_only_the_bytes_read_since_the_last_verdict_can_make_an_object_mostly_read() -> None:
+    meter = meter_of(MIB)
+    assert meter.verdict(100 * MIB, 40 * MIB) is None
+    assert meter.verdict(100 * MIB, 80 * MIB) is None
+    assert meter.verdict(100 * MIB, 130 * MIB) is Density.MOSTLY_READ
 
 
 def test_random_page_faults_compare_few_bursts() -> None:
-    meter = BurstMeter(64 * GIB, 128 * KIB)
+    meter = meter_of(128 * KIB)
     for number in range(1000):
         meter.add(number * 4 * MIB, number * 4 * MIB + 128 * KIB)
     assert len(meter._bursts) <= 8
