@@ -286,8 +286,8 @@ class BucketFilesystem:
             except GenerationGone:
                 self._tree.generation_gone(inode)
                 raise
-        if file.bursts.is_due:
-            self._learn_window(file)
+        if (density := file.bursts.early_verdict(file.size)) is not None:
+            self._windows.learn(file.key.name, file.bursts.window_bytes, density)
         return content
 
     def release(self, handle: int) -> None:

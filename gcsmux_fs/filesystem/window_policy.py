@@ -146,9 +146,9 @@ class WindowPolicy:
         directory, suffix = _directory_and_suffix(name)
         known = self._known(name)
         # The window of the object itself shrinks at once, because a window that is too large costs
-        # more than a window that is too small.
-        grows = known is not None and vote > known
-        _entry(self._objects, name, known).add(vote, 2 if grows else 1)
+        # more than a window that is too small. It grows at once if the window cannot cost more.
+        is_doubtful = density is not Density.MOSTLY_READ and known is not None and vote > known
+        _entry(self._objects, name, known).add(vote, 2 if is_doubtful else 1)
         if density is Density.MOSTLY_READ:
             # Random reads of a small object can read most of it too. So the verdict says nothing
             # about other objects, which may be larger.

@@ -53,6 +53,8 @@ _ALIGNMENT_BYTES = 64 * 1024
 _ISOLATED_BURSTS = 16
 _ISOLATED_BYTES = 64 * 1024 * 1024
 _MIN_ISOLATED_BURSTS = 4
+# An early verdict needs an object of at least this many times the isolated bytes.
+_EARLY_DIVISOR = 16
 
 
 class Density(enum.Enum):
@@ -89,6 +91,8 @@ class BurstMeter:
         "_isolated",
         "_isolated_bytes",
         "_long_bytes",
+        "_reported",
+        "_reported_bytes",
         "_short_bytes",
         "_total_before",
         "window_bytes",
@@ -108,18 +112,13 @@ class BurstMeter:
         self._short_bytes = 0
         self._isolated = 0
         self._isolated_bytes = 0
+        self._reported = 0
+        self._reported_bytes = 0
 
     def __repr__(self) -> str:
         return (
             f"<BurstMeter window {self.window_bytes}, long {self._long_bytes},"
             f" isolated {self._isolated}>"
-        )
-
-    @property
-    def is_due(self) -> bool:
-        """Whether a verdict about isolated bursts is possible before the file is closed."""
-        return self._isolated >= _ISOLATED_BURSTS or (
-            self._isolated >= _MIN_ISOLATED_BURSTS and self._isolated_bytes >= _ISOLATED_BYTES
         )
 
     def set_window(self, window_bytes: int) -> None:
@@ -138,16 +137,31 @@ class BurstMeter:
         burst = self._burst_at(start, end)
         burst.bytes = max(burst.bytes, bytes_read)
 
+    def early_verdict(self, size: int) -> Density | None:
+        """Return ISOLATED if this is certain before the files of the object are closed, else None.
+
+        It is certain only while the isolated bursts are a small part of the `size` bytes: random
+        reads of a smaller object may soon have read most of it. Each call needs new bursts.
+        """
+        isolated, isolated_bytes = self._isolated, self._isolated_bytes
+        if (
+            not _are_many(isolated - self._reported, isolated_bytes - self._reported_bytes)
+            or isolated_bytes > size // _EARLY_DIVISOR
+            or self._long_bytes > isolated_bytes
+        ):
+            return None
+        self._reported, self._reported_bytes = isolated, isolated_bytes
+        return Density.ISOLATED
+
     def verdict(self, size: int, total_read_bytes: int) -> Density | None:
-        """Return how the object of `size` bytes was read since the last verdict, and begin again.
+        """Return how the object of `size` bytes was read since the last call, and begin again.
 
         `total_read_bytes` is the number of bytes of all READs of the object, hits included. The
         result is None if the READs do not show whether another window would be better.
         """
         self._count_all()
-        is_due = self.is_due
         long_bytes, short_bytes = self._long_bytes, self._short_bytes
-        isolated_bytes = self._isolated_bytes
+        isolated, isolated_bytes = self._isolated, self._isolated_bytes
         read_bytes = total_read_bytes - self._total_before
         self._total_before = total_read_bytes
         self._reset()
@@ -157,7 +171,7 @@ class BurstMeter:
             return Density.MOSTLY_READ
         if short_bytes >= max(LONG_BURST_BYTES, isolated_bytes):
             return Density.SHORT_RUNS
-        return Density.ISOLATED if is_due else None
+        return Density.ISOLATED if _are_many(isolated, isolated_bytes) else None
 
     def _burst_at(self, start: int, end: int) -> _Burst:
         """Return the burst to which the bytes `[start, end)` belong, extended by them."""
@@ -199,3 +213,10 @@ class BurstMeter:
         ):
             self._isolated += 1
             self._isolated_bytes += burst.bytes
+
+
+def _are_many(bursts: int, total_bytes: int) -> bool:
+    """Return whether this number of isolated bursts, and of their bytes, makes a verdict."""
+    return bursts >= _ISOLATED_BURSTS or (
+        bursts >= _MIN_ISOLATED_BURSTS and total_bytes >= _ISOLATED_BYTES
+    )

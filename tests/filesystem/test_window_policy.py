@@ -85,9 +85,10 @@ def test_a_database_that_is_copied_once_keeps_its_small_window() -> None:
 
 def test_an_object_that_is_mostly_read_says_nothing_about_other_objects() -> None:
     policy = WindowPolicy()
+    policy.learn("a/x.bin", Window.MODERATE, ISOLATED)
     policy.learn("a/x.bin", Window.MODERATE, MOST)
     assert policy.choose("a/x.bin", GIB) is Window.LARGE
-    assert policy.choose("a/y.bin", GIB) is Window.MODERATE
+    assert policy.choose("a/y.bin", GIB) is Window.SMALL
 
 
 def test_short_runs_are_a_vote_for_the_moderate_window() -> None:

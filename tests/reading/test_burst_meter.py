@@ -39,7 +39,8 @@ def test_single_pages_of_a_mapped_file_are_isolated_bursts_with_every_window(win
     for _ in range(40):
         for start, end in fault(source.randrange(size), window, size):
             meter.add(start, end)
-    assert meter.is_due
+    assert meter.early_verdict(64 * GIB) is Density.ISOLATED
+    assert meter.early_verdict(64 * GIB) is None
     assert meter.verdict(64 * GIB, 0) is Density.ISOLATED
     assert meter.verdict(64 * GIB, 0) is None
 
@@ -55,7 +56,7 @@ def test_a_mapped_file_read_in_order_or_backward_is_a_long_run(window: int) -> N
             # The READs of a window may arrive in another order.
             for start, end in [*reads[1:3], *reads[:1], *reads[3:]]:
                 meter.add(start, end)
-        assert not meter.is_due
+        assert meter.early_verdict(64 * GIB) is None
         assert meter.verdict(64 * GIB, 0) is Density.LONG_RUNS
 
 
@@ -139,6 +140,16 @@ def test_only_the_bytes_read_since_the_last_verdict_can_make_an_object_mostly_re
     assert meter.verdict(100 * MIB, 40 * MIB) is None
     assert meter.verdict(100 * MIB, 80 * MIB) is None
     assert meter.verdict(100 * MIB, 130 * MIB) is Density.MOSTLY_READ
+
+
+def test_random_rows_of_a_small_object_are_not_isolated_before_its_files_are_closed() -> None:
+    """Six hundred random rows of a matrix of 200 MB read most of its bytes."""
+    source, size, meter = random.Random(7), 200 * MIB, meter_of(MIB)
+    for _ in range(30):
+        for start, end in fault(source.randrange(size), MIB, size):
+            meter.add(start, end)
+        assert meter.early_verdict(size) is None
+    assert meter.verdict(size, 190 * MIB) is Density.MOSTLY_READ
 
 
 def test_random_page_faults_compare_few_bursts() -> None:
