@@ -34,6 +34,14 @@ async def test_a_file_read_in_order_gives_the_next_file_of_its_kind_a_large_wind
         assert (await open_with_window(bucket, "b/1.bin"))[1] == Window.MODERATE
 
 
+async def test_a_file_read_backward_is_read_in_a_long_run() -> None:
+    async with served("a/1.bin", "a/2.bin", size=GIB) as bucket:
+        handle, _ = await open_with_window(bucket, "a/1.bin")
+        await read_at(bucket, handle, range(GIB // 2, GIB // 2 - 40 * MIB, -64 * KIB), 64 * KIB)
+        bucket.filesystem.release(handle)
+        assert (await open_with_window(bucket, "a/2.bin"))[1] == Window.LARGE
+
+
 async def test_page_faults_shrink_the_window_of_later_opens_while_the_file_stays_open() -> None:
     """A database is opened once and stays open, so a close is too late."""
     async with served("a/1.bin", size=GIB) as bucket:

@@ -77,14 +77,24 @@ def test_bursts_of_a_few_windows_are_short_runs() -> None:
     assert meter.verdict(64 * GIB, 0) is Density.SHORT_RUNS
 
 
-def test_another_window_measures_only_later_bursts() -> None:
+def test_earlier_bursts_are_compared_with_the_window_of_their_time() -> None:
     source, meter = random.Random(6), meter_of(128 * KIB)
-    for window in (128 * KIB, 16 * MIB):
-        meter.set_window(window)
-        for _ in range(10):
-            for start, end in fault(source.randrange(64 * GIB), window, 64 * GIB):
-                meter.add(start, end)
+    for _ in range(20):
+        for start, end in fault(source.randrange(64 * GIB), 128 * KIB, 64 * GIB):
+            meter.add(start, end)
+    meter.set_window(16 * MIB)
     assert meter.verdict(64 * GIB, 0) is Density.ISOLATED
+
+
+def test_page_faults_beside_a_longer_run_are_not_isolated() -> None:
+    source, meter = random.Random(8), meter_of(MIB)
+    for step in range(100):
+        meter.add(step * MIB, step * MIB + MIB)
+    for _ in range(40):
+        for start, end in fault(source.randrange(GIB, 64 * GIB), MIB, 64 * GIB):
+            meter.add(start, end)
+    assert meter.early_verdict(64 * GIB) is None
+    assert meter.verdict(64 * GIB, 0) is Density.LONG_RUNS
 
 
 def test_one_fault_is_no_long_run_although_its_readahead_has_a_plan() -> None:
