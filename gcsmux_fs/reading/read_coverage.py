@@ -57,7 +57,7 @@ class _PageMasks:
 class ReadCoverage:
     """The granules of one object that were read or planned."""
 
-    __slots__ = ("_pages", "ahead_bytes", "read_bytes", "unread_bytes")
+    __slots__ = ("_pages", "ahead_bytes", "planned_bytes", "read_bytes", "unread_bytes")
 
     def __init__(self) -> None:
         self._pages: dict[int, _PageMasks] = {}
@@ -65,6 +65,8 @@ class ReadCoverage:
         self.read_bytes = 0
         #: The number of bytes that were planned and not read.
         self.unread_bytes = 0
+        #: The number of bytes of all planned ranges. A byte that was planned twice counts twice.
+        self.planned_bytes = 0
         #: The number of planned bytes of which patterns still expect READs.
         self.ahead_bytes = 0
 
@@ -83,7 +85,7 @@ class ReadCoverage:
         return max(0, room, min(rest, confident_bytes))
 
     def room_for_walk(self, factor: float) -> int:
-        """The number of bytes that a walk may plan if all bytes may be `factor` times those read."""
+        """Return how many bytes a walk may plan if it may ask for `factor` times the bytes read."""
         return max(0, int(self.read_bytes * (factor - 1)) - self.unread_bytes)
 
     def note_read(self, offset: int, end: int) -> int:
@@ -117,6 +119,7 @@ class ReadCoverage:
             masks.planned |= new
             new_granules += (new & ~masks.read).bit_count()
         self.unread_bytes += new_granules << _GRANULE_SHIFT
+        self.planned_bytes += end - offset
 
     def note_refused(self, offset: int, end: int) -> None:
         """Record that the planned range `[offset, end)` was not requested."""
@@ -126,6 +129,7 @@ class ReadCoverage:
             masks.planned &= ~refused
             granules += (refused & ~masks.read).bit_count()
         self.unread_bytes -= granules << _GRANULE_SHIFT
+        self.planned_bytes -= end - offset
 
     def is_read(self, offset: int, end: int) -> bool:
         """Return whether READs have touched every granule of `[offset, end)`."""

@@ -41,31 +41,22 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.reading.access_history import AccessHistory
 from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
 from gcsmux_fs.reading.descending_run import DescendingRun
+from gcsmux_fs.reading.planned_patterns import PlannedPatterns
+from gcsmux_fs.reading.recent_runs import RecentRuns
 from gcsmux_fs.reading.region_walk import RegionWalk
 from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES, SequentialRun
-from gcsmux_fs.reading.strided_run import MAX_CYCLE_GROUPS, StridedRun, find_cycle
+from gcsmux_fs.reading.stride_search import StrideSearch
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import ByteRange
     from gcsmux_fs.reading.access_pattern import AccessPattern
+    from gcsmux_fs.reading.strided_run import StridedRun
 
-__all__ = ["MAX_PATTERNS", "ReadaheadPlan", "ReadaheadPlanner"]
-
-MAX_PATTERNS = 16
-"""Maximum number of patterns with a plan in one open file. Sixteen threads may read one file
-through one descriptor. Each READ that does not continue the pattern of the last READ is compared
-with all patterns."""
-
-_RECENT_RUNS = 32
-"""Maximum number of runs without a plan that one open file remembers. A READ is recognised as the
-continuation of a run without a plan if fewer than 32 other READs came in between."""
+__all__ = ["ReadaheadPlan", "ReadaheadPlanner"]
 
 _DESCENTS = 2
 """The number of READs that must end where the one before began. The kernel sends the READs of an
 ascending run in any order, so one such READ is no evidence."""
-
-_COMPARED_GROUPS = 2 * MAX_CYCLE_GROUPS + 1
-"""The number of runs that the search for a strided run compares."""
 
 _MAX_STRAY_GROUPS = 2
 """A strided run ends when more than this number of groups in a row begin outside of its tiles."""
@@ -88,17 +79,15 @@ class ReadaheadPlanner:
         "_coverage",
         "_descent",
         "_fetched",
-        "_groups",
         "_newest",
         "_noted_ahead",
         "_patterns",
         "_read_bytes",
-        "_released",
         "_run_history",
-        "_runs_by_end",
-        "_runs_by_start",
+        "_runs",
         "_size",
         "_stray_groups",
+        "_stride_search",
         "_strided",
         "_walk",
         "current",
@@ -108,23 +97,19 @@ class ReadaheadPlanner:
 
     def __init__(self, size: int, history: AccessHistory | None = None) -> None:
         self._size = size
-        #: Patterns with a plan, the least recently used first.
-        self._patterns: list[AccessPattern] = []
-        #: Runs without a plan, by their position and by their start.
-        self._runs_by_end: dict[int, SequentialRun] = {}
-        self._runs_by_start: dict[int, SequentialRun] = {}
+        self._patterns = PlannedPatterns()
+        #: Runs without a plan.
+        self._runs = RecentRuns()
         history = history if history is not None else AccessHistory()
         self._run_history = history.runs
         self._coverage = history.coverage
-        #: The last runs, with a plan or without, in the order of their first READs.
-        self._groups: list[SequentialRun] = []
+        self._stride_search = StrideSearch(size, self._coverage)
         self._newest: SequentialRun | None = None
         #: The last descending run.
         self._descent: DescendingRun | None = None
         self._strided: StridedRun | None = None
         self._stray_groups = 0
         self._walk = RegionWalk(size, self._coverage)
-        self._released: list[ByteRange] = []
         self._fetched: tuple[ByteRange, ...] = ()
         #: The sequential run of the last READ; None if this READ belonged to no sequential run.
         self.current: SequentialRun | None = None
@@ -155,22 +140,26 @@ class ReadaheadPlanner:
         """Assign a READ of `[offset, end)` to a pattern. Return the pattern if it has a plan."""
         self._note_fast_reads()
         self._read_bytes += end - offset
-        self._coverage.note_read(offset, end)
-        pattern = self._match(offset, end)
+        useful_bytes = self._coverage.note_read(offset, end)
+        pattern = self._patterns.match(offset, end)
         if pattern is None:
+            self._walk.note_hit(is_hit=useful_bytes > 0)
             return self._observe_unplanned(offset, end)
         if isinstance(pattern, SequentialRun) and pattern.skips_most(offset):
-            strided = self._note_jump(pattern, offset, end)
+            self._note_stray_group()
+            strided = self._stride_search.add_jump(pattern, offset, end)
             if strided is not None:
-                return strided
+                self._end(pattern)
+                return self._start_strided(strided)
         pattern.take(offset, end)
-        self._use(pattern)
+        self._patterns.use(pattern)
         if isinstance(pattern, SequentialRun):
             pattern.noted_end = pattern.position
             self.current = pattern
+            self._join(pattern)
         elif pattern is self._strided:
             self._stray_groups = 0
-            self._remember_read(offset, end)
+            self._runs.add_read(offset, end, self._size)
         return pattern
 
     def note_wait(self, pattern: AccessPattern, offset: int) -> None:
@@ -192,105 +181,81 @@ class ReadaheadPlanner:
     def plan(self, pattern: AccessPattern, limit: int) -> ReadaheadPlan:
         """Plan the next ranges of a pattern; all patterns of the file share `limit` bytes."""
         self._note_fast_reads()
-        released, self._released = self._released, []
         if pattern.is_over:
-            self._end(pattern, released)
+            self._end(pattern)
+            released = self._patterns.pop_released()
             return ReadaheadPlan((), tuple(released), first_window=False)
         self._note_ahead()
         ahead_bytes = pattern.ahead_bytes
-        had_nothing_ahead = not ahead_bytes
         room = self._coverage.room_for(pattern.confident_bytes - ahead_bytes)
-        fetch = tuple(pattern.plan(self._share(limit), room))
-        released += pattern.pop_passed()
+        fetch = tuple(pattern.plan(self._patterns.share(limit), room))
+        released = self._patterns.pop_released() + pattern.pop_passed()
         for each in fetch:
             self._coverage.note_planned(each.offset, each.end)
         self._fetched = fetch
         self._note_ahead()
-        first_window = had_nothing_ahead and pattern.window <= FIRST_WINDOW_BYTES
+        first_window = not ahead_bytes and pattern.window <= FIRST_WINDOW_BYTES
         return ReadaheadPlan(fetch, tuple(released), first_window)
 
     def stop(self) -> tuple[ByteRange, ...]:
         """End every plan, and return the ranges to release. A later READ can continue a run."""
         self._note_fast_reads()
-        released, self._released = self._released, []
-        while self._patterns:
-            pattern = self._patterns[-1]
-            self._end(pattern, released)
+        for pattern in reversed(list(self._patterns)):
+            self._end(pattern)
             if isinstance(pattern, SequentialRun):
-                self._remember(pattern)
+                self._runs.add(pattern)
         self._note_ahead()
-        return tuple(released)
+        return tuple(self._patterns.pop_released())
 
     def _note_fast_reads(self) -> None:
         """Record the READs of the current run that were not passed to `observe`."""
         run = self.current
         if run is not None and run.position > run.noted_end:
+            self._join(run)
             self._read_bytes += run.position - run.noted_end
             self._coverage.note_read(run.noted_end, run.position)
             run.noted_end = run.position
 
     def _note_ahead(self) -> None:
         """Record how many planned bytes the patterns of this file still expect READs of."""
-        ahead_bytes = sum([each.ahead_bytes for each in self._patterns])
+        ahead_bytes = self._patterns.ahead_bytes
         self._coverage.ahead_bytes += ahead_bytes - self._noted_ahead
         self._noted_ahead = ahead_bytes
-
-    def _match(self, offset: int, end: int) -> AccessPattern | None:
-        """Return the pattern with a plan to which a READ belongs; None if there is none.
-
-        The READ belongs to the nearest pattern.
-        """
-        nearest: AccessPattern | None = None
-        least = 0
-        for pattern in reversed(self._patterns):
-            distance = pattern.distance(offset, end)
-            if distance is None:
-                continue
-            if not distance:
-                return pattern
-            if nearest is None or distance < least:
-                nearest, least = pattern, distance
-        return nearest
-
-    def _use(self, pattern: AccessPattern) -> None:
-        """Make a pattern the most recently used one."""
-        pattern.may_have_ended = False
-        if pattern is not self._patterns[-1]:
-            self._patterns.remove(pattern)
-            self._patterns.append(pattern)
 
     def _observe_unplanned(self, offset: int, end: int) -> AccessPattern | None:
         """Assign a READ to a run without a plan, or to a new run. Return a pattern with a plan."""
         length = end - offset
-        run = self._forget(self._runs_by_end.get(offset))
+        run = self._runs.pop_ending_at(offset)
         if run is not None:
             self._join(run)
             run.position = run.noted_end = end
             run.bytes_read += length
             return self._start_or_remember(run, is_sequential=True)
-        run = self._forget(self._runs_by_start.get(end))
+        run = self._runs.pop_starting_at(end)
         if run is not None:
             self._join(run)
             run.extend_down(offset)
             if run.descents >= _DESCENTS and offset:
                 return self._start_descent(offset, run.position, 0)
-            self._remember(run)
+            self._runs.add(run)
             return None
         run = self._new_run(offset, end)
         self.isolated_reads += 1
         self.isolated_bytes += length
         previous, self._descent = self._descent, None
         if previous is not None and previous.is_confirmed and offset:
+            self._join(run)
             return self._start_descent(offset, end, previous.bytes_read)
-        if (strided := self._add_group(run)) is not None:
-            return strided
+        self._note_stray_group()
+        if (strided := self._stride_search.add(run)) is not None:
+            return self._start_strided(strided)
         self._walk.take(offset, end)
         self._coverage.note_touch(offset)
         if not self._walk.replan_offset:
-            self._remember(run)
+            self._runs.add(run)
             if self._walk not in self._patterns:
                 return self._add(self._walk)
-            self._use(self._walk)
+            self._patterns.use(self._walk)
             return self._walk
         is_sequential = run.follows_forecast or (offset == 0 and length >= KERNEL_READ_BYTES)
         return self._start_or_remember(run, is_sequential=is_sequential)
@@ -308,66 +273,27 @@ class ReadaheadPlanner:
         if run.is_single:
             run.is_single = False
             self.isolated_reads -= 1
-            self.isolated_bytes -= run.bytes_read
+            self.isolated_bytes -= run.first_bytes
 
-    def _note_jump(self, run: SequentialRun, offset: int, end: int) -> StridedRun | None:
-        """Record a READ ahead of the position of `run` as a group of its own.
-
-        The distances of a strided run may be shorter than the tolerance of a sequential run. Return
-        the strided run if there is one; it takes the place of `run`.
-        """
-        last = self._groups[-1] if self._groups else run
-        if last is run:
-            # The run goes on, but its first group ends here.
-            self._groups[-1:] = [SequentialRun(run.start, run.position, self._size)]
-        elif run.start <= last.start < run.position:
-            last.position = run.position
-            last.bytes_read = last.position - last.start
-        strided = self._add_group(SequentialRun(offset, end, self._size), may_fill_gaps=True)
-        if strided is not None:
-            self._end(run, self._released)
+    def _start_strided(self, strided: StridedRun) -> StridedRun:
+        """Start a plan for a strided run in place of the last one."""
+        self._end_strided()
+        for group in self._stride_search.groups:
+            self._join(group)
+        self._strided = strided
+        self._stray_groups = 0
+        self._add(strided)
         return strided
 
-    def _add_group(self, group: SequentialRun, *, may_fill_gaps: bool = False) -> StridedRun | None:
-        """Record a new group. Return a new strided run if the group begins where one expects it.
+    def _note_stray_group(self) -> None:
+        """Record that a group began outside of the tiles of the strided run."""
+        self._stray_groups += 1
+        if self._stray_groups > _MAX_STRAY_GROUPS:
+            self._end_strided()
 
-        `may_fill_gaps` says that later READs may fill the gaps between the groups.
-        """
-        self._groups.append(group)
-        del self._groups[:-_COMPARED_GROUPS]
+    def _end_strided(self) -> None:
         if self._strided is not None:
-            self._stray_groups += 1
-            if self._stray_groups > _MAX_STRAY_GROUPS:
-                self._end(self._strided, self._released)
-        count = find_cycle(self._groups)
-        if not count or (may_fill_gaps and not self._is_gap_unread(*self._groups[-3:-1])):
-            return None
-        if self._strided is not None:
-            self._end(self._strided, self._released)
-        for group in self._groups:
-            self._join(group)
-        self._strided = StridedRun(self._groups, count, self._size)
-        self._stray_groups = 0
-        self._add(self._strided)
-        return self._strided
-
-    def _is_gap_unread(self, first: SequentialRun, second: SequentialRun) -> bool:
-        """Return whether no READ has touched the bytes between two groups.
-
-        If the kernel sends the READs of a sequential run in a regular order, every second READ for
-        example, their groups look like a strided run. Later READs fill the gaps.
-        """
-        if first.start > second.start:
-            first, second = second, first
-        start = -(-first.position // GRANULE_BYTES) * GRANULE_BYTES
-        end = second.start - second.start % GRANULE_BYTES
-        return start >= end or not self._coverage.bytes_touched(start, end)
-
-    def _share(self, limit: int) -> int:
-        """Return how many bytes each active pattern may have ahead (invariant 2 of the module)."""
-        inactive_bytes = sum([each.ahead_bytes for each in self._patterns if each.may_have_ended])
-        active_patterns = sum([not each.may_have_ended for each in self._patterns])
-        return max(limit - inactive_bytes, limit // 2) // active_patterns
+            self._end(self._strided)
 
     def _new_run(self, offset: int, end: int) -> SequentialRun:
         # Most programs finish one run before they start the next, so the previous run counts as
@@ -390,7 +316,7 @@ class ReadaheadPlanner:
     ) -> SequentialRun | None:
         """Start a plan for a run that is sequential. Remember any other run."""
         if not is_sequential or run.position >= self._size:
-            self._remember(run)
+            self._runs.add(run)
             return None
         run.restart()
         self._add(run)
@@ -398,47 +324,18 @@ class ReadaheadPlanner:
         return run
 
     def _add(self, pattern: AccessPattern) -> AccessPattern:
-        if len(self._patterns) >= MAX_PATTERNS:
-            self._end(self._patterns[0], self._released)
-        for other in self._patterns:
-            other.may_have_ended = True
-        pattern.may_have_ended = False
-        self._patterns.append(pattern)
+        ended = self._patterns.add(pattern)
+        if ended is not None:
+            self._forget(ended)
         return pattern
 
-    def _end(self, pattern: AccessPattern, released: list[ByteRange]) -> None:
-        """End the plan of a pattern, and add its unreleased ranges to `released`."""
-        self._patterns.remove(pattern)
+    def _end(self, pattern: AccessPattern) -> None:
+        self._patterns.end(pattern)
+        self._forget(pattern)
+
+    def _forget(self, pattern: AccessPattern) -> None:
+        """Drop the references to a pattern whose plan has ended."""
         if pattern is self.current:
             self.current = None
         elif pattern is self._strided:
             self._strided = None
-        released += pattern.finish()
-
-    def _remember(self, run: SequentialRun) -> None:
-        self._forget(self._runs_by_end.get(run.position))
-        self._forget(self._runs_by_start.get(run.start))
-        self._runs_by_end[run.position] = run
-        self._runs_by_start[run.start] = run
-        if len(self._runs_by_end) > _RECENT_RUNS:
-            self._forget(next(iter(self._runs_by_end.values())))
-
-    def _remember_read(self, offset: int, end: int) -> None:
-        """Remember a READ of a strided run, because the READs may go on behind its tile."""
-        run = self._forget(self._runs_by_end.get(offset))
-        if run is None:
-            run = SequentialRun(offset, end, self._size)
-        else:
-            run.take(offset, end)
-        run.is_single = False
-        run.noted_end = run.position
-        self._remember(run)
-
-    def _forget(self, run: SequentialRun | None) -> SequentialRun | None:
-        """Remove a run without a plan, and return it."""
-        if run is not None:
-            if self._runs_by_end.get(run.position) is run:
-                del self._runs_by_end[run.position]
-            if self._runs_by_start.get(run.start) is run:
-                del self._runs_by_start[run.start]
-        return run

@@ -38,10 +38,6 @@ _REGION_DIVISOR = 4
 """A region counts as touched often only if READs have touched its length divided by this number.
 Random READs of 4 KiB touch 16 KiB each, so they need 128 READs in a region."""
 
-_OBJECT_DIVISOR = 64
-"""READs in any order have covered enough of the object if they have read its size divided by this
-number, and are long."""
-
 _LONG_READ_BYTES = 64 * 1024
 """Mean length of READs that are long. Short READs at random are look-ups, which seldom come back to
 a region."""
@@ -59,6 +55,14 @@ _PROVED_READS = 32
 _PROVED_DIVISOR = 10
 """A walk has proved itself if READs have covered the size of the object divided by this number."""
 
+_HIT_WEIGHT = 1 / 16
+"""The weight of the last READ in the hit rate. Some 20 READs outside of the planned bytes show
+that the program does not read at random in the whole object."""
+
+_HIT_DIVISOR = 4
+"""If READs are at random, the hit rate is the planned part of the object. A walk has not proved
+itself if the hit rate is less than this part divided by this number."""
+
 _FINISH_FACTOR = 6
 """If the size of the object is at most this many times the bytes read, a walk that has proved
 itself plans all the rest of the object."""
@@ -70,7 +74,7 @@ class RegionWalk(AccessPattern):
     __slots__ = (
         "_coverage",
         "_held",
-        "_isolated",
+        "_hit_rate",
         "_last_plan",
         "_released",
         "_size",
@@ -86,6 +90,8 @@ class RegionWalk(AccessPattern):
         self._last_plan: list[ByteRange] = []
         self._released: list[ByteRange] = []
         self._target = (0, 0)
+        #: The moving average of the part of the READs that needed a planned byte.
+        self._hit_rate = 1.0
         self.isolated_reads = 0
         self.bytes_read = 0
         self.window = 0
@@ -120,6 +126,10 @@ class RegionWalk(AccessPattern):
         self.isolated_reads += 1
         self._target = self._region_for(offset)
         self.replan_offset = 0 if self._target[1] else self._size + 1
+
+    def note_hit(self, *, is_hit: bool) -> None:
+        """Record whether a READ without a pattern was the first to need a planned byte."""
+        self._hit_rate += (is_hit - self._hit_rate) * _HIT_WEIGHT
 
     def note_wait(self, offset: int) -> None:
         """Do nothing: the length of a region does not depend on waits."""
@@ -198,21 +208,20 @@ class RegionWalk(AccessPattern):
         return 0, 0
 
     def _has_proved_itself(self) -> bool:
-        """Return whether the READs without a pattern are long, many, and a part of the object."""
+        """Return whether the READs without a pattern are long, many, and a part of the object.
+
+        They must also need planned bytes as often as READs at random do.
+        """
+        planned_part = self._coverage.planned_bytes / self._size
         return (
-            self.isolated_reads >= _PROVED_READS
+            self._hit_rate * _HIT_DIVISOR >= min(planned_part, 1)
+            and self.isolated_reads >= _PROVED_READS
             and self.bytes_read >= self.isolated_reads * _LONG_READ_BYTES
             and self._coverage.read_bytes * _PROVED_DIVISOR >= self._size
         )
 
     def _is_dense(self, offset: int) -> bool:
         coverage = self._coverage
-        if (
-            self.isolated_reads >= _LEAST_TOUCHES
-            and self.bytes_read >= self.isolated_reads * _LONG_READ_BYTES
-            and self.bytes_read * _OBJECT_DIVISOR >= self._size
-        ):
-            return True
         start = offset - offset % _TOUCHED_REGION_BYTES
         end = min(start + _TOUCHED_REGION_BYTES, self._size)
         return (

@@ -183,8 +183,8 @@ class SequentialRun(AccessPattern):
             likely_rest = self.likely_end - self.position
             evidence = min(evidence, -(-likely_rest // KERNEL_READ_BYTES) * KERNEL_READ_BYTES)
         expected_rest = self.start + self.expected_bytes - self.position
-        window = max(self.window, evidence, expected_rest)
-        window = min(-(-window // KERNEL_READ_BYTES) * KERNEL_READ_BYTES, share)
+        expected_rest = -(-expected_rest // KERNEL_READ_BYTES) * KERNEL_READ_BYTES
+        window = min(max(self.window, evidence, expected_rest), share)
         self.window = window - window % KERNEL_READ_BYTES
         # The READ itself has requested all bytes up to its end, rounded up to 16 KiB.
         position = -(-self.position // GRANULE_BYTES) * GRANULE_BYTES

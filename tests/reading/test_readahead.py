@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.access_history import AccessHistory
-from gcsmux_fs.reading.readahead import MAX_PATTERNS, ReadaheadPlanner
+from gcsmux_fs.reading.planned_patterns import MAX_PATTERNS
+from gcsmux_fs.reading.readahead import ReadaheadPlanner
+from gcsmux_fs.reading.sequential_run import SequentialRun
 from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
@@ -205,7 +207,7 @@ def test_run_that_skips_most_bytes_ends() -> None:
 def test_refusal_halves_the_window_and_refused_ranges_are_planned_again() -> None:
     planner = ReadaheadPlanner(100 * MIB)
     run = planner.observe(0, 128 * KIB)
-    assert run is not None
+    assert isinstance(run, SequentialRun)
     first = planner.plan(run, LIMIT).fetch
     planner.note_refusal(run, first[1])
     assert run.window == 512 * KIB
@@ -265,11 +267,12 @@ def test_passed_ranges_are_released_while_the_run_goes_on_and_the_rest_at_its_en
     planner = ReadaheadPlanner(100 * MIB)
     released: list[ByteRange] = []
     for at in range(0, 20 * MIB, 128 * KIB):
-        run = planner.observe(at, at + 128 * KIB)
-        assert run is not None
-        released += planner.plan(run, LIMIT).release
+        pattern = planner.observe(at, at + 128 * KIB)
+        assert pattern is not None
+        released += planner.plan(pattern, LIMIT).release
         if released:
             assert at + 128 * KIB - MIB == released[-1].end
+    run = planner.current
     assert run is not None
     planned_end = run.planned_end
     released += planner.stop()

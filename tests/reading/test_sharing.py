@@ -251,7 +251,7 @@ async def test_refused_readahead_is_requested_later() -> None:
     context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
     noise = context.open(key_of("noise"), 512 * MIB)
     for n in range(1, 21):
-        noise.begin(n * 4 * MIB, n * 4 * MIB + 400 * KIB, lambda: None)
+        noise.begin(n * n * MIB, n * n * MIB + 400 * KIB, lambda: None)
     file = context.open(key_of("file"), 64 * MIB)
     file.begin(0, READ, lambda: None)
     metrics = metrics_of(context)
