@@ -137,7 +137,10 @@ class OpenFile:
             run.position = end
             run.bytes_read += end - offset
         else:
-            pattern = planner.observe(offset, end)
+            if end < block.end or self._index.find(end) is not None:
+                pattern = planner.observe_hit(offset, end)
+            else:
+                pattern = planner.observe(offset, end)
             if pattern is not None and end >= pattern.replan_offset:
                 self._readahead.advance(pattern)
         start = block.start

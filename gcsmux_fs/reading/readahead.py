@@ -54,6 +54,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ReadaheadPlan", "ReadaheadPlanner"]
 
+_MAX_HITS = 4
+"""Maximum number of READs of cached bytes that are remembered. A pattern is recognised by three or
+four READs."""
+
 _DESCENTS = 2
 """The number of READs that must end where the one before began. The kernel sends the READs of an
 ascending run in any order, so one such READ is no evidence."""
@@ -79,6 +83,7 @@ class ReadaheadPlanner:
         "_coverage",
         "_descent",
         "_fetched",
+        "_hits",
         "_newest",
         "_noted_ahead",
         "_patterns",
@@ -111,6 +116,8 @@ class ReadaheadPlanner:
         self._stray_groups = 0
         self._walk = RegionWalk(size, self._coverage)
         self._fetched: tuple[ByteRange, ...] = ()
+        #: The last READs of cached bytes that belonged to no pattern.
+        self._hits: list[tuple[int, int]] = []
         #: The sequential run of the last READ; None if this READ belonged to no sequential run.
         self.current: SequentialRun | None = None
         #: The number and the bytes of the READs that belong to no run and no strided run.
@@ -138,29 +145,27 @@ class ReadaheadPlanner:
 
     def observe(self, offset: int, end: int) -> AccessPattern | None:
         """Assign a READ of `[offset, end)` to a pattern. Return the pattern if it has a plan."""
-        self._note_fast_reads()
-        self._read_bytes += end - offset
-        useful_bytes = self._coverage.note_read(offset, end)
+        if self._hits:
+            hits, self._hits = self._hits, []
+            for hit in hits:
+                self._observe(*hit)
+        return self._observe(offset, end)
+
+    def observe_hit(self, offset: int, end: int) -> AccessPattern | None:
+        """Assign a READ of cached bytes to a pattern with a plan. Return the pattern.
+
+        A READ that belongs to no pattern is remembered until `observe` is called, because a program
+        that reads only cached bytes needs no readahead.
+        """
         pattern = self._patterns.match(offset, end)
-        if pattern is None:
-            self._walk.note_hit(is_hit=useful_bytes > 0)
-            return self._observe_unplanned(offset, end)
-        if isinstance(pattern, SequentialRun) and pattern.skips_most(offset):
-            self._note_stray_group()
-            strided = self._stride_search.add_jump(pattern, offset, end)
-            if strided is not None:
-                self._end(pattern)
-                return self._start_strided(strided)
-        pattern.take(offset, end)
-        self._patterns.use(pattern)
-        if isinstance(pattern, SequentialRun):
-            pattern.noted_end = pattern.position
-            self.current = pattern
-            self._join(pattern)
-        elif pattern is self._strided:
-            self._stray_groups = 0
-            self._runs.add_read(offset, end, self._size)
-        return pattern
+        if pattern is not None:
+            return self._observe(offset, end)
+        if self._coverage.unread_bytes:
+            self._coverage.note_read(offset, end)
+        self._hits.append((offset, end))
+        if len(self._hits) > _MAX_HITS:
+            del self._hits[0]
+        return None
 
     def note_wait(self, pattern: AccessPattern, offset: int) -> None:
         """Double the window of `pattern`, because its READ at `offset` had to wait for bytes.
@@ -185,7 +190,6 @@ class ReadaheadPlanner:
             self._end(pattern)
             released = self._patterns.pop_released()
             return ReadaheadPlan((), tuple(released), first_window=False)
-        self._note_ahead()
         ahead_bytes = pattern.ahead_bytes
         room = self._coverage.room_for(pattern.confident_bytes - ahead_bytes)
         fetch = tuple(pattern.plan(self._patterns.share(limit), room))
@@ -206,6 +210,31 @@ class ReadaheadPlanner:
                 self._runs.add(pattern)
         self._note_ahead()
         return tuple(self._patterns.pop_released())
+
+    def _observe(self, offset: int, end: int) -> AccessPattern | None:
+        self._note_fast_reads()
+        self._read_bytes += end - offset
+        useful_bytes = self._coverage.note_read(offset, end)
+        pattern = self._patterns.match(offset, end)
+        if pattern is None:
+            self._walk.note_hit(is_hit=useful_bytes > 0)
+            return self._observe_unplanned(offset, end)
+        if isinstance(pattern, SequentialRun) and pattern.skips_most(offset):
+            self._note_stray_group()
+            strided = self._stride_search.add_jump(pattern, offset, end)
+            if strided is not None:
+                self._end(pattern)
+                return self._start_strided(strided)
+        pattern.take(offset, end)
+        self._patterns.use(pattern)
+        if isinstance(pattern, SequentialRun):
+            pattern.noted_end = pattern.position
+            self.current = pattern
+            self._join(pattern)
+        elif pattern is self._strided:
+            self._stray_groups = 0
+            self._runs.add_read(offset, end, self._size)
+        return pattern
 
     def _note_fast_reads(self) -> None:
         """Record the READs of the current run that were not passed to `observe`."""

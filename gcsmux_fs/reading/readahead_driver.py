@@ -51,6 +51,8 @@ class ReadaheadDriver:
         for target in plan.fetch:
             if not fetcher.read_ahead(self._index, target, first_window=plan.first_window):
                 planner.note_refusal(pattern, target)
+                # A part of the refused range may have been requested.
+                fetcher.release(self._index, target)
                 break
         if not planner.is_active:
             shares.drop(self)

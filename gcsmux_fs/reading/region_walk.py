@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.access_pattern import AccessPattern
 from gcsmux_fs.reading.block_sizes import PAGE_BYTES
+from gcsmux_fs.reading.read_coverage import ALLOWANCE_BYTES
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.read_coverage import ReadCoverage
@@ -55,6 +56,13 @@ _PROVED_READS = 32
 _PROVED_DIVISOR = 10
 """A walk has proved itself if READs have covered the size of the object divided by this number."""
 
+_RUN_FACTOR = 1.25
+"""A walk of short runs reads at least this many times the bytes of their first READs. Single READs
+of at most 512 KiB are look-ups of pages, for which a walk does not prove itself."""
+
+_LARGE_READ_BYTES = 512 * 1024
+"""Mean length of single READs that need not be look-ups."""
+
 _HIT_WEIGHT = 1 / 16
 """The weight of the last READ in the hit rate. Some 20 READs outside of the planned bytes show
 that the program does not read at random in the whole object."""
@@ -62,10 +70,6 @@ that the program does not read at random in the whole object."""
 _HIT_DIVISOR = 4
 """If READs are at random, the hit rate is the planned part of the object. A walk has not proved
 itself if the hit rate is less than this part divided by this number."""
-
-_FINISH_FACTOR = 6
-"""If the size of the object is at most this many times the bytes read, a walk that has proved
-itself plans all the rest of the object."""
 
 
 class RegionWalk(AccessPattern):
@@ -179,9 +183,9 @@ class RegionWalk(AccessPattern):
         """Return the region to plan after a READ at `offset`; `(0, 0)` if there is none."""
         coverage = self._coverage
         has_proved_itself = self._has_proved_itself()
-        if has_proved_itself and self._size <= coverage.read_bytes * _FINISH_FACTOR:
-            return self._nearest_missing(offset)
         room = coverage.room_for_walk(_PROVED_FACTOR if has_proved_itself else _FACTOR)
+        if has_proved_itself:
+            room += ALLOWANCE_BYTES
         if room < PAGE_BYTES or not (has_proved_itself or self._is_dense(offset)):
             return 0, 0
         for length in _REGION_BYTES:
@@ -197,27 +201,22 @@ class RegionWalk(AccessPattern):
                 return start, end
         return 0, 0
 
-    def _nearest_missing(self, offset: int) -> tuple[int, int]:
-        """Return the region around `offset`, or the next one above it, that has missing bytes."""
-        length = _REGION_BYTES[0]
-        first = offset - offset % length
-        for start in (*range(first, self._size, length), *range(0, first, length)):
-            end = min(start + length, self._size)
-            if self._coverage.missing(start, end):
-                return start, end
-        return 0, 0
-
     def _has_proved_itself(self) -> bool:
         """Return whether the READs without a pattern are long, many, and a part of the object.
 
         They must also need planned bytes as often as READs at random do.
         """
-        planned_part = self._coverage.planned_bytes / self._size
+        coverage = self._coverage
+        planned_part = min(coverage.planned_bytes / self._size, 1)
         return (
-            self._hit_rate * _HIT_DIVISOR >= min(planned_part, 1)
+            self._hit_rate * _HIT_DIVISOR >= planned_part
             and self.isolated_reads >= _PROVED_READS
             and self.bytes_read >= self.isolated_reads * _LONG_READ_BYTES
-            and self._coverage.read_bytes * _PROVED_DIVISOR >= self._size
+            and coverage.read_bytes * _PROVED_DIVISOR >= self._size
+            and (
+                coverage.read_bytes >= self.bytes_read * _RUN_FACTOR
+                or self.bytes_read >= self.isolated_reads * _LARGE_READ_BYTES
+            )
         )
 
     def _is_dense(self, offset: int) -> bool:

@@ -23,11 +23,13 @@ class StrideSearch:
     `size` is the size of the object in bytes, and `coverage` holds all its READs.
     """
 
-    __slots__ = ("_coverage", "_size", "groups")
+    __slots__ = ("_coverage", "_jump", "_size", "groups")
 
     def __init__(self, size: int, coverage: ReadCoverage) -> None:
         self._size = size
         self._coverage = coverage
+        #: The last group that `add_jump` has added.
+        self._jump: SequentialRun | None = None
         #: The groups in the order of their first READs.
         self.groups: list[SequentialRun] = []
 
@@ -49,10 +51,10 @@ class StrideSearch:
             # The run goes on, but its first group ends here.
             self.groups[-1:] = [SequentialRun(run.start, run.position, self._size)]
             self.groups[-1].is_single = False
-        elif run.start <= last.start < run.position:
+        elif last is self._jump and run.start <= last.start < run.position:
             last.position = run.position
             last.bytes_read = last.position - last.start
-        group = SequentialRun(offset, end, self._size)
+        self._jump = group = SequentialRun(offset, end, self._size)
         group.is_single = False
         strided = self.add(group)
         return strided if strided is not None and self._is_last_gap_unread() else None

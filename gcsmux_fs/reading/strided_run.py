@@ -189,6 +189,8 @@ class StridedRun(AccessPattern):
 
     def plan(self, share: int, room: int) -> list[ByteRange]:
         """Return the ranges of the next tiles, and the rest of the present tile at first."""
+        # At least one tile: the window doubles again when the share grows.
+        self.window = min(self.window, max(share, max(self._lengths)))
         fetch: list[ByteRange] = []
         held = len(self._held)
         tile = max(self._planned_tile + 1, self._tile)
