@@ -32,12 +32,11 @@ import enum
 
 from gcsmux_fs.reading.sequential_run import KERNEL_READ_BYTES
 
-__all__ = ["LONG_BURST_BYTES", "BurstMeter", "Density"]
+__all__ = ["BurstMeter", "Density"]
 
-LONG_BURST_BYTES = 8 * 1024 * 1024
-"""Minimum length of a long burst. A mapping that is read for 8 MiB at a place wastes at most half
-of a window of 16 MiB."""
-
+# Minimum length of a long burst. A mapping that is read for 8 MiB at a place wastes at most half of a
+# window of 16 MiB.
+_LONG_BURST_BYTES = 8 * 1024 * 1024
 # Maximum number of bursts that can grow at the same time: one for each thread of a program that
 # reads one file with 8 threads.
 _MAX_BURSTS = 8
@@ -169,7 +168,7 @@ class BurstMeter:
             return Density.LONG_RUNS
         if read_bytes > 2 * self.window_bytes and read_bytes >= size / 2:
             return Density.MOSTLY_READ
-        if short_bytes >= max(LONG_BURST_BYTES, isolated_bytes):
+        if short_bytes >= max(_LONG_BURST_BYTES, isolated_bytes):
             return Density.SHORT_RUNS
         return Density.ISOLATED if _are_many(isolated, isolated_bytes) else None
 
@@ -204,7 +203,7 @@ class BurstMeter:
             # A burst of READs with gaps is not a run.
             if burst.bytes < length / 2:
                 return
-            if length >= LONG_BURST_BYTES:
+            if length >= _LONG_BURST_BYTES:
                 self._long_bytes += burst.bytes
             else:
                 self._short_bytes += burst.bytes
