@@ -34,8 +34,8 @@ from gcsmux_fs.reading.sequential_run import KERNEL_READ_BYTES
 
 __all__ = ["BurstMeter", "Density"]
 
-# Minimum length of a long burst. A mapping that is read for 8 MiB at a place wastes at most half of a
-# window of 16 MiB.
+# Minimum length of a long burst. A mapping that is read for 8 MiB at one place wastes at most half
+# of a window of 16 MiB.
 _LONG_BURST_BYTES = 8 * 1024 * 1024
 # Maximum number of bursts that can grow at the same time: one for each thread of a program that
 # reads one file with 8 threads.
