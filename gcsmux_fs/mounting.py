@@ -20,6 +20,7 @@ import trio
 
 from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
 from gcsmux_fs.filesystem.file_attributes import AttributePolicy
+from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
 from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.session import serve_kernel
@@ -242,11 +243,13 @@ async def _serve_bucket(
         bucket=settings.bucket,
         call_soon=service.deferred_calls,
     )
+    read_ahead = KernelReadAhead(settings.kernel_read_ahead_bytes)
     rooms: dict[str, _Measured] = {
         "streams": streams,
         "names": tree,
         "reads": context,
         "the file system": filesystem,
+        "the kernel": read_ahead,
     }
     for section, room in rooms.items():
         metrics.section = section
@@ -259,7 +262,7 @@ async def _serve_bucket(
         tasks.start_soon(run)
     tasks.start_soon(watch_memory, settings.memory_bytes, asyncio_bridge.current().arrival)
     report = functools.partial(_report_metrics, metrics)
-    await serve_kernel(settings, filesystem, names, reporter, report)
+    await serve_kernel(settings, filesystem, names, read_ahead, reporter, report)
 
 
 def _new_tree(

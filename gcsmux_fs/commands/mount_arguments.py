@@ -39,6 +39,7 @@ from gcsmux_fs.settings.settings import Settings
 from gcsmux_fs.settings.units import (
     parse_duration,
     parse_size,
+    parse_size_or_auto,
     parse_ttl,
     show_duration,
     show_size,
@@ -174,12 +175,15 @@ class _MountCommand(HeadedCommand):
 @click.option(
     "--kernel-read-ahead",
     "kernel_read_ahead_bytes",
-    metavar="SIZE",
-    default="0",
-    callback=parsed_by(parse_size),
-    help="The kernel's own readahead for this mount, such as 1MiB (root only). A larger value"
-    " makes large sequential reads faster, and page faults of mmap slower."
-    "  [default: the kernel's, 128KiB]",
+    metavar="SIZE|auto",
+    default="auto",
+    show_default=True,
+    callback=parsed_by(parse_size_or_auto),
+    help="The kernel's own readahead window. With auto, a mount by root chooses 128KiB, 1MiB or"
+    " 16MiB for each open file, by how the file, its directory and its suffix were read before. A"
+    " size, such as 1MiB, is the window of all files (root only): with a larger window, sequential"
+    " reads are faster, and each page fault of mmap fetches more. 0, or auto by another user, keeps"
+    " the kernel's default, 128KiB.",
 )
 @click.option(
     "--uid",
@@ -253,7 +257,7 @@ def mount_arguments(
     key_file: Path | None,
     memory_bytes: int,
     read_ahead_bytes: int | None,
-    kernel_read_ahead_bytes: int,
+    kernel_read_ahead_bytes: int | None,
     allow_other: bool,
     fuse_options: tuple[str, ...],
     **other_fields: Any,
@@ -299,7 +303,7 @@ def _mountpoint(text: str) -> Path:
     return Path(os.path.normpath(absolute_path(text)))
 
 
-def _check_machine(memory_bytes: int, kernel_read_ahead_bytes: int) -> None:
+def _check_machine(memory_bytes: int, kernel_read_ahead_bytes: int | None) -> None:
     """Raise ConfigError if --memory is more than the machine has, or if an option requires root."""
     machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory_bytes > machine_bytes:

@@ -34,6 +34,7 @@ from gcsmux_fs.filesystem.operation_refused import (
     OperationRefused,
 )
 from gcsmux_fs.filesystem.request_gate import RequestGate
+from gcsmux_fs.filesystem.window_policy import WindowPolicy
 from gcsmux_fs.model.errors import GenerationGone
 from gcsmux_fs.namespace.names import MAX_FILE_NAME_BYTES
 from gcsmux_fs.namespace.recent_snapshots import RecentSnapshots
@@ -86,6 +87,7 @@ class BucketFilesystem:
         self._prefetch = DirectoryPrefetch(tree, self._opener)
         self._links = LinkReader(tree, self._opener, self._prefetch, call_soon=call_soon)
         self._recent = RecentSnapshots()
+        self._windows = WindowPolicy()
         self._gate = RequestGate()
         handles = itertools.count(1)
         self._files: HandleTable[tuple[int, OpenFile]] = HandleTable(handles)
@@ -132,6 +134,7 @@ class BucketFilesystem:
             "Ill-formed values in metadata that other tools stored, counted once for each file.",
             lambda: self.ill_formed_metadata,
         )
+        self._windows.declare_metrics(registry)
 
     @property
     def open_handles(self) -> int:
@@ -237,6 +240,9 @@ class BucketFilesystem:
         with self._gate:
             self._recent.opened(thread)
             file = self._opener.open(self._tree.pin(inode))
+            window = self._windows.choose(file.key.name, file.size)
+            if window is not None:
+                file.bursts.set_window(window)
             try:
                 await file.ask_first(thread)
             except BaseException as error:
@@ -247,7 +253,7 @@ class BucketFilesystem:
         if file.expects_tail_only:
             # No READ will begin at offset 0, so the OPEN counts as the step of a walk.
             self._prefetch_after(inode, file)
-        return OpenedFile(self._files.add((inode, file)), KEEP_PAGES)
+        return OpenedFile(self._files.add((inode, file)), KEEP_PAGES, window)
 
     def read_cached(self, handle: int, offset: int, size: int) -> memoryview | bytes | None:
         """Return the bytes of a READ if all are cached, otherwise None. After None, call `read`.
@@ -275,10 +281,13 @@ class BucketFilesystem:
         inode, file = self._files[handle]
         with self._gate:
             try:
-                return await file.read(offset, size)
+                content = await file.read(offset, size)
             except GenerationGone:
                 self._tree.generation_gone(inode)
                 raise
+        if (density := file.bursts.early_verdict(file.size)) is not None:
+            self._windows.learn(file.key.name, file.bursts.window_bytes, density)
+        return content
 
     def release(self, handle: int) -> None:
         """Close a file."""
@@ -311,5 +320,9 @@ class BucketFilesystem:
         self._call_soon(functools.partial(self._prefetch.observe, inode, file, trio.current_time()))
 
     def _close_file(self, inode: int, file: OpenFile) -> None:
+        self._learn_window(file)
         file.close()
         self._tree.unpin(inode)
+
+    def _learn_window(self, file: OpenFile) -> None:
+        self._windows.learn(file.key.name, file.bursts.window_bytes, file.take_density())

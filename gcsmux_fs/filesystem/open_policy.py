@@ -18,10 +18,16 @@ inode."""
 
 
 class OpenedFile(NamedTuple):
-    """The answer to an OPEN. `keep_pages`: whether the kernel may use pages of earlier opens."""
+    """The answer to an OPEN.
+
+    Attributes:
+        keep_pages: whether the kernel may use pages of earlier opens.
+        window_bytes: the kernel's readahead window for the file; None if every window is as good.
+    """
 
     handle: int
     keep_pages: bool
+    window_bytes: int | None
 
 
 def check_open_flags(flags: int) -> None:

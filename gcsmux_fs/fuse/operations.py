@@ -33,6 +33,8 @@ class BucketOperations(pyfuse3.Operations):
     """Answers the requests of the kernel from a `BucketFilesystem`.
 
     `on_init` is called when libfuse is about to answer FUSE_INIT, the kernel's first request.
+    `choose_window` is called just before the answer to each OPEN, with the kernel's readahead
+    window for the file in bytes, or None if every window is as good.
     """
 
     # An NFS server finds a file by its inode number alone: it looks up the name "." in the inode.
@@ -44,6 +46,7 @@ class BucketOperations(pyfuse3.Operations):
         super().__init__()
         self._filesystem = filesystem
         self.on_init: Callable[[], None] | None = None
+        self.choose_window: Callable[[int | None], None] = lambda window_bytes: None
 
     def init(self) -> None:
         """Call `on_init`, because libfuse is about to answer FUSE_INIT."""
@@ -113,6 +116,7 @@ class BucketOperations(pyfuse3.Operations):
     ) -> pyfuse3.FileInfo:
         """Open a file."""
         opened = await self._filesystem.open(inode, flags, ctx.pid)
+        self.choose_window(opened.window_bytes)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(opened.handle), keep_cache=opened.keep_pages)
 
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes | memoryview:  # type: ignore[override]

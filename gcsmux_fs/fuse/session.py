@@ -24,7 +24,6 @@ import pyfuse3
 import trio
 
 from gcsmux_fs import __version__
-from gcsmux_fs.fuse.kernel_read_ahead import raise_read_ahead
 from gcsmux_fs.fuse.main_loop import answer_requests
 from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of
 from gcsmux_fs.fuse.mountpoint import answers_async
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
+    from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
     from gcsmux_fs.fuse.name_pruning import NamePruner
     from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
@@ -55,13 +55,14 @@ async def serve_kernel(
     settings: Settings,
     filesystem: BucketFilesystem,
     names: NamePruner,
+    read_ahead: KernelReadAhead,
     reporter: ReadinessReporter,
     report: Callable[[], None],
 ) -> None:
     """Mount, and answer the kernel until the kernel has unmounted or a signal ends the mount.
 
-    `names` gets the mount's descriptor of /dev/fuse. `report` is called for each SIGUSR1. At
-    return `filesystem` is closed.
+    `names` gets the mount's descriptor of /dev/fuse, and `read_ahead` the mount's device number.
+    `report` is called for each SIGUSR1. At return `filesystem` is closed.
 
     Raises:
         ConfigError: the mount failed, or does not answer.
@@ -70,23 +71,27 @@ async def serve_kernel(
     with (
         closing(filesystem),
         _ending_signals(settings) as received,
-        _mounted(settings, filesystem, names) as negotiation,
+        _mounted(settings, filesystem, names, read_ahead) as negotiation,
         wakeups(),
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(negotiation.run)
             nursery.start_soon(_end_on_signal, received, filesystem, reporter, nursery.cancel_scope)
             nursery.start_soon(_report_on_signal, report)
-            nursery.start_soon(_announce, settings, reporter)
+            nursery.start_soon(_announce, settings, read_ahead, reporter)
             await answer_requests(settings.mountpoint)
             nursery.cancel_scope.cancel()
 
 
 @contextmanager
 def _mounted(
-    settings: Settings, filesystem: BucketFilesystem, names: NamePruner
+    settings: Settings,
+    filesystem: BucketFilesystem,
+    names: NamePruner,
+    read_ahead: KernelReadAhead,
 ) -> Iterator[Negotiation]:
     operations = BucketOperations(filesystem)
+    operations.choose_window = read_ahead.choose
     earlier_descriptors = fuse_descriptors()
     try:
         pyfuse3.init(operations, str(settings.mountpoint), _fuse_options(settings))
@@ -103,6 +108,7 @@ def _mounted(
         # `names` must stop writing before the descriptor is closed, because another file may get
         # the number of the closed descriptor.
         names.attach(None)
+        read_ahead.close()
         pyfuse3.close(unmount=True)
         log.info("unmounted %s", settings.mountpoint)
 
@@ -119,14 +125,14 @@ def _fuse_options(settings: Settings) -> set[str]:
     return options | set(settings.fuse_options)
 
 
-async def _announce(settings: Settings, reporter: ReadinessReporter) -> None:
+async def _announce(
+    settings: Settings, read_ahead: KernelReadAhead, reporter: ReadinessReporter
+) -> None:
     """Announce that the mount is ready, once the mount has answered another process."""
     if not await answers_async(settings.mountpoint):
         raise ConfigError(f"{settings.mountpoint} was mounted but does not answer: try it again.")
-    if settings.kernel_read_ahead_bytes:
-        # The kernel sets the readahead when it processes FUSE_INIT, so raise the value after that.
-        device = device_of(settings.mountpoint)
-        await trio.to_thread.run_sync(raise_read_ahead, device, settings.kernel_read_ahead_bytes)
+    # The kernel sets the readahead when it processes FUSE_INIT, so change the value after that.
+    read_ahead.attach(device_of(settings.mountpoint))
     reporter.ready()
 
 

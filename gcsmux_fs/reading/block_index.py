@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.reading.access_history import AccessHistory
 from gcsmux_fs.reading.block_sizes import PAGE_BYTES
 from gcsmux_fs.reading.block_states import TRANSITIONS, BlockEvent, BlockState
+from gcsmux_fs.reading.burst_meter import BurstMeter
 from gcsmux_fs.reading.memory_budget import BLOCK_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class BlockIndex:
     __slots__ = (
         "_pages",
         "block_count",
+        "bursts",
         "grows",
         "history",
         "key",
@@ -104,6 +106,7 @@ class BlockIndex:
         self.loading: set[Block] = set()
         #: The READs of all open files of the object.
         self.history = AccessHistory()
+        self.bursts = BurstMeter()
         self._pages: dict[int, _Page] = {}
 
     def find(self, offset: int) -> Block | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.block_index import Block
+    from gcsmux_fs.reading.burst_meter import Density
     from gcsmux_fs.reading.read_resources import ReadResources
 
 __all__ = ["OpenFile"]
@@ -56,6 +57,7 @@ class OpenFile:
         "_readahead",
         "_reads",
         "_resources",
+        "bursts",
         "key",
         "prefetch",
         "size",
@@ -69,6 +71,8 @@ class OpenFile:
         self._readahead = ReadaheadDriver(resources, self._index, size)
         self._planner = self._readahead.planner
         self._reads = FileReads(key.name, size, self._planner)
+        #: How far the READs of the object go on at one place.
+        self.bursts = self._index.bursts
         self._last_block: Block | None = None
         self._failures = RecentFailures(repeat_seconds(resources.read_timeout))
         self._opening: OpenPrefetch | None = None
@@ -209,6 +213,10 @@ class OpenFile:
         """Give up a READ that is not done."""
         self._resources.fetcher.abandon(request)
 
+    def take_density(self) -> Density | None:
+        """Return how the object was read since the last call of any of its open files."""
+        return self.bursts.verdict(self.size, self._index.history.coverage.read_bytes)
+
     def stop_read_ahead(self) -> None:
         """Stop readahead. A reader that continues gets a new readahead plan."""
         self._readahead.stop()
@@ -281,6 +289,7 @@ class OpenFile:
         if self._closed:
             raise ValueError(f"READ of {self.key} after its file was closed")
         self._reads.note(offset, end)
+        self.bursts.add(offset, end)
         pattern = self._planner.observe(offset, end)
         fetch = range_to_fetch(offset, end, self.size, resources.budget, self._forecast.head)
         request = ReadRequest(self._index, offset, end, fetch, wake)

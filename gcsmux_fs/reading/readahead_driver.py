@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.reading.descending_run import DescendingRun
 from gcsmux_fs.reading.readahead import ReadaheadPlanner
+from gcsmux_fs.reading.sequential_run import SequentialRun
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.access_pattern import AccessPattern
@@ -36,6 +38,7 @@ class ReadaheadDriver:
 
     def advance(self, pattern: AccessPattern) -> None:
         """Plan for a pattern, request the planned ranges, and release the passed ranges."""
+        self._measure(pattern)
         resources = self._resources
         shares, fetcher, planner = resources.window_shares, resources.fetcher, self.planner
         served = resources.counters.bytes_served
@@ -53,6 +56,14 @@ class ReadaheadDriver:
                 break
         if not planner.is_active:
             shares.drop(self)
+
+    def _measure(self, pattern: AccessPattern) -> None:
+        """Add the progress of a run to the bursts. Other patterns have no bytes side by side."""
+        bursts, length = self._index.bursts, pattern.bytes_read
+        if isinstance(pattern, SequentialRun):
+            bursts.add_progress(pattern.start, pattern.position, length)
+        elif isinstance(pattern, DescendingRun):
+            bursts.add_progress(pattern.position, pattern.position + length, length)
 
     def stop(self) -> None:
         """End all plans and release their ranges; a later READ starts new plans."""

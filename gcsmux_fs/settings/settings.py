@@ -64,9 +64,9 @@ class Settings:
             because mount(8) compares this text with fstab to find out whether a line is mounted.
         metadata_ttl_seconds: with `math.inf`, names and attributes are valid for ever.
         read_ahead_bytes: the readahead of one reader; 0 turns readahead off.
-        kernel_read_ahead_bytes: the kernel's own readahead; 0 keeps its default, 128 KiB. A larger
-            value makes long sequential reads faster and page faults of mmap slower. Only root can
-            change the value.
+        kernel_read_ahead_bytes: the kernel's own readahead window; 0 keeps its default, 128 KiB.
+            With None, the mount chooses the window of each file if it may (see
+            `filesystem/window_policy.py`). Only root can change the window.
         posix: whether to show the owners and modes that other tools stored with the objects.
         fuse_options: mount options that are passed to libfuse unchanged.
 
@@ -88,7 +88,7 @@ class Settings:
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES
     read_timeout_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
-    kernel_read_ahead_bytes: int = 0
+    kernel_read_ahead_bytes: int | None = None
     uid: int = field(default_factory=os.getuid)
     gid: int = field(default_factory=os.getgid)
     file_mode: int = DEFAULT_FILE_MODE
@@ -103,9 +103,10 @@ class Settings:
     def __post_init__(self) -> None:
         _check_size("--memory", self.memory_bytes, _MIN_MEMORY_BYTES, 2**63 - 1)
         _check_size("--read-ahead", self.read_ahead_bytes, 0, _MAX_READ_AHEAD_BYTES)
-        _check_size(
-            "--kernel-read-ahead", self.kernel_read_ahead_bytes, 0, _MAX_KERNEL_READ_AHEAD_BYTES
-        )
+        if self.kernel_read_ahead_bytes is not None:
+            _check_size(
+                "--kernel-read-ahead", self.kernel_read_ahead_bytes, 0, _MAX_KERNEL_READ_AHEAD_BYTES
+            )
         if self.read_ahead_bytes > self.memory_bytes:
             raise ConfigError(
                 f"--read-ahead {show_size(self.read_ahead_bytes)} is larger than --memory"

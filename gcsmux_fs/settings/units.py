@@ -8,7 +8,14 @@ from fractions import Fraction
 
 from gcsmux_fs.model.errors import ConfigError
 
-__all__ = ["parse_duration", "parse_size", "parse_ttl", "show_duration", "show_size"]
+__all__ = [
+    "parse_duration",
+    "parse_size",
+    "parse_size_or_auto",
+    "parse_ttl",
+    "show_duration",
+    "show_size",
+]
 
 # The value of the word `minimal` in seconds. One `ls -l` needs each answer of the service twice,
 # and within 1 s the second use takes the answer from the cache.
@@ -49,6 +56,21 @@ def parse_size(text: str) -> int:
             f"{text!r} is not a size: write a number with B, KiB, MiB, GiB or TiB, such as 64MiB."
         )
     return int(Fraction(match["number"]) * factor)
+
+
+def parse_size_or_auto(text: str) -> int | None:
+    """Return a size in bytes, or None for the word `auto`.
+
+    Raises:
+        ConfigError: the text is neither a size nor the word.
+    """
+    if text.strip().lower() == "auto":
+        return None
+    try:
+        return parse_size(text)
+    except ConfigError as error:
+        sentence = str(error).removesuffix(".")
+        raise ConfigError(f"{sentence}, or write auto.") from None
 
 
 def show_size(size: int) -> str:

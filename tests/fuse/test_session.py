@@ -68,7 +68,7 @@ async def serve(
     monkeypatch.setattr(session, "_announce", announce)
     fake: Any = mount
     settings = Settings(bucket="bucket", mountpoint=Path("/mnt"), foreground=True)
-    await serve_kernel(settings, fake, fake, fake, lambda: None)
+    await serve_kernel(settings, fake, fake, fake, fake, lambda: None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.mount
 
 def test_the_document_has_the_blocks_that_these_tests_run() -> None:
     assert [language for language, _ in BLOCKS] == (
-        ["sh", "logrotate", "sh", "python", "smbconf", "ganesha"]
+        ["sh", "logrotate", "sh", "python", "smbconf", "ganesha", "ini"]
     )
 
 
