@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.storage.ports import ObjectStore
 
     Enter: TypeAlias = Callable[[Child, float], Entry]
+    OnPage: TypeAlias = Callable[[CachedListing, StorageError | None], None]
 
 __all__ = ["MAX_PAGE_SIZE", "Directories", "DirectoryHandle"]
 
@@ -75,9 +76,17 @@ class Directories:
         """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
         return self.cache.is_fresh(cached, self._clock())
 
-    def grow_soon(self, cached: CachedListing) -> None:
-        """Request the next page of the listing, and do not wait for the page."""
-        self._pages.start(cached, lambda: self._add_page(cached))
+    def is_growing(self, cached: CachedListing) -> bool:
+        """Return whether the next page of the listing is in flight."""
+        return cached in self._pages
+
+    def grow_soon(self, cached: CachedListing, on_page: OnPage | None = None) -> None:
+        """Request the next page of the listing, and do not wait for the page.
+
+        Unless the page is in flight already, `on_page` is called when the page was added, or with
+        the error of the request.
+        """
+        self._pages.start(cached, lambda: self._add_page(cached, on_page))
 
     async def grow_beyond(self, cached: CachedListing, position: int) -> None:
         """Wait until the listing has an entry at `position`, or is complete."""
@@ -99,7 +108,7 @@ class Directories:
             return True
         return len(cached.listing) > 0
 
-    async def _add_page(self, cached: CachedListing) -> None:
+    async def _add_page(self, cached: CachedListing, on_page: OnPage | None = None) -> None:
         listing = cached.listing
         if listing.contradiction is not None:
             raise listing.contradiction
@@ -114,10 +123,14 @@ class Directories:
             )
             self.page_times.observe(self._clock() - asked_at)
             self.cache.listings.add_page(cached, page, asked_at)
-        except StorageError:
+        except StorageError as error:
             # The page token may have caused the failure, so later readers begin a new listing.
             self.cache.listings.discard(cached)
+            if on_page is not None:
+                on_page(cached, error)
             raise
+        if on_page is not None:
+            on_page(cached, None)
         if listing.placeholder is not None:
             self._on_placeholder(listing.placeholder)
 

@@ -93,6 +93,11 @@ class Listing:
         return self._length
 
     @property
+    def pages(self) -> int:
+        """The number of pages so far."""
+        return len(self._pages)
+
+    @property
     def specials(self) -> int:
         """The number of special entries."""
         return len(self._special)
@@ -117,6 +122,15 @@ class Listing:
             return self._child_at(position)
         place = self._find_row(name)
         return None if place is None else Row(place[0].objects, place[1])
+
+    def has_passed(self, target: str) -> bool:
+        """Return whether the object `target` and the folder `target` + `/` are on no later page.
+
+        If so, and `find` finds no entry for them, they do not exist.
+        """
+        if self.contradiction is not None:
+            return False
+        return self.complete or target + "/" < self._last_key
 
     def position_of(self, name: bytes) -> int | None:
         """Return the position of the entry `name`; None if no page so far has this entry."""

@@ -40,7 +40,8 @@ class CachedListing:
     """A listing that began at `begun_at` and grows page by page.
 
     `empty_pages` is the number of consecutive pages without entries before the next page. `openers`
-    counts the open handles that read the listing.
+    counts the open handles that read the listing, and `answered` counts the lookups that the
+    listing has answered. `in_background` is true if the listing began because of lookups.
     """
 
     __slots__ = (
@@ -48,8 +49,10 @@ class CachedListing:
         "_distrusted",
         "_starts",
         "_text_bytes",
+        "answered",
         "begun_at",
         "empty_pages",
+        "in_background",
         "listing",
         "openers",
         "trusts_all",
@@ -60,6 +63,8 @@ class CachedListing:
         self.begun_at = begun_at
         self.openers = 0
         self.empty_pages = 0
+        self.answered = 0
+        self.in_background = False
         #: True if no entry was invalidated since the listing began.
         self.trusts_all = True
         # The file names of the invalidated entries; None if all entries are invalidated.
