@@ -69,8 +69,8 @@ class _Account:
 class ListingAllowance:
     """The accounts of the directories in which names are looked up.
 
-    `ttl_seconds` is how long an answer of the service is valid. With a TTL of 0 no page is allowed,
-    because no lookup could use it.
+    `ttl_seconds` is how long an answer of the service is valid. An account lasts for one TTL. With
+    a TTL of 0 no page is allowed, because no account ever has more than one name.
     """
 
     def __init__(self, ttl_seconds: float) -> None:
@@ -98,7 +98,7 @@ class ListingAllowance:
         if account is None or len(account.names) < MIN_NAMES or now < account.barred_until:
             return False
         points = account.asked + answered * POINTS_OF_ANSWER
-        return self._ttl > 0 and account.pages + pages <= 1 + points // POINTS_OF_PAGE
+        return account.pages + pages <= 1 + points // POINTS_OF_PAGE
 
     def note_page(self, location: str) -> None:
         """Record that a page of a directory was requested."""

@@ -254,6 +254,8 @@ def test_the_answer_about_a_path_does_not_depend_on_earlier_questions(
         store.get_takes_list = permissions.get_takes_list
         return store
 
+    answers: dict[str, str] = {}
+
     async def run() -> None:
         for path in PATHS:
             async with mounted(new_store(), ttl_seconds=TTL, assume_directories=assume) as tree:
@@ -263,5 +265,14 @@ def test_the_answer_about_a_path_does_not_depend_on_earlier_questions(
                 assert await seen(tree, path) == cold
                 await trio.sleep(TTL)
                 assert await seen(tree, path) == cold
+            answers[path] = cold
+        # In this tree the lookups begin to list the directories. A page of a directory may show its
+        # placeholder object.
+        async with mounted(new_store(), ttl_seconds=TTL, assume_directories=assume) as tree:
+            for path in (*PATHS, *reversed(PATHS)):
+                unmarked = {MARKED_DIRECTORY: DIRECTORY}
+                answer = await seen(tree, path)
+                assert unmarked.get(answer, answer) == unmarked.get(answers[path], answers[path])
+                await trio.testing.wait_all_tasks_blocked()
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
