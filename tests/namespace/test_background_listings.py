@@ -142,7 +142,7 @@ async def test_a_program_that_probes_absent_names_pays_for_one_page_each_negativ
             store.take_requests()
             await look_up(tree, *absent)
             assert pages_in(store.requests) == 1
-            assert len(store.requests) <= 1 + 2 * MIN_NAMES
+            assert len(store.requests) <= 1 + MIN_NAMES
             assert await object_at(tree, "a") == ("a", 1)
             await trio.sleep(5)
 

@@ -151,7 +151,10 @@ async def test_a_new_object_is_found_where_a_directory_was_assumed(
 async def test_the_ttl_of_an_answer_begins_at_the_earlier_of_its_two_requests() -> None:
     store = readable_below("")
     store.may_list = lambda prefix: False
-    async with mounted(store, ttl_seconds=60, negative_ttl_seconds=5) as tree:
+    # With `assume_directories`, a name is asked for by two requests.
+    async with mounted(
+        store, ttl_seconds=60, negative_ttl_seconds=5, assume_directories=True
+    ) as tree:
         assumed = await follow(tree, "team")
         await trio.sleep(5)
         store.may_list = lambda prefix: True
