@@ -221,7 +221,7 @@ _MESSAGES = Group(
                 counters={"unary_requests": 7},
             )
             for what, method, pattern in (
-                ("an object", "GetObject", "*/small-0"),
+                ("a lookup", "ListObjects", "*/small-0"),
                 ("a listing", "ListObjects", "row-*/"),
             )
             for how in MalformedKind

@@ -75,7 +75,7 @@ _CONTRADICTIONS = Group(
         ),
         Row(
             "a lookup states a generation that does not exist",
-            (Rule(WrongGeneration(), method="GetObject", object="*/large"),),
+            (Rule(WrongGeneration(), method="ListObjects", object="*/large"),),
             requests=16,
             mount=FRESH,
             counters={"ranges_failed": 1},
@@ -98,7 +98,7 @@ _CONTRADICTIONS = Group(
         ),
         Row(
             "a lookup states a size that is too large",
-            (Rule(WrongSize(1000), method="GetObject", object="*/large", times=FOR_EVER),),
+            (Rule(WrongSize(1000), method="ListObjects", object="*/large", times=FOR_EVER),),
             requests=16,
             sees="ESTALE",
             mount=FRESH,
@@ -106,7 +106,7 @@ _CONTRADICTIONS = Group(
         ),
         Row(
             "a lookup states a size that is too small",
-            (Rule(WrongSize(-1000), method="GetObject", object="*/large", times=FOR_EVER),),
+            (Rule(WrongSize(-1000), method="ListObjects", object="*/large", times=FOR_EVER),),
             requests=16,
             sees="ESTALE",
             mount=FRESH,

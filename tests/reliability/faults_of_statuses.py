@@ -125,7 +125,7 @@ _UNARY = Group(
                 (
                     Rule(
                         Status(code),
-                        method="GetObject",
+                        method="ListObjects",
                         object="*/small-0",
                         times=FOR_EVER if code in _UNARY_ERRNOS else 2,
                     ),
@@ -139,7 +139,7 @@ _UNARY = Group(
         ),
         Row(
             "UNAVAILABLE for a lookup, always",
-            (Rule(Status(), method="GetObject", object="*/small-0", times=FOR_EVER),),
+            (Rule(Status(), method="ListObjects", object="*/small-0", times=FOR_EVER),),
             requests=14,
             reader=Reader.NAMES,
             sees="EIO",
@@ -164,7 +164,7 @@ _UNARY = Group(
         ),
         Row(
             "an empty message for a lookup",
-            (Rule(EndOk(), method="GetObject", object="*/small-0", times=2),),
+            (Rule(EndOk(), method="ListObjects", object="*/small-0", times=2),),
             requests=16,
             reader=Reader.NAMES,
             counters={"unary_requests": 7},
@@ -247,7 +247,7 @@ _CREDENTIALS = Group(
         ),
         Row(
             "a lookup is refused for its token, which is renewed",
-            (Rule(ExpireToken(), method="GetObject"),),
+            (Rule(ExpireToken(), method="ListObjects"),),
             requests=16,
             reader=Reader.NAMES,
             counters={"unary_requests": 4},
@@ -272,7 +272,7 @@ _CREDENTIALS = Group(
                 ),
                 Rule(
                     _THROTTLED,
-                    method="GetObject",
+                    method="ListObjects",
                     times=4,
                     name="all",
                 ),

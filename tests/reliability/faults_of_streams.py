@@ -231,7 +231,7 @@ _SILENT = Group(
         ),
         Row(
             "a lookup is not answered",
-            (Rule(Hang(), method="GetObject", object="*/small-0"),),
+            (Rule(Hang(), method="ListObjects", object="*/small-0"),),
             requests=14,
             reader=Reader.NAMES,
             mount=SHORT,
@@ -239,7 +239,7 @@ _SILENT = Group(
         ),
         Row(
             "no lookup is answered",
-            (Rule(Hang(), method="GetObject", object="*/small-0", times=FOR_EVER),),
+            (Rule(Hang(), method="ListObjects", object="*/small-0", times=FOR_EVER),),
             requests=8,
             reader=Reader.NAMES,
             sees="ETIMEDOUT",
