@@ -3,9 +3,9 @@
 Theory of operation
 
 A name without a cached answer costs a request to the service. A page of a listing costs a request
-too, and answers the lookups of up to 1,000 names. So a directory in which a program looks up many names
-is listed. But the directory may be large, and the program may look up few of its names. So each
-page must be paid for by lookups. A directory has an account of *points*:
+too, and answers the lookups of up to 1,000 names. So a directory in which a program looks up many
+names is listed. But the directory may be large, and the program may look up few of its names. So
+each page must be paid for by lookups. A directory has an account of *points*:
 
 - a name that the service was asked for gives 1 point, and a lookup that the listing answered gives
   `POINTS_OF_ANSWER` points, because it shows that the program looks up names of the listed part;
