@@ -218,7 +218,7 @@ _MESSAGES = Group(
                 (Rule(Malformed(how), method=method, object=pattern, times=2),),
                 requests=16,
                 reader=Reader.NAMES,
-                counters={"unary_requests": 7},
+                counters={"unary_requests": 5},
             )
             for what, method, pattern in (
                 ("a lookup", "ListObjects", "*/small-0"),

@@ -170,7 +170,7 @@ _LISTINGS = Group(
             (Rule(PageUnsorted(), method="ListObjects", object="row-*/", times=FOR_EVER),),
             requests=12,
             reader=Reader.MANY,
-            counters={"unary_requests": 4},
+            counters={"unary_requests": 3},
         ),
         Row(
             "a listing whose second page fails three times",
@@ -201,7 +201,7 @@ _LISTINGS = Group(
             requests=12,
             reader=Reader.MANY,
             sees="EACCES",
-            counters={"unary_requests": 4},
+            counters={"unary_requests": 3},
         ),
         Row(
             "a page token that is refused",
@@ -217,7 +217,7 @@ _LISTINGS = Group(
             requests=12,
             reader=Reader.MANY,
             sees="EINVAL",
-            counters={"unary_requests": 4},
+            counters={"unary_requests": 3},
         ),
         Row(
             "listings that state other generations",

@@ -235,7 +235,7 @@ _SILENT = Group(
             requests=14,
             reader=Reader.NAMES,
             mount=SHORT,
-            counters={"unary_requests": 6},
+            counters={"unary_requests": 4},
         ),
         Row(
             "no lookup is answered",
