@@ -60,14 +60,12 @@ class Listing:
         "complete",
         "contradiction",
         "location",
-        "page_token",
         "placeholder",
     )
 
     def __init__(self, location: str) -> None:
         self.location = location
         self.placeholder: ObjectInfo | None = None
-        self.page_token = ""
         self.complete = False
         #: The error of a page that broke invariant 3, or None. After this error no page is added.
         self.contradiction: StorageError | None = None
@@ -153,7 +151,7 @@ class Listing:
         return None if isinstance(child, Directory) else child.info
 
     def add_page(self, page: ListingPage) -> int:
-        """Append the page that was requested with `page_token`.
+        """Append the next page. A page without a token is the last page.
 
         Returns how many of the added entries are objects that were held back from earlier pages.
         These objects are the first of the added entries.
@@ -177,7 +175,6 @@ class Listing:
         self._lows.append(self._last_key)
         self._last_key = max([self._last_key, *objects.names[-1:], *prefixes[-1:]])
         self.complete = not token
-        self.page_token = token
         self._tokens.add(token)
         try:
             return self._take(listed, prefixes)
