@@ -92,7 +92,8 @@ class ListingRanges:
         """Record the page that `head` has requested, and return it as a page of one chain.
 
         If `wide`, the rest of the names may be split into ranges. The returned page has no token if
-        and only if it is the last page of the directory.
+        and only if it is the last page of the directory. Its token equals that of an earlier page
+        only if the server repeats a token.
         """
         request = self._requests.popleft()
         self._pages += 1
@@ -111,12 +112,18 @@ class ListingRanges:
         pays = self._pages >= MIN_PAGES and self._wasted <= self._pages * _MAX_WASTE
         if wide and pays and self._splits and keys and self._requests:
             self._split(keys)
-        if token or not self._requests:
+        if not self._requests:
             return page
-        return replace(page, next_page_token=f"\0{self.head.start_at}")
+        # Two ranges may have the same token if the second lists the last key of the first again.
+        unique = f"{self.head.start_at}\0{self.head.page_token}"
+        return replace(page, next_page_token=unique)
 
     def _split(self, keys: Sequence[str]) -> None:
         last = self._requests.pop()
+        if last.page_token and keys[-1] <= last.start_at:
+            # The page has only the key that is listed again. Only the token leads to other keys.
+            self._requests.append(last)
+            return
         # A range that was begun without an end is continued from its last key. The key is listed
         # again, because its folder may be on the next page.
         start = keys[-1] if last.page_token else last.start_at
