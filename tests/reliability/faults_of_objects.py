@@ -185,7 +185,7 @@ _LISTINGS = Group(
             ),
             requests=12,
             reader=Reader.MANY,
-            counters={"unary_requests": 7},
+            counters={"unary_requests": 6},
         ),
         Row(
             "a listing whose second page is refused",
