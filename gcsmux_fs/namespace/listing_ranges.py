@@ -120,10 +120,6 @@ class ListingRanges:
 
     def _split(self, keys: Sequence[str]) -> None:
         last = self._requests.pop()
-        if last.page_token and keys[-1] <= last.start_at:
-            # The page has only the key that is listed again. Only the token leads to other keys.
-            self._requests.append(last)
-            return
         # A range that was begun without an end is continued from its last key. The key is listed
         # again, because its folder may be on the next page.
         start = keys[-1] if last.page_token else last.start_at

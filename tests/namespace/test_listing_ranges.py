@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from gcsmux_fs.model.errors import PermissionDenied, StorageError, Unavailable
-from gcsmux_fs.namespace.listing_ranges import MIN_PAGES, WIDTH
+from gcsmux_fs.model.values import ListingPage
+from gcsmux_fs.namespace.listing_ranges import MIN_PAGES, WIDTH, ListingRanges
 from gcsmux_fs.namespace.tree import ROOT_INODE
 
-from .fake_store import FakeStore
+from .fake_store import FakeStore, object_info
 from .mounted import follow, mounted, read_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.model.values import ListingPage
 
 PAGE = 50
 NAMES: dict[str, Callable[[int], str]] = {
@@ -85,6 +85,32 @@ def test_any_names_are_listed_in_order_and_once(
         assert sorted(listed) == sorted(expected)
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 5])
+@pytest.mark.parametrize("step", [1, 7])
+async def test_short_pages_that_begin_with_a_repeated_key_come_to_an_end(
+    page_size: int, step: int
+) -> None:
+    store = FakeStore(placeholders_listed=True)
+    folders = [f"{number:03}" for number in range(0, 80 * step, step)]
+    store.put(*(f"{folder}/" for folder in folders), *(f"{folder}-a" for folder in folders), size=0)
+    async with mounted(store, page_size=page_size) as tree:
+        assert len(await read_names(tree)) == 160
+
+
+def test_two_ranges_with_the_same_token_are_no_repetition() -> None:
+    ranges = ListingRanges("")
+    tokens = []
+    for ten in range(MIN_PAGES):
+        objects = tuple(object_info(f"{ten:02}{one}") for one in range(10))
+        tokens.append(ranges.take(ListingPage(objects, (), f"after {ten}"), wide=True))
+    last = f"{MIN_PAGES - 1:02}9"
+    assert ranges.head.start_at == last
+    assert len(ranges.upcoming()) == WIDTH
+    repeated = ListingPage((object_info(last),), (), f"after {MIN_PAGES - 1}")
+    tokens.append(ranges.take(repeated, wide=True))
+    assert len({page.next_page_token for page in tokens}) == MIN_PAGES + 1
 
 
 async def test_a_directory_with_a_gap_in_its_names_is_listed_completely() -> None:
