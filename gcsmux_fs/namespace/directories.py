@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, TypeAlias
 
 from gcsmux_fs.metrics.histogram import Histogram
@@ -10,18 +11,20 @@ from gcsmux_fs.namespace.deadline import bounded, pause_after
 from gcsmux_fs.namespace.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import trio
 
-    from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.model.values import ListingPage, ObjectInfo
     from gcsmux_fs.namespace.child import Child
     from gcsmux_fs.namespace.entry import Entry
     from gcsmux_fs.namespace.listing_cache import CachedListing
+    from gcsmux_fs.namespace.listing_ranges import PageRequest
     from gcsmux_fs.namespace.name_cache import NameCache
     from gcsmux_fs.storage.ports import ObjectStore
 
     Enter: TypeAlias = Callable[[Child, float], Entry]
+    OnPage: TypeAlias = Callable[[CachedListing, StorageError | None], None]
 
 __all__ = ["MAX_PAGE_SIZE", "Directories", "DirectoryHandle"]
 
@@ -57,15 +60,19 @@ class Directories:
         self._page_size = page_size
         self._on_placeholder = on_placeholder
         self._clock = clock
+        # The next page of a listing, and the requests that it needs.
         self._pages: SingleFlight[CachedListing, None] = SingleFlight(nursery, clock)
+        self._requests: SingleFlight[tuple[CachedListing, PageRequest], ListingPage] = SingleFlight(
+            nursery, clock
+        )
         self.cache = cache
         self.deadline_seconds = deadline_seconds
         self.page_times = Histogram()
 
     @property
     def in_flight(self) -> int:
-        """The number of requested pages that have not arrived."""
-        return self._pages.in_flight
+        """The number of listings that grow, plus the number of requested pages."""
+        return self._pages.in_flight + self._requests.in_flight
 
     def fresh_listing(self, location: str) -> CachedListing:
         """Return the cached listing of a directory if it is fresh, or begin a new listing."""
@@ -75,9 +82,17 @@ class Directories:
         """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
         return self.cache.is_fresh(cached, self._clock())
 
-    def grow_soon(self, cached: CachedListing) -> None:
-        """Request the next page of the listing, and do not wait for the page."""
-        self._pages.start(cached, lambda: self._add_page(cached))
+    def is_growing(self, cached: CachedListing) -> bool:
+        """Return whether the next page of the listing is in flight."""
+        return cached in self._pages
+
+    def grow_soon(self, cached: CachedListing, on_page: OnPage | None = None) -> None:
+        """Request the next page of the listing, and do not wait for the page.
+
+        Unless the page is in flight already, `on_page` is called when the page was added, or with
+        the error of the request.
+        """
+        self._pages.start(cached, lambda: self._add_page(cached, on_page, wide=on_page is None))
 
     async def grow_beyond(self, cached: CachedListing, position: int) -> None:
         """Wait until the listing has an entry at `position`, or is complete."""
@@ -99,27 +114,47 @@ class Directories:
             return True
         return len(cached.listing) > 0
 
-    async def _add_page(self, cached: CachedListing) -> None:
+    async def _add_page(
+        self, cached: CachedListing, on_page: OnPage | None = None, *, wide: bool = True
+    ) -> None:
+        """Add the next page of the listing; if `wide`, request several pages ahead if possible."""
         listing = cached.listing
         if listing.contradiction is not None:
             raise listing.contradiction
         await pause_after(cached.empty_pages)
-        asked_at = self._clock()
         try:
-            page = await self._store.list_objects(
-                listing.location,
-                delimiter="/",
-                page_token=listing.page_token,
-                page_size=self._page_size,
-            )
-            self.page_times.observe(self._clock() - asked_at)
-            self.cache.listings.add_page(cached, page, asked_at)
-        except StorageError:
+            self._request_pages(cached, cached.ranges.upcoming() if wide else [cached.ranges.head])
+            flight = cached.ahead.pop(cached.ranges.head)
+            page = cached.ranges.take(await flight.wait(), wide=wide)
+            self.cache.listings.add_page(cached, page, flight.asked_at)
+        except StorageError as error:
             # The page token may have caused the failure, so later readers begin a new listing.
             self.cache.listings.discard(cached)
+            if on_page is not None:
+                on_page(cached, error)
             raise
+        if wide and len(upcoming := cached.ranges.upcoming()) > 1:
+            self._request_pages(cached, upcoming)
+        if on_page is not None:
+            on_page(cached, None)
         if listing.placeholder is not None:
             self._on_placeholder(listing.placeholder)
+
+    def _request_pages(self, cached: CachedListing, requests: Iterable[PageRequest]) -> None:
+        for request in requests:
+            if request not in cached.ahead:
+                cached.ahead[request] = self._requests.start(
+                    (cached, request),
+                    functools.partial(self._list, cached.listing.location, request),
+                )
+
+    async def _list(self, location: str, request: PageRequest) -> ListingPage:
+        asked_at = self._clock()
+        page = await self._store.list_objects(
+            location, delimiter="/", page_size=self._page_size, **request._asdict()
+        )
+        self.page_times.observe(self._clock() - asked_at)
+        return page
 
 
 class DirectoryHandle:

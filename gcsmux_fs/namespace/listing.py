@@ -60,14 +60,12 @@ class Listing:
         "complete",
         "contradiction",
         "location",
-        "page_token",
         "placeholder",
     )
 
     def __init__(self, location: str) -> None:
         self.location = location
         self.placeholder: ObjectInfo | None = None
-        self.page_token = ""
         self.complete = False
         #: The error of a page that broke invariant 3, or None. After this error no page is added.
         self.contradiction: StorageError | None = None
@@ -91,6 +89,11 @@ class Listing:
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def pages(self) -> int:
+        """The number of pages so far."""
+        return len(self._pages)
 
     @property
     def specials(self) -> int:
@@ -118,6 +121,15 @@ class Listing:
         place = self._find_row(name)
         return None if place is None else Row(place[0].objects, place[1])
 
+    def has_passed(self, target: str) -> bool:
+        """Return whether the object `target` and the folder `target` + `/` are on no later page.
+
+        If so, and `find` finds no entry for them, they do not exist.
+        """
+        if self.contradiction is not None:
+            return False
+        return self.complete or target + "/" < self._last_key
+
     def position_of(self, name: bytes) -> int | None:
         """Return the position of the entry `name`; None if no page so far has this entry."""
         position = self._special.get(name)
@@ -139,7 +151,7 @@ class Listing:
         return None if isinstance(child, Directory) else child.info
 
     def add_page(self, page: ListingPage) -> int:
-        """Append the page that was requested with `page_token`.
+        """Append the next page. A page without a token is the last page.
 
         Returns how many of the added entries are objects that were held back from earlier pages.
         These objects are the first of the added entries.
@@ -163,7 +175,6 @@ class Listing:
         self._lows.append(self._last_key)
         self._last_key = max([self._last_key, *objects.names[-1:], *prefixes[-1:]])
         self.complete = not token
-        self.page_token = token
         self._tokens.add(token)
         try:
             return self._take(listed, prefixes)

@@ -1,7 +1,8 @@
 """Cache of the latest listing of each directory, with the times of its requests; sans-IO.
 
 1. The cache is bounded: beyond `max_entries` the least recently used listings are evicted. Open
-   listings are not evicted, because their handles keep the memory anyway.
+   listings are not evicted, because their handles keep the memory anyway. Pages that were requested
+   ahead are not counted. A listing has at most four of them, and only if it has at least ten pages.
 2. All times are the times at which requests were sent, not at which answers arrived. So no entry
    seems newer than it is.
 """
@@ -14,9 +15,12 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.object_table import ObjectTable
 from gcsmux_fs.namespace.listing import Listing
+from gcsmux_fs.namespace.listing_ranges import ListingRanges
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import ListingPage
+    from gcsmux_fs.namespace.listing_ranges import PageRequest
+    from gcsmux_fs.namespace.single_flight import Flight
 
 __all__ = ["MAX_LISTED_ENTRIES", "CachedListing", "ListingCache"]
 
@@ -40,7 +44,8 @@ class CachedListing:
     """A listing that began at `begun_at` and grows page by page.
 
     `empty_pages` is the number of consecutive pages without entries before the next page. `openers`
-    counts the open handles that read the listing.
+    counts the open handles that read the listing, and `answered` counts the lookups that the
+    listing has answered. `in_background` is true if the listing began because of lookups.
     """
 
     __slots__ = (
@@ -48,18 +53,27 @@ class CachedListing:
         "_distrusted",
         "_starts",
         "_text_bytes",
+        "ahead",
+        "answered",
         "begun_at",
         "empty_pages",
+        "in_background",
         "listing",
         "openers",
+        "ranges",
         "trusts_all",
     )
 
     def __init__(self, location: str, begun_at: float) -> None:
         self.listing = Listing(location)
         self.begun_at = begun_at
+        self.ranges = ListingRanges(location)
+        #: Pages that were requested ahead, and are in flight or wait for the pages before them.
+        self.ahead: dict[PageRequest, Flight[ListingPage]] = {}
         self.openers = 0
         self.empty_pages = 0
+        self.answered = 0
+        self.in_background = False
         #: True if no entry was invalidated since the listing began.
         self.trusts_all = True
         # The file names of the invalidated entries; None if all entries are invalidated.

@@ -37,12 +37,14 @@ class NameAnswer(NamedTuple):
     """The answer to a request about a name; the request was sent at the time `asked_at`.
 
     `child` is None if the name does not exist. The answer is valid until the time `valid_until`,
-    which is minus infinity if the name was invalidated after the request was sent.
+    which is minus infinity if the name was invalidated after the request was sent. `listing` is the
+    cached listing that the answer comes from, if it comes from one.
     """
 
     child: Child | None
     asked_at: float
     valid_until: float
+    listing: CachedListing | None = None
 
     @property
     def is_outdated(self) -> bool:
@@ -105,9 +107,13 @@ class NameCache:
         resolved_at = -math.inf if resolution is None else resolution.asked_at
         cached = self.listings.latest(location)
         if cached is not None and cached.begun_at > resolved_at and cached.trusts(name):
-            child = cached.listing.find(name)
-            if child is not None or cached.listing.complete:
-                answer = self.answer(step.target, child, cached.begun_at)
+            listing = cached.listing
+            child = listing.find(name)
+            # A directory of the form PART has many names, which are anywhere in the listing.
+            if child is not None or (
+                listing.complete if step.form is Form.PART else listing.has_passed(step.target)
+            ):
+                answer = self.answer(step.target, child, cached.begun_at, cached)
                 if not answer.is_outdated:
                     return answer
         if resolution is None:
@@ -120,7 +126,13 @@ class NameCache:
             return None
         return None if answer.is_outdated else answer
 
-    def answer(self, target: str, child: Child | None, asked_at: float) -> NameAnswer:
+    def answer(
+        self,
+        target: str,
+        child: Child | None,
+        asked_at: float,
+        listing: CachedListing | None = None,
+    ) -> NameAnswer:
         """Return `child` as the answer about the object or directory `target`, with its TTL."""
         if self._invalidations.outdates(target, asked_at):
             return NameAnswer(child, asked_at, -math.inf)
@@ -129,7 +141,7 @@ class NameCache:
             ttl = self._negative_ttl
         elif isinstance(child, Directory) and child.assumed:
             ttl = min(ttl, self._negative_ttl)
-        return NameAnswer(child, asked_at, asked_at + ttl)
+        return NameAnswer(child, asked_at, asked_at + ttl, listing)
 
     def joinable_after(self, target: str, now: float) -> float:
         """Return a time: a lookup may join a request in flight that was sent after this time."""
@@ -146,7 +158,11 @@ class NameCache:
 
     def is_fresh(self, cached: CachedListing, now: float) -> bool:
         """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
-        return cached.trusts_all and now < cached.begun_at + self._ttl
+        return cached.trusts_all and self.is_within_ttl(cached, now)
+
+    def is_within_ttl(self, cached: CachedListing, now: float) -> bool:
+        """Return whether the listing still answers lookups of names that were not invalidated."""
+        return now < cached.begun_at + self._ttl
 
     def listed_until(
         self, cached: CachedListing, position: int, name: bytes, child: Child

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.namespace.background_listings import BackgroundListings
 from gcsmux_fs.namespace.child import Directory
 from gcsmux_fs.namespace.deadline import bounded
 from gcsmux_fs.namespace.directories import Directories
@@ -76,6 +77,13 @@ class NameLookup:
             clock=clock,
             deadline_seconds=deadline_seconds,
         )
+        self._background = BackgroundListings(
+            self.directories,
+            # A caller who may not list gets no page.
+            ttl_seconds=0.0 if assume_directories else ttl_seconds,
+            max_entries=max_listed_entries // 2,
+            clock=clock,
+        )
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of cached answers and of requests."""
@@ -104,6 +112,7 @@ class NameLookup:
             "Time from the request for a page of a listing until the page arrives.",
             directories.page_times,
         )
+        self._background.declare_metrics(registry)
 
     def cached(self, location: str, name: bytes, step: Step) -> NameAnswer | None:
         """Return the newest cached answer about an entry; None if no answer is valid.
@@ -111,18 +120,27 @@ class NameLookup:
         `name` is the entry's file name in the directory `location`, which was parsed to `step`.
         """
         answer = self.cache.newest(location, name, step)
-        return answer if answer is not None and answer.valid_until > self._clock() else None
+        if answer is None or answer.valid_until <= self._clock():
+            return None
+        if answer.listing is not None:
+            self._background.note_answered(answer.listing)
+        return answer
 
-    async def ask(self, location: str, step: Step) -> NameAnswer:
+    async def ask(self, location: str, name: bytes, step: Step) -> NameAnswer:
         """Ask the service about an entry of the directory `location`.
+
+        `name` is the entry's file name, which was parsed to `step`. After some names the directory
+        is listed in the background.
 
         Raises:
             PermissionDenied: the service refuses to show what the name is.
             DeadlineExceeded: the service did not answer before the deadline.
             StorageError: the service failed.
         """
-        ask = self._ask_part if step.form is Form.PART else self._ask_object
-        return await bounded(self._deadline, location, lambda: ask(step))
+        if step.form is Form.PART:
+            return await bounded(self._deadline, location, lambda: self._ask_part(step))
+        self._background.note_asked(location, name)
+        return await bounded(self._deadline, location, lambda: self._ask_object(step))
 
     async def _ask_part(self, step: Step) -> NameAnswer:
         listing = self.directories.fresh_listing(step.target)

@@ -1,6 +1,7 @@
 """Decides from the answers of the service what a name leads to; sans-IO.
 
-Two requests show what a name is: one for the object of this name, one for anything below the name.
+One listing usually shows what a name is (see `read_name_page`). Otherwise two requests do: one for
+the object of this name, one for anything below the name (see `combine`).
 
 A caller may have permissions for a part of the bucket only. Then the service refuses one request
 and answers the other. A refusal never hides what another answer shows:
@@ -28,9 +29,9 @@ from gcsmux_fs.namespace.child import Child, Directory
 from gcsmux_fs.namespace.names import Form, Step
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.model.values import ListingPage, ObjectInfo
 
-__all__ = ["Resolution", "combine"]
+__all__ = ["Resolution", "combine", "read_name_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,25 @@ class Resolution:
             # grow.
             raise self.object_refused.with_traceback(None)
         return file
+
+
+def read_name_page(target: str, asked_at: float, page: ListingPage) -> Resolution | None:
+    """Return the resolution that the first page of the names from `target` to `target` + `/` shows.
+
+    The object `target` has the first of these names, and the directory the last. So a page that is
+    not the last one may leave open whether there is a directory, or what its placeholder object is.
+    A page without entries may even leave open whether there is an object. Then the function returns
+    None. It also returns None if the object is still being appended to, because a listing may show
+    an old size.
+    """
+    if page.next_page_token:
+        return None
+    objects = {info.name: info for info in page.objects}
+    info, placeholder = objects.get(target), objects.get(target + "/")
+    if info is not None and not info.finalized:
+        return None
+    exists = placeholder is not None or target + "/" in page.prefixes
+    return Resolution(asked_at, info, Directory(target + "/", placeholder) if exists else None)
 
 
 def combine(

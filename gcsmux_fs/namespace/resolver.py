@@ -1,8 +1,16 @@
-"""Asks the service about a name: one request for the object, one for anything below the name.
+"""Asks the service what a name is: an object, a directory, both, or neither.
 
-Both requests are sent at the same time. The second request lists the names that begin with `name/`.
-It shows a folder that has objects, a folder that has a placeholder object, and, in a hierarchical
-bucket, an empty folder. `resolution` decides what the two answers mean.
+Usually one request is enough: a listing of the names from `name` to `name/`. It shows the object
+`name`. It also shows a folder that has objects, a folder that has a placeholder object, and, in a
+hierarchical bucket, an empty folder.
+
+If this listing does not show what the name is (see `read_name_page`), two requests are sent at the
+same time: GetObject for the object, and a listing of the names that begin with `name/`. `combine`
+decides what the two answers mean. Names are asked for by two requests from the beginning
+
+- if the caller may not list;
+- if the latest answer showed an object that is still being appended to, because only GetObject is
+  sure to show its newest size. In a zonal bucket this is often so for all objects.
 """
 
 from __future__ import annotations
@@ -20,7 +28,7 @@ from gcsmux_fs.model.errors import (
 from gcsmux_fs.namespace.child import Directory
 from gcsmux_fs.namespace.deadline import bounded, pause_after
 from gcsmux_fs.namespace.names import MAX_OBJECT_NAME_BYTES, encoded_length
-from gcsmux_fs.namespace.resolution import Resolution, combine
+from gcsmux_fs.namespace.resolution import Resolution, combine, read_name_page
 from gcsmux_fs.namespace.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -43,6 +51,9 @@ _AFTER_SLASH = chr(ord("/") + 1)
 _AFTER_NAME = "!"
 # Two entries: a folder and, where the service lists it, its placeholder object.
 _FOLDER_PAGE_SIZE = 2
+# The object `foo`, then objects such as `foo-1` and `foo.txt`, then the folder `foo/`. Few names
+# have more than 14 such neighbours. Each neighbour adds about 300 bytes to the answer.
+_NAME_PAGE_SIZE = 16
 
 
 class Resolver:
@@ -72,6 +83,8 @@ class Resolver:
         self._clock = clock
         self._deadline = deadline_seconds
         self._assume_directories = assume_directories
+        # True if the latest object that was found is still being appended to.
+        self._objects_grow = False
         self._names: SingleFlight[str, Resolution] = SingleFlight(nursery, clock)
         self._objects: SingleFlight[str, ObjectInfo | None] = SingleFlight(nursery, clock)
         self._folders: SingleFlight[str, Directory | PermissionDenied | None] = SingleFlight(
@@ -140,6 +153,36 @@ class Resolver:
         return self._folders.start(target, lambda: self._find_folder(target), joinable_after=after)
 
     async def _resolve(self, target: str, after: float) -> Resolution:
+        resolution = None
+        # The names that the listing begins and ends with must not be too long.
+        is_listable = 0 < encoded_length(target) < MAX_OBJECT_NAME_BYTES
+        if is_listable and not self._assume_directories and not self._objects_grow:
+            resolution = await self._resolve_by_one_request(target)
+        if resolution is None:
+            resolution = await self._resolve_by_two_requests(target, after)
+        if resolution.info is not None:
+            self._objects_grow = not resolution.info.finalized
+        self._cache.store(target, resolution)
+        return resolution
+
+    async def _resolve_by_one_request(self, target: str) -> Resolution | None:
+        """List a name and its directory; return None if the page does not show what the name is."""
+        asked_at = self._clock()
+        try:
+            page = await self._store.list_objects(
+                target,
+                delimiter="/",
+                page_size=_NAME_PAGE_SIZE,
+                start_at=target,
+                end_before=target + _AFTER_SLASH,
+            )
+        except Unauthenticated:
+            raise
+        except (PermissionDenied, InvalidRequest):
+            return None
+        return read_name_page(target, asked_at, page)
+
+    async def _resolve_by_two_requests(self, target: str, after: float) -> Resolution:
         folder = self._start_folder(target, after)
         newest = self._start_object(target, after)
         info, object_refused = None, None
@@ -150,7 +193,7 @@ class Resolver:
         except PermissionDenied as error:
             object_refused = error
         directory = await folder.wait()
-        resolution = combine(
+        return combine(
             target,
             min(folder.asked_at, newest.asked_at),
             info,
@@ -158,8 +201,6 @@ class Resolver:
             directory,
             assume_directories=self._assume_directories,
         )
-        self._cache.store(target, resolution)
-        return resolution
 
     async def _get(self, name: str) -> ObjectInfo | None:
         """Return the newest generation of an object; None if there is none.

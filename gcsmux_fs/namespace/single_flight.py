@@ -62,6 +62,9 @@ class SingleFlight(Generic[Key, Answer]):
         self._joinable: dict[Key, Flight[Answer]] = {}
         self.in_flight = 0
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._joinable
+
     async def ask(
         self,
         key: Key,

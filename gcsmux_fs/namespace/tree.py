@@ -181,7 +181,7 @@ class Tree:
 
     async def _ask(self, location: str, name: bytes) -> Entry:
         step = parse_name(location, name)
-        return self._enter_answer(step, await self._names.ask(location, step))
+        return self._enter_answer(step, await self._names.ask(location, name, step))
 
     def _lookup_in_cache(self, location: str, name: bytes) -> Entry | None:
         step = parse_name(location, name)

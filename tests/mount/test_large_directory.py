@@ -54,9 +54,9 @@ def test_the_first_entries_arrive_before_the_last_page(
         assert 1 <= pages_asked(emulator) - before <= FIRST_PAGES
         rest = program.call(programs.list_rest, path)
         assert names == sorted([first, *rest])
-        # There is one request more than the directory has pages, because the lookup of the
-        # directory's name has also listed a page.
-        assert pages_asked(emulator) - before == PAGES + 1
+        # Several ranges of the directory are listed at the same time. Each has less than 1,000
+        # names, so there are more requests than full pages.
+        assert PAGES < pages_asked(emulator) - before <= 1.25 * PAGES
         emulator.statistics(reset=True)
         assert program.call(os.stat, f"{path}/{names[77_777]}").st_size == 0
         assert sorted(program.call(os.listdir, path)) == names

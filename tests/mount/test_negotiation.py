@@ -156,13 +156,13 @@ def test_names_of_one_directory_are_looked_up_concurrently(
     with mount("--read-timeout", "8s") as mounted, mounted.program() as program:
         program.call(os.stat, f"{mounted.path}/dir")
         emulator.statistics(reset=True)
-        emulator.inject(Rule(Hang(), method="GetObject", times=FOR_EVER))
+        emulator.inject(Rule(Hang(), method="ListObjects", object="dir/file-*", times=FOR_EVER))
         paths = [f"{mounted.path}/dir/file-{tag}" for tag in range(FILES)]
         program.begin(programs.in_parallel, programs.read_head, paths, 10)
         # The emulator answers no lookup. If a lookup waited for another lookup, it would never
         # reach the emulator.
         wait_until(
-            lambda: emulator.statistics().requests.get("GetObject") == FILES,
+            lambda: emulator.statistics().faults.get("hang") == FILES,
             "all lookups reach the emulator",
         )
         emulator.clear_faults()

@@ -211,7 +211,7 @@ def begin_lookup_without_answer(
     emulator: EmulatorProcess, mounted: MountProcess, program: Program
 ) -> None:
     """Start a lookup of the name `silent`; the emulator never answers this lookup."""
-    emulator.inject(Rule(Hang(), method="GetObject", object="silent", times=FOR_EVER))
+    emulator.inject(Rule(Hang(), method="ListObjects", object="silent", times=FOR_EVER))
     program.begin(os.stat, f"{mounted.path}/silent")
     wait_until(
         lambda: emulator.statistics().faults.get("hang", 0) > 0, "the lookup reaches the emulator"

@@ -125,7 +125,7 @@ def test_a_service_that_rejects_every_token_is_eacces_at_once(
                 program.call(os.pread, descriptor, 10, 0)
         asked = emulator.statistics().requests
         # For each failed call, the mount sends two requests and logs one line.
-        assert asked["GetObject"] == 2 * mounted.log.count("lookup: EACCES")
+        assert asked["ListObjects"] == 2 * mounted.log.count("lookup: EACCES")
         assert asked[STREAM] == 2 * mounted.log.count("read: EACCES")
         # One new token serves many rejected calls, so there are few token requests.
         assert 2 <= len(tokens.asked) < 10

@@ -50,7 +50,7 @@ async def test_an_invalidated_name_is_listed_again_and_its_neighbours_are_not_as
         assert await object_at(tree, "d/b") == ("d/b", 2)
         assert store.take_requests() == []
         assert await object_at(tree, "d/a") == ("d/a", 3)
-        assert len(store.take_requests()) == 2
+        assert len(store.take_requests()) == 1
         assert await read_names(tree, directory) == [b"a", b"b", b"c"]
 
 
@@ -151,7 +151,7 @@ async def test_an_invalidated_directory_is_asked_for_with_everything_below_it() 
         assert store.take_requests() == []
         assert await object_at(tree, "d/a") == ("d/a", 5)
         # The directory itself may be gone, so the lookup asks for the directory again.
-        assert {"get d", "get d/a"} < set(store.take_requests())
+        assert store.take_requests() == ["list d [d, d0)", "list d/a [d/a, d/a0)"]
         assert await object_at(tree, "d/sub/b") == ("d/sub/b", 7)
         assert await read_names(tree, inodes["d"]) == [b"%content~", b"a", b"new", b"sub"]
 
@@ -360,7 +360,7 @@ async def test_a_gone_generation_is_asked_for_again_though_it_was_listed() -> No
         store.take_requests()
         assert await object_at(tree, "d/a") == ("d/a", 3)
         assert await object_at(tree, "d/b") == ("d/b", 2)
-        assert len(store.take_requests()) == 2
+        assert len(store.take_requests()) == 1
         await read_names(tree, directory.inode)
         assert store.take_requests() == ["list d/"]
 

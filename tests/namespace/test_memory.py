@@ -39,8 +39,13 @@ class NumberedStore(FakeStore):
         end_before: str = "",
     ) -> ListingPage:
         await self._answer("list")
-        start = int(page_token or 0)
-        end = start + page_size
+        start, limit = (
+            int(key.rpartition("/")[2] or default)
+            for key, default in ((start_at, 0), (end_before, ENTRIES))
+        )
+        start = int(page_token or start)
+        limit = min(limit, ENTRIES)
+        end = min(start + page_size, limit)
         objects = ObjectTable.of(
             ObjectInfo(
                 name=f"directory/{number:07}",
@@ -53,7 +58,7 @@ class NumberedStore(FakeStore):
             )
             for number in range(start, end)
         )
-        return ListingPage(objects, (), str(end) if end < ENTRIES else "")
+        return ListingPage(objects, (), str(end) if end < limit else "")
 
 
 async def bytes_after_listing(*, forgetting: bool) -> int:

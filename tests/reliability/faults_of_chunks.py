@@ -218,10 +218,10 @@ _MESSAGES = Group(
                 (Rule(Malformed(how), method=method, object=pattern, times=2),),
                 requests=16,
                 reader=Reader.NAMES,
-                counters={"unary_requests": 7},
+                counters={"unary_requests": 5},
             )
             for what, method, pattern in (
-                ("an object", "GetObject", "*/small-0"),
+                ("a lookup", "ListObjects", "*/small-0"),
                 ("a listing", "ListObjects", "row-*/"),
             )
             for how in MalformedKind
