@@ -145,7 +145,7 @@ async def test_other_tasks_run_between_requests_that_never_end(readable: int) ->
             nursery.start_soon(other_task)
             for _ in range(100):
                 await wait_readable(readable)
-        assert rounds == 5
+            assert rounds == 5
 
 
 async def test_a_readable_descriptor_needs_no_task_switch(readable: int) -> None:
