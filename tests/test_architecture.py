@@ -90,6 +90,7 @@ IMPURE_MODULES = {
     "fuse.name_pruning",
     "fuse.negotiation",
     "fuse.operations",
+    "fuse.request_turns",
     "fuse.session",
     "fuse.start_lock",
     "fuse.wakeups",

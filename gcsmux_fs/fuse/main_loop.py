@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from gcsmux_fs.fuse.mountinfo import device_of, mount_table, top_mount
+from gcsmux_fs.fuse.request_turns import request_turns
 from gcsmux_fs.model.errors import MountLost
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ async def answer_requests(mountpoint: Path) -> None:
     """
     device = device_of(mountpoint)
     try:
-        await pyfuse3.main(min_tasks=_MIN_IDLE_TASKS, max_tasks=MAX_REQUESTS)
+        with request_turns():
+            await pyfuse3.main(min_tasks=_MIN_IDLE_TASKS, max_tasks=MAX_REQUESTS)
     except* OSError as group:
         if any(error.errno != errno.ECONNABORTED for error in _leaves(group)):
             raise

@@ -5,6 +5,9 @@ a separate thread. To call the other side, a thread appends a plain function to 
 the other thread. One wake-up serves all calls that are in the queue when the other thread drains
 the queue, so a burst of messages costs one wake-up. Each queue keeps the order of its calls.
 
+No program waits for some calls, such as the report that a call has ended. `to_trio_unhurried`
+appends such a call without a wake-up of its own, because a wake-up costs more than the call.
+
 The asyncio loop is a uvloop: a gRPC call consists of many short callbacks and wake-ups, and uvloop
 runs them with less CPU time (figures: docs/PERFORMANCE.md).
 
@@ -20,6 +23,8 @@ Invariants:
 3. `run` returns only after trio's main task and every asyncio task have ended.
 4. A drain runs only the calls that were queued when the drain began. So a side that queues calls
    all the time does not block the other side.
+5. The trio thread runs an unhurried call with the next call that wakes the thread, and at most
+   `_UNHURRIED_SECONDS` later if no such call follows.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import outcome
 import trio
@@ -51,6 +56,10 @@ _JOIN_SECONDS = 10.0
 # that finish cancelled calls. These tasks end within milliseconds.
 _GRACE_SECONDS = 0.2
 
+# Longest delay of an unhurried call. It is short compared with all timeouts of streams, and a busy
+# mount starts few timers.
+_UNHURRIED_SECONDS = 0.05
+
 # How long the shutdown keeps the asyncio loop open after the last task has ended. gRPC completes
 # cancelled operations a few milliseconds after the cancellation. If the loop were closed by then,
 # another asyncio loop of the process (in tests, the loop of a server) would log an error.
@@ -70,6 +79,7 @@ class AsyncioBridge:
         self._to_asyncio: deque[Callable[[], object]] = deque()
         self._trio_awake = False
         self._asyncio_awake = False
+        self._wake_up_is_due = False
         self._arrival: trio.Event | None = None
         self._stopped = False
         self._loop = uvloop.new_event_loop()
@@ -108,6 +118,22 @@ class AsyncioBridge:
         Only the asyncio thread may use this method.
         """
         self._to_trio.append(call)
+        self._wake_trio()
+
+    def to_trio_unhurried(self, call: Callable[[], object]) -> None:
+        """Like `to_trio`, but without a wake-up for this call alone (invariant 5)."""
+        self._to_trio.append(call)
+        if not self._trio_awake and not self._wake_up_is_due:
+            self._wake_up_is_due = True
+            self._loop.call_later(_UNHURRIED_SECONDS, self._wake_trio_if_late)
+
+    async def arrival(self) -> None:
+        """Wait until the asyncio thread queues a call. Used only in the trio thread."""
+        if self._arrival is None:
+            self._arrival = trio.Event()
+        await self._arrival.wait()
+
+    def _wake_trio(self) -> None:
         if not self._trio_awake:
             self._trio_awake = True
             assert self._token is not None
@@ -116,11 +142,10 @@ class AsyncioBridge:
             except trio.RunFinishedError:
                 self._to_trio.clear()
 
-    async def arrival(self) -> None:
-        """Wait until the asyncio thread queues a call. Used only in the trio thread."""
-        if self._arrival is None:
-            self._arrival = trio.Event()
-        await self._arrival.wait()
+    def _wake_trio_if_late(self) -> None:
+        self._wake_up_is_due = False
+        if self._to_trio:
+            self._wake_trio()
 
     # A drain sets its `awake` flag to False before it empties the queue. If a call is appended
     # during the drain, either this drain runs the call, or the sender sees False and wakes the
@@ -201,31 +226,65 @@ async def await_asyncio(coroutine: Coroutine[object, object, T]) -> T:
         CancelledByAsyncio: the asyncio side cancelled the coroutine.
     """
     bridge = current()
-    waiter = trio.lowlevel.current_task()
-    tasks: list[asyncio.Task[T]] = []
-    raise_cancel: Callable[[], object] | None = None
-
-    def start() -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        task.add_done_callback(wake_waiter)
-        tasks.append(task)
-
-    def wake_waiter(_: asyncio.Task[T]) -> None:
-        bridge.to_trio(lambda: trio.lowlevel.reschedule(waiter, outcome.Value(None)))
-
-    def abort(cancel: Callable[[], object]) -> trio.lowlevel.Abort:
-        nonlocal raise_cancel
-        raise_cancel = cancel
-        bridge.to_asyncio(lambda: tasks[0].cancel())
-        return trio.lowlevel.Abort.FAILED
-
-    bridge.to_asyncio(start)
-    await trio.lowlevel.wait_task_rescheduled(abort)
-    task = tasks[0]
-    if not task.cancelled():
-        return task.result()
-    if raise_cancel is not None:
-        raise_cancel()
+    waiting = _WaitingTask(bridge, coroutine)
+    bridge.to_asyncio(waiting.start)
+    await trio.lowlevel.wait_task_rescheduled(waiting.abort)
+    if waiting.answer is not None:
+        return waiting.answer.unwrap()
+    if waiting.raise_cancel is not None:
+        waiting.raise_cancel()
     # Raise a subclass of Exception. asyncio.CancelledError derives from BaseException, so no
     # `except Exception` on trio's side would catch it.
     raise CancelledByAsyncio
+
+
+class _WaitingTask(Generic[T]):
+    """A trio task that waits for an asyncio coroutine.
+
+    The coroutine's own task wakes the trio thread. A done callback of the task would run one turn
+    of the asyncio loop later, and each turn takes system calls.
+    """
+
+    __slots__ = ("_bridge", "_coroutine", "_runs", "_task", "_trio_task", "answer", "raise_cancel")
+
+    def __init__(self, bridge: AsyncioBridge, coroutine: Coroutine[object, object, T]) -> None:
+        self._bridge = bridge
+        self._coroutine = coroutine
+        self._trio_task = trio.lowlevel.current_task()
+        self._task: asyncio.Task[None] | None = None
+        self._runs = False
+        #: What the coroutine returned or raised; None if asyncio cancelled the coroutine.
+        self.answer: outcome.Value[T] | outcome.Error | None = None
+        #: Raises trio's cancellation; None if the trio task was not cancelled.
+        self.raise_cancel: Callable[[], object] | None = None
+
+    def start(self) -> None:
+        """Start the coroutine. Runs in the asyncio thread."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def abort(self, raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
+        """Cancel the coroutine, and keep the trio task waiting until the coroutine has ended."""
+        self.raise_cancel = raise_cancel
+        self._bridge.to_asyncio(self._cancel)
+        return trio.lowlevel.Abort.FAILED
+
+    def _cancel(self) -> None:
+        assert self._task is not None  # `start` was queued before this call
+        self._task.cancel()
+        if not self._runs:
+            # A task that is cancelled before its first turn runs no code at all.
+            self._coroutine.close()
+            self._bridge.to_trio(self._wake)
+
+    async def _run(self) -> None:
+        self._runs = True
+        try:
+            self.answer = outcome.Value(await self._coroutine)
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:  # raised again in the trio task
+            self.answer = outcome.Error(error)
+        self._bridge.to_trio(self._wake)
+
+    def _wake(self) -> None:
+        trio.lowlevel.reschedule(self._trio_task)

@@ -79,8 +79,13 @@ class GrpcBidiTransport:
         """Start a call (see `BidiTransport.open`)."""
         headers = request_headers(self._settings, bucket_path(spec.key.bucket), spec.routing_token)
         self.billed.note_reads(len(ranges))
-        call = StreamOnTrio(self, listener)
-        call.start(headers, encode_bidi_request(spec, ranges), half_close=spec.half_close)
+        opening = encode_bidi_request(spec, ranges)
+        if spec.half_close:
+            call = StreamOnTrio(self, listener, len(ranges))
+            call.start_half_closed(headers, opening)
+        else:
+            call = StreamOnTrio(self, listener)
+            call.start_stream(headers, opening)
         return call
 
     def declare_metrics(self, registry: Registry) -> None:
@@ -98,21 +103,27 @@ class StreamOnTrio(TrioHalf[BidiListener]):
 
     _asyncio_half: StreamOnAsyncio
 
-    def __init__(self, transport: GrpcBidiTransport, listener: BidiListener) -> None:
+    def __init__(
+        self,
+        transport: GrpcBidiTransport,
+        listener: BidiListener,
+        expected_ranges: int | None = None,
+    ) -> None:
         super().__init__(transport.starter, listener)
         self._billed = transport.billed
-        self._asyncio_half = StreamOnAsyncio(transport.starter, self)
+        self._asyncio_half = StreamOnAsyncio(transport.starter, self, expected_ranges)
         self._unconfirmed = False
 
-    def start(self, headers: Metadata, opening: bytes, *, half_close: bool) -> None:
-        """Start the call with its opening message, the only message if `half_close` is true."""
-        if half_close:
-            # No user of a half-closed call waits for `on_sent`. To save a wake-up of the trio
-            # thread, `on_sent` is reported together with the first response.
-            self._unconfirmed = True
-            self.start_single(_METHOD, headers, opening)
-        else:
-            self._bridge.to_asyncio(lambda: self._asyncio_half.start_stream(headers, opening))
+    def start_stream(self, headers: Metadata, opening: bytes) -> None:
+        """Start the call with its opening message; `send` sends further messages."""
+        self._bridge.to_asyncio(lambda: self._asyncio_half.start_stream(headers, opening))
+
+    def start_half_closed(self, headers: Metadata, opening: bytes) -> None:
+        """Start the call with its only message."""
+        # No user of a half-closed call waits for `on_sent`. To save a wake-up of the trio thread,
+        # `on_sent` is reported together with the first response.
+        self._unconfirmed = True
+        self.start_single(_METHOD, headers, opening)
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
         """Send one message (see `BidiCall.send`)."""
@@ -135,12 +146,22 @@ class StreamOnTrio(TrioHalf[BidiListener]):
 
 
 class StreamOnAsyncio(AsyncioHalf):
-    """The half of a BidiReadObject call on asyncio's side, which owns the gRPC call."""
+    """The half of a BidiReadObject call on asyncio's side, which owns the gRPC call.
+
+    `expected_ranges` is the number of ranges of a half-closed call, None for other calls. After the
+    end of the last expected range, no response is read, because each read costs a batch of gRPC and
+    two wake-ups of threads. gRPC then reports the status when it arrives. If the server sends a
+    further response instead, gRPC never reports the status; the mux closes such a call as an idle
+    stream.
+    """
 
     _trio_half: StreamOnTrio
 
-    def __init__(self, starter: CallStarter, trio_half: StreamOnTrio) -> None:
+    def __init__(
+        self, starter: CallStarter, trio_half: StreamOnTrio, expected_ranges: int | None
+    ) -> None:
         super().__init__(starter, trio_half)
+        self._expected_ranges = expected_ranges
         self._writable: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
         self._write_task: asyncio.Task[None] | None = None
 
@@ -165,12 +186,25 @@ class StreamOnAsyncio(AsyncioHalf):
             self._write_task = self._starter.start_task(self._write(self._writable, message))
 
     def _receive(self, data: bytes) -> bool:
-        self._report_message(decode_bidi_response(data))
-        return True
+        message = decode_bidi_response(data)
+        # No program waits for a response without content, such as the first one of a new stream.
+        self._report_message(message, unhurried=not message.chunks)
+        if self._expected_ranges is None:
+            return True
+        for chunk in message.chunks:
+            self._expected_ranges -= chunk.range_end
+        return self._expected_ranges > 0
 
     def _close(self, end: StreamEnd) -> StreamEnd:
         self._writable = self._write_task = None
         return end
+
+    def _report_end(self, end: StreamEnd) -> None:
+        # No program waits for the end of a half-closed call whose ranges have been answered.
+        if self._expected_ranges is not None and self._expected_ranges <= 0:
+            self._to_trio_unhurried(lambda: self._trio_half.on_end(end))
+        else:
+            super()._report_end(end)
 
     def _stop_writing(self, _call: object) -> None:
         if self._write_task is not None:

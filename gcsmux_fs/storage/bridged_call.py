@@ -103,6 +103,7 @@ class AsyncioHalf(ABC):
     def __init__(self, starter: CallStarter, trio_half: CallListener) -> None:
         self._starter = starter
         self._to_trio = starter.bridge.to_trio
+        self._to_trio_unhurried = starter.bridge.to_trio_unhurried
         self._trio_half = trio_half
         self._call: AnyCall | None = None
         self._connection: GrpcConnection | None = None
@@ -129,14 +130,15 @@ class AsyncioHalf(ABC):
 
     @abstractmethod
     def _receive(self, data: bytes) -> bool:
-        """Report one response. Return whether to read further responses."""
+        """Report one response. Return whether to read further responses before the end."""
 
     def _close(self, end: StreamEnd) -> StreamEnd:
         """Report remaining messages after the call ended with `end`. Return the end to report."""
         return end
 
-    def _report_message(self, message: BidiMessage) -> None:
-        self._to_trio(lambda: self._trio_half.on_message(message))
+    def _report_message(self, message: BidiMessage, *, unhurried: bool = False) -> None:
+        report = self._to_trio_unhurried if unhurried else self._to_trio
+        report(lambda: self._trio_half.on_message(message))
 
     def _report_end(self, end: StreamEnd) -> None:
         self._to_trio(lambda: self._trio_half.on_end(end))
@@ -170,7 +172,6 @@ class AsyncioHalf(ABC):
                 # start of the call and before gRPC sent the headers.
                 self._token = self._starter.token
             if not self._receive(data):  # type: ignore[arg-type]
-                call.cancel()
                 return
 
 

@@ -96,10 +96,14 @@ class RangeReadOnAsyncio(AsyncioHalf):
         self._answer = answer
 
     def _receive(self, data: bytes) -> bool:
-        if self._answer.over:
-            return False  # the server sends more than the request asked for
-        self._report_message(self._answer.take(data))
-        return not self._answer.corrupt
+        if not self._answer.over:
+            self._report_message(self._answer.take(data))
+            if not self._answer.corrupt:
+                return True
+        # The answer is corrupt, or the server sends more than the request asked for.
+        assert self._call is not None
+        self._call.cancel()
+        return False
 
     def _close(self, end: StreamEnd) -> StreamEnd:
         rest = self._answer.close(end)

@@ -15,6 +15,7 @@ from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channels import ChannelSettings, open_channels
+from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import (
     BidiMessage,
     OpenSpec,
@@ -192,6 +193,30 @@ def test_a_half_closed_call_serves_its_ranges_and_ends_by_itself(server: Scripte
     (headers,) = server.headers
     expected = "bucket=projects/_/buckets/bucket&routing_token=token"
     assert headers["x-goog-request-params"] == expected
+
+
+def test_a_response_after_the_last_range_does_not_keep_a_half_closed_call_from_being_cancelled(
+    server: ScriptedServer,
+) -> None:
+    async def send_one_response_too_many(context: Context) -> None:
+        response = pb.BidiReadObjectResponse()
+        response.object_data_ranges.add(range_end=True).read_range.read_id = 1
+        await context.write(response.SerializeToString())
+        await context.write(pb.BidiReadObjectResponse().SerializeToString())
+
+    server.raw = send_one_response_too_many
+
+    async def test(transport: GrpcBidiTransport) -> None:
+        listener = Listener()
+        call = transport.open(SINGLE, WHOLE, listener)
+        await listener.until(lambda: listener.messages)
+        assert transport.open_calls == 1
+        call.cancel()
+        await transport.drain()
+        assert len(listener.messages) == 1
+        assert listener.ends == []
+
+    on_socket(server, test)
 
 
 # -- ends

@@ -200,6 +200,41 @@ def test_thousands_of_calls_keep_their_order_in_both_directions() -> None:
     assert on_asyncio == on_trio == list(range(10_000))
 
 
+def test_an_unhurried_call_runs_although_no_other_call_follows() -> None:
+    async def main() -> None:
+        bridge = current()
+        for _ in range(3):
+            ran = trio.Event()
+            bridge.to_asyncio(functools.partial(bridge.to_trio_unhurried, ran.set))
+            await ran.wait()
+
+    with_timeout(main)
+
+
+def test_unhurried_calls_keep_their_place_among_other_calls() -> None:
+    numbers: list[int] = []
+
+    async def main() -> None:
+        bridge = current()
+        done = trio.Event()
+
+        def call_on_trio(number: int) -> None:
+            numbers.append(number)
+            if len(numbers) == 1_000:
+                done.set()
+
+        def call_on_asyncio() -> None:
+            for number in range(1_000):
+                call = functools.partial(call_on_trio, number)
+                (bridge.to_trio if number % 3 else bridge.to_trio_unhurried)(call)
+
+        bridge.to_asyncio(call_on_asyncio)
+        await done.wait()
+
+    with_timeout(main)
+    assert numbers == list(range(1_000))
+
+
 def test_a_flood_of_calls_does_not_stop_either_loop() -> None:
     async def main() -> None:
         bridge = current()
