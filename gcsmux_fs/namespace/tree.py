@@ -276,7 +276,8 @@ class Tree:
             return None
         location, _ = locate(info.name, Form.PLAIN)
         step = parse_name(location, name)
-        answer = self._names.cached(location, name, step) or await self._names.ask(location, step)
+        answer = self._names.cached(location, name, step)
+        answer = answer or await self._names.ask(location, name, step)
         return answer.child.info if isinstance(answer.child, Row) else None
 
     # -- invalidation

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from gcsmux_fs.reading.sequential_run import SequentialRun
     from gcsmux_fs.reading.readahead import ReadaheadPlanner
+    from gcsmux_fs.reading.sequential_run import SequentialRun
 
 __all__ = ["FileReads", "FileSummary"]
 
