@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from random import Random
 
 import pytest
 import trio
@@ -13,7 +14,7 @@ from gcsmux_fs.model.errors import DeadlineExceeded, Unavailable
 from gcsmux_fs.reading.counters import ReadCounters
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.read_context import ReadContext
-from tests.support.sizes import KIB, MIB
+from tests.support.sizes import GIB, KIB, MIB
 
 from .fakes import (
     ManualSource,
@@ -60,13 +61,14 @@ async def test_read_that_queues_for_memory_or_is_read_in_parts_is_timed_as_a_mis
     async with trio.open_nursery() as nursery:
         source = TimedSource(nursery, LATENCY_SECONDS)
         context = ReadContext(source, budget_bytes=MINIMUM_BUDGET_BYTES)
-        file = context.open(key_of("object"), 64 * MIB)
+        file = context.open(key_of("object"), 64 * GIB)
         async with trio.open_nursery() as reads:
-            for number in range(20):
-                reads.start_soon(file.read, number * 2 * MIB, 500 * KIB)
+            # These READs form no pattern, so none of them finds bytes that were fetched ahead.
+            for number in Random(1).sample(range(1, 1_000), 20):
+                reads.start_soon(file.read, number * 37 * MIB, 500 * KIB)
             await trio.testing.wait_all_tasks_blocked()
             assert metrics_of(context)["queued_reads"] > 0
-        await file.read(50 * MIB, MIB)
+        await file.read(8 * MIB, MIB)
         file.close()
     assert counts_of(context) == {"hit": 0, "wait": 0, "miss": 21}
 
