@@ -30,7 +30,8 @@ Invariants:
    subtracted from the limit first, but at most half of the limit is subtracted.
 3. Each planned byte is released once: when its pattern has passed it, or when the pattern ends.
 4. The bytes of an object that all its open files have planned and not read are never more than
-   8 MiB plus half of the bytes read (see `read_coverage`).
+   8 MiB plus half of the bytes read. A walk that has proved itself may raise this to 8 MiB plus
+   twice the bytes read (see `region_walk`).
 """
 
 from __future__ import annotations
