@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
 from gcsmux_fs.reading.read_coverage import ReadCoverage
-
-if TYPE_CHECKING:
-    from gcsmux_fs.reading.sequential_run import SequentialRun
+from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES, SequentialRun
 
 __all__ = ["AccessHistory", "RunForecast", "RunHistory"]
 
@@ -53,6 +52,27 @@ class RunHistory:
         """Add a run after which the same open file has begun another run."""
         self._runs.append(run)
         del self._runs[:-_COMPARED_RUNS]
+
+    def begin(
+        self, offset: int, end: int, size: int, previous: SequentialRun | None
+    ) -> SequentialRun:
+        """Return a new run that begins with a READ of `[offset, end)`, with a forecast.
+
+        Most programs finish one run before they start the next, so `previous`, the last run of the
+        same open file, counts as complete. `size` is the size of the object in bytes.
+        """
+        if previous is not None and size > FIRST_WINDOW_BYTES:
+            self.add(previous)
+        forecast = self.forecast()
+        run = SequentialRun(offset, end, size, forecast.shortest)
+        length = end - offset
+        run.follows_forecast = forecast.shortest > length >= forecast.first_read
+        if forecast.longest > length:
+            likely_end = -(-(offset + forecast.longest) // GRANULE_BYTES) * GRANULE_BYTES
+            run.likely_end = min(likely_end, size)
+            if forecast.are_equal:
+                run.expected_end = run.likely_end
+        return run
 
     def forecast(self) -> RunForecast:
         """Return the expected length of the next run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,12 +11,22 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.values import ByteRange
     from gcsmux_fs.reading.access_pattern import AccessPattern
 
-__all__ = ["MAX_PATTERNS", "PlannedPatterns"]
+__all__ = ["MAX_PATTERNS", "PlannedPatterns", "ReadaheadPlan"]
 
 MAX_PATTERNS = 16
 """Maximum number of patterns with a plan in one open file. Sixteen threads may read one file
 through one descriptor. Each READ that does not continue the pattern of the last READ is compared
 with all patterns."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadaheadPlan:
+    """The ranges to fetch, nearest first, and the ranges to release."""
+
+    fetch: tuple[ByteRange, ...]
+    release: tuple[ByteRange, ...]
+    #: True if the pattern has no ready or loading bytes ahead yet.
+    first_window: bool
 
 
 class PlannedPatterns:

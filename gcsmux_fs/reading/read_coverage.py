@@ -5,14 +5,12 @@ Theory of operation: the object is divided into pages of 2 MiB, and each page in
 granules that readahead has planned. So the number of bytes planned and not read is exact, whatever
 the order of the READs, and whichever pattern planned the bytes.
 
-All patterns of all open files share one limit, `room_bytes`. The limit bounds what the object costs
-if the program stops reading at any time.
+All patterns of all open files share one limit of the bytes planned and not read: `ALLOWANCE_BYTES`
+plus half of the bytes read. The limit bounds what the object costs if the program stops reading at
+any time. Only a walk has another limit (`room_for_walk`).
 
-Invariants:
-
-1. `unread_bytes` is the number of bytes of the granules that are planned and not read.
-2. If every plan stays within `room_bytes`, `unread_bytes` is never more than
-   `ALLOWANCE_BYTES` plus half of the bytes read.
+Invariant: `unread_bytes` is the number of bytes of the granules that are planned and not read. A
+page that is forgotten because there are too many pages counts as it was.
 """
 
 from __future__ import annotations

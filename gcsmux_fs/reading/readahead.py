@@ -30,18 +30,17 @@ Invariants:
    subtracted from the limit first, but at most half of the limit is subtracted.
 3. Each planned byte is released once: when its pattern has passed it, or when the pattern ends.
 4. The bytes of an object that all its open files have planned and not read are never more than
-   8 MiB plus half of the bytes read (see `read_coverage`).
+   8 MiB plus half of the bytes read. A walk that has proved itself may raise this to 8 MiB plus
+   twice the bytes read (see `region_walk`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.reading.access_history import AccessHistory
-from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
 from gcsmux_fs.reading.descending_run import DescendingRun
-from gcsmux_fs.reading.planned_patterns import PlannedPatterns
+from gcsmux_fs.reading.planned_patterns import PlannedPatterns, ReadaheadPlan
 from gcsmux_fs.reading.recent_runs import RecentRuns
 from gcsmux_fs.reading.region_walk import RegionWalk
 from gcsmux_fs.reading.sequential_run import FIRST_WINDOW_BYTES, KERNEL_READ_BYTES, SequentialRun
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.access_pattern import AccessPattern
     from gcsmux_fs.reading.strided_run import StridedRun
 
-__all__ = ["ReadaheadPlan", "ReadaheadPlanner"]
+__all__ = ["ReadaheadPlanner"]
 
 _MAX_HITS = 4
 """Maximum number of READs of cached bytes that are remembered. A pattern is recognised by three or
@@ -64,16 +63,6 @@ ascending run in any order, so one such READ is no evidence."""
 
 _MAX_STRAY_GROUPS = 2
 """A strided run ends when more than this number of groups in a row begin outside of its tiles."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadaheadPlan:
-    """The ranges to fetch, nearest first, and the ranges to release."""
-
-    fetch: tuple[ByteRange, ...]
-    release: tuple[ByteRange, ...]
-    #: True if the pattern has no ready or loading bytes ahead yet.
-    first_window: bool
 
 
 class ReadaheadPlanner:
@@ -280,7 +269,7 @@ class ReadaheadPlanner:
                 return self._start_descent(offset, run.position, 0)
             self._runs.add(run)
             return None
-        run = self._new_run(offset, end)
+        self._newest = run = self._run_history.begin(offset, end, self._size, self._newest)
         self.isolated_reads += 1
         self.isolated_bytes += length
         previous, self._descent = self._descent, None
@@ -335,22 +324,6 @@ class ReadaheadPlanner:
     def _end_strided(self) -> None:
         if self._strided is not None:
             self._end(self._strided)
-
-    def _new_run(self, offset: int, end: int) -> SequentialRun:
-        # Most programs finish one run before they start the next, so the previous run counts as
-        # complete.
-        if self._newest is not None and self._size > FIRST_WINDOW_BYTES:
-            self._run_history.add(self._newest)
-        forecast = self._run_history.forecast()
-        self._newest = run = SequentialRun(offset, end, self._size, forecast.shortest)
-        length = end - offset
-        run.follows_forecast = forecast.shortest > length >= forecast.first_read
-        if forecast.longest > length:
-            likely_end = -(-(offset + forecast.longest) // GRANULE_BYTES) * GRANULE_BYTES
-            run.likely_end = min(likely_end, self._size)
-            if forecast.are_equal:
-                run.expected_end = run.likely_end
-        return run
 
     def _start_or_remember(
         self, run: SequentialRun, *, is_sequential: bool

@@ -6,8 +6,9 @@ the READs of each page that belong to no other pattern. When a region has been t
 or READs in any order have covered enough of the object, the walk plans all bytes of the region that
 were neither read nor planned. When half of a planned region has been read, it plans the next one.
 
-The limit of all readahead of the object (`ReadCoverage.room_bytes`) decides the length of the
-region: the largest that fits.
+A walk may ask for 1.5 times the bytes read. It may ask for 3 times the bytes read after it has
+proved itself: many long READs that belong to short runs, which cover a tenth of the object and need
+planned bytes as often as READs at random. The length of a region is the largest that fits.
 """
 
 from __future__ import annotations

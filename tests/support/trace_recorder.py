@@ -62,9 +62,11 @@ class Recorder:
         return trace_of(json.loads(record.read_text()), name, kernel_window)
 
     def _run(self, step: str, name: str, folder: Path) -> None:
-        program = _ROOT / "tests/support/traced_programs.py"
         subprocess.run(
-            [self.python, program, step, name, folder], check=True, timeout=_PROGRAM_SECONDS
+            [self.python, "-m", "tests.support.traced_programs", step, name, folder],
+            check=True,
+            cwd=_ROOT,
+            timeout=_PROGRAM_SECONDS,
         )
 
 
