@@ -9,7 +9,8 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.support.program_registry import KIB, MIB, program, zeros
+from tests.support.program_registry import program, zeros
+from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from pathlib import Path

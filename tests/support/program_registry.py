@@ -8,10 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["KIB", "MIB", "PROGRAMS", "program", "zeros"]
-
-KIB = 1024
-MIB = 1024 * KIB
+__all__ = ["PROGRAMS", "program", "zeros"]
 
 _Step = tuple["Callable[[Path], None]", "Callable[[Path], None]"]
 PROGRAMS: dict[str, _Step] = {}

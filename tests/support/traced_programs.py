@@ -2,7 +2,7 @@
 
 The recorder runs this module with a Python that has numpy, h5py, pyarrow, safetensors, duckdb, lmdb
 and imageio-ffmpeg: `python -m tests.support.traced_programs prepare NAME FOLDER` writes the files,
-and `run NAME FOLDER` reads them. These modules import nothing else of this project.
+and `run NAME FOLDER` reads them.
 """
 
 from __future__ import annotations
