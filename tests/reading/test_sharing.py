@@ -133,7 +133,8 @@ async def test_shuffled_kernel_reads_fetch_each_byte_once() -> None:
                 await trio.sleep(0.002)
         file.close()
     assert source.total == 32 * MIB
-    assert metrics_of(context)["readahead_bytes"] >= 28 * MIB
+    # The order of the READs is random. In rare orders the run loses its plan once.
+    assert metrics_of(context)["readahead_bytes"] >= 24 * MIB
     assert_at_rest(context)
 
 
