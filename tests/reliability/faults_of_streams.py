@@ -14,10 +14,13 @@ from gcsmux_fs.emulator.faults import (
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
-from tests.reliability.rows import SHORT, Group, Reader, Row
+from tests.reliability.rows import DEFAULT, SHORT, Group, MountKind, Reader, Row
 
 __all__ = ["GROUPS"]
 
+# Each row with these options gets its own mount. A mount on which other rows have read whole files
+# would fetch the whole file at its OPEN, and no stream would be needed after the pause.
+_OWN = MountKind(DEFAULT.options, own=True)
 _STREAM = "BidiReadObject"
 
 _SLOW = Group(
@@ -152,6 +155,7 @@ _ENDED = Group(
             (Rule(EndOk(), method=_STREAM, at=InjectionPoint.IDLE, after_seconds=0.05),),
             requests=8,
             reader=Reader.TWO_PARTS,
+            mount=_OWN,
             counters={"streams_reopened": 1, "streams_failed": 0},
         ),
         Row(
@@ -166,6 +170,7 @@ _ENDED = Group(
             ),
             requests=8,
             reader=Reader.TWO_PARTS,
+            mount=_OWN,
             counters={"streams_reopened": 1, "streams_failed": 0},
         ),
     ),
