@@ -249,7 +249,13 @@ class OpenPlanner:
             parts = forecast.parts(size)
             # Wait for the part that the first READ needs.
             ordered = parts[::-1] if place is _Place.END else parts
-            pieces = [piece for part in ordered for piece in _pieces(part.offset, part.end)]
+            # No more than the window is requested besides the first piece. A part may be terabytes.
+            longest = window + PAGE_BYTES
+            pieces = [
+                piece
+                for part in ordered
+                for piece in _pieces(part.offset, min(part.end, part.offset + longest))
+            ]
             return pieces[0], tuple(pieces[1:]), True
         if place is _Place.ELSEWHERE:
             return ByteRange(0, GRANULE_BYTES), (), False
