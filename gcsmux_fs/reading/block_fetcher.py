@@ -99,6 +99,7 @@ class BlockFetcher:
             return
         for block in [block for block in index.loading if block.state.is_prefetching]:
             self._cancel(block)
+        index.forget_reads()
         self._forget_if_empty(index)
         self._serve_queue()
 

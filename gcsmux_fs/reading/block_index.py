@@ -80,11 +80,11 @@ class BlockIndex:
     """The blocks of one object generation."""
 
     __slots__ = (
+        "_bursts",
+        "_history",
         "_pages",
         "block_count",
-        "bursts",
         "grows",
-        "history",
         "key",
         "loading",
         "open_files",
@@ -104,10 +104,32 @@ class BlockIndex:
         #: The bytes of all blocks that were requested since the first open, evicted ones included.
         self.requested_bytes = 0
         self.loading: set[Block] = set()
-        #: The READs of all open files of the object.
-        self.history = AccessHistory()
-        self.bursts = BurstMeter()
+        # Made when they are needed, because many small objects may be cached and not open.
+        self._history: AccessHistory | None = None
+        self._bursts: BurstMeter | None = None
         self._pages: dict[int, _Page] = {}
+
+    @property
+    def history(self) -> AccessHistory:
+        """The READs of all open files of the object."""
+        if self._history is None:
+            self._history = AccessHistory()
+        return self._history
+
+    @property
+    def bursts(self) -> BurstMeter:
+        """How far the READs of the object go on at one place."""
+        if self._bursts is None:
+            self._bursts = BurstMeter()
+        return self._bursts
+
+    def forget_reads(self) -> None:
+        """Forget how the object was read, if it is small. No file of the object may be open.
+
+        The record of READs takes 1 KiB, as much memory as the block of a small object.
+        """
+        if self.size <= PAGE_BYTES:
+            self._history = self._bursts = None
 
     def find(self, offset: int) -> Block | None:
         """Return the loading or ready block that holds the byte at `offset`, or None."""

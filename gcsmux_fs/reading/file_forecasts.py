@@ -141,7 +141,9 @@ class FileForecasts:
             _MAX_KINDS
         )
         self._by_suffix: cachetools.LRUCache[str, _Kind] = cachetools.LRUCache(_MAX_KINDS)
-        # For each opener (the number of a thread): the last file that it has opened.
+        # For each opener (the number of a thread): the last file that it has opened, if this file
+        # is still open. A record of READs refers to the readahead of the file, which takes up to
+        # 1 MiB, so a closed file must not stay here.
         self._opened: cachetools.LRUCache[int, FileReads] = cachetools.LRUCache(_MAX_OPENERS)
 
     def forecast(self, name: str, partly_read_files: int = PARTLY_READ_FILES) -> FileForecast:
@@ -161,6 +163,7 @@ class FileForecasts:
         The file that the thread opened before gets its record, because the thread is expected to
         have read it.
         """
+        reads.opener = opener
         if opener:
             previous = self._opened.get(opener)
             self._opened[opener] = reads
@@ -170,6 +173,8 @@ class FileForecasts:
     def note_close(self, reads: FileReads) -> None:
         """Record that a file is closed, unless its record has all of its READs already."""
         self._record(reads)
+        if self._opened.get(reads.opener) is reads:
+            del self._opened[reads.opener]
 
     def _record(self, reads: FileReads) -> None:
         summary = reads.summary

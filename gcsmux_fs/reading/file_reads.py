@@ -68,6 +68,7 @@ class FileReads:
         "_run",
         "_run_position",
         "name",
+        "opener",
         "recorded",
         "size",
     )
@@ -75,6 +76,8 @@ class FileReads:
     def __init__(self, name: str, size: int, planner: ReadaheadPlanner) -> None:
         self.name = name
         self.size = size
+        #: The number of the thread that has opened the file; 0 if unknown.
+        self.opener = 0
         #: The summary that the file's kind has recorded; None if there is no record yet.
         self.recorded: FileSummary | None = None
         self._planner = planner

@@ -22,7 +22,8 @@ three places:
   generation exists.
 
 If nothing is known about a small object, the OPEN requests all of it. If the last similar files
-were read whole, the OPEN of a larger object also requests a full readahead window.
+were read whole, the OPEN of a larger object also requests a full readahead window, unless the last
+file that the opener opened got no READ.
 
 Two patterns make the requests of OPENs useless. The planner detects each pattern after `MAX_UNREAD`
 OPENs without a READ, and then requests nothing:
@@ -189,7 +190,8 @@ class OpenPlanner:
             expected, ahead, is_predicted = self._choose(opening, window)
             if not is_cached or (is_predicted and not is_ready(expected.offset)):
                 if self._may_request(opening):
-                    opening.awaited, opening.ahead = expected, ahead
+                    opening.awaited = expected
+                    opening.ahead = self._cut(opening, expected.end, ahead)
             elif forecast.is_part and ahead and self._may_request(opening):
                 opening.ahead = ahead
         return opening
@@ -234,6 +236,21 @@ class OpenPlanner:
         unread = self._unread[opening.opener] = self._unread.get(opening.opener, 0) + 1
         return unread <= (MAX_UNREAD if opening.opener else MAX_UNREAD_UNNAMED)
 
+    def _cut(
+        self, opening: Opening, start: int, ahead: tuple[ByteRange, ...]
+    ) -> tuple[ByteRange, ...]:
+        """Cut what an OPEN requests ahead to 1 MiB if the OPEN before it got no READ.
+
+        Otherwise a program that opens many files before it reads one would hold all memory of
+        readahead until it closes them.
+        """
+        unread = (
+            self._unread_revisits if opening.is_revisit else self._unread.get(opening.opener, 0)
+        )
+        if unread <= 1 or not opening.forecast.is_whole:
+            return ahead
+        return tuple([each for each in ahead if each.end <= start + FIRST_WINDOW_BYTES])
+
     def _choose(
         self, opening: Opening, window: int
     ) -> tuple[ByteRange, tuple[ByteRange, ...], bool]:
@@ -249,7 +266,13 @@ class OpenPlanner:
             parts = forecast.parts(size)
             # Wait for the part that the first READ needs.
             ordered = parts[::-1] if place is _Place.END else parts
-            pieces = [piece for part in ordered for piece in _pieces(part.offset, part.end)]
+            # No more than the window is requested besides the first piece. A part may be terabytes.
+            longest = window + PAGE_BYTES
+            pieces = [
+                piece
+                for part in ordered
+                for piece in _pieces(part.offset, min(part.end, part.offset + longest))
+            ]
             return pieces[0], tuple(pieces[1:]), True
         if place is _Place.ELSEWHERE:
             return ByteRange(0, GRANULE_BYTES), (), False

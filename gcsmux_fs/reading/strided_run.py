@@ -33,6 +33,10 @@ recognised, and a little time for each READ."""
 _FIRST_TILES = 4
 """The number of tiles in the first window. Three groups have been read by then."""
 
+_FEW_TILES = 16
+"""While a plan has so few tiles ahead, the next plan is made at the next READ. A plan takes time in
+proportion to its tiles."""
+
 _JITTER_DIVISOR = 8
 """Distances count as equal if they differ by at most the length of a group divided by this number,
 or by `_LEAST_JITTER_BYTES`."""
@@ -44,6 +48,11 @@ rounded offsets differ by up to two pages from the exact distance."""
 _LEAST_CYCLE_BYTES = 8 * 1024
 """Groups at shorter distances are no pattern: READs are cut at pages of 4 KiB."""
 
+_MAX_GROUP_BYTES = 8 * 1024 * 1024
+"""Groups with more bytes are no strided run. The readahead of a sequential run plans a part of such
+a group at a time, and costs one or two round trips for each group. A strided run plans whole tiles,
+so it could plan nothing if a tile were longer than the share of the limit."""
+
 _GAP_DIVISOR = 4
 """The bytes between two tiles are fetched too if they are at most the length of a tile divided by
 this number. One range is cheaper than two, and costs at most 1.25 times the bytes read."""
@@ -54,6 +63,8 @@ def find_cycle(groups: Sequence[SequentialRun]) -> int:
     for count in range(1, min(MAX_CYCLE_GROUPS, (len(groups) - 1) // 2) + 1):
         # The last group has just begun, so its length is unknown.
         lengths = [group.bytes_read for group in groups[-1 - 2 * count : -1]]
+        if max(lengths) > _MAX_GROUP_BYTES:
+            return 0
         tolerance = max(_LEAST_JITTER_BYTES, min(lengths) // _JITTER_DIVISOR)
         distances = [groups[-i].start - groups[-i - count].start for i in range(1, count + 2)]
         least = max(_LEAST_CYCLE_BYTES, sum(lengths[-count:]) + 1)
@@ -82,9 +93,11 @@ class StridedRun(AccessPattern):
         "_first_cycle",
         "_growth_tile",
         "_held",
+        "_is_too_long",
         "_last_plan",
         "_lengths",
         "_pad",
+        "_planned_ahead",
         "_planned_tile",
         "_size",
         "_starts",
@@ -110,6 +123,10 @@ class StridedRun(AccessPattern):
         self._tile = count - 1
         self._planned_tile = self._tile - 1
         self._growth_tile = self._tile + 1
+        #: The number of tiles ahead of the reader after the last plan.
+        self._planned_ahead = 0
+        #: True if a tile was longer than the share, so that it could not be planned.
+        self._is_too_long = False
         #: The start offset of the first cycle and its number, to measure `_cycle_bytes`.
         self._first_cycle = (first.start, -2)
         #: The number of bytes by which READs were off their tiles; tiles are widened by them.
@@ -141,8 +158,11 @@ class StridedRun(AccessPattern):
 
     @property
     def is_over(self) -> bool:
-        """Whether the next tile lies outside of the object."""
-        return not self._is_inside(self._tile + 1)
+        """Whether the next tile lies outside of the object, or a tile is longer than the share.
+
+        A sequential run is better then, because it plans a part of a group at a time.
+        """
+        return self._is_too_long or not self._is_inside(self._tile + 1)
 
     def distance(self, offset: int, end: int) -> int | None:
         """Return 0 if the READ lies in the tile of the last READ or in the next one."""
@@ -206,7 +226,9 @@ class StridedRun(AccessPattern):
             self._held += [(tile, each) for each in ranges]
             self._planned_tile = tile
             tile += 1
+        self._is_too_long = tile == self._tile and length > share
         self._last_plan = len(self._held) - held
+        self._planned_ahead = max(0, self._planned_tile - self._tile)
         self._set_replan_offset()
         return fetch
 
@@ -281,9 +303,14 @@ class StridedRun(AccessPattern):
         self.replan_offset = 0 if is_due else self._size + 1
 
     def _ahead_tiles_are_few(self) -> bool:
-        """Whether three quarters of the window or less are ahead, and the object has more tiles."""
+        """Whether a plan is due, and the object has more tiles.
+
+        With many tiles ahead, a plan is due when the reader has passed a quarter of the last plan,
+        which may have fewer tiles than the window.
+        """
         if not self._is_inside(self._planned_tile + 1):
             return self.is_over
-        mean = max(1, sum(self._lengths) // self._count)
-        tiles = self.window // mean
-        return self._planned_tile - self._tile <= tiles - max(1, tiles // 4)
+        planned_ahead = self._planned_ahead
+        if planned_ahead <= _FEW_TILES:
+            return True
+        return self._planned_tile - self._tile <= planned_ahead - planned_ahead // 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,18 @@ def test_a_program_that_keeps_its_files_open_is_recognised_by_its_next_open() ->
     files[1].note(0, SIZE)
     forecasts.note_close(files[1])
     assert forecasts.forecast("d/b.x") == UNKNOWN
+
+
+def test_nothing_refers_to_the_reads_of_a_closed_file() -> None:
+    forecasts = FileForecasts()
+    planner = ReadaheadPlanner(SIZE)
+    references = sys.getrefcount(planner)
+    reads = FileReads("d/a.x", SIZE, planner)
+    forecasts.note_open(reads, 7)
+    reads.note(0, SIZE)
+    forecasts.note_close(reads)
+    del reads
+    assert sys.getrefcount(planner) == references
 
 
 def test_programs_without_a_number_are_recognised_by_closed_files_only() -> None:

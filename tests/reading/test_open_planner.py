@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from gcsmux_fs.model.errors import GenerationGone, PermissionDenied
 from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.block_sizes import GRANULE_BYTES
-from gcsmux_fs.reading.file_forecasts import FileForecasts
+from gcsmux_fs.reading.file_forecasts import PARTLY_READ_FILES, FileForecasts
+from gcsmux_fs.reading.file_reads import FileReads
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.open_planner import MAX_UNREAD, MAX_UNREAD_UNNAMED, Opening, OpenPlanner
 from gcsmux_fs.reading.read_context import ReadContext
-from tests.support.sizes import KIB, MIB
+from gcsmux_fs.reading.readahead import ReadaheadPlanner
+from tests.support.sizes import GIB, KIB, MIB
 
 from .fakes import (
     ManualSource,
@@ -137,6 +139,19 @@ def test_opens_of_a_program_that_reads_nothing_stop_requesting_until_it_reads() 
     assert requested(planner, next(names), 1000, OTHER) is not None
     read(planner, next(names), 1000, 0, 1000)
     assert requested(planner, next(names), 1000) is not None
+
+
+def test_open_plans_no_more_of_a_huge_part_than_a_window() -> None:
+    forecasts = FileForecasts()
+    size = 100 * GIB
+    for number in range(PARTLY_READ_FILES):
+        reads = FileReads(f"d/{number}.x", size, ReadaheadPlanner(size))
+        reads.note(0, size // 2)
+        forecasts.note_close(reads)
+    opening = OpenPlanner(forecasts).plan(
+        key_of("d/a.x"), size, PROGRAM, is_cached=False, is_ready=lambda _: False, window=16 * MIB
+    )
+    assert 16 * MIB <= sum(each.length for each in opening.ranges) <= 18 * MIB
 
 
 def test_failed_open_does_not_count_as_unread() -> None:

@@ -13,7 +13,7 @@ from gcsmux_fs.reading.access_history import AccessHistory
 from gcsmux_fs.reading.planned_patterns import MAX_PATTERNS
 from gcsmux_fs.reading.readahead import ReadaheadPlanner
 from gcsmux_fs.reading.sequential_run import SequentialRun
-from tests.support.sizes import KIB, MIB
+from tests.support.sizes import GIB, KIB, MIB
 
 if TYPE_CHECKING:
     from gcsmux_fs.reading.access_pattern import AccessPattern
@@ -402,3 +402,22 @@ def test_bytes_ahead_of_an_inactive_run_count_against_the_limit() -> None:
         read(planner, at, 128 * KIB, waits=True)
     assert planner.current is not None
     assert planner.current.window == LIMIT // 2
+
+
+@pytest.mark.parametrize(("group_bytes", "limit"), [(64 * MIB, 16 * MIB), (4 * MIB, MIB)])
+def test_groups_that_are_longer_than_the_limit_are_read_ahead(group_bytes: int, limit: int) -> None:
+    planner = ReadaheadPlanner(10 * GIB)
+    planned: set[int] = set()
+    late = 0
+    for start in range(0, 12 * group_bytes, 2 * group_bytes):
+        for offset in range(start, start + group_bytes, 128 * KIB):
+            late += offset not in planned
+            for first, end in read(planner, offset, 128 * KIB, waits=True, limit=limit):
+                planned.update(range(first, end, 128 * KIB))
+    assert late <= 4 * 6
+
+
+def test_strided_run_that_never_waits_is_planned_seldom() -> None:
+    planner = ReadaheadPlanner(10 * GIB)
+    plans = [read(planner, at, 4 * KIB, waits=at < 100 * MIB) for at in range(0, 400 * MIB, MIB)]
+    assert 0 < sum(1 for plan in plans[100:] if plan) <= 30

@@ -397,3 +397,22 @@ def test_charged_overhead_is_the_measured_overhead_of_a_block() -> None:
         tracemalloc.stop()
     each = (taken - before) / metrics_of(context)["blocks_ready"]
     assert BLOCK_OVERHEAD_BYTES / 2 <= each <= BLOCK_OVERHEAD_BYTES * 1.1
+
+
+def test_cached_block_of_a_closed_small_file_takes_little_more_memory_than_is_charged() -> None:
+    source = ManualSource()
+    context = ReadContext(source, budget_bytes=512 * MIB, clock=lambda: 0.0)
+    keys = [key_of(f"{number}") for number in range(1000)]
+    content = memoryview(bytes(4 * KIB))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for key in keys:
+            file = context.open(key, 4 * KIB)
+            file.begin(0, 4 * KIB, lambda: None)
+            source.requests.pop().done(content[:])
+            file.close()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (taken - before) / len(keys) <= BLOCK_OVERHEAD_BYTES * 1.75

@@ -218,3 +218,13 @@ async def test_without_readahead_an_open_requests_only_the_first_part() -> None:
     file = await mount.open(size)
     assert mount.source.total - before == 256 * KIB
     file.close()
+
+
+async def test_many_opens_without_a_read_leave_memory_for_the_readahead_of_others() -> None:
+    mount = Mount()
+    for _ in range(WHOLE_FILES):
+        await mount.visit(32 * MIB, [(offset, MIB) for offset in range(0, 32 * MIB, MIB)])
+    files = [await mount.open(32 * MIB) for _ in range(8)]
+    assert metrics_of(mount.context)["budget_unread"] <= 32 * MIB
+    for file in files:
+        file.close()
