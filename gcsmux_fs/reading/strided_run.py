@@ -90,6 +90,7 @@ class StridedRun(AccessPattern):
     __slots__ = (
         "_count",
         "_cycle_bytes",
+        "_end_cycle",
         "_first_cycle",
         "_growth_tile",
         "_held",
@@ -112,6 +113,14 @@ class StridedRun(AccessPattern):
         self._cycle_bytes = (last.start - first.start) / 2
         #: For each group of a cycle: its start in cycle 0, and the length of its tiles.
         self._starts = [group.start for group in groups[-count:]]
+        steps = [
+            int((other - start) / self._cycle_bytes)
+            for start in self._starts
+            for other in self._starts
+        ]
+        #: The cycle in which one group reaches the place where another group began. The run ends
+        #: there, because tiles of two groups would overlap.
+        self._end_cycle = min([step for step in steps if step >= 1], default=size)
         earlier = groups[-1 - 2 * count : -1]
         self._lengths = [
             max(earlier[i].bytes_read, earlier[i + count].bytes_read) for i in range(1, count)
@@ -252,7 +261,10 @@ class StridedRun(AccessPattern):
         return self._starts[group] + round(cycle * self._cycle_bytes)
 
     def _is_inside(self, tile: int) -> bool:
-        return -GRANULE_BYTES < self._start_of(tile) < self._size
+        return (
+            tile // self._count < self._end_cycle
+            and -GRANULE_BYTES < self._start_of(tile) < self._size
+        )
 
     def _slack(self, group: int) -> int:
         """Return how far a READ of a group may lie outside of its tile."""

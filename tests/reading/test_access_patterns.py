@@ -267,3 +267,13 @@ def test_coverage_returns_the_missing_parts() -> None:
         (2 * MIB, 3 * MIB),
         (4 * MIB, 5 * MIB),
     ]
+
+
+def test_groups_of_a_strided_run_plan_no_byte_twice() -> None:
+    # READs at two places in turn. The upper place moves down to where the lower one began.
+    places = [place for step in range(11) for place in (22 - step, 11 - step)]
+    reader = Reader(64 * MIB, waits=True)
+    reader.read([(MIB + place * 300 * KIB, 128 * KIB) for place in places])
+    planned = sorted(reader.planned, key=lambda each: each.offset)
+    assert len(reader.missed) <= len(places) // 2
+    assert all(lower.end <= upper.offset for lower, upper in itertools.pairwise(planned))

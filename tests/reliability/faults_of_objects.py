@@ -131,7 +131,7 @@ _LISTINGS = Group(
             requests=12,
             reader=Reader.MANY,
             sees="EIO",
-            counters={"unary_requests": 4},
+            counters={"unary_requests": 3},
         ),
         Row(
             "a page token that returns the first page",
