@@ -3,8 +3,8 @@
 Theory of operation
 
 A lookup uses the newest cached answer about the name (see `name_cache`). If no answer is valid, the
-lookup asks the service for the object and, at the same time, for anything below the name. If both
-an object and a directory exist, the plain name leads to the directory.
+lookup asks the service for the object and for anything below the name, usually by one request (see
+`resolver`). If both an object and a directory exist, the plain name leads to the directory.
 
 Attributes belong to an inode, which stands for one generation of an object at one size. The
 attributes never change, so reading them takes no request, even if the object was overwritten or

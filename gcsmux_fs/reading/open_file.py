@@ -111,6 +111,8 @@ class OpenFile:
         self._forecast = opening.forecast
         self._planner.expect_head(*opening.forecast.head_of(self.size))
         self._opening = OpenPrefetch(resources, index, opening)
+        if opening.forecast.is_whole and opening.ahead:
+            self._readahead.hold(opening.ranges)
         self._awaits_first_read = True
         await self._opening.fetch(limit)
 

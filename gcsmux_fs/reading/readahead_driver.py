@@ -9,6 +9,7 @@ from gcsmux_fs.reading.readahead import ReadaheadPlanner
 from gcsmux_fs.reading.sequential_run import SequentialRun
 
 if TYPE_CHECKING:
+    from gcsmux_fs.model.values import ByteRange
     from gcsmux_fs.reading.access_pattern import AccessPattern
     from gcsmux_fs.reading.block_index import BlockIndex
     from gcsmux_fs.reading.read_resources import ReadResources
@@ -19,12 +20,14 @@ __all__ = ["ReadaheadDriver"]
 class ReadaheadDriver:
     """Passes the plans of a `ReadaheadPlanner` to the fetcher, within the file's memory share."""
 
-    __slots__ = ("_index", "_resources", "planner")
+    __slots__ = ("_first_ranges", "_index", "_resources", "planner")
 
     def __init__(self, resources: ReadResources, index: BlockIndex, size: int) -> None:
         self._resources = resources
         self._index = index
         self.planner = ReadaheadPlanner(size, index.history)
+        # The window that the OPEN has requested. The planner has not planned it.
+        self._first_ranges: tuple[ByteRange, ...] = ()
 
     @property
     def limit(self) -> int:
@@ -35,6 +38,14 @@ class ReadaheadDriver:
             resources.window_shares.share,
             resources.bandwidth.window_bytes,
         )
+
+    def hold(self, ranges: tuple[ByteRange, ...]) -> None:
+        """Count the window that an OPEN requests as readahead of this file.
+
+        Its memory is released like other readahead if no READ follows for a long time.
+        """
+        self._first_ranges = ranges
+        self._resources.window_shares.renew(self, self._resources.counters.bytes_served)
 
     def advance(self, pattern: AccessPattern) -> None:
         """Plan for a pattern, request the planned ranges, and release the passed ranges."""
@@ -67,8 +78,9 @@ class ReadaheadDriver:
 
     def stop(self) -> None:
         """End all plans and release their ranges; a later READ starts new plans."""
-        for passed in self.planner.stop():
+        for passed in (*self.planner.stop(), *self._first_ranges):
             self._resources.fetcher.release(self._index, passed)
+        self._first_ranges = ()
 
     def close(self) -> None:
         """Stop readahead, and give the file's memory share back."""

@@ -228,3 +228,17 @@ async def test_many_opens_without_a_read_leave_memory_for_the_readahead_of_other
     assert metrics_of(mount.context)["budget_unread"] <= 32 * MIB
     for file in files:
         file.close()
+
+
+async def test_window_of_an_open_is_released_when_its_reader_is_idle() -> None:
+    mount = Mount()
+    for _ in range(WHOLE_FILES):
+        await mount.visit(32 * MIB, [(offset, MIB) for offset in range(0, 32 * MIB, MIB)])
+    idle = await mount.open(32 * MIB)
+    mount.read(idle, 0, 128 * KIB)
+    other = mount.context.open(key_of("other.y"), 600 * MIB)
+    for offset in range(0, 400 * MIB, MIB):
+        mount.read(other, offset, MIB)
+    other.close()
+    assert metrics_of(mount.context)["budget_unread"] == 0
+    idle.close()
