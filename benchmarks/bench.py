@@ -107,7 +107,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, help="keep the objects in this folder for the next run"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for name in arguments.contenders or []:
+        if name not in CONTENDERS:
+            parser.error(f"no contender {name!r}: write one of these: {'; '.join(CONTENDERS)}.")
+    other = arguments.against
+    if other and not (other / ".venv" / "bin" / "gcsmux-mount").exists():
+        parser.error(f"{other} has no mount: run scripts/bootstrap there.")
+    return arguments
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
@@ -131,6 +138,8 @@ def main() -> None:
     """Run a plan, print its tables, and write its results."""
     arguments = _arguments()
     plan = _plan(arguments)
+    if not plan.cases:
+        sys.exit(f"bench: no case has a name with {' or '.join(map(repr, arguments.only))}.")
     began = time.monotonic()
     # SIGTERM, for example from timeout(1), ends the run like Ctrl-C: it unmounts and prints.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import plans, programs_plan, user_objects
+from benchmarks import bench, plans, programs_plan, user_objects
 from benchmarks.contenders import CONTENDERS
 from benchmarks.program_targets import program_verdicts
 from benchmarks.programs_plan import PROGRAMS, titled
@@ -141,3 +141,23 @@ def test_every_target_has_a_verdict_after_a_full_run() -> None:
                 )
                 results.add(run)
     assert None not in {each.met for each in program_verdicts(results)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--table", "--contenders", "nothing"], "no contender 'nothing'"),
+        (["--table", "--against", "/nonexistent"], "/nonexistent has no mount"),
+        (["--only", "nothing"], "no case has a name with 'nothing'"),
+    ],
+)
+def test_wrong_arguments_get_one_sentence(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        bench.main()
+    assert message in f"{capsys.readouterr().err}{ended.value.code}"

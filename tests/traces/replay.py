@@ -282,7 +282,11 @@ def main() -> None:
         f" {'MB asked':>9} {'factor':>6} {'MB wasted':>9} {'MB peak':>8}"
     )
     for path in arguments.traces:
-        trace = parse_trace(path.read_text())
+        try:
+            trace = parse_trace(path.read_text())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            parser.error(f"cannot replay {path}: {reason}; tests/traces/README.md has the format.")
         result = replay(trace, link)
         reads = sum(isinstance(event, Read) for event in trace.events)
         print(

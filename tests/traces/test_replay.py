@@ -40,6 +40,12 @@ def test_an_invalid_line_is_reported_with_its_number(line: str) -> None:
         parse_trace(f"{header}\nopen 1 a 1 -\n{line}\n")
 
 
+@pytest.mark.parametrize("text", ["", "no JSON\n", "{}\n", "[]\n"])
+def test_an_invalid_header_is_reported(text: str) -> None:
+    with pytest.raises(ValueError, match="line 1"):
+        parse_trace(text)
+
+
 # Offsets of 4 KiB READs that are in no pattern, so readahead does not change the figures.
 SCATTERED = [(offset * MIB, 4 * KIB) for offset in (50, 300, 120, 900, 600, 250)]
 FAST = Link(0.020, 1e12)

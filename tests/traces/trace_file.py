@@ -80,9 +80,12 @@ def parse_trace(text: str) -> Trace:
     Raises:
         ValueError: the text is not a trace. The error message has the number of the line.
     """
-    header, *lines = text.splitlines()
-    fields = json.loads(header)
-    trace = Trace(str(fields["program"]), int(fields["kernel_window"]), dict(fields["objects"]))
+    header, *lines = text.splitlines() or [""]
+    try:
+        fields = json.loads(header)
+        trace = Trace(str(fields["program"]), int(fields["kernel_window"]), dict(fields["objects"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("line 1 is not the header of a trace") from error
     for number, line in enumerate(lines, 2):
         try:
             event = _parse_event(line.split())
