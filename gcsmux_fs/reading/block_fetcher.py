@@ -180,6 +180,7 @@ class BlockFetcher:
     def _start(self, request: ReadRequest) -> bool:
         """Begin a READ: request its missing ranges. Return False if the memory budget is full."""
         index = request.index
+        requested: list[Block] = []
         # To free memory, the cache may evict blocks that this READ needs. So the gaps are computed
         # again until no block was removed. The loop ends, because blocks that load for a READ are
         # never evicted.
@@ -187,10 +188,12 @@ class BlockFetcher:
             length = sum([end - start for start, end in gaps])
             count = index.block_count
             if not self._make_room(length + len(gaps) * BLOCK_OVERHEAD_BYTES):
+                # A READ in the queue holds no memory (invariant 3).
+                for block in requested:
+                    self._cancel(block)
                 return False
             is_complete = index.block_count == count
-            for start, end in gaps:
-                self._request(index, start, end, prefetch=False)
+            requested += [self._request(index, start, end, prefetch=False) for start, end in gaps]
             self._counters.miss_bytes += length
             self._counters.miss_ranges += len(gaps)
             if is_complete:
@@ -240,7 +243,7 @@ class BlockFetcher:
             self.cache.evict(excess)
         return True
 
-    def _request(self, index: BlockIndex, start: int, end: int, *, prefetch: bool) -> None:
+    def _request(self, index: BlockIndex, start: int, end: int, *, prefetch: bool) -> Block:
         block = index.add(start, end, prefetch=prefetch)
         self.blocks_loading += 1
         if prefetch:
@@ -256,6 +259,7 @@ class BlockFetcher:
             covers_object=end - start == index.size,
             reaches_end=end == index.size and not index.grows,
         )
+        return block
 
     def _join(self, block: Block) -> None:
         """Charge a loading block to READs, because a READ waits for it now."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.mount.operations import block
 
 if TYPE_CHECKING:
     from tests.commands.conftest import Role
+
+pytestmark = pytest.mark.mount
 
 # The function `window` prints the window of the mount in KiB.
 FUNCTIONS = """\

@@ -12,12 +12,15 @@ import trio
 import trio.testing
 
 from gcsmux_fs.model.errors import DeadlineExceeded
+from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES, MemoryBudget
 from gcsmux_fs.reading.read_context import ReadContext
+from gcsmux_fs.reading.read_request import Outcome, ReadRequest
 from tests.support.cancellation import cancel_everywhere
 from tests.support.sizes import KIB, MIB
 
 from .fakes import (
+    ManualSource,
     TimedSource,
     content_of,
     key_of,
@@ -195,3 +198,22 @@ def test_read_that_expires_as_it_is_cancelled_ends_once(offset: int, size: int) 
             await assert_content(file, offset, size)
 
     cancel_everywhere(stage)
+
+
+async def test_a_read_that_must_queue_keeps_no_part_of_its_request() -> None:
+    # To make room for the READ, the fetcher cancels a prefetched range that the READ needs too.
+    # Then there is no memory for this range.
+    context = ReadContext(ManualSource(), budget_bytes=MINIMUM_BUDGET_BYTES)
+    fetcher = context.resources.fetcher
+    index = fetcher.open(key_of("object"), 64 * MIB)
+    assert fetcher.read_ahead(index, ByteRange(0, 304 * KIB), first_window=True)
+
+    def begin(offset: int, length: int) -> Outcome:
+        span = offset, offset + length
+        return fetcher.begin(ReadRequest(index, *span, span, lambda: None))
+
+    for number in range(15):
+        begin((number + 2) * MIB, 512 * KIB)
+    held = context.resources.budget.loading_read
+    assert begin(0, 600 * KIB) is Outcome.QUEUED
+    assert context.resources.budget.loading_read == held
