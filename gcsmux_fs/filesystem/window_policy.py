@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, TypeVar
 import cachetools
 
 from gcsmux_fs.reading.burst_meter import Density
+from gcsmux_fs.reading.file_forecasts import kind_of
 
 if TYPE_CHECKING:
     from gcsmux_fs.metrics.registry import Registry
@@ -55,7 +56,6 @@ random page faults fetched twice as many bytes."""
 _SMALL_FILE_BYTES = 4 * _MIB
 
 _MAX_ENTRIES = 2048
-_MAX_SUFFIX_LENGTH = 16
 
 
 class Window(enum.IntEnum):
@@ -140,7 +140,7 @@ class WindowPolicy:
         if density is None:
             return
         vote = _vote(used, density)
-        directory, suffix = _directory_and_suffix(name)
+        directory, suffix = kind_of(name)
         known = self._known(name)
         # The window of the object itself shrinks at once, because a window that is too large costs
         # more than a window that is too small. It grows at once if the window cannot cost more.
@@ -160,7 +160,7 @@ class WindowPolicy:
         by_object = self._objects.get(name)
         if by_object is not None and by_object.window is not None:
             return by_object.window
-        place = _directory_and_suffix(name)
+        place = kind_of(name)
         by_directory = self._directories.get(place)
         if by_directory is not None and by_directory.window is not None:
             return by_directory.window
@@ -185,9 +185,3 @@ def _vote(used: int, density: Density) -> Window:
     if density is Density.ISOLATED:
         return Window.MODERATE if used > Window.MODERATE else Window.SMALL
     return Window.LARGE
-
-
-def _directory_and_suffix(name: str) -> tuple[str, str]:
-    directory, _, last = name.rpartition("/")
-    _, dot, suffix = last.rpartition(".")
-    return directory, suffix.lower() if dot and len(suffix) <= _MAX_SUFFIX_LENGTH else ""

@@ -191,8 +191,11 @@ class FileForecasts:
 
 
 def kind_of(name: str) -> tuple[str, str]:
-    """Return the directory and the suffix of a name. A long suffix and a number count as none."""
+    """Return the directory and the suffix of a name, the suffix in small letters.
+
+    A long suffix and a number count as none.
+    """
     directory, _, last = name.rpartition("/")
     _, dot, suffix = last.rpartition(".")
     is_suffix = dot and len(suffix) <= _MAX_SUFFIX_LENGTH and not suffix.isdigit()
-    return directory, suffix if is_suffix else ""
+    return directory, suffix.lower() if is_suffix else ""

@@ -305,7 +305,7 @@ class OpenFile:
             counters.misses += 1
         if pattern is not None:
             if outcome is Outcome.WAIT or outcome is Outcome.MISS:
-                self._planner.note_wait(pattern, offset)
+                pattern.note_wait(offset)
             if end >= pattern.replan_offset:
                 self._readahead.advance(pattern)
                 self.prefetch.check()

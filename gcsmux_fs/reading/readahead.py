@@ -77,7 +77,6 @@ class ReadaheadPlanner:
         "_newest",
         "_noted_ahead",
         "_patterns",
-        "_read_bytes",
         "_run_history",
         "_runs",
         "_size",
@@ -86,8 +85,6 @@ class ReadaheadPlanner:
         "_strided",
         "_walk",
         "current",
-        "isolated_bytes",
-        "isolated_reads",
     )
 
     def __init__(self, size: int, history: AccessHistory | None = None) -> None:
@@ -111,10 +108,6 @@ class ReadaheadPlanner:
         #: The sequential run of the last READ; None if this READ belonged to no sequential run.
         self.current: SequentialRun | None = None
         self._expected_head = 0, 0
-        #: The number and the bytes of the READs that belong to no run and no strided run.
-        self.isolated_reads = 0
-        self.isolated_bytes = 0
-        self._read_bytes = 0
         #: The number of bytes that the patterns of this file had ahead at the last plan.
         self._noted_ahead = 0
 
@@ -135,14 +128,6 @@ class ReadaheadPlanner:
         self._expected_head = least, end
         if self._newest is not None and (not end or self._newest.start < end):
             self._newest.expected_bytes = max(self._newest.expected_bytes, least)
-
-    @property
-    def run_bytes(self) -> int:
-        """The bytes of the READs that belong to a run or to a strided run.
-
-        The READs since the last call of `observe` are not included.
-        """
-        return self._read_bytes - self.isolated_bytes
 
     def observe(self, offset: int, end: int) -> AccessPattern | None:
         """Assign a READ of `[offset, end)` to a pattern. Return the pattern if it has a plan."""
@@ -167,13 +152,6 @@ class ReadaheadPlanner:
             if self._coverage.unread_bytes:
                 self._coverage.note_read(*forgotten)
         return None
-
-    def note_wait(self, pattern: AccessPattern, offset: int) -> None:
-        """Double the window of `pattern`, because its READ at `offset` had to wait for bytes.
-
-        A READ of bytes that were requested before the last doubling does not double the window.
-        """
-        pattern.note_wait(offset)
 
     def note_refusal(self, pattern: AccessPattern, refused: ByteRange) -> None:
         """Forget the ranges of the last plan from `refused` on, and halve the window.
@@ -214,7 +192,6 @@ class ReadaheadPlanner:
 
     def _observe(self, offset: int, end: int) -> AccessPattern | None:
         self._note_fast_reads()
-        self._read_bytes += end - offset
         useful_bytes = self._coverage.note_read(offset, end)
         pattern = self._patterns.match(offset, end)
         if pattern is None:
@@ -231,7 +208,6 @@ class ReadaheadPlanner:
         if isinstance(pattern, SequentialRun):
             pattern.noted_end = pattern.position
             self.current = pattern
-            self._join(pattern)
         elif pattern is self._strided:
             self._stray_groups = 0
             self._runs.add_read(offset, end, self._size)
@@ -241,8 +217,6 @@ class ReadaheadPlanner:
         """Record the READs of the current run that were not passed to `observe`."""
         run = self.current
         if run is not None and run.position > run.noted_end:
-            self._join(run)
-            self._read_bytes += run.position - run.noted_end
             self._coverage.note_read(run.noted_end, run.position)
             run.noted_end = run.position
 
@@ -257,24 +231,19 @@ class ReadaheadPlanner:
         length = end - offset
         run = self._runs.pop_ending_at(offset)
         if run is not None:
-            self._join(run)
             run.position = run.noted_end = end
             run.bytes_read += length
             return self._start_or_remember(run, is_sequential=True)
         run = self._runs.pop_starting_at(end)
         if run is not None:
-            self._join(run)
             run.extend_down(offset)
             if run.descents >= _DESCENTS and offset:
                 return self._start_descent(offset, run.position, 0)
             self._runs.add(run)
             return None
         self._newest = run = self._run_history.begin(offset, end, self._size, self._newest)
-        self.isolated_reads += 1
-        self.isolated_bytes += length
         previous, self._descent = self._descent, None
         if previous is not None and previous.is_confirmed and offset:
-            self._join(run)
             return self._start_descent(offset, end, previous.bytes_read)
         self._note_stray_group()
         if (strided := self._stride_search.add(run)) is not None:
@@ -298,18 +267,9 @@ class ReadaheadPlanner:
         self._descent = DescendingRun(offset, end, self._size, expected_bytes)
         return self._add(self._descent)
 
-    def _join(self, run: SequentialRun) -> None:
-        """Count the only READ of a run as a part of a pattern, because a second READ joins it."""
-        if run.is_single:
-            run.is_single = False
-            self.isolated_reads -= 1
-            self.isolated_bytes -= run.first_bytes
-
     def _start_strided(self, strided: StridedRun) -> StridedRun:
         """Start a plan for a strided run in place of the last one."""
         self._end_strided()
-        for group in self._stride_search.groups:
-            self._join(group)
         self._strided = strided
         self._stray_groups = 0
         self._add(strided)

@@ -39,7 +39,6 @@ class RecentRuns:
             run = SequentialRun(offset, end, size)
         else:
             run.take(offset, end)
-        run.is_single = False
         run.noted_end = run.position
         self.add(run)
 

@@ -55,7 +55,6 @@ class SequentialRun(AccessPattern):
         "first_bytes",
         "follows_forecast",
         "growth_offset",
-        "is_single",
         "likely_end",
         "noted_end",
         "planned_end",
@@ -73,8 +72,6 @@ class SequentialRun(AccessPattern):
         self.first_bytes = position - start
         #: True if runs that began with such a READ were longer than the READ.
         self.follows_forecast = False
-        #: True if the run consists of one READ.
-        self.is_single = True
         #: The number of READs that ended where the run began, and so extended the run downwards.
         self.descents = 0
         #: The least length that the run is expected to reach, in bytes; 0 if unknown.

@@ -50,12 +50,10 @@ class StrideSearch:
         if last is run:
             # The run goes on, but its first group ends here.
             self.groups[-1:] = [SequentialRun(run.start, run.position, self._size)]
-            self.groups[-1].is_single = False
         elif last is self._jump and run.start <= last.start < run.position:
             last.position = run.position
             last.bytes_read = last.position - last.start
         self._jump = group = SequentialRun(offset, end, self._size)
-        group.is_single = False
         strided = self.add(group)
         return strided if strided is not None and self._is_last_gap_unread() else None
 

@@ -47,7 +47,7 @@ class Reader:
             if pattern is None:
                 continue
             if self.waits or not is_planned:
-                self.planner.note_wait(pattern, offset)
+                pattern.note_wait(offset)
             if offset + length >= pattern.replan_offset:
                 plan = self.planner.plan(pattern, LIMIT)
                 self.planned += plan.fetch
@@ -220,14 +220,6 @@ def test_page_at_the_end_of_a_tensor_does_not_move_the_run() -> None:
     reader.read([(at, 128 * KIB) for at in range(20 * MIB, 24 * MIB, 128 * KIB)])
     assert reader.planner.current is run
     assert len(reader.missed) - missed <= 1
-
-
-def test_planner_counts_reads_with_and_without_a_pattern() -> None:
-    planner = ReadaheadPlanner(100 * MIB)
-    for offset in (0, 128 * KIB, 50 * MIB, 256 * KIB, 90 * MIB):
-        planner.observe(offset, offset + 128 * KIB)
-    assert (planner.isolated_reads, planner.isolated_bytes) == (2, 256 * KIB)
-    assert planner.run_bytes == 3 * 128 * KIB
 
 
 def test_open_files_of_one_object_share_the_limit_of_unread_bytes() -> None:

@@ -29,7 +29,7 @@ def read(
     if run is None:
         return []
     if waits:
-        planner.note_wait(run, offset)
+        run.note_wait(offset)
     if offset + size < run.replan_offset:
         return []
     return [(r.offset, r.end) for r in planner.plan(run, limit).fetch]
@@ -310,7 +310,7 @@ def test_all_planned_bytes_are_released(
         if run is None:
             continue
         if waits:
-            planner.note_wait(run, offset)
+            run.note_wait(offset)
         plan = planner.plan(run, limit)
         planned += plan.fetch
         released += plan.release

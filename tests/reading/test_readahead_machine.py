@@ -161,7 +161,7 @@ class ReadaheadMachine(RuleBasedStateMachine):
         if pattern not in self.planned:
             self.planned[pattern] = []
         if waits:
-            self.planner.note_wait(pattern, offset)
+            pattern.note_wait(offset)
         if end >= pattern.replan_offset:
             self.plan(pattern, limit, refused)
 
