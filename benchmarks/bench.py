@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import charts, objects, plans, report, targets, user_objects
+from benchmarks import objects, plans, report, targets, user_objects
 from benchmarks.contenders import CONTENDERS, OTHER, mount_of
 from benchmarks.program_targets import program_verdicts
 from benchmarks.programs_table import programs_tables
@@ -168,6 +168,8 @@ def _write(plan: Plan, results: Results, verdicts: list[targets.Verdict]) -> Non
     path = _HERE / "results" / f"{date}{suffix}.json"
     report.write_json(path, date, plan, results, verdicts)
     if plan.name == "full":
+        from benchmarks import charts  # the only part that needs matplotlib
+
         charts.draw_all(results, _HERE.parent / "docs" / "charts")
 
 
