@@ -2,7 +2,8 @@
 
 Each function runs one module of `gcsmux_fs/commands/`. To add the command `gcsmux-NAME`, write the
 module `commands/NAME.py` with a function `run(arguments)`, which returns the exit code. Then add a
-function for the command to this module, and a line to `[project.scripts]` in pyproject.toml.
+function for the command to this module, and a line to `[project.scripts]` in pyproject.toml. The
+command `gcsmux` has subcommands: see `commands/gcsmux.py`.
 
 It takes 0.1 s to import the module of a command. If the user presses Ctrl+C within this time, a
 sentence must appear instead of a traceback. Therefore the function `_run_command` imports the
@@ -17,25 +18,30 @@ from typing import NoReturn
 
 from gcsmux_fs.process.standard_streams import open_missing_streams, print_error
 
-__all__ = ["mount_command"]
+__all__ = ["gcsmux_command", "mount_command"]
 
 # The exit code that a shell reports for a command that SIGINT ended.
 _INTERRUPTED_EXIT_CODE = 130
 
 
+def gcsmux_command() -> NoReturn:
+    """Run `gcsmux` with the arguments of this process, and exit."""
+    _run_command("gcsmux", "gcsmux", when_interrupted="nothing more is done")
+
+
 def mount_command() -> NoReturn:
     """Run `gcsmux-mount` with the arguments of this process, and exit."""
-    _run_command("mount", when_interrupted="nothing is mounted")
+    _run_command("gcsmux-mount", "mount", when_interrupted="nothing is mounted")
 
 
-def _run_command(name: str, *, when_interrupted: str) -> NoReturn:
-    """Run the command `gcsmux-NAME` and exit; after Ctrl+C print the text `when_interrupted`."""
+def _run_command(program: str, module: str, *, when_interrupted: str) -> NoReturn:
+    """Run a module of `commands` and exit; after Ctrl+C print the text `when_interrupted`."""
     open_missing_streams()
     exit_code = _INTERRUPTED_EXIT_CODE
     # `except*`, because a trio nursery wraps KeyboardInterrupt in an exception group.
     try:
-        command = importlib.import_module(f"gcsmux_fs.commands.{name}")
+        command = importlib.import_module(f"gcsmux_fs.commands.{module}")
         exit_code = command.run(sys.argv[1:])
     except* KeyboardInterrupt:
-        print_error(f"gcsmux-{name}: interrupted, {when_interrupted}.")
+        print_error(f"{program}: interrupted, {when_interrupted}.")
     sys.exit(exit_code)

@@ -22,7 +22,8 @@ def test_every_function_of_cli_is_the_script_of_a_command() -> None:
     scripts = tomllib.loads(PYPROJECT.read_text())["project"]["scripts"]
     for function in cli.__all__:
         name = function.removesuffix("_command")
-        assert scripts[f"gcsmux-{name}"] == f"gcsmux_fs.cli:{function}"
+        script = "gcsmux" if name == "gcsmux" else f"gcsmux-{name}"
+        assert scripts[script] == f"gcsmux_fs.cli:{function}"
         assert callable(importlib.import_module(f"gcsmux_fs.commands.{name}").run)
 
 

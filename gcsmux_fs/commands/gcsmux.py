@@ -1,0 +1,130 @@
+"""The command `gcsmux`: everything about mounts except for mounting, as subcommands.
+
+Each subcommand is a click command in a module of its own. The module is imported only when its
+subcommand runs, so `gcsmux --help` and one subcommand never wait for the libraries of another. To
+add a subcommand, write its module and add a line to `SUBCOMMANDS`.
+
+A subcommand fails by raising a GcsmuxError, whose message is one sentence for the user. A
+ConfigError is a usage error.
+
+Exit codes: 0 after success, 1 after a failure, 2 after a usage error. A subcommand may return
+another exit code, which its help then names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from gcsmux_fs import __version__
+from gcsmux_fs.commands.click_command import closest_name, usage_error
+from gcsmux_fs.model.errors import ConfigError, GcsmuxError
+from gcsmux_fs.process.logs import sentence
+from gcsmux_fs.process.standard_streams import print_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["PROGRAM", "SUBCOMMANDS", "Subcommand", "gcsmux", "run"]
+
+PROGRAM = "gcsmux"
+"""The name of the command in messages."""
+
+_FAILURE_EXIT_CODE = 1
+_USAGE_EXIT_CODE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """Where a subcommand is defined, and its line in `gcsmux --help`."""
+
+    module: str
+    command: str
+    summary: str
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "list": Subcommand(
+        "gcsmux_fs.commands.list_mounts", "list_mounts", "Show all mounts of this machine."
+    ),
+}
+"""All subcommands, in the order of `gcsmux --help`."""
+
+
+class _LazyGroup(click.Group):
+    """A group that imports the module of a subcommand when the subcommand runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a subcommand; None if there is no subcommand of this name."""
+        found = SUBCOMMANDS.get(cmd_name)
+        if found is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(found.module), found.command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; raise UsageError with the most similar name if it is unknown."""
+        name = args[0]
+        if name not in SUBCOMMANDS and not name.startswith("-"):
+            guess = closest_name(name, SUBCOMMANDS)
+            hint = f"did you mean {guess}?" if guess else "--help lists all commands."
+            raise click.UsageError(f"unknown command {name}: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the name and the summary of each subcommand, without importing its module."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.summary) for name, each in SUBCOMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    name=PROGRAM,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+def gcsmux() -> None:
+    """Examine and control mounts of Google Cloud Storage buckets.
+
+    `gcsmux-mount` mounts a bucket. `gcsmux COMMAND --help` explains each command.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `gcsmux` and return its exit code; print a failure as one sentence."""
+    try:
+        result = gcsmux.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print_error(error.format_message())
+        return _USAGE_EXIT_CODE
+    except click.ClickException as error:
+        return _fail(_reason(error, arguments), _USAGE_EXIT_CODE)
+    except ConfigError as error:
+        return _fail(str(error), _USAGE_EXIT_CODE)
+    except GcsmuxError as error:
+        return _fail(str(error), _FAILURE_EXIT_CODE)
+    except OSError as error:
+        return _fail(f"the output cannot be written: {error.strerror}", _FAILURE_EXIT_CODE)
+    return result if isinstance(result, int) else 0
+
+
+def _reason(error: click.ClickException, arguments: Sequence[str]) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return usage_error(error, gcsmux, PROGRAM, arguments)
+    return usage_error(error, context.command, context.command_path, arguments)
+
+
+def _fail(reason: str, exit_code: int) -> int:
+    print_error(f"{PROGRAM}: {sentence(reason)}")
+    return exit_code

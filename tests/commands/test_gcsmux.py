@@ -1,0 +1,69 @@
+"""Tests of the command `gcsmux` itself: its help, its usage errors, and what it imports."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import click
+import pytest
+
+from gcsmux_fs.commands import gcsmux
+
+
+@pytest.mark.parametrize("name", gcsmux.SUBCOMMANDS)
+def test_every_subcommand_has_help_with_examples(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gcsmux.run([name, "--help"]) == 0
+    help_text = capsys.readouterr().out
+    assert f"Usage: gcsmux {name}" in help_text
+    assert "Examples:" in help_text
+
+
+def test_the_help_lists_every_subcommand_with_its_summary(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert gcsmux.run(["--help"]) == 0
+    help_text = " ".join(capsys.readouterr().out.split())
+    for name, each in gcsmux.SUBCOMMANDS.items():
+        assert f"{name} {each.summary}" in help_text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lsit"], "unknown command lsit: did you mean list?"),
+        (["xyzzy"], "unknown command xyzzy: --help lists all commands."),
+        (["list", "--jsno"], "unknown option --jsno: did you mean --json?"),
+        (["list", "extra"], "got unexpected extra argument (extra)."),
+        (["--verison"], "unknown option --verison: did you mean --version?"),
+    ],
+)
+def test_a_mistyped_command_gets_one_sentence(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gcsmux.run(arguments) == 2
+    assert capsys.readouterr().err == f"gcsmux: {message}\n"
+
+
+def test_gcsmux_without_a_command_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gcsmux.run([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_every_subcommand_is_a_click_command() -> None:
+    for each in gcsmux.SUBCOMMANDS.values():
+        command = getattr(importlib.import_module(each.module), each.command)
+        assert isinstance(command, click.Command)
+
+
+def test_the_help_and_the_modules_of_the_subcommands_do_not_load_grpc() -> None:
+    modules = [each.module for each in gcsmux.SUBCOMMANDS.values()]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules}: importlib.import_module(name)\n"
+        "sys.exit('grpc' in sys.modules or 'pyfuse3' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=20).returncode == 0
