@@ -21,6 +21,7 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, cast
 
+from gcsmux_fs.filesystem.prefetched_files import ABANDONED_SECONDS
 from tests.support.emulator_process import BUCKET, COMMANDS, END_SECONDS, EmulatorProcess
 
 if TYPE_CHECKING:
@@ -247,8 +248,9 @@ class MountProcess:
     def check_at_rest(self) -> None:
         """Check that the mount has no open file, no request in flight and no waiting READ.
 
-        Wait up to 10 s until the mount is idle, because the kernel sends RELEASE late and readahead
-        may still be in flight.
+        Wait until the mount is idle, because the kernel sends RELEASE late, readahead may still be
+        in flight, and files that were fetched before a program opened them stay open for
+        `ABANDONED_SECONDS`.
         """
         gauges: dict[str, int] = {}
 
@@ -257,7 +259,7 @@ class MountProcess:
             return not any(gauges[name] for name in _AT_REST)
 
         with contextlib.suppress(AssertionError):
-            wait_until(at_rest, "the mount is idle", seconds=10)
+            wait_until(at_rest, "the mount is idle", seconds=ABANDONED_SECONDS + 10)
         self._check_gauges(gauges, _AT_REST)
 
     def _check_gauges(self, metrics: dict[str, int], names: Sequence[str]) -> None:
