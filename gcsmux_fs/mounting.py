@@ -35,6 +35,7 @@ from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.deferred_calls import DeferredCalls
+from gcsmux_fs.process.heartbeats import Heartbeats
 from gcsmux_fs.process.memory_watch import block_budget, watch_memory
 from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.measured_source import MeasuredSource
@@ -130,7 +131,10 @@ def _first_leaf(group: BaseExceptionGroup[GcsmuxError]) -> GcsmuxError:
 
 async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
     metrics = Registry()
-    async with _connected(settings, reporter, metrics) as service:
+    async with (
+        _beating(Heartbeats()),
+        _connected(settings, reporter, metrics) as service,
+    ):
         async with trio.open_nursery() as tasks:
             await _serve_bucket(settings, reporter, service, metrics, tasks)
             tasks.cancel_scope.cancel()
@@ -138,6 +142,20 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
         await service.streams.drain()
     # All parts of the mount have ended, so gauges such as `streams_open` are zero.
     _log_statistics(metrics)
+
+
+@asynccontextmanager
+async def _beating(heartbeats: Heartbeats) -> AsyncIterator[None]:
+    """Record the heartbeats of both event loops while the block runs."""
+
+    async def beat_in_asyncio() -> None:
+        await asyncio_bridge.await_asyncio(heartbeats.beat_in_asyncio())
+
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(heartbeats.beat_in_trio)
+        tasks.start_soon(beat_in_asyncio)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -105,6 +105,7 @@ IMPURE_MODULES = {
     "namespace.tree",
     "process.daemon",
     "process.deferred_calls",
+    "process.heartbeats",
     "process.logs",
     "process.memory_watch",
     "process.readiness",
