@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "reading": {"settings", "metrics"},
     "namespace": {"storage.ports", "settings", "metrics"},
     "filesystem": {"namespace", "reading", "settings", "metrics"},
-    "fuse": {"filesystem", "process", "settings", "metrics"},
+    "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},
     "commands": {"process", "settings", "fuse", "mounting"},
     "emulator": {"storage.pb", "process", "settings.units"},
 }
@@ -87,6 +87,7 @@ IMPURE_MODULES = {
     "fuse.kernel_read_ahead",
     "fuse.main_loop",
     "fuse.mountpoint",
+    "fuse.name_dropping",
     "fuse.name_pruning",
     "fuse.negotiation",
     "fuse.operations",

@@ -1,4 +1,4 @@
-"""Makes the kernel forget the names of an inode whose object generation is gone, by notifications.
+"""Makes the kernel drop cached names by notifications: names of single inodes, or all names.
 
 FUSE_NOTIFY_PRUNE (Linux 6.18, FUSE protocol 7.45) drops the unused dentries (cached names) of an
 inode. The next program that uses a dropped name makes the kernel look the name up again. The
@@ -10,11 +10,14 @@ An older kernel answers EINVAL, and keeps a cached name until the validity of th
 OPEN of a gone generation makes an older kernel look the name up again, because the OPEN fails with
 ESTALE.
 
-FUSE_NOTIFY_INC_EPOCH (Linux 6.16) invalidates all names at once. It is not used, because the kernel
-would then unmount each file system that is mounted on a directory of this mount, also in other
-mount namespaces.
+FUSE_NOTIFY_INC_EPOCH (Linux 6.16, FUSE protocol 7.44) invalidates all names at once, also absent
+names, also names in use. The kernel only increments a counter, and looks each name up again at its
+next use. It then also unmounts each file system that is mounted on a directory of this mount, in
+all mount namespaces. So the notification is written only on request of a user, and only if no such
+mount is found (see `name_dropping`).
 
-Sources: fuse_notify_prune and fuse_try_prune_one_inode in the kernel's fs/fuse, d_prune_aliases.
+Sources: fuse_notify_prune, fuse_try_prune_one_inode, fuse_notify_inc_epoch and
+fuse_dentry_revalidate in the kernel's fs/fuse; d_prune_aliases, d_invalidate.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["REPEAT_SECONDS", "NamePruner", "prune_message"]
+__all__ = ["EPOCH_MESSAGE", "REPEAT_SECONDS", "NamePruner", "prune_message"]
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +45,19 @@ stops using the name, and a notification that arrives between these two moments 
 _HEADER = struct.Struct("=IiQ")
 # struct fuse_notify_prune_out: count, padding, spare. The inode numbers follow this struct.
 _PRUNE = struct.Struct("=IIQ")
-# The notification code of FUSE_NOTIFY_PRUNE.
-_CODE = 9
+# The notification codes of FUSE_NOTIFY_INC_EPOCH and FUSE_NOTIFY_PRUNE.
+_INC_EPOCH_CODE = 8
+_PRUNE_CODE = 9
+
+EPOCH_MESSAGE = _HEADER.pack(_HEADER.size, _INC_EPOCH_CODE, 0)
+"""The FUSE_NOTIFY_INC_EPOCH message: a header without a body."""
 
 
 def prune_message(inodes: Collection[int]) -> bytes:
     """Return the FUSE_NOTIFY_PRUNE message for these inodes."""
     numbers = struct.pack(f"={len(inodes)}Q", *inodes)
     length = _HEADER.size + _PRUNE.size + len(numbers)
-    return _HEADER.pack(length, _CODE, 0) + _PRUNE.pack(len(inodes), 0, 0) + numbers
+    return _HEADER.pack(length, _PRUNE_CODE, 0) + _PRUNE.pack(len(inodes), 0, 0) + numbers
 
 
 class NamePruner:
@@ -60,6 +67,7 @@ class NamePruner:
         self._write = write
         self._descriptor: int | None = None
         self._is_supported = True
+        self._knows_epochs = True
         self._to_repeat: dict[int, None] = {}
         self._has_work = trio.Event()
 
@@ -75,6 +83,33 @@ class NamePruner:
         if self._send((inode,)):
             self._to_repeat[inode] = None
             self._has_work.set()
+
+    @property
+    def can_drop_single_names(self) -> bool:
+        """Whether the kernel has accepted all FUSE_NOTIFY_PRUNE messages so far."""
+        return self._is_supported
+
+    @property
+    def can_drop_all(self) -> bool:
+        """Whether the kernel has accepted all FUSE_NOTIFY_INC_EPOCH messages so far."""
+        return self._knows_epochs
+
+    def drop_all(self) -> bool:
+        """Make the kernel look up every name again at its next use; never waits and never fails.
+
+        Return False if the kernel is too old. The caller must check that no file system is mounted
+        on a directory of this mount, because the kernel would unmount it.
+        """
+        if self._descriptor is None or not self._knows_epochs:
+            return False
+        try:
+            self._write(self._descriptor, EPOCH_MESSAGE)
+        except OSError as error:
+            # With another error, the mount is ending, and the kernel drops all its names.
+            self._knows_epochs = error.errno != errno.EINVAL
+            log.debug("the kernel refused a FUSE_NOTIFY_INC_EPOCH message: %s", error)
+            return False
+        return True
 
     async def run(self) -> NoReturn:
         """Repeat each notification once. Runs until cancelled; sleeps until `drop` is called."""

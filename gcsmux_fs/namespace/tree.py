@@ -282,16 +282,17 @@ class Tree:
 
     # -- invalidation
 
-    def invalidate(self, name: str) -> None:
+    def invalidate(self, name: str, *, notify: bool = True) -> None:
         """Drop all cached answers about an object that may have changed.
 
         A `name` that ends with a slash stands for a directory and everything below it, an empty
-        `name` for the whole tree. Answers to requests in flight are not used either. Linux 6.18
-        and newer also drop the names, and look them up again; older kernels keep the names until
-        their TTL ends. Open files keep their generation.
+        `name` for the whole tree. Answers to requests in flight are not used either. Open files
+        keep their generation.
 
-        Two kinds of answers stay cached until their TTL ends: absent names that the kernel has
-        cached, and the directories above `name`.
+        The kernel has its own cache of names. With `notify`, it drops the names of each inode, if
+        it is Linux 6.18 or newer. The kernel then still keeps two kinds of answers until their TTL
+        ends: absent names, and the directories above `name`. Without `notify`, the caller makes the
+        kernel drop all names.
 
         The call compares the names of all inodes, which takes about 2 ms for 100,000 inodes.
         """
@@ -306,8 +307,9 @@ class Tree:
             directories = inodes.directories_below(name)
         for inode in files:
             inodes.files.invalidate(inode)
-        for inode in (*files, *directories):
-            self._on_invalidated(inode)
+        if notify:
+            for inode in (*files, *directories):
+                self._on_invalidated(inode)
 
     def generation_gone(self, inode: int) -> None:
         """Record that an OPEN or a READ found the generation of a file overwritten or deleted.

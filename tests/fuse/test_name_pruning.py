@@ -9,7 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-from gcsmux_fs.fuse.name_pruning import REPEAT_SECONDS, NamePruner, prune_message
+from gcsmux_fs.fuse.name_pruning import (
+    EPOCH_MESSAGE,
+    REPEAT_SECONDS,
+    NamePruner,
+    prune_message,
+)
 
 DESCRIPTOR = 7
 
@@ -95,3 +100,18 @@ def test_nothing_is_written_after_the_descriptor_is_detached() -> None:
     names.attach(None)
     names.drop(5)
     assert device.written == []
+
+
+def test_all_names_are_dropped_by_a_header_without_a_body() -> None:
+    device = Device()
+    assert attached(device).drop_all()
+    assert device.written == [EPOCH_MESSAGE] == [b"\x10\0\0\0" + b"\x08\0\0\0" + bytes(8)]
+
+
+def test_an_older_kernel_gets_the_notification_for_all_names_once() -> None:
+    device = Device(errno.EINVAL)
+    names = attached(device)
+    assert not names.drop_all()
+    assert not names.drop_all()
+    assert not names.can_drop_all
+    assert device.written == [EPOCH_MESSAGE]
