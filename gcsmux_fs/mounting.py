@@ -36,6 +36,7 @@ from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.deferred_calls import DeferredCalls
 from gcsmux_fs.process.heartbeats import Heartbeats
+from gcsmux_fs.process.log_storms import UNLIMITED
 from gcsmux_fs.process.memory_watch import block_budget, watch_memory
 from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.measured_source import MeasuredSource
@@ -328,7 +329,7 @@ def _connection_limit(descriptors: int) -> int:
 def _report_metrics(metrics: Registry) -> None:
     """Log all metrics: lines for people, then one line for programs."""
     for line in readable_lines(metrics):
-        log.info("%s", line)
+        log.info("%s", line, extra=UNLIMITED)
     _log_statistics(metrics)
 
 

@@ -27,7 +27,8 @@ from gcsmux_fs.fuse.mountpoint import answers, claim_mountpoint, clear_dead_moun
 from gcsmux_fs.model.errors import ConfigError, GcsmuxError
 from gcsmux_fs.process.core_dumps import disable_core_dumps
 from gcsmux_fs.process.daemon import StartFailed, serving_command, start
-from gcsmux_fs.process.logs import configure_logging, sentence
+from gcsmux_fs.process.log_destinations import configure_logging
+from gcsmux_fs.process.logs import sentence
 from gcsmux_fs.process.readiness import (
     ForegroundReporter,
     PipeReporter,

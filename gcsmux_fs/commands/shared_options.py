@@ -11,9 +11,14 @@ import click
 
 from gcsmux_fs.commands.click_command import parsed_by
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT, DEFAULT_LOG_LEVEL
+from gcsmux_fs.settings.defaults import (
+    DEFAULT_ENDPOINT,
+    DEFAULT_LOG_DESTINATION,
+    DEFAULT_LOG_FORMAT,
+    DEFAULT_LOG_LEVEL,
+)
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
-from gcsmux_fs.settings.settings import LOG_LEVELS
+from gcsmux_fs.settings.settings import LOG_DESTINATIONS, LOG_FORMATS, LOG_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +39,7 @@ _Decorated = TypeVar("_Decorated", bound="Callable[..., object]")
 SERVICE_OPTIONS = ("endpoint", "plaintext", "anonymous", "key_file", "billing_project")
 """The names of the parameters that `service_options` adds, in the order of `--help`."""
 
-LOG_OPTIONS = ("log_file", "log_level")
+LOG_OPTIONS = ("log_file", "log_to", "log_format", "log_level")
 """The names of the parameters that `log_options` adds, in the order of `--help`."""
 
 
@@ -130,14 +135,31 @@ def service_address(
 
 
 def log_options(command: _Decorated) -> _Decorated:
-    """Add the options `LOG_OPTIONS`: which lines are logged, and to which file."""
+    """Add the options `LOG_OPTIONS`: which lines are logged, where, and in which format."""
     for option in (
         click.option(
             "--log-file",
             metavar="FILE",
             callback=parsed_by(absolute_path),
-            help="Append the log to this file.  [default: stderr in the foreground, otherwise"
-            " syslog]",
+            help="Append the log to this file instead.",
+        ),
+        click.option(
+            "--log-to",
+            metavar="|".join(LOG_DESTINATIONS),
+            default=DEFAULT_LOG_DESTINATION,
+            show_default=True,
+            type=click.Choice(LOG_DESTINATIONS, case_sensitive=False),
+            help="Where the log goes. auto is stderr in the foreground, otherwise the journal, or"
+            " syslog on a machine without a journal.",
+        ),
+        click.option(
+            "--log-format",
+            metavar="|".join(LOG_FORMATS),
+            default=DEFAULT_LOG_FORMAT,
+            show_default=True,
+            type=click.Choice(LOG_FORMATS, case_sensitive=False),
+            help="json writes one object per line, with the keys of Google Cloud Logging. The"
+            " journal always gets text, with priority and fields.",
         ),
         click.option(
             "--log-level",

@@ -1,54 +1,29 @@
-"""The destination of the log and the format of its lines.
+"""The text of log lines and messages, and the level of the log.
 
-Each record is one line: time, level, logger, message, traceback. Object names may contain any
-characters, so every character that ends a line or controls a terminal is escaped. Tokens and keys
-are replaced in every line, because the errors of libraries may contain tokens and keys. For
-example, an error of google-auth quotes the answer of the token server.
+Object names may contain any characters, so every character that ends a line or controls a terminal
+is escaped. Tokens and keys are replaced in every line, because the errors of libraries may contain
+tokens and keys. For example, an error of google-auth quotes the answer of the token server.
+
+`log_destinations` configures where the lines go, `log_formats` how they look.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
-import logging.handlers
-import os
 import re
-import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gcsmux_fs.model.errors import ConfigError
+__all__ = [
+    "MOUNT_LOGGERS",
+    "log_level",
+    "printable",
+    "redacted",
+    "sentence",
+    "set_log_level",
+]
 
-if TYPE_CHECKING:
-    from io import TextIOWrapper
-
-    from gcsmux_fs.settings.settings import Settings
-
-__all__ = ["configure_logging", "printable", "redacted", "sentence"]
-
-_SYSLOG_SOCKET = Path("/dev/log")
-_PROGRAM = "gcsmux-mount"
-# Only the owner may read the log file, because it contains names of objects and mount points.
-_LOG_FILE_MODE = 0o600
-
-# By log level: the prefix of a line on stderr. journald reads the level from this prefix, see
-# sd-daemon(3).
-_JOURNAL_PREFIXES = {
-    logging.DEBUG: "<7>",
-    logging.INFO: "<6>",
-    logging.WARNING: "<4>",
-    logging.ERROR: "<3>",
-    logging.CRITICAL: "<2>",
-}
-
-# --log-level applies to these loggers. Other libraries stay at WARNING, because their INFO and
-# DEBUG lines do not describe the mount.
-_MOUNT_LOGGERS = ("gcsmux_fs", "pyfuse3")
-
-# gRPC logs a failed token renewal to this logger, with a traceback. These records are dropped,
-# because the call that needed the token fails with the same text.
-_REDUNDANT_LOGGER = "grpc._plugin_wrapping"
+MOUNT_LOGGERS = ("gcsmux_fs", "pyfuse3")
+"""The loggers to which the log level applies. Other libraries stay at WARNING, because their INFO
+and DEBUG lines do not describe the mount."""
 
 _SECRET = re.compile(
     r"""
@@ -91,111 +66,16 @@ def sentence(text: str) -> str:
     return line if line.endswith("?") else line.rstrip(".") + "."
 
 
-class _LineFormatter(logging.Formatter):
-    """Formats a record, including its traceback, as one line."""
-
-    def __init__(self, layout: str, *, with_level_prefix: bool = False) -> None:
-        super().__init__(layout)
-        self.converter = time.gmtime
-        self.default_time_format = "%Y-%m-%dT%H:%M:%S"
-        self.default_msec_format = "%s.%03dZ"
-        self._with_level_prefix = with_level_prefix
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = printable(redacted(super().format(record)))
-        prefix = _JOURNAL_PREFIXES.get(record.levelno, "") if self._with_level_prefix else ""
-        return prefix + line
-
-
-class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
-    """Appends to a file with mode 0600, and creates the file again after it was renamed.
-
-    If the file cannot be created (its folder does not exist, or the disk is full), the line is
-    lost. The code that logs gets no exception. The next line tries again to create the file.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            super().emit(record)
-        except OSError:
-            self.handleError(record)
-
-    def _open(self) -> TextIOWrapper:
-        return open(
-            self.baseFilename,
-            "a",
-            encoding="utf-8",
-            opener=lambda path, flags: os.open(path, flags, _LOG_FILE_MODE),
-        )
-
-
-class _KilledReaderFilter(logging.Filter):
-    """Lowers to DEBUG the level of an error that pyfuse3 logs after a program was killed.
-
-    pyfuse3 logs this error because the kernel has dropped the request of the killed program, and
-    refuses the reply with ENOENT.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if "fuse_reply_" in message and message.endswith(os.strerror(errno.ENOENT)):
-            record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-            return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
-        return True
-
-
-def configure_logging(settings: Settings, *, detached: bool) -> None:
-    """Send the log to `settings.log_file`, to stderr or to syslog.
-
-    With --log-file, the log goes only to this file. Without it, a mount in the foreground logs to
-    stderr. A detached mount logs to syslog, or nowhere if the machine has no syslog socket.
+def set_log_level(level: str) -> None:
+    """Set the log level of the mount to one of `LOG_LEVELS`. Any thread may call this at any time.
 
     Raises:
-        ConfigError: the log file cannot be opened.
+        ValueError: `level` is not a log level.
     """
-    handler = _handler(settings.log_file, detached=detached)
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    for name in _MOUNT_LOGGERS:
-        logging.getLogger(name).setLevel(settings.log_level.upper())
-    logging.getLogger("pyfuse3").addFilter(_KilledReaderFilter())
-    logging.getLogger(_REDUNDANT_LOGGER).setLevel(logging.CRITICAL)
-    logging.captureWarnings(capture=True)
-    # With the default value True, the module logging would print a traceback to stderr for each
-    # line that cannot be written.
-    logging.raiseExceptions = False
+    for name in MOUNT_LOGGERS:
+        logging.getLogger(name).setLevel(level.upper())
 
 
-def _handler(log_file: Path | None, *, detached: bool) -> logging.Handler:
-    layout = "%(levelname)s %(name)s: %(message)s"
-    handler: logging.Handler
-    if log_file is not None:
-        try:
-            handler = _PrivateFileHandler(log_file)
-        except OSError as error:
-            raise ConfigError(
-                f"--log-file {log_file} cannot be written: {error.strerror}."
-            ) from None
-        handler.setFormatter(_LineFormatter("%(asctime)s " + layout))
-    elif not detached:
-        handler = logging.StreamHandler(sys.stderr)
-        in_journal = _is_journal(sys.stderr.fileno(), os.environ.get("JOURNAL_STREAM", ""))
-        handler.setFormatter(
-            _LineFormatter(layout, with_level_prefix=True)
-            if in_journal
-            else _LineFormatter("%(asctime)s " + layout)
-        )
-    elif _SYSLOG_SOCKET.is_socket():
-        handler = logging.handlers.SysLogHandler(
-            os.fspath(_SYSLOG_SOCKET), logging.handlers.SysLogHandler.LOG_DAEMON
-        )
-        handler.ident = f"{_PROGRAM}[{os.getpid()}]: "
-        handler.setFormatter(_LineFormatter(layout))
-    else:
-        handler = logging.NullHandler()
-    return handler
-
-
-def _is_journal(descriptor: int, stream: str) -> bool:
-    """Return whether the DEVICE:INODE in `stream` (JOURNAL_STREAM) is that of the descriptor."""
-    status = os.fstat(descriptor)
-    return stream == f"{status.st_dev}:{status.st_ino}"
+def log_level() -> str:
+    """Return the log level of the mount, one of `LOG_LEVELS`."""
+    return logging.getLevelName(logging.getLogger(MOUNT_LOGGERS[0]).getEffectiveLevel()).lower()

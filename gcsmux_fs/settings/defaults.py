@@ -6,6 +6,8 @@ __all__ = [
     "DEFAULT_DIR_MODE",
     "DEFAULT_ENDPOINT",
     "DEFAULT_FILE_MODE",
+    "DEFAULT_LOG_DESTINATION",
+    "DEFAULT_LOG_FORMAT",
     "DEFAULT_LOG_LEVEL",
     "DEFAULT_MEMORY_BYTES",
     "DEFAULT_METADATA_TTL_SECONDS",
@@ -53,6 +55,13 @@ DEFAULT_DIR_MODE = 0o755
 
 DEFAULT_LOG_LEVEL = "info"
 """The default log level. At `info` the log has a few lines for each mount, none for a request."""
+
+DEFAULT_LOG_FORMAT = "text"
+"""The default format of the log. People read lines of text faster than JSON."""
+
+DEFAULT_LOG_DESTINATION = "auto"
+"""The default destination of the log: stderr in the foreground, otherwise the journal or syslog,
+where the other services of the machine log, too."""
 
 
 def default_read_ahead(memory_bytes: int) -> int:

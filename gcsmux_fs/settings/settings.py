@@ -13,6 +13,8 @@ from gcsmux_fs.settings.defaults import (
     DEFAULT_DIR_MODE,
     DEFAULT_ENDPOINT,
     DEFAULT_FILE_MODE,
+    DEFAULT_LOG_DESTINATION,
+    DEFAULT_LOG_FORMAT,
     DEFAULT_LOG_LEVEL,
     DEFAULT_MEMORY_BYTES,
     DEFAULT_METADATA_TTL_SECONDS,
@@ -25,10 +27,16 @@ from gcsmux_fs.settings.units import show_size
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LOG_LEVELS", "Settings"]
+__all__ = ["LOG_DESTINATIONS", "LOG_FORMATS", "LOG_LEVELS", "Settings"]
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 """The values of --log-level. The first value logs the most lines."""
+
+LOG_FORMATS = ("text", "json")
+"""The values of --log-format."""
+
+LOG_DESTINATIONS = ("auto", "journal", "syslog", "stderr")
+"""The values of --log-to; `process.log_destinations` says what auto means."""
 
 _MIB = 1024 * 1024
 
@@ -98,6 +106,8 @@ class Settings:
     fuse_options: tuple[str, ...] = ()
     log_file: Path | None = None
     log_level: str = DEFAULT_LOG_LEVEL
+    log_format: str = DEFAULT_LOG_FORMAT
+    log_to: str = DEFAULT_LOG_DESTINATION
     foreground: bool = False
 
     def __post_init__(self) -> None:
@@ -123,6 +133,15 @@ class Settings:
         if self.log_file is not None and self.log_file.is_relative_to(self.mountpoint):
             raise ConfigError(
                 f"--log-file {self.log_file} is inside the mount point: name a file elsewhere."
+            )
+        if self.log_file is not None and self.log_to != DEFAULT_LOG_DESTINATION:
+            raise ConfigError(
+                "--log-file and --log-to name two destinations of the log: leave one of them out."
+            )
+        if self.log_to == "stderr" and not self.foreground:
+            raise ConfigError(
+                "--log-to stderr needs --foreground, because a mount in the background has no"
+                " stderr: name a file with --log-file."
             )
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import socket
 import stat
+import struct
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,8 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.process import logs
-from gcsmux_fs.process.logs import configure_logging, printable
+from gcsmux_fs.process import log_destinations
+from gcsmux_fs.process.log_destinations import configure_logging, lost_log_lines, reopen_log_file
+from gcsmux_fs.process.log_storms import BURST_LINES, INTERVAL_SECONDS, UNLIMITED
+from gcsmux_fs.process.logs import log_level, printable, set_log_level
 from gcsmux_fs.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -171,7 +175,7 @@ def test_a_log_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 
 def test_a_detached_mount_logs_to_syslog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log.socket"
-    monkeypatch.setattr(logs, "_SYSLOG_SOCKET", path)
+    monkeypatch.setattr(log_destinations, "_SYSLOG_SOCKET", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.settimeout(5)
         receiver.bind(os.fspath(path))
@@ -185,7 +189,7 @@ def test_a_detached_mount_logs_to_syslog(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_detached_mount_without_syslog_logs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(logs, "_SYSLOG_SOCKET", tmp_path / "missing")
+    monkeypatch.setattr(log_destinations, "_SYSLOG_SOCKET", tmp_path / "missing")
     with configured(SETTINGS, detached=True):
         logging.getLogger("gcsmux_fs").error("lost")
     assert capsys.readouterr().err == ""
@@ -202,3 +206,174 @@ def test_lines_for_the_journal_have_a_level_and_no_time(
             logging.getLogger("gcsmux_fs").info("mounted")
         stream.seek(0)
         assert stream.read() == "<6>INFO gcsmux_fs: mounted\n"
+
+
+def journal_fields(datagram: bytes) -> dict[str, str]:
+    """Decode the fields of a datagram of the journal's native protocol."""
+    fields = {}
+    while datagram:
+        name, _, datagram = datagram.partition(b"\n")
+        (size,) = struct.unpack_from("<Q", datagram)
+        fields[name.decode()] = datagram[8 : 8 + size].decode()
+        datagram = datagram[8 + size + 1 :]
+    return fields
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket of a journal, from which the test reads records."""
+    path = tmp_path / "journal.socket"
+    monkeypatch.setattr(log_destinations, "_JOURNAL_SOCKET", path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.settimeout(5)
+        receiver.bind(os.fspath(path))
+        yield receiver
+
+
+def test_a_detached_mount_logs_to_the_journal_with_priority_and_fields(
+    journal: socket.socket,
+) -> None:
+    with configured(SETTINGS, detached=True):
+        logging.getLogger("gcsmux_fs.mux").warning("lost %s", "a\nb token: ya29.secretsecret")
+    fields = journal_fields(journal.recv(65536))
+    assert (
+        fields.items()
+        >= {
+            "MESSAGE": r"lost a\nb token: [secret]",
+            "PRIORITY": "4",
+            "SYSLOG_IDENTIFIER": "gcsmux-mount",
+            "LOGGER": "gcsmux_fs.mux",
+            "CODE_FUNC": "test_a_detached_mount_logs_to_the_journal_with_priority_and_fields",
+            "GCSMUX_BUCKET": "bucket",
+            "GCSMUX_MOUNTPOINT": "/mnt",
+        }.items()
+    )
+
+
+def test_a_record_too_large_for_a_datagram_reaches_the_journal_in_a_memory_file(
+    journal: socket.socket,
+) -> None:
+    text = "x" * 1_000_000
+    with configured(SETTINGS, detached=True):
+        logging.getLogger("gcsmux_fs").error("%s", text)
+    datagram, descriptors, _, _ = socket.recv_fds(journal, 65536, 1)
+    with os.fdopen(descriptors[0], "rb") as file:
+        file.seek(0)
+        fields = journal_fields(file.read())
+    assert (datagram, fields["MESSAGE"], fields["PRIORITY"]) == (b"", text, "3")
+
+
+def test_a_journal_that_does_not_read_blocks_no_caller(journal: socket.socket) -> None:
+    with configured(SETTINGS, detached=True):
+        for number in range(2000):  # more records than the socket's queue holds
+            logging.getLogger("gcsmux_fs").info("%d", number, extra=UNLIMITED)
+        assert lost_log_lines() > 1000
+
+
+def test_in_the_foreground_stderr_that_is_the_journal_gets_fields_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: socket.socket
+) -> None:
+    with (tmp_path / "stderr").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setattr("sys.stderr", stream)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        with configured(SETTINGS):
+            logging.getLogger("gcsmux_fs").info("mounted")
+        stream.seek(0)
+        assert stream.read() == ""
+    assert journal_fields(journal.recv(65536))["MESSAGE"] == "mounted"
+
+
+def test_a_json_line_has_the_keys_of_cloud_logging(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path, log_format="json")):
+        try:
+            raise ValueError("password=letmein\nsecond")
+        except ValueError:
+            logging.getLogger("gcsmux_fs.mux").exception("failed %s", "a\nb\x1b ya29.secretsecret")
+    (line,) = path.read_bytes().splitlines()
+    assert line.isascii()
+    entry = json.loads(line)
+    assert set(entry) == {
+        *("time", "severity", "message", "logger", "bucket", "mountpoint", "stack_trace")
+    }
+    assert entry["severity"] == "ERROR"
+    assert entry["message"] == "failed a\nb\x1b [secret]"
+    assert (entry["bucket"], entry["mountpoint"]) == ("bucket", "/mnt")
+    assert "letmein" not in entry["stack_trace"]
+    assert "ValueError: password=[secret]" in entry["stack_trace"]
+    written = datetime.fromisoformat(entry["time"])
+    assert abs(written - datetime.now(tz=UTC)) < timedelta(hours=1)
+
+
+def test_a_storm_of_one_line_is_limited_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    logger = logging.getLogger("gcsmux_fs")
+
+    def fail(seconds: float, number: int) -> None:
+        record = logger.makeRecord("gcsmux_fs", logging.WARNING, "guard", 7, "%d", (number,), None)
+        record.created = seconds
+        logger.handle(record)
+
+    with configured(replace(SETTINGS, log_file=path)):
+        for number in range(BURST_LINES + 50):
+            fail(1000.0, number)
+        fail(1000.0 + INTERVAL_SECONDS, 7777)
+        for _ in range(BURST_LINES + 50):
+            logger.info("report", extra=UNLIMITED)
+        logger.info("of another place")
+        assert lost_log_lines() == 50
+    lines = [line.partition("gcsmux_fs: ")[2] for line in path.read_text().splitlines()]
+    failures = [line for line in lines if line[0].isdigit()]
+    assert failures[:2] == ["0", "1"]
+    assert failures[-2].startswith(f"{BURST_LINES - 1} (of further lines like this one")
+    assert failures[-1] == "7777 (50 similar lines were not logged)"
+    assert len(failures) == BURST_LINES + 1
+    assert lines.count("report") == BURST_LINES + 50
+    assert lines[-1] == "of another place"
+
+
+def test_every_debug_line_is_logged(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path, log_level="debug")):
+        for _ in range(BURST_LINES * 2):
+            logging.getLogger("gcsmux_fs").debug("line")
+    assert len(path.read_text().splitlines()) == BURST_LINES * 2
+
+
+def test_the_log_level_changes_at_run_time(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path)):
+        assert log_level() == "info"
+        logging.getLogger("gcsmux_fs.mux").debug("before")
+        set_log_level("debug")
+        assert log_level() == "debug"
+        logging.getLogger("gcsmux_fs.mux").debug("after")
+        with pytest.raises(ValueError, match="LOUD"):
+            set_log_level("loud")
+    assert [line.split(": ")[1] for line in path.read_text().splitlines()] == ["after"]
+
+
+def test_the_log_file_is_opened_again_also_for_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path)):
+        with path.open("a") as stderr:
+            monkeypatch.setattr("sys.stderr", stderr)
+            path.rename(tmp_path / "log.1")
+            reopen_log_file()
+            assert path.read_text() == ""
+            stderr.write("from a library\n")
+        logging.getLogger("gcsmux_fs").info("after")
+    assert path.read_text().startswith("from a library\n")
+    assert "after" in path.read_text()
+
+
+def test_a_missing_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_destinations, "_JOURNAL_SOCKET", tmp_path / "missing")
+    with (
+        pytest.raises(ConfigError, match=r"--log-to journal needs the socket .*/missing"),
+        configured(replace(SETTINGS, log_to="journal")),
+    ):
+        pass

@@ -27,6 +27,8 @@ SETTINGS = Settings(bucket="bucket", mountpoint=Path("/mnt/data"))
         ({"uid": 2**32 - 1}, "--uid 4294967295 is out of range"),
         ({"gid": -1}, "--gid -1 is out of range"),
         ({"log_file": Path("/mnt/data/log")}, "is inside the mount point"),
+        ({"log_file": Path("/log"), "log_to": "syslog"}, "leave one of them out"),
+        ({"log_to": "stderr"}, "--log-to stderr needs --foreground"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(
