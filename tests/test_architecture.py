@@ -46,7 +46,7 @@ EMULATOR_FOLDERS: dict[str, set[str]] = {
 # import these modules.
 EMULATOR_TOP_MODULES = {"__main__", "control", "emulator_command", "server"}
 
-TOP_MODULES = {"", "__main__", "cli", "mounting", "timeouts"}
+TOP_MODULES = {"", "__main__", "cli", "connected_service", "mounting", "timeouts"}
 
 # The modules that a sans-IO module must not import. A sans-IO module also has no `await`.
 IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
@@ -54,6 +54,7 @@ IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 # The modules that use an event loop, a clock, a lock or a log. All other modules are sans-IO.
 IMPURE_MODULES = {
     "commands.mount",
+    "connected_service",
     "emulator.buckets.bucket",
     "emulator.buckets.checksums",
     "emulator.buckets.copying",

@@ -1,0 +1,192 @@
+"""Creates and connects all parts between the service and the block cache.
+
+A mount and the fsspec file system use the same parts, and differ in what they put above the parts.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.model.retry_budget import RetryBudget
+from gcsmux_fs.mux.stream_registry import StreamRegistry
+from gcsmux_fs.process.deferred_calls import DeferredCalls
+from gcsmux_fs.process.memory_watch import block_budget
+from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
+from gcsmux_fs.reading.measured_source import MeasuredSource
+from gcsmux_fs.reading.read_context import ReadContext
+from gcsmux_fs.storage.bidi import GrpcBidiTransport
+from gcsmux_fs.storage.billing import BilledRequests
+from gcsmux_fs.storage.channels import open_channels
+from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION, CONNECTION_SILENCE_SECONDS
+from gcsmux_fs.storage.fallback import FallbackTransport
+from gcsmux_fs.storage.object_store import GrpcObjectStore
+from gcsmux_fs.storage.read_object import GrpcRangeReads
+from gcsmux_fs.timeouts import stream_policy, unary_policy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.storage.channels import Channels, ChannelSettings
+    from gcsmux_fs.storage.unary_calls import UnaryPolicy
+
+__all__ = ["LOOKUP_EXTRA_SECONDS", "ConnectedService", "connect"]
+
+LOOKUP_EXTRA_SECONDS = 0.5
+"""Number of seconds that a lookup waits longer than its unary call may take. The call therefore
+fails before the lookup, and the lookup reports the error of the call, because this error names the
+cause."""
+
+# Number of file descriptors that are reserved for everything except connections. The process needs
+# fewer for this. Each connection takes one file descriptor.
+_OTHER_DESCRIPTORS = 40
+
+
+class ConnectedService:
+    """The objects that connect this process to the service.
+
+    Args:
+        channels: opens the connections. Unary calls have their own connections, so that lookups
+            never wait behind streams.
+        settings: the settings of the channels.
+        read_timeout_seconds: longest duration of a read or a lookup, including all retries.
+        max_calls: maximum number of calls of each kind (streams, unary calls) at the same time.
+            There are enough connections for all of them, so that no call waits in gRPC behind calls
+            that hang. A connection is made when it is needed.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        settings: ChannelSettings,
+        *,
+        read_timeout_seconds: float,
+        max_calls: int,
+    ) -> None:
+        self._settings = settings
+        self._tokens = channels.tokens
+        self._read_timeout = read_timeout_seconds
+        self._stream_policy = stream_policy(read_timeout_seconds)
+        limit = _connection_limit(max_calls, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        silence = min(CONNECTION_SILENCE_SECONDS, self._stream_policy.stall_seconds / 2)
+        self._unary_connections = channels.connections(limit, silence)
+        # The budgets are separate, so that thousands of failing lookups do not delay the reopening
+        # of a stream.
+        self._stream_retries, self._unary_retries = RetryBudget(), RetryBudget()
+        self._billed = BilledRequests()
+        self._random = random.Random()
+        self.deferred_calls = DeferredCalls()
+        self._calls = GrpcBidiTransport(
+            channels.connections(limit, silence),
+            settings,
+            tokens=channels.tokens,
+            billed=self._billed,
+        )
+        self._transport = FallbackTransport(
+            self._calls,
+            GrpcRangeReads(self._calls, settings),
+            clock=trio.current_time,
+            call_soon=self.deferred_calls,
+        )
+
+    def new_store(
+        self,
+        bucket: str,
+        *,
+        policy: UnaryPolicy | None = None,
+        hierarchical: bool = False,
+        is_counted: bool = True,
+    ) -> GrpcObjectStore:
+        """Return the unary calls on one bucket.
+
+        `policy` has the deadlines and the backoff; by default, they follow from the read timeout.
+        If `is_counted` is false, the metrics of this service do not count the calls.
+        """
+        return GrpcObjectStore(
+            self._unary_connections,
+            self._settings,
+            bucket,
+            policy=policy or unary_policy(self._read_timeout),
+            random=self._random,
+            hierarchical=hierarchical,
+            retries=self._unary_retries if is_counted else None,
+            tokens=self._tokens,
+            billed=self._billed if is_counted else BilledRequests(),
+        )
+
+    def new_streams(self) -> StreamRegistry:
+        """Return the registry of the streams of all buckets. The caller runs its `run` method."""
+        return StreamRegistry(
+            self._transport,
+            self._stream_policy,
+            self._random,
+            call_soon=self.deferred_calls,
+            retries=self._stream_retries,
+        )
+
+    def new_read_context(
+        self, streams: StreamRegistry, *, memory_bytes: int, read_ahead_bytes: int
+    ) -> ReadContext:
+        """Return what all reads share: the block cache and the streams that fill the cache.
+
+        If a disk cache is added, it must be a `RangeSource` that wraps the `MeasuredSource`, so
+        that bytes from the disk never count as bandwidth of the network.
+        """
+        bandwidth = BandwidthEstimator()
+        return ReadContext(
+            MeasuredSource(streams, bandwidth, trio.current_time),
+            bandwidth,
+            budget_bytes=block_budget(memory_bytes),
+            read_ahead_bytes=read_ahead_bytes,
+            read_timeout=self._read_timeout,
+        )
+
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare the metrics of streams and retries. Each store declares its own metrics."""
+        self._calls.declare_metrics(registry)
+        self._transport.declare_metrics(registry)
+        budgets = (self._stream_retries, self._unary_retries)
+        text = "Retries of streams and unary calls."
+        registry.counter(
+            "retries", "retries", text, lambda: sum(budget.taken for budget in budgets)
+        )
+
+    async def close(self) -> None:
+        """End all streams. Call this after the tasks that read have ended."""
+        self._transport.close()
+        await self._calls.drain()
+
+
+@asynccontextmanager
+async def connect(
+    settings: ChannelSettings, *, read_timeout_seconds: float, max_calls: int
+) -> AsyncIterator[ConnectedService]:
+    """Connect to the service, and close all connections at the end.
+
+    Raises:
+        ConfigError: there are no credentials, or the key file cannot be used.
+    """
+    channels = await open_channels(settings)
+    try:
+        yield ConnectedService(
+            channels, settings, read_timeout_seconds=read_timeout_seconds, max_calls=max_calls
+        )
+    finally:
+        with trio.CancelScope(shield=True):
+            await channels.close_all()
+
+
+def _connection_limit(max_calls: int, descriptors: int) -> int:
+    """Return the maximum number of connections for each kind of call (streams, unary calls).
+
+    `descriptors`: maximum number of file descriptors of the process.
+    """
+    most = -(-max_calls // CALLS_PER_CONNECTION)
+    if descriptors == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, (descriptors - _OTHER_DESCRIPTORS) // 2))
