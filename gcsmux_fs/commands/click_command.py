@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.similar_names import closest_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["HeadedCommand", "closest_name", "long_options", "parsed_by", "usage_error"]
+__all__ = ["HeadedCommand", "long_options", "parsed_by", "usage_error"]
 
 _T = TypeVar("_T")
 
@@ -60,7 +60,7 @@ def long_options(command: click.Command) -> dict[str, click.Option]:
         name.removeprefix("--"): param
         for param in command.params
         if isinstance(param, click.Option) and not param.hidden
-        for name in param.opts
+        for name in (*param.opts, *param.secondary_opts)
         if name.startswith("--")
     }
 
@@ -79,11 +79,6 @@ def parsed_by(
             raise click.BadParameter(str(error), ctx, param) from None
 
     return callback
-
-
-def closest_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the element of `known` that is most similar to `name`; None if none is similar."""
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
 
 
 def usage_error(

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gcsmux_fs import __version__
-from gcsmux_fs.commands.click_command import closest_name, usage_error
+from gcsmux_fs.commands.click_command import usage_error
 from gcsmux_fs.model.errors import ConfigError, GcsmuxError
 from gcsmux_fs.process.logs import sentence
 from gcsmux_fs.process.standard_streams import print_error
+from gcsmux_fs.settings.similar_names import closest_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

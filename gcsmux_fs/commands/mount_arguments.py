@@ -1,81 +1,59 @@
-"""The arguments of `gcsmux-mount`: their names, their help, and their conversion to Settings.
+"""The arguments of `gcsmux-mount`, and their conversion to Settings.
 
-The parameter name of an option is the field of Settings that the option sets.
+The options are made from the table of settings (`settings/setting_table.py`).
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gcsmux_fs import __version__
-from gcsmux_fs.commands.click_command import HeadedCommand, long_options, parsed_by
+from gcsmux_fs.commands.click_command import HeadedCommand, long_options
 from gcsmux_fs.commands.mount_options import check_options, sort_options
 from gcsmux_fs.commands.shared_options import (
-    LOG_OPTIONS,
-    SERVICE_OPTIONS,
-    absolute_path,
-    log_options,
-    service_address,
-    service_options,
+    ConfigFile,
+    config_option,
+    effective_values,
+    options_below,
+    with_service_address,
 )
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.bucket_address import parse_bucket
-from gcsmux_fs.settings.defaults import (
-    DEFAULT_DIR_MODE,
-    DEFAULT_FILE_MODE,
-    DEFAULT_MEMORY_BYTES,
-    DEFAULT_METADATA_TTL_SECONDS,
-    DEFAULT_NEGATIVE_TTL_SECONDS,
-    DEFAULT_READ_AHEAD_BYTES,
-    DEFAULT_READ_TIMEOUT_SECONDS,
-    default_read_ahead,
-)
-from gcsmux_fs.settings.permissions import parse_group, parse_mode, parse_user
+from gcsmux_fs.settings.setting_sources import attributed
+from gcsmux_fs.settings.setting_table import HEADINGS, SETTINGS, settings_below
 from gcsmux_fs.settings.settings import Settings
-from gcsmux_fs.settings.units import (
-    parse_duration,
-    parse_size,
-    parse_size_or_auto,
-    parse_ttl,
-    show_duration,
-    show_size,
-)
+from gcsmux_fs.settings.units import show_size
+from gcsmux_fs.settings.value_types import MOUNTPOINT
 
-__all__ = ["PROGRAM", "mount_arguments"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcsmux_fs.settings.setting import EffectiveSetting, Setting
+
+__all__ = ["PROGRAM", "build_settings", "mount_arguments"]
 
 PROGRAM = "gcsmux-mount"
 """The name of the command in messages and in the system log."""
 
 # `--help` shows the options under these headings.
-_HEADINGS = {
-    "What to mount": ("only_dir",),
-    "The service": SERVICE_OPTIONS,
-    "What programs see": (
-        "uid",
-        "gid",
-        "file_mode",
-        "dir_mode",
-        "posix",
-        "allow_other",
-        "metadata_ttl_seconds",
-        "negative_ttl_seconds",
-    ),
-    "Reading": (
-        "memory_bytes",
-        "read_ahead_bytes",
-        "read_timeout_seconds",
-        "kernel_read_ahead_bytes",
-    ),
-    "Running": ("foreground", "fuse_options", *LOG_OPTIONS),
+_OPTIONS_BY_HEADING = {
+    heading: tuple(setting.field for setting in settings_below(heading)) for heading in HEADINGS
 }
+_OPTIONS_BY_HEADING[HEADINGS[0]] += ("config",)
 
 # The options that `-o` does not accept, because a line of fstab with one of them would not mount in
 # the background.
 _NOT_FOR_FSTAB = frozenset({"foreground", "help", "version"})
+
+# What to write for each argument.
+_ARGUMENTS = {
+    "BUCKET": "name, gs://name or gs://name/prefix",
+    "MOUNTPOINT": "the path of a directory",
+}
 
 # The directory of SELinux in sysfs. This directory exists only if SELinux is turned on in the
 # kernel.
@@ -106,139 +84,22 @@ class _MountCommand(HeadedCommand):
         return rest
 
 
+def _all_options(command: Any) -> Any:
+    for heading in HEADINGS:
+        command = options_below(heading)(command)
+    return config_option(command)
+
+
 @click.command(
     cls=_MountCommand,
-    headings=_HEADINGS,
+    headings=_OPTIONS_BY_HEADING,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     options_metavar="[OPTIONS]",
     add_help_option=True,
 )
-@click.argument("bucket", metavar="BUCKET")
-@click.argument("mountpoint", metavar="MOUNTPOINT")
-@click.option(
-    "--only-dir",
-    metavar="PREFIX",
-    default="",
-    help="Mount only this folder of the bucket. gs://name/prefix does the same.",
-)
-@service_options
-@click.option(
-    "--metadata-ttl",
-    "metadata_ttl_seconds",
-    metavar="DURATION|minimal|indefinite",
-    default=show_duration(DEFAULT_METADATA_TTL_SECONDS),
-    show_default=True,
-    callback=parsed_by(parse_ttl),
-    help="How long names, sizes and times stay cached. A change made elsewhere becomes visible"
-    " after this time. minimal is 1s, which is enough for one `ls -l`; 0 makes every open ask the"
-    " service for the newest object.",
-)
-@click.option(
-    "--negative-ttl",
-    "negative_ttl_seconds",
-    metavar="DURATION|minimal|indefinite",
-    default=show_duration(DEFAULT_NEGATIVE_TTL_SECONDS),
-    show_default=True,
-    callback=parsed_by(parse_ttl),
-    help="How long the absence of a name stays cached. The default is long enough for a program"
-    " that probes a search path repeatedly, and short enough for one that waits for a new object.",
-)
-@click.option(
-    "--memory",
-    "memory_bytes",
-    metavar="SIZE",
-    default=show_size(DEFAULT_MEMORY_BYTES),
-    show_default=True,
-    callback=parsed_by(parse_size),
-    help="The limit for all cached bytes and bytes in flight together. The default gives four"
-    " readers full readahead, and the process fits into a container of 512 MiB.",
-)
-@click.option(
-    "--read-ahead",
-    "read_ahead_bytes",
-    metavar="SIZE",
-    callback=parsed_by(parse_size),
-    help="How far to read ahead of one sequential reader; 0 turns readahead off."
-    f"  [default: {show_size(DEFAULT_READ_AHEAD_BYTES)}, which sustains 1 GB/s at a latency of"
-    " 60 ms, or a quarter of --memory if that is less]",
-)
-@click.option(
-    "--read-timeout",
-    "read_timeout_seconds",
-    metavar="DURATION",
-    default=show_duration(DEFAULT_READ_TIMEOUT_SECONDS),
-    show_default=True,
-    callback=parsed_by(parse_duration),
-    help="How long a read or a lookup waits for the service, including retries, before it fails."
-    " The default is the time after which the kernel reports a hung task.",
-)
-@click.option(
-    "--kernel-read-ahead",
-    "kernel_read_ahead_bytes",
-    metavar="SIZE|auto",
-    default="auto",
-    show_default=True,
-    callback=parsed_by(parse_size_or_auto),
-    help="The kernel's own readahead window. With auto, a mount by root chooses 128KiB, 1MiB or"
-    " 16MiB for each open file, by how the file, its directory and its suffix were read before. A"
-    " size, such as 1MiB, is the window of all files (root only): with a larger window, sequential"
-    " reads are faster, and each page fault of mmap fetches more. 0, or auto by another user, keeps"
-    " the kernel's default, 128KiB.",
-)
-@click.option(
-    "--uid",
-    metavar="USER",
-    default=lambda: str(os.getuid()),
-    callback=parsed_by(parse_user),
-    help="Owner of all files.  [default: the user who mounts]",
-)
-@click.option(
-    "--gid",
-    metavar="GROUP",
-    default=lambda: str(os.getgid()),
-    callback=parsed_by(parse_group),
-    help="Group of all files.  [default: the group of the user who mounts]",
-)
-@click.option(
-    "--file-mode",
-    metavar="OCTAL",
-    default=f"{DEFAULT_FILE_MODE:o}",
-    show_default=True,
-    callback=parsed_by(parse_mode),
-    help="Permissions of all files. The default lets the owner write to copies that keep the"
-    " permissions.",
-)
-@click.option(
-    "--dir-mode",
-    metavar="OCTAL",
-    default=f"{DEFAULT_DIR_MODE:o}",
-    show_default=True,
-    callback=parsed_by(parse_mode),
-    help="Permissions of all directories. The default lets the owner write to copies that keep the"
-    " permissions.",
-)
-@click.option(
-    "--posix",
-    is_flag=True,
-    help="Show the owners and permissions that gcloud --preserve-posix and other tools stored with"
-    " the objects. Off by default, because it lets every writer of the bucket decide who may read.",
-)
-@click.option(
-    "--allow-other",
-    is_flag=True,
-    help="Let other users access the mount, subject to the permissions. Off by default, because"
-    " other users then read with the credentials of the user who mounts.",
-)
-@click.option(
-    "-o",
-    "fuse_options",
-    metavar="OPT[,OPT]",
-    multiple=True,
-    help="Mount options as in fstab: those of mount(8), and the long options of this command,"
-    " such as -o ro,_netdev,allow_other,memory=1GiB.",
-)
-@click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr.")
-@log_options
+@click.argument("bucket", metavar="BUCKET", required=False)
+@click.argument("mountpoint", metavar="MOUNTPOINT", required=False)
+@_all_options
 @click.version_option(__version__, prog_name=PROGRAM)
 # The four options that mount(8) passes to its helper programs, of which this command is one. Only
 # -s has an effect here.
@@ -248,19 +109,11 @@ class _MountCommand(HeadedCommand):
 @click.option("-N", "namespace", hidden=True, expose_value=False)
 def mount_arguments(
     *,
-    bucket: str,
-    mountpoint: str,
-    only_dir: str,
-    endpoint: str | None,
-    plaintext: bool,
-    anonymous: bool,
-    key_file: Path | None,
-    memory_bytes: int,
-    read_ahead_bytes: int | None,
-    kernel_read_ahead_bytes: int | None,
-    allow_other: bool,
+    bucket: str | None,
+    mountpoint: str | None,
+    config: ConfigFile | None,
     fuse_options: tuple[str, ...],
-    **other_fields: Any,
+    **options: Any,
 ) -> Settings:
     """Mount a Google Cloud Storage bucket, read-only, as a directory.
 
@@ -270,37 +123,76 @@ def mount_arguments(
 
     Write sizes like 64MiB or 1GiB, and durations like 30s, 5ms or 1m30s. The environment variable
     STORAGE_EMULATOR_HOST_GRPC=host:port replaces --endpoint, --plaintext and --anonymous.
+
+    If the file of --config contains bucket and mountpoint, leave both arguments out. `gcsmux config
+    show` prints the value of each setting and where it was set.
     """
-    directory = _mountpoint(mountpoint)
-    check_options(fuse_options, directory, allow_other=allow_other, user=os.geteuid())
-    name, prefix = parse_bucket(bucket, only_dir)
-    service = service_address(endpoint, plaintext=plaintext, anonymous=anonymous, key_file=key_file)
-    _check_machine(memory_bytes, kernel_read_ahead_bytes)
-    if read_ahead_bytes is None:
-        read_ahead_bytes = default_read_ahead(memory_bytes)
-    return Settings(
-        bucket=name,
-        prefix=prefix,
-        written_source=bucket,
-        mountpoint=directory,
-        endpoint=service.endpoint,
-        plaintext=service.plaintext,
-        anonymous=service.anonymous,
-        key_file=key_file,
-        memory_bytes=memory_bytes,
-        read_ahead_bytes=read_ahead_bytes,
-        kernel_read_ahead_bytes=kernel_read_ahead_bytes,
-        allow_other=allow_other,
-        fuse_options=fuse_options,
-        **other_fields,
+    merged = effective_values(config, options)
+    if mountpoint is None and bucket and merged["bucket"].value:
+        bucket, mountpoint = None, bucket
+    for name, word in (("bucket", bucket), ("mountpoint", mountpoint)):
+        if not (word or merged[name].value):
+            raise ConfigError(_missing(merged[name].setting, word, config))
+    options["bucket"] = bucket or None
+    options["mountpoint"] = MOUNTPOINT.parse(mountpoint) if mountpoint else None
+    return build_settings(effective_values(config, options), fuse_options)
+
+
+def _missing(argument: Setting, word: str | None, config: ConfigFile | None) -> str:
+    """Return the message about an argument that is missing or empty, with no other source."""
+    name = argument.option
+    if config is None and word is None:
+        return f"{name} is missing: write {PROGRAM} [OPTIONS] BUCKET MOUNTPOINT."
+    if config is None:
+        return f"{name} is an empty text: write {_ARGUMENTS[name]}."
+    missing = "" if config.exists else ", which does not exist"
+    return (
+        f"{name} is missing: add {argument.name} = {argument.type.example} to"
+        f" {config.path}{missing}, or write {name} on the command line."
     )
 
 
-def _mountpoint(text: str) -> Path:
-    """Return the absolute path of the mount point; no system call on the path, as it may hang."""
-    if not text:
-        raise ConfigError("MOUNTPOINT is an empty text: write the path of a directory.")
-    return Path(os.path.normpath(absolute_path(text)))
+def build_settings(
+    merged: Mapping[str, EffectiveSetting], fuse_options: tuple[str, ...]
+) -> Settings:
+    """Return the settings of a mount. `fuse_options` are the mount options of the command line.
+
+    Raises:
+        ConfigError: a value is out of its range, or two values contradict each other.
+    """
+    try:
+        effective = with_service_address(merged)
+        values = {field: each.value for field, each in effective.items()}
+        fuse_options = _all_mount_options(values.pop("fuse_options"), fuse_options)
+        check_options(
+            fuse_options,
+            values["mountpoint"],
+            allow_other=values["allow_other"],
+            user=os.geteuid(),
+        )
+        _check_machine(values["memory_bytes"], values["kernel_read_ahead_bytes"])
+        written = values.pop("bucket")
+        name, prefix = parse_bucket(written, values.pop("only_dir"))
+        return Settings(
+            bucket=name,
+            prefix=prefix,
+            written_source=written,
+            fuse_options=fuse_options,
+            effective=tuple(effective.values()),
+            **values,
+        )
+    except ConfigError as error:
+        raise ConfigError(attributed(str(error), merged)) from None
+
+
+def _all_mount_options(text: str, written: tuple[str, ...]) -> tuple[str, ...]:
+    """Join the mount options of `-o` with those of the configuration file or the environment."""
+    names = {setting.long_name: not setting.type.is_flag for setting in SETTINGS}
+    options = sort_options([text], names, selinux=_SELINUX.exists())
+    if options.own:
+        name = options.own[0][0].replace("-", "_")
+        raise ConfigError(f"mount_options contains {name}: write {name} as a key of its own.")
+    return tuple(dict.fromkeys(options.fuse + written))
 
 
 def _check_machine(memory_bytes: int, kernel_read_ahead_bytes: int | None) -> None:

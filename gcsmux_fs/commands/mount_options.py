@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.commands.click_command import closest_name
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.shell_commands import unmount_command
+from gcsmux_fs.settings.similar_names import closest_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,120 +1,133 @@
-"""Click options that several commands have, and the parsers of their values."""
+"""Click options made from the table of settings, and the values that all sources give together.
+
+A command that has options of the table, such as `service_options`, passes its parameters to
+`effective_values`. Then a configuration file and environment variables work for this command as
+they do for `gcsmux-mount`. An option that is not given has the value None.
+"""
 
 from __future__ import annotations
 
 import os
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gcsmux_fs.commands.click_command import parsed_by
-from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.defaults import (
-    DEFAULT_ENDPOINT,
-    DEFAULT_LOG_DESTINATION,
-    DEFAULT_LOG_FORMAT,
-    DEFAULT_LOG_LEVEL,
-)
+from gcsmux_fs.settings.config_file import FileValue, read_config
+from gcsmux_fs.settings.paths import absolute_path
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
-from gcsmux_fs.settings.settings import LOG_DESTINATIONS, LOG_FORMATS, LOG_LEVELS
+from gcsmux_fs.settings.setting import EffectiveSetting, Origin
+from gcsmux_fs.settings.setting_sources import CONFIG_VARIABLE, merge_sources
+from gcsmux_fs.settings.setting_table import FILE_SETTINGS, SERVICE, settings_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from gcsmux_fs.settings.service_address import ServiceAddress
+    from gcsmux_fs.settings.setting import Setting
 
 __all__ = [
-    "LOG_OPTIONS",
-    "SERVICE_OPTIONS",
-    "absolute_path",
-    "log_options",
+    "ConfigFile",
+    "config_option",
+    "effective_values",
+    "options_below",
     "service_address",
     "service_options",
+    "with_service_address",
 ]
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., object]")
 
-SERVICE_OPTIONS = ("endpoint", "plaintext", "anonymous", "key_file", "billing_project")
-"""The names of the parameters that `service_options` adds, in the order of `--help`."""
 
-LOG_OPTIONS = ("log_file", "log_to", "log_format", "log_level")
-"""The names of the parameters that `log_options` adds, in the order of `--help`."""
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """The configuration file of a command. `path` is None if no file was named.
+
+    `exists` is false if the file is optional (`--config=-FILE`) and does not exist.
+    """
+
+    path: Path | None = None
+    exists: bool = True
+    values: Mapping[str, FileValue] = field(default_factory=dict)
 
 
-def absolute_path(text: str) -> Path:
-    """Return `text` as an absolute path, without following symbolic links.
+def config_option(command: _Decorated) -> _Decorated:
+    """Add the option --config, whose value is a `ConfigFile`."""
+    return click.option(
+        "--config",
+        metavar="[-]FILE",
+        envvar=CONFIG_VARIABLE,
+        callback=parsed_by(_config_file),
+        help="Read settings from this TOML file. Environment variables (GCSMUX_MEMORY for --memory)"
+        " override the file, and options override both. The keys are the long options with _, and"
+        " bucket and mountpoint. With a - in front, the file may be missing.",
+    )(command)
+
+
+def _config_file(text: str) -> ConfigFile:
+    path = absolute_path(text.removeprefix("-"))
+    values = read_config(path, FILE_SETTINGS, optional=text.startswith("-"))
+    return ConfigFile(path, values is not None, values or {})
+
+
+def options_below(heading: str) -> Callable[[_Decorated], _Decorated]:
+    """Return a decorator that adds the options below a heading of the table of settings."""
+
+    def decorate(command: _Decorated) -> _Decorated:
+        for setting in settings_below(heading):
+            command = _option(setting)(command)
+        return command
+
+    return decorate
+
+
+def _option(setting: Setting) -> Callable[[_Decorated], _Decorated]:
+    if setting.type.is_list:
+        return click.option(
+            "-o",
+            setting.field,
+            metavar=setting.type.metavar,
+            multiple=True,
+            help="Mount options as in fstab: those of mount(8), and the long options of this"
+            " command, such as -o ro,_netdev,allow_other,memory=1GiB.",
+        )
+    help_text = setting.help
+    if setting.shown_default and not setting.type.is_flag:
+        reason = f", because {setting.reason}" if setting.reason else ""
+        help_text += f"  [default: {setting.shown_default}{reason}]"
+    elif setting.reason:
+        help_text += f" Off by default, because {setting.reason}."
+    if not setting.type.is_flag:
+        return click.option(
+            setting.option,
+            setting.field,
+            metavar=setting.type.metavar,
+            callback=parsed_by(setting.type.parse),
+            help=help_text,
+        )
+    # A flag of a file or an environment variable can be turned off on the command line.
+    names = setting.option if setting.option_only else f"{setting.option}/--no-{setting.long_name}"
+    short = (setting.short,) if setting.short else ()
+    return click.option(*short, names, setting.field, is_flag=True, default=None, help=help_text)
+
+
+service_options = options_below(SERVICE)
+"""Adds the options for the address of the service and the credentials."""
+
+
+def effective_values(
+    config: ConfigFile | None, options: Mapping[str, Any]
+) -> dict[str, EffectiveSetting]:
+    """Return all settings by field, from the options, the environment and the configuration file.
+
+    `options` has the values of click parameters; None means that the option is not given.
 
     Raises:
-        ConfigError: the path is relative, and the current directory does not exist.
+        ConfigError: an environment variable is wrong.
     """
-    try:
-        return Path(text).absolute()
-    except OSError as error:
-        raise ConfigError(
-            f"{text!r} is relative to the current directory, which no longer exists"
-            f" ({error.strerror}): write an absolute path."
-        ) from None
-
-
-def _readable_file(text: str) -> Path:
-    path = absolute_path(text)
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise ConfigError(f"{text!r} cannot be read: {error.strerror}.") from None
-    return path
-
-
-def _project(text: str) -> str:
-    """Return `text` if it is a project ID, a project number or ""; else raise ConfigError."""
-    if text and not re.fullmatch(r"[A-Za-z0-9:.-]+", text):
-        raise ConfigError(
-            f"{text!r} is not a project: write a project ID or number, such as my-project-1."
-        )
-    return text
-
-
-def service_options(command: _Decorated) -> _Decorated:
-    """Add the options `SERVICE_OPTIONS`: the address of the service, and the credentials."""
-    for option in (
-        click.option(
-            "--endpoint",
-            metavar="HOST:PORT",
-            help=f"The address of the service.  [default: {DEFAULT_ENDPOINT}, Google's public"
-            " endpoint]",
-        ),
-        click.option(
-            "--plaintext",
-            is_flag=True,
-            help="Connect without TLS. Requires --anonymous, because credentials are never sent in"
-            " plaintext.",
-        ),
-        click.option(
-            "--anonymous",
-            is_flag=True,
-            help="Send no credentials: for public buckets and emulators. Without this option,"
-            " Application Default Credentials are used, as in Google's own tools.",
-        ),
-        click.option(
-            "--key-file",
-            metavar="FILE",
-            callback=parsed_by(_readable_file),
-            help="Use the credentials in this file (a service account's JSON key) instead of"
-            " Application Default Credentials.",
-        ),
-        click.option(
-            "--billing-project",
-            metavar="PROJECT",
-            default="",
-            callback=parsed_by(_project),
-            help="The project that is billed for requests to a requester-pays bucket.",
-        ),
-    ):
-        command = option(command)
-    return command
+    return merge_sources(options, os.environ, config.values if config else {})
 
 
 def service_address(
@@ -134,42 +147,29 @@ def service_address(
     )
 
 
-def log_options(command: _Decorated) -> _Decorated:
-    """Add the options `LOG_OPTIONS`: which lines are logged, where, and in which format."""
-    for option in (
-        click.option(
-            "--log-file",
-            metavar="FILE",
-            callback=parsed_by(absolute_path),
-            help="Append the log to this file instead.",
-        ),
-        click.option(
-            "--log-to",
-            metavar="|".join(LOG_DESTINATIONS),
-            default=DEFAULT_LOG_DESTINATION,
-            show_default=True,
-            type=click.Choice(LOG_DESTINATIONS, case_sensitive=False),
-            help="Where the log goes. auto is stderr in the foreground, otherwise the journal, or"
-            " syslog on a machine without a journal.",
-        ),
-        click.option(
-            "--log-format",
-            metavar="|".join(LOG_FORMATS),
-            default=DEFAULT_LOG_FORMAT,
-            show_default=True,
-            type=click.Choice(LOG_FORMATS, case_sensitive=False),
-            help="json writes one object per line, with the keys of Google Cloud Logging. The"
-            " journal always gets text, with priority and fields.",
-        ),
-        click.option(
-            "--log-level",
-            metavar="|".join(LOG_LEVELS),
-            default=DEFAULT_LOG_LEVEL,
-            show_default=True,
-            type=click.Choice(LOG_LEVELS, case_sensitive=False),
-            help="info logs mounting, unmounting and failures; debug also logs each stream and"
-            " request.",
-        ),
-    ):
-        command = option(command)
-    return command
+def with_service_address(merged: Mapping[str, EffectiveSetting]) -> dict[str, EffectiveSetting]:
+    """Return the settings with the endpoint, plaintext and anonymous that have an effect.
+
+    The emulator's environment variable is stronger than an endpoint of the configuration file.
+
+    Raises:
+        ConfigError: the settings contradict each other, or the environment variable is wrong.
+    """
+    endpoint = merged["endpoint"]
+    emulator = os.environ.get(EMULATOR_VARIABLE) and endpoint.origin.kind in ("default", "file")
+    address = service_address(
+        None if emulator else endpoint.value,
+        plaintext=merged["plaintext"].value,
+        anonymous=merged["anonymous"].value,
+        key_file=merged["key_file"].value,
+    )
+    result = dict(merged)
+    for name in ("endpoint", "plaintext", "anonymous"):
+        value, each = getattr(address, name), merged[name]
+        if value != each.value and emulator:
+            reason = f"{EMULATOR_VARIABLE} names an emulator"
+            origin = Origin("environment", EMULATOR_VARIABLE)
+            result[name] = EffectiveSetting(each.setting, value, origin, reason)
+        elif value != each.value:
+            result[name] = EffectiveSetting(each.setting, value, each.origin, each.reason)
+    return result

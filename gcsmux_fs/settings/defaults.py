@@ -14,6 +14,9 @@ __all__ = [
     "DEFAULT_NEGATIVE_TTL_SECONDS",
     "DEFAULT_READ_AHEAD_BYTES",
     "DEFAULT_READ_TIMEOUT_SECONDS",
+    "LOG_DESTINATIONS",
+    "LOG_FORMATS",
+    "LOG_LEVELS",
     "default_read_ahead",
 ]
 
@@ -62,6 +65,15 @@ DEFAULT_LOG_FORMAT = "text"
 DEFAULT_LOG_DESTINATION = "auto"
 """The default destination of the log: stderr in the foreground, otherwise the journal or syslog,
 where the other services of the machine log, too."""
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+"""The values of --log-level. The first value logs the most lines."""
+
+LOG_FORMATS = ("text", "json")
+"""The values of --log-format."""
+
+LOG_DESTINATIONS = ("auto", "journal", "syslog", "stderr")
+"""The values of --log-to; `process.log_destinations` says what auto means."""
 
 
 def default_read_ahead(memory_bytes: int) -> int:

@@ -27,16 +27,9 @@ from gcsmux_fs.settings.units import show_size
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LOG_DESTINATIONS", "LOG_FORMATS", "LOG_LEVELS", "Settings"]
+    from gcsmux_fs.settings.setting import EffectiveSetting
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
-"""The values of --log-level. The first value logs the most lines."""
-
-LOG_FORMATS = ("text", "json")
-"""The values of --log-format."""
-
-LOG_DESTINATIONS = ("auto", "journal", "syslog", "stderr")
-"""The values of --log-to; `process.log_destinations` says what auto means."""
+__all__ = ["Settings"]
 
 _MIB = 1024 * 1024
 
@@ -77,6 +70,7 @@ class Settings:
             `filesystem/window_policy.py`). Only root can change the window.
         posix: whether to show the owners and modes that other tools stored with the objects.
         fuse_options: mount options that are passed to libfuse unchanged.
+        effective: the rows of `gcsmux config show`: each setting with its value and its origin.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -109,6 +103,7 @@ class Settings:
     log_format: str = DEFAULT_LOG_FORMAT
     log_to: str = DEFAULT_LOG_DESTINATION
     foreground: bool = False
+    effective: tuple[EffectiveSetting, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_size("--memory", self.memory_bytes, _MIN_MEMORY_BYTES, 2**63 - 1)

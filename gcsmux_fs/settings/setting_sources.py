@@ -1,0 +1,102 @@
+"""Joins the sources of settings. In rising strength: defaults, file, environment, options."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.setting import DEFAULT, VARIABLE_PREFIX, EffectiveSetting, Origin
+from gcsmux_fs.settings.setting_table import FILE_SETTINGS, SETTINGS
+from gcsmux_fs.settings.similar_names import closest_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcsmux_fs.settings.config_file import FileValue
+
+__all__ = ["CONFIG_VARIABLE", "attributed", "merge_sources"]
+
+CONFIG_VARIABLE = f"{VARIABLE_PREFIX}CONFIG"
+"""The environment variable with the path of the configuration file; --config overrides it."""
+
+# A variable that is this similar to a known one is a spelling mistake. Other variables with the
+# prefix are ignored: Kubernetes sets GCSMUX_PORT and similar variables for a service named gcsmux.
+_MISTAKE_SIMILARITY = 0.8
+
+# An option in a message, such as `--read-ahead`.
+_OPTION = re.compile(r"--[a-z][a-z-]*")
+
+
+def merge_sources(
+    options: Mapping[str, Any], environment: Mapping[str, str], file: Mapping[str, FileValue]
+) -> dict[str, EffectiveSetting]:
+    """Return the value of each setting, by field, with its origin.
+
+    `options` has the parsed values of options by field; None means that the option is not given.
+    An empty environment variable counts as not set, because units and containers often declare
+    variables without a value.
+
+    Raises:
+        ConfigError: an environment variable has a wrong value, or is probably misspelt.
+    """
+    variables = _variables(environment)
+    merged: dict[str, EffectiveSetting] = {}
+    for setting in SETTINGS:
+        given = options.get(setting.field)
+        if given is not None:
+            value, origin = given, Origin("option", setting.option)
+        elif setting.name in variables:
+            value, origin = variables[setting.name], Origin("environment", setting.variable)
+        elif setting.name in file:
+            value, origin = file[setting.name].value, Origin("file", file[setting.name].place)
+        elif setting.derive is not None:
+            known = {field: each.value for field, each in merged.items()}
+            value, origin = setting.derive(known), DEFAULT
+        else:
+            value, origin = setting.default, DEFAULT
+        reason = setting.reason if origin is DEFAULT else ""
+        merged[setting.field] = EffectiveSetting(setting, value, origin, reason)
+    return merged
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parsed values of the environment variables, by the names of their settings."""
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(VARIABLE_PREFIX) or not text or variable == CONFIG_VARIABLE:
+            continue
+        name = variable.removeprefix(VARIABLE_PREFIX).lower()
+        setting = FILE_SETTINGS.get(name)
+        if setting is None:
+            guess = closest_name(name, FILE_SETTINGS, similarity=_MISTAKE_SIMILARITY)
+            if guess is not None:
+                raise ConfigError(
+                    f"unknown environment variable {variable}: did you mean"
+                    f" {FILE_SETTINGS[guess].variable}?"
+                )
+            continue
+        try:
+            values[name] = setting.type.parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"{variable}: {error}") from None
+    return values
+
+
+def attributed(message: str, merged: Mapping[str, EffectiveSetting]) -> str:
+    """Return a message about options, with each option named as the user set it.
+
+    `--memory` becomes `GCSMUX_MEMORY`, or the key `memory`, if the value comes from there. The
+    message begins with file and line of the first key.
+    """
+    names = {}
+    places = {}
+    for each in merged.values():
+        if each.origin.kind == "environment":
+            names[each.setting.option] = each.origin.place
+        elif each.origin.kind == "file":
+            names[each.setting.option] = each.setting.name
+            places[each.setting.option] = each.origin.place
+    found = next((places[text] for text in _OPTION.findall(message) if text in places), None)
+    renamed = _OPTION.sub(lambda match: names.get(match[0], match[0]), message)
+    return f"{found}: {renamed}" if found else renamed

@@ -1,0 +1,148 @@
+"""The types of settings: how users write a value, and how messages show it.
+
+A value is written in the same way on the command line, in an environment variable and in quotes in
+a TOML file. In a TOML file a flag is `true` or `false`, and a value of a type with `numbers` may
+also be a number without quotes, which is read like the same digits in quotes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.paths import absolute_path, readable_file
+from gcsmux_fs.settings.permissions import parse_group, parse_mode, parse_user
+from gcsmux_fs.settings.units import (
+    parse_duration,
+    parse_size,
+    parse_size_or_auto,
+    parse_ttl,
+    show_duration,
+    show_size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "DURATION",
+    "FILE",
+    "FLAG",
+    "GROUP",
+    "MODE",
+    "MOUNTPOINT",
+    "PROJECT",
+    "READABLE_FILE",
+    "SIZE",
+    "SIZE_OR_AUTO",
+    "TTL",
+    "USER",
+    "WORDS",
+    "ValueType",
+    "choice",
+    "text",
+]
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """A type of settings.
+
+    Attributes:
+        metavar: the value in the help; "" for a flag, which takes no value on the command line.
+        parse: converts a text into a value; raises ConfigError.
+        example: a value as it is written in a TOML file.
+        show: converts a value into a text from which `parse` returns the same value.
+        numbers: whether a number of TOML is accepted, and read like the same digits in quotes.
+        is_path: whether a relative path in a file is relative to the folder of that file.
+        is_list: whether an array of TOML is accepted; its elements are joined by commas.
+    """
+
+    metavar: str
+    parse: Callable[[str], Any]
+    example: str
+    show: Callable[[Any], str] = str
+    numbers: bool = False
+    is_path: bool = False
+    is_list: bool = False
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the values are True and False."""
+        return not self.metavar
+
+
+def _mountpoint(text: str) -> Path:
+    """Return the absolute path of a mount point; no system call on the path, as it may hang."""
+    if not text:
+        raise ConfigError("the text is empty: write the path of a directory.")
+    return Path(os.path.normpath(absolute_path(text)))
+
+
+def _flag(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ConfigError(f"{text!r} is not true or false: write true or false.")
+    return word in _TRUE
+
+
+def _project(text: str) -> str:
+    """Return `text` if it is a project ID, a project number or ""; else raise ConfigError."""
+    if text and not re.fullmatch(r"[A-Za-z0-9:.-]+", text):
+        raise ConfigError(
+            f"{text!r} is not a project: write a project ID or number, such as my-project-1."
+        )
+    return text
+
+
+def _show_ttl(seconds: float) -> str:
+    return "indefinite" if math.isinf(seconds) else show_duration(seconds)
+
+
+def text(metavar: str, example: str) -> ValueType:
+    """Return a type whose values are texts without any rule."""
+    return ValueType(metavar, str, f'"{example}"')
+
+
+def choice(*words: str) -> ValueType:
+    """Return a type whose values are these words; upper case is accepted."""
+
+    def parse(text: str) -> str:
+        word = text.strip().lower()
+        if word not in words:
+            raise ConfigError(f"{text!r} is not one of {', '.join(words)}.")
+        return word
+
+    return ValueType("|".join(words), parse, f'"{words[0]}"')
+
+
+FLAG = ValueType("", _flag, "true", lambda value: "true" if value else "false")
+SIZE = ValueType("SIZE", parse_size, '"64MiB"', show_size, numbers=True)
+SIZE_OR_AUTO = ValueType(
+    "SIZE|auto",
+    parse_size_or_auto,
+    '"1MiB"',
+    lambda size: "auto" if size is None else show_size(size),
+    numbers=True,
+)
+# A number other than 0 is refused by `parse_duration`, whose message names the missing unit.
+DURATION = ValueType("DURATION", parse_duration, '"30s"', show_duration, numbers=True)
+TTL = ValueType("DURATION|minimal|indefinite", parse_ttl, '"60s"', _show_ttl, numbers=True)
+USER = ValueType("USER", parse_user, '"nobody"', numbers=True)
+GROUP = ValueType("GROUP", parse_group, '"nogroup"', numbers=True)
+# TOML numbers are refused: the integers 644, 0o644 and 420 of TOML would be read as three different
+# modes, although the first two look the same to a user.
+MODE = ValueType("OCTAL", parse_mode, '"644"', lambda mode: f"{mode:o}")
+FILE = ValueType("FILE", absolute_path, '"/var/log/gcsmux.log"', is_path=True)
+MOUNTPOINT = ValueType("MOUNTPOINT", _mountpoint, '"/mnt/my-bucket"', is_path=True)
+READABLE_FILE = ValueType("FILE", readable_file, '"/etc/gcsmux/key.json"', is_path=True)
+PROJECT = ValueType("PROJECT", _project, '"my-project"', numbers=True)
+WORDS = ValueType("OPT[,OPT]", str, '["noexec", "nosuid"]', is_list=True)
