@@ -33,6 +33,7 @@ from gcsmux_fs.filesystem.operation_refused import (
     NOT_A_LINK,
     OperationRefused,
 )
+from gcsmux_fs.filesystem.operation_times import OperationTimes
 from gcsmux_fs.filesystem.request_gate import RequestGate
 from gcsmux_fs.filesystem.window_policy import WindowPolicy
 from gcsmux_fs.model.errors import GenerationGone
@@ -92,7 +93,10 @@ class BucketFilesystem:
         handles = itertools.count(1)
         self._files: HandleTable[tuple[int, OpenFile]] = HandleTable(handles)
         self._directories: HandleTable[DirectoryReader] = HandleTable(handles)
+        self._read_seconds = context.read_seconds
         self._hit_seconds = context.read_seconds[Outcome.HIT]
+        #: Durations and errors of all operations except READs.
+        self.operation_times = OperationTimes()
 
     # -- the beginning and the end of the mount
 
@@ -135,6 +139,7 @@ class BucketFilesystem:
             lambda: self.ill_formed_metadata,
         )
         self._windows.declare_metrics(registry)
+        self.operation_times.declare_metrics(registry, self._read_seconds.values())
 
     @property
     def open_handles(self) -> int:

@@ -1,4 +1,4 @@
-"""Converts the exceptions of operations into errno numbers.
+"""Measures operations, and converts their exceptions into errno numbers.
 
 pyfuse3 ends the mount if an operation raises any exception other than FUSEError.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
 
@@ -18,11 +19,21 @@ from gcsmux_fs.model.errors import GcsmuxError, GenerationGone, NotFound, errno_
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["fuse_error", "guarded"]
+    from gcsmux_fs.filesystem.operation_times import OperationTimes
+
+__all__ = ["Timed", "failure", "fuse_error", "guarded"]
 
 log = logging.getLogger(__name__)
 
+
+class Timed(Protocol):
+    """An object whose operations are measured."""
+
+    times: OperationTimes
+
+
 Arguments = ParamSpec("Arguments")
+Owner = TypeVar("Owner", bound=Timed)
 Answer = TypeVar("Answer")
 
 
@@ -49,17 +60,28 @@ def fuse_error(operation: str, error: Exception) -> pyfuse3.FUSEError:
     return pyfuse3.FUSEError(errno.EIO)
 
 
+def failure(times: OperationTimes, operation: str, error: Exception) -> pyfuse3.FUSEError:
+    """Return the FUSEError for an exception of `operation`, and count it in `times`."""
+    fuse = fuse_error(operation, error)
+    times.note_error(operation, fuse.errno)
+    return fuse
+
+
 def guarded(
-    operation: Callable[Arguments, Coroutine[Any, Any, Answer]],
-) -> Callable[Arguments, Coroutine[Any, Any, Answer]]:
-    """Wrap an operation, so that each of its exceptions becomes a FUSEError."""
+    operation: Callable[Concatenate[Owner, Arguments], Coroutine[Any, Any, Answer]],
+) -> Callable[Concatenate[Owner, Arguments], Coroutine[Any, Any, Answer]]:
+    """Wrap an operation: measure it, and turn each of its exceptions into a FUSEError."""
+    name = operation.__name__
 
     @functools.wraps(operation)
-    async def guard(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+    async def guard(owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        began = perf_counter()
         try:
-            return await operation(*args, **kwargs)
+            return await operation(owner, *args, **kwargs)
         except Exception as error:
-            raise fuse_error(operation.__name__, error) from None
+            raise failure(owner.times, name, error) from None
+        finally:
+            owner.times.seconds[name].observe(perf_counter() - began)
 
     return guard
 

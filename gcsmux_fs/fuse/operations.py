@@ -13,7 +13,7 @@ import pyfuse3
 
 from gcsmux_fs.filesystem.file_attributes import AbsentName
 from gcsmux_fs.fuse.attributes import encode_absence, encode_attributes
-from gcsmux_fs.fuse.guard import fuse_error, guarded
+from gcsmux_fs.fuse.guard import failure, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +45,7 @@ class BucketOperations(pyfuse3.Operations):
     def __init__(self, filesystem: BucketFilesystem) -> None:
         super().__init__()
         self._filesystem = filesystem
+        self.times = filesystem.operation_times
         self.on_init: Callable[[], None] | None = None
         self.choose_window: Callable[[int | None], None] = lambda window_bytes: None
 
@@ -128,7 +129,7 @@ class BucketOperations(pyfuse3.Operations):
             if content is None:
                 content = await self._filesystem.read(fh, off, size)
         except Exception as error:
-            raise fuse_error("read", error) from None
+            raise failure(self.times, "read", error) from None
         return content
 
     @guarded

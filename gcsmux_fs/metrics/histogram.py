@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["BUCKET_BOUNDS_SECONDS", "Histogram"]
 
@@ -32,6 +36,15 @@ class Histogram:
 
     def __repr__(self) -> str:
         return f"<Histogram {self.count} observations, {self.total_seconds:.6f} s>"
+
+    @classmethod
+    def merged(cls, histograms: Iterable[Histogram]) -> Histogram:
+        """Return a histogram of the observations of all `histograms`."""
+        merged = cls()
+        for each in histograms:
+            merged.counts = [sum(pair) for pair in zip(merged.counts, each.counts, strict=True)]
+            merged.total_seconds += each.total_seconds
+        return merged
 
     @property
     def count(self) -> int:

@@ -10,7 +10,10 @@ import pytest
 import trio
 
 from gcsmux_fs.filesystem.operation_refused import OperationRefused
+from gcsmux_fs.filesystem.operation_times import OperationTimes
 from gcsmux_fs.fuse.guard import fuse_error, guarded
+from gcsmux_fs.metrics.histogram import Histogram
+from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model import errors
 from gcsmux_fs.namespace.entry import NoSuchEntry
 
@@ -78,25 +81,56 @@ def test_the_log_level_depends_on_who_must_act(
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(level, line)]
 
 
-@pytest.mark.expects_log("fail: EIO: unexpected exception")
+class Operations:
+    """Operations of a mount. Only real operations are measured, so these have real names."""
+
+    def __init__(self) -> None:
+        self.times = OperationTimes()
+
+    @guarded
+    async def open(self) -> None:
+        raise ZeroDivisionError
+
+    @guarded
+    async def lookup(self) -> None:
+        await trio.sleep_forever()
+
+    @guarded
+    async def release(self) -> None:
+        """Succeed."""
+
+
+@pytest.mark.expects_log("open: EIO: unexpected exception")
 async def test_an_unexpected_exception_becomes_eio_and_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    @guarded
-    async def fail() -> None:
-        raise ZeroDivisionError
-
     with pytest.raises(pyfuse3.FUSEError) as raised:
-        await fail()
+        await Operations().open()
     assert raised.value.errno == errno.EIO
     assert "ZeroDivisionError" in caplog.text
 
 
 async def test_a_cancelled_operation_is_not_answered() -> None:
-    @guarded
-    async def wait() -> None:
-        await trio.sleep_forever()
-
     with trio.move_on_after(1) as scope:
-        await wait()
+        await Operations().lookup()
     assert scope.cancelled_caught
+
+
+@pytest.mark.expects_log("open: EIO: unexpected exception")
+async def test_operations_and_their_errors_are_counted() -> None:
+    operations, registry, reads = Operations(), Registry(), Histogram()
+    operations.times.declare_metrics(registry, (reads, reads))
+    reads.observe(0.5)
+    await operations.release()
+    for _ in range(2):
+        with pytest.raises(pyfuse3.FUSEError):
+            await operations.open()
+    counts = {
+        labels[0][1]: value.count
+        for metric, values in registry.metrics()
+        for labels, value in values.items()
+        if isinstance(value, Histogram) and value.count
+    }
+    assert counts == {"release": 1, "open": 2, "read": 1}
+    assert registry.value("fs_op_errors", op="open", errno="EIO") == 2
+    assert registry.value("fs_op_errors", op="release", errno="EIO") == 0

@@ -11,7 +11,13 @@ import pytest
 
 from gcsmux_fs.metrics.histogram import BUCKET_BOUNDS_SECONDS, Histogram
 from gcsmux_fs.metrics.readable import readable_lines
-from gcsmux_fs.metrics.registry import Kind, MetricError, Registry, counter
+from gcsmux_fs.metrics.registry import (
+    Kind,
+    MetricError,
+    Registry,
+    counter,
+    labelled_counter,
+)
 
 
 @dataclass(slots=True)
@@ -153,3 +159,56 @@ def test_lines_for_people_have_headings_values_and_meanings() -> None:
     ]
     columns = {line.rindex("  ") for line in lines if line.startswith("  ")}
     assert len(columns) == 1
+
+
+@dataclass(slots=True)
+class Ends:
+    ends: dict[tuple[str, ...], int] = labelled_counter("calls", "Ended calls.", "method", "code")
+
+
+def test_label_values_may_appear_while_the_mount_runs() -> None:
+    registry, counters = Registry(), Ends()
+    registry.fields(counters)
+    assert registry.snapshot() == {"ends": {}}
+    counters.ends["GetObject", "OK"] = 3
+    counters.ends["GetObject", "NOT_FOUND"] = 1
+    assert registry.value("ends", method="GetObject", code="OK") == 3
+    assert registry.value("ends", method="ListObjects", code="OK") == 0
+    assert registry.snapshot() == {"ends": {"OK,GetObject": 3, "NOT_FOUND,GetObject": 1}}
+    assert next(line for line in readable_lines(registry) if "NOT_FOUND" in line).split()[:2] == [
+        "ends{code=NOT_FOUND,method=GetObject}",
+        "1",
+    ]
+    with pytest.raises(MetricError, match="twice"):
+        registry.fields(counters)
+    with pytest.raises(MetricError, match="labels"):
+        registry.value("ends", method="GetObject")
+
+
+def _fail() -> dict[tuple[str, ...], int]:
+    raise KeyError("missing")
+
+
+def test_a_metric_that_cannot_be_read_is_left_out_and_reported_once() -> None:
+    reports: list[str] = []
+    registry = Registry(on_failure=lambda name, error: reports.append(f"{name}: {error!r}"))
+    registry.gauge("broken", "things", "Fails.", lambda: 1 // 0)
+    registry.family("families", "things", "Fails.", ("kind",), _fail)
+    registry.gauge("fine", "things", "Works.", lambda: 1)
+    for _ in range(2):
+        assert registry.snapshot() == {"broken": {}, "families": {}, "fine": 1}
+    assert registry.failures == 4
+    assert [report.split(":")[0] for report in reports] == ["broken", "families"]
+    assert "ZeroDivisionError" in reports[0]
+
+
+def test_histograms_are_merged() -> None:
+    first, second = Histogram(), Histogram()
+    first.observe(0.3)
+    second.observe(0.3)
+    second.observe(1000)
+    merged = Histogram.merged((first, second))
+    assert merged.count == 3
+    assert merged.counts[BUCKET_BOUNDS_SECONDS.index(0.5)] == 2
+    assert merged.total_seconds == pytest.approx(1000.6)
+    assert first.count == 1
