@@ -26,6 +26,7 @@ from gcsmux_fs.storage.connections import CALLS_PER_CONNECTION, CONNECTION_SILEN
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.read_object import GrpcRangeReads
+from gcsmux_fs.storage.request_outcomes import RequestOutcomes
 from gcsmux_fs.timeouts import stream_policy, unary_policy
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class ConnectedService:
         # of a stream.
         self._stream_retries, self._unary_retries = RetryBudget(), RetryBudget()
         self._billed = BilledRequests()
+        #: The calls of this process by status, and whether the service is reachable.
+        self.outcomes = RequestOutcomes(lambda: self._transport.messages)
         self._random = random.Random()
         self.deferred_calls = DeferredCalls()
         self._calls = GrpcBidiTransport(
@@ -86,6 +89,7 @@ class ConnectedService:
             settings,
             tokens=channels.tokens,
             billed=self._billed,
+            outcomes=self.outcomes,
         )
         self._transport = FallbackTransport(
             self._calls,
@@ -117,6 +121,7 @@ class ConnectedService:
             retries=self._unary_retries if is_counted else None,
             tokens=self._tokens,
             billed=self._billed if is_counted else BilledRequests(),
+            outcomes=self.outcomes if is_counted else None,
         )
 
     def new_streams(self) -> StreamRegistry:
@@ -150,6 +155,7 @@ class ConnectedService:
         """Declare the metrics of streams and retries. Each store declares its own metrics."""
         self._calls.declare_metrics(registry)
         self._transport.declare_metrics(registry)
+        self.outcomes.declare_metrics(registry)
         budgets = (self._stream_retries, self._unary_retries)
         text = "Retries of streams and unary calls."
         registry.counter(

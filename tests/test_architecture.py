@@ -130,6 +130,7 @@ IMPURE_MODULES = {
     "storage.fallback",
     "storage.object_store",
     "storage.ports",
+    "storage.request_outcomes",
     "storage.tokens",
     "storage.unary_calls",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.metrics.registry import counter
+from gcsmux_fs.metrics.registry import counter, labelled_counter
 
 if TYPE_CHECKING:
     from gcsmux_fs.model.errors import StorageError
@@ -88,6 +88,12 @@ class StreamCounters:
         "streams", "Streams opened for an object that had a stream before."
     )
     streams_failed: int = counter("streams", "Streams that failed while ranges waited.")
+    streams_lost: dict[tuple[str, ...], int] = labelled_counter(
+        "streams",
+        "Streams that failed while ranges waited, by reason: a status code in lower case, redirect,"
+        " range_failed, handle_refused, token_refused, or given_up (not opened again).",
+        "reason",
+    )
     redirects: int = counter("redirects", "Redirects received from the server.")
     messages_sent: int = counter("messages", "Request messages sent on streams.")
     ranges_sent: int = counter(
@@ -110,3 +116,8 @@ class StreamCounters:
     stale_events: int = counter(
         "events", "Events received for a stream that had ended or been cancelled."
     )
+
+    def note_loss(self, reason: str) -> None:
+        """Count a stream that failed while ranges waited."""
+        key = (reason,)
+        self.streams_lost[key] = self.streams_lost.get(key, 0) + 1

@@ -301,10 +301,12 @@ class StreamCore:
             end, now, had_handle=self._resume.has_handle, cause_removed=cause_removed
         )
         if isinstance(decision, GiveUp):
+            self._counters.note_loss("given_up")
             self._resume.reset()
             self._answers.fail_all(decision.error)
             self._move(StreamEvent.GIVEN_UP, str(decision.error))
             return
+        self._counters.note_loss(decision.reason)
         if not decision.keep_resume_state:
             self._resume.reset()
         self._counters.ranges_resumed += self._ranges.requeue_all()

@@ -148,10 +148,15 @@ class ReopenRecord:
 
 @dataclass(frozen=True, slots=True)
 class Reopen:
-    """Open the next stream `delay` seconds from now, with or without the resume state."""
+    """Open the next stream `delay` seconds from now, with or without the resume state.
+
+    `cause` describes the loss in the log. `reason` names its kind in the metrics: there are few
+    reasons, and their names are stable.
+    """
 
     delay: float
     cause: str
+    reason: str
     keep_resume_state: bool = True
 
 
@@ -183,16 +188,17 @@ def decide(
         record.redirects += 1
         # The server may also refuse the new handle of a redirect, so a new handle clears this flag.
         record.handle_refused &= not end.redirect.handle
-        return Reopen(0.0, "redirect")
+        return Reopen(0.0, "redirect", "redirect")
     if cause_removed:
-        return Reopen(0.0, "one range failed, the others resume")
+        return Reopen(0.0, "one range failed, the others resume", "range_failed")
     explained = end.redirect is not None or bool(end.failures)
     if not explained:
         if had_handle and end.code in _HANDLE_REFUSED and not record.handle_refused:
             record.handle_refused = True
-            return Reopen(0.0, f"handle refused ({end.code.name})", keep_resume_state=False)
+            cause = f"handle refused ({end.code.name})"
+            return Reopen(0.0, cause, "handle_refused", keep_resume_state=False)
         if end.token_refused and record.token_renewal.permit():
-            return Reopen(0.0, "token refused")
+            return Reopen(0.0, "token refused", "token_refused")
         if end.code not in _RETRYABLE:
             return GiveUp(final_error(end.code, end.message, str(key)))
     record.last_error = f"{end.message} [{end.code.name}]" if end.message else end.code.name
@@ -208,7 +214,8 @@ def decide(
     keep_resume_state = (
         end.redirect is not None or record.failures < _MAX_FAILURES_WITH_RESUME_STATE
     )
-    return Reopen(delay, end.code.name, keep_resume_state=keep_resume_state)
+    name = end.code.name
+    return Reopen(delay, name, name.lower(), keep_resume_state=keep_resume_state)
 
 
 class Retries:

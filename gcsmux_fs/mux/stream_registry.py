@@ -103,7 +103,7 @@ class StreamRegistry:
     @property
     def streams_open(self) -> int:
         """Number of streams that are open now."""
-        return sum(stream.core.has_call for stream in self._streams.values())
+        return sum(stream.core.has_call for stream in list(self._streams.values()))
 
     @property
     def streams_idle(self) -> int:
@@ -118,7 +118,7 @@ class StreamRegistry:
     @property
     def ranges_waiting(self) -> int:
         """Number of ranges that have not ended."""
-        return sum(stream.core.waiting for stream in self._streams.values())
+        return sum(stream.core.waiting for stream in list(self._streams.values()))
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of all streams.

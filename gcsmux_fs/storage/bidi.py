@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.storage.connections import Connections
     from gcsmux_fs.storage.ports import BidiMessage, OpenSpec, RangeRequest, StreamEnd
+    from gcsmux_fs.storage.request_outcomes import RequestOutcomes
     from gcsmux_fs.storage.tokens import Tokens
 
 __all__ = ["GrpcBidiTransport"]
@@ -54,6 +55,7 @@ class GrpcBidiTransport:
         settings: the settings of the channels.
         tokens: adds an access token to each call; None if calls need no token.
         billed: the counters to which the ranges are added.
+        outcomes: counts the calls by their status.
     """
 
     def __init__(
@@ -63,8 +65,9 @@ class GrpcBidiTransport:
         *,
         tokens: Tokens | None = None,
         billed: BilledRequests | None = None,
+        outcomes: RequestOutcomes | None = None,
     ) -> None:
-        self.starter = CallStarter(connections, tokens)
+        self.starter = CallStarter(connections, tokens, outcomes)
         self.billed = billed or BilledRequests()
         self._settings = settings
 
@@ -102,6 +105,7 @@ class StreamOnTrio(TrioHalf[BidiListener]):
     """The half of a BidiReadObject call on trio's side (see `BidiCall`)."""
 
     _asyncio_half: StreamOnAsyncio
+    _method = _METHOD
 
     def __init__(
         self,
@@ -123,7 +127,7 @@ class StreamOnTrio(TrioHalf[BidiListener]):
         # No user of a half-closed call waits for `on_sent`. To save a wake-up of the trio thread,
         # `on_sent` is reported together with the first response.
         self._unconfirmed = True
-        self.start_single(_METHOD, headers, opening)
+        self.start_single(headers, opening)
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
         """Send one message (see `BidiCall.send`)."""

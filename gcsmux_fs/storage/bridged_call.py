@@ -62,7 +62,7 @@ Listener = TypeVar("Listener", bound=CallListener)
 
 
 class TrioHalf(Generic[Listener]):
-    """The half that the user of a call holds. A subclass sets `_asyncio_half`.
+    """The half that the user of a call holds. A subclass sets `_asyncio_half` and `_method`.
 
     After `cancel` no callback reaches the listener. The module `unary_stream` relies on this
     guarantee. The interface `BidiListener` does not give the guarantee, because the mux ignores
@@ -70,13 +70,17 @@ class TrioHalf(Generic[Listener]):
     """
 
     _asyncio_half: AsyncioHalf
+    _method: str
+    """The full name of the gRPC method, `/package.Service/Method`."""
 
     def __init__(self, starter: CallStarter, listener: Listener) -> None:
         self._bridge = starter.bridge
+        self._outcomes = starter.outcomes
         self._listener: Listener | None = listener
 
-    def start_single(self, method: str, headers: Metadata, request: bytes) -> None:
+    def start_single(self, headers: Metadata, request: bytes) -> None:
         """Start the call with its only request."""
+        method = self._method
         self._bridge.to_asyncio(lambda: self._asyncio_half.start_single(method, headers, request))
 
     def cancel(self) -> None:
@@ -91,7 +95,8 @@ class TrioHalf(Generic[Listener]):
             self._listener.on_message(message)
 
     def on_end(self, end: StreamEnd) -> None:
-        """Pass the end to the listener."""
+        """Count the end, and pass it to the listener."""
+        self._outcomes.note(self._method.rpartition("/")[2], end.code)
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.on_end(end)

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio, current
+from gcsmux_fs.storage.request_outcomes import RequestOutcomes
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -30,13 +31,18 @@ class CallStarter:
     Args:
         connections: the connections that carry the calls.
         tokens: adds an access token to each call; None if calls need no token.
+        outcomes: counts the calls by their status.
     """
 
     def __init__(
-        self, connections: Connections[grpc.aio.Channel], tokens: Tokens | None = None
+        self,
+        connections: Connections[grpc.aio.Channel],
+        tokens: Tokens | None = None,
+        outcomes: RequestOutcomes | None = None,
     ) -> None:
         self.bridge = current()
         self._connections = connections
+        self.outcomes = outcomes or RequestOutcomes()
         self._tokens = tokens
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -103,7 +103,7 @@ class FallbackTransport:
     @property
     def read_object_open(self) -> int:
         """Number of ReadObject calls in flight."""
-        return sum(unary_stream.in_flight for unary_stream in self.unary_streams)
+        return sum(unary_stream.in_flight for unary_stream in list(self.unary_streams))
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of streams and of ReadObject calls."""

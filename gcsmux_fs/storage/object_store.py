@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.retry_budget import RetryBudget
     from gcsmux_fs.storage.billing import BilledRequests
     from gcsmux_fs.storage.connections import Connections
+    from gcsmux_fs.storage.request_outcomes import RequestOutcomes
     from gcsmux_fs.storage.tokens import Tokens
 
 __all__ = ["GrpcObjectStore"]
@@ -48,6 +49,7 @@ class GrpcObjectStore:
         retries: limits the retries of all calls of the mount.
         tokens: adds an access token to each call; None if calls need no token.
         billed: the counters to which the calls are added.
+        outcomes: counts the calls by their status.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class GrpcObjectStore:
         retries: RetryBudget | None = None,
         tokens: Tokens | None = None,
         billed: BilledRequests | None = None,
+        outcomes: RequestOutcomes | None = None,
     ) -> None:
         self._bucket = bucket
         self._path = bucket_path(bucket)
@@ -74,6 +77,7 @@ class GrpcObjectStore:
             retries=retries,
             tokens=tokens,
             billed=billed,
+            outcomes=outcomes,
         )
 
     @property

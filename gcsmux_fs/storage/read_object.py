@@ -65,12 +65,14 @@ class GrpcRangeReads:
         data = encode_read_request(key, request)
         self._billed.note_reads(1)
         read = RangeReadOnTrio(self._starter, listener, request)
-        read.start_single(_METHOD, headers, data)
+        read.start_single(headers, data)
         return read
 
 
 class RangeReadOnTrio(TrioHalf[RangeListener]):
     """The half of a ReadObject call on trio's side (see `RangeRead`)."""
+
+    _method = _METHOD
 
     def __init__(
         self, starter: CallStarter, listener: RangeListener, request: RangeRequest

@@ -20,6 +20,7 @@ from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 from gcsmux_fs.storage.asyncio_bridge import CancelledByAsyncio, await_asyncio
 from gcsmux_fs.storage.billing import BilledRequests
 from gcsmux_fs.storage.channels import renewal_failure
+from gcsmux_fs.storage.request_outcomes import RequestOutcomes
 from gcsmux_fs.storage.status_details import details_of, retry_seconds
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class UnaryCaller:
         retries: limits the retries of all calls of the mount.
         tokens: adds an access token to each call; None if calls need no token.
         billed: the counters to which the calls are added.
+        outcomes: counts the calls by their status.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class UnaryCaller:
         retries: RetryBudget | None = None,
         tokens: Tokens | None = None,
         billed: BilledRequests | None = None,
+        outcomes: RequestOutcomes | None = None,
     ) -> None:
         self._connections = connections
         self._headers = headers
@@ -107,6 +110,7 @@ class UnaryCaller:
         self._retries = retries or RetryBudget()
         self._tokens = tokens
         self._billed = billed or BilledRequests()
+        self._outcomes = outcomes or RequestOutcomes()
         #: Number of attempts of all calls so far, including retries.
         self.requests = 0
         #: Measured duration of each attempt in seconds, by gRPC method.
@@ -198,14 +202,18 @@ class UnaryCaller:
         name = method.rpartition("/")[2]
         begin = trio.current_time()
         timeout = min(self._policy.attempt_seconds, deadline - begin)
-        succeeded = False
+        code = StatusCode.CANCELLED
         try:
             answer = await await_asyncio(self._attempt_on_asyncio(method, data, timeout))
-            succeeded = True
+            code = StatusCode.OK
             return answer
+        except grpc.aio.AioRpcError as error:
+            code = StatusCode(error.code().value[0])
+            raise
         finally:
             self.attempt_times[name].observe(trio.current_time() - begin)
-            self._billed.note_unary_call(name, succeeded=succeeded)
+            self._billed.note_unary_call(name, succeeded=code is StatusCode.OK)
+            self._outcomes.note(name, code)
 
     async def _attempt_on_asyncio(self, method: str, data: bytes, timeout: float) -> bytes:
         """Make one attempt, and record whether its connection is alive."""

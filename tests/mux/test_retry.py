@@ -62,7 +62,7 @@ RETRYABLE = [
 
 @pytest.mark.parametrize("code", RETRYABLE)
 def test_a_retryable_code_is_retried_without_delay_the_first_time(code: StatusCode) -> None:
-    assert Reopen(0.0, code.name) == decision(code, ReopenRecord())
+    assert Reopen(0.0, code.name, code.name.lower()) == decision(code, ReopenRecord())
     assert not range_is_final(code)
 
 
@@ -112,7 +112,9 @@ def test_the_time_to_give_up_begins_at_the_first_failure_since_progress() -> Non
     assert isinstance(at_last, GiveUp)
     assert isinstance(at_last.error, Unavailable)
     record.reset()
-    assert Reopen(0.0, "UNAVAILABLE") == decision(StatusCode.UNAVAILABLE, record, now=2000.0)
+    assert Reopen(0.0, "UNAVAILABLE", "unavailable") == decision(
+        StatusCode.UNAVAILABLE, record, now=2000.0
+    )
 
 
 def test_a_reset_forgets_all_failures() -> None:

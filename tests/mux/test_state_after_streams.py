@@ -157,6 +157,7 @@ def test_every_lost_stream_is_counted() -> None:
         driven.end(redirect())
     counters = driven.counters
     assert (counters.redirects, counters.streams_failed, counters.streams_reopened) == (3, 3, 3)
+    assert counters.streams_lost == {("redirect",): 3}
     assert (counters.streams_opened, counters.ranges_resumed) == (4, 6)
 
 
