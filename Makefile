@@ -83,6 +83,7 @@ lint: bootstrap
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	scripts/check-units
+	$(BIN)/python -P scripts/manual.py --check
 
 format: bootstrap
 	$(BIN)/ruff check --fix .

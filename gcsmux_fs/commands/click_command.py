@@ -26,7 +26,7 @@ class HeadedCommand(click.Command):
 
     def __init__(self, *args: Any, headings: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._headings = headings
+        self.headings = headings
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; refuse a long option that is written with one dash."""
@@ -47,7 +47,7 @@ class HeadedCommand(click.Command):
             for param in self.get_params(ctx)
             if isinstance(param, click.Option) and (record := param.get_help_record(ctx))
         }
-        for heading, names in self._headings.items():
+        for heading, names in self.headings.items():
             with formatter.section(heading):
                 formatter.write_dl([records.pop(name) for name in names])
         with formatter.section("Help"):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from gcsmux_fs import __version__
 from gcsmux_fs.commands.click_command import usage_error
@@ -80,6 +81,16 @@ class _LazyGroup(click.Group):
             hint = f"did you mean {guess}?" if guess else "--help lists all commands."
             raise click.UsageError(f"unknown command {name}: {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Propose subcommands or options, without importing the modules of the subcommands."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [
+            CompletionItem(name, help=each.summary)
+            for name, each in SUBCOMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the name and the summary of each subcommand, without importing its module."""

@@ -13,6 +13,7 @@ import click
 
 from gcsmux_fs import __version__
 from gcsmux_fs.commands.click_command import HeadedCommand, long_options
+from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.mount_options import check_options, sort_options
 from gcsmux_fs.commands.shared_options import (
     ConfigFile,
@@ -98,7 +99,9 @@ def _all_options(command: Any) -> Any:
     add_help_option=True,
 )
 @click.argument("bucket", metavar="BUCKET", required=False)
-@click.argument("mountpoint", metavar="MOUNTPOINT", required=False)
+@click.argument(
+    "mountpoint", metavar="MOUNTPOINT", required=False, shell_complete=complete_directory
+)
 @_all_options
 @click.version_option(__version__, prog_name=PROGRAM)
 # The four options that mount(8) passes to its helper programs, of which this command is one. Only

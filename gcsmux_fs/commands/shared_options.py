@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gcsmux_fs.commands.click_command import parsed_by
+from gcsmux_fs.commands.completions import complete_value
 from gcsmux_fs.settings.config_file import FileValue, read_config
 from gcsmux_fs.settings.paths import absolute_path
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
@@ -60,6 +61,7 @@ def config_option(command: _Decorated) -> _Decorated:
         metavar="[-]FILE",
         envvar=CONFIG_VARIABLE,
         callback=parsed_by(_config_file),
+        shell_complete=complete_value,
         help="Read settings from this TOML file. Environment variables (GCSMUX_MEMORY for --memory)"
         " override the file, and options override both. The keys are the long options with _, and"
         " bucket and mountpoint. With a - in front, the file may be missing.",
@@ -105,6 +107,7 @@ def _option(setting: Setting) -> Callable[[_Decorated], _Decorated]:
             setting.field,
             metavar=setting.type.metavar,
             callback=parsed_by(setting.type.parse),
+            shell_complete=complete_value,
             help=help_text,
         )
     # A flag of a file or an environment variable can be turned off on the command line.
