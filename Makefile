@@ -5,7 +5,7 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-fast reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage lint format clean
+.PHONY: help bootstrap demo test test-fast reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage dist deb package-test lint format clean
 
 help:
 	@echo "make demo         mount a sample bucket and compare every byte with the source"
@@ -19,6 +19,9 @@ help:
 	@echo "make machines     run the state machine tests, SECONDS=600 each, JOBS=1 at the same time"
 	@echo "make mutants      change the protocol code in small ways; each time a test must fail; MODULES="
 	@echo "make coverage     list the branches of the protocol code that no test executes"
+	@echo "make dist         build the wheel and the sdist in dist/"
+	@echo "make deb          build the Debian package in dist/"
+	@echo "make package-test build and install all packages, mount a bucket with each"
 	@echo "make lint         run lint and type checks only"
 	@echo "make format       format the code"
 	@echo "make clean        remove .venv and all files that the other targets have created"
@@ -48,12 +51,12 @@ fuzz:
 PARALLEL := -n 2
 
 test: lint
-	$(BIN)/pytest $(PARALLEL) -m "not alone"
+	$(BIN)/pytest $(PARALLEL) -m "not alone and not package"
 	$(BIN)/pytest -m alone
 
 test-fast: bootstrap
 	$(BIN)/pytest -n 3 --hypothesis-profile fast \
-	  -m "not mount and not alone and not slow" --ignore tests/readme
+	  -m "not mount and not alone and not slow and not package" --ignore tests/readme
 
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability
@@ -76,6 +79,18 @@ coverage:
 	@scripts/bootstrap mutation
 	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered \
 	  tests/mux tests/model tests/reading
+
+dist: export PIP_CONSTRAINT := constraints.txt
+dist: bootstrap
+	@rm -f dist/*.whl dist/*.tar.gz
+	@$(BIN)/python -P -m build
+
+deb: bootstrap
+	@scripts/build-deb
+
+package-test:
+	@scripts/bootstrap packages
+	$(BIN)/pytest tests/distribution -m package
 
 lint: bootstrap
 	PYTHON=$(BIN)/python scripts/compile-protos --check

@@ -21,6 +21,7 @@ from gcsmux_fs import __version__
 from gcsmux_fs.commands.click_command import HeadedCommand
 from gcsmux_fs.commands.gcsmux import SUBCOMMANDS, gcsmux
 from gcsmux_fs.commands.mount_arguments import mount_arguments
+from gcsmux_fs.emulator.emulator_command import emulator_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,12 @@ class Page:
 
 PAGES = (
     Page("gcsmux", 1, "examine and control mounts of Google Cloud Storage buckets", gcsmux),
+    Page(
+        "gcsmux-emulator",
+        1,
+        "serve local folders as Google Cloud Storage buckets, for tests",
+        emulator_arguments,
+    ),
     Page(
         "gcsmux-mount",
         8,

@@ -24,7 +24,7 @@ from gcsmux_fs.settings.units import parse_duration, parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["main"]
+__all__ = ["emulator_arguments", "main"]
 
 _PROGRAM = "gcsmux-emulator"
 _EXIT_FAILURE = 1
@@ -109,7 +109,7 @@ class _Parsed(click.ParamType[object]):
     help="Port of a TCP proxy in front of the emulator; 0 picks a free port. Faults of connections"
     " need this proxy. Without this option, there is no proxy.",
 )
-def _command(
+def emulator_arguments(
     folder: Path,
     host: str,
     port: int,
@@ -159,7 +159,7 @@ def main() -> None:
     open_missing_streams()
     logging.basicConfig(format=f"{_PROGRAM}: %(message)s")
     try:
-        code = _command.main(prog_name=_PROGRAM, standalone_mode=False)
+        code = emulator_arguments.main(prog_name=_PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         _print_prefixed(error.format_message())
         code = _EXIT_USAGE
