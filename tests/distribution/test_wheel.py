@@ -9,7 +9,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.metadata import Metadata
@@ -18,6 +18,9 @@ from gcsmux_fs import __version__
 from tests.distribution.conftest import ROOT, TIMEOUT_SECONDS, Distributions, build
 from tests.distribution.interpreters import find_interpreter
 from tests.support.harness import EmulatorProcess
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.package
 
@@ -86,8 +89,8 @@ def test_the_wheel_mounts_from_an_empty_environment(
 ) -> None:
     environment = tmp_path / "venv"
     command(find_interpreter(version), "-m", "venv", "--without-pip", environment)
-    pip = [sys.executable, "-m", "pip", "-qq", "--python", environment / "bin" / "python"]
-    constraints = ["--constraint", ROOT / "constraints.txt"]
+    pip = [sys.executable, "-m", "pip", "-qq", "--python", f"{environment}/bin/python"]
+    constraints = ["--constraint", f"{ROOT}/constraints.txt"]
     command(*pip, "install", *constraints, distributions.wheel)
     command(*pip, "check")
     commands = environment / "bin"
