@@ -98,6 +98,11 @@ class ConnectedService:
             call_soon=self.deferred_calls,
         )
 
+    @property
+    def bidi_missing(self) -> str:
+        """Why BidiReadObject is missing and ReadObject replaces it; empty while it is available."""
+        return self._transport.availability.reason
+
     def new_store(
         self,
         bucket: str,

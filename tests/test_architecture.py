@@ -28,7 +28,8 @@ ROOMS: dict[str, set[str]] = {
     "namespace": {"storage.ports", "settings", "metrics"},
     "filesystem": {"namespace", "reading", "settings", "metrics"},
     "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},
-    "commands": {"process", "settings", "fuse", "mounting"},
+    "doctor": {"connected_service", "fuse", "mux", "process", "settings", "storage"},
+    "commands": {"doctor", "fuse", "mounting", "process", "settings", "storage.channels"},
     "emulator": {"storage.pb", "process", "settings.units"},
 }
 
@@ -53,8 +54,14 @@ IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 
 # The modules that use an event loop, a clock, a lock or a log. All other modules are sans-IO.
 IMPURE_MODULES = {
+    "commands.doctor",
     "commands.mount",
     "connected_service",
+    "doctor.examination",
+    "doctor.local_checks",
+    "doctor.network_probes",
+    "doctor.read_probe",
+    "doctor.service_checks",
     "emulator.buckets.bucket",
     "emulator.buckets.checksums",
     "emulator.buckets.copying",

@@ -52,6 +52,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "list": Subcommand(
         "gcsmux_fs.commands.list_mounts", "list_mounts", "Show all mounts of this machine."
     ),
+    "doctor": Subcommand(
+        "gcsmux_fs.commands.doctor", "doctor", "Examine the way to a bucket, with remedies."
+    ),
 }
 """All subcommands, in the order of `gcsmux --help`."""
 

@@ -94,9 +94,11 @@ class BucketInfo:
         location_type: `region`, `dual-region`, `multi-region` or `zone`; empty if unknown.
         hierarchical: the bucket has a hierarchical namespace, with folders.
         listable: the caller may list the objects that the mount shows.
+        location: where the service keeps the objects, such as `US-CENTRAL1`; empty if unknown.
     """
 
     name: str
     location_type: str = ""
     hierarchical: bool = False
     listable: bool = True
+    location: str = ""

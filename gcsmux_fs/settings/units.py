@@ -13,6 +13,8 @@ __all__ = [
     "parse_size",
     "parse_size_or_auto",
     "parse_ttl",
+    "rounded_duration",
+    "rounded_size",
     "show_duration",
     "show_size",
 ]
@@ -80,6 +82,25 @@ def show_size(size: int) -> str:
         if size and size % factor == 0:
             return f"{size // factor}{unit}"
     return f"{size}B"
+
+
+def rounded_size(size: float) -> str:
+    """Return a size in bytes for people, with three or four digits, such as `1.50 GiB`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        # 1,023.6 KiB would be shown as 1024 KiB, so it is shown in MiB.
+        if size >= 0.9995 * _BYTES_PER_UNIT[unit.lower()]:
+            number = size / _BYTES_PER_UNIT[unit.lower()]
+            return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f} {unit}"
+    return f"{size:.0f} B"
+
+
+def rounded_duration(seconds: float) -> str:
+    """Return a duration in seconds for people, with three digits, such as `20.3 ms`."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= 0.9995 * factor:
+            number = seconds / factor
+            return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f} {unit}"
+    return "0 us"
 
 
 def parse_duration(text: str) -> float:

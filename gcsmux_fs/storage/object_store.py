@@ -97,17 +97,26 @@ class GrpcObjectStore:
         later listing then shows whether the bucket exists.
         """
         try:
-            layout = await self._caller.call(
-                f"{_CONTROL}GetStorageLayout",
-                pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout", prefix=prefix),
-                partial(_parse_layout, self._bucket),
-                subject=f"bucket {self._bucket}",
-            )
+            return await self.get_layout(prefix)
         except Unauthenticated:
             raise
         except (PermissionDenied, Unsupported):
             return BucketInfo(self._bucket)
-        return BucketInfo(self._bucket, layout.location_type, layout.hierarchical_namespace.enabled)
+
+    async def get_layout(self, prefix: str = "") -> BucketInfo:
+        """Like `get_bucket`, but raise the error if the service refuses the call."""
+        layout = await self._caller.call(
+            f"{_CONTROL}GetStorageLayout",
+            pb.GetStorageLayoutRequest(name=f"{self._path}/storageLayout", prefix=prefix),
+            partial(_parse_layout, self._bucket),
+            subject=f"bucket {self._bucket}",
+        )
+        return BucketInfo(
+            self._bucket,
+            layout.location_type,
+            layout.hierarchical_namespace.enabled,
+            location=layout.location,
+        )
 
     async def may_read(self, prefix: str) -> bool:
         """Return whether the caller may read objects whose names begin with `prefix`.

@@ -1,0 +1,195 @@
+"""The command `gcsmux doctor`: examines the way from this machine to the bytes of a bucket.
+
+The module does not import gRPC, so `gcsmux doctor --help` is answered fast. The checks are in the
+room `doctor`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gcsmux_fs.commands.click_command import parsed_by
+from gcsmux_fs.commands.shared_options import absolute_path, service_address, service_options
+from gcsmux_fs.doctor.checklist import CheckResult
+from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.process.logs import printable, redacted
+from gcsmux_fs.settings.bucket_address import bucket_address, parse_bucket
+from gcsmux_fs.settings.units import parse_duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+    from gcsmux_fs.doctor.checklist import Check, Finding
+
+__all__ = ["DoctorReport", "doctor"]
+
+_STYLES = {
+    CheckResult.OK: ("ok", "green"),
+    CheckResult.WARNING: ("warning", "yellow"),
+    CheckResult.FAILURE: ("failure", "bold red"),
+    CheckResult.SKIPPED: ("skipped", "dim"),
+}
+_MIN_CHECK_SECONDS = 0.5
+
+
+def _check_seconds(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds < _MIN_CHECK_SECONDS:
+        raise ConfigError(f"{text} is too short: write at least {_MIN_CHECK_SECONDS:g}s.")
+    return seconds
+
+
+class DoctorReport:
+    """Prints each finding: two lines of text, or at the end one JSON array.
+
+    Every text is free of secrets and of control characters, because it may quote a server.
+    """
+
+    def __init__(self, console: Console, *, as_json: bool) -> None:
+        self._console = console
+        self._as_json = as_json
+        self._rows: list[dict[str, object]] = []
+        self._status: Status | None = None
+        self._counts = dict.fromkeys(CheckResult, 0)
+
+    def started(self, check: Check) -> None:
+        """Show on a terminal which check runs."""
+        if self._console.is_terminal and not self._as_json:
+            self._status = self._console.status(f"checking: {check.title}")
+            self._status.start()
+
+    def finished(self, check: Check, finding: Finding, seconds: float) -> None:
+        """Print the finding of a check."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        self._counts[finding.result] += 1
+        detail, remedy = (printable(redacted(text)) for text in (finding.detail, finding.remedy))
+        if self._as_json:
+            self._rows.append(
+                {
+                    "check": check.name,
+                    "result": str(finding.result),
+                    "detail": detail,
+                    "remedy": remedy,
+                    "seconds": round(seconds, 3),
+                }
+            )
+            return
+        word, style = _STYLES[finding.result]
+        self._print(f"{word:<8}", style)
+        self._print(f"{check.title:<13} {detail}\n", "dim" if style == "dim" else "")
+        if remedy:
+            self._print(f"{'':<8}{'':<13} -> {remedy}\n", "")
+
+    def close(self) -> None:
+        """Print the end of the report."""
+        if self._as_json:
+            click.echo(json.dumps(self._rows, indent=2))
+            return
+        failures, warnings = self._counts[CheckResult.FAILURE], self._counts[CheckResult.WARNING]
+        if not failures and not warnings:
+            self._print("\nAll checks passed.\n", "")
+            return
+        parts = [_counted(failures, "failure")] if failures else []
+        parts += [_counted(warnings, "warning")] if warnings else []
+        end = "the first failure is the cause of the others" if failures > 1 else ""
+        self._print(f"\n{' and '.join(parts)}{': ' if end else ''}{end}.\n", "")
+
+    def _print(self, text: str, style: str) -> None:
+        self._console.print(
+            text, style=style, end="", markup=False, highlight=False, soft_wrap=True
+        )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@click.command(
+    name="doctor",
+    epilog="Examples:  gcsmux doctor my-bucket    gcsmux doctor gs://my-bucket/logs /mnt/data"
+    "    gcsmux doctor --json my-bucket | jq '.[] | select(.result == \"failure\")'",
+)
+@click.argument("bucket", metavar="BUCKET")
+@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False, default=None)
+@click.option(
+    "--only-dir",
+    metavar="PREFIX",
+    default="",
+    help="Examine only this folder of the bucket, as gcsmux-mount mounts it.",
+)
+@service_options
+@click.option(
+    "--object",
+    "object_name",
+    metavar="NAME",
+    default="",
+    help="Read this object.  [default: the largest object of the first listing page]",
+)
+@click.option(
+    "--timeout",
+    "check_seconds",
+    metavar="DURATION",
+    default="10s",
+    show_default=True,
+    callback=parsed_by(_check_seconds),
+    help="Time limit of each check.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per check.")
+def doctor(
+    *,
+    bucket: str,
+    mountpoint: str | None,
+    only_dir: str,
+    endpoint: str | None,
+    plaintext: bool,
+    anonymous: bool,
+    key_file: Path | None,
+    billing_project: str,
+    object_name: str,
+    check_seconds: float,
+    as_json: bool,
+) -> int:
+    """Examine the way from this machine to the bytes of a bucket.
+
+    Each line shows one check; below a warning or a failure, a line shows the remedy. The checks are
+    in the order of the way: FUSE, the network, the credentials, the bucket, its bytes. The command
+    sends about ten requests, and reads at most 64 MiB of one object.
+
+    Exit code: 0 if no check failed, 1 if a check failed. A warning is not a failure.
+    """
+    name, prefix = parse_bucket(bucket, only_dir)
+    service = service_address(endpoint, plaintext=plaintext, anonymous=anonymous, key_file=key_file)
+    directory = None if mountpoint is None else Path(os.path.normpath(absolute_path(mountpoint)))
+    logging.disable(logging.CRITICAL)
+    # gRPC reads these variables when it is loaded. Without them gRPC logs to stderr.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Imported here, because loading gRPC takes a third of a second.
+    from rich.console import Console
+
+    from gcsmux_fs.doctor.examination import examine
+    from gcsmux_fs.doctor.subject import Subject
+    from gcsmux_fs.storage.channels import ChannelSettings
+
+    report = DoctorReport(Console(), as_json=as_json)
+    if not as_json:
+        click.echo(f"Examining {bucket_address(name, prefix)} at {service.endpoint}\n")
+    settings = ChannelSettings(
+        service.endpoint,
+        plaintext=service.plaintext,
+        anonymous=service.anonymous,
+        key_file=key_file,
+        billing_project=billing_project,
+    )
+    subject = Subject(settings, name, prefix, directory, object_name, check_seconds)
+    passed = examine(subject, report.started, report.finished)
+    report.close()
+    return 0 if passed else 1

@@ -1,0 +1,43 @@
+"""What `gcsmux doctor` examines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gcsmux_fs.storage.channels import ChannelSettings
+
+__all__ = ["Subject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is examined.
+
+    Attributes:
+        settings: how to reach the service.
+        bucket: the plain name of the bucket.
+        prefix: the folder that would be mounted; empty, or ends with `/`.
+        mountpoint: where the bucket would be mounted; None if this is not examined.
+        object_name: the object to read; empty to choose the largest of the first listing page.
+        check_seconds: time limit of each check.
+    """
+
+    settings: ChannelSettings
+    bucket: str
+    prefix: str = ""
+    mountpoint: Path | None = None
+    object_name: str = ""
+    check_seconds: float = 10.0
+
+    @property
+    def call_seconds(self) -> float:
+        """Time limit of the calls of a check.
+
+        The limit is lower than that of the check, so that the errors of the calls arrive first,
+        because they name the cause.
+        """
+        return self.check_seconds * 0.8
