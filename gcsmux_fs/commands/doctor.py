@@ -169,7 +169,6 @@ def doctor(
     name, prefix = parse_bucket(bucket, only_dir)
     service = service_address(endpoint, plaintext=plaintext, anonymous=anonymous, key_file=key_file)
     directory = None if mountpoint is None else Path(os.path.normpath(absolute_path(mountpoint)))
-    logging.disable(logging.CRITICAL)
     # gRPC reads these variables when it is loaded. Without them gRPC logs to stderr.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here, because loading gRPC takes a third of a second.
@@ -190,6 +189,11 @@ def doctor(
         billing_project=billing_project,
     )
     subject = Subject(settings, name, prefix, directory, object_name, check_seconds)
-    passed = examine(subject, report.started, report.finished)
+    # The findings say what the log would say. `lastResort` prints warnings if no log is configured.
+    last_resort, logging.lastResort = logging.lastResort, None
+    try:
+        passed = examine(subject, report.started, report.finished)
+    finally:
+        logging.lastResort = last_resort
     report.close()
     return 0 if passed else 1

@@ -57,8 +57,17 @@ class Service:
         return {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.certificate.path)}
 
 
-def certificate(folder: Path, *, name: str = "certificate", host: str = "127.0.0.1") -> Certificate:
-    """Make a self-signed certificate for the IP address `host`."""
+def certificate(
+    folder: Path,
+    *,
+    name: str = "certificate",
+    host: str = "127.0.0.1",
+    valid_hours: tuple[int, int] = (-1, 1),
+) -> Certificate:
+    """Make a self-signed certificate for the IP address `host`.
+
+    `valid_hours` has the start and the end of the validity, relative to now.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gcsmux test")])
     now = dt.datetime.now(tz=dt.UTC)
@@ -68,8 +77,8 @@ def certificate(folder: Path, *, name: str = "certificate", host: str = "127.0.0
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
+        .not_valid_before(now + dt.timedelta(hours=valid_hours[0]))
+        .not_valid_after(now + dt.timedelta(hours=valid_hours[1]))
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]),
             critical=False,

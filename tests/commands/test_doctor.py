@@ -1,0 +1,326 @@
+"""Tests of `gcsmux doctor` against an emulator and against servers that fail in one way each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gcsmux_fs.commands import gcsmux
+from gcsmux_fs.doctor.checklist import CHECKS
+from gcsmux_fs.emulator.faults import Bandwidth, Hang, Status
+from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
+from gcsmux_fs.model.errors import StatusCode
+from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE
+from tests.support.emulator_process import BUCKET, COMMANDS, EmulatorProcess
+from tests.support.sizes import MIB
+from tests.support.tls import (
+    Certificate,
+    access_token,
+    certificate,
+    key_file,
+    tls_relay,
+    token_server,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BIDI = "BidiReadObject"
+LAYOUT = "GetStorageLayout"
+SHORT = "--timeout=500ms"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """An emulator with one object."""
+    with EmulatorProcess(tmp_path_factory.mktemp("buckets")) as process:
+        process.place("logs/object", b"x" * (4 * MIB))
+        yield process
+
+
+@pytest.fixture
+def emulator(server: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
+    """The emulator without faults; `gcsmux doctor` connects to it."""
+    monkeypatch.setenv(EMULATOR_VARIABLE, server.endpoint)
+    yield server
+    server.clear_faults()
+
+
+@pytest.fixture
+def examine(capsys: pytest.CaptureFixture[str]) -> Any:
+    """A function that runs `gcsmux doctor --json`, and returns its exit code and its findings."""
+
+    def run(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+        code = gcsmux.run(["doctor", "--json", BUCKET, *arguments])
+        rows = json.loads(capsys.readouterr().out)
+        return code, {row["check"]: row for row in rows}
+
+    return run
+
+
+def refuse(code: StatusCode, *methods: str, message: str = "") -> list[Rule]:
+    return [Rule(Status(code, message), method=name, times=FOR_EVER) for name in methods]
+
+
+def failures(found: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name, row in found.items() if row["result"] == "failure"]
+
+
+def check_skipped(found: dict[str, dict[str, Any]], after: str) -> None:
+    """Check that the checks that need `after` are skipped, and that the others have a result."""
+    blocked = {after}
+    for check in CHECKS:
+        if blocked & set(check.needs):
+            blocked.add(check.name)
+            assert found[check.name]["result"] == "skipped", check
+    independent = {"fuse", "kernel", "open_files", "proxy", "credentials"} - blocked
+    assert all(found[name]["result"] in ("ok", "warning") for name in independent)
+
+
+def test_a_healthy_bucket_passes_all_checks(emulator: EmulatorProcess, examine: Any) -> None:
+    code, found = examine()
+    assert code == 0
+    assert list(found) == [check.name for check in CHECKS]
+    assert failures(found) == []
+    assert "US-CENTRAL1" in found["bucket"]["detail"]
+    assert "available" in found["streams"]["detail"]
+    assert found["rate"]["result"] == "ok"
+    assert "4.00 MiB of 'logs/object'" in found["rate"]["detail"]
+    assert all(row["seconds"] >= 0 for row in found.values())
+
+
+def test_the_text_names_each_check_and_its_remedy(
+    emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing"
+    assert gcsmux.run(["doctor", f"gs://{BUCKET}/logs", str(missing)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"Examining gs://{BUCKET}/logs at {emulator.endpoint}"
+    assert f"failure mount point   {missing} does not exist" in lines
+    assert f"{'':21} -> create it first by `mkdir -p {missing}`" in lines
+    assert [line for line in lines if line.startswith("ok      rate ")]
+    assert lines[-1].startswith("1 failure")
+    assert not any("\x1b" in line for line in lines)
+
+
+# -- the network
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "failed", "part"),
+    [
+        ("bucket.invalid:443", "name", "bucket.invalid has no address"),
+        ("127.0.0.1:1", "connection", "Connection refused"),
+    ],
+)
+def test_a_service_that_cannot_be_reached(
+    endpoint: str, failed: str, part: str, examine: Any
+) -> None:
+    code, found = examine("--anonymous", f"--endpoint={endpoint}")
+    assert code == 1
+    assert failures(found) == [failed]
+    assert part in found[failed]["detail"]
+    check_skipped(found, failed)
+
+
+def test_a_server_without_tls(emulator: EmulatorProcess, examine: Any) -> None:
+    code, found = examine("--anonymous", f"--endpoint={emulator.endpoint}")
+    assert code == 1
+    assert failures(found) == ["tls"]
+    assert "does not speak TLS" in found["tls"]["detail"]
+    assert "--plaintext" in found["tls"]["remedy"]
+    check_skipped(found, "tls")
+
+
+@pytest.mark.parametrize(
+    ("changes", "trusted", "part"),
+    [
+        ({"host": "127.0.0.2"}, True, "is for 127.0.0.2"),
+        ({"valid_hours": (-48, -24)}, True, "expired on "),
+        ({"valid_hours": (24, 48)}, True, "is not valid before "),
+        ({}, False, "is not trusted: it is from gcsmux test"),
+    ],
+)
+def test_a_refused_certificate(
+    changes: dict[str, Any],
+    trusted: bool,
+    part: str,
+    emulator: EmulatorProcess,
+    examine: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = certificate(tmp_path, **changes)
+    if trusted:
+        monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(shown.path))
+    with tls_relay(emulator.port, shown) as endpoint:
+        code, found = examine("--anonymous", f"--endpoint={endpoint}")
+    assert code == 1
+    assert failures(found) == ["tls"]
+    assert part in found["tls"]["detail"]
+    check_skipped(found, "tls")
+
+
+@contextlib.contextmanager
+def silent_server() -> Iterator[str]:
+    """A server that accepts connections and never sends a byte."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_silent_server(examine: Any) -> None:
+    with silent_server() as endpoint:
+        code, found = examine(SHORT, "--anonymous", f"--endpoint={endpoint}")
+        assert (code, failures(found)) == (1, ["tls"])
+        assert "no answer to the TLS handshake" in found["tls"]["detail"]
+        code, found = examine(SHORT, "--anonymous", "--plaintext", f"--endpoint={endpoint}")
+        assert (code, failures(found)) == (1, ["service"])
+
+
+def test_a_proxy_that_refuses(examine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse_tunnels() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    if connection.recv(4096).startswith(b"CONNECT storage.example:443 "):
+                        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+        threading.Thread(target=refuse_tunnels, daemon=True).start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        code, found = examine("--anonymous", "--endpoint=storage.example:443")
+    assert (code, failures(found)) == (1, ["tls"])
+    assert "407 Proxy Authentication Required" in found["tls"]["detail"]
+
+
+# -- the identity
+
+
+def test_no_credentials(examine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
+    code, found = examine("--endpoint=127.0.0.1:1")
+    assert code == 1
+    assert failures(found) == ["connection", "credentials"]
+    assert "missing.json" in found["credentials"]["detail"]
+    check_skipped(found, "credentials")
+
+
+def run_with_tokens(shown: Certificate, *arguments: str | Path) -> list[dict[str, Any]]:
+    """Run `gcsmux doctor` in a process of its own, because gRPC reads the root file only once."""
+    done = subprocess.run(
+        [COMMANDS / "gcsmux", "doctor", "--json", BUCKET, *arguments],
+        env={**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(shown.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "ya29.secret-token" not in done.stdout + done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def test_a_refused_token_names_the_credentials(server: EmulatorProcess, tmp_path: Path) -> None:
+    shown = certificate(tmp_path)
+    refusal = refuse(StatusCode.UNAUTHENTICATED, "*", message="token ya29.secret-token is revoked")
+    server.inject(*refusal)
+    try:
+        with (
+            token_server(lambda _: access_token("ya29.secret-token")) as tokens,
+            tls_relay(server.port, shown) as endpoint,
+        ):
+            key = tmp_path / "key.json"
+            key_file(key, tokens.address)
+            rows = run_with_tokens(shown, f"--endpoint={endpoint}", f"--key-file={key}")
+    finally:
+        server.clear_faults()
+    found = {row["check"]: row for row in rows}
+    assert failures(found) == ["service"]
+    assert "refuses the credentials" in found["service"]["detail"]
+    assert found["tls"]["result"] == "ok"
+
+
+# -- the bucket
+
+
+def test_a_missing_bucket(emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gcsmux.run(["doctor", "--json", "another-bucket"]) == 1
+    found = {row["check"]: row for row in json.loads(capsys.readouterr().out)}
+    assert failures(found) == ["bucket"]
+    assert "there is no bucket gs://another-bucket" in found["bucket"]["detail"]
+    check_skipped(found, "bucket")
+
+
+def test_no_permission_to_list(emulator: EmulatorProcess, examine: Any) -> None:
+    emulator.inject(*refuse(StatusCode.PERMISSION_DENIED, "ListObjects", LAYOUT))
+    code, found = examine()
+    assert code == 0
+    assert found["list"]["result"] == found["bucket"]["result"] == "warning"
+    assert "Storage Object Viewer" in found["list"]["remedy"]
+    assert found["streams"]["result"] == "skipped"
+    code, found = examine("--object=logs/object")
+    assert (code, found["rate"]["result"]) == (0, "ok")
+
+
+def test_no_permission_to_read(emulator: EmulatorProcess, examine: Any) -> None:
+    emulator.inject(*refuse(StatusCode.PERMISSION_DENIED, "GetObject", BIDI, "ReadObject"))
+    code, found = examine()
+    assert (code, failures(found)) == (1, ["get"])
+    assert "Storage Object Viewer" in found["get"]["remedy"]
+    check_skipped(found, "get")
+
+
+def test_a_requester_pays_bucket_without_a_project(emulator: EmulatorProcess, examine: Any) -> None:
+    message = "Bucket is a requester pays bucket but no user project provided."
+    emulator.inject(*refuse(StatusCode.INVALID_ARGUMENT, "*", message=message))
+    code, found = examine()
+    assert (code, failures(found)) == (1, ["billing"])
+    assert "--billing-project" in found["billing"]["remedy"]
+    check_skipped(found, "billing")
+
+
+# -- the bytes
+
+
+@pytest.mark.expects_log("BidiReadObject unavailable")
+def test_streams_that_are_not_implemented_are_a_warning(
+    emulator: EmulatorProcess, examine: Any
+) -> None:
+    emulator.inject(*refuse(StatusCode.UNIMPLEMENTED, BIDI))
+    code, found = examine()
+    assert code == 0
+    assert found["streams"]["result"] == "warning"
+    assert "one ReadObject call" in found["streams"]["detail"]
+    assert found["rate"]["result"] == "ok"
+
+
+@pytest.mark.parametrize(("method", "failed"), [(LAYOUT, "service"), (BIDI, "streams")])
+def test_a_call_without_an_answer(
+    method: str, failed: str, emulator: EmulatorProcess, examine: Any
+) -> None:
+    emulator.inject(Rule(Hang(), method=method, times=FOR_EVER))
+    code, found = examine(SHORT)
+    assert (code, failures(found)) == (1, [failed])
+    assert found[failed]["seconds"] < 5
+    check_skipped(found, failed)
+
+
+def test_a_slow_service_is_a_warning(emulator: EmulatorProcess, examine: Any) -> None:
+    emulator.inject(Rule(Bandwidth(4 * MIB), method=BIDI, times=FOR_EVER))
+    code, found = examine("--timeout=1s")
+    assert code == 0
+    assert found["rate"]["result"] == "warning"
+    assert "bandwidth" in found["rate"]["remedy"]
