@@ -9,18 +9,25 @@ from __future__ import annotations
 import json
 import logging
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gcsmux_fs.commands.click_command import parsed_by
-from gcsmux_fs.commands.shared_options import absolute_path, service_address, service_options
+from gcsmux_fs.commands.shared_options import (
+    ConfigFile,
+    config_option,
+    effective_values,
+    service_options,
+    with_service_address,
+)
 from gcsmux_fs.doctor.checklist import CheckResult
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.logs import printable, redacted
 from gcsmux_fs.settings.bucket_address import bucket_address, parse_bucket
 from gcsmux_fs.settings.units import parse_duration
+from gcsmux_fs.settings.value_types import MOUNTPOINT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,15 +125,15 @@ def _counted(number: int, noun: str) -> str:
     epilog="Examples:  gcsmux doctor my-bucket    gcsmux doctor gs://my-bucket/logs /mnt/data"
     "    gcsmux doctor --json my-bucket | jq '.[] | select(.result == \"failure\")'",
 )
-@click.argument("bucket", metavar="BUCKET")
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False, default=None)
+@click.argument("bucket", metavar="[BUCKET]", required=False)
+@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
 @click.option(
     "--only-dir",
     metavar="PREFIX",
-    default="",
     help="Examine only this folder of the bucket, as gcsmux-mount mounts it.",
 )
 @service_options
+@config_option
 @click.option(
     "--object",
     "object_name",
@@ -146,17 +153,12 @@ def _counted(number: int, noun: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per check.")
 def doctor(
     *,
-    bucket: str,
+    config: ConfigFile | None,
     mountpoint: str | None,
-    only_dir: str,
-    endpoint: str | None,
-    plaintext: bool,
-    anonymous: bool,
-    key_file: Path | None,
-    billing_project: str,
     object_name: str,
     check_seconds: float,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Examine the way from this machine to the bytes of a bucket.
 
@@ -164,11 +166,16 @@ def doctor(
     in the order of the way: FUSE, the network, the credentials, the bucket, its bytes. The command
     sends about ten requests, and reads at most 64 MiB of one object.
 
-    Exit code: 0 if no check failed, 1 if a check failed. A warning is not a failure.
+    BUCKET and the options are those of gcsmux-mount. With --config, the command examines what a
+    mount with this file would use. Exit code: 0 if no check failed, 1 if a check failed. A warning
+    is not a failure.
     """
-    name, prefix = parse_bucket(bucket, only_dir)
-    service = service_address(endpoint, plaintext=plaintext, anonymous=anonymous, key_file=key_file)
-    directory = None if mountpoint is None else Path(os.path.normpath(absolute_path(mountpoint)))
+    options["mountpoint"] = MOUNTPOINT.parse(mountpoint) if mountpoint else None
+    merged = with_service_address(effective_values(config, options))
+    values = {field: each.value for field, each in merged.items()}
+    if not values["bucket"]:
+        raise ConfigError("BUCKET is missing: write gcsmux doctor [OPTIONS] BUCKET [MOUNTPOINT].")
+    name, prefix = parse_bucket(values["bucket"], values["only_dir"])
     # gRPC reads these variables when it is loaded. Without them gRPC logs to stderr.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here, because loading gRPC takes a third of a second.
@@ -180,15 +187,16 @@ def doctor(
 
     report = DoctorReport(Console(), as_json=as_json)
     if not as_json:
-        click.echo(f"Examining {bucket_address(name, prefix)} at {service.endpoint}\n")
-    settings = ChannelSettings(
-        service.endpoint,
-        plaintext=service.plaintext,
-        anonymous=service.anonymous,
-        key_file=key_file,
-        billing_project=billing_project,
+        click.echo(f"Examining {bucket_address(name, prefix)} at {values['endpoint']}\n")
+    subject = Subject(
+        ChannelSettings(**{each.name: values[each.name] for each in fields(ChannelSettings)}),
+        name,
+        prefix,
+        values["mountpoint"],
+        object_name,
+        check_seconds,
+        allow_other=values["allow_other"],
     )
-    subject = Subject(settings, name, prefix, directory, object_name, check_seconds)
     # The findings say what the log would say. `lastResort` prints warnings if no log is configured.
     last_resort, logging.lastResort = logging.lastResort, None
     try:

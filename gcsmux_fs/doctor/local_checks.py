@@ -48,7 +48,8 @@ class MachineChecks:
 
     async def other_users(self) -> Finding:
         """Check whether other users can be given access."""
-        return machine_findings.other_users_finding((await self._facts()).access)
+        access = (await self._facts()).access
+        return machine_findings.other_users_finding(access, required=self._subject.allow_other)
 
     async def mount_point(self) -> Finding:
         """Check whether the mount point can be mounted on."""

@@ -59,15 +59,18 @@ def fuse_finding(facts: MachineFacts) -> Finding:
     return healthy("/dev/fuse opens, and fusermount3 mounts for this user")
 
 
-def other_users_finding(access: FuseAccess) -> Finding:
-    """Judge whether the option --allow-other works."""
+def other_users_finding(access: FuseAccess, *, required: bool) -> Finding:
+    """Judge whether the option --allow-other works; `required` says whether it is set."""
     if access.can_mount:
         return healthy("--allow-other works, because this process may mount without fusermount3")
     if access.user_allow_other:
         return healthy("--allow-other works, because /etc/fuse.conf contains user_allow_other")
+    line = "have root add the line user_allow_other to /etc/fuse.conf"
+    if required:
+        return failure("this user may not use --allow-other", f"leave it out, or {line}")
     return warning(
-        "only this user will see the files: --allow-other is refused",
-        "if other users need the mount, have root add the line user_allow_other to /etc/fuse.conf",
+        "only this user will see the files, because this user may not use --allow-other",
+        f"if other users need the mount, {line}",
     )
 
 

@@ -173,8 +173,10 @@ def list_finding(page: ListingPage | StorageError, seconds: float, target: Targe
             f"{shown} contains no objects",
             "check the prefix" if target.prefix else "check that this is the bucket you mean",
         )
-    more = " or more" if page.next_page_token else ""
-    return healthy(f"{len(page.objects):,}{more} objects, first page {rounded_duration(seconds)}")
+    number = len(page.objects)
+    count = f"{number:,} or more" if page.next_page_token else f"{number:,}"
+    noun = "object" if count == "1" else "objects"
+    return healthy(f"{count} {noun}, first page after {rounded_duration(seconds)}")
 
 
 def get_finding(answer: ObjectInfo | StorageError | bool, name: str, target: Target) -> Finding:

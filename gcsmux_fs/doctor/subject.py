@@ -24,6 +24,7 @@ class Subject:
         mountpoint: where the bucket would be mounted; None if this is not examined.
         object_name: the object to read; empty to choose the largest of the first listing page.
         check_seconds: time limit of each check.
+        allow_other: whether other users must be able to use the mount.
     """
 
     settings: ChannelSettings
@@ -32,6 +33,7 @@ class Subject:
     mountpoint: Path | None = None
     object_name: str = ""
     check_seconds: float = 10.0
+    allow_other: bool = False
 
     @property
     def call_seconds(self) -> float:

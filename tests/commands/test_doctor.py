@@ -111,6 +111,22 @@ def test_the_text_names_each_check_and_its_remedy(
     assert not any("\x1b" in line for line in lines)
 
 
+def test_a_configuration_file_is_examined(
+    emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "data.toml"
+    file.write_text(f'bucket = "{BUCKET}"\nmountpoint = "{tmp_path}/nowhere"\nonly_dir = "logs"\n')
+    assert gcsmux.run(["doctor", "--json", f"--config={file}"]) == 1
+    found = {row["check"]: row for row in json.loads(capsys.readouterr().out)}
+    assert failures(found) == ["mount_point"]
+    assert "1 object," in found["list"]["detail"]
+
+
+def test_the_bucket_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gcsmux.run(["doctor"]) == 2
+    assert capsys.readouterr().err.startswith("gcsmux: BUCKET is missing: write gcsmux doctor")
+
+
 # -- the network
 
 

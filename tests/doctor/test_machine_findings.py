@@ -99,10 +99,12 @@ def test_a_missing_library_fails() -> None:
 
 
 def test_allow_other_needs_a_line_of_fuse_conf_or_root() -> None:
-    assert other_users_finding(USER).result is CheckResult.WARNING
-    assert "user_allow_other" in other_users_finding(USER).remedy
-    assert other_users_finding(replace(USER, user_allow_other=True)).result is CheckResult.OK
-    assert other_users_finding(replace(USER, can_mount=True)).result is CheckResult.OK
+    optional = other_users_finding(USER, required=False)
+    required = other_users_finding(USER, required=True)
+    assert (optional.result, required.result) == (CheckResult.WARNING, CheckResult.FAILURE)
+    assert "user_allow_other" in required.remedy
+    for access in (replace(USER, user_allow_other=True), replace(USER, can_mount=True)):
+        assert other_users_finding(access, required=True).result is CheckResult.OK
 
 
 def test_a_low_limit_of_open_files_is_a_warning() -> None:

@@ -97,7 +97,7 @@ MIB = 1 << 20
         (
             list_finding(ListingPage((ObjectInfo("a", 1, 1, 0),), (), "more"), 0.1, PAID),
             CheckResult.OK,
-            "1 or more objects, first page 100 ms",
+            "1 or more objects, first page after 100 ms",
         ),
         (
             get_finding(False, "", TARGET),
