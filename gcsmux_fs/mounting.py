@@ -10,7 +10,7 @@ import functools
 import json
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +21,7 @@ from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
 from gcsmux_fs.filesystem.file_attributes import AttributePolicy
 from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
 from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
+from gcsmux_fs.fuse.name_dropping import NameDropper
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.session import serve_kernel
 from gcsmux_fs.metrics.readable import readable_lines
@@ -29,6 +30,7 @@ from gcsmux_fs.model.errors import (
     ConfigError,
     MountLost,
 )
+from gcsmux_fs.mount_control import MountControl
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.heartbeats import Heartbeats
@@ -99,13 +101,13 @@ def _first_leaf(group: BaseExceptionGroup[GcsmuxError]) -> GcsmuxError:
 
 
 async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
-    metrics = Registry()
+    metrics, heartbeats = Registry(), Heartbeats()
     async with (
-        _beating(Heartbeats()),
+        _beating(heartbeats),
         _connected(settings, reporter, metrics) as connected,
     ):
         async with trio.open_nursery() as tasks:
-            await _serve_bucket(settings, reporter, connected, metrics, tasks)
+            await _serve_bucket(settings, reporter, connected, metrics, heartbeats, tasks)
             tasks.cancel_scope.cancel()
         await connected.service.close()
     # All parts of the mount have ended, so gauges such as `streams_open` are zero.
@@ -162,6 +164,7 @@ async def _serve_bucket(
     reporter: ReadinessReporter,
     connected: _ConnectedBucket,
     metrics: Registry,
+    heartbeats: Heartbeats,
     tasks: trio.Nursery,
 ) -> None:
     """Create all parts between service and kernel, mount, and serve until the mount ends."""
@@ -200,7 +203,12 @@ async def _serve_bucket(
         tasks.start_soon(run)
     tasks.start_soon(watch_memory, settings.memory_bytes, asyncio_bridge.current().arrival)
     report = functools.partial(_report_metrics, metrics)
-    await serve_kernel(settings, filesystem, names, read_ahead, reporter, report)
+    dropper = NameDropper(tree, names, settings.mountpoint)
+    control = MountControl(settings, metrics, tasks, heartbeats, streams, dropper)
+    with closing(control):
+        await serve_kernel(
+            settings, filesystem, names, read_ahead, reporter, report, on_mounted=control.start
+        )
 
 
 def _new_tree(
@@ -221,7 +229,7 @@ def _new_tree(
 
 def _report_metrics(metrics: Registry) -> None:
     """Log all metrics: lines for people, then one line for programs."""
-    for line in readable_lines(metrics):
+    for line in readable_lines(metrics.metrics()):
         log.info("%s", line, extra=UNLIMITED)
     _log_statistics(metrics)
 

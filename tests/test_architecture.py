@@ -28,8 +28,18 @@ ROOMS: dict[str, set[str]] = {
     "namespace": {"storage.ports", "settings", "metrics"},
     "filesystem": {"namespace", "reading", "settings", "metrics"},
     "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},
+    "control": {"settings", "metrics", "process", "fuse.mountinfo"},
     "doctor": {"connected_service", "fuse", "mux", "process", "settings", "storage"},
-    "commands": {"doctor", "fuse", "mounting", "process", "settings", "storage.channels"},
+    "commands": {
+        "control",
+        "doctor",
+        "fuse",
+        "metrics",
+        "mounting",
+        "process",
+        "settings",
+        "storage.channels",
+    },
     "emulator": {"storage.pb", "process", "settings.units"},
 }
 
@@ -47,7 +57,7 @@ EMULATOR_FOLDERS: dict[str, set[str]] = {
 # import these modules.
 EMULATOR_TOP_MODULES = {"__main__", "control", "emulator_command", "server"}
 
-TOP_MODULES = {"", "__main__", "cli", "connected_service", "mounting", "timeouts"}
+TOP_MODULES = {"", "__main__", "cli", "connected_service", "mount_control", "mounting", "timeouts"}
 
 # The modules that a sans-IO module must not import. A sans-IO module also has no `await`.
 IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
@@ -57,6 +67,9 @@ IMPURE_MODULES = {
     "commands.doctor",
     "commands.mount",
     "connected_service",
+    "control.control_server",
+    "control.loop_calls",
+    "control.mount_commands",
     "doctor.examination",
     "doctor.local_checks",
     "doctor.network_probes",
@@ -103,6 +116,7 @@ IMPURE_MODULES = {
     "fuse.session",
     "fuse.start_lock",
     "fuse.wakeups",
+    "mount_control",
     "mounting",
     "mux.shared_stream",
     "mux.stream_registry",

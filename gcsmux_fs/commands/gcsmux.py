@@ -55,6 +55,16 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "doctor": Subcommand(
         "gcsmux_fs.commands.doctor", "doctor", "Examine the way to a bucket, with remedies."
     ),
+    "stats": Subcommand("gcsmux_fs.commands.stats", "stats", "Show the metrics of a mount."),
+    "streams": Subcommand(
+        "gcsmux_fs.commands.streams", "streams", "Show the open streams of a mount."
+    ),
+    "log-level": Subcommand(
+        "gcsmux_fs.commands.log_level", "change_log_level", "Show or change the log level."
+    ),
+    "reload": Subcommand(
+        "gcsmux_fs.commands.reload", "reload_mount", "Drop all cached names of a mount."
+    ),
 }
 """All subcommands, in the order of `gcsmux --help`."""
 

@@ -58,11 +58,14 @@ async def serve_kernel(
     read_ahead: KernelReadAhead,
     reporter: ReadinessReporter,
     report: Callable[[], None],
+    *,
+    on_mounted: Callable[[tuple[int, int]], None] = lambda device: None,
 ) -> None:
     """Mount, and answer the kernel until the kernel has unmounted or a signal ends the mount.
 
     `names` gets the mount's descriptor of /dev/fuse, and `read_ahead` the mount's device number.
-    `report` is called for each SIGUSR1. At return `filesystem` is closed.
+    `report` is called for each SIGUSR1, and `on_mounted` with the device number (major, minor) just
+    before the mount is announced as ready. At return `filesystem` is closed.
 
     Raises:
         ConfigError: the mount failed, or does not answer.
@@ -78,7 +81,7 @@ async def serve_kernel(
             nursery.start_soon(negotiation.run)
             nursery.start_soon(_end_on_signal, received, filesystem, reporter, nursery.cancel_scope)
             nursery.start_soon(_report_on_signal, report)
-            nursery.start_soon(_announce, settings, read_ahead, reporter)
+            nursery.start_soon(_announce, settings, read_ahead, reporter, on_mounted)
             await answer_requests(settings.mountpoint)
             nursery.cancel_scope.cancel()
 
@@ -126,13 +129,18 @@ def _fuse_options(settings: Settings) -> set[str]:
 
 
 async def _announce(
-    settings: Settings, read_ahead: KernelReadAhead, reporter: ReadinessReporter
+    settings: Settings,
+    read_ahead: KernelReadAhead,
+    reporter: ReadinessReporter,
+    on_mounted: Callable[[tuple[int, int]], None],
 ) -> None:
     """Announce that the mount is ready, once the mount has answered another process."""
     if not await answers_async(settings.mountpoint):
         raise ConfigError(f"{settings.mountpoint} was mounted but does not answer: try it again.")
     # The kernel sets the readahead when it processes FUSE_INIT, so change the value after that.
-    read_ahead.attach(device_of(settings.mountpoint))
+    device = device_of(settings.mountpoint)
+    read_ahead.attach(device)
+    on_mounted(device)
     reporter.ready()
 
 

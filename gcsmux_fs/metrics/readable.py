@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.metrics.histogram import BUCKET_BOUNDS_SECONDS, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.metrics.registry import MetricValues
 
-__all__ = ["readable_lines"]
+__all__ = ["readable_lines", "shown_bytes"]
 
 _STEPS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
-def readable_lines(registry: Registry) -> Iterator[str]:
+def readable_lines(metrics: Iterable[MetricValues]) -> Iterator[str]:
     """Yield a heading for each section of metrics, then a line for each value of the section.
 
     A line shows name, value and meaning. Values of zero have no line; the last line shows how many
@@ -25,7 +25,7 @@ def readable_lines(registry: Registry) -> Iterator[str]:
     """
     rows: list[tuple[str, str, str, str]] = []
     zeros = 0
-    for metric, values in registry.metrics():
+    for metric, values in metrics:
         for labels, value in values.items():
             if not (value.count if isinstance(value, Histogram) else value):
                 zeros += 1
@@ -45,7 +45,7 @@ def readable_lines(registry: Registry) -> Iterator[str]:
 def _shown(value: int | float | Histogram, unit: str) -> str:
     if isinstance(value, Histogram):
         return _distribution(value)
-    return _bytes(value) if unit == "bytes" else _count(value, unit)
+    return shown_bytes(value) if unit == "bytes" else _count(value, unit)
 
 
 def _count(value: int | float, unit: str) -> str:
@@ -55,7 +55,8 @@ def _count(value: int | float, unit: str) -> str:
     return f"{number} {unit}"
 
 
-def _bytes(count: float) -> str:
+def shown_bytes(count: float) -> str:
+    """Return a number of bytes with one decimal place and the largest suitable unit."""
     for size, name in _STEPS:
         if count >= size:
             return f"{count / size:,.1f} {name}"

@@ -39,9 +39,15 @@ _BAD_ANSWERS = {
 
 
 class Answers:
-    """Applies answers to the ranges of one object, and appends the core's actions to `actions`."""
+    """Applies answers to the ranges of one object, and appends the core's actions to `actions`.
 
-    __slots__ = ("_actions", "_counters", "_key", "_max_bad_answers", "_ranges", "_resume")
+    `bytes_received` is the number of bytes of content that all streams of the object have received.
+    """
+
+    __slots__ = (
+        *("_actions", "_counters", "_key", "_max_bad_answers", "_ranges", "_resume"),
+        "bytes_received",
+    )
 
     def __init__(
         self,
@@ -58,10 +64,12 @@ class Answers:
         self._max_bad_answers = max_bad_answers
         self._counters = counters
         self._actions = actions
+        self.bytes_received = 0
 
     def accept(self, chunk: Chunk) -> bool:
         """Apply a chunk; return whether the chunk brought bytes that the range never had before."""
         self._counters.bytes_received += len(chunk.content)
+        self.bytes_received += len(chunk.content)
         pending = self._ranges.find(chunk.read_id)
         if pending is None:
             # An empty chunk is not counted, because it may be sent only to mark the end of its

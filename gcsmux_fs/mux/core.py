@@ -66,9 +66,9 @@ class StreamCore:
     """
 
     __slots__ = (
-        *("_actions", "_active_at", "_answers", "_counters", "_first_byte_times", "_half_closed"),
-        *("_has_bytes", "_opened_at", "_policy", "_ranges", "_resume", "_retries", "_scanned_at"),
-        *("_sending", "key", "state", "stream"),
+        *("_actions", "_active_at", "_counters", "_first_byte_times", "_half_closed"),
+        *("_has_bytes", "_policy", "_resume", "_retries", "_scanned_at"),
+        *("_sending", "answers", "key", "opened_at", "ranges", "state", "stream"),
     )
 
     def __init__(
@@ -89,15 +89,16 @@ class StreamCore:
         self._retries = Retries(key, policy, random, budget)
         self._first_byte_times = first_byte_times
         self._actions: list[Action] = []
-        self._ranges = RangeTable()
+        self.ranges = RangeTable()
         self._resume = ResumeState()
-        self._answers = Answers(
-            key, self._ranges, self._resume, policy.max_bad_answers, counters, self._actions
+        self.answers = Answers(
+            key, self.ranges, self._resume, policy.max_bad_answers, counters, self._actions
         )
         self._sending = False
         self._half_closed = False
         self._has_bytes = False
-        self._opened_at = 0.0
+        #: Time at which the current stream was opened.
+        self.opened_at = 0.0
         # Time of the last activity: bytes arrived, the first range began to wait, the last waiting
         # range ended, or the stream was opened or answered.
         self._active_at = 0.0
@@ -107,13 +108,13 @@ class StreamCore:
     def __repr__(self) -> str:
         return (
             f"<StreamCore {self.key} {self.state.name} stream {self.stream},"
-            f" {self._ranges.on_wire} ranges in flight, {self._ranges.unsent} unsent>"
+            f" {self.ranges.on_wire} ranges in flight, {self.ranges.unsent} unsent>"
         )
 
     @property
     def waiting(self) -> int:
         """Number of ranges that have not ended."""
-        return len(self._ranges)
+        return len(self.ranges)
 
     @property
     def last_error(self) -> str:
@@ -172,7 +173,7 @@ class StreamCore:
             self._active_at = self._scanned_at = now
             if self.state is StreamState.CLOSED:
                 self._retries.record.reset()
-        self._ranges.add(pending)
+        self.ranges.add(pending)
         self._resume.require(offset + length)
         return pending
 
@@ -185,14 +186,14 @@ class StreamCore:
             return
         self._counters.ranges_cancelled += 1
         if pending.read_id:
-            self._ranges.abandon(pending)
-        self._ranges.end(pending)
+            self.ranges.abandon(pending)
+        self.ranges.end(pending)
         if self.waiting:
             return
         self._active_at = now
         if self.state is StreamState.BACKOFF:
             self._leave_backoff(StreamEvent.READERS_LEFT)
-        elif self._ranges.abandoned:
+        elif self.ranges.abandoned:
             # The call is cancelled too, because the server may still send many MiB of the cancelled
             # ranges.
             self._drop_call(StreamEvent.READERS_LEFT)
@@ -202,7 +203,7 @@ class StreamCore:
 
         Do nothing while a message is being sent, and in a backoff.
         """
-        if self._sending or self.state is StreamState.BACKOFF or not self._ranges.unsent:
+        if self._sending or self.state is StreamState.BACKOFF or not self.ranges.unsent:
             return
         if self.state is StreamState.CLOSED:
             self._open(StreamEvent.REQUESTED, now)
@@ -210,7 +211,7 @@ class StreamCore:
         if self._resume.outdated or self._half_closed:
             detail = "it serves another size" if self._resume.outdated else "it is half-closed"
             self._cancel_call()
-            self._counters.ranges_resumed += self._ranges.requeue_all()
+            self._counters.ranges_resumed += self.ranges.requeue_all()
             self._open(StreamEvent.REPLACED, now, detail)
             return
         self._sending = True
@@ -218,7 +219,7 @@ class StreamCore:
 
     def close(self, error: StorageError) -> None:
         """Fail all waiting ranges with `error` and end the stream."""
-        self._answers.fail_all(error)
+        self.answers.fail_all(error)
         if self.has_call:
             self._drop_call(StreamEvent.SHUTDOWN)
         elif self.state is StreamState.BACKOFF:
@@ -246,17 +247,17 @@ class StreamCore:
         if metadata is not None and metadata.generation != self.key.generation:
             self._resume.reset()
             why = f"the server serves generation {metadata.generation} instead"
-            self._answers.fail_all(GenerationGone(why, subject=str(self.key)))
+            self.answers.fail_all(GenerationGone(why, subject=str(self.key)))
             self._drop_call(StreamEvent.WRONG_GENERATION)
             return
         self._resume.update(message)
         for chunk in message.chunks:
-            if self._answers.accept(chunk):
+            if self.answers.accept(chunk):
                 self._active_at = now
                 self._retries.record.reset()
                 if not self._has_bytes:
                     self._has_bytes = True
-                    self._first_byte_times.observe(now - self._opened_at)
+                    self._first_byte_times.observe(now - self.opened_at)
         self.flush(now)
 
     def on_end(self, stream: int, end: StreamEnd, now: float) -> None:
@@ -264,7 +265,7 @@ class StreamCore:
         if stream != self.stream or not self.has_call:
             self._counters.stale_events += 1
             return
-        cause_removed = self._answers.fail_listed(end)
+        cause_removed = self.answers.fail_listed(end)
         self._forget_call()
         if end.redirect is not None:
             self._counters.redirects += 1
@@ -284,7 +285,7 @@ class StreamCore:
             self._drop_call(StreamEvent.IDLE_TIMEOUT)
         elif self.state is StreamState.OPEN and now < self._active_at + self._policy.stall_seconds:
             self._scanned_at = now
-            self._answers.request_silent_again()
+            self.answers.request_silent_again()
             self.flush(now)
         else:
             missing = "first response" if self.state is StreamState.OPENING else "bytes"
@@ -303,13 +304,13 @@ class StreamCore:
         if isinstance(decision, GiveUp):
             self._counters.note_loss("given_up")
             self._resume.reset()
-            self._answers.fail_all(decision.error)
+            self.answers.fail_all(decision.error)
             self._move(StreamEvent.GIVEN_UP, str(decision.error))
             return
         self._counters.note_loss(decision.reason)
         if not decision.keep_resume_state:
             self._resume.reset()
-        self._counters.ranges_resumed += self._ranges.requeue_all()
+        self._counters.ranges_resumed += self.ranges.requeue_all()
         if decision.delay > 0:
             self._move(StreamEvent.DELAYED, f"{decision.cause}, {decision.delay:.3f} s")
         else:
@@ -320,17 +321,17 @@ class StreamCore:
             self._counters.streams_reopened += 1
         self._counters.streams_opened += 1
         self.stream += 1
-        self._active_at = self._opened_at = now
+        self._active_at = self.opened_at = now
         self._has_bytes = False
         self._sending = True
         self._move(event, detail)
         batch = self._next_batch()
-        self._half_closed = self._ranges.only_covers_object
+        self._half_closed = self.ranges.only_covers_object
         spec = self._resume.open_spec(self.key, half_close=self._half_closed)
         self._actions.append(Open(self.stream, spec, batch))
 
     def _next_batch(self) -> tuple[RangeRequest, ...]:
-        batch = self._ranges.next_batch()
+        batch = self.ranges.next_batch()
         self._counters.messages_sent += 1
         self._counters.ranges_sent += len(batch)
         return batch
@@ -349,7 +350,7 @@ class StreamCore:
 
     def _forget_call(self) -> None:
         self._sending = False
-        self._ranges.forget_abandoned()
+        self.ranges.forget_abandoned()
 
     def _move(self, event: StreamEvent, detail: str = "") -> None:
         before, self.state = self.state, next_state(self.state, event)

@@ -26,6 +26,7 @@ from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.mux.actions import StreamCounters
 from gcsmux_fs.mux.core import StreamCore
 from gcsmux_fs.mux.shared_stream import SharedStream, Ticket
+from gcsmux_fs.mux.stream_snapshots import StreamSnapshot, snapshot_of
 from gcsmux_fs.mux.timer_queue import TimerQueue
 
 if TYPE_CHECKING:
@@ -119,6 +120,15 @@ class StreamRegistry:
     def ranges_waiting(self) -> int:
         """Number of ranges that have not ended."""
         return sum(stream.core.waiting for stream in list(self._streams.values()))
+
+    def snapshot(self) -> list[StreamSnapshot]:
+        """Return the state of each stream that is open or for which a range waits."""
+        now = trio.current_time()
+        return [
+            snapshot_of(stream.core, now)
+            for stream in self._streams.values()
+            if stream.core.has_call or stream.core.waiting
+        ]
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of all streams.

@@ -144,7 +144,7 @@ def test_lines_for_people_have_headings_values_and_meanings() -> None:
     registry.histogram("lookup_seconds", "Time of a lookup.", Histogram(), {"answer": "cached"})
     times.observe(0.0015)
     times.observe(0.00002)
-    lines = list(readable_lines(registry))
+    lines = list(readable_lines(registry.metrics()))
     assert [re.split(r"\s{2,}", line.strip()) for line in lines] == [
         ["metrics of reads:"],
         ["hits", "12,345 reads", "READs answered from memory."],
@@ -175,7 +175,9 @@ def test_label_values_may_appear_while_the_mount_runs() -> None:
     assert registry.value("ends", method="GetObject", code="OK") == 3
     assert registry.value("ends", method="ListObjects", code="OK") == 0
     assert registry.snapshot() == {"ends": {"OK,GetObject": 3, "NOT_FOUND,GetObject": 1}}
-    assert next(line for line in readable_lines(registry) if "NOT_FOUND" in line).split()[:2] == [
+    assert next(line for line in readable_lines(registry.metrics()) if "NOT_FOUND" in line).split()[
+        :2
+    ] == [
         "ends{code=NOT_FOUND,method=GetObject}",
         "1",
     ]

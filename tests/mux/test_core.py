@@ -752,7 +752,7 @@ def test_an_abandoned_range_ends_when_the_server_has_sent_all_of_it(
     driven.message()
     driven.cancel(left)
     driven.message(chunk(gone, range_end=marked))
-    assert driven.core._ranges.abandoned == 0
+    assert driven.core.ranges.abandoned == 0
     driven.confirm()
     driven.cancel(stays)
     assert driven.cancelled_calls == 1  # the server may still send bytes of `stays`
@@ -765,18 +765,18 @@ def test_the_end_mark_alone_ends_an_abandoned_range(driven: DrivenCore) -> None:
     _, gone = last_requests(driven)
     driven.cancel(left)
     driven.message(chunk(gone, 0, 3))
-    assert driven.core._ranges.abandoned == 1
+    assert driven.core.ranges.abandoned == 1
     driven.message(chunk(gone, 3, 3, range_end=True))
-    assert driven.core._ranges.abandoned == 0
+    assert driven.core.ranges.abandoned == 0
 
 
 def test_the_rest_of_a_bad_answer_is_abandoned(driven: DrivenCore) -> None:
     driven.request(0, 10)
     (request,) = last_requests(driven)
     driven.message(chunk(request, 0, 5, intact=False))
-    assert driven.core._ranges.abandoned == 1
+    assert driven.core.ranges.abandoned == 1
     driven.message(chunk(request, 5, range_end=True))
-    assert driven.core._ranges.abandoned == 0
+    assert driven.core.ranges.abandoned == 0
 
 
 def test_abandoned_ranges_are_forgotten_when_their_stream_ends(driven: DrivenCore) -> None:
@@ -784,9 +784,9 @@ def test_abandoned_ranges_are_forgotten_when_their_stream_ends(driven: DrivenCor
     driven.request_unflushed(10, 10)
     driven.flush()
     driven.cancel(left)
-    assert driven.core._ranges.abandoned == 1
+    assert driven.core.ranges.abandoned == 1
     driven.end(end(StatusCode.UNAVAILABLE))
-    assert driven.core._ranges.abandoned == 0
+    assert driven.core.ranges.abandoned == 0
 
 
 def test_thousands_of_ranges_are_cancelled_in_any_order(driven: DrivenCore) -> None:

@@ -207,7 +207,7 @@ class CoreMachine(RuleBasedStateMachine):
     @invariant()
     def abandoned_read_ids_end_with_their_stream(self) -> None:
         if self.driven.core.state in (StreamState.CLOSED, StreamState.BACKOFF):
-            assert self.driven.core._ranges.abandoned == 0
+            assert self.driven.core.ranges.abandoned == 0
 
     def teardown(self) -> None:
         """Serve all waiting ranges correctly, and assert that each of them ends."""
@@ -231,7 +231,7 @@ class CoreMachine(RuleBasedStateMachine):
         assert not self.driven.call
 
     def on_wire(self) -> list[RangeRequest]:
-        table = self.driven.core._ranges
+        table = self.driven.core.ranges
         return [request for request in self.driven.wire.values() if table.find(request.read_id)]
 
 

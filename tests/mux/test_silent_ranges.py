@@ -86,9 +86,9 @@ def test_the_first_read_id_of_a_silent_range_is_abandoned(
 ) -> None:
     lost = request(driven, 200)
     serve_others(driven, 2 * STALL)
-    assert driven.core._ranges.abandoned == 1
+    assert driven.core.ranges.abandoned == 1
     driven.message(chunk(lost, range_end=True))
-    assert driven.core._ranges.abandoned == 0
+    assert driven.core.ranges.abandoned == 0
 
 
 def test_all_silent_ranges_are_requested_again_in_one_message(driven: DrivenCore) -> None:

@@ -1,0 +1,29 @@
+"""The command `gcsmux log-level`: shows or changes the log level of a mount."""
+
+from __future__ import annotations
+
+import click
+
+from gcsmux_fs.commands.mount_argument import ask_mount
+from gcsmux_fs.settings.defaults import LOG_LEVELS
+
+__all__ = ["change_log_level"]
+
+
+@click.command(
+    name="log-level",
+    epilog="Examples:  gcsmux log-level /mnt/data debug    gcsmux log-level /mnt/data"
+    "    gcsmux log-level debug",
+)
+@click.argument("mountpoint", required=False)
+@click.argument("level", required=False)
+def change_log_level(*, mountpoint: str | None, level: str | None) -> None:
+    """Show the log level of a mount, or change it to LEVEL until the mount ends.
+
+    LEVEL is debug, info, warning or error. MOUNTPOINT may be left out if there is one mount.
+    """
+    if level is None and mountpoint in LOG_LEVELS:
+        mountpoint, level = None, mountpoint
+    arguments = {} if level is None else {"level": level.lower()}
+    answer = ask_mount(mountpoint, "log-level", arguments)
+    click.echo(answer["level"])

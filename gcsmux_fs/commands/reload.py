@@ -1,0 +1,20 @@
+"""The command `gcsmux reload`: makes a mount drop all cached names, as SIGHUP does."""
+
+from __future__ import annotations
+
+import click
+
+from gcsmux_fs.commands.mount_argument import ask_mount, mountpoint_argument
+
+__all__ = ["reload_mount"]
+
+
+@click.command(name="reload", epilog="Examples:  gcsmux reload /mnt/data    gcsmux reload")
+@mountpoint_argument
+def reload_mount(*, mountpoint: str | None) -> None:
+    """Drop all cached names of a mount, so that programs see the newest objects.
+
+    Open files keep the generation that they have opened. SIGHUP and `systemctl reload` do the same.
+    Without MOUNTPOINT, the only mount of this machine is reloaded.
+    """
+    click.echo(ask_mount(mountpoint, "reload")["message"])

@@ -1,0 +1,36 @@
+"""The command `gcsmux stats`: shows all metrics of a mount."""
+
+from __future__ import annotations
+
+import click
+
+from gcsmux_fs.commands.mount_argument import (
+    ask_mount,
+    json_option,
+    mountpoint_argument,
+    print_json,
+)
+from gcsmux_fs.control.status_lines import status_lines
+from gcsmux_fs.metrics.readable import readable_lines
+from gcsmux_fs.metrics.transfer import decode_metrics
+
+__all__ = ["stats"]
+
+
+@click.command(
+    name="stats",
+    epilog="Examples:  gcsmux stats /mnt/data    gcsmux stats --json | jq .uptime_seconds",
+)
+@mountpoint_argument
+@json_option
+def stats(*, mountpoint: str | None, as_json: bool) -> None:
+    """Show the metrics of a mount since its start.
+
+    Without MOUNTPOINT, the only mount of this machine is shown. docs/CONTROL.md explains the JSON.
+    """
+    answer = ask_mount(mountpoint, "stats")
+    if as_json:
+        print_json(answer)
+        return
+    for line in (*status_lines(answer), *readable_lines(decode_metrics(answer["metrics"]))):
+        click.echo(line)

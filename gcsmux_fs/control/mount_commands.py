@@ -1,0 +1,156 @@
+"""The commands that a mount answers on its control socket.
+
+Commands that only read also answer while trio's loop is blocked: they wait for the loop for a
+moment, and then read the values from their own thread. The loop does not change the values
+meanwhile, because it is blocked. Commands that act need the loop.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from gcsmux_fs import __version__
+from gcsmux_fs.control.protocol import PROTOCOL_VERSION, CommandFailed, ErrorCode
+from gcsmux_fs.metrics.transfer import encode_metrics
+from gcsmux_fs.process.logs import log_level, set_log_level
+from gcsmux_fs.settings.defaults import LOG_LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from _typeshed import DataclassInstance
+
+    from gcsmux_fs.control.control_server import Command, Exchange
+    from gcsmux_fs.control.loop_calls import LoopCalls
+    from gcsmux_fs.control.protocol import Json
+    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.process.heartbeats import Heartbeats
+
+__all__ = ["BLOCKED_SECONDS", "MountCommands", "MountFacts"]
+
+_T = TypeVar("_T")
+
+BLOCKED_SECONDS = 5.0
+"""A loop counts as blocked if it has not run its heartbeat, which is due every second, for this
+time. A shorter time would report a busy machine."""
+
+# How often a value is read again that the loop has changed meanwhile. The loop then is not blocked.
+_READ_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class MountFacts:
+    """What does not change during the life of a mount.
+
+    Attributes:
+        source: the address of the bucket, such as gs://bucket/folder.
+        started: the time of the start, in seconds since 1970.
+        started_clock: the same moment of `time.monotonic`.
+    """
+
+    source: str
+    mountpoint: str
+    started: float
+    started_clock: float
+
+
+class MountCommands:
+    """Answers the commands of one mount.
+
+    Args:
+        facts: describes the mount.
+        metrics: all metrics of the mount.
+        loop: runs functions in trio's loop.
+        heartbeats: the ages of both loops.
+        streams: returns a snapshot of each open stream.
+        reload: drops all names and opens the log file again, as SIGHUP does; returns a sentence.
+    """
+
+    def __init__(
+        self,
+        facts: MountFacts,
+        metrics: Registry,
+        loop: LoopCalls,
+        heartbeats: Heartbeats,
+        *,
+        streams: Callable[[], Sequence[DataclassInstance]],
+        reload: Callable[[], Awaitable[str]],
+    ) -> None:
+        self._facts = facts
+        self._metrics = metrics
+        self._loop = loop
+        self._heartbeats = heartbeats
+        self._streams = streams
+        self._reload = reload
+
+    def table(self) -> dict[str, Command]:
+        """Return the commands by name."""
+        return {
+            "status": self._answer_status,
+            "stats": self._answer_stats,
+            "streams": self._answer_streams,
+            "log-level": self._answer_log_level,
+            "reload": self._answer_reload,
+        }
+
+    def _answer_status(self, _arguments: Json, _exchange: Exchange) -> Json:
+        """Return what the mount is and whether its loops run, without the loops."""
+        facts, ages = self._facts, self._heartbeats.ages_seconds()
+        return {
+            "version": __version__,
+            "protocol": PROTOCOL_VERSION,
+            "pid": os.getpid(),
+            "user_id": os.geteuid(),
+            "source": facts.source,
+            "mountpoint": facts.mountpoint,
+            "started": facts.started,
+            "uptime_seconds": round(time.monotonic() - facts.started_clock, 3),
+            "loop_ages_seconds": {loop: round(age, 3) for loop, age in ages.items()},
+            "healthy": max(ages.values()) < BLOCKED_SECONDS,
+            "log_level": log_level(),
+        }
+
+    def _answer_stats(self, arguments: Json, exchange: Exchange) -> Json:
+        """Return the status and all metrics."""
+        metrics = self._read(lambda: encode_metrics(self._metrics.metrics()))
+        return {**self._answer_status(arguments, exchange), "metrics": metrics}
+
+    def _answer_streams(self, arguments: Json, exchange: Exchange) -> Json:
+        """Return the status and a list of all open streams."""
+        streams = self._read(lambda: [asdict(stream) for stream in self._streams()])
+        return {**self._answer_status(arguments, exchange), "streams": streams}
+
+    def _answer_log_level(self, arguments: Json, _exchange: Exchange) -> Json:
+        """Change the log level if the argument `level` is given; return the level."""
+        level = arguments.get("level")
+        before = log_level()
+        if level is not None:
+            if level not in LOG_LEVELS:
+                raise CommandFailed(
+                    ErrorCode.BAD_REQUEST,
+                    f"{str(level)[:40]!r} is no log level: use one of {', '.join(LOG_LEVELS)}.",
+                )
+            set_log_level(level)
+        return {"level": log_level(), "before": before}
+
+    def _answer_reload(self, _arguments: Json, exchange: Exchange) -> Json:
+        """Do what SIGHUP does."""
+        return {"message": self._loop.run(self._reload, lambda: exchange.is_open)}
+
+    def _read(self, function: Callable[[], _T]) -> _T:
+        """Return what `function` reads, in trio's loop if the loop runs, else in this thread."""
+        try:
+            return self._loop.call(function)
+        except CommandFailed as error:
+            if error.code is not ErrorCode.BLOCKED:
+                raise
+        for _ in range(_READ_ATTEMPTS - 1):
+            try:
+                return function()
+            except RuntimeError:
+                # A dictionary has changed while it was read, so the loop runs again.
+                continue
+        return function()
