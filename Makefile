@@ -5,7 +5,7 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-fast reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage dist deb package-test lint format clean
+.PHONY: help bootstrap demo test test-fast reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage dist deb package-test lint format docs clean
 
 help:
 	@echo "make demo         mount a sample bucket and compare every byte with the source"
@@ -24,6 +24,7 @@ help:
 	@echo "make package-test build and install all packages, mount a bucket with each"
 	@echo "make lint         run lint and type checks only"
 	@echo "make format       format the code"
+	@echo "make docs         write man pages, completions and the reference of all settings"
 	@echo "make clean        remove .venv and all files that the other targets have created"
 
 bootstrap:
@@ -57,6 +58,10 @@ test: lint
 test-fast: bootstrap
 	$(BIN)/pytest -n 3 --hypothesis-profile fast \
 	  -m "not mount and not alone and not slow and not package" --ignore tests/readme
+
+docs: bootstrap
+	$(BIN)/python -P scripts/manual.py
+	$(BIN)/python scripts/reference.py
 
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability

@@ -65,6 +65,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "reload": Subcommand(
         "gcsmux_fs.commands.reload", "reload_mount", "Drop all cached names of a mount."
     ),
+    "config": Subcommand(
+        "gcsmux_fs.commands.config_command", "config", "Show all settings, and check a file."
+    ),
 }
 """All subcommands, in the order of `gcsmux --help`."""
 

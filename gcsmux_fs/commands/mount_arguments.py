@@ -6,8 +6,9 @@ The options are made from the table of settings (`settings/setting_table.py`).
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,6 +25,7 @@ from gcsmux_fs.commands.shared_options import (
 )
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.bucket_address import parse_bucket
+from gcsmux_fs.settings.setting import Origin
 from gcsmux_fs.settings.setting_sources import attributed
 from gcsmux_fs.settings.setting_table import HEADINGS, SETTINGS, settings_below
 from gcsmux_fs.settings.settings import Settings
@@ -31,24 +33,35 @@ from gcsmux_fs.settings.units import show_size
 from gcsmux_fs.settings.value_types import MOUNTPOINT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gcsmux_fs.settings.setting import EffectiveSetting, Setting
 
-__all__ = ["PROGRAM", "build_settings", "mount_arguments"]
+__all__ = [
+    "OPTIONS_BY_HEADING",
+    "PROGRAM",
+    "MountCommand",
+    "build_settings",
+    "mount_arguments",
+    "mount_parameters",
+    "values_with_words",
+]
+
+_Decorated = TypeVar("_Decorated", bound="Callable[..., object]")
 
 PROGRAM = "gcsmux-mount"
 """The name of the command in messages and in the system log."""
 
-# `--help` shows the options under these headings.
-_OPTIONS_BY_HEADING = {
+OPTIONS_BY_HEADING = {
     heading: tuple(setting.field for setting in settings_below(heading)) for heading in HEADINGS
 }
-_OPTIONS_BY_HEADING[HEADINGS[0]] += ("config",)
+"""The parameters of the command, by the headings under which `--help` shows them."""
+
+OPTIONS_BY_HEADING[HEADINGS[0]] += ("config",)
 
 # The options that `-o` does not accept, because a line of fstab with one of them would not mount in
 # the background.
-_NOT_FOR_FSTAB = frozenset({"foreground", "help", "version"})
+_NOT_FOR_FSTAB = frozenset({"foreground", "as_json", "help", "version"})
 
 # What to write for each argument.
 _ARGUMENTS = {
@@ -61,7 +74,7 @@ _ARGUMENTS = {
 _SELINUX = Path("/sys/fs/selinux")
 
 
-class _MountCommand(HeadedCommand):
+class MountCommand(HeadedCommand):
     """A command that also accepts its own long options inside of `-o`, among the mount options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -85,31 +98,31 @@ class _MountCommand(HeadedCommand):
         return rest
 
 
-def _all_options(command: Any) -> Any:
+def mount_parameters(command: _Decorated) -> _Decorated:
+    """Add the arguments and the options of `gcsmux-mount`."""
+    # The four options that mount(8) passes to its helper programs, of which this command is one.
+    # Only -s has an effect here.
+    for names in (("-s", "sloppy"), ("-n", "no_mtab"), ("-v", "verbose")):
+        command = click.option(*names, is_flag=True, hidden=True, expose_value=False)(command)
+    command = click.option("-N", "namespace", hidden=True, expose_value=False)(command)
     for heading in HEADINGS:
         command = options_below(heading)(command)
-    return config_option(command)
+    command = config_option(command)
+    command = click.argument(
+        "mountpoint", metavar="MOUNTPOINT", required=False, shell_complete=complete_directory
+    )(command)
+    return click.argument("bucket", metavar="BUCKET", required=False)(command)
 
 
 @click.command(
-    cls=_MountCommand,
-    headings=_OPTIONS_BY_HEADING,
+    cls=MountCommand,
+    headings=OPTIONS_BY_HEADING,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     options_metavar="[OPTIONS]",
     add_help_option=True,
 )
-@click.argument("bucket", metavar="BUCKET", required=False)
-@click.argument(
-    "mountpoint", metavar="MOUNTPOINT", required=False, shell_complete=complete_directory
-)
-@_all_options
+@mount_parameters
 @click.version_option(__version__, prog_name=PROGRAM)
-# The four options that mount(8) passes to its helper programs, of which this command is one. Only
-# -s has an effect here.
-@click.option("-s", "sloppy", is_flag=True, hidden=True, expose_value=False)
-@click.option("-n", "no_mtab", is_flag=True, hidden=True, expose_value=False)
-@click.option("-v", "verbose", is_flag=True, hidden=True, expose_value=False)
-@click.option("-N", "namespace", hidden=True, expose_value=False)
 def mount_arguments(
     *,
     bucket: str | None,
@@ -130,15 +143,34 @@ def mount_arguments(
     If the file of --config contains bucket and mountpoint, leave both arguments out. `gcsmux config
     show` prints the value of each setting and where it was set.
     """
-    merged = effective_values(config, options)
-    if mountpoint is None and bucket and merged["bucket"].value:
-        bucket, mountpoint = None, bucket
+    merged = values_with_words(bucket, mountpoint, config, options)
     for name, word in (("bucket", bucket), ("mountpoint", mountpoint)):
-        if not (word or merged[name].value):
+        if not merged[name].value:
             raise ConfigError(_missing(merged[name].setting, word, config))
-    options["bucket"] = bucket or None
-    options["mountpoint"] = MOUNTPOINT.parse(mountpoint) if mountpoint else None
-    return build_settings(effective_values(config, options), fuse_options)
+    return build_settings(merged, fuse_options)
+
+
+def values_with_words(
+    bucket: str | None,
+    mountpoint: str | None,
+    config: ConfigFile | None,
+    options: Mapping[str, Any],
+) -> dict[str, EffectiveSetting]:
+    """Return all settings by field, from the words of the command line and the other sources.
+
+    An empty word counts as not given. A single word is MOUNTPOINT if another source gives the
+    bucket, and BUCKET otherwise.
+
+    Raises:
+        ConfigError: an environment variable or the path of the mount point is wrong.
+    """
+    if bucket and mountpoint is None and effective_values(config, options)["bucket"].value:
+        bucket, mountpoint = None, bucket
+    words = {
+        "bucket": bucket or None,
+        "mountpoint": MOUNTPOINT.parse(mountpoint) if mountpoint else None,
+    }
+    return effective_values(config, {**options, **words})
 
 
 def _missing(argument: Setting, word: str | None, config: ConfigFile | None) -> str:
@@ -156,9 +188,9 @@ def _missing(argument: Setting, word: str | None, config: ConfigFile | None) -> 
 
 
 def build_settings(
-    merged: Mapping[str, EffectiveSetting], fuse_options: tuple[str, ...]
+    merged: Mapping[str, EffectiveSetting], written_options: tuple[str, ...]
 ) -> Settings:
-    """Return the settings of a mount. `fuse_options` are the mount options of the command line.
+    """Return the settings of a mount. `written_options` are the mount options of `-o`.
 
     Raises:
         ConfigError: a value is out of its range, or two values contradict each other.
@@ -166,7 +198,11 @@ def build_settings(
     try:
         effective = with_service_address(merged)
         values = {field: each.value for field, each in effective.items()}
-        fuse_options = _all_mount_options(values.pop("fuse_options"), fuse_options)
+        fuse_options = _all_mount_options(values.pop("fuse_options"), written_options)
+        if written_options:
+            row = effective["fuse_options"]
+            origin = Origin("option", "-o")
+            effective["fuse_options"] = replace(row, value=",".join(fuse_options), origin=origin)
         check_options(
             fuse_options,
             values["mountpoint"],

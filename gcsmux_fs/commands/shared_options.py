@@ -15,7 +15,7 @@ import click
 
 from gcsmux_fs.commands.click_command import parsed_by
 from gcsmux_fs.commands.completions import complete_value
-from gcsmux_fs.settings.config_file import FileValue, read_config
+from gcsmux_fs.settings.config_file import ConfigFileMissing, FileValue, read_config
 from gcsmux_fs.settings.paths import absolute_path
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
 from gcsmux_fs.settings.setting import EffectiveSetting, Origin
@@ -70,8 +70,12 @@ def config_option(command: _Decorated) -> _Decorated:
 
 def _config_file(text: str) -> ConfigFile:
     path = absolute_path(text.removeprefix("-"))
-    values = read_config(path, FILE_SETTINGS, optional=text.startswith("-"))
-    return ConfigFile(path, values is not None, values or {})
+    try:
+        return ConfigFile(path, values=read_config(path, FILE_SETTINGS))
+    except ConfigFileMissing:
+        if text.startswith("-"):
+            return ConfigFile(path, exists=False)
+        raise
 
 
 def options_below(heading: str) -> Callable[[_Decorated], _Decorated]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.settings.setting import Setting
 
-__all__ = ["FileValue", "parse_config", "read_config"]
+__all__ = ["ConfigFileMissing", "FileValue", "parse_config", "read_config"]
 
 # The place of an error at the end of a message of `tomllib`.
 _PLACE = re.compile(
@@ -33,6 +33,10 @@ _UNQUOTED = re.compile(r"""\s*(?P<key>[\w-]+)\s*=\s*(?P<value>[^\s"'\[{#][^#"']*
 _TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 
 
+class ConfigFileMissing(ConfigError):
+    """The configuration file does not exist."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileValue:
     """A value of a configuration file. `place` names the file and the line."""
@@ -41,14 +45,11 @@ class FileValue:
     place: str
 
 
-def read_config(
-    path: Path, known: Mapping[str, Setting], *, optional: bool = False
-) -> dict[str, FileValue] | None:
+def read_config(path: Path, known: Mapping[str, Setting]) -> dict[str, FileValue]:
     """Return the values in a TOML file by the names of their settings.
 
-    The result is None if the file is `optional` and does not exist.
-
     Raises:
+        ConfigFileMissing: the file does not exist.
         ConfigError: the file cannot be read, or `parse_config` refuses it.
     """
     try:
@@ -57,9 +58,9 @@ def read_config(
             raise ConfigError(f"{path} is not a regular file: write the path of a TOML file.")
         content = path.read_bytes()
     except OSError as error:
-        if optional and isinstance(error, FileNotFoundError):
-            return None
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+        missing = isinstance(error, FileNotFoundError)
+        kind = ConfigFileMissing if missing else ConfigError
+        raise kind(f"{path} cannot be read: {error.strerror}.") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -91,7 +91,10 @@ DEFAULT = Origin("default")
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSetting:
-    """The value of a setting after all sources were considered, and why it is this value."""
+    """The value of a setting after all sources were considered.
+
+    `reason` says why the value is not the written one or the default, if so.
+    """
 
     setting: Setting
     value: Any
@@ -101,8 +104,8 @@ class EffectiveSetting:
     @property
     def shown(self) -> str:
         """The value as users write it; "" if there is none. A secret is hidden."""
-        if self.value is None and self.setting.type.show(None) == "None":
-            return ""
+        if self.value is None:
+            return self.setting.type.none_text
         if self.setting.secret:
             return "(hidden)"
         return self.setting.type.show(self.value)

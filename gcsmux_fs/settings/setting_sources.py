@@ -55,8 +55,7 @@ def merge_sources(
             value, origin = setting.derive(known), DEFAULT
         else:
             value, origin = setting.default, DEFAULT
-        reason = setting.reason if origin is DEFAULT else ""
-        merged[setting.field] = EffectiveSetting(setting, value, origin, reason)
+        merged[setting.field] = EffectiveSetting(setting, value, origin)
     return merged
 
 

@@ -61,6 +61,7 @@ class ValueType:
         parse: converts a text into a value; raises ConfigError.
         example: a value as it is written in a TOML file.
         show: converts a value into a text from which `parse` returns the same value.
+        none_text: the text for the value None; "" if None means that there is no value.
         numbers: whether a number of TOML is accepted, and read like the same digits in quotes.
         is_path: whether a relative path in a file is relative to the folder of that file.
         is_list: whether an array of TOML is accepted; its elements are joined by commas.
@@ -70,6 +71,7 @@ class ValueType:
     parse: Callable[[str], Any]
     example: str
     show: Callable[[Any], str] = str
+    none_text: str = ""
     numbers: bool = False
     is_path: bool = False
     is_list: bool = False
@@ -130,7 +132,8 @@ SIZE_OR_AUTO = ValueType(
     "SIZE|auto",
     parse_size_or_auto,
     '"1MiB"',
-    lambda size: "auto" if size is None else show_size(size),
+    show_size,
+    none_text="auto",
     numbers=True,
 )
 # A number other than 0 is refused by `parse_duration`, whose message names the missing unit.

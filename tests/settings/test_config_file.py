@@ -102,11 +102,10 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=f"^{path} {sentence}"):
             read_config(path, FILE_SETTINGS)
-    assert read_config(missing, FILE_SETTINGS, optional=True) is None
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(ConfigError, match="is not a regular file"):
-        read_config(pipe, FILE_SETTINGS, optional=True)
+        read_config(pipe, FILE_SETTINGS)
 
 
 def test_a_file_in_another_encoding_is_reported(tmp_path: Path) -> None:
