@@ -20,8 +20,9 @@ from click.shell_completion import get_completion_class
 from gcsmux_fs import __version__
 from gcsmux_fs.commands.click_command import HeadedCommand
 from gcsmux_fs.commands.gcsmux import SUBCOMMANDS, gcsmux
-from gcsmux_fs.commands.mount_arguments import mount_arguments
+from gcsmux_fs.commands.mount_arguments import MountCommand, mount_arguments
 from gcsmux_fs.emulator.emulator_command import emulator_arguments
+from gcsmux_fs.settings.setting_table import FILE_SETTINGS, HEADINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,7 @@ class Page:
 
 PAGES = (
     Page("gcsmux", 1, "examine and control mounts of Google Cloud Storage buckets", gcsmux),
+    Page("gcsmux.toml", 5, "the settings of a mount of a Google Cloud Storage bucket"),
     Page(
         "gcsmux-emulator",
         1,
@@ -123,7 +125,10 @@ def pages() -> Iterator[tuple[str, str]]:
         ]
         if page.command is not None:
             lines += command_sections(page.command, page.name)
-        lines += hand_written((TEXTS / f"{page.name}.{page.section}.txt").read_text())
+        before, marker, after = (
+            (TEXTS / f"{page.name}.{page.section}.txt").read_text().partition("@SETTINGS@\n")
+        )
+        lines += [*hand_written(before), *(settings() if marker else ()), *hand_written(after)]
         yield page.path, "\n".join(without_empty_paragraphs(lines)) + "\n"
 
 
@@ -148,13 +153,37 @@ def command_sections(command: click.Command, name: str) -> Iterator[str]:
     yield ".SH COMMANDS"
     for subcommand, where in SUBCOMMANDS.items():
         each: click.Command = getattr(importlib.import_module(where.module), where.command)
-        nested = click.Context(each, info_name=subcommand, parent=context)
-        yield f".SS {name} {escaped(subcommand)}"
-        yield synopsis(each, nested)
-        yield ".PP"
-        yield from paragraphs(each.help or "")
-        yield from options(each, nested, ".PP")
-        yield from examples(each.epilog or "")
+        yield from subcommand_sections(each, click.Context(each, context, subcommand))
+
+
+def settings() -> Iterator[str]:
+    """Yield each setting of the table: its key, an example, its help and its default."""
+    for heading in HEADINGS:
+        yield f'.SS "{escaped(heading)}"'
+        for setting in FILE_SETTINGS.values():
+            if setting.heading == heading:
+                text = setting.help
+                if setting.shown_default:
+                    reason = f", because {setting.reason}" if setting.reason else ""
+                    text += f" Default: {setting.shown_default}{reason}."
+                yield from (
+                    ".TP",
+                    f"\\fB{escaped(setting.name)}\\fR = {escaped(setting.type.example)}",
+                )
+                yield inline(text)
+
+
+def subcommand_sections(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Yield a subsection for a subcommand, or for a group and each of its subcommands."""
+    yield f".SS {escaped(context.command_path)}"
+    yield synopsis(command, context)
+    yield ".PP"
+    yield from paragraphs(command.help or "")
+    yield from options(command, context, ".PP")
+    yield from examples(command.epilog or "")
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from subcommand_sections(each, click.Context(each, context, name))
 
 
 def synopsis(command: click.Command, context: click.Context) -> str:
@@ -165,12 +194,20 @@ def synopsis(command: click.Command, context: click.Context) -> str:
 
 def options(command: click.Command, context: click.Context, heading: str) -> Iterator[str]:
     """Yield the options, below their headings if the command has headings."""
+    # `gcsmux config show` and `gcsmux install-unit` have all options of gcsmux-mount.
+    ours = command is not mount_arguments and isinstance(command, MountCommand)
+    known = {param.name for param in mount_arguments.params} if ours else set()
     records = {
         param.name: record
         for param in command.get_params(context)
-        if isinstance(param, click.Option) and (record := param.get_help_record(context))
+        if isinstance(param, click.Option)
+        and param.name not in known
+        and (record := param.get_help_record(context))
     }
-    if isinstance(command, HeadedCommand):
+    if ours:
+        yield f"{heading}\nThe command has the options of \\fBgcsmux\\-mount\\fR(8)"
+        yield "and these:" if records.keys() - {"help"} else "and:"
+    elif isinstance(command, HeadedCommand):
         for title, names in command.headings.items():
             yield f'{heading} "{escaped(title)}"'
             for name in names:

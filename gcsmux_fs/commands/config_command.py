@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gcsmux_fs.commands.completions import complete_value
 from gcsmux_fs.commands.config_lines import config_lines
 from gcsmux_fs.commands.mount_arguments import (
     OPTIONS_BY_HEADING,
@@ -87,7 +88,7 @@ def show(
 @config.command(
     epilog="Example:  gcsmux config check /etc/gcsmux/data.toml",
 )
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_value)
 def check(*, file: str) -> None:
     """Check a configuration file, as gcsmux-mount does at its start.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gcsmux_fs.commands.click_command import parsed_by
+from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.shared_options import (
     ConfigFile,
     config_option,
@@ -126,7 +127,9 @@ def _counted(number: int, noun: str) -> str:
     "    gcsmux doctor --json my-bucket | jq '.[] | select(.result == \"failure\")'",
 )
 @click.argument("bucket", metavar="[BUCKET]", required=False)
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
+@click.argument(
+    "mountpoint", metavar="[MOUNTPOINT]", required=False, shell_complete=complete_directory
+)
 @click.option(
     "--only-dir",
     metavar="PREFIX",

@@ -68,6 +68,14 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "config": Subcommand(
         "gcsmux_fs.commands.config_command", "config", "Show all settings, and check a file."
     ),
+    "install-unit": Subcommand(
+        "gcsmux_fs.commands.install_unit", "install_unit", "Let systemd mount a bucket at boot."
+    ),
+    "uninstall-unit": Subcommand(
+        "gcsmux_fs.commands.uninstall_unit",
+        "uninstall_unit",
+        "Remove what install-unit has written.",
+    ),
 }
 """All subcommands, in the order of `gcsmux --help`."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gcsmux_fs.commands.completions import complete_mountpoint
 from gcsmux_fs.control.client import control_client
 from gcsmux_fs.control.mounts import locate_path, only_mount
 
@@ -23,7 +24,7 @@ _Decorated = TypeVar("_Decorated", bound="Callable[..., object]")
 
 def mountpoint_argument(command: _Decorated) -> _Decorated:
     """Add the optional argument MOUNTPOINT, which the command gets as `mountpoint`."""
-    return click.argument("mountpoint", required=False)(command)
+    return click.argument("mountpoint", required=False, shell_complete=complete_mountpoint)(command)
 
 
 def json_option(command: _Decorated) -> _Decorated:
