@@ -160,17 +160,14 @@ def settings() -> Iterator[str]:
     """Yield each setting of the table: its key, an example, its help and its default."""
     for heading in HEADINGS:
         yield f'.SS "{escaped(heading)}"'
-        for setting in FILE_SETTINGS.values():
-            if setting.heading == heading:
-                text = setting.help
-                if setting.shown_default:
-                    reason = f", because {setting.reason}" if setting.reason else ""
-                    text += f" Default: {setting.shown_default}{reason}."
-                yield from (
-                    ".TP",
-                    f"\\fB{escaped(setting.name)}\\fR = {escaped(setting.type.example)}",
-                )
-                yield inline(text)
+        for setting in (each for each in FILE_SETTINGS.values() if each.heading == heading):
+            text = setting.help
+            if setting.shown_default:
+                reason = f", because {setting.reason}" if setting.reason else ""
+                text += f" Default: {setting.shown_default}{reason}."
+            yield ".TP"
+            yield f"\\fB{escaped(setting.name)}\\fR = {escaped(setting.type.example)}"
+            yield inline(text)
 
 
 def subcommand_sections(command: click.Command, context: click.Context) -> Iterator[str]:
