@@ -72,9 +72,14 @@ class ConnectedService:
         self._settings = settings
         self._tokens = channels.tokens
         self._read_timeout = read_timeout_seconds
-        self._stream_policy = stream_policy(read_timeout_seconds)
-        limit = _connection_limit(max_calls, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        silence = min(CONNECTION_SILENCE_SECONDS, self._stream_policy.stall_seconds / 2)
+        self.stream_policy = stream_policy(read_timeout_seconds)
+        #: Maximum number of connections for each kind of call, without the limit of open files and
+        #: with it.
+        self.wanted_connections = -(-max_calls // CALLS_PER_CONNECTION)
+        self.connection_limit = limit = _connection_limit(
+            self.wanted_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        )
+        silence = min(CONNECTION_SILENCE_SECONDS, self.stream_policy.stall_seconds / 2)
         self._unary_connections = channels.connections(limit, silence)
         # The budgets are separate, so that thousands of failing lookups do not delay the reopening
         # of a stream.
@@ -102,6 +107,11 @@ class ConnectedService:
     def bidi_missing(self) -> str:
         """Why BidiReadObject is missing and ReadObject replaces it; empty while it is available."""
         return self._transport.availability.reason
+
+    @property
+    def uses_read_object(self) -> bool:
+        """Whether content is read by ReadObject, because BidiReadObject is missing."""
+        return self._transport.availability.missing
 
     def new_store(
         self,
@@ -133,7 +143,7 @@ class ConnectedService:
         """Return the registry of the streams of all buckets. The caller runs its `run` method."""
         return StreamRegistry(
             self._transport,
-            self._stream_policy,
+            self.stream_policy,
             self._random,
             call_soon=self.deferred_calls,
             retries=self._stream_retries,
@@ -192,12 +202,12 @@ async def connect(
             await channels.close_all()
 
 
-def _connection_limit(max_calls: int, descriptors: int) -> int:
+def _connection_limit(most: int, descriptors: int) -> int:
     """Return the maximum number of connections for each kind of call (streams, unary calls).
 
-    `descriptors`: maximum number of file descriptors of the process.
+    `most` is the number that all calls together need. `descriptors` is the maximum number of file
+    descriptors of the process.
     """
-    most = -(-max_calls // CALLS_PER_CONNECTION)
     if descriptors == resource.RLIM_INFINITY:
         return most
     return max(1, min(most, (descriptors - _OTHER_DESCRIPTORS) // 2))

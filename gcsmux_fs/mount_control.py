@@ -14,8 +14,11 @@ from gcsmux_fs.fuse.name_dropping import KernelNames
 from gcsmux_fs.process.heartbeats import TRIO_LOOP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import trio
 
+    from gcsmux_fs.control.protocol import Json
     from gcsmux_fs.fuse.name_dropping import NameDropper
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.mux.stream_registry import StreamRegistry
@@ -44,6 +47,7 @@ class MountControl:
         heartbeats: Heartbeats,
         streams: StreamRegistry,
         names: NameDropper,
+        config: Callable[[], Json],
     ) -> None:
         self._names = names
         commands = MountCommands(
@@ -52,6 +56,7 @@ class MountControl:
             LoopCalls(tasks, lambda: heartbeats.ages_seconds()[TRIO_LOOP]),
             heartbeats,
             streams=streams.snapshot,
+            config=config,
             reload=self._reload,
         )
         self._server = ControlServer(commands.table())

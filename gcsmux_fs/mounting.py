@@ -31,6 +31,7 @@ from gcsmux_fs.model.errors import (
     MountLost,
 )
 from gcsmux_fs.mount_control import MountControl
+from gcsmux_fs.mount_report import mount_report
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.heartbeats import Heartbeats
@@ -204,7 +205,10 @@ async def _serve_bucket(
     tasks.start_soon(watch_memory, settings.memory_bytes, asyncio_bridge.current().arrival)
     report = functools.partial(_report_metrics, metrics)
     dropper = NameDropper(tree, names, settings.mountpoint)
-    control = MountControl(settings, metrics, tasks, heartbeats, streams, dropper)
+    config = functools.partial(
+        mount_report, settings, service, connected.bucket.info, tree, names, read_ahead
+    )
+    control = MountControl(settings, metrics, tasks, heartbeats, streams, dropper, config)
     with closing(control):
         await serve_kernel(
             settings, filesystem, names, read_ahead, reporter, report, on_mounted=control.start

@@ -57,7 +57,17 @@ EMULATOR_FOLDERS: dict[str, set[str]] = {
 # import these modules.
 EMULATOR_TOP_MODULES = {"__main__", "control", "emulator_command", "server"}
 
-TOP_MODULES = {"", "__main__", "cli", "connected_service", "mount_control", "mounting", "timeouts"}
+TOP_MODULES = {
+    "",
+    "__main__",
+    "cli",
+    "connected_service",
+    "mount_adaptations",
+    "mount_control",
+    "mount_report",
+    "mounting",
+    "timeouts",
+}
 
 # The modules that a sans-IO module must not import. A sans-IO module also has no `await`.
 IMPURE = {"trio", "asyncio", "time", "logging", "threading"}

@@ -11,6 +11,7 @@ import click
 
 from gcsmux_fs.commands.completions import complete_value
 from gcsmux_fs.commands.config_lines import config_lines
+from gcsmux_fs.commands.mount_argument import ask_mount
 from gcsmux_fs.commands.mount_arguments import (
     OPTIONS_BY_HEADING,
     MountCommand,
@@ -39,14 +40,15 @@ _PLACEHOLDERS = {"bucket": "my-bucket", "mountpoint": Path("/mnt/my-bucket")}
 @click.group(
     name="config",
     no_args_is_help=True,
-    epilog="Examples:  gcsmux config show    gcsmux config check /etc/gcsmux/data.toml",
+    epilog="Examples:  gcsmux config show /mnt/data    gcsmux config check /etc/gcsmux/data.toml",
 )
 def config() -> None:
     """Show all settings of a mount, or check a configuration file.
 
-    `gcsmux config show` takes the arguments of gcsmux-mount, and prints each setting with its
-    value, where it was set, and its default with the reason. `gcsmux config check FILE` checks a
-    TOML file as gcsmux-mount does at its start.
+    `gcsmux config show` takes the path of a mount or the arguments of gcsmux-mount, and prints each
+    setting with its value, where it was set, and its default with the reason.
+
+    `gcsmux config check FILE` checks a TOML file as gcsmux-mount does at its start.
 
     docs/CONFIGURATION.md explains each setting.
     """
@@ -56,7 +58,7 @@ def config() -> None:
     cls=MountCommand,
     headings=OPTIONS_BY_HEADING,
     options_metavar="[OPTIONS]",
-    epilog="Examples:  gcsmux config show    gcsmux config show --config data.toml"
+    epilog="Examples:  gcsmux config show /mnt/data    gcsmux config show --config data.toml"
     "    gcsmux config show --memory 1GiB > data.toml",
 )
 @mount_parameters
@@ -72,13 +74,17 @@ def show(
 ) -> None:
     """Show the value, the origin and the default of each setting.
 
-    The command takes the arguments of gcsmux-mount, all optional, and shows the settings that
-    gcsmux-mount would have with them in this environment.
+    With the path of a mount as the only argument, ask this mount. The answer also has what the
+    mount chose for its machine, kernel, bucket and service. Otherwise show the settings that
+    gcsmux-mount would have with the same arguments in this environment.
 
     The output is a TOML file for --config. Secrets are hidden.
     """
-    merged = values_with_words(bucket, mountpoint, config, options)
-    report = config_report(_checked(merged, fuse_options))
+    if bucket and mountpoint is None and not _has_option():
+        report = ask_mount(bucket, "config")
+    else:
+        merged = values_with_words(bucket, mountpoint, config, options)
+        report = config_report(_checked(merged, fuse_options))
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
@@ -98,6 +104,14 @@ def check(*, file: str) -> None:
     values = read_config(path, FILE_SETTINGS)
     _checked(merge_sources({}, {}, values), ())
     click.echo(f"{path} is correct: it sets {', '.join(values) or 'nothing'}.")
+
+
+def _has_option() -> bool:
+    """Return whether the command line has an option besides --json."""
+    ctx = click.get_current_context()
+    names = set(ctx.params) - {"bucket", "mountpoint", "as_json"}
+    written = click.core.ParameterSource.COMMANDLINE
+    return any(ctx.get_parameter_source(name) is written for name in names)
 
 
 def _checked(

@@ -69,6 +69,8 @@ _ARGUMENTS = {
     "MOUNTPOINT": "the path of a directory",
 }
 
+_NO_WINDOW = "only root can change the window, so the kernel's default, 128KiB, has an effect"
+
 # The directory of SELinux in sysfs. This directory exists only if SELinux is turned on in the
 # kernel.
 _SELINUX = Path("/sys/fs/selinux")
@@ -203,6 +205,9 @@ def build_settings(
             row = effective["fuse_options"]
             origin = Origin("option", "-o")
             effective["fuse_options"] = replace(row, value=",".join(fuse_options), origin=origin)
+        if values["kernel_read_ahead_bytes"] is None and os.geteuid() != 0:
+            row = effective["kernel_read_ahead_bytes"]
+            effective["kernel_read_ahead_bytes"] = replace(row, reason=_NO_WINDOW)
         check_options(
             fuse_options,
             values["mountpoint"],

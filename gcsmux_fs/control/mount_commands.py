@@ -66,6 +66,7 @@ class MountCommands:
         loop: runs functions in trio's loop.
         heartbeats: the ages of both loops.
         streams: returns a snapshot of each open stream.
+        config: returns all settings and adaptations (see `settings.adaptations.config_report`).
         reload: drops all names and opens the log file again, as SIGHUP does; returns a sentence.
     """
 
@@ -77,6 +78,7 @@ class MountCommands:
         heartbeats: Heartbeats,
         *,
         streams: Callable[[], Sequence[DataclassInstance]],
+        config: Callable[[], Json],
         reload: Callable[[], Awaitable[str]],
     ) -> None:
         self._facts = facts
@@ -84,6 +86,7 @@ class MountCommands:
         self._loop = loop
         self._heartbeats = heartbeats
         self._streams = streams
+        self._config = config
         self._reload = reload
 
     def table(self) -> dict[str, Command]:
@@ -92,6 +95,7 @@ class MountCommands:
             "status": self._answer_status,
             "stats": self._answer_stats,
             "streams": self._answer_streams,
+            "config": self._answer_config,
             "log-level": self._answer_log_level,
             "reload": self._answer_reload,
         }
@@ -122,6 +126,10 @@ class MountCommands:
         """Return the status and a list of all open streams."""
         streams = self._read(lambda: [asdict(stream) for stream in self._streams()])
         return {**self._answer_status(arguments, exchange), "streams": streams}
+
+    def _answer_config(self, arguments: Json, exchange: Exchange) -> Json:
+        """Return the status, all settings, and what the mount has chosen by itself."""
+        return {**self._answer_status(arguments, exchange), **self._read(self._config)}
 
     def _answer_log_level(self, arguments: Json, _exchange: Exchange) -> Json:
         """Change the log level if the argument `level` is given; return the level."""

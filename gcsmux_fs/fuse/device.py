@@ -13,7 +13,7 @@ from pathlib import Path
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.shell_commands import command
 
-__all__ = ["FuseAccess", "check_fuse_access", "fuse_refusal", "look_at_fuse"]
+__all__ = ["FuseAccess", "check_fuse_access", "fuse_refusal", "is_privileged", "look_at_fuse"]
 
 _DEVICE = Path("/dev/fuse")
 _CONF = Path("/etc/fuse.conf")
@@ -50,17 +50,30 @@ class FuseAccess:
 
 def look_at_fuse() -> FuseAccess:
     """Find out on this machine whether this process can mount by FUSE."""
-    status = dict(re.findall(r"^(\w+):\s*(\w+)$", _STATUS.read_text(), re.MULTILINE))
+    status = _process_status()
     search_path = f"{_FUSERMOUNT_DIRECTORIES}:{os.environ.get('PATH', '')}"
     return FuseAccess(
         device_errno=_open_errno(_DEVICE),
         is_root=os.geteuid() == 0,
-        can_mount=bool(int(status.get("CapEff", "0"), 16) & (1 << _CAP_SYS_ADMIN)),
+        can_mount=_has_sys_admin(status),
         has_fusermount=shutil.which("fusermount3", path=search_path) is not None,
         no_new_privileges=status.get("NoNewPrivs") == "1",
         user_allow_other=_user_allow_other(_CONF),
         max_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
+
+
+def is_privileged() -> bool:
+    """Return whether the process has CAP_SYS_ADMIN, which the kernel requires for higher limits."""
+    return _has_sys_admin(_process_status())
+
+
+def _process_status() -> dict[str, str]:
+    return dict(re.findall(r"^(\w+):\s*(\w+)$", _STATUS.read_text(), re.MULTILINE))
+
+
+def _has_sys_admin(status: dict[str, str]) -> bool:
+    return bool(int(status.get("CapEff", "0"), 16) & (1 << _CAP_SYS_ADMIN))
 
 
 def check_fuse_access(*, allow_other: bool) -> None:

@@ -68,6 +68,8 @@ class KernelReadAhead:
         self._current = 0
         self._answered = 0.0
         self._counters = _WindowCounters()
+        #: Why the window cannot be changed; empty if it can, or if no change was tried.
+        self.refusal = ""
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare how often the window was changed."""
@@ -84,6 +86,7 @@ class KernelReadAhead:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
+            self.refusal = f"writing {path} failed: {error.strerror}"
             log.info(
                 "the kernel reads ahead 128 KiB, because writing %s failed (%s): %s the command"
                 " under 'The kernel's readahead window' in docs/OPERATIONS.md",

@@ -83,8 +83,8 @@ class Resolver:
         self._clock = clock
         self._deadline = deadline_seconds
         self._assume_directories = assume_directories
-        # True if the latest object that was found is still being appended to.
-        self._objects_grow = False
+        #: True if the latest object that was found is still being appended to.
+        self.objects_grow = False
         self._names: SingleFlight[str, Resolution] = SingleFlight(nursery, clock)
         self._objects: SingleFlight[str, ObjectInfo | None] = SingleFlight(nursery, clock)
         self._folders: SingleFlight[str, Directory | PermissionDenied | None] = SingleFlight(
@@ -156,12 +156,12 @@ class Resolver:
         resolution = None
         # The names that the listing begins and ends with must not be too long.
         is_listable = 0 < encoded_length(target) < MAX_OBJECT_NAME_BYTES
-        if is_listable and not self._assume_directories and not self._objects_grow:
+        if is_listable and not self._assume_directories and not self.objects_grow:
             resolution = await self._resolve_by_one_request(target)
         if resolution is None:
             resolution = await self._resolve_by_two_requests(target, after)
         if resolution.info is not None:
-            self._objects_grow = not resolution.info.finalized
+            self.objects_grow = not resolution.info.finalized
         self._cache.store(target, resolution)
         return resolution
 

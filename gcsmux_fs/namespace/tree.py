@@ -121,6 +121,11 @@ class Tree:
             registry.histogram("lookup_seconds", text, times, {"answer": answer})
         self._names.declare_metrics(registry)
 
+    @property
+    def objects_grow(self) -> bool:
+        """Whether the latest object that was looked up is still being appended to."""
+        return self._names.resolver.objects_grow
+
     # -- lookups
 
     async def lookup(self, parent: int, name: bytes) -> Entry:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.settings.settings import Settings
 
-__all__ = ["configure_logging", "lost_log_lines", "reopen_log_file"]
+__all__ = ["configure_logging", "log_destination", "lost_log_lines", "reopen_log_file"]
 
 _JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 _SYSLOG_SOCKET = Path("/dev/log")
@@ -133,6 +133,13 @@ def lost_log_lines() -> int:
             lost += handler.lost
         lost += sum(each.suppressed for each in handler.filters if isinstance(each, LogStormFilter))
     return lost
+
+
+def log_destination(settings: Settings, *, detached: bool) -> str:
+    """Return where the log goes: a path, `journal`, `syslog`, `stderr` or `nowhere`."""
+    if settings.log_file is not None:
+        return str(settings.log_file)
+    return _destination(settings, detached=detached)
 
 
 def _handler(settings: Settings, *, detached: bool) -> logging.Handler:

@@ -39,6 +39,11 @@ _STATM_BYTES = 160
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
+def is_tunable() -> bool:
+    """Return whether the C library has `mallopt`."""
+    return hasattr(ctypes.CDLL(None), "mallopt")
+
+
 def tune() -> bool:
     """Keep large blocks on a single heap; return False if the C library has no `mallopt`.
 

@@ -90,6 +90,16 @@ def test_show_names_the_emulator(
     assert 'endpoint = "localhost:9000"\n#     environment: STORAGE_EMULATOR_HOST_GRPC' in shown
 
 
+def test_show_says_that_a_user_cannot_change_the_window_of_the_kernel(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    rows = json.loads(run(capsys, "show", "--json"))["settings"]
+    (row,) = [row for row in rows if row["name"] == "kernel_read_ahead"]
+    assert (row["value"], row["origin"]) == ("auto", "default")
+    assert "only root can change the window" in row["reason"]
+
+
 def test_check_accepts_a_right_file_and_refuses_a_wrong_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,3 +208,45 @@ def test_mount_reads_the_file_that_a_line_of_fstab_names(
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n640\n", "")
+
+
+@pytest.mark.mount
+def test_a_running_mount_shows_its_settings_and_its_own_choices(
+    tmp_path: Path, mountpoint: Path, environment: dict[str, str]
+) -> None:
+    """The mount has few file descriptors, so it has fewer connections than it wants."""
+    path = tmp_path / "data.toml"
+    path.write_text('bucket = "my-bucket"\nmemory = "64MiB"')
+    command = f"ulimit -n 70; {BIN}/gcsmux-mount --config {path} {mountpoint}"
+    subprocess.run(["bash", "-c", command], env=environment, timeout=LIMIT_SECONDS, check=True)
+
+    def shown(*options: str) -> str:
+        done = subprocess.run(
+            [BIN / "gcsmux", "config", "show", mountpoint, *options],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=True,
+        )
+        return done.stdout
+
+    report = json.loads(shown("--json"))
+    rows = {row["name"]: row for row in report["settings"]}
+    assert rows["memory"]["place"] == f"{path}, line 2"
+    assert (rows["mountpoint"]["value"], rows["mountpoint"]["origin"]) == (
+        f"{mountpoint}",
+        "option",
+    )
+    assert rows["endpoint"]["place"] == "STORAGE_EMULATOR_HOST_GRPC"
+    choices = {each["name"]: each for each in report["adaptations"]}
+    documented = re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.MULTILINE)
+    assert list(choices) == documented
+    assert "flat namespace" in choices["bucket"]["value"]
+    assert choices["memory_for_blocks"]["value"] == "56MiB of 64MiB"
+    assert "may open 70 files" in choices["connections"]["reason"]
+    assert read_config_text(shown(), tmp_path)["bucket"] == "my-bucket"
+
+
+def read_config_text(text: str, folder: Path) -> dict[str, object]:
+    values = parse_config(text, folder / "shown.toml", FILE_SETTINGS)
+    return {name: each.value for name, each in values.items()}

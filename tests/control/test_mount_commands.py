@@ -52,6 +52,7 @@ class Mount:
             calls,
             heartbeats,
             streams=lambda: [Stream("file")],
+            config=lambda: {"settings": [], "adaptations": []},
             reload=self._reload,
         )
 
@@ -74,7 +75,7 @@ def test_a_mount_answers_while_its_loop_is_blocked(loop: LoopThread, tmp_path: P
             assert asked.ask("status")["healthy"]
         loop.block()
         mount.now += BLOCKED_SECONDS + 37
-        for command in ("status", "stats", "streams"):
+        for command in ("status", "stats", "config", "streams"):
             with client(tmp_path) as asked:
                 answer = asked.ask(command)
             assert not answer["healthy"]

@@ -1,0 +1,198 @@
+"""The choices that a mount makes for its machine, its kernel, its bucket and the service.
+
+`gcsmux config show MOUNTPOINT` prints them. Code that behaves differently by machine, kernel,
+bucket or service has a function here, so that a user can find out why two mounts with the same
+settings differ. Each function is sans-IO: the facts are its arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.filesystem.window_policy import Window
+from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
+from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES, block_budget
+from gcsmux_fs.settings.adaptations import Adaptation
+from gcsmux_fs.settings.units import show_duration, show_size
+
+if TYPE_CHECKING:
+    from gcsmux_fs.model.values import BucketInfo
+    from gcsmux_fs.mux.retry import RetryPolicy
+
+__all__ = [
+    "allocator",
+    "background_reads",
+    "block_memory",
+    "bucket_kind",
+    "connection_limit",
+    "dropped_names",
+    "kernel_window",
+    "log_destination",
+    "lookup_requests",
+    "read_method",
+    "stream_timeouts",
+]
+
+
+def bucket_kind(info: BucketInfo) -> Adaptation:
+    """Return the kind of the bucket, and what it changes."""
+    location = info.location_type or "unknown location"
+    if info.hierarchical:
+        return Adaptation(
+            "bucket",
+            f"{location}, hierarchical namespace",
+            "Listings also ask for folders, so that empty folders are shown.",
+        )
+    return Adaptation(
+        "bucket",
+        f"{location}, flat namespace",
+        "A directory exists if an object's name contains it.",
+    )
+
+
+def lookup_requests(*, listable: bool, objects_grow: bool) -> Adaptation:
+    """Return how many requests look up a name that is not cached."""
+    if not listable:
+        value = "two requests for each name; unknown names count as directories"
+        reason = "The credentials do not permit to list the bucket."
+    elif objects_grow:
+        value = "two requests for each name"
+        reason = (
+            "The latest object was still being appended to, and only GetObject shows its newest"
+            " size."
+        )
+    else:
+        value, reason = "one request for most names", "A listing of one name answers the lookup."
+    return Adaptation("lookups", value, reason)
+
+
+def read_method(*, uses_read_object: bool) -> Adaptation:
+    """Return the method by which content is read."""
+    if uses_read_object:
+        return Adaptation(
+            "read_method",
+            "one ReadObject call for each range",
+            "The server or a proxy does not offer BidiReadObject. The mount tries streams again"
+            " every 120 s.",
+        )
+    return Adaptation(
+        "read_method",
+        "one BidiReadObject stream for each object",
+        "The server has not refused BidiReadObject.",
+    )
+
+
+def connection_limit(connections: int, wanted: int, descriptors: int) -> Adaptation:
+    """Return the maximum number of connections for each kind of calls.
+
+    `wanted` is the number without the limit of open files, which is `descriptors`, -1 for none.
+    """
+    value = f"up to {connections} for streams and {connections} for other calls"
+    if connections < wanted:
+        reason = (
+            f"The process may open {descriptors} files, and each connection is one. Raise the limit"
+            " by LimitNOFILE= in the unit or by `ulimit -n`."
+        )
+    else:
+        reason = "They are enough for all requests that the mount serves at a time."
+    return Adaptation("connections", value, reason)
+
+
+def kernel_window(chosen_bytes: int | None, refusal: str) -> Adaptation:
+    """Return the kernel's readahead window that has an effect.
+
+    `chosen_bytes` is the value of --kernel-read-ahead, None for auto. `refusal` says why the window
+    cannot be changed, or is empty.
+    """
+    if refusal:
+        value = show_size(Window.SMALL)
+        reason = f"The window is the kernel's default, because it cannot be changed ({refusal})."
+    elif chosen_bytes is None:
+        value = ", ".join(show_size(window) for window in Window) + ", for each file"
+        reason = "This mount may change the window, and kernel_read_ahead is auto."
+    elif chosen_bytes:
+        value, reason = show_size(chosen_bytes), "kernel_read_ahead sets it for all files."
+    else:
+        value, reason = show_size(Window.SMALL), "kernel_read_ahead is 0: the kernel's default."
+    return Adaptation("kernel_window", value, reason)
+
+
+def background_reads(*, is_privileged: bool, user_limit: int | None) -> Adaptation:
+    """Return the limits of READs that the kernel sends ahead or in parallel.
+
+    `user_limit` is the kernel's `max_user_bgreq`, which applies to a mount without CAP_SYS_ADMIN;
+    None if unknown.
+    """
+    if is_privileged or user_limit is None or user_limit >= MAX_BACKGROUND:
+        most, threshold = MAX_BACKGROUND, CONGESTION_THRESHOLD
+        reason = "The kernel accepts what the mount asks for."
+    else:
+        most, threshold = user_limit, min(CONGESTION_THRESHOLD, user_limit)
+        reason = (
+            "The kernel limits mounts without root, by /sys/module/fuse/parameters/max_user_bgreq."
+        )
+    value = f"up to {most} in flight; readahead pauses above {threshold}"
+    return Adaptation("background_reads", value, reason)
+
+
+def dropped_names(*, single: bool, every: bool) -> Adaptation:
+    """Return which names the kernel drops before their time is over.
+
+    `single` and `every`: whether the kernel has accepted FUSE_NOTIFY_PRUNE (Linux 6.18) and
+    FUSE_NOTIFY_INC_EPOCH (Linux 6.16) so far.
+    """
+    if single and every:
+        value, reason = "single names, and all names", "The kernel has refused no notification."
+    elif every:
+        value, reason = "only all names at once", "Dropping single names needs Linux 6.18."
+    elif single:
+        value, reason = "only single names", "The kernel has refused FUSE_NOTIFY_INC_EPOCH."
+    else:
+        value, reason = "none", "Dropping names needs Linux 6.16. They stay for --metadata-ttl."
+    return Adaptation("dropped_names", value, reason)
+
+
+def log_destination(destination: str, log_to: str) -> Adaptation:
+    """Return where the log goes: a file, `journal`, `syslog`, `stderr` or `nowhere`."""
+    if log_to != "auto" or destination.startswith("/"):
+        reason = "A setting names it."
+    elif destination == "nowhere":
+        reason = "This machine has neither a journal nor syslog. Set log_file."
+    else:
+        reason = "It is what this machine offers to a mount that is started in this way."
+    return Adaptation("log", destination, reason)
+
+
+def block_memory(memory_bytes: int) -> Adaptation:
+    """Return the part of --memory for blocks, and the limit of the whole process."""
+    blocks = block_budget(memory_bytes)
+    return Adaptation(
+        "memory_for_blocks",
+        f"{show_size(blocks)} of {show_size(memory_bytes)}",
+        f"{show_size(memory_bytes - blocks)} are reserved for messages that gRPC hands over. The"
+        f" process takes up to {show_size(ALLOWANCE_BYTES)} more than --memory.",
+    )
+
+
+def stream_timeouts(policy: RetryPolicy, read_timeout_seconds: float) -> Adaptation:
+    """Return the timeouts of streams, which are derived from --read-timeout."""
+    times = (policy.open_seconds, policy.stall_seconds, policy.max_backoff_seconds)
+    opening, stall, backoff = (show_duration(math.floor(time * 100) / 100) for time in times)
+    return Adaptation(
+        "stream_timeouts",
+        f"{opening} for the first response, {stall} for the next; pauses of up to {backoff}",
+        f"A read has {show_duration(read_timeout_seconds)}, and one silent stream must leave time"
+        " for another.",
+    )
+
+
+def allocator(*, tunable: bool) -> Adaptation:
+    """Return whether the C library's allocator is tuned for large messages."""
+    if tunable:
+        return Adaptation("allocator", "tuned", "Large messages stay on one heap.")
+    return Adaptation(
+        "allocator",
+        "not tuned",
+        "The C library has no mallopt. Reads take more processor time, and memory varies more.",
+    )

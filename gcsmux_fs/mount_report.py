@@ -1,0 +1,66 @@
+"""Collects what `gcsmux config show MOUNTPOINT` prints about a running mount."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcsmux_fs import mount_adaptations
+from gcsmux_fs.fuse.device import is_privileged
+from gcsmux_fs.process import malloc
+from gcsmux_fs.process.log_destinations import log_destination
+from gcsmux_fs.settings.adaptations import config_report
+
+if TYPE_CHECKING:
+    from gcsmux_fs.connected_service import ConnectedService
+    from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
+    from gcsmux_fs.fuse.name_pruning import NamePruner
+    from gcsmux_fs.model.values import BucketInfo
+    from gcsmux_fs.namespace.tree import Tree
+    from gcsmux_fs.settings.settings import Settings
+
+__all__ = ["mount_report"]
+
+# The kernel's limit of background requests for a mount without CAP_SYS_ADMIN.
+_USER_LIMIT = Path("/sys/module/fuse/parameters/max_user_bgreq")
+
+
+def mount_report(
+    settings: Settings,
+    service: ConnectedService,
+    info: BucketInfo,
+    tree: Tree,
+    names: NamePruner,
+    read_ahead: KernelReadAhead,
+) -> dict[str, Any]:
+    """Return all settings and adaptations of a mount as JSON; never looks at the mount itself."""
+    adaptations = (
+        mount_adaptations.bucket_kind(info),
+        mount_adaptations.lookup_requests(listable=info.listable, objects_grow=tree.objects_grow),
+        mount_adaptations.read_method(uses_read_object=service.uses_read_object),
+        mount_adaptations.connection_limit(
+            service.connection_limit,
+            service.wanted_connections,
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        ),
+        mount_adaptations.stream_timeouts(service.stream_policy, settings.read_timeout_seconds),
+        mount_adaptations.block_memory(settings.memory_bytes),
+        mount_adaptations.kernel_window(settings.kernel_read_ahead_bytes, read_ahead.refusal),
+        mount_adaptations.background_reads(is_privileged=is_privileged(), user_limit=_user_limit()),
+        mount_adaptations.dropped_names(
+            single=names.can_drop_single_names, every=names.can_drop_all
+        ),
+        mount_adaptations.log_destination(
+            log_destination(settings, detached=not settings.foreground), settings.log_to
+        ),
+        mount_adaptations.allocator(tunable=malloc.is_tunable()),
+    )
+    return config_report(settings.effective, adaptations)
+
+
+def _user_limit() -> int | None:
+    try:
+        return int(_USER_LIMIT.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,65 @@
+"""Tests that a mount names the machine, the kernel, the bucket or the service as its reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gcsmux_fs.fuse.negotiation import MAX_BACKGROUND
+from gcsmux_fs.model.values import BucketInfo
+from gcsmux_fs.mount_adaptations import (
+    background_reads,
+    block_memory,
+    bucket_kind,
+    connection_limit,
+    dropped_names,
+    kernel_window,
+    log_destination,
+    lookup_requests,
+    read_method,
+    stream_timeouts,
+)
+from gcsmux_fs.timeouts import stream_policy
+from tests.support.sizes import MIB
+
+if TYPE_CHECKING:
+    from gcsmux_fs.settings.adaptations import Adaptation
+
+
+@pytest.mark.parametrize(
+    ("adaptation", "value", "reason"),
+    [
+        (bucket_kind(BucketInfo("b", "zone", hierarchical=True)), "zone, hierarchical", "folders"),
+        (bucket_kind(BucketInfo("b", "")), "unknown location, flat", "directory exists if"),
+        (lookup_requests(listable=False, objects_grow=False), "two requests", "not permit to list"),
+        (lookup_requests(listable=True, objects_grow=True), "two requests", "appended to"),
+        (lookup_requests(listable=True, objects_grow=False), "one request", "listing of one name"),
+        (read_method(uses_read_object=True), "ReadObject call", "does not offer BidiReadObject"),
+        (read_method(uses_read_object=False), "BidiReadObject stream", "has not refused"),
+        (connection_limit(5, 7, 50), "up to 5 for streams", "may open 50 files"),
+        (connection_limit(7, 7, 1024), "up to 7 for streams", "enough for all requests"),
+        (kernel_window(None, "writing X failed: Read-only"), "128KiB", "writing X failed"),
+        (kernel_window(MIB, "writing X failed: Read-only"), "128KiB", "writing X failed"),
+        (kernel_window(None, ""), "128KiB, 1MiB, 16MiB, for each file", "may change"),
+        (kernel_window(2 * MIB, ""), "2MiB", "sets it for all files"),
+        (kernel_window(0, ""), "128KiB", "kernel_read_ahead is 0"),
+        (background_reads(is_privileged=False, user_limit=30), "up to 30 ", "max_user_bgreq"),
+        (background_reads(is_privileged=False, user_limit=10), "above 10", "max_user_bgreq"),
+        (background_reads(is_privileged=True, user_limit=30), f"{MAX_BACKGROUND}", "accepts"),
+        (background_reads(is_privileged=False, user_limit=None), f"{MAX_BACKGROUND}", "accepts"),
+        (dropped_names(single=False, every=False), "none", "6.16"),
+        (dropped_names(single=False, every=True), "all names at once", "6.18"),
+        (log_destination("nowhere", "auto"), "nowhere", "neither a journal nor syslog"),
+        (log_destination("journal", "auto"), "journal", "this machine offers"),
+        (log_destination("/var/log/x", "auto"), "/var/log/x", "A setting"),
+        (block_memory(256 * MIB), "224MiB of 256MiB", "32MiB are reserved"),
+        (stream_timeouts(stream_policy(10.0), 10.0), "5s for the first", "A read has 10s"),
+    ],
+)
+def test_an_adaptation_shows_the_choice_and_its_reason(
+    adaptation: Adaptation, value: str, reason: str
+) -> None:
+    assert value in adaptation.value
+    assert reason in adaptation.reason
+    assert adaptation.reason.endswith(".")
