@@ -10,17 +10,26 @@ import functools
 import json
 import logging
 import time
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from gcsmux_fs.connected_service import LOOKUP_EXTRA_SECONDS, connect
+from gcsmux_fs.exporters.health_reporter import HealthReporter
+from gcsmux_fs.exporters.mount_exporters import serving_metrics
+from gcsmux_fs.exporters.mount_health import (
+    PROBE_SECONDS,
+    SILENCE_SECONDS,
+    MountHealth,
+    MountPhase,
+)
 from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
 from gcsmux_fs.filesystem.file_attributes import AttributePolicy
 from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
 from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
+from gcsmux_fs.fuse.mountpoint import answers
 from gcsmux_fs.fuse.name_dropping import NameDropper
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.session import serve_kernel
@@ -37,6 +46,7 @@ from gcsmux_fs.process import malloc
 from gcsmux_fs.process.heartbeats import Heartbeats
 from gcsmux_fs.process.log_storms import UNLIMITED
 from gcsmux_fs.process.memory_watch import watch_memory
+from gcsmux_fs.process.process_metrics import declare_process_metrics
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bucket_check import check_bucket
 from gcsmux_fs.storage.channels import ChannelSettings
@@ -102,13 +112,24 @@ def _first_leaf(group: BaseExceptionGroup[GcsmuxError]) -> GcsmuxError:
 
 
 async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
-    metrics, heartbeats = Registry(), Heartbeats()
-    async with (
-        _beating(heartbeats),
-        _connected(settings, reporter, metrics) as connected,
-    ):
+    metrics, heartbeats = Registry(on_failure=_log_broken_metric), Heartbeats()
+    health = MountHealth(
+        heartbeats,
+        functools.partial(answers, settings.mountpoint, timeout_seconds=PROBE_SECONDS),
+    )
+    reporter = HealthReporter(reporter, health)
+    metrics.section = "the process"
+    declare_process_metrics(metrics, heartbeats)
+    async with AsyncExitStack() as mount:
+        await mount.enter_async_context(_beating(heartbeats))
+        mount.enter_context(serving_metrics(settings, metrics, health))
+        connected = await mount.enter_async_context(_connected(settings, reporter, metrics))
+        health.outage_seconds = functools.partial(
+            connected.service.outcomes.outage_seconds, SILENCE_SECONDS
+        )
         async with trio.open_nursery() as tasks:
             await _serve_bucket(settings, reporter, connected, metrics, heartbeats, tasks)
+            health.phase = MountPhase.STOPPING
             tasks.cancel_scope.cancel()
         await connected.service.close()
     # All parts of the mount have ended, so gauges such as `streams_open` are zero.
@@ -196,10 +217,6 @@ async def _serve_bucket(
     for section, room in rooms.items():
         metrics.section = section
         room.declare_metrics(metrics)
-    metrics.section = "the process"
-    metrics.gauge(
-        "resident_bytes", "bytes", "Resident memory of the process.", malloc.resident_bytes
-    )
     for run in (service.deferred_calls.run, filesystem.run, names.run, streams.run):
         tasks.start_soon(run)
     tasks.start_soon(watch_memory, settings.memory_bytes, asyncio_bridge.current().arrival)
@@ -229,6 +246,10 @@ def _new_tree(
         on_invalidated=names.drop,
         assume_directories=not connected.bucket.info.listable,
     )
+
+
+def _log_broken_metric(name: str, error: Exception) -> None:
+    log.error("the metric %s cannot be read, please report it as a bug: %r", name, error)
 
 
 def _report_metrics(metrics: Registry) -> None:

@@ -39,7 +39,9 @@ seconds."""
 # or may hang in the kernel for ever.
 _KILL_SECONDS = 1.0
 
-# The program of the observer. The program prints an `Observation` as JSON. With a third argument,
+# The program of the observer. If it does not list the directory, it calls statvfs, because the
+# kernel passes each statvfs to the process that serves a mount, but answers stat from its cache.
+# The program prints an `Observation` as JSON. With a third argument,
 # the number of a socket, the program first locks the directory and sends the descriptor of the
 # directory, so the observation is true while the lock is held. To open an autofs mount point by its
 # path would trigger the mount that is being made. So the program does not list an autofs directory,
@@ -69,6 +71,8 @@ def lock(receiver):
 try:
     if len(sys.argv) > 3 and stat.S_ISDIR(os.stat(path).st_mode):
         lock(int(sys.argv[3]))
+    if sys.argv[2] == "stat":
+        os.statvfs(path)
     status = os.stat(path)
     observation["device"] = status.st_dev
     observation["directory"] = stat.S_ISDIR(status.st_mode)

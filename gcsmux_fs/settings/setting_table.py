@@ -301,6 +301,17 @@ SETTINGS: tuple[Setting, ...] = (
         default=DEFAULT_LOG_LEVEL,
         reason="the log then has a few lines for each mount, and none for a request",
     ),
+    Setting(
+        name="metrics_listen",
+        field="metrics_listen",
+        type=types.LISTEN_ADDRESS,
+        heading=_RUNNING,
+        help="Serve metrics for Prometheus, /healthz and /readyz over HTTP at this address, such as"
+        " 127.0.0.1:9105 or [::1]:9105. Port 0 chooses a free port and logs it. There is no"
+        " password, so 0.0.0.0:PORT shows the metrics to the whole network.",
+        default_words="none",
+        reason="the metrics name the bucket and the mount point",
+    ),
 )
 """All settings. A setting whose default is derived stands below the settings that it needs."""
 

@@ -27,6 +27,7 @@ from gcsmux_fs.settings.units import show_size
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gcsmux_fs.settings.listen_address import ListenAddress
     from gcsmux_fs.settings.setting import EffectiveSetting
 
 __all__ = ["Settings"]
@@ -102,6 +103,7 @@ class Settings:
     log_level: str = DEFAULT_LOG_LEVEL
     log_format: str = DEFAULT_LOG_FORMAT
     log_to: str = DEFAULT_LOG_DESTINATION
+    metrics_listen: ListenAddress | None = None
     foreground: bool = False
     effective: tuple[EffectiveSetting, ...] = field(default=(), compare=False, repr=False)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.listen_address import parse_listen_address
 from gcsmux_fs.settings.paths import absolute_path, readable_file
 from gcsmux_fs.settings.permissions import parse_group, parse_mode, parse_user
 from gcsmux_fs.settings.units import (
@@ -34,6 +35,7 @@ __all__ = [
     "FILE",
     "FLAG",
     "GROUP",
+    "LISTEN_ADDRESS",
     "MODE",
     "MOUNTPOINT",
     "PROJECT",
@@ -144,6 +146,12 @@ GROUP = ValueType("GROUP", parse_group, '"nogroup"', numbers=True)
 # TOML numbers are refused: the integers 644, 0o644 and 420 of TOML would be read as three different
 # modes, although the first two look the same to a user.
 MODE = ValueType("OCTAL", parse_mode, '"644"', lambda mode: f"{mode:o}")
+LISTEN_ADDRESS = ValueType(
+    "ADDRESS:PORT",
+    parse_listen_address,
+    '"127.0.0.1:9105"',
+    lambda address: "" if address is None else str(address),
+)
 FILE = ValueType("FILE", absolute_path, '"/var/log/gcsmux.log"', is_path=True)
 MOUNTPOINT = ValueType("MOUNTPOINT", _mountpoint, '"/mnt/my-bucket"', is_path=True)
 READABLE_FILE = ValueType("FILE", readable_file, '"/etc/gcsmux/key.json"', is_path=True)

@@ -9,6 +9,7 @@ A call counts when it ends. So a stream, which may be open for hours, also count
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -72,11 +73,17 @@ class RequestOutcomes:
         return now - since if now - self._failed_at <= silence_seconds else 0.0
 
     def declare_metrics(self, registry: Registry) -> None:
-        """Declare the counter `requests` with the labels `method` and `code`."""
+        """Declare the counter `requests` and the gauge `gcs_outage`."""
         registry.family(
             "requests",
             "requests",
             "Calls to the service that have ended, by gRPC method and status code.",
             ("method", "code"),
             lambda: self._counts,
+        )
+        registry.gauge(
+            "gcs_outage",
+            "seconds",
+            "Time for which all calls to the service have failed.",
+            lambda: self.outage_seconds(math.inf),
         )

@@ -1,0 +1,1 @@
+"""Shows the state of a mount to other programs: metrics over HTTP, health checks and traces."""
