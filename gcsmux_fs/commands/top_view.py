@@ -1,0 +1,255 @@
+"""The screen of `gcsmux top`, as a pure function of figures and the size of the terminal; sans-IO.
+
+The screen has 80 columns and 24 lines or more. A wider screen shows more columns of the table of
+streams, a higher screen shows more streams.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from gcsmux_fs.commands.top_figures import OUTCOMES, QUANTILES
+from gcsmux_fs.metrics.request_prices import PRICES_DATE
+from gcsmux_fs.process.logs import printable
+from gcsmux_fs.settings.units import rounded_duration, rounded_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from gcsmux_fs.commands.top_figures import StreamRow, TopFigures
+
+__all__ = ["top_view"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_LABEL = "cyan"
+_DIM = "dim"
+# The lines of the screen above and below the rows of the table of streams.
+_OTHER_LINES = 20
+_MIN_STREAM_ROWS = 2
+# From this width, the table of streams shows the received bytes and the age.
+_WIDE_COLUMNS = 96
+_LEFT_COLUMNS = 40
+_LABEL_COLUMNS = 10
+_MEMORY_BAR_COLUMNS = 14
+
+
+def top_view(
+    figures: TopFigures,
+    history: Sequence[tuple[float, float]],
+    *,
+    width: int,
+    height: int,
+    notice: str = "",
+    keys: str = "",
+) -> RenderableType:
+    """Return the screen.
+
+    Args:
+        figures: the figures of the last interval.
+        history: the rates of readers and of the wire in bytes per second, the latest last.
+        width: columns of the terminal.
+        height: lines of the terminal; 0 shows all streams.
+        notice: a sentence that is shown instead of the health, or "".
+        keys: the explanation of the keys, or "".
+    """
+    pairs = Table.grid(padding=(0, 2))
+    pairs.add_column(width=_LEFT_COLUMNS, no_wrap=True)
+    pairs.add_column(no_wrap=True, overflow="ellipsis")
+    left, right = _left(figures, history), _right(figures)
+    for number in range(max(len(left), len(right))):
+        pairs.add_row(*(side[number] if number < len(side) else "" for side in (left, right)))
+    rows = len(figures.streams)
+    if height:
+        rows = max(_MIN_STREAM_ROWS, height - _OTHER_LINES)
+    parts: list[RenderableType] = [_title(figures, width, notice), _subtitle(figures), Text("")]
+    parts += [pairs, Text(""), *_money(figures), Text("")]
+    parts += [_streams(figures.streams, rows, width), _footer(figures, rows, keys)]
+    return Group(*parts)
+
+
+def _title(figures: TopFigures, width: int, notice: str) -> RenderableType:
+    state = Text("● healthy", "green")
+    if notice:
+        state = Text(notice, "bold yellow")
+    elif not figures.healthy:
+        loop, age = max(figures.loop_ages.items(), key=lambda item: item[1])
+        state = Text(f"● the {loop} loop is blocked for {age:.0f} s", "bold red")
+    name = Text(f"{printable(figures.source)} on {printable(figures.mountpoint)}", "bold")
+    name.truncate(max(10, width - state.cell_len - 2), overflow="ellipsis")
+    gap = max(2, width - name.cell_len - state.cell_len)
+    return Text.assemble(name, " " * gap, state, no_wrap=True)
+
+
+def _subtitle(figures: TopFigures) -> Text:
+    parts = (
+        f"gcsmux-fs {figures.version}",
+        f"process {figures.process}",
+        f"up {_age(figures.uptime_seconds)}",
+        f"interval {figures.seconds:.1f} s",
+    )
+    return Text(" · ".join(parts), _DIM, no_wrap=True)
+
+
+def _left(figures: TopFigures, history: Sequence[tuple[float, float]]) -> list[Text]:
+    """Return the lines of throughput and latency."""
+    columns = _LEFT_COLUMNS - _LABEL_COLUMNS - 13
+    lines = [
+        _line("readers", f"{_rate(figures.reader_rate):>12} ")
+        + Text(_sparkline([reader for reader, _ in history], columns), "green"),
+        _line("wire", f"{_rate(figures.wire_rate):>12} ")
+        + Text(_sparkline([wire for _, wire in history], columns), "blue"),
+        _line("READs", f"{_per_second(figures.reads_per_second):>12}"),
+        _line("other", f"{_per_second(figures.operations):>12}"),
+        Text(""),
+    ]
+    heads = "".join(f"{f'p{quantile * 100:g}':>8}" for quantile in QUANTILES)
+    lines.append(Text(f"{'READs':<{_LABEL_COLUMNS}}{'share':>6}{heads}", _DIM))
+    shares = figures.shares or {}
+    for outcome in ("all", *OUTCOMES):
+        share = f"{shares[outcome]:6.1%}" if outcome in shares else f"{'':6}"
+        times = figures.latencies[outcome]
+        shown = [f"{'-':>8}"] * len(QUANTILES)
+        if times is not None:
+            shown = [f"{_short(seconds):>8}" for seconds in times]
+        lines.append(_line(outcome, share + "".join(shown)))
+    return lines
+
+
+def _right(figures: TopFigures) -> list[Text]:
+    """Return the lines of memory, streams and faults."""
+    used, limit = figures.memory_used, figures.memory_limit
+    lines = [
+        _line("memory", "") + _memory_bar(figures) + Text(f" {rounded_size(used)}"),
+        _line("budget", f"{rounded_size(limit)}, resident {rounded_size(figures.resident_bytes)}"),
+        _line("in flight", rounded_size(figures.memory_in_flight)),
+        _line("unread", rounded_size(figures.memory_unread)),
+        Text(""),
+        _line("streams", f"{figures.streams_open} open, {figures.streams_idle} idle"),
+        _line("ranges", f"{figures.ranges_in_flight} waiting, {figures.ranges_per_second:,.0f}/s"),
+        _line("files", f"{figures.open_files} open, {figures.waiting_reads} READs waiting"),
+    ]
+    faults = [fault for fault in (*figures.faults, figures.errors) if fault.total]
+    if not faults:
+        lines.append(_line("faults", "none since the start", "green"))
+    for number, fault in enumerate(faults[:2]):
+        more = f", {len(faults) - 2} more kinds" if number == 1 and len(faults) > 2 else ""
+        text = f"{fault.total:,} {fault.name}"
+        text += f" (+{fault.recent:,})" if fault.recent else ""
+        lines.append(_line("" if number else "faults", text + more, _fault_style(fault.recent)))
+    return lines
+
+
+def _fault_style(recent: int) -> str:
+    return "bold yellow" if recent else ""
+
+
+def _memory_bar(figures: TopFigures) -> Text:
+    """Return a bar of the budget: bytes in flight, other used bytes, free bytes."""
+    limit = figures.memory_limit or 1
+    used = min(_MEMORY_BAR_COLUMNS, round(figures.memory_used / limit * _MEMORY_BAR_COLUMNS))
+    flight = min(used, round(figures.memory_in_flight / limit * _MEMORY_BAR_COLUMNS))
+    return Text.assemble(
+        ("█" * (used - flight), "green"),
+        ("█" * flight, "blue"),
+        ("░" * (_MEMORY_BAR_COLUMNS - used), _DIM),
+    )
+
+
+def _money(figures: TopFigures) -> list[Text]:
+    """Return the lines of requests and costs."""
+    requests = ", ".join(
+        f"{figures.requests[name]:,.0f} {word}"
+        + (f" ({rate:,.1f}/s)" if (rate := figures.requests_per_second[name]) else "")
+        for name, word in (("A", "class A"), ("B", "class B"), ("free", "free"))
+    )
+    cost = f"about {_dollars(figures.request_cost)} for requests"
+    if figures.hourly_cost:
+        cost += f", {_dollars(figures.hourly_cost)} per hour at this rate"
+    transfer = f"{rounded_size(figures.wire_bytes)} received: free in the region of the bucket,"
+    transfer += f" {_dollars(figures.transfer_cost)} over the internet"
+    return [_line("requests", requests), _line("cost", cost), _line("transfer", transfer)]
+
+
+def _streams(rows: Sequence[StreamRow], most: int, width: int) -> Table:
+    """Return the table of streams. The names of objects take the space that is left."""
+    wide = width >= _WIDE_COLUMNS
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), header_style=_DIM, width=width, pad_edge=False, expand=True
+    )
+    table.add_column("STREAM", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("GENERATION", no_wrap=True, min_width=16)
+    if wide:
+        table.add_column("STATE", no_wrap=True)
+        table.add_column("AGE", justify="right", no_wrap=True, min_width=6)
+    table.add_column("RANGES", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("RECEIVED", justify="right", no_wrap=True, min_width=9)
+    table.add_column("RATE", justify="right", no_wrap=True, min_width=11)
+    table.add_column("REOPENS", justify="right", no_wrap=True)
+    for row in rows[:most]:
+        busy = row.bytes_per_second > 0 or row.ranges_in_flight > 0
+        cells = [Text(printable(row.object)), str(row.generation)]
+        if wide:
+            cells += [row.state, _age(row.age_seconds)]
+        cells.append(str(row.ranges_in_flight))
+        if wide:
+            cells.append(rounded_size(row.bytes_received))
+        cells += [_rate(row.bytes_per_second) if busy else "-", str(row.reopens or "-")]
+        table.add_row(*cells, style="" if busy else _DIM)
+    return table
+
+
+def _footer(figures: TopFigures, rows: int, keys: str) -> Text:
+    hidden = len(figures.streams) - rows
+    parts = [f"{hidden} more streams"] if hidden > 0 else []
+    if not figures.streams:
+        parts.append("no stream is open")
+    parts.append(f"costs are estimates (Standard, one region, prices of {PRICES_DATE})")
+    return Text(" · ".join([*parts, keys] if keys else parts), _DIM, no_wrap=True)
+
+
+def _line(label: str, text: str, style: str = "") -> Text:
+    return Text.assemble((f"{label:<{_LABEL_COLUMNS}}", _LABEL), (text, style), no_wrap=True)
+
+
+def _sparkline(values: Sequence[float], columns: int) -> str:
+    """Return the last `columns` values as bars, relative to the largest of them."""
+    shown = list(values)[-columns:]
+    largest = max(shown, default=0)
+    if largest <= 0:
+        return ""
+    return "".join(_BARS[min(7, int(value / largest * 8))] for value in shown)
+
+
+def _rate(bytes_per_second: float) -> str:
+    return f"{rounded_size(bytes_per_second)}/s"
+
+
+def _per_second(number: float) -> str:
+    return f"{number:,.0f}/s"
+
+
+def _short(seconds: float) -> str:
+    return rounded_duration(seconds)
+
+
+def _dollars(cost: float) -> str:
+    return f"${cost:,.2f}" if cost >= 1 else f"${cost:.4f}" if cost >= 0.0001 else "$0"
+
+
+def _age(seconds: float) -> str:
+    """Return a duration in its two largest units, such as `2h03m`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours:02}h"
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{seconds:.0f}s"
