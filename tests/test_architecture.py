@@ -77,6 +77,8 @@ IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 IMPURE_MODULES = {
     "commands.doctor",
     "commands.mount",
+    "commands.top",
+    "commands.top_screen",
     "connected_service",
     "control.control_server",
     "control.loop_calls",

@@ -55,6 +55,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "doctor": Subcommand(
         "gcsmux_fs.commands.doctor", "doctor", "Examine the way to a bucket, with remedies."
     ),
+    "top": Subcommand("gcsmux_fs.commands.top", "top", "Show live what a mount does."),
     "stats": Subcommand("gcsmux_fs.commands.stats", "stats", "Show the metrics of a mount."),
     "streams": Subcommand(
         "gcsmux_fs.commands.streams", "streams", "Show the open streams of a mount."

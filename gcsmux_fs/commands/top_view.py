@@ -194,7 +194,7 @@ def _streams(rows: Sequence[StreamRow], most: int, width: int) -> Table:
     table.add_column("REOPENS", justify="right", no_wrap=True)
     for row in rows[:most]:
         busy = row.bytes_per_second > 0 or row.ranges_in_flight > 0
-        cells = [Text(printable(row.object)), str(row.generation)]
+        cells: list[Text | str] = [Text(printable(row.object)), str(row.generation)]
         if wide:
             cells += [row.state, _age(row.age_seconds)]
         cells.append(str(row.ranges_in_flight))

@@ -26,8 +26,8 @@ USD_PER_CLASS_B = 0.0004 / 1000
 """Price of one read, or of one request for metadata."""
 
 USD_PER_GIB_INTERNET = 0.12
-"""Price of 1 GiB sent to the internet (the first 10 TiB of a month). Data that stays in the place of
-the bucket is free."""
+"""Price of 1 GiB sent to the internet (the first 10 TiB of a month). Data that stays in the region
+of the bucket is free."""
 
 _GIB = 1 << 30
 
