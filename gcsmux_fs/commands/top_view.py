@@ -15,7 +15,7 @@ from rich.text import Text
 from gcsmux_fs.commands.top_figures import OUTCOMES, QUANTILES
 from gcsmux_fs.metrics.request_prices import PRICES_DATE
 from gcsmux_fs.process.logs import printable
-from gcsmux_fs.settings.units import rounded_duration, rounded_size
+from gcsmux_fs.settings.units import rounded_duration, rounded_size, show_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,8 @@ _MIN_STREAM_ROWS = 2
 _WIDE_COLUMNS = 96
 _LEFT_COLUMNS = 40
 _LABEL_COLUMNS = 10
-_MEMORY_BAR_COLUMNS = 14
+_MEMORY_BAR_COLUMNS = 8
+_FAULT_LINES = 3
 
 
 def top_view(
@@ -105,44 +106,46 @@ def _left(figures: TopFigures, history: Sequence[tuple[float, float]]) -> list[T
         _line("wire", f"{_rate(figures.wire_rate):>12} ")
         + Text(_sparkline([wire for _, wire in history], columns), "blue"),
         _line("READs", f"{_per_second(figures.reads_per_second):>12}"),
-        _line("other", f"{_per_second(figures.operations):>12}"),
+        _line("other", f"{_per_second(figures.operations):>12} lookups, opens"),
         Text(""),
     ]
     heads = "".join(f"{f'p{quantile * 100:g}':>8}" for quantile in QUANTILES)
-    lines.append(Text(f"{'READs':<{_LABEL_COLUMNS}}{'share':>6}{heads}", _DIM))
-    shares = figures.shares or {}
+    lines.append(Text(f"{'latency':<{_LABEL_COLUMNS}}{'share':>6}{heads}", _DIM))
+    shares = {"all": 1.0, **(figures.shares or {})} if figures.shares else {}
     for outcome in ("all", *OUTCOMES):
-        share = f"{shares[outcome]:6.1%}" if outcome in shares else f"{'':6}"
+        share = f"{shares[outcome]:>6.0%}" if outcome in shares else f"{'-':>6}"
         times = figures.latencies[outcome]
         shown = [f"{'-':>8}"] * len(QUANTILES)
         if times is not None:
-            shown = [f"{_short(seconds):>8}" for seconds in times]
+            shown = [f"{rounded_duration(seconds):>8}" for seconds in times]
         lines.append(_line(outcome, share + "".join(shown)))
     return lines
 
 
 def _right(figures: TopFigures) -> list[Text]:
     """Return the lines of memory, streams and faults."""
-    used, limit = figures.memory_used, figures.memory_limit
+    unread = f", {rounded_size(figures.memory_unread)} unread" if figures.memory_unread else ""
     lines = [
-        _line("memory", "") + _memory_bar(figures) + Text(f" {rounded_size(used)}"),
-        _line("budget", f"{rounded_size(limit)}, resident {rounded_size(figures.resident_bytes)}"),
-        _line("in flight", rounded_size(figures.memory_in_flight)),
-        _line("unread", rounded_size(figures.memory_unread)),
+        _line("memory", "") + _memory_bar(figures) + Text(f" {_budget(figures)}"),
+        _line("in flight", f"{rounded_size(figures.memory_in_flight)}{unread}"),
+        _line("resident", rounded_size(figures.resident_bytes)),
+        _line("files", f"{figures.open_files} open, {figures.waiting_reads} READs waiting"),
         Text(""),
         _line("streams", f"{figures.streams_open} open, {figures.streams_idle} idle"),
         _line("ranges", f"{figures.ranges_in_flight} waiting, {figures.ranges_per_second:,.0f}/s"),
-        _line("files", f"{figures.open_files} open, {figures.waiting_reads} READs waiting"),
     ]
-    faults = [fault for fault in (*figures.faults, figures.errors) if fault.total]
+    faults = [fault for fault in (figures.errors, *figures.faults) if fault.total]
     if not faults:
-        lines.append(_line("faults", "none since the start", "green"))
-    for number, fault in enumerate(faults[:2]):
-        more = f", {len(faults) - 2} more kinds" if number == 1 and len(faults) > 2 else ""
+        lines.append(_line("faults", "none since the start"))
+    for number, fault in enumerate(faults[:_FAULT_LINES]):
         text = f"{fault.total:,} {fault.name}"
         text += f" (+{fault.recent:,})" if fault.recent else ""
-        lines.append(_line("" if number else "faults", text + more, _fault_style(fault.recent)))
+        lines.append(_line("" if number else "faults", text, _fault_style(fault.recent)))
     return lines
+
+
+def _budget(figures: TopFigures) -> str:
+    return f"{rounded_size(figures.memory_used)} of {show_size(int(figures.memory_limit))}"
 
 
 def _fault_style(recent: int) -> str:
@@ -171,8 +174,8 @@ def _money(figures: TopFigures) -> list[Text]:
     cost = f"about {_dollars(figures.request_cost)} for requests"
     if figures.hourly_cost:
         cost += f", {_dollars(figures.hourly_cost)} per hour at this rate"
-    transfer = f"{rounded_size(figures.wire_bytes)} received: free in the region of the bucket,"
-    transfer += f" {_dollars(figures.transfer_cost)} over the internet"
+    transfer = f"{rounded_size(figures.wire_bytes)}, free in the bucket's region,"
+    transfer += f" about {_dollars(figures.transfer_cost)} over the internet"
     return [_line("requests", requests), _line("cost", cost), _line("transfer", transfer)]
 
 
@@ -207,11 +210,13 @@ def _streams(rows: Sequence[StreamRow], most: int, width: int) -> Table:
 
 def _footer(figures: TopFigures, rows: int, keys: str) -> Text:
     hidden = len(figures.streams) - rows
-    parts = [f"{hidden} more streams"] if hidden > 0 else []
+    parts = [f"{hidden} more stream{'s' if hidden > 1 else ''}"] if hidden > 0 else []
     if not figures.streams:
         parts.append("no stream is open")
-    parts.append(f"costs are estimates (Standard, one region, prices of {PRICES_DATE})")
-    return Text(" · ".join([*parts, keys] if keys else parts), _DIM, no_wrap=True)
+    if keys:
+        parts.append(keys)
+    parts.append(f"costs estimated for Standard storage, {PRICES_DATE}")
+    return Text(" · ".join(parts), _DIM, no_wrap=True)
 
 
 def _line(label: str, text: str, style: str = "") -> Text:
@@ -235,12 +240,9 @@ def _per_second(number: float) -> str:
     return f"{number:,.0f}/s"
 
 
-def _short(seconds: float) -> str:
-    return rounded_duration(seconds)
-
-
 def _dollars(cost: float) -> str:
-    return f"${cost:,.2f}" if cost >= 1 else f"${cost:.4f}" if cost >= 0.0001 else "$0"
+    """Return a cost with two digits after the point, or four if it is below a cent."""
+    return f"${cost:,.2f}" if cost >= 0.01 else f"${cost:.4f}" if cost >= 0.0001 else "$0"
 
 
 def _age(seconds: float) -> str:
