@@ -15,7 +15,7 @@ from rich.text import Text
 from gcsmux_fs.commands.top_figures import OUTCOMES, QUANTILES
 from gcsmux_fs.metrics.request_prices import PRICES_DATE
 from gcsmux_fs.process.logs import printable
-from gcsmux_fs.settings.units import rounded_duration, rounded_size, show_size
+from gcsmux_fs.settings.units import rounded_duration, rounded_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +30,13 @@ _BARS = "▁▂▃▄▅▆▇█"
 _LABEL = "cyan"
 _DIM = "dim"
 # The lines of the screen above and below the rows of the table of streams.
-_OTHER_LINES = 20
+_OTHER_LINES = 21
 _MIN_STREAM_ROWS = 2
-# From this width, the table of streams shows the received bytes and the age.
+# From this width, graphs are longer, and the table of streams shows the received bytes and the age.
 _WIDE_COLUMNS = 96
-_LEFT_COLUMNS = 40
 _LABEL_COLUMNS = 10
-_MEMORY_BAR_COLUMNS = 8
+_LEFT_COLUMNS, _LEFT_COLUMNS_IF_WIDE = 40, 50
+_BAR_COLUMNS, _BAR_COLUMNS_IF_WIDE = 8, 14
 _FAULT_LINES = 3
 
 
@@ -59,10 +59,13 @@ def top_view(
         notice: a sentence that is shown instead of the health, or "".
         keys: the explanation of the keys, or "".
     """
+    wide = width >= _WIDE_COLUMNS
+    left_columns = _LEFT_COLUMNS_IF_WIDE if wide else _LEFT_COLUMNS
     pairs = Table.grid(padding=(0, 2))
-    pairs.add_column(width=_LEFT_COLUMNS, no_wrap=True)
+    pairs.add_column(width=left_columns, no_wrap=True)
     pairs.add_column(no_wrap=True, overflow="ellipsis")
-    left, right = _left(figures, history), _right(figures)
+    left = _left(figures, history, left_columns - _LABEL_COLUMNS - 13)
+    right = _right(figures, _BAR_COLUMNS_IF_WIDE if wide else _BAR_COLUMNS)
     for number in range(max(len(left), len(right))):
         pairs.add_row(*(side[number] if number < len(side) else "" for side in (left, right)))
     rows = len(figures.streams)
@@ -70,7 +73,7 @@ def top_view(
         rows = max(_MIN_STREAM_ROWS, height - _OTHER_LINES)
     parts: list[RenderableType] = [_title(figures, width, notice), _subtitle(figures), Text("")]
     parts += [pairs, Text(""), *_money(figures), Text("")]
-    parts += [_streams(figures.streams, rows, width), _footer(figures, rows, keys)]
+    parts += [_streams(figures.streams, rows, width), Text(""), _footer(figures, rows, keys)]
     return Group(*parts)
 
 
@@ -97,14 +100,15 @@ def _subtitle(figures: TopFigures) -> Text:
     return Text(" · ".join(parts), _DIM, no_wrap=True)
 
 
-def _left(figures: TopFigures, history: Sequence[tuple[float, float]]) -> list[Text]:
+def _left(
+    figures: TopFigures, history: Sequence[tuple[float, float]], graph_columns: int
+) -> list[Text]:
     """Return the lines of throughput and latency."""
-    columns = _LEFT_COLUMNS - _LABEL_COLUMNS - 13
     lines = [
         _line("readers", f"{_rate(figures.reader_rate):>12} ")
-        + Text(_sparkline([reader for reader, _ in history], columns), "green"),
+        + Text(_sparkline([reader for reader, _ in history], graph_columns), "green"),
         _line("wire", f"{_rate(figures.wire_rate):>12} ")
-        + Text(_sparkline([wire for _, wire in history], columns), "blue"),
+        + Text(_sparkline([wire for _, wire in history], graph_columns), "blue"),
         _line("READs", f"{_per_second(figures.reads_per_second):>12}"),
         _line("other", f"{_per_second(figures.operations):>12} lookups, opens"),
         Text(""),
@@ -122,11 +126,11 @@ def _left(figures: TopFigures, history: Sequence[tuple[float, float]]) -> list[T
     return lines
 
 
-def _right(figures: TopFigures) -> list[Text]:
+def _right(figures: TopFigures, bar_columns: int) -> list[Text]:
     """Return the lines of memory, streams and faults."""
     unread = f", {rounded_size(figures.memory_unread)} unread" if figures.memory_unread else ""
     lines = [
-        _line("memory", "") + _memory_bar(figures) + Text(f" {_budget(figures)}"),
+        _line("memory", "") + _memory_bar(figures, bar_columns) + Text(f" {_budget(figures)}"),
         _line("in flight", f"{rounded_size(figures.memory_in_flight)}{unread}"),
         _line("resident", rounded_size(figures.resident_bytes)),
         _line("files", f"{figures.open_files} open, {figures.waiting_reads} READs waiting"),
@@ -145,22 +149,22 @@ def _right(figures: TopFigures) -> list[Text]:
 
 
 def _budget(figures: TopFigures) -> str:
-    return f"{rounded_size(figures.memory_used)} of {show_size(int(figures.memory_limit))}"
+    return f"{rounded_size(figures.memory_used)} of {rounded_size(figures.memory_limit)}"
 
 
 def _fault_style(recent: int) -> str:
     return "bold yellow" if recent else ""
 
 
-def _memory_bar(figures: TopFigures) -> Text:
+def _memory_bar(figures: TopFigures, columns: int) -> Text:
     """Return a bar of the budget: bytes in flight, other used bytes, free bytes."""
     limit = figures.memory_limit or 1
-    used = min(_MEMORY_BAR_COLUMNS, round(figures.memory_used / limit * _MEMORY_BAR_COLUMNS))
-    flight = min(used, round(figures.memory_in_flight / limit * _MEMORY_BAR_COLUMNS))
+    used = min(columns, round(figures.memory_used / limit * columns))
+    flight = min(used, round(figures.memory_in_flight / limit * columns))
     return Text.assemble(
         ("█" * (used - flight), "green"),
         ("█" * flight, "blue"),
-        ("░" * (_MEMORY_BAR_COLUMNS - used), _DIM),
+        ("░" * (columns - used), _DIM),
     )
 
 

@@ -169,11 +169,11 @@ def test_the_smallest_screen_shows_everything() -> None:
     assert shown[0].endswith("● healthy")
     text = "\n".join(shown)
     for part in (
-        *("500 MiB/s", "250 MiB/s", "100/s", "90%", "35.0 us", "128 MiB of 256MiB", "200 MiB"),
+        *("500 MiB/s", "250 MiB/s", "100/s", "90%", "35.0 us", "128 MiB of 256 MiB", "200 MiB"),
         *("2 open, 1 idle", "45 waiting", "7 open, 5 READs waiting", "2 streams reopened (+2)"),
         *("4 retries (+4)", "2 failed requests (+2)", "6 class A (2.0/s)", "3,000 class B"),
         *("about $0.0012 for requests", "$1.48 per hour", "about $0.09 over the internet"),
-        *("train/shard-00011.tar", "1796052007182762", "8 more streams", "q quits"),
+        *("train/shard-00011.tar", "1796052007182762", "9 more streams", "q quits"),
     ):
         assert part in text, part
     assert "…" not in text
