@@ -10,11 +10,13 @@ from gcsmux_fs.control.control_server import ControlServer
 from gcsmux_fs.control.loop_calls import LoopCalls
 from gcsmux_fs.control.mount_commands import MountCommands, MountFacts
 from gcsmux_fs.control.socket_places import runtime_directory, socket_name
+from gcsmux_fs.filesystem.warming import WarmUp
 from gcsmux_fs.fuse.name_dropping import KernelNames
+from gcsmux_fs.namespace.tree import NoSuchEntry
 from gcsmux_fs.process.heartbeats import TRIO_LOOP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import trio
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from gcsmux_fs.fuse.name_dropping import NameDropper
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.mux.stream_registry import StreamRegistry
+    from gcsmux_fs.namespace.tree import Tree
     from gcsmux_fs.process.heartbeats import Heartbeats
+    from gcsmux_fs.reading.read_context import ReadContext
     from gcsmux_fs.settings.settings import Settings
 
-__all__ = ["MountControl"]
+__all__ = ["ControlActions", "MountControl"]
 
 _KERNEL_NAMES = {
     KernelNames.ALL: "the next use of each name asks the service",
@@ -34,6 +38,44 @@ _KERNEL_NAMES = {
     KernelNames.NONE: "this kernel (older than Linux 6.16) keeps its own names for up to"
     " --metadata-ttl, and drops them at once if root runs `sysctl vm.drop_caches=2`",
 }
+
+
+class ControlActions:
+    """What the control socket makes a mount do."""
+
+    def __init__(self, tree: Tree, context: ReadContext, names: NameDropper, bucket: str) -> None:
+        self._tree = tree
+        self._context = context
+        self._names = names
+        self._bucket = bucket
+
+    async def reload(self) -> str:
+        """Drop all cached names."""
+        dropped = await self._names.drop()
+        return f"all cached names were dropped: {_KERNEL_NAMES[dropped]}."
+
+    async def forget(self, paths: Sequence[str]) -> Json:
+        """Drop the cached names and bytes of paths in the mount."""
+        names: list[str] = []
+        failures: list[str] = []
+        for path in paths:
+            try:
+                names += self._tree.names_of_path(path)
+            except NoSuchEntry as error:
+                failures.append(f"{path}: {error.message}")
+        dropped = await self._names.drop(names)
+        objects = {name for name in names if name and not name.endswith("/")}
+        folders = tuple(name for name in names if name not in objects)
+        return {
+            "bytes": self._context.forget(lambda name: name in objects or name.startswith(folders)),
+            "kernel": dropped.value,
+            "message": f"{_KERNEL_NAMES[dropped]}.",
+            "failures": failures,
+        }
+
+    def warm(self) -> WarmUp:
+        """Return a new warm-up of the cache."""
+        return WarmUp(self._tree, self._context, self._bucket)
 
 
 class MountControl:
@@ -46,10 +88,9 @@ class MountControl:
         tasks: trio.Nursery,
         heartbeats: Heartbeats,
         streams: StreamRegistry,
-        names: NameDropper,
+        actions: ControlActions,
         config: Callable[[], Json],
     ) -> None:
-        self._names = names
         commands = MountCommands(
             MountFacts(settings.source, str(settings.mountpoint), time.time(), time.monotonic()),
             metrics,
@@ -57,7 +98,7 @@ class MountControl:
             heartbeats,
             streams=streams.snapshot,
             config=config,
-            reload=self._reload,
+            actions=actions,
         )
         self._server = ControlServer(commands.table())
 
@@ -69,7 +110,3 @@ class MountControl:
     def close(self) -> None:
         """Remove the socket."""
         self._server.close()
-
-    async def _reload(self) -> str:
-        dropped = await self._names.drop()
-        return f"all cached names were dropped: {_KERNEL_NAMES[dropped]}."

@@ -39,7 +39,7 @@ from gcsmux_fs.model.errors import (
     ConfigError,
     MountLost,
 )
-from gcsmux_fs.mount_control import MountControl
+from gcsmux_fs.mount_control import ControlActions, MountControl
 from gcsmux_fs.mount_report import mount_report
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
@@ -225,7 +225,8 @@ async def _serve_bucket(
     config = functools.partial(
         mount_report, settings, service, connected.bucket.info, tree, names, read_ahead
     )
-    control = MountControl(settings, metrics, tasks, heartbeats, streams, dropper, config)
+    actions = ControlActions(tree, context, dropper, settings.bucket)
+    control = MountControl(settings, metrics, tasks, heartbeats, streams, actions, config)
     with closing(control):
         await serve_kernel(
             settings, filesystem, names, read_ahead, reporter, report, on_mounted=control.start

@@ -60,6 +60,10 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "streams": Subcommand(
         "gcsmux_fs.commands.streams", "streams", "Show the open streams of a mount."
     ),
+    "warm": Subcommand("gcsmux_fs.commands.warm", "warm", "Fetch files into the cache of a mount."),
+    "forget": Subcommand(
+        "gcsmux_fs.commands.forget", "forget", "Drop cached names and bytes of paths."
+    ),
     "log-level": Subcommand(
         "gcsmux_fs.commands.log_level", "change_log_level", "Show or change the log level."
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gcsmux_fs import __version__
 from gcsmux_fs.control.protocol import PROTOCOL_VERSION, CommandFailed, ErrorCode
@@ -19,7 +19,7 @@ from gcsmux_fs.process.logs import log_level, set_log_level
 from gcsmux_fs.settings.defaults import LOG_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from _typeshed import DataclassInstance
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.process.heartbeats import Heartbeats
 
-__all__ = ["BLOCKED_SECONDS", "MountCommands", "MountFacts"]
+__all__ = ["BLOCKED_SECONDS", "MountActions", "MountCommands", "MountFacts", "Warming"]
 
 _T = TypeVar("_T")
 
@@ -57,6 +57,36 @@ class MountFacts:
     started_clock: float
 
 
+class Warming(Protocol):
+    """A warm-up: finds files, then fetches them into the cache."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the cache can hold all files that were found."""
+
+    def counts(self) -> Json:
+        """Return the numbers of files and bytes; any thread may call this at any time."""
+
+    async def find(self, paths: Sequence[str], /) -> None:
+        """Find the files of paths in the mount."""
+
+    async def fetch(self) -> None:
+        """Fetch the files that were found, as many as the cache can hold."""
+
+
+class MountActions(Protocol):
+    """What a mount does on request of a user. All methods run in trio's loop."""
+
+    async def reload(self) -> str:
+        """Do what SIGHUP does, and return a sentence about it."""
+
+    async def forget(self, paths: Sequence[str], /) -> Json:
+        """Drop the cached names and bytes of paths; return the fields of the answer."""
+
+    def warm(self) -> Warming:
+        """Return a new warm-up."""
+
+
 class MountCommands:
     """Answers the commands of one mount.
 
@@ -67,7 +97,7 @@ class MountCommands:
         heartbeats: the ages of both loops.
         streams: returns a snapshot of each open stream.
         config: returns all settings and adaptations (see `settings.adaptations.config_report`).
-        reload: drops all names and opens the log file again, as SIGHUP does; returns a sentence.
+        actions: what the commands that act do.
     """
 
     def __init__(
@@ -79,7 +109,7 @@ class MountCommands:
         *,
         streams: Callable[[], Sequence[DataclassInstance]],
         config: Callable[[], Json],
-        reload: Callable[[], Awaitable[str]],
+        actions: MountActions,
     ) -> None:
         self._facts = facts
         self._metrics = metrics
@@ -87,7 +117,7 @@ class MountCommands:
         self._heartbeats = heartbeats
         self._streams = streams
         self._config = config
-        self._reload = reload
+        self._actions = actions
 
     def table(self) -> dict[str, Command]:
         """Return the commands by name."""
@@ -98,6 +128,8 @@ class MountCommands:
             "config": self._answer_config,
             "log-level": self._answer_log_level,
             "reload": self._answer_reload,
+            "forget": self._answer_forget,
+            "warm": self._answer_warm,
         }
 
     def _answer_status(self, _arguments: Json, _exchange: Exchange) -> Json:
@@ -146,7 +178,39 @@ class MountCommands:
 
     def _answer_reload(self, _arguments: Json, exchange: Exchange) -> Json:
         """Do what SIGHUP does."""
-        return {"message": self._loop.run(self._reload, lambda: exchange.is_open)}
+        return {"message": self._loop.run(self._actions.reload, lambda: exchange.is_open)}
+
+    def _answer_forget(self, arguments: Json, exchange: Exchange) -> Json:
+        """Drop the cached names and bytes of the argument `paths`."""
+        paths = _paths(arguments)
+        return self._loop.run(lambda: self._actions.forget(paths), lambda: exchange.is_open)
+
+    def _answer_warm(self, arguments: Json, exchange: Exchange) -> Json:
+        """Fetch the files of the argument `paths`.
+
+        Nothing is fetched with `dry_run`, or if the files do not fit and `partial` is not given.
+        """
+        paths, dry_run, partial = (
+            _paths(arguments),
+            arguments.get("dry_run") is True,
+            arguments.get("partial") is True,
+        )
+        warming = self._actions.warm()
+
+        async def warm() -> bool:
+            await warming.find(paths)
+            if dry_run or not (warming.fits or partial):
+                return False
+            await warming.fetch()
+            return True
+
+        def meanwhile() -> bool:
+            counts = warming.counts()
+            del counts["failures"]
+            return exchange.progress(counts)
+
+        fetched = self._loop.run(warm, meanwhile)
+        return {**warming.counts(), "fits": warming.fits, "fetched": fetched}
 
     def _read(self, function: Callable[[], _T]) -> _T:
         """Return what `function` reads, in trio's loop if the loop runs, else in this thread."""
@@ -162,3 +226,15 @@ class MountCommands:
                 # A dictionary has changed while it was read, so the loop runs again.
                 continue
         return function()
+
+
+def _paths(arguments: Json) -> list[str]:
+    """Return the argument `paths`.
+
+    Raises:
+        CommandFailed: it is not a list of texts.
+    """
+    paths = arguments.get("paths")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise CommandFailed(ErrorCode.BAD_REQUEST, "the argument paths must be a list of texts.")
+    return paths

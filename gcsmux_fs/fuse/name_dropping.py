@@ -80,6 +80,8 @@ class NameDropper:
         )
         for name in names:
             self._tree.invalidate(name, notify=not at_once)
+            # Each call compares the names of all inodes, so let other tasks run between them.
+            await trio.lowlevel.checkpoint()
         if at_once:
             if self._names.drop_all():
                 return KernelNames.ALL

@@ -36,6 +36,8 @@ from gcsmux_fs.namespace.inodes import InodeTable
 from gcsmux_fs.namespace.listing_cache import MAX_LISTED_ENTRIES
 from gcsmux_fs.namespace.name_lookup import NameLookup, parse_name
 from gcsmux_fs.namespace.names import Form, locate
+from gcsmux_fs.namespace.path_names import names_of_path
+from gcsmux_fs.namespace.path_search import PathSearch
 from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -104,6 +106,18 @@ class Tree:
             on_placeholder=self._entries.update_placeholder,
             assume_directories=assume_directories,
         )
+
+    def search(self) -> PathSearch:
+        """Return a search for the objects of paths, without inodes and without the kernel."""
+        return PathSearch(self._names, self._inodes.root.location)
+
+    def names_of_path(self, path: str) -> list[str]:
+        """Return the names to `invalidate` for a path in the mount (see `path_names`).
+
+        Raises:
+            NoSuchEntry: no entry can have this path.
+        """
+        return names_of_path(self._inodes.root.location, path)
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of inodes, lookups, and cached answers."""

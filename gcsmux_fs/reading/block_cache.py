@@ -89,6 +89,19 @@ class BlockCache:
             block.content = None
             self._on_evict(block)
 
+    def remove(self, block: Block) -> None:
+        """Remove a ready block."""
+        if block.state.is_protected:
+            del self._protected[block.key]
+            self._budget.protected -= block.charge
+        else:
+            del self._unprotected[block.key]
+            self._budget.unprotected -= block.charge
+        if self.newest is block:
+            self.newest = None
+        block.content = None
+        self._on_evict(block)
+
     def _apply(self, block: Block, event: BlockEvent) -> None:
         """Change the state of a block. If a ready block loses its protection, change its tier."""
         was_protected = block.state.is_protected

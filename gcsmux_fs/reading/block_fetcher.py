@@ -62,7 +62,8 @@ class BlockFetcher:
         self._budget = budget
         self._counters = counters
         self._clock = clock
-        self._objects: dict[ObjectKey, BlockIndex] = {}
+        #: The object generations that have an open file or a block.
+        self.objects: dict[ObjectKey, BlockIndex] = {}
         #: READs that wait for memory. The value says whether the READ has held memory before.
         self._queue: OrderedDict[ReadRequest, bool] = OrderedDict()
         self._stalls: Stalls[ReadRequest] = Stalls()
@@ -77,16 +78,11 @@ class BlockFetcher:
         """The number of READs queued for memory."""
         return len(self._queue)
 
-    @property
-    def object_count(self) -> int:
-        """The number of object generations that have an open file or a block."""
-        return len(self._objects)
-
     def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> BlockIndex:
         """Count one more open file of an object, and return the block index of the object."""
-        index = self._objects.get(key)
+        index = self.objects.get(key)
         if index is None:
-            index = self._objects[key] = BlockIndex(key)
+            index = self.objects[key] = BlockIndex(key)
         index.open_files += 1
         index.size = size
         index.grows = grows
@@ -327,7 +323,7 @@ class BlockFetcher:
 
     def _forget_if_empty(self, index: BlockIndex) -> None:
         if not index.open_files and not index.block_count:
-            self._objects.pop(index.key, None)
+            self.objects.pop(index.key, None)
 
     def _serve_queue(self) -> None:
         """Begin queued READs, the oldest first, until the budget is full."""

@@ -43,18 +43,19 @@ class MemoryBudget:
 
     __slots__ = (
         "_first_window_limit",
-        "_readahead_limit",
         "limit",
         "loading_joined",
         "loading_read",
         "loading_readahead",
         "protected",
+        "readahead_limit",
         "unprotected",
     )
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._readahead_limit = limit * 3 // 4
+        #: Maximum number of bytes of readahead blocks, except while a reader gets its first window.
+        self.readahead_limit = limit * 3 // 4
         self._first_window_limit = limit * 7 // 8
         #: Bytes of loading blocks that READs requested.
         self.loading_read = 0
@@ -85,7 +86,7 @@ class MemoryBudget:
         part of a block that the reader has passed (at most a quarter of the window), and does not
         count the overhead of blocks.
         """
-        return self._readahead_limit * 3 // 4
+        return self.readahead_limit * 3 // 4
 
     @property
     def largest_read(self) -> int:
@@ -121,7 +122,7 @@ class MemoryBudget:
 
         None means that readahead may not add these bytes.
         """
-        limit = self._first_window_limit if first_window else self._readahead_limit
+        limit = self._first_window_limit if first_window else self.readahead_limit
         if self.loading_readahead + self.loading_joined + self.protected + charge > limit:
             return None
         excess = self.used + charge - self.limit

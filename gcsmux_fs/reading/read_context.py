@@ -8,6 +8,8 @@ import trio
 
 from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
+from gcsmux_fs.reading.cache_forgetting import forget_blocks
+from gcsmux_fs.reading.cache_warming import CacheWarmer
 from gcsmux_fs.reading.file_forecasts import TINY_OBJECT_BYTES
 from gcsmux_fs.reading.open_file import OpenFile
 from gcsmux_fs.reading.open_planner import SMALL_OBJECT_BYTES, parts_to_request
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.metrics.histogram import Histogram
     from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.range_source import RangeSource
 
@@ -82,6 +85,25 @@ class ReadContext:
         """
         return OpenFile(self.resources, key, size, grows=grows)
 
+    @property
+    def warm_capacity_bytes(self) -> int:
+        """How many bytes of objects (see `cache_charge`) a warm-up may fetch into the cache."""
+        return self.resources.budget.readahead_limit
+
+    def new_warmer(
+        self,
+        nursery: trio.Nursery,
+        *,
+        on_bytes: Callable[[int], None],
+        on_object: Callable[[ObjectKey, StorageError | None], None],
+    ) -> CacheWarmer:
+        """Return a `CacheWarmer` whose tasks run in `nursery`."""
+        return CacheWarmer(self.resources, nursery, on_bytes=on_bytes, on_object=on_object)
+
+    def forget(self, matches: Callable[[str], bool]) -> int:
+        """Drop the cached bytes of all objects whose names match; return the number of bytes."""
+        return forget_blocks(self.resources.fetcher, matches)
+
     def expected_parts(self, name: str, size: int) -> tuple[ByteRange, ...]:
         """Return what is worth fetching before a program opens a file that it will soon open.
 
@@ -129,7 +151,7 @@ class ReadContext:
             "objects",
             "objects",
             "Object generations with an open file or a block.",
-            lambda: fetcher.object_count,
+            lambda: len(fetcher.objects),
         )
         gauge("open_files", "files", "Open files.", lambda: resources.open_files)
         gauge(

@@ -21,13 +21,41 @@ from gcsmux_fs.process.logs import MOUNT_LOGGERS, log_level, set_log_level
 from tests.control.served import LoopThread, client, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from gcsmux_fs.control.mount_commands import Warming
+    from gcsmux_fs.control.protocol import Json
 
 
 @dataclass
 class Stream:
     object: str
+
+
+class FakeWarming:
+    """A fake of a warm-up, which finds one file and waits until it may fetch the file."""
+
+    def __init__(self) -> None:
+        self.fits = True
+        self.fetched = False
+        self.cancelled = threading.Event()
+        self.may_end = True
+
+    def counts(self) -> Json:
+        return {"files": 1, "failures": ["a"]}
+
+    async def find(self, paths: Sequence[str]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def fetch(self) -> None:
+        try:
+            if not self.may_end:
+                await trio.sleep_forever()
+            self.fetched = True
+        except trio.Cancelled:
+            self.cancelled.set()
+            raise
 
 
 class Mount:
@@ -36,6 +64,7 @@ class Mount:
     def __init__(self, loop: LoopThread) -> None:
         self.now = 100.0
         self.reloads = 0
+        self.warming = FakeWarming()
         heartbeats = Heartbeats(lambda: self.now)
         registry = Registry()
         registry.counter("reads", "reads", "All READs.", lambda: 7)
@@ -53,10 +82,17 @@ class Mount:
             heartbeats,
             streams=lambda: [Stream("file")],
             config=lambda: {"settings": [], "adaptations": []},
-            reload=self._reload,
+            actions=self,
         )
 
-    async def _reload(self) -> str:
+    async def forget(self, paths: Sequence[str]) -> Json:
+        await trio.lowlevel.checkpoint()
+        return {"paths": list(paths)}
+
+    def warm(self) -> Warming:
+        return self.warming
+
+    async def reload(self) -> str:
         await trio.lowlevel.checkpoint()
         self.reloads += 1
         return "reloaded."
@@ -163,3 +199,51 @@ def test_a_command_fails_after_the_loop_has_ended() -> None:
         mount = Mount(running)
     with pytest.raises(CommandFailed, match="being unmounted"):
         mount.calls.call(lambda: 5)
+
+
+@pytest.mark.parametrize("paths", [None, "a", [1], {}])
+def test_paths_must_be_texts(loop: LoopThread, tmp_path: Path, paths: object) -> None:
+    mount = Mount(loop)
+    with serving(tmp_path, mount.commands.table()):
+        for command in ("forget", "warm"):
+            with client(tmp_path) as asked, pytest.raises(CommandFailed, match="list of texts"):
+                asked.ask(command, {"paths": paths})
+
+
+@pytest.mark.parametrize(
+    ("fits", "arguments", "fetched"),
+    [
+        (True, {}, True),
+        (True, {"dry_run": True}, False),
+        (False, {}, False),
+        (False, {"partial": True}, True),
+    ],
+)
+def test_more_than_the_cache_holds_is_fetched_only_on_request(
+    loop: LoopThread, tmp_path: Path, *, fits: bool, arguments: Json, fetched: bool
+) -> None:
+    mount = Mount(loop)
+    mount.warming.fits = fits
+    with serving(tmp_path, mount.commands.table()), client(tmp_path) as asked:
+        answer = asked.ask("warm", {"paths": ["a"], **arguments})
+    assert answer == {"files": 1, "failures": ["a"], "fits": fits, "fetched": fetched}
+    assert mount.warming.fetched == fetched
+
+
+def test_a_warm_up_shows_its_progress_and_ends_with_its_client(
+    loop: LoopThread, tmp_path: Path
+) -> None:
+    mount = Mount(loop)
+    mount.warming.may_end = False
+    seen = threading.Event()
+
+    def show(fields: Json) -> None:
+        assert fields == {"files": 1}
+        seen.set()
+        raise KeyboardInterrupt
+
+    with serving(tmp_path, mount.commands.table()):
+        with client(tmp_path) as asked, pytest.raises(KeyboardInterrupt):
+            asked.ask("warm", {"paths": ["a"]}, show)
+        assert seen.is_set()
+        assert mount.warming.cancelled.wait(20)

@@ -47,7 +47,7 @@ LOADING_STATES = {
 def blocks_of(context: ReadContext) -> list[Block]:
     return [
         block
-        for index in context.resources.fetcher._objects.values()
+        for index in context.resources.fetcher.objects.values()
         for page in index._pages.values()
         for block in page.blocks
     ]
@@ -202,7 +202,7 @@ class ReadPathMachine(RuleBasedStateMachine):
 
     @invariant()
     def blocks_are_disjoint_aligned_and_within_a_page(self) -> None:
-        for index in self.context.resources.fetcher._objects.values():
+        for index in self.context.resources.fetcher.objects.values():
             end = 0
             size = SIZES[index.key.name]
             for number in sorted(index._pages):
