@@ -166,7 +166,7 @@ def settings() -> Iterator[str]:
                 reason = f", because {setting.reason}" if setting.reason else ""
                 text += f" Default: {setting.shown_default}{reason}."
             yield ".TP"
-            yield f"\\fB{escaped(setting.name)}\\fR = {escaped(setting.type.example)}"
+            yield f"\\fB{escaped(setting.name)}\\fR = {escaped(setting.file_value)}"
             yield inline(text)
 
 

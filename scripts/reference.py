@@ -20,16 +20,6 @@ _DOCUMENT = Path(__file__).parents[1] / "docs" / "CONFIGURATION.md"
 _BEGIN, _END = "<!-- begin of the reference -->\n", "<!-- end of the reference -->\n"
 
 
-def _example(setting: Setting) -> str:
-    """Return a line of a TOML file: with the default, or with an example if there is none."""
-    value = setting.type.example
-    if setting.type.is_flag:
-        value = setting.type.show(setting.default)
-    elif setting.default not in (None, ""):
-        value = f'"{setting.type.show(setting.default)}"'
-    return f"{setting.name} = {value}"
-
-
 def _entry(setting: Setting) -> str:
     option = " ".join(filter(None, (setting.option, setting.type.metavar)))
     names = [f"`{setting.short}`"] if setting.short else []
@@ -41,7 +31,7 @@ def _entry(setting: Setting) -> str:
     if setting.option_only:
         names.append("only on the command line")
     else:
-        names += [f"`{_example(setting)}`", f"`{setting.variable}`"]
+        names += [f"`{setting.name} = {setting.file_value}`", f"`{setting.variable}`"]
     default = setting.shown_default
     if setting.type.is_flag:
         default = "off" if not setting.default else "on"

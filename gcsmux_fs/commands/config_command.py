@@ -15,10 +15,10 @@ from gcsmux_fs.commands.mount_argument import ask_mount
 from gcsmux_fs.commands.mount_arguments import (
     OPTIONS_BY_HEADING,
     MountCommand,
-    build_settings,
     mount_parameters,
     values_with_words,
 )
+from gcsmux_fs.commands.settings_builder import build_settings
 from gcsmux_fs.settings.adaptations import config_report
 from gcsmux_fs.settings.config_file import read_config
 from gcsmux_fs.settings.paths import absolute_path

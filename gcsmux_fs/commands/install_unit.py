@@ -16,7 +16,8 @@ from gcsmux_fs.commands.click_command import parsed_by
 from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.installation_plan import Plan, PlannedStep, SystemRoot, confirm
 from gcsmux_fs.commands.marked_files import marked
-from gcsmux_fs.commands.mount_arguments import MountCommand, build_settings
+from gcsmux_fs.commands.mount_arguments import MountCommand
+from gcsmux_fs.commands.settings_builder import build_settings
 from gcsmux_fs.commands.shared_options import options_below
 from gcsmux_fs.commands.unit_files import (
     UNIT_PATH,

@@ -5,9 +5,6 @@ The options are made from the table of settings (`settings/setting_table.py`).
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,33 +12,28 @@ import click
 from gcsmux_fs import __version__
 from gcsmux_fs.commands.click_command import HeadedCommand, long_options
 from gcsmux_fs.commands.completions import complete_directory
-from gcsmux_fs.commands.mount_options import check_options, sort_options
+from gcsmux_fs.commands.mount_options import sort_options
+from gcsmux_fs.commands.settings_builder import build_settings
 from gcsmux_fs.commands.shared_options import (
     ConfigFile,
     config_option,
     effective_values,
     options_below,
-    with_service_address,
 )
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.bucket_address import parse_bucket
-from gcsmux_fs.settings.setting import Origin
-from gcsmux_fs.settings.setting_sources import attributed
-from gcsmux_fs.settings.setting_table import HEADINGS, SETTINGS, settings_below
-from gcsmux_fs.settings.settings import Settings
-from gcsmux_fs.settings.units import show_size
+from gcsmux_fs.settings.setting_table import HEADINGS, settings_below
 from gcsmux_fs.settings.value_types import MOUNTPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gcsmux_fs.settings.setting import EffectiveSetting, Setting
+    from gcsmux_fs.settings.settings import Settings
 
 __all__ = [
     "OPTIONS_BY_HEADING",
     "PROGRAM",
     "MountCommand",
-    "build_settings",
     "mount_arguments",
     "mount_parameters",
     "values_with_words",
@@ -69,12 +61,6 @@ _ARGUMENTS = {
     "MOUNTPOINT": "the path of a directory",
 }
 
-_NO_WINDOW = "only root can change the window, so the kernel's default, 128KiB, has an effect"
-
-# The directory of SELinux in sysfs. This directory exists only if SELinux is turned on in the
-# kernel.
-_SELINUX = Path("/sys/fs/selinux")
-
 
 class MountCommand(HeadedCommand):
     """A command that also accepts its own long options inside of `-o`, among the mount options."""
@@ -92,7 +78,6 @@ class MountCommand(HeadedCommand):
             values.get("fuse_options", ()),
             takes_value,
             tolerant="sloppy" in values,
-            selinux=_SELINUX.exists(),
         )
         own = [f"--{name}" if text is None else f"--{name}={text}" for name, text in options.own]
         rest = super().parse_args(ctx, own + args)
@@ -187,65 +172,3 @@ def _missing(argument: Setting, word: str | None, config: ConfigFile | None) -> 
         f"{name} is missing: add {argument.name} = {argument.type.example} to"
         f" {config.path}{missing}, or write {name} on the command line."
     )
-
-
-def build_settings(
-    merged: Mapping[str, EffectiveSetting], written_options: tuple[str, ...]
-) -> Settings:
-    """Return the settings of a mount. `written_options` are the mount options of `-o`.
-
-    Raises:
-        ConfigError: a value is out of its range, or two values contradict each other.
-    """
-    try:
-        effective = with_service_address(merged)
-        values = {field: each.value for field, each in effective.items()}
-        fuse_options = _all_mount_options(values.pop("fuse_options"), written_options)
-        if written_options:
-            row = effective["fuse_options"]
-            origin = Origin("option", "-o")
-            effective["fuse_options"] = replace(row, value=",".join(fuse_options), origin=origin)
-        if values["kernel_read_ahead_bytes"] is None and os.geteuid() != 0:
-            row = effective["kernel_read_ahead_bytes"]
-            effective["kernel_read_ahead_bytes"] = replace(row, reason=_NO_WINDOW)
-        check_options(
-            fuse_options,
-            values["mountpoint"],
-            allow_other=values["allow_other"],
-            user=os.geteuid(),
-        )
-        _check_machine(values["memory_bytes"], values["kernel_read_ahead_bytes"])
-        written = values.pop("bucket")
-        name, prefix = parse_bucket(written, values.pop("only_dir"))
-        return Settings(
-            bucket=name,
-            prefix=prefix,
-            written_source=written,
-            fuse_options=fuse_options,
-            effective=tuple(effective.values()),
-            **values,
-        )
-    except ConfigError as error:
-        raise ConfigError(attributed(str(error), merged)) from None
-
-
-def _all_mount_options(text: str, written: tuple[str, ...]) -> tuple[str, ...]:
-    """Join the mount options of `-o` with those of the configuration file or the environment."""
-    names = {setting.long_name: not setting.type.is_flag for setting in SETTINGS}
-    options = sort_options([text], names, selinux=_SELINUX.exists())
-    if options.own:
-        name = options.own[0][0].replace("-", "_")
-        raise ConfigError(f"mount_options contains {name}: write {name} as a key of its own.")
-    return tuple(dict.fromkeys(options.fuse + written))
-
-
-def _check_machine(memory_bytes: int, kernel_read_ahead_bytes: int | None) -> None:
-    """Raise ConfigError if --memory is more than the machine has, or if an option requires root."""
-    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if memory_bytes > machine_bytes:
-        raise ConfigError(
-            f"--memory {show_size(memory_bytes)} is larger than the memory of this machine: write"
-            f" at most {machine_bytes // 2**20}MiB."
-        )
-    if kernel_read_ahead_bytes and os.geteuid() != 0:
-        raise ConfigError("only root can set --kernel-read-ahead: leave it out.")

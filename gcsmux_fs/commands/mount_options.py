@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["MountOptions", "check_options", "sort_options", "split_options"]
+__all__ = ["MountOptions", "check_options", "is_for_selinux", "sort_options", "split_options"]
 
 # The option that `mount -o remount` passes, together with the options to change.
 _REMOUNT = "remount"
@@ -111,18 +111,22 @@ def split_options(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def is_for_selinux(option: str) -> bool:
+    """Return whether an option sets SELinux labels, which a kernel without SELinux refuses."""
+    return _FOR_SELINUX.fullmatch(option) is not None
+
+
 def sort_options(
     texts: Iterable[str],
     takes_value: Mapping[str, bool],
     *,
     tolerant: bool = False,
-    selinux: bool = False,
 ) -> MountOptions:
     """Split the texts of all `-o` into options for gcsmux-mount, for libfuse, and to drop.
 
     `takes_value` contains the name of each long option of gcsmux-mount, such as `only-dir`, and
     whether the option takes a value. If `tolerant` is true (mount -s), an unknown option is dropped
-    instead of refused. `selinux` is true if SELinux is turned on in the kernel.
+    instead of refused.
 
     Raises:
         ConfigError: an option is unknown or not supported.
@@ -144,10 +148,8 @@ def sort_options(
             if equals and not takes_value[long_name]:
                 raise ConfigError(f"-o {name} takes no value: write -o {name} alone.")
             own.append((long_name, value if equals else None))
-        elif option in _FOR_LIBFUSE:
+        elif option in _FOR_LIBFUSE or is_for_selinux(option):
             fuse.append(option)
-        elif _FOR_SELINUX.fullmatch(option):
-            fuse += [option] if selinux else []
         elif not (tolerant or option in _IGNORED or option.startswith(_IGNORED_PREFIXES)):
             raise ConfigError(_not_supported(name) or _unknown(name, takes_value))
     return MountOptions(tuple(own), tuple(dict.fromkeys(fuse)))

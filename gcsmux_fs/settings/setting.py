@@ -65,6 +65,15 @@ class Setting:
         return VARIABLE_PREFIX + self.name.upper()
 
     @property
+    def file_value(self) -> str:
+        """A value as it is written in a TOML file: the default, or an example if it has none."""
+        if self.type.is_flag:
+            return self.type.show(self.default)
+        if self.default in (None, ""):
+            return self.type.example
+        return f'"{self.type.show(self.default)}"'
+
+    @property
     def shown_default(self) -> str:
         """The default for people: its words, or the value as users write it."""
         if self.default_words or self.default is None:

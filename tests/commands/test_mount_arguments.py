@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gcsmux_fs.commands import settings_builder
 from gcsmux_fs.commands.mount_arguments import mount_arguments
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
@@ -138,3 +139,19 @@ def test_help_shows_every_visible_option(capsys: pytest.CaptureFixture[str]) -> 
     names = [param.opts[-1] for param in mount_arguments.params if not getattr(param, "hidden", 0)]
     assert [name for name in names if name.startswith("-") and f"{name} " not in shown] == []
     assert "-h, --help" in shown
+
+
+@pytest.mark.parametrize("selinux", [False, True])
+def test_selinux_labels_are_left_out_with_a_reason_if_selinux_is_off(
+    selinux: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel without SELinux would refuse a mount with labels. mount(8) drops labels too."""
+    monkeypatch.setattr(settings_builder, "_SELINUX", tmp_path if selinux else tmp_path / "none")
+    parsed = settings("bucket", "/mnt/data", "-o", "context=a:b:c:d,nodev,fscontext=e:f:g:h")
+    (row,) = [each for each in parsed.effective if each.setting.name == "mount_options"]
+    if selinux:
+        assert parsed.fuse_options == ("context=a:b:c:d", "nodev", "fscontext=e:f:g:h")
+        assert row.reason == ""
+    else:
+        assert parsed.fuse_options == ("nodev",)
+        assert (row.value, "SELinux is off" in row.reason) == ("nodev", True)

@@ -94,14 +94,6 @@ def test_a_tolerant_mount_drops_unknown_options() -> None:
     assert sort_options(["ro,frobnicate=1"], OWN, tolerant=True) == MountOptions()
 
 
-def test_selinux_labels_are_dropped_without_selinux() -> None:
-    """A kernel without SELinux would refuse a mount with labels. mount(8) drops labels too."""
-    options = ["context=a:b:c:d,fscontext=e:f:g:h"]
-    assert sort_options(options, OWN, selinux=False) == MountOptions()
-    sorted_options = sort_options(options, OWN, selinux=True)
-    assert sorted_options == MountOptions(fuse=("context=a:b:c:d", "fscontext=e:f:g:h"))
-
-
 def test_a_remount_is_refused_also_with_options_of_the_mount_table() -> None:
     sorted_options = sort_options(["rw,remount,user_id=0,group_id=0,max_read=65536,dev,suid"], OWN)
     assert sorted_options == MountOptions(fuse=("remount",))
