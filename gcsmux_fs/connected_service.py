@@ -169,6 +169,8 @@ class ConnectedService:
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of streams and retries. Each store declares its own metrics."""
         self._calls.declare_metrics(registry)
+        if self._tokens is not None:
+            self._tokens.declare_metrics(registry)
         self._transport.declare_metrics(registry)
         self.outcomes.declare_metrics(registry)
         budgets = (self._stream_retries, self._unary_retries)
@@ -190,7 +192,7 @@ async def connect(
     """Connect to the service, and close all connections at the end.
 
     Raises:
-        ConfigError: there are no credentials, or the key file cannot be used.
+        CredentialsError: there are no credentials, or no token could be fetched.
     """
     channels = await open_channels(settings)
     try:

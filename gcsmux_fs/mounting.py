@@ -50,6 +50,7 @@ from gcsmux_fs.process.process_metrics import declare_process_metrics
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bucket_check import check_bucket
 from gcsmux_fs.storage.channels import ChannelSettings
+from gcsmux_fs.storage.direct_path import report_path
 from gcsmux_fs.storage.unary_calls import UnaryPolicy
 
 if TYPE_CHECKING:
@@ -160,7 +161,12 @@ async def _connected(
         plaintext=settings.plaintext,
         anonymous=settings.anonymous,
         key_file=settings.key_file,
+        token_file=settings.token_file,
+        token_command=settings.token_command,
+        impersonate=settings.impersonate_service_account,
+        ca_file=settings.ca_file,
         billing_project=settings.billing_project,
+        direct_path=settings.direct_path,
     )
     async with connect(
         channel_settings,
@@ -171,6 +177,7 @@ async def _connected(
         bucket = await check_bucket(
             service.new_store(settings.bucket, policy=_STARTUP_POLICY, is_counted=False), settings
         )
+        report_path(settings.direct_path)
         store = service.new_store(settings.bucket, hierarchical=bucket.info.hierarchical)
         metrics.section = "the service"
         store.declare_metrics(metrics)

@@ -16,6 +16,7 @@ import click
 from gcsmux_fs.commands.click_command import parsed_by
 from gcsmux_fs.commands.completions import complete_value
 from gcsmux_fs.settings.config_file import ConfigFileMissing, FileValue, read_config
+from gcsmux_fs.settings.credential_options import CREDENTIAL_SETTINGS, check_credential_options
 from gcsmux_fs.settings.paths import absolute_path
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
 from gcsmux_fs.settings.setting import EffectiveSetting, Origin
@@ -23,7 +24,7 @@ from gcsmux_fs.settings.setting_sources import CONFIG_VARIABLE, merge_sources
 from gcsmux_fs.settings.setting_table import FILE_SETTINGS, SERVICE, settings_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from gcsmux_fs.settings.service_address import ServiceAddress
@@ -90,7 +91,7 @@ def options_below(heading: str) -> Callable[[_Decorated], _Decorated]:
 
 
 def _option(setting: Setting) -> Callable[[_Decorated], _Decorated]:
-    if setting.type.is_list:
+    if setting.name == "mount_options":
         return click.option(
             "-o",
             setting.field,
@@ -138,9 +139,11 @@ def effective_values(
 
 
 def service_address(
-    endpoint: str | None, *, plaintext: bool, anonymous: bool, key_file: Path | None
+    endpoint: str | None, *, plaintext: bool, anonymous: bool, given: Sequence[str] = ()
 ) -> ServiceAddress:
     """Return the address of the service that the options and the environment variable give.
+
+    `given` has the options with which the user chose credentials.
 
     Raises:
         ConfigError: the options contradict each other, or the environment variable is wrong.
@@ -149,7 +152,7 @@ def service_address(
         endpoint,
         plaintext=plaintext,
         anonymous=anonymous,
-        with_key=key_file is not None,
+        given=given,
         emulator=os.environ.get(EMULATOR_VARIABLE, ""),
     )
 
@@ -168,7 +171,10 @@ def with_service_address(merged: Mapping[str, EffectiveSetting]) -> dict[str, Ef
         None if emulator else endpoint.value,
         plaintext=merged["plaintext"].value,
         anonymous=merged["anonymous"].value,
-        key_file=merged["key_file"].value,
+        given=[merged[name].setting.option for name in CREDENTIAL_SETTINGS if merged[name].value],
+    )
+    check_credential_options(
+        lambda name: merged[name].value, plaintext=address.plaintext, anonymous=address.anonymous
     )
     result = dict(merged)
     for name in ("endpoint", "plaintext", "anonymous"):

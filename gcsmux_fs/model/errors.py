@@ -11,6 +11,7 @@ import errno
 
 __all__ = [
     "ConfigError",
+    "CredentialsError",
     "DataCorruption",
     "DeadlineExceeded",
     "GcsmuxError",
@@ -59,6 +60,20 @@ class GcsmuxError(Exception):
 
 class ConfigError(GcsmuxError):
     """A setting is invalid; the message is one sentence for the user."""
+
+
+class CredentialsError(ConfigError):
+    """There is no access token; the message is one sentence for the user.
+
+    Attributes:
+        permanent: whether a later attempt fails too, unless the user changes something. Examples
+            are a missing key file and a deleted service account. False: the token server could not
+            be reached.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
 
 
 class MountLost(GcsmuxError):

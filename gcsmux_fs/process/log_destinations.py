@@ -35,9 +35,9 @@ _PROGRAM = "gcsmux-mount"
 # Only the owner may read the log file, because it contains names of objects and mount points.
 _LOG_FILE_MODE = 0o600
 
-# gRPC logs a failed token renewal to this logger, with a traceback. These records are dropped,
-# because the call that needed the token fails with the same text.
-_REDUNDANT_LOGGER = "grpc._plugin_wrapping"
+# google-auth logs to these loggers that it found no metadata server and no project. The first makes
+# the mount fail with the same text, and a mount needs no project.
+_REDUNDANT_LOGGERS = ("google.auth._default", "google.auth.compute_engine._metadata")
 
 
 class _PrivateFileHandler(logging.handlers.WatchedFileHandler):
@@ -107,7 +107,8 @@ def configure_logging(settings: Settings, *, detached: bool) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     set_log_level(settings.log_level)
     logging.getLogger("pyfuse3").addFilter(_KilledReaderFilter())
-    logging.getLogger(_REDUNDANT_LOGGER).setLevel(logging.CRITICAL)
+    for name in _REDUNDANT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     # With the default value True, the module logging would print a traceback to stderr for each
     # line that cannot be written.

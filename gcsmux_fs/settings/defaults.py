@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "DEFAULT_DIRECT_PATH",
     "DEFAULT_DIR_MODE",
     "DEFAULT_ENDPOINT",
     "DEFAULT_FILE_MODE",
@@ -14,6 +15,7 @@ __all__ = [
     "DEFAULT_NEGATIVE_TTL_SECONDS",
     "DEFAULT_READ_AHEAD_BYTES",
     "DEFAULT_READ_TIMEOUT_SECONDS",
+    "DIRECT_PATH_MODES",
     "LOG_DESTINATIONS",
     "LOG_FORMATS",
     "LOG_LEVELS",
@@ -65,6 +67,12 @@ DEFAULT_LOG_FORMAT = "text"
 DEFAULT_LOG_DESTINATION = "auto"
 """The default destination of the log: stderr in the foreground, otherwise the journal or syslog,
 where the other services of the machine log, too."""
+
+DIRECT_PATH_MODES = ("off", "try", "require")
+"""The values of --direct-path."""
+
+DEFAULT_DIRECT_PATH = "off"
+"""The default of --direct-path. The normal way works from everywhere."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 """The values of --log-level. The first value logs the most lines."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["EMULATOR_VARIABLE", "ServiceAddress", "parse_endpoint", "resolve_service_address"]
 
@@ -64,24 +68,24 @@ def resolve_service_address(
     *,
     plaintext: bool,
     anonymous: bool,
-    with_key: bool,
+    given: Sequence[str] = (),
     emulator: str,
 ) -> ServiceAddress:
     """Return the address that the command line and STORAGE_EMULATOR_HOST_GRPC give.
 
     `emulator` is the value of STORAGE_EMULATOR_HOST_GRPC, or "". An emulator implies plaintext and
-    anonymous access. An endpoint on the command line overrides the emulator. `with_key` is true if
-    the user gave a key file. Then an emulator does not imply anonymous access, so that the key file
-    is refused instead of ignored.
+    anonymous access. An endpoint on the command line overrides the emulator. `given` has the
+    options with which the user chose credentials. If there are any, an emulator does not imply
+    anonymous access, so that the credentials are refused instead of ignored.
 
     Raises:
         ConfigError: the options contradict each other, or would send credentials in plaintext.
     """
-    if anonymous and with_key:
-        raise ConfigError("--anonymous and --key-file exclude each other: leave one of them out.")
+    if anonymous and given:
+        raise ConfigError(f"--anonymous and {given[0]} exclude each other: leave one of them out.")
     if endpoint is None and emulator:
         emulator_endpoint = _emulator_endpoint(emulator, plaintext=plaintext)
-        address = ServiceAddress(emulator_endpoint, plaintext=True, anonymous=not with_key)
+        address = ServiceAddress(emulator_endpoint, plaintext=True, anonymous=not given)
     else:
         address = ServiceAddress(
             DEFAULT_ENDPOINT if endpoint is None else parse_endpoint(endpoint),
@@ -89,7 +93,7 @@ def resolve_service_address(
             anonymous=anonymous,
         )
     if address.plaintext and not address.anonymous:
-        option = "--key-file" if with_key else "--plaintext"
+        option = given[0] if given else "--plaintext"
         raise ConfigError(
             f"credentials are never sent in plaintext: add --anonymous, or leave {option} out."
         )

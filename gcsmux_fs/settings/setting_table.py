@@ -17,6 +17,7 @@ import os
 from gcsmux_fs.settings import value_types as types
 from gcsmux_fs.settings.defaults import (
     DEFAULT_DIR_MODE,
+    DEFAULT_DIRECT_PATH,
     DEFAULT_ENDPOINT,
     DEFAULT_FILE_MODE,
     DEFAULT_LOG_DESTINATION,
@@ -27,6 +28,7 @@ from gcsmux_fs.settings.defaults import (
     DEFAULT_NEGATIVE_TTL_SECONDS,
     DEFAULT_READ_AHEAD_BYTES,
     DEFAULT_READ_TIMEOUT_SECONDS,
+    DIRECT_PATH_MODES,
     LOG_DESTINATIONS,
     LOG_FORMATS,
     LOG_LEVELS,
@@ -107,10 +109,50 @@ SETTINGS: tuple[Setting, ...] = (
         field="key_file",
         type=types.READABLE_FILE,
         heading=SERVICE,
-        help="Use the credentials in this file (a service account's JSON key) instead of"
-        " Application Default Credentials.",
+        help="Use the credentials in this file instead of Application Default Credentials: the"
+        " JSON key of a service account, or any other JSON file with credentials of Google Cloud."
+        " The file is read again when it changes.",
         default_words="Application Default Credentials",
         reason="Google's own tools use them too",
+    ),
+    Setting(
+        name="token_file",
+        field="token_file",
+        type=types.FILE,
+        heading=SERVICE,
+        help="Use the access token in this file: plain text, or JSON with its expiry. The file is"
+        " read again when it changes, and when the service refuses the token.",
+        default_words="none",
+    ),
+    Setting(
+        name="token_command",
+        field="token_command",
+        type=types.COMMAND,
+        heading=SERVICE,
+        help="Use the access token that this command prints: plain text, or JSON with its expiry."
+        " The command runs without a shell, again before the token expires.",
+        default=(),
+        default_words="none",
+    ),
+    Setting(
+        name="impersonate_service_account",
+        field="impersonate_service_account",
+        type=types.ACCOUNTS,
+        heading=SERVICE,
+        help="Use the rights of this service account. In a list, each account impersonates the"
+        " next one, and the mount uses the rights of the last one, as with gcloud.",
+        default=(),
+        default_words="none",
+    ),
+    Setting(
+        name="ca_file",
+        field="ca_file",
+        type=types.READABLE_FILE,
+        heading=SERVICE,
+        help="Trust only the certificate authorities in this PEM file, for the service and for"
+        " token servers. For private endpoints, and for proxies that inspect TLS.",
+        default_words="the public certificate authorities",
+        reason="they have signed Google's certificates",
     ),
     Setting(
         name="billing_project",
@@ -120,6 +162,16 @@ SETTINGS: tuple[Setting, ...] = (
         help="The project that is billed for requests to a requester-pays bucket.",
         default="",
         default_words="the owner of the bucket pays",
+    ),
+    Setting(
+        name="direct_path",
+        field="direct_path",
+        type=types.choice(*DIRECT_PATH_MODES),
+        heading=SERVICE,
+        help="Connect past Google's front ends, which is possible on Compute Engine in the region"
+        " of the bucket. try falls back to the normal way, require fails instead.",
+        default=DEFAULT_DIRECT_PATH,
+        reason="the normal way works from everywhere",
     ),
     Setting(
         name="uid",

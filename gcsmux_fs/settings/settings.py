@@ -11,6 +11,7 @@ from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.bucket_address import bucket_address
 from gcsmux_fs.settings.defaults import (
     DEFAULT_DIR_MODE,
+    DEFAULT_DIRECT_PATH,
     DEFAULT_ENDPOINT,
     DEFAULT_FILE_MODE,
     DEFAULT_LOG_DESTINATION,
@@ -64,6 +65,9 @@ class Settings:
         prefix: the mounted folder of the bucket; empty, or ends with `/`.
         written_source: the bucket as the user wrote it. The mount table shows the same text,
             because mount(8) compares this text with fstab to find out whether a line is mounted.
+        token_command: the words of the command; empty for none.
+        impersonate_service_account: the chain of service accounts; the mount uses the rights of
+            the last one.
         metadata_ttl_seconds: with `math.inf`, names and attributes are valid for ever.
         read_ahead_bytes: the readahead of one reader; 0 turns readahead off.
         kernel_read_ahead_bytes: the kernel's own readahead window; 0 keeps its default, 128 KiB.
@@ -85,7 +89,12 @@ class Settings:
     plaintext: bool = False
     anonymous: bool = False
     key_file: Path | None = None
+    token_file: Path | None = None
+    token_command: tuple[str, ...] = ()
+    impersonate_service_account: tuple[str, ...] = ()
+    ca_file: Path | None = None
     billing_project: str = ""
+    direct_path: str = DEFAULT_DIRECT_PATH
     metadata_ttl_seconds: float = DEFAULT_METADATA_TTL_SECONDS
     negative_ttl_seconds: float = DEFAULT_NEGATIVE_TTL_SECONDS
     memory_bytes: int = DEFAULT_MEMORY_BYTES

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.credential_options import parse_accounts, parse_command
 from gcsmux_fs.settings.listen_address import parse_listen_address
 from gcsmux_fs.settings.paths import absolute_path, readable_file
 from gcsmux_fs.settings.permissions import parse_group, parse_mode, parse_user
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "ACCOUNTS",
+    "COMMAND",
     "DURATION",
     "FILE",
     "FLAG",
@@ -155,5 +159,13 @@ LISTEN_ADDRESS = ValueType(
 FILE = ValueType("FILE", absolute_path, '"/var/log/gcsmux.log"', is_path=True)
 MOUNTPOINT = ValueType("MOUNTPOINT", _mountpoint, '"/mnt/my-bucket"', is_path=True)
 READABLE_FILE = ValueType("FILE", readable_file, '"/etc/gcsmux/key.json"', is_path=True)
+ACCOUNTS = ValueType(
+    "EMAIL[,EMAIL]",
+    parse_accounts,
+    '"reader@my-project.iam.gserviceaccount.com"',
+    ",".join,
+    is_list=True,
+)
+COMMAND = ValueType("COMMAND", parse_command, '"gcloud auth print-access-token"', shlex.join)
 PROJECT = ValueType("PROJECT", _project, '"my-project"', numbers=True)
 WORDS = ValueType("OPT[,OPT]", str, '["noexec", "nosuid"]', is_list=True)

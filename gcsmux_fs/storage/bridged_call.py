@@ -165,7 +165,15 @@ class AsyncioHalf(ABC):
         # The two halves refer to each other. Without this line, the call would live until Python's
         # cycle collector runs, and would keep its connection open after the channel was closed.
         self._call = self._connection = None
-        self._report_end(self._close(_mark_token(end, self._token)))
+        self._report_end(self._close(self._without_token(end) or _mark_token(end, self._token)))
+
+    def _without_token(self, end: StreamEnd) -> StreamEnd | None:
+        """Return the end of a call for which there was no token; None for every other call."""
+        tokens = self._starter.tokens
+        if tokens is None or not tokens.is_missing(end.message):
+            return None
+        code, message = tokens.classify(end.code, end.message)
+        return replace(end, code=code, message=message)
 
     async def _read(self, call: AnyCall, connection: GrpcConnection) -> None:
         answered = False

@@ -16,7 +16,6 @@ from gcsmux_fs.model.errors import (
     Unavailable,
 )
 from gcsmux_fs.settings.bucket_address import empty_folder_warning
-from gcsmux_fs.storage.channels import renewal_failure
 from gcsmux_fs.storage.tls_errors import handshake_failure
 
 if TYPE_CHECKING:
@@ -87,8 +86,6 @@ def _explain(error: StorageError, settings: Settings) -> str:
                 " named by --only-dir."
             )
         case Unavailable():
-            if (reason := renewal_failure(error.message)) is not None:
-                return f"the credentials cannot be renewed: {reason}."
             reason = handshake_failure(error.message, plaintext=settings.plaintext)
             if reason is not None:
                 return f"{endpoint} {reason}."

@@ -41,9 +41,9 @@ class CallStarter:
         outcomes: RequestOutcomes | None = None,
     ) -> None:
         self.bridge = current()
+        self.tokens = tokens
         self._connections = connections
         self.outcomes = outcomes or RequestOutcomes()
-        self._tokens = tokens
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -54,7 +54,7 @@ class CallStarter:
     @property
     def token(self) -> Token | None:
         """The access token that the next call uses; None if calls need no token."""
-        return None if self._tokens is None else self._tokens.current
+        return None if self.tokens is None else self.tokens.current
 
     async def drain(self) -> None:
         """Wait until the tasks of all calls have ended. The caller cancels the calls first."""

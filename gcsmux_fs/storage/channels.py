@@ -1,52 +1,50 @@
 """Opens gRPC channels to the service, and makes the headers of calls.
 
-As in Google's SDKs there are two kinds of channels. The first kind uses TLS with Application
-Default Credentials, a key file, or no credentials (for public buckets). The second kind uses
-plaintext without credentials, for an emulator.
+As in Google's SDKs there are two kinds of channels. The first kind uses TLS with credentials (see
+`credentials.py`), or without credentials for public buckets. The second kind uses plaintext without
+credentials, for an emulator.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 import platform
-import warnings
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import grpc.aio
 
 from gcsmux_fs import __version__
-from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
+from gcsmux_fs.model.errors import CredentialsError
+from gcsmux_fs.settings.defaults import DEFAULT_DIRECT_PATH, DEFAULT_ENDPOINT
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.connections import CONNECTION_SILENCE_SECONDS, Connections
+from gcsmux_fs.storage.credentials import CredentialSettings, load_credentials
+from gcsmux_fs.storage.direct_path import direct_path_target
 from gcsmux_fs.storage.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import google.auth.credentials
-
 __all__ = [
     "ChannelSettings",
     "Channels",
     "Metadata",
     "open_channels",
-    "renewal_failure",
     "request_headers",
 ]
 
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
 Metadata = tuple[tuple[str, str], ...]
-
-_CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-# Part of gRPC's error message if no token could be fetched for a call.
-_PLUGIN_FAILED = "Getting metadata from plugin failed"
-
-_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 
 # Limit for the size of one response. A BidiReadObject response holds chunks of 2 MiB. A listing
 # page of 1,000 objects can have several MiB, because each object can have 8 KiB of custom metadata.
@@ -72,13 +70,29 @@ _CONNECT_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """Settings of a channel. `endpoint` is `host:port`; `anonymous` means no credentials."""
+    """Settings of a channel. `endpoint` is `host:port`; `anonymous` means no credentials.
+
+    See `CredentialSettings` for the settings that choose the credentials, and `direct_path.py` for
+    `direct_path`. `ca_file` replaces the certificates that gRPC and google-auth trust.
+    """
 
     endpoint: str = DEFAULT_ENDPOINT
     plaintext: bool = False
     anonymous: bool = False
     key_file: Path | None = None
     billing_project: str = ""
+    token_file: Path | None = None
+    token_command: tuple[str, ...] = ()
+    impersonate: tuple[str, ...] = ()
+    ca_file: Path | None = None
+    direct_path: str = DEFAULT_DIRECT_PATH
+
+    @property
+    def credentials(self) -> CredentialSettings:
+        """Which credentials the calls use."""
+        return CredentialSettings(
+            self.key_file, self.token_file, self.token_command, self.impersonate
+        )
 
 
 class Channels:
@@ -86,14 +100,21 @@ class Channels:
 
     `open` and `close` run in the asyncio thread.
 
-    Attributes:
+    Args:
+        make: makes a channel.
         tokens: adds an access token to each call; None if calls need no token.
+        opened: the set in which the open channels are kept; None for a new set.
     """
 
-    def __init__(self, make: Callable[[], grpc.aio.Channel], tokens: Tokens | None) -> None:
+    def __init__(
+        self,
+        make: Callable[[], grpc.aio.Channel],
+        tokens: Tokens | None,
+        opened: set[grpc.aio.Channel] | None = None,
+    ) -> None:
         self._make = make
         self.tokens = tokens
-        self._open: set[grpc.aio.Channel] = set()
+        self._open = set() if opened is None else opened
         self._closed = False
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -135,6 +156,8 @@ class Channels:
 
         async def close_on_asyncio() -> None:
             self._closed = True
+            if self.tokens is not None:
+                self.tokens.close()
             while self._open:
                 await self._open.pop().close()
             await asyncio.gather(*self._closing)
@@ -151,7 +174,7 @@ async def open_channels(settings: ChannelSettings) -> Channels:
     """Return a factory for channels to the service.
 
     Raises:
-        ConfigError: there are no credentials, or the key file cannot be used.
+        CredentialsError: there are no credentials, or no token could be fetched.
     """
     return await await_asyncio(_open(settings))
 
@@ -174,68 +197,100 @@ async def _open(settings: ChannelSettings) -> Channels:
     ]
     if settings.plaintext:
         return Channels(partial(grpc.aio.insecure_channel, settings.endpoint, options), None)
-    credentials = grpc.ssl_channel_credentials()
-    tokens = None
-    if not settings.anonymous:
-        # Loading google-auth takes 0.1 s of CPU time, so an anonymous mount does not load it.
-        import google.auth.transport.requests
-
-        tokens = Tokens(_credentials(settings.key_file), google.auth.transport.requests.Request())
-        credentials = grpc.composite_channel_credentials(
-            credentials, grpc.metadata_call_credentials(tokens)
+    roots = _root_certificates(settings.ca_file)
+    if settings.anonymous:
+        make = partial(
+            grpc.aio.secure_channel,
+            settings.endpoint,
+            grpc.ssl_channel_credentials(roots),
+            options,
         )
-    make = partial(grpc.aio.secure_channel, settings.endpoint, credentials, options)
-    return Channels(make, tokens)
+        return Channels(make, None)
+    opened: set[grpc.aio.Channel] = set()
+    tokens = await _in_thread(partial(_first_token, settings, lambda: bool(opened)))
+    log.info("using %s", tokens.identity)
+    tokens.start()
+    call_credentials = grpc.metadata_call_credentials(tokens)
+    if settings.direct_path != DEFAULT_DIRECT_PATH:
+        credentials = grpc.compute_engine_channel_credentials(call_credentials)
+        target = direct_path_target(settings.endpoint)
+    else:
+        credentials = grpc.composite_channel_credentials(
+            grpc.ssl_channel_credentials(roots), call_credentials
+        )
+        target = settings.endpoint
+    make = partial(grpc.aio.secure_channel, target, credentials, options)
+    return Channels(make, tokens, opened)
 
 
-def _credentials(key_file: Path | None) -> google.auth.credentials.Credentials:
-    import google.auth
-    import google.auth.exceptions
+def _first_token(settings: ChannelSettings, busy: Callable[[], bool]) -> Tokens:
+    """Load the credentials and fetch the first token, so that a mistake shows at once."""
+    # Loading google-auth takes 0.1 s of CPU time, so an anonymous mount does not load it.
+    from gcsmux_fs.storage.credentials_source import BoundedRequest, CredentialsSource
 
+    host = settings.endpoint.rpartition(":")[0]
+    source = CredentialsSource(
+        partial(load_credentials, settings.credentials, host),
+        BoundedRequest(settings.ca_file),
+        target=settings.impersonate[-1] if settings.impersonate else "",
+        with_project=not settings.billing_project,
+    )
+    tokens = Tokens(source, busy=busy)
+    tokens.first()
+    return tokens
+
+
+def _root_certificates(path: Path | None) -> bytes | None:
+    """Return the certificates in --ca-file; None for gRPC's own.
+
+    Raises:
+        CredentialsError: the file cannot be read, or holds no certificate.
+    """
+    if path is None:
+        return None
     try:
-        if key_file is None:
-            credentials, _ = google.auth.default(scopes=[_SCOPE])
-            return credentials
-        with warnings.catch_warnings():
-            # google-auth warns about key files of unknown origin. Here the user names the file, so
-            # the warning is hidden.
-            warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            credentials, _ = google.auth.load_credentials_from_file(os.fspath(key_file))
-        # Set the scope only if the credentials require one, as google.auth.default does. The
-        # credentials of a user keep the scopes of the login, and a renewal with other scopes fails.
-        return google.auth.credentials.with_scopes_if_required(credentials, [_SCOPE])
-    except google.auth.exceptions.GoogleAuthError as error:
-        # `error.args` holds the message, and often also the cause.
-        reason = ": ".join(str(part).rstrip(".") for part in error.args)
+        data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # The JSON in the key file is not an object, or its values have wrong types.
-        reason = f"it does not hold credentials ({error})"
-    raise ConfigError(_without_credentials(key_file, " ".join(reason.split()).rstrip(".")))
+        raise CredentialsError(
+            f"--ca-file {path} cannot be read: {reason}", permanent=True
+        ) from None
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        raise CredentialsError(
+            f"--ca-file {path} holds no certificate in PEM format", permanent=True
+        )
+    return data
 
 
-def _without_credentials(key_file: Path | None, reason: str) -> str:
-    if key_file is not None:
-        return f"cannot use the key file {key_file}: {reason}."
-    if path := os.environ.get(_CREDENTIALS_VARIABLE):
-        return f"cannot use {path}, which {_CREDENTIALS_VARIABLE} names: {reason}."
-    return (
-        f"no credentials were found ({reason}): run `gcloud auth application-default login`, name"
-        " the key of a service account with --key-file, or use --anonymous for a public bucket."
-    )
+async def _in_thread(function: Callable[[], _Result]) -> _Result:
+    """Run a blocking function in a daemon thread, which does not delay the end of the process."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[_Result] = loop.create_future()
 
+    def report(set_result: Callable[[], None]) -> None:
+        if not result.done():
+            set_result()
 
-def renewal_failure(message: str) -> str | None:
-    """Return why no token could be fetched, or None if gRPC's message reports another failure."""
-    _, separator, reason = message.partition(_PLUGIN_FAILED)
-    return " ".join(reason.removeprefix(" with error:").split()).rstrip(".") if separator else None
+    def run() -> None:
+        try:
+            value = function()
+        except BaseException as error:
+            outcome = partial(result.set_exception, error)
+        else:
+            outcome = partial(result.set_result, value)
+        # The loop is closed if the start of the mount was cancelled.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(report, outcome)
+
+    threading.Thread(target=run, name="first token", daemon=True).start()
+    return await result
 
 
 def request_headers(settings: ChannelSettings, bucket_path: str, routing_token: str) -> Metadata:
     """Return the gRPC headers of one call on a bucket. The routing token is not URL-encoded."""
     params = f"bucket={bucket_path}"
+    if settings.direct_path == "require":
+        params += "&force_direct_connectivity=ENFORCED"
     if routing_token:
         params += f"&routing_token={routing_token}"
     client = f"gl-python/{platform.python_version()} grpc/{grpc.__version__} gcsmux/{__version__}"

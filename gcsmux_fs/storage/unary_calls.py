@@ -19,7 +19,6 @@ from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 from gcsmux_fs.storage.asyncio_bridge import CancelledByAsyncio, await_asyncio
 from gcsmux_fs.storage.billing import BilledRequests
-from gcsmux_fs.storage.channels import renewal_failure
 from gcsmux_fs.storage.request_outcomes import RequestOutcomes
 from gcsmux_fs.storage.status_details import details_of, retry_seconds
 
@@ -172,8 +171,8 @@ class UnaryCaller:
                 token.refused = True
                 if renewal.permit():
                     continue
-            # gRPC reports a failed renewal of credentials as UNAVAILABLE. Do not retry such a call.
-            if failure.code not in _RETRYABLE or renewal_failure(failure.message) is not None:
+            failure = self._without_token(failure, subject)
+            if failure.code not in _RETRYABLE:
                 raise failure
             # If this attempt ended with DEADLINE_EXCEEDED, report the earlier error, if any,
             # because the earlier error tells more about the cause.
@@ -182,6 +181,14 @@ class UnaryCaller:
             if not await self._wait_to_retry(failure, retries, deadline):
                 raise last_error
             retries += 1
+
+    def _without_token(self, failure: StorageError, subject: str) -> StorageError:
+        """Return the error for a call for which there was no token; other errors unchanged."""
+        tokens = self._tokens
+        if tokens is None or failure.code is None or not tokens.is_missing(failure.message):
+            return failure
+        code, message = tokens.classify(failure.code, failure.message)
+        return storage_error(code, message, subject=subject)
 
     async def _wait_to_retry(self, failure: StorageError, retries: int, deadline: float) -> bool:
         """Sleep until the next attempt; if its time is after the deadline, return False at once."""

@@ -53,9 +53,7 @@ def units(data: bytes) -> None:
         endpoint = parse_endpoint(text)
         assert parse_endpoint(endpoint) == endpoint
     with suppress(ConfigError):
-        address = resolve_service_address(
-            None, plaintext=False, anonymous=False, with_key=False, emulator=text
-        )
+        address = resolve_service_address(None, plaintext=False, anonymous=False, emulator=text)
         assert address.anonymous == address.plaintext
     assert all(split_options(text))
     with suppress(ConfigError):

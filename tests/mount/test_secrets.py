@@ -154,7 +154,7 @@ def test_the_answer_of_a_token_server_is_not_printed(service: Service, folder: P
             f"--key-file={folder / 'key.json'}",
             **service.environment,
         )
-    assert line.startswith("the credentials cannot be renewed")
+    assert line.startswith("the token server refuses service account reader@")
     assert hidden not in line
 
 

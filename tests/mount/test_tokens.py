@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from gcsmux_fs.emulator.faults import ExpireToken, InjectionPoint, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from tests.support import programs
-from tests.support.harness import MountProcess
+from tests.support.harness import MountProcess, wait_until
 from tests.support.sizes import MIB
 from tests.support.tls import access_token, key_file, token_server
 
@@ -133,16 +132,28 @@ def test_a_service_that_rejects_every_token_is_eacces_at_once(
         assert program.call(os.pread, descriptor, 10, 0) == b"content"
 
 
-def test_a_failed_token_renewal_is_eio_and_its_reason_is_logged(
+def test_a_refused_renewal_is_eacces_and_its_reason_is_logged(
     emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer
 ) -> None:
     emulator.place("object", b"content")
-    mounted.expected_warnings = ["lookup: EIO"]
+    mounted.expected_warnings = ["lookup: EACCES"]
     with mounted, mounted.program() as program:
         emulator.inject(Rule(ExpireToken()))
         tokens.refusing = True
-        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        with pytest.raises(PermissionError):
             program.call(os.stat, f"{mounted.path}/object")
-        assert "Getting metadata from plugin failed with error: ('invalid_grant" in mounted.log
+        assert "the token server refuses service account reader@test.iam.gserv" in mounted.log
+        assert "(invalid_grant)" in mounted.log
         tokens.refusing = False
+        path = f"{mounted.path}/object"
+        wait_until(lambda: bool(program.call(os.path.exists, path)), "the token is renewed")
+
+
+def test_an_outage_of_the_token_server_delays_a_lookup(
+    emulator: EmulatorProcess, mounted: MountProcess, tokens: TokenServer
+) -> None:
+    emulator.place("object", b"content")
+    with mounted, mounted.program() as program:
+        emulator.inject(Rule(ExpireToken()))
+        tokens.outages = 2
         assert program.call(os.stat, f"{mounted.path}/object").st_size == len(b"content")

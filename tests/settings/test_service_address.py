@@ -54,14 +54,14 @@ def resolve(
     *,
     plaintext: bool = False,
     anonymous: bool = False,
-    with_key: bool = False,
+    given: tuple[str, ...] = (),
     emulator: str = "",
 ) -> ServiceAddress:
     return resolve_service_address(
         endpoint,
         plaintext=plaintext,
         anonymous=anonymous,
-        with_key=with_key,
+        given=given,
         emulator=emulator,
     )
 
@@ -107,9 +107,9 @@ def test_credentials_are_never_sent_in_plaintext() -> None:
     with pytest.raises(ConfigError, match="add --anonymous, or leave --plaintext out"):
         resolve("localhost:9000", plaintext=True)
     with pytest.raises(ConfigError, match="add --anonymous, or leave --key-file out"):
-        resolve(emulator="localhost:9000", with_key=True)
+        resolve(emulator="localhost:9000", given=("--key-file",))
 
 
 def test_anonymous_access_excludes_a_key_file() -> None:
     with pytest.raises(ConfigError, match="exclude each other"):
-        resolve(anonymous=True, with_key=True)
+        resolve(anonymous=True, given=("--key-file",))

@@ -99,10 +99,6 @@ async def test_a_bucket_that_can_be_read_but_not_listed_has_a_warning() -> None:
         (NotFound("x"), "there is no bucket gs://my-bucket"),
         (Unauthenticated("expired"), "gs://my-bucket refuses these credentials: expired."),
         (PermissionDenied("no"), "no permission to read gs://my-bucket (no)"),
-        (
-            Unavailable("Getting metadata from plugin failed with error: invalid_grant"),
-            "the credentials cannot be renewed: invalid_grant.",
-        ),
         (Unavailable("Tls handshake failed"), "storage.googleapis.com:443 breaks off the TLS"),
         (
             Unavailable("refused", code=StatusCode.UNAVAILABLE),

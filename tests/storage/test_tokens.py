@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-import google.auth.exceptions
-import google.auth.transport.requests
 import grpc
 import grpc.aio
 import pytest
 import trio
 from google.oauth2 import service_account
 
-from gcsmux_fs.model.errors import StatusCode, StorageError, Unauthenticated
+from gcsmux_fs.model.errors import StatusCode, Unauthenticated
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.channels import Channels, ChannelSettings
+from gcsmux_fs.storage.credentials import LoadedCredentials
+from gcsmux_fs.storage.credentials_source import BoundedRequest, CredentialsSource
 from gcsmux_fs.storage.fallback import FallbackTransport
 from gcsmux_fs.storage.object_store import GrpcObjectStore
 from gcsmux_fs.storage.pb import storage_pb2 as pb
@@ -35,6 +35,7 @@ from gcsmux_fs.storage.unary_calls import UnaryPolicy
 from tests.mux.plans import CONTENT, Plan, key_of
 from tests.mux.reading import fetch
 from tests.mux.scripted_server import ScriptedServer
+from tests.support.harness import wait_until
 from tests.support.tls import TokenServer, access_token, key_file, token_server
 
 from .range_plans import Answer
@@ -50,8 +51,6 @@ pytestmark = pytest.mark.real_time
 
 EXPIRED = StreamEnd(StatusCode.UNAUTHENTICATED, "expired")
 OBJECT = pb.Object(name="object", generation=7, size=5).SerializeToString()
-# How long a test waits until a call has started in another thread. The start cannot be observed.
-_START_SECONDS = 0.2
 
 
 class Server:
@@ -131,7 +130,10 @@ def tokens_of(token_source: TokenServer, folder: Path, clock: Callable[[], float
     credentials = service_account.Credentials.from_service_account_file(
         folder / "key.json", scopes=["scope"]
     )
-    return Tokens(credentials, google.auth.transport.requests.Request(), clock=clock)
+    loaded = LoadedCredentials(credentials, "service account a@b")
+    tokens = Tokens(CredentialsSource(lambda: loaded, BoundedRequest()), clock=clock)
+    tokens.start()
+    return tokens
 
 
 @asynccontextmanager
@@ -291,48 +293,114 @@ def test_calls_that_wait_for_a_token_share_the_failed_fetch(tmp_path: Path) -> N
         assert answered.wait(20)
         return {"error": "invalid_grant"}
 
-    class _Headers(grpc.AuthMetadataPluginCallback):
-        def __call__(self, *_: object) -> None:
-            raise AssertionError(
-                "a call was given authorization headers although no token was fetched"
-            )
-
-    class _Context(grpc.AuthMetadataContext):
-        service_url = "https://localhost/google.storage.v2.Storage"
-        method_name = "GetObject"
-
-    def call(tokens: Tokens) -> None:
-        with pytest.raises(google.auth.exceptions.RefreshError):
-            tokens(_Context(), _Headers())
-
-    with token_server(answer) as token_source, ThreadPoolExecutor(9) as threads:
-        tokens = tokens_of(token_source, tmp_path, time.monotonic)
-        calls = [threads.submit(call, tokens)]
+    with token_server(answer) as token_source:
+        now = [0.0]
+        tokens = tokens_of(token_source, tmp_path, lambda: now[0])
+        first = Call(tokens)
         assert requested.wait(20)
-        calls += [threads.submit(call, tokens) for _ in range(8)]
-        time.sleep(_START_SECONDS)
+        others = [Call(tokens) for _ in range(8)]
         answered.set()
-        for each in calls:
-            each.result(20)
+        for call in (first, *others):
+            assert "invalid_grant" in call.error()
         assert len(token_source.asked) == 1
-        # A later call asks the token server again.
-        call(tokens)
+        # A call during the pause after the failure fails with the same error.
+        assert "invalid_grant" in Call(tokens).error()
+        assert len(token_source.asked) == 1
+        now[0] += 10.0
+        assert "invalid_grant" in Call(tokens).error()
         assert len(token_source.asked) == 2
+        tokens.close()
 
 
-@pytest.mark.expects_log("raised exception")
-def test_a_failed_renewal_of_a_refused_token_is_reported_with_its_reason(
-    token_source: TokenServer, tokens: Tokens
+def test_a_refused_renewal_fails_a_call_at_once_with_its_reason(
+    token_source: TokenServer, tmp_path: Path
 ) -> None:
+    now = [0.0]
     server = Server(calls_of_first=1)
 
     async def test(client: Client) -> None:
         await client.look_up()
         token_source.refusing = True
-        with pytest.raises(StorageError, match="invalid_grant") as caught:
-            await client.look_up()
-        assert caught.value.code is StatusCode.UNAVAILABLE
+        for operation in (client.look_up, client.read):
+            now[0] += 60.0
+            with pytest.raises(Unauthenticated, match="invalid_grant") as caught:
+                await operation()
+            assert "service account a@b" in str(caught.value)
+            assert "plugin" not in str(caught.value)
         token_source.refusing = False
+        now[0] += 60.0
         await client.look_up()
 
+    run(server, tokens_of(token_source, tmp_path, lambda: now[0]), test)
+
+
+def test_a_call_waits_through_an_outage_of_the_token_server(
+    token_source: TokenServer, tmp_path: Path
+) -> None:
+    """An outage ends by itself, so calls are retried, as in an outage of the service."""
+    server = Server(calls_of_first=1)
+
+    async def test(client: Client) -> None:
+        await client.look_up()
+        token_source.outages = 2
+        await client.look_up()
+
+    tokens = tokens_of(token_source, tmp_path, time.monotonic)
     run(server, tokens, test)
+    assert server.received_tokens[-1] != "token-1"
+    assert tokens.failure is None
+
+
+def test_calls_use_the_old_token_while_the_next_one_is_fetched(tmp_path: Path) -> None:
+    """The token server answers only after calls have read with the old token."""
+    renewed = threading.Event()
+    now = [0.0]
+
+    def answer(number: int) -> dict[str, object]:
+        if number > 1:
+            assert renewed.wait(20)
+        return access_token(f"token-{number}")
+
+    server = Server(calls_of_first=1000)
+
+    with token_server(answer) as token_source:
+        tokens = tokens_of(token_source, tmp_path, lambda: now[0])
+
+        async def test(client: Client) -> None:
+            await client.look_up()
+            now[0] = 3600.0 - 400.0
+            for _ in range(3):
+                await client.look_up()
+                await client.read()
+            wait_until(lambda: len(token_source.asked) == 2, "the renewal has begun")
+            await client.look_up()
+            assert {*server.received_tokens} == {"token-1"}
+            renewed.set()
+            wait_until(lambda: tokens.fetches == 2, "the renewal has ended")
+            await client.look_up()
+            assert server.received_tokens[-1] == "token-2"
+            # The first call of all had to wait, and no other.
+            assert tokens.waits == 1
+
+        run(server, tokens, test)
+
+
+class Call(grpc.AuthMetadataPluginCallback):
+    """A call that asks for its headers."""
+
+    class _Context(grpc.AuthMetadataContext):
+        service_url = "https://localhost/google.storage.v2.Storage"
+        method_name = "GetObject"
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._answers: queue.Queue[tuple[object, object]] = queue.Queue()
+        tokens(self._Context(), self)
+
+    def __call__(self, metadata: object, error: object) -> None:
+        self._answers.put((metadata, error))
+
+    def error(self) -> str:
+        """Wait for the answer, which must be an error."""
+        metadata, error = self._answers.get(timeout=20)
+        assert metadata == ()
+        return str(error)

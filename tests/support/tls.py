@@ -162,11 +162,12 @@ class TokenServer:
     """A server that issues access tokens.
 
     `asked` holds the bodies of the requests so far. If `refusing` is true, the server refuses all
-    requests.
+    requests. The next `outages` requests get no answer: the server closes their connections.
     """
 
     address: str = ""
     refusing: bool = False
+    outages: int = 0
     asked: list[str] = field(default_factory=list)
 
 
@@ -184,9 +185,13 @@ def token_server(answer: Callable[[int], Mapping[str, object]]) -> Iterator[Toke
         def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
             tokens.asked.append(self.rfile.read(size).decode())
+            if tokens.outages:
+                tokens.outages -= 1
+                self.close_connection = True
+                return
             reply = {"error": "invalid_grant"} if tokens.refusing else answer(len(tokens.asked))
             body = json.dumps(reply).encode()
-            self.send_response(400 if tokens.refusing else 200)
+            self.send_response(400 if "error" in reply else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
