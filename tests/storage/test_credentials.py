@@ -203,8 +203,13 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("aws")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("named_by", ["key file", "environment", "login"])
+@pytest.mark.parametrize(
+    ("kind", "named_by"),
+    [
+        *((kind, "key file") for kind in KINDS),
+        *((kind, place) for kind in ("user", "workload, file") for place in ("variable", "login")),
+    ],
+)
 def test_each_kind_of_credential_file_brings_tokens(
     server: IdentityServer,
     tmp_path: Path,
@@ -212,14 +217,12 @@ def test_each_kind_of_credential_file_brings_tokens(
     kind: str,
     named_by: str,
 ) -> None:
-    if named_by != "key file" and kind not in ("user", "workload, file"):
-        pytest.skip("the place of the file makes no difference for the other kinds")
     content, identity = kinds(server, tmp_path)[kind]
     path = tmp_path / "key.json"
     settings = CredentialSettings()
     if named_by == "key file":
         settings = CredentialSettings(key_file=path)
-    elif named_by == "environment":
+    elif named_by == "variable":
         monkeypatch.setenv(ADC, str(path))
     else:
         path = tmp_path / "gcloud" / "application_default_credentials.json"
