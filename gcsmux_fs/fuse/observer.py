@@ -39,13 +39,13 @@ seconds."""
 # or may hang in the kernel for ever.
 _KILL_SECONDS = 1.0
 
-# The program of the observer. If it does not list the directory, it calls statvfs, because the
-# kernel passes each statvfs to the process that serves a mount, but answers stat from its cache.
-# The program prints an `Observation` as JSON. With a third argument,
+# The program of the observer. The program prints an `Observation` as JSON. With a third argument,
 # the number of a socket, the program first locks the directory and sends the descriptor of the
 # directory, so the observation is true while the lock is held. To open an autofs mount point by its
 # path would trigger the mount that is being made. So the program does not list an autofs directory,
-# and opens the directory through an O_PATH descriptor, which triggers nothing.
+# and opens the directory through an O_PATH descriptor, which triggers nothing. If the program does
+# not list the directory, it calls statvfs, because the kernel passes each statvfs to the process
+# that serves a mount, but may answer stat from its cache.
 _OBSERVER = """\
 import json, os, stat, sys
 
@@ -72,7 +72,7 @@ try:
     if len(sys.argv) > 3 and stat.S_ISDIR(os.stat(path).st_mode):
         lock(int(sys.argv[3]))
     if sys.argv[2] == "stat":
-        os.statvfs(path)
+        os.fstatvfs(os.open(path, os.O_PATH))
     status = os.stat(path)
     observation["device"] = status.st_dev
     observation["directory"] = stat.S_ISDIR(status.st_mode)
