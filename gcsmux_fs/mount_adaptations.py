@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.filesystem.window_policy import Window
 from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
 from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES, block_budget
+from gcsmux_fs.process.shell_commands import command
 from gcsmux_fs.settings.adaptations import Adaptation
 from gcsmux_fs.settings.units import show_duration, show_size
 
@@ -91,8 +92,8 @@ def connection_limit(connections: int, wanted: int, descriptors: int) -> Adaptat
     value = f"up to {connections} for streams and {connections} for other calls"
     if connections < wanted:
         reason = (
-            f"The process may open {descriptors} files, and each connection is one. Raise the limit"
-            " by LimitNOFILE= in the unit or by `ulimit -n`."
+            f"The process may open {descriptors} files, and each connection is one. To raise the"
+            f" limit, run {command('ulimit', '-n', '1024')}, or set LimitNOFILE=1024 in a unit."
         )
     else:
         reason = "They are enough for all requests that the mount serves at a time."
