@@ -26,7 +26,8 @@ def forget(*, paths: tuple[str, ...], files_from: str | None) -> int:
     """Drop what a mount has cached about files, and about directories with everything below them.
 
     The next use of each path asks the service, so programs see new, overwritten and deleted objects
-    at once. The cached bytes are dropped too. Open files keep the generation that they have opened.
+    at once. The cached bytes of files that are not open are dropped too. Open files keep the
+    generation that they have opened.
     """
     failed = False
     for mount, names in given_paths(paths, files_from):

@@ -21,6 +21,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from gcsmux_fs.control.mounts import own_mounts
 from gcsmux_fs.control.protocol import (
     MAX_REQUEST_BYTES,
     CommandFailed,
@@ -33,7 +34,8 @@ from gcsmux_fs.control.protocol import (
     encode_progress,
     encode_result,
 )
-from gcsmux_fs.control.socket_places import BoundSocket
+from gcsmux_fs.control.socket_places import BoundSocket, socket_name
+from gcsmux_fs.fuse.mountinfo import mount_table
 from gcsmux_fs.model.errors import GcsmuxError
 
 if TYPE_CHECKING:
@@ -116,7 +118,9 @@ class ControlServer:
     def start(self, directory: Path, name: str) -> None:
         """Make the socket and answer clients. If the socket cannot be made, log the reason."""
         try:
-            self._bound = BoundSocket(directory, name)
+            mounts = own_mounts(mount_table())
+            kept = {socket_name((mount.major, mount.minor)) for mount in mounts}
+            self._bound = BoundSocket(directory, name, kept)
         except OSError as error:
             log.warning(
                 "no control socket in %s (%s): `gcsmux stats` and similar commands cannot reach"

@@ -126,13 +126,14 @@ class BoundSocket:
     """A listening socket of mode 0600 in a runtime directory, which is made if it is missing.
 
     A socket of the same name belongs to a mount that has ended, because the device number is in use
-    by this mount now. So that socket is replaced. Sockets of ended processes are removed.
+    by this mount now. So that socket is replaced. Sockets of ended processes are removed, except
+    for those in `kept`: a client needs them to find out that the process of a mount has ended.
 
     Raises:
         OSError: the socket cannot be made.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, kept: Collection[str] = ()) -> None:
         self._directory = directory
         self._name = name
         # The parent directories exist, except for /run/gcsmux of systemd units that are started by
@@ -144,7 +145,7 @@ class BoundSocket:
         try:
             with open_directory(directory, {os.geteuid()}) as opened:
                 self._inode = self._bind(opened)
-                _remove_dead_sockets(opened, name)
+                _remove_dead_sockets(opened, {name, *kept})
         except BaseException:
             self.listener.close()
             raise
@@ -181,10 +182,10 @@ class BoundSocket:
                 os.unlink(self._name, dir_fd=directory)
 
 
-def _remove_dead_sockets(directory: int, own_name: str) -> None:
-    """Remove the sockets on which no process listens, such as those of killed processes."""
+def _remove_dead_sockets(directory: int, kept: Collection[str]) -> None:
+    """Remove the sockets on which no process listens, except for those in `kept`."""
     for name in os.listdir(directory):
-        if not name.endswith(_SUFFIX) or name == own_name:
+        if not name.endswith(_SUFFIX) or name in kept:
             continue
         try:
             connected(directory, name, seconds=0).close()

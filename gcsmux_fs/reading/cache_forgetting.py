@@ -15,12 +15,11 @@ __all__ = ["forget_blocks"]
 def forget_blocks(fetcher: BlockFetcher, matches: Callable[[str], bool]) -> int:
     """Drop the ready blocks of all objects whose names match; return the number of bytes.
 
-    Open files fetch the bytes again when a program reads them. Loading blocks stay, because READs
-    may wait for them.
+    The blocks of open files stay, because the service may no longer have their generation.
     """
     dropped = 0
     for index in list(fetcher.objects.values()):
-        if not matches(index.key.name):
+        if index.open_files or not matches(index.key.name):
             continue
         for block in index.overlapping(0, max(index.size, 1)):
             if block.content is not None:
