@@ -109,6 +109,11 @@ class ConnectedService:
         return self._transport.availability.reason
 
     @property
+    def identity(self) -> str:
+        """Whose credentials the calls use; empty without credentials. Contains no secret."""
+        return "" if self._tokens is None else self._tokens.identity
+
+    @property
     def uses_read_object(self) -> bool:
         """Whether content is read by ReadObject, because BidiReadObject is missing."""
         return self._transport.availability.missing

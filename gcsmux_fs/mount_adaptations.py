@@ -27,10 +27,12 @@ __all__ = [
     "block_memory",
     "bucket_kind",
     "connection_limit",
+    "credentials",
     "dropped_names",
     "kernel_window",
     "log_destination",
     "lookup_requests",
+    "network_path",
     "read_method",
     "stream_timeouts",
 ]
@@ -49,6 +51,33 @@ def bucket_kind(info: BucketInfo) -> Adaptation:
         "bucket",
         f"{location}, flat namespace",
         "A directory exists if an object's name contains it.",
+    )
+
+
+def credentials(identity: str, *, anonymous: bool, named: bool) -> Adaptation:
+    """Return whose credentials the calls use.
+
+    `identity` describes the account, without secrets. `named` is true if a setting names the
+    credentials.
+    """
+    if anonymous:
+        return Adaptation("credentials", "none", "anonymous is true, or an emulator is used.")
+    if named:
+        return Adaptation("credentials", identity, "A setting names these credentials.")
+    reason = "Application Default Credentials found them on this machine or in the environment."
+    return Adaptation("credentials", identity, reason)
+
+
+def network_path(mode: str, direct_servers: int) -> Adaptation:
+    """Return the way to the service. `mode` is direct_path; `direct_servers` are connected now."""
+    if mode == "off":
+        return Adaptation("network_path", "the endpoint", "direct_path is off.")
+    if direct_servers:
+        return Adaptation("network_path", "DirectPath", f"direct_path is {mode}, and available.")
+    return Adaptation(
+        "network_path",
+        "Google's front ends",
+        f"direct_path is {mode}, but no connection of this process uses DirectPath now.",
     )
 
 

@@ -11,6 +11,7 @@ from gcsmux_fs.fuse.device import is_privileged
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.log_destinations import log_destination
 from gcsmux_fs.settings.adaptations import config_report
+from gcsmux_fs.storage.direct_path import connected_paths
 
 if TYPE_CHECKING:
     from gcsmux_fs.connected_service import ConnectedService
@@ -37,6 +38,15 @@ def mount_report(
     """Return all settings and adaptations of a mount as JSON; never looks at the mount itself."""
     adaptations = (
         mount_adaptations.bucket_kind(info),
+        mount_adaptations.credentials(
+            service.identity,
+            anonymous=settings.anonymous,
+            named=bool(settings.key_file or settings.token_file or settings.token_command),
+        ),
+        mount_adaptations.network_path(
+            settings.direct_path,
+            len(connected_paths().direct) if settings.direct_path != "off" else 0,
+        ),
         mount_adaptations.lookup_requests(listable=info.listable, objects_grow=tree.objects_grow),
         mount_adaptations.read_method(uses_read_object=service.uses_read_object),
         mount_adaptations.connection_limit(

@@ -19,9 +19,10 @@ from gcsmux_fs.settings.config_file import ConfigFileMissing, FileValue, read_co
 from gcsmux_fs.settings.credential_options import CREDENTIAL_SETTINGS, check_credential_options
 from gcsmux_fs.settings.paths import absolute_path
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
+from gcsmux_fs.settings.service_settings import SERVICE
 from gcsmux_fs.settings.setting import EffectiveSetting, Origin
 from gcsmux_fs.settings.setting_sources import CONFIG_VARIABLE, merge_sources
-from gcsmux_fs.settings.setting_table import FILE_SETTINGS, SERVICE, settings_below
+from gcsmux_fs.settings.setting_table import FILE_SETTINGS, settings_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -83,7 +83,7 @@ def parse_config(text: str, path: Path, known: Mapping[str, Setting]) -> dict[st
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax_error(str(error), path, lines)) from None
+        raise ConfigError(_syntax_error(str(error), path, lines, known)) from None
     values: dict[str, FileValue] = {}
     for key, raw in content.items():
         name = key.replace("-", "_")
@@ -131,7 +131,7 @@ def _unknown_key(key: str, raw: object, known: Mapping[str, Setting]) -> str:
     return f"unknown key {key}: {hint}"
 
 
-def _syntax_error(message: str, path: Path, lines: list[str]) -> str:
+def _syntax_error(message: str, path: Path, lines: list[str], known: Mapping[str, Setting]) -> str:
     match = _PLACE.fullmatch(message)
     reason = match["message"] if match else message
     # Without a line the place is the end of the text.
@@ -144,5 +144,7 @@ def _syntax_error(message: str, path: Path, lines: list[str]) -> str:
         where += f", column {match['column']}"
     if unquoted := _UNQUOTED.fullmatch(line):
         key, value = unquoted["key"], unquoted["value"]
+        setting = known.get(key.replace("-", "_"))
+        value = "..." if setting is not None and setting.secret else value
         return f'{where}: the value lacks its quotes: write {key} = "{value}".'
     return f"{where}: ill-formed TOML: {reason[:1].lower()}{reason[1:]}."

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from gcsmux_fs.commands.config_command import config
@@ -88,6 +89,27 @@ def test_show_names_the_emulator(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST_GRPC", "localhost:9000")
     shown = run(capsys, "show")
     assert 'endpoint = "localhost:9000"\n#     environment: STORAGE_EMULATOR_HOST_GRPC' in shown
+
+
+def test_show_and_errors_hide_the_words_of_the_token_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data.toml"
+    for source in ("file", "environment", "option"):
+        path.write_text('token_command = "vault s3cret"' if source == "file" else "")
+        monkeypatch.setenv(
+            "GCSMUX_TOKEN_COMMAND", "vault s3cret" if source == "environment" else ""
+        )
+        option = ["--token-command", "vault s3cret"] if source == "option" else []
+        for form in ([], ["--json"]):
+            shown = run(capsys, "show", "--config", path, *option, *form)
+            assert "s3cret" not in shown
+            assert "(hidden)" in shown
+    path.write_text('token_command = "vault \'s3cret"')
+    with pytest.raises(click.BadParameter) as caught:
+        run(capsys, "show", "--config", path)
+    assert "s3cret" not in str(caught.value)
+    assert "close each quote" in str(caught.value)
 
 
 def test_show_says_that_a_user_cannot_change_the_window_of_the_kernel(

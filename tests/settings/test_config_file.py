@@ -80,6 +80,7 @@ def test_a_relative_path_is_relative_to_the_folder_of_the_file(
             'line 2, column 11: the value lacks its quotes: write memory = "1',
         ),
         ("bucket = gs://x # why", 'the value lacks its quotes: write bucket = "gs://x".'),
+        ("token_command = vault s3cret", 'lacks its quotes: write token_command = "...".'),
         ('memory "1GiB"', "line 1, column 8: ill-formed TOML: expected '=' after a key"),
         ('memory = "1GiB', "line 1: ill-formed TOML: "),
         ("memory = 1\nuid = 7\nmemory = 2\n", "line 3: the key memory is set twice"),
