@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.settings.setting_table import HEADINGS, SETTINGS
+from gcsmux_fs.settings.setting_table import CONFIG, HEADINGS, SETTINGS
 
 if TYPE_CHECKING:
     from gcsmux_fs.settings.setting import Setting
@@ -30,6 +30,8 @@ def _entry(setting: Setting) -> str:
         names.append(f"`--no-{setting.long_name}`")
     if setting.option_only:
         names.append("only on the command line")
+    elif setting is CONFIG:
+        names.append(f"`{setting.variable}`")
     else:
         names += [f"`{setting.name} = {setting.file_value}`", f"`{setting.variable}`"]
     default = setting.shown_default
@@ -47,7 +49,7 @@ def reference() -> str:
     parts = []
     for heading in HEADINGS:
         parts.append(f"## {heading}\n")
-        parts += [_entry(setting) for setting in SETTINGS if setting.heading == heading]
+        parts += [_entry(setting) for setting in (CONFIG, *SETTINGS) if setting.heading == heading]
     return "\n" + "\n".join(parts) + "\n"
 
 

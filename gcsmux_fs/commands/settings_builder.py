@@ -13,7 +13,7 @@ from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.bucket_address import parse_bucket
 from gcsmux_fs.settings.setting import Origin
 from gcsmux_fs.settings.setting_sources import attributed
-from gcsmux_fs.settings.setting_table import SETTINGS
+from gcsmux_fs.settings.setting_table import CONFIG, SETTINGS
 from gcsmux_fs.settings.settings import Settings
 from gcsmux_fs.settings.units import show_size
 
@@ -68,6 +68,7 @@ def _settings(effective: Mapping[str, EffectiveSetting], fuse_options: tuple[str
         user=os.geteuid(),
     )
     _check_machine(values["memory_bytes"], values["kernel_read_ahead_bytes"])
+    values.pop(CONFIG.field, None)
     written = values.pop("bucket")
     name, prefix = parse_bucket(written, values.pop("only_dir"))
     return Settings(

@@ -20,9 +20,9 @@ from gcsmux_fs.settings.credential_options import CREDENTIAL_SETTINGS, check_cre
 from gcsmux_fs.settings.paths import absolute_path
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
 from gcsmux_fs.settings.service_settings import SERVICE
-from gcsmux_fs.settings.setting import EffectiveSetting, Origin
-from gcsmux_fs.settings.setting_sources import CONFIG_VARIABLE, merge_sources
-from gcsmux_fs.settings.setting_table import FILE_SETTINGS, settings_below
+from gcsmux_fs.settings.setting import DEFAULT, EffectiveSetting, Origin
+from gcsmux_fs.settings.setting_sources import merge_sources
+from gcsmux_fs.settings.setting_table import CONFIG, FILE_SETTINGS, settings_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,14 +59,12 @@ class ConfigFile:
 def config_option(command: _Decorated) -> _Decorated:
     """Add the option --config, whose value is a `ConfigFile`."""
     return click.option(
-        "--config",
-        metavar="[-]FILE",
-        envvar=CONFIG_VARIABLE,
+        CONFIG.option,
+        metavar=CONFIG.type.metavar,
+        envvar=CONFIG.variable,
         callback=parsed_by(_config_file),
         shell_complete=complete_value,
-        help="Read settings from this TOML file. Environment variables (GCSMUX_MEMORY for --memory)"
-        " override the file, and options override both. The keys are the long options with _, and"
-        " bucket and mountpoint. With a - in front, the file may be missing.",
+        help=CONFIG.help,
     )(command)
 
 
@@ -131,12 +129,27 @@ def effective_values(
 ) -> dict[str, EffectiveSetting]:
     """Return all settings by field, from the options, the environment and the configuration file.
 
-    `options` has the values of click parameters; None means that the option is not given.
+    The first row is the configuration file itself. `options` has the values of click parameters;
+    None means that the option is not given. Call this while a click command runs.
 
     Raises:
         ConfigError: an environment variable is wrong.
     """
-    return merge_sources(options, os.environ, config.values if config else {})
+    file = config or ConfigFile()
+    return {CONFIG.field: _config_row(file), **merge_sources(options, os.environ, file.values)}
+
+
+def _config_row(file: ConfigFile) -> EffectiveSetting:
+    if file.path is None:
+        return EffectiveSetting(CONFIG, None, DEFAULT)
+    source = click.get_current_context().get_parameter_source(CONFIG.field)
+    is_variable = source is click.core.ParameterSource.ENVIRONMENT
+    origin = (
+        Origin("environment", CONFIG.variable) if is_variable else Origin("option", CONFIG.option)
+    )
+    return EffectiveSetting(
+        CONFIG, file.path, origin, "" if file.exists else "the file does not exist"
+    )
 
 
 def service_address(

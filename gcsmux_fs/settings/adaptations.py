@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from gcsmux_fs.settings.setting_table import FILE_SETTINGS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -52,5 +54,5 @@ def _row(each: EffectiveSetting) -> dict[str, Any]:
         "reason": each.reason,
         "default": setting.default if setting.type.is_flag else setting.shown_default or None,
         "default_reason": setting.reason,
-        "in_file": not setting.option_only and not setting.secret,
+        "in_file": setting.name in FILE_SETTINGS and not setting.secret,
     }

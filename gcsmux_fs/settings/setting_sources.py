@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.setting import DEFAULT, VARIABLE_PREFIX, EffectiveSetting, Origin
-from gcsmux_fs.settings.setting_table import FILE_SETTINGS, SETTINGS
+from gcsmux_fs.settings.setting_table import CONFIG, FILE_SETTINGS, SETTINGS
 from gcsmux_fs.settings.similar_names import closest_name
 
 if TYPE_CHECKING:
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.settings.config_file import FileValue
 
-__all__ = ["CONFIG_VARIABLE", "attributed", "merge_sources"]
-
-CONFIG_VARIABLE = f"{VARIABLE_PREFIX}CONFIG"
-"""The environment variable with the path of the configuration file; --config overrides it."""
+__all__ = ["attributed", "merge_sources"]
 
 # A variable that is this similar to a known one is a spelling mistake. Other variables with the
 # prefix are ignored: Kubernetes sets GCSMUX_PORT and similar variables for a service named gcsmux.
@@ -63,7 +60,7 @@ def _variables(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the parsed values of the environment variables, by the names of their settings."""
     values: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith(VARIABLE_PREFIX) or not text or variable == CONFIG_VARIABLE:
+        if not variable.startswith(VARIABLE_PREFIX) or not text or variable == CONFIG.variable:
             continue
         name = variable.removeprefix(VARIABLE_PREFIX).lower()
         setting = FILE_SETTINGS.get(name)

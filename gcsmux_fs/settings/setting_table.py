@@ -35,7 +35,7 @@ from gcsmux_fs.settings.service_settings import SERVICE, SERVICE_SETTINGS
 from gcsmux_fs.settings.setting import Setting
 from gcsmux_fs.settings.units import show_size
 
-__all__ = ["FILE_SETTINGS", "HEADINGS", "SETTINGS", "settings_below"]
+__all__ = ["CONFIG", "FILE_SETTINGS", "HEADINGS", "SETTINGS", "settings_below"]
 
 _WHAT = "What to mount"
 _PROGRAMS = "What programs see"
@@ -44,6 +44,18 @@ _RUNNING = "Running"
 
 HEADINGS = (_WHAT, SERVICE, _PROGRAMS, _READING, _RUNNING)
 """The headings of the help and of the reference, in their order."""
+
+CONFIG = Setting(
+    name="config",
+    field="config",
+    type=types.CONFIG_FILE,
+    heading=_WHAT,
+    help="Read settings from this TOML file. Environment variables (GCSMUX_MEMORY for --memory)"
+    " override the file, and options override both. The keys are the long options with _, and"
+    " bucket and mountpoint. With a - in front, the file may be missing.",
+    default_words="none",
+)
+"""The configuration file, which is no setting of a mount."""
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCOUNTS",
     "COMMAND",
+    "CONFIG_FILE",
     "DURATION",
     "FILE",
     "FLAG",
@@ -158,6 +159,7 @@ LISTEN_ADDRESS = ValueType(
 )
 FILE = ValueType("FILE", absolute_path, '"/var/log/gcsmux.log"', is_path=True)
 MOUNTPOINT = ValueType("MOUNTPOINT", _mountpoint, '"/mnt/my-bucket"', is_path=True)
+CONFIG_FILE = ValueType("[-]FILE", absolute_path, '"/etc/gcsmux/data.toml"')
 READABLE_FILE = ValueType("FILE", readable_file, '"/etc/gcsmux/key.json"', is_path=True)
 ACCOUNTS = ValueType(
     "EMAIL[,EMAIL]",

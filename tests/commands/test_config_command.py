@@ -64,13 +64,14 @@ def test_show_says_where_each_value_was_set_and_why_its_default_is_what_it_is(
     monkeypatch.setenv("GCSMUX_UID", "7")
     report = json.loads(run(capsys, "show", "--json", "--config", path, "--posix", "-o", "nodev"))
     rows = {row["name"]: row for row in report["settings"]}
-    assert list(rows) == [setting.name for setting in SETTINGS]
+    assert list(rows) == ["config", *(setting.name for setting in SETTINGS)]
     found = {
         name: (row["value"], row["origin"], row["place"])
         for name, row in rows.items()
         if row["origin"] != "default"
     }
     assert found == {
+        "config": (f"{path}", "option", "--config"),
         "bucket": ("b-1", "file", f"{path}, line 1"),
         "memory": ("128MiB", "file", f"{path}, line 2"),
         "uid": ("7", "environment", "GCSMUX_UID"),
@@ -81,6 +82,15 @@ def test_show_says_where_each_value_was_set_and_why_its_default_is_what_it_is(
     assert rows["mountpoint"]["value"] is None
     assert rows["memory"]["default"] == "256MiB"
     assert "four readers" in rows["memory"]["default_reason"]
+
+
+def test_show_says_that_an_optional_file_does_not_exist(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GCSMUX_CONFIG", f"-{tmp_path}/none.toml")
+    row, *_ = json.loads(run(capsys, "show", "--json"))["settings"]
+    assert (row["value"], row["origin"]) == (f"{tmp_path}/none.toml", "environment")
+    assert row["reason"] == "the file does not exist"
 
 
 def test_show_names_the_emulator(
