@@ -31,6 +31,8 @@ _RENAMED = {
     "read_object_requests": "gcs_read_object_requests",
     "read_object_open": "gcs_read_object_open",
     "bytes_received": "gcs_read_bytes",
+    "token_fetches": "gcs_token_fetches",
+    "token_waits": "gcs_token_waits",
     "tasks": "gcs_call_tasks",
     "redirects": "stream_redirects",
     "messages_sent": "stream_messages_sent",
