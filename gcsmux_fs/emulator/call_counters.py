@@ -19,6 +19,7 @@ class CallCounters:
       end of its object.
     - `bytes_sent`: number of bytes of content sent.
     - `faults`: how often each rule has fired, by rule name.
+    - `tokens`: number of calls by access token, if the emulator checks tokens.
     - `streams_open`: number of BidiReadObject calls that are open now. `reset` does not change it.
     """
 
@@ -27,18 +28,19 @@ class CallCounters:
     bytes_asked: int = 0
     bytes_sent: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
     streams_open: int = 0
 
     def reset(self) -> None:
         """Set all counters to 0, except `streams_open`."""
         self.requests.clear()
         self.faults.clear()
+        self.tokens.clear()
         self.ranges = self.bytes_asked = self.bytes_sent = 0
 
     def to_json(self) -> bytes:
         """Return the counters as a JSON object."""
         # asdict() copies a Counter with Counter(pairs), which counts the pairs and loses the
-        # values. The original Counters therefore replace these two copies.
-        return json.dumps(
-            {**asdict(self), "requests": self.requests, "faults": self.faults}
-        ).encode()
+        # values. The original Counters therefore replace these copies.
+        counters = {"requests": self.requests, "faults": self.faults, "tokens": self.tokens}
+        return json.dumps({**asdict(self), **counters}).encode()

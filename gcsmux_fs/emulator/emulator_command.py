@@ -102,6 +102,13 @@ class _Parsed(click.ParamType[object]):
     help="PEM file with the private key of the certificate. Requires --tls-cert.",
 )
 @click.option(
+    "--tokens",
+    "tokens_file",
+    type=click.Path(path_type=Path),
+    help="File with one access token per line. A call without one of these tokens fails with"
+    " UNAUTHENTICATED. The emulator reads the file for each call.",
+)
+@click.option(
     "--relay-port",
     default=None,
     type=click.IntRange(0, 65535),
@@ -119,6 +126,7 @@ def emulator_arguments(
     faults_file: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    tokens_file: Path | None,
     relay_port: int | None,
 ) -> None:
     """Serve the folders in DIR as Google Cloud Storage buckets, over gRPC with or without TLS."""
@@ -133,6 +141,7 @@ def emulator_arguments(
         location_type=location_type,
         faults_file=faults_file,
         relay_port=relay_port,
+        tokens_file=tokens_file,
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
     )
     _raise_file_limit()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
+from gcsmux_fs.emulator.access_tokens import AccessTokens
 from gcsmux_fs.emulator.buckets.checksums import Checksums
 from gcsmux_fs.emulator.buckets.placement import LOCATION_TYPES, REGION, Placement
 from gcsmux_fs.emulator.buckets.store import BucketStore
@@ -77,6 +78,8 @@ class Emulator:
       when it changes.
     - `relay_port`: the port of the TCP proxy; 0 picks a free port, None starts no TCP proxy.
     - `tls`: the PEM files of a certificate and its private key; None: do not use TLS.
+    - `tokens_file`: a file with one access token per line. Calls without one of these tokens fail
+      with UNAUTHENTICATED. The emulator reads the file for each call.
 
     Raises:
         EmulatorError: an argument cannot be used.
@@ -95,6 +98,7 @@ class Emulator:
         faults_file: Path | None = None,
         relay_port: int | None = None,
         tls: tuple[Path, Path] | None = None,
+        tokens_file: Path | None = None,
     ) -> None:
         if not folder.is_dir():
             raise EmulatorError(f"{folder} is not a directory.")
@@ -116,7 +120,8 @@ class Emulator:
         )
         self.control = Control(counters, orders)
         shape = Shape(latency_seconds, bandwidth_bytes)
-        self._handlers = MethodHandlers(shape, orders, counters)
+        tokens = AccessTokens(tokens_file, counters.tokens)
+        self._handlers = MethodHandlers(shape, orders, counters, tokens)
         self._checksums = checksums = Checksums()
         self._meta = MetaService(store, checksums)
         self._change = ChangeService(store, checksums)

@@ -43,6 +43,7 @@ def test_stats_return_requested_and_sent_bytes_and_reset_them(served: Path, buck
             "bytes_asked": 15,
             "bytes_sent": 15,
             "faults": {},
+            "tokens": {},
             "streams_open": 0,
         }
         assert expected == await control(clients, "Stats", reset=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.emulator.access_tokens import AccessTokens
 from gcsmux_fs.emulator.buckets.checksums import Checksums
 from gcsmux_fs.emulator.buckets.store import BucketStore
 from gcsmux_fs.emulator.call_counters import CallCounters
@@ -98,7 +100,9 @@ def test_simultaneous_unary_calls_are_answered_together(served: Path, bucket: Pa
     (bucket / "f").write_bytes(b"x")
     store, counters = BucketStore(served), CallCounters()
     orders = FaultOrders(store, counters.faults)
-    handlers = MethodHandlers(Shape(latency_seconds=3.0), orders, counters)
+    handlers = MethodHandlers(
+        Shape(latency_seconds=3.0), orders, counters, AccessTokens(None, Counter())
+    )
     meta = MetaService(store, Checksums())
     _, handler = handlers.unary("GetObject", pb.GetObjectRequest, meta.get_object)
     handle = handler.unary_unary

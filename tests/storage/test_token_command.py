@@ -75,5 +75,5 @@ def _runs(pid: int) -> bool:
 def test_garbage_is_not_quoted() -> None:
     words = (sys.executable, "-c", "print('secret words')")
     with pytest.raises(CredentialsError, match="prints text with spaces") as caught:
-        CommandCredentials(words).refresh(None)  # type: ignore[arg-type]
+        CommandCredentials(words).refresh(None)
     assert "secret" not in str(caught.value)

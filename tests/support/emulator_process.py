@@ -45,6 +45,7 @@ class EmulatorStatistics:
     bytes_asked: int
     bytes_sent: int
     faults: dict[str, int]
+    tokens: dict[str, int]
     streams_open: int
 
     @property

@@ -25,6 +25,7 @@ from gcsmux_fs.model.errors import StatusCode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from gcsmux_fs.emulator.access_tokens import AccessTokens
     from gcsmux_fs.emulator.call_counters import CallCounters
     from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
     from gcsmux_fs.emulator.injection.response_sender import Send
@@ -58,8 +59,11 @@ class _CallLost(Exception):
 class MethodHandlers:
     """Creates gRPC handlers for the methods of the services."""
 
-    def __init__(self, shape: Shape, orders: FaultOrders, counters: CallCounters) -> None:
+    def __init__(
+        self, shape: Shape, orders: FaultOrders, counters: CallCounters, tokens: AccessTokens
+    ) -> None:
         self.shape = shape
+        self._tokens = tokens
         self._orders = orders
         self._counters = counters
         self._active: set[asyncio.Task[object]] = set()
@@ -83,6 +87,7 @@ class MethodHandlers:
         async def handle(raw: bytes, context: RawContext) -> bytes:
             due = self._arrived(name)
             try:
+                self._tokens.check(context)
                 request = _decode(request_type, raw)
                 if self._orders.armed:
                     return await self._answer_with_faults(name, request, context, method)
@@ -146,6 +151,7 @@ class MethodHandlers:
 
             sender = ResponseSender(call, self._counters, write)
             try:
+                self._tokens.check(context)
                 await method(requests(), sender.send)
             except CallEndedOk:
                 return
