@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import trio
 
     from gcsmux_fs.control.protocol import Json
+    from gcsmux_fs.filesystem.controlled_filesystem import ControlledFilesystem
     from gcsmux_fs.fuse.name_dropping import NameDropper
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.mux.stream_registry import StreamRegistry
@@ -91,8 +92,9 @@ class MountControl:
         actions: ControlActions,
         config: Callable[[], Json],
     ) -> None:
+        started = time.time_ns()
         commands = MountCommands(
-            MountFacts(settings.source, str(settings.mountpoint), time.time(), time.monotonic()),
+            MountFacts(settings.source, str(settings.mountpoint), started / 1e9, time.monotonic()),
             metrics,
             LoopCalls(tasks, lambda: heartbeats.ages_seconds()[TRIO_LOOP]),
             heartbeats,
@@ -101,6 +103,12 @@ class MountControl:
             actions=actions,
         )
         self._server = ControlServer(commands.table())
+        self._commands = commands
+        self._started_ns = started
+
+    def show_in(self, filesystem: ControlledFilesystem) -> None:
+        """Set the files of the control directory of a file system."""
+        filesystem.show(self._commands.texts(), self._started_ns)
 
     def start(self, device: tuple[int, int]) -> None:
         """Make the socket of the mount with this device number (major, minor)."""

@@ -26,6 +26,7 @@ from gcsmux_fs.exporters.mount_health import (
     MountPhase,
 )
 from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
+from gcsmux_fs.filesystem.controlled_filesystem import ControlledFilesystem
 from gcsmux_fs.filesystem.file_attributes import AttributePolicy
 from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
 from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
@@ -206,7 +207,8 @@ async def _serve_bucket(
         memory_bytes=settings.memory_bytes,
         read_ahead_bytes=settings.read_ahead_bytes,
     )
-    filesystem = BucketFilesystem(
+    new_filesystem = ControlledFilesystem if settings.control_directory else BucketFilesystem
+    filesystem = new_filesystem(
         tree,
         context,
         AttributePolicy.of(settings),
@@ -234,6 +236,8 @@ async def _serve_bucket(
     )
     actions = ControlActions(tree, context, dropper, settings.bucket)
     control = MountControl(settings, metrics, tasks, heartbeats, streams, actions, config)
+    if isinstance(filesystem, ControlledFilesystem):
+        control.show_in(filesystem)
     with closing(control):
         await serve_kernel(
             settings, filesystem, names, read_ahead, reporter, report, on_mounted=control.start

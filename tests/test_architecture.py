@@ -115,6 +115,7 @@ IMPURE_MODULES = {
     "exporters.mount_health",
     "exporters.prometheus_collector",
     "filesystem.bucket_filesystem",
+    "filesystem.controlled_filesystem",
     "filesystem.directory_prefetch",
     "filesystem.directory_reader",
     "filesystem.ill_formed_metadata",

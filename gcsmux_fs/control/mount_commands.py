@@ -7,6 +7,7 @@ meanwhile, because it is blocked. Commands that act need the loop.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gcsmux_fs import __version__
 from gcsmux_fs.control.protocol import PROTOCOL_VERSION, CommandFailed, ErrorCode
+from gcsmux_fs.control.status_lines import status_lines
+from gcsmux_fs.metrics.readable import readable_lines
 from gcsmux_fs.metrics.transfer import encode_metrics
 from gcsmux_fs.process.logs import log_level, set_log_level
 from gcsmux_fs.settings.defaults import LOG_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from _typeshed import DataclassInstance
 
@@ -132,8 +135,23 @@ class MountCommands:
             "warm": self._answer_warm,
         }
 
-    def _answer_status(self, _arguments: Json, _exchange: Exchange) -> Json:
-        """Return what the mount is and whether its loops run, without the loops."""
+    def texts(self) -> dict[str, Callable[[], str]]:
+        """Return the files of the control directory: functions that return their contents.
+
+        The functions must be called in trio's loop.
+        """
+        return {
+            "config.json": lambda: _indented(self.config()),
+            "log-level": lambda: f"{log_level()}\n",
+            "stats": lambda: "".join(f"{line}\n" for line in self._stats_lines()),
+            "stats.json": lambda: _indented(self.stats()),
+            "status.json": lambda: _indented(self.status()),
+            "streams.json": lambda: _indented(self.streams()),
+            "version": lambda: f"{__version__}\n",
+        }
+
+    def status(self) -> Json:
+        """Return what the mount is and whether its loops run; any thread may call this."""
         facts, ages = self._facts, self._heartbeats.ages_seconds()
         return {
             "version": __version__,
@@ -149,19 +167,33 @@ class MountCommands:
             "log_level": log_level(),
         }
 
-    def _answer_stats(self, arguments: Json, exchange: Exchange) -> Json:
+    def stats(self) -> Json:
         """Return the status and all metrics."""
-        metrics = self._read(lambda: encode_metrics(self._metrics.metrics()))
-        return {**self._answer_status(arguments, exchange), "metrics": metrics}
+        return {**self.status(), "metrics": encode_metrics(self._metrics.metrics())}
 
-    def _answer_streams(self, arguments: Json, exchange: Exchange) -> Json:
+    def streams(self) -> Json:
         """Return the status and a list of all open streams."""
-        streams = self._read(lambda: [asdict(stream) for stream in self._streams()])
-        return {**self._answer_status(arguments, exchange), "streams": streams}
+        return {**self.status(), "streams": [asdict(stream) for stream in self._streams()]}
 
-    def _answer_config(self, arguments: Json, exchange: Exchange) -> Json:
+    def config(self) -> Json:
         """Return the status, all settings, and what the mount has chosen by itself."""
-        return {**self._answer_status(arguments, exchange), **self._read(self._config)}
+        return {**self.status(), **self._config()}
+
+    def _stats_lines(self) -> Iterator[str]:
+        yield from status_lines(self.status())
+        yield from readable_lines(self._metrics.metrics())
+
+    def _answer_status(self, _arguments: Json, _exchange: Exchange) -> Json:
+        return self.status()
+
+    def _answer_stats(self, _arguments: Json, _exchange: Exchange) -> Json:
+        return self._read(self.stats)
+
+    def _answer_streams(self, _arguments: Json, _exchange: Exchange) -> Json:
+        return self._read(self.streams)
+
+    def _answer_config(self, _arguments: Json, _exchange: Exchange) -> Json:
+        return self._read(self.config)
 
     def _answer_log_level(self, arguments: Json, _exchange: Exchange) -> Json:
         """Change the log level if the argument `level` is given; return the level."""
@@ -226,6 +258,10 @@ class MountCommands:
                 # A dictionary has changed while it was read, so the loop runs again.
                 continue
         return function()
+
+
+def _indented(answer: Json) -> str:
+    return f"{json.dumps(answer, indent=2)}\n"
 
 
 def _paths(arguments: Json) -> list[str]:

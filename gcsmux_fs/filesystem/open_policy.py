@@ -23,11 +23,13 @@ class OpenedFile(NamedTuple):
     Attributes:
         keep_pages: whether the kernel may use pages of earlier opens.
         window_bytes: the kernel's readahead window for the file; None if every window is as good.
+        direct: whether the kernel passes each read to the mount and ignores the size of the file.
     """
 
     handle: int
     keep_pages: bool
     window_bytes: int | None
+    direct: bool = False
 
 
 def check_open_flags(flags: int) -> None:

@@ -118,7 +118,11 @@ class BucketOperations(pyfuse3.Operations):
         """Open a file."""
         opened = await self._filesystem.open(inode, flags, ctx.pid)
         self.choose_window(opened.window_bytes)
-        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(opened.handle), keep_cache=opened.keep_pages)
+        return pyfuse3.FileInfo(
+            fh=pyfuse3.FileHandleT(opened.handle),
+            keep_cache=opened.keep_pages,
+            direct_io=opened.direct,
+        )
 
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes | memoryview:  # type: ignore[override]
         """Return bytes of a file, fewer than `size` only at the end of the object."""

@@ -142,6 +142,18 @@ SETTINGS: tuple[Setting, ...] = (
         reason="other users then read with the credentials of the user who mounts",
     ),
     Setting(
+        name="control_directory",
+        field="control_directory",
+        type=types.FLAG,
+        heading=_PROGRAMS,
+        help="Show metrics, streams and settings as files in the directory .gcsmux of the mount's"
+        " root, which no listing shows: for containers that cannot reach the control socket. An"
+        " object of this name cannot be reached.",
+        default=False,
+        reason="the control socket also answers while the mount is busy, and the name belongs to"
+        " the bucket",
+    ),
+    Setting(
         name="metadata_ttl",
         field="metadata_ttl_seconds",
         type=types.TTL,

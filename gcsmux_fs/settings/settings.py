@@ -73,6 +73,7 @@ class Settings:
         kernel_read_ahead_bytes: the kernel's own readahead window; 0 keeps its default, 128 KiB.
             With None, the mount chooses the window of each file if it may (see
             `filesystem/window_policy.py`). Only root can change the window.
+        control_directory: whether the root has the directory .gcsmux with metrics and settings.
         posix: whether to show the owners and modes that other tools stored with the objects.
         fuse_options: mount options that are passed to libfuse unchanged.
         effective: the rows of `gcsmux config show`: each setting with its value and its origin.
@@ -106,6 +107,7 @@ class Settings:
     file_mode: int = DEFAULT_FILE_MODE
     dir_mode: int = DEFAULT_DIR_MODE
     posix: bool = False
+    control_directory: bool = False
     allow_other: bool = False
     fuse_options: tuple[str, ...] = ()
     log_file: Path | None = None

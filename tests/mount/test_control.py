@@ -15,11 +15,19 @@ from tests.support.harness import END_SECONDS, wait_until
 from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.harness import EmulatorProcess, MountProcess, NewMount
 
 pytestmark = pytest.mark.mount
 
 FOR_EVER = ("--metadata-ttl", "indefinite", "--negative-ttl", "indefinite")
+
+
+@pytest.fixture(autouse=True)
+def runtime_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a runtime directory of this test, because other tests mount at the same time."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder / "run"))
 
 
 def gcsmux(mounted: MountProcess, *arguments: str) -> str:
@@ -184,3 +192,18 @@ def test_a_killed_mount_is_reported_and_its_socket_replaced(
         mounted.unmount("-l")
     with mount() as following:
         gcsmux(following, "stats", str(following.path))
+
+
+def test_a_container_reads_metrics_from_the_control_directory(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.place("file", b"content")
+    with mount("--control-directory") as mounted:
+        assert mounted.run("ls", "-A").stdout == b"file\n"
+        for _ in range(2):
+            answer = json.loads(mounted.run("cat", ".gcsmux/stats.json").stdout)
+            assert answer["pid"] == mounted.process.pid
+        assert b"bytes_received" in mounted.run("cat", "file", ".gcsmux/stats").stdout
+        assert mounted.run("cat", ".gcsmux/log-level").stdout == b"debug\n"
+    with mount() as mounted:
+        assert mounted.run("ls", ".gcsmux").returncode != 0
