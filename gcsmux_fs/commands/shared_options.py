@@ -21,7 +21,7 @@ from gcsmux_fs.settings.paths import absolute_path
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
 from gcsmux_fs.settings.service_settings import SERVICE
 from gcsmux_fs.settings.setting import DEFAULT, EffectiveSetting, Origin
-from gcsmux_fs.settings.setting_sources import merge_sources
+from gcsmux_fs.settings.setting_sources import displaced, merge_sources
 from gcsmux_fs.settings.setting_table import CONFIG, FILE_SETTINGS, settings_below
 
 if TYPE_CHECKING:
@@ -174,13 +174,21 @@ def service_address(
 def with_service_address(merged: Mapping[str, EffectiveSetting]) -> dict[str, EffectiveSetting]:
     """Return the settings with the endpoint, plaintext and anonymous that have an effect.
 
-    The emulator's environment variable is stronger than an endpoint of the configuration file.
+    The emulator's environment variable is stronger than an endpoint and than credentials of the
+    configuration file.
 
     Raises:
         ConfigError: the settings contradict each other, or the environment variable is wrong.
     """
     endpoint = merged["endpoint"]
     emulator = os.environ.get(EMULATOR_VARIABLE) and endpoint.origin.kind in ("default", "file")
+    if emulator:
+        file_credentials = {
+            name: displaced(merged[name], EMULATOR_VARIABLE)
+            for name in CREDENTIAL_SETTINGS
+            if merged[name].origin.kind == "file"
+        }
+        merged = {**merged, **file_credentials}
     address = service_address(
         None if emulator else endpoint.value,
         plaintext=merged["plaintext"].value,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gcsmux_fs.settings import value_types as types
+from gcsmux_fs.settings.credential_options import CREDENTIAL_SETTINGS
 from gcsmux_fs.settings.defaults import DEFAULT_DIRECT_PATH, DEFAULT_ENDPOINT, DIRECT_PATH_MODES
 from gcsmux_fs.settings.setting import Setting
 
@@ -40,6 +41,7 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         " Application Default Credentials are used, as in Google's own tools.",
         default=False,
         reason="most buckets are not public",
+        displaces=CREDENTIAL_SETTINGS,
     ),
     Setting(
         name="key_file",
@@ -51,11 +53,13 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         " The file is read again when it changes.",
         default_words="Application Default Credentials",
         reason="Google's own tools use them too",
+        displaces=("anonymous", "token_file", "token_command"),
     ),
     Setting(
         name="token_file",
         field="token_file",
         type=types.FILE,
+        displaces=("anonymous", "key_file", "token_command"),
         heading=SERVICE,
         help="Use the access token in this file: plain text, or JSON with its expiry. The file is"
         " read again when it changes, and when the service refuses the token.",
@@ -66,6 +70,7 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         field="token_command",
         type=types.COMMAND,
         secret=True,
+        displaces=("anonymous", "key_file", "token_file"),
         heading=SERVICE,
         help="Use the access token that this command prints: plain text, or JSON with its expiry."
         " The command runs without a shell, again before the token expires.",
@@ -76,6 +81,7 @@ SERVICE_SETTINGS: tuple[Setting, ...] = (
         name="impersonate_service_account",
         field="impersonate_service_account",
         type=types.ACCOUNTS,
+        displaces=("anonymous",),
         heading=SERVICE,
         help="Use the rights of this service account. In a list, each account impersonates the"
         " next one, and the mount uses the rights of the last one, as with gcloud.",

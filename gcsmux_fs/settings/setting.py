@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.settings.value_types import ValueType
 
-__all__ = ["DEFAULT", "VARIABLE_PREFIX", "EffectiveSetting", "Origin", "Setting"]
+__all__ = ["DEFAULT", "KINDS", "VARIABLE_PREFIX", "EffectiveSetting", "Origin", "Setting"]
 
 VARIABLE_PREFIX = "GCSMUX_"
 """The start of the environment variables that set a setting."""
@@ -29,6 +29,8 @@ class Setting:
         default_words: the default in words, if the value alone does not explain it.
         derive: computes the default from the values of the settings above; overrides `default`.
         reason: why the default is what it is, as a part of a sentence after "because".
+        displaces: the fields of settings that exclude this one. If this setting is given, values of
+            weaker sources for those fields have no effect; in the same source they are an error.
         short: a further name of the option, such as `-f`.
         option_only: whether neither a file nor an environment variable sets the setting.
         is_argument: whether the setting is a word of the command line instead of an option.
@@ -44,6 +46,7 @@ class Setting:
     default_words: str = ""
     derive: Callable[[Mapping[str, Any]], Any] | None = None
     reason: str = ""
+    displaces: tuple[str, ...] = ()
     short: str = ""
     option_only: bool = False
     is_argument: bool = False
@@ -96,6 +99,9 @@ class Origin:
 
 
 DEFAULT = Origin("default")
+
+KINDS = ("default", "file", "environment", "option")
+"""The kinds of origins, in rising strength."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.settings.setting import DEFAULT, VARIABLE_PREFIX, EffectiveSetting, Origin
+from gcsmux_fs.settings.setting import DEFAULT, KINDS, VARIABLE_PREFIX, EffectiveSetting, Origin
 from gcsmux_fs.settings.setting_table import CONFIG, FILE_SETTINGS, SETTINGS
 from gcsmux_fs.settings.similar_names import closest_name
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.settings.config_file import FileValue
 
-__all__ = ["attributed", "merge_sources"]
+__all__ = ["attributed", "displaced", "merge_sources"]
 
 # A variable that is this similar to a known one is a spelling mistake. Other variables with the
 # prefix are ignored: Kubernetes sets GCSMUX_PORT and similar variables for a service named gcsmux.
@@ -53,7 +53,30 @@ def merge_sources(
         else:
             value, origin = setting.default, DEFAULT
         merged[setting.field] = EffectiveSetting(setting, value, origin)
-    return merged
+    return _without_displaced(merged)
+
+
+def _without_displaced(merged: Mapping[str, EffectiveSetting]) -> dict[str, EffectiveSetting]:
+    """Give a setting its default if a stronger source has set one that excludes it."""
+    result = dict(merged)
+    for strong in merged.values():
+        if not strong.value:
+            continue
+        for field in strong.setting.displaces:
+            weak = merged[field]
+            if weak.origin != DEFAULT and _strength(weak) < _strength(strong):
+                result[field] = displaced(weak, strong.origin.place)
+    return result
+
+
+def _strength(each: EffectiveSetting) -> int:
+    return KINDS.index(each.origin.kind)
+
+
+def displaced(weak: EffectiveSetting, by: str) -> EffectiveSetting:
+    """Return a setting with its default, because the source `by` is stronger."""
+    reason = f"{by} overrides {weak.setting.name} of {weak.origin.place}"
+    return EffectiveSetting(weak.setting, weak.setting.default, DEFAULT, reason)
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -241,6 +241,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="log_file",
         field="log_file",
+        displaces=("log_to",),
         type=types.FILE,
         heading=_RUNNING,
         help="Append the log to this file instead.",
@@ -249,6 +250,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="log_to",
         field="log_to",
+        displaces=("log_file",),
         type=types.choice(*LOG_DESTINATIONS),
         heading=_RUNNING,
         help="Where the log goes. auto is stderr in the foreground, otherwise the journal, or"

@@ -121,6 +121,19 @@ def test_the_emulator_variable_overrides_the_endpoint_of_the_file(
     assert settings("--config", config, "bucket", "/mnt/data").endpoint == "storage.example:444"
 
 
+def test_the_emulator_variable_displaces_the_credentials_of_the_file(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key.json").touch()
+    config.write_text('key_file = "key.json"')
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST_GRPC", "localhost:9000")
+    parsed = settings("--config", config, "bucket", "/mnt/data")
+    assert (parsed.key_file, parsed.anonymous) == (None, True)
+    key = ("--key-file", tmp_path / "key.json")
+    with pytest.raises(ConfigError, match="credentials are never sent in plaintext"):
+        settings("--config", config, *key, "bucket", "/mnt/data")
+
+
 def test_mount_options_of_the_file_are_added_to_those_of_the_command_line(config: Path) -> None:
     config.write_text('mount_options = ["noexec", "nosuid", "_netdev"]')
     parsed = settings("--config", config, "bucket", "/mnt/data", "-o", "nosuid,nodev")

@@ -41,6 +41,29 @@ def test_a_flag_of_a_weaker_source_can_be_turned_off() -> None:
     assert merge_sources({"posix": False}, {"GCSMUX_POSIX": "1"}, file)["posix"].value is False
 
 
+def test_a_setting_displaces_the_ones_that_it_excludes_in_weaker_sources_only() -> None:
+    file = {
+        "log_file": FileValue(Path("/log"), "x, line 1"),
+        "key_file": FileValue(Path("/key"), "x, line 2"),
+    }
+    merged = merge_sources({"log_to": "stderr"}, {"GCSMUX_ANONYMOUS": "true"}, file)
+    assert (merged["log_to"].value, merged["log_file"].value) == ("stderr", None)
+    assert (merged["anonymous"].value, merged["key_file"].value) == (True, None)
+    assert merged["key_file"].origin == DEFAULT
+    assert merged["key_file"].reason == "GCSMUX_ANONYMOUS overrides key_file of x, line 2"
+    # A flag that is turned off excludes nothing, and in one source both stay, which is an error.
+    merged = merge_sources({"anonymous": False}, {"GCSMUX_LOG_TO": "stderr"}, file)
+    assert merged["key_file"].value == Path("/key")
+    merged = merge_sources({"anonymous": True, "key_file": Path("/other")}, {}, file)
+    assert (merged["anonymous"].value, merged["key_file"].value) == (True, Path("/other"))
+
+
+def test_settings_exclude_each_other_in_both_directions() -> None:
+    excluded = {setting.field: setting.displaces for setting in SETTINGS}
+    for field, others in excluded.items():
+        assert all(field in excluded[other] for other in others), field
+
+
 def test_a_derived_default_follows_the_value_that_it_depends_on() -> None:
     merged = merge_sources({}, {"GCSMUX_MEMORY": "128MiB"}, {})
     assert merged["read_ahead_bytes"].value == 32 * MIB
