@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.similar_names import closest_name
+from gcsmux_fs.settings.value_types import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +58,7 @@ def read_config(path: Path, known: Mapping[str, Setting]) -> dict[str, FileValue
         if not stat.S_ISREG(path.stat().st_mode):
             raise ConfigError(f"{path} is not a regular file: write the path of a TOML file.")
         content = path.read_bytes()
+        mode = path.stat().st_mode
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         kind = ConfigFileMissing if missing else ConfigError
@@ -68,7 +70,14 @@ def read_config(path: Path, known: Mapping[str, Setting]) -> dict[str, FileValue
         raise ConfigError(
             f"{path}, line {line}: the text is not UTF-8: save it as UTF-8."
         ) from None
-    return parse_config(text, path, known)
+    values = parse_config(text, path, known)
+    commands = [name for name in values if known[name].type is COMMAND]
+    if commands and mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"{path} contains {commands[0]}, and every user may change the file: remove the write"
+            " permission of other users."
+        )
+    return values
 
 
 def parse_config(text: str, path: Path, known: Mapping[str, Setting]) -> dict[str, FileValue]:
@@ -84,6 +93,10 @@ def parse_config(text: str, path: Path, known: Mapping[str, Setting]) -> dict[st
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_syntax_error(str(error), path, lines, known)) from None
+    except (ValueError, RecursionError):
+        raise ConfigError(
+            f"{path}: a number has thousands of digits, or brackets are nested too deeply."
+        ) from None
     values: dict[str, FileValue] = {}
     for key, raw in content.items():
         name = key.replace("-", "_")
@@ -111,9 +124,16 @@ def _value(setting: Setting, raw: object, folder: Path) -> Any:
     if kind.is_flag or not (isinstance(raw, str) or accepts_number):
         found = _TYPE_NAMES.get(type(raw), f"of the type {type(raw).__name__}")
         raise ConfigError(f"the value is {found}: write {setting.name} = {kind.example}.")
-    text = str(raw)
-    if kind.is_path and text:
-        text = str(folder / Path(text).expanduser())
+    try:
+        text = str(raw)
+        if kind.is_path and text:
+            text = str(folder / Path(text).expanduser())
+    except ValueError:
+        raise ConfigError("the number has thousands of digits: write a smaller one.") from None
+    except RuntimeError:
+        raise ConfigError(f"{raw!r} names an unknown user: write an absolute path.") from None
+    if "\0" in text:
+        raise ConfigError("the value contains the character NUL: delete it.")
     return kind.parse(text)
 
 

@@ -84,6 +84,14 @@ def test_a_relative_path_is_relative_to_the_folder_of_the_file(
         ('memory "1GiB"', "line 1, column 8: ill-formed TOML: expected '=' after a key"),
         ('memory = "1GiB', "line 1: ill-formed TOML: "),
         ("memory = 1\nuid = 7\nmemory = 2\n", "line 3: the key memory is set twice"),
+        ("memory = " + "1" * 5000, ": a number has thousands of digits"),
+        ("memory = 0x" + "f" * 5000, "memory: the number has thousands of digits"),
+        ("memory = " + "[" * 5000, "brackets are nested too deeply"),
+        ('log_file = "~no-such-user/log"', "log_file: '~no-such-user/log' names an unknown user"),
+        ('mountpoint = "/mnt\\u0000"', "mountpoint: the value contains the character NUL"),
+        ("memory = 2026-11-30", "memory: the value is of the type date: write memory = "),
+        ("memory = nan", "memory: 'nan' is not a size"),
+        ("a.b = 1", "line 1: [a] is a table"),
         ("read-ahead = 1\nread_ahead = 2", "line 2: the key read_ahead is set twice"),
     ],
 )
@@ -91,7 +99,7 @@ def test_a_mistake_is_reported_with_file_and_line(text: str, sentence: str) -> N
     with pytest.raises(ConfigError) as caught:
         values(text)
     assert sentence in str(caught.value)
-    assert str(caught.value).startswith(f"{PATH}, line ")
+    assert str(caught.value).startswith(f"{PATH}")
     assert str(caught.value).endswith((".", "?"))
 
 
@@ -107,6 +115,18 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with pytest.raises(ConfigError, match="is not a regular file"):
         read_config(pipe, FILE_SETTINGS)
+
+
+def test_a_file_with_a_command_that_every_user_may_change_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.toml"
+    for text, is_refused in (('token_command = "true"', True), ('memory = "1GiB"', False)):
+        path.write_text(text)
+        path.chmod(0o666)
+        if is_refused:
+            with pytest.raises(ConfigError, match="contains token_command, and every user may"):
+                read_config(path, FILE_SETTINGS)
+        path.chmod(path.stat().st_mode & ~0o002 if is_refused else 0o666)
+        assert read_config(path, FILE_SETTINGS)
 
 
 def test_a_file_in_another_encoding_is_reported(tmp_path: Path) -> None:
