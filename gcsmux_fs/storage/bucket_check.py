@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import (
     ConfigError,
+    InvalidRequest,
     NotFound,
     PermissionDenied,
     StatusCode,
@@ -84,6 +85,11 @@ def _explain(error: StorageError, settings: Settings) -> str:
                 f"no permission to read {bucket} ({error.message}): grant storage.objects.list and"
                 " storage.objects.get (role Storage Object Viewer) on the bucket, or on a folder"
                 " named by --only-dir."
+            )
+        case InvalidRequest() if "requester pays" in error.message.lower():
+            return (
+                f"{bucket} is a requester-pays bucket: name the project that pays with"
+                " --billing-project."
             )
         case Unavailable():
             reason = handshake_failure(error.message, plaintext=settings.plaintext)

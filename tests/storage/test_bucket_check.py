@@ -10,6 +10,7 @@ import pytest
 
 from gcsmux_fs.model.errors import (
     ConfigError,
+    InvalidRequest,
     NotFound,
     PermissionDenied,
     StatusCode,
@@ -99,6 +100,10 @@ async def test_a_bucket_that_can_be_read_but_not_listed_has_a_warning() -> None:
         (NotFound("x"), "there is no bucket gs://my-bucket"),
         (Unauthenticated("expired"), "gs://my-bucket refuses these credentials: expired."),
         (PermissionDenied("no"), "no permission to read gs://my-bucket (no)"),
+        (
+            InvalidRequest("Bucket is a requester pays bucket but no user project provided."),
+            "gs://my-bucket is a requester-pays bucket: name the project that pays with --billing",
+        ),
         (Unavailable("Tls handshake failed"), "storage.googleapis.com:443 breaks off the TLS"),
         (
             Unavailable("refused", code=StatusCode.UNAVAILABLE),

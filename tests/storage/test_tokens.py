@@ -62,10 +62,12 @@ class Server:
         self.with_streams = True
         self.closed = False
         self.received_tokens: list[str] = []
+        self.headers: tuple[tuple[str, str | bytes], ...] = ()
         self._left = calls_of_first
 
     async def check(self, context: Context) -> None:
-        headers = dict(context.invocation_metadata() or ())
+        self.headers = tuple(context.invocation_metadata() or ())
+        headers = dict(self.headers)
         self.received_tokens.append(str(headers["authorization"]).removeprefix("Bearer "))
         if self.received_tokens[-1] == "token-1":
             self._left -= 1
@@ -137,9 +139,11 @@ def tokens_of(token_source: TokenServer, folder: Path, clock: Callable[[], float
 
 
 @asynccontextmanager
-async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
+async def client_of(
+    server: Server, tokens: Tokens, billing_project: str = ""
+) -> AsyncIterator[Client]:
     serving, port = await await_asyncio(server.start())
-    settings = ChannelSettings(f"localhost:{port}")
+    settings = ChannelSettings(f"localhost:{port}", billing_project=billing_project)
     credentials = grpc.composite_channel_credentials(
         grpc.local_channel_credentials(), grpc.metadata_call_credentials(tokens)
     )
@@ -175,9 +179,14 @@ async def client_of(server: Server, tokens: Tokens) -> AsyncIterator[Client]:
             await await_asyncio(serving.stop(None))
 
 
-def run(server: Server, tokens: Tokens, test: Callable[[Client], Awaitable[None]]) -> None:
+def run(
+    server: Server,
+    tokens: Tokens,
+    test: Callable[[Client], Awaitable[None]],
+    billing_project: str = "",
+) -> None:
     async def main() -> None:
-        async with client_of(server, tokens) as client:
+        async with client_of(server, tokens, billing_project) as client:
             await test(client)
 
     asyncio_bridge.run(main)
@@ -383,6 +392,27 @@ def test_calls_use_the_old_token_while_the_next_one_is_fetched(tmp_path: Path) -
             assert tokens.waits == 1
 
         run(server, tokens, test)
+
+
+def test_each_call_names_the_billed_project_once(token_source: TokenServer, tmp_path: Path) -> None:
+    """The credentials have a quota project of their own."""
+    key_file(tmp_path / "key.json", token_source.address)
+    credentials = service_account.Credentials.from_service_account_file(
+        tmp_path / "key.json", scopes=["scope"], quota_project_id="quota"
+    )
+    loaded = LoadedCredentials(credentials, "service account a@b")
+    server = Server(calls_of_first=1000)
+
+    async def test(client: Client) -> None:
+        for operation in (client.look_up, client.read):
+            await operation()
+            projects = [text for name, text in server.headers if name == "x-goog-user-project"]
+            assert projects == ["billed"]
+
+    source = CredentialsSource(lambda: loaded, BoundedRequest(), with_project=False)
+    tokens = Tokens(source)
+    tokens.start()
+    run(server, tokens, test, billing_project="billed")
 
 
 class Call(grpc.AuthMetadataPluginCallback):
