@@ -42,6 +42,16 @@ ROOMS: dict[str, set[str]] = {
         "storage.channels",
     },
     "emulator": {"storage.pb", "process", "settings.units"},
+    "fsspec_access": {
+        "connected_service",
+        "namespace",
+        "reading",
+        "settings",
+        "storage.asyncio_bridge",
+        "storage.channels",
+        "storage.object_store",
+        "storage.ports",
+    },
 }
 
 # For each folder of the emulator: the folders of the emulator that it may import, besides itself.
@@ -124,6 +134,13 @@ IMPURE_MODULES = {
     "filesystem.request_gate",
     "filesystem.shard_prefetch",
     "filesystem.warming",
+    "fsspec_access.bucket_names",
+    "fsspec_access.engine",
+    "fsspec_access.engines",
+    "fsspec_access.file_system",
+    "fsspec_access.refused_writes",
+    "fsspec_access.remote_file",
+    "fsspec_access.service_reader",
     "fuse.guard",
     "fuse.kernel_read_ahead",
     "fuse.main_loop",
@@ -158,6 +175,7 @@ IMPURE_MODULES = {
     "process.memory_watch",
     "process.readiness",
     "reading.cache_warming",
+    "reading.exact_reads",
     "reading.open_file",
     "reading.open_prefetch",
     "reading.read_context",

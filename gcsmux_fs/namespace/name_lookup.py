@@ -142,6 +142,18 @@ class NameLookup:
         self._background.note_asked(location, name)
         return await bounded(self._deadline, location, lambda: self._ask_object(step))
 
+    async def ask_object(
+        self, location: str, name: bytes, step: Step
+    ) -> tuple[ObjectInfo | None, float]:
+        """Ask the service about an object only, not about a directory (see `newest_object`).
+
+        `location`, `name` and `step` are as for `ask`. The raised errors are the same.
+        """
+        self._background.note_asked(location, name)
+        return await bounded(
+            self._deadline, location, lambda: self.resolver.newest_object(step.target)
+        )
+
     async def _ask_part(self, step: Step) -> NameAnswer:
         listing = self.directories.fresh_listing(step.target)
         exists = await self.directories.may_have_entries(listing)

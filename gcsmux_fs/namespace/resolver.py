@@ -111,6 +111,18 @@ class Resolver:
             target, lambda: self._resolve(target, after), joinable_after=after
         )
 
+    async def newest_object(self, name: str) -> tuple[ObjectInfo | None, float]:
+        """Ask for the object `name` only, and not for a directory of this name.
+
+        Returns the object, or None if it does not exist, and when the request was sent. The answer
+        may come from a request in flight (see `resolve`).
+
+        Raises:
+            PermissionDenied: GetObject and listings are both refused.
+        """
+        flight = self._start_object(name, self._joinable_after(name))
+        return await flight.wait(), flight.asked_at
+
     async def confirm(self, location: str) -> None:
         """Ask the service again about a directory if it was assumed to exist.
 
