@@ -1,8 +1,8 @@
 """Plans the READs of given ranges of one object; sans-IO.
 
 Ranges that are near each other are fetched by one request, because a request costs more than the
-bytes between the ranges. A range that is longer than one message of the service is cut, so that
-several messages are in flight and no part has to be joined from several messages.
+bytes between the ranges. Ranges are cut at multiples of `PAGE_BYTES`, as blocks are, so that
+several messages are in flight, and no part has to be joined from several blocks.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ def plan_exact_reads(
     """Return the parts of `ranges`, in the order of their offsets in the object.
 
     `ranges` has the start and the end of each range; an empty range has no part. Ranges that
-    overlap, or that have at most `max_gap` bytes between them, are fetched together, up to
-    `PAGE_BYTES`.
+    overlap, or that have at most `max_gap` bytes between them, are fetched together if they lie in
+    one page.
     """
     pieces = sorted(
-        (start, min(start + PAGE_BYTES, range_end), slot)
+        (max(start, range_start), min(start + PAGE_BYTES, range_end), slot)
         for slot, (range_start, range_end) in enumerate(ranges)
-        for start in range(range_start, range_end, PAGE_BYTES)
+        for start in range(range_start - range_start % PAGE_BYTES, range_end, PAGE_BYTES)
+        if range_start < range_end
     )
     parts: list[ExactPart] = []
     first = 0
@@ -58,10 +59,9 @@ def plan_exact_reads(
         last = first + 1
         while last < len(pieces):
             next_start, next_end, _ = pieces[last]
-            merged_stop = max(stop, next_end)
-            if next_start - stop > max_gap or merged_stop - start > PAGE_BYTES:
+            if next_start - stop > max_gap or next_start // PAGE_BYTES > start // PAGE_BYTES:
                 break
-            stop = merged_stop
+            stop = max(stop, next_end)
             last += 1
         for index in range(first, last):
             offset, end, slot = pieces[index]
