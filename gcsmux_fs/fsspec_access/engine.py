@@ -26,6 +26,7 @@ import outcome
 import trio
 
 from gcsmux_fs.connected_service import connect
+from gcsmux_fs.fsspec_access.engine_stopped import EngineStopped
 from gcsmux_fs.fsspec_access.service_reader import ServiceReader
 from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.storage import asyncio_bridge
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.fsspec_access.access_settings import AccessSettings
 
-__all__ = ["Engine", "EngineStopped"]
+__all__ = ["Engine"]
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,6 @@ T = TypeVar("T")
 
 # Maximum number of calls of each kind (streams, unary calls) at the same time, as for a mount.
 _MAX_CALLS = 2048
-
-
-class EngineStopped(Exception):
-    """The engine has stopped, or stops now, so the call was not carried out."""
 
 
 class Engine:

@@ -27,6 +27,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, TypeVar
 
+from gcsmux_fs.fsspec_access.engine_stopped import EngineStopped
 from gcsmux_fs.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ class _Engines:
         engine = self.running.get(settings)
         if engine is not None and not engine.is_stopping:
             return engine
-        # The import takes 0.3 s, because it loads gRPC.
-        from gcsmux_fs.fsspec_access.engine import Engine
-
         with self.lock:
+            # The import takes 0.3 s, because it loads gRPC. No fork can happen meanwhile, because
+            # the lock is held, so no child finds the locks of the import taken.
+            from gcsmux_fs.fsspec_access.engine import Engine
+
             engine = self.running.get(settings)
             if engine is not None and not engine.is_stopping:
                 return engine
@@ -146,8 +148,6 @@ class EngineLease:
         Raises:
             PermissionError: there are no credentials, or they cannot be used.
         """
-        from gcsmux_fs.fsspec_access.engine import EngineStopped
-
         for _ in range(_TRIES):
             try:
                 return self._engine().call(function)
@@ -160,8 +160,6 @@ class EngineLease:
         function: Callable[[ServiceReader], Awaitable[T]],
     ) -> T:
         """Like `call`, but for a task of an asyncio event loop."""
-        from gcsmux_fs.fsspec_access.engine import EngineStopped
-
         for _ in range(_TRIES):
             engine = _engines.running.get(self.settings)
             if engine is None or engine.is_stopping:

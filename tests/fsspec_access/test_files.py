@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.harness import wait_until
 from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
@@ -98,11 +99,11 @@ def test_sequential_reading_requests_each_byte_once(
 def test_an_open_file_keeps_its_generation(
     emulator: EmulatorProcess, fs: GcsmuxFileSystem, root: str
 ) -> None:
-    emulator.place("file", b"old" * MIB)
+    emulator.place("file", b"old" * 20 * MIB)
     with fs.open(f"{root}/file") as file:
         assert file.read(3) == b"old"
         copy = pickle.loads(pickle.dumps(file))
-        emulator.place("file", b"new" * MIB)
+        emulator.change("file", b"new" * 20 * MIB)
         fs.invalidate_cache()
         assert copy.tell() == 3
         with fs.open(f"{root}/file") as newer:
@@ -151,12 +152,11 @@ def test_collected_files_are_closed(
         return reader._context.resources.open_files
 
     gc.collect()
-    before = fs._engine.call(open_files)
     files = [fs.open(f"{root}/file") for _ in range(5)]
-    assert fs._engine.call(open_files) == before + 5
+    wait_until(lambda: fs._engine.call(open_files) == 5, "five open files")
     del files
     gc.collect()
-    assert fs._engine.call(open_files) == before
+    wait_until(lambda: fs._engine.call(open_files) == 0, "no open file")
 
 
 def test_many_threads_read_one_file_system(
