@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.credential_options import (
+    check_credential_options,
+    parse_accounts,
+    parse_command,
+)
 from gcsmux_fs.settings.defaults import (
     DEFAULT_ENDPOINT,
     DEFAULT_MEMORY_BYTES,
@@ -44,6 +49,10 @@ class AccessSettings:
     plaintext: bool = False
     anonymous: bool = False
     key_file: Path | None = None
+    token_file: Path | None = None
+    token_command: tuple[str, ...] = ()
+    impersonate: tuple[str, ...] = ()
+    ca_file: Path | None = None
     billing_project: str = ""
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     read_ahead_bytes: int = default_read_ahead(DEFAULT_MEMORY_BYTES)
@@ -59,6 +68,10 @@ def settings_from_options(
     anonymous: bool = False,
     token: str | os.PathLike[str] | None = None,
     key_file: str | os.PathLike[str] | None = None,
+    token_file: str | os.PathLike[str] | None = None,
+    token_command: str = "",
+    impersonate_service_account: str = "",
+    ca_file: str | os.PathLike[str] | None = None,
     project: str | None = None,
     requester_pays: bool | str = False,
     memory: int | str = DEFAULT_MEMORY_BYTES,
@@ -96,32 +109,47 @@ def settings_from_options(
         raise ValueError("read_timeout is out of range: write a duration from 1 s to 3600 s.")
     if requester_pays is True and not project:
         raise ValueError("requester_pays needs the project that pays: add project.")
+    credentials = {
+        "key_file": key_file,
+        "token_file": token_file,
+        "token_command": token_command,
+        "impersonate_service_account": impersonate_service_account,
+    }
+    payer = requester_pays if isinstance(requester_pays, str) else (project or "")
     try:
         address = resolve_service_address(
             endpoint,
             plaintext=plaintext,
             anonymous=anonymous,
-            with_key=key_file is not None,
+            given=[name for name, value in credentials.items() if value],
             emulator=environment.get(EMULATOR_VARIABLE, ""),
+        )
+        values = {**credentials, "billing_project": requester_pays, "direct_path": "off"}
+        check_credential_options(
+            values.get, plaintext=address.plaintext, anonymous=address.anonymous
+        )
+        return AccessSettings(
+            address.endpoint,
+            address.plaintext,
+            address.anonymous,
+            _path(key_file),
+            _path(token_file),
+            parse_command(token_command),
+            parse_accounts(impersonate_service_account),
+            _path(ca_file),
+            payer if requester_pays else "",
+            memory_bytes,
+            ahead,
+            timeout,
+            _seconds(metadata_ttl),
+            _seconds(negative_ttl),
         )
     except ConfigError as error:
         raise ValueError(_with_option_names(str(error))) from None
-    return AccessSettings(
-        address.endpoint,
-        address.plaintext,
-        address.anonymous,
-        None if key_file is None else Path(key_file),
-        requester_pays
-        if isinstance(requester_pays, str)
-        else project or ""
-        if requester_pays
-        else "",
-        memory_bytes,
-        ahead,
-        timeout,
-        _seconds(metadata_ttl),
-        _seconds(negative_ttl),
-    )
+
+
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _size(size: int | str) -> int:

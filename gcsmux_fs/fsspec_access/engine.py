@@ -177,6 +177,10 @@ class Engine:
             plaintext=settings.plaintext,
             anonymous=settings.anonymous,
             key_file=settings.key_file,
+            token_file=settings.token_file,
+            token_command=settings.token_command,
+            impersonate=settings.impersonate,
+            ca_file=settings.ca_file,
             billing_project=settings.billing_project,
         )
         async with connect(
