@@ -92,7 +92,7 @@ class _Engines:
             if engine is not None and not engine.is_stopping:
                 return engine
             if self.is_closed:
-                raise RuntimeError("gcsmux:// cannot be read any more: the process is ending")
+                raise RuntimeError("gcsmux:// cannot be read while the process ends")
             self.stopping = [each for each in self.stopping if each.is_alive]
             engine = Engine(settings)
             engine.start()
