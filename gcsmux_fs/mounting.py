@@ -157,20 +157,8 @@ async def _connected(
     settings: Settings, reporter: ReadinessReporter, metrics: Registry
 ) -> AsyncIterator[_ConnectedBucket]:
     """Connect to the service and check the bucket; close all connections at the end."""
-    channel_settings = ChannelSettings(
-        settings.endpoint,
-        plaintext=settings.plaintext,
-        anonymous=settings.anonymous,
-        key_file=settings.key_file,
-        token_file=settings.token_file,
-        token_command=settings.token_command,
-        impersonate=settings.impersonate_service_account,
-        ca_file=settings.ca_file,
-        billing_project=settings.billing_project,
-        direct_path=settings.direct_path,
-    )
     async with connect(
-        channel_settings,
+        ChannelSettings.of(functools.partial(getattr, settings)),
         read_timeout_seconds=settings.read_timeout_seconds,
         max_calls=MAX_REQUESTS,
     ) as service:

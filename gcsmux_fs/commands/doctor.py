@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -192,7 +191,7 @@ def doctor(
     if not as_json:
         click.echo(f"Examining {bucket_address(name, prefix)} at {values['endpoint']}\n")
     subject = Subject(
-        ChannelSettings(**{each.name: values[each.name] for each in fields(ChannelSettings)}),
+        ChannelSettings.of(values.__getitem__),
         name,
         prefix,
         values["mountpoint"],

@@ -19,8 +19,13 @@ _ROOTS_VARIABLE = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 _BUNDLED_ROOTS = Path("_cython/_credentials/roots.pem")
 
 
-def trusted_roots(environment: Mapping[str, str]) -> Path:
-    """Return the file with the root certificates that gRPC uses: the user's, or its own."""
+def trusted_roots(ca_file: Path | None, environment: Mapping[str, str]) -> Path:
+    """Return the file with the root certificates that gRPC uses: the user's, or its own.
+
+    `ca_file` is the value of --ca-file.
+    """
+    if ca_file is not None:
+        return ca_file
     if path := environment.get(_ROOTS_VARIABLE):
         return Path(path)
     spec = importlib.util.find_spec("grpc")

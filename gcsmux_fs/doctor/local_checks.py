@@ -91,7 +91,7 @@ class NetworkChecks:
         self._plaintext = settings.plaintext
         self._host = host.strip("[]")
         self._port = int(port)
-        self._roots = trusted_roots(os.environ)
+        self._roots = trusted_roots(settings.ca_file, os.environ)
         self._proxy = proxy_for(self._host, os.environ, plaintext=settings.plaintext)
         self._addresses: list[Address] = []
         self._reached: Address | None = None

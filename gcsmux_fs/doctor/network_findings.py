@@ -43,7 +43,7 @@ _NO_TLS = frozenset(
 
 _GOOGLE_HOST = ".googleapis.com"
 _GOOGLE_ISSUER = "Google Trust Services"
-_ROOTS = "set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH to a file with"
+_ROOTS = "name with --ca-file a file with"
 
 # A Date header has a resolution of one second. Tokens are signed with the local time, and a token
 # server refuses a time that differs by several minutes.
@@ -159,8 +159,8 @@ def _refused_certificate(
     if facts.verify_code in _UNKNOWN_ISSUER and host.endswith(_GOOGLE_HOST):
         return failure(
             f"a proxy inspects the connection: the certificate of {host} is {issuer}",
-            f"{_ROOTS} the root certificate of the proxy (and REQUESTS_CA_BUNDLE for tokens), or"
-            " let connections to the service bypass the proxy",
+            f"{_ROOTS} the root certificate of the proxy, or let connections to the service bypass"
+            " the proxy",
         )
     return failure(
         f"the certificate of {host} is not trusted: it is {issuer} ({facts.error})",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
+from urllib.request import getproxies
 
 import trio
 
 from gcsmux_fs.connected_service import ConnectedService
-from gcsmux_fs.doctor import service_findings
-from gcsmux_fs.doctor.checklist import Finding, failure, healthy, skipped
+from gcsmux_fs.doctor import identity_findings, service_findings
+from gcsmux_fs.doctor.checklist import Finding, skipped
+from gcsmux_fs.doctor.local_checks import in_thread
+from gcsmux_fs.doctor.network_probes import resolve
 from gcsmux_fs.doctor.read_probe import ReadProbe
 from gcsmux_fs.doctor.service_findings import Target
-from gcsmux_fs.model.errors import ConfigError, StorageError
+from gcsmux_fs.model.errors import CredentialsError, StorageError
 from gcsmux_fs.model.values import ObjectKey
 from gcsmux_fs.storage.channels import open_channels
+from gcsmux_fs.storage.credentials import load_credentials
+from gcsmux_fs.storage.direct_path import connected_paths
 from gcsmux_fs.storage.unary_calls import UnaryPolicy
 
 if TYPE_CHECKING:
@@ -54,6 +59,7 @@ class ServiceChecks:
             settings.billing_project,
         )
         self._tasks = tasks
+        self._token_host = ""
         self._channels: Channels | None = None
         self._connected: ConnectedService | None = None
         self._store: GrpcObjectStore | None = None
@@ -70,20 +76,35 @@ class ServiceChecks:
             await self._channels.close_all()
 
     async def credentials(self) -> Finding:
-        """Find the credentials."""
+        """Find the credentials, and whose they are."""
         settings = self._subject.settings
-        try:
-            self._channels = await open_channels(settings)
-        except ConfigError as error:
-            detail, _, remedy = str(error).removesuffix(".").rpartition(": ")
-            return failure(detail, remedy)
         if settings.anonymous:
-            return healthy("no credentials are sent (--anonymous or an emulator)")
-        return healthy("Application Default Credentials")
+            return identity_findings.credentials_finding(None)
+        host = settings.endpoint.rpartition(":")[0]
+        try:
+            loaded = await in_thread(lambda: load_credentials(settings.credentials, host))
+        except CredentialsError as error:
+            return identity_findings.credentials_finding(error)
+        self._token_host = identity_findings.token_host(loaded.credentials)
+        return identity_findings.credentials_finding(loaded.identity)
 
     async def token(self) -> Finding:
-        """Fetch an access token."""
-        return healthy("no token is needed")
+        """Resolve the name of the token server, and fetch an access token."""
+        host = self._token_host
+        if (
+            host
+            and not getproxies()
+            and isinstance(await in_thread(lambda: resolve(host, 443)), str)
+        ):
+            return identity_findings.unresolved_finding(host)
+        begin = trio.current_time()
+        try:
+            self._channels = await open_channels(self._subject.settings)
+        except CredentialsError as error:
+            return identity_findings.token_finding(error, 0.0)
+        tokens = self._channels.tokens
+        identity = None if tokens is None else tokens.identity
+        return identity_findings.token_finding(identity, trio.current_time() - begin)
 
     async def service(self) -> Finding:
         """Make the first call."""
@@ -169,7 +190,8 @@ class ServiceChecks:
 
     async def direct_path(self) -> Finding:
         """Report whether DirectPath is used."""
-        return healthy("not asked for")
+        mode = self._subject.settings.direct_path
+        return identity_findings.direct_path_finding(mode, connected_paths())
 
 
 async def _outcome(call: Awaitable[T]) -> T | StorageError:

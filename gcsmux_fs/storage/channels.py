@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -86,6 +86,22 @@ class ChannelSettings:
     impersonate: tuple[str, ...] = ()
     ca_file: Path | None = None
     direct_path: str = DEFAULT_DIRECT_PATH
+
+    @classmethod
+    def of(cls, setting: Callable[[str], Any]) -> Self:
+        """Return the settings of a channel; `setting` returns a field of `Settings` by name."""
+        return cls(
+            setting("endpoint"),
+            plaintext=setting("plaintext"),
+            anonymous=setting("anonymous"),
+            key_file=setting("key_file"),
+            token_file=setting("token_file"),
+            token_command=setting("token_command"),
+            impersonate=setting("impersonate_service_account"),
+            ca_file=setting("ca_file"),
+            billing_project=setting("billing_project"),
+            direct_path=setting("direct_path"),
+        )
 
     @property
     def credentials(self) -> CredentialSettings:
