@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
-import os
 import socket
-import subprocess
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,10 +18,9 @@ from gcsmux_fs.emulator.faults import Bandwidth, Hang, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE
-from tests.support.emulator_process import BUCKET, COMMANDS, EmulatorProcess
+from tests.support.emulator_process import BUCKET, EmulatorProcess
 from tests.support.sizes import MIB
 from tests.support.tls import (
-    Certificate,
     access_token,
     certificate,
     key_file,
@@ -32,6 +31,8 @@ from tests.support.tls import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.tls import TokenServer
 
 BIDI = "BidiReadObject"
 LAYOUT = "GetStorageLayout"
@@ -233,40 +234,67 @@ def test_no_credentials(examine: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     check_skipped(found, "credentials")
 
 
-def run_with_tokens(shown: Certificate, *arguments: str | Path) -> list[dict[str, Any]]:
-    """Run `gcsmux doctor` in a process of its own, because gRPC reads the root file only once."""
-    done = subprocess.run(
-        [COMMANDS / "gcsmux", "doctor", "--json", BUCKET, *arguments],
-        env={**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(shown.path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "ya29.secret-token" not in done.stdout + done.stderr
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
-    return rows
+@dataclass
+class SignedIn:
+    """The emulator behind TLS, a token server, and the options of a key for both."""
+
+    tokens: TokenServer
+    options: list[str]
 
 
-def test_a_refused_token_names_the_credentials(server: EmulatorProcess, tmp_path: Path) -> None:
+@pytest.fixture
+def signed_in(server: EmulatorProcess, tmp_path: Path) -> Iterator[SignedIn]:
     shown = certificate(tmp_path)
-    refusal = refuse(StatusCode.UNAUTHENTICATED, "*", message="token ya29.secret-token is revoked")
-    server.inject(*refusal)
-    try:
-        with (
-            token_server(lambda _: access_token("ya29.secret-token")) as tokens,
-            tls_relay(server.port, shown) as endpoint,
-        ):
-            key = tmp_path / "key.json"
-            key_file(key, tokens.address)
-            rows = run_with_tokens(shown, f"--endpoint={endpoint}", f"--key-file={key}")
-    finally:
-        server.clear_faults()
-    found = {row["check"]: row for row in rows}
-    assert failures(found) == ["service"]
-    assert "refuses the credentials" in found["service"]["detail"]
-    assert found["tls"]["result"] == "ok"
+    key = tmp_path / "key.json"
+    with (
+        token_server(lambda _: access_token("ya29.secret-token")) as tokens,
+        tls_relay(server.port, shown) as endpoint,
+    ):
+        key_file(key, tokens.address)
+        options = [f"--endpoint={endpoint}", f"--key-file={key}", f"--ca-file={shown.path}"]
+        yield SignedIn(tokens, options)
+        # A failed call is in a cycle of references, which keeps its connection open.
+        gc.collect()
+    server.clear_faults()
+
+
+def test_the_account_and_its_token_are_shown(signed_in: SignedIn, examine: Any) -> None:
+    code, found = examine(*signed_in.options)
+    assert (code, failures(found)) == (0, [])
+    account = "reader@test.iam.gserviceaccount.com"
+    assert account in found["credentials"]["detail"]
+    assert f"a token for service account {account}" in found["token"]["detail"]
+    assert found["tls"]["detail"] == "TLSv1.3, certificate from gcsmux test"
+    assert "4.00 MiB" in found["rate"]["detail"]
+    assert "ya29." not in json.dumps(found)
+
+
+def test_a_refused_token_names_the_credentials(
+    server: EmulatorProcess, signed_in: SignedIn, examine: Any
+) -> None:
+    message = "token ya29.secret-token is revoked"
+    server.inject(*refuse(StatusCode.UNAUTHENTICATED, "*", message=message))
+    code, found = examine(*signed_in.options)
+    assert (code, failures(found)) == (1, ["service"])
+    assert "refuses the credentials (token [secret] is revoked)" in found["service"]["detail"]
+    check_skipped(found, "service")
+
+
+def test_a_refused_key(signed_in: SignedIn, examine: Any) -> None:
+    signed_in.tokens.refusing = True
+    code, found = examine(*signed_in.options)
+    assert (code, failures(found)) == (1, ["token"])
+    assert "the token server refuses" in found["token"]["detail"]
+    check_skipped(found, "token")
+
+
+def test_a_token_server_without_an_address(
+    signed_in: SignedIn, examine: Any, tmp_path: Path
+) -> None:
+    key_file(tmp_path / "key.json", "https://tokens.invalid/token")
+    code, found = examine(*signed_in.options)
+    assert (code, failures(found)) == (1, ["token"])
+    assert found["token"]["detail"] == "the token server tokens.invalid has no address"
 
 
 # -- the bucket
