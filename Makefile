@@ -95,7 +95,7 @@ deb: bootstrap
 
 package-test:
 	@scripts/bootstrap packages
-	$(BIN)/pytest tests/distribution -m package
+	$(BIN)/pytest -n 2 --dist loadgroup tests/distribution -m package
 
 lint: bootstrap
 	PYTHON=$(BIN)/python scripts/compile-protos --check

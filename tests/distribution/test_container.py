@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from tests.distribution.conftest import Distributions
 
-pytestmark = [pytest.mark.package, pytest.mark.mount]
+# With `--dist loadgroup`, one process runs all tests of a group. So the image is built once.
+pytestmark = [pytest.mark.package, pytest.mark.mount, pytest.mark.xdist_group("image")]
 
 CONTENT = os.urandom(3_000_001)
 END_SECONDS = 30.0

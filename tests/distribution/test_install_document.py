@@ -17,7 +17,8 @@ from tests.distribution.conftest import ROOT, TIMEOUT_SECONDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.package]
+# Tests of this group build in the checkout itself, so they must not run at the same time.
+pytestmark = [pytest.mark.package, pytest.mark.xdist_group("checkout")]
 
 DOCUMENT = (ROOT / "docs" / "INSTALL.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
