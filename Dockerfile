@@ -6,7 +6,7 @@
 
 FROM debian:12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      python3 python3-dev python3-venv pkg-config libfuse3-dev gcc g++ libc6-dev
+      python3 python3-dev python3-venv pkg-config libfuse3-dev gcc libc6-dev
 WORKDIR /src
 COPY pyproject.toml constraints.txt MANIFEST.in README.md LICENSE CHANGELOG.md ./
 COPY systemd systemd

@@ -90,7 +90,8 @@ dist: bootstrap
 	@rm -f dist/*.whl dist/*.tar.gz
 	@$(BIN)/python -P -m build
 
-deb: bootstrap
+deb:
+	@scripts/bootstrap packages
 	@scripts/build-deb
 
 package-test:
