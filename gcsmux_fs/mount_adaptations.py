@@ -179,7 +179,7 @@ def dropped_names(*, single: bool, every: bool) -> Adaptation:
     elif single:
         value, reason = "only single names", "The kernel has refused FUSE_NOTIFY_INC_EPOCH."
     else:
-        value, reason = "none", "Dropping names needs Linux 6.16. They stay for --metadata-ttl."
+        value, reason = "none", "Dropping names needs Linux 6.16. Names stay for up to a minute."
     return Adaptation("dropped_names", value, reason)
 
 

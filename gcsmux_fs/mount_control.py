@@ -36,8 +36,8 @@ _KERNEL_NAMES = {
     KernelNames.ALL: "the next use of each name asks the service",
     KernelNames.PRESENT: "names that were absent stay absent for up to --negative-ttl, because this"
     " kernel cannot drop them, or because a file system is mounted on a directory of this mount",
-    KernelNames.NONE: "this kernel (older than Linux 6.16) keeps its own names for up to"
-    " --metadata-ttl, and drops them at once if root runs `sysctl vm.drop_caches=2`",
+    KernelNames.NONE: "this kernel (older than Linux 6.16) keeps its own names for up to a minute,"
+    " and drops them at once if root runs `sysctl vm.drop_caches=2`",
 }
 
 

@@ -18,13 +18,18 @@ _IO_SIZE_BYTES = 128 * 1024
 # The size of the sectors that `st_blocks` counts, see stat(2).
 _SECTOR_BYTES = 512
 
-# Maximum validity of names and attributes. The kernel adds a validity to its clock, so infinity
-# would overflow. Ten years are longer than the life of any mount.
-_FOREVER_SECONDS = 10 * 365 * 86400.0
+FOREVER_SECONDS = 10 * 365 * 86400.0
+"""Maximum validity of names and attributes. The kernel adds a validity to its clock, so infinity
+would overflow. Ten years are longer than the life of any mount."""
 
 
-def encode_attributes(attributes: FileAttributes) -> pyfuse3.EntryAttributes:
-    """Return attributes in the form that pyfuse3 sends to the kernel."""
+def encode_attributes(
+    attributes: FileAttributes, max_name_seconds: float = FOREVER_SECONDS
+) -> pyfuse3.EntryAttributes:
+    """Return attributes in the form that pyfuse3 sends to the kernel.
+
+    The kernel caches the name for at most `max_name_seconds`.
+    """
     (
         inode,
         mode,
@@ -51,15 +56,17 @@ def encode_attributes(attributes: FileAttributes) -> pyfuse3.EntryAttributes:
     encoded.st_mtime_ns = mtime_ns
     encoded.st_ctime_ns = ctime_ns
     encoded.st_atime_ns = atime_ns
-    encoded.entry_timeout = min(name_valid_seconds, _FOREVER_SECONDS)
-    encoded.attr_timeout = min(attributes_valid_seconds, _FOREVER_SECONDS)
+    encoded.entry_timeout = min(name_valid_seconds, max_name_seconds)
+    encoded.attr_timeout = min(attributes_valid_seconds, FOREVER_SECONDS)
     return encoded
 
 
-def encode_absence(absence: AbsentName) -> pyfuse3.EntryAttributes:
-    """Return the answer that lets the kernel cache the absence of a name."""
+def encode_absence(
+    absence: AbsentName, max_name_seconds: float = FOREVER_SECONDS
+) -> pyfuse3.EntryAttributes:
+    """Return the answer that lets the kernel cache an absence for up to `max_name_seconds`."""
     encoded = pyfuse3.EntryAttributes()
     encoded.st_ino = 0
-    encoded.entry_timeout = min(absence.valid_seconds, _FOREVER_SECONDS)
+    encoded.entry_timeout = min(absence.valid_seconds, max_name_seconds)
     encoded.attr_timeout = 0
     return encoded

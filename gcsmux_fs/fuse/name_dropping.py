@@ -7,7 +7,8 @@ names by the strongest notification that is safe and that it supports (see `name
    this mount, because the kernel would unmount this file system.
 2. Otherwise, Linux 6.18 and newer drop the names of the inodes. Absent names, which have no inode,
    stay in the kernel until the time of --negative-ttl is over.
-3. An older kernel keeps its names until the time of --metadata-ttl is over.
+3. An older kernel keeps its names until the time of --metadata-ttl is over, but for at most a
+   minute (`UNDROPPABLE_NAME_SECONDS`).
 
 Open files keep their generation. Pages need no notification, because an inode is one generation of
 an object at one size.
@@ -45,7 +46,7 @@ class KernelNames(enum.StrEnum):
 
     ALL = "all"  # present and absent names
     PRESENT = "present"  # absent names stay until the time of --negative-ttl is over
-    NONE = "none"  # names stay until the time of --metadata-ttl is over
+    NONE = "none"  # names stay until the time of --metadata-ttl is over, at most a minute
 
 
 class NameDropper:

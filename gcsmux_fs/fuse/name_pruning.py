@@ -33,13 +33,24 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["EPOCH_MESSAGE", "REPEAT_SECONDS", "NamePruner", "prune_message"]
+__all__ = [
+    "EPOCH_MESSAGE",
+    "REPEAT_SECONDS",
+    "UNDROPPABLE_NAME_SECONDS",
+    "NamePruner",
+    "prune_message",
+]
 
 log = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 0.1
 """Seconds between a notification and its repetition. The kernel sends RELEASE shortly before it
 stops using the name, and a notification that arrives between these two moments has no effect."""
+
+UNDROPPABLE_NAME_SECONDS = 60.0
+"""Maximum time in seconds for which a kernel caches names that it cannot drop on request. After
+this time the kernel asks the mount, which answers from its own cache in microseconds. So
+`gcsmux forget` has its whole effect within a minute, also with a longer --metadata-ttl."""
 
 # struct fuse_out_header: length, notification code, unique (0: a notification).
 _HEADER = struct.Struct("=IiQ")

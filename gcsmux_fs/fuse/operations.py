@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pyfuse3
 
 from gcsmux_fs.filesystem.file_attributes import AbsentName
-from gcsmux_fs.fuse.attributes import encode_absence, encode_attributes
+from gcsmux_fs.fuse.attributes import FOREVER_SECONDS, encode_absence, encode_attributes
 from gcsmux_fs.fuse.guard import failure, guarded
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class BucketOperations(pyfuse3.Operations):
 
     `on_init` is called when libfuse is about to answer FUSE_INIT, the kernel's first request.
     `choose_window` is called just before the answer to each OPEN, with the kernel's readahead
-    window for the file in bytes, or None if every window is as good.
+    window for the file in bytes, or None if every window is as good. The kernel caches no name for
+    longer than `max_name_seconds`.
     """
 
     # An NFS server finds a file by its inode number alone: it looks up the name "." in the inode.
@@ -47,6 +48,7 @@ class BucketOperations(pyfuse3.Operations):
         self._filesystem = filesystem
         self.times = filesystem.operation_times
         self.on_init: Callable[[], None] | None = None
+        self.max_name_seconds = FOREVER_SECONDS
         self.choose_window: Callable[[int | None], None] = lambda window_bytes: None
 
     def init(self) -> None:
@@ -63,8 +65,8 @@ class BucketOperations(pyfuse3.Operations):
         """Find a name in a directory."""
         answer = await self._filesystem.lookup(parent_inode, name, ctx.pid)
         if isinstance(answer, AbsentName):
-            return encode_absence(answer)
-        return encode_attributes(answer)
+            return encode_absence(answer, self.max_name_seconds)
+        return encode_attributes(answer, self.max_name_seconds)
 
     @guarded
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
@@ -163,11 +165,11 @@ class BucketOperations(pyfuse3.Operations):
         self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
     ) -> None:
         """Fill the reply with entries from `start_id` on, until the reply is full."""
+        max_name_seconds = self.max_name_seconds
 
         def accept(name: bytes, attributes: FileAttributes, next_position: int) -> bool:
-            return pyfuse3.readdir_reply(
-                token, pyfuse3.FileNameT(name), encode_attributes(attributes), next_position
-            )
+            encoded = encode_attributes(attributes, max_name_seconds)
+            return pyfuse3.readdir_reply(token, pyfuse3.FileNameT(name), encoded, next_position)
 
         await self._filesystem.read_directory(fh, start_id, accept)
 

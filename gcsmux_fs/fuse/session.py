@@ -27,6 +27,7 @@ from gcsmux_fs import __version__
 from gcsmux_fs.fuse.main_loop import answer_requests
 from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of
 from gcsmux_fs.fuse.mountpoint import answers_async
+from gcsmux_fs.fuse.name_pruning import UNDROPPABLE_NAME_SECONDS
 from gcsmux_fs.fuse.negotiation import Negotiation, fuse_descriptors
 from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.wakeups import wakeups
@@ -104,6 +105,9 @@ def _mounted(
     try:
         descriptor = next(iter(fuse_descriptors() - earlier_descriptors), None)
         names.attach(descriptor)
+        # The kernel has no names yet, so this only finds out whether it can drop names.
+        if not names.drop_all():
+            operations.max_name_seconds = UNDROPPABLE_NAME_SECONDS
         with Negotiation(descriptor) as negotiation:
             operations.on_init = negotiation.divert
             yield negotiation

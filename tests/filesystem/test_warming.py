@@ -122,6 +122,23 @@ async def test_the_memory_budget_holds_and_a_quarter_stays_for_reads() -> None:
         assert bucket.context.resources.counters.readahead_wasted_bytes == 0
 
 
+async def test_a_later_warm_up_may_evict_an_earlier_one() -> None:
+    async with served("earlier", "later", size=40 * MIB) as bucket:
+        for name in ("earlier", "later"):
+            warming = warm_up(bucket)
+            await warming.find([name])
+            await warming.fetch()
+            assert warming.counts()["files_done"] == 1
+        budget = bucket.context.resources.budget
+        assert budget.protected == 0
+        assert budget.used <= budget.limit
+        requested = bucket.source.total
+        again = warm_up(bucket)
+        await again.find(["later"])
+        await again.fetch()
+        assert bucket.source.total == requested
+
+
 @pytest.mark.parametrize("charge", [-5, 0, 1024, 17 * KIB, 5 * MIB, 2 * MIB + 1024])
 def test_the_part_that_fits_is_as_large_as_possible(charge: int) -> None:
     length = cacheable_length(charge)

@@ -196,3 +196,15 @@ def test_only_operations_with_a_safe_default_are_inherited_from_pyfuse3() -> Non
         if not name.startswith("_") and callable(operation) and name not in vars(BucketOperations)
     }
     assert inherited <= {"access", "poll", "stacktrace"}
+
+
+async def test_the_kernel_caches_no_name_for_longer_than_allowed() -> None:
+    async with served("file") as bucket:
+        operations = BucketOperations(bucket.filesystem)
+        operations.max_name_seconds = 2.0
+        found = await operations.lookup(ROOT, file_name("file"), CONTEXT)
+        absent = await operations.lookup(ROOT, file_name("absent"), CONTEXT)
+        assert (found.entry_timeout, absent.entry_timeout) == (2, 2)
+        # The attributes of a generation never change, so they stay cached.
+        assert found.attr_timeout > 60
+        await operations.forget([(found.st_ino, 1)])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import trio
 
 from gcsmux_fs.fuse import session
+from gcsmux_fs.fuse.attributes import FOREVER_SECONDS
+from gcsmux_fs.fuse.name_pruning import UNDROPPABLE_NAME_SECONDS, NamePruner
 from gcsmux_fs.fuse.session import DRAIN_SECONDS, serve_kernel
 from gcsmux_fs.model.errors import MountLost
 from gcsmux_fs.settings.settings import Settings
@@ -117,3 +121,32 @@ async def test_after_a_failure_the_mount_is_removed_and_closed(
         await serve(monkeypatch, mount, main_loop)
     assert raised.group_contains(MountLost)
     assert mount.events == ["mount", "main loop ends", "unmount", "close"]
+
+
+@pytest.mark.parametrize(
+    ("error", "max_name_seconds"), [(0, FOREVER_SECONDS), (errno.EINVAL, UNDROPPABLE_NAME_SECONDS)]
+)
+def test_a_kernel_that_cannot_drop_names_caches_them_for_a_minute(
+    monkeypatch: pytest.MonkeyPatch, error: int, max_name_seconds: float
+) -> None:
+    fake: Any = SimpleNamespace(divert=None, close=lambda: None, choose=None)
+    initialised: list[Any] = []
+    fake_library: Any = SimpleNamespace(
+        init=lambda operations, *_: initialised.append(operations), close=lambda unmount: None
+    )
+    descriptors = iter([frozenset(), frozenset({7})])
+    monkeypatch.setattr(session, "pyfuse3", fake_library)
+    monkeypatch.setattr(session, "fuse_descriptors", lambda: next(descriptors))
+    monkeypatch.setattr(session, "Negotiation", lambda _: nullcontext(fake))
+
+    def write(_: int, message: bytes) -> int:
+        if error:
+            raise OSError(error, "refused")
+        return len(message)
+
+    settings = Settings(bucket="bucket", mountpoint=Path("/mnt"))
+    operations: Any = SimpleNamespace(max_name_seconds=FOREVER_SECONDS)
+    monkeypatch.setattr(session, "BucketOperations", lambda _: operations)
+    with session._mounted(settings, fake, NamePruner(write), fake):
+        assert initialised == [operations]
+        assert operations.max_name_seconds == max_name_seconds
