@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import json
+import re
 import socket
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
 from gcsmux_fs.commands import gcsmux
-from gcsmux_fs.doctor.checklist import CHECKS
+from gcsmux_fs.commands.doctor import DoctorReport
+from gcsmux_fs.doctor.checklist import CHECKS, Check, failure
 from gcsmux_fs.emulator.faults import Bandwidth, Hang, Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
@@ -106,7 +110,7 @@ def test_the_text_names_each_check_and_its_remedy(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"Examining gs://{BUCKET}/logs at {emulator.endpoint}"
     assert f"failure mount point   {missing} does not exist" in lines
-    assert f"{'':21} -> create it first by `mkdir -p {missing}`" in lines
+    assert f"{'':22}-> create it first by `mkdir -p {missing}`" in lines
     assert [line for line in lines if line.startswith("ok      rate ")]
     assert lines[-1].startswith("1 failure")
     assert not any("\x1b" in line for line in lines)
@@ -368,3 +372,33 @@ def test_a_slow_service_is_a_warning(emulator: EmulatorProcess, examine: Any) ->
     assert code == 0
     assert found["rate"]["result"] == "warning"
     assert "bandwidth" in found["rate"]["remedy"]
+
+
+# -- the terminal
+
+
+def test_a_terminal_gets_colours_and_folded_lines() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=60, color_system="standard")
+    report = DoctorReport(console, as_json=False)
+    check = Check("name", "host name")
+    report.finished(check, failure("a word, " * 12, "another word, " * 12), 0.1)
+    report.close()
+    assert "\x1b[1;31mfailure" in output.getvalue()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue()).splitlines()
+    assert len(lines) > 8
+    assert all(len(line) <= 60 for line in lines)
+    assert {line[:22].strip() for line in lines[1:-2]} == {""}
+    assert lines[-1] == "1 failure."
+
+
+def test_a_server_cannot_control_the_terminal_or_show_a_secret(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = DoctorReport(Console(), as_json=False)
+    text = "[bold]\x1b[2J Bearer abcdefghijklmnop"
+    report.finished(Check("name", "host name"), failure(text, text), 0.1)
+    shown = capsys.readouterr().out
+    assert "abcdefghijklmnop" not in shown
+    assert "\x1b" not in shown
+    assert "[bold]\\x1b[2J Bearer [secret]" in shown
