@@ -212,6 +212,7 @@ def doctor(
         object_name,
         check_seconds,
         allow_other=values["allow_other"],
+        memory_bytes=values["memory_bytes"],
     )
     # The findings say what the log would say. `lastResort` prints warnings if no log is configured.
     last_resort, logging.lastResort = logging.lastResort, None

@@ -56,7 +56,8 @@ def top(*, mountpoint: str | None, interval: float, once: bool, as_json: bool) -
     """Show what a mount does: throughput, hits, latencies, streams, memory, faults and costs.
 
     Without MOUNTPOINT, the only mount of this machine is shown. `q` quits. If stdout is not a
-    terminal, the command prints one interval as text. Latencies are estimated within the buckets of
+    terminal, the command prints one interval as text. Reads that the kernel answers from its page
+    cache do not reach the mount and are not counted. Latencies are estimated within the buckets of
     a histogram, whose bounds are 1, 2, 5, 10 and so on. Costs are estimates: the prices of Standard
     storage in one region.
 

@@ -91,6 +91,7 @@ CHECKS: tuple[Check, ...] = (
     Check("other_users", "other users"),
     Check("mount_point", "mount point"),
     Check("open_files", "open files"),
+    Check("memory", "memory"),
     Check("kernel", "kernel"),
     Check("read_ahead", "readahead"),
     # The network.

@@ -66,6 +66,10 @@ class MachineChecks:
         """Check the limit of open files."""
         return machine_findings.open_files_finding(await self._facts())
 
+    async def memory(self) -> Finding:
+        """Check whether the memory suffices for the budget."""
+        return machine_findings.memory_finding(await self._facts(), self._subject.memory_bytes)
+
     async def kernel(self) -> Finding:
         """Check the kernel's release and limits."""
         return machine_findings.kernel_finding(await self._facts())

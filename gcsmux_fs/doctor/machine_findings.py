@@ -9,8 +9,9 @@ from gcsmux_fs.doctor.checklist import Finding, failure, healthy, skipped, warni
 from gcsmux_fs.fuse.device import fuse_refusal
 from gcsmux_fs.fuse.mountinfo import top_mount
 from gcsmux_fs.fuse.mountpoint import refusal
+from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES
 from gcsmux_fs.process.shell_commands import command
-from gcsmux_fs.settings.units import show_size
+from gcsmux_fs.settings.units import rounded_size, show_size
 
 if TYPE_CHECKING:
     from gcsmux_fs.doctor.machine_facts import MachineFacts
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "fuse_finding",
     "kernel_finding",
+    "memory_finding",
     "mount_point_finding",
     "open_files_finding",
     "other_users_finding",
@@ -84,6 +86,19 @@ def open_files_finding(facts: MachineFacts) -> Finding:
     return warning(
         f"this process may open only {limit} files, so a mount uses few connections",
         f"raise the limit by {command('ulimit', '-n', '1024')}, or by LimitNOFILE=1024 in a unit",
+    )
+
+
+def memory_finding(facts: MachineFacts, budget_bytes: int) -> Finding:
+    """Judge whether a mount with `budget_bytes` (--memory) fits into the memory."""
+    needed = budget_bytes + ALLOWANCE_BYTES
+    detail = f"a mount with --memory {show_size(budget_bytes)} needs up to {show_size(needed)}, and"
+    detail += f" may use {rounded_size(facts.memory_bytes)}"
+    if needed <= facts.memory_bytes:
+        return healthy(detail)
+    return warning(
+        f"{detail}, so the kernel may kill it",
+        "lower --memory, or raise the limit of the container or of the unit (MemoryMax=)",
     )
 
 

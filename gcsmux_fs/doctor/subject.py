@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.settings.defaults import DEFAULT_MEMORY_BYTES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,6 +27,7 @@ class Subject:
         object_name: the object to read; empty to choose the largest of the first listing page.
         check_seconds: time limit of each check.
         allow_other: whether other users must be able to use the mount.
+        memory_bytes: the memory budget of the mount.
     """
 
     settings: ChannelSettings
@@ -34,6 +37,7 @@ class Subject:
     object_name: str = ""
     check_seconds: float = 10.0
     allow_other: bool = False
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
 
     @property
     def call_seconds(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from gcsmux_fs.doctor.machine_facts import MachineFacts, look_at_machine
 from gcsmux_fs.doctor.machine_findings import (
     fuse_finding,
     kernel_finding,
+    memory_finding,
     mount_point_finding,
     open_files_finding,
     other_users_finding,
@@ -37,6 +39,7 @@ GOOD = MachineFacts(
     page_bytes=4096,
     max_pages=256,
     background_requests=330,
+    memory_bytes=8 << 30,
     sets_read_ahead=True,
 )
 MOUNTED = MountEntry(1, 0, 0, 44, "/", "/mnt/data", FSTYPE, "gs://my-bucket", 0)
@@ -105,6 +108,14 @@ def test_allow_other_needs_a_line_of_fuse_conf_or_root() -> None:
     assert "user_allow_other" in required.remedy
     for access in (replace(USER, user_allow_other=True), replace(USER, can_mount=True)):
         assert other_users_finding(access, required=True).result is CheckResult.OK
+
+
+def test_a_memory_limit_below_the_budget_and_its_allowance_is_a_warning() -> None:
+    budget = 256 << 20
+    assert memory_finding(GOOD, budget).result is CheckResult.OK
+    finding = memory_finding(replace(GOOD, memory_bytes=400 << 20), budget)
+    assert finding.result is CheckResult.WARNING
+    assert "--memory 256MiB needs up to 406MiB, and may use 400 MiB" in finding.detail
 
 
 def test_a_low_limit_of_open_files_is_a_warning() -> None:
@@ -188,6 +199,7 @@ def test_this_machine_can_be_examined() -> None:
     facts = look_at_machine()
     assert facts.library_error == ""
     assert facts.page_bytes >= 4096
+    assert 1 << 26 < facts.memory_bytes <= facts.page_bytes * os.sysconf("SC_PHYS_PAGES")
     assert kernel_finding(facts).detail.startswith(f"Linux {facts.kernel_release}")
 
 
