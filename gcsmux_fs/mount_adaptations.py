@@ -8,6 +8,8 @@ settings differ. Each function is sans-IO: the facts are its arguments.
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.filesystem.window_policy import Window
@@ -18,6 +20,8 @@ from gcsmux_fs.settings.adaptations import Adaptation
 from gcsmux_fs.settings.units import show_duration, show_size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gcsmux_fs.model.values import BucketInfo
     from gcsmux_fs.mux.retry import RetryPolicy
 
@@ -27,15 +31,25 @@ __all__ = [
     "block_memory",
     "bucket_kind",
     "connection_limit",
+    "control_directory",
     "credentials",
     "dropped_names",
     "kernel_window",
+    "library_variables",
     "log_destination",
     "lookup_requests",
     "network_path",
     "read_method",
     "stream_timeouts",
 ]
+
+# The environment variables that change what libraries do.
+_LIBRARY_VARIABLE = re.compile(
+    r"(GRPC|GOOGLE|CLOUDSDK|GCE|OTEL)_.*|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE"
+    r"|NO_GCE_CHECK|(?i:(grpc|https?|all|no)_proxy|no_grpc_proxy)"
+)
+# The variable that the mount process sets for itself.
+_OWN_VARIABLES = frozenset({"GRPC_VERBOSITY"})
 
 
 def bucket_kind(info: BucketInfo) -> Adaptation:
@@ -79,6 +93,35 @@ def network_path(mode: str, direct_servers: int) -> Adaptation:
         "Google's front ends",
         f"direct_path is {mode}, but no connection of this process uses DirectPath now.",
     )
+
+
+def library_variables(environment: Mapping[str, str]) -> Adaptation:
+    """Return the environment variables that libraries read; no values, which may be secrets."""
+    found = sorted(
+        name
+        for name, text in environment.items()
+        if text and name not in _OWN_VARIABLES and _LIBRARY_VARIABLE.fullmatch(name)
+    )
+    if not found:
+        return Adaptation("library_variables", "none", "No such environment variable is set.")
+    return Adaptation(
+        "library_variables",
+        ", ".join(found),
+        "gRPC, google-auth, OpenSSL or OpenTelemetry read them, for proxies or credentials.",
+    )
+
+
+def control_directory(directory: Path, environment: Mapping[str, str], *, user: int) -> Adaptation:
+    """Return the directory of the control socket. `user` is the user of the mount process."""
+    if directory == Path(environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]):
+        reason = "RUNTIME_DIRECTORY names it, which systemd sets for RuntimeDirectory=."
+    elif user == 0:
+        reason = "Root mounts."
+    elif directory.parent == Path(environment.get("XDG_RUNTIME_DIR", "")):
+        reason = "A user mounts, and XDG_RUNTIME_DIR is set."
+    else:
+        reason = "A user mounts, and XDG_RUNTIME_DIR is not set."
+    return Adaptation("control_directory", str(directory), reason)
 
 
 def lookup_requests(*, listable: bool, objects_grow: bool) -> Adaptation:

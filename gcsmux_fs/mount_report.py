@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs import mount_adaptations
+from gcsmux_fs.control.socket_places import runtime_directory
 from gcsmux_fs.fuse.device import is_privileged
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.log_destinations import log_destination
@@ -64,6 +66,10 @@ def mount_report(
         mount_adaptations.log_destination(
             log_destination(settings, detached=not settings.foreground), settings.log_to
         ),
+        mount_adaptations.control_directory(
+            runtime_directory(os.environ, os.geteuid()), os.environ, user=os.geteuid()
+        ),
+        mount_adaptations.library_variables(os.environ),
         mount_adaptations.allocator(tunable=malloc.is_tunable()),
     )
     return config_report(settings.effective, adaptations)

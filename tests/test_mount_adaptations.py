@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +14,11 @@ from gcsmux_fs.mount_adaptations import (
     block_memory,
     bucket_kind,
     connection_limit,
+    control_directory,
     credentials,
     dropped_names,
     kernel_window,
+    library_variables,
     log_destination,
     lookup_requests,
     network_path,
@@ -61,6 +64,20 @@ if TYPE_CHECKING:
         (log_destination("nowhere", "auto"), "nowhere", "neither a journal nor syslog"),
         (log_destination("journal", "auto"), "journal", "this machine offers"),
         (log_destination("/var/log/x", "auto"), "/var/log/x", "A setting"),
+        (
+            library_variables({"https_proxy": "http://u:s3cret@h"}),
+            "https_proxy",
+            "gRPC",
+        ),
+        (library_variables({"GRPC_VERBOSITY": "ERROR", "NO_PROXY": ""}), "none", "No such"),
+        (control_directory(Path("/run/gcsmux"), {}, user=0), "/run/gcsmux", "Root"),
+        (
+            control_directory(Path("/r/x"), {"RUNTIME_DIRECTORY": "/r/x:/y"}, user=7),
+            "/r",
+            "systemd",
+        ),
+        (control_directory(Path("/x/gcsmux"), {"XDG_RUNTIME_DIR": "/x"}, user=7), "/x", "is set"),
+        (control_directory(Path("/tmp/gcsmux-7"), {}, user=7), "/tmp", "is not set"),
         (block_memory(256 * MIB), "224MiB of 256MiB", "32MiB are reserved"),
         (stream_timeouts(stream_policy(10.0), 10.0), "5s for the first", "A read has 10s"),
     ],
@@ -71,3 +88,4 @@ def test_an_adaptation_shows_the_choice_and_its_reason(
     assert value in adaptation.value
     assert reason in adaptation.reason
     assert adaptation.reason.endswith(".")
+    assert "s3cret" not in f"{adaptation}"
