@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.paths import absolute_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,15 +46,20 @@ def parse_accounts(text: str) -> tuple[str, ...]:
 def parse_command(text: str) -> tuple[str, ...]:
     """Return the words of a command, split as a shell splits them; none for an empty text.
 
+    The path of a program becomes absolute, because a mount in the background changes to `/`.
+
     Raises:
         ConfigError: a quote is not closed.
     """
     try:
-        return tuple(shlex.split(text))
+        words = shlex.split(text)
     except ValueError as error:
         raise ConfigError(
             f"the command cannot be split into words ({str(error).lower()}): close each quote."
         ) from None
+    if words and "/" in words[0]:
+        words[0] = str(absolute_path(words[0]))
+    return tuple(words)
 
 
 def check_credential_options(

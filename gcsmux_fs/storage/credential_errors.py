@@ -51,6 +51,7 @@ _IMPERSONATION_FAILED = "Unable to acquire impersonated credentials"
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 _EXECUTABLE_FAILED = "Executable exited with non-zero return code"
+_NO_TOKEN_IN_METADATA = "metadata service. Status: 404"
 _NO_SERVICE_ACCOUNT = "the metadata server has no token: attach a service account to this machine"
 _MAX_CHARACTERS = 300
 
@@ -64,6 +65,10 @@ def explain_failure(error: Exception, identity: str, target: str = "") -> Creden
     if isinstance(error, CredentialsError):
         return error
     if (cause := _network_error(error)) is not None:
+        if _NO_TOKEN_IN_METADATA in str(cause):
+            return CredentialsError(
+                f"no token for {identity}: {_NO_SERVICE_ACCOUNT}", permanent=True
+            )
         return _unreachable(cause, identity)
     message = _message(error)
     if message.startswith(_IMPERSONATION_FAILED):
@@ -76,8 +81,6 @@ def explain_failure(error: Exception, identity: str, target: str = "") -> Creden
         return CredentialsError(
             f"the executable of {identity} did not end within {error.timeout:g} s"
         )
-    if "metadata" in message.lower() and "404" in message:
-        return CredentialsError(f"no token for {identity}: {_NO_SERVICE_ACCOUNT}", permanent=True)
     if getattr(error, "retryable", False):
         return CredentialsError(f"the token server fails for {identity} ({message})")
     lowered = message.lower()

@@ -6,8 +6,8 @@ Invariants:
    and after the service has refused the token.
 2. While calls use a token, the next token is fetched before the token expires, and the calls go on
    with the old token until the new token is there. So no READ waits for the token server.
-3. An idle mount fetches nothing. A token that no call used since it was fetched is renewed only
-   when a call comes.
+3. An idle mount fetches nothing. If no call needed a token since the last fetch, the next fetch
+   waits for a call.
 4. A refused token is dropped at most once in `_DROP_INTERVAL_SECONDS`. Without this limit, a
    service that refuses every token would cause a request to the token server for each call.
 5. After failed fetches, the pause before the next fetch grows. A call that needs a token during the
@@ -88,7 +88,7 @@ class TokenSchedule:
         self._renew_at = math.inf
         self._retry_at = -math.inf
         self._next_drop = now
-        # Whether a call has used the current token.
+        # Whether a call has needed a token since the last fetch.
         self._used = False
         # Whether calls wait for a token.
         self._wanted = False
@@ -114,9 +114,7 @@ class TokenSchedule:
         """
         if self._wanted:
             return now
-        # After the token has expired, further attempts for an idle mount would be polling.
-        used = self._used and now < self._usable_until
-        if now >= self._renew_at and not (used or busy):
+        if now >= self._renew_at and not (self._used or busy):
             return math.inf
         return max(self._renew_at, self._retry_at)
 
@@ -151,4 +149,4 @@ class TokenSchedule:
         backoff = _RENEWAL_BACKOFF if now < self._usable_until else _FETCH_BACKOFF
         self._retry_at = now + backoff.delay(self.failures, self._random)
         self.failures += 1
-        self._wanted = False
+        self._wanted = self._used = False

@@ -12,6 +12,7 @@ waits for a new token.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -116,6 +117,8 @@ class Tokens(grpc.AuthMetadataPlugin):
         self._check_at = clock() + _CHECK_INTERVAL_SECONDS
         self._check_wanted = False
         self._closed = False
+        # When the thread that fetches wakes up by itself.
+        self._sleeps_until = math.inf
         # Protects all attributes, and wakes up the thread that fetches.
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="tokens", daemon=True)
@@ -173,7 +176,9 @@ class Tokens(grpc.AuthMetadataPlugin):
             if self._source.has_file and now >= self._check_at:
                 self._check_at = now + _CHECK_INTERVAL_SECONDS
                 self._check_wanted = True
-            if self._check_wanted or self._due(now) <= now:
+            due = self._due(now)
+            # A past due time shows that the machine was asleep, because the thread then was, too.
+            if self._check_wanted or due < self._sleeps_until or due <= now:
                 self._changed.notify()
         if decision is not TokenDecision.WAIT:
             callback(headers, failure)
@@ -211,6 +216,7 @@ class Tokens(grpc.AuthMetadataPlugin):
                     due = self._due(now)
                     if due <= now:
                         return True
+                    self._sleeps_until = due
                     self._changed.wait(min(due - now, threading.TIMEOUT_MAX))
                 if self._closed:
                     return False
@@ -248,4 +254,8 @@ class Tokens(grpc.AuthMetadataPlugin):
         if first_failure and not waiting:
             log.warning("%s. The current access token stays in use.", failure)
         for callback in waiting:
-            callback(() if token is None else token.headers, failure)
+            try:
+                callback(() if token is None else token.headers, failure)
+            except Exception:
+                # gRPC has no documented error here, but without this thread no token is fetched.
+                log.exception("a call could not be given its access token")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import google.auth.iam
 import google.oauth2.credentials
 import pytest
+from google.auth.compute_engine import _metadata
 
 from gcsmux_fs.model.errors import CredentialsError
 from gcsmux_fs.storage.credentials import CredentialSettings, load_credentials
@@ -38,7 +39,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Identity
     for name in (ADC, "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_QUOTA_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setattr(_metadata, "_NO_GCE_CHECK", True)
     with identity_server() as one:
         # google-auth ignores these addresses in the file of a user and of an impersonation.
         monkeypatch.setattr(
@@ -237,15 +238,31 @@ def test_each_kind_of_credential_file_brings_tokens(
     assert token_in(second) == f"token-{server.issued}"
 
 
+def use_metadata_server(server: IdentityServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what GCE_METADATA_HOST does in a new process; google-auth reads it at the import."""
+    monkeypatch.setattr(_metadata, "_NO_GCE_CHECK", False)
+    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", server.address)
+    monkeypatch.setenv("GCE_METADATA_IP", server.address)
+
+
 def test_the_metadata_server_brings_tokens(
     server: IdentityServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("NO_GCE_CHECK")
-    for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"):
-        monkeypatch.setenv(name, server.address)
+    use_metadata_server(server, monkeypatch)
     source = source_of(CredentialSettings())
     assert token_in(source.fetch()) == "token-1"
     assert source.identity == f"service account {MACHINE_EMAIL} from the metadata server"
+
+
+def test_a_machine_without_a_service_account_is_named(
+    server: IdentityServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_metadata_server(server, monkeypatch)
+    source = source_of(CredentialSettings())
+    server.refusals = [(404, "not found")] * 9
+    with pytest.raises(CredentialsError, match="attach a service account to this") as caught:
+        source.fetch()
+    assert caught.value.permanent
 
 
 @pytest.mark.parametrize("base", ["key file", "token file"])
