@@ -145,6 +145,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run `gcsmux` and return its exit code; print a failure as one sentence."""
     try:
         result = gcsmux.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except click.Abort:
+        # Click replaces Ctrl+C by this exception. The caller prints a sentence.
+        raise KeyboardInterrupt from None
     except click.exceptions.NoArgsIsHelpError as error:
         print_error(error.format_message())
         return _USAGE_EXIT_CODE

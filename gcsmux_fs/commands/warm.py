@@ -63,12 +63,12 @@ def warm(*, paths: tuple[str, ...], files_from: str | None, dry_run: bool, parti
         too_large = found["charge"] > found["capacity_bytes"]
         if too_large and not partial:
             raise DoesNotFit(
-                f"{found['files']} files with {size} do not fit into the cache of {where}, of which"
-                f" {shown_bytes(found['capacity_bytes'])} can be warmed: mount with more --memory,"
+                f"the cache of {where} is too small for {_files(found['files'])} with {size}:"
+                f" {shown_bytes(found['capacity_bytes'])} can be warmed. Mount with more --memory,"
                 " or use --partial."
             )
         if dry_run:
-            click.echo(f"{where}: {found['files']} files, {size}")
+            click.echo(f"{where}: {_files(found['files'])}, {size}")
             failed |= bool(found["failed"])
             continue
         total = min(found["bytes"], found["capacity_bytes"])
@@ -78,7 +78,7 @@ def warm(*, paths: tuple[str, ...], files_from: str | None, dry_run: bool, parti
             _report_failures(done)
         failed |= bool(done["failed"])
         click.echo(
-            f"{where}: {done['files_done']} of {done['files']} files are cached,"
+            f"{where}: {done['files_done']} of {_files(done['files'])} cached,"
             f" {shown_bytes(done['bytes_done'])}"
         )
     return _FAILURE_EXIT_CODE if failed else 0
@@ -104,6 +104,10 @@ def _ask(
 def _shower(show: Callable[[Json], None], sums: Json) -> Callable[[Json], None]:
     """Return a function that shows the counts of one request together with earlier `sums`."""
     return lambda counts: show(_added(sums, counts))
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _added(sums: Json, counts: Json) -> Json:

@@ -9,7 +9,7 @@ import sys
 import click
 import pytest
 
-from gcsmux_fs.commands import gcsmux
+from gcsmux_fs.commands import gcsmux, list_mounts
 
 
 @pytest.mark.parametrize("name", gcsmux.SUBCOMMANDS)
@@ -67,3 +67,12 @@ def test_the_help_and_the_modules_of_the_subcommands_do_not_load_grpc() -> None:
         "sys.exit('grpc' in sys.modules or 'pyfuse3' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=20).returncode == 0
+
+
+def test_ctrl_c_reaches_the_caller_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> tuple[()]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(list_mounts, "mount_table", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        gcsmux.run(["list"])

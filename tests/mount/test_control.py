@@ -120,7 +120,7 @@ def test_reading_warmed_files_sends_no_request(emulator: EmulatorProcess, mount:
     for name, content in contents.items():
         emulator.place(name, content)
     with mount(*FOR_EVER) as mounted:
-        assert "31 files are cached" in gcsmux(mounted, "warm", f"{mounted.path}/tree")
+        assert "31 of 31 files cached" in gcsmux(mounted, "warm", f"{mounted.path}/tree")
         mounted.run("find", "tree", "-name", "none")
         before = emulator.statistics()
         for name, content in contents.items():
@@ -139,7 +139,7 @@ def test_files_that_do_not_fit_are_refused_before_a_byte_is_fetched(
     emulator.place("large", bytes(20 * MIB))
     with mount("--memory", "16MiB", "--read-ahead", "0") as mounted:
         message = refused(mounted, "warm", f"{mounted.path}/large")
-        assert "1 files with 20.0 MiB do not fit into the cache" in message
+        assert "too small for 1 file with 20.0 MiB" in message
         assert emulator.statistics().bytes_asked == 0
         gcsmux(mounted, "warm", "--partial", f"{mounted.path}/large")
         assert 0 < emulator.statistics().bytes_asked < 16 * MIB
