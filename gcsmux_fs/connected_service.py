@@ -30,10 +30,12 @@ from gcsmux_fs.storage.request_outcomes import RequestOutcomes
 from gcsmux_fs.timeouts import stream_policy, unary_policy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.reading.range_source import RangeSource
     from gcsmux_fs.storage.channels import Channels, ChannelSettings
+    from gcsmux_fs.storage.ports import BidiTransport
     from gcsmux_fs.storage.unary_calls import UnaryPolicy
 
 __all__ = ["LOOKUP_EXTRA_SECONDS", "ConnectedService", "connect"]
@@ -144,10 +146,15 @@ class ConnectedService:
             outcomes=self.outcomes if is_counted else None,
         )
 
-    def new_streams(self) -> StreamRegistry:
-        """Return the registry of the streams of all buckets. The caller runs its `run` method."""
+    def new_streams(
+        self, wrap: Callable[[BidiTransport], BidiTransport] = lambda transport: transport
+    ) -> StreamRegistry:
+        """Return the registry of the streams of all buckets. The caller runs its `run` method.
+
+        `wrap` may wrap the transport that opens the streams.
+        """
         return StreamRegistry(
-            self._transport,
+            wrap(self._transport),
             self.stream_policy,
             self._random,
             call_soon=self.deferred_calls,
@@ -155,7 +162,7 @@ class ConnectedService:
         )
 
     def new_read_context(
-        self, streams: StreamRegistry, *, memory_bytes: int, read_ahead_bytes: int
+        self, streams: RangeSource, *, memory_bytes: int, read_ahead_bytes: int
     ) -> ReadContext:
         """Return what all reads share: the block cache and the streams that fill the cache.
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,6 +54,7 @@ from gcsmux_fs.storage.bucket_check import check_bucket
 from gcsmux_fs.storage.channels import ChannelSettings
 from gcsmux_fs.storage.direct_path import report_path
 from gcsmux_fs.storage.unary_calls import UnaryPolicy
+from gcsmux_fs.tracing.trace_settings import start_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -187,11 +189,12 @@ async def _serve_bucket(
 ) -> None:
     """Create all parts between service and kernel, mount, and serve until the mount ends."""
     service = connected.service
-    streams = service.new_streams()
+    tracing = start_tracing(os.environ)
+    streams = service.new_streams(tracing.transport) if tracing else service.new_streams()
     names = NamePruner()
     tree = _new_tree(settings, connected, names, tasks)
     context = service.new_read_context(
-        streams,
+        tracing.source(streams) if tracing else streams,
         memory_bytes=settings.memory_bytes,
         read_ahead_bytes=settings.read_ahead_bytes,
     )

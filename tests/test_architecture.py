@@ -31,6 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "control": {"settings", "metrics", "process", "fuse.mountinfo"},
     "doctor": {"connected_service", "fuse", "mux", "process", "settings", "storage"},
     "exporters": {"process", "settings", "metrics"},
+    "tracing": {"filesystem", "process", "reading.range_source", "storage.ports"},
     "commands": {
         "control",
         "doctor",
@@ -198,6 +199,9 @@ IMPURE_MODULES = {
     "storage.token_command",
     "storage.tokens",
     "storage.unary_calls",
+    "tracing.trace_settings",
+    "tracing.traced_filesystem",
+    "tracing.tracer_provider",
 }
 
 # For each of these foreign packages: the subpackages (rooms) of gcsmux_fs that may import it.

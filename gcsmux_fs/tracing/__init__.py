@@ -1,0 +1,1 @@
+"""Traces of requests with OpenTelemetry: a READ, its ranges, and the streams of the ranges."""
