@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.settings.settings import Settings
     from gcsmux_fs.storage.bucket_check import CheckedBucket
     from gcsmux_fs.storage.object_store import GrpcObjectStore
+    from gcsmux_fs.tracing.tracer_provider import Tracing
 
 __all__ = ["serve"]
 
@@ -80,11 +81,12 @@ class _Measured(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _ConnectedBucket:
-    """The connected service, and the bucket that was checked, with its unary calls."""
+    """The connected service, the bucket that was checked, with its unary calls, and the traces."""
 
     service: ConnectedService
     store: GrpcObjectStore
     bucket: CheckedBucket
+    tracing: Tracing | None
 
 
 def serve(settings: Settings, reporter: ReadinessReporter) -> int:
@@ -176,7 +178,8 @@ async def _connected(
         if bucket.warning:
             log.warning("%s", bucket.warning)
             reporter.warn(bucket.warning)
-        yield _ConnectedBucket(service, store, bucket)
+        with start_tracing(os.environ) as tracing:
+            yield _ConnectedBucket(service, store, bucket, tracing)
 
 
 async def _serve_bucket(
@@ -189,7 +192,7 @@ async def _serve_bucket(
 ) -> None:
     """Create all parts between service and kernel, mount, and serve until the mount ends."""
     service = connected.service
-    tracing = start_tracing(os.environ)
+    tracing = connected.tracing
     streams = service.new_streams(tracing.transport) if tracing else service.new_streams()
     names = NamePruner()
     tree = _new_tree(settings, connected, names, tasks)
@@ -198,7 +201,8 @@ async def _serve_bucket(
         memory_bytes=settings.memory_bytes,
         read_ahead_bytes=settings.read_ahead_bytes,
     )
-    new_filesystem = ControlledFilesystem if settings.control_directory else BucketFilesystem
+    kind = ControlledFilesystem if settings.control_directory else BucketFilesystem
+    new_filesystem = tracing.filesystem(kind) if tracing else kind
     filesystem = new_filesystem(
         tree,
         context,

@@ -9,10 +9,11 @@ code of a READ differs.
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from gcsmux_fs.tracing.tracer_provider import Tracing
 
@@ -34,8 +35,22 @@ def exporter_names(environment: Mapping[str, str]) -> list[str]:
     return [name for name in names if name and name != "none"]
 
 
-def start_tracing(environment: Mapping[str, str]) -> Tracing | None:
-    """Start to trace if `environment` asks for it. If this fails, log a warning and return None."""
+@contextmanager
+def start_tracing(environment: Mapping[str, str]) -> Iterator[Tracing | None]:
+    """Trace during the block, if `environment` asks for it; yield None if nothing is traced.
+
+    If tracing cannot start, a warning is logged. The last spans are exported at the end of the
+    block, for which all streams must have ended.
+    """
+    tracing = _new_tracing(environment)
+    try:
+        yield tracing
+    finally:
+        if tracing is not None:
+            tracing.close()
+
+
+def _new_tracing(environment: Mapping[str, str]) -> Tracing | None:
     names = exporter_names(environment)
     if not names:
         return None

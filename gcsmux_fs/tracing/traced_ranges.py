@@ -1,9 +1,9 @@
 """Spans of ranges and of the streams that carry them.
 
 The span of a range is a child of the READ or the OPEN that requests the range, also if the range is
-read ahead. A range that no traced request asks for has no span. The span of a stream is a child of
-the first traced range that the stream carries; it is linked with the other ones. If a stream is
-lost, the ranges get an event with the place where the next stream resumes them.
+read ahead. A range that no traced request asks for has no span. The span of a stream begins with
+the first message that carries a traced range, and is a child of this range. If a stream is lost,
+its ranges get an event with the place where the next stream resumes them.
 
 All code runs in the trio thread.
 """
@@ -209,7 +209,7 @@ def _needed_now(start: int, end: int) -> bool:
 
 
 class TracedTransport:
-    """A transport that gives each stream a span, if the stream carries a traced range."""
+    """A transport that gives a stream a span, as soon as the stream carries a traced range."""
 
     def __init__(self, transport: BidiTransport, tracer: Tracer, active: ActiveRanges) -> None:
         self._transport = transport
@@ -220,41 +220,46 @@ class TracedTransport:
         self, spec: OpenSpec, ranges: Sequence[RangeRequest], listener: BidiListener
     ) -> BidiCall:
         """Start a call (see `BidiTransport.open`)."""
-        carried = self._active.carried_by(spec.key, ranges)
-        if not carried:
-            return self._transport.open(spec, ranges, listener)
-        first, *others = (traced.span for traced in carried)
-        attributes = object_attributes(spec.key) | {"gcsmux.half_closed": spec.half_close}
-        span = self._tracer.start_span(
-            "stream",
-            context=trace.set_span_in_context(first),
-            attributes=attributes,
-            links=[Link(each.get_span_context()) for each in others],
-        )
-        stream = _TracedStream(listener, span, spec.key, self._active)
+        stream = _TracedStream(listener, spec.key, self._tracer, self._active)
         stream.note_sent(ranges)
         stream.call = self._transport.open(spec, ranges, stream)
         return stream
 
 
 class _TracedStream:
-    """A stream with a span. It is the listener of the call, and the call of its user."""
+    """A stream that may have a span. It is the listener of the call, and the call of its user."""
 
     call: BidiCall
 
     def __init__(
-        self, listener: BidiListener, span: Span, key: ObjectKey, active: ActiveRanges
+        self, listener: BidiListener, key: ObjectKey, tracer: Tracer, active: ActiveRanges
     ) -> None:
         self._listener = listener
-        self._span = span
         self._key = key
+        self._tracer = tracer
         self._active = active
+        # The span; None until the stream carries a traced range, and after the end.
+        self._span: Span | None = None
 
     def note_sent(self, requests: Sequence[RangeRequest]) -> None:
-        """Add an event to each traced range that a message asks for."""
+        """Add an event to the span of each range that a message asks for."""
+        carried = self._active.carried_by(self._key, requests)
+        if not carried:
+            return
+        if self._span is None:
+            first, *others = (traced.span for traced in carried)
+            self._span = self._tracer.start_span(
+                "stream",
+                context=trace.set_span_in_context(first),
+                attributes=object_attributes(self._key),
+                links=[Link(each.get_span_context()) for each in others],
+            )
+        self._span.add_event("message", {"gcsmux.ranges": len(requests)})
         stream_id = trace.format_span_id(self._span.get_span_context().span_id)
-        for traced in self._active.carried_by(self._key, requests):
-            offset = next(each.offset for each in requests if traced.start <= each.offset)
+        for traced in carried:
+            offset = next(
+                each.offset for each in requests if traced.start <= each.offset < traced.end
+            )
             name = "resumed" if traced.sent else "sent"
             traced.sent = True
             traced.span.add_event(name, {"gcsmux.stream": stream_id, "gcsmux.offset": offset})
@@ -262,15 +267,15 @@ class _TracedStream:
     def send(self, ranges: Sequence[RangeRequest]) -> None:
         """Send one message (see `BidiCall.send`)."""
         self.note_sent(ranges)
-        self._span.add_event("message", {"gcsmux.ranges": len(ranges)})
         self.call.send(ranges)
 
     def cancel(self) -> None:
         """Cancel the call (see `BidiCall.cancel`)."""
         self.call.cancel()
-        if self._span.is_recording():
+        if self._span is not None:
             self._span.set_attribute("gcsmux.cancelled", value=True)
             self._span.end()
+            self._span = None
 
     def on_sent(self) -> None:
         """Pass the event on."""
@@ -282,9 +287,10 @@ class _TracedStream:
 
     def on_end(self, end: StreamEnd) -> None:
         """End the span, and pass the end on."""
-        if self._span.is_recording():
+        if self._span is not None:
             self._span.set_attribute("rpc.grpc.status_code", end.code.value)
             if end.code is not GrpcStatus.OK:
                 self._span.set_status(Status(StatusCode.ERROR, f"{end.code.name}: {end.message}"))
             self._span.end()
+            self._span = None
         self._listener.on_end(end)

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from gcsmux_fs import __version__
+from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
 from gcsmux_fs.tracing.traced_filesystem import TracedFilesystem
 from gcsmux_fs.tracing.traced_ranges import ActiveRanges, TracedSource, TracedTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
     from gcsmux_fs.reading.range_source import RangeSource
     from gcsmux_fs.storage.ports import BidiTransport
 
@@ -61,9 +62,12 @@ class Tracing:
         """Return a source whose ranges have spans."""
         return TracedSource(source, self.tracer, self._ranges)
 
-    def filesystem(self, *args: Any, **options: Any) -> BucketFilesystem:
-        """Return a new `BucketFilesystem` whose operations have spans."""
-        return TracedFilesystem(*args, tracer=self.tracer, **options)
+    def filesystem(self, kind: type[BucketFilesystem]) -> Callable[..., BucketFilesystem]:
+        """Return a function that creates a file system of this kind whose operations have spans."""
+        if kind is not BucketFilesystem:
+            # The methods of `kind` are called first, and call the traced methods.
+            return partial(type("_Traced", (kind, TracedFilesystem), {}), tracer=self.tracer)
+        return partial(TracedFilesystem, tracer=self.tracer)
 
     def close(self) -> None:
         """Export the remaining spans, for `_CLOSE_SECONDS` at most."""

@@ -23,6 +23,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
+from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
+from gcsmux_fs.filesystem.controlled_filesystem import ControlledFilesystem
 from gcsmux_fs.filesystem.file_attributes import AbsentName
 from gcsmux_fs.model.errors import GenerationGone, StorageError
 from gcsmux_fs.mux.retry import RetryPolicy
@@ -41,7 +43,6 @@ from tests.support.sizes import KIB, MIB
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
     from tests.filesystem.served_bucket import ServedBucket
 
 
@@ -78,7 +79,7 @@ async def traced(
         bucket.context = ReadContext(source, budget_bytes=64 * MIB)
         bucket.filesystem.close()
         calls = DeferredCalls()
-        bucket.filesystem = traces.tracing.filesystem(
+        bucket.filesystem = traces.tracing.filesystem(BucketFilesystem)(
             bucket.tree, bucket.context, bucket.policy, bucket="bucket", call_soon=calls
         )
         bucket.nursery.start_soon(calls.run)
@@ -135,6 +136,21 @@ async def test_a_failed_read_has_a_span_with_the_error() -> None:
         assert [event.name for event in read.events] == ["exception"]
         failed = [span for span in traces.spans("range") if span.status.status_code.name == "ERROR"]
         assert any(is_child(span, read) for span in failed)
+
+
+async def test_a_mount_with_a_control_directory_is_traced_too() -> None:
+    async with traced("file") as (bucket, _, traces):
+        bucket.filesystem.close()
+        filesystem = traces.tracing.filesystem(ControlledFilesystem)(
+            bucket.tree, bucket.context, bucket.policy, bucket="bucket", call_soon=DeferredCalls()
+        )
+        assert isinstance(filesystem, ControlledFilesystem)
+        filesystem.show({"status": lambda: "content"}, 0)
+        bucket.filesystem = filesystem
+        assert await bucket.read(await bucket.open(".gcsmux/status")) == b"content"
+        assert traces.spans("read") == traces.spans("lookup") == []
+        assert len(await bucket.read(await bucket.open("file"))) == 20_000
+        assert len(traces.spans("read")) == len(traces.spans("lookup")) == 1
 
 
 async def test_requests_that_are_not_sampled_have_no_ranges() -> None:
@@ -212,7 +228,7 @@ async def test_an_exporter_that_hangs_delays_neither_reads_nor_the_end(
     tracing = Tracing(provider)
     async with served("file", size=4 * MIB) as bucket:
         bucket.filesystem.close()
-        bucket.filesystem = tracing.filesystem(
+        bucket.filesystem = tracing.filesystem(BucketFilesystem)(
             bucket.tree, bucket.context, bucket.policy, bucket="bucket", call_soon=DeferredCalls()
         )
         handle = await bucket.open("file")
@@ -244,20 +260,20 @@ def test_the_environment_chooses_the_exporters(
 
 @pytest.mark.expects_log("no traces are sent, because a package is missing")
 def test_a_missing_exporter_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    assert start_tracing({"OTEL_TRACES_EXPORTER": "unheard-of"}) is None
+    with start_tracing({"OTEL_TRACES_EXPORTER": "unheard-of"}) as tracing:
+        assert tracing is None
     assert "the exporter unheard-of is not installed" in caplog.text
 
 
 def test_an_installed_exporter_is_used() -> None:
-    tracing = start_tracing({"OTEL_TRACES_EXPORTER": "console"})
-    assert tracing is not None
-    tracing.close()
+    with start_tracing({"OTEL_TRACES_EXPORTER": "console"}) as tracing:
+        assert tracing is not None
 
 
 def test_a_mount_without_traces_and_metrics_loads_neither_library() -> None:
     program = (
         "import sys, gcsmux_fs.mounting as mounting\n"
-        "assert mounting.start_tracing({}) is None\n"
+        "with mounting.start_tracing({}) as tracing: assert tracing is None\n"
         "print(sorted({'opentelemetry', 'prometheus_client'} & set(sys.modules)))"
     )
     done = subprocess.run(
