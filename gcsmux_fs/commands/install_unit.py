@@ -15,7 +15,7 @@ import click
 from gcsmux_fs.commands.click_command import parsed_by
 from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.installation_plan import Plan, PlannedStep, SystemRoot, confirm
-from gcsmux_fs.commands.marked_files import marked
+from gcsmux_fs.commands.marked_files import marked, read_if_exists
 from gcsmux_fs.commands.mount_arguments import MountCommand
 from gcsmux_fs.commands.settings_builder import build_settings
 from gcsmux_fs.commands.shared_options import options_below
@@ -23,12 +23,15 @@ from gcsmux_fs.commands.unit_files import (
     UNIT_PATH,
     check_name,
     config_path,
+    created_directory,
+    created_note,
     drop_in_path,
     drop_in_text,
     mount_command,
     packaged_unit,
     unit_differences,
     unit_text,
+    variables_path,
 )
 from gcsmux_fs.fuse.mountinfo import mount_table
 from gcsmux_fs.model.errors import ConfigError
@@ -132,23 +135,28 @@ def install_unit(
     if now and not system.runs_systemd:
         raise ConfigError("--now needs a running systemd: write --enable instead.")
     plan = Plan()
+    config = system.file(config_path(name))
+    present = read_if_exists(config)
+    note = created_note(directory)
+    # An earlier run may have created the directory.
     created = _prepare_mountpoint(plan, system, directory, user, make_directory=make_directory)
-    text = config_text({**values, "fuse_options": fuse_options})
-    if created:
-        text = f"# install-unit has created the directory {directory}.\n{text}"
-    plan.write(system.file(config_path(name)), marked(text), force=force, shown=text.splitlines())
+    if not created and created_directory(present) != str(directory):
+        note = ""
+    text = note + config_text({**values, "fuse_options": fuse_options})
+    plan.write(config, marked(text), force=force, shown=text.splitlines())
     _plan_unit(plan, system, force=force)
     if user is not None:
         drop_in = drop_in_text(user)
         shown = drop_in.splitlines()
         plan.write(system.file(drop_in_path(name)), marked(drop_in), force=force, shown=shown)
-    if plan.steps and system.runs_systemd:
-        plan.run(system.systemctl("daemon-reload"))
     unit = f"gcsmux@{name}.service"
-    if enable or now:
-        hint = f": `journalctl -u {unit} -n 20` shows the reason" if now else ""
-        plan.run(system.systemctl("enable", *(["--now"] if now else []), unit), hint=hint)
+    _plan_commands(plan, system, unit, enable=enable or now, now=now)
     _add_remarks(plan, options)
+    variables = system.file(variables_path(name))
+    if variables.exists():
+        plan.remarks.append(f"the variables in {variables} override the configuration.")
+    if present is not None and system.runs_systemd:
+        plan.remarks.append(f"if {unit} is running, `systemctl restart {unit}` applies the change.")
     if confirm(plan, system, dry_run=dry_run, yes=yes):
         plan.carry_out()
         done = "mounted" if now else "enabled" if enable else "installed"
@@ -197,6 +205,15 @@ def _plan_unit(plan: Plan, system: SystemRoot, *, force: bool) -> None:
     text = unit_text(command)
     shown = unit_differences(text)
     plan.write(path, marked(text), force=force, shown=shown or ["(the unit of this package)"])
+
+
+def _plan_commands(plan: Plan, system: SystemRoot, unit: str, *, enable: bool, now: bool) -> None:
+    """Plan the commands of systemctl(1) after the files have been written."""
+    if plan.steps and system.runs_systemd:
+        plan.run(system.systemctl("daemon-reload"))
+    if enable:
+        hint = f": `journalctl -u {unit} -n 20` shows the reason" if now else ""
+        plan.run(system.systemctl("enable", *(["--now"] if now else []), unit), hint=hint)
 
 
 def _add_remarks(plan: Plan, options: dict[str, Any]) -> None:

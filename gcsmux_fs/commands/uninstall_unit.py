@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,14 @@ from gcsmux_fs.commands.click_command import parsed_by
 from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.installation_plan import Plan, PlannedStep, SystemRoot, confirm
 from gcsmux_fs.commands.marked_files import read_if_exists
-from gcsmux_fs.commands.unit_files import UNIT_PATH, check_name, config_path, drop_in_path, has_unit
+from gcsmux_fs.commands.unit_files import (
+    UNIT_PATH,
+    check_name,
+    config_path,
+    created_directory,
+    drop_in_path,
+    has_unit,
+)
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.value_types import MOUNTPOINT
 
@@ -21,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["uninstall_unit"]
-
-_CREATED = re.compile(r"^# install-unit has created the directory (.*)\.$", re.MULTILINE)
 
 
 def _complete_name(
@@ -76,10 +80,9 @@ def uninstall_unit(*, name: str, dry_run: bool, yes: bool, force: bool, root: Pa
     if not any(path != config for path in _configurations(system)):
         plan.remove(system.file(UNIT_PATH), force=force)
         _remove_if_empty(plan, config.parent)
-    created = _CREATED.search(text or "")
-    if created:
-        directory = system.file(created[1])
-        _remove_if_empty(plan, directory)
+    created = created_directory(text)
+    if created is not None:
+        _remove_if_empty(plan, system.file(created))
     if system.runs_systemd:
         plan.run(system.systemctl("daemon-reload"))
     if confirm(plan, system, dry_run=dry_run, yes=yes):

@@ -25,6 +25,8 @@ __all__ = [
     "UNIT_PATH",
     "check_name",
     "config_path",
+    "created_directory",
+    "created_note",
     "drop_in_path",
     "drop_in_text",
     "has_unit",
@@ -32,6 +34,7 @@ __all__ = [
     "packaged_unit",
     "unit_differences",
     "unit_text",
+    "variables_path",
 ]
 
 UNIT_PATH = "/etc/systemd/system/gcsmux@.service"
@@ -43,6 +46,7 @@ _TEMPLATE = "gcsmux@.service"
 _TEMPLATE_FOLDER = "/usr/local/bin/"
 # Where packages of distributions install units.
 _PACKAGED = (f"/usr/lib/systemd/system/{_TEMPLATE}", f"/lib/systemd/system/{_TEMPLATE}")
+_CREATED = re.compile(r"^# install-unit has created the directory (.*)\.$", re.MULTILINE)
 # systemd keeps these characters in the name of an instance. Others would be escaped.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -63,6 +67,22 @@ def check_name(name: str) -> str:
 def config_path(name: str) -> str:
     """Return the path of the configuration of a mount."""
     return f"/etc/gcsmux/{name}.toml"
+
+
+def variables_path(name: str) -> str:
+    """Return the path of the environment variables of a mount, which override the configuration."""
+    return f"/etc/gcsmux/{name}.env"
+
+
+def created_note(directory: Path) -> str:
+    """Return the line of a configuration which says that install-unit has created a directory."""
+    return f"# install-unit has created the directory {directory}.\n"
+
+
+def created_directory(config: str | None) -> str | None:
+    """Return the directory that a `created_note` in a configuration names; None without a note."""
+    match = _CREATED.search(config or "")
+    return match[1] if match else None
 
 
 def drop_in_path(name: str) -> str:

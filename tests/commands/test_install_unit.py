@@ -104,6 +104,25 @@ def test_uninstall_takes_everything_back(image: Path) -> None:
     assert left <= {(image / LINK).parent, image / "mnt/new"}
 
 
+def test_uninstall_removes_a_directory_that_an_earlier_installation_created(image: Path) -> None:
+    new = ["my-bucket", "/mnt/new", "--mkdir", "--yes"]
+    assert run(image, "install-unit", *new) == 0
+    assert run(image, "install-unit", *new, "--memory", "1GiB") == 0
+    assert run(image, "uninstall-unit", "new", "--yes") == 0
+    assert not (image / "mnt/new").exists()
+
+
+def test_variables_that_override_the_configuration_are_named(
+    image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variables = image / "etc/gcsmux/data.env"
+    variables.parent.mkdir()
+    variables.write_text("BUCKET=gs://other-bucket\n")
+    assert install(image, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert f"Note: the variables in {variables} override the configuration.\n" in shown
+
+
 def test_the_unit_stays_while_another_configuration_needs_it(image: Path) -> None:
     assert install(image, "--user", "nobody") == 0
     assert install(image, "--name", "other") == 0
