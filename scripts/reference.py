@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.settings.setting_table import CONFIG, HEADINGS, SETTINGS
+from gcsmux_fs.settings.value_types import WORDS
 
 if TYPE_CHECKING:
     from gcsmux_fs.settings.setting import Setting
@@ -24,7 +25,7 @@ def _entry(setting: Setting) -> str:
     option = " ".join(filter(None, (setting.option, setting.type.metavar)))
     names = [f"`{setting.short}`"] if setting.short else []
     names.append(f"`{option}`" if not setting.is_argument else f"argument `{setting.option}`")
-    if setting.type.is_list:
+    if setting.type is WORDS:
         names = [f"`-o {setting.type.metavar}`"]
     if setting.type.is_flag and not setting.option_only:
         names.append(f"`--no-{setting.long_name}`")

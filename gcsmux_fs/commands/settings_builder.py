@@ -16,6 +16,7 @@ from gcsmux_fs.settings.setting_sources import attributed
 from gcsmux_fs.settings.setting_table import CONFIG, SETTINGS
 from gcsmux_fs.settings.settings import Settings
 from gcsmux_fs.settings.units import show_size
+from gcsmux_fs.settings.value_types import join_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ def build_settings(
         fuse_options = _without_labels(all_options)
         effective["fuse_options"] = replace(
             effective["fuse_options"],
-            value=",".join(fuse_options),
+            value=join_words(fuse_options),
             origin=Origin("option", "-o") if written_options else merged["fuse_options"].origin,
             reason="" if fuse_options == all_options else _NO_SELINUX,
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.similar_names import closest_name
-from gcsmux_fs.settings.value_types import COMMAND
+from gcsmux_fs.settings.value_types import COMMAND, join_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,10 +55,10 @@ def read_config(path: Path, known: Mapping[str, Setting]) -> dict[str, FileValue
     """
     try:
         # A mount process reads the file a second time, which a pipe does not permit.
-        if not stat.S_ISREG(path.stat().st_mode):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
             raise ConfigError(f"{path} is not a regular file: write the path of a TOML file.")
         content = path.read_bytes()
-        mode = path.stat().st_mode
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         kind = ConfigFileMissing if missing else ConfigError
@@ -120,7 +120,7 @@ def _value(setting: Setting, raw: object, folder: Path) -> Any:
     if kind.is_flag and isinstance(raw, bool):
         return raw
     if kind.is_list and isinstance(raw, list) and all(isinstance(each, str) for each in raw):
-        return kind.parse(",".join(raw))
+        return kind.parse(join_words(raw))
     if kind.is_flag or not (isinstance(raw, str) or accepts_number):
         found = _TYPE_NAMES.get(type(raw), f"of the type {type(raw).__name__}")
         raise ConfigError(f"the value is {found}: write {setting.name} = {kind.example}.")

@@ -72,7 +72,7 @@ class Setting:
         """A value as it is written in a TOML file: the default, or an example if it has none."""
         if self.type.is_flag:
             return self.type.show(self.default)
-        if self.default in (None, ""):
+        if self.default in (None, "", ()):
             return self.type.example
         return f'"{self.type.show(self.default)}"'
 
@@ -121,6 +121,6 @@ class EffectiveSetting:
         """The value as users write it; "" if there is none. A secret is hidden."""
         if self.value is None:
             return self.setting.type.none_text
-        if self.setting.secret:
+        if self.setting.secret and self.value:
             return "(hidden)"
         return self.setting.type.show(self.value)

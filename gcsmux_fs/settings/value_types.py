@@ -30,7 +30,7 @@ from gcsmux_fs.settings.units import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = [
     "ACCOUNTS",
@@ -52,6 +52,7 @@ __all__ = [
     "WORDS",
     "ValueType",
     "choice",
+    "join_words",
     "text",
 ]
 
@@ -114,6 +115,11 @@ def _project(text: str) -> str:
 
 def _show_ttl(seconds: float) -> str:
     return "indefinite" if math.isinf(seconds) else show_duration(seconds)
+
+
+def join_words(words: Iterable[str]) -> str:
+    r"""Return words separated by commas. As in `-o`, `\,` is a comma of a word, and `\\` a `\`."""
+    return ",".join(word.replace("\\", "\\\\").replace(",", "\\,") for word in words)
 
 
 def text(metavar: str, example: str) -> ValueType:

@@ -104,6 +104,7 @@ def test_show_names_the_emulator(
 def test_show_and_errors_hide_the_words_of_the_token_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert "# token_command: not set" in run(capsys, "show")
     path = tmp_path / "data.toml"
     for source in ("file", "environment", "option"):
         path.write_text('token_command = "vault s3cret"' if source == "file" else "")

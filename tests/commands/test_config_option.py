@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gcsmux_fs.commands import settings_builder
 from gcsmux_fs.commands.mount_arguments import mount_arguments
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.settings import Settings
@@ -138,6 +139,17 @@ def test_mount_options_of_the_file_are_added_to_those_of_the_command_line(config
     config.write_text('mount_options = ["noexec", "nosuid", "_netdev"]')
     parsed = settings("--config", config, "bucket", "/mnt/data", "-o", "nosuid,nodev")
     assert parsed.fuse_options == ("noexec", "nosuid", "nodev")
+
+
+def test_a_comma_in_a_mount_option_of_the_file_does_not_end_the_option(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_builder, "_SELINUX", config)
+    config.write_text('mount_options = ["nodev", "context=a:b:c:s0:c1,c2"]')
+    parsed = settings("--config", config, "bucket", "/mnt/data")
+    assert parsed.fuse_options == ("nodev", "context=a:b:c:s0:c1,c2")
+    (row,) = [each for each in parsed.effective if each.setting.name == "mount_options"]
+    assert row.shown == "nodev,context=a:b:c:s0:c1\\,c2"
 
 
 @pytest.mark.parametrize(
