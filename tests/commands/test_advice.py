@@ -426,3 +426,15 @@ def test_every_command_in_a_message_is_made_by_the_function_command() -> None:
             and words.search(node.value)
         ]
     assert unmarked == []
+
+
+def test_doctor_examines_the_rest_for_a_user_without_access_to_fuse(role: Role) -> None:
+    if role.user == 0:
+        pytest.skip("root may open every device")
+    output = role.run('chmod 600 /dev/fuse; $AS "$2/gcsmux" doctor my-bucket || echo "code $?"')
+    lines = output.splitlines()
+    assert "failure FUSE          /dev/fuse cannot be opened (Permission denied)" in lines
+    assert f"{'':22}-> mount as root, or have root run `chmod 666 /dev/fuse`" in lines
+    # The other checks do not depend on FUSE.
+    assert any(line.startswith("ok      listing       1 object,") for line in lines)
+    assert lines[-1] == "code 1"
