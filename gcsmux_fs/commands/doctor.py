@@ -137,7 +137,7 @@ def _counted(number: int, noun: str) -> str:
 @click.command(
     name="doctor",
     epilog="Examples:  gcsmux doctor my-bucket    gcsmux doctor gs://my-bucket/logs /mnt/data"
-    "    gcsmux doctor --json my-bucket | jq '.[] | select(.result == \"failure\")'",
+    "    gcsmux doctor --json my-bucket | jq -r .[].detail",
 )
 @click.argument("bucket", metavar="[BUCKET]", required=False)
 @click.argument(

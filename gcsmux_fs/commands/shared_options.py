@@ -82,7 +82,8 @@ def options_below(heading: str) -> Callable[[_Decorated], _Decorated]:
     """Return a decorator that adds the options below a heading of the table of settings."""
 
     def decorate(command: _Decorated) -> _Decorated:
-        for setting in settings_below(heading):
+        # The option that is added last is the first in the help.
+        for setting in reversed(settings_below(heading)):
             command = _option(setting)(command)
         return command
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from rich.console import Console
 from gcsmux_fs.commands.top_figures import MountSnapshot, TopFigures, figures_between
 from gcsmux_fs.commands.top_view import top_view
 from gcsmux_fs.metrics.histogram import BUCKET_BOUNDS_SECONDS
+from gcsmux_fs.metrics.request_prices import PRICES_DATE
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -222,3 +226,16 @@ def test_an_idle_mount_fits_too() -> None:
     shown = lines(figures_between(snapshot(2), snapshot(2)))
     assert len(shown) <= 24
     assert "no stream is open" in shown[-1]
+
+
+def test_the_document_has_every_field_of_the_json_and_the_date_of_the_prices() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "CONTROL.md").read_text()
+    _, _, section = document.partition("## The figures of top")
+    table = section.partition("## The socket")[0]
+    documented = [
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    ]
+    assert sorted(documented) == sorted(field.name for field in fields(TopFigures))
+    assert PRICES_DATE in table
