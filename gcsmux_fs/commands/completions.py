@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 from click.shell_completion import CompletionItem
 
 from gcsmux_fs.fuse.mountinfo import mount_table
+from gcsmux_fs.settings.defaults import LOG_LEVELS
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["complete_directory", "complete_mountpoint", "complete_value"]
+__all__ = [
+    "complete_directory",
+    "complete_file",
+    "complete_level",
+    "complete_mountpoint",
+    "complete_value",
+]
 
 
 def complete_directory(
@@ -24,6 +31,20 @@ def complete_directory(
 ) -> list[CompletionItem[str]]:
     """Let the shell propose directories."""
     return [CompletionItem(incomplete, type="dir")]
+
+
+def complete_file(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Let the shell propose files and directories."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_level(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Propose the log levels."""
+    return [CompletionItem(level) for level in LOG_LEVELS if level.startswith(incomplete)]
 
 
 def complete_value(

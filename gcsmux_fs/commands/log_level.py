@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gcsmux_fs.commands.completions import complete_mountpoint
+from gcsmux_fs.commands.completions import complete_level, complete_mountpoint
 from gcsmux_fs.commands.mount_argument import ask_mount
 from gcsmux_fs.settings.defaults import LOG_LEVELS
 
@@ -17,7 +17,7 @@ __all__ = ["change_log_level"]
     "    gcsmux log-level debug",
 )
 @click.argument("mountpoint", required=False, shell_complete=complete_mountpoint)
-@click.argument("level", required=False)
+@click.argument("level", required=False, shell_complete=complete_level)
 def change_log_level(*, mountpoint: str | None, level: str | None) -> None:
     """Show the log level of a mount, or change it to LEVEL until the mount ends.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from gcsmux_fs.commands.completions import complete_directory
+from gcsmux_fs.commands.completions import complete_file
 from gcsmux_fs.control.mounts import locate_path
 from gcsmux_fs.control.path_batches import by_mount
 from gcsmux_fs.model.errors import ConfigError
@@ -29,11 +29,12 @@ def path_arguments(command: _Decorated) -> _Decorated:
     command = click.option(
         "--files-from",
         metavar="LIST",
+        shell_complete=complete_file,
         help="Read further paths from this file, one in each line; - for stdin.",
     )(command)
-    return click.argument(
-        "paths", metavar="[PATH]...", nargs=-1, shell_complete=complete_directory
-    )(command)
+    return click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=complete_file)(
+        command
+    )
 
 
 def given_paths(paths: Sequence[str], files_from: str | None) -> list[tuple[MountEntry, list[str]]]:

@@ -85,6 +85,8 @@ def test_bash_completes_subcommands_options_and_their_values() -> None:
 
 def test_bash_completes_files_and_mount_points() -> None:
     assert "compopt -o default" in bash_proposals(["gcsmux-mount", "--key-file", "/e"])
+    assert "compopt -o default" in bash_proposals(["gcsmux", "warm", "/mnt/a"])
+    assert bash_proposals(["gcsmux", "log-level", "/mnt/data", "deb"]) == ["debug"]
     assert "compopt -o dirnames" in bash_proposals(["gcsmux-mount", "my-bucket", "/m"])
 
 
