@@ -56,7 +56,10 @@ _AT_REST = (
     "name_requests_in_flight",
     "waiting_reads",
 )
-_AT_END = (*_AT_REST, "streams_open", "tasks", "read_object_open", "unary_streams")
+_AT_END = (
+    *(*_AT_REST, "streams_open", "tasks", "read_object_open", "unary_streams"),
+    "metric_failures",
+)
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
