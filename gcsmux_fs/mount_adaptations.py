@@ -20,7 +20,7 @@ from gcsmux_fs.settings.adaptations import Adaptation
 from gcsmux_fs.settings.units import show_duration, show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gcsmux_fs.model.values import BucketInfo
     from gcsmux_fs.mux.retry import RetryPolicy
@@ -41,6 +41,7 @@ __all__ = [
     "network_path",
     "read_method",
     "stream_timeouts",
+    "tracing",
 ]
 
 # The environment variables that change what libraries do.
@@ -122,6 +123,17 @@ def control_directory(directory: Path, environment: Mapping[str, str], *, user: 
     else:
         reason = "A user mounts, and XDG_RUNTIME_DIR is not set."
     return Adaptation("control_directory", str(directory), reason)
+
+
+def tracing(exporters: Sequence[str], *, on: bool) -> Adaptation:
+    """Return whether reads are traced. `exporters` are the names that the environment asks for."""
+    if on:
+        value, reason = f"to {', '.join(exporters)}", "OpenTelemetry's variables ask for it."
+    elif exporters:
+        value, reason = "off", "The packages of OpenTelemetry could not be loaded: see the log."
+    else:
+        value, reason = "off", "No variable of OpenTelemetry asks for it."
+    return Adaptation("tracing", value, reason)
 
 
 def lookup_requests(*, listable: bool, objects_grow: bool) -> Adaptation:

@@ -14,6 +14,7 @@ from gcsmux_fs.process import malloc
 from gcsmux_fs.process.log_destinations import log_destination
 from gcsmux_fs.settings.adaptations import config_report
 from gcsmux_fs.storage.direct_path import connected_paths
+from gcsmux_fs.tracing.trace_settings import exporter_names
 
 if TYPE_CHECKING:
     from gcsmux_fs.connected_service import ConnectedService
@@ -36,6 +37,8 @@ def mount_report(
     tree: Tree,
     names: NamePruner,
     read_ahead: KernelReadAhead,
+    *,
+    is_traced: bool,
 ) -> dict[str, Any]:
     """Return all settings and adaptations of a mount as JSON; never looks at the mount itself."""
     adaptations = (
@@ -70,6 +73,7 @@ def mount_report(
             runtime_directory(os.environ, os.geteuid()), os.environ, user=os.geteuid()
         ),
         mount_adaptations.library_variables(os.environ),
+        mount_adaptations.tracing(exporter_names(os.environ), on=is_traced),
         mount_adaptations.allocator(tunable=malloc.is_tunable()),
     )
     return config_report(settings.effective, adaptations)

@@ -227,7 +227,14 @@ async def _serve_bucket(
     report = functools.partial(_report_metrics, metrics)
     dropper = NameDropper(tree, names, settings.mountpoint)
     config = functools.partial(
-        mount_report, settings, service, connected.bucket.info, tree, names, read_ahead
+        mount_report,
+        settings,
+        service,
+        connected.bucket.info,
+        tree,
+        names,
+        read_ahead,
+        is_traced=tracing is not None,
     )
     actions = ControlActions(tree, context, dropper, settings.bucket)
     control = MountControl(settings, metrics, tasks, heartbeats, streams, actions, config)

@@ -24,6 +24,7 @@ from gcsmux_fs.mount_adaptations import (
     network_path,
     read_method,
     stream_timeouts,
+    tracing,
 )
 from gcsmux_fs.timeouts import stream_policy
 from tests.support.sizes import MIB
@@ -78,6 +79,9 @@ if TYPE_CHECKING:
         ),
         (control_directory(Path("/x/gcsmux"), {"XDG_RUNTIME_DIR": "/x"}, user=7), "/x", "is set"),
         (control_directory(Path("/tmp/gcsmux-7"), {}, user=7), "/tmp", "is not set"),
+        (tracing(["otlp"], on=True), "to otlp", "ask for it"),
+        (tracing(["otlp"], on=False), "off", "could not be loaded"),
+        (tracing([], on=False), "off", "No variable"),
         (block_memory(256 * MIB), "224MiB of 256MiB", "32MiB are reserved"),
         (stream_timeouts(stream_policy(10.0), 10.0), "5s for the first", "A read has 10s"),
     ],
