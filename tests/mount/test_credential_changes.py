@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from gcsmux_fs.emulator.faults import Status
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
+from tests.mount import limits
 from tests.mount.refused import refusal
 from tests.support import programs
 from tests.support.emulator_process import BUCKET
@@ -22,10 +25,9 @@ from tests.support.tls import Service, access_token, certificate, key_file, tls_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 pytestmark = pytest.mark.mount
 
+UNIT = Path(__file__).parents[2] / "systemd" / "gcsmux@.service"
 CONTENT = programs.tagged(1, 0, 3 * MIB)
 # Long enough for a renewal on a busy machine, and short enough for a test.
 LIFETIME_SECONDS = 4
@@ -154,15 +156,18 @@ def test_a_rotated_token_file_and_a_removed_permission(
     assert "second-token" not in mounted.log
 
 
-def test_a_token_command_that_fails(
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can set the limits of the unit")
+def test_a_token_command_that_fails_below_the_limits_of_the_unit(
     mount: Callable[..., MountProcess], folder: Path, accepted: Path
 ) -> None:
+    """The unit forbids many system calls. The test shows that commands can run."""
     accepted.write_text("first-token third-token")
     script = folder / "command"
     script.write_text("#!/bin/sh\necho first-token\n")
     script.chmod(0o700)
     mounted = mount(f"--token-command={script} --some 'word'", "--read-timeout=2s")
     mounted.expected_warnings = ["lookup: E"]
+    mounted.launcher = (sys.executable, "-P", limits.__file__, str(UNIT))
     with mounted, mounted.program() as program:
         path = f"{mounted.path}/object"
         assert program.call(programs.read_whole, path) == CONTENT
