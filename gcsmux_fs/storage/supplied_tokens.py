@@ -57,8 +57,10 @@ class FileCredentials(_SuppliedCredentials):
                 data = file.read(MAX_TOKEN_BYTES + 1)
                 written_at = self._path.stat().st_mtime
         except OSError as error:
+            # A missing file is not permanent: another program may write it later.
             raise CredentialsError(
-                f"{name} cannot be read: {error.strerror}", permanent=True
+                f"{name} cannot be read: {error.strerror}",
+                permanent=not isinstance(error, FileNotFoundError),
             ) from None
         if len(data) > MAX_TOKEN_BYTES:
             raise CredentialsError(f"{name} is larger than {MAX_TOKEN_BYTES} bytes", permanent=True)

@@ -15,8 +15,8 @@ _NO_HANDSHAKE = "Tls handshake failed"
 # plaintext connection without a message of its own.
 _CLOSED = ("Socket closed", "Connection reset", "Broken pipe")
 _ROOTS = (
-    "if the server is yours, set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH to the file of its root"
-    " certificates"
+    "if the server is yours, or a proxy inspects TLS, name the file of its certificate authority"
+    " with --ca-file"
 )
 
 

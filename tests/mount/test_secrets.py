@@ -74,7 +74,7 @@ def test_a_refused_start_names_the_options_that_make_it_work(
 
     line = lines["untrusted"]
     assert line.startswith(f"{service.endpoint} shows a certificate that is not trusted (self")
-    assert "set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in line
+    assert "name the file of its certificate authority with --ca-file" in line
     line = lines["other host"]
     assert line.startswith(f"{other} shows a certificate that is for another name")
     line = lines["no TLS"]

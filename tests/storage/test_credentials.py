@@ -523,6 +523,13 @@ def test_an_unreachable_token_server_is_transient(server: IdentityServer, tmp_pa
         assert not caught.value.permanent
 
 
+def test_a_token_file_that_does_not_exist_yet_is_transient(tmp_path: Path) -> None:
+    for path, permanent in ((tmp_path / "token", False), (tmp_path, True)):
+        with pytest.raises(CredentialsError, match=f"the token file {path} cannot be") as caught:
+            source_of(CredentialSettings(token_file=path)).fetch()
+        assert caught.value.permanent == permanent
+
+
 def test_an_expired_token_names_the_clock(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(json.dumps({"token": "secret", "expiry": "2020-01-02T03:04:05Z"}))
