@@ -15,6 +15,7 @@ from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.mount_options import sort_options
 from gcsmux_fs.commands.settings_builder import build_settings
 from gcsmux_fs.commands.shared_options import (
+    INSIDE_O,
     ConfigFile,
     config_option,
     effective_values,
@@ -82,6 +83,8 @@ class MountCommand(HeadedCommand):
         own = [f"--{name}" if text is None else f"--{name}={text}" for name, text in options.own]
         rest = super().parse_args(ctx, own + args)
         ctx.params["fuse_options"] = options.fuse
+        known = long_options(self)
+        ctx.meta[INSIDE_O] = {known[name].name for name, _ in options.own} - values.keys()
         return rest
 
 

@@ -8,7 +8,8 @@ they do for `gcsmux-mount`. An option that is not given has the value None.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.settings.setting import Setting
 
 __all__ = [
+    "INSIDE_O",
     "ConfigFile",
     "config_option",
     "effective_values",
@@ -40,6 +42,9 @@ __all__ = [
     "service_options",
     "with_service_address",
 ]
+
+INSIDE_O = "gcsmux_fs.options_inside_o"
+"""The key in `click.Context.meta` of the names of parameters that were set inside of -o."""
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., object]")
 
@@ -53,7 +58,7 @@ class ConfigFile:
 
     path: Path | None = None
     exists: bool = True
-    values: Mapping[str, FileValue] = field(default_factory=dict)
+    values: Mapping[str, FileValue] = dataclass_field(default_factory=dict)
 
 
 def config_option(command: _Decorated) -> _Decorated:
@@ -137,7 +142,12 @@ def effective_values(
         ConfigError: an environment variable is wrong.
     """
     file = config or ConfigFile()
-    return {CONFIG.field: _config_row(file), **merge_sources(options, os.environ, file.values)}
+    merged = {CONFIG.field: _config_row(file), **merge_sources(options, os.environ, file.values)}
+    for field in click.get_current_context().meta.get(INSIDE_O, ()):
+        if merged[field].origin.kind == "option":
+            origin = Origin("option", f"-o {merged[field].setting.name}")
+            merged[field] = replace(merged[field], origin=origin)
+    return merged
 
 
 def _config_row(file: ConfigFile) -> EffectiveSetting:

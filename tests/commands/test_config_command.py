@@ -62,7 +62,9 @@ def test_show_says_where_each_value_was_set_and_why_its_default_is_what_it_is(
     path = tmp_path / "data.toml"
     path.write_text('bucket = "b-1"\nmemory = "128MiB"')
     monkeypatch.setenv("GCSMUX_UID", "7")
-    report = json.loads(run(capsys, "show", "--json", "--config", path, "--posix", "-o", "nodev"))
+    report = json.loads(
+        run(capsys, "show", "--json", "--config", path, "--posix", "-o", "nodev,gid=7")
+    )
     rows = {row["name"]: row for row in report["settings"]}
     assert list(rows) == ["config", *(setting.name for setting in SETTINGS)]
     found = {
@@ -76,6 +78,7 @@ def test_show_says_where_each_value_was_set_and_why_its_default_is_what_it_is(
         "memory": ("128MiB", "file", f"{path}, line 2"),
         "uid": ("7", "environment", "GCSMUX_UID"),
         "posix": (True, "option", "--posix"),
+        "gid": ("7", "option", "-o gid"),
         "mount_options": ("nodev", "option", "-o"),
     }
     assert rows["read_ahead"]["value"] == "32MiB"
