@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gcsmux_fs.namespace.name_lookup import parse_name
-from gcsmux_fs.namespace.names import Form
+from gcsmux_fs.namespace.names import Form, split_location
 
 __all__ = ["directory_location", "names_of_path", "split_path"]
 
@@ -40,5 +40,6 @@ def names_of_path(root: str, path: str) -> list[str]:
     step = parse_name(location, parts[-1])
     if step.form is Form.PLAIN:
         return [step.target, f"{step.target}/"]
-    # The location of a %part~ directory ends within a component, so a whole directory is dropped.
-    return [location] if step.form is Form.PART else [step.target]
+    # The location of a %part~ directory ends within a component, so the directory around it is
+    # dropped.
+    return [split_location(location)[0]] if step.form is Form.PART else [step.target]

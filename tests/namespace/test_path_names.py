@@ -7,6 +7,9 @@ import pytest
 from gcsmux_fs.namespace.entry import NoSuchEntry
 from gcsmux_fs.namespace.path_names import names_of_path
 
+# A file name that only a directory for a part of a long name has.
+PART = b"%part~" + b"x" * 249
+
 
 @pytest.mark.parametrize(
     ("root", "path", "names"),
@@ -20,6 +23,8 @@ from gcsmux_fs.namespace.path_names import names_of_path
         ("", "a/%content~", ["a/"]),
         ("", "%~/b", ["/b", "/b/"]),
         ("", "é", ["é", "é/"]),
+        ("", f"a/{PART.decode()}", ["a/"]),
+        ("", f"a/{PART.decode()}/{PART.decode()}", ["a/"]),
     ],
 )
 def test_both_names_of_a_path_are_dropped(root: str, path: str, names: list[str]) -> None:

@@ -185,6 +185,10 @@ class ReadPathMachine(RuleBasedStateMachine):
         if pending := self.source.pending:
             pending[which % len(pending)].settle(Unavailable("try again"))
 
+    @rule(name=st.sampled_from(sorted(SIZES)))
+    def forget(self, name: str) -> None:
+        self.context.forget(lambda other: other == name)
+
     @invariant()
     def memory_stays_within_the_budget(self) -> None:
         budget, blocks = self.context.resources.budget, blocks_of(self.context)
