@@ -77,11 +77,15 @@ class DoctorReport:
             self._status = self._console.status(f"checking: {check.title}")
             self._status.start()
 
-    def finished(self, check: Check, finding: Finding, seconds: float) -> None:
-        """Print the finding of a check."""
+    def hide_status(self) -> None:
+        """Remove the line that shows which check runs, and show the cursor again."""
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+    def finished(self, check: Check, finding: Finding, seconds: float) -> None:
+        """Print the finding of a check."""
+        self.hide_status()
         self._counts[finding.result] += 1
         detail, remedy = (printable(redacted(text)) for text in (finding.detail, finding.remedy))
         if self._as_json:
@@ -220,5 +224,6 @@ def doctor(
         passed = examine(subject, report.started, report.finished)
     finally:
         logging.lastResort = last_resort
+        report.hide_status()
     report.close()
     return 0 if passed else 1

@@ -38,13 +38,14 @@ _QUIT_KEYS = frozenset({"q", "Q", "\x03", "\x04"})
 
 
 def show_live(mount: MountEntry, console: Console, interval: float) -> str:
-    """Show the screen until the user quits or the mount ends.
+    """Show the screen until the user quits (by `q` or Ctrl+C) or the mount ends.
 
     Returns:
         "" after the user has quit, or a sentence if the mount has ended.
     """
     screen = _Screen(console)
     with (
+        contextlib.suppress(KeyboardInterrupt),
         SnapshotFeed(mount) as feed,
         _keys() as keyboard,
         Live(screen.render(), console=console, screen=True, auto_refresh=False) as live,
@@ -64,7 +65,8 @@ def show_live(mount: MountEntry, console: Console, interval: float) -> str:
             if screen.is_stale(now):
                 live.update(screen.render(), refresh=True)
             if keyboard.pressed(_TICK_SECONDS) & _QUIT_KEYS:
-                return ""
+                break
+    return ""
 
 
 class _Screen:

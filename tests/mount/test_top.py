@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -80,6 +81,7 @@ def test_top_shows_a_mount_until_it_ends(emulator: EmulatorProcess, mount: NewMo
             stderr=subprocess.PIPE,
             text=True,
         )
+        interrupted = Terminal(*command, "--interval=200ms")
         ending = Terminal(*command, "--interval=200ms")
         try:
             screen.wait_for(f"on {path}")
@@ -103,6 +105,9 @@ def test_top_shows_a_mount_until_it_ends(emulator: EmulatorProcess, mount: NewMo
             assert screen.end() == 0
             # The last escape sequence of the screen leaves the alternate screen.
             screen.wait_for("\x1b[?1049l")
+            interrupted.wait_for(f"on {path}")
+            interrupted.process.send_signal(signal.SIGINT)
+            assert interrupted.end() == 0
             ending.wait_for(f"on {path}")
             mounted.unmount()
             assert ending.end() == 0
@@ -112,5 +117,5 @@ def test_top_shows_a_mount_until_it_ends(emulator: EmulatorProcess, mount: NewMo
         finally:
             live.kill()
             live.wait()
-            screen.close()
-            ending.close()
+            for terminal in (screen, interrupted, ending):
+                terminal.close()
