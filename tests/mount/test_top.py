@@ -110,6 +110,7 @@ def test_top_shows_a_mount_until_it_ends(emulator: EmulatorProcess, mount: NewMo
             assert interrupted.end() == 0
             ending.wait_for(f"on {path}")
             mounted.unmount()
+            mounted.process.wait(END_SECONDS)
             assert ending.end() == 0
             ending.wait_for(f"gcsmux: the mount at {path} has ended.")
             _, errors = live.communicate(timeout=END_SECONDS)
