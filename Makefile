@@ -5,12 +5,13 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-fast reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage dist deb package-test lint format docs clean
+.PHONY: help bootstrap demo test test-fast boot-test reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage dist deb package-test lint format docs clean
 
 help:
 	@echo "make demo         mount a sample bucket and compare every byte with the source"
 	@echo "make test         run lint, type checks and all tests, also the tests that mount"
 	@echo "make test-fast    run the tests without mounts, except the slowest ones, within a minute"
+	@echo "make boot-test    boot this Debian in a container and try the systemd units, as root"
 	@echo "make reliability  inject every fault on a real mount and write docs/RELIABILITY.md"
 	@echo "make soak         read a mount with random faults, compare all bytes; SECONDS=3600 SEED="
 	@echo "make bench        measure the mount, its upper limits and other tools, 30 minutes"
@@ -52,16 +53,21 @@ fuzz:
 PARALLEL := -n 2
 
 test: lint
-	$(BIN)/pytest $(PARALLEL) -m "not alone and not package"
+	$(BIN)/pytest $(PARALLEL) -m "not alone and not boot and not package"
 	$(BIN)/pytest -m alone
 
 test-fast: bootstrap
 	$(BIN)/pytest -n 3 --hypothesis-profile fast \
-	  -m "not mount and not alone and not slow and not package" --ignore tests/readme
+	  -m "not mount and not alone and not boot and not slow and not package" --ignore tests/readme
 
 docs: bootstrap
 	$(BIN)/python -P scripts/manual.py
 	$(BIN)/python scripts/reference.py
+
+# One test after the other, because all of them use the same booted machine.
+boot-test:
+	@scripts/bootstrap boot
+	$(BIN)/pytest -m boot tests/boot
 
 reliability: bootstrap
 	$(BIN)/pytest tests/reliability --write-reliability

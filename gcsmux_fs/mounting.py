@@ -40,15 +40,19 @@ from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.errors import (
     ConfigError,
     MountLost,
+    is_permanent,
 )
 from gcsmux_fs.mount_control import ControlActions, MountControl
 from gcsmux_fs.mount_report import mount_report
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.heartbeats import Heartbeats
+from gcsmux_fs.process.log_destinations import reopen_log_file
 from gcsmux_fs.process.log_storms import UNLIMITED
 from gcsmux_fs.process.memory_watch import watch_memory
 from gcsmux_fs.process.process_metrics import declare_process_metrics
+from gcsmux_fs.process.sd_notify import notify
+from gcsmux_fs.process.watchdog import feed_watchdog, watchdog_seconds
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.bucket_check import check_bucket
 from gcsmux_fs.storage.channels import ChannelSettings
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gcsmux_fs.connected_service import ConnectedService
+    from gcsmux_fs.fuse.start_lock import Claim
     from gcsmux_fs.model.errors import GcsmuxError
     from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
@@ -73,6 +78,11 @@ log = logging.getLogger(__name__)
 
 # Timeouts of the bucket check at the start. A mistyped endpoint is reported within 6 s.
 _STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backoff_seconds=1.0)
+
+# Pauses between two attempts to reach the service at the start. The first is short, because a
+# network or a token server that comes up with the machine is there within seconds.
+_FIRST_PAUSE_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 5.0
 
 
 class _Measured(Protocol):
@@ -89,19 +99,22 @@ class _ConnectedBucket:
     tracing: Tracing | None
 
 
-def serve(settings: Settings, reporter: ReadinessReporter) -> int:
+def serve(settings: Settings, claim: Claim, reporter: ReadinessReporter) -> int:
     """Mount the bucket and serve it until it is unmounted. Return the exit code.
 
-    `reporter` reports that the mount is ready when the mount answers.
+    `claim` is the claim of the mount point. `reporter` reports that the mount is ready when the
+    mount answers.
 
     Raises:
+        TransientError: the mount could not start within the start timeout; a later start may
+            succeed. The message is one sentence for the user.
         ConfigError: the mount could not start; the message is one sentence for the user.
         MountLost: the connection to the kernel was aborted.
     """
     if not malloc.tune():
         log.debug("the C library does not support tuning of its allocator")
     try:
-        asyncio_bridge.run(functools.partial(_serve, settings, reporter))
+        asyncio_bridge.run(functools.partial(_serve, settings, claim, reporter))
     except BaseExceptionGroup as group:
         # A ConfigError or a MountLost holds a sentence for the user. This sentence helps more than
         # the other errors of the group, so only this error is raised.
@@ -117,7 +130,7 @@ def _first_leaf(group: BaseExceptionGroup[GcsmuxError]) -> GcsmuxError:
     return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
+async def _serve(settings: Settings, claim: Claim, reporter: ReadinessReporter) -> None:
     metrics, heartbeats = Registry(on_failure=_log_broken_metric), Heartbeats()
     health = MountHealth(
         heartbeats,
@@ -134,7 +147,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
             connected.service.outcomes.outage_seconds, SILENCE_SECONDS
         )
         async with trio.open_nursery() as tasks:
-            await _serve_bucket(settings, reporter, connected, metrics, heartbeats, tasks)
+            await _serve_bucket(settings, claim, reporter, connected, metrics, heartbeats, tasks)
             health.phase = MountPhase.STOPPING
             tasks.cancel_scope.cancel()
         await connected.service.close()
@@ -144,7 +157,7 @@ async def _serve(settings: Settings, reporter: ReadinessReporter) -> None:
 
 @asynccontextmanager
 async def _beating(heartbeats: Heartbeats) -> AsyncIterator[None]:
-    """Record the heartbeats of both event loops while the block runs."""
+    """Record the heartbeats of both event loops, and feed the watchdog of systemd, if any."""
 
     async def beat_in_asyncio() -> None:
         await asyncio_bridge.await_asyncio(heartbeats.beat_in_asyncio())
@@ -152,6 +165,8 @@ async def _beating(heartbeats: Heartbeats) -> AsyncIterator[None]:
     async with trio.open_nursery() as tasks:
         tasks.start_soon(heartbeats.beat_in_trio)
         tasks.start_soon(beat_in_asyncio)
+        if seconds := watchdog_seconds(os.environ, os.getpid()):
+            tasks.start_soon(feed_watchdog, seconds, heartbeats, lambda: notify("WATCHDOG=1"))
         yield
         tasks.cancel_scope.cancel()
 
@@ -160,7 +175,37 @@ async def _beating(heartbeats: Heartbeats) -> AsyncIterator[None]:
 async def _connected(
     settings: Settings, reporter: ReadinessReporter, metrics: Registry
 ) -> AsyncIterator[_ConnectedBucket]:
-    """Connect to the service and check the bucket; close all connections at the end."""
+    """Connect to the service and check the bucket; close all connections at the end.
+
+    If the service cannot be reached, try again until the start timeout. Each attempt uses new
+    connections and loads the credentials again, because gRPC and google-auth remember failures.
+    """
+    deadline = trio.current_time() + settings.start_timeout_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    logged = ""
+    while True:
+        async with AsyncExitStack() as connections:
+            try:
+                bucket = await connections.enter_async_context(_connect_once(settings, metrics))
+            except ConfigError as error:
+                if is_permanent(error) or trio.current_time() >= deadline:
+                    raise
+                if logged != str(error):
+                    logged = str(error)
+                    log.warning("waiting for %s: %s", settings.source, logged)
+                reporter.waiting(str(error))
+            else:
+                if bucket.bucket.warning:
+                    log.warning("%s", bucket.bucket.warning)
+                    reporter.warn(bucket.bucket.warning)
+                yield bucket
+                return
+        await trio.sleep(pause)
+        pause = min(2 * pause, _MAX_PAUSE_SECONDS)
+
+
+@asynccontextmanager
+async def _connect_once(settings: Settings, metrics: Registry) -> AsyncIterator[_ConnectedBucket]:
     async with connect(
         ChannelSettings.of(functools.partial(getattr, settings)),
         read_timeout_seconds=settings.read_timeout_seconds,
@@ -175,15 +220,13 @@ async def _connected(
         metrics.section = "the service"
         store.declare_metrics(metrics)
         service.declare_metrics(metrics)
-        if bucket.warning:
-            log.warning("%s", bucket.warning)
-            reporter.warn(bucket.warning)
         with start_tracing(os.environ) as tracing:
             yield _ConnectedBucket(service, store, bucket, tracing)
 
 
 async def _serve_bucket(
     settings: Settings,
+    claim: Claim,
     reporter: ReadinessReporter,
     connected: _ConnectedBucket,
     metrics: Registry,
@@ -242,7 +285,15 @@ async def _serve_bucket(
         control.show_in(filesystem)
     with closing(control):
         await serve_kernel(
-            settings, filesystem, names, read_ahead, reporter, report, on_mounted=control.start
+            settings,
+            claim,
+            filesystem,
+            names,
+            read_ahead,
+            reporter,
+            report,
+            functools.partial(_reload, dropper),
+            on_mounted=control.start,
         )
 
 
@@ -264,6 +315,12 @@ def _new_tree(
 
 def _log_broken_metric(name: str, error: Exception) -> None:
     log.error("the metric %s cannot be read, please report it as a bug: %r", name, error)
+
+
+async def _reload(names: NameDropper) -> None:
+    """Open the log file again, and drop all cached names."""
+    reopen_log_file()
+    log.info("all cached names are dropped in the kernel: %s", (await names.drop()).value)
 
 
 def _report_metrics(metrics: Registry) -> None:

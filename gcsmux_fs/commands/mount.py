@@ -4,8 +4,10 @@ This module imports neither gRPC nor pyfuse3, for two reasons. `--help` and usag
 answered fast. The process that starts the mount process never loads gRPC, because a process that
 has loaded gRPC must not fork.
 
-Exit codes: 0 after a successful mount (with -f: after the unmount), 1 after a failure of the
-machine or the service, 2 after a usage error.
+Exit codes: 0 after a successful mount (with -f: after the unmount), 1 after a failure that may end
+by itself, such as an outage, 2 after a usage error, 78 after a failure that only a change of the
+settings, the bucket or the machine can end, such as a missing bucket. 78 is EX_CONFIG in
+sysexits.h. The systemd unit does not retry after 2 and 78.
 """
 
 from __future__ import annotations
@@ -23,18 +25,25 @@ import click
 from gcsmux_fs.commands.click_command import usage_error
 from gcsmux_fs.commands.mount_arguments import PROGRAM, mount_arguments
 from gcsmux_fs.fuse.device import check_fuse_access
-from gcsmux_fs.fuse.mountpoint import answers, claim_mountpoint, clear_dead_mounts
-from gcsmux_fs.model.errors import ConfigError, GcsmuxError
+from gcsmux_fs.fuse.mountpoint import (
+    answers,
+    claim_mountpoint,
+    clear_dead_mounts,
+    own_mounts,
+)
+from gcsmux_fs.model.errors import ConfigError, GcsmuxError, is_permanent
 from gcsmux_fs.process.core_dumps import disable_core_dumps
-from gcsmux_fs.process.daemon import StartFailed, serving_command, start
+from gcsmux_fs.process.daemon import START_SECONDS, StartFailed, serving_command, start
 from gcsmux_fs.process.log_destinations import configure_logging
 from gcsmux_fs.process.logs import sentence
+from gcsmux_fs.process.process_name import set_process_name
 from gcsmux_fs.process.readiness import (
     ForegroundReporter,
     PipeReporter,
-    ReleasingReporter,
     inherited_pipe,
+    print_failure,
 )
+from gcsmux_fs.process.sd_notify import notify
 from gcsmux_fs.process.standard_streams import print_error
 from gcsmux_fs.settings.settings import Settings
 
@@ -49,6 +58,7 @@ log = logging.getLogger(__name__)
 
 _FAILURE_EXIT_CODE = 1
 _USAGE_EXIT_CODE = 2
+_PERMANENT_EXIT_CODE = 78
 
 # The environment variables from which google-auth, gRPC, requests and OpenSSL read paths. Some of
 # these libraries read a variable only when they connect or renew a token, which is after the mount
@@ -78,13 +88,16 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"stdout cannot be written: {error.strerror}", _FAILURE_EXIT_CODE)
     if not isinstance(settings, Settings):
         return 0  # Click has printed --help or --version.
+    if settings.clear:
+        return _clear(settings)
     pipe = inherited_pipe()
     if pipe is not None:
         make_paths_absolute(os.environ)
         os.chdir("/")
         return _serve(settings, PipeReporter(pipe, settings.log_file), detached=True)
     if settings.foreground:
-        return _serve(settings, ForegroundReporter(PROGRAM), detached=False)
+        reporter = ForegroundReporter(PROGRAM, settings.source, settings.mountpoint)
+        return _serve(settings, reporter, detached=False)
     return _start(settings, arguments)
 
 
@@ -102,12 +115,22 @@ def _start(settings: Settings, arguments: Sequence[str]) -> int:
             serving_command(arguments),
             mountpoint=settings.mountpoint,
             answers=functools.partial(answers, settings.mountpoint),
-            clear=functools.partial(clear_dead_mounts, settings.mountpoint),
+            clear=functools.partial(clear_dead_mounts, settings.mountpoint, keep=own_mounts()),
+            timeout_seconds=START_SECONDS + settings.start_timeout_seconds,
         )
     except StartFailed as error:
         return _fail(str(error), error.exit_code)
     if warning:
         print_error(f"{PROGRAM}: {sentence(warning)}")
+    return 0
+
+
+def _clear(settings: Settings) -> int:
+    """Remove the dead mounts at the mount point."""
+    try:
+        clear_dead_mounts(settings.mountpoint)
+    except ConfigError as error:
+        return _fail(str(error), _FAILURE_EXIT_CODE)
     return 0
 
 
@@ -117,6 +140,7 @@ def _serve(settings: Settings, reporter: ReadinessReporter, *, detached: bool) -
         # SIGUSR1 makes a mount log its statistics. While nothing is mounted, SIGUSR1 is ignored,
         # because its default action would end the process.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        set_process_name(PROGRAM)
         configure_logging(settings, detached=detached)
         if not disable_core_dumps():
             log.debug("core dumps cannot be disabled: prctl(PR_SET_DUMPABLE) failed")
@@ -132,18 +156,23 @@ def _serve(settings: Settings, reporter: ReadinessReporter, *, detached: bool) -
             # mount process needs them.
             from gcsmux_fs.mounting import serve
 
-            return serve(
-                replace(settings, mountpoint=claim.path),
-                ReleasingReporter(reporter, claim.release),
-            )
+            return serve(replace(settings, mountpoint=claim.path), claim, reporter)
     except GcsmuxError as error:
-        reporter.failed(str(error), _FAILURE_EXIT_CODE)
+        exit_code = _exit_code(error)
+        reporter.failed(str(error), exit_code)
     except Exception as error:
         log.exception("the mount of %s ended with an internal error", settings.source)
-        reporter.failed(f"internal error, please report it: {error!r}", _FAILURE_EXIT_CODE)
-    return _FAILURE_EXIT_CODE
+        exit_code = _FAILURE_EXIT_CODE
+        reporter.failed(f"internal error, please report it: {error!r}", exit_code)
+    return exit_code
+
+
+def _exit_code(error: GcsmuxError) -> int:
+    return _PERMANENT_EXIT_CODE if is_permanent(error) else _FAILURE_EXIT_CODE
 
 
 def _fail(reason: str, exit_code: int) -> int:
-    print_error(f"{PROGRAM}: {sentence(reason)}")
+    text = sentence(reason)
+    notify(f"STATUS={text}")
+    print_failure(PROGRAM, text)
     return exit_code

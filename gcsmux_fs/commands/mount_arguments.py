@@ -5,6 +5,7 @@ The options are made from the table of settings (`settings/setting_table.py`).
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -22,6 +23,7 @@ from gcsmux_fs.commands.shared_options import (
     options_below,
 )
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.service_manager import is_service
 from gcsmux_fs.settings.setting_table import HEADINGS, settings_below
 from gcsmux_fs.settings.value_types import MOUNTPOINT
 
@@ -54,7 +56,7 @@ OPTIONS_BY_HEADING[HEADINGS[0]] += ("config",)
 
 # The options that `-o` does not accept, because a line of fstab with one of them would not mount in
 # the background.
-_NOT_FOR_FSTAB = frozenset({"foreground", "as_json", "help", "version"})
+_NOT_FOR_FSTAB = frozenset({"as_json", "clear", "foreground", "help", "version"})
 
 # What to write for each argument.
 _ARGUMENTS = {
@@ -171,7 +173,11 @@ def _missing(argument: Setting, word: str | None, config: ConfigFile | None) -> 
     if config is None:
         return f"{name} is an empty text: write {_ARGUMENTS[name]}."
     missing = "" if config.exists else ", which does not exist"
+    other = f"write {name} on the command line"
+    if is_service(os.environ) and config.path is not None:
+        # The unit passes the variables of this file as the arguments.
+        other = f"set {name} in {config.path.with_suffix('.env')}"
     return (
         f"{name} is missing: add {argument.name} = {argument.type.example} to"
-        f" {config.path}{missing}, or write {name} on the command line."
+        f" {config.path}{missing}, or {other}."
     )

@@ -20,6 +20,10 @@ class HealthReporter:
         self._reporter = reporter
         self._health = health
 
+    def waiting(self, reason: str) -> None:
+        """Pass the report on."""
+        self._reporter.waiting(reason)
+
     def warn(self, text: str) -> None:
         """Pass the warning on."""
         self._reporter.warn(text)
@@ -34,7 +38,19 @@ class HealthReporter:
         self._health.phase = MountPhase.STOPPING
         self._reporter.failed(reason, exit_code)
 
-    def stopping(self) -> None:
+    def reloading(self) -> None:
+        """Pass the report on."""
+        self._reporter.reloading()
+
+    def reloaded(self) -> None:
+        """Pass the report on."""
+        self._reporter.reloaded()
+
+    def stopping(self, reason: str = "") -> None:
         """Pass the report on; from now on the mount is not ready."""
         self._health.phase = MountPhase.STOPPING
-        self._reporter.stopping()
+        self._reporter.stopping(reason)
+
+    def stopped(self) -> None:
+        """Pass the report on."""
+        self._reporter.stopped()

@@ -6,12 +6,13 @@ reads only the mount table.
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import errno
 import logging
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gcsmux_fs.fuse.mountinfo import MountEntry, covering_mount, mount_table, top_mount
 from gcsmux_fs.fuse.observer import (
@@ -22,15 +23,21 @@ from gcsmux_fs.fuse.observer import (
     observer_command,
     parse_observation,
 )
+from gcsmux_fs.fuse.replacement import can_replace, replacing, unmount
 from gcsmux_fs.fuse.start_lock import Claim, clearing_lock
-from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError, TransientError
 from gcsmux_fs.process.shell_commands import command, unmount_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "answers",
     "answers_async",
     "claim_mountpoint",
     "clear_dead_mounts",
+    "mounting_place",
+    "own_mounts",
     "refusal",
 ]
 
@@ -45,9 +52,6 @@ _DEAD_ERRNOS = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 
 _AUTOFS = "autofs"
 _KERNEL_TREES = ("/proc", "/sys", "/dev")
-
-_MNT_DETACH = 2
-_UMOUNT_NOFOLLOW = 8
 
 
 def _is_live_mount(observation: Observation) -> bool:
@@ -83,52 +87,100 @@ async def answers_async(mountpoint: Path, *, timeout_seconds: float = OBSERVE_SE
 
 
 def claim_mountpoint(path: Path) -> Claim:
-    """Remove the dead mounts of this program at `path`, then claim this directory for a mount.
+    """Claim a directory for a mount. A dead mount of this program may hide the directory.
 
     Raises:
+        TransientError: another mount command is at work there, or the path does not answer.
         ConfigError: the directory cannot be mounted on; the message says why and what to do.
     """
-    observation, descriptor = _look_and_clear(path, locking=True)
-    claim = Claim(Path(observation.path), descriptor)
-    sentence = refusal(observation, mount_table(), user=os.geteuid())
-    if sentence is not None:
+    while True:
+        table_before = mount_table()
+        observation, descriptor = _look(path, table_before, locking=True)
+        if _dead_mount(observation) is not None:
+            if descriptor is not None:
+                # The mount died after its directory was locked, so the lock is not a valid claim.
+                os.close(descriptor)
+            return Claim(Path(observation.path), None, is_hidden=True)
+        top_before = top_mount(table_before, observation.path)
+        if observation.errno in _DEAD_ERRNOS and top_before is not None and top_before.is_gcsmux:
+            # Another mount command has removed the dead mount since the look, so look again.
+            continue
+        claim = Claim(Path(observation.path), descriptor)
+        sentence = refusal(observation, mount_table(), user=os.geteuid())
+        if sentence is None:
+            return claim
         claim.release()
-        raise ConfigError(sentence)
-    return claim
+        raise (TransientError if _may_pass(observation) else ConfigError)(sentence)
 
 
-def clear_dead_mounts(path: Path) -> None:
+@contextlib.contextmanager
+def mounting_place(claim: Claim) -> Iterator[Path]:
+    """Yield the directory on which to mount now.
+
+    It is the claimed directory, or a private directory: then the mount that the block makes
+    replaces a dead mount at the claimed directory when the block ends.
+
+    Raises:
+        ConfigError: the claimed directory can no longer be mounted on.
+    """
+    if not claim.is_hidden:
+        yield claim.path
+        return
+    with clearing_lock():
+        dead = _last_dead_mount(claim.path)
+        if dead is not None and can_replace():
+            log.info("replacing a dead mount of %s at %s", dead.source, dead.path)
+            with replacing(claim.path) as private:
+                yield private
+            return
+        if dead is not None:
+            _remove(dead)
+    with claim_mountpoint(claim.path) as fresh:
+        if fresh.is_hidden:
+            raise TransientError(f"another mount at {claim.path} died during the start: try again.")
+        claim.take_over(fresh)
+    yield claim.path
+
+
+def own_mounts() -> frozenset[int]:
+    """Return the IDs of all mounts of this program, dead or alive."""
+    return frozenset(entry.mount_id for entry in mount_table() if entry.is_gcsmux)
+
+
+def clear_dead_mounts(path: Path, *, keep: frozenset[int] = frozenset()) -> None:
     """Remove the dead mounts at `path`, which processes of this program have left in a crash.
+
+    `keep` has the IDs of dead mounts that stay. Programs see errors there instead of an empty
+    directory.
 
     Raises:
         ConfigError: a dead mount cannot be removed.
     """
-    _look_and_clear(path, locking=False)
-
-
-def _look_and_clear(path: Path, *, locking: bool) -> tuple[Observation, int | None]:
-    for _ in range(_MAX_STACKED):
-        table_before = mount_table()
-        observation, descriptor = _look(path, table_before, locking=locking)
-        if observation.errno not in _DEAD_ERRNOS:
-            return observation, descriptor
-        if descriptor is not None:
-            # The mount died after its directory was locked, so the lock is not a valid claim.
-            os.close(descriptor)
-        if _dead_mount(observation) is None:
-            top_before = top_mount(table_before, observation.path)
-            if top_before is None or not top_before.is_gcsmux:
-                return observation, None
-            # Another mount command has removed the dead mount since the look, so look again.
-            continue
-        with clearing_lock():
-            # Another mount command may have removed the dead mount before this process got the
-            # lock.
+    with clearing_lock():
+        for _ in range(_MAX_STACKED):
             observation, _ = _look(path, mount_table(), locking=False)
-            if (dead := _dead_mount(observation)) is not None:
-                log.info("removing a dead mount of %s at %s", dead.source, dead.path)
-                _detach(dead)
+            dead = _dead_mount(observation)
+            if dead is None or dead.mount_id in keep:
+                return
+            _remove(dead)
+
+
+def _last_dead_mount(path: Path) -> MountEntry | None:
+    """Return the dead mount of this program at `path`, or None.
+
+    Of several dead mounts on top of each other, remove all except for the lowest.
+    """
+    for _ in range(_MAX_STACKED):
+        observation, _ = _look(path, mount_table(), locking=False)
+        dead = _dead_mount(observation)
+        if dead is None or _number_of_mounts(dead.path) == 1:
+            return dead
+        _remove(dead)
     raise ConfigError(f"{path} holds more than {_MAX_STACKED} dead mounts: name another directory.")
+
+
+def _number_of_mounts(path: str) -> int:
+    return sum(entry.path == path and entry.is_gcsmux for entry in mount_table())
 
 
 def _look(
@@ -148,14 +200,23 @@ def _dead_mount(observation: Observation) -> MountEntry | None:
     return top if top is not None and top.is_gcsmux else None
 
 
-def _detach(dead: MountEntry) -> None:
+def _may_pass(observation: Observation) -> bool:
+    """Return whether the reason of a refusal may end without a change by the administrator."""
+    return observation.locked or observation.errno in _DEAD_ERRNOS | {errno.ETIMEDOUT}
+
+
+def _remove(dead: MountEntry) -> None:
     """Remove the topmost mount of the path of `dead`, even if programs use this mount."""
     path = dead.path
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
-            reason = os.strerror(ctypes.get_errno())
-            raise ConfigError(f"the dead mount at {path} cannot be removed: {reason}.")
+    log.info("removing a dead mount of %s at %s", dead.source, path)
+    try:
+        unmount(path)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise ConfigError(
+                f"the dead mount at {path} cannot be removed: {error.strerror}."
+            ) from None
+    else:
         return
     fusermount = ["fusermount3", "-u", "-z", "-q", "--", path]
     try:

@@ -3,10 +3,13 @@
 The mount is announced as ready after another process has got an answer from the mount. Three causes
 end a mount:
 
-- A signal (SIGTERM, SIGINT, or SIGHUP in the foreground). New requests are refused, and requests in
-  progress are drained: they get `DRAIN_SECONDS` to end. The main loop runs meanwhile, because a
-  program whose request stays unanswered hangs until the connection is closed.
-- The kernel has unmounted. No program waits for an answer, so nothing is drained.
+- A signal (see `mount_signals`). New requests are refused, and requests in progress are drained:
+  they get `DRAIN_SECONDS` to end. The main loop runs meanwhile, because a program whose request
+  stays unanswered hangs until the connection is closed.
+- The kernel has unmounted. No program waits for an answer, so nothing is drained. After a lazy
+  unmount (`umount -l`), the kernel keeps the connection until the last file is closed. A service
+  of systemd does not wait for this longer than `DETACHED_SECONDS`, because the unit would be active
+  without a mount.
 - A failure. Nothing is drained, because the failure may prevent requests from ending.
 
 The last steps are the same for each cause: the main loop and all requests are cancelled, the mount
@@ -16,8 +19,9 @@ is removed, and the file handles are closed.
 from __future__ import annotations
 
 import logging
+import os
 import signal
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -25,24 +29,29 @@ import trio
 
 from gcsmux_fs import __version__
 from gcsmux_fs.fuse.main_loop import answer_requests
-from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of
-from gcsmux_fs.fuse.mountpoint import answers_async
+from gcsmux_fs.fuse.mount_signals import has_terminal, receive_signals
+from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of, mount_table, top_mount
+from gcsmux_fs.fuse.mountpoint import answers_async, mounting_place
 from gcsmux_fs.fuse.name_pruning import UNDROPPABLE_NAME_SECONDS
 from gcsmux_fs.fuse.negotiation import Negotiation, fuse_descriptors
 from gcsmux_fs.fuse.operations import BucketOperations
+from gcsmux_fs.fuse.replacement import unmount
 from gcsmux_fs.fuse.wakeups import wakeups
-from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.model.errors import TransientError
+from gcsmux_fs.settings.service_manager import is_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
     from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
     from gcsmux_fs.fuse.name_pruning import NamePruner
+    from gcsmux_fs.fuse.start_lock import Claim
     from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
 
-__all__ = ["DRAIN_SECONDS", "serve_kernel"]
+__all__ = ["DETACHED_SECONDS", "DRAIN_SECONDS", "serve_kernel"]
 
 log = logging.getLogger(__name__)
 
@@ -51,22 +60,33 @@ DRAIN_SECONDS = 0.2
 long enough for a round trip to the service. If the service does not answer, the mount ends this
 much later, and the kernel returns an error to the waiting programs."""
 
+DETACHED_SECONDS = 15.0
+"""How long a service of systemd keeps running after a lazy unmount while programs have files open,
+in seconds. systemd itself would kill the process after TimeoutStopSec= of the unit, 20 s."""
+
+# Time between two looks of a service at the mount table. A look takes less than a millisecond.
+_LOOK_SECONDS = 2.0
+
 
 async def serve_kernel(
     settings: Settings,
+    claim: Claim,
     filesystem: BucketFilesystem,
     names: NamePruner,
     read_ahead: KernelReadAhead,
     reporter: ReadinessReporter,
     report: Callable[[], None],
+    reload: Callable[[], Awaitable[object]],
     *,
     on_mounted: Callable[[tuple[int, int]], None] = lambda device: None,
 ) -> None:
     """Mount, and answer the kernel until the kernel has unmounted or a signal ends the mount.
 
-    `names` gets the mount's descriptor of /dev/fuse, and `read_ahead` the mount's device number.
-    `report` is called for each SIGUSR1, and `on_mounted` with the device number (major, minor) just
-    before the mount is announced as ready. At return `filesystem` is closed.
+    `claim` is the claim of the mount point; it is released when the mount is ready. `names` gets
+    the mount's descriptor of /dev/fuse, and `read_ahead` the mount's device number. `report` is
+    called for each SIGUSR1, and `reload` for each SIGHUP that does not come from a terminal.
+    `on_mounted` is called with the device number (major, minor) just before the mount is announced
+    as ready. At return `filesystem` is closed.
 
     Raises:
         ConfigError: the mount failed, or does not answer.
@@ -74,22 +94,28 @@ async def serve_kernel(
     """
     with (
         closing(filesystem),
-        _ending_signals(settings) as received,
-        _mounted(settings, filesystem, names, read_ahead) as negotiation,
+        receive_signals(with_terminal=settings.foreground and has_terminal()) as signals,
+        _mounted(settings, claim, filesystem, names, read_ahead) as negotiation,
         wakeups(),
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(negotiation.run)
-            nursery.start_soon(_end_on_signal, received, filesystem, reporter, nursery.cancel_scope)
+            scope = nursery.cancel_scope
+            nursery.start_soon(_end_on_signal, signals.ending, filesystem, reporter, scope)
+            nursery.start_soon(_reload_on_signal, signals.reloading, reload, reporter)
             nursery.start_soon(_report_on_signal, report)
-            nursery.start_soon(_announce, settings, read_ahead, reporter, on_mounted)
+            nursery.start_soon(_announce, settings, claim, read_ahead, reporter, on_mounted)
+            if is_service(os.environ):
+                nursery.start_soon(_end_when_detached, settings, reporter, scope)
             await answer_requests(settings.mountpoint)
-            nursery.cancel_scope.cancel()
+            scope.cancel()
+    reporter.stopped()
 
 
 @contextmanager
 def _mounted(
     settings: Settings,
+    claim: Claim,
     filesystem: BucketFilesystem,
     names: NamePruner,
     read_ahead: KernelReadAhead,
@@ -98,9 +124,10 @@ def _mounted(
     operations.choose_window = read_ahead.choose
     earlier_descriptors = fuse_descriptors()
     try:
-        pyfuse3.init(operations, str(settings.mountpoint), _fuse_options(settings))
-    except RuntimeError as error:
-        raise ConfigError(f"mounting on {settings.mountpoint} failed: {error}.") from None
+        with mounting_place(claim) as place:
+            pyfuse3.init(operations, str(place), _fuse_options(settings))
+    except (OSError, RuntimeError) as error:
+        raise TransientError(f"mounting on {settings.mountpoint} failed: {error}.") from None
     log.info("gcsmux-fs %s: mounted %s on %s", __version__, settings.source, settings.mountpoint)
     try:
         descriptor = next(iter(fuse_descriptors() - earlier_descriptors), None)
@@ -116,8 +143,20 @@ def _mounted(
         # the number of the closed descriptor.
         names.attach(None)
         read_ahead.close()
-        pyfuse3.close(unmount=True)
+        _unmount(settings.mountpoint, place)
         log.info("unmounted %s", settings.mountpoint)
+
+
+def _unmount(mountpoint: Path, place: Path) -> None:
+    """Remove the mount at `mountpoint`, which libfuse has made at `place`, and close it."""
+    if place == mountpoint:
+        pyfuse3.close(unmount=True)
+        return
+    # libfuse knows only the private directory, where nothing is mounted now.
+    if top_mount(mount_table(), os.fspath(mountpoint)) is not None:
+        with suppress(OSError):
+            unmount(mountpoint)
+    pyfuse3.close(unmount=False)
 
 
 def _fuse_options(settings: Settings) -> set[str]:
@@ -134,33 +173,57 @@ def _fuse_options(settings: Settings) -> set[str]:
 
 async def _announce(
     settings: Settings,
+    claim: Claim,
     read_ahead: KernelReadAhead,
     reporter: ReadinessReporter,
     on_mounted: Callable[[tuple[int, int]], None],
 ) -> None:
     """Announce that the mount is ready, once the mount has answered another process."""
     if not await answers_async(settings.mountpoint):
-        raise ConfigError(f"{settings.mountpoint} was mounted but does not answer: try it again.")
+        raise TransientError(
+            f"{settings.mountpoint} was mounted but does not answer: try it again."
+        )
     # The kernel sets the readahead when it processes FUSE_INIT, so change the value after that.
     device = device_of(settings.mountpoint)
     read_ahead.attach(device)
     on_mounted(device)
     reporter.ready()
+    claim.release()
 
 
-@contextmanager
-def _ending_signals(settings: Settings) -> Iterator[AsyncIterator[int]]:
-    """Receive the signals that end the mount, from before the mount is made until it is removed.
+async def _end_when_detached(
+    settings: Settings, reporter: ReadinessReporter, scope: trio.CancelScope
+) -> None:
+    """Cancel `scope` some time after another program has lazily unmounted the mount."""
+    device = os.makedev(*device_of(settings.mountpoint))
+    missed_looks = 0
+    # Two looks, because after an unmount without open files the main loop ends at once.
+    while missed_looks < 2:
+        await trio.sleep(_LOOK_SECONDS)
+        # OSError: the process has no free descriptor now.
+        with suppress(OSError):
+            is_mounted = any(entry.device == device for entry in mount_table())
+            missed_looks = 0 if is_mounted else missed_looks + 1
+    log.info(
+        "another program has lazily unmounted %s: waiting up to %g s for open files",
+        settings.mountpoint,
+        DETACHED_SECONDS,
+    )
+    reporter.stopping("lazily unmounted by another program, waiting for open files")
+    await trio.sleep(DETACHED_SECONDS)
+    scope.cancel()
 
-    A terminal that is closed sends SIGHUP. A detached mount has no terminal, so it ignores SIGHUP.
-    """
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if settings.foreground:
-        numbers.append(signal.SIGHUP)
-    else:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with trio.open_signal_receiver(*numbers) as received:
-        yield received
+
+async def _reload_on_signal(
+    received: AsyncIterator[int],
+    reload: Callable[[], Awaitable[object]],
+    reporter: ReadinessReporter,
+) -> None:
+    async for number in received:
+        log.info("%s: dropping all cached names", signal.Signals(number).name)
+        reporter.reloading()
+        await reload()
+        reporter.reloaded()
 
 
 async def _end_on_signal(

@@ -6,11 +6,12 @@ works for each user who may read the directory, is the same by each path that le
 directory, and ends with the process. A mount command checks the path only while it holds the claim,
 so it sees a mount that another mount command has made before.
 
-A dead mount hides the directory below it, so the directory cannot be claimed before the dead mount
-is removed. While a mount command removes a dead mount, it holds the *clearing lock*, on the inode
-of /dev/fuse, which is the same for all mount points. umount(8) removes the topmost mount of a path.
-Without the lock, another mount command could replace the dead mount by a live mount between the
-look and the removal, and the live mount would be removed.
+A dead mount hides the directory below it, so the directory cannot be locked while the dead mount is
+there. Two mount commands may then both claim the mount point. While a mount command replaces or
+removes a dead mount, it holds the *clearing lock*, on the inode of /dev/fuse, which is the same for
+all mount points. The second command then finds the live mount of the first. umount(8) removes the
+topmost mount of a path. Without the lock, another mount command could replace the dead mount by a
+live mount between the look and the removal, and the live mount would be removed.
 """
 
 from __future__ import annotations
@@ -43,11 +44,12 @@ class Claim:
     """The claim of a mount point. It lasts until `release` or the end of this process.
 
     `path` is the real path of the directory. `descriptor` holds the lock; it is None if the file
-    system of the directory has no locks.
+    system of the directory has no locks, or if a dead mount hides the directory (`is_hidden`).
     """
 
-    def __init__(self, path: Path, descriptor: int | None) -> None:
+    def __init__(self, path: Path, descriptor: int | None, *, is_hidden: bool = False) -> None:
         self.path = path
+        self.is_hidden = is_hidden
         self._descriptor = descriptor
 
     def __enter__(self) -> Self:
@@ -55,6 +57,12 @@ class Claim:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+    def take_over(self, other: Claim) -> None:
+        """Become the claim `other` of the same directory, which a dead mount no longer hides."""
+        self.release()
+        self.is_hidden = other.is_hidden
+        self._descriptor, other._descriptor = other._descriptor, None
 
     def release(self) -> None:
         """Release the lock. Idempotent."""

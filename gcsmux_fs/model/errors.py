@@ -24,10 +24,12 @@ __all__ = [
     "RangeUnsatisfiable",
     "StatusCode",
     "StorageError",
+    "TransientError",
     "Unauthenticated",
     "Unavailable",
     "Unsupported",
     "errno_of",
+    "is_permanent",
     "storage_error",
 ]
 
@@ -62,6 +64,14 @@ class ConfigError(GcsmuxError):
     """A setting is invalid; the message is one sentence for the user."""
 
 
+class TransientError(ConfigError):
+    """A mount could not start for a reason that can end by itself, such as an outage.
+
+    A later start with the same settings may succeed. After any other ConfigError, only a change of
+    the settings or of the machine helps.
+    """
+
+
 class CredentialsError(ConfigError):
     """There is no access token; the message is one sentence for the user.
 
@@ -74,6 +84,13 @@ class CredentialsError(ConfigError):
     def __init__(self, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
+
+
+def is_permanent(error: GcsmuxError) -> bool:
+    """Return whether a start that failed with `error` fails again, unless something is changed."""
+    if isinstance(error, CredentialsError):
+        return error.permanent
+    return isinstance(error, ConfigError) and not isinstance(error, TransientError)
 
 
 class MountLost(GcsmuxError):

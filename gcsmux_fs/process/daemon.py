@@ -2,9 +2,13 @@
 
 Theory of operation. `gcsmux-mount` without -f uses two processes. The *parent* never loads gRPC,
 because a process with gRPC must not fork. The parent starts a new interpreter with the same
-arguments in a new session, and waits for one line on a pipe: `ready [WARNING]`, or `failed CODE
-SENTENCE`. The *child* serves the mount. Until the child has reported, its stderr goes to a memory
-file. So the parent can quote the last line after a crash, and the user never sees a traceback.
+arguments, and waits for one line on a pipe: `ready [WARNING]`, or `failed CODE SENTENCE`. The
+*child* serves the mount. Until the child has reported, its stderr goes to a memory file. So the
+parent can quote the last line after a crash, and the user never sees a traceback.
+
+The child leaves the session of the parent when its mount answers, not earlier. While an automount
+point waits for its mount, autofs blocks every process that is not in the process group of systemd,
+and mount(8), the parent and the child are in this group.
 
 Invariants:
 
@@ -25,6 +29,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import ConfigError, GcsmuxError
@@ -32,14 +37,16 @@ from gcsmux_fs.process.readiness import READINESS_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
     from types import FrameType
 
-__all__ = ["StartFailed", "serving_command", "start"]
+__all__ = ["START_SECONDS", "StartFailed", "serving_command", "start"]
 
-# Maximum duration of a start. Each operation of a start has a shorter timeout, so that the more
-# specific failure of the operation is reported first.
-_START_SECONDS = 30.0
+# The name of the installed command (pyproject.toml).
+_SCRIPT = "gcsmux-mount"
+
+START_SECONDS = 30.0
+"""Maximum duration of a start in seconds, without the time to wait for the service. Each operation
+of a start has a shorter timeout, so that its more specific failure is reported first."""
 # Maximum time to wait for the exit of a child that was told to end or that closed its pipe.
 _STOP_SECONDS = 5.0
 _MAX_REPORT_BYTES = 65536
@@ -66,10 +73,13 @@ class _Interrupted(BaseException):
 def serving_command(arguments: Sequence[str]) -> list[str]:
     """Return the command that starts the mount process with these arguments of `gcsmux-mount`.
 
-    The option -P removes the current directory from the module search path, because any user may
-    be able to write there.
+    If the script `gcsmux-mount` is beside the interpreter, the command contains the script, so that
+    `ps` shows the name `gcsmux-mount`. The option -P removes the current directory from the module
+    search path, because any user may be able to write there.
     """
-    return [sys.executable, "-P", "-m", "gcsmux_fs", *arguments]
+    script = Path(sys.executable).with_name(_SCRIPT)
+    program = [os.fspath(script)] if script.is_file() else ["-m", "gcsmux_fs"]
+    return [sys.executable, "-P", *program, *arguments]
 
 
 def start(
@@ -78,7 +88,7 @@ def start(
     mountpoint: Path,
     answers: Callable[[], bool],
     clear: Callable[[], None],
-    timeout_seconds: float = _START_SECONDS,
+    timeout_seconds: float = START_SECONDS,
 ) -> str:
     """Start the mount process, wait until its mount answers, and return the warning or "".
 
@@ -120,7 +130,6 @@ def _start(
                 stderr=stderr,
                 env=os.environ | {READINESS_VARIABLE: str(writing)},
                 pass_fds=(writing,),
-                start_new_session=True,
             )
         finally:
             os.close(writing)

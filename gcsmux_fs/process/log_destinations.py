@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.settings.settings import Settings
 
-__all__ = ["configure_logging", "log_destination", "lost_log_lines", "reopen_log_file"]
+__all__ = [
+    "configure_logging",
+    "log_destination",
+    "lost_log_lines",
+    "reopen_log_file",
+    "stderr_is_journal",
+]
 
 _JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 _SYSLOG_SOCKET = Path("/dev/log")
@@ -162,7 +168,7 @@ def _destination(settings: Settings, *, detached: bool) -> str:
     if settings.log_to != "auto":
         return settings.log_to
     if not detached:
-        in_journal = _stderr_is_journal() and settings.log_format == "text"
+        in_journal = stderr_is_journal() and settings.log_format == "text"
         return "journal" if in_journal and _JOURNAL_SOCKET.is_socket() else "stderr"
     if _JOURNAL_SOCKET.is_socket():
         return "journal"
@@ -193,7 +199,7 @@ def _syslog_handler(settings: Settings) -> logging.Handler:
 
 def _stderr_handler(settings: Settings) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
-    in_journal = _stderr_is_journal()
+    in_journal = stderr_is_journal()
     text = LineFormatter(with_time=not in_journal, with_priority=in_journal)
     handler.setFormatter(_formatter(settings, text))
     return handler
@@ -215,9 +221,12 @@ def _require_socket(path: Path, destination: str) -> None:
         )
 
 
-def _stderr_is_journal() -> bool:
+def stderr_is_journal() -> bool:
     """Return whether stderr is the DEVICE:INODE that systemd passes in JOURNAL_STREAM."""
-    status = os.fstat(sys.stderr.fileno())
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except OSError:  # stderr is closed
+        return False
     return os.environ.get("JOURNAL_STREAM", "") == f"{status.st_dev}:{status.st_ino}"
 
 

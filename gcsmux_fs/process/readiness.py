@@ -10,15 +10,16 @@ import logging
 import os
 import stat
 import sys
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.process.log_destinations import stderr_is_journal
 from gcsmux_fs.process.logs import sentence
 from gcsmux_fs.process.sd_notify import notify
 from gcsmux_fs.process.standard_streams import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = [
@@ -27,8 +28,8 @@ __all__ = [
     "ParentGone",
     "PipeReporter",
     "ReadinessReporter",
-    "ReleasingReporter",
     "inherited_pipe",
+    "print_failure",
 ]
 
 log = logging.getLogger(__name__)
@@ -36,13 +37,20 @@ log = logging.getLogger(__name__)
 READINESS_VARIABLE = "_GCSMUX_READINESS_FD"
 """The environment variable with the descriptor of the pipe to which the mount process writes."""
 
+# Time in seconds that each message during a start asks systemd for. One attempt to reach the
+# service and the pause before the next attempt take at most 11 s.
+_MORE_SECONDS = 30.0
+
 
 class ParentGone(ConfigError):
     """The command that started this process ended before the mount was ready."""
 
 
 class ReadinessReporter(Protocol):
-    """Receives one report, `ready` or `failed`, and possibly `stopping` later."""
+    """Receives one report, `ready` or `failed`, and reports about the state before and after."""
+
+    def waiting(self, reason: str) -> None:
+        """Report that the service cannot be reached now, and that the start tries again."""
 
     def warn(self, text: str) -> None:
         """Keep a warning for the user who starts the mount; call this before `ready`."""
@@ -57,8 +65,17 @@ class ReadinessReporter(Protocol):
     def failed(self, reason: str, exit_code: int) -> None:
         """Report why the mount did not start, or why it ended."""
 
-    def stopping(self) -> None:
-        """Report that the mount is about to be unmounted, because the process got a signal."""
+    def reloading(self) -> None:
+        """Report that the mount drops its cached names; `reloaded` follows."""
+
+    def reloaded(self) -> None:
+        """Report that the cached names are dropped."""
+
+    def stopping(self, reason: str = "") -> None:
+        """Report that the mount is about to end, and has not failed."""
+
+    def stopped(self) -> None:
+        """Report that the mount has ended and was removed."""
 
 
 def inherited_pipe() -> int | None:
@@ -91,8 +108,15 @@ class PipeReporter:
         """Keep the warning for the `ready` report; the parent prints it."""
         self._warning = " " + sentence(text)
 
+    def waiting(self, reason: str) -> None:
+        """Do nothing, because the parent waits until the start timeout."""
+
     def ready(self) -> None:
-        """Report `ready`, after redirecting stderr to the log file or /dev/null."""
+        """Leave the session of the parent, redirect stderr, and report `ready`."""
+        # Until now, the process is in the process group of the parent. autofs lets only this group
+        # access a mount point that is being mounted, if systemd or mount(8) started the parent.
+        with contextlib.suppress(PermissionError):
+            os.setsid()
         self._redirect_stderr()
         try:
             self._write("ready" + self._warning)
@@ -109,7 +133,16 @@ class PipeReporter:
         with contextlib.suppress(BrokenPipeError):
             self._write(f"failed {exit_code} {sentence(reason)}")
 
-    def stopping(self) -> None:
+    def reloading(self) -> None:
+        """Do nothing, because the parent has already returned."""
+
+    def reloaded(self) -> None:
+        """Do nothing, because the parent has already returned."""
+
+    def stopping(self, reason: str = "") -> None:
+        """Do nothing, because the parent has already returned."""
+
+    def stopped(self) -> None:
         """Do nothing, because the parent has already returned."""
 
     def _write(self, report: str) -> None:
@@ -129,49 +162,63 @@ class PipeReporter:
 
 
 class ForegroundReporter:
-    """Reports on stderr, and also to systemd if systemd started the process."""
+    """Reports on stderr, and also to systemd if systemd started the process.
 
-    def __init__(self, program: str) -> None:
+    Args:
+        source: the mounted bucket, such as `gs://bucket`.
+        place: the mount point.
+    """
+
+    def __init__(self, program: str, source: str, place: Path) -> None:
         self._program = program
+        self._source = source
+        self._place = place
+        notify(f"STATUS=Connecting to {source}.", _more_time())
+
+    def waiting(self, reason: str) -> None:
+        """Show the reason in `systemctl status`, and ask systemd for more time."""
+        notify(f"STATUS=Waiting for {self._source}: {sentence(reason)}", _more_time())
 
     def warn(self, text: str) -> None:
         """Do nothing, because the log on stderr contains the warning."""
 
     def ready(self) -> None:
         """Notify systemd, which then starts the units that wait for this mount."""
-        notify("READY=1", "STATUS=Mounted.")
+        notify("READY=1", f"STATUS=Mounted {self._source} on {self._place}.")
 
     def failed(self, reason: str, exit_code: int) -> None:
         """Print the reason as one sentence, and set it as the status in `systemctl status`."""
         text = sentence(reason)
         notify(f"STATUS={text}")
-        print_error(f"{self._program}: {text}")
+        print_failure(self._program, text)
 
-    def stopping(self) -> None:
+    def reloading(self) -> None:
+        """Notify systemd; the time lets systemd ignore messages of an earlier reload."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self) -> None:
+        """Notify systemd, which ends `systemctl reload`."""
+        self.ready()
+
+    def stopping(self, reason: str = "") -> None:
         """Notify systemd that the mount ends on request and has not failed."""
-        notify("STOPPING=1", "STATUS=Unmounting.")
+        notify("STOPPING=1", f"STATUS={sentence(reason or f'Unmounting {self._place}')}")
+
+    def stopped(self) -> None:
+        """Set the last status, which `systemctl status` shows after the end of the process."""
+        notify(f"STATUS=Unmounted {self._place}.")
 
 
-class ReleasingReporter:
-    """Passes each report to another reporter, and calls `release` when the mount is ready."""
+def print_failure(program: str, text: str) -> None:
+    """Print why a command failed, as one line on stderr, with priority err in the journal.
 
-    def __init__(self, reporter: ReadinessReporter, release: Callable[[], None]) -> None:
-        self._reporter = reporter
-        self._release = release
+    The journal shows the name of the program that systemd started, so the line omits this name.
+    """
+    in_journal = stderr_is_journal()
+    is_named = in_journal and os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+    line = text if is_named else f"{program}: {text}"
+    print_error(f"<3>{line}" if in_journal else line)
 
-    def warn(self, text: str) -> None:
-        """Pass the warning on."""
-        self._reporter.warn(text)
 
-    def ready(self) -> None:
-        """Pass the report on, then call `release`."""
-        self._reporter.ready()
-        self._release()
-
-    def failed(self, reason: str, exit_code: int) -> None:
-        """Pass the report on."""
-        self._reporter.failed(reason, exit_code)
-
-    def stopping(self) -> None:
-        """Pass the report on."""
-        self._reporter.stopping()
+def _more_time() -> str:
+    return f"EXTEND_TIMEOUT_USEC={int(_MORE_SECONDS * 1e6)}"

@@ -19,6 +19,7 @@ __all__ = [
     "LOG_DESTINATIONS",
     "LOG_FORMATS",
     "LOG_LEVELS",
+    "SERVICE_START_TIMEOUT_SECONDS",
     "default_read_ahead",
 ]
 
@@ -49,6 +50,11 @@ DEFAULT_READ_TIMEOUT_SECONDS = 120.0
 """The default limit for the duration of a READ, a lookup or a part of a listing, including all
 retries. The kernel has no timeout for FUSE requests, but reports a hung task after 120 s. Google's
 clients also retry for 120 s. A restart of the service takes less than 120 s."""
+
+SERVICE_START_TIMEOUT_SECONDS = 120.0
+"""How long a service of systemd waits at its start for a bucket that cannot be reached. Units that
+need the mount start late, but they start. systemd orders the mount before remote-fs.target, and
+only root can log in before this target is reached, so the time is limited."""
 
 DEFAULT_FILE_MODE = 0o644
 """The default permissions of a file, the same as with umask 022. The owner has write permission,

@@ -29,11 +29,13 @@ from gcsmux_fs.settings.defaults import (
     LOG_DESTINATIONS,
     LOG_FORMATS,
     LOG_LEVELS,
+    SERVICE_START_TIMEOUT_SECONDS,
     default_read_ahead,
 )
+from gcsmux_fs.settings.service_manager import is_service
 from gcsmux_fs.settings.service_settings import SERVICE, SERVICE_SETTINGS
 from gcsmux_fs.settings.setting import Setting
-from gcsmux_fs.settings.units import show_size
+from gcsmux_fs.settings.units import show_duration, show_size
 
 __all__ = ["CONFIG", "FILE_SETTINGS", "HEADINGS", "SETTINGS", "settings_below"]
 
@@ -217,6 +219,30 @@ SETTINGS: tuple[Setting, ...] = (
         " another user, keeps the kernel's default, 128KiB.",
         default_words="auto",
         reason="no single window suits sequential reads and page faults",
+    ),
+    Setting(
+        name="start_timeout",
+        field="start_timeout_seconds",
+        type=types.DURATION,
+        heading=_RUNNING,
+        help="How long to wait at the start for a service that cannot be reached. With 0, an outage"
+        " is reported after one attempt, within 6s. Errors that cannot end by themselves, such as a"
+        " missing bucket, are reported at once.",
+        default_words=f"{show_duration(SERVICE_START_TIMEOUT_SECONDS)} for a service of systemd,"
+        " otherwise 0",
+        derive=lambda _: SERVICE_START_TIMEOUT_SECONDS if is_service(os.environ) else 0.0,
+        reason="units that need the mount wait for the end of an outage, and people at a terminal"
+        " do not",
+    ),
+    Setting(
+        name="clear",
+        field="clear",
+        type=types.FLAG,
+        heading=_RUNNING,
+        help="Do not mount. Remove a dead mount at MOUNTPOINT, which a killed process has left.",
+        default=False,
+        reason="a mount replaces a dead mount by itself",
+        option_only=True,
     ),
     Setting(
         name="foreground",

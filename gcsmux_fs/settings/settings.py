@@ -47,6 +47,7 @@ _MAX_READ_AHEAD_BYTES = 4096 * _MIB
 _MAX_KERNEL_READ_AHEAD_BYTES = 16 * _MIB
 _MIN_READ_TIMEOUT_SECONDS = 1.0
 _MAX_READ_TIMEOUT_SECONDS = 3600.0
+_MAX_START_TIMEOUT_SECONDS = 86400.0
 # The largest user or group ID. The next number, 2^32 - 1, is not an ID: system calls read it as
 # (uid_t) -1, which means "leave the owner unchanged".
 _MAX_ID = 2**32 - 2
@@ -74,6 +75,9 @@ class Settings:
             With None, the mount chooses the window of each file if it may (see
             `filesystem/window_policy.py`). Only root can change the window.
         control_directory: whether the root has the directory .gcsmux with metrics and settings.
+        start_timeout_seconds: how long a start waits for a service that cannot be reached; 0 for
+            one attempt.
+        clear: remove a dead mount at the mount point instead of mounting.
         posix: whether to show the owners and modes that other tools stored with the objects.
         fuse_options: mount options that are passed to libfuse unchanged.
         effective: the rows of `gcsmux config show`: each setting with its value and its origin.
@@ -115,7 +119,9 @@ class Settings:
     log_format: str = DEFAULT_LOG_FORMAT
     log_to: str = DEFAULT_LOG_DESTINATION
     metrics_listen: ListenAddress | None = None
+    start_timeout_seconds: float = 0.0
     foreground: bool = False
+    clear: bool = False
     effective: tuple[EffectiveSetting, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -133,6 +139,8 @@ class Settings:
         timeout = self.read_timeout_seconds
         if not _MIN_READ_TIMEOUT_SECONDS <= timeout <= _MAX_READ_TIMEOUT_SECONDS:
             raise ConfigError("--read-timeout is out of range: write a duration from 1s to 1h.")
+        if self.start_timeout_seconds > _MAX_START_TIMEOUT_SECONDS:
+            raise ConfigError("--start-timeout is out of range: write a duration up to 1d.")
         for option, number in (("--uid", self.uid), ("--gid", self.gid)):
             if not 0 <= number <= _MAX_ID:
                 raise ConfigError(

@@ -13,6 +13,7 @@ from gcsmux_fs.model.errors import (
     PermissionDenied,
     StatusCode,
     StorageError,
+    TransientError,
     Unauthenticated,
     Unavailable,
 )
@@ -46,13 +47,15 @@ async def check_bucket(store: GrpcObjectStore, settings: Settings) -> CheckedBuc
     """Check that the bucket can be read, so that a mistake shows at once and not at the first `ls`.
 
     Raises:
+        TransientError: the service cannot be reached now.
         ConfigError: the bucket cannot be read. The message is a sentence for the user.
     """
     try:
         info = await store.get_bucket(settings.prefix)
         page = await _first_page(store, settings.prefix)
     except StorageError as error:
-        raise ConfigError(_explain(error, settings)) from None
+        kind = TransientError if isinstance(error, Unavailable) else ConfigError
+        raise kind(_explain(error, settings)) from None
     log.info(
         "bucket gs://%s: %s, hierarchical: %s",
         settings.bucket,

@@ -36,9 +36,11 @@ claim() { $AS "$PYTHON" -c '
 import sys
 from pathlib import Path
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.fuse.mountpoint import claim_mountpoint
+from gcsmux_fs.fuse.mountpoint import claim_mountpoint, clear_dead_mounts
 try:
-    claim_mountpoint(Path(sys.argv[1]))
+    with claim_mountpoint(Path(sys.argv[1])) as claim:
+        if claim.is_hidden:
+            clear_dead_mounts(claim.path)
 except ConfigError as error:
     sys.exit(str(error))
 ' "$1"; }
@@ -299,7 +301,7 @@ import json, sys
 from gcsmux_fs.commands import mount
 def parse(arguments):
     messages = []
-    mount.print_error = messages.append
+    mount.print_failure = lambda _, text: messages.append(text)
     mount.start = lambda *_, **__: ""
     return [mount.run(arguments.split(" ")), *messages]
 print(json.dumps([[parse(wrong), parse(right)] for wrong, _, right in json.load(sys.stdin)]))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gcsmux_fs.fuse.mountinfo import device_of, mount_table
-from gcsmux_fs.fuse.mountpoint import claim_mountpoint
+from gcsmux_fs.fuse.mountpoint import claim_mountpoint, clear_dead_mounts, mounting_place
 from gcsmux_fs.model.errors import ConfigError
 
 pytestmark = pytest.mark.mount
@@ -54,7 +54,10 @@ def serving_processes(mountpoint: Path) -> list[int]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"gcsmux_fs" in words and os.fsencode(mountpoint) in words:
+        if (
+            any(word.endswith(b"/gcsmux-mount") for word in words)
+            and os.fsencode(mountpoint) in words
+        ):
             pids.append(int(entry.name))
     return pids
 
@@ -80,6 +83,8 @@ def test_the_command_returns_when_the_mount_is_ready_and_umount_ends_it(
     assert mounted_at(mountpoint) == ["gs://my-bucket/dir"]
     (pid,) = serving_processes(mountpoint)
     assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")
+    assert Path(f"/proc/{pid}/comm").read_text() == "gcsmux-mount\n"
+    assert os.getsid(pid) == pid
     assert Path(f"/proc/{pid}/fd/2").resolve() == log
     shell('umount "$1"', mountpoint)
     wait_until_gone(mountpoint)
@@ -119,14 +124,14 @@ def test_a_second_mount_on_a_live_mount_is_refused(
 ) -> None:
     assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
     done = mount("my-bucket", mountpoint, *foreground, environment=environment)
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert f"my-bucket is mounted on {mountpoint} already" in done.stderr
     assert shell('cat "$1/dir/hello"', mountpoint) == "hello\n"
     shell('umount "$1"', mountpoint)
     wait_until_gone(mountpoint)
 
 
-def test_the_next_start_removes_the_dead_mount_of_a_crashed_process(
+def test_the_next_start_replaces_the_dead_mount_of_a_crashed_process(
     mountpoint: Path, environment: dict[str, str]
 ) -> None:
     assert mount("my-bucket", mountpoint, environment=environment).returncode == 0
@@ -159,9 +164,37 @@ def test_a_stack_of_dead_mounts_is_removed(mountpoint: Path) -> None:
     for _ in range(3):
         leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
     assert len(mounted_at(mountpoint)) == 3
+    clear_dead_mounts(mountpoint)
+    assert mounted_at(mountpoint) == []
+
+
+@needs_root
+def test_a_new_mount_replaces_a_stack_of_dead_mounts_in_one_step(mountpoint: Path) -> None:
+    for _ in range(3):
+        leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
     with claim_mountpoint(mountpoint) as claim:
         assert claim.path == mountpoint
-    assert mounted_at(mountpoint) == []
+        assert mounted_at(mountpoint) == ["dead"] * 3
+        with mounting_place(claim) as place:
+            assert mounted_at(mountpoint) == ["dead"]
+            subprocess.run(["mount", "-t", "tmpfs", "new", place], check=True)
+            (place / "file").touch()
+    assert mounted_at(mountpoint) == ["new"]
+    assert [each.name for each in mountpoint.iterdir()] == ["file"]
+    assert not place.exists()
+
+
+@needs_root
+def test_a_mount_that_fails_leaves_the_dead_mount(mountpoint: Path) -> None:
+    leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
+    with (
+        claim_mountpoint(mountpoint) as claim,
+        pytest.raises(RuntimeError, match="libfuse"),
+        mounting_place(claim) as place,
+    ):
+        raise RuntimeError("libfuse cannot mount")
+    assert mounted_at(mountpoint) == ["dead"]
+    assert not place.exists()
 
 
 @needs_root
@@ -207,6 +240,8 @@ def test_a_service_notifies_ready_and_stopping(
             text=True,
         ) as service:
             try:
+                status = b"STATUS=Connecting to gs://my-bucket.\n"
+                assert manager.recv(4096).startswith(status)
                 assert manager.recv(4096).startswith(b"READY=1\n")
                 assert shell('cat "$1/dir/hello"', mountpoint) == "hello\n"
                 service.send_signal(number)
@@ -233,7 +268,7 @@ def test_an_empty_folder_is_mounted_with_a_warning(
 
 def test_a_missing_bucket_is_not_mounted(mountpoint: Path, environment: dict[str, str]) -> None:
     done = mount("no-such-bucket", mountpoint, environment=environment)
-    assert (done.returncode, mounted_at(mountpoint)) == (1, [])
+    assert (done.returncode, mounted_at(mountpoint)) == (78, [])
     assert done.stderr == (
         "gcsmux-mount: there is no bucket gs://no-such-bucket: check its name.\n"
     )

@@ -31,15 +31,17 @@ SEPARATING = {
 # fmt: off
 REQUIRED = {
     "CapabilityBoundingSet": "CAP_SYS_ADMIN", "DeviceAllow": "/dev/fuse rw",
-    "DevicePolicy": "closed", "EnvironmentFile": "/etc/gcsmux/%i.env", "KeyringMode": "private",
+    "Before": "remote-fs.target", "DevicePolicy": "closed", "KeyringMode": "private",
     "KillMode": "mixed", "LimitCORE": "0", "LockPersonality": "yes",
     "MemoryDenyWriteExecute": "yes", "NoNewPrivileges": "yes", "NotifyAccess": "main",
     "ProtectClock": "yes", "ProtectHostname": "yes", "Restart": "on-failure",
-    "RestartPreventExitStatus": "2", "RestartSec": "5s",
+    "ExecReload": "/bin/kill -HUP $MAINPID",
+    "RestartPreventExitStatus": "2 78", "RestartSec": "1s",
     "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6", "RestrictNamespaces": "yes",
     "RestrictRealtime": "yes", "RestrictSUIDSGID": "yes", "StartLimitIntervalSec": "0",
     "SystemCallArchitectures": "native", "SystemCallErrorNumber": "EPERM",
     "TimeoutStartSec": "90s", "TimeoutStopSec": "20s", "Type": "notify", "UMask": "0077",
+    "WatchdogSec": "60s",
 }
 # The unit must not contain these settings. Each of these settings would prevent the mount or end
 # it.

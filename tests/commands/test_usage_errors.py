@@ -128,7 +128,7 @@ def test_a_wrong_mountpoint_is_reported_in_one_sentence(
     (tmp_path / "full" / "inner").mkdir(parents=True)
     exit_code, line = run("bucket", os.fspath(tmp_path / mountpoint), *foreground)
     assert sentence in line
-    assert exit_code == 1
+    assert exit_code == 78
 
 
 @pytest.mark.mount
@@ -144,7 +144,7 @@ def test_a_machine_without_fuse_is_reported(tmp_path: Path) -> None:
         timeout=LIMIT_SECONDS,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert done.stderr.startswith("gcsmux-mount: there is no /dev/fuse: run `modprobe fuse`")
 
 
@@ -153,7 +153,7 @@ def test_a_log_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     log = os.fspath(tmp_path / "no" / "log")
     exit_code, line = run("bucket", os.fspath(tmp_path / "mnt"), "--log-file", log)
     assert line == f"--log-file {log} cannot be written: No such file or directory."
-    assert exit_code == 1
+    assert exit_code == 78
 
 
 def test_version_and_help_are_printed() -> None:
@@ -240,7 +240,7 @@ def test_missing_credentials_are_reported_with_the_ways_to_provide_them(
         CLOUDSDK_CONFIG=os.fspath(tmp_path),
         NO_GCE_CHECK="true",
     )
-    assert exit_code == 1
+    assert exit_code == 78
     assert "no credentials" in line
     assert "--key-file" in line
     assert "--anonymous" in line
@@ -252,5 +252,5 @@ def test_a_file_that_is_not_a_key_is_reported(tmp_path: Path) -> None:
     key = tmp_path / "key.json"
     key.write_text("no key")
     exit_code, line = run("my-bucket", os.fspath(tmp_path / "mnt"), "--key-file", os.fspath(key))
-    assert exit_code == 1
+    assert exit_code == 78
     assert f"key file {key}" in line

@@ -113,6 +113,9 @@ class Reporter:
     def __init__(self) -> None:
         self.reports: list[str] = []
 
+    def waiting(self, reason: str) -> None:
+        self.reports.append(f"waiting {reason}")
+
     def warn(self, text: str) -> None:
         self.reports.append(text)
 
@@ -122,8 +125,17 @@ class Reporter:
     def failed(self, reason: str, exit_code: int) -> None:
         self.reports.append(f"{reason} {exit_code}")
 
-    def stopping(self) -> None:
-        self.reports.append("stopping")
+    def reloading(self) -> None:
+        self.reports.append("reloading")
+
+    def reloaded(self) -> None:
+        self.reports.append("reloaded")
+
+    def stopping(self, reason: str = "") -> None:
+        self.reports.append(f"stopping {reason}".strip())
+
+    def stopped(self) -> None:
+        self.reports.append("stopped")
 
 
 def test_reports_are_passed_on_and_set_the_phase() -> None:

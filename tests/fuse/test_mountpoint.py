@@ -17,8 +17,9 @@ import pytest
 
 from gcsmux_fs.fuse import mountpoint, start_lock
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table
-from gcsmux_fs.fuse.mountpoint import claim_mountpoint, refusal
+from gcsmux_fs.fuse.mountpoint import claim_mountpoint, mounting_place, refusal
 from gcsmux_fs.fuse.observer import Observation, observe, observe_and_lock
+from gcsmux_fs.fuse.start_lock import Claim
 from gcsmux_fs.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -235,8 +236,6 @@ def test_a_live_mount_that_replaced_a_dead_one_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process replaces the dead mount before this process gets the lock for a removal."""
-    tables = iter([(), (replace(OWN, path=os.fspath(tmp_path)),)])
-    dead = Observation(os.fspath(tmp_path), errno=errno.ENOTCONN)
 
     @contextmanager
     def lock_after_a_live_mount() -> Iterator[None]:
@@ -244,13 +243,13 @@ def test_a_live_mount_that_replaced_a_dead_one_is_not_removed(
         monkeypatch.undo()
         yield
 
-    monkeypatch.setattr(mountpoint, "mount_table", lambda: next(tables))
-    monkeypatch.setattr(mountpoint, "observe_and_lock", lambda _path, **_: (dead, None))
     monkeypatch.setattr(mountpoint, "clearing_lock", lock_after_a_live_mount)
+    claim = Claim(tmp_path, None, is_hidden=True)
     with ExitStack() as cleanup:
         cleanup.callback(lambda: subprocess.run(["umount", "-l", tmp_path], check=True))
-        with pytest.raises(ConfigError, match=r"a file system \(tmpfs\) is mounted"):
-            claim_mountpoint(tmp_path)
+        refused = pytest.raises(ConfigError, match=r"a file system \(tmpfs\) is mounted")
+        with refused, mounting_place(claim):
+            pytest.fail("there is no place for a mount")
         assert [entry.source for entry in mount_table() if entry.path == str(tmp_path)] == ["live"]
 
 

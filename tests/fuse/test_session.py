@@ -16,6 +16,7 @@ from gcsmux_fs.fuse import session
 from gcsmux_fs.fuse.attributes import FOREVER_SECONDS
 from gcsmux_fs.fuse.name_pruning import UNDROPPABLE_NAME_SECONDS, NamePruner
 from gcsmux_fs.fuse.session import DRAIN_SECONDS, serve_kernel
+from gcsmux_fs.fuse.start_lock import Claim
 from gcsmux_fs.model.errors import MountLost
 from gcsmux_fs.settings.settings import Settings
 
@@ -30,8 +31,20 @@ class EndingMount:
         self.events: list[str] = []
         self.drain_takes_seconds = 0.0
 
-    def stopping(self) -> None:
+    def stopping(self, reason: str = "") -> None:
         self.events.append("announce stopping")
+
+    def stopped(self) -> None:
+        self.events.append("announce stopped")
+
+    def reloading(self) -> None:
+        self.events.append("announce reloading")
+
+    def reloaded(self) -> None:
+        self.events.append("announce reloaded")
+
+    async def reload(self) -> None:
+        self.events.append("reload")
 
     async def drain(self, seconds: float) -> bool:
         assert seconds == DRAIN_SECONDS
@@ -56,7 +69,11 @@ class EndingMount:
 
 
 async def serve(
-    monkeypatch: pytest.MonkeyPatch, mount: EndingMount, main_loop: Callable[[], Awaitable[None]]
+    monkeypatch: pytest.MonkeyPatch,
+    mount: EndingMount,
+    main_loop: Callable[[], Awaitable[None]],
+    *,
+    with_terminal: bool = True,
 ) -> None:
     async def answer_requests(_: Path) -> None:
         try:
@@ -72,7 +89,8 @@ async def serve(
     monkeypatch.setattr(session, "_announce", announce)
     fake: Any = mount
     settings = Settings(bucket="bucket", mountpoint=Path("/mnt"), foreground=True)
-    await serve_kernel(settings, fake, fake, fake, fake, lambda: None)
+    monkeypatch.setattr(session, "has_terminal", lambda: with_terminal)
+    await serve_kernel(settings, fake, fake, fake, fake, fake, lambda: None, mount.reload)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -96,6 +114,7 @@ async def test_after_a_signal_requests_are_drained_before_the_loop_is_cancelled(
         "main loop ends",
         "unmount",
         "close",
+        "announce stopped",
     ]
     expected = min(drain_takes_seconds, DRAIN_SECONDS)
     assert trio.current_time() - began == pytest.approx(expected)
@@ -106,7 +125,46 @@ async def test_after_an_unmount_by_the_kernel_nothing_is_drained(
 ) -> None:
     mount = EndingMount()
     await serve(monkeypatch, mount, trio.lowlevel.checkpoint)
-    assert mount.events == ["mount", "main loop ends", "unmount", "close"]
+    assert mount.events == ["mount", "main loop ends", "unmount", "close", "announce stopped"]
+
+
+async def test_sighup_reloads_a_mount_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mount = EndingMount()
+
+    async def main_loop() -> None:
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(1)
+
+    await serve(monkeypatch, mount, main_loop, with_terminal=False)
+    assert mount.events == [
+        "mount",
+        "announce reloading",
+        "reload",
+        "announce reloaded",
+        "main loop ends",
+        "unmount",
+        "close",
+        "announce stopped",
+    ]
+
+
+async def test_nohup_makes_a_mount_in_a_terminal_ignore_sighup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mount = EndingMount()
+
+    async def main_loop() -> None:
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(1)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        await serve(monkeypatch, mount, main_loop)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert mount.events == ["mount", "main loop ends", "unmount", "close", "announce stopped"]
 
 
 async def test_after_a_failure_the_mount_is_removed_and_closed(
@@ -147,6 +205,7 @@ def test_a_kernel_that_cannot_drop_names_caches_them_for_a_minute(
     settings = Settings(bucket="bucket", mountpoint=Path("/mnt"))
     operations: Any = SimpleNamespace(max_name_seconds=FOREVER_SECONDS)
     monkeypatch.setattr(session, "BucketOperations", lambda _: operations)
-    with session._mounted(settings, fake, NamePruner(write), fake):
+    claim = Claim(settings.mountpoint, None)
+    with session._mounted(settings, claim, fake, NamePruner(write), fake):
         assert initialised == [operations]
         assert operations.max_name_seconds == max_name_seconds

@@ -62,15 +62,20 @@ def read_service(unit: Path) -> dict[str, list[str]]:
 def command_of(assignment: str, **environment: str) -> list[str]:
     """Split the command line of a unit into words, as systemd does.
 
-    Remove the prefix `-` and quotes, and replace variables by their values in `environment`.
+    Remove the prefix `-` and quotes, and replace variables by their values in `environment`. A
+    variable without braces is split into words. The name of the instance is `data`.
     """
     import shlex
 
-    words = shlex.split(assignment.removeprefix("-"))
-    return [
-        environment[word[2:-1]] if word.startswith("${") else word.replace("$$", "$")
-        for word in words
-    ]
+    words: list[str] = []
+    for word in shlex.split(assignment.removeprefix("-").replace("%i", "data")):
+        if word.startswith("${"):
+            words.append(environment[word[2:-1]])
+        elif word.startswith("$"):
+            words += shlex.split(environment.get(word[1:], ""))
+        else:
+            words.append(word.replace("$$", "$"))
+    return words
 
 
 def allowed_calls(assignments: list[str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from gcsmux_fs.process.sd_notify import notify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -39,17 +39,33 @@ def test_all_assignments_arrive_in_one_datagram(manager: socket.socket) -> None:
 
 
 def test_a_mount_reports_ready_and_stopping(manager: socket.socket) -> None:
-    reporter = ForegroundReporter("gcsmux-mount")
+    reporter = ForegroundReporter("gcsmux-mount", "gs://bucket", Path("/mnt/data"))
+    assert manager.recv(4096).splitlines()[0] == b"STATUS=Connecting to gs://bucket."
+    reporter.waiting("no route")
+    status = b"STATUS=Waiting for gs://bucket: no route."
+    assert manager.recv(4096).splitlines() == [status, b"EXTEND_TIMEOUT_USEC=30000000"]
     reporter.ready()
-    assert manager.recv(4096).splitlines()[0] == b"READY=1"
+    ready = [b"READY=1", b"STATUS=Mounted gs://bucket on /mnt/data."]
+    assert manager.recv(4096).splitlines() == ready
+    reporter.reloading()
+    reloading, time, *rest = manager.recv(4096).splitlines()
+    assert (reloading, rest) == (b"RELOADING=1", [])
+    assert time.startswith(b"MONOTONIC_USEC=")
+    reporter.reloaded()
+    assert manager.recv(4096).splitlines() == ready
     reporter.stopping()
-    assert manager.recv(4096).splitlines()[0] == b"STOPPING=1"
+    stopping = [b"STOPPING=1", b"STATUS=Unmounting /mnt/data."]
+    assert manager.recv(4096).splitlines() == stopping
+    reporter.stopped()
+    assert manager.recv(4096) == b"STATUS=Unmounted /mnt/data."
 
 
 def test_a_failure_sets_the_status_and_cannot_inject_an_assignment(
     manager: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ForegroundReporter("gcsmux-mount").failed("no bucket\nREADY=1", 1)
+    reporter = ForegroundReporter("gcsmux-mount", "gs://bucket", Path("/mnt/data"))
+    manager.recv(4096)
+    reporter.failed("no bucket\nREADY=1", 1)
     assert b"READY=1" not in manager.recv(4096).splitlines()
     assert capsys.readouterr().err == "gcsmux-mount: no bucket\\nREADY=1.\n"
 

@@ -1,0 +1,96 @@
+"""Boots one machine for all boot tests, with the commands of this checkout and an emulator."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.boot.machine import CHECKOUT, COMMANDS, CannotBoot, Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OBJECT = random.Random(12).randbytes(5_000_001)
+
+ENVIRONMENT = """\
+BUCKET=gs://my-bucket
+MOUNTPOINT=/mnt/data
+OPTIONS=--allow-other
+STORAGE_EMULATOR_HOST_GRPC=127.0.0.1:9000
+"""
+
+EMULATOR = """\
+[Service]
+ExecStart=/usr/local/bin/gcsmux-emulator /srv/buckets --port 9000
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """A booted machine; the emulator and the unit gcsmux@data start at boot."""
+    try:
+        machine = Machine()
+    except CannotBoot as reason:
+        _skip(reason)
+    with machine:
+        for command in ("gcsmux", "gcsmux-mount", "gcsmux-emulator"):
+            link = machine.root / "usr/local/bin" / command
+            link.unlink(missing_ok=True)
+            link.symlink_to(COMMANDS / command)
+        unit = (CHECKOUT / "systemd" / "gcsmux@.service").read_text()
+        machine.write("/etc/systemd/system/gcsmux@.service", unit)
+        machine.write("/etc/systemd/system/emulator.service", EMULATOR)
+        machine.write("/srv/buckets/my-bucket/object", OBJECT)
+        machine.write("/etc/gcsmux/data.env", ENVIRONMENT)
+        for directory in ("data", "other"):
+            (machine.root / "mnt" / directory).mkdir(exist_ok=True)
+        wants = machine.root / "etc/systemd/system/multi-user.target.wants"
+        wants.mkdir()
+        for name, template in {"emulator": "emulator", "gcsmux@data": "gcsmux@"}.items():
+            (wants / f"{name}.service").symlink_to(f"/etc/systemd/system/{template}.service")
+        try:
+            machine.boot()
+        except CannotBoot as reason:
+            _skip(reason)
+        yield machine
+
+
+def _skip(reason: CannotBoot) -> None:
+    if os.environ.get("GCSMUX_REQUIRE_BOOT"):
+        pytest.fail(f"this machine cannot boot a container: {reason}")
+    pytest.skip(f"this machine cannot boot a container: {reason}")
+
+
+@pytest.fixture
+def unit(machine: Machine) -> Iterator[str]:
+    """The name of the unit gcsmux@data, which is active when the test begins."""
+    reset(machine)
+    machine.run("systemctl", "start", "gcsmux@data")
+    yield "gcsmux@data"
+    reset(machine)
+
+
+@pytest.fixture
+def stopped_unit(machine: Machine) -> Iterator[str]:
+    """The name of the unit gcsmux@data, which is inactive when the test begins."""
+    reset(machine)
+    yield "gcsmux@data"
+    reset(machine)
+
+
+def reset(machine: Machine) -> None:
+    """Stop all units of the earlier test, remove its files, and start the emulator."""
+    machine.run("systemctl", "stop", "gcsmux@*", "test-*")
+    machine.run("umount", "--lazy", "/mnt/data", check=False)
+    for file in (machine.root / "run/systemd/system").rglob("*.*"):
+        if file.is_file():
+            file.unlink()
+    machine.write("/etc/gcsmux/data.env", ENVIRONMENT)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "reset-failed")
+    machine.run("systemctl", "start", "emulator")
