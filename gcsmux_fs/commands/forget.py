@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gcsmux_fs.commands.mount_argument import understood
 from gcsmux_fs.commands.path_arguments import given_paths, path_arguments
 from gcsmux_fs.control.client import control_client
 from gcsmux_fs.control.path_batches import batches
@@ -35,11 +36,13 @@ def forget(*, paths: tuple[str, ...], files_from: str | None) -> int:
         for batch in batches(names):
             with control_client(mount) as client:
                 answer = client.ask("forget", {"paths": batch})
-            dropped_bytes += answer["bytes"]
-            message = answer["message"]
-            for failure in answer["failures"]:
-                print_error(f"gcsmux forget: {printable(failure)}")
-                failed = True
+            with understood():
+                dropped_bytes += answer["bytes"]
+                message = printable(answer["message"])
+                failures = [printable(failure) for failure in answer["failures"]]
+            for failure in failures:
+                print_error(f"gcsmux forget: {failure}")
+            failed |= bool(failures)
         click.echo(
             f"{printable(mount.path)}: dropped the names and {shown_bytes(dropped_bytes)};"
             f" {message}"

@@ -75,8 +75,12 @@ def _describe(entry: MountEntry) -> Json:
         return fields | {"health": "not answering", "reason": str(error)}
     except GcsmuxError as error:
         return fields | {"reason": str(error)}
-    fields |= {name: status[name] for name in ("version", "uptime_seconds")}
-    return fields | {"health": _HEALTHY if status["healthy"] else "blocked"}
+    try:
+        version, uptime = str(status["version"]), float(status["uptime_seconds"])
+        health = _HEALTHY if status["healthy"] else "blocked"
+    except (KeyError, TypeError, ValueError):
+        return fields | {"reason": "the mount answered in an unknown form"}
+    return fields | {"version": version, "uptime_seconds": uptime, "health": health}
 
 
 def _line(fields: Json) -> str:
@@ -84,6 +88,7 @@ def _line(fields: Json) -> str:
     if fields["pid"] is not None:
         line += f", process {fields['pid']}"
     if fields["version"] is not None:
-        line += f", version {fields['version']}, up {shown_duration(fields['uptime_seconds'])}"
+        uptime = shown_duration(fields["uptime_seconds"])
+        line += f", version {printable(fields['version'])}, up {uptime}"
     line += f"): {fields['health']}"
     return f"{line}, {sentence(fields['reason'])}" if fields["reason"] else line

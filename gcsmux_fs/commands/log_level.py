@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from gcsmux_fs.commands.completions import complete_level, complete_mountpoint
-from gcsmux_fs.commands.mount_argument import ask_mount
+from gcsmux_fs.commands.mount_argument import ask_mount, understood
+from gcsmux_fs.process.logs import printable
 from gcsmux_fs.settings.defaults import LOG_LEVELS
 
 __all__ = ["change_log_level"]
@@ -23,8 +24,9 @@ def change_log_level(*, mountpoint: str | None, level: str | None) -> None:
 
     LEVEL is debug, info, warning or error. MOUNTPOINT may be left out if there is one mount.
     """
-    if level is None and mountpoint in LOG_LEVELS:
+    if level is None and mountpoint is not None and mountpoint.lower() in LOG_LEVELS:
         mountpoint, level = None, mountpoint
     arguments = {} if level is None else {"level": level.lower()}
     answer = ask_mount(mountpoint, "log-level", arguments)
-    click.echo(answer["level"])
+    with understood():
+        click.echo(printable(answer["level"]))

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from gcsmux_fs.commands.completions import complete_mountpoint
-from gcsmux_fs.control.client import control_client
+from gcsmux_fs.control.client import ControlError, control_client
 from gcsmux_fs.control.mounts import locate_path, only_mount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gcsmux_fs.control.protocol import Json
     from gcsmux_fs.fuse.mountinfo import MountEntry
 
-__all__ = ["ask_mount", "chosen_mount", "json_option", "mountpoint_argument", "print_json"]
+__all__ = [
+    "ask_mount",
+    "chosen_mount",
+    "json_option",
+    "mountpoint_argument",
+    "print_json",
+    "understood",
+]
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., object]")
 
@@ -49,6 +57,21 @@ def ask_mount(mountpoint: str | None, command: str, arguments: Json | None = Non
     """
     with control_client(chosen_mount(mountpoint)) as client:
         return client.ask(command, arguments)
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Raise ControlError if the block finds that an answer has an unknown form.
+
+    A mount of another version may answer in such a form, and so may a process of another user that
+    pretends to be a mount.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ControlError(
+            "the mount answered in an unknown form: use the same version of gcsmux, or mount again."
+        ) from None
 
 
 def print_json(answer: Json) -> None:

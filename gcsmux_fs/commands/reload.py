@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gcsmux_fs.commands.mount_argument import ask_mount, mountpoint_argument
+from gcsmux_fs.commands.mount_argument import ask_mount, mountpoint_argument, understood
+from gcsmux_fs.process.logs import printable
 
 __all__ = ["reload_mount"]
 
@@ -17,4 +18,6 @@ def reload_mount(*, mountpoint: str | None) -> None:
     Open files keep the generation that they have opened. SIGHUP and `systemctl reload` do the same.
     Without MOUNTPOINT, the only mount of this machine is reloaded.
     """
-    click.echo(ask_mount(mountpoint, "reload")["message"])
+    answer = ask_mount(mountpoint, "reload")
+    with understood():
+        click.echo(printable(answer["message"]))

@@ -9,10 +9,12 @@ from gcsmux_fs.commands.mount_argument import (
     json_option,
     mountpoint_argument,
     print_json,
+    understood,
 )
 from gcsmux_fs.control.status_lines import status_lines
 from gcsmux_fs.metrics.readable import readable_lines
 from gcsmux_fs.metrics.transfer import decode_metrics
+from gcsmux_fs.process.logs import printable
 
 __all__ = ["stats"]
 
@@ -32,5 +34,7 @@ def stats(*, mountpoint: str | None, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    for line in (*status_lines(answer), *readable_lines(decode_metrics(answer["metrics"]))):
-        click.echo(line)
+    with understood():
+        lines = [*status_lines(answer), *readable_lines(decode_metrics(answer["metrics"]))]
+    for line in lines:
+        click.echo(printable(line))

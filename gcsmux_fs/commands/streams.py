@@ -11,6 +11,7 @@ from gcsmux_fs.commands.mount_argument import (
     json_option,
     mountpoint_argument,
     print_json,
+    understood,
 )
 from gcsmux_fs.control.status_lines import shown_duration
 from gcsmux_fs.metrics.readable import shown_bytes
@@ -42,18 +43,19 @@ def streams(*, mountpoint: str | None, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    open_streams: Sequence[Json] = answer["streams"]
-    rows = [_HEADINGS, *map(_row, open_streams)]
+    with understood():
+        open_streams: Sequence[Json] = answer["streams"]
+        rows = [_HEADINGS, *map(_row, open_streams)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows if open_streams else ():
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        click.echo(printable("  ".join(cells).rstrip()))
     if not open_streams:
         click.echo("No stream is open.", err=True)
 
 
 def _row(stream: Json) -> tuple[str, ...]:
-    error = f"  ({printable(stream['last_error'])})" if stream["last_error"] else ""
+    error = f"  ({stream['last_error']})" if stream["last_error"] else ""
     return (
         stream["state"],
         shown_duration(stream["age_seconds"]),
@@ -61,5 +63,5 @@ def _row(stream: Json) -> tuple[str, ...]:
         str(stream["ranges_unsent"]),
         shown_bytes(stream["bytes_received"]),
         str(stream["reopens"]),
-        f"{printable(stream['object'])}#{stream['generation']}{error}",
+        f"{stream['object']}#{stream['generation']}{error}",
     )

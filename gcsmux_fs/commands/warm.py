@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gcsmux_fs.commands.mount_argument import understood
 from gcsmux_fs.commands.path_arguments import given_paths, path_arguments
 from gcsmux_fs.commands.warm_progress import warm_progress
 from gcsmux_fs.control.client import control_client
@@ -93,11 +94,11 @@ def _ask(
     """Send the names in as many requests as needed, and return the sums of their counts."""
     sums: Json = {**dict.fromkeys(_SUMS, 0), "failures": []}
     for batch in batches(names):
-        with control_client(mount) as client:
+        with understood(), control_client(mount) as client:
             answer = client.ask("warm", {"paths": batch, **options}, _shower(show, sums))
-        failures = sums["failures"] + answer["failures"]
-        kept = {"failures": failures, "capacity_bytes": answer["capacity_bytes"]}
-        sums = {**_added(sums, answer), **kept}
+            failures = sums["failures"] + answer["failures"]
+            kept = {"failures": failures, "capacity_bytes": answer["capacity_bytes"]}
+            sums = {**_added(sums, answer), **kept}
     return sums
 
 
