@@ -332,4 +332,4 @@ def _report_metrics(metrics: Registry) -> None:
 
 def _log_statistics(metrics: Registry) -> None:
     """Log all metrics as JSON, in one line."""
-    log.info("statistics %s", json.dumps(metrics.snapshot()))
+    log.info("statistics %s", json.dumps(metrics.snapshot()), extra=UNLIMITED)
