@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from gcsmux_fs.filesystem.warming import WarmUp
 from gcsmux_fs.fuse.name_dropping import KernelNames
 from gcsmux_fs.namespace.tree import NoSuchEntry
 from gcsmux_fs.process.heartbeats import TRIO_LOOP
+from gcsmux_fs.process.log_destinations import reopen_log_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from gcsmux_fs.settings.settings import Settings
 
 __all__ = ["ControlActions", "MountControl"]
+
+log = logging.getLogger(__name__)
 
 _KERNEL_NAMES = {
     KernelNames.ALL: "the next use of each name asks the service",
@@ -51,9 +55,11 @@ class ControlActions:
         self._bucket = bucket
 
     async def reload(self) -> str:
-        """Drop all cached names."""
-        dropped = await self._names.drop()
-        return f"all cached names were dropped: {_KERNEL_NAMES[dropped]}."
+        """Open the log file again and drop all cached names; SIGHUP calls this too."""
+        reopen_log_file()
+        message = f"all cached names were dropped: {_KERNEL_NAMES[await self._names.drop()]}."
+        log.info("%s", message)
+        return message
 
     async def forget(self, paths: Sequence[str]) -> Json:
         """Drop the cached names and bytes of paths in the mount."""

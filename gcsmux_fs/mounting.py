@@ -47,7 +47,6 @@ from gcsmux_fs.mount_report import mount_report
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.heartbeats import Heartbeats
-from gcsmux_fs.process.log_destinations import reopen_log_file
 from gcsmux_fs.process.log_storms import UNLIMITED
 from gcsmux_fs.process.memory_watch import watch_memory
 from gcsmux_fs.process.process_metrics import declare_process_metrics
@@ -292,7 +291,7 @@ async def _serve_bucket(
             read_ahead,
             reporter,
             report,
-            functools.partial(_reload, dropper),
+            actions.reload,
             on_mounted=control.start,
         )
 
@@ -315,12 +314,6 @@ def _new_tree(
 
 def _log_broken_metric(name: str, error: Exception) -> None:
     log.error("the metric %s cannot be read, please report it as a bug: %r", name, error)
-
-
-async def _reload(names: NameDropper) -> None:
-    """Open the log file again, and drop all cached names."""
-    reopen_log_file()
-    log.info("all cached names are dropped in the kernel: %s", (await names.drop()).value)
 
 
 def _report_metrics(metrics: Registry) -> None:
