@@ -12,9 +12,11 @@ import pyfuse3
 import pytest
 
 from gcsmux_fs.fuse.operations import BucketOperations
+from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.namespace.inode_numbers import ROOT_INODE
 from tests.filesystem.served_bucket import THREAD, ServedBucket, served
+from tests.support.sizes import MIB
 
 CONTEXT: Any = SimpleNamespace(pid=THREAD)
 ROOT = pyfuse3.InodeT(ROOT_INODE)
@@ -208,3 +210,17 @@ async def test_the_kernel_caches_no_name_for_longer_than_allowed() -> None:
         # The attributes of a generation never change, so they stay cached.
         assert found.attr_timeout > 60
         await operations.forget([(found.st_ino, 1)])
+
+
+async def test_a_failed_read_is_counted_by_its_errno() -> None:
+    async with served("file", size=4 * MIB) as bucket:
+        operations = BucketOperations(bucket.filesystem)
+        handle = pyfuse3.FileHandleT(await bucket.open("file"))
+        assert len(await operations.read(handle, 0, 4096)) == 4096
+        bucket.stall("file")
+        bucket.nursery.start_soon(bucket.answer_gone)
+        assert await errno_of(operations.read(handle, 3 * MIB, 4096)) == errno.ESTALE
+        assert bucket.registry.value("fs_op_errors", op="read", errno="ESTALE") == 1
+        times = bucket.registry.value("fs_op_seconds", op="read")
+        assert isinstance(times, Histogram)
+        assert times.count == 2
