@@ -42,6 +42,7 @@ __all__ = [
     "read_method",
     "stream_timeouts",
     "tracing",
+    "watchdog",
 ]
 
 # The environment variables that change what libraries do.
@@ -134,6 +135,13 @@ def tracing(exporters: Sequence[str], *, on: bool) -> Adaptation:
     else:
         value, reason = "off", "No variable of OpenTelemetry asks for it."
     return Adaptation("tracing", value, reason)
+
+
+def watchdog(seconds: float | None) -> Adaptation:
+    """Return after which time without a sign of life systemd restarts the mount; None for never."""
+    if seconds is None:
+        return Adaptation("watchdog", "none", "systemd has set no WatchdogSec= for this process.")
+    return Adaptation("watchdog", show_duration(seconds), "WatchdogSec= of the unit sets it.")
 
 
 def lookup_requests(*, listable: bool, objects_grow: bool) -> Adaptation:

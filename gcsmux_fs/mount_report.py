@@ -12,6 +12,7 @@ from gcsmux_fs.control.socket_places import runtime_directory
 from gcsmux_fs.fuse.device import is_privileged
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.log_destinations import log_destination
+from gcsmux_fs.process.watchdog import watchdog_seconds
 from gcsmux_fs.settings.adaptations import config_report
 from gcsmux_fs.storage.direct_path import connected_paths
 from gcsmux_fs.tracing.trace_settings import exporter_names
@@ -72,6 +73,7 @@ def mount_report(
         mount_adaptations.control_directory(
             runtime_directory(os.environ, os.geteuid()), os.environ, user=os.geteuid()
         ),
+        mount_adaptations.watchdog(watchdog_seconds(os.environ, os.getpid())),
         mount_adaptations.library_variables(os.environ),
         mount_adaptations.tracing(exporter_names(os.environ), on=is_traced),
         mount_adaptations.allocator(tunable=malloc.is_tunable()),

@@ -25,6 +25,7 @@ from gcsmux_fs.mount_adaptations import (
     read_method,
     stream_timeouts,
     tracing,
+    watchdog,
 )
 from gcsmux_fs.timeouts import stream_policy
 from tests.support.sizes import MIB
@@ -82,6 +83,8 @@ if TYPE_CHECKING:
         (tracing(["otlp"], on=True), "to otlp", "ask for it"),
         (tracing(["otlp"], on=False), "off", "could not be loaded"),
         (tracing([], on=False), "off", "No variable"),
+        (watchdog(None), "none", "no WatchdogSec="),
+        (watchdog(60.0), "60s", "of the unit"),
         (block_memory(256 * MIB), "224MiB of 256MiB", "32MiB are reserved"),
         (stream_timeouts(stream_policy(10.0), 10.0), "5s for the first", "A read has 10s"),
     ],
