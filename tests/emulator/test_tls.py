@@ -89,6 +89,26 @@ def test_expired_credentials_fail_and_new_credentials_work(
     asyncio.run(scenario())
 
 
+def test_only_the_tokens_of_the_file_are_accepted(
+    served: Path, bucket: Path, tls: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (bucket / "f").touch()
+    tokens = tmp_path / "tokens"
+
+    async def scenario() -> None:
+        async with Emulator(served, tls=tls, tokens_file=tokens) as emulator:
+            roots = tls[0].read_bytes()
+            codes = []
+            for accepted in (None, "first second", "second"):
+                if accepted is not None:
+                    tokens.write_text(accepted)
+                codes.append((await outcome(emulator.address, roots, "first")).name)
+            assert codes == ["UNAUTHENTICATED", "OK", "UNAUTHENTICATED"]
+            assert emulator.control.counters.tokens == {"first": 3}
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("fault", [Goaway(), RstStream()])
 def test_faults_of_frames_are_refused_over_tls(
     served: Path, tls: tuple[Path, Path], fault: Fault

@@ -17,6 +17,7 @@ from gcsmux_fs.model.errors import CredentialsError
 from gcsmux_fs.storage.credentials import CredentialSettings, load_credentials
 from gcsmux_fs.storage.credentials_source import BoundedRequest, CredentialsSource
 from tests.support.identity_server import MACHINE_EMAIL, identity_server, private_key
+from tests.support.tls import certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -521,6 +522,22 @@ def test_an_unreachable_token_server_is_transient(server: IdentityServer, tmp_pa
         with pytest.raises(CredentialsError, match=reason) as caught:
             source_of(CredentialSettings(key_file=path)).fetch()
         assert not caught.value.permanent
+
+
+def test_a_ca_file_makes_a_private_token_server_trusted(
+    server: IdentityServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate(tmp_path, name="other").path))
+    own = certificate(tmp_path)
+    with identity_server(own) as private:
+        path = tmp_path / "key.json"
+        address = {"token_uri": f"https://{private.address}/token"}
+        path.write_text(json.dumps(service_account(server) | address))
+        load = partial(load_credentials, CredentialSettings(key_file=path), "host")
+        with pytest.raises(CredentialsError, match=r"not trusted.*--ca-file") as caught:
+            CredentialsSource(load, BoundedRequest()).fetch()
+        assert caught.value.permanent
+        assert token_in(CredentialsSource(load, BoundedRequest(own.path)).fetch()) == "token-1"
 
 
 def test_a_token_file_that_does_not_exist_yet_is_transient(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import http.server
 import json
+import ssl
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.tls import Certificate
 
 __all__ = ["MACHINE_EMAIL", "IdentityServer", "identity_server", "private_key"]
 
@@ -98,8 +101,8 @@ class IdentityServer:
 
 
 @contextmanager
-def identity_server() -> Iterator[IdentityServer]:
-    """Run an identity server."""
+def identity_server(tls: Certificate | None = None) -> Iterator[IdentityServer]:
+    """Run an identity server, with TLS if there is a certificate."""
     server = IdentityServer()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -127,6 +130,10 @@ def identity_server() -> Iterator[IdentityServer]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
         server.address = f"127.0.0.1:{listener.server_port}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.path, tls.key_path)
+            listener.socket = context.wrap_socket(listener.socket, server_side=True)
         serving = threading.Thread(target=listener.serve_forever)
         serving.start()
         try:
