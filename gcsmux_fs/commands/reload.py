@@ -15,8 +15,9 @@ __all__ = ["reload_mount"]
 def reload_mount(*, mountpoint: str | None) -> None:
     """Drop all cached names of a mount, so that programs see the newest objects.
 
-    The mount also opens its log file again. Open files keep the generation that they have opened. SIGHUP and `systemctl reload` do the same.
-    Without MOUNTPOINT, the only mount of this machine is reloaded.
+    The mount also opens its log file again. Open files keep the generation that they have opened.
+    SIGHUP and `systemctl reload` do the same. Without MOUNTPOINT, the only mount of this machine is
+    reloaded.
     """
     answer = ask_mount(mountpoint, "reload")
     with understood():
