@@ -43,6 +43,8 @@ _METADATA = json.dumps({"Metadata": {}}).encode()
 
 def main() -> None:
     """Measure all cases in turns, and print one line for each."""
+    # gRPC's own messages would stand between the lines of the results and of the mount's log.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("milliseconds", type=int)
     latency = parser.parse_args().milliseconds
