@@ -25,6 +25,8 @@ __all__ = ["Plan", "PlannedStep", "SystemRoot", "confirm"]
 
 # Longer than the TimeoutStartSec of the unit, after which systemd itself reports a failed start.
 _COMMAND_SECONDS = 600
+# systemctl(1) writes what it has done to stderr too, before the error.
+_PROGRESS = ("Created symlink", "Removed ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,11 @@ def _run(words: Sequence[str], hint: str) -> None:
             f"{quoted_command(*words)} did not end within {_COMMAND_SECONDS} s."
         ) from None
     if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        reason = lines[0].rstrip(".") if lines else f"exit code {done.returncode}"
+        reason = _reason(done.stderr) or f"exit code {done.returncode}"
         raise GcsmuxError(f"{quoted_command(*words)} failed: {reason}{hint}.")
+
+
+def _reason(stderr: str) -> str:
+    """Return the first line of an error message of systemctl(1), or "" if there is none."""
+    lines = [line for line in stderr.splitlines() if not line.startswith(_PROGRESS)]
+    return lines[0].strip().rstrip(".") if lines else ""
