@@ -102,7 +102,7 @@ deb:
 
 package-test:
 	@scripts/bootstrap packages
-	$(BIN)/pytest -n 2 --dist loadgroup tests/distribution -m package
+	$(BIN)/pytest -n 2 --dist loadfile tests/distribution -m package
 
 lint: bootstrap
 	PYTHON=$(BIN)/python scripts/compile-protos --check

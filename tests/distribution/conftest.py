@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 300
@@ -21,6 +27,16 @@ class Distributions:
     wheel: Path
     sdist: Path
     sources: Path
+
+
+@contextlib.contextmanager
+def exclusive_checkout() -> Iterator[None]:
+    """Prevent two tests from building in this checkout at the same time, in two processes."""
+    lock = ROOT / "build" / ".package-test.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from tests.distribution.conftest import Distributions
 
-# With `--dist loadgroup`, one process runs all tests of a group. So the image is built once.
-pytestmark = [pytest.mark.package, pytest.mark.mount, pytest.mark.xdist_group("image")]
+pytestmark = [pytest.mark.package, pytest.mark.mount]
 
 CONTENT = os.urandom(3_000_001)
 END_SECONDS = 30.0

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.distribution.conftest import ROOT, TIMEOUT_SECONDS
+from tests.distribution.conftest import ROOT, TIMEOUT_SECONDS, exclusive_checkout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Tests of this group build in the checkout itself, so they must not run at the same time.
-pytestmark = [pytest.mark.package, pytest.mark.xdist_group("checkout")]
+pytestmark = [pytest.mark.package]
 
 DOCUMENT = (ROOT / "docs" / "INSTALL.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
@@ -31,7 +30,8 @@ def test_the_commands_install_and_remove_everything(tmp_path: Path) -> None:
     for folder in ("usr/local/bin", "usr/local/share", "sbin", "etc/systemd/system", "opt"):
         (tmp_path / folder).mkdir(parents=True)
     before = files(tmp_path)
-    run(wheel, tmp_path)
+    with exclusive_checkout():
+        run(wheel, tmp_path)
     version = run("gcsmux --version", tmp_path)
     assert version.startswith("gcsmux, version ")
     run(share, tmp_path)
