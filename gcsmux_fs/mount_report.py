@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from gcsmux_fs.control.socket_places import runtime_directory
 from gcsmux_fs.fuse.device import is_privileged
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.log_destinations import log_destination
+from gcsmux_fs.process.logs import log_level
 from gcsmux_fs.process.watchdog import watchdog_seconds
 from gcsmux_fs.settings.adaptations import config_report
 from gcsmux_fs.storage.direct_path import connected_paths
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.fuse.name_pruning import NamePruner
     from gcsmux_fs.model.values import BucketInfo
     from gcsmux_fs.namespace.tree import Tree
+    from gcsmux_fs.settings.setting import EffectiveSetting
     from gcsmux_fs.settings.settings import Settings
 
 __all__ = ["mount_report"]
@@ -78,7 +81,18 @@ def mount_report(
         mount_adaptations.tracing(exporter_names(os.environ), on=is_traced),
         mount_adaptations.allocator(tunable=malloc.is_tunable()),
     )
-    return config_report(settings.effective, adaptations)
+    return config_report(_current(settings), adaptations)
+
+
+def _current(settings: Settings) -> list[EffectiveSetting]:
+    """Return the settings with the log level of now, which `gcsmux log-level` changes."""
+    level = log_level()
+    return [
+        replace(each, value=level, reason="`gcsmux log-level` has changed it")
+        if each.setting.field == "log_level" and each.value != level
+        else each
+        for each in settings.effective
+    ]
 
 
 def _user_limit() -> int | None:

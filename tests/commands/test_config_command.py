@@ -266,6 +266,8 @@ def test_a_running_mount_shows_its_settings_and_its_own_choices(
         )
         return done.stdout
 
+    change: list[str | Path] = [BIN / "gcsmux", "log-level", mountpoint, "warning"]
+    subprocess.run(change, timeout=LIMIT_SECONDS, check=True, capture_output=True)
     report = json.loads(shown("--json"))
     rows = {row["name"]: row for row in report["settings"]}
     assert rows["memory"]["place"] == f"{path}, line 2"
@@ -273,6 +275,8 @@ def test_a_running_mount_shows_its_settings_and_its_own_choices(
         f"{mountpoint}",
         "option",
     )
+    assert (rows["log_level"]["value"], rows["log_level"]["origin"]) == ("warning", "default")
+    assert "log-level" in rows["log_level"]["reason"]
     assert rows["endpoint"]["place"] == "STORAGE_EMULATOR_HOST_GRPC"
     choices = {each["name"]: each for each in report["adaptations"]}
     documented = re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.MULTILINE)
