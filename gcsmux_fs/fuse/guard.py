@@ -15,6 +15,7 @@ import pyfuse3
 
 from gcsmux_fs.filesystem.operation_refused import OperationRefused
 from gcsmux_fs.model.errors import GcsmuxError, GenerationGone, NotFound, errno_of
+from gcsmux_fs.process.log_storms import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -50,7 +51,8 @@ def fuse_error(operation: str, error: Exception) -> pyfuse3.FUSEError:
     if isinstance(error, GcsmuxError):
         number = errno_of(error)
         level = _level_of(error)
-        log.log(level, "%s: %s: %s", operation, errno.errorcode[number], error)
+        name = errno.errorcode[number]
+        log.log(level, "%s: %s: %s", operation, name, error, extra=kind_of(operation, name))
         return pyfuse3.FUSEError(number)
     log.error(
         "%s: EIO: unexpected exception, please report it as a bug",

@@ -3,7 +3,8 @@
 If a service fails, each failing READ logs a line. A program that retries for hours would write
 gigabytes of lines that differ only in their offsets. So each place in the code that logs has a
 budget of lines: a burst, and then one line per interval. The line that follows suppressed lines
-says how many they were.
+says how many they were. A place that logs different kinds of lines passes `extra=kind_of(...)`, so
+that a storm of one kind does not suppress the others.
 
 The limit applies to level INFO and above. DEBUG lines are written on request of a user who wants
 all of them.
@@ -13,7 +14,14 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["BURST_LINES", "INTERVAL_SECONDS", "UNLIMITED", "LogStormFilter", "storm_note"]
+__all__ = [
+    "BURST_LINES",
+    "INTERVAL_SECONDS",
+    "UNLIMITED",
+    "LogStormFilter",
+    "kind_of",
+    "storm_note",
+]
 
 BURST_LINES = 100
 """Number of lines that one place in the code may log at once. A person does not read more lines of
@@ -25,6 +33,11 @@ for each place, about 2.5 MB."""
 
 UNLIMITED = {"unlimited": True}
 """Pass this as `extra` to a call of the log that writes a report of many lines."""
+
+
+def kind_of(*words: str) -> dict[str, tuple[str, ...]]:
+    """Return the `extra` for a line that has a budget for its kind; there must be few kinds."""
+    return {"storm_kind": words}
 
 
 class _Budget:
@@ -57,13 +70,13 @@ class LogStormFilter(logging.Filter):
         super().__init__()
         #: Number of dropped lines.
         self.suppressed = 0
-        self._budgets: dict[tuple[str, int], _Budget] = {}
+        self._budgets: dict[tuple[str, int, object], _Budget] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is logged."""
         if record.levelno < logging.INFO or hasattr(record, "unlimited"):
             return True
-        place = (record.pathname, record.lineno)
+        place = (record.pathname, record.lineno, getattr(record, "storm_kind", None))
         budget = self._budgets.get(place)
         if budget is None:
             budget = self._budgets[place] = _Budget(record.created)

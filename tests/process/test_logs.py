@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process import log_destinations
 from gcsmux_fs.process.log_destinations import configure_logging, lost_log_lines, reopen_log_file
-from gcsmux_fs.process.log_storms import BURST_LINES, INTERVAL_SECONDS, UNLIMITED
+from gcsmux_fs.process.log_storms import BURST_LINES, INTERVAL_SECONDS, UNLIMITED, kind_of
 from gcsmux_fs.process.logs import log_level, printable, set_log_level
 from gcsmux_fs.settings.settings import Settings
 
@@ -331,6 +331,16 @@ def test_a_storm_of_one_line_is_limited_and_counted(tmp_path: Path) -> None:
     assert len(failures) == BURST_LINES + 1
     assert lines.count("report") == BURST_LINES + 50
     assert lines[-1] == "of another place"
+
+
+def test_a_storm_of_one_kind_does_not_suppress_others(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with configured(replace(SETTINGS, log_file=path)):
+        for kind in ("read", "lookup"):
+            for _ in range(BURST_LINES + 10):
+                logging.getLogger("gcsmux_fs").info(kind, extra=kind_of(kind))
+    words = [line.split(": ")[1].split(" (")[0] for line in path.read_text().splitlines()]
+    assert words == ["read"] * BURST_LINES + ["lookup"] * BURST_LINES
 
 
 def test_every_debug_line_is_logged(tmp_path: Path) -> None:
