@@ -33,7 +33,8 @@ def take_snapshot(mount: MountEntry) -> MountSnapshot:
         with control_client(mount) as client:
             return MountSnapshot(stats, client.ask("streams")["streams"])
     except GcsmuxError:
-        if all(entry.mount_id != mount.mount_id for entry in mount_table()):
+        # The kernel uses the ID of a removed mount again, so the other fields are compared too.
+        if mount not in mount_table():
             raise MountEnded(f"the mount at {mount.path} has ended.") from None
         raise
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import subprocess
 import termios
-import time
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import programs
 from tests.support.emulator_process import COMMANDS, END_SECONDS
+from tests.support.harness import wait_until
 from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
@@ -28,14 +29,16 @@ pytestmark = pytest.mark.mount
 
 
 class Terminal:
-    """A program that runs in a pseudo-terminal of 80 columns and 24 lines."""
+    """A program that runs in a pseudo-terminal of 80 columns and 24 lines.
+
+    A thread reads the output, because a program waits while its terminal is full.
+    """
 
     def __init__(self, *command: str) -> None:
-        master, self._slave = pty.openpty()
-        self._master = master
+        self._master, self._slave = pty.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self._before = termios.tcgetattr(self._slave)
-        self.text = ""
+        self._output: list[bytes] = []
         self.process = subprocess.Popen(
             command,
             stdin=self._slave,
@@ -43,15 +46,23 @@ class Terminal:
             stderr=self._slave,
             env={**os.environ, "TERM": "xterm-256color"},
         )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        # When both ends of the slave are closed, the read fails with EIO.
+        with contextlib.suppress(OSError):
+            while received := os.read(self._master, 1 << 16):
+                self._output.append(received)
+
+    @property
+    def text(self) -> str:
+        """The output so far, without colours."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(self._output).decode(errors="replace"))
 
     def wait_for(self, part: str) -> None:
-        """Read the output until it contains `part`."""
-        end = time.monotonic() + END_SECONDS
-        while part not in self.text:
-            assert time.monotonic() < end, f"{part!r} is not in {self.text[-3000:]!r}"
-            if select.select([self._master], [], [], 0.2)[0]:
-                received = os.read(self._master, 1 << 16).decode(errors="replace")
-                self.text += re.sub(r"\x1b\[[0-9;]*m", "", received)
+        """Wait until the output contains `part`."""
+        wait_until(lambda: part in self.text, f"{part!r} on the terminal")
 
     def press(self, key: str) -> None:
         os.write(self._master, key.encode())
@@ -65,8 +76,9 @@ class Terminal:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._master)
         os.close(self._slave)
+        self._reader.join()
+        os.close(self._master)
 
 
 def test_top_shows_a_mount_until_it_ends(emulator: EmulatorProcess, mount: NewMount) -> None:
@@ -109,7 +121,8 @@ def test_top_shows_a_mount_until_it_ends(emulator: EmulatorProcess, mount: NewMo
             interrupted.process.send_signal(signal.SIGINT)
             assert interrupted.end() == 0
             ending.wait_for(f"on {path}")
-            mounted.unmount()
+            unmounted = mounted.unmount()
+            assert unmounted.returncode == 0, unmounted.stderr
             mounted.process.wait(END_SECONDS)
             assert ending.end() == 0
             ending.wait_for(f"gcsmux: the mount at {path} has ended.")
