@@ -11,7 +11,7 @@ import click
 
 from gcsmux_fs.commands.completions import complete_value
 from gcsmux_fs.commands.config_lines import config_lines
-from gcsmux_fs.commands.mount_argument import ask_mount
+from gcsmux_fs.commands.mount_argument import ask_mount, understood
 from gcsmux_fs.commands.mount_arguments import (
     OPTIONS_BY_HEADING,
     MountCommand,
@@ -19,6 +19,7 @@ from gcsmux_fs.commands.mount_arguments import (
     values_with_words,
 )
 from gcsmux_fs.commands.settings_builder import build_settings
+from gcsmux_fs.process.logs import printable
 from gcsmux_fs.settings.adaptations import config_report
 from gcsmux_fs.settings.config_file import read_config
 from gcsmux_fs.settings.paths import absolute_path
@@ -135,6 +136,8 @@ def _print(report: Mapping[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
-    for line in config_lines(report, console.width):
+    with understood():
+        lines = [printable(line) for line in config_lines(report, console.width)]
+    for line in lines:
         style = "dim" if line.startswith("#  ") else "bold" if line.startswith("#") else ""
         console.print(line, style=style, soft_wrap=True)

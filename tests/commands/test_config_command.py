@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from gcsmux_fs.commands import config_command
 from gcsmux_fs.commands.config_command import config
 from gcsmux_fs.commands.mount_arguments import mount_arguments
-from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError, GcsmuxError
 from gcsmux_fs.settings.config_file import parse_config, read_config
 from gcsmux_fs.settings.setting_table import FILE_SETTINGS, SETTINGS
 from tests.support.sizes import GIB
@@ -134,6 +135,18 @@ def test_show_says_that_a_user_cannot_change_the_window_of_the_kernel(
     (row,) = [row for row in rows if row["name"] == "kernel_read_ahead"]
     assert (row["value"], row["origin"]) == ("auto", "default")
     assert "only root can change the window" in row["reason"]
+
+
+def test_an_answer_of_a_mount_neither_controls_the_terminal_nor_fails_with_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adaptation = {"name": "bucket", "value": "\x1b[2Jgone", "reason": "\x9b."}
+    answer: dict[str, object] = {"settings": [], "adaptations": [adaptation]}
+    monkeypatch.setattr(config_command, "ask_mount", lambda _mount, _command: answer)
+    assert not re.search(r"[^\n -~]", run(capsys, "show", "/mnt/data"))
+    answer["adaptations"] = [{"name": "bucket"}]
+    with pytest.raises(GcsmuxError, match="answered in an unknown form"):
+        run(capsys, "show", "/mnt/data")
 
 
 def test_check_accepts_a_right_file_and_refuses_a_wrong_one(
