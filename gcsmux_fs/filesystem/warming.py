@@ -98,6 +98,7 @@ class WarmUp:
 
     def _add(self, info: ObjectInfo) -> None:
         key = (info.name, info.generation)
+        # The plan is bounded, so a file that does not fit counts again if several paths name it.
         if key in self._plan:
             return
         self._counts.files += 1

@@ -20,8 +20,12 @@ class ReadCounters:
     miss_bytes: int = counter("bytes", "Bytes requested by READs.")
     miss_ranges: int = counter("ranges", "Ranges requested by READs.")
     reads_displaced: int = counter("reads", "Stalled READs that gave their memory to other READs.")
-    readahead_bytes: int = counter("bytes", "Bytes requested ahead of READs, also by OPENs.")
-    readahead_ranges: int = counter("ranges", "Ranges requested ahead of READs, also by OPENs.")
+    readahead_bytes: int = counter(
+        "bytes", "Bytes requested ahead of READs, also by OPENs and warm-ups."
+    )
+    readahead_ranges: int = counter(
+        "ranges", "Ranges requested ahead of READs, also by OPENs and warm-ups."
+    )
     readahead_wasted_bytes: int = counter(
         "bytes", "Bytes fetched ahead and evicted before a READ took any of them."
     )

@@ -73,6 +73,25 @@ async def test_paths_without_files_are_reported_and_the_others_are_fetched() -> 
         assert counts["bytes_done"] == counts["bytes"] == 20_000
 
 
+async def test_a_directory_of_several_pages_is_found_whole() -> None:
+    names = [f"folder/{number:04}" for number in range(2500)]
+    async with served(*names, size=1000, ttl_seconds=0) as bucket:
+        warming = warm_up(bucket)
+        await warming.find(["folder", "folder/24*"])
+        assert warming.counts()["files"] == 2500
+
+
+async def test_without_permission_to_list_a_named_file_can_be_warmed() -> None:
+    async with served("folder/file", assume_directories=True) as bucket:
+        bucket.store.may_list = lambda prefix: False
+        warming = warm_up(bucket)
+        await warming.find(["folder/file", "folder"])
+        await warming.fetch()
+        counts = warming.counts()
+        assert (counts["files_done"], counts["failed"]) == (1, 1)
+        assert counts["failures"] == ["folder: not allowed"]
+
+
 async def test_a_read_after_a_warm_up_requests_nothing() -> None:
     async with served("large", size=9 * MIB + 5) as bucket:
         warming = warm_up(bucket)
