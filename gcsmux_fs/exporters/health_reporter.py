@@ -21,7 +21,8 @@ class HealthReporter:
         self._health = health
 
     def waiting(self, reason: str) -> None:
-        """Pass the report on."""
+        """Pass the report on, and show the reason to those who ask whether the mount is ready."""
+        self._health.waiting_for = reason
         self._reporter.waiting(reason)
 
     def warn(self, text: str) -> None:

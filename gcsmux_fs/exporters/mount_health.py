@@ -17,6 +17,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.process.logs import printable, redacted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -77,6 +79,8 @@ class MountHealth:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.phase = MountPhase.STARTING
+        #: Why the start has to wait, in words; empty if the start does not wait.
+        self.waiting_for = ""
         self.outage_seconds = outage_seconds
         self._heartbeats = heartbeats
         self._probe = probe
@@ -98,6 +102,8 @@ class MountHealth:
 
     def obstacle(self) -> str:
         """Return why the mount is not ready, as one sentence; empty if it is ready."""
+        if self.phase is MountPhase.STARTING and self.waiting_for:
+            return f"{self.phase.value}: {printable(redacted(self.waiting_for))}"
         if self.phase is not MountPhase.MOUNTED:
             return str(self.phase.value)
         outage = self.outage_seconds()

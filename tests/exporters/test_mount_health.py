@@ -144,9 +144,18 @@ def test_reports_are_passed_on_and_set_the_phase() -> None:
     reporter = HealthReporter(inner, mount.health)
     reporter.warn("careful")
     assert mount.health.obstacle() == MountPhase.STARTING.value
+    reporter.waiting("no\nroute")
+    assert mount.health.obstacle() == r"the mount is starting: no\nroute"
+    assert mount.health.problem() == ""
     reporter.ready()
+    reporter.reloading()
+    reporter.reloaded()
     assert mount.health.obstacle() == ""
-    reporter.stopping()
+    reporter.stopping("SIGTERM")
+    reporter.stopped()
     assert mount.health.obstacle() == MountPhase.STOPPING.value
     reporter.failed("gone", 1)
-    assert inner.reports == ["careful", "ready", "stopping", "gone 1"]
+    assert inner.reports == [
+        *("careful", "waiting no\nroute", "ready", "reloading", "reloaded"),
+        *("stopping SIGTERM", "stopped", "gone 1"),
+    ]
