@@ -47,7 +47,12 @@ def run(emulator: EmulatorProcess, program: str) -> subprocess.CompletedProcess[
     script = emulator.folder / ".program.py"
     script.write_text(code)
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", script, emulator.bucket_name],
+        [
+            *(sys.executable, "-X", "dev", "-W", "error"),
+            # Python 3.12 warns about every fork of a process with threads, such as that of fsspec.
+            *("-W", "ignore:This process:DeprecationWarning"),
+            *(script, emulator.bucket_name),
+        ],
         env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint},
         capture_output=True,
         text=True,
