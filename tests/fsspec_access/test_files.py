@@ -116,6 +116,18 @@ def test_an_open_file_keeps_its_generation(
         copy.close()
 
 
+def test_a_pickled_file_never_becomes_another_generation(
+    emulator: EmulatorProcess, fs: GcsmuxFileSystem, root: str
+) -> None:
+    emulator.place("file", b"old")
+    with fs.open(f"{root}/file") as file:
+        pickled = pickle.dumps(file)
+    emulator.place("file", b"new")
+    fs.invalidate_cache()
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(pickled)
+
+
 def test_open_finds_an_overwritten_object_although_its_name_is_cached(
     emulator: EmulatorProcess, fs: GcsmuxFileSystem, root: str
 ) -> None:

@@ -124,9 +124,8 @@ async def test_a_cancelled_batch_leaves_no_request() -> None:
 
 
 async def test_a_range_without_an_answer_expires() -> None:
-    context = new_context(ManualSource())
-    with pytest.raises(DeadlineExceeded):
-        await fetch(context, [(0, 10)])
+    with trio.fail_after(11), pytest.raises(DeadlineExceeded):
+        await fetch(new_context(ManualSource()), [(0, 10)])
 
 
 async def test_bytes_in_the_cache_or_in_flight_are_not_requested_again() -> None:
