@@ -51,8 +51,14 @@ def machine() -> Iterator[Machine]:
             (machine.root / "mnt" / directory).mkdir(exist_ok=True)
         wants = machine.root / "etc/systemd/system/multi-user.target.wants"
         wants.mkdir()
-        for name, template in {"emulator": "emulator", "gcsmux@data": "gcsmux@"}.items():
-            (wants / f"{name}.service").symlink_to(f"/etc/systemd/system/{template}.service")
+        # Debian enables remote-fs.target, but `Machine` has removed all links of this machine.
+        enabled = {
+            "remote-fs.target": "/lib/systemd/system/remote-fs.target",
+            "emulator.service": "/etc/systemd/system/emulator.service",
+            "gcsmux@data.service": "/etc/systemd/system/gcsmux@.service",
+        }
+        for name, target in enabled.items():
+            (wants / name).symlink_to(target)
         try:
             machine.boot()
         except CannotBoot as reason:
