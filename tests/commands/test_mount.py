@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gcsmux_fs.fuse import replacement
 from gcsmux_fs.fuse.mountinfo import device_of, mount_table
 from gcsmux_fs.fuse.mountpoint import claim_mountpoint, clear_dead_mounts, mounting_place
 from gcsmux_fs.model.errors import ConfigError
@@ -169,7 +170,12 @@ def test_a_stack_of_dead_mounts_is_removed(mountpoint: Path) -> None:
 
 
 @needs_root
-def test_a_new_mount_replaces_a_stack_of_dead_mounts_in_one_step(mountpoint: Path) -> None:
+@pytest.mark.parametrize("flag", [replacement._MOVE_MOUNT_BENEATH, 1 << 15])
+def test_a_new_mount_replaces_a_stack_of_dead_mounts_in_one_step(
+    mountpoint: Path, flag: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel before Linux 6.5 refuses the flag with EINVAL, as any kernel refuses bit 15."""
+    monkeypatch.setattr(replacement, "_MOVE_MOUNT_BENEATH", flag)
     for _ in range(3):
         leave_dead_mount(mountpoint, b"fuse.gcsmux-mount")
     with claim_mountpoint(mountpoint) as claim:

@@ -136,10 +136,13 @@ def test_the_installation_gives_a_working_command(tmp_path: Path) -> None:
 def test_the_systemd_commands_install_and_enable_the_unit(tmp_path: Path) -> None:
     moves = {
         "/etc/": f"{tmp_path}/etc/",
+        "/mnt/": f"{tmp_path}/mnt/",
+        '"${EDITOR:-vi}"': "test -w",
         "systemctl daemon-reload": "true",
         "systemctl enable --now": f"systemctl --root={tmp_path} enable",
     }
     run(block_with("systemctl"), moves, {})
     wants = tmp_path / "etc/systemd/system/multi-user.target.wants/gcsmux@data.service"
     assert wants.is_symlink()
-    assert (tmp_path / "etc/gcsmux/data.env").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "mnt/my-bucket").is_dir()
+    assert (tmp_path / "etc/gcsmux/data.toml").stat().st_mode & 0o777 == 0o600

@@ -1,4 +1,4 @@
-"""Lines of /etc/fstab at boot: a mount, an automount, and a mount that fails."""
+"""An enabled unit at boot, and lines of /etc/fstab: mounts, an automount, a mount that fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.boot.machine import COMMANDS
+from tests.boot.machine import CHECKOUT, COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.boot]
 
-# The options that docs/BOOT.md recommends, and the address of the emulator.
+# The options that README and docs/BOOT.md recommend, and the address of the emulator.
 OPTIONS = "ro,_netdev,nofail,start_timeout=60s,allow_other"
 EMULATOR = "endpoint=127.0.0.1:9000,plaintext,anonymous"
 FSTAB = f"""\
@@ -43,6 +43,19 @@ def fstab(machine: Machine) -> Iterator[Machine]:
 def is_right(machine: Machine, folder: str) -> bool:
     compare = ("cmp", f"{folder}/object", "/srv/buckets/my-bucket/object")
     return machine.run(*compare, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/BOOT.md"])
+def test_the_documents_recommend_the_line_of_these_tests(document: str) -> None:
+    line = f"\nmy-bucket /mnt/data fuse.gcsmux-mount {OPTIONS} 0 0\n"
+    assert line in (CHECKOUT / document).read_text()
+
+
+def test_an_enabled_unit_is_mounted_at_boot(fstab: Machine) -> None:
+    assert fstab.state("gcsmux@data") == "active"
+    assert fstab.show("gcsmux@data", "StatusText") == "Mounted gs://my-bucket on /mnt/data."
+    assert "remote-fs.target" in fstab.show("gcsmux@data", "Before").split()
+    assert is_right(fstab, "/mnt/data")
 
 
 @pytest.mark.parametrize("folder", ["/mnt/plain", "/mnt/helper"])
