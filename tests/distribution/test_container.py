@@ -160,11 +160,11 @@ def test_failures_of_a_container_have_a_reason_and_an_exit_code(
     without_device = image.container(
         *image.entry_point, "my-bucket", "/mnt/data", options=[service]
     )
-    assert without_device.returncode != 0
+    assert without_device.returncode == 78
     assert "/dev/fuse" in without_device.stderr
     options = [service, f"--bind={device}:/dev/fuse"]
     absent = image.container(*image.entry_point, "no-such-bucket", "/mnt/data", options=options)
-    assert absent.returncode != 0
+    assert absent.returncode == 78
     assert "no-such-bucket" in absent.stderr
 
 
