@@ -13,6 +13,8 @@ module inside of its `try` block.
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -37,6 +39,8 @@ def mount_command() -> NoReturn:
 def _run_command(program: str, module: str, *, when_interrupted: str) -> NoReturn:
     """Run a module of `commands` and exit; after Ctrl+C print the text `when_interrupted`."""
     open_missing_streams()
+    if os.getpid() == 1:
+        _let_sigterm_interrupt()
     exit_code = _INTERRUPTED_EXIT_CODE
     # `except*`, because a trio nursery wraps KeyboardInterrupt in an exception group.
     try:
@@ -45,3 +49,13 @@ def _run_command(program: str, module: str, *, when_interrupted: str) -> NoRetur
     except* KeyboardInterrupt:
         print_error(f"{program}: interrupted, {when_interrupted}.")
     sys.exit(exit_code)
+
+
+def _let_sigterm_interrupt() -> None:
+    """Let SIGTERM have the effect of Ctrl+C, until the command handles SIGTERM itself.
+
+    Process 1 of a container needs this, because the kernel drops signals that process 1 does not
+    handle. Otherwise a mount that still waits for the service would only end by SIGKILL. SIGINT is
+    sent instead of an exception, because trio raises KeyboardInterrupt only at safe places.
+    """
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))

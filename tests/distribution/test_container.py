@@ -181,4 +181,6 @@ def test_sigterm_ends_a_start_that_waits_for_the_service(image: Image, device: P
         )
         os.kill(int(running.leader), signal.SIGTERM)
         _, log = running.process.communicate(timeout=END_SECONDS)
+    assert running.process.returncode == 130
+    assert log.endswith("gcsmux-mount: interrupted, nothing is mounted.\n")
     assert "Traceback" not in log
