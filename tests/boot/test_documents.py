@@ -1,4 +1,4 @@
-"""The commands of README and docs/BOOT.md, followed to the letter on a booted machine."""
+"""The commands of README, BOOT.md and TROUBLESHOOTING.md, followed to the letter after a boot."""
 
 from __future__ import annotations
 
@@ -67,6 +67,14 @@ def test_the_commands_of_readme_mount_a_bucket(empty_machine: Machine) -> None:
     follow(empty_machine, commands("docs/BOOT.md", "user.conf"))
     assert empty_machine.run("stat", "--format=%U", "/mnt/my-bucket/object").stdout == "gcsmux\n"
     assert is_right(empty_machine)
+
+
+def test_the_commands_of_troubleshooting_start_a_mount_again(
+    machine: Machine, stopped_unit: str
+) -> None:
+    follow(machine, commands("docs/TROUBLESHOOTING.md", "journalctl"))
+    assert machine.state(stopped_unit) == "active"
+    machine.run("systemctl", "stop", stopped_unit)
 
 
 def test_without_a_configuration_the_message_names_both_files(
