@@ -94,6 +94,8 @@ class StreamRegistry:
         self._deadlines: TimerQueue[SharedStream] = TimerQueue()
         self._earlier_deadline = trio.Event()
         self._closed = False
+        # Unlike `trio.current_time`, every thread may ask this clock.
+        self._clock = trio.lowlevel.current_clock()
 
     def __repr__(self) -> str:
         return (
@@ -122,11 +124,14 @@ class StreamRegistry:
         return sum(stream.core.waiting for stream in list(self._streams.values()))
 
     def snapshot(self) -> list[StreamSnapshot]:
-        """Return the state of each stream that is open or for which a range waits."""
-        now = trio.current_time()
+        """Return the state of each stream that is open or for which a range waits.
+
+        Any thread may call this, also while trio's loop is blocked.
+        """
+        now = self._clock.current_time()
         return [
             snapshot_of(stream.core, now)
-            for stream in self._streams.values()
+            for stream in list(self._streams.values())
             if stream.core.has_call or stream.core.waiting
         ]
 

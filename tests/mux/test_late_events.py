@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
@@ -216,3 +217,13 @@ async def test_a_callback_may_cancel_a_range_whose_stream_is_about_to_fail_to_op
     stays = await transport.read(20, 10)
     transport.calls[-1].answer_all()
     assert stays.served
+
+
+async def test_another_thread_sees_the_streams_while_the_loop_is_blocked() -> None:
+    transport = ManualTransport()
+    await transport.read(0, 10)
+    with ThreadPoolExecutor(1) as threads:
+        # `result` blocks the loop until the other thread has answered.
+        (stream,) = threads.submit(transport.registry.snapshot).result(10)
+    assert stream.object == KEY.name
+    assert stream.ranges_in_flight == 1
