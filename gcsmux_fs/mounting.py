@@ -165,9 +165,14 @@ async def _beating(heartbeats: Heartbeats) -> AsyncIterator[None]:
         tasks.start_soon(heartbeats.beat_in_trio)
         tasks.start_soon(beat_in_asyncio)
         if seconds := watchdog_seconds(os.environ, os.getpid()):
-            tasks.start_soon(feed_watchdog, seconds, heartbeats, lambda: notify("WATCHDOG=1"))
+            tasks.start_soon(feed_watchdog, seconds, heartbeats, _notify_watchdog)
         yield
         tasks.cancel_scope.cancel()
+
+
+def _notify_watchdog() -> None:
+    # This runs several times a minute in the loop that serves the kernel, so it never waits.
+    notify("WATCHDOG=1", wait_seconds=0)
 
 
 @asynccontextmanager

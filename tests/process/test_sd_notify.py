@@ -77,3 +77,12 @@ def test_without_a_service_manager_nothing_is_sent(
     assert not notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(tmp_path / "gone"))
     assert not notify("READY=1")
+
+
+def test_a_manager_that_hangs_delays_no_message(manager: socket.socket) -> None:
+    sent = 0
+    while notify("WATCHDOG=1", wait_seconds=0):
+        sent += 1
+    assert manager.recv(4096) == b"WATCHDOG=1"
+    assert notify("WATCHDOG=1", wait_seconds=0)
+    assert sent > 1
