@@ -22,6 +22,7 @@ import errno
 import os
 import socket
 import stat
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,10 @@ _SUFFIX = ".sock"
 
 # Number of clients that may wait to be accepted.
 _BACKLOG = 16
+
+# Age in seconds from which on a socket without its final name is the rest of a killed process. A
+# socket gets its final name within milliseconds.
+_UNFINISHED_SECONDS = 60.0
 
 
 def socket_name(device: tuple[int, int]) -> str:
@@ -182,10 +187,20 @@ class BoundSocket:
                 os.unlink(self._name, dir_fd=directory)
 
 
+def _is_being_made(directory: int, name: str) -> bool:
+    """Return whether another mount may be about to listen on a socket without its final name."""
+    if not name.startswith("."):
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        made = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime
+        return time.time() - made < _UNFINISHED_SECONDS
+    return True
+
+
 def _remove_dead_sockets(directory: int, kept: Collection[str]) -> None:
     """Remove the sockets on which no process listens, except for those in `kept`."""
     for name in os.listdir(directory):
-        if not name.endswith(_SUFFIX) or name in kept:
+        if not name.endswith(_SUFFIX) or name in kept or _is_being_made(directory, name):
             continue
         try:
             connected(directory, name, seconds=0).close()

@@ -88,6 +88,18 @@ def test_sockets_of_killed_processes_are_removed_and_others_stay(tmp_path: Path)
         bound.close()
 
 
+def test_a_socket_that_another_mount_is_making_stays(tmp_path: Path) -> None:
+    unfinished, old = (tmp_path / f".{number}-0-1.sock" for number in (1, 2))
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.bind(str(unfinished))
+        second.bind(str(old))
+        os.utime(old, (0, 0))
+        bound = BoundSocket(tmp_path, NAME)
+        assert unfinished.exists()
+        assert not old.exists()
+        bound.close()
+
+
 def test_a_later_mount_with_the_same_device_number_replaces_the_socket(tmp_path: Path) -> None:
     earlier, present = BoundSocket(tmp_path, NAME), BoundSocket(tmp_path, NAME)
     # The earlier process ends late, and must not remove the socket of its successor.
