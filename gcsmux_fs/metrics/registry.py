@@ -189,8 +189,9 @@ class Registry:
         _check(metric)
         if name in self._metrics:
             raise MetricError(f"the metric {name} is declared twice")
-        self._metrics[name] = metric
+        # In this order, because another thread may read the metrics between the two lines.
         self._families[name] = labels, read
+        self._metrics[name] = metric
 
     def fields(self, counters: DataclassInstance) -> None:
         """Declare a counter for each field of the dataclass instance `counters`.
