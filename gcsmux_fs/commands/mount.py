@@ -44,7 +44,7 @@ from gcsmux_fs.process.readiness import (
     print_failure,
 )
 from gcsmux_fs.process.sd_notify import notify
-from gcsmux_fs.process.standard_streams import print_error
+from gcsmux_fs.process.standard_streams import has_terminal, print_error
 from gcsmux_fs.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -137,9 +137,12 @@ def _clear(settings: Settings) -> int:
 def _serve(settings: Settings, reporter: ReadinessReporter, *, detached: bool) -> int:
     """Serve the mount until it ends; report every failure to `reporter`."""
     try:
-        # SIGUSR1 makes a mount log its statistics. While nothing is mounted, SIGUSR1 is ignored,
-        # because its default action would end the process.
+        # SIGUSR1 makes a mount log its statistics, and SIGHUP makes a mount without a terminal
+        # reload. While nothing is mounted, both are ignored, because their default action would
+        # end the process.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        if detached or not has_terminal():
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         set_process_name(PROGRAM)
         configure_logging(settings, detached=detached)
         if not disable_core_dumps():

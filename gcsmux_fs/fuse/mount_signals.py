@@ -10,7 +10,6 @@ that was started by nohup(1) in a terminal ignores SIGHUP.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-__all__ = ["MountSignals", "has_terminal", "receive_signals"]
+__all__ = ["MountSignals", "receive_signals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +50,3 @@ def receive_signals(*, with_terminal: bool) -> Iterator[MountSignals]:
 async def _none() -> AsyncIterator[int]:
     await trio.sleep_forever()
     yield 0
-
-
-def has_terminal() -> bool:
-    """Return whether this process has a controlling terminal, which can send it signals."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True

@@ -29,7 +29,7 @@ import trio
 
 from gcsmux_fs import __version__
 from gcsmux_fs.fuse.main_loop import answer_requests
-from gcsmux_fs.fuse.mount_signals import has_terminal, receive_signals
+from gcsmux_fs.fuse.mount_signals import receive_signals
 from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of, mount_table, top_mount
 from gcsmux_fs.fuse.mountpoint import answers_async, mounting_place
 from gcsmux_fs.fuse.name_pruning import UNDROPPABLE_NAME_SECONDS
@@ -38,6 +38,7 @@ from gcsmux_fs.fuse.operations import BucketOperations
 from gcsmux_fs.fuse.replacement import unmount
 from gcsmux_fs.fuse.wakeups import wakeups
 from gcsmux_fs.model.errors import TransientError
+from gcsmux_fs.process.standard_streams import has_terminal
 from gcsmux_fs.settings.service_manager import is_service
 
 if TYPE_CHECKING:
@@ -222,7 +223,11 @@ async def _reload_on_signal(
     async for number in received:
         log.info("%s: dropping all cached names", signal.Signals(number).name)
         reporter.reloading()
-        await reload()
+        try:
+            await reload()
+        except Exception:
+            # For example, no further thread can be started. A mount does not end for this reason.
+            log.exception("cached names may be left, because the reload failed")
         reporter.reloaded()
 
 

@@ -1,4 +1,4 @@
-"""Functions for standard streams that are closed or cannot be written.
+"""Functions for the terminal, and for standard streams that are closed or cannot be written.
 
 A program may be started with closed standard streams (`<&- 2>&-`). The next file that the program
 opens then gets one of the descriptors 0 to 2. When the program later starts a child process with
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["open_missing_streams", "print_error"]
+__all__ = ["has_terminal", "open_missing_streams", "print_error"]
 
 _NAMES = ("stdin", "stdout", "stderr")
 
@@ -41,3 +41,12 @@ def print_error(text: str) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stderr.fileno())
         os.close(null)
+
+
+def has_terminal() -> bool:
+    """Return whether this process has a controlling terminal, which can send it signals."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

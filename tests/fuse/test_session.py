@@ -150,6 +150,26 @@ async def test_sighup_reloads_a_mount_without_a_terminal(
     ]
 
 
+@pytest.mark.expects_log("the reload failed")
+async def test_a_reload_that_fails_does_not_end_the_mount(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mount = EndingMount()
+
+    async def fail() -> NoReturn:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    async def main_loop() -> None:
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(1)
+
+    monkeypatch.setattr(mount, "reload", fail)
+    await serve(monkeypatch, mount, main_loop, with_terminal=False)
+    assert mount.events[1:3] == ["announce reloading", "announce reloaded"]
+    assert "the reload failed" in caplog.text
+
+
 async def test_nohup_makes_a_mount_in_a_terminal_ignore_sighup(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -38,7 +38,7 @@ def test_two_mounts_of_one_bucket(emulator: EmulatorProcess, mount: NewMount) ->
         assert second.call(os.listdir, f"{other.path}/folder") == ["object"]
 
 
-def test_sigusr1_during_the_start_does_not_end_the_process(folder: Path) -> None:
+def test_signals_of_a_mount_during_the_start_do_not_end_the_process(folder: Path) -> None:
     (folder / "mnt").mkdir()
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
@@ -47,16 +47,19 @@ def test_sigusr1_during_the_start_does_not_end_the_process(folder: Path) -> None
             env=os.environ | {"STORAGE_EMULATOR_HOST_GRPC": f"127.0.0.1:{silent.getsockname()[1]}"},
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # no terminal, as in a service
         ) as process,
     ):
+        signals = (signal.SIGUSR1, signal.SIGHUP)
         status = Path(f"/proc/{process.pid}/status")
 
         def ignores() -> bool:
             (mask,) = re.findall(r"SigIgn:\s*(\w+)", status.read_text())
-            return bool(int(mask, 16) & 1 << (signal.SIGUSR1 - 1))
+            return all(int(mask, 16) & 1 << (number - 1) for number in signals)
 
-        wait_until(ignores, "SIGUSR1 is ignored")
-        process.send_signal(signal.SIGUSR1)
+        wait_until(ignores, "SIGUSR1 and SIGHUP are ignored")
+        for number in signals:
+            process.send_signal(number)
         # SIGINT ends the start at once. Without SIGINT, the process would retry for 6 s, because
         # the server does not answer.
         process.send_signal(signal.SIGINT)
