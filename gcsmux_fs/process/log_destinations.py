@@ -20,6 +20,7 @@ from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.log_datagrams import JournalHandler, SyslogHandler
 from gcsmux_fs.process.log_formats import JsonFormatter, LineFormatter
 from gcsmux_fs.process.log_storms import LogStormFilter
+from gcsmux_fs.process.log_streams import StderrHandler
 from gcsmux_fs.process.logs import printable, set_log_level
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def lost_log_lines() -> int:
     """Return the number of lines that were not logged, because of a storm or a busy receiver."""
     lost = 0
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, JournalHandler | SyslogHandler):
+        if isinstance(handler, JournalHandler | SyslogHandler | StderrHandler):
             lost += handler.lost
         lost += sum(each.suppressed for each in handler.filters if isinstance(each, LogStormFilter))
     return lost
@@ -198,7 +199,7 @@ def _syslog_handler(settings: Settings) -> logging.Handler:
 
 
 def _stderr_handler(settings: Settings) -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler(sys.stderr)
     in_journal = stderr_is_journal()
     text = LineFormatter(with_time=not in_journal, with_priority=in_journal)
     handler.setFormatter(_formatter(settings, text))

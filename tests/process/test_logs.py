@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -268,6 +269,27 @@ def test_a_journal_that_does_not_read_blocks_no_caller(journal: socket.socket) -
         for number in range(2000):  # more records than the socket's queue holds
             logging.getLogger("gcsmux_fs").info("%d", number, extra=UNLIMITED)
         assert lost_log_lines() > 1000
+
+
+def test_a_reader_of_stderr_that_stops_blocks_no_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    size = fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ)
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        with configured(SETTINGS):
+            log = logging.getLogger("gcsmux_fs")
+            log.info("x" * 10_000, extra=UNLIMITED)
+            for number in range(size // 1000):
+                log.info("%d %s", number, "y" * 1000, extra=UNLIMITED)
+            lost = lost_log_lines()
+            assert lost > 5
+            first = reader.readline()
+            assert first.endswith(b"x\n")
+            assert len(first) > 10_000
+            log.info("the reader goes on", extra=UNLIMITED)
+            assert lost_log_lines() == lost
+        stderr.close()
+        assert reader.read().endswith(b"the reader goes on\n")
 
 
 def test_in_the_foreground_stderr_that_is_the_journal_gets_fields_too(
