@@ -29,6 +29,14 @@ ExecStart=/usr/local/bin/gcsmux-emulator /srv/buckets --port 9000
 WantedBy=multi-user.target
 """
 
+# The drop-ins and the units test-* are in /run.
+RESET = """
+systemctl stop 'gcsmux@*' 'test-*'
+umount --lazy /mnt/data 2>/dev/null
+rm -rf /run/systemd/system/gcsmux@* /run/systemd/system/test-*
+systemctl daemon-reload && systemctl reset-failed && systemctl start emulator
+"""
+
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
@@ -73,30 +81,21 @@ def _skip(reason: CannotBoot) -> None:
 
 
 @pytest.fixture
-def unit(machine: Machine) -> Iterator[str]:
+def unit(machine: Machine) -> str:
     """The name of the unit gcsmux@data, which is active when the test begins."""
     reset(machine)
     machine.run("systemctl", "start", "gcsmux@data")
-    yield "gcsmux@data"
-    reset(machine)
+    return "gcsmux@data"
 
 
 @pytest.fixture
-def stopped_unit(machine: Machine) -> Iterator[str]:
+def stopped_unit(machine: Machine) -> str:
     """The name of the unit gcsmux@data, which is inactive when the test begins."""
     reset(machine)
-    yield "gcsmux@data"
-    reset(machine)
+    return "gcsmux@data"
 
 
 def reset(machine: Machine) -> None:
     """Stop all units of the earlier test, remove its files, and start the emulator."""
-    machine.run("systemctl", "stop", "gcsmux@*", "test-*")
-    machine.run("umount", "--lazy", "/mnt/data", check=False)
-    for file in (machine.root / "run/systemd/system").rglob("*.*"):
-        if file.is_file():
-            file.unlink()
     machine.write("/etc/gcsmux/data.env", ENVIRONMENT)
-    machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "reset-failed")
-    machine.run("systemctl", "start", "emulator")
+    machine.run("sh", "-c", RESET)

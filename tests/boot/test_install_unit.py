@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.boot.conftest import reset
 from tests.boot.machine import COMMANDS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SERVICE = ("--endpoint", "127.0.0.1:9000", "--plaintext", "--anonymous")
 def plain_machine(machine: Machine) -> Iterator[Machine]:
     """The machine, without the unit during the test."""
     unit = (machine.root / UNIT.lstrip("/")).read_text()
-    machine.run("systemctl", "stop", "gcsmux@*")
+    reset(machine)
     machine.remove(UNIT)
     try:
         yield machine

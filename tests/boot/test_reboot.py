@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.boot.conftest import reset
 from tests.boot.machine import CHECKOUT, COMMANDS
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ absent-bucket /mnt/broken fuse.gcsmux-mount {OPTIONS},{EMULATOR} 0 0
 def fstab(machine: Machine) -> Iterator[Machine]:
     """The machine, booted with lines in /etc/fstab."""
     (machine.root / "usr/sbin/mount.gcsmux").symlink_to(COMMANDS / "gcsmux-mount")
+    reset(machine)
     machine.write("/etc/fstab", FSTAB)
     machine.reboot()
     yield machine
