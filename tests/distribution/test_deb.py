@@ -173,10 +173,10 @@ def test_the_life_of_the_package(package: Path, machine: Machine, tmp_path: Path
     read(machine, "/mnt/data/later")
 
     # Removal unmounts and keeps the configuration. Purging leaves nothing.
-    machine.run("apt-get", "remove", "--yes", "gcsmux")
+    machine.run("apt-get", "remove", "--yes", "gcsmux", seconds=120)
     assert "/mnt/data" not in machine.run("cat", "/proc/mounts").stdout
     assert (machine.root / "etc/gcsmux/data.toml").exists()
     assert not (machine.root / "usr/lib/gcsmux").exists()
-    machine.run("apt-get", "purge", "--yes", "gcsmux")
+    machine.run("apt-get", "purge", "--yes", "gcsmux", seconds=120)
     wait_until(lambda: machine.state("gcsmux@data") in ("inactive", "failed"), "the unit ends")
     assert files(machine) - before == set()
