@@ -132,6 +132,9 @@ def mount_arguments(
     Write sizes like 64MiB or 1GiB, and durations like 30s, 5ms or 1m30s. The environment variable
     STORAGE_EMULATOR_HOST_GRPC=host:port replaces --endpoint, --plaintext and --anonymous.
 
+    The exit code is 1 after a failure that may end by itself, such as an outage, 2 after a wrong
+    command, and 78 after a failure that only a change can end, such as a missing bucket.
+
     If the file of --config contains bucket and mountpoint, leave both arguments out. `gcsmux config
     show` prints the value of each setting and where it was set.
     """
