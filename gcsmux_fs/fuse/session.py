@@ -150,11 +150,13 @@ def _mounted(
 
 def _unmount(mountpoint: Path, place: Path) -> None:
     """Remove the mount at `mountpoint`, which libfuse has made at `place`, and close it."""
-    if place == mountpoint:
+    # Another program may have just unmounted it. libfuse would then print an error.
+    is_mounted = top_mount(mount_table(), os.fspath(mountpoint)) is not None
+    if is_mounted and place == mountpoint:
         pyfuse3.close(unmount=True)
         return
     # libfuse knows only the private directory, where nothing is mounted now.
-    if top_mount(mount_table(), os.fspath(mountpoint)) is not None:
+    if is_mounted:
         with suppress(OSError):
             unmount(mountpoint)
     pyfuse3.close(unmount=False)
