@@ -59,7 +59,13 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 """
 
-PRIVATELY = ("unshare", "--mount", "--propagation", "private", "--")
+# Runs a command in a mount namespace of its own. The namespace would keep copies of the mounts of
+# tests that run at the same time, and these mounts would then outlive their unmount.
+_WITHOUT_MOUNTS = 'umount -a -i -c -l -t fuse.gcsmux-mount || true; exec "$@"'
+PRIVATELY = (
+    *("unshare", "--mount", "--propagation", "private", "--"),
+    *("sh", "-c", _WITHOUT_MOUNTS, "sh"),
+)
 # $0 is the name of the cgroup, which the command in $@ joins.
 ENTER = 'echo $$ >"/sys/fs/cgroup/$0/cgroup.procs"; exec "$@"'
 NSPAWN = (

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.boot.machine import PRIVATELY
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
@@ -85,7 +87,7 @@ class Image:
     def __enter__(self) -> Self:
         self._keeper = subprocess.Popen(
             [
-                *("unshare", "--mount", "--propagation", "private", "--"),
+                *PRIVATELY,
                 *("sh", "-c", _KEEPER, "sh", str(self.folder)),
             ],
             stdin=subprocess.PIPE,
