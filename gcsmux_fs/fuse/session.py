@@ -30,7 +30,7 @@ import trio
 from gcsmux_fs import __version__
 from gcsmux_fs.fuse.main_loop import answer_requests
 from gcsmux_fs.fuse.mount_signals import receive_signals
-from gcsmux_fs.fuse.mountinfo import SUBTYPE, device_of, mount_table, top_mount
+from gcsmux_fs.fuse.mountinfo import SUBTYPE, MountEntry, device_of, mount_table, top_mount
 from gcsmux_fs.fuse.mountpoint import answers_async, mounting_place
 from gcsmux_fs.fuse.name_pruning import UNDROPPABLE_NAME_SECONDS
 from gcsmux_fs.fuse.negotiation import Negotiation, fuse_descriptors
@@ -130,6 +130,7 @@ def _mounted(
     except (OSError, RuntimeError) as error:
         raise TransientError(f"mounting on {settings.mountpoint} failed: {error}.") from None
     log.info("gcsmux-fs %s: mounted %s on %s", __version__, settings.source, settings.mountpoint)
+    mounted = top_mount(mount_table(), os.fspath(settings.mountpoint))
     try:
         descriptor = next(iter(fuse_descriptors() - earlier_descriptors), None)
         names.attach(descriptor)
@@ -144,14 +145,18 @@ def _mounted(
         # the number of the closed descriptor.
         names.attach(None)
         read_ahead.close()
-        _unmount(settings.mountpoint, place)
+        _unmount(settings.mountpoint, place, mounted)
         log.info("unmounted %s", settings.mountpoint)
 
 
-def _unmount(mountpoint: Path, place: Path) -> None:
-    """Remove the mount at `mountpoint`, which libfuse has made at `place`, and close it."""
-    # Another program may have just unmounted it. libfuse would then print an error.
-    is_mounted = top_mount(mount_table(), os.fspath(mountpoint)) is not None
+def _unmount(mountpoint: Path, place: Path, mounted: MountEntry | None) -> None:
+    """Remove the mount `mounted` at `mountpoint`, which libfuse has made at `place`, and close it.
+
+    Another program may have just unmounted it. libfuse would then print an error, or remove another
+    mount at this path, such as the autofs below.
+    """
+    top = top_mount(mount_table(), os.fspath(mountpoint))
+    is_mounted = top is not None and mounted is not None and top.mount_id == mounted.mount_id
     if is_mounted and place == mountpoint:
         pyfuse3.close(unmount=True)
         return

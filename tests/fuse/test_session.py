@@ -14,6 +14,7 @@ import trio
 
 from gcsmux_fs.fuse import session
 from gcsmux_fs.fuse.attributes import FOREVER_SECONDS
+from gcsmux_fs.fuse.mountinfo import FSTYPE, MountEntry
 from gcsmux_fs.fuse.name_pruning import UNDROPPABLE_NAME_SECONDS, NamePruner
 from gcsmux_fs.fuse.session import DRAIN_SECONDS, serve_kernel
 from gcsmux_fs.fuse.start_lock import Claim
@@ -229,3 +230,33 @@ def test_a_kernel_that_cannot_drop_names_caches_them_for_a_minute(
     with session._mounted(settings, claim, fake, NamePruner(write), fake):
         assert initialised == [operations]
         assert operations.max_name_seconds == max_name_seconds
+
+
+def entry(mount_id: int, fstype: str) -> MountEntry:
+    return MountEntry(mount_id, 1, 0, 40 + mount_id, "/", "/mnt", fstype, "bucket", 0)
+
+
+OURS, AUTOFS, ANOTHER = entry(7, FSTYPE), entry(6, "autofs"), entry(9, FSTYPE)
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "calls"),
+    [
+        ((OURS,), "/mnt", ["close unmount=True"]),
+        ((OURS,), "/private", ["unmount /mnt", "close unmount=False"]),
+        ((), "/mnt", ["close unmount=False"]),
+        ((), "/private", ["close unmount=False"]),
+        ((AUTOFS,), "/mnt", ["close unmount=False"]),
+        ((ANOTHER,), "/mnt", ["close unmount=False"]),
+        ((ANOTHER,), "/private", ["close unmount=False"]),
+    ],
+)
+def test_the_end_of_a_mount_removes_no_other_mount(
+    monkeypatch: pytest.MonkeyPatch, table: tuple[MountEntry, ...], place: str, calls: list[str]
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(session, "mount_table", lambda: table)
+    monkeypatch.setattr(session, "unmount", lambda path: done.append(f"unmount {path}"))
+    monkeypatch.setattr("pyfuse3.close", lambda *, unmount: done.append(f"close unmount={unmount}"))
+    session._unmount(Path("/mnt"), Path(place), OURS)
+    assert done == calls

@@ -216,3 +216,18 @@ def begin_lookup_without_answer(
     wait_until(
         lambda: emulator.statistics().faults.get("hang", 0) > 0, "the lookup reaches the emulator"
     )
+
+
+def test_sighup_makes_an_overwrite_visible(emulator: EmulatorProcess, mount: NewMount) -> None:
+    emulator.place("object", b"old")
+    mounted = mount("--metadata-ttl", "indefinite")
+    mounted.launcher = ("setsid",)  # A terminal would make SIGHUP end the mount.
+    with mounted, mounted.program() as program:
+        path = f"{mounted.path}/object"
+        assert program.call(programs.read_whole, path) == b"old"
+        emulator.change("object", b"new content")
+        mounted.process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: program.call(programs.read_whole, path) == b"new content",
+            "the overwrite is visible",
+        )

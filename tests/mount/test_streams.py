@@ -6,7 +6,6 @@ The emulator allows 100 streams on a connection.
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,10 +32,3 @@ def test_idle_streams_do_not_block_reads_and_lookups(
             name = f"{mounted.path}/{number:03}"
             assert program.call(programs.read_whole, name) == programs.tagged(number, 0, 5000)
         assert mounted.statistics()["streams_open"] <= 40
-
-
-def test_sighup_unmounts(emulator: EmulatorProcess, mount: NewMount) -> None:
-    emulator.place("object", b"x")
-    with mount() as mounted:
-        mounted.process.send_signal(signal.SIGHUP)
-        assert mounted.process.wait(20) == 0
