@@ -7,8 +7,8 @@ a drop-in. It shows everything first.
 from __future__ import annotations
 
 import os
-import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,15 +34,12 @@ from gcsmux_fs.commands.unit_files import (
     variables_path,
 )
 from gcsmux_fs.fuse.mountinfo import mount_table
-from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError, GcsmuxError
 from gcsmux_fs.settings.config_text import config_text
 from gcsmux_fs.settings.permissions import parse_user
 from gcsmux_fs.settings.setting_sources import merge_sources
 from gcsmux_fs.settings.setting_table import HEADINGS, settings_below
 from gcsmux_fs.settings.value_types import MOUNTPOINT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["install_unit"]
 
@@ -177,7 +174,9 @@ def _prepare_mountpoint(
     if path.is_dir():
         if owner is not None and path.stat().st_uid != owner:
             plan.steps.append(
-                PlannedStep(f"chown {user} {path}", (), lambda: os.chown(path, owner, -1))
+                PlannedStep(
+                    f"chown {user} {path}", (), lambda: _give_directory(system, directory, owner)
+                )
             )
         return False
     if path.exists():
@@ -188,10 +187,34 @@ def _prepare_mountpoint(
     def create() -> None:
         path.mkdir(parents=True)
         if owner is not None:
-            shutil.chown(path, owner)
+            _give_directory(system, directory, owner)
 
     plan.steps.append(PlannedStep(f"create the directory {path}", (), create))
     return True
+
+
+def _give_directory(system: SystemRoot, directory: Path, owner: int) -> None:
+    """Make `owner` the owner of a directory, if the path leads there without symbolic links.
+
+    A user who can write to a directory above could replace a part of the path by a link to a
+    directory of the system, and would become the owner of that directory.
+
+    Raises:
+        GcsmuxError: a part of the path is a symbolic link.
+        OSError: the directory cannot be opened, or its owner cannot be changed.
+    """
+    path = SystemRoot(system.path.resolve()).file(directory)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if found != path:
+            raise GcsmuxError(
+                f"{path} is {found}, whose owner is not changed: write the path without symbolic"
+                " links."
+            )
+        os.fchown(descriptor, owner, -1)
+    finally:
+        os.close(descriptor)
 
 
 def _plan_unit(plan: Plan, system: SystemRoot, *, force: bool) -> None:

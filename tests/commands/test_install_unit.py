@@ -6,6 +6,8 @@ systemd.
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -49,6 +51,20 @@ def run(image: Path, *words: str) -> int:
 
 def install(image: Path, *options: str) -> int:
     return run(image, "install-unit", "my-bucket", "/mnt/data", "--yes", *options)
+
+
+def test_the_owner_of_a_directory_behind_a_link_never_changes(
+    image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = image / "etc/secret/data"
+    secret.mkdir(parents=True)
+    (image / "home").mkdir()
+    (image / "home/link").symlink_to("../etc/secret")
+    assert run(image, "install-unit", "b01", "/home/link/data", "--yes", "--user", "nobody") == 1
+    assert "write the path without symbolic links" in capsys.readouterr().err
+    assert secret.stat().st_uid == os.geteuid()
+    assert run(image, "install-unit", "b01", "/mnt/data", "--yes", "--user", "nobody") == 0
+    assert (image / "mnt/data").stat().st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 def test_a_dry_run_shows_everything_and_writes_nothing(
