@@ -1,7 +1,8 @@
-"""Additions to click: headings in the help, and usage errors that name the option."""
+"""Additions to click: headings and examples in the help, usage errors with the remedy."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,9 +13,19 @@ from gcsmux_fs.settings.similar_names import closest_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["HeadedCommand", "long_options", "parsed_by", "usage_error"]
+__all__ = [
+    "HeadedCommand",
+    "SuggestingGroup",
+    "examples",
+    "long_options",
+    "parsed_by",
+    "usage_error",
+]
 
 _T = TypeVar("_T")
+
+# The message of click.Command.parse_args about arguments after the last one that it takes.
+_EXTRA_ARGUMENTS = re.compile(r"Got unexpected extra arguments? \((.*)\)\.?$", re.DOTALL)
 
 
 class HeadedCommand(click.Command):
@@ -54,6 +65,27 @@ class HeadedCommand(click.Command):
             formatter.write_dl(list(records.values()))
 
 
+class SuggestingGroup(click.Group):
+    """A group whose error about an unknown subcommand names the most similar subcommand."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; raise UsageError with the most similar name if it is unknown."""
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            guess = closest_name(name, known)
+            hint = f"did you mean {guess}?" if guess else "--help lists all commands."
+            raise click.UsageError(f"unknown command {name}: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a command's help: each example on a line of its own."""
+    # The backspace is click's sign for a paragraph whose lines are not joined.
+    return "\n".join(["\b", "Examples:", *(f"  {each}" for each in commands)])
+
+
 def long_options(command: click.Command) -> dict[str, click.Option]:
     """Return the options that the help shows, by their long names without the dashes."""
     return {
@@ -89,16 +121,32 @@ def usage_error(
         return _unknown_option(error.option_name, command, arguments)
     if isinstance(error, click.MissingParameter) and error.param is not None:
         missing = error.param.human_readable_name.upper()
-        usage = " ".join(param.human_readable_name.upper() for param in _arguments(command))
-        return f"{missing} is missing: write {program} [OPTIONS] {usage}."
+        return f"{missing} is missing: {_correct_form(command, program)}"
     if isinstance(error, click.BadParameter) and error.param is not None:
         return f"{error.param.opts[-1]}: {error.message}"
+    if isinstance(error, click.BadOptionUsage):
+        return _wrong_value(error.option_name, command)
     message = error.format_message()
+    if extra := _EXTRA_ARGUMENTS.match(message):
+        return f"unexpected argument {extra[1]}: {_correct_form(command, program)}"
     return message[:1].lower() + message[1:]
 
 
-def _arguments(command: click.Command) -> list[click.Argument]:
-    return [param for param in command.params if isinstance(param, click.Argument)]
+def _correct_form(command: click.Command, program: str) -> str:
+    usage = command.collect_usage_pieces(click.Context(command))
+    return f"write {' '.join([program, *usage])}."
+
+
+def _wrong_value(name: str, command: click.Command) -> str:
+    """Return the message about an option without its value, or about a flag with a value."""
+    for option in command.params:
+        if isinstance(option, click.Option) and name in (*option.opts, *option.secondary_opts):
+            if option.is_flag:
+                return f"{name} takes no value: write only {name}."
+            return (
+                f"{name} has no value: write {name} {option.make_metavar(click.Context(command))}."
+            )
+    return f"{name} has a wrong value: --help lists all options."
 
 
 def _unknown_option(name: str, command: click.Command, arguments: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gcsmux_fs.commands.click_command import SuggestingGroup, examples
 from gcsmux_fs.commands.completions import complete_value
 from gcsmux_fs.commands.config_lines import config_lines
 from gcsmux_fs.commands.mount_argument import ask_mount, understood
@@ -39,9 +40,10 @@ _PLACEHOLDERS = {"bucket": "my-bucket", "mountpoint": Path("/mnt/my-bucket")}
 
 
 @click.group(
+    cls=SuggestingGroup,
     name="config",
     no_args_is_help=True,
-    epilog="Examples:  gcsmux config show /mnt/data    gcsmux config check /etc/gcsmux/data.toml",
+    epilog=examples("gcsmux config show /mnt/data", "gcsmux config check /etc/gcsmux/data.toml"),
 )
 def config() -> None:
     """Show all settings of a mount, or check a configuration file.
@@ -59,8 +61,11 @@ def config() -> None:
     cls=MountCommand,
     headings=OPTIONS_BY_HEADING,
     options_metavar="[OPTIONS]",
-    epilog="Examples:  gcsmux config show /mnt/data    gcsmux config show --config data.toml"
-    "    gcsmux config show --memory 1GiB > data.toml",
+    epilog=examples(
+        "gcsmux config show /mnt/data",
+        "gcsmux config show --config data.toml",
+        "gcsmux config show --memory 1GiB > data.toml",
+    ),
 )
 @mount_parameters
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -93,7 +98,7 @@ def show(
 
 
 @config.command(
-    epilog="Example:  gcsmux config check /etc/gcsmux/data.toml",
+    epilog=examples("gcsmux config check /etc/gcsmux/data.toml"),
 )
 @click.argument("file", metavar="FILE", shell_complete=complete_value)
 def check(*, file: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gcsmux_fs.commands.click_command import parsed_by
+from gcsmux_fs.commands.click_command import examples, parsed_by
 from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.shared_options import (
     ConfigFile,
@@ -140,8 +140,11 @@ def _counted(number: int, noun: str) -> str:
 
 @click.command(
     name="doctor",
-    epilog="Examples:  gcsmux doctor my-bucket    gcsmux doctor gs://my-bucket/logs /mnt/data"
-    "    gcsmux doctor --json my-bucket | jq -r .[].detail",
+    epilog=examples(
+        "gcsmux doctor my-bucket",
+        "gcsmux doctor gs://my-bucket/logs /mnt/data",
+        "gcsmux doctor --json my-bucket | jq -r .[].detail",
+    ),
 )
 @click.argument("bucket", metavar="[BUCKET]", required=False)
 @click.argument(

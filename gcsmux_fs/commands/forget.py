@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gcsmux_fs.commands.click_command import examples
 from gcsmux_fs.commands.mount_argument import understood
 from gcsmux_fs.commands.path_arguments import given_paths, path_arguments
 from gcsmux_fs.control.client import control_client
@@ -19,8 +20,11 @@ _FAILURE_EXIT_CODE = 1
 
 @click.command(
     name="forget",
-    epilog="Examples:  gcsmux forget /mnt/data/model.bin    gcsmux forget /mnt/data/results"
-    "    gcsmux forget --files-from changed.txt",
+    epilog=examples(
+        "gcsmux forget /mnt/data/model.bin",
+        "gcsmux forget /mnt/data/results",
+        "gcsmux forget --files-from changed.txt",
+    ),
 )
 @path_arguments
 def forget(*, paths: tuple[str, ...], files_from: str | None) -> int:

@@ -21,11 +21,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from gcsmux_fs import __version__
-from gcsmux_fs.commands.click_command import usage_error
+from gcsmux_fs.commands.click_command import SuggestingGroup, usage_error
 from gcsmux_fs.model.errors import ConfigError, GcsmuxError
 from gcsmux_fs.process.logs import sentence
 from gcsmux_fs.process.standard_streams import print_error
-from gcsmux_fs.settings.similar_names import closest_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +84,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 """All subcommands, in the order of `gcsmux --help`."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(SuggestingGroup):
     """A group that imports the module of a subcommand when the subcommand runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -99,17 +98,6 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(found.module), found.command)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the subcommand; raise UsageError with the most similar name if it is unknown."""
-        name = args[0]
-        if name not in SUBCOMMANDS and not name.startswith("-"):
-            guess = closest_name(name, SUBCOMMANDS)
-            hint = f"did you mean {guess}?" if guess else "--help lists all commands."
-            raise click.UsageError(f"unknown command {name}: {hint}", ctx)
-        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Propose subcommands or options, without importing the modules of the subcommands."""
@@ -164,9 +152,17 @@ def run(arguments: Sequence[str]) -> int:
 
 def _reason(error: click.ClickException, arguments: Sequence[str]) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
-    if context is None:
-        return usage_error(error, gcsmux, PROGRAM, arguments)
-    return usage_error(error, context.command, context.command_path, arguments)
+    if context is not None:
+        return usage_error(error, context.command, context.command_path, arguments)
+    # Click's parser omits the context of some errors.
+    command: click.Command = gcsmux
+    path = [PROGRAM]
+    for word in arguments:
+        if not isinstance(command, click.Group):
+            break
+        command = command.get_command(click.Context(command), word) or command
+        path.append(word)
+    return usage_error(error, command, " ".join(path), arguments)
 
 
 def _fail(reason: str, exit_code: int) -> int:

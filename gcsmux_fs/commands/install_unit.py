@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from gcsmux_fs.commands.click_command import parsed_by
+from gcsmux_fs.commands.click_command import examples, parsed_by
 from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.installation_plan import Plan, PlannedStep, SystemRoot, confirm
 from gcsmux_fs.commands.marked_files import marked, read_if_exists
@@ -68,8 +68,10 @@ def _mount_options(command: Any) -> Any:
     name="install-unit",
     cls=MountCommand,
     headings=_HEADINGS,
-    epilog="Examples:  gcsmux install-unit my-bucket /mnt/data --allow-other --now"
-    "    gcsmux install-unit gs://my-bucket/logs /mnt/logs --name logs --memory 1GiB --dry-run",
+    epilog=examples(
+        "gcsmux install-unit my-bucket /mnt/data --allow-other --now",
+        "gcsmux install-unit gs://my-bucket/logs /mnt/logs --name logs --memory 1GiB --dry-run",
+    ),
 )
 @click.argument("bucket", metavar="BUCKET")
 @click.argument("mountpoint", metavar="MOUNTPOINT", shell_complete=complete_directory)

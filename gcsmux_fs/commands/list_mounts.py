@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gcsmux_fs.commands.click_command import examples
 from gcsmux_fs.control.client import NoAnswer, control_client
 from gcsmux_fs.control.mounts import own_mounts
 from gcsmux_fs.control.status_lines import shown_duration
@@ -35,7 +36,7 @@ _HEALTHY = "healthy"
 
 @click.command(
     name="list",
-    epilog="Examples:  gcsmux list    gcsmux list --json | jq -r '.[].mountpoint'",
+    epilog=examples("gcsmux list", "gcsmux list --json | jq -r '.[].mountpoint'"),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per mount.")
 def list_mounts(*, as_json: bool) -> None:

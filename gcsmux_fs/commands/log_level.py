@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gcsmux_fs.commands.click_command import examples
 from gcsmux_fs.commands.completions import complete_level, complete_mountpoint
 from gcsmux_fs.commands.mount_argument import ask_mount, understood
 from gcsmux_fs.process.logs import printable
@@ -14,8 +15,9 @@ __all__ = ["change_log_level"]
 
 @click.command(
     name="log-level",
-    epilog="Examples:  gcsmux log-level /mnt/data debug    gcsmux log-level /mnt/data"
-    "    gcsmux log-level debug",
+    epilog=examples(
+        "gcsmux log-level /mnt/data debug", "gcsmux log-level /mnt/data", "gcsmux log-level debug"
+    ),
 )
 @click.argument("mountpoint", required=False, shell_complete=complete_mountpoint)
 @click.argument("level", required=False, shell_complete=complete_level)

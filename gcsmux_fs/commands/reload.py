@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from gcsmux_fs.commands.click_command import examples
 from gcsmux_fs.commands.mount_argument import ask_mount, mountpoint_argument, understood
 from gcsmux_fs.process.logs import printable
 
 __all__ = ["reload_mount"]
 
 
-@click.command(name="reload", epilog="Examples:  gcsmux reload /mnt/data    gcsmux reload")
+@click.command(name="reload", epilog=examples("gcsmux reload /mnt/data", "gcsmux reload"))
 @mountpoint_argument
 def reload_mount(*, mountpoint: str | None) -> None:
     """Drop all cached names of a mount, so that programs see the newest objects.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gcsmux_fs.commands.click_command import examples
 from gcsmux_fs.commands.mount_argument import (
     ask_mount,
     json_option,
@@ -21,7 +22,7 @@ __all__ = ["stats"]
 
 @click.command(
     name="stats",
-    epilog="Examples:  gcsmux stats /mnt/data    gcsmux stats --json | jq .uptime_seconds",
+    epilog=examples("gcsmux stats /mnt/data", "gcsmux stats --json | jq .uptime_seconds"),
 )
 @mountpoint_argument
 @json_option

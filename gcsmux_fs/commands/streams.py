@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gcsmux_fs.commands.click_command import examples
 from gcsmux_fs.commands.mount_argument import (
     ask_mount,
     json_option,
@@ -29,7 +30,7 @@ _HEADINGS = ("STATE", "AGE", "IN FLIGHT", "UNSENT", "RECEIVED", "REOPENS", "OBJE
 
 @click.command(
     name="streams",
-    epilog="Examples:  gcsmux streams /mnt/data    gcsmux streams --json | jq '.streams|length'",
+    epilog=examples("gcsmux streams /mnt/data", "gcsmux streams --json | jq '.streams|length'"),
 )
 @mountpoint_argument
 @json_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gcsmux_fs.commands.click_command import parsed_by
+from gcsmux_fs.commands.click_command import examples, parsed_by
 from gcsmux_fs.commands.mount_argument import chosen_mount, mountpoint_argument
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.units import parse_duration
@@ -36,8 +36,11 @@ def _interval(text: str) -> float:
 
 @click.command(
     name="top",
-    epilog="Examples:  gcsmux top /mnt/data    gcsmux top --once"
-    "    gcsmux top --json --interval 10s | jq .reader_rate",
+    epilog=examples(
+        "gcsmux top /mnt/data",
+        "gcsmux top --once",
+        "gcsmux top --json --interval 10s | jq .reader_rate",
+    ),
 )
 @mountpoint_argument
 @click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from gcsmux_fs.commands.click_command import parsed_by
+from gcsmux_fs.commands.click_command import examples, parsed_by
 from gcsmux_fs.commands.completions import complete_directory
 from gcsmux_fs.commands.installation_plan import Plan, PlannedStep, SystemRoot, confirm
 from gcsmux_fs.commands.marked_files import read_if_exists
@@ -38,7 +38,7 @@ def _complete_name(
 
 @click.command(
     name="uninstall-unit",
-    epilog="Examples:  gcsmux uninstall-unit data    gcsmux uninstall-unit data --dry-run",
+    epilog=examples("gcsmux uninstall-unit data", "gcsmux uninstall-unit data --dry-run"),
 )
 @click.argument("name", metavar="NAME", shell_complete=_complete_name)
 @click.option("--dry-run", is_flag=True, help="Only show what the command would do.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gcsmux_fs.commands.click_command import examples
 from gcsmux_fs.commands.mount_argument import understood
 from gcsmux_fs.commands.path_arguments import given_paths, path_arguments
 from gcsmux_fs.commands.warm_progress import warm_progress
@@ -36,8 +37,11 @@ class DoesNotFit(GcsmuxError):
 
 @click.command(
     name="warm",
-    epilog="Examples:  gcsmux warm /mnt/data/model    gcsmux warm '/mnt/data/**/*.parquet'"
-    "    gcsmux warm --files-from list.txt --dry-run",
+    epilog=examples(
+        "gcsmux warm /mnt/data/model",
+        "gcsmux warm '/mnt/data/**/*.parquet'",
+        "gcsmux warm --files-from list.txt --dry-run",
+    ),
 )
 @path_arguments
 @click.option("--dry-run", is_flag=True, help="Only count the files and their bytes.")

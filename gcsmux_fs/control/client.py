@@ -156,8 +156,12 @@ def control_client(mount: MountEntry, seconds: float = ANSWER_SECONDS) -> Contro
             if user in (0, owner):
                 continue
             break
-        except TimeoutError:
-            raise NoAnswer(f"{mount.path} accepts no control connection: try again.") from None
+        except (TimeoutError, BlockingIOError):
+            # EAGAIN: many clients wait to be accepted, so the process has not run for a while.
+            raise NoAnswer(
+                f"the process of {mount.path} accepts no control connection: if it is stopped"
+                " (state T in `ps`), continue it by `kill -CONT`, otherwise try again."
+            ) from None
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENOTSOCK):
                 continue

@@ -45,8 +45,9 @@ _FALLBACK_DIRECTORY = Path("/tmp")
 _NAME = "gcsmux"
 _SUFFIX = ".sock"
 
-# Number of clients that may wait to be accepted.
-_BACKLOG = 16
+# Number of clients that may wait to be accepted. The clients of a stopped process stay in this
+# queue until the process continues, and only a client in the queue can name that process.
+_BACKLOG = 1024
 
 # Age in seconds from which on a socket without its final name is the rest of a killed process. A
 # socket gets its final name within milliseconds.

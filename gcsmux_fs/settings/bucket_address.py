@@ -34,6 +34,11 @@ def parse_bucket(text: str, only_dir: str = "") -> tuple[str, str]:
         raise ConfigError(
             f"{text!r} is not a Google Cloud Storage address: write name or gs://name."
         )
+    if text.startswith(("/", "./", "../", "~")):
+        raise ConfigError(
+            f"{text!r} is a path and not a bucket: write name or gs://name, and write it before the"
+            " mount point."
+        )
     if slash and not text.startswith(_SCHEME):
         suggestion = _SCHEME + text.removeprefix("gs:").lstrip("/")
         raise ConfigError(

@@ -99,7 +99,10 @@ def _explain(error: StorageError, settings: Settings) -> str:
             if reason is not None:
                 return f"{endpoint} {reason}."
             if error.code in _UNANSWERED:
-                return f"the service at {endpoint} does not answer: {error.message}."
+                return (
+                    f"the service at {endpoint} does not answer: {error.message}: run `gcsmux"
+                    " doctor` with the same bucket and options to find the cause."
+                )
             return f"the service at {endpoint} answers, but does not serve {bucket}: {error}."
     return f"{bucket} cannot be read from {endpoint}: {error}."
 

@@ -19,7 +19,9 @@ def test_every_subcommand_has_help_with_examples(
     assert gcsmux.run([name, "--help"]) == 0
     help_text = capsys.readouterr().out
     assert f"Usage: gcsmux {name}" in help_text
-    assert "Examples:" in help_text
+    lines = help_text.partition("Examples:\n")[2].splitlines()
+    assert lines
+    assert {line.startswith(f"    gcsmux {name}") for line in lines} == {True}
 
 
 def test_the_help_lists_every_subcommand_with_its_summary(
@@ -37,7 +39,14 @@ def test_the_help_lists_every_subcommand_with_its_summary(
         (["lsit"], "unknown command lsit: did you mean list?"),
         (["xyzzy"], "unknown command xyzzy: --help lists all commands."),
         (["list", "--jsno"], "unknown option --jsno: did you mean --json?"),
-        (["list", "extra"], "got unexpected extra argument (extra)."),
+        (["list", "extra"], "unexpected argument extra: write gcsmux list [OPTIONS]."),
+        (["config", "shwo"], "unknown command shwo: did you mean show?"),
+        (
+            ["reload", "a", "b"],
+            "unexpected argument b: write gcsmux stats [OPTIONS] [MOUNTPOINT].",
+        ),
+        (["config", "show", "--memory"], "--memory has no value: write --memory SIZE."),
+        (["list", "--json=1"], "--json takes no value: write only --json."),
         (["--verison"], "unknown option --verison: did you mean --version?"),
     ],
 )

@@ -47,7 +47,10 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
     [
         ("", "BUCKET is missing"),
         ("bucket", "MOUNTPOINT is missing"),
-        ("bucket /mnt extra", "unexpected extra argument (extra)"),
+        (
+            "bucket /mnt extra",
+            "unexpected argument extra: write gcsmux-mount [OPTIONS] BUCKET MOUNTPOINT.",
+        ),
         (
             "bucket /mnt --metdata-ttl 3s",
             "unknown option --metdata-ttl: did you mean --metadata-ttl?",
@@ -62,7 +65,7 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
             "bucket /mnt -o alow_other",
             "unknown mount option -o alow_other: did you mean allow_other?",
         ),
-        ("bucket /mnt --memory", "option '--memory' requires an argument"),
+        ("bucket /mnt --memory", "--memory has no value: write --memory SIZE."),
         ("bucket /mnt --memory 12x", "--memory: '12x' is not a size"),
         ("bucket /mnt --memory 1KiB", "--memory 1KiB is too small"),
         ("bucket /mnt -o memory=12x", "--memory: '12x' is not a size"),
@@ -77,6 +80,9 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
         ("bucket /mnt --endpoint a:1 --plaintext", "credentials are never sent in plaintext"),
         ("BUCKET /mnt", "'BUCKET' is not a bucket name"),
         ("bucket/dir /mnt", "write gs://bucket/dir"),
+        ("/mnt bucket", "'/mnt' is a path and not a bucket: write name or gs://name, and write it"),
+        ("bucket /mnt --foreground=yes", "--foreground takes no value: write only --foreground."),
+        ("--memory 1 GiB bucket /mnt", "unexpected argument /mnt: write gcsmux-mount"),
     ],
 )
 def test_a_usage_error_is_reported_in_one_sentence(arguments: str, sentence: str) -> None:

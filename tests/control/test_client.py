@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from dataclasses import replace
@@ -51,6 +52,16 @@ def test_a_mount_whose_process_has_ended_is_named(tmp_path: Path) -> None:
         dead.bind(str(tmp_path / NAME))
     with pytest.raises(NoAnswer, match="has ended: unmount it by"):
         control_client(MOUNT)
+
+
+def test_a_mount_whose_queue_of_clients_is_full_is_named(tmp_path: Path) -> None:
+    """A stopped process accepts no client."""
+    with socket.socket(socket.AF_UNIX) as stopped, contextlib.ExitStack() as clients:
+        stopped.bind(str(tmp_path / NAME))
+        stopped.listen(0)
+        clients.enter_context(control_client(MOUNT))
+        with pytest.raises(NoAnswer, match="accepts no control connection: if it is stopped"):
+            clients.enter_context(control_client(MOUNT))
 
 
 def test_a_mount_that_is_silent_is_named_after_the_timeout(tmp_path: Path) -> None:

@@ -50,7 +50,10 @@ def test_a_start_reports_how_the_server_answers(folder: Path) -> None:
                 strict=True,
             )
         )
-    assert lines.pop("unavailable") == "the service at ENDPOINT does not answer: away."
+    unanswered = lines.pop("unavailable")
+    assert unanswered.startswith(
+        "the service at ENDPOINT does not answer: away: run `gcsmux doctor`"
+    )
     answers = f"the service at ENDPOINT answers, but does not serve gs://{BUCKET}: "
     assert {line.startswith(answers) for line in lines.values()} == {True}, lines
     assert "malformed answer: it is empty [INTERNAL]" in lines["empty"]

@@ -107,7 +107,7 @@ async def test_a_bucket_that_can_be_read_but_not_listed_has_a_warning() -> None:
         (Unavailable("Tls handshake failed"), "storage.googleapis.com:443 breaks off the TLS"),
         (
             Unavailable("refused", code=StatusCode.UNAVAILABLE),
-            "the service at storage.googleapis.com:443 does not answer: refused.",
+            "the service at storage.googleapis.com:443 does not answer: refused: run `gcsmux",
         ),
         (
             Unavailable("quota", code=StatusCode.RESOURCE_EXHAUSTED),
