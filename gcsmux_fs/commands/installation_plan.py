@@ -40,9 +40,19 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class SystemRoot:
-    """The system whose files are changed: this machine (`/`), or an image below a directory."""
+    """The system whose files are changed: this machine (`/`), or an image below a directory.
+
+    Raises:
+        ConfigError: the directory does not exist. A new one would hide a mistyped --root.
+    """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        if not self.path.is_dir():
+            raise ConfigError(
+                f"--root: {self.path} is no directory: name the root of a machine's image."
+            )
 
     @property
     def is_this_machine(self) -> bool:

@@ -42,7 +42,7 @@ def test_the_help_lists_every_subcommand_with_its_summary(
         (["list", "extra"], "unexpected argument extra: write gcsmux list [OPTIONS]."),
         (["config", "shwo"], "unknown command shwo: did you mean show?"),
         (
-            ["reload", "a", "b"],
+            ["stats", "a", "b"],
             "unexpected argument b: write gcsmux stats [OPTIONS] [MOUNTPOINT].",
         ),
         (["config", "show", "--memory"], "--memory has no value: write --memory SIZE."),

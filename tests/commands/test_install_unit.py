@@ -81,6 +81,16 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     assert f"run systemctl --root={image} enable gcsmux@data.service\n" in shown
 
 
+def test_a_mistyped_root_is_refused_and_not_created(
+    image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = image / "imgae"
+    assert install(missing, "--mkdir") == 2
+    assert run(missing, "uninstall-unit", "data", "--yes") == 2
+    assert capsys.readouterr().err.count(f"--root: {missing} is no directory") == 2
+    assert not missing.exists()
+
+
 def test_the_configuration_sets_what_the_options_said(image: Path) -> None:
     key = image / "key.json"
     key.write_text("{}")
