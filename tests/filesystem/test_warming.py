@@ -73,6 +73,34 @@ async def test_paths_without_files_are_reported_and_the_others_are_fetched() -> 
         assert counts["bytes_done"] == counts["bytes"] == 20_000
 
 
+async def test_readers_have_turns_while_everything_is_cached_already() -> None:
+    names = [f"{number % 50:02}/{number:04}" for number in range(2000)]
+    async with served(*names, size=1000) as bucket:
+        warming = warm_up(bucket)
+        await warming.find(["", "**"])
+        await warming.fetch()
+        turns = 0
+
+        async def read() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        requests = len(bucket.source.requests)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            warming = warm_up(bucket)
+            await warming.find(["", "**"])
+            turns_of_find, turns = turns, 0
+            await warming.fetch()
+            nursery.cancel_scope.cancel()
+        assert len(bucket.source.requests) == requests
+        # At least one turn for each of the 50 directories of each path, and for each object.
+        assert turns_of_find > 100
+        assert turns >= 2000
+
+
 async def test_a_directory_of_several_pages_is_found_whole() -> None:
     names = [f"folder/{number:04}" for number in range(2500)]
     async with served(*names, size=1000, ttl_seconds=0) as bucket:
