@@ -25,6 +25,7 @@ import logging
 import os
 import threading
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from gcsmux_fs.fsspec_access.engine_stopped import EngineStopped
@@ -52,11 +53,17 @@ _TRIES = 3
 
 
 class _Engines:
-    """All engines of the process. The lock is reentrant because the garbage collector may run
-    `release` in a thread that holds it."""
+    """All engines of the process.
+
+    The garbage collector may run `release` in any thread. So the lock is reentrant, and `release`
+    never waits for the lock: the thread that holds it may wait for the thread that collects, for
+    example for the start of an engine. Each thread that has released the lock calls `settle`, which
+    does what `release` could not do.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.released: deque[AccessSettings] = deque()
         self.running: dict[AccessSettings, Engine] = {}
         self.stopping: list[Engine] = []
         self.leases: dict[AccessSettings, int] = {}
@@ -66,23 +73,42 @@ class _Engines:
     def acquire(self, settings: AccessSettings) -> None:
         with self.lock:
             self.leases[settings] = self.leases.get(settings, 0) + 1
+        self.settle()
 
     def release(self, settings: AccessSettings) -> None:
-        with self.lock:
-            self.leases[settings] = self.leases.get(settings, 0) - 1
-            if self.leases[settings] > 0:
-                return
-            del self.leases[settings]
-            engine = self.running.pop(settings, None)
-            if engine is not None:
-                engine.stop_soon()
-                self.stopping.append(engine)
+        self.released.append(settings)
+        self.settle()
+
+    def settle(self) -> None:
+        """Stop the engines whose leases have been released; never waits."""
+        while self.released and self.lock.acquire(blocking=False):
+            try:
+                while self.released:
+                    self._release(self.released.popleft())
+            finally:
+                self.lock.release()
+
+    def _release(self, settings: AccessSettings) -> None:
+        self.leases[settings] = self.leases.get(settings, 0) - 1
+        if self.leases[settings] > 0:
+            return
+        del self.leases[settings]
+        engine = self.running.pop(settings, None)
+        if engine is not None:
+            engine.stop_soon()
+            self.stopping.append(engine)
 
     def engine(self, settings: AccessSettings) -> Engine:
         """Return the running engine for `settings`; start it if there is none."""
         engine = self.running.get(settings)
         if engine is not None and not engine.is_stopping:
             return engine
+        try:
+            return self._start(settings)
+        finally:
+            self.settle()
+
+    def _start(self, settings: AccessSettings) -> Engine:
         with self.lock:
             # The import takes 0.3 s, because it loads gRPC. No fork can happen meanwhile, because
             # the lock is held, so no child finds the locks of the import taken.
@@ -202,6 +228,7 @@ def _before_fork() -> None:
 
 def _after_fork_in_parent() -> None:
     _engines.lock.release()
+    _engines.settle()
 
 
 def _at_exit() -> None:
