@@ -76,6 +76,7 @@ def test_every_block_belongs_to_a_test() -> None:
     tested = [
         *["gcsmux-mount my-bucket /mnt/data", "make demo", "make test", "apt-get", "umount"],
         *["gcsmux-emulator /srv", "systemctl"],
+        *["gcsmux-mount --config", "gcsmux list"],
         # tests/distribution/test_deb.py runs this block.
         "make deb",
     ]
@@ -102,6 +103,37 @@ def test_the_mount_commands_work(tmp_path: Path, emulator: EmulatorProcess) -> N
     assert "logs" in output
     # This block contains all commands of the first block, so the first block needs no other test.
     assert set(blocks()[0]) <= {line.partition(" #")[0].strip() for line in commands}
+
+
+@pytest.mark.mount
+def test_the_configuration_and_the_commands_for_a_mount_work(
+    tmp_path: Path, emulator: EmulatorProcess
+) -> None:
+    (tmp_path / "etc").mkdir()
+    data = tmp_path / "data"
+    data.mkdir()
+    moves = {"/mnt/data": str(data), "/etc/gcsmux": str(tmp_path / "etc")}
+    (content,) = re.findall(r"^```toml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "etc/data.toml").write_text(content.replace("/mnt/data", str(data)))
+    environment = {
+        "PATH": f"{COMMANDS}:{os.environ['PATH']}",
+        "STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint,
+    }
+    *before, unmount = block_with("gcsmux-mount --config")
+    # The second block needs a mount, so it runs before the unmount of the first one.
+    commands = [f"trap '{unmount}' EXIT", *before, *block_with("gcsmux list")]
+    output = run(commands, moves, environment)
+    assert f"my-bucket on {data} " in output
+    assert 'memory = "1GiB"' in output
+    assert "1 of 1 file cached" in output
+    assert output.endswith("debug\n")
+
+
+def test_every_document_is_linked_and_every_link_exists() -> None:
+    links = {link.partition("#")[0] for link in re.findall(r"\]\((?!https?:)([^)]*)\)", README)}
+    assert {link for link in links if not (ROOT / link).exists()} == set()
+    documents = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert documents - links == set()
 
 
 def test_the_emulator_command_works(tmp_path: Path) -> None:
