@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 import threading
@@ -28,7 +29,7 @@ from gcsmux_fs.exporters.http_messages import (
     is_complete,
     parse_head,
 )
-from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,6 +51,11 @@ _BACKLOG = 64
 
 _METHODS = ("GET", "HEAD")
 
+# Errors that end by themselves when a machine boots: a network interface does not have its address
+# yet, or the name server does not answer yet. A port in use is an error of the settings, because
+# usually another mount has the same --metrics-listen.
+_TRANSIENT_ERRNOS = frozenset({errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
+
 # Pause in seconds after an error of accept(), such as too many open files, which may last.
 _ERROR_PAUSE_SECONDS = 1.0
 
@@ -58,6 +64,7 @@ class MetricsServer:
     """Serves `pages`, functions by path, at `address`.
 
     Raises:
+        TransientError: the address cannot be used now.
         ConfigError: the address cannot be used.
     """
 
@@ -194,7 +201,8 @@ def _listen(address: ListenAddress) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise ConfigError(
+        kind = TransientError if error.errno in _TRANSIENT_ERRNOS else ConfigError
+        raise kind(
             f"--metrics-listen {address} cannot be used: {error.strerror or error}: choose another"
             " address or port, or end the program that uses it."
         ) from None

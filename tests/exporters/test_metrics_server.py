@@ -14,7 +14,7 @@ import pytest
 from gcsmux_fs.exporters import metrics_server
 from gcsmux_fs.exporters.http_messages import HttpRequest, HttpResponse
 from gcsmux_fs.exporters.metrics_server import MAX_CONNECTIONS, MetricsServer
-from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError, TransientError
 from gcsmux_fs.settings.listen_address import ListenAddress
 
 if TYPE_CHECKING:
@@ -107,8 +107,17 @@ def test_idle_connections_do_not_lock_out_others() -> None:
 
 
 def test_a_port_in_use_is_refused_with_one_sentence() -> None:
-    with serving() as port, pytest.raises(ConfigError, match=r"127.0.0.1:\d+ cannot be used: Addr"):
+    with (
+        serving() as port,
+        pytest.raises(ConfigError, match=r"127.0.0.1:\d+ cannot be used: Addr"),
+    ):
         MetricsServer(ListenAddress("127.0.0.1", port), {})
+
+
+def test_an_address_that_the_machine_gets_later_is_a_transient_error() -> None:
+    # 192.0.2.0/24 is for documentation (RFC 5737), so no machine has this address.
+    with pytest.raises(TransientError, match=r"192\.0\.2\.1:0 cannot be used"):
+        MetricsServer(ListenAddress("192.0.2.1", 0), {})
 
 
 def test_after_the_close_no_thread_remains() -> None:
