@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -152,6 +153,11 @@ class BoundSocket:
             with open_directory(directory, {os.geteuid()}) as opened:
                 self._inode = self._bind(opened)
                 _remove_dead_sockets(opened, {name, *kept})
+                # systemd-tmpfiles removes old files below /tmp, but nothing in a locked directory
+                # (tmpfiles.d(5)). The mounts of a user share the lock.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                self._lock = os.dup(opened)
         except BaseException:
             self.listener.close()
             raise
@@ -179,6 +185,7 @@ class BoundSocket:
     def close(self) -> None:
         """Close the socket and remove it, unless another process has replaced it."""
         self.listener.close()
+        os.close(self._lock)
         with (
             contextlib.suppress(OSError),
             open_directory(self._directory, {os.geteuid()}) as directory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -86,6 +87,17 @@ def test_sockets_of_killed_processes_are_removed_and_others_stay(tmp_path: Path)
         bound = BoundSocket(tmp_path, NAME)
         assert {path.name for path in tmp_path.iterdir()} == {NAME, "0-2.sock", "0-3.sock"}
         bound.close()
+
+
+def test_the_directory_is_locked_against_the_cleaning_of_old_files(tmp_path: Path) -> None:
+    first, second = BoundSocket(tmp_path, NAME), BoundSocket(tmp_path, "0-58.sock")
+    first.close()
+    with open_directory(tmp_path, {os.geteuid()}) as directory:
+        # systemd-tmpfiles cleans a directory only with this lock.
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        second.close()
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_socket_that_another_mount_is_making_stays(tmp_path: Path) -> None:
