@@ -18,7 +18,11 @@ import signal
 import sys
 from typing import NoReturn
 
-from gcsmux_fs.process.standard_streams import open_missing_streams, print_error
+from gcsmux_fs.process.standard_streams import (
+    escape_unencodable,
+    open_missing_streams,
+    print_error,
+)
 
 __all__ = ["gcsmux_command", "mount_command"]
 
@@ -39,6 +43,7 @@ def mount_command() -> NoReturn:
 def _run_command(program: str, module: str, *, when_interrupted: str) -> NoReturn:
     """Run a module of `commands` and exit; after Ctrl+C print the text `when_interrupted`."""
     open_missing_streams()
+    escape_unencodable()
     if os.getpid() == 1:
         _let_sigterm_interrupt()
     exit_code = _INTERRUPTED_EXIT_CODE

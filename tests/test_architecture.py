@@ -42,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
         "settings",
         "storage.channels",
     },
-    "emulator": {"storage.pb", "process", "settings.units"},
+    "emulator": {"commands.click_command", "storage.pb", "process", "settings.units"},
     "fsspec_access": {
         "connected_service",
         "namespace",

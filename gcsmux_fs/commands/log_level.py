@@ -6,7 +6,8 @@ import click
 
 from gcsmux_fs.commands.click_command import examples
 from gcsmux_fs.commands.completions import complete_level, complete_mountpoint
-from gcsmux_fs.commands.mount_argument import ask_mount, understood
+from gcsmux_fs.commands.mount_argument import ask_mount, chosen_mount, understood
+from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.logs import printable
 from gcsmux_fs.settings.defaults import LOG_LEVELS
 
@@ -28,6 +29,19 @@ def change_log_level(*, mountpoint: str | None, level: str | None) -> None:
     """
     if level is None and mountpoint is not None and mountpoint.lower() in LOG_LEVELS:
         mountpoint, level = None, mountpoint
+    levels = ", ".join(LOG_LEVELS)
+    if level is None and mountpoint is not None:
+        try:
+            chosen_mount(mountpoint)
+        except ConfigError:
+            if "/" in mountpoint:
+                raise
+            raise ConfigError(
+                f"{mountpoint!r} is no log level and in no mount: write one of {levels}, or a mount"
+                " point that `gcsmux list` shows."
+            ) from None
+    if level is not None and level.lower() not in LOG_LEVELS:
+        raise ConfigError(f"{level!r} is not one of {levels}.")
     arguments = {} if level is None else {"level": level.lower()}
     answer = ask_mount(mountpoint, "log-level", arguments)
     with understood():

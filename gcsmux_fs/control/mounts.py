@@ -53,6 +53,8 @@ def locate_path(path: str) -> tuple[MountEntry, str]:
     Raises:
         ConfigError: the path is in no mount of this program.
     """
+    if not path:
+        raise ConfigError("a path is an empty text: write a path in a mount.")
     table = mount_table()
     mounts = {entry.path for entry in own_mounts(table)}
     try:

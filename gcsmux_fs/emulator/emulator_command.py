@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gcsmux_fs.commands.click_command import usage_error
 from gcsmux_fs.emulator.buckets.placement import LOCATION_TYPES
 from gcsmux_fs.emulator.rpc_error import RpcError
 from gcsmux_fs.emulator.server import Emulator, EmulatorError
@@ -131,7 +132,7 @@ def emulator_arguments(
 ) -> None:
     """Serve the folders in DIR as Google Cloud Storage buckets, over gRPC with or without TLS."""
     if (tls_cert is None) != (tls_key is None):
-        raise click.UsageError("Use --tls-cert and --tls-key together.")
+        raise click.UsageError("--tls-cert and --tls-key belong together: write both or none.")
     emulator = Emulator(
         folder,
         host=host,
@@ -170,10 +171,14 @@ def main() -> None:
     try:
         code = emulator_arguments.main(prog_name=_PROGRAM, standalone_mode=False)
     except click.ClickException as error:
-        _print_prefixed(error.format_message())
+        _print_prefixed(usage_error(error, emulator_arguments, _PROGRAM, sys.argv[1:]))
         code = _EXIT_USAGE
-    except (EmulatorError, RpcError, OSError) as error:
+    except (EmulatorError, RpcError) as error:
         _print_prefixed(str(error))
+        code = _EXIT_FAILURE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _print_prefixed(f"{where}{error.strerror or error}.")
         code = _EXIT_FAILURE
     sys.exit(code)
 

@@ -8,10 +8,11 @@ this: it opens /dev/null on the closed descriptors.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
-__all__ = ["has_terminal", "open_missing_streams", "print_error"]
+__all__ = ["escape_unencodable", "has_terminal", "open_missing_streams", "print_error"]
 
 _NAMES = ("stdin", "stdout", "stderr")
 
@@ -29,6 +30,16 @@ def open_missing_streams() -> None:
         if getattr(sys, name) is None:
             mode = "r" if number == 0 else "w"
             setattr(sys, name, os.fdopen(number, mode, errors="backslashreplace", closefd=False))
+
+
+def escape_unencodable() -> None:
+    """Let stdout show a character that its encoding lacks as an escape, such as \\u25cf.
+
+    Without this call, the write of such a character fails, for example with the locale
+    en_US.ISO-8859-1. Python itself does the same for stderr.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def print_error(text: str) -> None:

@@ -154,6 +154,25 @@ def test_the_mount_point_of_log_level_may_be_left_out(
     assert mount.asked == [("log-level", asked)]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["loud"],
+            "'loud' is no log level and in no mount: write one of debug, info,",
+        ),
+        (["/nowhere"], "/nowhere is in no mount of gcsmux-mount"),
+        (["/mnt/data", "loud"], "'loud' is not one of debug, info, warning, error."),
+    ],
+)
+def test_a_mistyped_log_level_is_refused(
+    mount: FakeMount, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert gcsmux.run(["log-level", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"gcsmux: {message}")
+    assert mount.asked == []
+
+
 def test_forget_reports_paths_that_no_object_can_have(
     mount: FakeMount, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -76,6 +77,19 @@ def test_the_help_and_the_modules_of_the_subcommands_do_not_load_grpc() -> None:
         "sys.exit('grpc' in sys.modules or 'pyfuse3' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=20).returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_the_output_lacks_are_escaped(encoding: str) -> None:
+    code = (
+        "import sys; from gcsmux_fs import cli; from gcsmux_fs.commands import gcsmux;"
+        "gcsmux.run = lambda _: print('\u25cf');"
+        "cli.gcsmux_command()"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=20)
+    assert (done.stdout, done.stderr) == (b"\\u25cf\n", b"")
 
 
 def test_ctrl_c_reaches_the_caller_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,3 +93,8 @@ def test_the_mount_point_may_be_left_out_if_there_is_one_mount(
     use_table(monkeypatch, entry("/one"), entry("/two", minor=58, number=3))
     with pytest.raises(ConfigError, match="mount points: /one, /two"):
         only_mount()
+
+
+def test_an_empty_path_does_not_mean_the_current_directory() -> None:
+    with pytest.raises(ConfigError, match=r"^a path is an empty text: write a path in a mount\.$"):
+        locate_path("")
