@@ -167,6 +167,8 @@ def _run(words: Sequence[str], hint: str) -> None:
         raise GcsmuxError(
             f"{quoted_command(*words)} did not end within {_COMMAND_SECONDS} s."
         ) from None
+    except OSError as error:
+        raise GcsmuxError(f"{quoted_command(*words)} cannot be run: {error.strerror}.") from None
     if done.returncode:
         reason = _reason(done.stderr) or f"exit code {done.returncode}"
         raise GcsmuxError(f"{quoted_command(*words)} failed: {reason}{hint}.")

@@ -18,6 +18,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.model.errors import TransientError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -129,7 +131,11 @@ def parse_observation(output: bytes, path: Path) -> Observation:
 def observe(
     path: Path, *, listing: bool = True, timeout_seconds: float = OBSERVE_SECONDS
 ) -> Observation:
-    """Look at `path` from another process."""
+    """Look at `path` from another process.
+
+    Raises:
+        TransientError: the other process cannot be started.
+    """
     return _observe(observer_command(path, listing=listing), path, timeout_seconds)
 
 
@@ -137,6 +143,9 @@ def observe_and_lock(path: Path, *, listing: bool = True) -> tuple[Observation, 
     """Lock the directory `path`, and look at the directory from another process meanwhile.
 
     The returned descriptor holds the lock; None if the directory could not be locked.
+
+    Raises:
+        TransientError: the other process cannot be started.
     """
     receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with receiver, sender:
@@ -155,14 +164,20 @@ def observe_and_lock(path: Path, *, listing: bool = True) -> tuple[Observation, 
 def _observe(
     command: list[str], path: Path, timeout_seconds: float, *inherited: int
 ) -> Observation:
-    observer = subprocess.Popen(
-        command,
-        pass_fds=inherited,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-    )
+    try:
+        observer = subprocess.Popen(
+            command,
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+        )
+    except OSError as error:
+        raise TransientError(
+            f"{path} cannot be examined, because no process can be started: {error.strerror}: check"
+            " the limits of processes and memory, and try again."
+        ) from None
     try:
         output, _ = observer.communicate(timeout=timeout_seconds)
     except subprocess.TimeoutExpired:

@@ -81,6 +81,16 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     assert f"run systemctl --root={image} enable gcsmux@data.service\n" in shown
 
 
+def test_a_machine_without_systemctl_gets_one_sentence(
+    image: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(image))
+    assert install(image, "--enable") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"gcsmux: `systemctl --root={image} enable gcsmux@data.service` cannot")
+    assert error.endswith("be run: No such file or directory.\n")
+
+
 def test_a_mistyped_root_is_refused_and_not_created(
     image: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,10 +17,15 @@ import pytest
 
 from gcsmux_fs.fuse import mountpoint, start_lock
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table
-from gcsmux_fs.fuse.mountpoint import claim_mountpoint, mounting_place, refusal
+from gcsmux_fs.fuse.mountpoint import (
+    claim_mountpoint,
+    clear_dead_mounts,
+    mounting_place,
+    refusal,
+)
 from gcsmux_fs.fuse.observer import Observation, observe, observe_and_lock
 from gcsmux_fs.fuse.start_lock import Claim
-from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,6 +177,15 @@ def test_a_claim_of_an_unusable_path_is_refused(
         claim_mountpoint(path)
 
 
+def test_an_observer_that_cannot_be_started_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    for look in (observe, observe_and_lock, claim_mountpoint, clear_dead_mounts):
+        with pytest.raises(TransientError, match="no process can be started: No such file"):
+            look(tmp_path)
+
+
 def test_an_observer_without_an_answer_times_out(tmp_path: Path) -> None:
     assert observe(tmp_path, timeout_seconds=0.0).errno == errno.ETIMEDOUT
 
@@ -290,7 +304,7 @@ assert not select.select([reading], [], [], 0)[0], "triggered"
 CLAIM_TWICE = """
 import sys
 from pathlib import Path
-from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.model.errors import ConfigError, TransientError
 from gcsmux_fs.fuse.mountpoint import claim_mountpoint
 with claim_mountpoint(Path(sys.argv[1])):
     try:
