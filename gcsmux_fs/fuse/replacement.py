@@ -19,7 +19,6 @@ import ctypes
 import errno
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +62,9 @@ def replacing(dead: Path) -> Iterator[Path]:
     Raises:
         OSError: the mount cannot be put in its place; nothing remains of the new mount.
     """
+    # Imported here, because it takes 2 ms, and few mounts replace another one.
+    import tempfile
+
     parent = _RUNTIME if os.access(_RUNTIME, os.W_OK) else None
     private = Path(tempfile.mkdtemp(prefix="gcsmux-", dir=parent))
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import stat
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigFileMissing", "FileValue", "parse_config", "read_config"]
 
+# These two patterns are compiled when a file has an error, because all commands import this module.
 # The place of an error at the end of a message of `tomllib`.
-_PLACE = re.compile(
-    r"(?P<message>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of .*)\)"
-)
+_PLACE = r"(?P<message>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of .*)\)"
 # A line such as `memory = 1GiB`, whose value lacks its quotes.
-_UNQUOTED = re.compile(r"""\s*(?P<key>[\w-]+)\s*=\s*(?P<value>[^\s"'\[{#][^#"']*?)\s*(#.*)?""")
+_UNQUOTED = r"""\s*(?P<key>[\w-]+)\s*=\s*(?P<value>[^\s"'\[{#][^#"']*?)\s*(#.*)?"""
 _TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 
 
@@ -88,6 +86,9 @@ def parse_config(text: str, path: Path, known: Mapping[str, Setting]) -> dict[st
     Raises:
         ConfigError: the text is not TOML, or a key or a value is wrong.
     """
+    # Imported here, because it takes 2 ms, and most commands read no file.
+    import tomllib
+
     lines = text.splitlines()
     try:
         content = tomllib.loads(text)
@@ -152,7 +153,7 @@ def _unknown_key(key: str, raw: object, known: Mapping[str, Setting]) -> str:
 
 
 def _syntax_error(message: str, path: Path, lines: list[str], known: Mapping[str, Setting]) -> str:
-    match = _PLACE.fullmatch(message)
+    match = re.fullmatch(_PLACE, message)
     reason = match["message"] if match else message
     # Without a line the place is the end of the text.
     number = int(match["line"]) if match and match["line"] else max(1, len(lines))
@@ -162,7 +163,7 @@ def _syntax_error(message: str, path: Path, lines: list[str], known: Mapping[str
         return f"{where}: the key {line.partition('=')[0].strip()} is set twice: delete one line."
     if match and match["column"]:
         where += f", column {match['column']}"
-    if unquoted := _UNQUOTED.fullmatch(line):
+    if unquoted := re.fullmatch(_UNQUOTED, line):
         key, value = unquoted["key"], unquoted["value"]
         setting = known.get(key.replace("-", "_"))
         value = "..." if setting is not None and setting.secret else value
