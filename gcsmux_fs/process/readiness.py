@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.log_destinations import stderr_is_journal
-from gcsmux_fs.process.logs import sentence
+from gcsmux_fs.process.logs import printable, sentence
 from gcsmux_fs.process.sd_notify import notify
 from gcsmux_fs.process.standard_streams import print_error
 
@@ -171,9 +171,9 @@ class ForegroundReporter:
 
     def __init__(self, program: str, source: str, place: Path) -> None:
         self._program = program
-        self._source = source
-        self._place = place
-        notify(f"STATUS=Connecting to {source}.", _more_time())
+        self._source = printable(source)
+        self._place = printable(os.fspath(place))
+        notify(f"STATUS=Connecting to {self._source}.", _more_time())
 
     def waiting(self, reason: str) -> None:
         """Show the reason in `systemctl status`, and ask systemd for more time."""

@@ -60,6 +60,16 @@ def test_a_mount_reports_ready_and_stopping(manager: socket.socket) -> None:
     assert manager.recv(4096) == b"STATUS=Unmounted /mnt/data."
 
 
+def test_a_strange_mount_point_is_one_line_of_the_status(manager: socket.socket) -> None:
+    reporter = ForegroundReporter("gcsmux-mount", "gs://bucket", Path("/mnt/\udcff\nERRNO=1"))
+    manager.recv(4096)
+    reporter.ready()
+    status = b"STATUS=Mounted gs://bucket on /mnt/\\udcff\\nERRNO=1."
+    assert manager.recv(4096).splitlines() == [b"READY=1", status]
+    reporter.stopping()
+    reporter.stopped()
+
+
 def test_a_failure_sets_the_status_and_cannot_inject_an_assignment(
     manager: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
