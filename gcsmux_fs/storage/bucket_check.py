@@ -57,10 +57,10 @@ async def check_bucket(store: GrpcObjectStore, settings: Settings) -> CheckedBuc
         kind = TransientError if isinstance(error, Unavailable) else ConfigError
         raise kind(_explain(error, settings)) from None
     log.info(
-        "bucket gs://%s: %s, hierarchical: %s",
+        "bucket gs://%s: %s, %s",
         settings.bucket,
         info.location_type,
-        info.hierarchical,
+        "hierarchical" if info.hierarchical else "flat",
     )
     if page is None:
         return CheckedBucket(
