@@ -1,7 +1,7 @@
 """The screen of `gcsmux top`, as a pure function of figures and the size of the terminal; sans-IO.
 
 The screen has 80 columns and 24 lines or more. A wider screen shows more columns of the table of
-streams, a higher screen shows more streams.
+streams, a higher screen shows more streams. A narrower screen has one column of figures.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _OTHER_LINES = 21
 _MIN_STREAM_ROWS = 2
 # From this width, graphs are longer, and the table of streams shows the received bytes and the age.
 _WIDE_COLUMNS = 96
+# Below this width, the figures of memory and streams are below those of throughput and latency.
+_NARROW_COLUMNS = 76
 _LABEL_COLUMNS = 10
 _LEFT_COLUMNS, _LEFT_COLUMNS_IF_WIDE = 40, 50
 _BAR_COLUMNS, _BAR_COLUMNS_IF_WIDE = 8, 14
@@ -66,6 +68,9 @@ def top_view(
     pairs.add_column(no_wrap=True, overflow="ellipsis")
     left = _left(figures, history, left_columns - _LABEL_COLUMNS - 13)
     right = _right(figures, _BAR_COLUMNS_IF_WIDE if wide else _BAR_COLUMNS)
+    if width < _NARROW_COLUMNS:
+        # Cut columns would hide figures. Lines below the screen hide only the less important ones.
+        left, right = [*left, Text(""), *right], []
     for number in range(max(len(left), len(right))):
         pairs.add_row(*(side[number] if number < len(side) else "" for side in (left, right)))
     rows = len(figures.streams)

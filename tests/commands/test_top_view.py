@@ -183,6 +183,13 @@ def test_the_smallest_screen_shows_everything() -> None:
     assert "…" not in text
 
 
+def test_a_narrow_screen_cuts_no_figure_of_the_mount() -> None:
+    figures = figures_between(snapshot(1), snapshot(3))
+    text = "\n".join(lines(figures, width=48, height=60))
+    for part in ("500 MiB/s", "35.0 us", "128 MiB of 256 MiB", "7 open, 5 READs waiting"):
+        assert part in text, part
+
+
 def test_a_larger_screen_shows_more_streams_and_columns() -> None:
     streams = [stream(f"object-{number}", number * MIB) for number in range(12)]
     figures = figures_between(snapshot(1), snapshot(3, streams))
