@@ -3,7 +3,9 @@
 In a container, stderr is a pipe to the container engine. If the reader of the pipe stops, the pipe
 fills up, and a write that waits would block the thread that serves the kernel, and with it all
 programs on the mount. The same happens in a terminal that Ctrl+S has stopped. So a record that
-cannot be written at once is lost and counted.
+cannot be written within `PATIENCE_SECONDS` is lost and counted, and so are all further records
+until stderr can be written again. A reader that is only slower than a burst of lines gets every
+line.
 
 stderr is not set to O_NONBLOCK, because other processes may share the pipe or the terminal.
 """
@@ -18,7 +20,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["StderrHandler"]
+__all__ = ["PATIENCE_SECONDS", "StderrHandler"]
+
+PATIENCE_SECONDS = 0.02
+"""Maximum time that one record waits for the reader. A program that copies a full pipe needs less,
+and a READ that is this much later does not matter, because it happens once until the reader stops
+again."""
 
 
 class StderrHandler(logging.Handler):
@@ -29,6 +36,8 @@ class StderrHandler(logging.Handler):
         self._stream = stream
         #: Number of records that could not be written.
         self.lost = 0
+        # Whether the last record was lost.
+        self._is_stuck = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, or count it as lost."""
@@ -44,13 +53,15 @@ class StderrHandler(logging.Handler):
         """Write a line in parts, each of which a pipe takes at once if it is writable.
 
         Raises:
-            OSError: the rest of the line cannot be written at once.
+            OSError: the rest of the line cannot be written in time.
         """
         descriptor = self._stream.fileno()
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
         for start in range(0, len(line), select.PIPE_BUF):
-            if not poll.poll(0):
+            if not poll.poll(0 if self._is_stuck else PATIENCE_SECONDS * 1000):
+                self._is_stuck = True
                 raise BlockingIOError
             # A pipe that poll(2) calls writable has room for PIPE_BUF bytes (pipe(7)).
             os.write(descriptor, line[start : start + select.PIPE_BUF])
+        self._is_stuck = False

@@ -10,6 +10,7 @@ import re
 import socket
 import stat
 import struct
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsmux_fs.model.errors import ConfigError
-from gcsmux_fs.process import log_destinations
+from gcsmux_fs.process import log_destinations, log_streams
 from gcsmux_fs.process.log_destinations import configure_logging, lost_log_lines, reopen_log_file
 from gcsmux_fs.process.log_storms import BURST_LINES, INTERVAL_SECONDS, UNLIMITED, kind_of
 from gcsmux_fs.process.logs import log_level, printable, set_log_level
@@ -290,6 +291,26 @@ def test_a_reader_of_stderr_that_stops_blocks_no_caller(monkeypatch: pytest.Monk
             assert lost_log_lines() == lost
         stderr.close()
         assert reader.read().endswith(b"the reader goes on\n")
+
+
+def test_a_reader_of_stderr_that_is_slower_than_a_burst_gets_every_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_streams, "PATIENCE_SECONDS", 20)
+    reading, writing = os.pipe()
+    read: list[bytes] = []
+    with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "w") as stderr:
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
+        thread = threading.Thread(target=lambda: read.extend(iter(lambda: reader.read(512), b"")))
+        thread.start()
+        monkeypatch.setattr("sys.stderr", stderr)
+        with configured(SETTINGS):
+            for number in range(500):
+                logging.getLogger("gcsmux_fs").info("%d %s", number, "y" * 100, extra=UNLIMITED)
+            assert lost_log_lines() == 0
+        stderr.close()
+        thread.join(20)
+    assert b"".join(read).count(b"\n") == 500
 
 
 def test_in_the_foreground_stderr_that_is_the_journal_gets_fields_too(
