@@ -101,7 +101,9 @@ class Emulator:
         tokens_file: Path | None = None,
     ) -> None:
         if not folder.is_dir():
-            raise EmulatorError(f"{folder} is not a directory.")
+            raise EmulatorError(
+                f"{folder} is not a directory: create it, with one folder for each bucket."
+            )
         if location_type not in LOCATION_TYPES:
             raise EmulatorError(
                 f"Unknown location type {location_type!r}: use {' or '.join(LOCATION_TYPES)}."

@@ -137,8 +137,8 @@ def test_every_document_is_linked_and_every_link_exists() -> None:
 
 
 def test_the_emulator_command_works(tmp_path: Path) -> None:
-    (tmp_path / "buckets").mkdir()
-    (line,) = block_with("gcsmux-emulator /srv")
+    create, line = block_with("gcsmux-emulator /srv")
+    run([create], {"/srv/buckets": str(tmp_path / "buckets")}, {})
     words = shlex.split(line.replace("/srv/buckets", str(tmp_path / "buckets")))
     words[words.index("--port") + 1] = "0"
     with subprocess.Popen(
