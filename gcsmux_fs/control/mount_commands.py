@@ -18,6 +18,7 @@ from gcsmux_fs.control.protocol import PROTOCOL_VERSION, CommandFailed, ErrorCod
 from gcsmux_fs.control.status_lines import status_lines
 from gcsmux_fs.metrics.readable import readable_lines
 from gcsmux_fs.metrics.transfer import encode_metrics
+from gcsmux_fs.process.heartbeats import BLOCKED_SECONDS
 from gcsmux_fs.process.logs import log_level, set_log_level
 from gcsmux_fs.settings.defaults import LOG_LEVELS
 
@@ -32,13 +33,9 @@ if TYPE_CHECKING:
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.process.heartbeats import Heartbeats
 
-__all__ = ["BLOCKED_SECONDS", "MountActions", "MountCommands", "MountFacts", "Warming"]
+__all__ = ["MountActions", "MountCommands", "MountFacts", "Warming"]
 
 _T = TypeVar("_T")
-
-BLOCKED_SECONDS = 5.0
-"""A loop counts as blocked if it has not run its heartbeat, which is due every second, for this
-time. A shorter time would report a busy machine."""
 
 # How often a value is read again that the loop has changed meanwhile. The loop then is not blocked.
 _READ_ATTEMPTS = 20

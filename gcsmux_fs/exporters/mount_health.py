@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.process.heartbeats import BLOCKED_SECONDS
 from gcsmux_fs.process.logs import printable, redacted
 
 if TYPE_CHECKING:
@@ -25,17 +26,12 @@ if TYPE_CHECKING:
     from gcsmux_fs.process.heartbeats import Heartbeats
 
 __all__ = [
-    "BLOCKED_SECONDS",
     "OUTAGE_SECONDS",
     "PROBE_SECONDS",
     "SILENCE_SECONDS",
     "MountHealth",
     "MountPhase",
 ]
-
-BLOCKED_SECONDS = 10.0
-"""Age of the last heartbeat from which on a loop counts as blocked. A loop beats every second. The
-longest step that was measured, a listing of 100,000 names, takes less than a second."""
 
 OUTAGE_SECONDS = 30.0
 """Time for which all calls to the service have failed before a mount stops to be ready. A restart

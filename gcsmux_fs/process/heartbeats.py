@@ -22,12 +22,18 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ASYNCIO_LOOP", "BEAT_SECONDS", "TRIO_LOOP", "Heartbeats"]
+__all__ = ["ASYNCIO_LOOP", "BEAT_SECONDS", "BLOCKED_SECONDS", "TRIO_LOOP", "Heartbeats"]
 
 BEAT_SECONDS = 1.0
-"""Time between two beats of a loop in seconds. It is short compared with the 30 s after which a
-loop counts as blocked. In an idle mount, a beat wakes the main thread twice: once for the beat, and
-once to stop the timer of `fuse.wakeups`."""
+"""Time between two beats of a loop in seconds. It is short compared with `BLOCKED_SECONDS`. In an
+idle mount, a beat wakes the main thread twice: once for the beat, and once to stop the timer of
+`fuse.wakeups`."""
+
+BLOCKED_SECONDS = 10.0
+"""Age of the last heartbeat from which on a loop counts as blocked, for the control socket and the
+health check. The longest step that was measured, a listing of 100,000 names, takes less than a
+second, and a busy machine delays a loop by seconds. systemd's watchdog waits longer, because it
+ends the mount (see `watchdog`)."""
 
 TRIO_LOOP = "trio"
 """The name of the loop that serves the kernel."""

@@ -13,10 +13,10 @@ import trio
 import trio.lowlevel
 
 from gcsmux_fs.control.loop_calls import LoopCalls
-from gcsmux_fs.control.mount_commands import BLOCKED_SECONDS, MountCommands, MountFacts
+from gcsmux_fs.control.mount_commands import MountCommands, MountFacts
 from gcsmux_fs.control.protocol import CommandFailed, ErrorCode
 from gcsmux_fs.metrics.registry import Registry
-from gcsmux_fs.process.heartbeats import TRIO_LOOP, Heartbeats
+from gcsmux_fs.process.heartbeats import BLOCKED_SECONDS, TRIO_LOOP, Heartbeats
 from gcsmux_fs.process.logs import MOUNT_LOGGERS, log_level, set_log_level
 from tests.control.served import LoopThread, client, serving
 

@@ -8,12 +8,11 @@ import pytest
 
 from gcsmux_fs.exporters.health_reporter import HealthReporter
 from gcsmux_fs.exporters.mount_health import (
-    BLOCKED_SECONDS,
     OUTAGE_SECONDS,
     MountHealth,
     MountPhase,
 )
-from gcsmux_fs.process.heartbeats import ASYNCIO_LOOP, TRIO_LOOP, Heartbeats
+from gcsmux_fs.process.heartbeats import ASYNCIO_LOOP, BLOCKED_SECONDS, TRIO_LOOP, Heartbeats
 
 NO_ANSWER = "the mount point has not answered within 2 s"
 
