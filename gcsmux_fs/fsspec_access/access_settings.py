@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from dataclasses import dataclass
@@ -23,12 +24,13 @@ from gcsmux_fs.settings.defaults import (
     default_read_ahead,
 )
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
+from gcsmux_fs.settings.similar_names import closest_name
 from gcsmux_fs.settings.units import parse_duration, parse_size, show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["AccessSettings", "settings_from_options"]
+__all__ = ["AccessSettings", "check_option_names", "settings_from_options"]
 
 _MIB = 1024 * 1024
 # The same minimum as that of the mount's option --memory: eight messages of 2 MiB.
@@ -59,6 +61,17 @@ class AccessSettings:
     read_timeout_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
     metadata_ttl_seconds: float = DEFAULT_METADATA_TTL_SECONDS
     negative_ttl_seconds: float = DEFAULT_NEGATIVE_TTL_SECONDS
+
+
+def check_option_names(names: Iterable[str]) -> None:
+    """Raise TypeError with the most similar name if one of the names is no storage option."""
+    known = set(inspect.signature(settings_from_options).parameters) - {"environment"}
+    for name in names:
+        if name not in known:
+            guess = closest_name(name, known)
+            options = ", ".join(sorted(known))
+            hint = f"did you mean {guess}?" if guess else f"the options are {options}."
+            raise TypeError(f"unknown option {name} of gcsmux://: {hint}")
 
 
 def settings_from_options(

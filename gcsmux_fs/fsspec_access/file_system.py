@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.callbacks import DEFAULT_CALLBACK
 
-from gcsmux_fs.fsspec_access.access_settings import settings_from_options
+from gcsmux_fs.fsspec_access.access_settings import check_option_names, settings_from_options
 from gcsmux_fs.fsspec_access.engines import EngineLease
 from gcsmux_fs.fsspec_access.object_details import (
     folder_details,
@@ -72,6 +72,7 @@ class GcsmuxFileSystem(RefusedWrites, AsyncFileSystem):  # type: ignore[misc]
             options["metadata_ttl"] = options["negative_ttl"] = 0
         elif listings_expiry_time is not None:
             options["metadata_ttl"] = listings_expiry_time
+        check_option_names(options)
         self._engine = EngineLease(settings_from_options(**options))
 
     @property

@@ -79,8 +79,12 @@ def test_invalid_options_are_refused_with_one_sentence(
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(TypeError, match="consistency"):
+    with pytest.raises(TypeError, match="unknown option consistency of gcsmux://: the options are"):
         fsspec.filesystem("gcsmux", consistency="md5")
+    with pytest.raises(
+        TypeError, match=r"unknown option memroy of gcsmux://: did you mean memory\?"
+    ):
+        fsspec.filesystem("gcsmux", memroy="1GiB")
 
 
 def test_missing_credentials_are_a_permission_error(tmp_path: Path) -> None:
