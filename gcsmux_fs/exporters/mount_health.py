@@ -13,10 +13,12 @@ serves all requests of one second.
 from __future__ import annotations
 
 import enum
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.model.errors import GcsmuxError
 from gcsmux_fs.process.heartbeats import BLOCKED_SECONDS
 from gcsmux_fs.process.logs import printable, redacted
 
@@ -32,6 +34,8 @@ __all__ = [
     "MountHealth",
     "MountPhase",
 ]
+
+log = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 30.0
 """Time for which all calls to the service have failed before a mount stops to be ready. A restart
@@ -62,7 +66,8 @@ class MountHealth:
     Args:
         heartbeats: the heartbeats of both loops.
         probe: asks the mount from another process and returns whether the mount answers within
-            `PROBE_SECONDS`. It may be called from any thread.
+            `PROBE_SECONDS`. It may be called from any thread. If no process can be started, it
+            raises GcsmuxError, and the mount counts as alive.
         outage_seconds: returns for how long all calls to the service have failed.
         clock: returns the time in seconds.
     """
@@ -113,6 +118,11 @@ class MountHealth:
     def _mount_answers(self) -> bool:
         with self._asking:
             if self._clock() - self._asked_at >= _PROBE_LIFETIME_SECONDS:
-                self._answers = self._probe()
+                try:
+                    self._answers = self._probe()
+                except GcsmuxError as error:
+                    # This says nothing about the mount, and a restart would close open files.
+                    log.warning("the mount counts as alive, because it cannot be asked: %s", error)
+                    self._answers = True
                 self._asked_at = self._clock()
             return self._answers

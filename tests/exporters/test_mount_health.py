@@ -12,6 +12,7 @@ from gcsmux_fs.exporters.mount_health import (
     MountHealth,
     MountPhase,
 )
+from gcsmux_fs.model.errors import TransientError
 from gcsmux_fs.process.heartbeats import ASYNCIO_LOOP, BLOCKED_SECONDS, TRIO_LOOP, Heartbeats
 
 NO_ANSWER = "the mount point has not answered within 2 s"
@@ -63,6 +64,17 @@ def test_a_mount_point_that_does_not_answer_is_a_problem() -> None:
     mount = Mount()
     mount.answers = False
     assert (mount.health.problem(), mount.health.obstacle()) == (NO_ANSWER, NO_ANSWER)
+
+
+@pytest.mark.expects_log("cannot be asked: no process")
+def test_a_mount_that_no_process_can_ask_is_alive() -> None:
+    def fail() -> bool:
+        raise TransientError("no process can be started.")
+
+    heartbeats = Heartbeats(lambda: 0.0)
+    health = MountHealth(heartbeats, fail)
+    health.phase = MountPhase.MOUNTED
+    assert (health.problem(), health.obstacle()) == ("", "")
 
 
 def test_one_answer_of_the_mount_serves_one_second() -> None:
