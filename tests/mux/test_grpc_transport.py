@@ -431,6 +431,7 @@ def test_a_run_that_ends_with_open_calls_leaves_no_thread_and_no_log_line(
     server: ScriptedServer, plan: Plan
 ) -> None:
     server.plan = plan
+    earlier = set(threading.enumerate())
 
     async def main() -> None:
         settings = ChannelSettings(server.endpoint, plaintext=True)
@@ -443,4 +444,5 @@ def test_a_run_that_ends_with_open_calls_leaves_no_thread_and_no_log_line(
     for _ in range(3):
         asyncio_bridge.run(main)
     gc.collect()
-    assert [thread for thread in threading.enumerate() if thread.name == "asyncio"] == []
+    left = set(threading.enumerate()) - earlier
+    assert [thread for thread in left if thread.name == "asyncio"] == []

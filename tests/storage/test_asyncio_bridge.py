@@ -24,8 +24,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real_time
 
 
-def asyncio_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "asyncio"]
+@pytest.fixture
+def earlier_threads() -> set[threading.Thread]:
+    """The threads that ran before the test, such as those of a file system of fsspec."""
+    return set(threading.enumerate())
+
+
+def asyncio_threads(earlier: set[threading.Thread]) -> list[threading.Thread]:
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name == "asyncio" and thread not in earlier
+    ]
 
 
 def test_await_asyncio_returns_the_result() -> None:
@@ -50,14 +60,16 @@ def test_await_asyncio_raises_the_error_of_the_coroutine() -> None:
     run(main)
 
 
-def test_an_error_of_the_main_task_ends_the_run_and_the_asyncio_thread() -> None:
+def test_an_error_of_the_main_task_ends_the_run_and_the_asyncio_thread(
+    earlier_threads: set[threading.Thread],
+) -> None:
     async def main() -> None:
         await await_asyncio(asyncio.sleep(0))
         raise LookupError("main")
 
     with pytest.raises(LookupError, match="main"):
         run(main)
-    assert asyncio_threads() == []
+    assert asyncio_threads(earlier_threads) == []
 
 
 def test_coroutines_run_in_one_other_thread() -> None:
@@ -266,7 +278,9 @@ def test_a_call_that_raises_does_not_stop_later_calls() -> None:
     with_timeout(main)
 
 
-def test_tasks_that_remain_at_the_end_are_awaited_or_cancelled() -> None:
+def test_tasks_that_remain_at_the_end_are_awaited_or_cancelled(
+    earlier_threads: set[threading.Thread],
+) -> None:
     ended: list[str] = []
 
     async def linger(name: str, seconds: float) -> None:
@@ -283,16 +297,16 @@ def test_tasks_that_remain_at_the_end_are_awaited_or_cancelled() -> None:
 
     with_timeout(main)
     assert ended == ["soon", "late"]
-    assert asyncio_threads() == []
+    assert asyncio_threads(earlier_threads) == []
 
 
-def test_each_run_has_a_bridge_of_its_own() -> None:
+def test_each_run_has_a_bridge_of_its_own(earlier_threads: set[threading.Thread]) -> None:
     async def main() -> None:
         current()
 
     for _ in range(20):
         run(main)
-    assert asyncio_threads() == []
+    assert asyncio_threads(earlier_threads) == []
     with pytest.raises(LookupError):
         trio.run(main)
 
