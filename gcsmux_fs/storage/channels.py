@@ -25,7 +25,7 @@ from gcsmux_fs.settings.defaults import DEFAULT_DIRECT_PATH, DEFAULT_ENDPOINT
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.connections import CONNECTION_SILENCE_SECONDS, Connections
 from gcsmux_fs.storage.credentials import CredentialSettings, load_credentials
-from gcsmux_fs.storage.direct_path import direct_path_target
+from gcsmux_fs.storage.direct_path import direct_path_target, is_google_machine
 from gcsmux_fs.storage.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ async def _open(settings: ChannelSettings) -> Channels:
     log.info("using %s", tokens.identity)
     tokens.start()
     call_credentials = grpc.metadata_call_credentials(tokens)
-    if settings.direct_path != DEFAULT_DIRECT_PATH:
+    if settings.direct_path != DEFAULT_DIRECT_PATH and is_google_machine():
         credentials = grpc.compute_engine_channel_credentials(call_credentials)
         target = direct_path_target(settings.endpoint)
     else:

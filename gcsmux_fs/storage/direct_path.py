@@ -1,8 +1,9 @@
 """DirectPath: connections from Compute Engine to Cloud Storage that bypass Google's front ends.
 
 gRPC connects by DirectPath if the target has the scheme `google-c2p` and the channel has the
-credentials of Compute Engine. gRPC then asks Google's xDS server for the addresses. On a machine
-outside of Compute Engine gRPC resolves the name by DNS and uses TLS, as without DirectPath.
+credentials of Compute Engine. gRPC then asks Google's xDS server for the addresses. On other
+machines gRPC would resolve the name by DNS, but processes that ended then have crashed inside gRPC
+(grpcio 1.85). So this target is used only on a machine of Google.
 
 gRPC does not report which way a call takes. The address of the server shows it: DirectPath servers
 have addresses in the two networks that Google documents for the firewall rules of DirectPath
@@ -29,6 +30,7 @@ __all__ = [
     "connected_paths",
     "direct_path_target",
     "is_direct",
+    "is_google_machine",
     "report_path",
 ]
 
@@ -38,6 +40,8 @@ _NETWORKS = (
     ipaddress.ip_network("34.126.0.0/18"),
     ipaddress.ip_network("2001:4860:8040::/42"),
 )
+# gRPC and google-auth recognise a machine of Google by the same file.
+_PRODUCT_NAME = Path("/sys/class/dmi/id/product_name")
 _ESTABLISHED = "01"
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 
@@ -58,6 +62,14 @@ def direct_path_target(endpoint: str) -> str:
     The port is left out if it is 443, as in Google's client libraries.
     """
     return f"google-c2p:///{endpoint.removesuffix(':443')}"
+
+
+def is_google_machine(product_name: Path = _PRODUCT_NAME) -> bool:
+    """Return whether the firmware says that this machine belongs to Google Cloud."""
+    try:
+        return product_name.read_text(errors="replace").strip().startswith("Google")
+    except OSError:
+        return False
 
 
 def is_direct(address: Address) -> bool:

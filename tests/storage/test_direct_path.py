@@ -15,6 +15,7 @@ from gcsmux_fs.storage.direct_path import (
     connected_paths,
     direct_path_target,
     is_direct,
+    is_google_machine,
     report_path,
 )
 
@@ -49,6 +50,19 @@ def test_the_target_has_the_scheme_of_directpath() -> None:
         direct_path_target("storage.googleapis.com:443") == "google-c2p:///storage.googleapis.com"
     )
     assert direct_path_target("host:9000") == "google-c2p:///host:9000"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Google Compute Engine\n", True), ("Google\n", True), ("KVM\n", False), (None, False)],
+)
+def test_the_firmware_shows_whether_the_machine_belongs_to_google(
+    tmp_path: Path, name: str | None, expected: bool
+) -> None:
+    product_name = tmp_path / "product_name"
+    if name is not None:
+        product_name.write_text(name)
+    assert is_google_machine(product_name) is expected
 
 
 def test_only_established_connections_of_the_process_count(tmp_path: Path) -> None:
