@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.process.log_storms import BURST_LINES
 from tests.mount.processes import descendants_in_state_d
 from tests.support import programs
 from tests.support.harness import END_SECONDS, wait_until
@@ -60,7 +61,7 @@ def changing(emulator: EmulatorProcess) -> Iterator[None]:
 
 
 def stale_counts(mounted: MountProcess) -> tuple[int, int]:
-    """Return how many opens and how many reads have failed with ESTALE."""
+    """Return how many opens and how many reads have failed with ESTALE, as far as logged."""
     return mounted.log.count("open: ESTALE"), mounted.log.count("read: ESTALE")
 
 
@@ -73,7 +74,8 @@ def test_a_mount_answers_after_a_storm_of_killed_programs_and_dropped_names(
         assert storm.stuck == 0
         assert storm.killed > 2000
         opens, reads = stale_counts(mounted)
-        assert opens > 100
+        # Of each kind of failure, the log contains the first `BURST_LINES` lines.
+        assert opens >= BURST_LINES
         assert reads > 20
         # Since `storm` has killed its last process, no process has used the mount. A frozen mount
         # would not answer now.
