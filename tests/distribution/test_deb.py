@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +35,8 @@ OPTIONS = "ro,endpoint=127.0.0.1:9000,plaintext,anonymous"
 
 
 @pytest.fixture(scope="session")
-def package() -> Path:
-    """The package that `make deb` builds."""
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package that `make deb` builds. Another process may build it again."""
     if not Path("/usr/bin/dpkg-deb").exists():
         pytest.skip("only Debian can build a Debian package")
     with exclusive_checkout():
@@ -43,7 +44,7 @@ def package() -> Path:
             old.unlink()
         run("make", "-C", ROOT, "deb")
         (package,) = (ROOT / "dist").glob("*.deb")
-    return package
+        return Path(shutil.copy(package, tmp_path_factory.mktemp("package")))
 
 
 @pytest.fixture
