@@ -138,8 +138,10 @@ def test_a_container_mounts_and_unmounts_at_sigterm(
     with container(image, arguments, options) as running:
         wait_until(running.is_mounted, "the mount in the container answers", seconds=30)
         assert running.run("cat", "/mnt/data/object").stdout == CONTENT
-        healthy = running.run(*image.health_check)
-        assert healthy.returncode == 0, healthy.stderr
+        # The control socket, which the check uses, appears just after the mount answers.
+        wait_until(
+            lambda: running.run(*image.health_check).returncode == 0, "the container is healthy"
+        )
         code, log = running.terminate()
     assert code == 0, log
     assert "gs://my-bucket" in log
