@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.boot.machine import CHECKOUT, COMMANDS, CannotBoot, Machine
+from tests.boot.machine import CHECKOUT, COMMANDS, CannotBoot, Machine, skip_without_boot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +43,7 @@ def machine() -> Iterator[Machine]:
     try:
         machine = Machine()
     except CannotBoot as reason:
-        _skip(reason)
+        skip_without_boot(reason)
     with machine:
         for command in ("gcsmux", "gcsmux-mount", "gcsmux-emulator"):
             link = machine.root / "usr/local/bin" / command
@@ -70,14 +69,8 @@ def machine() -> Iterator[Machine]:
         try:
             machine.boot()
         except CannotBoot as reason:
-            _skip(reason)
+            skip_without_boot(reason)
         yield machine
-
-
-def _skip(reason: CannotBoot) -> None:
-    if os.environ.get("GCSMUX_REQUIRE_BOOT"):
-        pytest.fail(f"this machine cannot boot a container: {reason}")
-    pytest.skip(f"this machine cannot boot a container: {reason}")
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +89,14 @@ NSPAWN = (
 
 class CannotBoot(Exception):
     """This machine cannot boot a container; the message says why."""
+
+
+def skip_without_boot(reason: CannotBoot) -> NoReturn:
+    """Skip the test, or fail it if GCSMUX_REQUIRE_BOOT is set."""
+    text = f"this machine cannot boot a container: {reason}"
+    if os.environ.get("GCSMUX_REQUIRE_BOOT"):
+        pytest.fail(text)
+    pytest.skip(text)
 
 
 class Machine:

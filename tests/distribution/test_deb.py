@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsmux_fs import __version__
-from tests.boot.machine import CannotBoot, Machine
+from tests.boot.machine import CannotBoot, Machine, skip_without_boot
 from tests.distribution.conftest import ROOT, TIMEOUT_SECONDS, exclusive_checkout
 from tests.support.harness import wait_until
 
@@ -53,7 +53,7 @@ def machine() -> Iterator[Machine]:
     try:
         machine = Machine()
     except CannotBoot as reason:
-        _skip(reason)
+        skip_without_boot(reason)
     with machine:
         for command in ("gcsmux", "gcsmux-mount", "gcsmux-emulator"):
             machine.remove(f"/usr/local/bin/{command}")
@@ -66,14 +66,8 @@ def machine() -> Iterator[Machine]:
         try:
             machine.boot()
         except CannotBoot as reason:
-            _skip(reason)
+            skip_without_boot(reason)
         yield machine
-
-
-def _skip(reason: CannotBoot) -> None:
-    if os.environ.get("GCSMUX_REQUIRE_BOOT"):
-        pytest.fail(f"this machine cannot boot a container: {reason}")
-    pytest.skip(f"this machine cannot boot a container: {reason}")
 
 
 def run(*words: str | Path) -> str:
