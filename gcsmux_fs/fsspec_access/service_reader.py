@@ -175,11 +175,6 @@ class ServiceReader:
             return pinned
         raise AssertionError("unreachable")
 
-    def read_at_once(self, pinned: PinnedObject, offset: int, length: int) -> bytes | None:
-        """Return bytes of an open object if all are in the cache, otherwise None."""
-        content = self._file_of(pinned).read_cached(offset, length)
-        return None if content is None else bytes(content)
-
     async def read(self, pinned: PinnedObject, offset: int, length: int) -> bytes:
         """Return `length` bytes of an open object, fewer at its end.
 
