@@ -50,10 +50,12 @@ def complete_level(
 def complete_value(
     _ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
-    """Propose values of an option by its metavar: files for FILE, and words such as `auto`."""
+    """Propose values of an option by its metavar: paths for FILE and DIR, words such as `auto`."""
     words = (param.metavar or "").split("|")
     if any(word.endswith("FILE") for word in words):
         return [CompletionItem(incomplete, type="file")]
+    if "DIR" in words:
+        return [CompletionItem(incomplete, type="dir")]
     return [
         CompletionItem(word) for word in words if word.islower() and word.startswith(incomplete)
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.cache_options import CacheOptions
 from gcsmux_fs.settings.credential_options import (
     check_credential_options,
     parse_accounts,
@@ -23,6 +24,8 @@ from gcsmux_fs.settings.defaults import (
     DEFAULT_READ_TIMEOUT_SECONDS,
     default_read_ahead,
 )
+from gcsmux_fs.settings.paths import parse_directory
+from gcsmux_fs.settings.permissions import parse_group
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
 from gcsmux_fs.settings.similar_names import closest_name
 from gcsmux_fs.settings.units import parse_duration, parse_size, show_size
@@ -61,6 +64,7 @@ class AccessSettings:
     read_timeout_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
     metadata_ttl_seconds: float = DEFAULT_METADATA_TTL_SECONDS
     negative_ttl_seconds: float = DEFAULT_NEGATIVE_TTL_SECONDS
+    cache: CacheOptions | None = None
 
 
 def check_option_names(names: Iterable[str]) -> None:
@@ -92,6 +96,10 @@ def settings_from_options(
     read_timeout: float | str = DEFAULT_READ_TIMEOUT_SECONDS,
     metadata_ttl: float | str = DEFAULT_METADATA_TTL_SECONDS,
     negative_ttl: float | str = DEFAULT_NEGATIVE_TTL_SECONDS,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_size: int | str | None = None,
+    cache_min_free: int | str | None = None,
+    cache_group: int | str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> AccessSettings:
     """Return the settings that the storage options and `environment` give (see docs/FSSPEC.md).
@@ -156,9 +164,30 @@ def settings_from_options(
             timeout,
             _seconds(metadata_ttl),
             _seconds(negative_ttl),
+            _cache(cache_dir, cache_size, cache_min_free, cache_group),
         )
     except ConfigError as error:
         raise ValueError(_with_option_names(str(error))) from None
+
+
+def _cache(
+    directory: str | os.PathLike[str] | None,
+    size: int | str | None,
+    min_free: int | str | None,
+    group: int | str | None,
+) -> CacheOptions | None:
+    if directory is None:
+        needing = {"cache_size": size, "cache_min_free": min_free, "cache_group": group}
+        for name, value in needing.items():
+            if value is not None:
+                raise ValueError(f"{name} needs a cache: name its directory with cache_dir.")
+        return None
+    return CacheOptions(
+        parse_directory(os.fspath(directory)),
+        None if size is None else _size(size),
+        None if min_free is None else _size(min_free),
+        None if group is None else parse_group(str(group)),
+    )
 
 
 def _path(path: str | os.PathLike[str] | None) -> Path | None:

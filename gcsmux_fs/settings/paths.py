@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from gcsmux_fs.model.errors import ConfigError
 
-__all__ = ["absolute_path", "readable_file"]
+__all__ = ["absolute_path", "parse_directory", "readable_file"]
 
 
 def absolute_path(text: str) -> Path:
@@ -22,6 +23,19 @@ def absolute_path(text: str) -> Path:
             f"{text!r} is relative to the current directory, which no longer exists"
             f" ({error.strerror}): write an absolute path."
         ) from None
+
+
+def parse_directory(text: str) -> Path:
+    """Return the absolute path of a directory; no system call on the path, as it may hang.
+
+    Raises:
+        ConfigError: the text is empty, or begins with a tilde.
+    """
+    if not text:
+        raise ConfigError("the text is empty: write the path of a directory.")
+    if text.startswith("~"):
+        raise ConfigError(f"{text!r} begins with ~, which a shell replaces: write the whole path.")
+    return Path(os.path.normpath(absolute_path(text)))
 
 
 def readable_file(text: str) -> Path:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 from gcsmux_fs.settings import value_types as types
+from gcsmux_fs.settings.cache_settings import CACHE, CACHE_SETTINGS
 from gcsmux_fs.settings.defaults import (
     DEFAULT_DIR_MODE,
     DEFAULT_FILE_MODE,
@@ -44,7 +45,7 @@ _PROGRAMS = "What programs see"
 _READING = "Reading"
 _RUNNING = "Running"
 
-HEADINGS = (_WHAT, SERVICE, _PROGRAMS, _READING, _RUNNING)
+HEADINGS = (_WHAT, SERVICE, _PROGRAMS, _READING, CACHE, _RUNNING)
 """The headings of the help and of the reference, in their order."""
 
 CONFIG = Setting(
@@ -220,6 +221,7 @@ SETTINGS: tuple[Setting, ...] = (
         default_words="auto",
         reason="no single window suits sequential reads and page faults",
     ),
+    *CACHE_SETTINGS,
     Setting(
         name="start_timeout",
         field="start_timeout_seconds",

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.bucket_address import bucket_address
+from gcsmux_fs.settings.cache_options import CacheOptions, check_cache_options
 from gcsmux_fs.settings.defaults import (
     DEFAULT_DIR_MODE,
     DEFAULT_DIRECT_PATH,
@@ -74,6 +75,10 @@ class Settings:
         kernel_read_ahead_bytes: the kernel's own readahead window; 0 keeps its default, 128 KiB.
             With None, the mount chooses the window of each file if it may (see
             `filesystem/window_policy.py`). Only root can change the window.
+        cache_dir: the directory of the cache on disk; None for no such cache.
+        cache_size_bytes, cache_min_free_bytes, cache_group: see `CacheOptions`.
+        cache_listings: whether listings are kept in `cache_dir`, too.
+        offline: whether kept names are shown while the service cannot be reached.
         control_directory: whether the root has the directory .gcsmux with metrics and settings.
         start_timeout_seconds: how long a start waits for a service that cannot be reached; 0 for
             one attempt.
@@ -106,6 +111,12 @@ class Settings:
     read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES
     read_timeout_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
     kernel_read_ahead_bytes: int | None = None
+    cache_dir: Path | None = None
+    cache_size_bytes: int | None = None
+    cache_min_free_bytes: int | None = None
+    cache_listings: bool = False
+    offline: bool = False
+    cache_group: int | None = None
     uid: int = field(default_factory=os.getuid)
     gid: int = field(default_factory=os.getgid)
     file_mode: int = DEFAULT_FILE_MODE
@@ -159,6 +170,32 @@ class Settings:
                 "--log-to stderr needs --foreground, because a mount in the background has no"
                 " stderr: name a file with --log-file."
             )
+        check_cache_options(
+            self.cache,
+            self.mountpoint,
+            listings=self.cache_listings,
+            offline=self.offline,
+            needing=self._first_cache_option(),
+        )
+
+    def _first_cache_option(self) -> str:
+        """Return the first option given that needs --cache-dir, or ""."""
+        given = {
+            "--cache-size": self.cache_size_bytes is not None,
+            "--cache-min-free": self.cache_min_free_bytes is not None,
+            "--cache-listings": self.cache_listings,
+            "--cache-group": self.cache_group is not None,
+        }
+        return next((option for option, is_given in given.items() if is_given), "")
+
+    @property
+    def cache(self) -> CacheOptions | None:
+        """The cache on disk, or None if there is none."""
+        if self.cache_dir is None:
+            return None
+        return CacheOptions(
+            self.cache_dir, self.cache_size_bytes, self.cache_min_free_bytes, self.cache_group
+        )
 
     @property
     def source(self) -> str:

@@ -8,17 +8,15 @@ also be a number without quotes, which is read like the same digits in quotes.
 from __future__ import annotations
 
 import math
-import os
 import re
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.credential_options import parse_accounts, parse_command
 from gcsmux_fs.settings.listen_address import parse_listen_address
-from gcsmux_fs.settings.paths import absolute_path, readable_file
+from gcsmux_fs.settings.paths import absolute_path, parse_directory, readable_file
 from gcsmux_fs.settings.permissions import parse_group, parse_mode, parse_user
 from gcsmux_fs.settings.units import (
     parse_duration,
@@ -36,6 +34,7 @@ __all__ = [
     "ACCOUNTS",
     "COMMAND",
     "CONFIG_FILE",
+    "DIRECTORY",
     "DURATION",
     "FILE",
     "FLAG",
@@ -88,13 +87,6 @@ class ValueType:
     def is_flag(self) -> bool:
         """Whether the values are True and False."""
         return not self.metavar
-
-
-def _mountpoint(text: str) -> Path:
-    """Return the absolute path of a mount point; no system call on the path, as it may hang."""
-    if not text:
-        raise ConfigError("the text is empty: write the path of a directory.")
-    return Path(os.path.normpath(absolute_path(text)))
 
 
 def _flag(text: str) -> bool:
@@ -164,7 +156,8 @@ LISTEN_ADDRESS = ValueType(
     lambda address: "" if address is None else str(address),
 )
 FILE = ValueType("FILE", absolute_path, '"/var/log/gcsmux.log"', is_path=True)
-MOUNTPOINT = ValueType("MOUNTPOINT", _mountpoint, '"/mnt/my-bucket"', is_path=True)
+MOUNTPOINT = ValueType("MOUNTPOINT", parse_directory, '"/mnt/my-bucket"', is_path=True)
+DIRECTORY = ValueType("DIR", parse_directory, '"/var/cache/gcsmux"', is_path=True)
 CONFIG_FILE = ValueType("[-]FILE", absolute_path, '"/etc/gcsmux/data.toml"')
 READABLE_FILE = ValueType("FILE", readable_file, '"/etc/gcsmux/key.json"', is_path=True)
 ACCOUNTS = ValueType(

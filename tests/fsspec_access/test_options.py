@@ -10,6 +10,7 @@ import fsspec
 import pytest
 
 from gcsmux_fs.fsspec_access.access_settings import AccessSettings, settings_from_options
+from gcsmux_fs.settings.cache_options import CacheOptions
 from tests.support.sizes import MIB
 
 DEFAULTS = settings_from_options(environment={})
@@ -32,6 +33,10 @@ DEFAULTS = settings_from_options(environment={})
         ({"memory": 32 * MIB, "read_ahead": 0}, {"read_ahead_bytes": 0}),
         ({"read_timeout": "5s"}, {"read_timeout_seconds": 5}),
         ({"metadata_ttl": math.inf, "negative_ttl": 0}, {"negative_ttl_seconds": 0}),
+        (
+            {"cache_dir": "/c/x/..", "cache_size": "1GiB", "cache_min_free": 0, "cache_group": 7},
+            {"cache": CacheOptions(Path("/c"), 1024 * MIB, 0, 7)},
+        ),
     ],
 )
 def test_options_become_settings(options: dict[str, Any], fields: dict[str, object]) -> None:
@@ -58,6 +63,12 @@ def test_an_emulator_is_used_without_credentials_unless_an_endpoint_is_given() -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"cache_size": "1GiB"}, "cache_size needs a cache: name its directory with cache_dir"),
+        (
+            {"cache_dir": "/c", "cache_size": 0},
+            "cache_size 0B is too small: .* leave cache_dir out",
+        ),
+        ({"cache_dir": "~/c"}, "'~/c' begins with ~"),
         ({"memory": "1MiB"}, "memory 1MiB is too small"),
         ({"memory": "many"}, "many"),
         ({"memory": "16MiB", "read_ahead": "17MiB"}, "read_ahead 17MiB is larger"),

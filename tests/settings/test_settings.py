@@ -29,6 +29,15 @@ SETTINGS = Settings(bucket="bucket", mountpoint=Path("/mnt/data"))
         ({"log_file": Path("/mnt/data/log")}, "is inside the mount point"),
         ({"log_file": Path("/log"), "log_to": "syslog"}, "leave one of them out"),
         ({"log_to": "stderr"}, "--log-to stderr needs --foreground"),
+        ({"cache_size_bytes": MIB}, "--cache-size needs a cache: .* with --cache-dir"),
+        ({"cache_min_free_bytes": 0}, "--cache-min-free needs a cache"),
+        ({"cache_group": 0}, "--cache-group needs a cache"),
+        ({"cache_listings": True, "offline": True}, "--cache-listings needs a cache"),
+        ({"offline": True}, "add --cache-listings"),
+        ({"cache_dir": Path("/c"), "cache_size_bytes": 0}, "--cache-size 0B is too small: .* 64M"),
+        ({"cache_dir": Path("/")}, "--cache-dir / is the root"),
+        ({"cache_dir": Path("/mnt/data/c")}, "--cache-dir /mnt/data/c is inside the mount point"),
+        ({"cache_dir": Path("/mnt")}, "the mount point is inside --cache-dir /mnt"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(
