@@ -19,7 +19,7 @@ import trio
 
 from benchmarks.programs import tensor_plan
 from benchmarks.tasks import Kind, Outcome, Task, percentiles
-from gcsmux_fs.model.values import ObjectKey
+from gcsmux_fs.model.values import FinalContent, ObjectKey
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.process import malloc
@@ -74,11 +74,16 @@ class _Client:
                 return objects, folders, first
 
     async def read(
-        self, key: ObjectKey, offset: int, length: int, window: int, *, covers_object: bool = False
+        self,
+        key: ObjectKey,
+        offset: int,
+        length: int,
+        window: int,
+        final: FinalContent | None = None,
     ) -> int:
         """Read `length` bytes at `offset`, with `window` bytes in flight; return the number read.
 
-        `covers_object` states that the bytes are the whole object and fit into one range.
+        `final` is the whole content of the object; None while the object may grow.
         """
         received = 0
         free_slots = trio.Semaphore(max(1, window // RANGE_BYTES))
@@ -97,7 +102,7 @@ class _Client:
         while offset < end and not failures:
             await free_slots.acquire()
             size = min(RANGE_BYTES, end - offset)
-            self.registry.request(key, offset, size, done, covers_object=covers_object)
+            self.registry.request(key, offset, size, done, final=final)
             offset += size
         for _ in range(slots):
             await free_slots.acquire()
@@ -182,8 +187,8 @@ async def _files(client: _Client, task: Task) -> Outcome:
         for info in waiting:
             began = time.perf_counter()
             key = client.key_of(info)
-            one_range = info.size <= RANGE_BYTES
-            total += await client.read(key, 0, info.size, RANGE_BYTES, covers_object=one_range)
+            final = FinalContent(info.size, info.crc32c)
+            total += await client.read(key, 0, info.size, RANGE_BYTES, final)
             samples.append(time.perf_counter() - began)
         return total
 

@@ -39,4 +39,6 @@ class ObjectOpener:
 
         An object that is not finalized may grow beyond `info.size`.
         """
-        return self._context.open(self.key_of(info), info.size, grows=not info.finalized)
+        return self._context.open(
+            self.key_of(info), info.size, grows=not info.finalized, crc32c=info.crc32c
+        )

@@ -55,8 +55,9 @@ class WarmUp:
         self._counts = _Counts()
         self._charge = 0
         # The files to fetch, by name and generation: the size, the length of the part that the
-        # cache can hold, and whether the object grows. Never more than the cache can hold.
-        self._plan: dict[tuple[str, int], tuple[int, int, bool]] = {}
+        # cache can hold, whether the object grows, and its CRC32C. Never more than the cache can
+        # hold.
+        self._plan: dict[tuple[str, int], tuple[int, int, bool, int | None]] = {}
 
     @property
     def fits(self) -> bool:
@@ -92,9 +93,9 @@ class WarmUp:
             warmer = self._context.new_warmer(
                 nursery, on_bytes=self._note_bytes, on_object=self._note_object
             )
-            for (name, generation), (size, length, grows) in self._plan.items():
+            for (name, generation), (size, length, grows, crc32c) in self._plan.items():
                 key = ObjectKey(self._bucket, name, generation)
-                await warmer.fetch(key, size, length, grows=grows)
+                await warmer.fetch(key, size, length, grows=grows, crc32c=crc32c)
 
     def _add(self, info: ObjectInfo) -> None:
         key = (info.name, info.generation)
@@ -108,14 +109,14 @@ class WarmUp:
         if not info.size:
             self._counts.files_done += 1
         elif length > 0:
-            self._plan[key] = info.size, length, not info.finalized
+            self._plan[key] = info.size, length, not info.finalized, info.crc32c
 
     def _note_bytes(self, length: int) -> None:
         self._counts.bytes_done += length
 
     def _note_object(self, key: ObjectKey, error: StorageError | None) -> None:
         if error is None:
-            size, length, _ = self._plan[key.name, key.generation]
+            size, length, *_ = self._plan[key.name, key.generation]
             self._counts.files_done += length == size
         else:
             self._note_failure(key.name, error)

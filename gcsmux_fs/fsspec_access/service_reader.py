@@ -145,6 +145,7 @@ class ServiceReader:
             ranges,
             collected.take,
             grows=not info.finalized,
+            crc32c=info.crc32c,
             max_gap=max_gap,
         )
         return collected.results()
@@ -196,6 +197,7 @@ class ServiceReader:
                     [(offset, end)],
                     collected.take,
                     grows=not pinned.info.finalized,
+                    crc32c=pinned.info.crc32c,
                 )
                 return collected.results()[0]
             content = file.read_cached(offset, end - offset)
@@ -235,7 +237,10 @@ class ServiceReader:
             pinned.reads = 0
             self._open.add(pinned)
             pinned.file = self._context.open(
-                pinned.key, pinned.size, grows=not pinned.info.finalized
+                pinned.key,
+                pinned.size,
+                grows=not pinned.info.finalized,
+                crc32c=pinned.info.crc32c,
             )
         return pinned.file
 

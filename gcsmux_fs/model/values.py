@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["BucketInfo", "ByteRange", "ListingPage", "ObjectInfo", "ObjectKey"]
+__all__ = ["BucketInfo", "ByteRange", "FinalContent", "ListingPage", "ObjectInfo", "ObjectKey"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,6 +38,19 @@ class ByteRange:
     def end(self) -> int:
         """First offset after the range."""
         return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class FinalContent:
+    """What is known of the whole content of an object generation that cannot grow.
+
+    Attributes:
+        size: length of the content in bytes.
+        crc32c: CRC32C of the whole content; None if it is not known.
+    """
+
+    size: int
+    crc32c: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

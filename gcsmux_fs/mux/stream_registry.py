@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gcsmux_fs.metrics.registry import Registry
-    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.model.values import FinalContent, ObjectKey
     from gcsmux_fs.mux.range_table import OutcomeCallback
     from gcsmux_fs.mux.retry import RetryPolicy
     from gcsmux_fs.storage.ports import BidiTransport
@@ -176,8 +176,7 @@ class StreamRegistry:
         length: int,
         done: OutcomeCallback,
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> Ticket:
         """Request a range; `done` receives a read-only view of the bytes, or the error.
 
@@ -186,22 +185,23 @@ class StreamRegistry:
             offset: first byte of the range.
             length: number of bytes, at least 1.
             done: called once, in a later scheduler turn.
-            covers_object: whether the range is the whole object. A stream that is opened for this
-                range alone is half-closed and ends after the answer. This is cheaper than a stream
-                that stays idle until it is cancelled.
-            reaches_end: whether the range ends where the object ends, and the object does not grow.
-                If true, `done` receives GenerationGone if the service reports a larger object.
+            final: the whole content of the object; None while the object may grow. If the range is
+                the whole object, a stream that is opened for this range alone is half-closed and
+                ends after the answer. This is cheaper than a stream that stays idle until it is
+                cancelled. If the range reaches the end of the object, `done` receives
+                GenerationGone if the service reports a larger object.
 
         Raises:
             ValueError: the range is empty or its offset is negative.
         """
         stream = self._streams.get(key) or self._new_stream(key)
+        reaches_end = final is not None and offset + length == final.size
         pending = stream.core.request(
             offset,
             length,
             done,
             trio.current_time(),
-            covers_object=covers_object,
+            covers_object=reaches_end and not offset,
             reaches_end=reaches_end,
         )
         if stream.core.waiting == 1:

@@ -6,6 +6,9 @@ Readahead requests the ranges that no block holds. READs and readahead use the s
 byte is requested twice. The fetcher never waits: it works in the call that begins a READ, or in a
 callback of the source, and calls `ReadRequest.wake` when the answer is complete.
 
+Before a READ is begun, `load_now` asks the instant source, if there is one, for the missing bytes.
+Readahead does not ask it, because a window would occupy trio's thread for milliseconds.
+
 Invariants:
 
 1. The ranges in flight overlap neither each other nor a ready block.
@@ -27,6 +30,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import StorageError
+from gcsmux_fs.model.values import FinalContent
 from gcsmux_fs.reading.block_cache import BlockCache
 from gcsmux_fs.reading.block_index import BlockIndex
 from gcsmux_fs.reading.block_states import BlockEvent, BlockState
@@ -42,14 +46,17 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.block_index import Block
     from gcsmux_fs.reading.counters import ReadCounters
     from gcsmux_fs.reading.memory_budget import MemoryBudget
-    from gcsmux_fs.reading.range_source import RangeSource
+    from gcsmux_fs.reading.range_source import InstantSource, RangeSource
     from gcsmux_fs.reading.read_request import ReadRequest
 
 __all__ = ["BlockFetcher"]
 
 
 class BlockFetcher:
-    """Fetches blocks from `source` within `budget`; `clock` returns the time in seconds."""
+    """Fetches blocks from `source` within `budget`; `clock` returns the time in seconds.
+
+    `instant` has some ranges at hand; None if nothing has.
+    """
 
     def __init__(
         self,
@@ -57,8 +64,10 @@ class BlockFetcher:
         budget: MemoryBudget,
         counters: ReadCounters,
         clock: Callable[[], float],
+        instant: InstantSource | None = None,
     ) -> None:
         self._source = source
+        self._instant = instant
         self._budget = budget
         self._counters = counters
         self._clock = clock
@@ -78,14 +87,19 @@ class BlockFetcher:
         """The number of READs queued for memory."""
         return len(self._queue)
 
-    def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> BlockIndex:
-        """Count one more open file of an object, and return the block index of the object."""
+    def open(
+        self, key: ObjectKey, size: int, *, grows: bool = False, crc32c: int | None = None
+    ) -> BlockIndex:
+        """Count one more open file of an object, and return the block index of the object.
+
+        `crc32c` is the CRC32C of the whole object; None if it is not known.
+        """
         index = self.objects.get(key)
         if index is None:
             index = self.objects[key] = BlockIndex(key)
         index.open_files += 1
         index.size = size
-        index.grows = grows
+        index.final = None if grows else FinalContent(size, crc32c)
         return index
 
     def close(self, index: BlockIndex) -> None:
@@ -98,6 +112,28 @@ class BlockFetcher:
         index.forget_reads()
         self._forget_if_empty(index)
         self._serve_queue()
+
+    def load_now(self, index: BlockIndex, start: int, end: int) -> bool:
+        """Make all bytes of `[start, end)` ready without a wait; return whether they are.
+
+        Bytes that are missing come from the instant source, in memory that a READ may take.
+        """
+        instant = self._instant
+        if instant is None or self._queue or end - start > self._budget.largest_read:
+            return False
+        for gap_start, gap_end in index.gaps(start, end):
+            length = gap_end - gap_start
+            if not self._make_room(length + BLOCK_OVERHEAD_BYTES):
+                return False
+            content = instant.read_now(index.key, gap_start, length, index.final)
+            if content is None:
+                return False
+            block = index.add(gap_start, gap_end, prefetch=False)
+            self._make_ready(block, content)
+        # A block that was ready may have been evicted to make room for another.
+        return not index.gaps(start, end) and all(
+            block.content is not None for block in index.overlapping(start, end)
+        )
 
     def begin(self, request: ReadRequest) -> Outcome:
         """Begin a READ. If the READ is not done at return, `request.wake` is called later."""
@@ -252,8 +288,7 @@ class BlockFetcher:
             start,
             end - start,
             functools.partial(self._on_result, block),
-            covers_object=end - start == index.size,
-            reaches_end=end == index.size and not index.grows,
+            final=index.final,
         )
         return block
 
@@ -286,10 +321,7 @@ class BlockFetcher:
                 request.wake()
         else:
             self._stop_loading(block)
-            block.apply(BlockEvent.ARRIVE)
-            block.index.loading.discard(block)
-            block.content = result
-            self.cache.add(block)
+            self._make_ready(block, result)
             for request in requests:
                 request.take(block, result)
                 if block.state is not BlockState.READ:
@@ -298,6 +330,13 @@ class BlockFetcher:
                     self._stalls.finish(request, self._clock())
                     request.wake()
         self._serve_queue()
+
+    def _make_ready(self, block: Block, content: memoryview) -> None:
+        """Add the content of a block that is not charged to the budget at this time."""
+        block.apply(BlockEvent.ARRIVE)
+        block.index.loading.discard(block)
+        block.content = content
+        self.cache.add(block)
 
     def _stop_loading(self, block: Block) -> None:
         """Subtract the charge of a block that stops loading from the budget."""

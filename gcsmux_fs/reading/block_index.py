@@ -25,7 +25,7 @@ from gcsmux_fs.reading.burst_meter import BurstMeter
 from gcsmux_fs.reading.memory_budget import BLOCK_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.model.values import FinalContent, ObjectKey
     from gcsmux_fs.reading.range_source import RangeTicket
 
 __all__ = ["Block", "BlockIndex"]
@@ -84,7 +84,7 @@ class BlockIndex:
         "_history",
         "_pages",
         "block_count",
-        "grows",
+        "final",
         "key",
         "loading",
         "open_files",
@@ -96,8 +96,8 @@ class BlockIndex:
         self.key = key
         #: The object's size in bytes when it was last opened; an unfinalized object may grow.
         self.size = 0
-        #: True if the object is unfinalized: a writer may still append to it.
-        self.grows = False
+        #: The whole content of the object; None while a writer may still append to the object.
+        self.final: FinalContent | None = None
         #: The number of open files of this object generation.
         self.open_files = 0
         self.block_count = 0

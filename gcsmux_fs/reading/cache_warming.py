@@ -97,7 +97,15 @@ class CacheWarmer:
         self._waiting = 0
         self._progressed = trio.Event()
 
-    async def fetch(self, key: ObjectKey, size: int, length: int, *, grows: bool) -> None:
+    async def fetch(
+        self,
+        key: ObjectKey,
+        size: int,
+        length: int,
+        *,
+        grows: bool,
+        crc32c: int | None = None,
+    ) -> None:
         """Request the first `length` bytes of an object of `size` bytes, in pieces.
 
         `length` is a multiple of 16 KiB, or the size.
@@ -108,7 +116,7 @@ class CacheWarmer:
         # Objects that are cached already need no wait, so let READs run between them.
         await trio.lowlevel.checkpoint()
         fetcher = self._resources.fetcher
-        fetched = _Object(fetcher.open(key, size, grows=grows))
+        fetched = _Object(fetcher.open(key, size, grows=grows, crc32c=crc32c))
         try:
             for start in range(0, length, PAGE_BYTES):
                 piece = ByteRange(start, min(PAGE_BYTES, length - start))

@@ -49,6 +49,7 @@ class ExactReads:
         take: Callable[[int, int, memoryview], None],
         *,
         grows: bool = False,
+        crc32c: int | None = None,
         max_gap: int = DEFAULT_GAP_BYTES,
     ) -> None:
         """Read `ranges` of one object generation of `size` bytes.
@@ -64,7 +65,7 @@ class ExactReads:
             StorageError: a part could not be fetched.
         """
         fetcher = self._resources.fetcher
-        index = fetcher.open(key, size, grows=grows)
+        index = fetcher.open(key, size, grows=grows, crc32c=crc32c)
         try:
             batch = _Batch(self._resources, index, plan_exact_reads(ranges, max_gap))
             await batch.run(

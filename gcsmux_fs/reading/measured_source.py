@@ -15,7 +15,7 @@ from gcsmux_fs.model.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.model.values import FinalContent, ObjectKey
     from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
     from gcsmux_fs.reading.range_source import RangeSource, RangeTicket
 
@@ -42,8 +42,7 @@ class MeasuredSource:
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> RangeTicket:
         """Request a range from `source`; see `RangeSource.request`."""
         return self._source.request(
@@ -51,8 +50,7 @@ class MeasuredSource:
             offset,
             length,
             functools.partial(self._received, done, self._clock(), self._bandwidth.received_bytes),
-            covers_object=covers_object,
-            reaches_end=reaches_end,
+            final=final,
         )
 
     def _received(

@@ -1,11 +1,11 @@
 """Open files and their READs.
 
 Theory of operation: `OpenFile.read_cached` answers a READ from ready blocks at once, in a plain
-function, without a task switch. `OpenFile.read` answers every other READ and may wait. Both pass
-the READ to the file's readahead planner. Readahead requests its ranges after the ranges of the
-READ, but in the same scheduler tick, so that all ranges travel in one message. Other tasks run only
-during an await. A READ that is not divided has only one await, in which it waits for its
-`ReadRequest`.
+function, without a task switch, also if an `InstantSource` has the missing bytes. `OpenFile.read`
+answers every other READ and may wait. Both pass the READ to the file's readahead planner. Readahead
+requests its ranges after the ranges of the READ, but in the same scheduler tick, so that all ranges
+travel in one message. Other tasks run only during an await. A READ that is not divided has only one
+await, in which it waits for its `ReadRequest`.
 """
 
 from __future__ import annotations
@@ -63,11 +63,19 @@ class OpenFile:
         "size",
     )
 
-    def __init__(self, resources: ReadResources, key: ObjectKey, size: int, *, grows: bool) -> None:
+    def __init__(
+        self,
+        resources: ReadResources,
+        key: ObjectKey,
+        size: int,
+        *,
+        grows: bool,
+        crc32c: int | None = None,
+    ) -> None:
         self.key = key
         self.size = size
         self._resources = resources
-        self._index = resources.fetcher.open(key, size, grows=grows)
+        self._index = resources.fetcher.open(key, size, grows=grows, crc32c=crc32c)
         self._readahead = ReadaheadDriver(resources, self._index, size)
         self._planner = self._readahead.planner
         self._reads = FileReads(key.name, size, self._planner)
@@ -136,10 +144,12 @@ class OpenFile:
             or not block.start <= offset < block.end
         ):
             block = self._last_block = self._index.find(offset)
-            if block is None or (content := block.content) is None:
+            if block is None:
+                return self._read_now(offset, end)
+            if (content := block.content) is None:
                 return None
         if end > block.end:
-            return self._read_across(offset, end)
+            return self._read_across(offset, end) or self._read_now(offset, end)
         resources = self._resources
         cache = resources.fetcher.cache
         if cache.newest is not block:
@@ -254,6 +264,16 @@ class OpenFile:
         assert self._opening is not None
         self._opening.note_first_read(offset, end)
 
+    def _read_now(self, offset: int, end: int) -> memoryview | None:
+        """Return the bytes of a READ if no task has to wait for the blocks that are missing."""
+        resources = self._resources
+        fetch = range_to_fetch(offset, end, self.size, resources.budget, self._forecast.head)
+        if not resources.fetcher.load_now(self._index, *fetch):
+            return None
+        request, _ = self._begin(offset, end, _ignore)
+        resources.counters.bytes_served += end - offset
+        return request.result()
+
     def _read_across(self, offset: int, end: int) -> bytes | None:
         """Return the bytes of a READ across several blocks, if all are ready."""
         parts: list[memoryview] = []
@@ -344,3 +364,6 @@ class OpenFile:
                 deadlines.discard(scope)
             return joined.toreadonly()
         raise self._resources.deadline_error(self.key, offset, end)
+
+
+def _ignore() -> None: ...

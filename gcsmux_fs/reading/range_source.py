@@ -1,7 +1,8 @@
-"""The interface by which the block cache requests ranges of objects; a callback gets the answer.
+"""The interfaces by which the block cache gets ranges of objects.
 
-The stream registry implements this interface. A tier that keeps ranges on disk would implement the
-interface too, and stand between the block cache and the stream registry (see `measured_source`).
+The stream registry is a `RangeSource`. The cache on disk is a `RangeSource`, too: it stands between
+the block cache and the stream registry (see `measured_source`). The cache on disk is also an
+`InstantSource`, because the kernel often has the bytes of its files in memory.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model.errors import StorageError
-    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.model.values import FinalContent, ObjectKey
 
-__all__ = ["RangeSource", "RangeTicket"]
+__all__ = ["InstantSource", "RangeSource", "RangeTicket"]
 
 
 class RangeTicket(Protocol):
@@ -38,8 +39,7 @@ class RangeSource(Protocol):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> RangeTicket:
         """Request `length` bytes (at least 1) at `offset`.
 
@@ -52,6 +52,18 @@ class RangeSource(Protocol):
             offset: First byte.
             length: Number of bytes.
             done: Receives the answer.
-            covers_object: Whether the range is the whole object.
-            reaches_end: Whether the object ends with this range and does not grow.
+            final: The whole content of the object; None while the object may grow.
+        """
+
+
+class InstantSource(Protocol):
+    """Has some ranges at hand, so that no task has to wait for them."""
+
+    def read_now(
+        self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
+    ) -> memoryview | None:
+        """Return a read-only view of exactly `length` bytes at `offset`, or None.
+
+        None means that the range has to be requested. The call never blocks. The arguments are
+        those of `RangeSource.request`.
         """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.model.values import ObjectKey
-    from gcsmux_fs.reading.range_source import RangeSource
+    from gcsmux_fs.reading.range_source import InstantSource, RangeSource
 
 __all__ = ["ReadContext"]
 
@@ -42,6 +42,7 @@ class ReadContext:
         read_timeout: Seconds after which a READ without an answer fails. Time in which the process
             is stopped is not counted.
         clock: Returns the time in seconds.
+        instant: Has some ranges at hand; None if nothing has.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ReadContext:
         read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES,
         read_timeout: float = DEFAULT_READ_TIMEOUT_SECONDS,
         clock: Callable[[], float] = trio.current_time,
+        instant: InstantSource | None = None,
     ) -> None:
         self.resources = ReadResources(
             source,
@@ -61,6 +63,7 @@ class ReadContext:
             read_ahead_bytes=read_ahead_bytes,
             read_timeout=read_timeout,
             clock=clock,
+            instant=instant,
         )
 
     @property
@@ -77,13 +80,15 @@ class ReadContext:
         """
         return self.resources.read_seconds
 
-    def open(self, key: ObjectKey, size: int, *, grows: bool = False) -> OpenFile:
+    def open(
+        self, key: ObjectKey, size: int, *, grows: bool = False, crc32c: int | None = None
+    ) -> OpenFile:
         """Open an object generation of `size` bytes; every `OpenFile` must be closed.
 
         `grows` says that a writer may still append to the object. It is then no error if the
-        object has more than `size` bytes.
+        object has more than `size` bytes. `crc32c` is the CRC32C of the whole object, if known.
         """
-        return OpenFile(self.resources, key, size, grows=grows)
+        return OpenFile(self.resources, key, size, grows=grows, crc32c=crc32c)
 
     @property
     def warm_capacity_bytes(self) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
-    from gcsmux_fs.reading.range_source import RangeSource
+    from gcsmux_fs.reading.range_source import InstantSource, RangeSource
     from gcsmux_fs.reading.read_deadlines import TimedRead
 
 __all__ = ["ReadResources", "WindowHolder"]
@@ -51,6 +51,7 @@ class ReadResources:
         read_ahead_bytes: int,
         read_timeout: float,
         clock: Callable[[], float],
+        instant: InstantSource | None = None,
     ) -> None:
         self.bandwidth = bandwidth
         self.read_timeout = read_timeout
@@ -68,7 +69,7 @@ class ReadResources:
             Outcome.MISS: misses,
             Outcome.QUEUED: misses,
         }
-        self.fetcher = BlockFetcher(source, self.budget, self.counters, clock)
+        self.fetcher = BlockFetcher(source, self.budget, self.counters, clock, instant)
         self.window_shares: WindowShares[WindowHolder] = WindowShares(
             self.budget.readahead_share_total, idle_after_bytes=budget_bytes
         )

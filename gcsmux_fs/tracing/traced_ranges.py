@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, Tracer
 
-    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.model.values import FinalContent, ObjectKey
     from gcsmux_fs.reading.range_source import RangeSource, RangeTicket
     from gcsmux_fs.storage.ports import (
         BidiCall,
@@ -171,14 +171,11 @@ class TracedSource:
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> RangeTicket:
         """Request a range from the source; see `RangeSource.request`."""
         if not trace.get_current_span().is_recording():
-            return self._source.request(
-                key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
-            )
+            return self._source.request(key, offset, length, done, final=final)
         attributes = object_attributes(key)
         attributes |= {
             "gcsmux.offset": offset,
@@ -192,9 +189,7 @@ class TracedSource:
             traced.finish(outcome)
             done(outcome)
 
-        ticket = self._source.request(
-            key, offset, length, finish, covers_object=covers_object, reaches_end=reaches_end
-        )
+        ticket = self._source.request(key, offset, length, finish, final=final)
         traced.attach(ticket)
         return traced
 

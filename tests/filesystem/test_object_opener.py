@@ -1,4 +1,4 @@
-"""Tests of ObjectOpener: the key and the size of an opened object, and whether it may grow."""
+"""Tests of ObjectOpener: what it passes on about an opened object."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 from gcsmux_fs.filesystem.object_opener import ObjectOpener
 from gcsmux_fs.model.values import ObjectInfo, ObjectKey
 
-INFO = ObjectInfo("dir/file", 7, 100, 0)
+INFO = ObjectInfo("dir/file", 7, 100, 0, crc32c=5)
 
 
 class RecordingContext:
-    """A fake `ReadContext` that records key, size and `grows` of each opened object."""
+    """A fake `ReadContext` that records the arguments of each `open`."""
 
     def __init__(self, read_ahead_bytes: int = 0) -> None:
         self.read_ahead_bytes = read_ahead_bytes
-        self.opened: list[tuple[ObjectKey, int, bool]] = []
+        self.opened: list[tuple[ObjectKey, int, bool, int | None]] = []
 
-    def open(self, key: ObjectKey, size: int, *, grows: bool) -> None:
-        self.opened.append((key, size, grows))
+    def open(self, key: ObjectKey, size: int, *, grows: bool, crc32c: int | None) -> None:
+        self.opened.append((key, size, grows, crc32c))
 
 
 @pytest.mark.parametrize("finalized", [True, False])
@@ -30,7 +30,7 @@ def test_an_object_is_opened_by_its_generation_and_may_grow_until_finalized(
 ) -> None:
     context: Any = RecordingContext()
     ObjectOpener(context, "bucket").open(replace(INFO, finalized=finalized))
-    assert context.opened == [(ObjectKey("bucket", "dir/file", 7), 100, not finalized)]
+    assert context.opened == [(ObjectKey("bucket", "dir/file", 7), 100, not finalized, 5)]
 
 
 @pytest.mark.parametrize(("read_ahead_bytes", "reads_ahead"), [(0, False), (1, True)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.model.errors import StorageError
+from gcsmux_fs.model.values import FinalContent
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 
@@ -33,14 +34,14 @@ class Reader:
         offset: int,
         length: int,
         *,
-        covers_object: bool = False,
+        final: FinalContent | None = None,
     ) -> None:
         self.expected = CONTENT[offset : offset + length]
         self.outcomes: list[memoryview | StorageError] = []
         self.ended_at: float | None = None
         self.ended = trio.Event()
         self._requesting = True
-        self.ticket = registry.request(key, offset, length, self._done, covers_object=covers_object)
+        self.ticket = registry.request(key, offset, length, self._done, final=final)
         self._requesting = False
 
     def _done(self, outcome: memoryview | StorageError) -> None:
@@ -93,7 +94,8 @@ class Bench:
         return Reader(self.registry, key_of(name), offset, length)
 
     def read_whole(self, name: str = "object") -> Reader:
-        return Reader(self.registry, key_of(name), 0, len(CONTENT), covers_object=True)
+        size = len(CONTENT)
+        return Reader(self.registry, key_of(name), 0, size, final=FinalContent(size))
 
     async def run_registry(self) -> None:
         with self.running:

@@ -15,7 +15,7 @@ import trio.testing
 
 from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError
 from gcsmux_fs.model.retry_budget import RetryBudget
-from gcsmux_fs.model.values import ObjectInfo
+from gcsmux_fs.model.values import FinalContent, ObjectInfo
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.storage.ports import BidiMessage, Chunk, RangeFailure, StreamEnd
@@ -172,8 +172,8 @@ async def test_a_stream_in_use_again_is_not_closed_as_idle() -> None:
 
 async def test_only_a_request_that_covers_the_object_half_closes_its_stream() -> None:
     transport = ManualTransport()
-    for number, whole in enumerate([{}, {"covers_object": True}]):
-        transport.registry.request(key_of(f"object {number}"), 0, 10, lambda _: None, **whole)
+    for number, whole in enumerate((None, FinalContent(10))):
+        transport.registry.request(key_of(f"object {number}"), 0, 10, lambda _: None, final=whole)
     await trio.testing.wait_all_tasks_blocked()
     assert [call.spec.half_close for call in transport.calls] == [False, True]
 
@@ -181,7 +181,7 @@ async def test_only_a_request_that_covers_the_object_half_closes_its_stream() ->
 async def test_a_request_that_reaches_the_end_fails_if_the_object_is_larger() -> None:
     transport = ManualTransport()
     outcomes: list[memoryview | StorageError] = []
-    transport.registry.request(KEY, 0, 10, outcomes.append, reaches_end=True)
+    transport.registry.request(KEY, 0, 10, outcomes.append, final=FinalContent(10))
     transport.registry.request(KEY, 0, 10, outcomes.append)
     await trio.testing.wait_all_tasks_blocked()
     (call,) = transport.calls

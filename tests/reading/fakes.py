@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from gcsmux_fs.metrics.registry import Registry
-from gcsmux_fs.model.values import ObjectKey
+from gcsmux_fs.model.values import FinalContent, ObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +49,7 @@ class RequestedRange:
     offset: int
     length: int
     done: Callable[[memoryview | StorageError], None] = field(repr=False)
-    covers_object: bool = False
-    reaches_end: bool = False
+    final: FinalContent | None = None
     last_error: str = ""
     is_open: bool = True
     is_cancelled: bool = False
@@ -88,10 +87,9 @@ class ManualSource:
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> RequestedRange:
-        request = RequestedRange(key, offset, length, done, covers_object, reaches_end)
+        request = RequestedRange(key, offset, length, done, final)
         self.requests.append(request)
         return request
 
@@ -134,12 +132,9 @@ class TimedSource(ManualSource):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> RequestedRange:
-        request = super().request(
-            key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
-        )
+        request = super().request(key, offset, length, done, final=final)
         if key not in self.stalled:
             self._nursery.start_soon(self._answer, request)
         return request

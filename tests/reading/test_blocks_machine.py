@@ -27,7 +27,7 @@ from .fakes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.model.values import FinalContent, ObjectKey
     from gcsmux_fs.reading.block_index import Block
     from gcsmux_fs.reading.open_file import OpenFile
     from gcsmux_fs.reading.read_request import ReadRequest
@@ -65,8 +65,7 @@ class CheckingSource(ManualSource):
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> RequestedRange:
         end = offset + length
         assert 0 <= offset < end <= SIZES[key.name]
@@ -77,9 +76,7 @@ class CheckingSource(ManualSource):
         for block in blocks_of(self.context):
             if block.index.key == key and block.content is not None:
                 assert end <= block.start or block.end <= offset
-        return super().request(
-            key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
-        )
+        return super().request(key, offset, length, done, final=final)
 
 
 @dataclass(eq=False)

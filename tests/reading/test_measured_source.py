@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from gcsmux_fs.model.errors import StorageError, Unavailable
+from gcsmux_fs.model.values import FinalContent
 from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.measured_source import MeasuredSource
 from gcsmux_fs.reading.read_context import ReadContext
@@ -48,14 +49,11 @@ class HalfTier:
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> RangeTicket:
         self._count += 1
         source = self._own if self._count % 2 else self._below
-        return source.request(
-            key, offset, length, done, covers_object=covers_object, reaches_end=reaches_end
-        )
+        return source.request(key, offset, length, done, final=final)
 
 
 async def read_all(tier_latency: float | None) -> tuple[BandwidthEstimator, int, dict[str, Any]]:
@@ -128,8 +126,8 @@ def test_only_received_ranges_are_measured() -> None:
 def test_the_source_below_sees_the_whole_request() -> None:
     network = ManualSource()
     measured = MeasuredSource(network, BandwidthEstimator(), lambda: 0.0)
-    ticket = measured.request(KEY, 5, 7, lambda _: None, covers_object=True, reaches_end=True)
+    ticket = measured.request(KEY, 5, 7, lambda _: None, final=FinalContent(12, 34))
     (request,) = network.pending
     assert ticket is request
     assert (request.key, request.span) == (KEY, (5, 12))
-    assert (request.covers_object, request.reaches_end) == (True, True)
+    assert request.final == FinalContent(12, 34)

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from gcsmux_fs.model.errors import DeadlineExceeded, NotFound, StatusCode, StorageError, Unavailable
+from gcsmux_fs.model.values import FinalContent
 from gcsmux_fs.reading.memory_budget import MINIMUM_BUDGET_BYTES
 from gcsmux_fs.reading.read_context import ReadContext
 from tests.support.sizes import KIB, MIB
@@ -119,16 +120,18 @@ async def test_small_object_read_from_its_start_is_one_request(size: int) -> Non
     file = read_context(source).open(KEY, size)
     await settled_read(source, file, 0, 128 * KIB)
     assert source.spans == [(0, size)]
-    assert source.requests[0].covers_object
+    assert source.requests[0].final == FinalContent(size)
     for offset in range(0, size, 128 * KIB):
         assert file.read_cached(offset, 128 * KIB) is not None
     assert source.spans == [(0, size)]
 
 
-async def test_range_that_does_not_cover_the_object_is_not_marked_so() -> None:
+async def test_requests_carry_the_size_and_checksum_of_an_object_that_cannot_grow() -> None:
     source = ManualSource()
-    await settled_read(source, read_context(source).open(KEY, 9 * MIB), 0, MIB)
-    assert not any(request.covers_object for request in source.requests)
+    context = read_context(source)
+    await settled_read(source, context.open(KEY, 9 * MIB, crc32c=5), 0, 4 * KIB)
+    await settled_read(source, context.open(key_of("log"), 9 * MIB, grows=True), 0, 4 * KIB)
+    assert [request.final for request in source.requests] == [FinalContent(9 * MIB, 5), None]
 
 
 async def test_reads_of_all_open_files_share_one_request() -> None:

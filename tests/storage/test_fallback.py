@@ -24,6 +24,7 @@ from gcsmux_fs.model.errors import (
     Unavailable,
     Unsupported,
 )
+from gcsmux_fs.model.values import FinalContent
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.storage.availability import RETRY_SECONDS, STREAM_SILENCE_SECONDS
@@ -320,7 +321,7 @@ async def test_a_truncated_answer_is_discarded_and_requested_again() -> None:
 async def test_a_whole_object_is_read_from_truncated_answers() -> None:
     async with bench(plan=Answer(chunk_bytes=100, cut_after=3)) as setup:
         # If a range covers the whole object, it is requested again on another stream.
-        reader = Reader(setup.registry, key_of("object"), 0, 2000, covers_object=True)
+        reader = Reader(setup.registry, key_of("object"), 0, 2000, final=FinalContent(2000))
         await reader.ended.wait()
         assert reader.served
         requested = [(r.read_offset, r.read_limit) for r in setup.reads.requests]

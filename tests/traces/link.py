@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.model.errors import StorageError
-    from gcsmux_fs.model.values import ObjectKey
+    from gcsmux_fs.model.values import FinalContent, ObjectKey
 
 __all__ = ["Link", "LinkSource", "content_at"]
 
@@ -75,8 +75,7 @@ class LinkSource:
         length: int,
         done: Callable[[memoryview | StorageError], None],
         *,
-        covers_object: bool = False,
-        reaches_end: bool = False,
+        final: FinalContent | None = None,
     ) -> Transfer:
         """Request a range; see `RangeSource.request`."""
         begin = trio.current_time() + self._link.round_trip_seconds
