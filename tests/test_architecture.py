@@ -96,6 +96,7 @@ IMPURE_MODULES = {
     "control.loop_calls",
     "control.mount_commands",
     "control.socket_places",
+    "doctor.cache_facts",
     "doctor.examination",
     "doctor.local_checks",
     "doctor.network_probes",

@@ -20,6 +20,7 @@ from gcsmux_fs.commands.shared_options import (
     ConfigFile,
     config_option,
     effective_values,
+    options_below,
     service_options,
     with_service_address,
 )
@@ -27,6 +28,8 @@ from gcsmux_fs.doctor.checklist import CheckResult
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.process.logs import printable, redacted
 from gcsmux_fs.settings.bucket_address import bucket_address, parse_bucket
+from gcsmux_fs.settings.cache_options import cache_options
+from gcsmux_fs.settings.cache_settings import CACHE
 from gcsmux_fs.settings.units import parse_duration
 from gcsmux_fs.settings.value_types import MOUNTPOINT
 
@@ -156,6 +159,7 @@ def _counted(number: int, noun: str) -> str:
     help="Examine only this folder of the bucket, as gcsmux-mount mounts it.",
 )
 @service_options
+@options_below(CACHE)
 @config_option
 @click.option(
     "--object",
@@ -186,8 +190,8 @@ def doctor(
     """Examine the way from this machine to the bytes of a bucket.
 
     Each line shows one check; below a warning or a failure, a line shows the remedy. The checks are
-    in the order of the way: FUSE, the network, the credentials, the bucket, its bytes. The command
-    reads at most 64 MiB of one object, which costs less than a US cent.
+    in the order of the way: FUSE, the cache on disk, the network, the credentials, the bucket, its
+    bytes. The command reads at most 64 MiB of one object, which costs less than a US cent.
 
     BUCKET and the options are those of gcsmux-mount. With --config, the command examines what a
     mount with this file would use. Exit code: 0 if no check failed, 1 if a check failed. A warning
@@ -220,6 +224,7 @@ def doctor(
         check_seconds,
         allow_other=values["allow_other"],
         memory_bytes=values["memory_bytes"],
+        cache=cache_options(values.__getitem__),
     )
     # The findings say what the log would say. `lastResort` prints warnings if no log is configured.
     last_resort, logging.lastResort = logging.lastResort, None

@@ -94,6 +94,7 @@ CHECKS: tuple[Check, ...] = (
     Check("memory", "memory"),
     Check("kernel", "kernel"),
     Check("read_ahead", "readahead"),
+    Check("cache", "disk cache"),
     # The network.
     Check("proxy", "HTTP proxy"),
     Check("name", "host name", needs=("proxy",)),

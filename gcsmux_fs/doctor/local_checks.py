@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from gcsmux_fs.doctor import machine_findings, network_findings, network_probes
+from gcsmux_fs.doctor.cache_facts import look_at_cache
+from gcsmux_fs.doctor.cache_findings import cache_finding
 from gcsmux_fs.doctor.certificates import parse_certificate, trusted_roots
 from gcsmux_fs.doctor.checklist import Finding, failure, healthy
 from gcsmux_fs.doctor.machine_facts import MachineFacts, look_at_machine
@@ -77,6 +79,13 @@ class MachineChecks:
     async def read_ahead(self) -> Finding:
         """Check whether the kernel's readahead window can be set."""
         return machine_findings.read_ahead_finding(await self._facts())
+
+    async def cache(self) -> Finding:
+        """Check the directory of the cache on disk, and the speed of its disk."""
+        options = self._subject.cache
+        if options is None:
+            return cache_finding(None, None)
+        return cache_finding(options, await in_thread(lambda: look_at_cache(options.directory, "")))
 
     async def _facts(self) -> MachineFacts:
         if self._known_facts is None:

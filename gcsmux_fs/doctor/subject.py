@@ -10,6 +10,7 @@ from gcsmux_fs.settings.defaults import DEFAULT_MEMORY_BYTES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gcsmux_fs.settings.cache_options import CacheOptions
     from gcsmux_fs.storage.channels import ChannelSettings
 
 __all__ = ["Subject"]
@@ -28,6 +29,7 @@ class Subject:
         check_seconds: time limit of each check.
         allow_other: whether other users must be able to use the mount.
         memory_bytes: the memory budget of the mount.
+        cache: the cache on disk; None if there is none.
     """
 
     settings: ChannelSettings
@@ -38,6 +40,7 @@ class Subject:
     check_seconds: float = 10.0
     allow_other: bool = False
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    cache: CacheOptions | None = None
 
     @property
     def call_seconds(self) -> float:

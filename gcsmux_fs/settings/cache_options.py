@@ -9,9 +9,11 @@ from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.units import show_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import Any
 
-__all__ = ["CacheOptions", "check_cache_options", "default_min_free"]
+__all__ = ["CacheOptions", "cache_options", "check_cache_options", "default_min_free"]
 
 # Minimum of --cache-size. The cache keeps new content in a tenth of its space until the content is
 # used again, and a tenth must have room for one chunk of 4 MiB.
@@ -51,21 +53,40 @@ class CacheOptions:
             )
 
 
+def cache_options(value: Callable[[str], Any]) -> CacheOptions | None:
+    """Return the cache that settings describe; `value` returns a setting by its field.
+
+    Raises:
+        ConfigError: a value is out of its range, or an option needs --cache-dir.
+    """
+    directory, size_bytes = value("cache_dir"), value("cache_size_bytes")
+    min_free_bytes, group = value("cache_min_free_bytes"), value("cache_group")
+    if directory is not None:
+        return CacheOptions(directory, size_bytes, min_free_bytes, group)
+    given = {
+        "--cache-size": size_bytes is not None,
+        "--cache-min-free": min_free_bytes is not None,
+        "--cache-listings": value("cache_listings"),
+        "--cache-group": group is not None,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise ConfigError(f"{option} needs a cache: name its directory with --cache-dir.")
+    return None
+
+
 def check_cache_options(
-    cache: CacheOptions | None, mountpoint: Path, *, listings: bool, offline: bool, needing: str
+    cache: CacheOptions | None, mountpoint: Path, *, listings: bool, offline: bool
 ) -> None:
     """Raise ConfigError if the settings of the cache contradict each other or the mount point.
 
-    `needing` is an option that was given and needs --cache-dir, or "". The paths are compared as
-    texts, because a system call on a dead mount point may hang.
+    The paths are compared as texts, because a system call on a dead mount point may hang.
     """
     if offline and not listings:
         raise ConfigError(
             "--offline shows the names that --cache-listings has kept: add --cache-listings."
         )
     if cache is None:
-        if needing:
-            raise ConfigError(f"{needing} needs a cache: name its directory with --cache-dir.")
         return
     if cache.directory.is_relative_to(mountpoint):
         raise ConfigError(

@@ -9,7 +9,11 @@ from urllib.parse import quote
 
 from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.bucket_address import bucket_address
-from gcsmux_fs.settings.cache_options import CacheOptions, check_cache_options
+from gcsmux_fs.settings.cache_options import (
+    CacheOptions,
+    cache_options,
+    check_cache_options,
+)
 from gcsmux_fs.settings.defaults import (
     DEFAULT_DIR_MODE,
     DEFAULT_DIRECT_PATH,
@@ -171,31 +175,13 @@ class Settings:
                 " stderr: name a file with --log-file."
             )
         check_cache_options(
-            self.cache,
-            self.mountpoint,
-            listings=self.cache_listings,
-            offline=self.offline,
-            needing=self._first_cache_option(),
+            self.cache, self.mountpoint, listings=self.cache_listings, offline=self.offline
         )
-
-    def _first_cache_option(self) -> str:
-        """Return the first option given that needs --cache-dir, or ""."""
-        given = {
-            "--cache-size": self.cache_size_bytes is not None,
-            "--cache-min-free": self.cache_min_free_bytes is not None,
-            "--cache-listings": self.cache_listings,
-            "--cache-group": self.cache_group is not None,
-        }
-        return next((option for option, is_given in given.items() if is_given), "")
 
     @property
     def cache(self) -> CacheOptions | None:
         """The cache on disk, or None if there is none."""
-        if self.cache_dir is None:
-            return None
-        return CacheOptions(
-            self.cache_dir, self.cache_size_bytes, self.cache_min_free_bytes, self.cache_group
-        )
+        return cache_options(lambda field: getattr(self, field))
 
     @property
     def source(self) -> str:
