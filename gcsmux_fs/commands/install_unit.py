@@ -7,16 +7,16 @@ a drop-in. It shows everything first.
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gcsmux_fs.commands.click_command import examples, parsed_by
 from gcsmux_fs.commands.completions import complete_directory
-from gcsmux_fs.commands.installation_plan import Plan, PlannedStep, SystemRoot, confirm
+from gcsmux_fs.commands.installation_plan import Plan, SystemRoot, confirm
 from gcsmux_fs.commands.marked_files import marked, read_if_exists
 from gcsmux_fs.commands.mount_arguments import MountCommand
+from gcsmux_fs.commands.planned_directories import prepare_cache, prepare_mountpoint
 from gcsmux_fs.commands.settings_builder import build_settings
 from gcsmux_fs.commands.shared_options import options_below
 from gcsmux_fs.commands.unit_files import (
@@ -33,13 +33,14 @@ from gcsmux_fs.commands.unit_files import (
     unit_text,
     variables_path,
 )
-from gcsmux_fs.fuse.mountinfo import mount_table
-from gcsmux_fs.model.errors import ConfigError, GcsmuxError
+from gcsmux_fs.model.errors import ConfigError
 from gcsmux_fs.settings.config_text import config_text
-from gcsmux_fs.settings.permissions import parse_user
 from gcsmux_fs.settings.setting_sources import merge_sources
 from gcsmux_fs.settings.setting_table import HEADINGS, settings_below
 from gcsmux_fs.settings.value_types import MOUNTPOINT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["install_unit"]
 
@@ -138,7 +139,8 @@ def install_unit(
     present = read_if_exists(config)
     note = created_note(directory)
     # An earlier run may have created the directory.
-    created = _prepare_mountpoint(plan, system, directory, user, make_directory=make_directory)
+    created = prepare_mountpoint(plan, system, directory, user, make_directory=make_directory)
+    prepare_cache(plan, system, options.get("cache_dir"), user, options.get("cache_group"))
     if not created and created_directory(present) != str(directory):
         note = ""
     text = note + config_text({**values, "fuse_options": fuse_options})
@@ -162,61 +164,6 @@ def install_unit(
         more = "" if enable or now else f" `systemctl enable --now {unit}` mounts the bucket."
         click.echo(f"{unit} is {done}.{more}")
     return 0
-
-
-def _prepare_mountpoint(
-    plan: Plan, system: SystemRoot, directory: Path, user: str | None, *, make_directory: bool
-) -> bool:
-    """Plan the mount point, and return whether it is created."""
-    # A mount that hangs would block stat(), so look into the mount table first.
-    if any(entry.path == str(directory) and entry.is_gcsmux for entry in mount_table()):
-        return False
-    path = system.file(directory)
-    owner = parse_user(user) if user is not None else None
-    if path.is_dir():
-        if owner is not None and path.stat().st_uid != owner:
-            plan.steps.append(
-                PlannedStep(
-                    f"chown {user} {path}", (), lambda: _give_directory(system, directory, owner)
-                )
-            )
-        return False
-    if path.exists():
-        raise ConfigError(f"{path} is not a directory: write the path of an empty directory.")
-    if not make_directory:
-        raise ConfigError(f"{path} does not exist: add --mkdir to create it.")
-
-    def create() -> None:
-        path.mkdir(parents=True)
-        if owner is not None:
-            _give_directory(system, directory, owner)
-
-    plan.steps.append(PlannedStep(f"create the directory {path}", (), create))
-    return True
-
-
-def _give_directory(system: SystemRoot, directory: Path, owner: int) -> None:
-    """Make `owner` the owner of a directory, if the path leads there without symbolic links.
-
-    A user who can write to a directory above could replace a part of the path by a link to a
-    directory of the system, and would become the owner of that directory.
-
-    Raises:
-        GcsmuxError: a part of the path is a symbolic link.
-        OSError: the directory cannot be opened, or its owner cannot be changed.
-    """
-    path = SystemRoot(system.path.resolve()).file(directory)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        found = Path(f"/proc/self/fd/{descriptor}").readlink()
-        if found != path:
-            raise GcsmuxError(
-                f"{path} is {found}, whose owner is not changed: write the path without symbolic"
-                " links."
-            )
-        os.fchown(descriptor, owner, -1)
-    finally:
-        os.close(descriptor)
 
 
 def _plan_unit(plan: Plan, system: SystemRoot, *, force: bool) -> None:

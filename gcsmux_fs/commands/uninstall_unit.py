@@ -14,6 +14,7 @@ from gcsmux_fs.commands.installation_plan import Plan, PlannedStep, SystemRoot, 
 from gcsmux_fs.commands.marked_files import read_if_exists
 from gcsmux_fs.commands.unit_files import (
     UNIT_PATH,
+    cache_directory,
     check_name,
     config_path,
     created_directory,
@@ -21,6 +22,7 @@ from gcsmux_fs.commands.unit_files import (
     has_unit,
 )
 from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.process.shell_commands import command
 from gcsmux_fs.settings.value_types import MOUNTPOINT
 
 if TYPE_CHECKING:
@@ -83,6 +85,10 @@ def uninstall_unit(*, name: str, dry_run: bool, yes: bool, force: bool, root: Pa
     created = created_directory(text)
     if created is not None:
         _remove_if_empty(plan, system.file(created))
+    cache = cache_directory(text)
+    if cache is not None:
+        clear = command("gcsmux", "cache", "clear", cache)
+        plan.remarks.append(f"the cache is kept, because mounts can share it. {clear} empties it.")
     if system.runs_systemd:
         plan.run(system.systemctl("daemon-reload"))
     if confirm(plan, system, dry_run=dry_run, yes=yes):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNIT_PATH",
+    "cache_directory",
     "check_name",
     "config_path",
     "created_directory",
@@ -47,6 +48,7 @@ _TEMPLATE_FOLDER = "/usr/local/bin/"
 # Where packages of distributions install units.
 _PACKAGED = (f"/usr/lib/systemd/system/{_TEMPLATE}", f"/lib/systemd/system/{_TEMPLATE}")
 _CREATED = re.compile(r"^# install-unit has created the directory (.*)\.$", re.MULTILINE)
+_CACHE = re.compile(r"^cache_dir *= *[\"'](.*)[\"']", re.MULTILINE)
 # systemd keeps these characters in the name of an instance. Others would be escaped.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -82,6 +84,12 @@ def created_note(directory: Path) -> str:
 def created_directory(config: str | None) -> str | None:
     """Return the directory that a `created_note` in a configuration names; None without a note."""
     match = _CREATED.search(config or "")
+    return match[1] if match else None
+
+
+def cache_directory(config: str | None) -> str | None:
+    """Return the directory of the cache on disk that a configuration names; None for no cache."""
+    match = _CACHE.search(config or "")
     return match[1] if match else None
 
 

@@ -6,6 +6,7 @@ systemd.
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import sys
@@ -146,6 +147,23 @@ def test_uninstall_removes_a_directory_that_an_earlier_installation_created(imag
     assert run(image, "install-unit", *new, "--memory", "1GiB") == 0
     assert run(image, "uninstall-unit", "new", "--yes") == 0
     assert not (image / "mnt/new").exists()
+
+
+def test_the_directory_of_a_cache_is_created_for_its_user_and_group_and_kept(
+    image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user = ["--user", "nobody", "--cache-dir", "/var/cache/gcsmux"]
+    assert install(image, *user, "--cache-group", "nogroup") == 0
+    status = (image / "var/cache/gcsmux").stat()
+    assert (pwd.getpwuid(status.st_uid).pw_name, status.st_mode & 0o7777) == ("nobody", 0o2770)
+    assert grp.getgrgid(status.st_gid).gr_name == "nogroup"
+    assert install(image, *user[2:], "--force") == 0
+    assert (image / "var/cache/gcsmux").stat().st_mode == status.st_mode, "it was changed"
+    assert install(image, "--cache-dir", "/srv/cache", "--force") == 0
+    assert (image / "srv/cache").stat().st_mode & 0o7777 == 0o700
+    assert run(image, "uninstall-unit", "data", "--yes") == 0
+    assert "`gcsmux cache clear /srv/cache` empties it" in capsys.readouterr().out
+    assert (image / "srv/cache").is_dir()
 
 
 def test_variables_that_override_the_configuration_are_named(

@@ -64,14 +64,15 @@ def test_every_volume_exists_and_the_mount_leaves_its_container() -> None:
     for spec, container in mounting_containers():
         volumes = {volume["name"] for volume in spec["volumes"]}
         for each in [*spec.get("initContainers", []), *spec["containers"]]:
-            (mount,) = each["volumeMounts"]
-            assert mount["name"] in volumes
+            mount, *others = each["volumeMounts"]
+            assert {mount["name"], *(other["name"] for other in others)} <= volumes
             expected = "Bidirectional" if each is container else "HostToContainer"
             assert mount["mountPropagation"] == expected
         # The API server refuses Bidirectional without this field.
         assert container["securityContext"] == {"privileged": True}
-        (mount,) = container["volumeMounts"]
-        assert mount["mountPath"] == str(settings_of(container).mountpoint)
+        settings = settings_of(container)
+        paths = [str(path) for path in (settings.mountpoint, settings.cache_dir) if path]
+        assert [mount["mountPath"] for mount in container["volumeMounts"]] == paths
 
 
 def test_the_arguments_are_valid_and_fit_into_the_limits() -> None:
