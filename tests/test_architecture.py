@@ -25,6 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "storage": {"settings", "metrics"},
     "mux": {"storage.ports", "settings", "metrics"},
     "reading": {"settings", "metrics"},
+    "caching": {"settings", "metrics"},
     "namespace": {"storage.ports", "settings", "metrics"},
     "filesystem": {"namespace", "reading", "settings", "metrics"},
     "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},

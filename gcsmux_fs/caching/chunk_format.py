@@ -1,0 +1,284 @@
+"""The format of the files that keep the content of objects on disk; sans-IO.
+
+A *chunk* is 4 MiB of one object generation, in a sparse file of its own. A *page* is 2 MiB of a
+chunk, a *granule* is 16 KiB. Offsets of chunks, pages and granules are multiples of their size. The
+last granule, page and chunk of an object may be shorter.
+
+    0     magic, format version, chunk number, object size, identity, check   (the prefix)
+    64    entry of the chunk
+    72    entry of the first page, entries of its 128 granules
+    1104  entry of the second page, entries of its 128 granules
+    4096  content
+
+Numbers are little-endian. An *entry* has 8 bytes and keeps a CRC32C: the CRC XOR a mask, followed
+by the complement of these four bytes. Zeros mean that the entry is absent. The mask depends on the
+prefix and on the place of the entry, so an entry is valid only in its own place.
+
+Invariants that the tests name:
+
+F1. Bytes are valid only if their CRC agrees with an entry. The state of a file, of its other bytes
+    and of its other entries does not matter. So a file needs no order of writes and no fsync to be
+    safe: lost, torn, zeroed and exchanged parts do not agree with their entries.
+F2. A prefix depends only on the chunk, so several mounts may write the prefix at the same time.
+F3. The entry of a granule or page has the CRC of bytes that never change. So an entry stays valid
+    until the bytes in the file change.
+F4. The entry of the chunk is written when all bytes of the object agreed with the object's own
+    CRC32C. It is valid only if its CRC agrees with the entries of all granules of the chunk.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import struct
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+from gcsmux_fs.caching.crc_combination import combine_pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gcsmux_fs.model.values import ObjectKey
+
+__all__ = [
+    "CHUNK_BYTES",
+    "CHUNK_SLOT",
+    "FORMAT_VERSION",
+    "GRANULE_BYTES",
+    "HEADER_BYTES",
+    "PAGE_BYTES",
+    "SHARDS",
+    "ChunkHeader",
+    "ChunkId",
+    "HeaderState",
+    "chunk_count",
+    "chunk_of_name",
+    "chunk_of_prefix",
+    "encode_absent",
+    "granule_slot",
+    "identity_of",
+    "page_slot",
+]
+
+GRANULE_BYTES = 16 * 1024
+PAGE_BYTES = 2 * 1024 * 1024
+CHUNK_BYTES = 4 * 1024 * 1024
+
+#: One page of memory, so that the content of a file is aligned as the kernel's pages are.
+HEADER_BYTES = 4096
+
+#: Changes with every change of the format.
+FORMAT_VERSION = 1
+
+#: The chunks of a cache are spread over this number of directories.
+SHARDS = 256
+
+#: The slot of the chunk's own entry.
+CHUNK_SLOT = 0
+
+_GRANULES_IN_PAGE = PAGE_BYTES // GRANULE_BYTES
+_PAGES_IN_CHUNK = CHUNK_BYTES // PAGE_BYTES
+
+_MAGIC = b"gcsmuxCH"
+_FIELDS = struct.Struct("<8sIIQ16s")
+_CHECK_BYTES = 8
+_PREFIX_BYTES = 64
+_ENTRY = struct.Struct("<Q")
+_ALL_BITS = 0xFFFFFFFF
+# An odd number, so that no two slots of a chunk have the same mask. This is 2^32 divided by the
+# golden ratio, which spreads the masks of neighbours.
+_MASK_STEP = 0x9E3779B1
+# More than the largest mask before it is reduced to 32 bits.
+_MASK_END = 1 << 64
+_NAME = re.compile(r"([0-9a-f]{32})-(0|[1-9a-f][0-9a-f]{0,7})")
+
+
+class ChunkId(NamedTuple):
+    """One chunk of one object generation: the identity of the generation, the number of the chunk.
+
+    All attributes are built in types, so that a dictionary of chunks needs no lock between threads.
+    """
+
+    identity: bytes
+    number: int
+
+    @property
+    def shard(self) -> int:
+        """Number of the directory that has the file, below `SHARDS`."""
+        return (self.identity[0] + self.number) % SHARDS
+
+    @property
+    def path(self) -> str:
+        """Path of the file, relative to the directory of the cache."""
+        return f"chunks/{self.shard:02x}/{self.identity.hex()}-{self.number:x}"
+
+
+def identity_of(key: ObjectKey, size: int) -> bytes:
+    """Return the 16 bytes by which the cache knows an object generation.
+
+    16 bytes suffice: a collision of two generations that an attacker did not create has the
+    probability 2^-128, and an attacker who creates both objects gains nothing from a collision.
+    """
+    bucket, name = key.bucket.encode(), key.name.encode(errors="surrogatepass")
+    lengths = struct.pack("<QQQQ", len(bucket), len(name), key.generation, size)
+    return blake2b(lengths + bucket + name, digest_size=16, person=b"gcsmux object").digest()
+
+
+def chunk_count(size: int) -> int:
+    """Return the number of chunks of an object."""
+    return -(-size // CHUNK_BYTES)
+
+
+def chunk_of_name(name: str) -> ChunkId | None:
+    """Return the chunk that has a file of this name; None if no chunk has such a name."""
+    match = _NAME.fullmatch(name)
+    return match and ChunkId(bytes.fromhex(match[1]), int(match[2], 16))
+
+
+def chunk_of_prefix(data: bytes | memoryview) -> tuple[ChunkId, int] | None:
+    """Return the chunk and the size of its object, from the header of a file.
+
+    None if the header is damaged, or has another format version.
+    """
+    if len(data) < _PREFIX_BYTES:
+        return None
+    _, _, number, size, identity = _FIELDS.unpack_from(data)
+    chunk = ChunkId(identity, number)
+    if number >= chunk_count(size) or ChunkHeader(chunk, size).state_of(data) != HeaderState.VALID:
+        return None
+    return chunk, size
+
+
+def granule_slot(granule: int) -> int:
+    """Return the slot of a granule's entry, from the number of the granule in its chunk."""
+    return 2 + granule + granule // _GRANULES_IN_PAGE
+
+
+def page_slot(page: int) -> int:
+    """Return the slot of a page's entry. The entries of its granules follow."""
+    return 1 + page * (1 + _GRANULES_IN_PAGE)
+
+
+def encode_absent(count: int) -> bytes:
+    """Return `count` absent entries."""
+    return bytes(_ENTRY.size * count)
+
+
+class HeaderState(enum.Enum):
+    """What the first bytes of a file are."""
+
+    VALID = "valid"  # the prefix of this chunk
+    BLANK = "blank"  # a new file, whose prefix is not yet written or was lost
+    DAMAGED = "damaged"  # anything else
+
+
+class ChunkHeader:
+    """The header of the file of a chunk, as last read and written by this process.
+
+    Attributes:
+        chunk: the chunk.
+        length: number of bytes of content that belong to the chunk.
+        prefix: the bytes with which the file begins.
+        data: the bytes of the header. A new header is blank.
+    """
+
+    __slots__ = ("_mask", "chunk", "data", "length", "prefix")
+
+    def __init__(self, chunk: ChunkId, size: int) -> None:
+        self.chunk = chunk
+        self.length = min(CHUNK_BYTES, size - chunk.number * CHUNK_BYTES)
+        fields = _FIELDS.pack(_MAGIC, FORMAT_VERSION, chunk.number, size, chunk.identity)
+        digest = blake2b(fields, digest_size=_CHECK_BYTES + 4).digest()
+        self.prefix = (fields + digest[:_CHECK_BYTES]).ljust(_PREFIX_BYTES, b"\0")
+        self._mask = int.from_bytes(digest[_CHECK_BYTES:], "little")
+        self.data = bytearray(HEADER_BYTES)
+
+    @property
+    def granules(self) -> int:
+        """Number of granules of the chunk."""
+        return -(-self.length // GRANULE_BYTES)
+
+    @property
+    def pages(self) -> int:
+        """Number of pages of the chunk."""
+        return -(-self.length // PAGE_BYTES)
+
+    def granule_bytes(self, granule: int) -> int:
+        """Return the length of a granule."""
+        return min(GRANULE_BYTES, self.length - granule * GRANULE_BYTES)
+
+    def page_bytes(self, page: int) -> int:
+        """Return the length of a page."""
+        return min(PAGE_BYTES, self.length - page * PAGE_BYTES)
+
+    def state_of(self, data: bytes | bytearray | memoryview) -> HeaderState:
+        """Return what the beginning of a file is."""
+        if data[:_PREFIX_BYTES] == self.prefix:
+            return HeaderState.VALID
+        return HeaderState.DAMAGED if any(data[:_PREFIX_BYTES]) else HeaderState.BLANK
+
+    def crc(self, slot: int) -> int | None:
+        """Return the CRC in a slot; None if the entry is absent or damaged."""
+        (crc,) = self._crcs(slot, 1)
+        return crc
+
+    def granule_crcs(self, first: int, count: int) -> list[int | None]:
+        """Return the CRCs of consecutive granules; None where the entry is absent."""
+        in_first_page = min(count, _GRANULES_IN_PAGE - first % _GRANULES_IN_PAGE)
+        crcs = self._crcs(granule_slot(first), in_first_page)
+        if count > in_first_page:
+            crcs += self.granule_crcs(first + in_first_page, count - in_first_page)
+        return crcs
+
+    def missing(self, first: int, count: int) -> int:
+        """Return how many of `count` granules have no entry."""
+        return self.granule_crcs(first, count).count(None)
+
+    def is_complete(self) -> bool:
+        """Return whether each page of the chunk has an entry."""
+        return all(self.crc(page_slot(page)) is not None for page in range(self.pages))
+
+    def page_crc(self, page: int) -> int | None:
+        """Return the CRC of a page, computed from its granules; None if an entry is absent."""
+        first = page * _GRANULES_IN_PAGE
+        count = min(_GRANULES_IN_PAGE, self.granules - first)
+        crcs = [crc for crc in self.granule_crcs(first, count) if crc is not None]
+        if len(crcs) < count:
+            return None
+        return combine_pieces(crcs, GRANULE_BYTES, self.granule_bytes(first + count - 1))
+
+    def chunk_crc(self) -> int | None:
+        """Return the CRC of the chunk, computed from its granules; None if an entry is absent."""
+        crcs = [crc for page in range(self.pages) if (crc := self.page_crc(page)) is not None]
+        if len(crcs) < self.pages:
+            return None
+        return combine_pieces(crcs, PAGE_BYTES, self.page_bytes(self.pages - 1))
+
+    def encode(self, slot: int, crcs: Sequence[int]) -> bytes:
+        """Return the entries for consecutive slots."""
+        entries = bytearray()
+        for place, crc in enumerate(crcs, slot):
+            masked = crc ^ self._mask_of(place)
+            entries += _ENTRY.pack(masked | (masked ^ _ALL_BITS) << 32)
+        return bytes(entries)
+
+    def offset_of(self, slot: int) -> int:
+        """Return the offset of an entry in the file."""
+        return _PREFIX_BYTES + _ENTRY.size * slot
+
+    def put(self, slot: int, entries: bytes) -> None:
+        """Replace entries in memory."""
+        start = self.offset_of(slot)
+        self.data[start : start + len(entries)] = entries
+
+    def _crcs(self, slot: int, count: int) -> list[int | None]:
+        masks = range(self._mask + slot * _MASK_STEP, _MASK_END, _MASK_STEP)
+        entries = struct.unpack_from(f"<{count}Q", self.data, self.offset_of(slot))
+        return [
+            (entry ^ mask) & _ALL_BITS if (entry >> 32 ^ entry) & _ALL_BITS == _ALL_BITS else None
+            for entry, mask in zip(entries, masks, strict=False)
+        ]
+
+    def _mask_of(self, slot: int) -> int:
+        return (self._mask + slot * _MASK_STEP) & _ALL_BITS

@@ -1,0 +1,310 @@
+"""Reads and writes the content of objects in chunk files; synchronous.
+
+Reads return only bytes that agree with a CRC32C in the file (see `chunk_format`, invariant F1).
+Everything else is a miss, and not an error: a file that does not exist, is damaged, cut off or
+exchanged. OSError means that the disk fails.
+
+Writes store whole granules: first the content, then the entries. Nothing is flushed to the disk.
+Several threads and several mounts may read and write the same chunk at the same time. The worst
+result is a lost entry, which is a miss.
+
+`read_now` never blocks, so trio's thread may call it. The other methods may block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import resource
+from typing import TYPE_CHECKING, NamedTuple
+
+from gcsmux_fs.caching.chunk_format import (
+    CHUNK_BYTES,
+    CHUNK_SLOT,
+    GRANULE_BYTES,
+    HEADER_BYTES,
+    ChunkId,
+    HeaderState,
+    chunk_count,
+    encode_absent,
+)
+from gcsmux_fs.caching.granule_ranges import (
+    chunk_ranges,
+    dependent_slots,
+    differing_granules,
+    granule_count,
+    new_entries,
+    present_ranges,
+    ranges_without,
+)
+from gcsmux_fs.caching.object_check import ObjectCheck, ObjectVerdict
+from gcsmux_fs.caching.open_chunks import OpenChunks
+from gcsmux_fs.caching.store_counters import StoreCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcsmux_fs.caching.cache_files import CacheFiles
+    from gcsmux_fs.caching.open_chunks import OpenChunk
+
+__all__ = ["ChunkStore", "Presence", "Written", "open_files_limit"]
+
+# The most files that stay open: 256 files serve 1 GiB without an open, and their headers use
+# 1.2 MiB. A mount needs descriptors for sockets and other files, so it keeps at most a quarter.
+_OPEN_FILES = 256
+_SHARE_OF_LIMIT = 4
+
+
+class Presence(enum.Enum):
+    """Why `read_now` returned no bytes."""
+
+    ABSENT = "absent"  # no byte of the range is on disk
+    UNKNOWN = "unknown"  # only `read` can answer
+
+
+class Written(NamedTuple):
+    """The result of a write.
+
+    Attributes:
+        allocated_bytes: disk space that the file of the chunk uses now; 0 if nothing was written.
+        complete: whether all bytes of the chunk are on disk now, and have not been compared with
+            the CRC of the whole object. Then `check_object` may have something to do.
+    """
+
+    allocated_bytes: int
+    complete: bool
+
+
+def open_files_limit() -> int:
+    """Return how many chunk files a store may keep open in this process."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _OPEN_FILES
+    return max(1, min(_OPEN_FILES, soft // _SHARE_OF_LIMIT))
+
+
+class ChunkStore:
+    """The content of objects in the directory of one cache.
+
+    Args:
+        files: The file operations.
+        open_files: Number of files that stay open.
+        owner: If not None: files of other users are not read.
+    """
+
+    def __init__(
+        self, files: CacheFiles, *, open_files: int = _OPEN_FILES, owner: int | None = None
+    ) -> None:
+        self.counters = StoreCounters()
+        self._files = files
+        self._chunks = OpenChunks(files, self.counters, open_files, owner)
+        self._object_check = ObjectCheck(files, self._chunks)
+
+    def read_now(
+        self, identity: bytes, size: int, offset: int, length: int
+    ) -> memoryview | Presence:
+        """Return verified bytes of the range, if all of them are in memory; never blocks.
+
+        `offset` is a multiple of `GRANULE_BYTES`. So is the end of the range, or it is the end of
+        the object. A range that crosses the end of a chunk is `UNKNOWN`.
+        """
+        number, start = divmod(offset, CHUNK_BYTES)
+        if start + length > CHUNK_BYTES:
+            return Presence.UNKNOWN
+        try:
+            found = self._read_now(ChunkId(identity, number), size, start, length)
+        except FileNotFoundError:
+            return Presence.ABSENT
+        except OSError:
+            # `read` will report the error, if it is an error of the disk.
+            return Presence.UNKNOWN
+        if isinstance(found, memoryview):
+            self.counters.disk_reads += 1
+            self.counters.disk_memory_reads += 1
+            self.counters.disk_read_bytes += length
+        return found
+
+    def read(
+        self, identity: bytes, size: int, offset: int, length: int
+    ) -> list[tuple[int, memoryview]]:
+        """Return the parts of a range that are on disk, verified, as (offset, bytes), in order.
+
+        The parts are read-only, consist of whole granules, and do not overlap.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        self.counters.disk_reads += 1
+        parts: list[tuple[int, memoryview]] = []
+        for chunk, start, end in chunk_ranges(identity, size, offset, length):
+            parts += self._read_chunk(chunk, size, start, end)
+        self.counters.disk_read_bytes += sum(len(part) for _, part in parts)
+        return parts
+
+    def write(self, identity: bytes, size: int, offset: int, content: memoryview) -> Written:
+        """Store the whole granules of `content`, which is within one chunk.
+
+        Raises:
+            OSError: the disk fails or is full.
+        """
+        ranges = list(chunk_ranges(identity, size, offset, len(content)))
+        if not ranges:
+            return Written(0, complete=False)
+        ((chunk, start, end),) = ranges
+        opened = self._open_for_writing(chunk, size)
+        if opened is None:
+            return Written(0, complete=False)
+        header = opened.header
+        if header.missing(start // GRANULE_BYTES, granule_count(end - start)):
+            skipped = chunk.number * CHUNK_BYTES + start - offset
+            self._write_content(opened, start, content[skipped : skipped + end - start])
+        return Written(
+            self._files.status(opened.descriptor).allocated_bytes,
+            complete=header.is_complete() and header.crc(CHUNK_SLOT) is None,
+        )
+
+    def check_object(self, identity: bytes, size: int, expected_crc32c: int) -> ObjectVerdict:
+        """Compare the CRC of a whole object with the expected one, if all its bytes are on disk.
+
+        If the CRC differs, all chunks of the object are removed.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        verdict = self._object_check.run(identity, size, expected_crc32c)
+        if verdict is ObjectVerdict.SAME:
+            self.counters.disk_objects_verified += 1
+        elif verdict is ObjectVerdict.DIFFERENT:
+            self.counters.disk_objects_dropped += 1
+            self.drop_object(identity, size)
+        return verdict
+
+    def drop_object(self, identity: bytes, size: int) -> int:
+        """Remove all chunks of an object, and return their number.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        return sum(self.remove(ChunkId(identity, number)) for number in range(chunk_count(size)))
+
+    def remove(self, chunk: ChunkId) -> bool:
+        """Remove the file of a chunk; False if it does not exist.
+
+        Threads that read the chunk go on, with valid bytes.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        self._chunks.close(chunk)
+        return self._files.remove(chunk.path)
+
+    def close_removed(self) -> None:
+        """Close the files that other mounts have removed. A thread calls this about once a second.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        self._chunks.close_removed()
+
+    def close(self) -> None:
+        """Close all files."""
+        self._chunks.close_all()
+
+    def statistics(self) -> dict[str, int]:
+        """Return the number of open files, and of descriptors that wait to be closed."""
+        return {"open": len(self._chunks), "unused": self._chunks.unused_descriptors}
+
+    def _read_now(
+        self, chunk: ChunkId, size: int, start: int, length: int
+    ) -> memoryview | Presence:
+        opened = self._chunks.get(chunk) or self._chunks.open_cached(chunk, size)
+        header = opened.header
+        first, count = start // GRANULE_BYTES, granule_count(length)
+        missing = header.missing(first, count)
+        if missing:
+            # Another mount may have written the granules.
+            if not self._chunks.refresh(opened, may_block=False):
+                return Presence.UNKNOWN
+            missing = header.missing(first, count)
+        if missing:
+            return Presence.ABSENT if missing == count else Presence.UNKNOWN
+        content = self._files.read_cached(opened.descriptor, length, HEADER_BYTES + start)
+        if content is None or differing_granules(header, start, start + length, content):
+            return Presence.UNKNOWN
+        return content
+
+    def _read_chunk(
+        self, chunk: ChunkId, size: int, start: int, end: int
+    ) -> Iterator[tuple[int, memoryview]]:
+        opened = self._open_for_reading(chunk, size, start, end)
+        if opened is None:
+            return
+        for first, last in present_ranges(opened.header, start, end):
+            content = self._read_content(opened, first, last - first)
+            differing = differing_granules(opened.header, first, last, content)
+            if differing:
+                self._clear(opened, size, differing)
+            for part, stop in ranges_without(differing, first, last):
+                yield chunk.number * CHUNK_BYTES + part, content[part - first : stop - first]
+
+    def _open_for_reading(
+        self, chunk: ChunkId, size: int, start: int, end: int
+    ) -> OpenChunk | None:
+        opened = self._chunks.get(chunk)
+        if opened is None:
+            return self._chunks.open(chunk, size)
+        if not opened.header.missing(start // GRANULE_BYTES, granule_count(end - start)):
+            return opened
+        # Another mount may have written the granules, or removed the file.
+        if self._is_current(opened) and self._chunks.refresh(opened, may_block=True):
+            return opened
+        self._chunks.close(chunk)
+        return self._chunks.open(chunk, size)
+
+    def _open_for_writing(self, chunk: ChunkId, size: int) -> OpenChunk | None:
+        opened = self._chunks.get(chunk)
+        if opened is not None and opened.writable and self._is_current(opened):
+            return opened
+        self._chunks.close(chunk)
+        return self._chunks.open(chunk, size, create=True)
+
+    def _is_current(self, opened: OpenChunk) -> bool:
+        """Return whether the file still has a name. The cleaner of any mount may remove it."""
+        return self._files.status(opened.descriptor).links > 0
+
+    def _read_content(self, opened: OpenChunk, start: int, length: int) -> memoryview:
+        try:
+            return self._files.read(opened.descriptor, length, HEADER_BYTES + start)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                # The disk cannot read this place. Without the file, no later read fails here.
+                with contextlib.suppress(OSError):
+                    self.remove(opened.header.chunk)
+            raise
+
+    def _write_content(self, opened: OpenChunk, start: int, content: memoryview) -> None:
+        header, descriptor = opened.header, opened.descriptor
+        self._files.write(descriptor, content, HEADER_BYTES + start)
+        if header.state_of(header.data) is HeaderState.BLANK:
+            self._files.write(descriptor, header.prefix, 0)
+            header.data[: len(header.prefix)] = header.prefix
+        for slot, entries in new_entries(header, start, content):
+            self._files.write(descriptor, entries, header.offset_of(slot))
+            header.put(slot, entries)
+        self.counters.disk_written_bytes += len(content)
+
+    def _clear(self, opened: OpenChunk, size: int, granules: list[int]) -> None:
+        """Clear the entries of granules, and the entries that depend on them."""
+        self.counters.disk_mismatches += len(granules)
+        header = opened.header
+        slots = dependent_slots(granules)
+        absent = encode_absent(1)
+        for slot in slots:
+            header.put(slot, absent)
+        # If the disk cannot be written, every read finds the difference again.
+        with contextlib.suppress(OSError):
+            writable = opened if opened.writable else self._chunks.open(header.chunk, size)
+            if writable is not None and writable.writable:
+                for slot in slots:
+                    self._files.write(writable.descriptor, absent, header.offset_of(slot))

@@ -1,0 +1,343 @@
+"""The file operations of a cache on the real file system.
+
+Some operations never block, because the kernel refuses them where they would have to wait for the
+disk: a path is opened only from the kernel's cache of names (`openat2` with `RESOLVE_CACHED`, Linux
+5.12), and bytes are read only from its page cache (`preadv2` with `RWF_NOWAIT`, Linux 4.14).
+
+Measured on Linux 6.18: RWF_NOWAIT works on ext4, but not on tmpfs, overlayfs and FUSE. On FUSE,
+even an open with RESOLVE_CACHED waits for the file system. So one test of RWF_NOWAIT, when the
+cache is opened, decides whether the operations that never block are used at all. Reads from tmpfs
+never wait for a disk, so they need no RWF_NOWAIT.
+
+A read may also write the access time of the file, and wait for the journal. The flag O_NOATIME
+prevents this, but only the owner of a file may set the flag. So the files of other users are read
+without blocking only if the file system is mounted with `noatime`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.caching.cache_files import FileStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["RealCacheFiles"]
+
+# openat2(2) and its flags, from <linux/openat2.h>. The number is the same on x86, Arm and RISC-V.
+_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
+_RESOLVE_CACHED = 0x20
+_RESOLVE = _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
+
+# The type of tmpfs, as fstatfs(2) reports it in the first word of a structure of 120 bytes.
+_TMPFS_MAGIC = 0x01021994
+_STATFS_BYTES = 256
+
+# O_NONBLOCK: the open of a FIFO does not wait. The flag has no effect on regular files.
+_FILE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# A bytearray whose bytes are not initialised: to zero 2 MiB takes as long as to read them.
+_new_buffer = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_new_buffer.restype = ctypes.py_object
+_new_buffer.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
+
+
+class _OpenHow(ctypes.Structure):
+    """`struct open_how` of <linux/openat2.h>."""
+
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+class RealCacheFiles:
+    """The operations of `CacheFiles` on the real file system.
+
+    Args:
+        directory: Descriptor of the directory. The caller closes it.
+        probe: Name of a file that is not empty, to test which operations work here.
+        shared: Whether the group of the directory may read and write new files.
+    """
+
+    def __init__(self, directory: int, probe: str, *, shared: bool = False) -> None:
+        self._directory = directory
+        self._shared = shared
+        self._access_time_flag = (
+            0 if os.fstatvfs(directory).f_flag & os.ST_NOATIME else os.O_NOATIME
+        )
+        self._cached_open = _OpenHow(
+            os.O_RDONLY | _FILE_FLAGS | self._access_time_flag, 0, _RESOLVE | _RESOLVE_CACHED
+        )
+        # Descriptors whose reads may write the access time.
+        self._with_access_time: set[int] = set()
+        self._has_openat2 = self._find_openat2()
+        self._cached_read_flags = self._find_cached_read_flags(probe)
+
+    @property
+    def never_blocks(self) -> bool:
+        """Whether `open_cached` and `read_cached` work here."""
+        return self._cached_read_flags is not None
+
+    def open_cached(self, path: str) -> int:
+        """Open a file for reading without blocking; see `CacheFiles`."""
+        if self._cached_read_flags is None:
+            raise BlockingIOError
+        return self._openat2(path, self._cached_open)
+
+    def read_cached(self, descriptor: int, length: int, offset: int) -> memoryview | None:
+        """Read from memory without blocking; see `CacheFiles`."""
+        flags = self._cached_read_flags
+        if flags is None or descriptor in self._with_access_time:
+            return None
+        buffer = _new_buffer(None, length)
+        try:
+            count = os.preadv(descriptor, (buffer,), offset, flags)
+            # A short read: the file ends here, or the next page is not in memory.
+            if count < length and os.preadv(descriptor, (bytearray(1),), offset + count, flags):
+                return None
+        except BlockingIOError:
+            return None
+        return memoryview(buffer).toreadonly()[:count]
+
+    def open(self, path: str, flags: int) -> int:
+        """Open or create a file; see `CacheFiles`."""
+        try:
+            return self._open_existing(path, flags & ~os.O_CREAT)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+        try:
+            descriptor = self._open_path(path, flags | _FILE_FLAGS | os.O_EXCL, self._file_mode)
+        except FileExistsError:
+            return self._open_existing(path, flags & ~os.O_CREAT)
+        if self._shared:
+            # The process may have a umask that takes the group's permissions away.
+            os.fchmod(descriptor, self._file_mode)
+        return descriptor
+
+    def read(self, descriptor: int, length: int, offset: int) -> memoryview:
+        """Read bytes; see `CacheFiles`."""
+        view = memoryview(_new_buffer(None, length))
+        count = 0
+        while count < length:
+            received = os.preadv(descriptor, (view[count:],), offset + count)
+            if not received:
+                break
+            count += received
+        return view.toreadonly()[:count]
+
+    def write(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
+        """Write bytes; see `CacheFiles`."""
+        view = memoryview(content)
+        while view:
+            count = os.pwrite(descriptor, view, offset)
+            view = view[count:]
+            offset += count
+
+    def append(self, descriptor: int, content: bytes | memoryview) -> None:
+        """Append bytes in one call; see `CacheFiles`."""
+        if os.write(descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Set the length of a file."""
+        os.ftruncate(descriptor, size)
+
+    def status(self, descriptor: int) -> FileStatus:
+        """Return the status of an open file."""
+        return _status_of(os.fstat(descriptor))
+
+    def try_lock(self, descriptor: int) -> bool:
+        """Lock a file if it is not locked; see `CacheFiles`."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(self, descriptor: int) -> None:
+        """Release the lock of a file."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def close(self, descriptor: int) -> None:
+        """Close a file."""
+        self._with_access_time.discard(descriptor)
+        os.close(descriptor)
+
+    def path_status(self, path: str) -> FileStatus | None:
+        """Return the status of a path; see `CacheFiles`."""
+        try:
+            with self._parent_of(path) as (parent, name):
+                return _status_of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+        except FileNotFoundError:
+            return None
+
+    def remove(self, path: str) -> bool:
+        """Remove a file; see `CacheFiles`."""
+        try:
+            with self._parent_of(path) as (parent, name):
+                os.unlink(name, dir_fd=parent)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove_directory(self, path: str) -> bool:
+        """Remove an empty directory; see `CacheFiles`."""
+        try:
+            with self._parent_of(path) as (parent, name):
+                os.rmdir(name, dir_fd=parent)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                return False
+            raise
+        return True
+
+    def rename(self, path: str, target: str) -> None:
+        """Rename a file; see `CacheFiles`."""
+        with self._parent_of(path) as (parent, name), self._parent_of(target) as (place, new_name):
+            os.rename(name, new_name, src_dir_fd=parent, dst_dir_fd=place)
+
+    def make_directory(self, path: str) -> None:
+        """Create a directory; see `CacheFiles`."""
+        mode = 0o2770 if self._shared else 0o700
+        with self._parent_of(path) as (parent, name):
+            try:
+                os.mkdir(name, mode, dir_fd=parent)
+            except FileExistsError:
+                return
+        if self._shared:
+            descriptor = self._open_path(path, _DIRECTORY_FLAGS, 0)
+            try:
+                os.fchmod(descriptor, mode)
+            finally:
+                os.close(descriptor)
+
+    def names(self, path: str) -> Iterator[str]:
+        """Yield the names in a directory; see `CacheFiles`."""
+        try:
+            descriptor = self._open_path(path, _DIRECTORY_FLAGS, 0)
+        except FileNotFoundError:
+            return
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    yield entry.name
+        finally:
+            os.close(descriptor)
+
+    def free_bytes(self) -> int:
+        """Return the free space for this user."""
+        space = os.fstatvfs(self._directory)
+        return space.f_bavail * space.f_frsize
+
+    @property
+    def _file_mode(self) -> int:
+        return 0o660 if self._shared else 0o600
+
+    def _open_existing(self, path: str, flags: int) -> int:
+        flags |= _FILE_FLAGS
+        try:
+            return self._open_path(path, flags | self._access_time_flag, 0)
+        except PermissionError:
+            # Only the owner of a file may open it with O_NOATIME.
+            descriptor = self._open_path(path, flags, 0)
+        if self._access_time_flag:
+            self._with_access_time.add(descriptor)
+        return descriptor
+
+    def _open_path(self, path: str, flags: int, mode: int) -> int:
+        if self._has_openat2:
+            return self._openat2(path, _OpenHow(flags, mode, _RESOLVE))
+        with self._parent_of(path) as (parent, name):
+            return os.open(name, flags, mode, dir_fd=parent)
+
+    def _openat2(self, path: str, how: _OpenHow) -> int:
+        descriptor: int = _libc.syscall(
+            _OPENAT2, self._directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)
+        )
+        if descriptor < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+        return descriptor
+
+    @contextlib.contextmanager
+    def _parent_of(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the directory of a path, and yield its descriptor and the name within it."""
+        *folders, name = path.split("/")
+        if self._has_openat2 and folders:
+            parent = self._open_path("/".join(folders), _DIRECTORY_FLAGS, 0)
+        else:
+            parent = os.open(".", _DIRECTORY_FLAGS, dir_fd=self._directory)
+            for folder in folders:
+                try:
+                    child = os.open(folder, _DIRECTORY_FLAGS, dir_fd=parent)
+                finally:
+                    os.close(parent)
+                parent = child
+        try:
+            yield parent, name
+        finally:
+            os.close(parent)
+
+    def _find_openat2(self) -> bool:
+        """Return whether the kernel has openat2 (Linux 5.6), and no seccomp filter denies it."""
+        try:
+            os.close(self._openat2(".", _OpenHow(_DIRECTORY_FLAGS, 0, _RESOLVE)))
+        except OSError:
+            return False
+        return True
+
+    def _find_cached_read_flags(self, probe: str) -> int | None:
+        """Return the flags of preadv2 with which a read never blocks; None if there are none."""
+        if not self._has_openat2:
+            return None
+        descriptor = self._open_existing(probe, os.O_RDONLY)
+        try:
+            # Now the kernel has the name and the first page of the file in memory.
+            os.pread(descriptor, 1, 0)
+            how = _OpenHow(os.O_RDONLY | _FILE_FLAGS, 0, _RESOLVE | _RESOLVE_CACHED)
+            os.close(self._openat2(probe, how))
+            if _is_tmpfs(descriptor):
+                return 0
+            os.preadv(descriptor, (bytearray(1),), 0, os.RWF_NOWAIT)
+        except (AttributeError, OSError):
+            return None
+        finally:
+            self.close(descriptor)
+        return os.RWF_NOWAIT
+
+
+def _is_tmpfs(descriptor: int) -> bool:
+    facts = ctypes.create_string_buffer(_STATFS_BYTES)
+    return (
+        _libc.fstatfs(descriptor, facts) == 0
+        and ctypes.c_long.from_buffer(facts).value == _TMPFS_MAGIC
+    )
+
+
+def _status_of(result: os.stat_result) -> FileStatus:
+    # The unit of st_blocks is 512 bytes on all file systems (inode(7)).
+    return FileStatus(
+        result.st_nlink,
+        result.st_size,
+        result.st_blocks * 512,
+        result.st_uid,
+        result.st_mode,
+        result.st_mtime,
+    )

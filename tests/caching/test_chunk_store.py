@@ -1,0 +1,117 @@
+"""Tests of the chunk files on a real disk: what is read is what was written, or nothing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import crc32c
+import pytest
+
+from gcsmux_fs.caching.cache_directory import open_cache_directory
+from gcsmux_fs.caching.chunk_format import CHUNK_BYTES, GRANULE_BYTES, PAGE_BYTES, ChunkId
+from gcsmux_fs.caching.chunk_store import ChunkStore, Presence
+from gcsmux_fs.caching.object_check import ObjectVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcsmux_fs.caching.cache_directory import CacheDirectory
+
+IDENTITY = bytes(range(16))
+SIZE = 2 * CHUNK_BYTES + PAGE_BYTES + 5 * GRANULE_BYTES + 123
+CONTENT = memoryview(random.Random(1).randbytes(SIZE))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[CacheDirectory]:
+    with open_cache_directory(str(tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(directory: CacheDirectory) -> Iterator[ChunkStore]:
+    opened = ChunkStore(directory.files)
+    yield opened
+    opened.close()
+
+
+def write_all(store: ChunkStore) -> None:
+    for offset in range(0, SIZE, PAGE_BYTES):
+        store.write(IDENTITY, SIZE, offset, CONTENT[offset : offset + PAGE_BYTES])
+
+
+def file_of(directory: CacheDirectory, number: int) -> Path:
+    return Path(f"/proc/self/fd/{directory.fd}") / ChunkId(IDENTITY, number).path
+
+
+def assert_read(store: ChunkStore, missing: tuple[int, ...] = ()) -> None:
+    """Assert that everything is read but some granules, numbered from the object's beginning."""
+    expected = [granule for granule in range(-(-SIZE // GRANULE_BYTES)) if granule not in missing]
+    found: list[int] = []
+    for offset, part in store.read(IDENTITY, SIZE, 0, SIZE):
+        assert part == CONTENT[offset : offset + len(part)]
+        assert part.readonly
+        found += range(offset // GRANULE_BYTES, -(-(offset + len(part)) // GRANULE_BYTES))
+    assert found == expected
+
+
+def test_what_was_written_is_read(store: ChunkStore) -> None:
+    assert store.read(IDENTITY, SIZE, 0, SIZE) == []
+    write_all(store)
+    assert_read(store)
+
+
+def test_a_second_store_reads_the_same_bytes(directory: CacheDirectory, store: ChunkStore) -> None:
+    write_all(store)
+    assert_read(ChunkStore(directory.files))
+
+
+def test_bytes_in_memory_are_read_without_blocking(store: ChunkStore) -> None:
+    write_all(store)
+    last = SIZE - SIZE % PAGE_BYTES
+    assert store.read_now(IDENTITY, SIZE, 0, PAGE_BYTES) == CONTENT[:PAGE_BYTES]
+    assert store.read_now(IDENTITY, SIZE, last, SIZE - last) == CONTENT[last:]
+
+
+def test_a_damaged_granule_is_dropped_once_and_can_be_written_again(
+    directory: CacheDirectory, store: ChunkStore
+) -> None:
+    write_all(store)
+    with file_of(directory, 1).open("r+b") as file:
+        file.seek(4096 + 3 * GRANULE_BYTES + 7)
+        file.write(b"damage")
+    start = CHUNK_BYTES + 3 * GRANULE_BYTES
+    damaged = start // GRANULE_BYTES
+    assert store.read_now(IDENTITY, SIZE, CHUNK_BYTES, PAGE_BYTES) is Presence.UNKNOWN
+    assert_read(store, missing=(damaged,))
+    assert_read(store, missing=(damaged,))
+    assert store.counters.disk_mismatches == 1
+    store.write(IDENTITY, SIZE, start, CONTENT[start : start + GRANULE_BYTES])
+    assert_read(store)
+
+
+def test_the_whole_object_is_compared_once(directory: CacheDirectory, store: ChunkStore) -> None:
+    write_all(store)
+    crc = crc32c.crc32c(CONTENT)
+    assert store.check_object(IDENTITY, SIZE, crc) is ObjectVerdict.SAME
+    # Another mount knows the result, so it does not compare again.
+    assert ChunkStore(directory.files).check_object(IDENTITY, SIZE, crc ^ 1) is ObjectVerdict.SAME
+
+
+def test_an_object_with_another_crc_is_removed(store: ChunkStore) -> None:
+    write_all(store)
+    crc = crc32c.crc32c(CONTENT) ^ 1
+    assert store.check_object(IDENTITY, SIZE, crc) is ObjectVerdict.DIFFERENT
+    assert store.read(IDENTITY, SIZE, 0, SIZE) == []
+    assert store.counters.disk_objects_dropped == 1
+
+
+def test_a_removed_chunk_gets_no_more_writes(directory: CacheDirectory, store: ChunkStore) -> None:
+    write_all(store)
+    file_of(directory, 0).unlink()
+    store.write(IDENTITY, SIZE, 0, CONTENT[:PAGE_BYTES])
+    other = ChunkStore(directory.files)
+    ((offset, part),) = other.read(IDENTITY, SIZE, 0, CHUNK_BYTES)
+    assert (offset, len(part)) == (0, PAGE_BYTES)
