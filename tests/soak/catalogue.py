@@ -1,6 +1,7 @@
 """The kinds of troubles in a soak, and the errors that programs may see during each trouble.
 
-A trouble is a set of fault rules for the emulator, or a signal to a process, for some seconds.
+A trouble is a set of fault rules for the emulator, a fault of the disk that holds the cache, or a
+signal to a process, for some seconds.
 During most troubles, programs may see no error. Their reads only take longer, because the trouble
 ends within `--read-timeout`. Two troubles of one `group` never overlap, because no client could
 detect both together. For example, if one fault corrupts a chunk and another fault computes the
@@ -10,6 +11,7 @@ checksum of the chunk again, the checksum is right.
 from __future__ import annotations
 
 import enum
+import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -59,6 +61,7 @@ from gcsmux_fs.emulator.faults import (
 )
 from gcsmux_fs.emulator.injection.rules import FOR_EVER, Rule
 from gcsmux_fs.model.errors import StatusCode
+from tests.support.disks.disk_faults import READING, WRITING, DiskFault
 from tests.support.sizes import MIB
 
 if TYPE_CHECKING:
@@ -74,6 +77,12 @@ _READS = "*Read*"
 _LOOKUPS = ("GetObject", "ListObjects")
 
 _NOTHING: frozenset[str] = frozenset()
+_DISK_OPERATIONS = (
+    (frozenset({"read"}), "read"),
+    (frozenset({"write"}), "write"),
+    (WRITING, "change"),
+    (READING | WRITING, "do anything"),
+)
 
 
 class Deed(enum.Enum):
@@ -88,11 +97,17 @@ class Deed(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Fault rules or an action on a process, and the errnos that programs may see meanwhile."""
+    """Fault rules or an action on a process, and the errnos that programs may see meanwhile.
+
+    `disk` is a fault of the disk that holds the cache. If `disk_bytes` is not 0, the disk shrinks
+    to this capacity. Programs never see an error because of the disk.
+    """
 
     name: str
     rules: tuple[Rule, ...] = ()
     deed: Deed | None = None
+    disk: DiskFault | None = None
+    disk_bytes: int = 0
     seconds: float = 0.0
     excuses: frozenset[str] = _NOTHING
     group: str = ""
@@ -364,6 +379,40 @@ def _done(source: Random) -> Trouble:
     )
 
 
+# -- the disk of the cache
+
+
+def _disk_fails(source: Random) -> Trouble:
+    number = source.choice([errno.EIO, errno.EIO, errno.ESTALE, errno.EACCES])
+    operations, what = source.choice(_DISK_OPERATIONS)
+    probability = source.choice([0.02, 0.3, 1.0])
+    fault = DiskFault(operations, errno=number, probability=probability)
+    return Trouble(f"disk fails to {what}", disk=fault, group="disk")
+
+
+def _disk_refuses_writes(source: Random) -> Trouble:
+    number = source.choice([errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+    fault = DiskFault(WRITING, errno=number)
+    return Trouble(f"disk answers {errno.errorcode[number]}", disk=fault, group="disk")
+
+
+def _disk_hangs(source: Random) -> Trouble:
+    operations, what = source.choice(_DISK_OPERATIONS)
+    fault = DiskFault(operations, hangs=True, probability=source.choice([0.02, 0.3, 1.0]))
+    return Trouble(f"disk hangs to {what}", disk=fault, group="disk")
+
+
+def _disk_is_slow(source: Random) -> Trouble:
+    operations, what = source.choice(_DISK_OPERATIONS)
+    fault = DiskFault(operations, seconds=source.choice([0.005, 0.1, 1.0]))
+    return Trouble(f"disk is slow to {what}", disk=fault, group="disk")
+
+
+def _disk_fills(source: Random) -> Trouble:
+    # Another program uses the rest of the disk.
+    return Trouble("disk fills", disk_bytes=source.choice([1, 4, 16]) * MIB, group="disk")
+
+
 # All kinds of troubles, each with its relative frequency.
 KINDS: tuple[tuple[Callable[[Random], Trouble], int], ...] = (
     (_slow, 3),
@@ -385,4 +434,9 @@ KINDS: tuple[tuple[Callable[[Random], Trouble], int], ...] = (
     (_connections, 5),
     (_far_away, 1),
     (_done, 3),
+    (_disk_fails, 2),
+    (_disk_refuses_writes, 1),
+    (_disk_hangs, 2),
+    (_disk_is_slow, 1),
+    (_disk_fills, 2),
 )

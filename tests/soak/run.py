@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES
+from tests.support.disks.faulty_disk import FaultyDisk
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.harness import MountProcess
 from tests.support.sizes import MIB
@@ -51,6 +52,8 @@ _MAX_GROWTH_BYTES = 16 * MIB
 _MAX_IN_STATE_D = 3
 # Maximum number of samples in the summary.
 _SHOWN_SAMPLES = 200
+# The disk of the cache holds about a third of all objects, so it becomes full.
+_DISK_BYTES = 40 * MIB
 _KINDS = [
     *("sequential", "sequential", "random", "copying", "mapped"),
     *("small files", "reopened", "listing", "finding"),
@@ -92,6 +95,7 @@ class _Conductor:
         self._options = options
         self._folder = folder
         self._emulator = EmulatorProcess(folder / "buckets", relay=True)
+        self._disk = FaultyDisk(folder / "disk", capacity_bytes=_DISK_BYTES)
         growth = Growth()
         self._appender = Appender(self._emulator, f"{options.seed} appender", growth)
         self._timeline = Timeline(options.read_timeout, growth)
@@ -106,7 +110,7 @@ class _Conductor:
     # -- start and end
 
     def run(self) -> None:
-        with self._emulator:
+        with self._emulator, self._disk:
             for name, content in layout.first_objects():
                 self._emulator.place(name, content)
             try:
@@ -130,6 +134,8 @@ class _Conductor:
                 *("--memory", f"{self._options.memory_bytes // MIB}MiB"),
                 *("--metadata-ttl", f"{TTL_SECONDS:g}s", "--negative-ttl", "1s"),
                 *("--read-timeout", f"{self._options.read_timeout}s"),
+                *("--cache-dir", str(self._disk.path / "cache"), "--cache-size", "64MiB"),
+                *("--cache-min-free", "2MiB"),
             ],
             # Every warning is accepted, because the mount logs a warning for each errno that a
             # program sees.
@@ -180,6 +186,8 @@ class _Conductor:
         self._troubles.update(trouble.name for trouble in phase.troubles)
         self._timeline.begin_phase(phase, time.monotonic())
         self._emulator.inject(*phase.rules, seed=phase.seed)
+        self._disk.meet(*phase.disk_faults)
+        self._disk.limit(phase.disk_bytes or _DISK_BYTES)
         for trouble in phase.troubles:
             if trouble.deed is not None:
                 self._deeds[trouble.deed.value] += 1
@@ -187,6 +195,8 @@ class _Conductor:
 
     def _mend(self) -> None:
         self._emulator.clear_faults()
+        self._disk.heal()
+        self._disk.limit(_DISK_BYTES)
         self._timeline.end_phase(time.monotonic())
 
     def _do(self, deed: Deed, seconds: float, phase: Phase) -> None:
@@ -288,7 +298,8 @@ class _Conductor:
         after = rest(self._mounted)
         self.summary.before = before.shown()
         self.summary.after = after.shown()
-        self.summary.failures += leaks(before, after)
+        self.summary.failures += leaks(before, after, str(self._disk.path))
+        self.summary.disk_faults = self._disk.met()
 
     def _sum_up(self) -> None:
         summary = self.summary

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gcsmux_fs.emulator.injection.rules import Rule
+    from tests.support.disks.disk_faults import DiskFault
 
     from .catalogue import Trouble
 
@@ -41,6 +42,16 @@ class Phase:
     def rules(self) -> tuple[Rule, ...]:
         """The fault rules of all troubles of the phase."""
         return tuple(rule for trouble in self.troubles for rule in trouble.rules)
+
+    @property
+    def disk_faults(self) -> tuple[DiskFault, ...]:
+        """The faults of the disk of the cache of all troubles of the phase."""
+        return tuple(trouble.disk for trouble in self.troubles if trouble.disk is not None)
+
+    @property
+    def disk_bytes(self) -> int:
+        """The capacity of the disk of the cache during the phase; 0 if it does not change."""
+        return max(trouble.disk_bytes for trouble in self.troubles)
 
     @property
     def excuses(self) -> frozenset[str]:

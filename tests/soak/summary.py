@@ -46,6 +46,8 @@ class Summary:
     #: Number of times that each fault has fired; `deeds` counts each kind of action on processes.
     faults: dict[str, int] = field(default_factory=dict)
     deeds: dict[str, int] = field(default_factory=dict)
+    #: The number of operations of the disk that met a fault, by operation.
+    disk_faults: dict[str, int] = field(default_factory=dict)
     programs_restarted: int = 0
     max_resident_bytes: int = 0
     allowed_resident_bytes: int = 0
@@ -87,6 +89,7 @@ class Summary:
         yield "phases with troubles", f"{self.phases}: {_listed(self.troubles)}"
         yield "faults fired", f"{sum(self.faults.values())}: {_listed(self.faults)}"
         yield "actions on processes", _listed(self.deeds)
+        yield "faults of the disk", _listed(self.disk_faults)
         for name, excuses in sorted(self.errors.items()):
             yield f"errors: {name}", _listed(excuses)
         yield "programs restarted", str(self.programs_restarted)
