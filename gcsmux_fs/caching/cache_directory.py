@@ -14,26 +14,33 @@ Nothing is read here, so a cache of any size opens at once.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.caching.cache_folders import (
+    CacheDirectoryError,
+    CacheDiskError,
+    check_safety,
+    check_writable,
+    errors_of,
+    open_existing_folder,
+    open_folder,
+)
 from gcsmux_fs.caching.chunk_format import FORMAT_VERSION
 from gcsmux_fs.caching.real_cache_files import RealCacheFiles
-from gcsmux_fs.model.errors import ConfigError, TransientError
-from gcsmux_fs.settings.permissions import parse_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
 __all__ = [
     "CacheDirectory",
     "CacheDirectoryError",
     "CacheDiskError",
+    "check_cache_directory",
     "open_cache_directory",
+    "open_existing_cache",
     "other_versions",
 ]
 
@@ -47,21 +54,13 @@ _TAG_CONTENT = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Written by gcsmux; safe to delete.\n"
 )
 
-_OPEN_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# The remedies in messages of `open_existing_cache`.
+_NAME_CACHE = "write the path that mounts have as --cache-dir"
+_OTHER_USER = "run the command as the user who mounts, or as root"
 
 
-class CacheDirectoryError(ConfigError):
-    """The directory cannot be used as a cache; the message is one sentence for the user.
-
-    Only a change of the settings or of the directory helps.
-    """
-
-
-class CacheDiskError(CacheDirectoryError, TransientError):
-    """The disk of the directory fails, is full, read-only or not mounted.
-
-    A later attempt may succeed.
-    """
+class _NoCacheError(CacheDirectoryError):
+    """A directory contains no cache."""
 
 
 class CacheDirectory:
@@ -101,26 +100,77 @@ class CacheDirectory:
         self.close()
 
 
-def open_cache_directory(path: str, *, group: str = "") -> CacheDirectory:
+def open_cache_directory(path: str, *, group: int | None = None) -> CacheDirectory:
     """Open the directory of a cache, and create it if it does not exist.
 
     Its parent must exist, because the parent may be the mount point of a disk that is not mounted.
-    The call may block, if the disk does not answer. `group` is a name or an ID.
+    The call may block, if the disk does not answer.
 
     Raises:
-        CacheDirectoryError: the directory is not safe, not writable or not a directory, or there is
-            no such group.
+        CacheDirectoryError: the directory is not safe, not writable or not a directory.
         CacheDiskError: the disk fails, is full, read-only or not mounted.
     """
-    group_id = parse_group(group) if group else None
-    with _errors_of(path):
-        top = _open_folder(None, path, path, group_id)
+    with errors_of(path):
+        top = open_folder(None, path, path, group)
     try:
-        with _errors_of(path):
-            _check_safety(os.fstat(top), path, group_id, trusted_owners={os.geteuid(), 0})
-            return CacheDirectory(path, _open_version(top, path, group_id), group_id)
+        with errors_of(path):
+            check_safety(os.fstat(top), path, group, trusted_owners={os.geteuid(), 0})
+            return CacheDirectory(path, _open_version(top, path, group), group)
     finally:
         os.close(top)
+
+
+def check_cache_directory(path: str, *, group: int | None = None) -> None:
+    """Check whether `open_cache_directory` would succeed. Nothing is created. The call may block.
+
+    Raises:
+        CacheDirectoryError, CacheDiskError: see `open_cache_directory`.
+    """
+    with errors_of(path):
+        if not os.path.lexists(path):
+            check_writable(str(Path(path).parent))
+            return
+        top = open_existing_folder(None, path, path)
+        try:
+            check_safety(os.fstat(top), path, group, trusted_owners={os.geteuid(), 0})
+            check_writable(".", top)
+        finally:
+            os.close(top)
+    with contextlib.suppress(_NoCacheError), open_existing_cache(path) as cache:
+        shown = f"{path}/{_VERSION_DIRECTORY}"
+        _check_version(os.fstat(cache.fd), shown, group)
+
+
+def open_existing_cache(path: str) -> CacheDirectory:
+    """Open a cache for an examination. Nothing is created. The call may block.
+
+    The group is that of the cache. Root may open the cache of every user.
+
+    Raises:
+        CacheDirectoryError: there is no cache, or this user may not read it.
+        CacheDiskError: the disk fails.
+    """
+    with errors_of(path):
+        try:
+            top = open_existing_folder(None, path, path)
+        except FileNotFoundError:
+            raise _NoCacheError(f"{path} does not exist: {_NAME_CACHE}.") from None
+        except PermissionError:
+            raise CacheDirectoryError(f"{path} cannot be read: {_OTHER_USER}.") from None
+        try:
+            shown = f"{path}/{_VERSION_DIRECTORY}"
+            descriptor = open_existing_folder(top, _VERSION_DIRECTORY, shown)
+        except FileNotFoundError:
+            raise _NoCacheError(
+                f"{path} contains no cache of this version: {_NAME_CACHE}."
+            ) from None
+        except PermissionError:
+            raise CacheDirectoryError(f"{path} cannot be read: {_OTHER_USER}.") from None
+        finally:
+            os.close(top)
+    status = os.fstat(descriptor)
+    group = status.st_gid if status.st_mode & stat.S_IWGRP else None
+    return CacheDirectory(path, descriptor, group)
 
 
 def other_versions(path: str) -> list[str]:
@@ -140,23 +190,16 @@ def other_versions(path: str) -> list[str]:
 
 def _open_version(top: int, path: str, group: int | None) -> int:
     shown = f"{path}/{_VERSION_DIRECTORY}"
-    descriptor = _open_folder(top, _VERSION_DIRECTORY, shown, group)
+    descriptor = open_folder(top, _VERSION_DIRECTORY, shown, group)
     try:
-        status = os.fstat(descriptor)
-        _check_safety(status, shown, group, trusted_owners={os.geteuid()})
-        if group is not None and not status.st_mode & stat.S_IWGRP:
-            raise CacheDirectoryError(
-                f"the cache in {shown} was created for one user: remove this directory to share"
-                " the cache with --cache-group."
-            )
+        _check_version(os.fstat(descriptor), shown, group)
         _write_tag(descriptor, group)
-        if not os.access(".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        check_writable(".", descriptor)
         for name in _FOLDERS:
             folder = f"{shown}/{name}"
-            inner = _open_folder(descriptor, name, folder, group)
+            inner = open_folder(descriptor, name, folder, group)
             try:
-                _check_safety(os.fstat(inner), folder, group, trusted_owners={os.geteuid()})
+                check_safety(os.fstat(inner), folder, group, trusted_owners={os.geteuid()})
             finally:
                 os.close(inner)
     except BaseException:
@@ -165,50 +208,13 @@ def _open_version(top: int, path: str, group: int | None) -> int:
     return descriptor
 
 
-def _open_folder(parent: int | None, name: str, shown: str, group: int | None) -> int:
-    """Open a directory, and create it if it does not exist."""
-    mode = 0o700 if group is None else 0o2770
-    try:
-        os.mkdir(name, mode, dir_fd=parent)
-        is_new = True
-    except FileExistsError:
-        is_new = False
-    try:
-        descriptor = os.open(name, _OPEN_FLAGS, dir_fd=parent)
-    except NotADirectoryError:
-        kind = "a symbolic link" if _is_link(parent, name) else "not a directory"
-        raise CacheDirectoryError(f"{shown} is {kind}: choose a directory as cache.") from None
-    if is_new and group is not None:
-        try:
-            os.fchown(descriptor, -1, group)
-            os.fchmod(descriptor, mode)
-        except BaseException:
-            os.close(descriptor)
-            raise
-    return descriptor
-
-
-def _is_link(parent: int | None, name: str) -> bool:
-    return stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-
-
-def _check_safety(
-    status: os.stat_result, shown: str, group: int | None, *, trusted_owners: set[int]
-) -> None:
-    """Refuse a directory that other users than those of the cache can change."""
-    if group is None and status.st_uid not in trusted_owners:
+def _check_version(status: os.stat_result, shown: str, group: int | None) -> None:
+    """Check the subdirectory of the version, in which only mounts write."""
+    check_safety(status, shown, group, trusted_owners={os.geteuid()})
+    if group is not None and not status.st_mode & stat.S_IWGRP:
         raise CacheDirectoryError(
-            f"the cache directory {shown} belongs to user {status.st_uid}, who could change cached"
-            " files: choose a directory of your own, or share it with --cache-group."
-        )
-    if status.st_mode & stat.S_IWOTH:
-        raise CacheDirectoryError(
-            f"other users can write to the cache directory {shown}: run chmod o-w {shown}."
-        )
-    if status.st_mode & stat.S_IWGRP and group != status.st_gid:
-        raise CacheDirectoryError(
-            f"the group {status.st_gid} can write to the cache directory {shown}: run chmod g-w"
-            f" {shown}, or share the cache with --cache-group {status.st_gid}."
+            f"the cache in {shown} was created for one user: remove this directory to share the"
+            " cache with --cache-group."
         )
 
 
@@ -225,29 +231,3 @@ def _write_tag(directory: int, group: int | None) -> None:
                 os.fchmod(descriptor, 0o660)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _errors_of(path: str) -> Iterator[None]:
-    """Turn errors of the system into one sentence for the user."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise CacheDiskError(
-            f"the parent directory of the cache directory {path} does not exist: create it, or"
-            " mount its disk."
-        ) from None
-    except OSError as error:
-        if error.errno in {errno.EACCES, errno.EPERM}:
-            raise CacheDirectoryError(
-                f"the cache directory {path} is not writable: change its owner or choose another"
-                " directory."
-            ) from None
-        if error.errno in {errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}:
-            raise CacheDirectoryError(
-                f"the cache directory {path} cannot be opened ({error.strerror}): choose another"
-                " directory."
-            ) from None
-        raise CacheDiskError(
-            f"the disk of the cache directory {path} fails ({error.strerror}): check the disk."
-        ) from None

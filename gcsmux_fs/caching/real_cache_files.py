@@ -28,7 +28,7 @@ from gcsmux_fs.caching.cache_files import FileStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["RealCacheFiles"]
+__all__ = ["RealCacheFiles", "share_directory"]
 
 # openat2(2) and its flags, from <linux/openat2.h>. The number is the same on x86, Arm and RISC-V.
 _OPENAT2 = 437
@@ -45,6 +45,9 @@ _STATFS_BYTES = 256
 # O_NONBLOCK: the open of a FIFO does not wait. The flag has no effect on regular files.
 _FILE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+# The mode of a directory that a group shares. New files in it belong to the group.
+_SHARED_MODE = 0o2770
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -215,16 +218,15 @@ class RealCacheFiles:
 
     def make_directory(self, path: str) -> None:
         """Create a directory; see `CacheFiles`."""
-        mode = 0o2770 if self._shared else 0o700
         with self._parent_of(path) as (parent, name):
             try:
-                os.mkdir(name, mode, dir_fd=parent)
+                os.mkdir(name, 0o770 if self._shared else 0o700, dir_fd=parent)
             except FileExistsError:
                 return
         if self._shared:
             descriptor = self._open_path(path, _DIRECTORY_FLAGS, 0)
             try:
-                os.fchmod(descriptor, mode)
+                share_directory(descriptor)
             finally:
                 os.close(descriptor)
 
@@ -307,7 +309,10 @@ class RealCacheFiles:
         """Return the flags of preadv2 with which a read never blocks; None if there are none."""
         if not self._has_openat2:
             return None
-        descriptor = self._open_existing(probe, os.O_RDONLY)
+        try:
+            descriptor = self._open_existing(probe, os.O_RDONLY)
+        except OSError:
+            return None
         try:
             # Now the kernel has the name and the first page of the file in memory.
             os.pread(descriptor, 1, 0)
@@ -321,6 +326,16 @@ class RealCacheFiles:
         finally:
             self.close(descriptor)
         return os.RWF_NOWAIT
+
+
+def share_directory(descriptor: int) -> None:
+    """Let the group of a directory write to it, and let new files in it belong to the group.
+
+    A new directory inherits this from the directory above it, unless the umask forbids it. Then
+    nothing is set here, because the systemd unit forbids to set the set-group-ID bit.
+    """
+    if os.fstat(descriptor).st_mode & _SHARED_MODE != _SHARED_MODE:
+        os.fchmod(descriptor, _SHARED_MODE)
 
 
 def _is_tmpfs(descriptor: int) -> bool:
