@@ -89,6 +89,12 @@ class DiskHistory:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
+        self._last_inode = ROOT
+
+    def new_inode(self) -> int:
+        """Return the number of a new inode."""
+        self._last_inode += 1
+        return self._last_inode
 
     def states(
         self, prefixes: Iterable[int] | None = None, *, sector_bytes: int = 4096

@@ -1,0 +1,69 @@
+"""Tests that a chunk store serves right bytes, or none, whatever happens to its files."""
+
+from __future__ import annotations
+
+import shutil
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.sizes import KIB, MIB
+
+from .damage import DAMAGES, files_below
+from .objects import CachedObject, check_reads, read_everything, write_everything
+from .stores import MountedStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OBJECTS = (
+    CachedObject("a", 20_000),
+    CachedObject("b", 20_000),
+    CachedObject("b", 20_000, generation=2),
+    CachedObject("c", 4 * MIB + 40 * KIB),
+)
+# The kinds of damage after which a file or a directory stays that the cache does not replace.
+PERMANENT = {"directory", "replace_directory", "link_directory"}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that contains all of `OBJECTS`."""
+    root = tmp_path_factory.mktemp("filled") / "cache"
+    with MountedStore(root) as mounted:
+        for each in OBJECTS:
+            write_everything(mounted.store, each)
+            read_everything(mounted.store, each)
+    return root
+
+
+def copy_of(filled: Path, target: Path) -> Path:
+    shutil.copytree(filled, target, symlinks=True)
+    return target
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("is_open", [False, True], ids=["opened_after", "opened_before"])
+def test_damage_of_chunks(filled: Path, tmp_path: Path, kind: str, is_open: bool) -> None:
+    random = Random(kind)
+    for number in range(4):
+        root = copy_of(filled, tmp_path / str(number))
+        with MountedStore(root) as mounted:
+            if is_open:
+                for each in OBJECTS:
+                    read_everything(mounted.store, each)
+            chunks = [path for path in files_below(root) if "chunks" in path.parts]
+            victim, other = random.sample(chunks, 2)
+            DAMAGES[kind](victim, other, random)
+            for each in OBJECTS:
+                check_reads(mounted.store, each)
+            if kind not in PERMANENT:
+                for each in OBJECTS:
+                    write_everything(mounted.store, each)
+                for each in OBJECTS:
+                    read_everything(mounted.store, each)
+        with MountedStore(root) as mounted:
+            for each in OBJECTS:
+                check_reads(mounted.store, each)
+        shutil.rmtree(root)
