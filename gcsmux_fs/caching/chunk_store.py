@@ -307,4 +307,6 @@ class ChunkStore:
             writable = opened if opened.writable else self._chunks.open(header.chunk, size)
             if writable is not None and writable.writable:
                 for slot in slots:
+                    writable.header.put(slot, absent)
+                for slot in slots:
                     self._files.write(writable.descriptor, absent, header.offset_of(slot))

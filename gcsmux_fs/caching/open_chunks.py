@@ -168,10 +168,13 @@ class OpenChunks:
 
     def close_removed(self) -> None:
         """Close the files that have been removed, so that the file system frees their space."""
-        for chunk, opened in list(self._chunks.items()):
-            if not self._files.status(opened.descriptor).links:
-                self.close(chunk)
-        del opened
+        removed = [
+            chunk
+            for chunk, opened in list(self._chunks.items())
+            if not self._files.status(opened.descriptor).links
+        ]
+        for chunk in removed:
+            self.close(chunk)
         self.close_unused()
 
     def close_all(self) -> None:
