@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from .choices import Choices
 
-__all__ = ["ROOT", "Disk", "DiskHistory", "Losses", "Operation", "Sectors"]
+__all__ = ["ROOT", "DirectoryState", "Disk", "DiskHistory", "Losses", "Operation", "Sectors"]
 
 ROOT = 0
 """Number of the root directory's inode."""
@@ -82,6 +81,47 @@ class Sectors:
     values: dict[int, list[bytes]] = field(default_factory=dict)
     #: For each sector: the number of the operation that caused each value except the first.
     writes: dict[int, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """One name after a power cut: a directory, a file, or another name of the file `link`."""
+
+    mode: int
+    is_directory: bool = False
+    link: str = ""
+    size: int = 0
+    sectors: tuple[tuple[int, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryState:
+    """All names below the directory after a power cut. Equal states are equal values."""
+
+    entries: tuple[tuple[str, FileState], ...]
+    sector_bytes: int
+
+    def write(self, root: Path) -> None:
+        """Create all files and directories in the empty directory `root`."""
+        for name, state in self.entries:
+            path = root / name
+            if state.is_directory:
+                path.mkdir()
+                path.chmod(state.mode)
+            elif state.link:
+                path.hardlink_to(root / state.link)
+            else:
+                self._write_file(path, state)
+
+    def _write_file(self, path: Path, state: FileState) -> None:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.fchmod(file, state.mode)
+            for sector, content in state.sectors:
+                os.pwrite(file, content, sector * self.sector_bytes)
+            os.ftruncate(file, state.size)
+        finally:
+            os.close(file)
 
 
 class DiskHistory:
@@ -170,11 +210,12 @@ class Disk:
         self._values(inode, sector).append(value)
         inode.writes.setdefault(sector, []).append(number)
 
-    def materialize(self, root: Path, choices: Choices, losses: Losses) -> None:
-        """Write a state to the empty directory `root`."""
-        written: dict[int, Path] = {}
+    def cut_power(self, choices: Choices, losses: Losses) -> DirectoryState:
+        """Return one of the states that a power cut may leave now."""
+        entries: list[tuple[str, FileState]] = []
+        seen: dict[int, str] = {}
         kept_writes: dict[int, bool] = {}
-        waiting = [(ROOT, root)]
+        waiting = [(ROOT, "")]
         while waiting:
             directory, path = waiting.pop()
             for (parent, name), inodes in self.names.items():
@@ -183,44 +224,31 @@ class Disk:
                 number = _choose(inodes, choices) if losses.metadata else inodes[-1]
                 if number is None:
                     continue
-                inode, place = self.inodes[number], path / name
+                inode, place = self.inodes[number], f"{path}{name}"
+                if number in seen:
+                    if not inode.is_directory:  # a directory has one name only
+                        entries.append((place, FileState(inode.mode, link=seen[number])))
+                    continue
+                seen[number] = place
                 if inode.is_directory:
-                    if number in written:  # half a rename; a directory has one name only
-                        continue
-                    written[number] = place
-                    place.mkdir()
-                    place.chmod(inode.mode)
-                    waiting.append((number, place))
-                elif number in written:
-                    place.hardlink_to(written[number])
+                    entries.append((place, FileState(inode.mode, is_directory=True)))
+                    waiting.append((number, f"{place}/"))
                 else:
-                    written[number] = place
-                    self._materialize_file(inode, place, choices, losses, kept_writes)
+                    state = self._cut_file(inode, choices, losses, kept_writes)
+                    entries.append((place, state))
+        return DirectoryState(tuple(entries), self._sector_bytes)
 
-    def _materialize_file(
-        self,
-        inode: Sectors,
-        place: Path,
-        choices: Choices,
-        losses: Losses,
-        kept_writes: dict[int, bool],
-    ) -> None:
+    def _cut_file(
+        self, inode: Sectors, choices: Choices, losses: Losses, kept_writes: dict[int, bool]
+    ) -> FileState:
         size = _choose(inode.sizes, choices) if losses.metadata else inode.sizes[-1]
-        content = {
-            sector: self._sector(inode, sector, choices, losses, kept_writes)
+        sectors = tuple(
+            (sector, content)
             for sector in sorted(inode.values)
-        }
-        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.fchmod(file, inode.mode)
-            unit = self._sector_bytes
-            filled = [sector for sector, value in content.items() if value != self._hole]
-            for _, group in groupby(enumerate(filled), lambda pair: pair[1] - pair[0]):
-                run = [sector for _, sector in group]
-                os.pwrite(file, b"".join(content[sector] for sector in run), run[0] * unit)
-            os.ftruncate(file, size)
-        finally:
-            os.close(file)
+            if sector * self._sector_bytes < size
+            and (content := self._sector(inode, sector, choices, losses, kept_writes)) != self._hole
+        )
+        return FileState(inode.mode, size=size, sectors=sectors)
 
     def _sector(
         self,

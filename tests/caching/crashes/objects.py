@@ -103,5 +103,3 @@ def check_reads(store: ChunkStore, wanted: CachedObject) -> int:
 def read_everything(store: ChunkStore, wanted: CachedObject) -> None:
     """Fail unless every byte is served, from memory too where the store offers this."""
     assert check_reads(store, wanted) == wanted.size
-
-

@@ -22,18 +22,23 @@ __all__ = ["RecordingFiles"]
 
 
 class RecordingFiles:
-    """The operations of `files` on the directory `root`, recorded in `history`.
+    """The operations of `files` on the directory `below` of `root`, recorded in `history`.
 
-    Another recorder of the same directory may share the history and the numbers of inodes, so that
-    the operations of two mounts are recorded in their order.
+    The history contains the whole tree of `root`. Another recorder of the same directory may share
+    the history, so that the operations of two mounts are recorded in their order.
     """
 
     def __init__(
-        self, files: CacheFiles, root: Path, *, beside: RecordingFiles | None = None
+        self,
+        files: CacheFiles,
+        root: Path,
+        *,
+        below: str = "",
+        beside: RecordingFiles | None = None,
     ) -> None:
         self._files = files
-        self._root = root
-        self.history = beside.history if beside else DiskHistory()
+        self._root = root / below
+        self.history: DiskHistory = beside.history if beside else DiskHistory()
         #: The number of each inode in the history, by its number on the real file system.
         self._numbers: dict[int, int] = beside._numbers if beside else {root.stat().st_ino: ROOT}
         self._opened: dict[int, int] = {}
@@ -72,22 +77,22 @@ class RecordingFiles:
         """Remove a name and record this."""
         removed = self._files.remove(path)
         if removed:
-            self._record_name("unname", path)
+            self._record_name("unname", self._root / path)
         return removed
 
     def remove_directory(self, path: str) -> bool:
         """Remove a directory and record this."""
         removed = self._files.remove_directory(path)
         if removed:
-            self._record_name("unname", path)
+            self._record_name("unname", self._root / path)
         return removed
 
     def rename(self, path: str, target: str) -> None:
         """Rename a file and record this."""
         number = self._numbers[(self._root / path).lstat().st_ino]
         self._files.rename(path, target)
-        self._record_name("unname", path)
-        self._record_name("name", target, number)
+        self._record_name("unname", self._root / path)
+        self._record_name("name", self._root / target, number)
 
     def make_directory(self, path: str) -> None:
         """Create a directory, and record whether this has created it."""
@@ -146,8 +151,7 @@ class RecordingFiles:
     def _record(self, kind: str, inode: int, number: int = 0, content: bytes = b"") -> None:
         self.history.operations.append(Operation(kind, inode, number, content))
 
-    def _record_name(self, kind: str, path: str, number: int = 0) -> None:
-        place = self._root / path
+    def _record_name(self, kind: str, place: Path, number: int = 0) -> None:
         directory = self._numbers[place.parent.stat().st_ino]
         self.history.operations.append(Operation(kind, directory, number, name=place.name))
 
@@ -156,7 +160,7 @@ class RecordingFiles:
         number = self._numbers[status.st_ino] = self.history.new_inode()
         kind = "mkdir" if stat.S_ISDIR(status.st_mode) else "create"
         self._record(kind, number, stat.S_IMODE(status.st_mode))
-        self._record_name("name", str(path.relative_to(self._root)), number)
+        self._record_name("name", path, number)
 
     def _record_tree(self, directory: Path) -> None:
         for path in sorted(directory.iterdir()):

@@ -30,7 +30,7 @@ def file_states(made: DiskHistory, folder: Path, losses: Losses) -> set[bytes | 
     for number, choices in enumerate(every_choice()):
         root = folder / str(number)
         root.mkdir()
-        disk.materialize(root, choices, losses)
+        disk.cut_power(choices, losses).write(root)
         file = root / "f"
         found.add(file.read_bytes() if file.exists() else None)
     return found
@@ -75,14 +75,14 @@ def test_half_a_rename(tmp_path: Path) -> None:
     for number, choices in enumerate(every_choice()):
         root = tmp_path / str(number)
         root.mkdir()
-        disk.materialize(root, choices, Losses())
+        disk.cut_power(choices, Losses()).write(root)
         found.add(frozenset(file.name for file in root.iterdir()))
     assert found == {frozenset(names) for names in ("", "f", "g", "fg")}
 
 
 def test_nothing_is_lost_without_losses(tmp_path: Path) -> None:
     made = history(*CREATED, ONE, Operation("truncate", 1, 700))
-    made.disk(4).materialize(tmp_path, NoLoss(), Losses())
+    made.disk(4).cut_power(NoLoss(), Losses()).write(tmp_path)
     assert (tmp_path / "f").read_bytes() == ONE.content[:700]
 
 

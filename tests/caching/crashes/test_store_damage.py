@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.sizes import KIB, MIB
+from tests.support.sizes import KIB
 
 from .damage import DAMAGES, files_below
 from .objects import CachedObject, check_reads, read_everything, write_everything
@@ -21,7 +22,7 @@ OBJECTS = (
     CachedObject("a", 20_000),
     CachedObject("b", 20_000),
     CachedObject("b", 20_000, generation=2),
-    CachedObject("c", 4 * MIB + 40 * KIB),
+    CachedObject("c", 100 * KIB),
 )
 # The kinds of damage after which a file or a directory stays that the cache does not replace.
 PERMANENT = {"directory", "replace_directory", "link_directory"}
@@ -45,10 +46,10 @@ def copy_of(filled: Path, target: Path) -> Path:
 
 @pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("is_open", [False, True], ids=["opened_after", "opened_before"])
-def test_damage_of_chunks(filled: Path, tmp_path: Path, kind: str, is_open: bool) -> None:
+def test_damage_of_chunks(filled: Path, memory_path: Path, kind: str, is_open: bool) -> None:
     random = Random(kind)
     for number in range(4):
-        root = copy_of(filled, tmp_path / str(number))
+        root = copy_of(filled, memory_path / str(number))
         with MountedStore(root) as mounted:
             if is_open:
                 for each in OBJECTS:
@@ -66,4 +67,29 @@ def test_damage_of_chunks(filled: Path, tmp_path: Path, kind: str, is_open: bool
         with MountedStore(root) as mounted:
             for each in OBJECTS:
                 check_reads(mounted.store, each)
-        shutil.rmtree(root)
+
+
+def test_a_damaged_granule_is_counted_once_and_written_again(memory_path: Path) -> None:
+    (damaged,) = OBJECTS[:1]
+    with MountedStore(memory_path / "cache") as mounted:
+        write_everything(mounted.store, damaged)
+    (file,) = (path for path in files_below(memory_path) if "chunks" in path.parts)
+    with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        opened.write(bytes([damaged.content[-1] ^ 1]))
+    with MountedStore(memory_path / "cache") as mounted:
+        for _ in range(3):
+            assert check_reads(mounted.store, damaged) == 16 * KIB
+        assert mounted.store.counters.disk_mismatches == 1
+        write_everything(mounted.store, damaged)
+        read_everything(mounted.store, damaged)
+        assert mounted.store.counters.disk_mismatches == 1
+
+
+def test_removed_files_are_closed_while_no_file_is_open(memory_path: Path) -> None:
+    with MountedStore(memory_path / "cache") as mounted:
+        mounted.store.close_removed()
+        write_everything(mounted.store, OBJECTS[0])
+        mounted.store.drop_object(OBJECTS[0].identity, OBJECTS[0].size)
+        mounted.store.close_removed()
+        assert mounted.store.statistics() == {"open": 0, "unused": 0}
