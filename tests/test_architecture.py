@@ -25,16 +25,15 @@ ROOMS: dict[str, set[str]] = {
     "storage": {"settings", "metrics"},
     "mux": {"storage.ports", "settings", "metrics"},
     "reading": {"settings", "metrics"},
-    "caching": {"settings", "metrics"},
+    "caching": {"reading.range_source", "settings", "metrics"},
     "namespace": {"storage.ports", "settings", "metrics"},
     "filesystem": {"namespace", "reading", "settings", "metrics"},
     "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},
     "control": {"settings", "metrics", "process", "fuse.mountinfo"},
-    "doctor": {"caching", "connected_service", "fuse", "mux", "process", "settings", "storage"},
+    "doctor": {"connected_service", "fuse", "mux", "process", "settings", "storage"},
     "exporters": {"process", "settings", "metrics"},
     "tracing": {"filesystem", "process", "reading.range_source", "storage.ports"},
     "commands": {
-        "caching",
         "control",
         "doctor",
         "fuse",
@@ -88,6 +87,7 @@ IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 
 # The modules that use an event loop, a clock, a lock or a log. All other modules are sans-IO.
 IMPURE_MODULES = {
+    "caching.disk_threads",
     "commands.doctor",
     "commands.mount",
     "commands.top",

@@ -6,8 +6,8 @@ Readahead requests the ranges that no block holds. READs and readahead use the s
 byte is requested twice. The fetcher never waits: it works in the call that begins a READ, or in a
 callback of the source, and calls `ReadRequest.wake` when the answer is complete.
 
-Before a READ is begun, `load_now` asks the instant source, if there is one, for the missing bytes.
-Readahead does not ask it, because a window would occupy trio's thread for milliseconds.
+Before a READ is begun, `read_now` asks the instant source, if there is one. Readahead does not ask
+it, because a window would occupy trio's thread for milliseconds.
 
 Invariants:
 
@@ -113,27 +113,15 @@ class BlockFetcher:
         self._forget_if_empty(index)
         self._serve_queue()
 
-    def load_now(self, index: BlockIndex, start: int, end: int) -> bool:
-        """Make all bytes of `[start, end)` ready without a wait; return whether they are.
+    def read_now(self, index: BlockIndex, offset: int, end: int) -> memoryview | None:
+        """Return bytes that no block holds, if the instant source has all of them.
 
-        Bytes that are missing come from the instant source, in memory that a READ may take.
+        The bytes do not become a block, because the source has them in memory, too.
         """
         instant = self._instant
-        if instant is None or self._queue or end - start > self._budget.largest_read:
-            return False
-        for gap_start, gap_end in index.gaps(start, end):
-            length = gap_end - gap_start
-            if not self._make_room(length + BLOCK_OVERHEAD_BYTES):
-                return False
-            content = instant.read_now(index.key, gap_start, length, index.final)
-            if content is None:
-                return False
-            block = index.add(gap_start, gap_end, prefetch=False)
-            self._make_ready(block, content)
-        # A block that was ready may have been evicted to make room for another.
-        return not index.gaps(start, end) and all(
-            block.content is not None for block in index.overlapping(start, end)
-        )
+        if instant is None or index.overlapping(offset, end):
+            return None
+        return instant.read_now(index.key, offset, end - offset, index.final)
 
     def begin(self, request: ReadRequest) -> Outcome:
         """Begin a READ. If the READ is not done at return, `request.wake` is called later."""
@@ -321,7 +309,10 @@ class BlockFetcher:
                 request.wake()
         else:
             self._stop_loading(block)
-            self._make_ready(block, result)
+            block.apply(BlockEvent.ARRIVE)
+            block.index.loading.discard(block)
+            block.content = result
+            self.cache.add(block)
             for request in requests:
                 request.take(block, result)
                 if block.state is not BlockState.READ:
@@ -330,13 +321,6 @@ class BlockFetcher:
                     self._stalls.finish(request, self._clock())
                     request.wake()
         self._serve_queue()
-
-    def _make_ready(self, block: Block, content: memoryview) -> None:
-        """Add the content of a block that is not charged to the budget at this time."""
-        block.apply(BlockEvent.ARRIVE)
-        block.index.loading.discard(block)
-        block.content = content
-        self.cache.add(block)
 
     def _stop_loading(self, block: Block) -> None:
         """Subtract the charge of a block that stops loading from the budget."""

@@ -1,8 +1,8 @@
 """Open files and their READs.
 
 Theory of operation: `OpenFile.read_cached` answers a READ from ready blocks at once, in a plain
-function, without a task switch, also if an `InstantSource` has the missing bytes. `OpenFile.read`
-answers every other READ and may wait. Both pass the READ to the file's readahead planner. Readahead
+function, without a task switch, also if an `InstantSource` has the bytes. `OpenFile.read` answers
+every other READ and may wait. Both pass the READ to the file's readahead planner. Readahead
 requests its ranges after the ranges of the READ, but in the same scheduler tick, so that all ranges
 travel in one message. Other tasks run only during an await. A READ that is not divided has only one
 await, in which it waits for its `ReadRequest`.
@@ -149,7 +149,7 @@ class OpenFile:
             if (content := block.content) is None:
                 return None
         if end > block.end:
-            return self._read_across(offset, end) or self._read_now(offset, end)
+            return self._read_across(offset, end)
         resources = self._resources
         cache = resources.fetcher.cache
         if cache.newest is not block:
@@ -265,14 +265,21 @@ class OpenFile:
         self._opening.note_first_read(offset, end)
 
     def _read_now(self, offset: int, end: int) -> memoryview | None:
-        """Return the bytes of a READ if no task has to wait for the blocks that are missing."""
+        """Return the bytes of a READ that no block holds, if an instant source has them."""
         resources = self._resources
-        fetch = range_to_fetch(offset, end, self.size, resources.budget, self._forecast.head)
-        if not resources.fetcher.load_now(self._index, *fetch):
+        content = resources.fetcher.read_now(self._index, offset, end)
+        if content is None:
             return None
-        request, _ = self._begin(offset, end, _ignore)
-        resources.counters.bytes_served += end - offset
-        return request.result()
+        counters = resources.counters
+        counters.hits += 1
+        counters.bytes_served += end - offset
+        self._reads.note(offset, end)
+        self.bursts.add(offset, end)
+        pattern = self._planner.observe(offset, end)
+        if pattern is not None and end >= pattern.replan_offset:
+            self._readahead.advance(pattern)
+            self.prefetch.check()
+        return content
 
     def _read_across(self, offset: int, end: int) -> bytes | None:
         """Return the bytes of a READ across several blocks, if all are ready."""
@@ -364,6 +371,3 @@ class OpenFile:
                 deadlines.discard(scope)
             return joined.toreadonly()
         raise self._resources.deadline_error(self.key, offset, end)
-
-
-def _ignore() -> None: ...

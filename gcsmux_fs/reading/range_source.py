@@ -57,13 +57,13 @@ class RangeSource(Protocol):
 
 
 class InstantSource(Protocol):
-    """Has some ranges at hand, so that no task has to wait for them."""
+    """Has some bytes in memory, so that no task has to wait for them."""
 
     def read_now(
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
     ) -> memoryview | None:
         """Return a read-only view of exactly `length` bytes at `offset`, or None.
 
-        None means that the range has to be requested. The call never blocks. The arguments are
-        those of `RangeSource.request`.
+        None means that the bytes have to be requested. The call never blocks. `final` is the whole
+        content of the object; None while the object may grow.
         """

@@ -1,0 +1,169 @@
+"""Decides which fetched bytes are written to the disk, and when; sans-IO.
+
+Theory of operation. Fetched bytes wait in a queue until a thread writes them, in batches. Two
+batches are handed over at a time, so that the thread does not wait for the next one. No reader ever
+waits for a write.
+
+A disk that refuses writes, because it is full for example, can still be read. So writes have a
+breaker of their own. While it is not closed, nothing is queued, except for the probe.
+
+Invariants:
+1. The bytes that wait, with those that are being written, never exceed the limit of the queue.
+2. While the breaker is open, nothing is handed over, and no memory is in use.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import math
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from gcsmux_fs.caching.disk_breaker import Breaker, Severity
+from gcsmux_fs.caching.write_queue import WriteQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsmux_fs.caching.tier_counters import TierCounters
+    from gcsmux_fs.caching.write_queue import QueuedRange
+
+__all__ = ["WRITE_SECONDS", "DiskWrites", "WriteBehind", "WriteReport"]
+
+_MAX_BATCHES = 2
+
+WRITE_SECONDS = 15.0
+"""If a batch takes longer than this, the disk is regarded as failing. The kernel makes writers wait
+for seconds while it writes much data to a slow disk, so a shorter wait is no failure."""
+
+_REFUSALS = {errno.EDQUOT, errno.ENOSPC, errno.EROFS}
+
+
+class WriteReport(NamedTuple):
+    """What a thread reports of a batch.
+
+    Attributes:
+        complete: the ranges after which all bytes of a chunk were on the disk.
+        error: why the rest of the batch was not written; None if all was written or refused.
+    """
+
+    complete: list[QueuedRange]
+    error: Exception | None = None
+
+
+class DiskWrites(Protocol):
+    """The disk, as far as it is written. The calls return at once."""
+
+    def write(self, batch: list[QueuedRange], answer: Callable[[WriteReport], None]) -> None:
+        """Write a batch in a thread, after the batches before it; later call `answer`."""
+
+    def check(self, queued: QueuedRange) -> None:
+        """Compare the whole object with its CRC32C in a thread, if all of it is on the disk."""
+
+
+class WriteBehind:
+    """The writes of one mount.
+
+    Args:
+        disk: the disk.
+        limit: the most bytes that wait or are being written.
+        counters: what the metrics show.
+        clock: returns the time in seconds.
+        on_change: called when the breaker opens or closes.
+    """
+
+    def __init__(
+        self,
+        disk: DiskWrites,
+        limit: int,
+        counters: TierCounters,
+        clock: Callable[[], float],
+        on_change: Callable[[Breaker], None],
+    ) -> None:
+        self.queue = WriteQueue(limit)
+        self.breaker = Breaker()
+        self._disk = disk
+        self._counters = counters
+        self._clock = clock
+        self._on_change = on_change
+        # Number of batches that are handed over, and since when the disk owes the next answer.
+        self._batches = 0
+        self._waiting_since = math.inf
+        self._is_stopped = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is being written."""
+        return not self._batches and not self.queue
+
+    @property
+    def next_deadline(self) -> float:
+        """The time at which `expire` has something to do."""
+        return self._waiting_since + WRITE_SECONDS if self.breaker.is_closed else math.inf
+
+    def has_room(self, length: int) -> bool:
+        """Return whether `length` bytes would not be dropped for lack of memory."""
+        return not self.breaker.is_closed or self.queue.has_room(length)
+
+    def keep(self, queued: QueuedRange) -> None:
+        """Write a range later, or drop it."""
+        if self._accepts(queued):
+            self.queue.put(queued)
+            self._hand_over()
+        else:
+            self._counters.disk_cache_dropped_bytes += len(queued.content)
+
+    def drop(self, matches: Callable[[QueuedRange], bool]) -> None:
+        """Drop the ranges that match and are not yet handed over."""
+        self._counters.disk_cache_dropped_bytes += self.queue.drop(matches)
+
+    def stop(self) -> None:
+        """Accept nothing more. What waits is written."""
+        self._is_stopped = True
+
+    def expire(self) -> None:
+        """Note a failure, if a batch has been with the disk for too long."""
+        now = self._clock()
+        if now >= self.next_deadline:
+            self._waiting_since = math.inf
+            self._note_failure(now, f"has not finished a write within {WRITE_SECONDS:g} s")
+
+    def _accepts(self, queued: QueuedRange) -> bool:
+        if self._is_stopped or not self.queue.has_room(len(queued.content)):
+            return False
+        if self.breaker.is_closed:
+            return True
+        # While a batch is with the disk, its answer shows whether the disk works again.
+        return not self._batches and self.breaker.take_probe(self._clock())
+
+    def _hand_over(self) -> None:
+        while self._batches < _MAX_BATCHES and (batch := self.queue.take_batch()):
+            if not self._batches:
+                self._waiting_since = self._clock()
+            self._batches += 1
+            self._disk.write(batch, functools.partial(self._on_written, batch))
+
+    def _on_written(self, batch: list[QueuedRange], report: WriteReport) -> None:
+        now = self._clock()
+        self._batches -= 1
+        self._waiting_since = now if self._batches else math.inf
+        self.queue.finish(batch)
+        error = report.error
+        if error is None:
+            if self.breaker.note_answer(now):
+                self._on_change(self.breaker)
+        else:
+            self._counters.note_error("write", error)
+            refused = isinstance(error, OSError) and error.errno in _REFUSALS
+            severity = Severity.WHOLE if refused else Severity.SINGLE
+            self._note_failure(now, f"cannot be written ({error})", severity)
+        for queued in report.complete:
+            self._disk.check(queued)
+        self._hand_over()
+
+    def _note_failure(self, now: float, reason: str, severity: Severity = Severity.WHOLE) -> None:
+        if self.breaker.note_failure(now, reason, severity):
+            self._counters.disk_cache_pauses += 1
+            self._on_change(self.breaker)
+        if not self.breaker.is_closed:
+            self.drop(lambda _: True)

@@ -1,0 +1,177 @@
+"""What is written to the disk behind the readers, and what is dropped, with a fake disk."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from gcsmux_fs.caching.disk_breaker import Breaker, BreakerState
+from gcsmux_fs.caching.tier_counters import TierCounters
+from gcsmux_fs.caching.write_behind import WRITE_SECONDS, WriteBehind, WriteReport
+from gcsmux_fs.caching.write_queue import QueuedRange, queue_limit
+from gcsmux_fs.model.values import FinalContent
+from tests.reading.fakes import key_of
+from tests.support.sizes import GIB, KIB, MIB
+
+from .fake_disk import FakeDisk
+
+LIMIT = 32 * MIB
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def queued(number: int, length: int = 2 * MIB, name: str = "object") -> QueuedRange:
+    content = memoryview(bytes(length))
+    return QueuedRange(name.encode(), key_of(name), FinalContent(GIB, 1), number * 2 * MIB, content)
+
+
+class Writes:
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.now = 0.0
+        self.disk = FakeDisk()
+        self.counters = TierCounters()
+        self.changes: list[BreakerState] = []
+        self.behind = WriteBehind(
+            self.disk, limit, self.counters, lambda: self.now, self._note_change
+        )
+
+    def _note_change(self, breaker: Breaker) -> None:
+        self.changes.append(breaker.state)
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.behind.expire()
+
+    def written(self) -> list[int]:
+        """Answer all batches; return the numbers of their ranges, in order."""
+        numbers = []
+        while self.disk.batches:
+            batch, answer = self.disk.batches.pop(0)
+            numbers += [each.offset // (2 * MIB) for each in batch]
+            answer(WriteReport([]))
+        return numbers
+
+
+def test_ranges_are_written_in_order_and_their_memory_is_given_back() -> None:
+    writes = Writes()
+    for number in range(12):
+        writes.behind.keep(queued(number))
+    assert len(writes.disk.batches) == 2, "the thread never waits for its next batch"
+    assert writes.behind.queue.used >= 24 * MIB
+    assert writes.written() == list(range(12))
+    assert (writes.behind.queue.used, writes.behind.is_idle) == (0, True)
+    assert writes.counters.disk_cache_dropped_bytes == 0
+
+
+def test_small_ranges_share_a_batch() -> None:
+    writes = Writes()
+    for number in range(100):
+        writes.behind.keep(queued(number, 4 * KIB))
+    sizes = []
+    while writes.disk.batches:
+        batch, answer = writes.disk.batches.pop(0)
+        sizes.append(len(batch))
+        answer(WriteReport([]))
+    assert sizes == [1, 1, 64, 34]
+
+
+def test_what_does_not_fit_is_dropped_and_what_came_first_is_kept() -> None:
+    writes = Writes()
+    for number in range(40):
+        writes.behind.keep(queued(number))
+        assert writes.behind.queue.used <= LIMIT
+    assert not writes.behind.has_room(2 * MIB)
+    assert writes.written() == list(range(15))
+    assert writes.counters.disk_cache_dropped_bytes == 25 * 2 * MIB
+    assert writes.behind.has_room(2 * MIB)
+
+
+def test_complete_chunks_are_checked() -> None:
+    writes = Writes()
+    writes.behind.keep(queued(1))
+    ((batch, answer),) = writes.disk.batches
+    answer(WriteReport(batch))
+    assert writes.disk.checked == batch
+
+
+def test_a_full_disk_gets_no_writes_for_a_while_and_one_as_a_probe() -> None:
+    writes = Writes()
+    for number in range(12):
+        writes.behind.keep(queued(number))
+    writes.disk.finish_writes(FULL)
+    assert writes.changes == [BreakerState.OPEN]
+    assert writes.counters.disk_cache_errors[("write", "ENOSPC")] >= 1
+    assert writes.behind.queue.used == 0, "nothing waits for a disk that is full"
+    writes.behind.keep(queued(20))
+    assert writes.disk.batches == []
+    assert writes.behind.has_room(GIB), "waiting does not help"
+    writes.advance(1.0)
+    for number in (21, 22):
+        writes.behind.keep(queued(number))
+    assert writes.written() == [21]
+    assert writes.changes == [BreakerState.OPEN, BreakerState.CLOSED]
+    writes.behind.keep(queued(23))
+    assert writes.written() == [23]
+
+
+def test_one_failed_write_does_not_end_the_others() -> None:
+    writes = Writes()
+    writes.behind.keep(queued(1))
+    writes.disk.finish_writes(OSError(errno.EIO, "Input/output error"))
+    writes.behind.keep(queued(2))
+    assert writes.written() == [2]
+    assert writes.changes == []
+
+
+def test_a_write_that_hangs_frees_the_memory_of_those_behind_it() -> None:
+    writes = Writes()
+    for number in range(12):
+        writes.behind.keep(queued(number))
+    assert writes.behind.next_deadline == WRITE_SECONDS
+    writes.advance(WRITE_SECONDS)
+    assert writes.changes == [BreakerState.OPEN]
+    assert writes.behind.queue.used <= 17 * MIB, "only what the thread has"
+    writes.advance(100.0)
+    writes.behind.keep(queued(20))
+    assert len(writes.disk.batches) == 2, "no probe behind a write that hangs"
+    writes.disk.finish_writes()
+    assert writes.behind.queue.used == 0
+    writes.behind.keep(queued(21))
+    assert writes.written() == [21]
+    assert writes.changes == [BreakerState.OPEN, BreakerState.CLOSED]
+
+
+def test_a_slow_disk_that_finishes_batches_is_no_failure() -> None:
+    writes = Writes()
+    for number in range(12):
+        writes.behind.keep(queued(number))
+    while writes.disk.batches:
+        writes.advance(WRITE_SECONDS * 0.9)
+        writes.disk.batches.pop(0)[1](WriteReport([]))
+    assert writes.changes == []
+
+
+def test_after_stop_only_what_waits_is_written() -> None:
+    writes = Writes()
+    for number in range(8):
+        writes.behind.keep(queued(number))
+    writes.behind.stop()
+    writes.behind.keep(queued(8))
+    assert writes.written() == list(range(8))
+    assert writes.behind.is_idle
+
+
+def test_dropped_objects_are_not_written() -> None:
+    writes = Writes()
+    for number in range(10):
+        writes.behind.keep(queued(number, name=f"object {number % 2}"))
+    writes.behind.drop(lambda each: each.key.name == "object 1")
+    handed_over = [0, 1]
+    assert [n for n in writes.written() if n % 2] == handed_over[1:]
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "expected"), [(16 * MIB, 4 * MIB), (256 * MIB, 32 * MIB), (GIB, 64 * MIB)]
+)
+def test_the_queue_takes_a_part_of_the_memory(memory_bytes: int, expected: int) -> None:
+    assert queue_limit(memory_bytes) == expected
