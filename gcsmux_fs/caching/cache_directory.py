@@ -14,6 +14,7 @@ Nothing is read here, so a cache of any size opens at once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -193,7 +194,7 @@ def _open_version(top: int, path: str, group: int | None) -> int:
     descriptor = open_folder(top, _VERSION_DIRECTORY, shown, group)
     try:
         _check_version(os.fstat(descriptor), shown, group)
-        _write_tag(descriptor, group)
+        _write_tag(descriptor, shown, group)
         check_writable(".", descriptor)
         for name in _FOLDERS:
             folder = f"{shown}/{name}"
@@ -218,14 +219,23 @@ def _check_version(status: os.stat_result, shown: str, group: int | None) -> Non
         )
 
 
-def _write_tag(directory: int, group: int | None) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+def _write_tag(directory: int, shown: str, group: int | None) -> None:
+    # O_NONBLOCK: the open of a FIFO does not wait for a reader.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    foreign = CacheDirectoryError(f"{shown}/{_TAG} is not a regular file: remove it.")
     try:
         descriptor = os.open(_TAG, flags, 0o600 if group is None else 0o660, dir_fd=directory)
     except PermissionError:
         return  # another user of the group has written the file
+    except OSError as error:
+        if error.errno in {errno.EISDIR, errno.ELOOP, errno.ENODEV, errno.ENXIO}:
+            raise foreign from None
+        raise
     try:
-        if os.fstat(descriptor).st_size != len(_TAG_CONTENT):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise foreign
+        if status.st_size != len(_TAG_CONTENT):
             os.write(descriptor, _TAG_CONTENT)
             if group is not None:
                 os.fchmod(descriptor, 0o660)
