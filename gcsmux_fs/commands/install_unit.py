@@ -146,8 +146,8 @@ def install_unit(
     text = note + config_text({**values, "fuse_options": fuse_options})
     plan.write(config, marked(text), force=force, shown=text.splitlines())
     _plan_unit(plan, system, force=force)
-    if user is not None:
-        drop_in = drop_in_text(user)
+    drop_in = drop_in_text(user, shares_cache=options.get("cache_group") is not None)
+    if drop_in:
         shown = drop_in.splitlines()
         plan.write(system.file(drop_in_path(name)), marked(drop_in), force=force, shown=shown)
     unit = f"gcsmux@{name}.service"

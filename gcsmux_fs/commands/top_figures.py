@@ -12,7 +12,14 @@ from gcsmux_fs.metrics.transfer import decode_metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["FaultCount", "MountSnapshot", "StreamRow", "TopFigures", "figures_between"]
+__all__ = [
+    "DiskCacheFigures",
+    "FaultCount",
+    "MountSnapshot",
+    "StreamRow",
+    "TopFigures",
+    "figures_between",
+]
 
 QUANTILES = (0.5, 0.9, 0.99)
 """The percentiles of latency that are shown."""
@@ -33,7 +40,14 @@ _FAULTS = {
     "ranges_failed": "ranges failed",
     "bidi_losses": "fallbacks to ReadObject",
     "reads_displaced": "READs displaced",
+    "disk_cache_errors": "disk errors",
+    "disk_cache_timeouts": "disk timeouts",
+    "disk_cache_mismatches": "wrong bytes on disk",
+    "disk_cache_objects_dropped": "wrong objects on disk",
 }
+
+# The values of the metric `disk_cache_state`.
+_DISK_STATES = {0: "off", 1: "on", 2: "paused", 3: "paused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,30 @@ class FaultCount:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskCacheFigures:
+    """The cache on disk. Sizes are in bytes.
+
+    Attributes:
+        state: `on`, `off`, or `paused` because the disk fails.
+        rate: bytes from the disk per second in the interval.
+        bytes: bytes from the disk since the start.
+        share: the share of the ranges of the interval that came from the disk, at least partly;
+            None if there was no range.
+        used: disk space of the cache, of all mounts that share it.
+        limit: the space that the cache may take now.
+        evictions: chunks evicted since the start.
+    """
+
+    state: str
+    rate: float
+    bytes: float
+    share: float | None
+    used: float
+    limit: float
+    evictions: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopFigures:
     """All figures of one interval. Sizes are in bytes, times in seconds, costs in US dollars.
 
@@ -80,6 +118,7 @@ class TopFigures:
             and by outcome; None for no READ.
         operations: requests of the kernel other than READs, per second.
         errors: requests of the kernel that failed, except for names that do not exist.
+        disk_cache: the cache on disk; None without one.
         requests: requests to the service since the start, by billing class.
         requests_per_second: the same in the interval, per second.
     """
@@ -106,6 +145,7 @@ class TopFigures:
     memory_in_flight: float
     memory_unread: float
     resident_bytes: float
+    disk_cache: DiskCacheFigures | None
     open_files: int
     waiting_reads: int
     streams_open: int
@@ -158,6 +198,7 @@ def figures_between(before: MountSnapshot, after: MountSnapshot) -> TopFigures:
         memory_in_flight=total("budget_in_flight"),
         memory_unread=total("budget_unread"),
         resident_bytes=total("resident_bytes"),
+        disk_cache=_disk_cache(metrics),
         open_files=int(total("open_files")),
         waiting_reads=int(total("waiting_reads")),
         streams_open=int(total("streams_open")),
@@ -177,6 +218,22 @@ def figures_between(before: MountSnapshot, after: MountSnapshot) -> TopFigures:
 def _operations(metrics: MetricsInterval) -> float:
     everything = metrics.histogram("fs_op_seconds").count
     return (everything - metrics.histogram("fs_op_seconds", op="read").count) / metrics.seconds
+
+
+def _disk_cache(metrics: MetricsInterval) -> DiskCacheFigures | None:
+    if not metrics.declares("disk_cache_state"):
+        return None
+    hits = metrics.increase("disk_cache_hits") + metrics.increase("disk_cache_partial_hits")
+    others = metrics.increase("disk_cache_misses") + metrics.increase("disk_cache_bypasses")
+    return DiskCacheFigures(
+        state=_DISK_STATES.get(int(metrics.total("disk_cache_state")), "unknown"),
+        rate=metrics.rate("disk_cache_hit_bytes"),
+        bytes=metrics.total("disk_cache_hit_bytes"),
+        share=hits / (hits + others) if hits + others > 0 else None,
+        used=metrics.total("disk_cache_bytes"),
+        limit=metrics.total("disk_cache_limit_bytes"),
+        evictions=int(metrics.total("disk_cache_evictions")),
+    )
 
 
 def _shares(metrics: MetricsInterval) -> dict[str, float] | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from gcsmux_fs.commands.top_figures import StreamRow, TopFigures
+    from gcsmux_fs.commands.top_figures import DiskCacheFigures, StreamRow, TopFigures
 
 __all__ = ["top_view"]
 
@@ -32,6 +32,8 @@ _DIM = "dim"
 # The lines of the screen above and below the rows of the table of streams.
 _OTHER_LINES = 21
 _MIN_STREAM_ROWS = 2
+# The further lines of a mount with a cache on disk.
+_DISK_LINES = 2
 # From this width, graphs are longer, and the table of streams shows the received bytes and the age.
 _WIDE_COLUMNS = 96
 # Below this width, the figures of memory and streams are below those of throughput and latency.
@@ -75,7 +77,8 @@ def top_view(
         pairs.add_row(*(side[number] if number < len(side) else "" for side in (left, right)))
     rows = len(figures.streams)
     if height:
-        rows = max(_MIN_STREAM_ROWS, height - _OTHER_LINES)
+        other_lines = _OTHER_LINES + (_DISK_LINES if figures.disk_cache else 0)
+        rows = max(_MIN_STREAM_ROWS, height - other_lines)
     parts: list[RenderableType] = [_title(figures, width, notice), _subtitle(figures), Text("")]
     parts += [pairs, Text(""), *_money(figures), Text("")]
     parts += [_streams(figures.streams, rows, width), Text(""), _footer(figures, rows, keys)]
@@ -114,6 +117,7 @@ def _left(
         + Text(_sparkline([reader for reader, _ in history], graph_columns), "green"),
         _line("wire", f"{_rate(figures.wire_rate):>12} ")
         + Text(_sparkline([wire for _, wire in history], graph_columns), "blue"),
+        *_disk_rate(figures.disk_cache),
         _line("READs", f"{_per_second(figures.reads_per_second):>12}"),
         _line("other", f"{_per_second(figures.operations):>12} lookups, opens"),
         Text(""),
@@ -138,6 +142,7 @@ def _right(figures: TopFigures, bar_columns: int) -> list[Text]:
         _line("memory", "") + _memory_bar(figures, bar_columns) + Text(f" {_budget(figures)}"),
         _line("in flight", f"{rounded_size(figures.memory_in_flight)}{unread}"),
         _line("resident", rounded_size(figures.resident_bytes)),
+        *_disk_space(figures.disk_cache),
         _line("files", f"{figures.open_files} open, {figures.waiting_reads} READs waiting"),
         Text(""),
         _line("streams", f"{figures.streams_open} open, {figures.streams_idle} idle"),
@@ -151,6 +156,26 @@ def _right(figures: TopFigures, bar_columns: int) -> list[Text]:
         text += f" (+{fault.recent:,})" if fault.recent else ""
         lines.append(_line("" if number else "faults", text, _fault_style(fault.recent)))
     return lines
+
+
+def _disk_rate(disk: DiskCacheFigures | None) -> list[Text]:
+    """Return the line of the bytes that come from the cache on disk."""
+    if disk is None:
+        return []
+    line = _line("disk", f"{_rate(disk.rate):>12} ")
+    if disk.state != "on":
+        return [line + Text(disk.state, _fault_style(1))]
+    return [line + Text("" if disk.share is None else f"{disk.share:.0%} of ranges", "magenta")]
+
+
+def _disk_space(disk: DiskCacheFigures | None) -> list[Text]:
+    """Return the lines of the space that the cache on disk takes."""
+    if disk is None:
+        return []
+    return [
+        _line("on disk", f"{rounded_size(disk.used)} of {rounded_size(disk.limit)}"),
+        _line("evicted", f"{disk.evictions:,} files of up to 4 MiB"),
+    ]
 
 
 def _budget(figures: TopFigures) -> str:

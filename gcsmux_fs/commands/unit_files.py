@@ -94,16 +94,23 @@ def cache_directory(config: str | None) -> str | None:
 
 
 def drop_in_path(name: str) -> str:
-    """Return the path of the drop-in that sets the user of a mount."""
+    """Return the path of the drop-in that sets the user of a mount, or shares its cache."""
     return f"/etc/systemd/system/gcsmux@{name}.service.d/user.conf"
 
 
-def drop_in_text(user: str) -> str:
-    """Return the drop-in with which a mount runs as `user`, who may mount but has no other right.
+def drop_in_text(user: str | None, *, shares_cache: bool) -> str:
+    """Return the drop-in of a mount that has another user or a --cache-group; "" if not needed.
 
-    fusermount3 does not work in the unit, because NoNewPrivileges= disables set-user-ID programs.
+    The user may mount, but has no other right. fusermount3 does not work in the unit, because
+    NoNewPrivileges= disables set-user-ID programs. With the UMask= of the unit, new directories of
+    a shared cache would be private.
     """
-    return f"[Service]\nUser={user}\nAmbientCapabilities=CAP_SYS_ADMIN\n"
+    lines = ["[Service]"]
+    if user is not None:
+        lines += [f"User={user}", "AmbientCapabilities=CAP_SYS_ADMIN"]
+    if shares_cache:
+        lines.append("UMask=0007")
+    return "".join(f"{line}\n" for line in lines) if len(lines) > 1 else ""
 
 
 def mount_command() -> Path:

@@ -47,6 +47,10 @@ class MetricsInterval:
         self._before = {metric.name: values for metric, values in before}
         self._after = {metric.name: values for metric, values in after}
 
+    def declares(self, name: str) -> bool:
+        """Return whether the mount declares a metric."""
+        return name in self._after
+
     def total(self, name: str, **labels: str) -> float:
         """Return the latest value; without labels, the sum of the values of all labels."""
         return _sum(self._after.get(name, {}), labels)

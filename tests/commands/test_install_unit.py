@@ -157,6 +157,8 @@ def test_the_directory_of_a_cache_is_created_for_its_user_and_group_and_kept(
     status = (image / "var/cache/gcsmux").stat()
     assert (pwd.getpwuid(status.st_uid).pw_name, status.st_mode & 0o7777) == ("nobody", 0o2770)
     assert grp.getgrgid(status.st_gid).gr_name == "nogroup"
+    drop_in = image / "etc/systemd/system/gcsmux@data.service.d/user.conf"
+    assert "\nUser=nobody\nAmbientCapabilities=CAP_SYS_ADMIN\nUMask=0007\n" in drop_in.read_text()
     assert install(image, *user[2:], "--force") == 0
     assert (image / "var/cache/gcsmux").stat().st_mode == status.st_mode, "it was changed"
     assert install(image, "--cache-dir", "/srv/cache", "--force") == 0

@@ -183,6 +183,36 @@ def test_the_smallest_screen_shows_everything() -> None:
     assert "…" not in text
 
 
+def disk_counts(state: int, ranges: int) -> dict[str, Any]:
+    """Return the metrics of a cache on disk that had three quarters of `ranges`."""
+    return {
+        "disk_cache_state": state,
+        "disk_cache_hits": ranges * 3 // 4,
+        "disk_cache_misses": ranges // 4,
+        "disk_cache_hit_bytes": ranges * MIB,
+        "disk_cache_bytes": 12 * GIB,
+        "disk_cache_limit_bytes": 20 * GIB,
+        "disk_cache_evictions": 1234,
+        "disk_cache_errors": 5,
+    }
+
+
+def test_a_cache_on_disk_has_its_own_lines_and_fits_too() -> None:
+    streams = [stream(f"train/shard-{number:05}.tar", MIB) for number in range(12)]
+    before = snapshot(1, **disk_counts(1, 100))
+    figures = figures_between(before, snapshot(3, streams, **disk_counts(1, 500)))
+    shown = lines(figures, keys="q quits")
+    assert len(shown) <= 24
+    text = "\n".join(shown)
+    for part in ("disk         200 MiB/s 75% of ranges", "12.0 GiB of 20.0 GiB", "1,234 files"):
+        assert part in text, part
+    assert "5 disk errors" in text
+    assert "…" not in text
+    paused = figures_between(before, snapshot(3, **disk_counts(2, 100)))
+    assert "disk             0 B/s paused" in "\n".join(lines(paused))
+    assert figures_between(snapshot(1), snapshot(3)).disk_cache is None
+
+
 def test_a_narrow_screen_cuts_no_figure_of_the_mount() -> None:
     figures = figures_between(snapshot(1), snapshot(3))
     text = "\n".join(lines(figures, width=48, height=60))
