@@ -19,6 +19,8 @@ import errno
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
+from crc32c import crc32c
+
 from gcsmux_fs.caching.chunk_format import (
     CHUNK_BYTES,
     CHUNK_SLOT,
@@ -43,7 +45,6 @@ from gcsmux_fs.caching.open_chunks import OpenChunks
 from gcsmux_fs.caching.store_counters import StoreCounters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
 
     from gcsmux_fs.caching.cache_files import CacheFiles
     from gcsmux_fs.caching.open_chunks import OpenChunk
@@ -156,7 +157,7 @@ class ChunkStore:
         if opened is None:
             return Written(0, complete=False)
         header = opened.header
-        if header.missing(start // GRANULE_BYTES, granule_count(end - start)):
+        if header.range_crc(start, end - start) is None:
             skipped = chunk.number * CHUNK_BYTES + start - offset
             self._write_content(opened, start, content[skipped : skipped + end - start])
         return Written(
@@ -220,33 +221,37 @@ class ChunkStore:
     ) -> memoryview | Presence:
         opened = self._chunks.get(chunk) or self._chunks.open_cached(chunk, size)
         header = opened.header
-        first, count = start // GRANULE_BYTES, granule_count(length)
-        missing = header.missing(first, count)
-        if missing:
+        crc = header.range_crc(start, length)
+        if crc is None:
             # Another mount may have written the granules.
             if not self._chunks.refresh(opened, may_block=False):
                 return Presence.UNKNOWN
-            missing = header.missing(first, count)
-        if missing:
-            return Presence.ABSENT if missing == count else Presence.UNKNOWN
+            crc = header.range_crc(start, length)
+        if crc is None:
+            count = granule_count(length)
+            is_absent = header.missing(start // GRANULE_BYTES, count) == count
+            return Presence.ABSENT if is_absent else Presence.UNKNOWN
         content = self._files.read_cached(opened.descriptor, length, HEADER_BYTES + start)
-        if content is None or differing_granules(header, start, start + length, content):
+        if content is None or len(content) < length or crc32c(content) != crc:
             return Presence.UNKNOWN
         return content
 
     def _read_chunk(
         self, chunk: ChunkId, size: int, start: int, end: int
-    ) -> Iterator[tuple[int, memoryview]]:
+    ) -> list[tuple[int, memoryview]]:
         opened = self._open_for_reading(chunk, size, start, end)
         if opened is None:
-            return
+            return []
+        parts = []
         for first, last in present_ranges(opened.header, start, end):
             content = self._read_content(opened, first, last - first)
             differing = differing_granules(opened.header, first, last, content)
             if differing:
                 self._clear(opened, size, differing)
             for part, stop in ranges_without(differing, first, last):
-                yield chunk.number * CHUNK_BYTES + part, content[part - first : stop - first]
+                offset = chunk.number * CHUNK_BYTES + part
+                parts.append((offset, content[part - first : stop - first]))
+        return parts
 
     def _open_for_reading(
         self, chunk: ChunkId, size: int, start: int, end: int
@@ -310,3 +315,4 @@ class ChunkStore:
                     writable.header.put(slot, absent)
                 for slot in slots:
                     self._files.write(writable.descriptor, absent, header.offset_of(slot))
+                    writable.header.put(slot, absent)

@@ -41,10 +41,10 @@ def combine_pieces(crcs: Sequence[int], piece_bytes: int, last_bytes: int) -> in
 
     A piece costs 0.3 us, compared with 15 us for `combine`. The first call for a length costs 1 ms.
     """
-    if not crcs:
-        return 0
+    if len(crcs) < 2:
+        return crcs[0] if crcs else 0
     low, second, third, high = _tables(piece_bytes)
-    crc = crcs[0] if len(crcs) > 1 else 0
+    crc = crcs[0]
     for piece in crcs[1:-1]:
         crc = (
             low[crc & 255]

@@ -78,24 +78,16 @@ def differing_granules(header: ChunkHeader, start: int, end: int, content: memor
     """Return the granules whose bytes do not agree with the header.
 
     `content` has the bytes of the range; it is too short if the file was cut off.
-
-    A page that is compared as a whole takes 0.12 ms, its 128 granules 0.21 ms.
     """
+    if len(content) == end - start and crc32c(content) == header.range_crc(start, end - start):
+        return []
+    first = start // GRANULE_BYTES
     differing = []
-    for first, last in _by_page(start, end):
-        page = first // PAGE_BYTES
-        view = content[first - start : last - start]
-        if last - first == header.page_bytes(page) == len(view):
-            crc = header.crc(page_slot(page))
-            if crc is not None and crc32c(view) == crc:
-                continue
-        granule = first // GRANULE_BYTES
-        expected = header.granule_crcs(granule, granule_count(last - first))
-        for place, crc in enumerate(expected):
-            part = view[place * GRANULE_BYTES : (place + 1) * GRANULE_BYTES]
-            length = header.granule_bytes(granule + place)
-            if len(part) < length or crc32c(part) != crc:
-                differing.append(granule + place)
+    for granule, crc in enumerate(header.granule_crcs(first, granule_count(end - start)), first):
+        offset = granule * GRANULE_BYTES - start
+        part = content[offset : offset + GRANULE_BYTES]
+        if len(part) < header.granule_bytes(granule) or crc32c(part) != crc:
+            differing.append(granule)
     return differing
 
 

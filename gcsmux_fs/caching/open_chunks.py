@@ -71,7 +71,7 @@ class OpenChunks:
     Args:
         files: The file operations.
         counters: Counts damaged files.
-        limit: Number of files that stay open.
+        limit: Number of descriptors, those included that no thread has closed yet.
         owner: If not None: files of other users are not read.
     """
 
@@ -80,7 +80,8 @@ class OpenChunks:
     ) -> None:
         self._files = files
         self._counters = counters
-        self._limit = limit
+        self._unused_limit = max(1, limit // 4)
+        self._limit = limit - self._unused_limit
         self._owner = owner
         self._chunks: OrderedDict[ChunkId, OpenChunk] = OrderedDict()
         self._unused: deque[int] = deque()
@@ -109,7 +110,8 @@ class OpenChunks:
             BlockingIOError: only `open` can answer.
             FileNotFoundError: the chunk has no file.
         """
-        if len(self._unused) >= self._limit:
+        if len(self._unused) >= self._unused_limit:
+            # A thread that may block closes them.
             raise BlockingIOError
         descriptor = self._files.open_cached(chunk.path)
         opened = OpenChunk(descriptor, ChunkHeader(chunk, size), self._unused, writable=False)
@@ -138,6 +140,8 @@ class OpenChunks:
             try:
                 opened = self._open(chunk, size, create=create)
             except FileNotFoundError:
+                if create:
+                    raise
                 return None
             except OSError as error:
                 if error.errno not in _FOREIGN_ERRORS:
@@ -211,7 +215,13 @@ class OpenChunks:
         except FileNotFoundError:
             if not flags & os.O_CREAT:
                 raise
-        self._files.make_directory(chunk.path.rpartition("/")[0])
+        shard = chunk.path.rpartition("/")[0]
+        with contextlib.suppress(FileNotFoundError):
+            self._files.make_directory(shard)
+            return self._files.open(chunk.path, flags)
+        # A user has removed the content of the cache.
+        self._files.make_directory(shard.rpartition("/")[0])
+        self._files.make_directory(shard)
         return self._files.open(chunk.path, flags)
 
     def _is_own(self, descriptor: int) -> bool:
