@@ -115,15 +115,17 @@ class ChunkId(NamedTuple):
         return f"chunks/{self.shard:02x}/{self.identity.hex()}-{self.number:x}"
 
 
-def identity_of(key: ObjectKey, size: int) -> bytes:
+def identity_of(key: ObjectKey, size: int, service: str = "") -> bytes:
     """Return the 16 bytes by which the cache knows an object generation.
+
+    `service` distinguishes services whose buckets may have the same names, such as an emulator.
 
     16 bytes suffice: a collision of two generations that an attacker did not create has the
     probability 2^-128, and an attacker who creates both objects gains nothing from a collision.
     """
-    bucket, name = key.bucket.encode(), key.name.encode(errors="surrogatepass")
-    lengths = struct.pack("<QQQQ", len(bucket), len(name), key.generation, size)
-    return blake2b(lengths + bucket + name, digest_size=16, person=b"gcsmux object").digest()
+    parts = [part.encode(errors="surrogatepass") for part in (service, key.bucket, key.name)]
+    numbers = struct.pack("<5Q", *map(len, parts), key.generation, size)
+    return blake2b(numbers + b"".join(parts), digest_size=16, person=b"gcsmux object").digest()
 
 
 def chunk_count(size: int) -> int:

@@ -45,6 +45,7 @@ from gcsmux_fs.caching.open_chunks import OpenChunks
 from gcsmux_fs.caching.store_counters import StoreCounters
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
 
     from gcsmux_fs.caching.cache_files import CacheFiles
     from gcsmux_fs.caching.open_chunks import OpenChunk
@@ -68,13 +69,18 @@ class Written(NamedTuple):
     """The result of a write.
 
     Attributes:
-        allocated_bytes: disk space that the file of the chunk uses now; 0 if nothing was written.
+        allocated_bytes: disk space that the file of the chunk uses now; 0 if it has no name now.
+        added_bytes: by how much the write increased this space.
         complete: whether all bytes of the chunk are on disk now, and have not been compared with
             the CRC of the whole object. Then `check_object` may have something to do.
     """
 
     allocated_bytes: int
+    added_bytes: int
     complete: bool
+
+
+_NOTHING_WRITTEN = Written(0, 0, complete=False)
 
 
 def open_files_limit() -> int:
@@ -92,14 +98,21 @@ class ChunkStore:
         files: The file operations.
         open_files: Number of files that stay open.
         owner: If not None: files of other users are not read.
+        removed: Is called after each removal with the chunk and the disk space of its file, on the
+            thread that removed it.
     """
 
     def __init__(
-        self, files: CacheFiles, *, open_files: int = _OPEN_FILES, owner: int | None = None
+        self,
+        files: CacheFiles,
+        *,
+        open_files: int = _OPEN_FILES,
+        owner: int | None = None,
+        removed: Callable[[ChunkId, int], object] = lambda chunk, freed_bytes: None,
     ) -> None:
         self.counters = StoreCounters()
         self._files = files
-        self._chunks = OpenChunks(files, self.counters, open_files, owner)
+        self._chunks = OpenChunks(files, self.counters, open_files, owner, removed)
         self._object_check = ObjectCheck(files, self._chunks)
 
     def read_now(
@@ -121,9 +134,9 @@ class ChunkStore:
             # `read` will report the error, if it is an error of the disk.
             return Presence.UNKNOWN
         if isinstance(found, memoryview):
-            self.counters.disk_reads += 1
-            self.counters.disk_memory_reads += 1
-            self.counters.disk_read_bytes += length
+            self.counters.disk_cache_reads += 1
+            self.counters.disk_cache_memory_reads += 1
+            self.counters.disk_cache_read_bytes += length
         return found
 
     def read(
@@ -136,11 +149,11 @@ class ChunkStore:
         Raises:
             OSError: the disk fails.
         """
-        self.counters.disk_reads += 1
+        self.counters.disk_cache_reads += 1
         parts: list[tuple[int, memoryview]] = []
         for chunk, start, end in chunk_ranges(identity, size, offset, length):
             parts += self._read_chunk(chunk, size, start, end)
-        self.counters.disk_read_bytes += sum(len(part) for _, part in parts)
+        self.counters.disk_cache_read_bytes += sum(len(part) for _, part in parts)
         return parts
 
     def write(self, identity: bytes, size: int, offset: int, content: memoryview) -> Written:
@@ -151,17 +164,23 @@ class ChunkStore:
         """
         ranges = list(chunk_ranges(identity, size, offset, len(content)))
         if not ranges:
-            return Written(0, complete=False)
+            return _NOTHING_WRITTEN
         ((chunk, start, end),) = ranges
         opened = self._open_for_writing(chunk, size)
         if opened is None:
-            return Written(0, complete=False)
+            return _NOTHING_WRITTEN
+        before = self._files.status(opened.descriptor)
         header = opened.header
         if header.range_crc(start, end - start) is None:
             skipped = chunk.number * CHUNK_BYTES + start - offset
             self._write_content(opened, start, content[skipped : skipped + end - start])
+        after = self._files.status(opened.descriptor)
+        if not after.links:
+            # The cleaner has removed the file meanwhile.
+            return _NOTHING_WRITTEN
         return Written(
-            self._files.status(opened.descriptor).allocated_bytes,
+            after.allocated_bytes,
+            after.allocated_bytes - before.allocated_bytes,
             complete=header.is_complete() and header.crc(CHUNK_SLOT) is None,
         )
 
@@ -175,9 +194,9 @@ class ChunkStore:
         """
         verdict = self._object_check.run(identity, size, expected_crc32c)
         if verdict is ObjectVerdict.SAME:
-            self.counters.disk_objects_verified += 1
+            self.counters.disk_cache_objects_verified += 1
         elif verdict is ObjectVerdict.DIFFERENT:
-            self.counters.disk_objects_dropped += 1
+            self.counters.disk_cache_objects_dropped += 1
             self.drop_object(identity, size)
         return verdict
 
@@ -187,18 +206,20 @@ class ChunkStore:
         Raises:
             OSError: the disk fails.
         """
-        return sum(self.remove(ChunkId(identity, number)) for number in range(chunk_count(size)))
+        return sum(
+            self.remove(ChunkId(identity, number)) is not None
+            for number in range(chunk_count(size))
+        )
 
-    def remove(self, chunk: ChunkId) -> bool:
-        """Remove the file of a chunk; False if it does not exist.
+    def remove(self, chunk: ChunkId) -> int | None:
+        """Remove the file of a chunk; return its disk space, or None if it does not exist.
 
         Threads that read the chunk go on, with valid bytes.
 
         Raises:
             OSError: the disk fails.
         """
-        self._chunks.close(chunk)
-        return self._files.remove(chunk.path)
+        return self._chunks.remove(chunk)
 
     def close_removed(self) -> None:
         """Close the files that other mounts have removed. A thread calls this about once a second.
@@ -271,7 +292,6 @@ class ChunkStore:
         opened = self._chunks.get(chunk)
         if opened is not None and opened.writable and self._is_current(opened):
             return opened
-        self._chunks.close(chunk)
         return self._chunks.open(chunk, size, create=True)
 
     def _is_current(self, opened: OpenChunk) -> bool:
@@ -297,11 +317,11 @@ class ChunkStore:
         for slot, entries in new_entries(header, start, content):
             self._files.write(descriptor, entries, header.offset_of(slot))
             header.put(slot, entries)
-        self.counters.disk_written_bytes += len(content)
+        self.counters.disk_cache_written_bytes += len(content)
 
     def _clear(self, opened: OpenChunk, size: int, granules: list[int]) -> None:
         """Clear the entries of granules, and the entries that depend on them."""
-        self.counters.disk_mismatches += len(granules)
+        self.counters.disk_cache_mismatches += len(granules)
         header = opened.header
         slots = dependent_slots(granules)
         absent = encode_absent(1)

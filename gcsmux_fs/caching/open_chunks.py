@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.caching.chunk_format import HEADER_BYTES, ChunkHeader, HeaderState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcsmux_fs.caching.cache_files import CacheFiles
     from gcsmux_fs.caching.chunk_format import ChunkId
     from gcsmux_fs.caching.store_counters import StoreCounters
@@ -73,16 +75,23 @@ class OpenChunks:
         counters: Counts damaged files.
         limit: Number of descriptors, those included that no thread has closed yet.
         owner: If not None: files of other users are not read.
+        removed: Is called after each removal with the chunk and the disk space of its file.
     """
 
     def __init__(
-        self, files: CacheFiles, counters: StoreCounters, limit: int, owner: int | None
+        self,
+        files: CacheFiles,
+        counters: StoreCounters,
+        limit: int,
+        owner: int | None,
+        removed: Callable[[ChunkId, int], object],
     ) -> None:
         self._files = files
         self._counters = counters
         self._unused_limit = max(1, limit // 4)
         self._limit = limit - self._unused_limit
         self._owner = owner
+        self._removed = removed
         self._chunks: OrderedDict[ChunkId, OpenChunk] = OrderedDict()
         self._unused: deque[int] = deque()
 
@@ -170,6 +179,19 @@ class OpenChunks:
         """Close the file of a chunk after its last use."""
         self._chunks.pop(chunk, None)
 
+    def remove(self, chunk: ChunkId) -> int | None:
+        """Remove the file of a chunk; return its disk space, or None if it does not exist.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        self.close(chunk)
+        status = self._files.path_status(chunk.path)
+        if status is None or not self._files.remove(chunk.path):
+            return None
+        self._removed(chunk, status.allocated_bytes)
+        return status.allocated_bytes
+
     def close_removed(self) -> None:
         """Close the files that have been removed, so that the file system frees their space."""
         removed = [
@@ -237,9 +259,9 @@ class OpenChunks:
         return True
 
     def _remove_invalid(self, chunk: ChunkId, *, required: bool) -> bool:
-        self._counters.disk_files_damaged += 1
+        self._counters.disk_cache_files_damaged += 1
         try:
-            self._files.remove(chunk.path)
+            self.remove(chunk)
         except OSError as error:
             if required and error.errno != errno.EISDIR:
                 raise

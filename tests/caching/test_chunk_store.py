@@ -87,7 +87,7 @@ def test_a_damaged_granule_is_dropped_once_and_can_be_written_again(
     assert store.read_now(IDENTITY, SIZE, CHUNK_BYTES, PAGE_BYTES) is Presence.UNKNOWN
     assert_read(store, missing=(damaged,))
     assert_read(store, missing=(damaged,))
-    assert store.counters.disk_mismatches == 1
+    assert store.counters.disk_cache_mismatches == 1
     store.write(IDENTITY, SIZE, start, CONTENT[start : start + GRANULE_BYTES])
     assert_read(store)
 
@@ -105,7 +105,7 @@ def test_an_object_with_another_crc_is_removed(store: ChunkStore) -> None:
     crc = crc32c.crc32c(CONTENT) ^ 1
     assert store.check_object(IDENTITY, SIZE, crc) is ObjectVerdict.DIFFERENT
     assert store.read(IDENTITY, SIZE, 0, SIZE) == []
-    assert store.counters.disk_objects_dropped == 1
+    assert store.counters.disk_cache_objects_dropped == 1
 
 
 def test_a_removed_chunk_gets_no_more_writes(directory: CacheDirectory, store: ChunkStore) -> None:
