@@ -80,10 +80,10 @@ def test_a_damaged_granule_is_counted_once_and_written_again(memory_path: Path) 
     with MountedStore(memory_path / "cache") as mounted:
         for _ in range(3):
             assert check_reads(mounted.store, damaged) == 16 * KIB
-        assert mounted.store.counters.disk_mismatches == 1
+        assert mounted.store.counters.disk_cache_mismatches == 1
         write_everything(mounted.store, damaged)
         read_everything(mounted.store, damaged)
-        assert mounted.store.counters.disk_mismatches == 1
+        assert mounted.store.counters.disk_cache_mismatches == 1
 
 
 def test_removed_files_are_closed_while_no_file_is_open(memory_path: Path) -> None:
