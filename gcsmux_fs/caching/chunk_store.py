@@ -171,7 +171,7 @@ class ChunkStore:
             return _NOTHING_WRITTEN
         before = self._files.status(opened.descriptor)
         header = opened.header
-        if header.range_crc(start, end - start) is None:
+        if header.missing(start // GRANULE_BYTES, granule_count(end - start)):
             skipped = chunk.number * CHUNK_BYTES + start - offset
             self._write_content(opened, start, content[skipped : skipped + end - start])
         after = self._files.status(opened.descriptor)
