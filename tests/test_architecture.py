@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "storage": {"settings", "metrics"},
     "mux": {"storage.ports", "settings", "metrics"},
     "reading": {"settings", "metrics"},
-    "caching": {"reading.range_source", "settings", "metrics"},
+    "caching": {"namespace", "reading.range_source", "settings", "metrics"},
     "namespace": {"storage.ports", "settings", "metrics"},
     "filesystem": {"namespace", "reading", "settings", "metrics"},
     "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},
@@ -87,7 +87,9 @@ IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 
 # The modules that use an event loop, a clock, a lock or a log. All other modules are sans-IO.
 IMPURE_MODULES = {
+    "caching.disk_names",
     "caching.disk_threads",
+    "caching.machine_moments",
     "commands.doctor",
     "commands.mount",
     "commands.top",
@@ -166,9 +168,12 @@ IMPURE_MODULES = {
     "mux.stream_registry",
     "namespace.deadline",
     "namespace.directories",
+    "namespace.kept_names",
     "namespace.name_lookup",
+    "namespace.name_recall",
     "namespace.path_search",
     "namespace.resolver",
+    "namespace.service_outage",
     "namespace.single_flight",
     "namespace.tree",
     "process.daemon",

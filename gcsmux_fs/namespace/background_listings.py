@@ -99,7 +99,7 @@ class BackgroundListings:
         if not self._allowance.allows(location, answered, pages, now):
             return
         if cached is None:
-            cached = cache.listings.begin(location, now)
+            cached = cache.begin_listing(location, now)
             cached.in_background = True
             self._counters.background_listings += 1
         self._counters.background_pages += 1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gcsmux_fs.namespace.listing_cache import CachedListing
     from gcsmux_fs.namespace.listing_ranges import PageRequest
     from gcsmux_fs.namespace.name_cache import NameCache
+    from gcsmux_fs.namespace.name_recall import NameRecall
+    from gcsmux_fs.namespace.service_outage import ServiceOutage
     from gcsmux_fs.storage.ports import ObjectStore
 
     Enter: TypeAlias = Callable[[Child, float], Entry]
@@ -43,6 +45,8 @@ class Directories:
         on_placeholder: called with each placeholder object that a page shows.
         clock: returns the time in seconds.
         deadline_seconds: how long one part of a listing may take.
+        recall: reads kept listings; None if none are kept.
+        outage: decides when the service is away; None if old listings are never used.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Directories:
         on_placeholder: Callable[[ObjectInfo], None],
         clock: Callable[[], float],
         deadline_seconds: float,
+        recall: NameRecall | None = None,
+        outage: ServiceOutage | None = None,
     ) -> None:
         self._store = store
         self._page_size = page_size
@@ -65,6 +71,10 @@ class Directories:
         self._requests: SingleFlight[tuple[CachedListing, PageRequest], ListingPage] = SingleFlight(
             nursery, clock
         )
+        self._recall = recall
+        self._outage = outage
+        # Old listings, by location, while the first page of a new listing is requested.
+        self._replaced: dict[str, CachedListing] = {}
         self.cache = cache
         self.deadline_seconds = deadline_seconds
         self.page_times = Histogram()
@@ -77,6 +87,44 @@ class Directories:
     def fresh_listing(self, location: str) -> CachedListing:
         """Return the cached listing of a directory if it is fresh, or begin a new listing."""
         return self.cache.fresh_listing(location, self._clock())
+
+    async def listing_to_read(self, location: str) -> CachedListing:
+        """Return the listing that a new reader uses; wait only for a kept listing.
+
+        Kept listings are read if no listing is cached. If the service is away, the result may be
+        older than the TTL.
+        """
+        cached = self.fresh_listing(location)
+        if self._recall is None or cached.listing.pages:
+            return cached
+        if self._outage is not None and (old := self._replaced.get(location)) is not None:
+            return await self._listing_in_outage(old, self._outage)
+        await self._recall.read(location)
+        kept = self.cache.listings.latest(location)
+        if kept is None or kept is cached or self.is_fresh(kept) or self._outage is None:
+            return self.fresh_listing(location)
+        return await self._listing_in_outage(kept, self._outage)
+
+    async def _listing_in_outage(self, old: CachedListing, outage: ServiceOutage) -> CachedListing:
+        """Return a new listing with its first page; return `old` if the service is away."""
+        if not old.trusts_all or not old.listing.complete:
+            return self.fresh_listing(old.listing.location)
+        if not outage.is_on:
+            location = old.listing.location
+            new = self.fresh_listing(location)
+            self._replaced[location] = old
+            try:
+                if await outage.answer(lambda: self._first_page_of(new)):
+                    return new
+            finally:
+                self._replaced.pop(location, None)
+        self.cache.listings.restore(old)
+        outage.note_old_answer()
+        return old
+
+    async def _first_page_of(self, cached: CachedListing) -> bool:
+        await self.grow_beyond(cached, 0)
+        return True
 
     def is_fresh(self, cached: CachedListing) -> bool:
         """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
@@ -126,7 +174,7 @@ class Directories:
             self._request_pages(cached, cached.ranges.upcoming() if wide else [cached.ranges.head])
             flight = cached.ahead.pop(cached.ranges.head)
             page = cached.ranges.take(await flight.wait(), wide=wide)
-            self.cache.listings.add_page(cached, page, flight.asked_at)
+            self.cache.add_page(cached, page, flight.asked_at)
         except StorageError as error:
             # The page token may have caused the failure, so later readers begin a new listing.
             self.cache.listings.discard(cached)
@@ -137,6 +185,8 @@ class Directories:
             self._request_pages(cached, upcoming)
         if on_page is not None:
             on_page(cached, None)
+        if listing.complete and self._recall is not None:
+            self._recall.note_kept(listing.location)
         if listing.placeholder is not None:
             self._on_placeholder(listing.placeholder)
 
@@ -175,7 +225,8 @@ class DirectoryHandle:
         self._directories = directories
         self._location = location
         self._enter = enter
-        self._cached = self._open()
+        self._cached = directories.fresh_listing(location)
+        self._cached.openers += 1
         self._advanced = False
 
     def __repr__(self) -> str:
@@ -192,8 +243,15 @@ class DirectoryHandle:
         Reading from position 0 again begins a new listing if the old listing is no longer fresh.
         """
         if position == 0 and self._advanced and not self._directories.is_fresh(self._cached):
-            self.release()
-            self._cached = self._open()
+            self._use(self._directories.fresh_listing(self._location))
+        if position == 0 and not self._cached.listing.pages:
+            self._use(
+                await bounded(
+                    self._directories.deadline_seconds,
+                    self._location,
+                    lambda: self._directories.listing_to_read(self._location),
+                )
+            )
         self._advanced = position > 0
         cached = self._cached
         listing = cached.listing
@@ -213,10 +271,11 @@ class DirectoryHandle:
         """Release the listing; the handle must not be used afterwards."""
         self._directories.cache.listings.close(self._cached)
 
-    def _open(self) -> CachedListing:
-        cached = self._directories.fresh_listing(self._location)
-        cached.openers += 1
-        return cached
+    def _use(self, cached: CachedListing) -> None:
+        if cached is not self._cached:
+            self.release()
+            cached.openers += 1
+            self._cached = cached
 
     def _entries(self, cached: CachedListing, start: int) -> Iterator[tuple[int, bytes, Entry]]:
         listed_until = self._directories.cache.listed_until

@@ -43,6 +43,15 @@ class Invalidations:
         self.is_empty = False
         _put(self._prefixes, prefix, now)
 
+    def since(self, asked_at: float, start: str) -> list[tuple[str, float]]:
+        """Return the names and prefixes that begin with `start` and were invalidated later."""
+        return [
+            (name, at)
+            for table in (self._names, self._prefixes)
+            for name, at in table.items()
+            if at > asked_at and name.startswith(start)
+        ]
+
     def outdates(self, name: str, asked_at: float) -> bool:
         """Return whether `name` was invalidated after `asked_at`, when a request was sent."""
         return not self.is_empty and asked_at < self.latest(name)

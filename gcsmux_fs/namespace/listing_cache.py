@@ -58,6 +58,7 @@ class CachedListing:
         "begun_at",
         "empty_pages",
         "in_background",
+        "kept_pages",
         "listing",
         "openers",
         "ranges",
@@ -74,6 +75,8 @@ class CachedListing:
         self.empty_pages = 0
         self.answered = 0
         self.in_background = False
+        #: All pages so far, if the listing is to be kept when it is complete; otherwise None.
+        self.kept_pages: list[ListingPage] | None = None
         #: True if no entry was invalidated since the listing began.
         self.trusts_all = True
         # The file names of the invalidated entries; None if all entries are invalidated.
@@ -128,6 +131,8 @@ class CachedListing:
             for traits in objects.traits
             for key, value in traits.metadata.items()
         )
+        if self.kept_pages is not None:
+            self.kept_pages.append(page)
         # Entries that were held back count as requested when the listing began.
         self._starts += [start, start + released]
         self._asked_at += [self.begun_at, asked_at]
@@ -160,6 +165,11 @@ class ListingCache:
             self._latest.move_to_end(location)
         return cached
 
+    def has_pages(self, location: str) -> bool:
+        """Return whether a listing of the directory is cached and has a page."""
+        cached = self._latest.get(location)
+        return cached is not None and cached.listing.pages > 0
+
     def distrust(self, location: str, name: bytes) -> None:
         """Invalidate one entry of the latest listing of a directory."""
         cached = self._latest.get(location)
@@ -179,10 +189,23 @@ class ListingCache:
         if replaced is not None:
             self.discard(replaced)
         cached = CachedListing(location, now)
-        self._latest[location] = cached
-        self.entries += cached.weight
-        self._evict(cached)
+        self._hold(cached)
         return cached
+
+    def adopt(self, cached: CachedListing) -> None:
+        """Cache a listing that was kept, unless the latest listing is newer and has a page."""
+        latest = self._latest.get(cached.listing.location)
+        if latest is None:
+            self._hold(cached)
+        elif latest.begun_at < cached.begun_at or not (latest.listing.pages or latest.ahead):
+            self.restore(cached)
+
+    def restore(self, cached: CachedListing) -> None:
+        """Cache an earlier listing again, and discard the latest one."""
+        latest = self._latest.get(cached.listing.location)
+        if latest is not None:
+            self.discard(latest)
+        self._hold(cached)
 
     def add_page(self, cached: CachedListing, page: ListingPage, asked_at: float) -> None:
         """Append the next page of a listing (see `CachedListing.add_page`)."""
@@ -206,6 +229,11 @@ class ListingCache:
         """Record that one handle of the listing was closed."""
         cached.openers -= 1
         self._evict(None)
+
+    def _hold(self, cached: CachedListing) -> None:
+        self._latest[cached.listing.location] = cached
+        self.entries += cached.weight
+        self._evict(cached)
 
     def _holds(self, cached: CachedListing) -> bool:
         return self._latest.get(cached.listing.location) is cached

@@ -9,6 +9,9 @@ at any time after that.
 
 1. An answer is never used if its request was sent before the name was invalidated.
 2. A cached resolution is never replaced by the answer to an earlier request.
+
+With a `keeper`, each resolution, each complete listing and each invalidation is also passed to it,
+and `adopt` takes what it has kept.
 """
 
 from __future__ import annotations
@@ -22,9 +25,18 @@ from gcsmux_fs.model.errors import PermissionDenied
 from gcsmux_fs.namespace.child import Child, Directory
 from gcsmux_fs.namespace.invalidations import Invalidations
 from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
-from gcsmux_fs.namespace.names import Form, Step, locate_directory, places_of
+from gcsmux_fs.namespace.names import (
+    Form,
+    Step,
+    locate_directory,
+    places_of,
+    places_of_changed,
+    split_location,
+)
 
 if TYPE_CHECKING:
+    from gcsmux_fs.model.values import ListingPage
+    from gcsmux_fs.namespace.kept_names import KeptNames, NameKeeper
     from gcsmux_fs.namespace.resolution import Resolution
 
 __all__ = ["MAX_RESOLUTIONS", "NameAnswer", "NameCache"]
@@ -59,16 +71,23 @@ class NameCache:
         ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
         negative_ttl_seconds: how long the absence of a name is valid.
         max_listed_entries: maximum number of listed entries that are kept for closed directories.
+        keeper: keeps the answers across restarts; None to keep nothing.
     """
 
     def __init__(
-        self, ttl_seconds: float, negative_ttl_seconds: float, max_listed_entries: int
+        self,
+        ttl_seconds: float,
+        negative_ttl_seconds: float,
+        max_listed_entries: int,
+        keeper: NameKeeper | None = None,
     ) -> None:
         self._ttl = ttl_seconds
         self._negative_ttl = negative_ttl_seconds
         self._resolutions: cachetools.LRUCache[str, Resolution] = cachetools.LRUCache(
             MAX_RESOLUTIONS
         )
+        self._max_kept_entries = max_listed_entries
+        self._keeper = keeper
         self._invalidations = Invalidations()
         self.listings = ListingCache(max_listed_entries)
 
@@ -85,11 +104,17 @@ class NameCache:
 
     def store(self, target: str, resolution: Resolution) -> None:
         """Cache a resolution, unless the cached resolution or an invalidation is newer."""
+        if self._store(target, resolution) and self._keeper is not None:
+            self._keeper.note_resolution(target, resolution)
+
+    def _store(self, target: str, resolution: Resolution) -> bool:
         if self._invalidations.outdates(target, resolution.asked_at):
-            return
+            return False
         cached = self._resolutions.get(target)
-        if cached is None or cached.asked_at <= resolution.asked_at:
+        is_newest = cached is None or cached.asked_at <= resolution.asked_at
+        if is_newest:
             self._resolutions[target] = resolution
+        return is_newest
 
     def drop_resolution(self, target: str) -> None:
         """Remove the cached resolution of a name."""
@@ -153,8 +178,27 @@ class NameCache:
         """Return the cached listing of a directory if it is fresh, or begin a new listing."""
         cached = self.listings.latest(location)
         if cached is None or not self.is_fresh(cached, now):
-            cached = self.listings.begin(location, now)
+            cached = self.begin_listing(location, now)
         return cached
+
+    def begin_listing(self, location: str, now: float) -> CachedListing:
+        """Begin a new listing of a directory, which replaces the latest one."""
+        cached = self.listings.begin(location, now)
+        if self._keeper is not None:
+            cached.kept_pages = []
+        return cached
+
+    def add_page(self, cached: CachedListing, page: ListingPage, asked_at: float) -> None:
+        """Append the next page of a listing (see `CachedListing.add_page`)."""
+        self.listings.add_page(cached, page, asked_at)
+        if cached.weight > self._max_kept_entries:
+            cached.kept_pages = None
+        if self._keeper is None or cached.kept_pages is None or not cached.listing.complete:
+            return
+        pages, cached.kept_pages = cached.kept_pages, None
+        location = cached.listing.location
+        if not self._invalidations.outdates(location, cached.begun_at):
+            self._keeper.note_listing(location, cached.begun_at, pages)
 
     def is_fresh(self, cached: CachedListing, now: float) -> bool:
         """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
@@ -177,6 +221,25 @@ class NameCache:
         outdated = self._invalidations.outdates(target, cached.page_asked_at(position))
         return valid_until if cached.trusts(name) and not outdated else 0.0
 
+    # -- kept names
+
+    def adopt(self, kept: KeptNames) -> None:
+        """Cache what was kept, except for what is outdated or older than a cached answer."""
+        for target, resolution in kept.resolutions:
+            self._store(target, resolution)
+        cached = kept.listing
+        if cached is None:
+            return
+        location = cached.listing.location
+        if self._invalidations.outdates(location, cached.begun_at):
+            return
+        start = split_location(location)[0]
+        for name, _ in self._invalidations.since(cached.begun_at, start):
+            for place, entry_name in places_of_changed(name):
+                if place == location:
+                    cached.distrust(entry_name)
+        self.listings.adopt(cached)
+
     # -- invalidation
 
     def invalidate(self, name: str, now: float) -> None:
@@ -185,6 +248,8 @@ class NameCache:
         self.drop_resolution(name)
         for location, entry_name in places_of(name):
             self.listings.distrust(location, entry_name)
+        if self._keeper is not None:
+            self._keeper.note_invalidated(name, now)
 
     def invalidate_below(self, prefix: str, now: float) -> None:
         """Drop every answer about names that begin with `prefix`, and about the directory itself.
@@ -198,3 +263,5 @@ class NameCache:
         if prefix:
             self.drop_resolution(prefix[:-1])
             self.listings.distrust(*locate_directory(prefix))
+        if self._keeper is not None:
+            self._keeper.note_invalidated_below(prefix, now)

@@ -11,6 +11,7 @@ from gcsmux_fs.namespace.deadline import bounded
 from gcsmux_fs.namespace.directories import Directories
 from gcsmux_fs.namespace.entry import NoSuchEntry
 from gcsmux_fs.namespace.name_cache import NameCache
+from gcsmux_fs.namespace.name_recall import NameRecall
 from gcsmux_fs.namespace.names import Form, step_from
 from gcsmux_fs.namespace.resolver import Resolver
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.namespace.kept_names import NameKeeper
     from gcsmux_fs.namespace.name_cache import NameAnswer
     from gcsmux_fs.namespace.names import Step
+    from gcsmux_fs.namespace.service_outage import ServiceOutage
     from gcsmux_fs.storage.ports import ObjectStore
 
 __all__ = ["NameLookup", "parse_name"]
@@ -56,10 +59,23 @@ class NameLookup:
         deadline_seconds: float,
         on_placeholder: Callable[[ObjectInfo], None],
         assume_directories: bool,
+        keeper: NameKeeper | None = None,
+        outage: ServiceOutage | None = None,
     ) -> None:
         self._clock = clock
         self._deadline = deadline_seconds
-        self.cache = NameCache(ttl_seconds, negative_ttl_seconds, max_listed_entries)
+        self._outage = outage
+        self.cache = NameCache(ttl_seconds, negative_ttl_seconds, max_listed_entries, keeper)
+        self._recall: NameRecall | None = None
+        if keeper is not None:
+            self._recall = NameRecall(
+                keeper,
+                nursery,
+                self.cache,
+                # With an outage, names of any age may be needed.
+                max_age_seconds=ttl_seconds if outage is None else math.inf,
+                clock=clock,
+            )
         self.resolver = Resolver(
             store,
             nursery,
@@ -76,6 +92,8 @@ class NameLookup:
             on_placeholder=on_placeholder,
             clock=clock,
             deadline_seconds=deadline_seconds,
+            recall=self._recall,
+            outage=outage,
         )
         self._background = BackgroundListings(
             self.directories,
@@ -118,10 +136,15 @@ class NameLookup:
         """Return the newest cached answer about an entry; None if no answer is valid.
 
         `name` is the entry's file name in the directory `location`, which was parsed to `step`.
+        While the service is away, each answer is valid.
         """
         answer = self.cache.newest(location, name, step)
-        if answer is None or answer.valid_until <= self._clock():
+        if answer is None:
             return None
+        if answer.valid_until <= self._clock():
+            if self._outage is None or not self._outage.is_on:
+                return None
+            self._outage.note_old_answer()
         if answer.listing is not None:
             self._background.note_answered(answer.listing)
         return answer
@@ -130,13 +153,27 @@ class NameLookup:
         """Ask the service about an entry of the directory `location`.
 
         `name` is the entry's file name, which was parsed to `step`. After some names the directory
-        is listed in the background.
+        is listed in the background. The service is not asked if a kept answer is valid.
 
         Raises:
             PermissionDenied: the service refuses to show what the name is.
             DeadlineExceeded: the service did not answer before the deadline.
             StorageError: the service failed.
         """
+        if self._recall is None:
+            return await self._ask_service(location, name, step)
+        await self._recall.read(location)
+        kept = self.cached(location, name, step)
+        if kept is not None:
+            return kept
+        outage = self._outage
+        if outage is None or self.cache.newest(location, name, step) is None:
+            return await self._ask_service(location, name, step)
+        answer = await outage.answer(lambda: self._ask_service(location, name, step))
+        answer = answer or self.cached(location, name, step)
+        return answer or await self._ask_service(location, name, step)
+
+    async def _ask_service(self, location: str, name: bytes, step: Step) -> NameAnswer:
         if step.form is Form.PART:
             return await bounded(self._deadline, location, lambda: self._ask_part(step))
         self._background.note_asked(location, name)
@@ -155,7 +192,7 @@ class NameLookup:
         )
 
     async def _ask_part(self, step: Step) -> NameAnswer:
-        listing = self.directories.fresh_listing(step.target)
+        listing = await self.directories.listing_to_read(step.target)
         exists = await self.directories.may_have_entries(listing)
         child = Directory(step.target) if exists else None
         return self.cache.answer(step.target, child, listing.begun_at)

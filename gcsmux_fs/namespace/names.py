@@ -44,6 +44,7 @@ __all__ = [
     "locate_directory",
     "place",
     "places_of",
+    "places_of_changed",
     "split_location",
     "step_from",
 ]
@@ -208,6 +209,16 @@ def places_of(name: str) -> list[tuple[str, bytes]]:
     """Return each location and file name under which the object `name` can appear."""
     forms = [Form.CONTENT] if name.endswith("/") else [Form.PLAIN, Form.FILE]
     return [locate(name, form) for form in forms]
+
+
+def places_of_changed(name: str) -> list[tuple[str, bytes]]:
+    """Return the entries that an invalidation of an object, or of all names below it, concerns.
+
+    `name` is the name of an object, or a prefix that is empty or ends with a slash.
+    """
+    if not name:
+        return []
+    return places_of(name) + ([locate_directory(name)] if name.endswith("/") else [])
 
 
 def encoded_length(text: str) -> int:

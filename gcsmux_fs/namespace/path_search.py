@@ -123,7 +123,11 @@ class PathSearch:
     async def _for_each_entry(self, location: str, visit: Callable[[bytes, Child], object]) -> None:
         """Call `visit` with the name and the child of each entry of a directory."""
         directories = self._names.directories
-        cached = directories.fresh_listing(location)
+        cached = await bounded(
+            directories.deadline_seconds,
+            location,
+            lambda: directories.listing_to_read(location),
+        )
         cached.openers += 1
         try:
             position, listing = 0, cached.listing

@@ -45,9 +45,11 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.namespace.kept_names import NameKeeper
     from gcsmux_fs.namespace.listing import Listing
     from gcsmux_fs.namespace.name_cache import NameAnswer
     from gcsmux_fs.namespace.names import Step
+    from gcsmux_fs.namespace.service_outage import ServiceOutage
     from gcsmux_fs.storage.ports import ObjectStore
 
 __all__ = ["ROOT_INODE", "DirectoryHandle", "Entry", "NoSuchEntry", "Tree"]
@@ -71,6 +73,8 @@ class Tree:
             more when a file of the inode is closed, because the kernel keeps the names of open
             files.
         assume_directories: true if the caller may not list (see `resolution`, rule 3).
+        keeper: keeps names across restarts; None to keep none.
+        outage: decides when names older than the TTL are used; None to use none.
     """
 
     def __init__(
@@ -88,6 +92,8 @@ class Tree:
         deadline_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS,
         on_invalidated: Callable[[int], None] = lambda _: None,
         assume_directories: bool = False,
+        keeper: NameKeeper | None = None,
+        outage: ServiceOutage | None = None,
     ) -> None:
         self._clock = clock
         self._inodes = InodeTable(prefix)
@@ -105,6 +111,8 @@ class Tree:
             deadline_seconds=deadline_seconds,
             on_placeholder=self._entries.update_placeholder,
             assume_directories=assume_directories,
+            keeper=keeper,
+            outage=outage,
         )
 
     def search(self) -> PathSearch:

@@ -1,0 +1,189 @@
+"""Keeps names on disk: reads them for lookups, and writes answers behind the reader.
+
+All work with files is done in threads. A lookup waits for the disk at most `READ_SECONDS`, and not
+at all for a while after the disk has failed. Writes are collected and written about once a second.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.caching.name_ages import RequestMoments
+from gcsmux_fs.caching.name_answers import KeptAnswer
+from gcsmux_fs.caching.name_marks import PrefixMark
+from gcsmux_fs.caching.name_queue import KeptListing, NameQueue
+from gcsmux_fs.metrics.registry import counter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gcsmux_fs.caching.name_ages import Moment
+    from gcsmux_fs.caching.name_queue import NameBatch
+    from gcsmux_fs.caching.name_shelf import NameShelf
+    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.model.values import ListingPage
+    from gcsmux_fs.namespace.kept_names import KeptNames
+    from gcsmux_fs.namespace.resolution import Resolution
+
+__all__ = ["READ_SECONDS", "DiskNames"]
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 1.0
+"""How long a lookup waits for the disk. A listing of 100,000 entries takes 0.2 s to read and unpack
+on a busy machine, and several hundred requests to the service."""
+
+# Pause between an answer and its write, in which further answers are collected.
+_COLLECT_SECONDS = 1.0
+# Time limit of one batch. Afterwards its thread is left alone.
+_WRITE_SECONDS = 30.0
+# Time that the end of a mount waits for the last batch.
+_LAST_WRITE_SECONDS = 2.0
+# Number of threads that read at the same time. If all hang, the disk is left alone.
+_READERS = 4
+# Pauses after failures of the disk: the first, and the longest.
+_FIRST_PAUSE_SECONDS = 5.0
+_MAX_PAUSE_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class DiskNameCounters:
+    """Counters of the work with the disk."""
+
+    kept_names_dropped: int = counter(
+        "answers", "Answers that were not written to disk, because too many waited or it failed."
+    )
+    kept_names_failures: int = counter(
+        "failures", "Reads and writes of kept names that failed, or took too long."
+    )
+
+
+class DiskNames:
+    """Keeps names on disk (see `namespace.kept_names.NameKeeper`).
+
+    Args:
+        shelf: reads and writes the files.
+        clock: returns the time on the mount's clock.
+        moment: returns the moment now.
+    """
+
+    def __init__(
+        self, shelf: NameShelf, *, clock: Callable[[], float], moment: Callable[[], Moment]
+    ) -> None:
+        self.counters = DiskNameCounters()
+        self._shelf = shelf
+        self._clock = clock
+        self._moment = moment
+        self._moments = RequestMoments(clock(), moment())
+        self._queue = NameQueue()
+        self._arrived = trio.Event()
+        self._readers = trio.CapacityLimiter(_READERS)
+        self._writer = trio.CapacityLimiter(1)
+        self._pause = 0.0
+        self._resume_at = 0.0
+
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare the metrics of kept names."""
+        registry.fields(self.counters)
+        self._shelf.declare_metrics(registry)
+        registry.gauge(
+            "kept_names_waiting",
+            "entries",
+            "Names that wait to be written to disk.",
+            lambda: self._queue.entries,
+        )
+
+    # -- the interface of the namespace
+
+    async def read(self, location: str, max_age_seconds: float) -> KeptNames | None:
+        """Return what is kept about a directory (see `NameKeeper.read`)."""
+        clock = self._clock()
+        if clock < self._resume_at:
+            return None
+        read = partial(self._shelf.read, location, max_age_seconds, self._moment(), clock)
+        with trio.move_on_after(READ_SECONDS):
+            try:
+                kept = await trio.to_thread.run_sync(
+                    read, abandon_on_cancel=True, limiter=self._readers
+                )
+            except OSError as error:
+                self._failed(str(error))
+                return None
+            self._pause = 0.0
+            return kept
+        self._failed(f"no answer within {READ_SECONDS:g} s")
+        return None
+
+    def note_listing(self, location: str, begun_at: float, pages: Sequence[ListingPage]) -> None:
+        """Keep all pages of a directory."""
+        self._note(self._queue.add_listing(KeptListing(location, self._asked(begun_at), pages)))
+
+    def note_resolution(self, target: str, resolution: Resolution) -> None:
+        """Keep the answer about one name."""
+        asked = self._asked(resolution.asked_at)
+        self._note(self._queue.add_answer(KeptAnswer(target, asked, resolution)))
+
+    def note_invalidated(self, name: str, now: float) -> None:
+        """Drop every earlier answer about the object `name`."""
+        at = self._asked(now)
+        self._note(self._queue.add_answer(KeptAnswer(name, at, invalidated=at)))
+
+    def note_invalidated_below(self, prefix: str, now: float) -> None:
+        """Drop every earlier answer about the directory `prefix` and everything below it."""
+        self._queue.add_mark(PrefixMark(prefix, self._asked(now)))
+        self._note(is_kept=True)
+
+    def _asked(self, asked_at: float) -> Moment:
+        return self._moments.moment(asked_at, self._clock(), self._moment())
+
+    def _note(self, is_kept: bool) -> None:
+        if not is_kept:
+            self.counters.kept_names_dropped += 1
+        self._arrived.set()
+
+    # -- writing
+
+    async def run(self) -> None:
+        """Write what is noted, for as long as the mount lives."""
+        while True:
+            await self._arrived.wait()
+            await trio.sleep(max(_COLLECT_SECONDS, self._resume_at - self._clock()))
+            self._arrived = trio.Event()
+            await self._write(_WRITE_SECONDS)
+
+    async def close(self) -> None:
+        """Write what waits, as far as the disk takes it in a short time."""
+        if self._queue and self._clock() >= self._resume_at:
+            with trio.CancelScope(shield=True):
+                await self._write(_LAST_WRITE_SECONDS)
+
+    async def _write(self, seconds: float) -> None:
+        batch = self._queue.take()
+        write = partial(self._shelf.write, batch, self._moment())
+        with trio.move_on_after(seconds):
+            try:
+                await trio.to_thread.run_sync(write, abandon_on_cancel=True, limiter=self._writer)
+            except OSError as error:
+                self._lost(batch, str(error))
+            else:
+                self._pause = 0.0
+            return
+        self._lost(batch, f"not written within {seconds:g} s")
+
+    def _lost(self, batch: NameBatch, reason: str) -> None:
+        """Drop the answers of a batch that could not be written, but not its invalidations."""
+        self.counters.kept_names_dropped += self._queue.put_back(batch)
+        self._arrived.set()
+        self._failed(reason)
+
+    def _failed(self, reason: str) -> None:
+        self.counters.kept_names_failures += 1
+        if not self._pause:
+            log.warning("names cannot be kept on disk: %s. The mount asks the service.", reason)
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE_SECONDS), _MAX_PAUSE_SECONDS)
+        self._resume_at = self._clock() + self._pause

@@ -1,0 +1,124 @@
+"""Names that wait to be written to disk; sans-IO.
+
+1. The queue is bounded: the newest listing or answer is dropped if there is no room. A dropped
+   answer costs a request after a restart.
+2. An invalidation is never dropped, because without it an outdated answer could be used. If there
+   is no room, one invalidation of the whole bucket replaces everything that waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from gcsmux_fs.caching.name_answers import KeptAnswer, home_of
+from gcsmux_fs.caching.name_marks import MAX_MARKS, PrefixMark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gcsmux_fs.caching.name_ages import Moment
+    from gcsmux_fs.model.values import ListingPage
+
+__all__ = ["MAX_WAITING_ENTRIES", "KeptListing", "NameBatch", "NameQueue"]
+
+MAX_WAITING_ENTRIES = 300_000
+"""Maximum number of entries that wait. The pages of a listing are shared with the memory cache, so
+they take hardly any memory of their own, unless the memory cache has evicted them."""
+
+
+class KeptListing(NamedTuple):
+    """All pages of the directory `location`; the first request was sent at `asked`."""
+
+    location: str
+    asked: Moment
+    pages: Sequence[ListingPage]
+
+
+@dataclass(slots=True)
+class NameBatch:
+    """What is written in one turn: first the marks, then the answers, then the listings."""
+
+    marks: list[PrefixMark] = field(default_factory=list)
+    #: For each directory, the newest answer about each name.
+    answers: dict[str, dict[str, KeptAnswer]] = field(default_factory=dict)
+    listings: dict[str, KeptListing] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.marks or self.answers or self.listings)
+
+
+class NameQueue:
+    """Collects what is written next."""
+
+    def __init__(self, max_entries: int = MAX_WAITING_ENTRIES) -> None:
+        self._max_entries = max_entries
+        self._batch = NameBatch()
+        #: The number of entries that wait.
+        self.entries = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._batch)
+
+    def add_listing(self, listing: KeptListing) -> bool:
+        """Add a listing; return False if it is dropped."""
+        entries = sum(len(page.objects) + len(page.prefixes) for page in listing.pages) + 1
+        if self.entries + entries > self._max_entries:
+            return False
+        self.entries += entries
+        self._batch.listings[listing.location] = listing
+        return True
+
+    def add_answer(self, answer: KeptAnswer) -> bool:
+        """Add an answer about one name; return False if it is dropped."""
+        if self.entries >= self._max_entries:
+            if answer.invalidated is None:
+                return False
+            self._drop_everything(answer.invalidated)
+            return True
+        self.entries += 1
+        answers = self._batch.answers.setdefault(home_of(answer.target), {})
+        earlier = answers.get(answer.target)
+        if earlier is not None and answer.invalidated is None:
+            answer = replace(answer, invalidated=earlier.invalidated)
+        answers[answer.target] = answer
+        return True
+
+    def add_mark(self, mark: PrefixMark) -> None:
+        """Add the invalidation of all names below a prefix."""
+        self._batch.marks.append(mark)
+        if len(self._batch.marks) > MAX_MARKS:
+            self._drop_everything(mark.at)
+
+    def put_back(self, batch: NameBatch) -> int:
+        """Add the invalidations of a batch that could not be written; return how much is dropped.
+
+        Newer answers and invalidations in the queue stay.
+        """
+        dropped = len(batch.listings)
+        newer, self._batch.marks = self._batch.marks, []
+        for mark in (*batch.marks, *newer):
+            self.add_mark(mark)
+        for home, answers in batch.answers.items():
+            for target, answer in answers.items():
+                newer = self._batch.answers.get(home, {}).get(target)
+                if answer.invalidated is None:
+                    dropped += 1
+                elif newer is None:
+                    self.add_answer(answer)
+                elif newer.invalidated is None:
+                    self.add_answer(replace(newer, invalidated=answer.invalidated))
+        return dropped
+
+    def _drop_everything(self, at: Moment) -> None:
+        newest = max(
+            [at, *(mark.at for mark in self._batch.marks)], key=lambda at: at.since_boot_ns
+        )
+        self._batch = NameBatch([PrefixMark("", newest)])
+        self.entries = 0
+
+    def take(self) -> NameBatch:
+        """Return everything that waits, and empty the queue."""
+        batch, self._batch = self._batch, NameBatch()
+        self.entries = 0
+        return batch
