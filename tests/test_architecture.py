@@ -25,7 +25,6 @@ ROOMS: dict[str, set[str]] = {
     "storage": {"settings", "metrics"},
     "mux": {"storage.ports", "settings", "metrics"},
     "reading": {"settings", "metrics"},
-    "caching": {"namespace", "reading.range_source", "settings", "metrics"},
     "namespace": {"storage.ports", "settings", "metrics"},
     "filesystem": {"namespace", "reading", "settings", "metrics"},
     "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gcsmux_fs.caching.name_ages import Moment
-    from gcsmux_fs.caching.name_queue import NameBatch
     from gcsmux_fs.caching.name_shelf import NameShelf
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ListingPage
@@ -50,6 +49,19 @@ _READERS = 4
 _FIRST_PAUSE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 300.0
 
+Result = TypeVar("Result")
+
+
+class InThread(Protocol):
+    """Runs a function in a thread, within a limit of such threads.
+
+    If the caller is cancelled, the thread is left alone.
+    """
+
+    async def __call__(
+        self, function: Callable[[], Result], limiter: trio.CapacityLimiter, /
+    ) -> Result: ...
+
 
 @dataclass(slots=True)
 class DiskNameCounters:
@@ -70,10 +82,16 @@ class DiskNames:
         shelf: reads and writes the files.
         clock: returns the time on the mount's clock.
         moment: returns the moment now.
+        in_thread: runs a function in a thread.
     """
 
     def __init__(
-        self, shelf: NameShelf, *, clock: Callable[[], float], moment: Callable[[], Moment]
+        self,
+        shelf: NameShelf,
+        *,
+        clock: Callable[[], float],
+        moment: Callable[[], Moment],
+        in_thread: InThread | None = None,
     ) -> None:
         self.counters = DiskNameCounters()
         self._shelf = shelf
@@ -82,6 +100,7 @@ class DiskNames:
         self._moments = RequestMoments(clock(), moment())
         self._queue = NameQueue()
         self._arrived = trio.Event()
+        self._in_thread = in_thread or _in_thread
         self._readers = trio.CapacityLimiter(_READERS)
         self._writer = trio.CapacityLimiter(1)
         self._pause = 0.0
@@ -108,9 +127,7 @@ class DiskNames:
         read = partial(self._shelf.read, location, max_age_seconds, self._moment(), clock)
         with trio.move_on_after(READ_SECONDS):
             try:
-                kept = await trio.to_thread.run_sync(
-                    read, abandon_on_cancel=True, limiter=self._readers
-                )
+                kept = await self._in_thread(read, self._readers)
             except OSError as error:
                 self._failed(str(error))
                 return None
@@ -165,21 +182,24 @@ class DiskNames:
     async def _write(self, seconds: float) -> None:
         batch = self._queue.take()
         write = partial(self._shelf.write, batch, self._moment())
-        with trio.move_on_after(seconds):
-            try:
-                await trio.to_thread.run_sync(write, abandon_on_cancel=True, limiter=self._writer)
-            except OSError as error:
-                self._lost(batch, str(error))
-            else:
-                self._pause = 0.0
-            return
-        self._lost(batch, f"not written within {seconds:g} s")
-
-    def _lost(self, batch: NameBatch, reason: str) -> None:
-        """Drop the answers of a batch that could not be written, but not its invalidations."""
-        self.counters.kept_names_dropped += self._queue.put_back(batch)
-        self._arrived.set()
-        self._failed(reason)
+        reason = f"not written within {seconds:g} s"
+        try:
+            with trio.move_on_after(seconds):
+                await self._in_thread(write, self._writer)
+                self._pause, reason = 0.0, ""
+        except OSError as error:
+            reason = str(error)
+        except trio.Cancelled:
+            # `close` writes the batch again, because nobody knows whether the thread writes it.
+            self._queue.put_back(batch)
+            raise
+        if reason:
+            # Invalidations are tried again, so that outdated names do not come back.
+            self.counters.kept_names_dropped += batch.drop_answers()
+            self._queue.put_back(batch)
+            if self._queue:
+                self._arrived.set()
+            self._failed(reason)
 
     def _failed(self, reason: str) -> None:
         self.counters.kept_names_failures += 1
@@ -187,3 +207,7 @@ class DiskNames:
             log.warning("names cannot be kept on disk: %s. The mount asks the service.", reason)
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE_SECONDS), _MAX_PAUSE_SECONDS)
         self._resume_at = self._clock() + self._pause
+
+
+async def _in_thread(function: Callable[[], Result], limiter: trio.CapacityLimiter) -> Result:
+    return await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=limiter)

@@ -2,18 +2,14 @@
 
 All methods may block, so they run in threads. A file is written under another name and renamed, so
 a reader sees the old or the new content. Nothing is synced: after a power cut a file may be torn,
-and its checksum shows this. Only lines of invalidations are synced, because an answer that a user
-has dropped must not come back.
-
-Files are opened relative to the directory, and links are not followed. A file whose name ends with
-`.marks` has invalidations, and is never removed to save space.
+and its checksum shows this. A file whose name ends with `.marks` has invalidations, and is never
+removed to save space.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,24 +17,20 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.metrics.registry import counter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from gcsmux_fs.caching.cache_files import CacheFiles
     from gcsmux_fs.metrics.registry import Registry
 
-__all__ = ["MAX_FILE_BYTES", "NameFiles", "NameFilesPolicy"]
+__all__ = ["NameFiles", "NameFilesPolicy"]
 
-MAX_FILE_BYTES = 256 * 1024 * 1024
-"""Maximum size of a file that is read: more than a listing of 300,000 long names takes."""
-
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
-_FILE_MODE = 0o600
-_BLOCK_BYTES = 512
-_NEW_MARK = ".new-"
+_FOLDER = "names/"
+# Maximum size of a file that is read. A listing of 300,000 names of 300 bytes has 100 MB.
+_MAX_FILE_BYTES = 256 * 1024 * 1024
+_NEW_MARK = "new-"
 _UNREMOVED_END = ".marks"
 # A file that was not renamed by then was left by a process that was killed.
 _LEFT_BEHIND_SECONDS = 600.0
-# A file is touched when it is read, at most this often, so that used files are removed last.
-_TOUCH_SECONDS = 3600.0
 # The part of the space that stays used after old files were removed.
 _KEPT_FRACTION = 0.75
 # All files are counted again after this part of the space was written.
@@ -62,13 +54,23 @@ class NameFileCounters:
 
 
 class NameFiles:
-    """The files in the open directory `fd`. One thread at a time calls the methods that write."""
+    """The files of kept names in a cache.
 
-    def __init__(self, fd: int, policy: NameFilesPolicy, wall_clock: Callable[[], float]) -> None:
+    One thread at a time calls the methods that write.
+
+    Args:
+        files: the operations below the directory of the cache.
+        policy: limits of the space.
+        day_seconds: returns the time of day, in seconds since the Unix epoch.
+    """
+
+    def __init__(
+        self, files: CacheFiles, policy: NameFilesPolicy, day_seconds: Callable[[], float]
+    ) -> None:
         self.counters = NameFileCounters()
-        self._fd = fd
+        self._files = files
         self._policy = policy
-        self._wall_clock = wall_clock
+        self._day_seconds = day_seconds
         self._number = 0
         # Bytes that may still be written before the files are counted again.
         self._until_recount = 0
@@ -77,7 +79,9 @@ class NameFiles:
         """Declare the metrics of the files."""
         registry.fields(self.counters)
 
-    def read(self, name: str, head_bytes: int, wanted: Callable[[bytes], bool]) -> bytes | None:
+    def read(
+        self, name: str, head_bytes: int, wanted: Callable[[memoryview], bool]
+    ) -> memoryview | None:
         """Return a file; None if it does not exist, or is not wanted.
 
         `wanted` gets the first `head_bytes` bytes of the file, and decides whether to read it.
@@ -86,30 +90,21 @@ class NameFiles:
             OSError: the disk failed.
         """
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=self._fd)
+            descriptor = self._files.open(_FOLDER + name, os.O_RDONLY)
         except OSError as error:
             # ELOOP: the name is a symbolic link.
             if error.errno in (errno.ENOENT, errno.ELOOP):
                 return None
             raise
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            status = self._files.status(descriptor)
+            if not status.is_regular or status.size_bytes > _MAX_FILE_BYTES:
                 return None
-            head = os.read(fd, head_bytes)
-            if not wanted(head):
+            if not wanted(self._files.read(descriptor, head_bytes, 0)):
                 return None
-            parts = [head]
-            while part := os.read(fd, MAX_FILE_BYTES):
-                parts.append(part)
-            now = self._wall_clock()
-            if now - status.st_mtime > _TOUCH_SECONDS:
-                # The file of another user cannot be touched.
-                with suppress(OSError):
-                    os.utime(fd)
-            return b"".join(parts)
+            return self._files.read(descriptor, status.size_bytes, 0)
         finally:
-            os.close(fd)
+            self._files.close(descriptor)
 
     def replace(self, name: str, parts: Sequence[bytes]) -> bool:
         """Write a file, or replace it; return False if there is no room for it.
@@ -121,46 +116,30 @@ class NameFiles:
         if not self._has_room(size):
             return False
         self._number += 1
-        temporary = f"{_NEW_MARK}{os.getpid()}-{self._number}"
-        fd = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _FILE_MODE, dir_fd=self._fd
-        )
+        temporary = f"{_FOLDER}{_NEW_MARK}{os.getpid()}-{id(self)}-{self._number}"
         try:
-            try:
-                for part in parts:
-                    _write_all(fd, part)
-            finally:
-                os.close(fd)
-            os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            self._write(temporary, parts)
+            self._files.rename(temporary, _FOLDER + name)
         except BaseException:
-            self.remove(temporary)
+            with suppress(OSError):
+                self._files.remove(temporary)
             raise
         self.counters.name_files_written += 1
         self._until_recount -= size
         return True
 
     def append(self, name: str, line: bytes) -> None:
-        """Append a line to a file, and wait until the disk has it.
+        """Append a line to a file.
 
         Raises:
             OSError: the disk failed.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _FLAGS
-        fd = os.open(name, flags, _FILE_MODE, dir_fd=self._fd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        descriptor = self._files.open(_FOLDER + name, flags)
         try:
-            os.write(fd, line)
-            os.fdatasync(fd)
+            self._files.append(descriptor, line)
         finally:
-            os.close(fd)
-
-    def remove(self, name: str) -> None:
-        """Remove a file, if it exists.
-
-        Raises:
-            OSError: the disk failed.
-        """
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self._fd)
+            self._files.close(descriptor)
 
     def remove_all(self, prefix: str) -> None:
         """Remove all files whose names begin with `prefix`, except for invalidations.
@@ -168,49 +147,53 @@ class NameFiles:
         Raises:
             OSError: the disk failed.
         """
-        with os.scandir(self._fd) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(prefix)]
-        for name in names:
-            if not name.endswith(_UNREMOVED_END):
-                self.remove(name)
+        for name in self._names():
+            if name.startswith(prefix) and not name.endswith(_UNREMOVED_END):
+                self._files.remove(_FOLDER + name)
+
+    def _names(self) -> Iterator[str]:
+        # A directory that changes while it is read may yield a name twice or not at all.
+        yield from list(self._files.names(_FOLDER.removesuffix("/")))
+
+    def _write(self, path: str, parts: Sequence[bytes]) -> None:
+        descriptor = self._files.open(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            offset = 0
+            for part in parts:
+                self._files.write(descriptor, part, offset)
+                offset += len(part)
+        finally:
+            self._files.close(descriptor)
 
     def _has_room(self, size: int) -> bool:
         if size > self._policy.max_bytes * (1 - _KEPT_FRACTION):
             return False
-        disk = os.fstatvfs(self._fd)
-        if disk.f_bavail * disk.f_frsize - size < self._policy.min_free_bytes:
+        if self._files.free_bytes() - size < self._policy.min_free_bytes:
             return False
         if self._until_recount < size:
             self._clean()
         return True
 
     def _clean(self) -> None:
-        """Count all files; if there are too many, remove those that were unused for longest."""
-        now = self._wall_clock()
+        """Count all files; if there are too many, remove those that were written first."""
+        now = self._day_seconds()
         found: list[tuple[float, int, str]] = []
-        with os.scandir(self._fd) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    is_new = entry.name.startswith(_NEW_MARK)
-                    if is_new and now - status.st_mtime > _LEFT_BEHIND_SECONDS:
-                        self.remove(entry.name)
-                    elif not entry.name.endswith(_UNREMOVED_END):
-                        size = status.st_blocks * _BLOCK_BYTES
-                        found.append((status.st_mtime, size, entry.name))
+        for name in self._names():
+            path = _FOLDER + name
+            status = self._files.path_status(path)
+            if status is None or name.endswith(_UNREMOVED_END):
+                continue
+            if name.startswith(_NEW_MARK) and now - status.modified_at > _LEFT_BEHIND_SECONDS:
+                self._files.remove(path)
+            else:
+                found.append((status.modified_at, status.allocated_bytes, path))
         used = sum(size for _, size, _ in found)
         limit = self._policy.max_bytes
         if used > limit * (1 - _RECOUNT_FRACTION):
-            for _, size, name in sorted(found):
+            for _, size, path in sorted(found):
                 if used <= limit * _KEPT_FRACTION:
                     break
-                self.remove(name)
+                self._files.remove(path)
                 self.counters.name_files_removed += 1
                 used -= size
         self._until_recount = int(limit * _RECOUNT_FRACTION)
-
-
-def _write_all(fd: int, part: bytes) -> None:
-    view = memoryview(part)
-    while view:
-        view = view[os.write(fd, view) :]

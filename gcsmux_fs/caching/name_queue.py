@@ -47,6 +47,18 @@ class NameBatch:
     def __bool__(self) -> bool:
         return bool(self.marks or self.answers or self.listings)
 
+    def drop_answers(self) -> int:
+        """Drop everything except for invalidations; return how much is dropped."""
+        dropped = len(self.listings) + sum(map(len, self.answers.values()))
+        self.listings.clear()
+        for home, answers in self.answers.items():
+            self.answers[home] = {
+                target: replace(answer, resolution=None)
+                for target, answer in answers.items()
+                if answer.invalidated is not None
+            }
+        return dropped - sum(map(len, self.answers.values()))
+
 
 class NameQueue:
     """Collects what is written next."""
@@ -90,25 +102,17 @@ class NameQueue:
         if len(self._batch.marks) > MAX_MARKS:
             self._drop_everything(mark.at)
 
-    def put_back(self, batch: NameBatch) -> int:
-        """Add the invalidations of a batch that could not be written; return how much is dropped.
-
-        Newer answers and invalidations in the queue stay.
-        """
-        dropped = len(batch.listings)
-        newer, self._batch.marks = self._batch.marks, []
-        for mark in (*batch.marks, *newer):
-            self.add_mark(mark)
-        for home, answers in batch.answers.items():
-            for target, answer in answers.items():
-                newer = self._batch.answers.get(home, {}).get(target)
-                if answer.invalidated is None:
-                    dropped += 1
-                elif newer is None:
+    def put_back(self, batch: NameBatch) -> None:
+        """Add a batch again that was not written; newer answers in the queue stay."""
+        later = self.take()
+        for each in (batch, later):
+            for mark in each.marks:
+                self.add_mark(mark)
+            for listing in each.listings.values():
+                self.add_listing(listing)
+            for answers in each.answers.values():
+                for answer in answers.values():
                     self.add_answer(answer)
-                elif newer.invalidated is None:
-                    self.add_answer(replace(newer, invalidated=answer.invalidated))
-        return dropped
 
     def _drop_everything(self, at: Moment) -> None:
         newest = max(

@@ -131,7 +131,7 @@ def record(file: FileId, asked: Moment, body: Sequence[bytes]) -> list[bytes]:
     return [_MAGIC, checksum.to_bytes(4, sys.byteorder), rest, *body]
 
 
-def asked_in(header: bytes, file: FileId) -> Moment | None:
+def asked_in(header: bytes | memoryview, file: FileId) -> Moment | None:
     """Return the moment in a header; None if the header belongs to another file.
 
     Only `body_of` checks whether the header is intact.
@@ -145,15 +145,14 @@ def asked_in(header: bytes, file: FileId) -> Moment | None:
     return Moment(boot, since_boot_ns, day_ns, bool(synchronised))
 
 
-def body_of(data: bytes, file: FileId) -> memoryview | None:
+def body_of(data: memoryview, file: FileId) -> memoryview | None:
     """Return the body of a file; None if the file is torn, or belongs to another directory."""
     if asked_in(data, file) is None:
         return None
-    view = memoryview(data)
-    _, checksum, *_, length = _HEADER.unpack_from(view)
-    if length != len(view) - HEADER_BYTES or crc32c(view[_CHECKED_FROM:]) != checksum:
+    _, checksum, *_, length = _HEADER.unpack_from(data)
+    if length != len(data) - HEADER_BYTES or crc32c(data[_CHECKED_FROM:]) != checksum:
         return None
-    return view[HEADER_BYTES:]
+    return data[HEADER_BYTES:]
 
 
 def pack_listing(location: str, pages: Sequence[ListingPage]) -> list[bytes] | None:

@@ -113,7 +113,7 @@ class NameShelf:
 
     def _marks(self) -> list[PrefixMark]:
         data = self._files.read(marks_name(self._view), HEADER_BYTES, lambda _: True)
-        return [] if data is None else unpack_marks(data)
+        return [] if data is None else unpack_marks(bytes(data))
 
     def _add_mark(self, mark: PrefixMark) -> None:
         name = marks_name(self._view)
@@ -138,7 +138,7 @@ class NameShelf:
         file = FileId(self._view, RecordKind.LISTING, location)
         asked: Moment | None = None
 
-        def is_wanted(head: bytes) -> bool:
+        def is_wanted(head: memoryview) -> bool:
             nonlocal asked
             asked = asked_in(head, file)
             if asked is None:
@@ -162,7 +162,7 @@ class NameShelf:
         return listing
 
     @staticmethod
-    def _unpack(file: FileId, data: bytes, begun_at: float) -> CachedListing | None:
+    def _unpack(file: FileId, data: memoryview, begun_at: float) -> CachedListing | None:
         body = body_of(data, file)
         if body is None:
             return None
@@ -187,7 +187,7 @@ class NameShelf:
         file = FileId(self._view, RecordKind.LISTING, location)
         asked: Moment | None = None
 
-        def look(head: bytes) -> bool:
+        def look(head: memoryview) -> bool:
             nonlocal asked
             asked = asked_in(head, file)
             return False

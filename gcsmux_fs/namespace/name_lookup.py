@@ -131,6 +131,8 @@ class NameLookup:
             directories.page_times,
         )
         self._background.declare_metrics(registry)
+        if self._outage is not None:
+            self._outage.declare_metrics(registry)
 
     def cached(self, location: str, name: bytes, step: Step) -> NameAnswer | None:
         """Return the newest cached answer about an entry; None if no answer is valid.

@@ -99,7 +99,7 @@ class ServiceOutage:
         registry.fields(self.counters)
         registry.gauge(
             "offline",
-            "",
+            "mounts",
             "1 while old names are used because the service cannot be reached, otherwise 0.",
             lambda: int(self.is_on),
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from gcsmux_fs.caching.cache_directory import open_cache_directory
 from gcsmux_fs.caching.disk_names import DiskNames
 from gcsmux_fs.caching.name_ages import Moment
 from gcsmux_fs.caching.name_files import NameFiles, NameFilesPolicy
@@ -20,11 +21,13 @@ from tests.namespace.fake_store import FakeStore
 from tests.namespace.mounted import metric
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 _DAY_NS = 1_800_000_000_000_000_000
 _NS = 1_000_000_000
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -40,7 +43,8 @@ class Machine:
     booted_at: float = 0.0
     view: bytes = field(default_factory=lambda: view_of("bucket"))
     policy: NameFilesPolicy = field(default_factory=lambda: NameFilesPolicy(100_000_000))
-    signs: int = 0
+    disk_seconds: float = 0.0
+    disk_error: OSError | None = None
 
     def moment(self) -> Moment:
         now = trio.current_time()
@@ -51,10 +55,24 @@ class Machine:
             self.is_synchronised,
         )
 
+    def signs(self) -> int:
+        """Return the number of answers that the service has sent."""
+        return 0
+
     def reboot(self) -> None:
         """Start the machine again; the caller has ended all mounts."""
         self.boot = os.urandom(16)
         self.booted_at = trio.current_time()
+
+    async def in_thread(
+        self, function: Callable[[], Result], limiter: trio.CapacityLimiter
+    ) -> Result:
+        """Call the function in this thread, because virtual time does not wait for threads."""
+        async with limiter:
+            await trio.sleep(self.disk_seconds)
+            if self.disk_error is not None:
+                raise self.disk_error
+            return function()
 
     @asynccontextmanager
     async def mount(
@@ -70,15 +88,18 @@ class Machine:
         writes_at_end: bool = True,
     ) -> AsyncIterator[Tree]:
         """Yield the tree of a mount, which keeps its names in `folder`."""
-        fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        files = NameFiles(fd, self.policy, lambda: self.moment().day_ns / _NS)
+        directory = open_cache_directory(str(self.folder))
+        files = NameFiles(directory.files, self.policy, lambda: self.moment().day_ns / _NS)
         names = DiskNames(
-            NameShelf(files, self.view), clock=trio.current_time, moment=self.moment
+            NameShelf(files, self.view),
+            clock=trio.current_time,
+            moment=self.moment,
+            in_thread=self.in_thread,
         )
         outage = None
         if offline:
             outage = ServiceOutage(
-                lambda: self.signs,
+                self.signs,
                 lambda: self.store.list_objects(prefix, page_size=1),
                 is_on=starts_offline,
             )
@@ -104,4 +125,4 @@ class Machine:
             if writes_at_end:
                 await names.close()
         finally:
-            os.close(fd)
+            directory.close()
