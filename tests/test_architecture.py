@@ -26,6 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "mux": {"storage.ports", "settings", "metrics"},
     "reading": {"settings", "metrics"},
     "namespace": {"storage.ports", "settings", "metrics"},
+    "caching": {"namespace", "reading.range_source", "settings", "metrics"},
     "filesystem": {"namespace", "reading", "settings", "metrics"},
     "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},
     "control": {"settings", "metrics", "process", "fuse.mountinfo"},

@@ -121,7 +121,7 @@ class NameShelf:
             mark = mark._replace(prefix="")
         self._files.append(name, pack_mark(mark))
         if not mark.prefix:
-            # This mark stands for all earlier ones, and nothing that is kept is needed any more.
+            # This mark stands for all earlier ones, and outdates everything that is kept.
             self._files.remove_all(view_prefix(self._view))
             self._files.replace(name, [pack_mark(mark)])
 
