@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model.values import BucketInfo
     from gcsmux_fs.mux.retry import RetryPolicy
+    from gcsmux_fs.settings.cache_options import CacheOptions
 
 __all__ = [
     "allocator",
@@ -33,6 +34,7 @@ __all__ = [
     "connection_limit",
     "control_directory",
     "credentials",
+    "disk_cache",
     "dropped_names",
     "kernel_window",
     "library_variables",
@@ -266,6 +268,18 @@ def block_memory(memory_bytes: int) -> Adaptation:
         f"{show_size(memory_bytes - blocks)} are reserved for messages that gRPC hands over. The"
         f" process takes up to {show_size(ALLOWANCE_BYTES)} more than --memory.",
     )
+
+
+def disk_cache(options: CacheOptions | None, problem: str) -> Adaptation:
+    """Return whether the cache on disk is used. `problem` says why not, as a sentence, or is ""."""
+    if options is None:
+        return Adaptation("disk_cache", "none", "cache_dir is not set.")
+    if problem:
+        return Adaptation("disk_cache", "off, until the disk works again", problem)
+    sharing = "the mounts of this user"
+    if options.group is not None:
+        sharing = f"the mounts of the group {options.group}"
+    return Adaptation("disk_cache", f"in {options.directory}", f"It is shared with {sharing}.")
 
 
 def stream_timeouts(policy: RetryPolicy, read_timeout_seconds: float) -> Adaptation:

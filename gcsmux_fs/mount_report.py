@@ -65,6 +65,7 @@ def mount_report(
         ),
         mount_adaptations.stream_timeouts(service.stream_policy, settings.read_timeout_seconds),
         mount_adaptations.block_memory(settings.memory_bytes),
+        mount_adaptations.disk_cache(settings.cache, ""),
         mount_adaptations.kernel_window(settings.kernel_read_ahead_bytes, read_ahead.refusal),
         mount_adaptations.background_reads(is_privileged=is_privileged(), user_limit=_user_limit()),
         mount_adaptations.dropped_names(

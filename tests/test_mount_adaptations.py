@@ -16,6 +16,7 @@ from gcsmux_fs.mount_adaptations import (
     connection_limit,
     control_directory,
     credentials,
+    disk_cache,
     dropped_names,
     kernel_window,
     library_variables,
@@ -27,6 +28,7 @@ from gcsmux_fs.mount_adaptations import (
     tracing,
     watchdog,
 )
+from gcsmux_fs.settings.cache_options import CacheOptions
 from gcsmux_fs.timeouts import stream_policy
 from tests.support.sizes import MIB
 
@@ -86,6 +88,10 @@ if TYPE_CHECKING:
         (watchdog(None), "none", "no WatchdogSec="),
         (watchdog(60.0), "60s", "of the unit"),
         (block_memory(256 * MIB), "224MiB of 256MiB", "32MiB are reserved"),
+        (disk_cache(None, ""), "none", "cache_dir is not set"),
+        (disk_cache(CacheOptions(Path("/c")), ""), "in /c", "shared with the mounts of this user"),
+        (disk_cache(CacheOptions(Path("/c"), group=7), ""), "in /c", "the group 7"),
+        (disk_cache(CacheOptions(Path("/c")), "The disk is full."), "off, until", "disk is full"),
         (stream_timeouts(stream_policy(10.0), 10.0), "5s for the first", "A read has 10s"),
     ],
 )
