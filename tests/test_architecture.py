@@ -90,6 +90,7 @@ IMPURE_MODULES = {
     "caching.disk_names",
     "caching.disk_threads",
     "caching.machine_moments",
+    "caching.space_account",
     "commands.doctor",
     "commands.mount",
     "commands.top",
