@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from .folders import memory_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_SHARED_MEMORY = Path("/dev/shm")
+    from pathlib import Path
 
 # A test that takes longer waits for something that never happens, such as a writer of a FIFO.
-_HANG_SECONDS = 120
+_HANG_SECONDS = 60
 
 
 @pytest.fixture
-def memory_path(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory if possible, where files are created and removed fast."""
-    if not os.access(_SHARED_MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=_SHARED_MEMORY) as path:
-        yield Path(path)
+def memory_path() -> Iterator[Path]:
+    """A folder in memory if possible."""
+    with memory_folder() as path:
+        yield path
 
 
 @pytest.fixture(autouse=True)

@@ -53,6 +53,12 @@ def _copy_part(victim: Path, other: Path, random: Random) -> None:
     _overwrite(victim, random, lambda count: _read(other, 0, count))
 
 
+def _transplant(victim: Path, other: Path, random: Random) -> None:
+    """Copy all but the first bytes, which in a chunk file say whose content follows."""
+    if victim != other and other.stat().st_size > 64:
+        _write(victim, 64, _read(other, 64, other.stat().st_size))
+
+
 def _truncate(victim: Path, other: Path, random: Random) -> None:
     os.truncate(victim, random.randrange(victim.stat().st_size + 1))
 
@@ -197,6 +203,7 @@ DAMAGES: Mapping[str, Callable[[Path, Path, Random], None]] = {
         _garble,
         _copy_within,
         _copy_part,
+        _transplant,
         _truncate,
         _extend,
         _extend_hole,

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 OBJECT = CachedObject("a", 20_000)
 VERSION = "gcsmux-cache-v1"
 # The damages of a file after which the cache is still usable.
-HARMLESS = {
-    *("flip", "zero", "garble", "copy_within", "copy_part", "truncate", "extend", "extend_hole"),
-    *("swap", "copy", "link", "rename", "remove", "remove_directory", "forbid", "give_away"),
+HARMLESS = DAMAGES.keys() - {
+    *("symlink", "symlink_to_itself", "moved_symlink", "directory", "fifo", "socket", "device"),
+    *("replace_directory", "link_directory"),
 }
 
 

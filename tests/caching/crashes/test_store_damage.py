@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.caching.chunk_format import ChunkId
 from tests.support.sizes import KIB
 
 from .damage import DAMAGES, files_below
@@ -16,6 +17,7 @@ from .objects import CachedObject, check_reads, read_everything, write_everythin
 from .stores import MountedStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 OBJECTS = (
@@ -39,6 +41,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def chunk_paths(objects: Sequence[CachedObject]) -> list[str]:
+    return [f"gcsmux-cache-v1/{ChunkId(each.identity, 0).path}" for each in objects]
+
+
 def copy_of(filled: Path, target: Path) -> Path:
     shutil.copytree(filled, target, symlinks=True)
     return target
@@ -55,7 +61,10 @@ def test_damage_of_chunks(filled: Path, memory_path: Path, kind: str, is_open: b
                 for each in OBJECTS:
                     read_everything(mounted.store, each)
             chunks = [path for path in files_below(root) if "chunks" in path.parts]
-            victim, other = random.sample(chunks, 2)
+            if number:
+                victim, other = random.sample(chunks, 2)
+            else:  # the same object in two generations
+                victim, other = (root / each for each in chunk_paths(OBJECTS[1:3]))
             DAMAGES[kind](victim, other, random)
             for each in OBJECTS:
                 check_reads(mounted.store, each)
