@@ -30,10 +30,11 @@ ROOMS: dict[str, set[str]] = {
     "filesystem": {"namespace", "reading", "settings", "metrics"},
     "fuse": {"filesystem", "namespace.tree", "process", "settings", "metrics"},
     "control": {"settings", "metrics", "process", "fuse.mountinfo"},
-    "doctor": {"connected_service", "fuse", "mux", "process", "settings", "storage"},
+    "doctor": {"caching", "connected_service", "fuse", "mux", "process", "settings", "storage"},
     "exporters": {"process", "settings", "metrics"},
     "tracing": {"filesystem", "process", "reading.range_source", "storage.ports"},
     "commands": {
+        "caching",
         "control",
         "doctor",
         "fuse",

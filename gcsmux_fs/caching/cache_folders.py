@@ -112,8 +112,8 @@ def check_safety(
         )
     if status.st_mode & stat.S_IWOTH:
         raise CacheDirectoryError(
-            f"other users can write to the cache directory {shown}: run"
-            f" `chmod o-w {shlex.quote(shown)}`."
+            f"all users can write to the cache directory {shown}: name a directory in it, such as"
+            f" {shown}/gcsmux."
         )
     if status.st_mode & stat.S_IWGRP and group != status.st_gid:
         raise CacheDirectoryError(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.caching.cache_files import CacheFiles
     from gcsmux_fs.caching.usage_table import UsageTable
 
-__all__ = ["LEDGERS", "UsageFile", "read_usage", "request_count"]
+__all__ = ["LEDGERS", "UsageFile", "read_usage", "request_count", "running_mounts"]
 
 LEDGERS = "ledgers"
 """The directory of all files that this module and the cleaner keep."""
@@ -164,6 +164,26 @@ def read_usage(files: CacheFiles) -> UsageTable:
     descriptor = files.open(_TABLE, os.O_RDONLY)
     try:
         return decode_table(files.read(descriptor, TABLE_BYTES, 0))
+    finally:
+        files.close(descriptor)
+
+
+def running_mounts(files: CacheFiles, table: UsageTable) -> set[int]:
+    """Return the slots whose mounts are running. For programs that are not a mount.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    return {number for number in table.slots if _is_locked(files, number)}
+
+
+def _is_locked(files: CacheFiles, number: int) -> bool:
+    try:
+        descriptor = files.open(_lock_path(number), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not files.try_lock(descriptor)
     finally:
         files.close(descriptor)
 

@@ -63,6 +63,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "forget": Subcommand(
         "gcsmux_fs.commands.forget", "forget", "Drop cached names and bytes of paths."
     ),
+    "cache": Subcommand(
+        "gcsmux_fs.commands.cache_command", "cache", "Examine, verify or empty a cache on disk."
+    ),
     "log-level": Subcommand(
         "gcsmux_fs.commands.log_level", "change_log_level", "Show or change the log level."
     ),

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.fuse.mountinfo import mount_table
+from gcsmux_fs.caching.cache_directory import CacheDirectoryError, check_cache_directory
+from gcsmux_fs.fuse.mountinfo import covering_mount, mount_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gcsmux_fs.settings.cache_options import CacheOptions
 
 __all__ = ["CacheFacts", "DiskSpeed", "look_at_cache"]
 
@@ -60,28 +63,33 @@ class CacheFacts:
     speed_error: str = ""
 
 
-def look_at_cache(directory: Path, refusal: str) -> CacheFacts:
-    """Collect the facts; the calls may block. A directory that does not exist is not created.
-
-    `refusal` is returned unchanged. If it is not empty, nothing else is examined.
-    """
-    if refusal:
-        return CacheFacts(os.fspath(directory), refusal)
+def look_at_cache(options: CacheOptions) -> CacheFacts:
+    """Collect the facts; the calls may block. A directory that does not exist is not created."""
+    directory = options.directory
+    try:
+        check_cache_directory(str(directory), group=options.group)
+    except CacheDirectoryError as error:
+        return CacheFacts(os.fspath(directory), str(error))
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     status = os.statvfs(existing)
     disk_bytes, free_bytes = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
-    device = existing.stat().st_dev
-    fstype = next((entry.fstype for entry in mount_table() if entry.device == device), "")
-    speed, error = None, ""
+    mount = covering_mount(mount_table(), os.path.realpath(existing))
+    speed, reason = None, ""
     if free_bytes < 2 * _SAMPLE_BYTES:
-        error = "the disk is full"
+        reason = "the disk is full"
     else:
         try:
             speed = _measure(existing)
-        except OSError as failure:
-            error = failure.strerror or str(failure)
+        except OSError as error:
+            reason = error.strerror or str(error)
     return CacheFacts(
-        os.fspath(directory), "", fstype, disk_bytes, free_bytes, speed, speed_error=error
+        os.fspath(directory),
+        "",
+        mount.fstype if mount else "",
+        disk_bytes,
+        free_bytes,
+        speed,
+        speed_error=reason,
     )
 
 

@@ -85,7 +85,7 @@ class MachineChecks:
         options = self._subject.cache
         if options is None:
             return cache_finding(None, None)
-        return cache_finding(options, await in_thread(lambda: look_at_cache(options.directory, "")))
+        return cache_finding(options, await in_thread(lambda: look_at_cache(options)))
 
     async def _facts(self) -> MachineFacts:
         if self._known_facts is None:

@@ -48,7 +48,10 @@ def as_link_below(path: Path) -> None:
         (as_file, r"{} is not a directory: "),
         (as_link, r"{} is a symbolic link: "),
         (as_link_below, r"{}/gcsmux-cache-v1 is a symbolic link: "),
-        (as_directory(0o777), r"other users can write to the cache directory {}: run `chmod o-w"),
+        (
+            as_directory(0o777),
+            r"all users can write to the cache directory {}: name a directory in it, such as {}/",
+        ),
         (as_directory(0o770), r"the group \d+ can write to the cache directory {}: run `chmod g-w"),
     ],
 )
@@ -57,7 +60,7 @@ def test_a_directory_that_others_can_change_is_refused_with_the_remedy(
 ) -> None:
     path = tmp_path / "cache"
     make(path)
-    expected = sentence.format(re.escape(str(path)))
+    expected = sentence.format(*[re.escape(str(path))] * 2)
     with pytest.raises(CacheDirectoryError, match=expected):
         check_cache_directory(str(path))
     with pytest.raises(CacheDirectoryError, match=expected):

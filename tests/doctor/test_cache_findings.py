@@ -55,8 +55,16 @@ def test_a_directory_that_a_mount_would_refuse_is_a_failure_with_the_remedy() ->
     assert (finding.detail, finding.remedy) == ("others can write to /c", "run `chmod 700 /c`")
 
 
+def test_a_directory_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    facts = look_at_cache(CacheOptions(tmp_path))
+    assert "all users can write to the cache directory" in facts.refusal
+    assert cache_finding(OPTIONS, facts).remedy.startswith("name a directory in it")
+
+
 def test_the_disk_of_a_missing_directory_is_measured_and_nothing_is_left(tmp_path: Path) -> None:
-    facts = look_at_cache(tmp_path / "not" / "yet", "")
+    facts = look_at_cache(CacheOptions(tmp_path / "absent"))
+    assert not facts.refusal
     assert facts.fstype
     assert 0 < facts.free_bytes <= facts.disk_bytes
     assert facts.speed is not None
