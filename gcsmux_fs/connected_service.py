@@ -199,14 +199,20 @@ class ConnectedService:
 
 @asynccontextmanager
 async def connect(
-    settings: ChannelSettings, *, read_timeout_seconds: float, max_calls: int
+    settings: ChannelSettings,
+    *,
+    read_timeout_seconds: float,
+    max_calls: int,
+    needs_token: bool = True,
 ) -> AsyncIterator[ConnectedService]:
     """Connect to the service, and close all connections at the end.
+
+    Without `needs_token`, neither the service nor the token server need be reachable yet.
 
     Raises:
         CredentialsError: there are no credentials, or no token could be fetched.
     """
-    channels = await open_channels(settings)
+    channels = await open_channels(settings, needs_token=needs_token)
     try:
         yield ConnectedService(
             channels, settings, read_timeout_seconds=read_timeout_seconds, max_calls=max_calls

@@ -91,6 +91,7 @@ IMPURE_MODULES = {
     "caching.disk_names",
     "caching.disk_threads",
     "caching.machine_moments",
+    "caching.name_directory",
     "caching.space_account",
     "commands.doctor",
     "commands.mount",

@@ -7,22 +7,21 @@ at all for a while after the disk has failed. Writes are collected and written a
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
+from gcsmux_fs.caching.cache_folders import CacheDirectoryError
 from gcsmux_fs.caching.name_ages import RequestMoments
 from gcsmux_fs.caching.name_answers import KeptAnswer
 from gcsmux_fs.caching.name_marks import PrefixMark
 from gcsmux_fs.caching.name_queue import KeptListing, NameQueue
-from gcsmux_fs.metrics.registry import counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gcsmux_fs.caching.name_ages import Moment
+    from gcsmux_fs.caching.name_counters import KeptNameCounters
     from gcsmux_fs.caching.name_shelf import NameShelf
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.values import ListingPage
@@ -63,37 +62,27 @@ class InThread(Protocol):
     ) -> Result: ...
 
 
-@dataclass(slots=True)
-class DiskNameCounters:
-    """Counters of the work with the disk."""
-
-    kept_names_dropped: int = counter(
-        "answers", "Answers that were not written to disk, because too many waited or it failed."
-    )
-    kept_names_failures: int = counter(
-        "failures", "Reads and writes of kept names that failed, or took too long."
-    )
-
-
 class DiskNames:
     """Keeps names on disk (see `namespace.kept_names.NameKeeper`).
 
     Args:
-        shelf: reads and writes the files.
+        shelf: returns what reads and writes the files; called in threads.
         clock: returns the time on the mount's clock.
         moment: returns the moment now.
+        counters: count what is kept.
         in_thread: runs a function in a thread.
     """
 
     def __init__(
         self,
-        shelf: NameShelf,
+        shelf: Callable[[], NameShelf],
         *,
         clock: Callable[[], float],
         moment: Callable[[], Moment],
+        counters: KeptNameCounters,
         in_thread: InThread | None = None,
     ) -> None:
-        self.counters = DiskNameCounters()
+        self._counters = counters
         self._shelf = shelf
         self._clock = clock
         self._moment = moment
@@ -108,8 +97,7 @@ class DiskNames:
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of kept names."""
-        registry.fields(self.counters)
-        self._shelf.declare_metrics(registry)
+        registry.fields(self._counters)
         registry.gauge(
             "kept_names_waiting",
             "entries",
@@ -124,11 +112,15 @@ class DiskNames:
         clock = self._clock()
         if clock < self._resume_at:
             return None
-        read = partial(self._shelf.read, location, max_age_seconds, self._moment(), clock)
+        now = self._moment()
+
+        def read() -> KeptNames:
+            return self._shelf().read(location, max_age_seconds, now, clock)
+
         with trio.move_on_after(READ_SECONDS):
             try:
                 kept = await self._in_thread(read, self._readers)
-            except OSError as error:
+            except (CacheDirectoryError, OSError) as error:
                 self._failed(str(error))
                 return None
             self._pause = 0.0
@@ -160,7 +152,7 @@ class DiskNames:
 
     def _note(self, is_kept: bool) -> None:
         if not is_kept:
-            self.counters.kept_names_dropped += 1
+            self._counters.kept_names_dropped += 1
         self._arrived.set()
 
     # -- writing
@@ -181,13 +173,13 @@ class DiskNames:
 
     async def _write(self, seconds: float) -> None:
         batch = self._queue.take()
-        write = partial(self._shelf.write, batch, self._moment())
+        now = self._moment()
         reason = f"not written within {seconds:g} s"
         try:
             with trio.move_on_after(seconds):
-                await self._in_thread(write, self._writer)
+                await self._in_thread(lambda: self._shelf().write(batch, now), self._writer)
                 self._pause, reason = 0.0, ""
-        except OSError as error:
+        except (CacheDirectoryError, OSError) as error:
             reason = str(error)
         except trio.Cancelled:
             # `close` writes the batch again, because nobody knows whether the thread writes it.
@@ -195,14 +187,14 @@ class DiskNames:
             raise
         if reason:
             # Invalidations are tried again, so that outdated names do not come back.
-            self.counters.kept_names_dropped += batch.drop_answers()
+            self._counters.kept_names_dropped += batch.drop_answers()
             self._queue.put_back(batch)
             if self._queue:
                 self._arrived.set()
             self._failed(reason)
 
     def _failed(self, reason: str) -> None:
-        self.counters.kept_names_failures += 1
+        self._counters.kept_names_failures += 1
         if not self._pause:
             log.warning("names cannot be kept on disk: %s. The mount asks the service.", reason)
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE_SECONDS), _MAX_PAUSE_SECONDS)

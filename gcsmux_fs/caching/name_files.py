@@ -14,13 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.metrics.registry import counter
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gcsmux_fs.caching.cache_files import CacheFiles
-    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.caching.name_counters import KeptNameCounters
 
 __all__ = ["NameFiles", "NameFilesPolicy"]
 
@@ -45,14 +43,6 @@ class NameFilesPolicy:
     min_free_bytes: int = 0
 
 
-@dataclass(slots=True)
-class NameFileCounters:
-    """Counters of the files of kept names."""
-
-    name_files_written: int = counter("files", "Files of kept names that were written.")
-    name_files_removed: int = counter("files", "Files of kept names removed to save space.")
-
-
 class NameFiles:
     """The files of kept names in a cache.
 
@@ -62,22 +52,23 @@ class NameFiles:
         files: the operations below the directory of the cache.
         policy: limits of the space.
         day_seconds: returns the time of day, in seconds since the Unix epoch.
+        counters: count what is removed.
     """
 
     def __init__(
-        self, files: CacheFiles, policy: NameFilesPolicy, day_seconds: Callable[[], float]
+        self,
+        files: CacheFiles,
+        policy: NameFilesPolicy,
+        day_seconds: Callable[[], float],
+        counters: KeptNameCounters,
     ) -> None:
-        self.counters = NameFileCounters()
+        self._counters = counters
         self._files = files
         self._policy = policy
         self._day_seconds = day_seconds
         self._number = 0
         # Bytes that may still be written before the files are counted again.
         self._until_recount = 0
-
-    def declare_metrics(self, registry: Registry) -> None:
-        """Declare the metrics of the files."""
-        registry.fields(self.counters)
 
     def read(
         self, name: str, head_bytes: int, wanted: Callable[[memoryview], bool]
@@ -124,7 +115,6 @@ class NameFiles:
             with suppress(OSError):
                 self._files.remove(temporary)
             raise
-        self.counters.name_files_written += 1
         self._until_recount -= size
         return True
 
@@ -194,6 +184,6 @@ class NameFiles:
                 if used <= limit * _KEPT_FRACTION:
                     break
                 self._files.remove(path)
-                self.counters.name_files_removed += 1
+                self._counters.kept_names_removed += 1
                 used -= size
         self._until_recount = int(limit * _RECOUNT_FRACTION)

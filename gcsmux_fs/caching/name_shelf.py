@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.caching.name_ages import Moment, age_seconds
@@ -33,7 +33,6 @@ from gcsmux_fs.caching.name_records import (
     unpack_listing,
     view_prefix,
 )
-from gcsmux_fs.metrics.registry import counter
 from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.namespace.kept_names import KeptNames
 from gcsmux_fs.namespace.listing_cache import CachedListing
@@ -42,37 +41,21 @@ from gcsmux_fs.namespace.names import places_of, places_of_changed
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from gcsmux_fs.caching.name_counters import KeptNameCounters
     from gcsmux_fs.caching.name_files import NameFiles
     from gcsmux_fs.caching.name_queue import KeptListing, NameBatch
-    from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.namespace.resolution import Resolution
 
 __all__ = ["NameShelf"]
 
 
-@dataclass(slots=True)
-class NameShelfCounters:
-    """Counters of kept names."""
-
-    kept_listings_read: int = counter("listings", "Kept listings that were read from disk.")
-    kept_listings_written: int = counter("listings", "Listings that were written to disk.")
-    kept_names_rejected: int = counter(
-        "files", "Files of kept names that were torn or belonged to something else."
-    )
-
-
 class NameShelf:
     """The kept names of the view `view` in `files`."""
 
-    def __init__(self, files: NameFiles, view: bytes) -> None:
-        self.counters = NameShelfCounters()
+    def __init__(self, files: NameFiles, view: bytes, counters: KeptNameCounters) -> None:
+        self._counters = counters
         self._files = files
         self._view = view
-
-    def declare_metrics(self, registry: Registry) -> None:
-        """Declare the metrics of the files of this view."""
-        registry.fields(self.counters)
-        self._files.declare_metrics(registry)
 
     def read(self, location: str, max_age_seconds: float, now: Moment, clock: float) -> KeptNames:
         """Return what is kept about a directory (see `NameKeeper.read`).
@@ -142,7 +125,7 @@ class NameShelf:
             nonlocal asked
             asked = asked_in(head, file)
             if asked is None:
-                self.counters.kept_names_rejected += 1
+                self._counters.kept_names_rejected += 1
                 return False
             return age_seconds(asked, now) < max_age_seconds and not is_marked(
                 location, asked, marks, now
@@ -153,12 +136,12 @@ class NameShelf:
             return None
         listing = self._unpack(file, data, clock - age_seconds(asked, now))
         if listing is None:
-            self.counters.kept_names_rejected += 1
+            self._counters.kept_names_rejected += 1
             return None
         for mark in marks:
             if clock - age_seconds(mark.at, now) >= listing.begun_at:
                 _distrust(listing, places_of_changed(mark.prefix))
-        self.counters.kept_listings_read += 1
+        self._counters.kept_listings_read += 1
         return listing
 
     @staticmethod
@@ -180,7 +163,7 @@ class NameShelf:
             return
         body = pack_listing(listing.location, listing.pages)
         if body is not None and self._files.replace(file.name, record(file, listing.asked, body)):
-            self.counters.kept_listings_written += 1
+            self._counters.kept_listings_written += 1
 
     def _listed_seconds_ago(self, location: str, now: Moment) -> float:
         """Return the age of a kept listing; infinity if there is none."""
@@ -208,7 +191,7 @@ class NameShelf:
                 return unpack_answers(body)
         except ValueError:
             pass
-        self.counters.kept_names_rejected += 1
+        self._counters.kept_names_rejected += 1
         return []
 
     def _write_answers(self, home: str, answers: Collection[KeptAnswer], now: Moment) -> None:

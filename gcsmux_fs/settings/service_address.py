@@ -13,7 +13,13 @@ from gcsmux_fs.settings.defaults import DEFAULT_ENDPOINT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EMULATOR_VARIABLE", "ServiceAddress", "parse_endpoint", "resolve_service_address"]
+__all__ = [
+    "EMULATOR_VARIABLE",
+    "ServiceAddress",
+    "parse_endpoint",
+    "resolve_service_address",
+    "service_of",
+]
 
 EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST_GRPC"
 """The environment variable with the address of an emulator. Google's SDKs read it too."""
@@ -50,6 +56,15 @@ def parse_endpoint(text: str) -> str:
                 f"{host} in {text!r} is not an IPv6 address: write an endpoint such as [::1]:9000."
             ) from None
     return f"{host}:{int(match['port'])}"
+
+
+def service_of(endpoint: str) -> str:
+    """Return the service behind an endpoint: "" for all endpoints of Google, else the endpoint.
+
+    Two services can have buckets and objects of the same names.
+    """
+    host = endpoint.rpartition(":")[0].lower()
+    return "" if host.endswith(".googleapis.com") else endpoint
 
 
 def _is_loopback(endpoint: str) -> bool:

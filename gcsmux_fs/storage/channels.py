@@ -186,16 +186,18 @@ def _call_later(seconds: float, call: Callable[[float], None]) -> None:
     loop.call_later(seconds, lambda: call(loop.time()))
 
 
-async def open_channels(settings: ChannelSettings) -> Channels:
+async def open_channels(settings: ChannelSettings, *, needs_token: bool = True) -> Channels:
     """Return a factory for channels to the service.
+
+    Without `needs_token`, the token server need not be reachable yet.
 
     Raises:
         CredentialsError: there are no credentials, or no token could be fetched.
     """
-    return await await_asyncio(_open(settings))
+    return await await_asyncio(_open(settings, needs_token=needs_token))
 
 
-async def _open(settings: ChannelSettings) -> Channels:
+async def _open(settings: ChannelSettings, *, needs_token: bool) -> Channels:
     options: list[tuple[str, str | int]] = [
         ("grpc.primary_user_agent", f"gcsmux-fs/{__version__}"),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -223,7 +225,9 @@ async def _open(settings: ChannelSettings) -> Channels:
         )
         return Channels(make, None)
     opened: set[grpc.aio.Channel] = set()
-    tokens = await _in_thread(partial(_first_token, settings, lambda: bool(opened)))
+    tokens = await _in_thread(
+        partial(_first_token, settings, lambda: bool(opened), needs_token=needs_token)
+    )
     log.info("using %s", tokens.identity)
     tokens.start()
     call_credentials = grpc.metadata_call_credentials(tokens)
@@ -239,7 +243,9 @@ async def _open(settings: ChannelSettings) -> Channels:
     return Channels(make, tokens, opened)
 
 
-def _first_token(settings: ChannelSettings, busy: Callable[[], bool]) -> Tokens:
+def _first_token(
+    settings: ChannelSettings, busy: Callable[[], bool], *, needs_token: bool
+) -> Tokens:
     """Load the credentials and fetch the first token, so that a mistake shows at once."""
     # Loading google-auth takes 0.1 s of CPU time, so an anonymous mount does not load it.
     from gcsmux_fs.storage.credentials_source import BoundedRequest, CredentialsSource
@@ -252,7 +258,12 @@ def _first_token(settings: ChannelSettings, busy: Callable[[], bool]) -> Tokens:
         with_project=not settings.billing_project,
     )
     tokens = Tokens(source, busy=busy)
-    tokens.first()
+    try:
+        tokens.first()
+    except CredentialsError as error:
+        if needs_token or error.permanent:
+            raise
+        log.info("there is no access token yet: %s", error)
     return tokens
 
 

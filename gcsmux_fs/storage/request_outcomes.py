@@ -44,6 +44,7 @@ class RequestOutcomes:
         self.messages = messages
         self._clock = clock
         self._counts: dict[tuple[str, ...], int] = {}
+        self._answers = 0
         self._failing_since: float | None = None
         self._failed_at = 0.0
         self._messages_before = 0
@@ -58,7 +59,12 @@ class RequestOutcomes:
                 self._failing_since = self._failed_at
                 self._messages_before = self.messages()
         elif code is not StatusCode.CANCELLED:
+            self._answers += 1
             self._failing_since = None
+
+    def signs(self) -> int:
+        """Return a number that grows with each answer of the service."""
+        return self._answers + self.messages()
 
     def outage_seconds(self, silence_seconds: float) -> float:
         """Return for how long all calls have failed; 0 if the service has answered since then.

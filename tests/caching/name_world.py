@@ -12,6 +12,7 @@ import trio
 from gcsmux_fs.caching.cache_directory import open_cache_directory
 from gcsmux_fs.caching.disk_names import DiskNames
 from gcsmux_fs.caching.name_ages import Moment
+from gcsmux_fs.caching.name_counters import KeptNameCounters
 from gcsmux_fs.caching.name_files import NameFiles, NameFilesPolicy
 from gcsmux_fs.caching.name_records import view_of
 from gcsmux_fs.caching.name_shelf import NameShelf
@@ -89,9 +90,14 @@ class Machine:
     ) -> AsyncIterator[Tree]:
         """Yield the tree of a mount, which keeps its names in `folder`."""
         directory = open_cache_directory(str(self.folder))
-        files = NameFiles(directory.files, self.policy, lambda: self.moment().day_ns / _NS)
+        counters = KeptNameCounters()
+        files = NameFiles(
+            directory.files, self.policy, lambda: self.moment().day_ns / _NS, counters
+        )
+        shelf = NameShelf(files, self.view, counters)
         names = DiskNames(
-            NameShelf(files, self.view),
+            lambda: shelf,
+            counters=counters,
             clock=trio.current_time,
             moment=self.moment,
             in_thread=self.in_thread,
