@@ -36,6 +36,7 @@ __all__ = [
     "credentials",
     "disk_cache",
     "dropped_names",
+    "kept_names",
     "kernel_window",
     "library_variables",
     "log_destination",
@@ -246,6 +247,22 @@ def dropped_names(*, single: bool, every: bool) -> Adaptation:
     else:
         value, reason = "none", "Dropping names needs Linux 6.16. Names stay for up to a minute."
     return Adaptation("dropped_names", value, reason)
+
+
+def kept_names(*, kept: bool, may_be_old: bool, is_offline: bool) -> Adaptation:
+    """Return whether names come from the disk, and whether they may be old now."""
+    if not kept:
+        value, reason = "in memory only", "cache_listings is off."
+    elif is_offline:
+        value = "in memory and on disk; older than metadata_ttl now"
+        reason = "The service cannot be reached, and offline is on."
+    elif may_be_old:
+        value = "in memory and on disk; at most as old as metadata_ttl now"
+        reason = "The service can be reached. While it cannot, names of any age are shown."
+    else:
+        value = "in memory and on disk; at most as old as metadata_ttl"
+        reason = "cache_listings is on, and offline is off."
+    return Adaptation("kept_names", value, reason)
 
 
 def log_destination(destination: str, log_to: str) -> Adaptation:

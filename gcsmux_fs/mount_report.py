@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
     from gcsmux_fs.fuse.name_pruning import NamePruner
     from gcsmux_fs.model.values import BucketInfo
+    from gcsmux_fs.namespace.service_outage import ServiceOutage
     from gcsmux_fs.namespace.tree import Tree
     from gcsmux_fs.settings.setting import EffectiveSetting
     from gcsmux_fs.settings.settings import Settings
@@ -41,6 +42,7 @@ def mount_report(
     tree: Tree,
     names: NamePruner,
     read_ahead: KernelReadAhead,
+    outage: ServiceOutage | None,
     *,
     is_traced: bool,
 ) -> dict[str, Any]:
@@ -70,6 +72,11 @@ def mount_report(
         mount_adaptations.background_reads(is_privileged=is_privileged(), user_limit=_user_limit()),
         mount_adaptations.dropped_names(
             single=names.can_drop_single_names, every=names.can_drop_all
+        ),
+        mount_adaptations.kept_names(
+            kept=settings.cache_listings,
+            may_be_old=outage is not None,
+            is_offline=outage is not None and outage.is_on,
         ),
         mount_adaptations.log_destination(
             log_destination(settings, detached=not settings.foreground), settings.log_to

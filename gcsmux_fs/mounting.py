@@ -12,12 +12,12 @@ import logging
 import os
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from gcsmux_fs.connected_service import LOOKUP_EXTRA_SECONDS, connect
+from gcsmux_fs.connected_bucket import PROBE_POLICY, connected_bucket
+from gcsmux_fs.connected_service import LOOKUP_EXTRA_SECONDS
 from gcsmux_fs.exporters.health_reporter import HealthReporter
 from gcsmux_fs.exporters.mount_exporters import serving_metrics
 from gcsmux_fs.exporters.mount_health import (
@@ -30,20 +30,17 @@ from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
 from gcsmux_fs.filesystem.controlled_filesystem import ControlledFilesystem
 from gcsmux_fs.filesystem.file_attributes import AttributePolicy
 from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
-from gcsmux_fs.fuse.main_loop import MAX_REQUESTS
 from gcsmux_fs.fuse.mountpoint import answers
 from gcsmux_fs.fuse.name_dropping import NameDropper
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.session import serve_kernel
+from gcsmux_fs.kept_bucket import KeptBucket
 from gcsmux_fs.metrics.readable import readable_lines
 from gcsmux_fs.metrics.registry import Registry
-from gcsmux_fs.model.errors import (
-    ConfigError,
-    MountLost,
-    is_permanent,
-)
+from gcsmux_fs.model.errors import ConfigError, MountLost
 from gcsmux_fs.mount_control import ControlActions, MountControl
 from gcsmux_fs.mount_report import mount_report
+from gcsmux_fs.namespace.service_outage import ServiceOutage
 from gcsmux_fs.namespace.tree import Tree
 from gcsmux_fs.process import malloc
 from gcsmux_fs.process.heartbeats import Heartbeats
@@ -53,49 +50,24 @@ from gcsmux_fs.process.process_metrics import declare_process_metrics
 from gcsmux_fs.process.sd_notify import notify
 from gcsmux_fs.process.watchdog import feed_watchdog, watchdog_seconds
 from gcsmux_fs.storage import asyncio_bridge
-from gcsmux_fs.storage.bucket_check import check_bucket
-from gcsmux_fs.storage.channels import ChannelSettings
-from gcsmux_fs.storage.direct_path import report_path
-from gcsmux_fs.storage.unary_calls import UnaryPolicy
-from gcsmux_fs.tracing.trace_settings import start_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gcsmux_fs.connected_service import ConnectedService
+    from gcsmux_fs.caching.disk_names import DiskNames
+    from gcsmux_fs.connected_bucket import ConnectedBucket
     from gcsmux_fs.fuse.start_lock import Claim
     from gcsmux_fs.model.errors import GcsmuxError
     from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
-    from gcsmux_fs.storage.bucket_check import CheckedBucket
-    from gcsmux_fs.storage.object_store import GrpcObjectStore
-    from gcsmux_fs.tracing.tracer_provider import Tracing
 
 __all__ = ["serve"]
 
 log = logging.getLogger(__name__)
 
-# Timeouts of the bucket check at the start. A mistyped endpoint is reported within 6 s.
-_STARTUP_POLICY = UnaryPolicy(total_seconds=6.0, attempt_seconds=5.0, max_backoff_seconds=1.0)
-
-# Pauses between two attempts to reach the service at the start. The first is short, because a
-# network or a token server that comes up with the machine is there within seconds.
-_FIRST_PAUSE_SECONDS = 1.0
-_MAX_PAUSE_SECONDS = 5.0
-
 
 class _Measured(Protocol):
     def declare_metrics(self, registry: Registry) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _ConnectedBucket:
-    """The connected service, the bucket that was checked, with its unary calls, and the traces."""
-
-    service: ConnectedService
-    store: GrpcObjectStore
-    bucket: CheckedBucket
-    tracing: Tracing | None
 
 
 def serve(settings: Settings, claim: Claim, reporter: ReadinessReporter) -> int:
@@ -141,12 +113,18 @@ async def _serve(settings: Settings, claim: Claim, reporter: ReadinessReporter) 
     async with AsyncExitStack() as mount:
         await mount.enter_async_context(_beating(heartbeats))
         mount.enter_context(serving_metrics(settings, metrics, health))
-        connected = await mount.enter_async_context(_connected(settings, reporter, metrics))
+        kept = KeptBucket.of(settings)
+        connected = await mount.enter_async_context(
+            connected_bucket(settings, reporter, metrics, kept)
+        )
         health.outage_seconds = functools.partial(
             connected.service.outcomes.outage_seconds, SILENCE_SECONDS
         )
         async with trio.open_nursery() as tasks:
-            await _serve_bucket(settings, claim, reporter, connected, metrics, heartbeats, tasks)
+            async with _kept_names(kept, connected, metrics, tasks) as keeper:
+                await _serve_bucket(
+                    settings, claim, reporter, connected, keeper, metrics, heartbeats, tasks
+                )
             health.phase = MountPhase.STOPPING
             tasks.cancel_scope.cancel()
         await connected.service.close()
@@ -175,64 +153,12 @@ def _notify_watchdog() -> None:
     notify("WATCHDOG=1", wait_seconds=0)
 
 
-@asynccontextmanager
-async def _connected(
-    settings: Settings, reporter: ReadinessReporter, metrics: Registry
-) -> AsyncIterator[_ConnectedBucket]:
-    """Connect to the service and check the bucket; close all connections at the end.
-
-    If the service cannot be reached, try again until the start timeout. Each attempt uses new
-    connections and loads the credentials again, because gRPC and google-auth remember failures.
-    """
-    deadline = trio.current_time() + settings.start_timeout_seconds
-    pause = _FIRST_PAUSE_SECONDS
-    logged = ""
-    while True:
-        async with AsyncExitStack() as connections:
-            try:
-                bucket = await connections.enter_async_context(_connect_once(settings, metrics))
-            except ConfigError as error:
-                if is_permanent(error) or trio.current_time() >= deadline:
-                    raise
-                if logged != str(error):
-                    logged = str(error)
-                    log.warning("waiting for %s: %s", settings.source, logged)
-                reporter.waiting(str(error))
-            else:
-                if bucket.bucket.warning:
-                    log.warning("%s", bucket.bucket.warning)
-                    reporter.warn(bucket.bucket.warning)
-                yield bucket
-                return
-        await trio.sleep(pause)
-        pause = min(2 * pause, _MAX_PAUSE_SECONDS)
-
-
-@asynccontextmanager
-async def _connect_once(settings: Settings, metrics: Registry) -> AsyncIterator[_ConnectedBucket]:
-    async with connect(
-        ChannelSettings.of(functools.partial(getattr, settings)),
-        read_timeout_seconds=settings.read_timeout_seconds,
-        max_calls=MAX_REQUESTS,
-    ) as service:
-        # The calls of the check have limits of their own, and the metrics do not count them.
-        bucket = await check_bucket(
-            service.new_store(settings.bucket, policy=_STARTUP_POLICY, is_counted=False), settings
-        )
-        report_path(settings.direct_path)
-        store = service.new_store(settings.bucket, hierarchical=bucket.info.hierarchical)
-        metrics.section = "the service"
-        store.declare_metrics(metrics)
-        service.declare_metrics(metrics)
-        with start_tracing(os.environ) as tracing:
-            yield _ConnectedBucket(service, store, bucket, tracing)
-
-
 async def _serve_bucket(
     settings: Settings,
     claim: Claim,
     reporter: ReadinessReporter,
-    connected: _ConnectedBucket,
+    connected: ConnectedBucket,
+    keeper: DiskNames | None,
     metrics: Registry,
     heartbeats: Heartbeats,
     tasks: trio.Nursery,
@@ -242,7 +168,10 @@ async def _serve_bucket(
     tracing = connected.tracing
     streams = service.new_streams(tracing.transport) if tracing else service.new_streams()
     names = NamePruner()
-    tree = _new_tree(settings, connected, names, tasks)
+    outage = _new_outage(settings, connected)
+    if outage is not None:
+        tasks.start_soon(outage.run)
+    tree = _new_tree(settings, connected, names, keeper, outage, tasks)
     context = service.new_read_context(
         tracing.source(streams) if tracing else streams,
         memory_bytes=settings.memory_bytes,
@@ -281,6 +210,7 @@ async def _serve_bucket(
         tree,
         names,
         read_ahead,
+        outage,
         is_traced=tracing is not None,
     )
     actions = ControlActions(tree, context, dropper, settings.bucket)
@@ -301,8 +231,45 @@ async def _serve_bucket(
         )
 
 
+@asynccontextmanager
+async def _kept_names(
+    kept: KeptBucket | None, connected: ConnectedBucket, metrics: Registry, tasks: trio.Nursery
+) -> AsyncIterator[DiskNames | None]:
+    """Yield what keeps names on disk, if the user wants it; write the last names at the end."""
+    if kept is None:
+        yield None
+        return
+    keeper = kept.names(connected.bucket.info, connected.identity)
+    metrics.section = "kept names"
+    keeper.declare_metrics(metrics)
+    if not connected.is_offline:
+        tasks.start_soon(kept.write_facts, connected.bucket.info, connected.identity)
+    tasks.start_soon(keeper.run)
+    try:
+        yield keeper
+    finally:
+        await keeper.close()
+
+
+def _new_outage(settings: Settings, connected: ConnectedBucket) -> ServiceOutage | None:
+    """Return what decides when old names are used; None without --offline."""
+    if not settings.offline:
+        return None
+    probes = connected.service.new_store(settings.bucket, policy=PROBE_POLICY, is_counted=False)
+    return ServiceOutage(
+        connected.service.outcomes.signs,
+        functools.partial(probes.list_objects, settings.prefix, page_size=1),
+        is_on=connected.is_offline,
+    )
+
+
 def _new_tree(
-    settings: Settings, connected: _ConnectedBucket, names: NamePruner, tasks: trio.Nursery
+    settings: Settings,
+    connected: ConnectedBucket,
+    names: NamePruner,
+    keeper: DiskNames | None,
+    outage: ServiceOutage | None,
+    tasks: trio.Nursery,
 ) -> Tree:
     return Tree(
         connected.store,
@@ -314,6 +281,8 @@ def _new_tree(
         deadline_seconds=settings.read_timeout_seconds + LOOKUP_EXTRA_SECONDS,
         on_invalidated=names.drop,
         assume_directories=not connected.bucket.info.listable,
+        keeper=keeper,
+        outage=outage,
     )
 
 

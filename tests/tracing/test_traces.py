@@ -272,8 +272,8 @@ def test_an_installed_exporter_is_used() -> None:
 
 def test_a_mount_without_traces_and_metrics_loads_neither_library() -> None:
     program = (
-        "import sys, gcsmux_fs.mounting as mounting\n"
-        "with mounting.start_tracing({}) as tracing: assert tracing is None\n"
+        "import sys, gcsmux_fs.mounting, gcsmux_fs.connected_bucket as connected_bucket\n"
+        "with connected_bucket.start_tracing({}) as tracing: assert tracing is None\n"
         "print(sorted({'opentelemetry', 'prometheus_client'} & set(sys.modules)))"
     )
     done = subprocess.run(
