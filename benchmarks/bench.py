@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import objects, plans, report, targets, user_objects
+from benchmarks.cache_targets import cache_verdicts
 from benchmarks.contenders import CONTENDERS, OTHER, mount_of
 from benchmarks.program_targets import program_verdicts
 from benchmarks.programs_table import programs_tables
@@ -152,7 +153,8 @@ def main() -> None:
     if tables := programs_tables(results):
         print(f"{tables}\n")
     verdicts = [] if arguments.table else targets.verdicts(results)
-    verdicts += [] if arguments.quick else program_verdicts(results)
+    if not arguments.quick:
+        verdicts += cache_verdicts(results) + program_verdicts(results)
     if not complete:
         verdicts = [each for each in verdicts if each.met is not None]
     if verdicts:

