@@ -15,7 +15,6 @@ from benchmarks.objects import WIDE
 from gcsmux_fs.caching.cache_directory import open_cache_directory
 from gcsmux_fs.caching.chunk_format import (
     CHUNK_BYTES,
-    CHUNK_SLOT,
     GRANULE_BYTES,
     HEADER_BYTES,
     PAGE_BYTES,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.support.emulator_process import EmulatorProcess
 
-__all__ = ["EXTENTS", "EXTENT_CHUNKS", "make_extents"]
+__all__ = ["EXTENTS", "EXTENT_CHUNKS", "make_extents", "write_zeros"]
 
 EXTENT_CHUNKS = 3_907
 EXTENTS = EXTENT_CHUNKS * (CHUNK_BYTES // GRANULE_BYTES)  # 1,000,192
@@ -53,10 +52,14 @@ def _object(emulator: EmulatorProcess, bucket: str, name: str) -> tuple[int, int
 def make_extents(cache: Path, emulator: EmulatorProcess, bucket: str) -> None:
     """Write the chunk files of the first `EXTENTS` extents of the object `wide`."""
     generation, size = _object(emulator, bucket, WIDE)
-    identity = identity_of(ObjectKey(bucket, WIDE, generation), size)
+    write_zeros(cache, identity_of(ObjectKey(bucket, WIDE, generation), size), size, EXTENT_CHUNKS)
+
+
+def write_zeros(cache: Path, identity: bytes, size: int, count: int) -> None:
+    """Write the first chunk files of an object of zeros, each with a full chunk."""
     open_cache_directory(str(cache)).close()
     zeros = {length: crc32c.crc32c(bytes(length)) for length in (GRANULE_BYTES, PAGE_BYTES)}
-    for number in range(EXTENT_CHUNKS):
+    for number in range(count):
         chunk = ChunkId(identity, number)
         header = ChunkHeader(chunk, size)
         header.data[: len(header.prefix)] = header.prefix
@@ -66,7 +69,6 @@ def make_extents(cache: Path, emulator: EmulatorProcess, bucket: str) -> None:
         for page in range(header.pages):
             slot = page_slot(page)
             header.put(slot, header.encode(slot, [zeros[PAGE_BYTES]]))
-        assert header.crc(CHUNK_SLOT) is None
         path = cache / chunk.path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
