@@ -4,10 +4,15 @@ Some operations never block, because the kernel refuses them where they would ha
 disk: a path is opened only from the kernel's cache of names (`openat2` with `RESOLVE_CACHED`, Linux
 5.12), and bytes are read only from its page cache (`preadv2` with `RWF_NOWAIT`, Linux 4.14).
 
-Measured on Linux 6.18: RWF_NOWAIT works on ext4, but not on tmpfs, overlayfs and FUSE. On FUSE,
-even an open with RESOLVE_CACHED waits for the file system. So one test of RWF_NOWAIT, when the
-cache is opened, decides whether the operations that never block are used at all. Reads from tmpfs
-never wait for a disk, so they need no RWF_NOWAIT.
+Measured on Linux 6.18 (ext4 on a virtual disk, November 2026):
+
+- RWF_NOWAIT works on ext4, but not on tmpfs, overlayfs and FUSE. On FUSE, even an open with
+  RESOLVE_CACHED waits for the file system. So one test of RWF_NOWAIT, when the cache is opened,
+  decides whether the operations that never block are used at all.
+- RWF_NOWAIT for bytes that are not in memory fails, but also starts to read them. If a disk hangs
+  and its queue is full, this start waits. So `cachestat` (Linux 6.5) first counts the pages in
+  memory: 1.3 us for 16 KiB, 20 us for 2 MiB. Older kernels have no operation that never blocks.
+- tmpfs needs no RWF_NOWAIT: pages that `cachestat` counts are not in the swap space.
 
 A read may also write the access time of the file, and wait for the journal. The flag O_NOATIME
 prevents this, but only the owner of a file may set the flag. So the files of other users are read
@@ -38,6 +43,13 @@ _RESOLVE_BENEATH = 0x08
 _RESOLVE_CACHED = 0x20
 _RESOLVE = _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
 
+# cachestat(2), from <linux/mman.h>. The arguments are two structures of 64-bit numbers: the range
+# (offset, length), and the result, which starts with the number of pages in memory.
+_CACHESTAT = 451
+_CachestatNumbers = ctypes.c_uint64 * 7
+_RANGE_BYTES = 16
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
 # The type of tmpfs, as fstatfs(2) reports it in the first word of a structure of 120 bytes.
 _TMPFS_MAGIC = 0x01021994
 _STATFS_BYTES = 256
@@ -50,6 +62,8 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _SHARED_MODE = 0o2770
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Calls that take a few microseconds keep the lock of the interpreter.
+_quick_libc = ctypes.PyDLL(None)
 
 # A bytearray whose bytes are not initialised: to zero 2 MiB takes as long as to read them.
 _new_buffer = ctypes.pythonapi.PyByteArray_FromStringAndSize
@@ -105,6 +119,8 @@ class RealCacheFiles:
         """Read from memory without blocking; see `CacheFiles`."""
         flags = self._cached_read_flags
         if flags is None or descriptor in self._with_access_time:
+            return None
+        if not _is_in_memory(descriptor, length, offset):
             return None
         buffer = _new_buffer(None, length)
         try:
@@ -316,6 +332,8 @@ class RealCacheFiles:
         try:
             # Now the kernel has the name and the first page of the file in memory.
             os.pread(descriptor, 1, 0)
+            if not _is_in_memory(descriptor, 1, 0):
+                return None
             how = _OpenHow(os.O_RDONLY | _FILE_FLAGS, 0, _RESOLVE | _RESOLVE_CACHED)
             os.close(self._openat2(probe, how))
             if _is_tmpfs(descriptor):
@@ -336,6 +354,21 @@ def share_directory(descriptor: int) -> None:
     """
     if os.fstat(descriptor).st_mode & _SHARED_MODE != _SHARED_MODE:
         os.fchmod(descriptor, _SHARED_MODE)
+
+
+def _is_in_memory(descriptor: int, length: int, offset: int) -> bool:
+    """Return whether the pages of a range are in memory, or are being read; False if unknown."""
+    numbers = _CachestatNumbers(offset, length)
+    address = ctypes.addressof(numbers)
+    pages = (offset + length - 1) // _PAGE_BYTES - offset // _PAGE_BYTES + 1
+    failed = _quick_libc.syscall(
+        _CACHESTAT,
+        descriptor,
+        ctypes.c_void_p(address),
+        ctypes.c_void_p(address + _RANGE_BYTES),
+        0,
+    )
+    return not failed and numbers[2] >= pages
 
 
 def _is_tmpfs(descriptor: int) -> bool:
