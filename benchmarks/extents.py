@@ -6,6 +6,7 @@ The content of the object `wide` is zeros, so each chunk file has a header and a
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import crc32c
@@ -57,7 +58,7 @@ def make_extents(cache: Path, emulator: EmulatorProcess, bucket: str) -> None:
 
 def write_zeros(cache: Path, identity: bytes, size: int, count: int) -> None:
     """Write the first chunk files of an object of zeros, each with a full chunk."""
-    open_cache_directory(str(cache)).close()
+    directory = open_cache_directory(str(cache))
     zeros = {length: crc32c.crc32c(bytes(length)) for length in (GRANULE_BYTES, PAGE_BYTES)}
     for number in range(count):
         chunk = ChunkId(identity, number)
@@ -69,9 +70,10 @@ def write_zeros(cache: Path, identity: bytes, size: int, count: int) -> None:
         for page in range(header.pages):
             slot = page_slot(page)
             header.put(slot, header.encode(slot, [zeros[PAGE_BYTES]]))
-        path = cache / chunk.path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with suppress(FileExistsError):
+            os.mkdir(os.path.dirname(chunk.path), 0o700, dir_fd=directory.fd)
+        descriptor = os.open(chunk.path, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=directory.fd)
         os.write(descriptor, header.data)
         os.ftruncate(descriptor, HEADER_BYTES + CHUNK_BYTES)
         os.close(descriptor)
+    directory.close()
