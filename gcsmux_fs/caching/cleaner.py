@@ -7,8 +7,9 @@ files: any mount can continue where another one has stopped.
 A step does the most urgent of these:
 
 1. Every second: free what ended mounts have reserved.
-2. Count the chunks, if the usage table is not right (`chunk_count`).
-3. Evict, if the chunks take more than `_HIGH_SHARE` of the limit. All sections of the ledger are
+2. Count the chunks, if the usage table is not right, or if the machine was started since the last
+   count (`chunk_count`).
+3. Evict, if the chunks take almost all of the limit (`_HIGH_SHARE`). All sections of the ledger are
    visited in turn; each gives the same share of its bytes (`eviction_policy`).
 4. Sort the journal into the sections (`ledger_files`).
 5. Count the chunks, a little at a time, if the last count is older than `_COUNT_SECONDS`.
@@ -49,6 +50,10 @@ _HIGH_SHARE = 0.97
 """Eviction starts when the chunks take this part of the limit. The rest is for what mounts write
 until the next step: at 1 GB/s, 3 % of 10 GB are 0.3 s."""
 
+_ROOM_BYTES = 4 * 1024 * 1024
+"""A small cache leaves this room instead (but at most an eighth), so that the largest write of
+2 MiB is admitted. Otherwise no write would be admitted, and nothing would be evicted."""
+
 _ROUND_SHARE = 0.02
 _ROUND_BYTES = 64 * 1024 * 1024
 """Eviction ends when it has freed this share of the limit, but at least these bytes (and at most
@@ -79,6 +84,7 @@ class Cleaner:
         clock: returns the time in seconds since the Unix epoch.
         processor_time: returns the processor time of the calling thread in seconds.
         random: chooses the order in which chunks are counted.
+        boot: 16 bytes that change when the machine is started.
     """
 
     def __init__(
@@ -89,13 +95,14 @@ class Cleaner:
         clock: Callable[[], float],
         processor_time: Callable[[], float],
         random: Random,
+        boot: bytes,
     ) -> None:
         self._files = files
         self._account = account
         self._clock = clock
         self._processor_time = processor_time
         self._random = random
-        self._lock = CleanerLock(files, clock)
+        self._lock = CleanerLock(files, clock, boot)
         self._ledger: LedgerFiles | None = None
         self._count: ChunkCount | None = None
         self._count_urgent = False
@@ -118,6 +125,7 @@ class Cleaner:
             return False
         if self._ledger is None:
             self._ledger = LedgerFiles(self._files)
+            self._count_urgent |= not self._lock.counted_at
         in_time = self._in_time()
         try:
             while (then := self._step(self._ledger, self._clock())) is _Then.AT_ONCE and in_time():
@@ -152,7 +160,7 @@ class Cleaner:
             return _Then.AT_ONCE
         if ledger.sort_journal():
             return _Then.AT_ONCE
-        if target.used_bytes > target.limit_bytes * _HIGH_SHARE and now >= self._next_round:
+        if target.used_bytes > _high_bytes(target.limit_bytes) and now >= self._next_round:
             # First sort what the mounts have recorded, because a round changes each section.
             if self._begin_journal(ledger, now):
                 return _Then.SOON
@@ -234,6 +242,11 @@ class Cleaner:
         return lambda: self._processor_time() < end
 
 
+def _high_bytes(limit_bytes: int) -> float:
+    """Return the disk space above which chunks are evicted."""
+    return min(limit_bytes * _HIGH_SHARE, limit_bytes - min(_ROOM_BYTES, limit_bytes / 8))
+
+
 class _Round:
     """One visit to all sections, to evict a share of the bytes of each.
 
@@ -250,7 +263,7 @@ class _Round:
     def __init__(self, ledger: LedgerFiles, target: SpaceTarget) -> None:
         limit = target.limit_bytes
         step = max(limit * _ROUND_SHARE, min(_ROUND_BYTES, limit / 5))
-        low = limit * _HIGH_SHARE - step
+        low = _high_bytes(limit) - step
         self.sections: list[Section] = ledger.sections[::-1]
         self.kept_share = low / target.used_bytes
         self.wanted_bytes = self.missing_bytes = int(target.used_bytes - low)

@@ -28,20 +28,27 @@ seconds for a step."""
 _BEAT_SECONDS = 5
 _ATTEMPT_SECONDS = 1
 _PATH = f"{LEDGERS}/cleaner"
-_COUNTED_AT = struct.Struct("<d")
+_COUNTED = struct.Struct("<d16s")  # time and boot of the last count
 
 
 class CleanerLock:
-    """The lock, as seen by one mount. `clock` returns the time in seconds since the Unix epoch.
+    """The lock, as seen by one mount.
+
+    Args:
+        files: the cache directory.
+        clock: returns the time in seconds since the Unix epoch.
+        boot: 16 bytes that change when the machine is started.
 
     Attributes:
-        counted_at: time of the last complete count of the chunks, by any mount.
+        counted_at: time of the last complete count of the chunks, by any mount; 0 if the machine
+            was started since. A power cut may restore an older usage table, which looks right.
     """
 
-    def __init__(self, files: CacheFiles, clock: Callable[[], float]) -> None:
+    def __init__(self, files: CacheFiles, clock: Callable[[], float], boot: bytes) -> None:
         self.counted_at = 0.0
         self._files = files
         self._clock = clock
+        self._boot = boot
         self._descriptor = -1
         self._next = 0.0
 
@@ -63,7 +70,7 @@ class CleanerLock:
     def note_count(self, now: float) -> None:
         """Note that all chunks have been counted."""
         self.counted_at = now
-        self._files.write(self._descriptor, _COUNTED_AT.pack(now), 0)
+        self._write()
 
     def close(self) -> None:
         """Release the lock."""
@@ -77,7 +84,7 @@ class CleanerLock:
             return False
         if now >= self._next:
             self._next = now + _BEAT_SECONDS
-            self._files.write(self._descriptor, _COUNTED_AT.pack(self.counted_at), 0)
+            self._write()
         return True
 
     def _take(self, now: float) -> bool:
@@ -86,12 +93,16 @@ class CleanerLock:
         status = self._files.status(descriptor)
         if self._files.try_lock(descriptor):
             if status.links:
-                content = self._files.read(descriptor, _COUNTED_AT.size, 0)
-                complete = len(content) == _COUNTED_AT.size
-                self.counted_at = _COUNTED_AT.unpack(content)[0] if complete else 0.0
+                content = self._files.read(descriptor, _COUNTED.size, 0)
+                complete = len(content) == _COUNTED.size
+                counted_at, boot = _COUNTED.unpack(content) if complete else (0.0, b"")
+                self.counted_at = counted_at if boot == self._boot else 0.0
                 self._descriptor = descriptor
                 return self._keep(now)
         elif now - status.modified_at > STALE_SECONDS:
             self._files.remove(_PATH)
         self._files.close(descriptor)
         return False
+
+    def _write(self) -> None:
+        self._files.write(self._descriptor, _COUNTED.pack(self.counted_at, self._boot), 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gcsmux_fs.caching.name_ages import Moment
 
-__all__ = ["MachineMoments"]
+__all__ = ["MachineMoments", "boot_id"]
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # The result of adjtimex(2) if the clock is not synchronised.
@@ -25,7 +25,7 @@ class MachineMoments:
     """Returns the moment now. All methods return at once."""
 
     def __init__(self) -> None:
-        self._boot = _boot()
+        self._boot = boot_id()
         self._library = ctypes.CDLL(None)
         self._is_synchronised = False
         self._check_at = 0.0
@@ -44,7 +44,8 @@ class MachineMoments:
         return 0 <= state < _TIME_ERROR
 
 
-def _boot() -> bytes:
+def boot_id() -> bytes:
+    """Return 16 bytes that change when the machine is started."""
     try:
         return uuid.UUID(_BOOT_ID.read_text().strip()).bytes
     except (OSError, ValueError):

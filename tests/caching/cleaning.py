@@ -65,6 +65,7 @@ class OneMount:
             clock=self.clock,
             processor_time=lambda: next(ticks),
             random=random.Random(1),
+            boot=bytes(16),
         )
 
     def write(self, chunk: ChunkId, size: int) -> bool:
