@@ -122,8 +122,15 @@ def verify_chunks(files: CacheFiles, totals: ChunkTotals) -> Iterator[ChunkDamag
         if damage.removed:
             totals.bad_files += 1
             with contextlib.suppress(OSError):
-                files.remove(path)
+                _remove(files, path)
         yield damage
+
+
+def _remove(files: CacheFiles, path: str) -> None:
+    try:
+        files.remove(path)
+    except IsADirectoryError:
+        files.remove_directory(path)
 
 
 def _count(files: CacheFiles, path: str, totals: ChunkTotals) -> bool:
@@ -137,13 +144,16 @@ def _count(files: CacheFiles, path: str, totals: ChunkTotals) -> bool:
 
 def _examine(files: CacheFiles, path: str, totals: ChunkTotals) -> ChunkDamage | None:
     """Verify a file, and drop the granules that differ."""
+    status = files.path_status(path)
+    if status is None:
+        return None
+    if not status.is_regular:
+        return ChunkDamage(path, "is not a regular file", removed=True)
+    chunk = chunk_of_name(path.rpartition("/")[2])
+    if chunk is None or chunk.path != path:
+        return ChunkDamage(path, "has a name that no chunk has", removed=True)
     descriptor = files.open(path, os.O_RDWR)
     try:
-        if not files.status(descriptor).is_regular:
-            return ChunkDamage(path, "is not a regular file", removed=True)
-        chunk = chunk_of_name(path.rpartition("/")[2])
-        if chunk is None or chunk.path != path:
-            return ChunkDamage(path, "has a name that no chunk has", removed=True)
         data = files.read(descriptor, HEADER_BYTES, 0)
         if not any(data):
             return None  # A mount has just created the file.

@@ -88,10 +88,13 @@ class ObjectCheck:
         return self._chunks.open(chunk, size, keep=False)
 
     def _mark(self, chunk: ChunkId, size: int, crc: int) -> None:
-        opened = self._chunks.open(chunk, size, keep=False)
+        opened = self._chunks.get(chunk)
+        if opened is None or not opened.writable:
+            opened = self._chunks.open(chunk, size, keep=opened is not None)
         if opened is not None and opened.writable:
             entry = opened.header.encode(CHUNK_SLOT, [crc])
             self._files.write(opened.descriptor, entry, opened.header.offset_of(CHUNK_SLOT))
+            opened.header.put(CHUNK_SLOT, entry)
 
     def _remember(self, identity: bytes, number: int) -> None:
         self._incomplete[identity] = number
