@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gcsmux_fs.caching.disk_source import DiskSource
 from gcsmux_fs.model.retry_budget import RetryBudget
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.process.deferred_calls import DeferredCalls
@@ -19,6 +20,7 @@ from gcsmux_fs.process.memory_watch import block_budget
 from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
 from gcsmux_fs.reading.measured_source import MeasuredSource
 from gcsmux_fs.reading.read_context import ReadContext
+from gcsmux_fs.settings.service_address import service_of
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
 from gcsmux_fs.storage.billing import BilledRequests
 from gcsmux_fs.storage.channels import open_channels
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.reading.range_source import RangeSource
+    from gcsmux_fs.settings.cache_options import CacheOptions
     from gcsmux_fs.storage.channels import Channels, ChannelSettings
     from gcsmux_fs.storage.ports import BidiTransport
     from gcsmux_fs.storage.unary_calls import UnaryPolicy
@@ -161,21 +164,46 @@ class ConnectedService:
             retries=self._stream_retries,
         )
 
-    def new_read_context(
-        self, streams: RangeSource, *, memory_bytes: int, read_ahead_bytes: int
-    ) -> ReadContext:
-        """Return what all reads share: the block cache and the streams that fill the cache.
+    def new_disk_source(
+        self, options: CacheOptions | None, *, memory_bytes: int
+    ) -> DiskSource | None:
+        """Return the cache on disk, which is not open yet; None if the user wants none."""
+        if options is None:
+            return None
+        return DiskSource(
+            options,
+            service_of(self._settings.endpoint),
+            memory_bytes=memory_bytes,
+            call_soon=self.deferred_calls,
+        )
 
-        If a disk cache is added, it must be a `RangeSource` that wraps the `MeasuredSource`, so
-        that bytes from the disk never count as bandwidth of the network.
+    def new_read_context(
+        self,
+        streams: RangeSource,
+        *,
+        memory_bytes: int,
+        read_ahead_bytes: int,
+        disk: DiskSource | None = None,
+    ) -> ReadContext:
+        """Return what all reads share: the block cache, and what fills it.
+
+        The cache on disk is above the `MeasuredSource`, so that bytes from the disk never count as
+        bandwidth of the network. Its memory is a part of `memory_bytes`.
         """
         bandwidth = BandwidthEstimator()
+        source: RangeSource = MeasuredSource(streams, bandwidth, trio.current_time)
+        budget_bytes = block_budget(memory_bytes)
+        if disk is not None:
+            disk.read_from(source)
+            source = disk
+            budget_bytes -= disk.queue_bytes
         return ReadContext(
-            MeasuredSource(streams, bandwidth, trio.current_time),
+            source,
             bandwidth,
-            budget_bytes=block_budget(memory_bytes),
+            budget_bytes=budget_bytes,
             read_ahead_bytes=read_ahead_bytes,
             read_timeout=self._read_timeout,
+            lower_tier=disk,
         )
 
     def declare_metrics(self, registry: Registry) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from gcsmux_fs.caching.disk_source import METRICS_SECTION
 from gcsmux_fs.connected_bucket import PROBE_POLICY, connected_bucket
 from gcsmux_fs.connected_service import LOOKUP_EXTRA_SECONDS
 from gcsmux_fs.exporters.health_reporter import HealthReporter
@@ -172,10 +173,12 @@ async def _serve_bucket(
     if outage is not None:
         tasks.start_soon(outage.run)
     tree = _new_tree(settings, connected, names, keeper, outage, tasks)
+    disk = service.new_disk_source(settings.cache, memory_bytes=settings.memory_bytes)
     context = service.new_read_context(
         tracing.source(streams) if tracing else streams,
         memory_bytes=settings.memory_bytes,
         read_ahead_bytes=settings.read_ahead_bytes,
+        disk=disk,
     )
     kind = ControlledFilesystem if settings.control_directory else BucketFilesystem
     new_filesystem = tracing.filesystem(kind) if tracing else kind
@@ -191,6 +194,7 @@ async def _serve_bucket(
         "streams": streams,
         "names": tree,
         "reads": context,
+        **({} if disk is None else {METRICS_SECTION: disk}),
         "the file system": filesystem,
         "the kernel": read_ahead,
     }
@@ -217,7 +221,10 @@ async def _serve_bucket(
     control = MountControl(settings, metrics, tasks, heartbeats, streams, actions, config)
     if isinstance(filesystem, ControlledFilesystem):
         control.show_in(filesystem)
-    with closing(control):
+    async with AsyncExitStack() as parts:
+        if disk is not None:
+            await parts.enter_async_context(disk.in_use(tasks))
+        parts.enter_context(closing(control))
         await serve_kernel(
             settings,
             claim,

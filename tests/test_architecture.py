@@ -90,7 +90,10 @@ IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 
 # The modules that use an event loop, a clock, a lock or a log. All other modules are sans-IO.
 IMPURE_MODULES = {
+    "caching.disk_cache",
+    "caching.disk_calls",
     "caching.disk_names",
+    "caching.disk_source",
     "caching.disk_threads",
     "caching.machine_moments",
     "caching.name_directory",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gcsmux_fs.caching.tier_counters import TierCounters
+    from gcsmux_fs.metrics.histogram import Histogram
     from gcsmux_fs.model.values import FinalContent, ObjectKey
     from gcsmux_fs.reading.range_source import RangeSource, RangeTicket
 
@@ -95,9 +96,11 @@ class TierCore:
 
     Args:
         source: fetches from the service.
+        service: which service that is (`service_of`).
         disk: the disk.
         keep: takes bytes from the service, to write them later.
         counters: what the metrics show.
+        read_seconds: the times from a question to the answer of a thread that reads the disk.
         clock: returns the time in seconds.
         call_soon: runs a function in the next turn.
         on_change: called when the breaker opens or closes.
@@ -106,18 +109,22 @@ class TierCore:
     def __init__(
         self,
         source: RangeSource,
+        service: str,
         disk: DiskReads,
         keep: Callable[[QueuedRange], None],
         counters: TierCounters,
+        read_seconds: Histogram,
         clock: Callable[[], float],
         call_soon: Callable[[Callable[[], None]], object],
         on_change: Callable[[Breaker], None],
     ) -> None:
         self.breaker = Breaker()
         self._source = source
+        self._service = service
         self._disk = disk
         self._keep = keep
         self._counters = counters
+        self._read_seconds = read_seconds
         self._clock = clock
         self._call_soon = call_soon
         self._on_change = on_change
@@ -213,7 +220,7 @@ class TierCore:
     def _identity(self, key: ObjectKey, size: int) -> bytes:
         known = self._identities.get(key)
         if known is None or known[1] != size:
-            known = self._identities[key] = identity_of(key, size), size
+            known = self._identities[key] = identity_of(key, size, self._service), size
             if len(self._identities) > _KNOWN_OBJECTS:
                 self._identities.popitem(last=False)
         return known[0]
@@ -232,7 +239,7 @@ class TierCore:
     def _on_answer(self, wanted: TierRange, answer: Parts | Exception) -> None:
         now = self._answered_at = self._clock()
         is_late = self._reading.pop(wanted, None) is None
-        self._counters.read_seconds.observe(now - wanted.requested_at)
+        self._read_seconds.observe(now - wanted.requested_at)
         parts: Parts = ()
         if isinstance(answer, Exception):
             self._note_error(now, answer)

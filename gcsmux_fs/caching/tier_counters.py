@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.metrics.registry import counter, labelled_counter
 
 __all__ = ["TierCounters"]
@@ -34,8 +33,6 @@ class TierCounters:
         "errors", "Errors of the disk by operation and error code.", "operation", "error"
     )
     disk_cache_pauses: int = counter("pauses", "Times that the failing disk was left alone.")
-    #: Time from the question to the answer of a thread that reads the disk.
-    read_seconds: Histogram = field(default_factory=Histogram)
 
     def note_error(self, operation: str, error: Exception) -> None:
         """Count an error of the disk."""

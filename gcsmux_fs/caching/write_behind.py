@@ -90,6 +90,7 @@ class WriteBehind:
         self._batches = 0
         self._waiting_since = math.inf
         self._is_stopped = False
+        self._on_idle: Callable[[], None] | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -117,9 +118,12 @@ class WriteBehind:
         """Drop the ranges that match and are not yet handed over."""
         self._counters.disk_cache_dropped_bytes += self.queue.drop(matches)
 
-    def stop(self) -> None:
-        """Accept nothing more. What waits is written."""
+    def stop(self, on_idle: Callable[[], None]) -> None:
+        """Accept nothing more. Call `on_idle` when everything that waits is written."""
         self._is_stopped = True
+        self._on_idle = on_idle
+        if self.is_idle:
+            on_idle()
 
     def expire(self) -> None:
         """Note a failure, if a batch has been with the disk for too long."""
@@ -160,6 +164,8 @@ class WriteBehind:
         for queued in report.complete:
             self._disk.check(queued)
         self._hand_over()
+        if self._on_idle is not None and self.is_idle:
+            self._on_idle()
 
     def _note_failure(self, now: float, reason: str, severity: Severity = Severity.WHOLE) -> None:
         if self.breaker.note_failure(now, reason, severity):

@@ -189,16 +189,19 @@ class Engine:
             max_calls=_MAX_CALLS,
         ) as service:
             streams = service.new_streams()
+            disk = service.new_disk_source(settings.cache, memory_bytes=settings.memory_bytes)
             context = service.new_read_context(
                 streams,
                 memory_bytes=settings.memory_bytes,
                 read_ahead_bytes=settings.read_ahead_bytes,
+                disk=disk,
             )
             async with trio.open_nursery() as tasks:
                 for run in (service.deferred_calls.run, streams.run):
                     tasks.start_soon(run)
                 self.reader = ServiceReader(service, context, settings, tasks)
-                await self._answer_calls()
+                async with contextlib.nullcontext() if disk is None else disk.in_use(tasks):
+                    await self._answer_calls()
                 self.reader.close_all()
                 tasks.cancel_scope.cancel()
             await service.close()

@@ -6,8 +6,8 @@ Readahead requests the ranges that no block holds. READs and readahead use the s
 byte is requested twice. The fetcher never waits: it works in the call that begins a READ, or in a
 callback of the source, and calls `ReadRequest.wake` when the answer is complete.
 
-Before a READ is begun, `read_now` asks the instant source, if there is one. Readahead does not ask
-it, because a window would occupy trio's thread for milliseconds.
+Before a READ is begun, `read_now` asks the lower tier, if there is one, for bytes at hand.
+Readahead does not ask it, because a window would occupy trio's thread for milliseconds.
 
 Invariants:
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.reading.block_index import Block
     from gcsmux_fs.reading.counters import ReadCounters
     from gcsmux_fs.reading.memory_budget import MemoryBudget
-    from gcsmux_fs.reading.range_source import InstantSource, RangeSource
+    from gcsmux_fs.reading.range_source import LowerTier, RangeSource
     from gcsmux_fs.reading.read_request import ReadRequest
 
 __all__ = ["BlockFetcher"]
@@ -55,7 +55,7 @@ __all__ = ["BlockFetcher"]
 class BlockFetcher:
     """Fetches blocks from `source` within `budget`; `clock` returns the time in seconds.
 
-    `instant` has some ranges at hand; None if nothing has.
+    `lower_tier` is a cache that is a part of `source`, or None.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class BlockFetcher:
         budget: MemoryBudget,
         counters: ReadCounters,
         clock: Callable[[], float],
-        instant: InstantSource | None = None,
+        lower_tier: LowerTier | None = None,
     ) -> None:
         self._source = source
-        self._instant = instant
+        self._lower_tier = lower_tier
         self._budget = budget
         self._counters = counters
         self._clock = clock
@@ -114,14 +114,14 @@ class BlockFetcher:
         self._serve_queue()
 
     def read_now(self, index: BlockIndex, offset: int, end: int) -> memoryview | None:
-        """Return bytes that no block holds, if the instant source has all of them.
+        """Return bytes that no block holds, if the lower tier has all of them at hand.
 
-        The bytes do not become a block, because the source has them in memory, too.
+        The bytes do not become a block, because they are in memory already.
         """
-        instant = self._instant
-        if instant is None or index.overlapping(offset, end):
+        tier = self._lower_tier
+        if tier is None or index.overlapping(offset, end):
             return None
-        return instant.read_now(index.key, offset, end - offset, index.final)
+        return tier.read_now(index.key, offset, end - offset, index.final)
 
     def begin(self, request: ReadRequest) -> Outcome:
         """Begin a READ. If the READ is not done at return, `request.wake` is called later."""

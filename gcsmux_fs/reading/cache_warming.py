@@ -10,6 +10,7 @@ Invariants:
 2. While READs queue for memory, nothing is requested.
 3. The failure of one object does not end the warm-up of others.
 4. When the task is cancelled, no piece stays in flight for it.
+5. Nothing is requested that the lower tier would drop, because it is busy with earlier pieces.
 """
 
 from __future__ import annotations
@@ -143,7 +144,12 @@ class CacheWarmer:
                 break
             self._progressed = trio.Event()
             await self._progressed.wait()
-        while resources.fetcher.queued or resources.budget.is_crowded:
+        tier = resources.lower_tier
+        while (
+            resources.fetcher.queued
+            or resources.budget.is_crowded
+            or (tier is not None and not tier.has_room(self._in_flight + length))
+        ):
             await _pause()
 
     async def _fetch_piece(self, fetched: _Object, piece: ByteRange) -> None:

@@ -1,8 +1,8 @@
 """Open files and their READs.
 
 Theory of operation: `OpenFile.read_cached` answers a READ from ready blocks at once, in a plain
-function, without a task switch, also if an `InstantSource` has the bytes. `OpenFile.read` answers
-every other READ and may wait. Both pass the READ to the file's readahead planner. Readahead
+function, without a task switch, also if the lower tier has the bytes at hand. `OpenFile.read`
+answers every other READ and may wait. Both pass the READ to the file's readahead planner. Readahead
 requests its ranges after the ranges of the READ, but in the same scheduler tick, so that all ranges
 travel in one message. Other tasks run only during an await. A READ that is not divided has only one
 await, in which it waits for its `ReadRequest`.
@@ -25,6 +25,7 @@ from gcsmux_fs.reading.read_request import Outcome, ReadRequest
 from gcsmux_fs.reading.read_waiting import wait_until_done, wake_current_task
 from gcsmux_fs.reading.readahead_driver import ReadaheadDriver
 from gcsmux_fs.reading.recent_failures import RecentFailures, repeat_seconds
+from gcsmux_fs.reading.sequential_run import KERNEL_READ_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,7 +266,7 @@ class OpenFile:
         self._opening.note_first_read(offset, end)
 
     def _read_now(self, offset: int, end: int) -> memoryview | None:
-        """Return the bytes of a READ that no block holds, if an instant source has them."""
+        """Return the bytes of a READ that no block holds, if the lower tier has them at hand."""
         resources = self._resources
         content = resources.fetcher.read_now(self._index, offset, end)
         if content is None:
@@ -274,8 +275,12 @@ class OpenFile:
         counters.hits += 1
         counters.bytes_served += end - offset
         self._reads.note(offset, end)
-        self.bursts.add(offset, end)
-        pattern = self._planner.observe(offset, end)
+        if end - offset < KERNEL_READ_BYTES:
+            # Like a READ of cached bytes: as long as all bytes are at hand, no readahead is needed.
+            pattern = self._planner.observe_hit(offset, end)
+        else:
+            self.bursts.add(offset, end)
+            pattern = self._planner.observe(offset, end)
         if pattern is not None and end >= pattern.replan_offset:
             self._readahead.advance(pattern)
             self.prefetch.check()

@@ -1,8 +1,8 @@
 """The interfaces by which the block cache gets ranges of objects.
 
 The stream registry is a `RangeSource`. The cache on disk is a `RangeSource`, too: it stands between
-the block cache and the stream registry (see `measured_source`). The cache on disk is also an
-`InstantSource`, because the kernel often has the bytes of its files in memory.
+the block cache and the stream registry (see `measured_source`), and is the `LowerTier` of the block
+cache.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.model.values import FinalContent, ObjectKey
 
-__all__ = ["InstantSource", "RangeSource", "RangeTicket"]
+__all__ = ["LowerTier", "RangeSource", "RangeTicket"]
 
 
 class RangeTicket(Protocol):
@@ -56,13 +56,23 @@ class RangeSource(Protocol):
         """
 
 
-class InstantSource(Protocol):
-    """Has some bytes in memory, so that no task has to wait for them."""
+class LowerTier(Protocol):
+    """A larger and slower cache below the block cache."""
+
+    @property
+    def capacity_bytes(self) -> int:
+        """How many bytes of objects the tier can hold; 0 if it is not in use."""
+
+    def has_room(self, length: int) -> bool:
+        """Return whether the tier can keep `length` more bytes that arrive now."""
+
+    def forget(self, matches: Callable[[str], bool]) -> None:
+        """Drop the objects whose names match."""
 
     def read_now(
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
     ) -> memoryview | None:
-        """Return a read-only view of exactly `length` bytes at `offset`, or None.
+        """Return a read-only view of exactly `length` bytes at `offset`, if they are at hand.
 
         None means that the bytes have to be requested. The call never blocks. `final` is the whole
         content of the object; None while the object may grow.

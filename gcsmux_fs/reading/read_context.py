@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.model.values import ObjectKey
-    from gcsmux_fs.reading.range_source import InstantSource, RangeSource
+    from gcsmux_fs.reading.range_source import LowerTier, RangeSource
 
 __all__ = ["ReadContext"]
 
@@ -42,7 +42,7 @@ class ReadContext:
         read_timeout: Seconds after which a READ without an answer fails. Time in which the process
             is stopped is not counted.
         clock: Returns the time in seconds.
-        instant: Has some ranges at hand; None if nothing has.
+        lower_tier: A cache that is a part of `source`, for example on disk; None if there is none.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ReadContext:
         read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES,
         read_timeout: float = DEFAULT_READ_TIMEOUT_SECONDS,
         clock: Callable[[], float] = trio.current_time,
-        instant: InstantSource | None = None,
+        lower_tier: LowerTier | None = None,
     ) -> None:
         self.resources = ReadResources(
             source,
@@ -63,7 +63,7 @@ class ReadContext:
             read_ahead_bytes=read_ahead_bytes,
             read_timeout=read_timeout,
             clock=clock,
-            instant=instant,
+            lower_tier=lower_tier,
         )
 
     @property
@@ -92,8 +92,11 @@ class ReadContext:
 
     @property
     def warm_capacity_bytes(self) -> int:
-        """How many bytes of objects (see `cache_charge`) a warm-up may fetch into the cache."""
-        return self.resources.budget.readahead_limit
+        """How many bytes of objects (see `cache_charge`) a warm-up may fetch into the caches."""
+        tier = self.resources.lower_tier
+        return max(
+            self.resources.budget.readahead_limit, 0 if tier is None else tier.capacity_bytes
+        )
 
     def new_warmer(
         self,
@@ -106,7 +109,12 @@ class ReadContext:
         return CacheWarmer(self.resources, nursery, on_bytes=on_bytes, on_object=on_object)
 
     def forget(self, matches: Callable[[str], bool]) -> int:
-        """Drop the cached bytes of all objects whose names match; return the number of bytes."""
+        """Drop the cached bytes of all objects whose names match.
+
+        Return the number of bytes that were dropped from memory.
+        """
+        if self.resources.lower_tier is not None:
+            self.resources.lower_tier.forget(matches)
         return forget_blocks(self.resources.fetcher, matches)
 
     def expected_parts(self, name: str, size: int) -> tuple[ByteRange, ...]:

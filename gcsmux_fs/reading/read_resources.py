@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model.values import ObjectKey
     from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
-    from gcsmux_fs.reading.range_source import InstantSource, RangeSource
+    from gcsmux_fs.reading.range_source import LowerTier, RangeSource
     from gcsmux_fs.reading.read_deadlines import TimedRead
 
 __all__ = ["ReadResources", "WindowHolder"]
@@ -51,9 +51,11 @@ class ReadResources:
         read_ahead_bytes: int,
         read_timeout: float,
         clock: Callable[[], float],
-        instant: InstantSource | None = None,
+        lower_tier: LowerTier | None = None,
     ) -> None:
         self.bandwidth = bandwidth
+        #: A cache that is a part of the source, for example on disk; None if there is none.
+        self.lower_tier = lower_tier
         self.read_timeout = read_timeout
         self.read_ahead_bytes = read_ahead_bytes
         self.open_wait_seconds = min(_OPEN_WAIT_SECONDS, read_timeout / 4)
@@ -69,7 +71,7 @@ class ReadResources:
             Outcome.MISS: misses,
             Outcome.QUEUED: misses,
         }
-        self.fetcher = BlockFetcher(source, self.budget, self.counters, clock, instant)
+        self.fetcher = BlockFetcher(source, self.budget, self.counters, clock, lower_tier)
         self.window_shares: WindowShares[WindowHolder] = WindowShares(
             self.budget.readahead_share_total, idle_after_bytes=budget_bytes
         )

@@ -11,6 +11,7 @@ from gcsmux_fs.caching.chunk_store import Presence
 from gcsmux_fs.caching.disk_breaker import BreakerState
 from gcsmux_fs.caching.tier_core import ATTEMPT_SECONDS, TierCore
 from gcsmux_fs.caching.tier_counters import TierCounters
+from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.errors import Unavailable
 from gcsmux_fs.model.values import FinalContent
 from tests.reading.fakes import ManualSource, content_of, key_of
@@ -50,9 +51,11 @@ class Tier:
         self.soon: list[Callable[[], None]] = []
         self.core = TierCore(
             self.service,
+            "",
             self.disk,
             self.kept.append,
             self.counters,
+            Histogram(),
             lambda: self.now,
             self.soon.append,
             self._note_change,

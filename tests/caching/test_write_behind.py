@@ -155,10 +155,12 @@ def test_after_stop_only_what_waits_is_written() -> None:
     writes = Writes()
     for number in range(8):
         writes.behind.keep(queued(number))
-    writes.behind.stop()
+    ended: list[bool] = []
+    writes.behind.stop(lambda: ended.append(writes.behind.is_idle))
     writes.behind.keep(queued(8))
+    assert ended == []
     assert writes.written() == list(range(8))
-    assert writes.behind.is_idle
+    assert ended == [True]
 
 
 def test_dropped_objects_are_not_written() -> None:

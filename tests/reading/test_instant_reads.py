@@ -15,6 +15,8 @@ from tests.support.sizes import KIB, MIB
 from .fakes import ManualSource, content_of, key_of, metrics_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcsmux_fs.model.values import FinalContent, ObjectKey
 
 KEY = key_of("object")
@@ -22,13 +24,23 @@ SIZE = 64 * MIB
 
 
 class Shelf:
-    """An instant source that has all bytes of an object before `end`."""
+    """A lower tier that has all bytes of an object before `end` at hand."""
 
     def __init__(self, end: int) -> None:
         self.end = end
         #: The ranges it was asked for.
         self.asked: list[tuple[int, int]] = []
         self.finals: list[FinalContent | None] = []
+
+    @property
+    def capacity_bytes(self) -> int:
+        return 0
+
+    def has_room(self, length: int) -> bool:
+        return True
+
+    def forget(self, matches: Callable[[str], bool]) -> None:
+        pass
 
     def read_now(
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
@@ -43,7 +55,7 @@ def new_context(source: ManualSource, shelf: Shelf, read_ahead_bytes: int = 0) -
         source,
         budget_bytes=MINIMUM_BUDGET_BYTES,
         read_ahead_bytes=read_ahead_bytes,
-        instant=shelf,
+        lower_tier=shelf,
     )
 
 

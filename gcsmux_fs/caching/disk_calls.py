@@ -1,0 +1,133 @@
+"""Runs the operations of the disk tier in threads: the disk as the sans-IO modules see it.
+
+There are three lanes of threads: reads, writes, and housekeeping (`housekeeping`). Objects are
+dropped in the lane of the writes, so that an earlier write cannot bring a part of them back.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.caching.chunk_format import CHUNK_BYTES, GRANULE_BYTES, ChunkId
+from gcsmux_fs.caching.chunk_store import Presence
+from gcsmux_fs.caching.object_check import ObjectVerdict
+from gcsmux_fs.caching.write_behind import WriteReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gcsmux_fs.caching.disk_cache import OpenedCache
+    from gcsmux_fs.caching.disk_threads import DiskCall, DiskThreads
+    from gcsmux_fs.caching.write_queue import QueuedRange
+
+__all__ = ["DiskCalls"]
+
+log = logging.getLogger(__name__)
+
+_READERS = 4
+"""Threads that read. More do not help a disk without queues, and a thread holds up to 2 MiB."""
+
+_FILE_OVERHEAD_BYTES = 8192
+"""What a file of a chunk takes on the disk besides its content: its header, and the index of its
+extents."""
+
+
+class DiskCalls:
+    """The disk of one opened cache. All methods return at once, and are for trio's thread."""
+
+    def __init__(self, cache: OpenedCache, threads: DiskThreads) -> None:
+        self._store = cache.store
+        self._account = cache.account
+        self._never_blocks = cache.directory.files.never_blocks
+        self._reads = threads.new_lane("cache reader", _READERS)
+        self._writes = threads.new_lane("cache writer", 1)
+        self._is_stopped = False
+
+    def read_now(
+        self, identity: bytes, size: int, offset: int, length: int
+    ) -> memoryview | Presence:
+        """Return verified bytes if all of them are in memory; never blocks."""
+        if not self._never_blocks:
+            return Presence.UNKNOWN
+        return self._store.read_now(identity, size, offset, length)
+
+    def read(
+        self,
+        identity: bytes,
+        size: int,
+        offset: int,
+        length: int,
+        answer: Callable[[Sequence[tuple[int, memoryview]] | Exception], None],
+    ) -> DiskCall:
+        """Read in a thread. Later, `answer` gets the verified parts in order, or the error."""
+        call = functools.partial(self._store.read, identity, size, offset, length)
+        return self._reads.submit(call, answer)
+
+    def touch(self, identity: bytes, offset: int) -> None:
+        """Note a hit of the chunk that has the byte at `offset`."""
+        self._account.touch(ChunkId(identity, offset // CHUNK_BYTES))
+
+    def write(self, batch: list[QueuedRange], answer: Callable[[WriteReport], None]) -> None:
+        """Write a batch in a thread, after the batches before it; later call `answer`."""
+
+        def report(result: WriteReport | Exception) -> None:
+            answer(WriteReport([], result) if isinstance(result, Exception) else result)
+
+        self._writes.submit(functools.partial(self._write_batch, batch), report)
+
+    def check(self, queued: QueuedRange) -> None:
+        """Compare the whole object with its CRC32C in a thread, if all of it is on the disk."""
+        crc32c = queued.final.crc32c
+        if crc32c is not None:
+            call = functools.partial(
+                self._store.check_object, queued.identity, queued.final.size, crc32c
+            )
+            self._writes.submit(call, functools.partial(_report_check, queued))
+
+    def drop(self, identity: bytes, size: int) -> None:
+        """Remove an object from the disk in a thread."""
+        self._writes.submit(functools.partial(self._store.drop_object, identity, size), _ignore)
+
+    def stop(self) -> None:
+        """Skip all further writes, also those that wait for the thread."""
+        self._is_stopped = True
+
+    def _write_batch(self, batch: list[QueuedRange]) -> WriteReport:
+        """Write a batch, in a thread."""
+        complete: list[QueuedRange] = []
+        try:
+            for queued in batch:
+                if self._is_stopped:
+                    break
+                if self._write(queued):
+                    complete.append(queued)
+        except OSError as error:
+            return WriteReport(complete, error)
+        return WriteReport(complete)
+
+    def _write(self, queued: QueuedRange) -> bool:
+        """Write one range; return whether its chunk is complete then."""
+        chunk = ChunkId(queued.identity, queued.offset // CHUNK_BYTES)
+        granules = -(-len(queued.content) // GRANULE_BYTES)
+        if not self._account.admit(chunk, granules * GRANULE_BYTES + _FILE_OVERHEAD_BYTES):
+            return False
+        written = self._store.write(
+            queued.identity, queued.final.size, queued.offset, queued.content
+        )
+        if written.allocated_bytes:
+            self._account.wrote(chunk, written.allocated_bytes, written.added_bytes)
+        return written.complete
+
+
+def _report_check(queued: QueuedRange, verdict: ObjectVerdict | Exception) -> None:
+    if verdict is ObjectVerdict.DIFFERENT:
+        log.error(
+            "%s: the content in the cache on disk had another CRC32C than the object, and was"
+            " removed from the cache: check the memory of this machine",
+            queued.key,
+        )
+
+
+def _ignore(_: object) -> None: ...

@@ -1,0 +1,369 @@
+"""The cache on disk as a range source: the shell around the sans-IO modules of the disk tier.
+
+`tier_core` decides about reads, `write_behind` about writes, `disk_breaker` about failures. This
+module gives them the clock, the threads and the log.
+
+Until the cache is open, and if it cannot be opened, all ranges come from the service. A disk that
+does not answer at the start delays the mount by at most `_OPEN_SECONDS`. It is opened later.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.caching.cleaner import BUSY_PAUSE_SECONDS, IDLE_PAUSE_SECONDS
+from gcsmux_fs.caching.disk_cache import Housekeeping, open_cache
+from gcsmux_fs.caching.disk_calls import DiskCalls
+from gcsmux_fs.caching.disk_threads import DiskThreads
+from gcsmux_fs.caching.tier_core import TierCore
+from gcsmux_fs.caching.tier_counters import TierCounters
+from gcsmux_fs.caching.write_behind import WriteBehind
+from gcsmux_fs.caching.write_queue import queue_limit
+from gcsmux_fs.metrics.histogram import Histogram
+from gcsmux_fs.model.errors import GcsmuxError, is_permanent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gcsmux_fs.caching.disk_breaker import Breaker
+    from gcsmux_fs.caching.disk_cache import OpenedCache
+    from gcsmux_fs.caching.write_queue import QueuedRange
+    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.model.errors import StorageError
+    from gcsmux_fs.model.values import FinalContent, ObjectKey
+    from gcsmux_fs.reading.range_source import RangeSource, RangeTicket
+    from gcsmux_fs.settings.cache_options import CacheOptions
+
+__all__ = ["METRICS_SECTION", "DiskSource"]
+
+log = logging.getLogger(__name__)
+
+METRICS_SECTION = "the cache on disk"
+"""The heading of the metrics."""
+
+_OPEN_SECONDS = 5.0
+_REOPEN_SECONDS = 30.0
+"""Pause between two attempts to open a cache whose disk fails."""
+
+_DRAIN_SECONDS = 2.0
+"""How long the end of a mount waits until what was fetched is on the disk."""
+
+_QUIET_SECONDS = 10.0
+"""Longest pause between two steps of housekeeping, while nothing uses the cache. Other programs may
+fill the disk meanwhile, and the cache then gives space back."""
+
+
+class DiskSource:
+    """The cache on disk of one mount. Create this on trio's thread.
+
+    Args:
+        options: where the cache is, and how large it may become.
+        service: which service the content comes from (`service_of`).
+        memory_bytes: the user's memory budget, of which `queue_bytes` are for bytes to be written.
+        call_soon: runs a function in the next turn.
+    """
+
+    def __init__(
+        self,
+        options: CacheOptions,
+        service: str,
+        *,
+        memory_bytes: int,
+        call_soon: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self.counters = TierCounters()
+        self._read_seconds = Histogram()
+        #: The most memory that bytes take until they are written.
+        self.queue_bytes = queue_limit(memory_bytes)
+        self._options = options
+        self._service = service
+        self._call_soon = call_soon
+        self._source: RangeSource | None = None
+        self._threads = DiskThreads()
+        self._house = self._threads.new_lane("cache keeper", 1)
+        self._opening: trio.Event | None = None
+        self._open_error: Exception | None = None
+        self._cache: OpenedCache | None = None
+        self._disk: DiskCalls | None = None
+        self._core: TierCore | None = None
+        self._writes: WriteBehind | None = None
+        self._watched_until = -math.inf
+        self._changed = trio.Event()
+        self._registry: Registry | None = None
+        self._keeping = trio.CancelScope()
+
+    def __repr__(self) -> str:
+        return f"<DiskSource {self._options.directory} {self._core and self._core.breaker!r}>"
+
+    # -- the life of the cache
+
+    @asynccontextmanager
+    async def in_use(self, tasks: trio.Nursery) -> AsyncIterator[None]:
+        """Open the cache, and keep it in order by tasks until the end. Then close it.
+
+        If the disk fails or does not answer, the cache is opened later.
+
+        Raises:
+            CacheDirectoryError: the directory cannot be used; the message is for the user.
+        """
+        try:
+            await self._open()
+            tasks.start_soon(self._watch_deadlines)
+            tasks.start_soon(self._keep_house)
+            yield
+        finally:
+            await self._close()
+
+    async def _open(self) -> None:
+        self._open_soon()
+        assert self._opening is not None
+        with trio.move_on_after(_OPEN_SECONDS):
+            await self._opening.wait()
+        if self._cache is not None:
+            return
+        error = self._open_error
+        if isinstance(error, GcsmuxError) and is_permanent(error):
+            raise error
+        log.warning(
+            "the mount has no cache on disk until its disk works: %s",
+            error or f"the disk of {self._options.directory} does not answer",
+        )
+
+    def read_from(self, source: RangeSource) -> None:
+        """Fetch from `source` what is not on the disk. Call this once, before the first request."""
+        self._source = source
+
+    async def _close(self) -> None:
+        """Write what waits to be written, within a bound.
+
+        Threads that hang are left alone.
+        """
+        self._keeping.cancel()
+        writes, disk, cache = self._writes, self._disk, self._cache
+        if writes is not None and disk is not None and cache is not None:
+            is_written = trio.Event()
+            writes.stop(is_written.set)
+            with trio.move_on_after(_DRAIN_SECONDS, shield=True):
+                await is_written.wait()
+                # What is lost if this fails is repaired later.
+                with suppress(OSError):
+                    await self._house.run(cache.close)
+            disk.stop()
+        self._threads.close()
+
+    # -- what the block cache asks
+
+    def request(
+        self,
+        key: ObjectKey,
+        offset: int,
+        length: int,
+        done: Callable[[memoryview | StorageError], None],
+        *,
+        final: FinalContent | None = None,
+    ) -> RangeTicket:
+        """Request a range; see `RangeSource.request`."""
+        core = self._core
+        if core is None:
+            assert self._source is not None
+            return self._source.request(key, offset, length, done, final=final)
+        ticket = core.request(key, offset, length, done, final)
+        self._note_deadline()
+        return ticket
+
+    def read_now(
+        self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
+    ) -> memoryview | None:
+        """Return bytes that the kernel has in memory; see `InstantSource.read_now`."""
+        core = self._core
+        return None if core is None else core.read_now(key, offset, length, final)
+
+    @property
+    def capacity_bytes(self) -> int:
+        """How many bytes of objects the disk can hold; 0 if there is no cache now."""
+        return 0 if self._cache is None else self._cache.capacity_bytes
+
+    def has_room(self, length: int) -> bool:
+        """Return whether `length` fetched bytes would not be dropped for lack of memory."""
+        return self._writes is None or self._writes.has_room(length)
+
+    def forget(self, matches: Callable[[str], bool]) -> None:
+        """Drop the objects whose names match from the disk, as far as this mount knows them.
+
+        The cache keeps no names. So an object that was not read since the start of the mount stays,
+        until it is evicted.
+        """
+        core, writes, disk = self._core, self._writes, self._disk
+        if core is None or writes is None or disk is None:
+            return
+        writes.drop(lambda queued: matches(queued.key.name))
+        for key, identity, size in core.known_objects():
+            if matches(key.name):
+                disk.drop(identity, size)
+
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare the metrics of the cache on disk."""
+        registry.fields(self.counters)
+        registry.histogram(
+            "disk_cache_read_seconds",
+            "Time from a question to the answer of a thread that reads the disk.",
+            self._read_seconds,
+        )
+        gauge = registry.gauge
+        gauge(
+            "disk_cache_state",
+            "states",
+            "State of the cache on disk: 0 not open, 1 in use, 2 left alone after failures,"
+            " 3 being tried again.",
+            lambda: 0 if self._core is None else self._core.breaker.state,
+        )
+        gauge(
+            "disk_cache_write_state",
+            "states",
+            "State of the writes to the cache on disk; the numbers are those of disk_cache_state.",
+            lambda: 0 if self._writes is None else self._writes.breaker.state,
+        )
+        gauge(
+            "disk_cache_queued_bytes",
+            "bytes",
+            "Memory of fetched bytes that wait to be written to the disk.",
+            lambda: 0 if self._writes is None else self._writes.queue.used,
+        )
+        gauge(
+            "disk_cache_ranges_reading",
+            "ranges",
+            "Ranges that wait for the disk.",
+            lambda: 0 if self._core is None else self._core.ranges_reading,
+        )
+        self._registry = registry
+        if self._cache is not None:
+            self._declare_disk_metrics(self._cache, registry)
+
+    # -- internals
+
+    def _open_soon(self) -> None:
+        """Open the cache in a thread, unless a thread does so already."""
+        if self._opening is None or self._opening.is_set():
+            self._opening = trio.Event()
+            self._house.submit(functools.partial(open_cache, self._options), self._on_opened)
+
+    def _on_opened(self, result: OpenedCache | Exception) -> None:
+        assert self._opening is not None
+        self._opening.set()
+        if isinstance(result, Exception):
+            self._open_error = result
+            return
+        assert self._source is not None
+        self._cache = result
+        if self._registry is not None:
+            self._declare_disk_metrics(result, self._registry)
+        self._disk = disk = DiskCalls(result, self._threads)
+        self._writes = WriteBehind(
+            disk, self.queue_bytes, self.counters, trio.current_time, self._log_writes
+        )
+        self._core = TierCore(
+            self._source,
+            self._service,
+            disk,
+            self._keep,
+            self.counters,
+            self._read_seconds,
+            trio.current_time,
+            self._call_soon,
+            self._log_disk,
+        )
+
+    def _declare_disk_metrics(self, cache: OpenedCache, registry: Registry) -> None:
+        registry.section = METRICS_SECTION
+        registry.fields(cache.store.counters)
+        cache.account.declare_metrics(registry)
+
+    def _keep(self, queued: QueuedRange) -> None:
+        assert self._writes is not None
+        self._writes.keep(queued)
+        self._note_deadline()
+
+    def _note_deadline(self) -> None:
+        """Wake the task that watches the deadlines, if there is an earlier one."""
+        if self._next_deadline() < self._watched_until:
+            self._watched_until = -math.inf
+            self._changed.set()
+
+    def _next_deadline(self) -> float:
+        if self._core is None or self._writes is None:
+            return math.inf
+        return min(self._core.next_deadline, self._writes.next_deadline)
+
+    async def _watch_deadlines(self) -> None:
+        while True:
+            self._changed = trio.Event()
+            self._watched_until = self._next_deadline()
+            with trio.move_on_at(self._watched_until):
+                await self._changed.wait()
+                continue
+            # A loop that was blocked may find answers and deadlines at the same time.
+            self._threads.deliver()
+            assert self._core is not None
+            assert self._writes is not None
+            self._core.expire()
+            self._writes.expire()
+
+    async def _keep_house(self) -> None:
+        with self._keeping:
+            while self._cache is None:
+                await trio.sleep(_REOPEN_SECONDS)
+                self._open_soon()
+            await self._keep_order(Housekeeping(self._cache))
+
+    async def _keep_order(self, keeper: Housekeeping) -> None:
+        pause = IDLE_PAUSE_SECONDS
+        while True:
+            uses = self._uses()
+            try:
+                has_more = await self._house.run(keeper.run_once)
+            except OSError as error:
+                self.counters.note_error("housekeeping", error)
+                has_more, uses = False, self._uses()
+            if has_more:
+                pause = BUSY_PAUSE_SECONDS
+            elif uses != self._uses():
+                pause = IDLE_PAUSE_SECONDS
+            else:
+                pause = min(max(2 * pause, IDLE_PAUSE_SECONDS), _QUIET_SECONDS)
+            await trio.sleep(pause)
+
+    def _uses(self) -> int:
+        """Return a number that changes while the cache is used."""
+        return self.counters.disk_cache_hits + self.counters.disk_cache_misses
+
+    def _log_disk(self, breaker: Breaker) -> None:
+        directory = self._options.directory
+        if breaker.is_closed:
+            log.info("the cache on disk %s works again", directory)
+        else:
+            log.warning(
+                "the cache on disk %s %s: reading from the service only, and trying the disk again"
+                " every %g to 60 s; if this stays, check the disk",
+                directory,
+                breaker.reason,
+                breaker.pause_seconds,
+            )
+
+    def _log_writes(self, breaker: Breaker) -> None:
+        directory = self._options.directory
+        if breaker.is_closed:
+            log.info("the cache on disk %s can be written again", directory)
+        else:
+            log.warning(
+                "the cache on disk %s %s: reading what is there, keeping nothing new, and trying"
+                " again every %g to 60 s; if this stays, check the disk and its free space",
+                directory,
+                breaker.reason,
+                breaker.pause_seconds,
+            )

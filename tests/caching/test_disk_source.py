@@ -1,0 +1,155 @@
+"""The cache on disk as the block cache uses it, with a real directory and real threads."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from gcsmux_fs.caching.cache_directory import CacheDirectoryError
+from gcsmux_fs.caching.disk_source import DiskSource
+from gcsmux_fs.metrics.registry import Registry
+from gcsmux_fs.model.values import FinalContent
+from gcsmux_fs.process.deferred_calls import DeferredCalls
+from gcsmux_fs.settings.cache_options import CacheOptions
+from tests.reading.fakes import ManualSource, content_of, key_of
+from tests.support.sizes import KIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from typing import Any
+
+pytestmark = pytest.mark.real_time
+
+KEY = key_of("object")
+SIZE = 9 * MIB + 12_345
+PIECE = 2 * MIB
+
+
+class Mount:
+    """A cache in use, over a service that answers at once."""
+
+    def __init__(self, disk: DiskSource, service: ManualSource) -> None:
+        self.disk = disk
+        self.service = service
+        self.registry = Registry()
+        disk.declare_metrics(self.registry)
+
+    def metrics(self) -> dict[str, Any]:
+        return self.registry.snapshot()
+
+    async def read(self, offset: int, length: int, size: int = SIZE) -> bytes:
+        """Read a range; the service answers what is asked of it."""
+        answered = trio.Event()
+        answers: list[Any] = []
+
+        def done(result: Any) -> None:
+            answers.append(result)
+            answered.set()
+
+        self.disk.request(KEY, offset, length, done, final=FinalContent(size))
+        with trio.fail_after(10):
+            while not answered.is_set():
+                self.service.settle_all()
+                await trio.sleep(0.001)
+        return bytes(answers[0])
+
+    async def read_all(self) -> bytes:
+        parts = [
+            await self.read(start, min(PIECE, SIZE - start)) for start in range(0, SIZE, PIECE)
+        ]
+        return b"".join(parts)
+
+
+@asynccontextmanager
+async def mounted(directory: Path) -> AsyncIterator[Mount]:
+    async with trio.open_nursery() as tasks:
+        calls = DeferredCalls()
+        tasks.start_soon(calls.run)
+        options = CacheOptions(directory, min_free_bytes=0)
+        disk = DiskSource(options, "", memory_bytes=256 * MIB, call_soon=calls)
+        service = ManualSource()
+        disk.read_from(service)
+        async with disk.in_use(tasks):
+            yield Mount(disk, service)
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_was_read_is_on_the_disk_after_a_restart(tmp_path: Path) -> None:
+    expected = content_of(KEY, 0, SIZE)
+    async with mounted(tmp_path / "cache") as mount:
+        assert await mount.read_all() == expected
+        assert mount.service.total == SIZE
+    async with mounted(tmp_path / "cache") as mount:
+        assert await mount.read_all() == expected
+        assert await mount.read(16 * KIB, 16 * KIB) == expected[16 * KIB : 32 * KIB]
+        assert mount.service.requests == []
+        metrics = mount.metrics()
+        assert metrics["disk_cache_hit_bytes"] == SIZE + 16 * KIB
+        assert (metrics["disk_cache_state"], metrics["disk_cache_ranges_reading"]) == (1, 0)
+
+
+async def test_an_object_is_not_its_neighbour_or_its_other_size(tmp_path: Path) -> None:
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read(0, PIECE)
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read(0, PIECE, SIZE + 1)
+        assert mount.service.total == PIECE
+
+
+async def test_a_forgotten_object_is_requested_again(tmp_path: Path) -> None:
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read(0, PIECE)
+        mount.disk.forget(lambda name: name == "another object")
+        mount.disk.forget(lambda name: name == "object")
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read(0, PIECE)
+        assert mount.service.total == PIECE
+
+
+@pytest.mark.expects_log("had another CRC32C than the object")
+async def test_an_object_whose_checksum_differs_is_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with mounted(tmp_path / "cache") as mount:
+        answered = trio.Event()
+        mount.disk.request(KEY, 0, MIB, lambda _: answered.set(), final=FinalContent(MIB, 12345))
+        while not answered.is_set():
+            mount.service.settle_all()
+            await trio.sleep(0.001)
+    assert "gs://bucket/'object'#1: the content in the cache on disk" in caplog.text
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read(0, MIB, MIB)
+        assert mount.service.total == MIB
+
+
+async def test_an_unsafe_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    with pytest.raises(ExceptionGroup) as raised:
+        async with mounted(tmp_path / "cache"):
+            pass
+    assert raised.group_contains(CacheDirectoryError, match="users can write")
+
+
+@pytest.mark.expects_log("no cache on disk")
+async def test_without_its_disk_a_mount_reads_from_the_service(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with mounted(tmp_path / "missing" / "cache") as mount:
+        assert await mount.read(0, PIECE) == content_of(KEY, 0, PIECE)
+        assert mount.disk.read_now(KEY, 0, KIB, FinalContent(SIZE)) is None
+        assert mount.metrics()["disk_cache_state"] == 0
+    assert "does not exist: create it, or mount its disk" in caplog.text
+
+
+@pytest.mark.expects_log("cannot be written")
+async def test_a_directory_that_disappears_harms_no_read(tmp_path: Path) -> None:
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read(0, PIECE)
+        shutil.rmtree(tmp_path / "cache")
+        assert await mount.read_all() == content_of(KEY, 0, SIZE)
