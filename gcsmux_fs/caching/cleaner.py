@@ -65,6 +65,8 @@ _JOURNAL_BYTES = 64 * 1024
 _COUNT_SECONDS = 3600
 _COUNT_PAUSE_SECONDS = 0.25
 _FAILED_ROUND_SECONDS = 10
+# If something damages the usage table again and again, counting takes only a part of the time.
+_URGENT_COUNT_PAUSE_SECONDS = 3
 
 
 class _Then(enum.Enum):
@@ -107,7 +109,8 @@ class Cleaner:
         self._count: ChunkCount | None = None
         self._count_urgent = False
         self._round: _Round | None = None
-        self._next_check = self._next_journal = self._next_count = self._next_round = 0.0
+        self._next_check = self._next_journal = self._next_round = 0.0
+        self._next_count = self._next_urgent_count = 0.0
 
     @property
     def cleans(self) -> bool:
@@ -151,10 +154,13 @@ class Cleaner:
             self._next_check = now + _CHECK_SECONDS
             self._count_urgent |= self._account.end_slots()
         target = self._account.target()
-        if self._count_urgent or not target.counted:
+        urgent = self._count_urgent or not target.counted
+        if urgent and (self._count is not None or now >= self._next_urgent_count):
             self._count_urgent = True
             self._continue_count(ledger, now)
             return _Then.AT_ONCE
+        if not target.counted:
+            return _Then.IDLE
         if self._round is not None:
             self._evict(ledger, self._round)
             return _Then.AT_ONCE
@@ -195,6 +201,7 @@ class Cleaner:
             self._lock.note_count(now)
             self._count = None
             self._count_urgent = False
+            self._next_urgent_count = now + _URGENT_COUNT_PAUSE_SECONDS
 
     def _evict(self, ledger: LedgerFiles, round_: _Round) -> None:
         """Evict chunks of the next section of a round."""

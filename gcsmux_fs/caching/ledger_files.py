@@ -41,6 +41,11 @@ _PIECE_BYTES = 1024 * RECORD_BYTES
 """How much of the journal is sorted at once. To decode 1,024 records takes 2.5 ms of processor
 time."""
 
+_MOST_BYTES = 32 * 1024 * 1024
+"""A longer journal or section was not written by a mount: `space_account` limits the journal to
+16 MiB, and a section has 1 MiB at most. Its end is not read, because it may be a hole of any size.
+"""
+
 _NEW = ".new"
 
 _RECORDS = 1024
@@ -98,7 +103,8 @@ class LedgerFiles:
         except FileNotFoundError:
             return False
         try:
-            piece = self._files.read(descriptor, _PIECE_BYTES, self._journal_offset)
+            left = _MOST_BYTES - self._journal_offset
+            piece = self._files.read(descriptor, min(_PIECE_BYTES, left), self._journal_offset)
         finally:
             self._files.close(descriptor)
         # A record that the piece cuts off is decoded with the next piece.
@@ -205,7 +211,8 @@ class LedgerFiles:
         except FileNotFoundError:
             return b""
         try:
-            return self._files.read(descriptor, self._files.status(descriptor).size_bytes, 0)
+            size = self._files.status(descriptor).size_bytes
+            return self._files.read(descriptor, min(size, _MOST_BYTES), 0)
         finally:
             self._files.close(descriptor)
 
