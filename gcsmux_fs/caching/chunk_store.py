@@ -127,17 +127,26 @@ class ChunkStore:
         if start + length > CHUNK_BYTES:
             return Presence.UNKNOWN
         try:
-            found = self._read_now(ChunkId(identity, number), size, start, length)
+            opened = self._chunks.get((identity, number))
+            crc = None if opened is None else opened.header.range_crc(start, length)
+            if opened is None or crc is None:
+                found = self._find_now(ChunkId(identity, number), size, start, length)
+                if isinstance(found, Presence):
+                    return found
+                opened, crc = found
+            content = self._files.read_cached(opened.descriptor, length, HEADER_BYTES + start)
         except FileNotFoundError:
             return Presence.ABSENT
         except OSError:
             # `read` will report the error, if it is an error of the disk.
             return Presence.UNKNOWN
-        if isinstance(found, memoryview):
-            self.counters.disk_cache_reads += 1
-            self.counters.disk_cache_memory_reads += 1
-            self.counters.disk_cache_read_bytes += length
-        return found
+        if content is None or len(content) < length or crc32c(content) != crc:
+            return Presence.UNKNOWN
+        counters = self.counters
+        counters.disk_cache_reads += 1
+        counters.disk_cache_memory_reads += 1
+        counters.disk_cache_read_bytes += length
+        return content
 
     def read(
         self, identity: bytes, size: int, offset: int, length: int
@@ -152,7 +161,14 @@ class ChunkStore:
         self.counters.disk_cache_reads += 1
         parts: list[tuple[int, memoryview]] = []
         for chunk, start, end in chunk_ranges(identity, size, offset, length):
-            parts += self._read_chunk(chunk, size, start, end)
+            try:
+                parts += self._read_chunk(chunk, size, start, end)
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    # The disk cannot read this file. Without the file, no later read fails.
+                    with contextlib.suppress(OSError):
+                        self.remove(chunk)
+                raise
         self.counters.disk_cache_read_bytes += sum(len(part) for _, part in parts)
         return parts
 
@@ -169,8 +185,8 @@ class ChunkStore:
         opened = self._open_for_writing(chunk, size)
         if opened is None:
             return _NOTHING_WRITTEN
-        before = self._files.status(opened.descriptor)
         header = opened.header
+        bytes_before = opened.allocated_bytes
         if header.missing(start // GRANULE_BYTES, granule_count(end - start)):
             skipped = chunk.number * CHUNK_BYTES + start - offset
             self._write_content(opened, start, content[skipped : skipped + end - start])
@@ -180,7 +196,7 @@ class ChunkStore:
             return _NOTHING_WRITTEN
         return Written(
             after.allocated_bytes,
-            after.allocated_bytes - before.allocated_bytes,
+            after.allocated_bytes - bytes_before,
             complete=header.is_complete() and header.crc(CHUNK_SLOT) is None,
         )
 
@@ -237,25 +253,22 @@ class ChunkStore:
         """Return the number of open files, and of descriptors that wait to be closed."""
         return {"open": len(self._chunks), "unused": self._chunks.unused_descriptors}
 
-    def _read_now(
+    def _find_now(
         self, chunk: ChunkId, size: int, start: int, length: int
-    ) -> memoryview | Presence:
-        opened = self._chunks.get(chunk) or self._chunks.open_cached(chunk, size)
-        header = opened.header
-        crc = header.range_crc(start, length)
-        if crc is None:
-            # Another mount may have written the granules.
-            if not self._chunks.refresh(opened, may_block=False):
-                return Presence.UNKNOWN
-            crc = header.range_crc(start, length)
-        if crc is None:
-            count = granule_count(length)
-            is_absent = header.missing(start // GRANULE_BYTES, count) == count
-            return Presence.ABSENT if is_absent else Presence.UNKNOWN
-        content = self._files.read_cached(opened.descriptor, length, HEADER_BYTES + start)
-        if content is None or len(content) < length or crc32c(content) != crc:
+    ) -> tuple[OpenChunk, int] | Presence:
+        """Return the file that has a range, and the range's CRC; never blocks."""
+        opened = self._chunks.get(chunk)
+        if opened is None:
+            opened = self._chunks.open_cached(chunk, size)
+        # Another mount may have written the granules.
+        elif not self._chunks.refresh(opened, may_block=False):
             return Presence.UNKNOWN
-        return content
+        crc = opened.header.range_crc(start, length)
+        if crc is not None:
+            return opened, crc
+        count = granule_count(length)
+        is_absent = opened.header.missing(start // GRANULE_BYTES, count) == count
+        return Presence.ABSENT if is_absent else Presence.UNKNOWN
 
     def _read_chunk(
         self, chunk: ChunkId, size: int, start: int, end: int
@@ -263,15 +276,18 @@ class ChunkStore:
         opened = self._open_for_reading(chunk, size, start, end)
         if opened is None:
             return []
+        header = opened.header
+        chunk_offset = chunk.number * CHUNK_BYTES
         parts = []
-        for first, last in present_ranges(opened.header, start, end):
-            content = self._read_content(opened, first, last - first)
-            differing = differing_granules(opened.header, first, last, content)
-            if differing:
-                self._clear(opened, size, differing)
+        for first, last in present_ranges(header, start, end):
+            content = self._files.read(opened.descriptor, last - first, HEADER_BYTES + first)
+            differing = differing_granules(header, first, last, content)
+            if not differing:
+                parts.append((chunk_offset + first, content))
+                continue
+            self._clear(opened, size, differing)
             for part, stop in ranges_without(differing, first, last):
-                offset = chunk.number * CHUNK_BYTES + part
-                parts.append((offset, content[part - first : stop - first]))
+                parts.append((chunk_offset + part, content[part - first : stop - first]))
         return parts
 
     def _open_for_reading(
@@ -283,30 +299,23 @@ class ChunkStore:
         if not opened.header.missing(start // GRANULE_BYTES, granule_count(end - start)):
             return opened
         # Another mount may have written the granules, or removed the file.
-        if self._is_current(opened) and self._chunks.refresh(opened, may_block=True):
+        if self._files.status(opened.descriptor).links and self._chunks.refresh(
+            opened, may_block=True
+        ):
             return opened
         self._chunks.close(chunk)
         return self._chunks.open(chunk, size)
 
     def _open_for_writing(self, chunk: ChunkId, size: int) -> OpenChunk | None:
+        """Open or create the file of a chunk, and note its disk space."""
         opened = self._chunks.get(chunk)
-        if opened is not None and opened.writable and self._is_current(opened):
-            return opened
+        if opened is not None and opened.writable:
+            status = self._files.status(opened.descriptor)
+            # The cleaner of any mount may remove the file.
+            if status.links:
+                opened.allocated_bytes = status.allocated_bytes
+                return opened
         return self._chunks.open(chunk, size, create=True)
-
-    def _is_current(self, opened: OpenChunk) -> bool:
-        """Return whether the file still has a name. The cleaner of any mount may remove it."""
-        return self._files.status(opened.descriptor).links > 0
-
-    def _read_content(self, opened: OpenChunk, start: int, length: int) -> memoryview:
-        try:
-            return self._files.read(opened.descriptor, length, HEADER_BYTES + start)
-        except OSError as error:
-            if error.errno == errno.EIO:
-                # The disk cannot read this place. Without the file, no later read fails here.
-                with contextlib.suppress(OSError):
-                    self.remove(opened.header.chunk)
-            raise
 
     def _write_content(self, opened: OpenChunk, start: int, content: memoryview) -> None:
         header, descriptor = opened.header, opened.descriptor

@@ -45,7 +45,8 @@ def combine_pieces(crcs: Sequence[int], piece_bytes: int, last_bytes: int) -> in
         return crcs[0] if crcs else 0
     low, second, third, high = _tables(piece_bytes)
     crc = crcs[0]
-    for piece in crcs[1:-1]:
+    same_length = crcs[1:] if last_bytes == piece_bytes else crcs[1:-1]
+    for piece in same_length:
         crc = (
             low[crc & 255]
             ^ second[crc >> 8 & 255]
@@ -53,7 +54,7 @@ def combine_pieces(crcs: Sequence[int], piece_bytes: int, last_bytes: int) -> in
             ^ high[crc >> 24]
             ^ piece
         )
-    return combine(crc, crcs[-1], last_bytes)
+    return crc if last_bytes == piece_bytes else combine(crc, crcs[-1], last_bytes)
 
 
 def _image(matrix: Matrix, vector: int) -> int:

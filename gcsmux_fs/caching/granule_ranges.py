@@ -58,11 +58,11 @@ def chunk_ranges(
 
 def present_ranges(header: ChunkHeader, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the parts of a range that have entries; neighbours are joined."""
+    if header.range_crc(start, end - start) is not None:
+        return iter(((start, end),))
     first = start // GRANULE_BYTES
     crcs = header.granule_crcs(first, granule_count(end - start))
     absent = [granule for granule, crc in enumerate(crcs, first) if crc is None]
-    if absent and header.range_crc(start, end - start) is not None:
-        absent = []  # The page has an entry.
     return ranges_without(absent, start, end)
 
 

@@ -22,7 +22,7 @@ from gcsmux_fs.caching.chunk_format import HEADER_BYTES, ChunkHeader, HeaderStat
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsmux_fs.caching.cache_files import CacheFiles
+    from gcsmux_fs.caching.cache_files import CacheFiles, FileStatus
     from gcsmux_fs.caching.chunk_format import ChunkId
     from gcsmux_fs.caching.store_counters import StoreCounters
 
@@ -50,9 +50,16 @@ _ATTEMPTS = 3
 
 
 class OpenChunk:
-    """An open chunk file and its header. The descriptor is closed after the last use."""
+    """An open chunk file. The descriptor is closed after the last use.
 
-    __slots__ = ("_unused", "descriptor", "header", "writable")
+    Attributes:
+        descriptor: the descriptor.
+        header: the header, as last read and written.
+        writable: whether the descriptor allows writing.
+        allocated_bytes: disk space of the file when it was opened.
+    """
+
+    __slots__ = ("_unused", "allocated_bytes", "descriptor", "header", "writable")
 
     def __init__(
         self, descriptor: int, header: ChunkHeader, unused: deque[int], *, writable: bool
@@ -60,6 +67,7 @@ class OpenChunk:
         self.descriptor = descriptor
         self.header = header
         self.writable = writable
+        self.allocated_bytes = 0
         self._unused = unused
 
     def __del__(self) -> None:
@@ -92,7 +100,7 @@ class OpenChunks:
         self._limit = limit - self._unused_limit
         self._owner = owner
         self._removed = removed
-        self._chunks: OrderedDict[ChunkId, OpenChunk] = OrderedDict()
+        self._chunks: OrderedDict[tuple[bytes, int], OpenChunk] = OrderedDict()
         self._unused: deque[int] = deque()
 
     def __len__(self) -> int:
@@ -103,13 +111,15 @@ class OpenChunks:
         """Number of descriptors that the next call of `close_unused` closes."""
         return len(self._unused)
 
-    def get(self, chunk: ChunkId) -> OpenChunk | None:
+    def get(self, chunk: tuple[bytes, int]) -> OpenChunk | None:
         """Return the open file of a chunk, and mark it as the most recently used; never blocks."""
         opened = self._chunks.get(chunk)
         if opened is not None:
-            # Another thread may have removed the chunk meanwhile.
-            with contextlib.suppress(KeyError):
+            # Another thread may have removed the chunk meanwhile. `suppress` would take 0.6 us.
+            try:  # noqa: SIM105
                 self._chunks.move_to_end(chunk)
+            except KeyError:
+                pass
         return opened
 
     def open_cached(self, chunk: ChunkId, size: int) -> OpenChunk:
@@ -124,7 +134,7 @@ class OpenChunks:
             raise BlockingIOError
         descriptor = self._files.open_cached(chunk.path)
         opened = OpenChunk(descriptor, ChunkHeader(chunk, size), self._unused, writable=False)
-        if not self._is_own(descriptor):
+        if not self._is_own(self._files.status(descriptor)):
             raise BlockingIOError
         data = self._files.read_cached(descriptor, HEADER_BYTES, 0)
         if data is None or not self._accept(opened, data):
@@ -175,7 +185,7 @@ class OpenChunks:
             data = cached
         return self._accept(opened, data)
 
-    def close(self, chunk: ChunkId) -> None:
+    def close(self, chunk: tuple[bytes, int]) -> None:
         """Close the file of a chunk after its last use."""
         self._chunks.pop(chunk, None)
 
@@ -226,10 +236,14 @@ class OpenChunks:
             writable = False
             descriptor = self._files.open(chunk.path, os.O_RDONLY)
         opened = OpenChunk(descriptor, ChunkHeader(chunk, size), self._unused, writable=writable)
-        if not self._is_own(descriptor):
+        status = self._files.status(descriptor)
+        if not self._is_own(status):
             return None
-        data = self._files.read(descriptor, HEADER_BYTES, 0)
-        return opened if self._accept(opened, data) else None
+        opened.allocated_bytes = status.allocated_bytes
+        # A new file has no header to read.
+        if status.size_bytes and not self.refresh(opened, may_block=True):
+            return None
+        return opened
 
     def _open_in_shard(self, chunk: ChunkId, flags: int) -> int:
         try:
@@ -246,8 +260,7 @@ class OpenChunks:
         self._files.make_directory(shard)
         return self._files.open(chunk.path, flags)
 
-    def _is_own(self, descriptor: int) -> bool:
-        status = self._files.status(descriptor)
+    def _is_own(self, status: FileStatus) -> bool:
         return status.is_regular and self._owner in {None, status.owner}
 
     def _accept(self, opened: OpenChunk, data: memoryview) -> bool:

@@ -58,8 +58,10 @@ _STATFS_BYTES = 256
 _FILE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
-# The mode of a directory that a group shares. New files in it belong to the group.
+# The modes of directories and files that a group shares. New files belong to the group of their
+# directory.
 _SHARED_MODE = 0o2770
+_SHARED_FILE_MODE = 0o660
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # Calls that take a few microseconds keep the lock of the interpreter.
@@ -130,22 +132,23 @@ class RealCacheFiles:
                 return None
         except BlockingIOError:
             return None
-        return memoryview(buffer).toreadonly()[:count]
+        view = memoryview(buffer).toreadonly()
+        return view if count == length else view[:count]
 
     def open(self, path: str, flags: int) -> int:
         """Open or create a file; see `CacheFiles`."""
+        if not flags & os.O_CREAT or not self._shared:
+            return self._open_file(path, flags)
         try:
-            return self._open_existing(path, flags & ~os.O_CREAT)
+            return self._open_file(path, flags & ~os.O_CREAT)
         except FileNotFoundError:
-            if not flags & os.O_CREAT:
-                raise
+            pass
         try:
-            descriptor = self._open_path(path, flags | _FILE_FLAGS | os.O_EXCL, self._file_mode)
+            descriptor = self._open_path(path, flags | _FILE_FLAGS | os.O_EXCL, _SHARED_FILE_MODE)
         except FileExistsError:
-            return self._open_existing(path, flags & ~os.O_CREAT)
-        if self._shared:
-            # The process may have a umask that takes the group's permissions away.
-            os.fchmod(descriptor, self._file_mode)
+            return self._open_file(path, flags & ~os.O_CREAT)
+        # The process may have a umask that takes the group's permissions away.
+        os.fchmod(descriptor, _SHARED_FILE_MODE)
         return descriptor
 
     def read(self, descriptor: int, length: int, offset: int) -> memoryview:
@@ -264,17 +267,14 @@ class RealCacheFiles:
         space = os.fstatvfs(self._directory)
         return space.f_bavail * space.f_frsize
 
-    @property
-    def _file_mode(self) -> int:
-        return 0o660 if self._shared else 0o600
-
-    def _open_existing(self, path: str, flags: int) -> int:
+    def _open_file(self, path: str, flags: int) -> int:
         flags |= _FILE_FLAGS
+        mode = 0o600 if flags & os.O_CREAT else 0
         try:
-            return self._open_path(path, flags | self._access_time_flag, 0)
+            return self._open_path(path, flags | self._access_time_flag, mode)
         except PermissionError:
             # Only the owner of a file may open it with O_NOATIME.
-            descriptor = self._open_path(path, flags, 0)
+            descriptor = self._open_path(path, flags, mode)
         if self._access_time_flag:
             self._with_access_time.add(descriptor)
         return descriptor
@@ -326,7 +326,7 @@ class RealCacheFiles:
         if not self._has_openat2:
             return None
         try:
-            descriptor = self._open_existing(probe, os.O_RDONLY)
+            descriptor = self._open_file(probe, os.O_RDONLY)
         except OSError:
             return None
         try:
@@ -356,19 +356,38 @@ def share_directory(descriptor: int) -> None:
         os.fchmod(descriptor, _SHARED_MODE)
 
 
+class _CachestatArguments:
+    """The memory of the arguments of one call of cachestat."""
+
+    __slots__ = ("numbers", "range_pointer", "result_pointer")
+
+    def __init__(self) -> None:
+        self.numbers = _CachestatNumbers()
+        address = ctypes.addressof(self.numbers)
+        self.range_pointer = ctypes.c_void_p(address)
+        self.result_pointer = ctypes.c_void_p(address + _RANGE_BYTES)
+
+
+# To allocate the arguments takes longer than the call.
+_unused_arguments: list[_CachestatArguments] = []
+
+
 def _is_in_memory(descriptor: int, length: int, offset: int) -> bool:
     """Return whether the pages of a range are in memory, or are being read; False if unknown."""
-    numbers = _CachestatNumbers(offset, length)
-    address = ctypes.addressof(numbers)
-    pages = (offset + length - 1) // _PAGE_BYTES - offset // _PAGE_BYTES + 1
+    try:
+        arguments = _unused_arguments.pop()
+    except IndexError:
+        arguments = _CachestatArguments()
+    numbers = arguments.numbers
+    numbers[0] = offset
+    numbers[1] = length
     failed = _quick_libc.syscall(
-        _CACHESTAT,
-        descriptor,
-        ctypes.c_void_p(address),
-        ctypes.c_void_p(address + _RANGE_BYTES),
-        0,
+        _CACHESTAT, descriptor, arguments.range_pointer, arguments.result_pointer, 0
     )
-    return not failed and numbers[2] >= pages
+    count = numbers[2]
+    _unused_arguments.append(arguments)
+    pages = (offset + length - 1) // _PAGE_BYTES - offset // _PAGE_BYTES + 1
+    return not failed and count >= pages
 
 
 def _is_tmpfs(descriptor: int) -> bool:
