@@ -11,6 +11,7 @@ from gcsmux_fs.caching.cache_directory import open_cache_directory
 from gcsmux_fs.caching.chunk_store import ChunkStore, open_files_limit
 from gcsmux_fs.caching.cleaner import Cleaner
 from gcsmux_fs.caching.machine_moments import boot_id
+from gcsmux_fs.caching.old_versions import remove_old_versions
 from gcsmux_fs.caching.space_account import SpaceAccount
 from gcsmux_fs.settings.cache_options import default_min_free
 
@@ -84,6 +85,8 @@ class Housekeeping:
         self._cache = cache
         self._flush_at = 0.0
         self._evictions: int | None = None
+        self._removal = remove_old_versions(cache.directory.path, time.time())
+        self._has_old_versions = True
 
     def run_once(self) -> bool:
         """Do one short step; return whether there is more to do.
@@ -101,4 +104,6 @@ class Housekeeping:
         if evictions != self._evictions:
             self._evictions = evictions
             self._cache.store.close_removed()
-        return self._cache.cleaner.run_once()
+        if self._has_old_versions:
+            self._has_old_versions = next(self._removal, self) is not self
+        return self._cache.cleaner.run_once() or self._has_old_versions

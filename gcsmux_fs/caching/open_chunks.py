@@ -41,6 +41,9 @@ _FOREIGN_ERRORS = {
     errno.EXDEV,
 }
 
+# Errors of an open if the process or the machine has too many open files.
+_TOO_MANY_ERRORS = {errno.EMFILE, errno.ENFILE}
+
 # Errors with which a file can still be opened for reading.
 _READ_ONLY_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -163,6 +166,10 @@ class OpenChunks:
                     raise
                 return None
             except OSError as error:
+                if error.errno in _TOO_MANY_ERRORS and self._chunks:
+                    # The rest of the mount needs descriptors, too.
+                    self.close_all()
+                    continue
                 if error.errno not in _FOREIGN_ERRORS:
                     raise
                 opened = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from pathlib import Path
 from random import Random
@@ -62,6 +63,20 @@ def test_the_number_of_open_files_is_bounded(directory: CacheDirectory) -> None:
 
 def test_the_limit_leaves_descriptors_for_the_rest_of_the_mount() -> None:
     assert 1 <= open_files_limit() <= 256
+
+
+def test_files_are_closed_when_the_process_has_too_many(directory: CacheDirectory) -> None:
+    store = ChunkStore(directory.files)
+    for number in range(CHUNKS):
+        store.write(IDENTITY, SIZE, number * CHUNK_BYTES, GRANULE)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(directory.fd), before[1]))
+    try:
+        store.write(bytes([1] * 16), SIZE, 0, GRANULE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(open_descriptors(directory)) == 1
+    store.close()
 
 
 def test_a_removed_file_frees_its_space_and_is_replaced(directory: CacheDirectory) -> None:
