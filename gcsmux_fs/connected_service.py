@@ -197,7 +197,7 @@ class ConnectedService:
             disk.read_from(source)
             source = disk
             budget_bytes -= disk.queue_bytes
-        return ReadContext(
+        context = ReadContext(
             source,
             bandwidth,
             budget_bytes=budget_bytes,
@@ -205,6 +205,9 @@ class ConnectedService:
             read_timeout=self._read_timeout,
             lower_tier=disk,
         )
+        if disk is not None:
+            disk.recall_from(context.cached_bytes)
+        return context
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of streams and retries. Each store declares its own metrics."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.caching.disk_breaker import Breaker
     from gcsmux_fs.caching.disk_cache import OpenedCache
-    from gcsmux_fs.caching.write_queue import QueuedRange
+    from gcsmux_fs.caching.write_queue import MissedRange, QueuedRange
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.model.errors import StorageError
     from gcsmux_fs.model.values import FinalContent, ObjectKey
@@ -95,7 +95,10 @@ class DiskSource:
         self._writes: WriteBehind | None = None
         self._watched_until = -math.inf
         self._changed = trio.Event()
+        # Set when bytes are queued, so that housekeeping does not sleep on.
+        self._stirred = trio.Event()
         self._registry: Registry | None = None
+        self._cached_bytes: Callable[[ObjectKey, int, int], memoryview | None] | None = None
         self._keeping = trio.CancelScope()
 
     def __repr__(self) -> str:
@@ -138,6 +141,10 @@ class DiskSource:
     def read_from(self, source: RangeSource) -> None:
         """Fetch from `source` what is not on the disk. Call this once, before the first request."""
         self._source = source
+
+    def recall_from(self, cached_bytes: Callable[[ObjectKey, int, int], memoryview | None]) -> None:
+        """Take bytes for which the queue had no room from the block cache later."""
+        self._cached_bytes = cached_bytes
 
     async def _close(self) -> None:
         """Write what waits to be written, within a bound.
@@ -265,7 +272,12 @@ class DiskSource:
             self._declare_disk_metrics(result, self._registry)
         self._disk = disk = DiskCalls(result, self._threads)
         self._writes = WriteBehind(
-            disk, self.queue_bytes, self.counters, trio.current_time, self._log_writes
+            disk,
+            self.queue_bytes,
+            self.counters,
+            trio.current_time,
+            self._log_writes,
+            self._recall,
         )
         self._core = TierCore(
             self._source,
@@ -284,9 +296,15 @@ class DiskSource:
         registry.fields(cache.store.counters)
         cache.account.declare_metrics(registry)
 
+    def _recall(self, missed: MissedRange) -> memoryview | None:
+        if self._cached_bytes is None:
+            return None
+        return self._cached_bytes(missed.key, missed.offset, missed.length)
+
     def _keep(self, queued: QueuedRange) -> None:
         assert self._writes is not None
         self._writes.keep(queued)
+        self._stirred.set()
         self._note_deadline()
 
     def _note_deadline(self) -> None:
@@ -324,6 +342,7 @@ class DiskSource:
     async def _keep_order(self, keeper: Housekeeping) -> None:
         pause = IDLE_PAUSE_SECONDS
         while True:
+            self._stirred = trio.Event()
             uses = self._uses()
             try:
                 has_more = await self._house.run(keeper.run_once)
@@ -336,7 +355,9 @@ class DiskSource:
                 pause = IDLE_PAUSE_SECONDS
             else:
                 pause = min(max(2 * pause, IDLE_PAUSE_SECONDS), _QUIET_SECONDS)
-            await trio.sleep(pause)
+            await trio.sleep(min(pause, IDLE_PAUSE_SECONDS))
+            with trio.move_on_after(max(0.0, pause - IDLE_PAUSE_SECONDS)):
+                await self._stirred.wait()
 
     def _uses(self) -> int:
         """Return a number that changes while the cache is used."""

@@ -4,12 +4,17 @@ Theory of operation. Fetched bytes wait in a queue until a thread writes them, i
 batches are handed over at a time, so that the thread does not wait for the next one. No reader ever
 waits for a write.
 
+If the queue is full, only the place of a range is remembered. When there is room, its bytes are
+taken from the block cache, where most of them still are. So a disk that is slower than the network
+for a while loses nothing until the block cache is full, too.
+
 A disk that refuses writes, because it is full for example, can still be read. So writes have a
 breaker of their own. While it is not closed, nothing is queued, except for the probe.
 
 Invariants:
 1. The bytes that wait, with those that are being written, never exceed the limit of the queue.
 2. While the breaker is open, nothing is handed over, and no memory is in use.
+3. The remembered places are bounded.
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ from __future__ import annotations
 import errno
 import functools
 import math
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gcsmux_fs.caching.disk_breaker import Breaker, Severity
-from gcsmux_fs.caching.write_queue import WriteQueue
+from gcsmux_fs.caching.write_queue import MissedRange, WriteQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["WRITE_SECONDS", "DiskWrites", "WriteBehind", "WriteReport"]
 
 _MAX_BATCHES = 2
+
+_MAX_MISSED = 4096
+"""Number of remembered places: 8 GiB in ranges of 2 MiB. They take 1 MiB of memory."""
 
 WRITE_SECONDS = 15.0
 """If a batch takes longer than this, the disk is regarded as failing. The kernel makes writers wait
@@ -70,6 +79,7 @@ class WriteBehind:
         counters: what the metrics show.
         clock: returns the time in seconds.
         on_change: called when the breaker opens or closes.
+        recall: returns the bytes of a range, if they are still in memory.
     """
 
     def __init__(
@@ -79,6 +89,7 @@ class WriteBehind:
         counters: TierCounters,
         clock: Callable[[], float],
         on_change: Callable[[Breaker], None],
+        recall: Callable[[MissedRange], memoryview | None] = lambda _: None,
     ) -> None:
         self.queue = WriteQueue(limit)
         self.breaker = Breaker()
@@ -86,6 +97,8 @@ class WriteBehind:
         self._counters = counters
         self._clock = clock
         self._on_change = on_change
+        self._recall = recall
+        self._missed: deque[MissedRange] = deque()
         # Number of batches that are handed over, and since when the disk owes the next answer.
         self._batches = 0
         self._waiting_since = math.inf
@@ -95,7 +108,7 @@ class WriteBehind:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is being written."""
-        return not self._batches and not self.queue
+        return not self._batches and not self.queue and not self._missed
 
     @property
     def next_deadline(self) -> float:
@@ -108,15 +121,21 @@ class WriteBehind:
 
     def keep(self, queued: QueuedRange) -> None:
         """Write a range later, or drop it."""
-        if self._accepts(queued):
+        if not self._accepts():
+            self._counters.disk_cache_dropped_bytes += len(queued.content)
+        elif self.queue.has_room(len(queued.content)):
             self.queue.put(queued)
             self._hand_over()
         else:
-            self._counters.disk_cache_dropped_bytes += len(queued.content)
+            self._remember(MissedRange(*queued[:-1], len(queued.content)))
 
     def drop(self, matches: Callable[[QueuedRange], bool]) -> None:
         """Drop the ranges that match and are not yet handed over."""
         self._counters.disk_cache_dropped_bytes += self.queue.drop(matches)
+        for missed in list(self._missed):
+            if matches(missed.with_content(memoryview(b""))):
+                self._missed.remove(missed)
+                self._counters.disk_cache_dropped_bytes += missed.length
 
     def stop(self, on_idle: Callable[[], None]) -> None:
         """Accept nothing more. Call `on_idle` when everything that waits is written."""
@@ -132,13 +151,28 @@ class WriteBehind:
             self._waiting_since = math.inf
             self._note_failure(now, f"has not finished a write within {WRITE_SECONDS:g} s")
 
-    def _accepts(self, queued: QueuedRange) -> bool:
-        if self._is_stopped or not self.queue.has_room(len(queued.content)):
+    def _accepts(self) -> bool:
+        if self._is_stopped:
             return False
         if self.breaker.is_closed:
             return True
         # While a batch is with the disk, its answer shows whether the disk works again.
         return not self._batches and self.breaker.take_probe(self._clock())
+
+    def _remember(self, missed: MissedRange) -> None:
+        self._missed.append(missed)
+        if len(self._missed) > _MAX_MISSED:
+            self._counters.disk_cache_dropped_bytes += self._missed.popleft().length
+
+    def _recall_missed(self) -> None:
+        """Queue remembered ranges again, as far as there is room."""
+        while self._missed and self.queue.has_room(self._missed[0].length):
+            missed = self._missed.popleft()
+            content = self._recall(missed)
+            if content is None:
+                self._counters.disk_cache_dropped_bytes += missed.length
+            else:
+                self.queue.put(missed.with_content(content))
 
     def _hand_over(self) -> None:
         while self._batches < _MAX_BATCHES and (batch := self.queue.take_batch()):
@@ -163,6 +197,7 @@ class WriteBehind:
             self._note_failure(now, f"cannot be written ({error})", severity)
         for queued in report.complete:
             self._disk.check(queued)
+        self._recall_missed()
         self._hand_over()
         if self._on_idle is not None and self.is_idle:
             self._on_idle()

@@ -2,8 +2,8 @@
 
 Invariants:
 1. The bytes in the queue, with those that a thread is writing, never exceed the limit.
-2. A range that does not fit is dropped by the caller. The ranges before it stay, so that the
-   beginning of what a program reads is kept, and not random parts of it.
+2. A range that does not fit is not queued. The ranges before it stay, so that the beginning of what
+   a program reads is kept, and not random parts of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.model.values import FinalContent, ObjectKey
 
-__all__ = ["QueuedRange", "WriteQueue", "queue_limit"]
+__all__ = ["MissedRange", "QueuedRange", "WriteQueue", "queue_limit"]
 
 _MEMORY_DIVISOR = 8
 _MIN_QUEUE_BYTES = 4 * 1024 * 1024
@@ -52,6 +52,20 @@ class QueuedRange(NamedTuple):
     def charge(self) -> int:
         """What the range takes of the queue, in bytes."""
         return len(self.content) + _ENTRY_BYTES
+
+
+class MissedRange(NamedTuple):
+    """A range for which the queue had no room, without its bytes."""
+
+    identity: bytes
+    key: ObjectKey
+    final: FinalContent
+    offset: int
+    length: int
+
+    def with_content(self, content: memoryview) -> QueuedRange:
+        """Return the range with its bytes."""
+        return QueuedRange(self.identity, self.key, self.final, self.offset, content)
 
 
 class WriteQueue:

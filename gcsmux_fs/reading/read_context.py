@@ -90,6 +90,14 @@ class ReadContext:
         """
         return OpenFile(self.resources, key, size, grows=grows, crc32c=crc32c)
 
+    def cached_bytes(self, key: ObjectKey, offset: int, length: int) -> memoryview | None:
+        """Return a range that is exactly one ready block; None if there is no such block."""
+        index = self.resources.fetcher.objects.get(key)
+        block = None if index is None else index.find(offset)
+        if block is None or (block.start, block.end) != (offset, offset + length):
+            return None
+        return block.content
+
     @property
     def warm_capacity_bytes(self) -> int:
         """How many bytes of objects (see `cache_charge`) a warm-up may fetch into the caches."""

@@ -31,8 +31,15 @@ class Writes:
         self.disk = FakeDisk()
         self.counters = TierCounters()
         self.changes: list[BreakerState] = []
+        #: The bytes in the block cache, by offset.
+        self.in_memory: dict[int, memoryview] = {}
         self.behind = WriteBehind(
-            self.disk, limit, self.counters, lambda: self.now, self._note_change
+            self.disk,
+            limit,
+            self.counters,
+            lambda: self.now,
+            self._note_change,
+            lambda missed: self.in_memory.get(missed.offset),
         )
 
     def _note_change(self, breaker: Breaker) -> None:
@@ -84,6 +91,25 @@ def test_what_does_not_fit_is_dropped_and_what_came_first_is_kept() -> None:
     assert writes.written() == list(range(15))
     assert writes.counters.disk_cache_dropped_bytes == 25 * 2 * MIB
     assert writes.behind.has_room(2 * MIB)
+
+
+def test_what_did_not_fit_is_written_later_if_it_is_still_in_memory() -> None:
+    writes = Writes()
+    for number in range(40):
+        writes.behind.keep(queued(number))
+    writes.in_memory = {number * 2 * MIB: memoryview(bytes(2 * MIB)) for number in range(20, 40)}
+    assert writes.written() == [*range(15), *range(20, 40)]
+    assert writes.behind.is_idle
+    assert writes.counters.disk_cache_dropped_bytes == 5 * 2 * MIB
+
+
+def test_a_dropped_object_is_not_remembered() -> None:
+    writes = Writes()
+    for number in range(40):
+        writes.behind.keep(queued(number))
+    writes.in_memory = {number * 2 * MIB: memoryview(bytes(2 * MIB)) for number in range(40)}
+    writes.behind.drop(lambda each: each.key.name == "object")
+    assert len(writes.written()) == 2, "only what the thread has"
 
 
 def test_complete_chunks_are_checked() -> None:
