@@ -30,6 +30,7 @@ EMULATOR = """\
 [Service]
 ExecStart=/usr/bin/gcsmux-emulator /srv/buckets --port 9000
 """
+CACHE = ("--cache-dir", "/var/cache/gcsmux", "--cache-min-free", "0")
 SERVICE = ("--endpoint", "127.0.0.1:9000", "--plaintext", "--anonymous")
 OPTIONS = "ro,endpoint=127.0.0.1:9000,plaintext,anonymous"
 
@@ -140,7 +141,7 @@ def test_the_life_of_the_package(package: Path, machine: Machine, tmp_path: Path
     assert __version__ in machine.run("gcsmux", "--version").stdout
     # A unit: the package contains it, so install-unit writes only the configuration.
     installed = machine.run(
-        *("gcsmux", "install-unit", "my-bucket", "/mnt/data", *SERVICE, "--yes", "--now")
+        *("gcsmux", "install-unit", "my-bucket", "/mnt/data", *SERVICE, *CACHE, "--yes", "--now")
     )
     assert "the unit of the package is used" in installed.stdout
     assert "write /etc/gcsmux/data.toml" in installed.stdout
@@ -166,6 +167,8 @@ def test_the_life_of_the_package(package: Path, machine: Machine, tmp_path: Path
     assert machine.show("gcsmux@data", "MainPID") == process
     machine.run("systemctl", "restart", "gcsmux@data")
     read(machine, "/mnt/data/later")
+    # The restarted mount had the bytes on the disk.
+    assert "disk_cache_hits " in machine.run("gcsmux", "stats", "/mnt/data").stdout
 
     # Removal unmounts and keeps the configuration. Purging leaves nothing.
     machine.run("apt-get", "remove", "--yes", "gcsmux", seconds=120)
@@ -175,3 +178,4 @@ def test_the_life_of_the_package(package: Path, machine: Machine, tmp_path: Path
     machine.run("apt-get", "purge", "--yes", "gcsmux", seconds=120)
     wait_until(lambda: machine.state("gcsmux@data") in ("inactive", "failed"), "the unit ends")
     assert files(machine) - before == set()
+    assert not (machine.root / "var/cache/gcsmux").exists()

@@ -93,7 +93,7 @@ def test_continuous_integration_runs_make_test_and_make_demo() -> None:
 
 @pytest.mark.mount
 def test_the_mount_commands_work(tmp_path: Path, emulator: EmulatorProcess) -> None:
-    moves = {"/mnt/data": str(tmp_path / "data")}
+    moves = {"/mnt/data": str(tmp_path / "data"), "/var/cache/gcsmux": str(tmp_path / "cache")}
     environment = {
         "PATH": f"{COMMANDS}:{os.environ['PATH']}",
         "STORAGE_EMULATOR_HOST_GRPC": emulator.endpoint,
