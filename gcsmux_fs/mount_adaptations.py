@@ -276,14 +276,19 @@ def log_destination(destination: str, log_to: str) -> Adaptation:
     return Adaptation("log", destination, reason)
 
 
-def block_memory(memory_bytes: int) -> Adaptation:
-    """Return the part of --memory for blocks, and the limit of the whole process."""
-    blocks = block_budget(memory_bytes)
+def block_memory(memory_bytes: int, disk_queue_bytes: int) -> Adaptation:
+    """Return the part of --memory for blocks, and the limit of the whole process.
+
+    `disk_queue_bytes` are for bytes that wait to be written to a cache on disk.
+    """
+    messages = memory_bytes - block_budget(memory_bytes)
+    blocks = memory_bytes - messages - disk_queue_bytes
+    queue = f", {show_size(disk_queue_bytes)} for writes to the disk" if disk_queue_bytes else ""
     return Adaptation(
         "memory_for_blocks",
         f"{show_size(blocks)} of {show_size(memory_bytes)}",
-        f"{show_size(memory_bytes - blocks)} are reserved for messages that gRPC hands over. The"
-        f" process takes up to {show_size(ALLOWANCE_BYTES)} more than --memory.",
+        f"{show_size(messages)} are reserved for messages that gRPC hands over{queue}. The process"
+        f" takes up to {show_size(ALLOWANCE_BYTES)} more than --memory.",
     )
 
 
@@ -292,7 +297,8 @@ def disk_cache(options: CacheOptions | None, problem: str) -> Adaptation:
     if options is None:
         return Adaptation("disk_cache", "none", "cache_dir is not set.")
     if problem:
-        return Adaptation("disk_cache", "off, until the disk works again", problem)
+        reason = problem[:1].upper() + problem[1:]
+        return Adaptation("disk_cache", "off, until the disk works again", reason)
     sharing = "the mounts of this user"
     if options.group is not None:
         sharing = f"the mounts of the group {options.group}"

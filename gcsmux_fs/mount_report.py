@@ -20,6 +20,7 @@ from gcsmux_fs.storage.direct_path import connected_paths
 from gcsmux_fs.tracing.trace_settings import exporter_names
 
 if TYPE_CHECKING:
+    from gcsmux_fs.caching.disk_source import DiskSource
     from gcsmux_fs.connected_service import ConnectedService
     from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
     from gcsmux_fs.fuse.name_pruning import NamePruner
@@ -43,6 +44,7 @@ def mount_report(
     names: NamePruner,
     read_ahead: KernelReadAhead,
     outage: ServiceOutage | None,
+    disk: DiskSource | None,
     *,
     is_traced: bool,
 ) -> dict[str, Any]:
@@ -66,8 +68,10 @@ def mount_report(
             resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         ),
         mount_adaptations.stream_timeouts(service.stream_policy, settings.read_timeout_seconds),
-        mount_adaptations.block_memory(settings.memory_bytes),
-        mount_adaptations.disk_cache(settings.cache, ""),
+        mount_adaptations.block_memory(
+            settings.memory_bytes, 0 if disk is None else disk.queue_bytes
+        ),
+        mount_adaptations.disk_cache(settings.cache, "" if disk is None else disk.problem),
         mount_adaptations.kernel_window(settings.kernel_read_ahead_bytes, read_ahead.refusal),
         mount_adaptations.background_reads(is_privileged=is_privileged(), user_limit=_user_limit()),
         mount_adaptations.dropped_names(

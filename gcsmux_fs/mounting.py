@@ -215,6 +215,7 @@ async def _serve_bucket(
         names,
         read_ahead,
         outage,
+        disk,
         is_traced=tracing is not None,
     )
     actions = ControlActions(tree, context, dropper, settings.bucket)
@@ -224,6 +225,8 @@ async def _serve_bucket(
     async with AsyncExitStack() as parts:
         if disk is not None:
             await parts.enter_async_context(disk.in_use(tasks))
+            if disk.problem:
+                reporter.warn(f"the mount has no cache on disk: {disk.problem}")
         parts.enter_context(closing(control))
         await serve_kernel(
             settings,

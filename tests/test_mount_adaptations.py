@@ -92,11 +92,16 @@ if TYPE_CHECKING:
         (tracing([], on=False), "off", "No variable"),
         (watchdog(None), "none", "no WatchdogSec="),
         (watchdog(60.0), "60s", "of the unit"),
-        (block_memory(256 * MIB), "224MiB of 256MiB", "32MiB are reserved"),
+        (block_memory(256 * MIB, 0), "224MiB of 256MiB", "32MiB are reserved"),
+        (block_memory(256 * MIB, 32 * MIB), "192MiB of 256MiB", "32MiB for writes to the disk"),
         (disk_cache(None, ""), "none", "cache_dir is not set"),
         (disk_cache(CacheOptions(Path("/c")), ""), "in /c", "shared with the mounts of this user"),
         (disk_cache(CacheOptions(Path("/c"), group=7), ""), "in /c", "the group 7"),
-        (disk_cache(CacheOptions(Path("/c")), "The disk is full."), "off, until", "disk is full"),
+        (
+            disk_cache(CacheOptions(Path("/c")), "the disk is full."),
+            "off, until",
+            "The disk is full",
+        ),
         (stream_timeouts(stream_policy(10.0), 10.0), "5s for the first", "A read has 10s"),
     ],
 )

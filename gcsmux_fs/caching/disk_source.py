@@ -192,6 +192,15 @@ class DiskSource:
         return None if core is None else core.read_now(key, offset, length, final)
 
     @property
+    def problem(self) -> str:
+        """Why the cache is not used now, as a sentence for the user; "" while it is used."""
+        if self._core is None:
+            error = self._open_error
+            return str(error) if error else f"the disk of {self._options.directory} hangs."
+        breaker = self._core.breaker
+        return "" if breaker.is_closed else f"the cache on disk {breaker.reason}."
+
+    @property
     def capacity_bytes(self) -> int:
         """How many bytes of objects the disk can hold; 0 if there is no cache now."""
         return 0 if self._cache is None else self._cache.capacity_bytes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.metrics.histogram import BUCKET_BOUNDS_SECONDS, Histogram
@@ -23,7 +22,7 @@ def readable_lines(metrics: Iterable[MetricValues]) -> Iterator[str]:
     A line shows name, value and meaning. Values of zero have no line; the last line shows how many
     values are zero.
     """
-    rows: list[tuple[str, str, str, str]] = []
+    sections: dict[str, list[tuple[str, str, str]]] = {}
     zeros = 0
     for metric, values in metrics:
         for labels, value in values.items():
@@ -32,12 +31,14 @@ def readable_lines(metrics: Iterable[MetricValues]) -> Iterator[str]:
                 continue
             suffix = ",".join(f"{name}={text}" for name, text in labels)
             name = f"{metric.name}{{{suffix}}}" if suffix else metric.name
-            rows.append((metric.section, name, _shown(value, metric.unit), metric.help))
-    name_width = max((len(name) for _, name, _, _ in rows), default=0)
-    value_width = max((len(shown) for _, _, shown, _ in rows), default=0)
-    for section, section_rows in groupby(rows, lambda row: row[0]):
+            row = name, _shown(value, metric.unit), metric.help
+            sections.setdefault(metric.section, []).append(row)
+    rows = [row for section_rows in sections.values() for row in section_rows]
+    name_width = max((len(name) for name, _, _ in rows), default=0)
+    value_width = max((len(shown) for _, shown, _ in rows), default=0)
+    for section, section_rows in sections.items():
         yield f"metrics of {section}:"
-        for _, name, shown, meaning in section_rows:
+        for name, shown, meaning in section_rows:
             yield f"  {name:<{name_width}}  {shown:<{value_width}}  {meaning}"
     yield f"{_count(zeros, 'metrics')} at zero"
 

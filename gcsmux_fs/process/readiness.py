@@ -105,8 +105,8 @@ class PipeReporter:
         self._log_file = log_file
 
     def warn(self, text: str) -> None:
-        """Keep the warning for the `ready` report; the parent prints it."""
-        self._warning = " " + sentence(text)
+        """Keep a warning for the `ready` report; the parent prints all of them."""
+        self._warning += " " + sentence(text)
 
     def waiting(self, reason: str) -> None:
         """Do nothing, because the parent waits until the start timeout."""
