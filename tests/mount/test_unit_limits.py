@@ -96,7 +96,8 @@ def test_the_limits_are_in_force() -> None:
 def test_a_mount_works_under_the_limits(emulator: EmulatorProcess, folder: Path) -> None:
     content = programs.tagged(1, 0, 5 * MIB)
     emulator.place("folder/object", content)
-    options = ("--allow-other", "--kernel-read-ahead", "1MiB")
+    cache = ("--cache-dir", str(folder / "cache"), "--cache-min-free", "0", "--cache-listings")
+    options = ("--allow-other", "--kernel-read-ahead", "1MiB", *cache)
     mounted = MountProcess(emulator, folder / "limited", options, launcher=LAUNCHER)
     with mounted:
         listed = mounted.run("ls", "-lR")
@@ -106,6 +107,7 @@ def test_a_mount_works_under_the_limits(emulator: EmulatorProcess, folder: Path)
         mounted.process.send_signal(signal.SIGTERM)
         assert mounted.process.wait(END_SECONDS) == 0
     assert "cannot raise the kernel's readahead" not in mounted.log
+    assert mounted.last_statistics()["disk_cache_written_bytes"] == len(content)
 
 
 def test_the_unit_removes_a_dead_mount_under_the_limits(
