@@ -57,8 +57,8 @@ def warm(*, paths: tuple[str, ...], files_from: str | None, dry_run: bool, parti
     name, and ** matches any number of directories. The mount fetches the files itself, and leaves
     room for the READs of programs. Ctrl+C ends the command; what was fetched stays cached.
 
-    The cache is memory: three quarters of --memory can be warmed. Without --partial, nothing is
-    fetched if the files are larger.
+    Three quarters of --memory can be warmed, and with --cache-dir as much as the cache on disk
+    holds. Without --partial, nothing is fetched if the files are larger.
     """
     failed = False
     for mount, names in given_paths(paths, files_from):
@@ -69,8 +69,8 @@ def warm(*, paths: tuple[str, ...], files_from: str | None, dry_run: bool, parti
         if too_large and not partial:
             raise DoesNotFit(
                 f"the cache of {where} is too small for {_files(found['files'])} with {size}:"
-                f" {shown_bytes(found['capacity_bytes'])} can be warmed. Mount with more --memory,"
-                " or use --partial."
+                f" {shown_bytes(found['capacity_bytes'])} can be warmed. Mount with more --memory"
+                " or with --cache-dir, or use --partial."
             )
         if dry_run:
             click.echo(f"{where}: {_files(found['files'])}, {size}")
