@@ -14,7 +14,7 @@ import trio
 from gcsmux_fs.caching.cache_folders import CacheDirectoryError
 from gcsmux_fs.caching.name_ages import RequestMoments
 from gcsmux_fs.caching.name_answers import KeptAnswer
-from gcsmux_fs.caching.name_marks import PrefixMark
+from gcsmux_fs.caching.name_marks import Mark
 from gcsmux_fs.caching.name_queue import KeptListing, NameQueue
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class DiskNames:
 
     def note_invalidated_below(self, prefix: str, now: float) -> None:
         """Drop every earlier answer about the directory `prefix` and everything below it."""
-        self._queue.add_mark(PrefixMark(prefix, self._asked(now)))
+        self._queue.add_mark(Mark(prefix, self._asked(now)))
         self._note(is_kept=True)
 
     def _asked(self, asked_at: float) -> Moment:

@@ -20,7 +20,7 @@ from gcsmux_fs.namespace.child import Directory
 from gcsmux_fs.namespace.resolution import Resolution
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 __all__ = [
     "MAX_ANSWERS",
@@ -64,12 +64,12 @@ def join_answers(
     new: Iterable[KeptAnswer],
     now: Moment,
     *,
-    listed_seconds_ago: float = math.inf,
+    listed_seconds_ago: Callable[[str], float] = lambda _: math.inf,
 ) -> tuple[list[KeptAnswer], bool]:
     """Return the newest answer of each name, and whether all invalidations have room.
 
-    `listed_seconds_ago` is the age of the kept listing of the directory. Earlier invalidations are
-    not needed, because the listing is newer than what they concern.
+    `listed_seconds_ago` returns the age of the kept listing that has a name. Invalidations of the
+    name before the listing are not needed, because the listing is newer than what they concern.
     """
     joined: dict[str, KeptAnswer] = {}
     for answer in (*kept, *new):
@@ -78,7 +78,9 @@ def join_answers(
     invalidations: list[KeptAnswer] = []
     answers: list[KeptAnswer] = []
     for answer in joined.values():
-        if answer.invalidated and age_seconds(answer.invalidated, now) <= listed_seconds_ago:
+        if answer.invalidated is not None and (
+            age_seconds(answer.invalidated, now) <= listed_seconds_ago(answer.target)
+        ):
             invalidations.append(answer)
         elif answer.resolution is not None:
             answers.append(replace(answer, invalidated=None))

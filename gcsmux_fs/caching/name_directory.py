@@ -67,7 +67,7 @@ class NameDirectory:
         data = self.files().read(file.name, HEADER_BYTES, lambda _: True)
         body = None if data is None else body_of(data, file)
         try:
-            return None if body is None else unpack_facts(body)
+            return None if body is None else unpack_facts(body[0])
         except ValueError:
             return None
 

@@ -1,7 +1,8 @@
-"""The prefixes below which all kept names were invalidated, as lines of one file; sans-IO.
+"""Invalidations as lines of a file; sans-IO.
 
-Each view has one such file. An invalidation appends one line, so that two mounts do not overwrite
-each other's lines. A line that is torn counts as no line.
+Each view has a file with the prefixes below which everything was invalidated. The file of a listing
+ends with the names of the directory that were invalidated since the listing. An invalidation
+appends one line, so that two mounts do not overwrite each other's lines. Each line has a checksum.
 """
 
 from __future__ import annotations
@@ -9,56 +10,56 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from crc32c import crc32c
+
 from gcsmux_fs.caching.name_ages import Moment, age_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MAX_MARKS", "PrefixMark", "is_marked", "pack_mark", "unpack_marks"]
+__all__ = ["MAX_MARKS", "Mark", "is_marked", "pack_mark", "unpack_marks"]
 
 MAX_MARKS = 256
-"""Number of lines after which one line for the whole bucket replaces all of them."""
+"""Number of prefixes after which one line for the whole bucket replaces all of them."""
 
 
-class PrefixMark(NamedTuple):
-    """All names that begin with `prefix` were invalidated at the moment `at`.
+class Mark(NamedTuple):
+    """A name, or everything below a prefix, was invalidated at the moment `at`.
 
-    `prefix` is empty or ends with a slash, or is the location of a `%part~` directory.
+    A prefix is empty, ends with a slash, or is the location of a `%part~` directory.
     """
 
-    prefix: str
+    name: str
     at: Moment
 
 
-def pack_mark(mark: PrefixMark) -> bytes:
+def pack_mark(mark: Mark) -> bytes:
     """Return the line of a mark."""
     boot, *rest = mark.at
-    return json.dumps([mark.prefix, boot.hex(), *rest]).encode() + b"\n"
+    content = json.dumps([mark.name, boot.hex(), *rest]).encode()
+    return b"%08x %s\n" % (crc32c(content), content)
 
 
-def unpack_marks(data: bytes) -> list[PrefixMark]:
-    """Return the marks of all lines that are whole."""
-    marks: list[PrefixMark] = []
-    for line in data.split(b"\n"):
-        try:
-            match json.loads(line):
-                case [str(prefix), str(boot), int(since), int(day), bool(synchronised)]:
-                    at = Moment(bytes.fromhex(boot), since, day, synchronised)
-                    marks.append(PrefixMark(prefix, at))
-        except ValueError:
-            continue
-    return marks
+def unpack_marks(data: bytes) -> tuple[list[Mark], bool]:
+    """Return the marks of all intact lines, and whether all lines are intact."""
+    marks: list[Mark] = []
+    *lines, rest = data.split(b"\n")
+    for line in lines:
+        checksum, _, content = line.partition(b" ")
+        if checksum == b"%08x" % crc32c(content):
+            name, boot, *numbers = json.loads(content)
+            marks.append(Mark(name, Moment(bytes.fromhex(boot), *numbers)))
+    return marks, len(marks) == len(lines) and not rest
 
 
-def is_marked(name: str, asked: Moment, marks: Iterable[PrefixMark], now: Moment) -> bool:
-    """Return whether the object or location `name` was invalidated after the moment `asked`.
+def is_marked(name: str, asked: Moment, marks: Iterable[Mark], now: Moment) -> bool:
+    """Return whether the object or location `name` is below a prefix that was invalidated later.
 
-    The name of a directory is invalidated together with everything below it. If nobody knows which
-    of the two came first, the answer is True.
+    Later means after the moment `asked`. The name of a directory is invalidated together with
+    everything below it. If nobody knows which of the two came first, the answer is True.
     """
     age = age_seconds(asked, now)
     return any(
-        (name.startswith(mark.prefix) or name + "/" == mark.prefix)
-        and age_seconds(mark.at, now) <= age
+        (name.startswith(mark.name) or name + "/" == mark.name) and age_seconds(mark.at, now) <= age
         for mark in marks
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gcsmux_fs.caching.name_answers import KeptAnswer, home_of
-from gcsmux_fs.caching.name_marks import MAX_MARKS, PrefixMark
+from gcsmux_fs.caching.name_marks import MAX_MARKS, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ class KeptListing(NamedTuple):
 class NameBatch:
     """What is written in one turn: first the marks, then the answers, then the listings."""
 
-    marks: list[PrefixMark] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     #: For each directory, the newest answer about each name.
     answers: dict[str, dict[str, KeptAnswer]] = field(default_factory=dict)
     listings: dict[str, KeptListing] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class NameQueue:
         answers[answer.target] = answer
         return True
 
-    def add_mark(self, mark: PrefixMark) -> None:
+    def add_mark(self, mark: Mark) -> None:
         """Add the invalidation of all names below a prefix."""
         self._batch.marks.append(mark)
         if len(self._batch.marks) > MAX_MARKS:
@@ -118,7 +118,7 @@ class NameQueue:
         newest = max(
             [at, *(mark.at for mark in self._batch.marks)], key=lambda at: at.since_boot_ns
         )
-        self._batch = NameBatch([PrefixMark("", newest)])
+        self._batch = NameBatch([Mark("", newest)])
         self.entries = 0
 
     def take(self) -> NameBatch:

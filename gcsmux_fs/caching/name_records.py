@@ -6,7 +6,7 @@ bucket as one identity sees it (see `view_of`): who reads a kept name could have
 
 Four kinds of files exist:
 
-- a listing: all entries of one directory;
+- a listing: all entries of one directory, and lines with the names that were invalidated since;
 - answers: what single names of one directory led to, and which names were invalidated;
 - invalidations: prefixes below which everything was invalidated, one per line;
 - facts: what the check of the bucket found.
@@ -145,14 +145,18 @@ def asked_in(header: bytes | memoryview, file: FileId) -> Moment | None:
     return Moment(boot, since_boot_ns, day_ns, bool(synchronised))
 
 
-def body_of(data: memoryview, file: FileId) -> memoryview | None:
-    """Return the body of a file; None if the file is torn, or belongs to another directory."""
+def body_of(data: memoryview, file: FileId) -> tuple[memoryview, memoryview] | None:
+    """Return the body of a file, and what was appended to the file.
+
+    None means that the file is torn, or belongs to another directory.
+    """
     if asked_in(data, file) is None:
         return None
     _, checksum, *_, length = _HEADER.unpack_from(data)
-    if length != len(data) - HEADER_BYTES or crc32c(data[_CHECKED_FROM:]) != checksum:
+    end = HEADER_BYTES + length
+    if end > len(data) or crc32c(data[_CHECKED_FROM:end]) != checksum:
         return None
-    return data[HEADER_BYTES:]
+    return data[HEADER_BYTES:end], data[end:]
 
 
 def pack_listing(location: str, pages: Sequence[ListingPage]) -> list[bytes] | None:

@@ -20,7 +20,7 @@ from gcsmux_fs.caching.name_answers import (
     pack_answers,
     unpack_answers,
 )
-from gcsmux_fs.caching.name_marks import MAX_MARKS, PrefixMark, is_marked, pack_mark, unpack_marks
+from gcsmux_fs.caching.name_marks import MAX_MARKS, Mark, is_marked, pack_mark, unpack_marks
 from gcsmux_fs.caching.name_records import (
     HEADER_BYTES,
     FileId,
@@ -69,10 +69,6 @@ class NameShelf:
         listing = self._read_listing(location, max_age_seconds, marks, now, clock)
         resolutions: list[tuple[str, Resolution]] = []
         for answer in self._read_answers(home_of(location)):
-            if answer.invalidated is not None and listing is not None:
-                invalidated_at = clock - age_seconds(answer.invalidated, now)
-                if invalidated_at >= listing.begun_at:
-                    _distrust(listing, places_of(answer.target))
             if answer.resolution is None or is_marked(answer.target, answer.asked, marks, now):
                 continue
             asked_at = clock - age_seconds(answer.asked, now)
@@ -94,16 +90,16 @@ class NameShelf:
 
     # -- invalidations
 
-    def _marks(self) -> list[PrefixMark]:
+    def _marks(self) -> list[Mark]:
         data = self._files.read(marks_name(self._view), HEADER_BYTES, lambda _: True)
-        return [] if data is None else unpack_marks(bytes(data))
+        return [] if data is None else unpack_marks(bytes(data))[0]
 
-    def _add_mark(self, mark: PrefixMark) -> None:
+    def _add_mark(self, mark: Mark) -> None:
         name = marks_name(self._view)
         if len(self._marks()) >= MAX_MARKS:
-            mark = mark._replace(prefix="")
+            mark = mark._replace(name="")
         self._files.append(name, pack_mark(mark))
-        if not mark.prefix:
+        if not mark.name:
             # This mark stands for all earlier ones, and outdates everything that is kept.
             self._files.remove_all(view_prefix(self._view))
             self._files.replace(name, [pack_mark(mark)])
@@ -114,7 +110,7 @@ class NameShelf:
         self,
         location: str,
         max_age_seconds: float,
-        marks: Sequence[PrefixMark],
+        marks: Sequence[Mark],
         now: Moment,
         clock: float,
     ) -> CachedListing | None:
@@ -140,20 +136,27 @@ class NameShelf:
             return None
         for mark in marks:
             if clock - age_seconds(mark.at, now) >= listing.begun_at:
-                _distrust(listing, places_of_changed(mark.prefix))
+                _distrust(listing, places_of_changed(mark.name))
         self._counters.kept_listings_read += 1
         return listing
 
     @staticmethod
     def _unpack(file: FileId, data: memoryview, begun_at: float) -> CachedListing | None:
-        body = body_of(data, file)
-        if body is None:
+        parts = body_of(data, file)
+        if parts is None:
+            return None
+        body, appended = parts
+        marks, is_intact = unpack_marks(bytes(appended))
+        if not is_intact:
+            # Nobody knows which entries were invalidated.
             return None
         listing = CachedListing(file.location, begun_at)
         try:
             listing.add_page(unpack_listing(file.location, body), begun_at)
         except (ValueError, StorageError):
             return None
+        for mark in marks:
+            _distrust(listing, places_of(mark.name))
         return listing
 
     def _write_listing(self, listing: KeptListing, now: Moment) -> None:
@@ -162,7 +165,14 @@ class NameShelf:
             # Another mount has kept a newer listing.
             return
         body = pack_listing(listing.location, listing.pages)
-        if body is not None and self._files.replace(file.name, record(file, listing.asked, body)):
+        if body is None:
+            return
+        parts = record(file, listing.asked, body)
+        age = age_seconds(listing.asked, now)
+        for answer in self._read_answers(home_of(listing.location)):
+            if answer.invalidated and age_seconds(answer.invalidated, now) <= age:
+                parts.append(pack_mark(Mark(answer.target, answer.invalidated)))
+        if self._files.replace(file.name, parts):
             self._counters.kept_listings_written += 1
 
     def _listed_seconds_ago(self, location: str, now: Moment) -> float:
@@ -185,10 +195,10 @@ class NameShelf:
         data = self._files.read(file.name, HEADER_BYTES, lambda _: True)
         if data is None:
             return []
-        body = body_of(data, file)
+        parts = body_of(data, file)
         try:
-            if body is not None:
-                return unpack_answers(body)
+            if parts is not None:
+                return unpack_answers(parts[0])
         except ValueError:
             pass
         self._counters.kept_names_rejected += 1
@@ -196,15 +206,27 @@ class NameShelf:
 
     def _write_answers(self, home: str, answers: Collection[KeptAnswer], now: Moment) -> None:
         file = FileId(self._view, RecordKind.ANSWERS, home)
+        ages: dict[str, float] = {}
+
+        def listed_seconds_ago(target: str) -> float:
+            location = places_of(target)[0][0]
+            if location not in ages:
+                ages[location] = self._listed_seconds_ago(location, now)
+            return ages[location]
+
         joined, have_room = join_answers(
-            self._read_answers(home),
-            answers,
-            now,
-            listed_seconds_ago=self._listed_seconds_ago(home, now),
+            self._read_answers(home), answers, now, listed_seconds_ago=listed_seconds_ago
         )
         if not have_room:
-            self._add_mark(PrefixMark(home, now))
+            self._add_mark(Mark(home, now))
             return
+        for answer in answers:
+            if answer.invalidated is None:
+                continue
+            if age_seconds(answer.invalidated, now) <= listed_seconds_ago(answer.target) < math.inf:
+                listing = FileId(self._view, RecordKind.LISTING, places_of(answer.target)[0][0])
+                line = pack_mark(Mark(answer.target, answer.invalidated))
+                self._files.append(listing.name, line)
         self._files.replace(file.name, record(file, now, [pack_answers(joined)]))
 
 

@@ -334,7 +334,7 @@ async def test_a_damaged_file_is_a_miss(machine: Machine) -> None:
     for path, content in zip(kept, contents, strict=True):
         for damaged in (b"", content[:40], content[:-1], content[:-1] + b"?", content[1:]):
             path.write_bytes(damaged)
-            async with machine.mount(writes_at_end=False) as tree:
+            async with machine.mount(ends_cleanly=lambda: False) as tree:
                 assert await _walk(tree) == names
                 assert await object_at(tree, "dir/absent") is None
         path.write_bytes(content)

@@ -10,42 +10,14 @@ import trio
 from gcsmux_fs.model.errors import NotFound, PermissionDenied, StatusCode, StorageError, Unavailable
 from gcsmux_fs.namespace.service_outage import PATIENCE_SECONDS
 from gcsmux_fs.namespace.tree import NoSuchEntry, Tree
-from tests.namespace.fake_store import FakeStore
 from tests.namespace.mounted import follow, metric, object_at, read_names
 
-from .name_world import Machine
+from .remote_machine import RemoteMachine, RemoteStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _AWAY = "the service cannot be reached"
-
-
-class RemoteStore(FakeStore):
-    """A store that can be away: a request gets no answer for `call_seconds`, then fails."""
-
-    call_seconds = 100.0
-    is_away = False
-    signs = 0
-    error: StorageError | None = None
-
-    async def _answer(self, request: str) -> None:
-        await super()._answer(request)
-        if self.is_away:
-            await trio.sleep(self.call_seconds)
-            raise Unavailable("no connection", code=StatusCode.UNAVAILABLE)
-        self.signs += 1
-        if self.error is not None:
-            raise self.error
-
-
-class RemoteMachine(Machine):
-    """A machine whose store can be away."""
-
-    store: RemoteStore
-
-    def signs(self) -> int:
-        return self.store.signs
 
 
 @pytest.fixture
