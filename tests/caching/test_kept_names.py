@@ -190,6 +190,52 @@ async def test_a_new_answer_replaces_an_invalidation(machine: Machine) -> None:
         assert machine.store.take_requests() == ["list "]
 
 
+async def test_an_answer_does_not_replace_an_invalidation_before_it_is_written(
+    machine: Machine,
+) -> None:
+    machine.store.put("a")
+    async with machine.mount() as tree:
+        await read_names(tree)
+        await trio.sleep(3)
+        machine.store.put("a")
+        tree.invalidate("a")
+        assert await object_at(tree, "a") == ("a", 2)
+    async with machine.mount() as tree:
+        machine.store.take_requests()
+        await read_names(tree)
+        assert machine.store.take_requests() == ["list "]
+
+
+async def test_a_listing_with_a_torn_invalidation_is_not_used(machine: Machine) -> None:
+    machine.store.put("a", "b")
+    async with machine.mount() as tree:
+        await read_names(tree)
+        await trio.sleep(3)
+        tree.invalidate("a")
+    machine.store.put("a")
+    for path in machine.folder.glob("*/names/*"):
+        content = path.read_bytes()
+        if b"a\nb" in content:
+            path.write_bytes(content[:-5])
+        else:
+            path.unlink()
+    async with machine.mount() as tree:
+        assert await object_at(tree, "a") == ("a", 3)
+
+
+async def test_a_listing_that_memory_has_evicted_is_read_again(machine: Machine) -> None:
+    machine.store.put(*(f"dir{number}/a" for number in range(9)))
+    async with machine.mount(max_listed_entries=60) as tree:
+        inodes = [(await follow(tree, f"dir{number}")).inode for number in range(9)]
+        for inode in inodes:
+            await read_names(tree, inode)
+        await trio.sleep(3)
+        machine.store.take_requests()
+        for inode in inodes:
+            await read_names(tree, inode)
+        assert machine.store.take_requests() == []
+
+
 async def test_many_invalidations_of_one_directory_drop_all_of_it(machine: Machine) -> None:
     names = [f"dir/{number:03}" for number in range(300)]
     machine.store.put(*names)
@@ -332,7 +378,11 @@ async def test_a_damaged_file_is_a_miss(machine: Machine) -> None:
     assert len(kept) >= 3
     contents = [path.read_bytes() for path in kept]
     for path, content in zip(kept, contents, strict=True):
-        for damaged in (b"", content[:40], content[:-1], content[:-1] + b"?", content[1:]):
+        flipped = [
+            content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+            for at in range(0, len(content), 9)
+        ]
+        for damaged in (b"", content[:40], content[:-1], content[1:], content + b"?", *flipped):
             path.write_bytes(damaged)
             async with machine.mount(ends_cleanly=lambda: False) as tree:
                 assert await _walk(tree) == names
