@@ -159,7 +159,7 @@ class DiskSource:
             with trio.move_on_after(_DRAIN_SECONDS, shield=True):
                 await is_written.wait()
                 # What is lost if this fails is repaired later.
-                with suppress(OSError):
+                with suppress(Exception):
                     await self._house.run(cache.close)
             disk.stop()
         self._threads.close()
@@ -355,7 +355,8 @@ class DiskSource:
             uses = self._uses()
             try:
                 has_more = await self._house.run(keeper.run_once)
-            except OSError as error:
+            except Exception as error:
+                # The thread has logged what is not an error of the disk. The mount goes on.
                 self.counters.note_error("housekeeping", error)
                 has_more, uses = False, self._uses()
             if has_more:

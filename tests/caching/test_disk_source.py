@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from gcsmux_fs.caching.cache_directory import CacheDirectoryError
+from gcsmux_fs.caching.disk_cache import Housekeeping, OpenedCache
 from gcsmux_fs.caching.disk_source import DiskSource
 from gcsmux_fs.metrics.registry import Registry
 from gcsmux_fs.model.values import FinalContent
@@ -153,3 +154,17 @@ async def test_a_directory_that_disappears_harms_no_read(tmp_path: Path) -> None
         await mount.read(0, PIECE)
         shutil.rmtree(tmp_path / "cache")
         assert await mount.read_all() == content_of(KEY, 0, SIZE)
+
+
+@pytest.mark.expects_log("please report it as a bug")
+async def test_a_bug_in_housekeeping_does_not_end_the_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Housekeeping, "run_once", fail)
+    monkeypatch.setattr(OpenedCache, "close", fail)
+    async with mounted(tmp_path / "cache") as mount:
+        assert await mount.read_all() == content_of(KEY, 0, SIZE)
+        assert mount.disk.counters.disk_cache_errors["housekeeping", "RuntimeError"]
