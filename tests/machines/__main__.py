@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.caching.crashes.test_tier_machine import TierMachine
 from tests.model.test_retry_budget_machine import RetryMachine
 from tests.mux.test_core_machine import CoreMachine
 from tests.namespace.test_inodes import InodeMachine
@@ -38,6 +39,7 @@ MACHINES: dict[str, type[RuleBasedStateMachine]] = {
     "budget": BudgetMachine,
     "shares": SharesMachine,
     "inodes": InodeMachine,
+    "disk_tier": TierMachine,
 }
 
 
