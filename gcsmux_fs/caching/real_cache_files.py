@@ -22,37 +22,24 @@ without blocking only if the file system is mounted with `noatime`.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.caching.cache_files import FileStatus
+from gcsmux_fs.caching.kernel_calls import (
+    is_in_memory,
+    is_tmpfs,
+    new_buffer,
+    openat2,
+    safe_open,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["RealCacheFiles", "share_directory"]
-
-# openat2(2) and its flags, from <linux/openat2.h>. The number is the same on x86, Arm and RISC-V.
-_OPENAT2 = 437
-_RESOLVE_NO_MAGICLINKS = 0x02
-_RESOLVE_NO_SYMLINKS = 0x04
-_RESOLVE_BENEATH = 0x08
-_RESOLVE_CACHED = 0x20
-_RESOLVE = _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
-
-# cachestat(2), from <linux/mman.h>. The arguments are two structures of 64-bit numbers: the range
-# (offset, length), and the result, which starts with the number of pages in memory.
-_CACHESTAT = 451
-_CachestatNumbers = ctypes.c_uint64 * 7
-_RANGE_BYTES = 16
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-# The type of tmpfs, as fstatfs(2) reports it in the first word of a structure of 120 bytes.
-_TMPFS_MAGIC = 0x01021994
-_STATFS_BYTES = 256
 
 # O_NONBLOCK: the open of a FIFO does not wait. The flag has no effect on regular files.
 _FILE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -62,25 +49,6 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 # directory.
 _SHARED_MODE = 0o2770
 _SHARED_FILE_MODE = 0o660
-
-_libc = ctypes.CDLL(None, use_errno=True)
-# Calls that take a few microseconds keep the lock of the interpreter.
-_quick_libc = ctypes.PyDLL(None)
-
-# A bytearray whose bytes are not initialised: to zero 2 MiB takes as long as to read them.
-_new_buffer = ctypes.pythonapi.PyByteArray_FromStringAndSize
-_new_buffer.restype = ctypes.py_object
-_new_buffer.argtypes = (ctypes.c_char_p, ctypes.c_ssize_t)
-
-
-class _OpenHow(ctypes.Structure):
-    """`struct open_how` of <linux/openat2.h>."""
-
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
 
 
 class RealCacheFiles:
@@ -98,8 +66,8 @@ class RealCacheFiles:
         self._access_time_flag = (
             0 if os.fstatvfs(directory).f_flag & os.ST_NOATIME else os.O_NOATIME
         )
-        self._cached_open = _OpenHow(
-            os.O_RDONLY | _FILE_FLAGS | self._access_time_flag, 0, _RESOLVE | _RESOLVE_CACHED
+        self._cached_open = safe_open(
+            os.O_RDONLY | _FILE_FLAGS | self._access_time_flag, only_cached=True
         )
         # Descriptors whose reads may write the access time.
         self._with_access_time: set[int] = set()
@@ -115,16 +83,16 @@ class RealCacheFiles:
         """Open a file for reading without blocking; see `CacheFiles`."""
         if self._cached_read_flags is None:
             raise BlockingIOError
-        return self._openat2(path, self._cached_open)
+        return openat2(self._directory, path, self._cached_open)
 
     def read_cached(self, descriptor: int, length: int, offset: int) -> memoryview | None:
         """Read from memory without blocking; see `CacheFiles`."""
         flags = self._cached_read_flags
         if flags is None or descriptor in self._with_access_time:
             return None
-        if not _is_in_memory(descriptor, length, offset):
+        if not is_in_memory(descriptor, length, offset):
             return None
-        buffer = _new_buffer(None, length)
+        buffer = new_buffer(length)
         try:
             count = os.preadv(descriptor, (buffer,), offset, flags)
             # A short read: the file ends here, or the next page is not in memory.
@@ -153,7 +121,7 @@ class RealCacheFiles:
 
     def read(self, descriptor: int, length: int, offset: int) -> memoryview:
         """Read bytes; see `CacheFiles`."""
-        view = memoryview(_new_buffer(None, length))
+        view = memoryview(new_buffer(length))
         count = 0
         while count < length:
             received = os.preadv(descriptor, (view[count:],), offset + count)
@@ -281,18 +249,9 @@ class RealCacheFiles:
 
     def _open_path(self, path: str, flags: int, mode: int) -> int:
         if self._has_openat2:
-            return self._openat2(path, _OpenHow(flags, mode, _RESOLVE))
+            return openat2(self._directory, path, safe_open(flags, mode))
         with self._parent_of(path) as (parent, name):
             return os.open(name, flags, mode, dir_fd=parent)
-
-    def _openat2(self, path: str, how: _OpenHow) -> int:
-        descriptor: int = _libc.syscall(
-            _OPENAT2, self._directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)
-        )
-        if descriptor < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
-        return descriptor
 
     @contextlib.contextmanager
     def _parent_of(self, path: str) -> Iterator[tuple[int, str]]:
@@ -316,7 +275,7 @@ class RealCacheFiles:
     def _find_openat2(self) -> bool:
         """Return whether the kernel has openat2 (Linux 5.6), and no seccomp filter denies it."""
         try:
-            os.close(self._openat2(".", _OpenHow(_DIRECTORY_FLAGS, 0, _RESOLVE)))
+            os.close(openat2(self._directory, ".", safe_open(_DIRECTORY_FLAGS)))
         except OSError:
             return False
         return True
@@ -332,11 +291,11 @@ class RealCacheFiles:
         try:
             # Now the kernel has the name and the first page of the file in memory.
             os.pread(descriptor, 1, 0)
-            if not _is_in_memory(descriptor, 1, 0):
+            if not is_in_memory(descriptor, 1, 0):
                 return None
-            how = _OpenHow(os.O_RDONLY | _FILE_FLAGS, 0, _RESOLVE | _RESOLVE_CACHED)
-            os.close(self._openat2(probe, how))
-            if _is_tmpfs(descriptor):
+            how = safe_open(os.O_RDONLY | _FILE_FLAGS, only_cached=True)
+            os.close(openat2(self._directory, probe, how))
+            if is_tmpfs(descriptor):
                 return 0
             os.preadv(descriptor, (bytearray(1),), 0, os.RWF_NOWAIT)
         except (AttributeError, OSError):
@@ -354,48 +313,6 @@ def share_directory(descriptor: int) -> None:
     """
     if os.fstat(descriptor).st_mode & _SHARED_MODE != _SHARED_MODE:
         os.fchmod(descriptor, _SHARED_MODE)
-
-
-class _CachestatArguments:
-    """The memory of the arguments of one call of cachestat."""
-
-    __slots__ = ("numbers", "range_pointer", "result_pointer")
-
-    def __init__(self) -> None:
-        self.numbers = _CachestatNumbers()
-        address = ctypes.addressof(self.numbers)
-        self.range_pointer = ctypes.c_void_p(address)
-        self.result_pointer = ctypes.c_void_p(address + _RANGE_BYTES)
-
-
-# To allocate the arguments takes longer than the call.
-_unused_arguments: list[_CachestatArguments] = []
-
-
-def _is_in_memory(descriptor: int, length: int, offset: int) -> bool:
-    """Return whether the pages of a range are in memory, or are being read; False if unknown."""
-    try:
-        arguments = _unused_arguments.pop()
-    except IndexError:
-        arguments = _CachestatArguments()
-    numbers = arguments.numbers
-    numbers[0] = offset
-    numbers[1] = length
-    failed = _quick_libc.syscall(
-        _CACHESTAT, descriptor, arguments.range_pointer, arguments.result_pointer, 0
-    )
-    count = numbers[2]
-    _unused_arguments.append(arguments)
-    pages = (offset + length - 1) // _PAGE_BYTES - offset // _PAGE_BYTES + 1
-    return not failed and count >= pages
-
-
-def _is_tmpfs(descriptor: int) -> bool:
-    facts = ctypes.create_string_buffer(_STATFS_BYTES)
-    return (
-        _libc.fstatfs(descriptor, facts) == 0
-        and ctypes.c_long.from_buffer(facts).value == _TMPFS_MAGIC
-    )
 
 
 def _status_of(result: os.stat_result) -> FileStatus:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from crc32c import crc32c
 
+from gcsmux_fs.caching import real_cache_files
 from gcsmux_fs.caching.cache_directory import open_cache_directory
 from gcsmux_fs.caching.chunk_format import (
     CHUNK_BYTES,
@@ -21,7 +22,7 @@ from gcsmux_fs.caching.chunk_format import (
     granule_slot,
 )
 from gcsmux_fs.caching.chunk_store import ChunkStore
-from gcsmux_fs.caching.real_cache_files import RealCacheFiles
+from gcsmux_fs.caching.kernel_calls import openat2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def test_opening_reads_nothing_of_the_content(path: str, monkeypatch: pytest.Mon
 
     for name in ("open", "scandir", "listdir"):
         monkeypatch.setattr(os, name, recording(getattr(os, name), 0))
-    monkeypatch.setattr(RealCacheFiles, "_openat2", recording(RealCacheFiles._openat2, 1))
+    monkeypatch.setattr(real_cache_files, "openat2", recording(openat2, 1))
     with open_cache_directory(path) as directory:
         ChunkStore(directory.files).close()
     folders = {path, "gcsmux-cache-v1", "chunks", "ledgers", "names"}
