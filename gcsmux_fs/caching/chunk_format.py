@@ -183,10 +183,11 @@ class ChunkHeader:
         chunk: the chunk.
         length: number of bytes of content that belong to the chunk.
         prefix: the bytes with which the file begins.
+        first_mask: the mask of slot 0.
         data: the bytes of the header. A new header is blank.
     """
 
-    __slots__ = ("_mask", "chunk", "data", "length", "prefix")
+    __slots__ = ("chunk", "data", "first_mask", "length", "prefix")
 
     def __init__(self, chunk: ChunkId, size: int) -> None:
         self.chunk = chunk
@@ -194,8 +195,16 @@ class ChunkHeader:
         fields = _FIELDS.pack(_MAGIC, FORMAT_VERSION, chunk.number, size, chunk.identity)
         digest = blake2b(fields, digest_size=_CHECK_BYTES + 4).digest()
         self.prefix = (fields + digest[:_CHECK_BYTES]).ljust(_PREFIX_BYTES, b"\0")
-        self._mask = int.from_bytes(digest[_CHECK_BYTES:], "little")
+        self.first_mask = int.from_bytes(digest[_CHECK_BYTES:], "little")
         self.data = bytearray(HEADER_BYTES)
+
+    def snapshot(self) -> ChunkHeader:
+        """Return a copy that does not change when another thread writes or reads the header."""
+        snapshot = ChunkHeader.__new__(ChunkHeader)
+        snapshot.chunk, snapshot.length = self.chunk, self.length
+        snapshot.prefix, snapshot.first_mask = self.prefix, self.first_mask
+        snapshot.data = self.data.copy()
+        return snapshot
 
     @property
     def granules(self) -> int:
@@ -226,7 +235,7 @@ class ChunkHeader:
         (entry,) = _ENTRY.unpack_from(self.data, _PREFIX_BYTES + _ENTRY_BYTES * slot)
         if (entry >> 32 ^ entry) & _ALL_BITS != _ALL_BITS:
             return None
-        return int((entry ^ self._mask + slot * _MASK_STEP) & _ALL_BITS)
+        return int((entry ^ self.first_mask + slot * _MASK_STEP) & _ALL_BITS)
 
     def range_crc(self, start: int, length: int) -> int | None:
         """Return the CRC of a range of whole granules; None if an entry is absent.
@@ -315,7 +324,9 @@ class ChunkHeader:
 
     def _masks(self, slot: int, lanes: _Lanes) -> int:
         """Return the masks of consecutive slots, in lanes."""
-        return (lanes.ones * (self._mask + slot * _MASK_STEP & _ALL_BITS) + lanes.steps) & lanes.low
+        return (
+            lanes.ones * (self.first_mask + slot * _MASK_STEP & _ALL_BITS) + lanes.steps
+        ) & lanes.low
 
 
 class _Lanes(NamedTuple):

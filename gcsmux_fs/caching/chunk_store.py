@@ -276,7 +276,8 @@ class ChunkStore:
         opened = self._open_for_reading(chunk, size, start, end)
         if opened is None:
             return []
-        header = opened.header
+        # Other threads may clear entries, or read the header again, while this thread reads.
+        header = opened.header.snapshot()
         chunk_offset = chunk.number * CHUNK_BYTES
         parts = []
         for first, last in present_ranges(header, start, end):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 
 from gcsmux_fs.caching.cache_directory import open_cache_directory
 from gcsmux_fs.caching.chunk_format import CHUNK_BYTES, GRANULE_BYTES, PAGE_BYTES, ChunkId
-from gcsmux_fs.caching.chunk_store import ChunkStore, Presence
+from gcsmux_fs.caching.chunk_store import ChunkStore, Presence, Written
 from gcsmux_fs.caching.object_check import ObjectVerdict
 
 if TYPE_CHECKING:
@@ -115,3 +116,52 @@ def test_a_removed_chunk_gets_no_more_writes(directory: CacheDirectory, store: C
     other = ChunkStore(directory.files)
     ((offset, part),) = other.read(IDENTITY, SIZE, 0, CHUNK_BYTES)
     assert (offset, len(part)) == (0, PAGE_BYTES)
+
+
+class FailingFiles:
+    """File operations whose content cannot be read, or that lose the file during a write."""
+
+    def __init__(self, directory: CacheDirectory) -> None:
+        self._files = directory.files
+        self.read_error = 0
+        self.removes_during_writes = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._files, name)
+
+    def read(self, descriptor: int, length: int, offset: int) -> memoryview:
+        if self.read_error and offset:
+            raise OSError(self.read_error, "cannot be read")
+        return self._files.read(descriptor, length, offset)
+
+    def write(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
+        self._files.write(descriptor, content, offset)
+        if self.removes_during_writes:
+            self._files.remove(ChunkId(IDENTITY, 0).path)
+
+
+def test_a_chunk_that_the_disk_cannot_read_is_removed(directory: CacheDirectory) -> None:
+    files = FailingFiles(directory)
+    store = ChunkStore(files)  # type: ignore[arg-type]
+    write_all(store)
+    files.read_error = errno.EIO
+    with pytest.raises(OSError, match="cannot be read"):
+        store.read(IDENTITY, SIZE, 0, PAGE_BYTES)
+    # No later read fails.
+    assert store.read(IDENTITY, SIZE, 0, PAGE_BYTES) == []
+    files.read_error = errno.ETIMEDOUT
+    with pytest.raises(OSError, match="cannot be read"):
+        store.read(IDENTITY, SIZE, CHUNK_BYTES, PAGE_BYTES)
+    files.read_error = 0
+    assert len(store.read(IDENTITY, SIZE, CHUNK_BYTES, PAGE_BYTES)) == 1
+    store.close()
+
+
+def test_a_write_into_a_file_that_is_evicted_meanwhile_adds_nothing(
+    directory: CacheDirectory,
+) -> None:
+    files = FailingFiles(directory)
+    files.removes_during_writes = True
+    store = ChunkStore(files)  # type: ignore[arg-type]
+    assert store.write(IDENTITY, SIZE, 0, CONTENT[:PAGE_BYTES]) == Written(0, 0, complete=False)
+    store.close()
