@@ -140,8 +140,10 @@ def _of_moment(moment: Moment) -> list[Any]:
 
 
 def _to_moment(fields: list[Any]) -> Moment:
-    boot, since_boot_ns, day_ns, is_synchronised = fields
-    return Moment(bytes.fromhex(boot), since_boot_ns, day_ns, is_synchronised)
+    match fields:
+        case [str(boot), int(since_boot_ns), int(day_ns), bool(is_synchronised)]:
+            return Moment(bytes.fromhex(boot), since_boot_ns, day_ns, is_synchronised)
+    raise ValueError("malformed moment")
 
 
 def _of_resolution(resolution: Resolution) -> list[Any]:
@@ -195,4 +197,9 @@ def _of_info(info: ObjectInfo | None) -> list[Any] | None:
 
 
 def _to_info(fields: list[Any] | None) -> ObjectInfo | None:
-    return None if fields is None else ObjectInfo(*fields)
+    match fields:
+        case None:
+            return None
+        case [str(), int(), int(), int(), int(), None | int(), str(), str(), str(), dict(), bool()]:
+            return ObjectInfo(*fields)
+    raise ValueError("malformed object")

@@ -173,8 +173,10 @@ def decode_table(data: bytes | memoryview) -> UsageTable:
         if raw == _UNUSED:
             continue
         body = raw[: _SLOT.size]
-        if _CRC.unpack_from(raw, _SLOT.size)[0] == crc32c(body):
-            slots[number] = UsageSlot(*_SLOT.unpack(body))
+        fields = _SLOT.unpack(body)
+        # No mount writes a larger number. A forged one would exceed the field when it grows.
+        if _CRC.unpack_from(raw, _SLOT.size)[0] == crc32c(body) and max(fields) <= UNLIMITED:
+            slots[number] = UsageSlot(*fields)
         else:
             damaged.add(number)
     return UsageTable(data.startswith(_MAGIC), slots, frozenset(damaged))
