@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from crc32c import crc32c
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gcsmux_fs.caching.chunk_format import ChunkId
+from gcsmux_fs.caching.ledger import ChunkEvent, ChunkRecord, encode_records
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-from . import metadata, naming, streams, typed, wire
+from . import disk_cache, metadata, naming, streams, typed, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +31,10 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "stream_core": streams.stream_core,
     "units": typed.units,
     "arguments": typed.arguments,
+    "chunk_header": disk_cache.chunk_header,
+    "ledger": disk_cache.ledger,
+    "usage_table": disk_cache.usage_table,
+    "forged_names": disk_cache.forged_names,
 }
 
 _TYPE = "type.googleapis.com/google.storage.v2."
@@ -51,7 +58,24 @@ def seeds(target: str) -> list[bytes]:
         "stream_core": [b"\x01\x00\x00\xff\x0f\x00\x02\x03\x04" + bytes(range(200))],
         "units": [b"1.5GiB", b"1m30s", b"0o644", b"gs://my-bucket/d", b"[::1]:80", b"ro,memory=1G"],
         "arguments": [bytes([1, 0, 0, 1, 2, 0]), bytes([1, 15, 1, 3, 49, 71, 66])],
+        "chunk_header": [b"\x08\x00\x00\x02", b"\x50\x00\x07" + bytes(8), b"\x00\x10\x01ab"],
+        "ledger": [_records(), bytes([1, 1, 1]) + bytes(29 * 2 + 20) + _records()],
+        "usage_table": [bytes(98), b"\x01" + b"\x00" * 40 + b"\xff" * 8],
+        "forged_names": [
+            b'[["a/b",["' + b"00" * 16 + b'",1,2,true],null,[["a/b",1,2,3,1,4,"","","",{},true],'
+            b"false,null,false,false]]]",
+            b'["a/",' + b'"' + b"00" * 16 + b'",1,2,true]',
+            b'[{"name":"b"},"identity"]',
+            struct.pack("=II", 0, 0) * 2 + struct.pack("=II", 0, 2) + b"[]",
+        ],
     }[target]
+
+
+def _records() -> bytes:
+    chunk = ChunkId(bytes(range(16)), 3)
+    return encode_records(
+        [ChunkRecord(event, chunk, 1_700_000_000, 24_576) for event in ChunkEvent]
+    )
 
 
 def _sized(part: bytes) -> bytes:
