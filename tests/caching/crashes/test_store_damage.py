@@ -54,7 +54,7 @@ def copy_of(filled: Path, target: Path) -> Path:
 @pytest.mark.parametrize("is_open", [False, True], ids=["opened_after", "opened_before"])
 def test_damage_of_chunks(filled: Path, memory_path: Path, kind: str, is_open: bool) -> None:
     random = Random(kind)
-    for number in range(4):
+    for number in range(3):
         root = copy_of(filled, memory_path / str(number))
         with MountedStore(root) as mounted:
             if is_open:
