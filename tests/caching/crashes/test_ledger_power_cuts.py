@@ -6,6 +6,7 @@ import shutil
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +103,7 @@ def fill(mounted: MountedCache) -> None:
     mounted.keep_house(12)
 
 
+@pytest.mark.slow
 def test_every_single_loss(memory_path: Path) -> None:
     recorded = RecordedCache(memory_path / "first")
     with recorded.mount() as mounted:
