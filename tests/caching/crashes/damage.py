@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DAMAGES", "files_below"]
 
+# What is copied of a file, which may have been extended to a terabyte.
+_MOST_BYTES = 1024 * 1024
 # User and group to which `_give_away` changes files: "nobody" on Debian.
 _NOBODY = 65534
 
@@ -56,7 +58,7 @@ def _copy_part(victim: Path, other: Path, random: Random) -> None:
 def _transplant(victim: Path, other: Path, random: Random) -> None:
     """Copy all but the first bytes, which in a chunk file say whose content follows."""
     if victim != other and other.stat().st_size > 64:
-        _write(victim, 64, _read(other, 64, other.stat().st_size))
+        _write(victim, 64, _read(other, 64, _MOST_BYTES))
 
 
 def _truncate(victim: Path, other: Path, random: Random) -> None:
@@ -85,7 +87,7 @@ def _rename(victim: Path, other: Path, random: Random) -> None:
 
 def _copy(victim: Path, other: Path, random: Random) -> None:
     if victim != other:
-        shutil.copyfile(other, victim)
+        victim.write_bytes(_read(other, 0, _MOST_BYTES))
 
 
 def _link(victim: Path, other: Path, random: Random) -> None:
