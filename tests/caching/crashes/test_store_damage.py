@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gcsmux_fs.caching.chunk_format import ChunkId
+from gcsmux_fs.caching.real_cache_files import RealCacheFiles
 from tests.support.sizes import KIB
 
 from .damage import DAMAGES, files_below
@@ -102,3 +104,32 @@ def test_removed_files_are_closed_while_no_file_is_open(memory_path: Path) -> No
         mounted.store.drop_object(OBJECTS[0].identity, OBJECTS[0].size)
         mounted.store.close_removed()
         assert mounted.store.statistics() == {"open": 0, "unused": 0}
+
+
+@pytest.mark.parametrize("has_openat2", [True, False])
+def test_links_are_not_followed(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch, has_openat2: bool
+) -> None:
+    if not has_openat2:
+        monkeypatch.setattr(RealCacheFiles, "_find_openat2", lambda _: False)
+    by_file, by_folder = OBJECTS[0], OBJECTS[3]
+    root, outside = memory_path / "cache", memory_path / "outside"
+    with MountedStore(root) as mounted:
+        for each in (by_file, by_folder):
+            write_everything(mounted.store, each)
+    outside.mkdir()
+    file, inner = (root / each for each in chunk_paths((by_file, by_folder)))
+    file.rename(outside / "file")
+    file.symlink_to(outside / "file")
+    inner.parent.rename(outside / "folder")
+    inner.parent.symlink_to(outside / "folder")
+    before = {path: path.read_bytes() for path in files_below(outside)}
+    with MountedStore(root) as mounted:
+        for each in (by_file, by_folder):
+            assert check_reads(mounted.store, each) == 0
+            with suppress(OSError):
+                write_everything(mounted.store, each)
+        # The link is replaced by a file, a link instead of a folder stays.
+        assert check_reads(mounted.store, by_file) == by_file.size
+        assert check_reads(mounted.store, by_folder) == 0
+    assert {path: path.read_bytes() for path in files_below(outside)} == before
