@@ -85,6 +85,32 @@ class CacheDirectory:
         """ID of the user who owns all files; None if several users share the cache."""
         return os.geteuid() if self.group is None else None
 
+    def is_in_place(self) -> bool:
+        """Return whether the path still leads to this directory. May block.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        try:
+            there = Path(self.path, _VERSION_DIRECTORY).lstat()
+            for name in _FOLDERS:
+                os.stat(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            return False
+        here = os.fstat(self.fd)
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+    def reopen(self) -> None:
+        """Use the directory that the path leads to now, and create it if it does not exist.
+
+        The number of the descriptor stays the same. Files that are open stay open.
+
+        Raises:
+            CacheDirectoryError: the directory cannot be used; this one stays in use.
+        """
+        with open_cache_directory(self.path, group=self.group) as there:
+            self.files.replace_directory(there.fd)
+
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)

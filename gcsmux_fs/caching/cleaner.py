@@ -141,10 +141,12 @@ class Cleaner:
 
     def close(self) -> None:
         """Let another mount clean."""
-        if self._lock.held and self._ledger is not None:
-            self._ledger.save()
-        self._lock.close()
-        self._forget()
+        try:
+            if self._lock.held and self._ledger is not None:
+                self._ledger.save()
+        finally:
+            self._lock.close()
+            self._forget()
 
     def _forget(self) -> None:
         self._ledger = self._count = self._round = None

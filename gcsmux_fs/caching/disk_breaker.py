@@ -26,6 +26,10 @@ _ANSWER_SCORE = 1 / 16
 """How much an answer lowers the score. If one of 16 operations fails, or more, the breaker opens
 sooner or later."""
 
+_EMPTY_PROBES = 16
+"""Number of probes in a row that found nothing to read, after which the disk counts as working. A
+disk that cannot read its files may still know which files it has."""
+
 _FIRST_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 60.0
 
@@ -58,6 +62,7 @@ class Breaker:
         #: Why the breaker is not closed; the last reason if it is.
         self.reason = ""
         self._score = 0.0
+        self._empty_probes = 0
         self._pause = 0.0
         self._retry_at = -math.inf
         self._closed_at = -math.inf
@@ -97,8 +102,21 @@ class Breaker:
             return False
         self.state = BreakerState.CLOSED
         self._score = 0.0
+        self._empty_probes = 0
         self._closed_at = now
         return True
+
+    def note_empty_probe(self, now: float) -> bool:
+        """Record that the probe found nothing to read; return whether this closes the breaker.
+
+        The next operation becomes the next probe.
+        """
+        self._empty_probes += 1
+        if self._empty_probes >= _EMPTY_PROBES:
+            return self.note_answer(now)
+        self.state = BreakerState.OPEN
+        self._retry_at = now
+        return False
 
     def note_failure(self, now: float, reason: str, severity: Severity = Severity.SINGLE) -> bool:
         """Record a failed operation; return whether a closed breaker opens.
@@ -107,6 +125,7 @@ class Breaker:
         """
         if self.state is BreakerState.OPEN:
             return False
+        self._empty_probes = 0
         was_closed = self.is_closed
         self._score += severity.value
         if was_closed and self._score < _LIMIT:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Housekeeping", "OpenedCache", "open_cache"]
 
+log = logging.getLogger(__name__)
+
 _FLUSH_SECONDS = 1.0
 
 
@@ -33,6 +37,20 @@ class OpenedCache(NamedTuple):
     cleaner: Cleaner
     #: How many bytes the cache may have, as far as that was known when it was opened.
     capacity_bytes: int
+
+    def reopen(self) -> None:
+        """Use the directory that the path leads to now. Call this on the thread of the cleaner.
+
+        Raises:
+            CacheDirectoryError: the directory cannot be used.
+        """
+        # The old directory may be gone.
+        with suppress(OSError):
+            self.cleaner.close()
+        self.directory.reopen()
+        with suppress(OSError):
+            self.account.close()
+        self.store.close()
 
     def close(self) -> None:
         """Write the last records. What is lost if this is not called is repaired later.
@@ -93,11 +111,19 @@ class Housekeeping:
 
         Raises:
             OSError: the disk fails.
+            CacheDirectoryError: another directory is in its place, which cannot be used.
         """
         now = time.monotonic()
         account = self._cache.account
         if now >= self._flush_at:
             self._flush_at = now + _FLUSH_SECONDS
+            if not self._cache.directory.is_in_place():
+                self._cache.reopen()
+                log.info(
+                    "the directory %s of the cache on disk was removed or replaced: using the one"
+                    " that is there now",
+                    self._cache.directory.path,
+                )
             account.flush()
         # A file that was evicted uses disk space as long as a mount has it open.
         evictions = account.evictions()

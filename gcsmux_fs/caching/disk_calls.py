@@ -40,7 +40,7 @@ class DiskCalls:
     def __init__(self, cache: OpenedCache, threads: DiskThreads) -> None:
         self._store = cache.store
         self._account = cache.account
-        self._never_blocks = cache.directory.files.never_blocks
+        self._files = cache.directory.files
         self._reads = threads.new_lane("cache reader", _READERS)
         self._writes = threads.new_lane("cache writer", 1)
         self._is_stopped = False
@@ -49,7 +49,7 @@ class DiskCalls:
         self, identity: bytes, size: int, offset: int, length: int
     ) -> memoryview | Presence:
         """Return verified bytes if all of them are in memory; never blocks."""
-        if not self._never_blocks:
+        if not self._files.never_blocks:
             return Presence.UNKNOWN
         return self._store.read_now(identity, size, offset, length)
 

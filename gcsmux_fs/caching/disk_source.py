@@ -48,8 +48,9 @@ METRICS_SECTION = "the cache on disk"
 """The heading of the metrics."""
 
 _OPEN_SECONDS = 5.0
-_REOPEN_SECONDS = 30.0
-"""Pause between two attempts to open a cache whose disk fails."""
+_FIRST_REOPEN_SECONDS = 1.0
+_LAST_REOPEN_SECONDS = 60.0
+"""Shortest and longest pause between two attempts to open a cache whose disk fails."""
 
 _DRAIN_SECONDS = 2.0
 """How long the end of a mount waits until what was fetched is on the disk."""
@@ -89,6 +90,8 @@ class DiskSource:
         self._house = self._threads.new_lane("cache keeper", 1)
         self._opening: trio.Event | None = None
         self._open_error: Exception | None = None
+        # Whether the mount has started without its cache.
+        self._is_late = False
         self._cache: OpenedCache | None = None
         self._disk: DiskCalls | None = None
         self._core: TierCore | None = None
@@ -133,10 +136,8 @@ class DiskSource:
         error = self._open_error
         if isinstance(error, GcsmuxError) and is_permanent(error):
             raise error
-        log.warning(
-            "the mount has no cache on disk until its disk works: %s",
-            error or f"the disk of {self._options.directory} does not answer",
-        )
+        self._is_late = True
+        self._log_closed(error or f"the disk of {self._options.directory} does not answer.")
 
     def read_from(self, source: RangeSource) -> None:
         """Fetch from `source` what is not on the disk. Call this once, before the first request."""
@@ -273,8 +274,12 @@ class DiskSource:
         assert self._opening is not None
         self._opening.set()
         if isinstance(result, Exception):
+            if self._is_late and str(result) != str(self._open_error):
+                self._log_closed(result)
             self._open_error = result
             return
+        if self._is_late:
+            log.info("the cache on disk %s is in use now", self._options.directory)
         assert self._source is not None
         self._cache = result
         if self._registry is not None:
@@ -343,8 +348,10 @@ class DiskSource:
 
     async def _keep_house(self) -> None:
         with self._keeping:
+            pause = _FIRST_REOPEN_SECONDS
             while self._cache is None:
-                await trio.sleep(_REOPEN_SECONDS)
+                await trio.sleep(pause)
+                pause = min(2 * pause, _LAST_REOPEN_SECONDS)
                 self._open_soon()
             await self._keep_order(Housekeeping(self._cache))
 
@@ -372,6 +379,9 @@ class DiskSource:
     def _uses(self) -> int:
         """Return a number that changes while the cache is used."""
         return self.counters.disk_cache_hits + self.counters.disk_cache_misses
+
+    def _log_closed(self, reason: object) -> None:
+        log.warning("the mount has no cache on disk, and tries again every 1 to 60 s: %s", reason)
 
     def _log_disk(self, breaker: Breaker) -> None:
         directory = self._options.directory

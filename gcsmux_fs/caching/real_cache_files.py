@@ -62,22 +62,23 @@ class RealCacheFiles:
 
     def __init__(self, directory: int, probe: str, *, shared: bool = False) -> None:
         self._directory = directory
+        self._probe = probe
         self._shared = shared
-        self._access_time_flag = (
-            0 if os.fstatvfs(directory).f_flag & os.ST_NOATIME else os.O_NOATIME
-        )
-        self._cached_open = safe_open(
-            os.O_RDONLY | _FILE_FLAGS | self._access_time_flag, only_cached=True
-        )
         # Descriptors whose reads may write the access time.
         self._with_access_time: set[int] = set()
-        self._has_openat2 = self._find_openat2()
-        self._cached_read_flags = self._find_cached_read_flags(probe)
+        self._cached_read_flags: int | None = None
+        self._test_operations()
 
     @property
     def never_blocks(self) -> bool:
         """Whether `open_cached` and `read_cached` work here."""
         return self._cached_read_flags is not None
+
+    def replace_directory(self, directory: int) -> None:
+        """Work below another directory from now on. The descriptor keeps its number."""
+        self._cached_read_flags = None
+        os.dup2(directory, self._directory, inheritable=False)
+        self._test_operations()
 
     def open_cached(self, path: str) -> int:
         """Open a file for reading without blocking; see `CacheFiles`."""
@@ -271,6 +272,16 @@ class RealCacheFiles:
             yield parent, name
         finally:
             os.close(parent)
+
+    def _test_operations(self) -> None:
+        """Find out which operations work on the file system of the directory."""
+        has_no_access_times = os.fstatvfs(self._directory).f_flag & os.ST_NOATIME
+        self._access_time_flag = 0 if has_no_access_times else os.O_NOATIME
+        self._cached_open = safe_open(
+            os.O_RDONLY | _FILE_FLAGS | self._access_time_flag, only_cached=True
+        )
+        self._has_openat2 = self._find_openat2()
+        self._cached_read_flags = self._find_cached_read_flags(self._probe)
 
     def _find_openat2(self) -> bool:
         """Return whether the kernel has openat2 (Linux 5.6), and no seccomp filter denies it."""

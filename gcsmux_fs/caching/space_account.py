@@ -187,9 +187,11 @@ class SpaceAccount:
         """Write the last records, and return the reservation."""
         with self._lock:
             if self._usage is not None:
-                self._append()
-                self._usage.close()
-                self._usage = None
+                usage, self._usage = self._usage, None
+                try:
+                    self._append()
+                finally:
+                    usage.close()
 
     # For the cleaner of this mount.
 

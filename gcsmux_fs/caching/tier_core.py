@@ -320,8 +320,10 @@ class TierCore:
         self._probe_deadline = math.inf
         if isinstance(answer, Exception):
             self._note_error(now, answer)
-        else:
+        elif answer:
             self._note_answer(now)
+        elif self.breaker.note_empty_probe(now):
+            self._on_change(self.breaker)
 
     def _note_hit(self, identity: bytes, offset: int, length: int) -> None:
         counters = self._counters

@@ -59,3 +59,13 @@ def test_an_answer_of_an_operation_that_began_earlier_allows_a_probe_at_once() -
     breaker = opened()
     assert not breaker.note_answer(0.1)
     assert breaker.take_probe(0.1)
+
+
+def test_a_probe_that_found_nothing_to_read_does_not_close_the_breaker() -> None:
+    breaker = opened()
+    for _ in range(15):
+        assert breaker.take_probe(1.0)
+        assert not breaker.note_empty_probe(1.0)
+    assert breaker.take_probe(1.0)
+    assert breaker.note_empty_probe(1.0), "the disk knows what it has"
+    assert breaker.is_closed

@@ -149,11 +149,30 @@ async def test_without_its_disk_a_mount_reads_from_the_service(
 
 
 @pytest.mark.expects_log("cannot be written")
-async def test_a_directory_that_disappears_harms_no_read(tmp_path: Path) -> None:
-    async with mounted(tmp_path / "cache") as mount:
-        await mount.read(0, PIECE)
-        shutil.rmtree(tmp_path / "cache")
+@pytest.mark.parametrize("replace", [False, True], ids=["removed", "replaced"])
+async def test_another_directory_is_used_after_the_directory_has_gone(
+    replace: bool, tmp_path: Path
+) -> None:
+    directory = tmp_path / "cache"
+    async with mounted(directory) as mount:
+        await mount.read_all()
+        # The renamed directory is removed afterwards, because the mount may add files meanwhile.
+        directory.rename(tmp_path / "gone")
+        if replace:
+            directory.mkdir(mode=0o700)
+        else:
+            shutil.rmtree(tmp_path / "gone", ignore_errors=True)
         assert await mount.read_all() == content_of(KEY, 0, SIZE)
+        requested = -1
+        with trio.fail_after(20):
+            # The failed writes make the mount wait for a second before it writes again.
+            while requested != mount.service.total or not list(directory.glob("*/chunks")):
+                requested = mount.service.total
+                await trio.sleep(0.1)
+                await mount.read_all()
+    async with mounted(directory) as mount:
+        await mount.read_all()
+        assert mount.service.requests == []
 
 
 @pytest.mark.expects_log("please report it as a bug")

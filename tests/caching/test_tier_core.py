@@ -348,7 +348,20 @@ def test_a_probe_that_hangs_is_not_repeated_until_it_ends() -> None:
     assert len(tier.disk.reads) == 2, "the thread of the probe still hangs"
     tier.disk.reads[1].find()
     tier.request(6 * MIB)
-    tier.disk.reads[2].find()
+    tier.disk.reads[2].find((6 * MIB, bytes(2 * MIB)))
+    assert tier.changes == [BreakerState.OPEN, BreakerState.CLOSED]
+
+
+def test_a_probe_that_finds_nothing_is_repeated_at_once() -> None:
+    tier = Tier()
+    tier.open_breaker()
+    tier.advance(1.0)
+    for number in range(2):
+        tier.request(2 * number * MIB)
+        tier.disk.reads[-1].find()
+        assert tier.changes == [BreakerState.OPEN]
+    tier.request(4 * MIB)
+    tier.disk.reads[-1].find((4 * MIB, bytes(2 * MIB)))
     assert tier.changes == [BreakerState.OPEN, BreakerState.CLOSED]
 
 
