@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.reliability.disk_rows import injected
 from tests.reliability.rows import RIGHT, Reader, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tests.reliability.disk_rows import DiskRow
     from tests.reliability.rows import Group, Row
     from tests.reliability.stage import Outcome
 
@@ -18,8 +20,10 @@ __all__ = ["DOCUMENT", "RENEWAL", "check", "document"]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "RELIABILITY.md"
 RENEWAL = "make reliability"
 _INTRODUCTION = Path(__file__).with_name("introduction.md")
+_DISK_INTRODUCTION = Path(__file__).with_name("disk_introduction.md")
 
 _COLUMNS = ("fault", "injected", "the reader sees", "requests", "metrics")
+_DISK_COLUMNS = ("fault", "injected", "the mount", "metrics")
 _DEFECTS = """\
 ## Known defects
 
@@ -43,13 +47,15 @@ def check(row: Row, outcome: Outcome) -> None:
         assert increase >= least if least else increase == 0, f"{name} has increased by {increase}"
 
 
-def document(groups: Sequence[Group], limits: Sequence[str]) -> str:
+def document(groups: Sequence[Group], disk_rows: Sequence[DiskRow], limits: Sequence[str]) -> str:
     """Return the text of docs/RELIABILITY.md; `limits` are faults that the mount cannot detect."""
     parts = [_INTRODUCTION.read_text()]
     for group in groups:
         rows = [row for row in group.rows if not row.defect]
         parts.append(f"## {group.title}\n")
         parts.append(_table(_COLUMNS, [_cells(row) for row in rows]))
+    parts.append(_DISK_INTRODUCTION.read_text())
+    parts.append(_table(_DISK_COLUMNS, [_disk_cells(row) for row in disk_rows]))
     if defects := [row for group in groups for row in group.rows if row.defect]:
         parts.append(_DEFECTS)
         cells = [(row.fault, _injected(row), row.defect) for row in defects]
@@ -64,6 +70,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     mark = " †" if row.mount.short else " ‡" if row.mount.long else ""
     fault = row.fault + mark
     return (fault, _injected(row), _sees(row), f"at most {row.requests}", _metrics(row.counters))
+
+
+def _disk_cells(row: DiskRow) -> tuple[str, ...]:
+    return (row.fault, injected(row), row.pauses.value, _metrics(row.metrics))
 
 
 def _injected(row: Row) -> str:
