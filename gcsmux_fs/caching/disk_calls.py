@@ -10,6 +10,8 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
+from crc32c import crc32c
+
 from gcsmux_fs.caching.chunk_format import CHUNK_BYTES, GRANULE_BYTES, ChunkId
 from gcsmux_fs.caching.chunk_store import Presence
 from gcsmux_fs.caching.object_check import ObjectVerdict
@@ -73,7 +75,7 @@ class DiskCalls:
         """Write a batch in a thread, after the batches before it; later call `answer`."""
 
         def report(result: WriteReport | Exception) -> None:
-            answer(WriteReport([], result) if isinstance(result, Exception) else result)
+            answer(WriteReport([], error=result) if isinstance(result, Exception) else result)
 
         self._writes.submit(functools.partial(self._write_batch, batch), report)
 
@@ -84,7 +86,19 @@ class DiskCalls:
             call = functools.partial(
                 self._store.check_object, queued.identity, queued.final.size, crc32c
             )
-            self._writes.submit(call, functools.partial(_report_check, queued))
+            self._writes.submit(call, functools.partial(self._on_checked, queued))
+
+    def report_difference(self, queued: QueuedRange) -> None:
+        """Report that the content of an object has another CRC32C than the object."""
+        log.error(
+            "%s: its content has another CRC32C than the object, so the cache on disk does not keep"
+            " it: check the memory of this machine",
+            queued.key,
+        )
+
+    def _on_checked(self, queued: QueuedRange, verdict: ObjectVerdict | Exception) -> None:
+        if verdict is ObjectVerdict.DIFFERENT:
+            self.report_difference(queued)
 
     def drop(self, identity: bytes, size: int) -> None:
         """Remove an object from the disk in a thread."""
@@ -96,16 +110,23 @@ class DiskCalls:
 
     def _write_batch(self, batch: list[QueuedRange]) -> WriteReport:
         """Write a batch, in a thread."""
-        complete: list[QueuedRange] = []
+        differing: list[QueuedRange] = []
+        report = WriteReport([], differing)
         try:
             for queued in batch:
                 if self._is_stopped:
                     break
-                if self._write(queued):
-                    complete.append(queued)
+                if _is_whole(queued):
+                    # Most objects are small. To check them here saves opening their files again.
+                    if crc32c(queued.content) == queued.final.crc32c:
+                        self._write(queued)
+                    else:
+                        differing.append(queued)
+                elif self._write(queued):
+                    report.complete.append(queued)
         except OSError as error:
-            return WriteReport(complete, error)
-        return WriteReport(complete)
+            return report._replace(error=error)
+        return report
 
     def _write(self, queued: QueuedRange) -> bool:
         """Write one range; return whether its chunk is complete then."""
@@ -121,13 +142,9 @@ class DiskCalls:
         return written.complete
 
 
-def _report_check(queued: QueuedRange, verdict: ObjectVerdict | Exception) -> None:
-    if verdict is ObjectVerdict.DIFFERENT:
-        log.error(
-            "%s: the content in the cache on disk had another CRC32C than the object, and was"
-            " removed from the cache: check the memory of this machine",
-            queued.key,
-        )
+def _is_whole(queued: QueuedRange) -> bool:
+    """Return whether a range is a whole object of known CRC32C."""
+    return len(queued.content) == queued.final.size and queued.final.crc32c is not None
 
 
 def _ignore(_: object) -> None: ...

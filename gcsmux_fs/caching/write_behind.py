@@ -29,7 +29,7 @@ from gcsmux_fs.caching.disk_breaker import Breaker, Severity
 from gcsmux_fs.caching.write_queue import MissedRange, WriteQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gcsmux_fs.caching.tier_counters import TierCounters
     from gcsmux_fs.caching.write_queue import QueuedRange
@@ -53,10 +53,12 @@ class WriteReport(NamedTuple):
 
     Attributes:
         complete: the ranges after which all bytes of a chunk were on the disk.
+        differing: whole objects whose bytes have another CRC32C than the object. Not written.
         error: why the rest of the batch was not written; None if all was written or refused.
     """
 
     complete: list[QueuedRange]
+    differing: Sequence[QueuedRange] = ()
     error: Exception | None = None
 
 
@@ -68,6 +70,9 @@ class DiskWrites(Protocol):
 
     def check(self, queued: QueuedRange) -> None:
         """Compare the whole object with its CRC32C in a thread, if all of it is on the disk."""
+
+    def report_difference(self, queued: QueuedRange) -> None:
+        """Report that the content of an object has another CRC32C than the object."""
 
 
 class WriteBehind:
@@ -197,6 +202,8 @@ class WriteBehind:
             self._note_failure(now, f"cannot be written ({error})", severity)
         for queued in report.complete:
             self._disk.check(queued)
+        for queued in report.differing:
+            self._disk.report_difference(queued)
         self._recall_missed()
         self._hand_over()
         if self._on_idle is not None and self.is_idle:

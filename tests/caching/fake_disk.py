@@ -45,6 +45,7 @@ class FakeDisk:
         self.reads: list[FakeRead] = []
         self.batches: list[tuple[list[QueuedRange], Callable[[WriteReport], None]]] = []
         self.checked: list[QueuedRange] = []
+        self.differing: list[QueuedRange] = []
         self.touched: list[tuple[bytes, int]] = []
         #: What the kernel has in memory, by the offset of the range; other ranges are `elsewhere`.
         self.in_memory: dict[tuple[int, int], bytes] = {}
@@ -79,8 +80,11 @@ class FakeDisk:
     def check(self, queued: QueuedRange) -> None:
         self.checked.append(queued)
 
+    def report_difference(self, queued: QueuedRange) -> None:
+        self.differing.append(queued)
+
     def finish_writes(self, error: Exception | None = None) -> None:
         """Answer all batches, and those that are handed over meanwhile."""
         while self.batches:
             _, answer = self.batches.pop(0)
-            answer(WriteReport([], error))
+            answer(WriteReport([], error=error))

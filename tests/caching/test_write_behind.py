@@ -117,7 +117,15 @@ def test_complete_chunks_are_checked() -> None:
     writes.behind.keep(queued(1))
     ((batch, answer),) = writes.disk.batches
     answer(WriteReport(batch))
-    assert writes.disk.checked == batch
+    assert (writes.disk.checked, writes.disk.differing) == (batch, [])
+
+
+def test_an_object_whose_checksum_differs_is_reported() -> None:
+    writes = Writes()
+    writes.behind.keep(queued(1))
+    ((batch, answer),) = writes.disk.batches
+    answer(WriteReport([], batch))
+    assert (writes.disk.checked, writes.disk.differing) == ([], batch)
 
 
 def test_a_full_disk_gets_no_writes_for_a_while_and_one_as_a_probe() -> None:
