@@ -104,6 +104,10 @@ class DiskCalls:
         """Remove an object from the disk in a thread."""
         self._writes.submit(functools.partial(self._store.drop_object, identity, size), _ignore)
 
+    async def finish_writes(self) -> None:
+        """Wait until everything that was to be written, checked or dropped is done."""
+        await self._writes.run(_do_nothing)
+
     def stop(self) -> None:
         """Skip all further writes, also those that wait for the thread."""
         self._is_stopped = True
@@ -148,3 +152,6 @@ def _is_whole(queued: QueuedRange) -> bool:
 
 
 def _ignore(_: object) -> None: ...
+
+
+def _do_nothing() -> None: ...

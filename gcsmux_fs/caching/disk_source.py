@@ -159,6 +159,7 @@ class DiskSource:
             writes.stop(is_written.set)
             with trio.move_on_after(_DRAIN_SECONDS, shield=True):
                 await is_written.wait()
+                await disk.finish_writes()
                 # What is lost if this fails is repaired later.
                 with suppress(Exception):
                     await self._house.run(cache.close)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from crc32c import crc32c
 
 from gcsmux_fs.caching.cache_directory import CacheDirectoryError
+from gcsmux_fs.caching.chunk_store import ChunkStore
 from gcsmux_fs.caching.disk_cache import Housekeeping, OpenedCache
 from gcsmux_fs.caching.disk_source import DiskSource
 from gcsmux_fs.metrics.registry import Registry
@@ -126,6 +129,35 @@ async def test_an_object_whose_checksum_differs_is_not_kept(
     async with mounted(tmp_path / "cache") as mount:
         await mount.read(0, MIB, size)
         assert mount.service.total == MIB
+
+
+async def test_the_last_chunk_is_checked_before_the_cache_is_closed(tmp_path: Path) -> None:
+    crc = crc32c(content_of(KEY, 0, SIZE))
+    async with mounted(tmp_path / "cache") as mount:
+        for start in range(0, SIZE, PIECE):
+            await mount.read(start, min(PIECE, SIZE - start), SIZE, crc)
+    assert mount.metrics()["disk_cache_objects_verified"] == 1
+
+
+@pytest.mark.expects_log("has not answered within 0.5 s")
+async def test_a_disk_that_hangs_delays_one_read_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def hang(*_: object) -> list[object]:
+        release.wait(60)
+        return []
+
+    monkeypatch.setattr(ChunkStore, "read", hang)
+    try:
+        async with mounted(tmp_path / "cache") as mount:
+            for start in range(0, 3 * PIECE, PIECE):
+                assert await mount.read(start, PIECE) == content_of(KEY, start, PIECE)
+                assert mount.metrics()["disk_cache_timeouts"] == 1
+            assert mount.metrics()["disk_cache_state"] == 2
+    finally:
+        release.set()
 
 
 async def test_an_unsafe_directory_is_refused(tmp_path: Path) -> None:
