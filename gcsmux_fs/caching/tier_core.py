@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gcsmux_fs.caching.chunk_format import CHUNK_BYTES, GRANULE_BYTES, identity_of
 from gcsmux_fs.caching.chunk_store import Presence
-from gcsmux_fs.caching.disk_breaker import Breaker, Severity
+from gcsmux_fs.caching.disk_breaker import Breaker, BreakerState, Severity
 from gcsmux_fs.caching.tier_range import TierRange, missing_parts
 from gcsmux_fs.caching.write_queue import QueuedRange
 from gcsmux_fs.model.errors import StorageError
@@ -58,6 +58,9 @@ _INSTANT_BYTES = 256 * 1024
 
 _KNOWN_OBJECTS = 4096
 """Number of object generations whose identity is remembered; they take 1.5 MiB of memory."""
+
+# A copy of an enum member, because a lookup in the enum is slower than a module variable.
+_CLOSED = BreakerState.CLOSED
 
 _FATAL_ERRORS = {errno.EBADF, errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.ESTALE}
 
@@ -134,6 +137,8 @@ class TierCore:
         # The answer to the probe is not late before this time.
         self._probe_deadline = math.inf
         self._is_probe_running = False
+        # The last range that `read_now` could not return, and why.
+        self._last_presence: tuple[bytes, int, int, Presence] | None = None
         self._identities: OrderedDict[ObjectKey, tuple[bytes, int]] = OrderedDict()
 
     @property
@@ -156,13 +161,17 @@ class TierCore:
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
     ) -> memoryview | None:
         """Return bytes that the kernel has in memory; see `InstantSource.read_now`."""
-        if final is None or not self.breaker.is_closed:
+        if final is None or self.breaker.state is not _CLOSED:
             return None
+        size = final.size
         start = offset - offset % GRANULE_BYTES
-        end = min(-(-(offset + length) // GRANULE_BYTES) * GRANULE_BYTES, final.size)
-        identity = self._identity(key, final.size)
-        found = self._disk.read_now(identity, final.size, start, end - start)
+        end = offset + length
+        end = min(end + -end % GRANULE_BYTES, size)
+        identity = self._identity(key, size)
+        found = self._disk.read_now(identity, size, start, end - start)
         if isinstance(found, Presence):
+            # The same range is requested next, so remember the answer.
+            self._last_presence = identity, start, end - start, found
             return None
         self._note_hit(identity, offset, length)
         return found if length == end - start else found[offset - start : offset - start + length]
@@ -187,7 +196,7 @@ class TierCore:
             self._fetch(wanted, [(offset, offset + length)])
             return wanted
         if length <= _INSTANT_BYTES:
-            found = self._disk.read_now(identity, final.size, offset, length)
+            found = self._find_now(wanted)
             if isinstance(found, memoryview):
                 self._note_hit(identity, offset, length)
                 self._call_soon(functools.partial(wanted.finish, found))
@@ -216,6 +225,13 @@ class TierCore:
             hangs = self._answered_at <= late[0].requested_at
             self._give_up(late)
             self._note_failure(now, _silence(), Severity.WHOLE if hangs else Severity.SINGLE)
+
+    def _find_now(self, wanted: TierRange) -> memoryview | Presence:
+        """Ask the disk for a short range, unless it has just said that it cannot answer at once."""
+        last, self._last_presence = self._last_presence, None
+        if last is not None and last[:3] == (wanted.identity, wanted.offset, wanted.length):
+            return last[3]
+        return self._disk.read_now(wanted.identity, wanted.final.size, wanted.offset, wanted.length)
 
     def _identity(self, key: ObjectKey, size: int) -> bytes:
         known = self._identities.get(key)

@@ -233,6 +233,16 @@ def test_read_now_cuts_the_bytes_out_of_verified_granules(offset: int) -> None:
     assert tier.core.read_now(KEY, 48 * KIB, 4 * KIB, FINAL) is None
 
 
+def test_the_disk_is_not_asked_twice_for_a_read_that_becomes_a_request() -> None:
+    tier = Tier()
+    assert tier.core.read_now(KEY, 5, 10, FINAL) is None
+    tier.request(0, 16 * KIB)
+    assert tier.disk.asked_now == [(0, 16 * KIB)]
+    assert len(tier.disk.reads) == 1
+    tier.request(0, 16 * KIB)
+    assert tier.disk.asked_now == [(0, 16 * KIB)] * 2, "the answer counts once"
+
+
 def test_read_now_does_not_read_beyond_the_end_of_the_object() -> None:
     tier = Tier()
     tier.disk.in_memory[0, 100] = bytes_at(0, 100)
