@@ -2,7 +2,8 @@
 
 Theory of operation. Fetched bytes wait in a queue until a thread writes them, in batches. Two
 batches are handed over at a time, so that the thread does not wait for the next one. No reader ever
-waits for a write.
+waits for a write. Short ranges are collected for a moment, because each batch wakes a thread, which
+then competes with trio's thread for the interpreter.
 
 If the queue is full, only the place of a range is remembered. When there is room, its bytes are
 taken from the block cache, where most of them still are. So a disk that is slower than the network
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["WRITE_SECONDS", "DiskWrites", "WriteBehind", "WriteReport"]
 
 _MAX_BATCHES = 2
+
+_LINGER_BYTES = 1024 * 1024
+_LINGER_SECONDS = 0.05
+"""Ranges wait for others until they have this many bytes together, or for this time."""
 
 _MAX_MISSED = 4096
 """Number of remembered places: 8 GiB in ranges of 2 MiB. They take 1 MiB of memory."""
@@ -107,6 +112,7 @@ class WriteBehind:
         # Number of batches that are handed over, and since when the disk owes the next answer.
         self._batches = 0
         self._waiting_since = math.inf
+        self._linger_until = math.inf
         self._is_stopped = False
         self._on_idle: Callable[[], None] | None = None
 
@@ -118,7 +124,8 @@ class WriteBehind:
     @property
     def next_deadline(self) -> float:
         """The time at which `expire` has something to do."""
-        return self._waiting_since + WRITE_SECONDS if self.breaker.is_closed else math.inf
+        stuck_at = self._waiting_since + WRITE_SECONDS if self.breaker.is_closed else math.inf
+        return min(stuck_at, self._linger_until)
 
     def has_room(self, length: int) -> bool:
         """Return whether `length` bytes would not be dropped for lack of memory."""
@@ -130,7 +137,7 @@ class WriteBehind:
             self._counters.disk_cache_dropped_bytes += len(queued.content)
         elif self.queue.has_room(len(queued.content)):
             self.queue.put(queued)
-            self._hand_over()
+            self._hand_over_later()
         else:
             self._remember(MissedRange(*queued[:-1], len(queued.content)))
 
@@ -146,12 +153,15 @@ class WriteBehind:
         """Accept nothing more. Call `on_idle` when everything that waits is written."""
         self._is_stopped = True
         self._on_idle = on_idle
+        self._hand_over()
         if self.is_idle:
             on_idle()
 
     def expire(self) -> None:
-        """Note a failure, if a batch has been with the disk for too long."""
+        """Hand over ranges that have lingered, and note a batch that takes too long."""
         now = self._clock()
+        if now >= self._linger_until:
+            self._hand_over()
         if now >= self.next_deadline:
             self._waiting_since = math.inf
             self._note_failure(now, f"has not finished a write within {WRITE_SECONDS:g} s")
@@ -179,7 +189,15 @@ class WriteBehind:
             else:
                 self.queue.put(missed.with_content(content))
 
+    def _hand_over_later(self) -> None:
+        """Hand over what waits, now or after a moment in which more may come."""
+        if self.queue.waiting_bytes >= _LINGER_BYTES or not self.breaker.is_closed:
+            self._hand_over()
+        elif self._linger_until == math.inf:
+            self._linger_until = self._clock() + _LINGER_SECONDS
+
     def _hand_over(self) -> None:
+        self._linger_until = math.inf
         while self._batches < _MAX_BATCHES and (batch := self.queue.take_batch()):
             if not self._batches:
                 self._waiting_since = self._clock()
@@ -205,7 +223,10 @@ class WriteBehind:
         for queued in report.differing:
             self._disk.report_difference(queued)
         self._recall_missed()
-        self._hand_over()
+        if self.queue and not self._is_stopped:
+            self._hand_over_later()
+        else:
+            self._hand_over()
         if self._on_idle is not None and self.is_idle:
             self._on_idle()
 

@@ -75,6 +75,8 @@ class WriteQueue:
         self.limit = limit
         #: Bytes of the ranges that wait, and of those that are being written.
         self.used = 0
+        #: Bytes of the ranges that wait.
+        self.waiting_bytes = 0
         self._waiting: deque[QueuedRange] = deque()
 
     def __len__(self) -> int:
@@ -87,6 +89,7 @@ class WriteQueue:
     def put(self, queued: QueuedRange) -> None:
         """Add a range, for which there must be room."""
         self.used += queued.charge
+        self.waiting_bytes += queued.charge
         self._waiting.append(queued)
 
     def take_batch(self) -> list[QueuedRange]:
@@ -96,6 +99,7 @@ class WriteQueue:
         while self._waiting and len(batch) < _BATCH_RANGES and size < _BATCH_BYTES:
             batch.append(self._waiting.popleft())
             size += batch[-1].charge
+        self.waiting_bytes -= size
         return batch
 
     def finish(self, batch: list[QueuedRange]) -> None:
@@ -108,4 +112,5 @@ class WriteQueue:
         if dropped:
             self._waiting = deque([queued for queued in self._waiting if not matches(queued)])
             self.finish(dropped)
+            self.waiting_bytes -= sum([queued.charge for queued in dropped])
         return sum([len(queued.content) for queued in dropped])

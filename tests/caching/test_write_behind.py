@@ -74,12 +74,26 @@ def test_small_ranges_share_a_batch() -> None:
     writes = Writes()
     for number in range(100):
         writes.behind.keep(queued(number, 4 * KIB))
-    sizes = []
-    while writes.disk.batches:
-        batch, answer = writes.disk.batches.pop(0)
-        sizes.append(len(batch))
-        answer(WriteReport([]))
-    assert sizes == [1, 1, 64, 34]
+    assert writes.disk.batches == []
+    assert 0 < writes.behind.next_deadline < 0.1
+    writes.advance(0.1)
+    assert [len(batch) for batch, _ in writes.disk.batches] == [64, 36]
+    assert writes.written() == list(range(100))
+    assert writes.behind.is_idle
+
+
+def test_small_ranges_are_written_at_once_at_the_end() -> None:
+    writes = Writes()
+    writes.behind.keep(queued(0, 4 * KIB))
+    writes.behind.stop(lambda: None)
+    assert writes.written() == [0]
+
+
+def test_many_small_ranges_do_not_linger() -> None:
+    writes = Writes()
+    for number in range(65):
+        writes.behind.keep(queued(number, 16 * KIB))
+    assert len(writes.disk.batches) > 0
 
 
 def test_what_does_not_fit_is_dropped_and_what_came_first_is_kept() -> None:
