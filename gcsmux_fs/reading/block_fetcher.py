@@ -119,7 +119,7 @@ class BlockFetcher:
         The bytes do not become a block, because they are in memory already.
         """
         tier = self._lower_tier
-        if tier is None or index.overlapping(offset, end):
+        if tier is None or (index.block_count and index.overlapping(offset, end)):
             return None
         return tier.read_now(index.key, offset, end - offset, index.final)
 
