@@ -218,7 +218,8 @@ class WriteBehind:
             refused = isinstance(error, OSError) and error.errno in _REFUSALS
             severity = Severity.WHOLE if refused else Severity.SINGLE
             self._note_failure(now, f"cannot be written ({error})", severity)
-        for queued in report.complete:
+        # One check of an object is enough, however many of its chunks are complete now.
+        for queued in {each.identity: each for each in report.complete}.values():
             self._disk.check(queued)
         for queued in report.differing:
             self._disk.report_difference(queued)

@@ -134,6 +134,18 @@ def test_complete_chunks_are_checked() -> None:
     assert (writes.disk.checked, writes.disk.differing) == (batch, [])
 
 
+def test_an_object_is_checked_once_for_a_batch() -> None:
+    writes = Writes()
+    for number in range(3):
+        writes.behind.keep(queued(0, MIB, name=f"object {number % 2}"))
+    writes.advance(1)
+    batches = [batch for batch, _ in writes.disk.batches]
+    together = [each for batch in batches for each in batch]
+    writes.disk.batches.pop()[1](WriteReport(together))
+    assert {each.key.name for each in writes.disk.checked} == {"object 0", "object 1"}
+    assert len(writes.disk.checked) == 2
+
+
 def test_an_object_whose_checksum_differs_is_reported() -> None:
     writes = Writes()
     writes.behind.keep(queued(1))
