@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 
-__all__ = ["OpenHow", "is_in_memory", "is_tmpfs", "new_buffer", "openat2", "safe_open"]
+__all__ = [
+    "OpenHow",
+    "has_cachestat",
+    "is_in_memory",
+    "is_tmpfs",
+    "new_buffer",
+    "openat2",
+    "safe_open",
+]
 
 # openat2(2) and its flags, from <linux/openat2.h>. The number is the same on x86, Arm and RISC-V.
 _OPENAT2 = 437
@@ -29,6 +38,18 @@ _STATFS_BYTES = 256
 _libc = ctypes.CDLL(None, use_errno=True)
 # Calls that take a few microseconds keep the lock of the interpreter.
 _quick_libc = ctypes.PyDLL(None)
+_quick_libc.mmap.restype = ctypes.c_void_p
+_quick_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+)
+_quick_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_quick_libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+_MAP_FAILED = ctypes.c_void_p(-1).value
 
 _new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _new_bytearray.restype = ctypes.py_object
@@ -94,11 +115,40 @@ def openat2(directory: int, path: str, how: OpenHow) -> int:
             raise OSError(number, os.strerror(number), path)
 
 
-def is_in_memory(descriptor: int, length: int, offset: int) -> bool:
+def has_cachestat(descriptor: int) -> bool:
+    """Return whether cachestat(2) works: Linux 6.5, and no seccomp filter denies it.
+
+    systemd 252 does not know the call. So a unit of Debian 12 with a list of allowed calls denies
+    it.
+    """
+    return _count_pages(descriptor, 1, 0) is not None
+
+
+def is_in_memory(descriptor: int, length: int, offset: int, *, cachestat: bool) -> bool:
     """Return whether the pages of a range are in memory, or are being read.
 
-    False if the kernel is older than Linux 6.5.
+    With `cachestat`, the kernel counts the pages in 1.6 us of processor time, for 16 KiB and for
+    2 MiB. Otherwise mincore(2) looks at a mapping of the range, which no one touches: 10 us for
+    16 KiB, 44 us for 2 MiB (Linux 6.18). Only the owner of a file and who may write it get a true
+    answer of mincore.
     """
+    start = offset - offset % _PAGE_BYTES
+    length += offset - start
+    if cachestat:
+        count = _count_pages(descriptor, length, start)
+        return count is not None and count >= -(-length // _PAGE_BYTES)
+    pages = ctypes.create_string_buffer(-(-length // _PAGE_BYTES))
+    address = _quick_libc.mmap(None, length, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, start)
+    if address == _MAP_FAILED:
+        return False
+    failed = _quick_libc.mincore(address, length, pages)
+    _quick_libc.munmap(address, length)
+    # The lowest bit of each byte says whether the page is in memory.
+    return not failed and all(page & 1 for page in pages.raw)
+
+
+def _count_pages(descriptor: int, length: int, offset: int) -> int | None:
+    """Return the number of pages of a range in memory, by cachestat; None if it fails."""
     try:
         arguments = _unused_arguments.pop()
     except IndexError:
@@ -111,8 +161,7 @@ def is_in_memory(descriptor: int, length: int, offset: int) -> bool:
     )
     count: int = numbers[2]
     _unused_arguments.append(arguments)
-    pages = (offset + length - 1) // _PAGE_BYTES - offset // _PAGE_BYTES + 1
-    return not failed and count >= pages
+    return None if failed else count
 
 
 def is_tmpfs(descriptor: int) -> bool:

@@ -10,9 +10,9 @@ Measured on Linux 6.18 (ext4 on a virtual disk, November 2026):
   RESOLVE_CACHED waits for the file system. So one test of RWF_NOWAIT, when the cache is opened,
   decides whether the operations that never block are used at all.
 - RWF_NOWAIT for bytes that are not in memory fails, but also starts to read them. If a disk hangs
-  and its queue is full, this start waits. So `cachestat` (Linux 6.5) first counts the pages in
-  memory: 1.3 us for 16 KiB, 20 us for 2 MiB. Older kernels have no operation that never blocks.
-- tmpfs needs no RWF_NOWAIT: pages that `cachestat` counts are not in the swap space.
+  and its queue is full, this start waits. So `is_in_memory` first asks whether all pages are in
+  memory.
+- tmpfs needs no RWF_NOWAIT: pages that are in memory are not in the swap space.
 
 A read may also write the access time of the file, and wait for the journal. The flag O_NOATIME
 prevents this, but only the owner of a file may set the flag. So the files of other users are read
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.caching.cache_files import FileStatus
 from gcsmux_fs.caching.kernel_calls import (
+    has_cachestat,
     is_in_memory,
     is_tmpfs,
     new_buffer,
@@ -66,6 +67,7 @@ class RealCacheFiles:
         self._shared = shared
         # Descriptors whose reads may write the access time.
         self._with_access_time: set[int] = set()
+        self._has_cachestat = False
         self._cached_read_flags: int | None = None
         self._test_operations()
 
@@ -91,7 +93,7 @@ class RealCacheFiles:
         flags = self._cached_read_flags
         if flags is None or descriptor in self._with_access_time:
             return None
-        if not is_in_memory(descriptor, length, offset):
+        if not is_in_memory(descriptor, length, offset, cachestat=self._has_cachestat):
             return None
         buffer = new_buffer(length)
         try:
@@ -302,7 +304,8 @@ class RealCacheFiles:
         try:
             # Now the kernel has the name and the first page of the file in memory.
             os.pread(descriptor, 1, 0)
-            if not is_in_memory(descriptor, 1, 0):
+            self._has_cachestat = has_cachestat(descriptor)
+            if not is_in_memory(descriptor, 1, 0, cachestat=self._has_cachestat):
                 return None
             how = safe_open(os.O_RDONLY | _FILE_FLAGS, only_cached=True)
             os.close(openat2(self._directory, probe, how))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsmux_fs.caching import real_cache_files
 from gcsmux_fs.caching.real_cache_files import RealCacheFiles
 
 if TYPE_CHECKING:
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["openat2", "without_openat2"])
+@pytest.fixture(params=["openat2", "without_openat2", "without_cachestat"])
 def files(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RealCacheFiles]:
     """File operations in a directory with the folder `inside`, next to the folder `outside`."""
     if request.param == "without_openat2":
         monkeypatch.setattr(RealCacheFiles, "_find_openat2", lambda self: False)
+    if request.param == "without_cachestat":
+        monkeypatch.setattr(real_cache_files, "has_cachestat", lambda descriptor: False)
     (tmp_path / "cache/inside").mkdir(parents=True)
     (tmp_path / "cache/probe").write_text("text")
     (tmp_path / "outside").mkdir()
