@@ -133,3 +133,18 @@ def test_links_are_not_followed(
         assert check_reads(mounted.store, by_file) == by_file.size
         assert check_reads(mounted.store, by_folder) == 0
     assert {path: path.read_bytes() for path in files_below(outside)} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_of_other_users_are_not_read(memory_path: Path) -> None:
+    given_away = OBJECTS[0]
+    root = memory_path / "cache"
+    with MountedStore(root) as mounted:
+        write_everything(mounted.store, given_away)
+    (file,) = (root / each for each in chunk_paths([given_away]))
+    os.chown(file, 65534, 65534)
+    with MountedStore(root) as mounted:
+        assert check_reads(mounted.store, given_away) == 0
+        write_everything(mounted.store, given_away)
+        read_everything(mounted.store, given_away)
+    assert file.stat().st_uid == 0
