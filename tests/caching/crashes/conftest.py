@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # A test that takes longer waits for something that never happens, such as a writer of a FIFO.
-_HANG_SECONDS = 60
+_HANG_SECONDS = 300
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ class RecordedCache:
 
 def fill(mounted: MountedCache) -> None:
     """Write and use objects, and evict some, as mounts do within some seconds."""
-    for number, each in enumerate(OLD[:13]):
+    for number, each in enumerate(OLD[:9]):
         mounted.write_all(each)
         mounted.account.touch(ChunkId(OLD[number // 2].identity, 0))
         mounted.keep_house(1 if number % 4 == 0 else 0.1)
