@@ -38,7 +38,7 @@ def test_the_emulator_accepts_every_trouble(kind: object) -> None:
         trouble = kind(random.Random(seed))
         faults = Faults(trouble.rules, seed)
         assert Faults.parse(faults.to_json()) == faults
-        assert trouble.rules or trouble.deed in Deed
+        assert trouble.rules or trouble.deed or trouble.disk or trouble.disk_bytes
 
 
 def test_an_hour_contains_every_kind_of_trouble() -> None:
@@ -56,4 +56,5 @@ def test_an_hour_contains_every_kind_of_trouble() -> None:
 
 def test_two_troubles_of_one_group_never_overlap() -> None:
     for phase in phases(9, 3600):
-        assert sum(trouble.group == "chunks" for trouble in phase.troubles) <= 1
+        for group in ("chunks", "disk"):
+            assert sum(trouble.group == group for trouble in phase.troubles) <= 1
