@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,13 +118,16 @@ def test_readers_do_not_notice_a_fault_of_the_disk(
 
 @contextmanager
 def _cached_mount(
-    folder: Path, disk: FaultyDisk, cache: Path
+    folder: Path, disk: FaultyDisk, cache: Path, *options: str
 ) -> Iterator[tuple[EmulatorProcess, MountProcess]]:
     """Start an emulator, and a mount whose cache is on a disk that may fail already."""
     with EmulatorProcess(folder / "buckets") as emulator:
         emulator.place("0", tagged(0, 0, _FILE_BYTES))
         mounted = MountProcess(
-            emulator, folder, ("--cache-dir", str(cache), *CACHE_OPTIONS), expected_warnings=[""]
+            emulator,
+            folder,
+            ("--cache-dir", str(cache), *CACHE_OPTIONS, *options),
+            expected_warnings=[""],
         )
         with mounted:
             try:
@@ -227,3 +232,29 @@ def _is_kept(emulator: EmulatorProcess, mounted: MountProcess) -> bool:
     emulator.statistics(reset=True)
     _read(mounted)
     return emulator.statistics().bytes_asked == 0
+
+
+def test_the_cache_gives_space_back_when_another_program_fills_the_disk(tmp_path: Path) -> None:
+    disk = FaultyDisk(tmp_path / "disk", capacity_bytes=64 * MIB)
+    with (
+        disk,
+        _cached_mount(tmp_path, disk, disk.path / "cache", "--cache-min-free", "10MiB") as (
+            _,
+            mounted,
+        ),
+    ):
+        _read(mounted)
+        wait_until_written(mounted)
+        # The cache and the other program together need more than the disk has.
+        filler = disk.path / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1M", "count=40"], check=True)
+
+        def has_free_space() -> bool:
+            time.sleep(0.2)
+            free = subprocess.run(
+                ["stat", "-f", "-c", "%a", disk.path], capture_output=True, check=True
+            )
+            return int(free.stdout) * 4096 >= 10 * MIB
+
+        wait_until(has_free_space, "the cache is smaller", 30)
+        _read(mounted)
