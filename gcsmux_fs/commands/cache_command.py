@@ -71,7 +71,11 @@ def _directory_argument(command: _Decorated) -> _Decorated:
 @_directory_argument
 @json_option
 def stats(*, directory: Path, as_json: bool) -> None:
-    """Show the size of a cache, which mounts use it, and the free space of its disk."""
+    """Show the size of a cache and who uses it.
+
+    The first line has the disk space of the cached content and the number of mounts that run now.
+    The second line has the free space of the disk.
+    """
     with _opened(directory) as opened:
         totals = count_files(opened.files)
         free_bytes = opened.files.free_bytes()
@@ -89,11 +93,11 @@ def stats(*, directory: Path, as_json: bool) -> None:
 @_directory_argument
 @json_option
 def verify(*, directory: Path, as_json: bool) -> int:
-    """Read a whole cache, and drop what does not agree with its checksum.
+    """Verify a cache, and drop what is damaged.
 
-    Each damage is one line. Mounts check the same at each read, so a cache never has to be
-    verified; the command shows the state of the disk. Exit code: 0 without damage, 1 after damage
-    was dropped.
+    The command reads the whole cache. Each damage is one line. Mounts check the same at each read,
+    so a cache never has to be verified; the command shows the state of the disk. Exit code: 0
+    without damage, 1 after damage was dropped.
     """
     totals = ChunkTotals()
     damages = []
@@ -118,10 +122,10 @@ def verify(*, directory: Path, as_json: bool) -> int:
 @_directory_argument
 @json_option
 def clear(*, directory: Path, as_json: bool) -> None:
-    """Remove the content of a cache, also kept listings.
+    """Remove the content of a cache.
 
-    Mounts that use the cache go on: what programs read now is fetched from the service, and kept
-    again.
+    This includes kept listings. Mounts that use the cache go on: what programs read now is fetched
+    from the service, and kept again.
     """
     with _opened(directory) as opened:
         totals = remove_files(opened.files, "chunks")
