@@ -27,6 +27,7 @@ __all__ = [
     "Cost",
     "Failed",
     "Launch",
+    "mounted",
     "on_folder",
     "on_mount",
     "start_seconds",
@@ -161,7 +162,7 @@ def on_mount(
     at_end: Callable[[subprocess.Popen[bytes]], None] = lambda process: None,
 ) -> tuple[Outcome, Cost]:
     """Mount, run a task on the mount, call `at_end` with the mount's process, and unmount."""
-    with _mounted(launch, mountpoint) as process:
+    with mounted(launch, mountpoint) as process:
         meter = _Meter(process.pid, emulator)
         outcome = _use(task, mountpoint, meter, process)
         cost = meter.end()
@@ -172,7 +173,7 @@ def on_mount(
 def start_seconds(launch: Launch, mountpoint: Path) -> float:
     """Return the time from the start of a mount's process until the mount has answered."""
     began = time.perf_counter()
-    with _mounted(launch, mountpoint):
+    with mounted(launch, mountpoint):
         return time.perf_counter() - began
 
 
@@ -249,7 +250,7 @@ def _too_slow(task: Task) -> Failed:
 
 
 @contextmanager
-def _mounted(launch: Launch, mountpoint: Path) -> Iterator[subprocess.Popen[bytes]]:
+def mounted(launch: Launch, mountpoint: Path) -> Iterator[subprocess.Popen[bytes]]:
     mountpoint.mkdir(exist_ok=True)
     log = mountpoint.with_suffix(".log")
     with log.open("wb") as output:

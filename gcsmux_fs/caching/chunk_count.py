@@ -85,6 +85,10 @@ class ChunkCount:
         moved = self._usage().moved_bytes - self._moved_bytes
         return 6 * self.error_bytes**2 <= 9 * moved * CHUNK_BYTES
 
+    def note_eviction(self, chunk: ChunkId) -> None:
+        """Note that the file of a chunk was removed, maybe after it was found."""
+        self._found.pop(chunk, None)
+
     def step(self, in_time: Callable[[], bool]) -> None:
         """Visit files while `in_time` returns true; at least `_AT_LEAST` files or a directory."""
         net_bytes = self._usage().net_bytes

@@ -57,7 +57,7 @@ _ROOM_BYTES = 4 * 1024 * 1024
 _ROUND_SHARE = 0.02
 _ROUND_BYTES = 64 * 1024 * 1024
 """Eviction ends when it has freed this share of the limit, but at least these bytes (and at most
-a fifth). Each section of the ledger is read and written once for this."""
+a twentieth). Each section of the ledger is read and written once for this."""
 
 _CHECK_SECONDS = 1
 _JOURNAL_SECONDS = 10
@@ -214,8 +214,10 @@ class Cleaner:
         in_time = self._in_time()
         evicted = freed = 0
         complete = True
-        for chunk in queues.evict(round_.target_bytes):
+        for chunk in queues.evict(round_.target_bytes, int(self._clock())):
             size = self._remove(chunk)
+            if self._count is not None:
+                self._count.note_eviction(chunk)
             freed += size
             evicted += size > 0
             if not in_time():
@@ -271,7 +273,7 @@ class _Round:
 
     def __init__(self, ledger: LedgerFiles, target: SpaceTarget) -> None:
         limit = target.limit_bytes
-        step = max(limit * _ROUND_SHARE, min(_ROUND_BYTES, limit / 5))
+        step = max(limit * _ROUND_SHARE, min(_ROUND_BYTES, limit / 20))
         low = _high_bytes(limit) - step
         self.sections: list[Section] = ledger.sections[::-1]
         self.kept_share = low / target.used_bytes

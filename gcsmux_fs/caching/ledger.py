@@ -20,6 +20,7 @@ L3. `decode_section` of any bytes never fails; without a valid snapshot, the que
 from __future__ import annotations
 
 import enum
+import itertools
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,8 +84,8 @@ RECORD_BYTES = _RECORD.size + _CRC.size
 # Magic, number of chunks in the small queue, in the main queue and of ghosts, CRC of the rest.
 _SECTION = struct.Struct("<8sIIII")
 _SECTION_MAGIC = b"gcsmuxS1"
-_CHUNK = struct.Struct("<16sIIIB")  # identity, number, size, time, uses
-_GHOST = struct.Struct("<16sI")
+# Identity, number, size, time of the last use, interval, uses.
+_CHUNK = struct.Struct("<16sIIIIB")
 
 
 def encode_records(records: Iterable[ChunkRecord]) -> bytes:
@@ -134,12 +135,11 @@ def apply_records(queues: EvictionQueues, records: Iterable[ChunkRecord]) -> Non
 def encode_section(queues: EvictionQueues) -> bytes:
     """Return a snapshot of the queues, which begins the file of a section."""
     body = bytearray()
-    for queue in (queues.small, queues.main):
+    for queue in (queues.small, queues.main, queues.ghosts):
         for (identity, number), known in queue.items():
             size = min(known.size // _SIZE_UNIT, _U32)
-            body += _CHUNK.pack(identity, number, size, known.used_at & _U32, known.uses)
-    for identity, number in queues.ghosts:
-        body += _GHOST.pack(identity, number)
+            times = known.used_at & _U32, known.interval & _U32
+            body += _CHUNK.pack(identity, number, size, *times, known.uses)
     counts = (len(queues.small), len(queues.main), len(queues.ghosts))
     return _SECTION.pack(_SECTION_MAGIC, *counts, crc32c(bytes(body))) + body
 
@@ -156,20 +156,15 @@ def _decode_snapshot(queues: EvictionQueues, data: bytes) -> int:
     """Fill `queues` from the snapshot; return its length, or 0 if it is not valid."""
     if len(data) < _SECTION.size:
         return 0
-    magic, small, main, ghosts, crc = _SECTION.unpack_from(data)
-    chunks_end = _SECTION.size + (small + main) * _CHUNK.size
-    end = chunks_end + ghosts * _GHOST.size
+    magic, *counts, crc = _SECTION.unpack_from(data)
+    end = _SECTION.size + sum(counts) * _CHUNK.size
     if magic != _SECTION_MAGIC or end > len(data) or crc != crc32c(data[_SECTION.size : end]):
         return 0
-    chunks = _CHUNK.iter_unpack(data[_SECTION.size : chunks_end])
-    queue = queues.small
-    for place, (identity, number, size, used_at, uses) in enumerate(chunks):
-        if place == small:
-            queue = queues.main
-        known = CachedChunk(size * _SIZE_UNIT, used_at, min(uses, MAX_USES))
-        queue[ChunkId(identity, number)] = known
-    for ghost in _GHOST.iter_unpack(data[chunks_end:end]):
-        queues.ghosts[ChunkId._make(ghost)] = None
+    chunks = _CHUNK.iter_unpack(data[_SECTION.size : end])
+    for count, queue in zip(counts, (queues.small, queues.main, queues.ghosts), strict=True):
+        for identity, number, size, used_at, interval, uses in itertools.islice(chunks, count):
+            known = CachedChunk(size * _SIZE_UNIT, used_at, interval, min(uses, MAX_USES))
+            queue[ChunkId(identity, number)] = known
     queues.small_bytes = sum(known.size for known in queues.small.values())
     queues.main_bytes = sum(known.size for known in queues.main.values())
     return int(end)

@@ -85,11 +85,14 @@ def split_queues(section: Section, queues: EvictionQueues) -> list[tuple[Section
     for half in section.halves:
         part = EvictionQueues()
         directories = half.directories
-        for source, target in ((queues.small, part.small), (queues.main, part.main)):
+        for source, target in (
+            (queues.small, part.small),
+            (queues.main, part.main),
+            (queues.ghosts, part.ghosts),
+        ):
             target.update(
                 (chunk, known) for chunk, known in source.items() if chunk.shard in directories
             )
-        part.ghosts.update((chunk, None) for chunk in queues.ghosts if chunk.shard in directories)
         part.small_bytes = sum(known.size for known in part.small.values())
         part.main_bytes = sum(known.size for known in part.main.values())
         parts.append((half, part))

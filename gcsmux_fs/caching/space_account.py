@@ -51,9 +51,12 @@ _RECORDS = 64
 """Number of recorded writes after which the journal is written without waiting for `flush`. At
 1 GB/s, these are the writes of a quarter of a second."""
 
+_USES_SECONDS = 10
+"""Time between two records of the use of a chunk. So a program that reads 1,000 chunks again and
+again causes 36 KB of records in this time."""
+
 _TOUCHED_CHUNKS = 16 * 1024
-"""Number of chunks whose use is remembered until the next flush, 3 MiB of memory. More hits within
-a second are not recorded."""
+"""Number of chunks whose use is remembered until the next record, 3 MiB of memory."""
 
 
 @dataclass(slots=True)
@@ -112,7 +115,8 @@ class SpaceAccount:
         self._usage: UsageFile | None = None
         self._running: set[int] = set()
         self._records: dict[ChunkId, ChunkRecord] = {}
-        self._touched: dict[ChunkId, None] = {}
+        self._touched: dict[ChunkId, int] = {}
+        self._next_uses = 0.0
         self._shown = SpaceTarget(0, self._limit, counted=False)
 
     def declare_metrics(self, registry: Registry) -> None:
@@ -134,7 +138,7 @@ class SpaceAccount:
     def touch(self, chunk: ChunkId) -> None:
         """Note that bytes of a chunk were used. Never waits."""
         if len(self._touched) < _TOUCHED_CHUNKS:
-            self._touched[chunk] = None
+            self._touched.setdefault(chunk, int(self._clock()))
 
     def admit(self, chunk: ChunkId, new_bytes: int) -> bool:
         """Return whether `new_bytes` may be written to a chunk. Otherwise the write is dropped."""
@@ -188,6 +192,7 @@ class SpaceAccount:
         with self._lock:
             if self._usage is not None:
                 usage, self._usage = self._usage, None
+                self._next_uses = 0.0
                 try:
                     self._append()
                 finally:
@@ -282,12 +287,14 @@ class SpaceAccount:
 
     def _append(self) -> None:
         """Append what was recorded. If this fails, the records are lost."""
-        now = int(self._clock())
-        touched, self._touched = self._touched, {}
         records = [*self._records.values()]
-        # Another thread may still add to `touched`, so it is copied by one operation.
-        records += [ChunkRecord(ChunkEvent.USED, chunk, now) for chunk in list(touched)]
         self._records.clear()
+        now = self._clock()
+        if now >= self._next_uses or len(self._touched) >= _TOUCHED_CHUNKS:
+            self._next_uses = now + _USES_SECONDS
+            touched, self._touched = self._touched, {}
+            # Another thread may still add to `touched`, so it is copied by one operation.
+            records += [ChunkRecord(ChunkEvent.USED, *use) for use in list(touched.items())]
         if not records:
             return
         descriptor = self._files.open(JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

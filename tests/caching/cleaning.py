@@ -96,8 +96,9 @@ class OneMount:
         """Clean as in a mount that does nothing else for some time."""
         self.account.flush()
         end = self.clock.now + seconds
+        idle = max(0.5, seconds / 500)
         while self.clock.now < end:
-            self.clock.now += 0.02 if self.cleaner.run_once() else 0.5
+            self.clock.now += 0.02 if self.cleaner.run_once() else idle
         self.account.flush()
 
     def chunk_files(self) -> list[Path]:

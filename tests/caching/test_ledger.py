@@ -59,8 +59,7 @@ def test_a_changed_byte_loses_only_its_record(
 
 def _state(queues: EvictionQueues) -> object:
     return (
-        [list(queue.items()) for queue in (queues.small, queues.main)],
-        list(queues.ghosts),
+        [list(queue.items()) for queue in (queues.small, queues.main, queues.ghosts)],
         queues.small_bytes,
         queues.main_bytes,
     )
@@ -74,7 +73,7 @@ def _queues(draw: st.DrawFn) -> EvictionQueues:
         known = list(queues)
         if known:
             queues.use(draw(st.sampled_from(known)), 2**32 - 1)
-        list(queues.evict(draw(_SIZES)))
+        list(queues.evict(draw(_SIZES), 2**32 - 1))
     return queues
 
 

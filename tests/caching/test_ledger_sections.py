@@ -60,7 +60,7 @@ def test_a_split_keeps_chunks_in_their_order() -> None:
     for number in range(500):
         queues.put(chunk_number(number), number, 0)
         queues.use(chunk_number(number), 100 * (number % 2))
-    list(queues.evict(queues.total_bytes * 2 // 3))
+    list(queues.evict(queues.total_bytes * 2 // 3, 100))
     (left, lower), (right, upper) = split_queues(Section(0, 0), queues)
     assert list(left.directories) + list(right.directories) == list(range(SHARDS))
     for queue, low, high in (

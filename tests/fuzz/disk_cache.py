@@ -141,7 +141,7 @@ def forged_names(data: bytes) -> None:
 def _use_section(data: bytes) -> None:
     queues = decode_section(data)
     assert queues.total_bytes == sum(_sizes(queues))
-    for _ in queues.evict(queues.total_bytes // 2):
+    for _ in queues.evict(queues.total_bytes // 2, 0):
         pass
     assert queues.total_bytes == sum(_sizes(queues))
     again = decode_section(encode_section(queues))
