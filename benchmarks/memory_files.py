@@ -102,6 +102,12 @@ class MemoryFiles(CacheFiles):
         paths = [*self._chunks.get(path, ()), *self._contents]
         yield from (each.rpartition("/")[2] for each in paths if each.startswith(f"{path}/"))
 
+    def statuses(self, path: str) -> Iterator[tuple[str, FileStatus]]:
+        for name in self.names(path):
+            status = self.path_status(f"{path}/{name}")
+            assert status is not None
+            yield name, status
+
     def free_bytes(self) -> int:
         return self._free
 

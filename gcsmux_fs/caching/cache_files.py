@@ -113,5 +113,8 @@ class CacheFiles(Protocol):
     def names(self, path: str) -> Iterator[str]:
         """Yield the names in a directory, in no order; no name if the directory does not exist."""
 
+    def statuses(self, path: str) -> Iterator[tuple[str, FileStatus]]:
+        """Yield the names in a directory with their statuses, in no order, as `names` does."""
+
     def free_bytes(self) -> int:
         """Return the free space of the file system for this user."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
-    from gcsmux_fs.caching.cache_files import CacheFiles
+    from gcsmux_fs.caching.cache_files import CacheFiles, FileStatus
     from gcsmux_fs.caching.chunk_format import ChunkId
     from gcsmux_fs.caching.ledger_files import LedgerFiles
     from gcsmux_fs.caching.ledger_sections import Section
@@ -61,7 +61,7 @@ class ChunkCount:
         # The place of the current directory in the order, and of the first directory whose
         # differences have not been applied to the ledger.
         self._place = self._first = 0
-        self._names: Iterator[str] | None = None
+        self._files_left: Iterator[tuple[str, FileStatus]] | None = None
         # The chunks that the ledger had then, and the chunks that were found since, with size and
         # time.
         self._known: set[ChunkId] = set()
@@ -95,13 +95,13 @@ class ChunkCount:
         while not self.done:
             directory = self._order[self._place]
             section = self._ledger.section_of(directory)
-            if self._names is None:
+            if self._files_left is None:
                 if self._place == self._first:
                     self._known = set(self._ledger.load(section))
-                self._names = self._files.names(f"chunks/{directory:02x}")
-            if not self._visit(self._names, in_time):
+                self._files_left = self._files.statuses(f"chunks/{directory:02x}")
+            if not self._visit(self._files_left, in_time):
                 return
-            self._names = None
+            self._files_left = None
             self._table_bytes += net_bytes
             self._place += 1
             if self._leaves(section) or len(self._found) > SECTION_CHUNKS:
@@ -113,23 +113,21 @@ class ChunkCount:
     def _leaves(self, section: Section) -> bool:
         return self.done or self._order[self._place] not in section.directories
 
-    def _visit(self, names: Iterator[str], in_time: Callable[[], bool]) -> bool:
+    def _visit(self, files: Iterator[tuple[str, FileStatus]], in_time: Callable[[], bool]) -> bool:
         """Visit files of a directory; return whether it has no more files."""
-        for count, name in enumerate(names, 1):
-            self._visit_file(name)
+        for count, (name, status) in enumerate(files, 1):
+            chunk = chunk_of_name(name)
+            if chunk is not None and status.is_regular:
+                self._visit_file(name, chunk, status)
             if count % _AT_LEAST == 0 and not in_time():
                 return False
         return True
 
-    def _visit_file(self, name: str) -> None:
-        chunk = chunk_of_name(name)
-        path = f"chunks/{self._order[self._place]:02x}/{name}"
-        status = None if chunk is None else self._files.path_status(path)
-        if chunk is None or status is None or not status.is_regular:
-            return
-        if chunk.path != path:
+    def _visit_file(self, name: str, chunk: ChunkId, status: FileStatus) -> None:
+        directory = self._order[self._place]
+        if chunk.shard != directory:
             # No mount can find this file. Another program has moved it.
-            self._files.remove(path)
+            self._files.remove(f"chunks/{directory:02x}/{name}")
             return
         self._found[chunk] = status.allocated_bytes, int(status.modified_at)
         self._found_bytes += status.allocated_bytes
@@ -138,14 +136,22 @@ class ChunkCount:
         """Correct the ledger of the directories that were visited since the last call."""
         queues = self._ledger.load(section)
         visited = set(self._order[self._first : self._place])
-        for chunk in self._known:
-            if chunk not in self._found and chunk.shard in visited:
-                queues.remove(chunk)
+        gone = [
+            chunk
+            for chunk in self._known
+            if chunk not in self._found and chunk.shard in visited and chunk in queues
+        ]
+        for chunk in gone:
+            queues.remove(chunk)
+        changed = [
+            chunk for chunk, (size, _) in self._found.items() if queues.size_of(chunk) != size
+        ]
         # The oldest chunk first, because the queues are in the order of creation.
-        for chunk in sorted(self._found, key=lambda chunk: self._found[chunk][1]):
+        for chunk in sorted(changed, key=lambda chunk: self._found[chunk][1]):
             queues.put(chunk, *self._found[chunk])
-        self._ledger.note_change()
-        self._ledger.save()
+        if gone or changed:
+            self._ledger.note_change()
+            self._ledger.save()
         self._first = self._place
         self._found.clear()
 

@@ -141,6 +141,11 @@ class EvictionQueues:
         """Disk space of all chunks."""
         return self.small_bytes + self.main_bytes
 
+    def size_of(self, chunk: ChunkId) -> int | None:
+        """Return the disk space of a chunk; None if the chunk is in no queue."""
+        known = self.main.get(chunk) or self.small.get(chunk)
+        return None if known is None else known.size
+
     def put(self, chunk: ChunkId, size: int, now: int) -> None:
         """Note the disk space of a chunk, which may be new."""
         if (known := self.main.get(chunk)) is not None:

@@ -222,21 +222,33 @@ class RealCacheFiles:
 
     def names(self, path: str) -> Iterator[str]:
         """Yield the names in a directory; see `CacheFiles`."""
+        for entry in self._entries(path):
+            yield entry.name
+
+    def statuses(self, path: str) -> Iterator[tuple[str, FileStatus]]:
+        """Yield the names in a directory with their statuses; see `CacheFiles`."""
+        for entry in self._entries(path):
+            try:
+                status = _status_of(entry.stat(follow_symlinks=False))
+            except FileNotFoundError:  # removed since
+                continue
+            yield entry.name, status
+
+    def free_bytes(self) -> int:
+        """Return the free space for this user."""
+        space = os.fstatvfs(self._directory)
+        return space.f_bavail * space.f_frsize
+
+    def _entries(self, path: str) -> Iterator[os.DirEntry[str]]:
         try:
             descriptor = self._open_path(path, _DIRECTORY_FLAGS, 0)
         except FileNotFoundError:
             return
         try:
             with os.scandir(descriptor) as entries:
-                for entry in entries:
-                    yield entry.name
+                yield from entries
         finally:
             os.close(descriptor)
-
-    def free_bytes(self) -> int:
-        """Return the free space for this user."""
-        space = os.fstatvfs(self._directory)
-        return space.f_bavail * space.f_frsize
 
     def _open_file(self, path: str, flags: int) -> int:
         flags |= _FILE_FLAGS

@@ -115,7 +115,7 @@ def test_entries_without_a_file_are_dropped(mount: OneMount) -> None:
     mount.clean_for(200)
     for number in range(50):
         (mount.path / chunk_number(number).path).unlink()
-    mount.clean_for(3700)
+    mount.clean_for(8000)
     assert mount.account.usage().net_bytes == 0
     assert _written(mount, range(100, 150)) == 50
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ def new_mount(tmp_path: Path) -> Iterator[Callable[..., OneMount]]:
 
     yield new
     for mount in mounts:
-        os.close(mount.directory)
+        mount.close()
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

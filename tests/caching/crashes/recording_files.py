@@ -142,6 +142,10 @@ class RecordingFiles:
         """Yield the names in a directory."""
         return self._files.names(path)
 
+    def statuses(self, path: str) -> Iterator[tuple[str, FileStatus]]:
+        """Yield the names in a directory with their statuses."""
+        return self._files.statuses(path)
+
     def free_bytes(self) -> int:
         """Return the free space."""
         return self._files.free_bytes()
