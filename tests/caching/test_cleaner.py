@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gcsmux_fs.caching import chunk_count, ledger_files
+from gcsmux_fs.caching.chunk_count import ChunkCount
 from gcsmux_fs.caching.cleaner_lock import STALE_SECONDS
 from gcsmux_fs.caching.ledger_sections import Section
 from gcsmux_fs.caching.real_cache_files import RealCacheFiles
@@ -39,12 +41,21 @@ def _written(mount: OneMount, numbers: range, size: int = UNIT) -> int:
     return written
 
 
+def _known_chunks(mount: OneMount) -> int:
+    """Return how many chunks the ledger has."""
+    ledger = mount.cleaner._ledger
+    assert ledger is not None
+    return sum(len(ledger.load(section)) for section in ledger.sections)
+
+
 def test_evicted_chunks_make_room_for_new_ones(mount: OneMount) -> None:
     assert _written(mount, range(200)) == 200
     left = {path.name for path in mount.chunk_files()}
     assert len(left) in range(45, 65)
     assert all(chunk_number(number).path.rpartition("/")[2] in left for number in range(197, 200))
     assert mount.account.counters.disk_cache_evictions == 200 - len(left)
+    mount.clean_for(20)
+    assert _known_chunks(mount) == len(left)
     assert mount.account.usage().net_bytes == mount.disk_bytes()
 
 
@@ -116,8 +127,28 @@ def test_entries_without_a_file_are_dropped(mount: OneMount) -> None:
     for number in range(50):
         (mount.path / chunk_number(number).path).unlink()
     mount.clean_for(8000)
+    assert _known_chunks(mount) == 0
     assert mount.account.usage().net_bytes == 0
     assert _written(mount, range(100, 150)) == 50
+
+
+def test_a_chunk_that_is_evicted_during_a_count_stays_evicted(mount: OneMount) -> None:
+    for number in range(50):
+        mount.write(chunk_number(number), UNIT)
+    mount.clean_for(200)
+    ledger = mount.cleaner._ledger
+    assert ledger is not None
+    count = ChunkCount(mount.files, ledger, mount.account.usage, random.Random(1))
+    while not count._found:
+        count.step(lambda: False)
+    evicted = next(iter(count._found))
+    (mount.path / evicted.path).unlink()
+    ledger.load(Section(0, 0)).remove(evicted)
+    count.note_eviction(evicted)
+    while not count.done:
+        count.step(lambda: False)
+    assert evicted not in ledger.load(Section(0, 0))
+    assert _known_chunks(mount) == 49
 
 
 def test_a_file_in_a_wrong_directory_is_removed(mount: OneMount) -> None:
@@ -191,9 +222,7 @@ def test_a_large_ledger_is_split(mount: OneMount, monkeypatch: pytest.MonkeyPatc
     mount.cleaner.close()
     again.write(chunk_number(110), 4 * KIB)
     again.clean_for(30)
-    ledger = again.cleaner._ledger
-    assert ledger is not None
-    assert sum(len(ledger.load(section)) for section in ledger.sections) == 111
+    assert _known_chunks(again) == 111
     again.close()
 
 

@@ -129,3 +129,17 @@ def test_accesses_within_a_short_time_are_one_use() -> None:
     assert queues.small[chunk_number(0)].uses == 0
     queues.use(chunk_number(0), SAME_USE_SECONDS)
     assert queues.small[chunk_number(0)].uses == 1
+
+
+def test_chunks_that_grow_displace_those_that_are_not_used() -> None:
+    queues = EvictionQueues()
+    for number in range(20):
+        queues.put(chunk_number(number), MIB, 0)
+    list(queues.evict(10 * MIB, 0))
+    used, grown, *_ = queues.main
+    queues.use(used, SAME_USE_SECONDS)
+    for chunk in (used, grown):
+        queues.put(chunk, 3 * MIB, SAME_USE_SECONDS)
+    list(queues.evict(6 * MIB, SAME_USE_SECONDS))
+    assert used in queues
+    assert grown not in queues
