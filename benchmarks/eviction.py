@@ -1,9 +1,12 @@
 """Compares policies of eviction on recorded traces: `python -m benchmarks.eviction [TRACE...]`.
 
-For each trace of `benchmarks/traces` and for all traces at once, the table shows which share of the
+For each trace of `benchmarks/traces` and for all traces at once, a table shows which share of the
 requested bytes a cache on disk has, by cache size and policy. `ours` is the real account and the
 real cleaner, with the files in memory. The cache sizes are shares of all bytes that the trace
 requests. `written` is the number of bytes that were written to the disk per byte requested.
+
+The first table is about a walk over ten times the cache. Each program runs before and after the
+walk, in a cache that has room for all its files. The table has the hit rates of the second run.
 
 `--chunk-sizes` compares chunks of 2, 4 and 8 MiB, `--admission` the admission of bytes when they
 are requested for the first or for the second time.
@@ -43,6 +46,8 @@ _TRACES = Path(__file__).parent / "traces"
 _SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
 _CHUNK_BYTES = 4 * _MIB
 _STEP_SECONDS = 1
+_PAGE_BYTES = 2 * _MIB
+_ROOM_SHARE = 1.2
 
 _TIME_SCALE = 100
 """The files of the traces are a hundredth of real ones, so real programs take a hundred times as
@@ -99,7 +104,7 @@ class Ours:
 
 @functools.cache
 def _id(chunk: Chunk) -> ChunkId:
-    # The number of the object is spread as a digest is.
+    # The identity of an object is a digest, which is spread evenly.
     digest = random.Random(chunk.number).randbytes(16)
     return ChunkId(digest, chunk.chunk)
 
@@ -158,12 +163,15 @@ def replay(
     *,
     chunk_bytes: int = _CHUNK_BYTES,
     second_touch: bool = False,
+    uncounted: int = 0,
 ) -> Result:
-    """Return the hits of a policy."""
+    """Return the hits of a policy, without those of the first `uncounted` requests."""
     result = Result()
     admission = _Admission(second_touch)
     present: dict[Chunk, int] = {}
-    for request in requests:
+    for place, request in enumerate(requests):
+        if place == uncounted:
+            result = Result()
         at = request.at * _TIME_SCALE
         for chunk, mask in _pieces(request, chunk_bytes // GRANULE_BYTES):
             for victim in policy.evict(at):
@@ -209,6 +217,37 @@ def _together(traces: Sequence[RangeTrace]) -> RangeTrace:
     return RangeTrace("all at once", sizes, sorted(requests, key=lambda request: request.at))
 
 
+def _around_walk(trace: RangeTrace, walk_bytes: int) -> tuple[list[RequestedRange], int]:
+    """Return the requests of a program, a walk over other files, and the same requests again.
+
+    The number is that of the requests before the program runs again.
+    """
+    end = trace.requests[-1].at
+    pages = walk_bytes // _PAGE_BYTES
+    walk = [
+        RequestedRange(-1 - page // 512, page % 512 * 128, 128, end + page * end / pages)
+        for page in range(pages)
+    ]
+    again = [
+        RequestedRange(number, first, granules, at + 2 * end)
+        for number, first, granules, at in trace.requests
+    ]
+    return [*trace.requests, *walk, *again], len(trace.requests) + len(walk)
+
+
+def _compare_walks(traces: Sequence[RangeTrace]) -> None:
+    print("\nafter a walk over 10 times the cache, which has room for all files of the program:")
+    print(f"{'':>24}" + "".join(f"{name:>9}" for name in _POLICIES))
+    for trace in traces:
+        capacity = int(_footprint(trace) * _ROOM_SHARE)
+        requests, uncounted = _around_walk(trace, 10 * capacity)
+        rates = "".join(
+            f"{replay(requests, new(capacity), uncounted=uncounted).hit_rate:9.3f}"
+            for new in _POLICIES.values()
+        )
+        print(f"{trace.program:>24}{rates}")
+
+
 def _footprint(trace: RangeTrace) -> int:
     used: dict[Chunk, int] = {}
     for request in trace.requests:
@@ -251,6 +290,8 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = arguments.traces or sorted(_TRACES.glob("*.ranges.xz"))
     traces = [read_trace(path) for path in paths]
+    if not arguments.chunk_sizes and not arguments.admission:
+        _compare_walks(traces)
     if len(traces) > 1:
         traces.append(_together(traces))
     for trace in traces:
