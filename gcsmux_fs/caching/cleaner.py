@@ -123,7 +123,9 @@ class Cleaner:
         Raises:
             OSError: the disk fails. The next call tries again.
         """
-        if not self._lock.hold():
+        # Without a slot, the usage table would not show what this mount frees, and it would never
+        # stop evicting.
+        if not self._account.has_slot() or not self._lock.hold():
             self._forget()
             return False
         if self._ledger is None:

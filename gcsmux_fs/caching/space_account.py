@@ -200,6 +200,11 @@ class SpaceAccount:
 
     # For the cleaner of this mount.
 
+    def has_slot(self) -> bool:
+        """Return whether this mount can publish what it frees."""
+        with self._lock:
+            return self._open().slot is not None
+
     def target(self) -> SpaceTarget:
         """Return what the cleaner has to reach."""
         with self._lock:

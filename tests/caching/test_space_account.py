@@ -170,6 +170,9 @@ def test_mounts_use_a_new_table_if_the_old_one_was_removed(
 def test_more_mounts_than_slots_read_only(new_mount: Callable[..., OneMount]) -> None:
     mounts = [new_mount() for _ in range(SLOTS + 1)]
     assert [mount.account.admit(chunk_number(1), 4 * KIB) for mount in mounts].count(False) == 1
+    # It would not know when to stop evicting.
+    mounts[-1].cleaner.run_once()
+    assert not mounts[-1].cleaner.cleans
 
 
 def test_the_journal_has_what_happened(new_mount: Callable[..., OneMount], tmp_path: Path) -> None:
