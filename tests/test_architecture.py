@@ -92,6 +92,7 @@ IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 IMPURE_MODULES = {
     "caching.disk_cache",
     "caching.disk_calls",
+    "caching.direct_writes",
     "caching.disk_names",
     "caching.disk_source",
     "caching.disk_threads",

@@ -71,13 +71,19 @@ class DiskCalls:
         """Note a hit of the chunk that has the byte at `offset`."""
         self._account.touch(ChunkId(identity, offset // CHUNK_BYTES))
 
-    def write(self, batch: list[QueuedRange], answer: Callable[[WriteReport], None]) -> None:
-        """Write a batch in a thread, after the batches before it; later call `answer`."""
+    def write(
+        self,
+        batch: list[QueuedRange],
+        answer: Callable[[WriteReport], None],
+        *,
+        is_behind: bool,
+    ) -> None:
+        """Write a batch in a thread; see `DiskWrites`."""
 
         def report(result: WriteReport | Exception) -> None:
             answer(WriteReport([], error=result) if isinstance(result, Exception) else result)
 
-        self._writes.submit(functools.partial(self._write_batch, batch), report)
+        self._writes.submit(functools.partial(self._write_batch, batch, is_behind), report)
 
     def check(self, queued: QueuedRange) -> None:
         """Compare the whole object with its CRC32C in a thread, if all of it is on the disk."""
@@ -112,10 +118,11 @@ class DiskCalls:
         """Skip all further writes, also those that wait for the thread."""
         self._is_stopped = True
 
-    def _write_batch(self, batch: list[QueuedRange]) -> WriteReport:
+    def _write_batch(self, batch: list[QueuedRange], is_behind: bool) -> WriteReport:
         """Write a batch, in a thread."""
         differing: list[QueuedRange] = []
         report = WriteReport([], differing)
+        self._files.avoids_waiting = is_behind
         try:
             for queued in batch:
                 if self._is_stopped:

@@ -28,6 +28,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.caching.cache_files import FileStatus
+from gcsmux_fs.caching.direct_writes import DirectWriter
 from gcsmux_fs.caching.kernel_calls import (
     has_cachestat,
     is_in_memory,
@@ -59,9 +60,14 @@ class RealCacheFiles:
         directory: Descriptor of the directory. The caller closes it.
         probe: Name of a file that is not empty, to test which operations work here.
         shared: Whether the group of the directory may read and write new files.
+
+    Attributes:
+        avoids_waiting: Whether all writes go through the page cache, so that no write waits for
+            the disk. Otherwise long writes may bypass the page cache (see `direct_writes`).
     """
 
     def __init__(self, directory: int, probe: str, *, shared: bool = False) -> None:
+        self.avoids_waiting = False
         self._directory = directory
         self._probe = probe
         self._shared = shared
@@ -136,8 +142,9 @@ class RealCacheFiles:
     def write(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
         """Write bytes; see `CacheFiles`."""
         view = memoryview(content)
+        write = os.pwrite if self.avoids_waiting else self._direct.write
         while view:
-            count = os.pwrite(descriptor, view, offset)
+            count = write(descriptor, view, offset)
             view = view[count:]
             offset += count
 
@@ -296,6 +303,7 @@ class RealCacheFiles:
         )
         self._has_openat2 = self._find_openat2()
         self._cached_read_flags = self._find_cached_read_flags(self._probe)
+        self._direct = DirectWriter()
 
     def _find_openat2(self) -> bool:
         """Return whether the kernel has openat2 (Linux 5.6), and no seccomp filter denies it."""

@@ -70,8 +70,17 @@ class WriteReport(NamedTuple):
 class DiskWrites(Protocol):
     """The disk, as far as it is written. The calls return at once."""
 
-    def write(self, batch: list[QueuedRange], answer: Callable[[WriteReport], None]) -> None:
-        """Write a batch in a thread, after the batches before it; later call `answer`."""
+    def write(
+        self,
+        batch: list[QueuedRange],
+        answer: Callable[[WriteReport], None],
+        *,
+        is_behind: bool,
+    ) -> None:
+        """Write a batch in a thread, after the batches before it; later call `answer`.
+
+        If `is_behind`, much waits already, so the thread must not wait for the disk.
+        """
 
     def check(self, queued: QueuedRange) -> None:
         """Compare the whole object with its CRC32C in a thread, if all of it is on the disk."""
@@ -198,11 +207,12 @@ class WriteBehind:
 
     def _hand_over(self) -> None:
         self._linger_until = math.inf
+        is_behind = self.queue.is_half_full
         while self._batches < _MAX_BATCHES and (batch := self.queue.take_batch()):
             if not self._batches:
                 self._waiting_since = self._clock()
             self._batches += 1
-            self._disk.write(batch, functools.partial(self._on_written, batch))
+            self._disk.write(batch, functools.partial(self._on_written, batch), is_behind=is_behind)
 
     def _on_written(self, batch: list[QueuedRange], report: WriteReport) -> None:
         now = self._clock()

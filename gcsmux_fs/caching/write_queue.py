@@ -82,6 +82,11 @@ class WriteQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether more than half of the limit is used."""
+        return 2 * self.used > self.limit
+
     def has_room(self, length: int) -> bool:
         """Return whether a range of `length` bytes fits."""
         return self.used + length + _ENTRY_BYTES <= self.limit

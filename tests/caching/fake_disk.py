@@ -44,6 +44,8 @@ class FakeDisk:
     def __init__(self) -> None:
         self.reads: list[FakeRead] = []
         self.batches: list[tuple[list[QueuedRange], Callable[[WriteReport], None]]] = []
+        #: For each batch so far: whether the thread must not wait for the disk.
+        self.behind: list[bool] = []
         self.checked: list[QueuedRange] = []
         self.differing: list[QueuedRange] = []
         self.touched: list[tuple[bytes, int]] = []
@@ -74,8 +76,15 @@ class FakeDisk:
     def touch(self, identity: bytes, offset: int) -> None:
         self.touched.append((identity, offset))
 
-    def write(self, batch: list[QueuedRange], answer: Callable[[WriteReport], None]) -> None:
+    def write(
+        self,
+        batch: list[QueuedRange],
+        answer: Callable[[WriteReport], None],
+        *,
+        is_behind: bool,
+    ) -> None:
         self.batches.append((batch, answer))
+        self.behind.append(is_behind)
 
     def check(self, queued: QueuedRange) -> None:
         self.checked.append(queued)

@@ -237,3 +237,18 @@ def test_dropped_objects_are_not_written() -> None:
 )
 def test_the_queue_takes_a_part_of_the_memory(memory_bytes: int, expected: int) -> None:
     assert queue_limit(memory_bytes) == expected
+
+
+def test_a_thread_does_not_wait_for_the_disk_while_half_of_the_queue_is_full() -> None:
+    writes = Writes()
+    for number in range(3):
+        writes.behind.keep(queued(number))
+    writes.written()
+    assert not any(writes.disk.behind)
+    writes.disk.behind.clear()
+    for number in range(15):
+        writes.behind.keep(queued(number))
+    writes.written()
+    # The last batches were handed over when the queue was short again.
+    assert writes.disk.behind[2] is True
+    assert writes.disk.behind[-1] is False
