@@ -61,7 +61,7 @@ CASES = (
         SAME_BYTES,
         replace(_BIG, kind=Kind.DIGEST),
         Metric.RATE,
-        ("disk", "mount, cached", "mount, cached, killed"),
+        ("disk", "mount, read once", "mount, cached, killed"),
         1,
     ),
     _big(COLD, _BIG, Metric.RATE, _COLD, 5, 0),

@@ -63,7 +63,7 @@ def _same_bytes(results: Results) -> Iterator[Verdict]:
         return run.outcome.figures["crc32"]
 
     expected = results.median(plan.SAME_BYTES, "disk", 0, crc)
-    for who, event in (("mount, cached", "a restart"), ("mount, cached, killed", "kill -9")):
+    for who, event in (("mount, read once", "a restart"), ("mount, cached, killed", "kill -9")):
         name = f"{plan.SAME_BYTES}, after {event}"
         ranges = results.median(plan.SAME_BYTES, who, 0, lambda run: run.cost.ranges)
         yield at_most(name, 0, "ranges requested", ranges)

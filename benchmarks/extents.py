@@ -26,6 +26,7 @@ from gcsmux_fs.caching.chunk_format import (
     page_slot,
 )
 from gcsmux_fs.model.values import ObjectKey
+from gcsmux_fs.settings.service_address import service_of
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def _object(emulator: EmulatorProcess, bucket: str, name: str) -> tuple[int, int
 def make_extents(cache: Path, emulator: EmulatorProcess, bucket: str) -> None:
     """Write the chunk files of the first `EXTENTS` extents of the object `wide`."""
     generation, size = _object(emulator, bucket, WIDE)
-    write_zeros(cache, identity_of(ObjectKey(bucket, WIDE, generation), size), size, EXTENT_CHUNKS)
+    service = service_of(emulator.endpoint)
+    identity = identity_of(ObjectKey(bucket, WIDE, generation), size, service)
+    write_zeros(cache, identity, size, EXTENT_CHUNKS)
 
 
 def write_zeros(cache: Path, identity: bytes, size: int, count: int) -> None:

@@ -54,7 +54,7 @@ def test_a_read_after_a_restart_must_have_the_same_bytes_and_no_ranges() -> None
 
     results = results_of(
         (plan.SAME_BYTES, "disk", *digest(7)),
-        (plan.SAME_BYTES, "mount, cached", *digest(7, ranges=3)),
+        (plan.SAME_BYTES, "mount, read once", *digest(7, ranges=3)),
         (plan.SAME_BYTES, "mount, cached, killed", *digest(8)),
     )
     assert verdicts(results) == {
