@@ -26,6 +26,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -97,7 +98,12 @@ def _settle(folder: Path) -> None:
     """Wait until nothing is written into a cache."""
 
     def used() -> int:
-        return sum(path.stat().st_blocks for path in _files(folder))
+        total = 0
+        for path in _files(folder):
+            # The mount may remove a file of its ledgers meanwhile.
+            with suppress(FileNotFoundError):
+                total += path.stat().st_blocks
+        return total
 
     before, end = used(), time.monotonic() + _MAX_SETTLE_SECONDS
     while time.monotonic() < end:
