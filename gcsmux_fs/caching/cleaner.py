@@ -21,7 +21,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.caching.chunk_count import ChunkCount
-from gcsmux_fs.caching.cleaner_lock import CleanerLock
+from gcsmux_fs.caching.cleaner_lock import CleanerLock, is_due
 from gcsmux_fs.caching.ledger_files import LedgerFiles
 
 if TYPE_CHECKING:
@@ -154,12 +154,15 @@ class Cleaner:
         self._ledger = self._count = self._round = None
 
     def _step(self, ledger: LedgerFiles, now: float) -> _Then:
-        if now >= self._next_check:
+        if is_due(self._next_check, _CHECK_SECONDS, now):
             self._next_check = now + _CHECK_SECONDS
             self._count_urgent |= self._account.end_slots()
         target = self._account.target()
         urgent = self._count_urgent or not target.counted
-        if urgent and (self._count is not None or now >= self._next_urgent_count):
+        if urgent and (
+            self._count is not None
+            or is_due(self._next_urgent_count, _URGENT_COUNT_PAUSE_SECONDS, now)
+        ):
             self._count_urgent = True
             self._continue_count(ledger, now)
             return _Then.AT_ONCE
@@ -170,7 +173,9 @@ class Cleaner:
             return _Then.AT_ONCE
         if ledger.sort_journal():
             return _Then.AT_ONCE
-        if target.used_bytes > _high_bytes(target.limit_bytes) and now >= self._next_round:
+        if target.used_bytes > _high_bytes(target.limit_bytes) and is_due(
+            self._next_round, _FAILED_ROUND_SECONDS, now
+        ):
             # First sort what the mounts have recorded, because a round changes each section.
             if self._begin_journal(ledger, now):
                 return _Then.SOON
@@ -181,7 +186,7 @@ class Cleaner:
         if ledger.compact():
             return _Then.AT_ONCE
         if self._count is not None or not 0 <= now - self._lock.counted_at <= _COUNT_SECONDS:
-            if now >= self._next_count:
+            if is_due(self._next_count, _COUNT_PAUSE_SECONDS, now):
                 self._next_count = now + _COUNT_PAUSE_SECONDS
                 self._continue_count(ledger, now)
         else:
@@ -189,7 +194,10 @@ class Cleaner:
         return _Then.IDLE
 
     def _is_journal_due(self, ledger: LedgerFiles, now: float) -> bool:
-        return now >= self._next_journal or ledger.journal_bytes > _JOURNAL_BYTES
+        return (
+            is_due(self._next_journal, _JOURNAL_SECONDS, now)
+            or ledger.journal_bytes > _JOURNAL_BYTES
+        )
 
     def _begin_journal(self, ledger: LedgerFiles, now: float) -> bool:
         self._next_journal = now + _JOURNAL_SECONDS

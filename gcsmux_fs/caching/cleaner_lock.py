@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.caching.cache_files import CacheFiles
 
-__all__ = ["STALE_SECONDS", "CleanerLock"]
+__all__ = ["STALE_SECONDS", "CleanerLock", "is_due"]
 
 STALE_SECONDS = 60
 """Time after which a holder that does not clean loses its lock. A holder on a slow disk needs
@@ -29,6 +29,14 @@ _BEAT_SECONDS = 5
 _ATTEMPT_SECONDS = 1
 _PATH = f"{LEDGERS}/cleaner"
 _COUNTED = struct.Struct("<d16s")  # time and boot of the last count
+
+
+def is_due(due_at: float, pause: float, now: float) -> bool:
+    """Return whether a pause that ends at `due_at` is over.
+
+    It is also over if the clock was set back meanwhile, because it would take too long otherwise.
+    """
+    return now >= due_at or now < due_at - pause
 
 
 class CleanerLock:
@@ -62,7 +70,7 @@ class CleanerLock:
         now = self._clock()
         if self.held:
             return self._keep(now)
-        if now < self._next:
+        if not is_due(self._next, _ATTEMPT_SECONDS, now):
             return False
         self._next = now + _ATTEMPT_SECONDS
         return self._take(now)
@@ -82,7 +90,7 @@ class CleanerLock:
         if self._files.status(self._descriptor).links == 0:
             self.close()
             return False
-        if now >= self._next:
+        if is_due(self._next, _BEAT_SECONDS, now):
             self._next = now + _BEAT_SECONDS
             self._write()
         return True

@@ -180,6 +180,22 @@ def test_another_mount_continues_after_a_kill(mount: OneMount) -> None:
     other.close()
 
 
+def test_cleaning_goes_on_after_the_clock_was_set_back(mount: OneMount) -> None:
+    waiting = OneMount(mount.path, size_bytes=FULL, clock=mount.clock)
+    killed = OneMount(mount.path, size_bytes=FULL, clock=mount.clock)
+    mount.clean_for(5)
+    waiting.clean_for(1)
+    killed.account.admit(chunk_number(1), 8 * UNIT)
+    killed.kill()
+    mount.clock.now -= 3600
+    mount.clean_for(20)
+    assert mount.account.usage().used_bytes == mount.disk_bytes()
+    mount.kill()
+    waiting.clean_for(20)
+    assert waiting.cleaner.cleans
+    waiting.close()
+
+
 def test_a_stopped_mount_loses_the_lock(mount: OneMount) -> None:
     mount.cleaner.run_once()
     assert mount.cleaner.cleans
