@@ -47,12 +47,15 @@ def _run_command(program: str, module: str, *, when_interrupted: str) -> NoRetur
     if os.getpid() == 1:
         _let_sigterm_interrupt()
     exit_code = _INTERRUPTED_EXIT_CODE
-    # `except*`, because a trio nursery wraps KeyboardInterrupt in an exception group.
+    # `except*`, because a trio nursery wraps these exceptions in an exception group.
     try:
         command = importlib.import_module(f"gcsmux_fs.commands.{module}")
         exit_code = command.run(sys.argv[1:])
     except* KeyboardInterrupt:
         print_error(f"{program}: interrupted, {when_interrupted}.")
+    except* SystemExit:
+        # rich raises it when the reader of the output has gone, for example `head`.
+        exit_code = 1
     sys.exit(exit_code)
 
 

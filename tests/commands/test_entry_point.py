@@ -50,6 +50,24 @@ mount_command()
     )
 
 
+def test_a_reader_that_has_gone_causes_no_traceback() -> None:
+    # rich ends the program in a trio task, so the exception arrives in a group.
+    code = """
+import sys, types
+
+def run(arguments):
+    raise BaseExceptionGroup("tasks", [SystemExit(1)])
+
+sys.modules["gcsmux_fs.commands.mount"] = types.SimpleNamespace(run=run)
+from gcsmux_fs.cli import mount_command
+mount_command()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
 def test_paths_in_the_environment_become_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
