@@ -20,6 +20,7 @@ from gcsmux_fs.caching.name_queue import KeptListing, NameQueue
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gcsmux_fs.caching.fetched_names import FetchedNames
     from gcsmux_fs.caching.name_ages import Moment
     from gcsmux_fs.caching.name_counters import KeptNameCounters
     from gcsmux_fs.caching.name_shelf import NameShelf
@@ -33,9 +34,11 @@ __all__ = ["READ_SECONDS", "DiskNames"]
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 1.0
-"""How long a lookup waits for the disk. A listing of 100,000 entries takes 0.2 s to read and unpack
-on a busy machine, and several hundred requests to the service."""
+"""How long a lookup waits for the disk. A healthy disk reads the listing of 300,000 entries (20 MB)
+within this time. The time to unpack it is not limited, because requests would take longer."""
 
+# Files of up to this size are unpacked at once, in less than a millisecond.
+_SHORT_BYTES = 8192
 # Pause between an answer and its write, in which further answers are collected.
 _COLLECT_SECONDS = 1.0
 # Time limit of one batch. Afterwards its thread is left alone.
@@ -91,6 +94,7 @@ class DiskNames:
         self._arrived = trio.Event()
         self._in_thread = in_thread or _in_thread
         self._readers = trio.CapacityLimiter(_READERS)
+        self._unpackers = trio.CapacityLimiter(_READERS)
         self._writer = trio.CapacityLimiter(1)
         self._pause = 0.0
         self._resume_at = 0.0
@@ -113,20 +117,27 @@ class DiskNames:
         if clock < self._resume_at:
             return None
         now = self._moment()
-
-        def read() -> KeptNames:
-            return self._shelf().read(location, max_age_seconds, now, clock)
-
+        fetched: FetchedNames | None = None
+        reason = f"no answer within {READ_SECONDS:g} s"
         with trio.move_on_after(READ_SECONDS):
             try:
-                kept = await self._in_thread(read, self._readers)
+                fetched = await self._in_thread(
+                    lambda: self._shelf().fetch(location, max_age_seconds, now, clock),
+                    self._readers,
+                )
             except (CacheDirectoryError, OSError) as error:
-                self._failed(str(error))
-                return None
-            self._pause = 0.0
-            return kept
-        self._failed(f"no answer within {READ_SECONDS:g} s")
-        return None
+                reason = str(error)
+        if fetched is None:
+            self._failed(reason)
+            return None
+        self._pause = 0.0
+        if fetched.bytes <= _SHORT_BYTES:
+            kept = fetched.unpack()
+        else:
+            kept = await self._in_thread(fetched.unpack, self._unpackers)
+        self._counters.kept_listings_read += kept.listing is not None
+        self._counters.kept_names_rejected += fetched.rejected
+        return kept
 
     def note_listing(self, location: str, begun_at: float, pages: Sequence[ListingPage]) -> None:
         """Keep all pages of a directory."""
@@ -173,11 +184,12 @@ class DiskNames:
 
     async def _write(self, seconds: float) -> None:
         batch = self._queue.take()
-        now = self._moment()
         reason = f"not written within {seconds:g} s"
         try:
             with trio.move_on_after(seconds):
-                await self._in_thread(lambda: self._shelf().write(batch, now), self._writer)
+                await self._in_thread(
+                    lambda: self._shelf().write(batch, self._moment()), self._writer
+                )
                 self._pause, reason = 0.0, ""
         except (CacheDirectoryError, OSError) as error:
             reason = str(error)

@@ -26,6 +26,8 @@ UNKNOWN_AGE_SECONDS = 1e10
 the answer."""
 
 _NS = 1_000_000_000
+# Another process may write an answer after this process has read its clocks, for this long.
+_CONCURRENT_NS = 10 * _NS
 # The difference of two clocks that are read one after the other jitters. A sleep of the machine
 # takes longer than this.
 _JITTER_NS = 50_000_000
@@ -56,8 +58,9 @@ def age_seconds(asked: Moment, now: Moment) -> float:
     by_day = now.day_ns - asked.day_ns
     if asked.boot == now.boot:
         age = now.since_boot_ns - asked.since_boot_ns
-        if age < 0:
+        if age < -_CONCURRENT_NS:
             return UNKNOWN_AGE_SECONDS
+        age = max(age, 0)
     else:
         if by_day < 0 or not (asked.is_synchronised and now.is_synchronised):
             return UNKNOWN_AGE_SECONDS

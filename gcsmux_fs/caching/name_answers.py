@@ -131,7 +131,7 @@ def unpack_answers(body: memoryview) -> list[KeptAnswer]:
             )
             for target, asked, invalidated, fields in json.loads(bytes(body))
         ]
-    except (TypeError, IndexError, KeyError) as error:
+    except (TypeError, AttributeError) as error:
         raise ValueError("malformed answers") from error
 
 

@@ -96,7 +96,10 @@ def unpack_objects(data: memoryview, start: str) -> tuple[ObjectTable, memoryvie
         columns.append(column)
         rest = rest[len(names) * item_bytes :]
     count, length, rest = _unpack(_TRAITS, rest)
-    different = [_traits(fields) for fields in json.loads(bytes(rest[:length]))]
+    listed = json.loads(bytes(rest[:length]))
+    if not isinstance(listed, list):
+        raise ValueError("the traits are no list")
+    different = [_traits(fields) for fields in listed]
     generations, sizes, mtimes_ns, checksums, indexes = columns
     if len(different) != count or (indexes and max(indexes) >= count):
         raise ValueError("another number of traits")

@@ -131,6 +131,14 @@ class NameFiles:
         finally:
             self._files.close(descriptor)
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it exists.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        self._files.remove(_FOLDER + name)
+
     def remove_all(self, prefix: str) -> None:
         """Remove all files whose names begin with `prefix`, except for invalidations.
 

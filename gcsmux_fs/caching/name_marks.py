@@ -37,19 +37,24 @@ def pack_mark(mark: Mark) -> bytes:
     """Return the line of a mark."""
     boot, *rest = mark.at
     content = json.dumps([mark.name, boot.hex(), *rest]).encode()
-    return b"%08x %s\n" % (crc32c(content), content)
+    # The line begins with a line feed, too, because the last line may be torn.
+    return b"\n%08x %s\n" % (crc32c(content), content)
 
 
 def unpack_marks(data: bytes) -> tuple[list[Mark], bool]:
     """Return the marks of all intact lines, and whether all lines are intact."""
     marks: list[Mark] = []
-    *lines, rest = data.split(b"\n")
+    lines = [line for line in data.split(b"\n") if line]
     for line in lines:
         checksum, _, content = line.partition(b" ")
-        if checksum == b"%08x" % crc32c(content):
+        if checksum != b"%08x" % crc32c(content):
+            continue
+        try:
             name, boot, *numbers = json.loads(content)
             marks.append(Mark(name, Moment(bytes.fromhex(boot), *numbers)))
-    return marks, len(marks) == len(lines) and not rest
+        except (TypeError, ValueError):
+            continue
+    return marks, len(marks) == len(lines)
 
 
 def is_marked(name: str, asked: Moment, marks: Iterable[Mark], now: Moment) -> bool:

@@ -9,16 +9,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.caching.fetched_names import FetchedFile, FetchedNames, answers_in
 from gcsmux_fs.caching.name_ages import Moment, age_seconds
 from gcsmux_fs.caching.name_answers import (
-    KeptAnswer,
     home_of,
     join_answers,
     pack_answers,
-    unpack_answers,
 )
 from gcsmux_fs.caching.name_marks import MAX_MARKS, Mark, is_marked, pack_mark, unpack_marks
 from gcsmux_fs.caching.name_records import (
@@ -26,25 +24,20 @@ from gcsmux_fs.caching.name_records import (
     FileId,
     RecordKind,
     asked_in,
-    body_of,
     marks_name,
     pack_listing,
     record,
-    unpack_listing,
     view_prefix,
 )
-from gcsmux_fs.model.errors import StorageError
-from gcsmux_fs.namespace.kept_names import KeptNames
-from gcsmux_fs.namespace.listing_cache import CachedListing
-from gcsmux_fs.namespace.names import places_of, places_of_changed
+from gcsmux_fs.namespace.names import places_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
+    from gcsmux_fs.caching.name_answers import KeptAnswer
     from gcsmux_fs.caching.name_counters import KeptNameCounters
     from gcsmux_fs.caching.name_files import NameFiles
     from gcsmux_fs.caching.name_queue import KeptListing, NameBatch
-    from gcsmux_fs.namespace.resolution import Resolution
 
 __all__ = ["NameShelf"]
 
@@ -57,8 +50,10 @@ class NameShelf:
         self._files = files
         self._view = view
 
-    def read(self, location: str, max_age_seconds: float, now: Moment, clock: float) -> KeptNames:
-        """Return what is kept about a directory (see `NameKeeper.read`).
+    def fetch(
+        self, location: str, max_age_seconds: float, now: Moment, clock: float
+    ) -> FetchedNames:
+        """Return the files about a directory (see `NameKeeper.read`).
 
         `now` and `clock` are the moment now and the time now on the mount's clock.
 
@@ -66,14 +61,8 @@ class NameShelf:
             OSError: the disk failed.
         """
         marks = self._marks()
-        listing = self._read_listing(location, max_age_seconds, marks, now, clock)
-        resolutions: list[tuple[str, Resolution]] = []
-        for answer in self._read_answers(home_of(location)):
-            if answer.resolution is None or is_marked(answer.target, answer.asked, marks, now):
-                continue
-            asked_at = clock - age_seconds(answer.asked, now)
-            resolutions.append((answer.target, replace(answer.resolution, asked_at=asked_at)))
-        return KeptNames(listing, resolutions)
+        listing = self._fetch_listing(location, max_age_seconds, marks, now)
+        return FetchedNames(now, clock, marks, listing, self._fetch_answers(home_of(location)))
 
     def write(self, batch: NameBatch, now: Moment) -> None:
         """Write a batch.
@@ -106,14 +95,9 @@ class NameShelf:
 
     # -- listings
 
-    def _read_listing(
-        self,
-        location: str,
-        max_age_seconds: float,
-        marks: Sequence[Mark],
-        now: Moment,
-        clock: float,
-    ) -> CachedListing | None:
+    def _fetch_listing(
+        self, location: str, max_age_seconds: float, marks: Sequence[Mark], now: Moment
+    ) -> tuple[FetchedFile, Moment] | None:
         file = FileId(self._view, RecordKind.LISTING, location)
         asked: Moment | None = None
 
@@ -123,41 +107,13 @@ class NameShelf:
             if asked is None:
                 self._counters.kept_names_rejected += 1
                 return False
-            return age_seconds(asked, now) < max_age_seconds and not is_marked(
-                location, asked, marks, now
-            )
+            is_young = age_seconds(asked, now) < max_age_seconds
+            return is_young and not is_marked(location, asked, marks, now)
 
-        data = self._files.read(file.name, HEADER_BYTES, is_wanted)
-        if data is None or asked is None:
+        content = self._files.read(file.name, HEADER_BYTES, is_wanted)
+        if content is None or asked is None:
             return None
-        listing = self._unpack(file, data, clock - age_seconds(asked, now))
-        if listing is None:
-            self._counters.kept_names_rejected += 1
-            return None
-        for mark in marks:
-            if clock - age_seconds(mark.at, now) >= listing.begun_at:
-                _distrust(listing, places_of_changed(mark.name))
-        self._counters.kept_listings_read += 1
-        return listing
-
-    @staticmethod
-    def _unpack(file: FileId, data: memoryview, begun_at: float) -> CachedListing | None:
-        parts = body_of(data, file)
-        if parts is None:
-            return None
-        body, appended = parts
-        marks, is_intact = unpack_marks(bytes(appended))
-        if not is_intact:
-            # Nobody knows which entries were invalidated.
-            return None
-        listing = CachedListing(file.location, begun_at)
-        try:
-            listing.add_page(unpack_listing(file.location, body), begun_at)
-        except (ValueError, StorageError):
-            return None
-        for mark in marks:
-            _distrust(listing, places_of(mark.name))
-        return listing
+        return FetchedFile(file, content), asked
 
     def _write_listing(self, listing: KeptListing, now: Moment) -> None:
         file = FileId(self._view, RecordKind.LISTING, listing.location)
@@ -190,19 +146,14 @@ class NameShelf:
 
     # -- answers about single names
 
-    def _read_answers(self, home: str) -> list[KeptAnswer]:
+    def _fetch_answers(self, home: str) -> FetchedFile | None:
         file = FileId(self._view, RecordKind.ANSWERS, home)
-        data = self._files.read(file.name, HEADER_BYTES, lambda _: True)
-        if data is None:
-            return []
-        parts = body_of(data, file)
-        try:
-            if parts is not None:
-                return unpack_answers(parts[0])
-        except ValueError:
-            pass
-        self._counters.kept_names_rejected += 1
-        return []
+        content = self._files.read(file.name, HEADER_BYTES, lambda _: True)
+        return None if content is None else FetchedFile(file, content)
+
+    def _read_answers(self, home: str) -> list[KeptAnswer]:
+        fetched = self._fetch_answers(home)
+        return [] if fetched is None else answers_in(fetched) or []
 
     def _write_answers(self, home: str, answers: Collection[KeptAnswer], now: Moment) -> None:
         file = FileId(self._view, RecordKind.ANSWERS, home)
@@ -221,16 +172,18 @@ class NameShelf:
             self._add_mark(Mark(home, now))
             return
         for answer in answers:
-            if answer.invalidated is None:
-                continue
-            if age_seconds(answer.invalidated, now) <= listed_seconds_ago(answer.target) < math.inf:
-                listing = FileId(self._view, RecordKind.LISTING, places_of(answer.target)[0][0])
-                line = pack_mark(Mark(answer.target, answer.invalidated))
-                self._files.append(listing.name, line)
-        self._files.replace(file.name, record(file, now, [pack_answers(joined)]))
+            if answer.invalidated is not None and (
+                age_seconds(answer.invalidated, now) <= listed_seconds_ago(answer.target) < math.inf
+            ):
+                self._invalidate_in_listing(Mark(answer.target, answer.invalidated))
+        if not self._files.replace(file.name, record(file, now, [pack_answers(joined)])):
+            # Without room for the invalidations, earlier answers must not stay.
+            self._files.remove(file.name)
 
-
-def _distrust(listing: CachedListing, places: Iterable[tuple[str, bytes]]) -> None:
-    for location, name in places:
-        if location == listing.listing.location:
-            listing.distrust(name)
+    def _invalidate_in_listing(self, mark: Mark) -> None:
+        listing = FileId(self._view, RecordKind.LISTING, places_of(mark.name)[0][0])
+        try:
+            self._files.append(listing.name, pack_mark(mark))
+        except OSError:
+            # The disk may be full.
+            self._files.remove(listing.name)
