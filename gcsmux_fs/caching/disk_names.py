@@ -125,19 +125,25 @@ class DiskNames:
                     lambda: self._shelf().fetch(location, max_age_seconds, now, clock),
                     self._readers,
                 )
-            except (CacheDirectoryError, OSError) as error:
-                reason = str(error)
+            except Exception as error:
+                reason = _reason(error)
         if fetched is None:
             self._failed(reason)
             return None
+        try:
+            kept = await self._unpack(fetched)
+        except Exception as error:
+            self._failed(_reason(error))
+            return None
         self._pause = 0.0
-        if fetched.bytes <= _SHORT_BYTES:
-            kept = fetched.unpack()
-        else:
-            kept = await self._in_thread(fetched.unpack, self._unpackers)
         self._counters.kept_listings_read += kept.listing is not None
         self._counters.kept_names_rejected += fetched.rejected
         return kept
+
+    async def _unpack(self, fetched: FetchedNames) -> KeptNames:
+        if fetched.bytes <= _SHORT_BYTES:
+            return fetched.unpack()
+        return await self._in_thread(fetched.unpack, self._unpackers)
 
     def note_listing(self, location: str, begun_at: float, pages: Sequence[ListingPage]) -> None:
         """Keep all pages of a directory."""
@@ -191,12 +197,12 @@ class DiskNames:
                     lambda: self._shelf().write(batch, self._moment()), self._writer
                 )
                 self._pause, reason = 0.0, ""
-        except (CacheDirectoryError, OSError) as error:
-            reason = str(error)
         except trio.Cancelled:
             # `close` writes the batch again, because nobody knows whether the thread writes it.
             self._queue.put_back(batch)
             raise
+        except Exception as error:
+            reason = _reason(error)
         if reason:
             # Invalidations are tried again, so that outdated names do not come back.
             self._counters.kept_names_dropped += batch.drop_answers()
@@ -211,6 +217,13 @@ class DiskNames:
             log.warning("names cannot be kept on disk: %s. The mount asks the service.", reason)
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE_SECONDS), _MAX_PAUSE_SECONDS)
         self._resume_at = self._clock() + self._pause
+
+
+def _reason(error: Exception) -> str:
+    """Return why the disk could not be used. After any other error, the mount goes on, too."""
+    if not isinstance(error, (CacheDirectoryError, OSError)):
+        log.error("kept names cannot be used, please report it as a bug", exc_info=error)
+    return str(error) or repr(error)
 
 
 async def _in_thread(function: Callable[[], Result], limiter: trio.CapacityLimiter) -> Result:

@@ -76,6 +76,9 @@ _RENAMED = {
     "background_listings": "names_background_listings",
     "background_pages": "names_background_pages",
     "background_answers": "names_background_answers",
+    "offline": "names_offline",
+    "outages": "names_outages",
+    "outage_answers": "names_outage_answers",
 }
 
 

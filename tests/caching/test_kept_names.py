@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from gcsmux_fs.caching.name_files import NameFilesPolicy
+from gcsmux_fs.caching.name_shelf import NameShelf
 from gcsmux_fs.model.errors import PermissionDenied
 from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
 from tests.namespace.fake_store import object_info
@@ -436,6 +437,22 @@ async def test_after_an_error_of_the_disk_names_are_kept_again(machine: Machine)
     async with machine.mount(ttl_seconds=1000) as tree:
         await read_names(tree)
         assert machine.store.take_requests() == []
+
+
+@pytest.mark.expects_log("please report it as a bug", "names cannot be kept on disk")
+async def test_a_bug_in_kept_names_does_not_end_the_mount(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    for method in ("fetch", "write"):
+        monkeypatch.setattr(NameShelf, method, fail)
+    machine.store.put("a")
+    async with machine.mount() as tree:
+        assert await read_names(tree) == [b"a"]
+        await trio.sleep(20)
+        assert await object_at(tree, "a") == ("a", 1)
 
 
 async def test_old_files_give_way_to_new_ones(machine: Machine) -> None:

@@ -42,20 +42,26 @@ def test_after_a_restart_names_need_no_request(
 def test_a_mount_starts_and_works_without_the_service(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:
-    options = ["--cache-dir", str(folder / "cache"), "--cache-listings", "--offline"]
-    options += ["--metadata-ttl", "0", "--negative-ttl", "0", "--read-timeout", "10s"]
-    emulator.place("a", b"first")
+    options = ["--cache-dir", str(folder / "cache"), "--cache-size", "100MiB", "--cache-listings"]
+    options += ["--offline", "--metadata-ttl", "0", "--negative-ttl", "0", "--read-timeout", "2s"]
+    content = bytes(range(256)) * 4096
+    emulator.place("cached", content)
+    emulator.place("uncached", b"first")
     with mount(*options) as online:
-        assert online.run("ls").stdout == b"a\n"
-        assert online.run("cat", "a").stdout == b"first"
+        assert online.run("ls").stdout == b"cached\nuncached\n"
+        assert online.run("cat", "cached").stdout == content
+        wait_until(lambda: online.statistics()["disk_cache_queued_bytes"] == 0, "it is written")
     emulator.kill()
-    with mount(*options, expected_warnings=[_AWAY, "does not answer"]) as offline:
-        assert offline.run("ls").stdout == b"a\n"
-        assert offline.run("stat", "-c", "%s", "a").stdout == b"5\n"
-        assert offline.run("stat", "absent").returncode == 1
+    with mount(
+        *options, expected_warnings=[_AWAY, "does not answer", "not read within"]
+    ) as offline:
+        assert offline.run("ls").stdout == b"cached\nuncached\n"
+        assert offline.run("cat", "cached").stdout == content
+        assert b"timed out" in offline.run("cat", "uncached", timeout=10).stderr
+        assert b"No such file" in offline.run("cat", "absent").stderr
         assert offline.statistics()["offline"] == 1
         emulator.start()
-        emulator.place("a", b"second!")
+        emulator.place("cached", b"second")
         wait_until(lambda: offline.statistics()["offline"] == 0, "the service is found again")
-        assert offline.run("cat", "a").stdout == b"second!"
+        assert offline.run("cat", "cached").stdout == b"second"
     assert offline.log.count("the service answers again") == 1
