@@ -192,12 +192,17 @@ class ListingCache:
         self._hold(cached)
         return cached
 
-    def adopt(self, cached: CachedListing) -> None:
-        """Cache a listing that was kept, unless the latest listing is newer and has a page."""
+    def adopt(self, cached: CachedListing, *, in_outage: bool = False) -> None:
+        """Cache a listing that was kept, unless the latest listing is newer and has a page.
+
+        A newer listing whose first page is in flight counts, too, except in an outage.
+        """
         latest = self._latest.get(cached.listing.location)
         if latest is None:
             self._hold(cached)
-        elif latest.begun_at < cached.begun_at or not (latest.listing.pages or latest.ahead):
+            return
+        has_page = bool(latest.listing.pages or (latest.ahead and not in_outage))
+        if latest.begun_at < cached.begun_at or not has_page:
             self.restore(cached)
 
     def restore(self, cached: CachedListing) -> None:

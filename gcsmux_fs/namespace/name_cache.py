@@ -223,8 +223,11 @@ class NameCache:
 
     # -- kept names
 
-    def adopt(self, kept: KeptNames) -> None:
-        """Cache what was kept, except for what is outdated or older than a cached answer."""
+    def adopt(self, kept: KeptNames, *, in_outage: bool = False) -> None:
+        """Cache what was kept, except for what is outdated or older than a cached answer.
+
+        `in_outage` tells that requests in flight get no answer.
+        """
         for target, resolution in kept.resolutions:
             self._store(target, resolution)
         cached = kept.listing
@@ -238,7 +241,7 @@ class NameCache:
             for place, entry_name in places_of_changed(name):
                 if place == location:
                     cached.distrust(entry_name)
-        self.listings.adopt(cached)
+        self.listings.adopt(cached, in_outage=in_outage)
 
     # -- invalidation
 

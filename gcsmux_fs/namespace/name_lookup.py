@@ -75,6 +75,7 @@ class NameLookup:
                 # With an outage, names of any age may be needed.
                 max_age_seconds=ttl_seconds if outage is None else math.inf,
                 clock=clock,
+                in_outage=lambda: outage is not None and outage.is_on,
             )
         self.resolver = Resolver(
             store,
@@ -169,11 +170,16 @@ class NameLookup:
         if kept is not None:
             return kept
         outage = self._outage
-        if outage is None or self.cache.newest(location, name, step) is None:
+        old = self.cache.newest(location, name, step)
+        if outage is None or old is None:
             return await self._ask_service(location, name, step)
         answer = await outage.answer(lambda: self._ask_service(location, name, step))
-        answer = answer or self.cached(location, name, step)
-        return answer or await self._ask_service(location, name, step)
+        if answer is not None:
+            return answer
+        # A listing that has begun meanwhile may have replaced the listing with the old answer.
+        answer = self.cached(location, name, step)
+        answer = answer or self.cache.answer(step.target, old.child, old.asked_at)
+        return await self._ask_service(location, name, step) if answer.is_outdated else answer
 
     async def _ask_service(self, location: str, name: bytes, step: Step) -> NameAnswer:
         if step.form is Form.PART:

@@ -40,6 +40,7 @@ class NameRecall:
         cache: gets the names.
         max_age_seconds: older listings are not read; 0 to read nothing.
         clock: returns the time in seconds.
+        in_outage: returns whether the service is away.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class NameRecall:
         *,
         max_age_seconds: float,
         clock: Callable[[], float],
+        in_outage: Callable[[], bool] = lambda: False,
     ) -> None:
         self._keeper = keeper
         self._cache = cache
         self._max_age = max_age_seconds
+        self._in_outage = in_outage
         # Whether a listing of the directory is kept.
         self._read: cachetools.LRUCache[str, bool] = cachetools.LRUCache(_MAX_DIRECTORIES)
         self._reads: SingleFlight[str, None] = SingleFlight(nursery, clock)
@@ -81,4 +84,4 @@ class NameRecall:
         if kept is None:
             return
         self._read[location] = kept.listing is not None
-        self._cache.adopt(kept)
+        self._cache.adopt(kept, in_outage=self._in_outage())

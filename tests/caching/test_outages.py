@@ -167,6 +167,26 @@ async def test_a_name_that_is_not_kept_fails_within_the_deadline(machine: Remote
 
 
 @pytest.mark.expects_log(_AWAY)
+async def test_a_background_listing_does_not_hide_old_names(machine: RemoteMachine) -> None:
+    names = [f"{number:02}" for number in range(20)]
+    machine.store.put(*names)
+    async with machine.mount(offline=True) as tree:
+        await read_names(tree)
+        await trio.sleep(100)
+        machine.store.is_away = True
+        before = trio.current_time()
+        # Several lookups that ask the service begin a listing, which gets no page.
+        async with trio.open_nursery() as lookups:
+            for name in names[:10]:
+                lookups.start_soon(object_at, tree, name)
+        for number, name in enumerate(names):
+            assert await object_at(tree, name) == (name, number + 1)
+        assert await object_at(tree, "absent") is None
+        assert trio.current_time() - before <= PATIENCE_SECONDS + 1
+        await trio.sleep(300)
+
+
+@pytest.mark.expects_log(_AWAY)
 async def test_all_readers_of_a_directory_are_answered_in_an_outage(
     machine: RemoteMachine,
 ) -> None:
