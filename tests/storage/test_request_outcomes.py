@@ -80,3 +80,15 @@ def test_nothing_is_known_about_a_service_without_recent_calls() -> None:
     assert service.outage == 0
     service.fail()
     assert service.outage == SILENCE + 1
+
+
+def test_answers_and_messages_are_signs_of_the_service() -> None:
+    service = Service()
+    before = service.outcomes.signs()
+    service.fail()
+    service.outcomes.note("GetObject", StatusCode.CANCELLED)
+    assert service.outcomes.signs() == before
+    service.outcomes.note("GetObject", StatusCode.PERMISSION_DENIED)
+    assert service.outcomes.signs() == before + 1
+    service.messages += 1
+    assert service.outcomes.signs() == before + 2

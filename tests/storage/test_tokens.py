@@ -16,13 +16,13 @@ import pytest
 import trio
 from google.oauth2 import service_account
 
-from gcsmux_fs.model.errors import StatusCode, Unauthenticated
+from gcsmux_fs.model.errors import CredentialsError, StatusCode, Unauthenticated
 from gcsmux_fs.mux.retry import RetryPolicy
 from gcsmux_fs.mux.stream_registry import StreamRegistry
 from gcsmux_fs.storage import asyncio_bridge
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.bidi import GrpcBidiTransport
-from gcsmux_fs.storage.channels import Channels, ChannelSettings
+from gcsmux_fs.storage.channels import Channels, ChannelSettings, open_channels
 from gcsmux_fs.storage.credentials import LoadedCredentials
 from gcsmux_fs.storage.credentials_source import BoundedRequest, CredentialsSource
 from gcsmux_fs.storage.fallback import FallbackTransport
@@ -434,3 +434,25 @@ class Call(grpc.AuthMetadataPluginCallback):
         metadata, error = self._answers.get(timeout=20)
         assert metadata == ()
         return str(error)
+
+
+def test_a_start_without_the_service_needs_no_token() -> None:
+    async def main() -> None:
+        settings = ChannelSettings("127.0.0.1:1", token_command=("false",))
+        with pytest.raises(CredentialsError):
+            await open_channels(settings)
+        channels = await open_channels(settings, needs_token=False)
+        assert channels.tokens is not None
+        assert channels.tokens.identity == "the token command 'false'"
+        await channels.close_all()
+
+    asyncio_bridge.run(main)
+
+
+def test_wrong_credentials_end_a_start_without_the_service() -> None:
+    async def main() -> None:
+        settings = ChannelSettings("127.0.0.1:1", token_command=("/does/not/exist",))
+        with pytest.raises(CredentialsError):
+            await open_channels(settings, needs_token=False)
+
+    asyncio_bridge.run(main)
