@@ -131,8 +131,10 @@ class DiskCalls:
                     # Most objects are small. To check them here saves opening their files again.
                     if crc32c(queued.content) == queued.final.crc32c:
                         self._write(queued)
+                        self._store.counters.disk_cache_objects_verified += 1
                     else:
                         differing.append(queued)
+                        self._store.counters.disk_cache_objects_dropped += 1
                 elif self._write(queued):
                     report.complete.append(queued)
         except OSError as error:

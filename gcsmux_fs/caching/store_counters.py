@@ -26,8 +26,8 @@ class StoreCounters:
     )
     disk_cache_written_bytes: int = counter("bytes", "Bytes written to the disk cache.")
     disk_cache_objects_verified: int = counter(
-        "objects", "Objects on disk whose content matched the CRC32C of the whole object."
+        "objects", "Objects whose content matched the CRC32C of the whole object."
     )
     disk_cache_objects_dropped: int = counter(
-        "objects", "Objects removed from disk, because their CRC32C differed from the service's."
+        "objects", "Objects not kept on disk, because their CRC32C differed from the service's."
     )

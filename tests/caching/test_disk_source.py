@@ -125,17 +125,20 @@ async def test_an_object_whose_checksum_differs_is_not_kept(
     async with mounted(tmp_path / "cache") as mount:
         for start in range(0, size, PIECE):
             await mount.read(start, min(PIECE, size - start), size, crc32c=12345)
+    assert mount.metrics()["disk_cache_objects_dropped"] == 1
+    assert mount.metrics()["disk_cache_objects_verified"] == 0
     assert caplog.text.count("gs://bucket/'object'#1: its content has another CRC32C") == 1
     async with mounted(tmp_path / "cache") as mount:
         await mount.read(0, MIB, size)
         assert mount.service.total == MIB
 
 
-async def test_the_last_chunk_is_checked_before_the_cache_is_closed(tmp_path: Path) -> None:
-    crc = crc32c(content_of(KEY, 0, SIZE))
+@pytest.mark.parametrize("size", [MIB, SIZE])
+async def test_an_object_is_checked_before_the_cache_is_closed(tmp_path: Path, size: int) -> None:
+    crc = crc32c(content_of(KEY, 0, size))
     async with mounted(tmp_path / "cache") as mount:
-        for start in range(0, SIZE, PIECE):
-            await mount.read(start, min(PIECE, SIZE - start), SIZE, crc)
+        for start in range(0, size, PIECE):
+            await mount.read(start, min(PIECE, size - start), size, crc)
     assert mount.metrics()["disk_cache_objects_verified"] > 0
 
 
