@@ -226,7 +226,7 @@ class NameCache:
     def adopt(self, kept: KeptNames, *, in_outage: bool = False) -> None:
         """Cache what was kept, except for what is outdated or older than a cached answer.
 
-        `in_outage` tells that requests in flight get no answer.
+        If `in_outage` is true, requests in flight get no answer.
         """
         for target, resolution in kept.resolutions:
             self._store(target, resolution)
