@@ -27,6 +27,7 @@ from gcsmux_fs.caching.write_behind import WriteBehind
 from gcsmux_fs.caching.write_queue import queue_limit
 from gcsmux_fs.metrics.histogram import Histogram
 from gcsmux_fs.model.errors import GcsmuxError, is_permanent
+from gcsmux_fs.settings.units import rounded_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -279,8 +280,11 @@ class DiskSource:
                 self._log_closed(result)
             self._open_error = result
             return
-        if self._is_late:
-            log.info("the cache on disk %s is in use now", self._options.directory)
+        log.info(
+            "the cache on disk %s is in use, for at most %s of content",
+            self._options.directory,
+            rounded_size(result.capacity_bytes),
+        )
         assert self._source is not None
         self._cache = result
         if self._registry is not None:
