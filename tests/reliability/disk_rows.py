@@ -166,12 +166,7 @@ DISK_ROWS: tuple[DiskRow, ...] = (
         metrics={"disk_cache_mismatches": 1},
         pauses=Pauses.NO,
     ),
-    DiskRow(
-        "all files are overwritten",
-        change=_overwrite,
-        metrics={"disk_cache_mismatches": 1, "disk_cache_hits": 0},
-        pauses=Pauses.NO,
-    ),
+    DiskRow("all files are overwritten", change=_overwrite, pauses=Pauses.NO),
     DiskRow(
         "bytes change on the disk",
         change=_flip,
