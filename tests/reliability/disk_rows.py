@@ -156,7 +156,7 @@ DISK_ROWS: tuple[DiskRow, ...] = (
     DiskRow(
         "the disk is slow",
         (DiskFault(_EVERYTHING, seconds=0.01),),
-        metrics={"disk_cache_hits": 1, "disk_cache_timeouts": 0},
+        metrics={"disk_cache_hits": 1},
         pauses=Pauses.NO,
     ),
     DiskRow("the directory is replaced", change=_replace, pauses=Pauses.NO),
