@@ -96,7 +96,16 @@ class MountedCache(MountedStore):
                 flush_at = self.clock.now + 1
                 self.account.flush()
                 self.store.close_removed()
-            self.clock.now += 0.02 if self.cleaner.run_once() else idle_seconds
+            self.clock.now += 0.02 if self._clean() else idle_seconds
+
+    def _clean(self) -> bool:
+        """Do a step of cleaning; as in a mount, an error ends the step and not the mount."""
+        try:
+            return self.cleaner.run_once()
+        except FileNotFoundError:
+            # The virtual clocks of two processes differ. So one may take the other's lock, as from
+            # a mount that was stopped for a minute, and remove a file that the other one renames.
+            return False
 
     def close(self) -> None:
         """End the mount as it should end."""
@@ -110,6 +119,9 @@ def chunk_bytes(root: Path) -> int:
     total = 0
     for folder, _, names in os.walk(root / "gcsmux-cache-v1/chunks"):
         for name in names:
-            status = os.lstat(f"{folder}/{name}")
+            try:
+                status = os.lstat(f"{folder}/{name}")
+            except FileNotFoundError:
+                continue  # Another process has removed the file meanwhile.
             total += status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else 0
     return total

@@ -94,14 +94,16 @@ def test_a_killed_process_beside_another_mount(memory_path: Path) -> None:
                 cwd=ROOT,
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             ) as process:
-                until = time.monotonic() + 0.6 + random.random() / 2
-                while time.monotonic() < until:
-                    each = random.choice(OBJECTS)
-                    check_reads(survivor.store, each)
-                    survivor.write_all(each)
-                    survivor.keep_house(0.1)
-                    assert chunk_bytes(root) <= MOST_BYTES
-                process.kill()
+                try:
+                    until = time.monotonic() + 0.6 + random.random() / 2
+                    while time.monotonic() < until:
+                        each = random.choice(OBJECTS)
+                        check_reads(survivor.store, each)
+                        survivor.write_all(each)
+                        survivor.keep_house(0.1)
+                        assert chunk_bytes(root) <= MOST_BYTES
+                finally:
+                    process.kill()
             survivor.keep_house(5)
             assert chunk_bytes(root) <= MOST_BYTES
     check_cache(root)
