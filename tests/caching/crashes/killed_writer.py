@@ -70,7 +70,7 @@ def main(root: Path, size_bytes: int, kill_at: int) -> None:
     for turn in itertools.count() if not kill_at else range(1):
         for number, each in enumerate(OBJECTS):
             mounted.write_all(each)
-            check_reads(mounted.store, OBJECTS[(number * 7 + turn) % len(OBJECTS)])
+            check_reads(mounted.store, OBJECTS[(number * 7 + turn) % len(OBJECTS)], alone=False)
             mounted.keep_house(0.1)
         mounted.keep_house(11)
     mounted.close()
