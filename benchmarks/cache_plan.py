@@ -78,4 +78,4 @@ CASES = (
     _big(FEW_EXTENTS, replace(_WIDE, count=FEW), Metric.RATE, ("mount, million extents",), 2),
     _big(MANY_EXTENTS, replace(_WIDE, count=MANY), Metric.RATE, ("mount, million extents",), 1),
 )
-"""All cases of the cache, which take about six minutes."""
+"""All cases of the cache, which take about nine minutes."""

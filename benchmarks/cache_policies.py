@@ -7,6 +7,7 @@ used, `evict` chooses chunks until the rest is small enough.
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -36,7 +37,7 @@ class Policy(Protocol):
         """Choose chunks to evict."""
 
 
-class _Bounded:
+class _Bounded(ABC):
     """Counts the bytes of the chunks of a cache."""
 
     def __init__(self, capacity: int) -> None:
@@ -57,11 +58,13 @@ class _Bounded:
             self.total -= self.sizes.pop(chunk)
             yield chunk
 
+    @abstractmethod
     def add(self, chunk: Chunk) -> None:
-        raise NotImplementedError
+        """Note a new chunk."""
 
+    @abstractmethod
     def choose(self) -> Chunk:
-        raise NotImplementedError
+        """Return the chunk to evict, and forget it."""
 
 
 class Fifo(_Bounded):

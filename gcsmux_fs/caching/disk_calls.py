@@ -1,7 +1,7 @@
 """Runs the operations of the disk tier in threads: the disk as the sans-IO modules see it.
 
-There are three lanes of threads: reads, writes, and housekeeping (`housekeeping`). Objects are
-dropped in the lane of the writes, so that an earlier write cannot bring a part of them back.
+Reads and writes have lanes of their own (`disk_threads`). Objects are dropped in the lane of the
+writes, so that an earlier write cannot bring a part of them back.
 """
 
 from __future__ import annotations

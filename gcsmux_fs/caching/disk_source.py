@@ -190,7 +190,7 @@ class DiskSource:
     def read_now(
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
     ) -> memoryview | None:
-        """Return bytes that the kernel has in memory; see `InstantSource.read_now`."""
+        """Return bytes that the kernel has in memory; see `LowerTier.read_now`."""
         core = self._core
         return None if core is None else core.read_now(key, offset, length, final)
 

@@ -160,7 +160,7 @@ class TierCore:
     def read_now(
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
     ) -> memoryview | None:
-        """Return bytes that the kernel has in memory; see `InstantSource.read_now`."""
+        """Return bytes that the kernel has in memory; see `LowerTier.read_now`."""
         if final is None or self.breaker.state is not _CLOSED:
             return None
         size = final.size

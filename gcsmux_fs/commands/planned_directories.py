@@ -55,7 +55,7 @@ def prepare_cache(
     user: str | None,
     group: int | None,
 ) -> None:
-    """Plan the directory of the cache on disk, if there is to be one and it does not exist.
+    """Plan the directory of the cache on disk, unless it exists or `directory` is None.
 
     The mount creates only its last part, and cannot give it to a group, because the unit forbids
     to change owners and to set the set-group-ID bit.

@@ -75,7 +75,7 @@ class CachedListing:
         self.empty_pages = 0
         self.answered = 0
         self.in_background = False
-        #: All pages so far, if the listing is to be kept when it is complete; otherwise None.
+        #: All pages so far, for the cache on disk; None if the cache does not keep the listing.
         self.kept_pages: list[ListingPage] | None = None
         #: True if no entry was invalidated since the listing began.
         self.trusts_all = True
