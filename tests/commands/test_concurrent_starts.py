@@ -174,7 +174,7 @@ def test_an_emulator_works_without_standard_streams(
     script = """
     "$1/gcsmux-emulator" "$3/buckets" --port 0 <&- 2>&- >"$3/stdout" & pid=$!
     trap 'kill $pid; wait $pid' EXIT
-    until grep -q listening "$3/stdout"; do kill -0 $pid || exit 99; sleep 0.05; done
+    until grep -qs listening "$3/stdout"; do kill -0 $pid || exit 99; sleep 0.05; done
     export STORAGE_EMULATOR_HOST_GRPC=$(sed 's/.* //' "$3/stdout")
     "$1/gcsmux-mount" my-bucket "$2" && cat "$2/dir/hello" && umount "$2"
     """

@@ -126,7 +126,7 @@ class DiskStage:
         new = kept + 1
         for tag in (kept, new):
             self._place(tag, FILE_BYTES)
-        self._read(kept)
+        self._keep(kept)
         self._forget_memory()
         wait_until_written(self.mounted)
         before = self.mounted.statistics()
@@ -141,7 +141,7 @@ class DiskStage:
             self.disk.limit(0)
             self.disk.heal()
         wait_until(self._is_on, "the mount uses the cache again", _RECOVERY_SECONDS)
-        requested = self._requested_again(kept, new)
+        requested = self._keep(kept, new)
         lines = self.mounted.log.splitlines()[lines_before:]
         return DiskOutcome(
             seen,
@@ -159,7 +159,7 @@ class DiskStage:
         else:
             self.disk.meet(*row.faults)
 
-    def _requested_again(self, *tags: int) -> int:
+    def _keep(self, *tags: int) -> int:
         """Read files until the cache holds them; return the bytes requested by the last reads."""
         requested = -1
         for _ in range(_MAX_REPETITIONS):
