@@ -18,7 +18,9 @@ from gcsmux_fs.commands.click_command import parsed_by
 from gcsmux_fs.commands.completions import complete_value
 from gcsmux_fs.settings.config_file import ConfigFileMissing, FileValue, read_config
 from gcsmux_fs.settings.credential_options import CREDENTIAL_SETTINGS, check_credential_options
+from gcsmux_fs.settings.defaults import DEFAULT_PUBSUB_ENDPOINT
 from gcsmux_fs.settings.paths import absolute_path
+from gcsmux_fs.settings.pubsub_address import pubsub_endpoint
 from gcsmux_fs.settings.service_address import EMULATOR_VARIABLE, resolve_service_address
 from gcsmux_fs.settings.service_settings import SERVICE
 from gcsmux_fs.settings.setting import DEFAULT, EffectiveSetting, Origin
@@ -218,4 +220,21 @@ def with_service_address(merged: Mapping[str, EffectiveSetting]) -> dict[str, Ef
             result[name] = EffectiveSetting(each.setting, value, origin, reason)
         elif value != each.value:
             result[name] = EffectiveSetting(each.setting, value, each.origin, each.reason)
+    result["pubsub_endpoint"] = _with_pubsub(merged, address)
     return result
+
+
+def _with_pubsub(
+    merged: Mapping[str, EffectiveSetting], storage: ServiceAddress
+) -> EffectiveSetting:
+    """Return the endpoint of Pub/Sub that has an effect; the default if it is not used.
+
+    Raises:
+        ConfigError: see `pubsub_endpoint`.
+    """
+    row = merged["pubsub_endpoint"]
+    if merged["changes"].value is None:
+        value, reason = row.value or DEFAULT_PUBSUB_ENDPOINT, row.reason
+    else:
+        value, reason = pubsub_endpoint(row.value, storage, os.environ)
+    return replace(row, value=value, reason=reason)

@@ -13,6 +13,7 @@ __all__ = [
     "DEFAULT_MEMORY_BYTES",
     "DEFAULT_METADATA_TTL_SECONDS",
     "DEFAULT_NEGATIVE_TTL_SECONDS",
+    "DEFAULT_PUBSUB_ENDPOINT",
     "DEFAULT_READ_AHEAD_BYTES",
     "DEFAULT_READ_TIMEOUT_SECONDS",
     "DIRECT_PATH_MODES",
@@ -27,6 +28,9 @@ _MIB = 1024 * 1024
 
 DEFAULT_ENDPOINT = "storage.googleapis.com:443"
 """Google's public endpoint, HOST:PORT."""
+
+DEFAULT_PUBSUB_ENDPOINT = "pubsub.googleapis.com:443"
+"""Google's public endpoint of Pub/Sub. It answers from the region that is nearest."""
 
 DEFAULT_MEMORY_BYTES = 256 * _MIB
 """The default memory budget. This budget gives four readers their full readahead, and the whole

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EMULATOR_VARIABLE",
     "ServiceAddress",
+    "is_loopback",
     "parse_endpoint",
     "resolve_service_address",
     "service_of",
@@ -67,7 +68,7 @@ def service_of(endpoint: str) -> str:
     return "" if host.endswith(".googleapis.com") else endpoint
 
 
-def _is_loopback(endpoint: str) -> bool:
+def is_loopback(endpoint: str) -> bool:
     """Return whether data sent to `endpoint` stays on this machine."""
     host = endpoint.rpartition(":")[0].strip("[]").lower()
     if host == "localhost":
@@ -121,7 +122,7 @@ def _emulator_endpoint(text: str, *, plaintext: bool) -> str:
         endpoint = parse_endpoint(text.removeprefix("http://").removesuffix("/"))
     except ConfigError as error:
         raise ConfigError(f"{EMULATOR_VARIABLE}: {error}") from None
-    if not plaintext and not _is_loopback(endpoint):
+    if not plaintext and not is_loopback(endpoint):
         raise ConfigError(
             f"{EMULATOR_VARIABLE} names {endpoint}, which is on another machine: add --plaintext to"
             " send the data unencrypted over the network."

@@ -16,6 +16,7 @@ import os
 
 from gcsmux_fs.settings import value_types as types
 from gcsmux_fs.settings.cache_settings import CACHE, CACHE_SETTINGS
+from gcsmux_fs.settings.change_settings import CHANGE_SETTINGS, CHANGES
 from gcsmux_fs.settings.defaults import (
     DEFAULT_DIR_MODE,
     DEFAULT_FILE_MODE,
@@ -45,7 +46,7 @@ _PROGRAMS = "What programs see"
 _READING = "Reading"
 _RUNNING = "Running"
 
-HEADINGS = (_WHAT, SERVICE, _PROGRAMS, _READING, CACHE, _RUNNING)
+HEADINGS = (_WHAT, SERVICE, _PROGRAMS, CHANGES, _READING, CACHE, _RUNNING)
 """The headings of the help and of the reference, in their order."""
 
 CONFIG = Setting(
@@ -177,6 +178,7 @@ SETTINGS: tuple[Setting, ...] = (
         reason="it is long enough for a program that probes a search path repeatedly, and short"
         " enough for one that waits for a new object",
     ),
+    *CHANGE_SETTINGS,
     Setting(
         name="memory",
         field="memory_bytes",

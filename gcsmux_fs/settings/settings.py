@@ -25,16 +25,20 @@ from gcsmux_fs.settings.defaults import (
     DEFAULT_MEMORY_BYTES,
     DEFAULT_METADATA_TTL_SECONDS,
     DEFAULT_NEGATIVE_TTL_SECONDS,
+    DEFAULT_PUBSUB_ENDPOINT,
     DEFAULT_READ_AHEAD_BYTES,
     DEFAULT_READ_TIMEOUT_SECONDS,
 )
+from gcsmux_fs.settings.pubsub_address import pubsub_address
 from gcsmux_fs.settings.units import show_size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gcsmux_fs.settings.listen_address import ListenAddress
+    from gcsmux_fs.settings.service_address import ServiceAddress
     from gcsmux_fs.settings.setting import EffectiveSetting
+    from gcsmux_fs.settings.subscription_name import SubscriptionName
 
 __all__ = ["Settings"]
 
@@ -75,6 +79,8 @@ class Settings:
         impersonate_service_account: the chain of service accounts; the mount uses the rights of
             the last one.
         metadata_ttl_seconds: with `math.inf`, names and attributes are valid for ever.
+        changes: the subscription that tells the changes of the bucket; None for none.
+        pubsub_endpoint: HOST:PORT, or http://HOST:PORT without TLS; see `pubsub`.
         read_ahead_bytes: the readahead of one reader; 0 turns readahead off.
         kernel_read_ahead_bytes: the kernel's own readahead window; 0 keeps its default, 128 KiB.
             With None, the mount chooses the window of each file if it may (see
@@ -111,6 +117,8 @@ class Settings:
     direct_path: str = DEFAULT_DIRECT_PATH
     metadata_ttl_seconds: float = DEFAULT_METADATA_TTL_SECONDS
     negative_ttl_seconds: float = DEFAULT_NEGATIVE_TTL_SECONDS
+    changes: SubscriptionName | None = None
+    pubsub_endpoint: str = DEFAULT_PUBSUB_ENDPOINT
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES
     read_timeout_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
@@ -182,6 +190,11 @@ class Settings:
     def cache(self) -> CacheOptions | None:
         """The cache on disk, or None if there is none."""
         return cache_options(lambda field: getattr(self, field))
+
+    @property
+    def pubsub(self) -> ServiceAddress:
+        """How to connect to Pub/Sub."""
+        return pubsub_address(self.pubsub_endpoint, anonymous=self.anonymous)
 
     @property
     def source(self) -> str:

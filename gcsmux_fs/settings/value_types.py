@@ -18,6 +18,8 @@ from gcsmux_fs.settings.credential_options import parse_accounts, parse_command
 from gcsmux_fs.settings.listen_address import parse_listen_address
 from gcsmux_fs.settings.paths import absolute_path, parse_directory, readable_file
 from gcsmux_fs.settings.permissions import parse_group, parse_mode, parse_user
+from gcsmux_fs.settings.pubsub_address import parse_pubsub_endpoint
+from gcsmux_fs.settings.subscription_name import parse_subscription
 from gcsmux_fs.settings.units import (
     parse_duration,
     parse_size,
@@ -43,9 +45,11 @@ __all__ = [
     "MODE",
     "MOUNTPOINT",
     "PROJECT",
+    "PUBSUB_ENDPOINT",
     "READABLE_FILE",
     "SIZE",
     "SIZE_OR_AUTO",
+    "SUBSCRIPTION",
     "TTL",
     "USER",
     "WORDS",
@@ -169,4 +173,13 @@ ACCOUNTS = ValueType(
 )
 COMMAND = ValueType("COMMAND", parse_command, '"gcloud auth print-access-token"', shlex.join)
 PROJECT = ValueType("PROJECT", _project, '"my-project"', numbers=True)
+SUBSCRIPTION = ValueType(
+    "SUBSCRIPTION",
+    parse_subscription,
+    '"projects/my-project/subscriptions/my-mount"',
+    lambda name: "" if name is None else str(name),
+)
+PUBSUB_ENDPOINT = ValueType(
+    "HOST:PORT", parse_pubsub_endpoint, '"europe-west3-pubsub.googleapis.com:443"'
+)
 WORDS = ValueType("OPT[,OPT]", str, '["noexec", "nosuid"]', is_list=True)

@@ -106,7 +106,7 @@ def test_every_row_of_the_table_has_a_field_with_the_same_default() -> None:
     assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
     assert {setting.heading for setting in SETTINGS} == set(HEADINGS)
     mount = Settings(bucket="bucket", mountpoint=Path("/mnt"))
-    computed = {"only_dir", "fuse_options", "endpoint"}
+    computed = {"only_dir", "fuse_options", "endpoint", "pubsub_endpoint"}
     for setting in SETTINGS:
         if setting.field in computed or by_name[setting.field].default is MISSING:
             continue
