@@ -90,6 +90,7 @@ IMPURE = {"trio", "asyncio", "time", "logging", "threading"}
 
 # The modules that use an event loop, a clock, a lock or a log. All other modules are sans-IO.
 IMPURE_MODULES = {
+    "caching.cache_lifetime",
     "caching.disk_cache",
     "caching.disk_calls",
     "caching.direct_writes",

@@ -52,15 +52,22 @@ class OpenedCache(NamedTuple):
             self.account.close()
         self.store.close()
 
-    def close(self) -> None:
+    def close(self, *, keeps_directory: bool = False) -> None:
         """Write the last records. What is lost if this is not called is repaired later.
+
+        With `keeps_directory`, the descriptor of the directory stays open for threads that may
+        still use it.
 
         Raises:
             OSError: the disk fails.
         """
-        self.cleaner.close()
-        self.account.close()
-        self.store.close()
+        try:
+            self.cleaner.close()
+            self.account.close()
+            self.store.close()
+        finally:
+            if not keeps_directory:
+                self.directory.close()
 
 
 def open_cache(options: CacheOptions) -> OpenedCache:

@@ -10,6 +10,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
+import trio
 from crc32c import crc32c
 
 from gcsmux_fs.caching.chunk_format import CHUNK_BYTES, GRANULE_BYTES, ChunkId
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _READERS = 4
 """Threads that read. More do not help a disk without queues, and a thread holds up to 2 MiB."""
+
+_LAST_READ_SECONDS = 0.2
+"""How long the end of a mount waits for reads that were cancelled."""
 
 _FILE_OVERHEAD_BYTES = 8192
 """What a file of a chunk takes on the disk besides its content: its header, and the index of its
@@ -113,6 +117,13 @@ class DiskCalls:
     async def finish_writes(self) -> None:
         """Wait until everything that was to be written, checked or dropped is done."""
         await self._writes.run(_do_nothing)
+
+    async def finish_reads(self) -> bool:
+        """Wait a moment for the threads that read; return whether all of them are done."""
+        with trio.move_on_after(_LAST_READ_SECONDS):
+            await self._reads.wait_idle()
+            return True
+        return False
 
     def stop(self) -> None:
         """Skip all further writes, also those that wait for the thread."""

@@ -1,24 +1,21 @@
 """The cache on disk as a range source: the shell around the sans-IO modules of the disk tier.
 
 `tier_core` decides about reads, `write_behind` about writes, `disk_breaker` about failures. This
-module gives them the clock, the threads and the log.
+module gives them the clock, the threads and the log. `cache_lifetime` opens and closes the cache.
 
-Until the cache is open, and if it cannot be opened, all ranges come from the service. A disk that
-does not answer at the start delays the mount by at most `_OPEN_SECONDS`. It is opened later.
+Until the cache is open, and if it cannot be opened, all ranges come from the service.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
-from gcsmux_fs.caching.cleaner import BUSY_PAUSE_SECONDS, IDLE_PAUSE_SECONDS
-from gcsmux_fs.caching.disk_cache import Housekeeping, open_cache
+from gcsmux_fs.caching.cache_lifetime import CacheLifetime
 from gcsmux_fs.caching.disk_calls import DiskCalls
 from gcsmux_fs.caching.disk_threads import DiskThreads
 from gcsmux_fs.caching.tier_core import TierCore
@@ -26,8 +23,6 @@ from gcsmux_fs.caching.tier_counters import TierCounters
 from gcsmux_fs.caching.write_behind import WriteBehind
 from gcsmux_fs.caching.write_queue import queue_limit
 from gcsmux_fs.metrics.histogram import Histogram
-from gcsmux_fs.model.errors import GcsmuxError, is_permanent
-from gcsmux_fs.settings.units import rounded_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,17 +43,8 @@ log = logging.getLogger(__name__)
 METRICS_SECTION = "the cache on disk"
 """The heading of the metrics."""
 
-_OPEN_SECONDS = 5.0
-_FIRST_REOPEN_SECONDS = 1.0
-_LAST_REOPEN_SECONDS = 60.0
-"""Shortest and longest pause between two attempts to open a cache whose disk fails."""
-
 _DRAIN_SECONDS = 2.0
 """How long the end of a mount waits until what was fetched is on the disk."""
-
-_QUIET_SECONDS = 10.0
-"""Longest pause between two steps of housekeeping, while nothing uses the cache. Other programs may
-fill the disk meanwhile, and the cache then gives space back."""
 
 
 class DiskSource:
@@ -88,22 +74,14 @@ class DiskSource:
         self._call_soon = call_soon
         self._source: RangeSource | None = None
         self._threads = DiskThreads()
-        self._house = self._threads.new_lane("cache keeper", 1)
-        self._opening: trio.Event | None = None
-        self._open_error: Exception | None = None
-        # Whether the mount has started without its cache.
-        self._is_late = False
-        self._cache: OpenedCache | None = None
+        self._life = CacheLifetime(options, self._threads, self.counters, self._on_open)
         self._disk: DiskCalls | None = None
         self._core: TierCore | None = None
         self._writes: WriteBehind | None = None
         self._watched_until = -math.inf
         self._changed = trio.Event()
-        # Set when bytes are queued, so that housekeeping does not sleep on.
-        self._stirred = trio.Event()
         self._registry: Registry | None = None
         self._cached_bytes: Callable[[ObjectKey, int, int], memoryview | None] | None = None
-        self._keeping = trio.CancelScope()
 
     def __repr__(self) -> str:
         return f"<DiskSource {self._options.directory} {self._core and self._core.breaker!r}>"
@@ -120,25 +98,12 @@ class DiskSource:
             CacheDirectoryError: the directory cannot be used; the message is for the user.
         """
         try:
-            await self._open()
+            await self._life.open()
             tasks.start_soon(self._watch_deadlines)
-            tasks.start_soon(self._keep_house)
+            tasks.start_soon(self._life.keep)
             yield
         finally:
             await self._close()
-
-    async def _open(self) -> None:
-        self._open_soon()
-        assert self._opening is not None
-        with trio.move_on_after(_OPEN_SECONDS):
-            await self._opening.wait()
-        if self._cache is not None:
-            return
-        error = self._open_error
-        if isinstance(error, GcsmuxError) and is_permanent(error):
-            raise error
-        self._is_late = True
-        self._log_closed(error or f"the disk of {self._options.directory} does not answer.")
 
     def read_from(self, source: RangeSource) -> None:
         """Fetch from `source` what is not on the disk. Call this once, before the first request."""
@@ -153,17 +118,17 @@ class DiskSource:
 
         Threads that hang are left alone.
         """
-        self._keeping.cancel()
-        writes, disk, cache = self._writes, self._disk, self._cache
-        if writes is not None and disk is not None and cache is not None:
+        self._life.stop_keeping()
+        writes, disk = self._writes, self._disk
+        if writes is not None and disk is not None:
             is_written = trio.Event()
             writes.stop(is_written.set)
             with trio.move_on_after(_DRAIN_SECONDS, shield=True):
                 await is_written.wait()
                 await disk.finish_writes()
-                # What is lost if this fails is repaired later.
-                with suppress(Exception):
-                    await self._house.run(cache.close)
+                # From now on, nothing uses the directory on trio's thread.
+                self._core = None
+                await self._life.close(is_in_use=not await disk.finish_reads())
             disk.stop()
         self._threads.close()
 
@@ -198,15 +163,14 @@ class DiskSource:
     def problem(self) -> str:
         """Why the cache is not used now, as a sentence for the user; "" while it is used."""
         if self._core is None:
-            error = self._open_error
-            return str(error) if error else f"the disk of {self._options.directory} hangs."
+            return self._life.problem
         breaker = self._core.breaker
         return "" if breaker.is_closed else f"the cache on disk {breaker.reason}."
 
     @property
     def capacity_bytes(self) -> int:
         """How many bytes of objects the disk can hold; 0 if there is no cache now."""
-        return 0 if self._cache is None else self._cache.capacity_bytes
+        return 0 if self._life.cache is None else self._life.cache.capacity_bytes
 
     def has_room(self, length: int) -> bool:
         """Return whether `length` fetched bytes would not be dropped for lack of memory."""
@@ -261,35 +225,16 @@ class DiskSource:
             lambda: 0 if self._core is None else self._core.ranges_reading,
         )
         self._registry = registry
-        if self._cache is not None:
-            self._declare_disk_metrics(self._cache, registry)
+        if self._life.cache is not None:
+            self._declare_disk_metrics(self._life.cache, registry)
 
     # -- internals
 
-    def _open_soon(self) -> None:
-        """Open the cache in a thread, unless a thread does so already."""
-        if self._opening is None or self._opening.is_set():
-            self._opening = trio.Event()
-            self._house.submit(functools.partial(open_cache, self._options), self._on_opened)
-
-    def _on_opened(self, result: OpenedCache | Exception) -> None:
-        assert self._opening is not None
-        self._opening.set()
-        if isinstance(result, Exception):
-            if self._is_late and str(result) != str(self._open_error):
-                self._log_closed(result)
-            self._open_error = result
-            return
-        log.info(
-            "the cache on disk %s is in use, for at most %s of content",
-            self._options.directory,
-            rounded_size(result.capacity_bytes),
-        )
+    def _on_open(self, cache: OpenedCache) -> None:
         assert self._source is not None
-        self._cache = result
         if self._registry is not None:
-            self._declare_disk_metrics(result, self._registry)
-        self._disk = disk = DiskCalls(result, self._threads)
+            self._declare_disk_metrics(cache, self._registry)
+        self._disk = disk = DiskCalls(cache, self._threads)
         self._writes = WriteBehind(
             disk,
             self.queue_bytes,
@@ -323,7 +268,7 @@ class DiskSource:
     def _keep(self, queued: QueuedRange) -> None:
         assert self._writes is not None
         self._writes.keep(queued)
-        self._stirred.set()
+        self._life.stir()
         self._note_deadline()
 
     def _note_deadline(self) -> None:
@@ -346,47 +291,9 @@ class DiskSource:
                 continue
             # A loop that was blocked may find answers and deadlines at the same time.
             self._threads.deliver()
-            assert self._core is not None
-            assert self._writes is not None
-            self._core.expire()
-            self._writes.expire()
-
-    async def _keep_house(self) -> None:
-        with self._keeping:
-            pause = _FIRST_REOPEN_SECONDS
-            while self._cache is None:
-                await trio.sleep(pause)
-                pause = min(2 * pause, _LAST_REOPEN_SECONDS)
-                self._open_soon()
-            await self._keep_order(Housekeeping(self._cache))
-
-    async def _keep_order(self, keeper: Housekeeping) -> None:
-        pause = IDLE_PAUSE_SECONDS
-        while True:
-            self._stirred = trio.Event()
-            uses = self._uses()
-            try:
-                has_more = await self._house.run(keeper.run_once)
-            except Exception as error:
-                # The thread has logged what is not an error of the disk. The mount goes on.
-                self.counters.note_error("housekeeping", error)
-                has_more, uses = False, self._uses()
-            if has_more:
-                pause = BUSY_PAUSE_SECONDS
-            elif uses != self._uses():
-                pause = IDLE_PAUSE_SECONDS
-            else:
-                pause = min(max(2 * pause, IDLE_PAUSE_SECONDS), _QUIET_SECONDS)
-            await trio.sleep(min(pause, IDLE_PAUSE_SECONDS))
-            with trio.move_on_after(max(0.0, pause - IDLE_PAUSE_SECONDS)):
-                await self._stirred.wait()
-
-    def _uses(self) -> int:
-        """Return a number that changes while the cache is used."""
-        return self.counters.disk_cache_hits + self.counters.disk_cache_misses
-
-    def _log_closed(self, reason: object) -> None:
-        log.warning("the mount has no cache on disk, and tries again every 1 to 60 s: %s", reason)
+            if self._core is not None and self._writes is not None:
+                self._core.expire()
+                self._writes.expire()
 
     def _log_disk(self, breaker: Breaker) -> None:
         directory = self._options.directory

@@ -72,7 +72,7 @@ class DiskCall:
 
     def deliver(self) -> None:
         """Pass on the result, on trio's thread."""
-        self._lane.unanswered -= 1
+        self._lane.note_answer()
         if self._has_run:
             self._answer(self._result)
 
@@ -133,6 +133,7 @@ class Lane:
         self.threads = 0
         #: Number of calls whose answer has not arrived.
         self.unanswered = 0
+        self._idle = trio.Event()
 
     def submit(self, call: Callable[[], T], answer: Callable[[T | Exception], object]) -> DiskCall:
         """Run `call` in a thread; later, `answer` gets what it returns or raises."""
@@ -163,6 +164,18 @@ class Lane:
         if isinstance(result, Exception):
             raise result
         return result
+
+    def note_answer(self) -> None:
+        """Count an answer that has arrived."""
+        self.unanswered -= 1
+        if not self.unanswered:
+            self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Wait until all calls are answered."""
+        while self.unanswered:
+            self._idle = trio.Event()
+            await self._idle.wait()
 
     def close(self) -> None:
         """Let each thread end after the calls that are in the queue."""

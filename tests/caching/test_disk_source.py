@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +26,6 @@ from tests.support.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
     from typing import Any
 
 pytestmark = pytest.mark.real_time
@@ -97,6 +98,19 @@ async def test_what_was_read_is_on_the_disk_after_a_restart(tmp_path: Path) -> N
         metrics = mount.metrics()
         assert metrics["disk_cache_hit_bytes"] == SIZE + 16 * KIB
         assert (metrics["disk_cache_state"], metrics["disk_cache_ranges_reading"]) == (1, 0)
+
+
+async def test_a_closed_cache_has_no_open_file(tmp_path: Path) -> None:
+    def open_files() -> list[str]:
+        links = Path("/proc/self/fd").iterdir()
+        return [path for link in links if str(tmp_path) in (path := os.path.realpath(link))]
+
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read_all()
+        assert open_files()
+        reading = mount.disk.request(KEY, 0, PIECE, lambda _: None, final=FinalContent(SIZE))
+        reading.cancel()
+    assert open_files() == []
 
 
 async def test_an_object_is_not_its_neighbour_or_its_other_size(tmp_path: Path) -> None:
@@ -218,7 +232,7 @@ async def test_another_directory_is_used_after_the_directory_has_gone(
 async def test_a_bug_in_housekeeping_does_not_end_the_mount(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> bool:
+    def fail(*_: object, **__: object) -> bool:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(Housekeeping, "run_once", fail)
