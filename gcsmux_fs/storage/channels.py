@@ -12,7 +12,7 @@ import logging
 import platform
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -24,13 +24,20 @@ from gcsmux_fs.model.errors import CredentialsError
 from gcsmux_fs.settings.defaults import DEFAULT_DIRECT_PATH, DEFAULT_ENDPOINT
 from gcsmux_fs.storage.asyncio_bridge import await_asyncio
 from gcsmux_fs.storage.connections import CONNECTION_SILENCE_SECONDS, Connections
-from gcsmux_fs.storage.credentials import CredentialSettings, load_credentials
+from gcsmux_fs.storage.credentials import (
+    PUBSUB_SCOPE,
+    READ_SCOPE,
+    CredentialSettings,
+    load_credentials,
+)
 from gcsmux_fs.storage.direct_path import direct_path_target, is_google_machine
 from gcsmux_fs.storage.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from gcsmux_fs.settings.service_address import ServiceAddress
 
 __all__ = [
     "ChannelSettings",
@@ -74,6 +81,7 @@ class ChannelSettings:
 
     See `CredentialSettings` for the settings that choose the credentials, and `direct_path.py` for
     `direct_path`. `ca_file` replaces the certificates that gRPC and google-auth trust.
+    `scopes` are those of the tokens.
     """
 
     endpoint: str = DEFAULT_ENDPOINT
@@ -86,6 +94,7 @@ class ChannelSettings:
     impersonate: tuple[str, ...] = ()
     ca_file: Path | None = None
     direct_path: str = DEFAULT_DIRECT_PATH
+    scopes: tuple[str, ...] = (READ_SCOPE,)
 
     @classmethod
     def of(cls, setting: Callable[[str], Any]) -> Self:
@@ -103,11 +112,23 @@ class ChannelSettings:
             direct_path=setting("direct_path"),
         )
 
+    def for_pubsub(self, address: ServiceAddress) -> ChannelSettings:
+        """Return the settings of a channel to Pub/Sub with the same credentials."""
+        return replace(
+            self,
+            endpoint=address.endpoint,
+            plaintext=address.plaintext,
+            anonymous=address.anonymous,
+            billing_project="",
+            direct_path=DEFAULT_DIRECT_PATH,
+            scopes=(PUBSUB_SCOPE,),
+        )
+
     @property
     def credentials(self) -> CredentialSettings:
         """Which credentials the calls use."""
         return CredentialSettings(
-            self.key_file, self.token_file, self.token_command, self.impersonate
+            self.key_file, self.token_file, self.token_command, self.impersonate, self.scopes
         )
 
 

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     import google.auth.credentials
 
 __all__ = [
+    "CLOUD_SCOPE",
     "CREDENTIALS_VARIABLE",
     "MACHINE_IDENTITY",
+    "PUBSUB_SCOPE",
+    "READ_SCOPE",
     "CredentialSettings",
     "LoadedCredentials",
     "load_credentials",
@@ -35,7 +38,14 @@ CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 MACHINE_IDENTITY = "the service account of this machine"
 """The identity of credentials from the metadata server, until the first token is fetched."""
 
-_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+READ_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+"""The scope of a token that may read objects and the metadata of buckets."""
+
+PUBSUB_SCOPE = "https://www.googleapis.com/auth/pubsub"
+"""The scope of a token that may use Pub/Sub."""
+
+CLOUD_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+"""The scope of a token that may do everything that its account may."""
 
 # gcloud reads this variable for private endpoints of the IAM API; this module does too.
 _IAM_ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS"
@@ -53,12 +63,14 @@ class CredentialSettings:
         token_command: the words of a command that prints an access token; empty for none.
         impersonate: e-mail addresses of service accounts: the delegates in the order of the chain,
             then the account whose rights the mount uses. Empty for no impersonation.
+        scopes: what the tokens may be used for, if the credentials do not have scopes of their own.
     """
 
     key_file: Path | None = None
     token_file: Path | None = None
     token_command: tuple[str, ...] = ()
     impersonate: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = (READ_SCOPE,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,7 @@ def load_credentials(settings: CredentialSettings, host: str) -> LoadedCredentia
     credentials = impersonated_credentials.Credentials(
         loaded.credentials,
         target,
-        [_SCOPE],
+        list(settings.scopes),
         delegates=delegates,
         iam_endpoint_override=_iam_endpoint(target),
     )
@@ -110,13 +122,16 @@ def _source(settings: CredentialSettings, host: str) -> LoadedCredentials:
         words = settings.token_command
         return LoadedCredentials(CommandCredentials(words), f"the token command {words[0]!r}")
     if settings.key_file is not None:
-        return _of_file(settings.key_file, f"the key file {settings.key_file}", host)
+        return _of_file(
+            settings.key_file, f"the key file {settings.key_file}", host, settings.scopes
+        )
     if named := os.environ.get(CREDENTIALS_VARIABLE):
-        return _of_file(Path(named), f"{named}, which {CREDENTIALS_VARIABLE} names", host)
+        name = f"{named}, which {CREDENTIALS_VARIABLE} names"
+        return _of_file(Path(named), name, host, settings.scopes)
     login = _gcloud_folder() / _GCLOUD_FILE
     if login.is_file():
-        return _of_file(login, f"the login of gcloud in {login}", host)
-    return _of_machine()
+        return _of_file(login, f"the login of gcloud in {login}", host, settings.scopes)
+    return _of_machine(settings.scopes)
 
 
 def _gcloud_folder() -> Path:
@@ -126,14 +141,16 @@ def _gcloud_folder() -> Path:
     return Path(os.path.expanduser("~")) / ".config" / "gcloud"  # noqa: PTH111
 
 
-def _of_file(path: Path, name: str, host: str) -> LoadedCredentials:
+def _of_file(path: Path, name: str, host: str, scopes: tuple[str, ...]) -> LoadedCredentials:
     """Return the credentials in a credential file of any type."""
     info = read_credential_file(path, name)
     identity = f"{identity_in(info)} from {path}"
-    return LoadedCredentials(_of_fields(info, name, host), identity, path)
+    return LoadedCredentials(_of_fields(info, name, host, scopes), identity, path)
 
 
-def _of_fields(info: dict[str, Any], name: str, host: str) -> google.auth.credentials.Credentials:
+def _of_fields(
+    info: dict[str, Any], name: str, host: str, scopes: tuple[str, ...]
+) -> google.auth.credentials.Credentials:
     import google.auth
     import google.auth.exceptions
 
@@ -145,7 +162,7 @@ def _of_fields(info: dict[str, Any], name: str, host: str) -> google.auth.creden
             credentials, _ = google.auth.load_credentials_from_dict(info)
         # Set the scope only if the credentials require one, as google.auth.default does. The
         # credentials of a user keep the scopes of the login, and a renewal with other scopes fails.
-        credentials = google.auth.credentials.with_scopes_if_required(credentials, [_SCOPE])
+        credentials = google.auth.credentials.with_scopes_if_required(credentials, scopes)
     except (
         google.auth.exceptions.GoogleAuthError,
         AttributeError,
@@ -163,13 +180,13 @@ def _of_fields(info: dict[str, Any], name: str, host: str) -> google.auth.creden
     return credentials
 
 
-def _of_machine() -> LoadedCredentials:
+def _of_machine(scopes: tuple[str, ...]) -> LoadedCredentials:
     """Return the credentials of the service account that this machine has in Google Cloud."""
     import google.auth
     import google.auth.exceptions
 
     try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        credentials, _ = google.auth.default(scopes=scopes)
     except google.auth.exceptions.GoogleAuthError as error:
         reason = " ".join(str(error.args[0] if error.args else error).split()).rstrip(".")
         raise CredentialsError(
