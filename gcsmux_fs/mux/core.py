@@ -38,12 +38,13 @@ import math
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError
+from gcsmux_fs.model.state_table import follow
 from gcsmux_fs.mux.actions import Action, Cancel, Moved, Open, Send, StreamCounters
 from gcsmux_fs.mux.answers import Answers
 from gcsmux_fs.mux.range_table import PendingRange, RangeTable
 from gcsmux_fs.mux.resume_state import ResumeState
 from gcsmux_fs.mux.retry import GiveUp, Retries, RetryPolicy
-from gcsmux_fs.mux.stream_states import StreamEvent, StreamState, next_state
+from gcsmux_fs.mux.stream_states import TRANSITIONS, StreamEvent, StreamState
 from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:
@@ -353,5 +354,5 @@ class StreamCore:
         self.ranges.forget_abandoned()
 
     def _move(self, event: StreamEvent, detail: str = "") -> None:
-        before, self.state = self.state, next_state(self.state, event)
+        before, self.state = self.state, follow(TRANSITIONS, self.state, event)
         self._actions.append(Moved(before, self.state, self.stream, event, detail))

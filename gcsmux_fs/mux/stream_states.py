@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TRANSITIONS", "StreamEvent", "StreamState", "next_state"]
+__all__ = ["TRANSITIONS", "StreamEvent", "StreamState"]
 
 
 class StreamState(enum.Enum):
@@ -82,14 +82,3 @@ def _transitions() -> Mapping[tuple[StreamState, StreamEvent], StreamState]:
 
 TRANSITIONS = _transitions()
 """The next state, by the current state and the event."""
-
-
-def next_state(state: StreamState, event: StreamEvent) -> StreamState:
-    """Return the state that follows `state` after `event`.
-
-    Raises:
-        AssertionError: `event` must not occur in `state`.
-    """
-    following = TRANSITIONS.get((state, event))
-    assert following is not None, f"{event.name} must not occur in state {state.name}"
-    return following

@@ -1,11 +1,12 @@
 """The interfaces through which other packages use `storage`, as protocols.
 
-There are two interfaces. Both are used inside one trio run:
+There are three interfaces. All are used inside one trio run:
 
 - `ObjectStore`: unary calls, which are awaited.
 - `BidiTransport`: BidiReadObject calls. The user of a call calls plain functions, and a listener
   receives the events of the call in the trio thread. No event arrives while one of these functions
   runs, so the user's state is consistent when an event arrives.
+- `PullTransport`: StreamingPull calls of Pub/Sub, in the same manner.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gcsmux_fs.model.errors import StatusCode
     from gcsmux_fs.model.values import BucketInfo, ListingPage, ObjectInfo, ObjectKey
@@ -27,6 +28,13 @@ __all__ = [
     "Chunk",
     "ObjectStore",
     "OpenSpec",
+    "PullCall",
+    "PullListener",
+    "PullOrder",
+    "PullResponse",
+    "PullSpec",
+    "PullTransport",
+    "PulledMessage",
     "RangeFailure",
     "RangeRequest",
     "StreamEnd",
@@ -176,6 +184,120 @@ class BidiTransport(Protocol):
         self, spec: OpenSpec, ranges: Sequence[RangeRequest], listener: BidiListener
     ) -> BidiCall:
         """Start a call whose first message carries `spec` and 0 to 100 `ranges`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullSpec:
+    """How to open a StreamingPull call.
+
+    Attributes:
+        ack_deadline_seconds: time after which the service delivers a message again, if the message
+            is not acknowledged and its deadline is not extended; 10 to 600.
+        max_messages: maximum number of delivered messages that are not acknowledged.
+        max_bytes: maximum size of delivered messages that are not acknowledged.
+        client_id: names this subscriber, the same for all its calls.
+    """
+
+    ack_deadline_seconds: int
+    max_messages: int
+    max_bytes: int
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PulledMessage:
+    """One message of a subscription.
+
+    Attributes:
+        ack_id: names this delivery of the message in acknowledgements.
+        data: the payload.
+        attributes: the attributes that the publisher has set.
+        publish_time: when the service received the message, in seconds since 1970.
+        delivery_attempt: number of the delivery; 0 if the service does not count them.
+    """
+
+    ack_id: str
+    data: bytes
+    attributes: Mapping[str, str]
+    publish_time: float
+    delivery_attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PullResponse:
+    """One decoded StreamingPullResponse. A response without messages answers a keep-alive.
+
+    `message_bytes` is the size of the response.
+    """
+
+    messages: tuple[PulledMessage, ...] = ()
+    message_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PullOrder:
+    """One message to the service. Without any ids, it is a keep-alive, which the service answers.
+
+    Attributes:
+        ack_ids: the deliveries to acknowledge.
+        extended_ack_ids: the deliveries whose deadline is extended.
+        extension_seconds: the new deadline of `extended_ack_ids`, from now.
+    """
+
+    ack_ids: tuple[str, ...] = ()
+    extended_ack_ids: tuple[str, ...] = ()
+    extension_seconds: int = 0
+
+    @property
+    def is_keep_alive(self) -> bool:
+        """Whether the service answers this message."""
+        return not self.ack_ids and not self.extended_ack_ids
+
+
+class PullListener(Protocol):
+    """Receives the events of one StreamingPull call: any number of events, then `on_end` once.
+
+    After the user has cancelled the call, an event that was already queued may still arrive. The
+    listener must ignore such late events.
+    """
+
+    def on_sent(self) -> None:
+        """The latest message has been sent, and the next message may be passed to `send`."""
+
+    def on_message(self, message: PullResponse) -> None:
+        """A response has arrived."""
+
+    def on_end(self, end: StreamEnd) -> None:
+        """The call has ended."""
+
+
+class PullCall(Protocol):
+    """One StreamingPull call."""
+
+    def send(self, order: PullOrder) -> None:
+        """Send a message. Allowed only after `on_sent` for the previous message."""
+
+    def cancel(self) -> None:
+        """Cancel the call and release its resources.
+
+        May be called more than once, and after the end of the call.
+        """
+
+
+class PullTransport(Protocol):
+    """Opens StreamingPull calls on one subscription."""
+
+    def open(self, spec: PullSpec, listener: PullListener) -> PullCall:
+        """Start a call, and send its opening message."""
+
+    async def seek(self, publish_time: float) -> None:
+        """Acknowledge all messages that were published before `publish_time` (seconds since 1970).
+
+        The effect may come with a delay of up to a minute.
+
+        Raises:
+            StorageError: the service refused the call or did not answer.
+        """
 
 
 class ObjectStore(Protocol):

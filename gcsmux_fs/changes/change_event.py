@@ -1,0 +1,223 @@
+"""Parses the messages that Cloud Storage publishes about the changes of a bucket; sans-IO.
+
+The attributes of a message say what happened to which generation of which object. The payload, if
+the notifications have one (JSON_API_V1), describes the object after the change. Every user who may
+publish to the topic can forge both, so every field is checked. Fields:
+https://cloud.google.com/storage/docs/pubsub-notifications.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import enum
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gcsmux_fs.model.values import ObjectInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcsmux_fs.storage.ports import PulledMessage
+
+__all__ = ["Change", "ChangeKind", "ForeignMessage", "parse_change"]
+
+_MAX_INT64 = (1 << 63) - 1
+_MAX_INT64_DIGITS = 19
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+
+
+class ChangeKind(enum.Enum):
+    """What happened to a generation of an object."""
+
+    #: The generation was created: by an upload, a copy, a compose, a rewrite or a restore.
+    FINALIZE = "OBJECT_FINALIZE"
+    #: The metadata of the generation changed.
+    METADATA_UPDATE = "OBJECT_METADATA_UPDATE"
+    #: The generation was deleted or overwritten.
+    DELETE = "OBJECT_DELETE"
+    #: The generation became noncurrent, in a bucket with versions: it was deleted or overwritten.
+    ARCHIVE = "OBJECT_ARCHIVE"
+
+    __hash__ = object.__hash__
+
+
+_KINDS: Final = {kind.value: kind for kind in ChangeKind}
+
+
+class ForeignMessage(Exception):
+    """A message is not about a change of the bucket; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of one generation of an object.
+
+    Attributes:
+        kind: what happened.
+        name: the full name of the object.
+        generation: the generation to which it happened.
+        metageneration: the metageneration after the change; 0 if unknown.
+        event_time: when it happened, in seconds since 1970; 0 if unknown.
+        publish_time: when the message was published, in seconds since 1970.
+        overwrote: the generation that a new generation replaced; 0 for none.
+        overwritten_by: the generation that replaced this generation; 0 for none.
+        info: the object after the change, if the message says all that a listing says. It is None
+            for a generation that is gone.
+    """
+
+    kind: ChangeKind
+    name: str
+    generation: int
+    metageneration: int = 0
+    event_time: float = 0.0
+    publish_time: float = 0.0
+    overwrote: int = 0
+    overwritten_by: int = 0
+    info: ObjectInfo | None = None
+
+
+def parse_change(message: PulledMessage, bucket: str) -> Change:
+    """Return the change of `bucket` that a message describes.
+
+    Raises:
+        ForeignMessage: the message is about something else.
+    """
+    attributes = message.attributes
+    try:
+        kind = _KINDS.get(attributes["eventType"])
+        name = attributes["objectId"]
+        generation = _number(attributes["objectGeneration"])
+        if attributes["bucketId"] != bucket:
+            raise ForeignMessage("it is about another bucket")
+    except KeyError as error:
+        raise ForeignMessage(f"it has no attribute {error.args[0]}") from None
+    if kind is None:
+        raise ForeignMessage("its eventType is unknown")
+    if not name or not generation:
+        raise ForeignMessage("its objectId or objectGeneration is malformed")
+    overwrote = attributes.get("overwroteGeneration")
+    overwritten_by = attributes.get("overwrittenByGeneration")
+    metageneration, info = _payload(message.data, kind, name, generation)
+    return Change(
+        kind,
+        name,
+        generation,
+        metageneration,
+        _seconds(attributes.get("eventTime", "")),
+        message.publish_time,
+        _number(overwrote) if overwrote else 0,
+        _number(overwritten_by) if overwritten_by else 0,
+        info,
+    )
+
+
+def _payload(
+    data: bytes, kind: ChangeKind, name: str, generation: int
+) -> tuple[int, ObjectInfo | None]:
+    """Return the metageneration and the description of the object in a payload; 0 and None if
+    the payload is empty, malformed, incomplete or about another generation.
+    """
+    if not data or kind is ChangeKind.DELETE or kind is ChangeKind.ARCHIVE:
+        return 0, None
+    try:
+        resource = json.loads(data)
+        if resource["name"] != name or _number(resource["generation"]) != generation:
+            return 0, None
+        metageneration = _number(resource["metageneration"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0, None
+    try:
+        return metageneration, _object_info(resource, kind, name, generation, metageneration)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return metageneration, None
+
+
+def _object_info(
+    resource: Mapping[str, Any],
+    kind: ChangeKind,
+    name: str,
+    generation: int,
+    metageneration: int,
+) -> ObjectInfo | None:
+    """Return the description of an object in a payload; None if it is incomplete.
+
+    Raises:
+        ValueError, KeyError, TypeError, OverflowError: the payload is malformed.
+    """
+    # A finalized generation does not change. A payload without this field may describe an object
+    # that can still be appended to.
+    if kind is not ChangeKind.FINALIZE and "timeFinalized" not in resource:
+        return None
+    size = resource["size"]
+    if not _is_number(size) or not metageneration:
+        return None
+    updated = dt.datetime.fromisoformat(resource["updated"])
+    metadata = resource.get("metadata")
+    return ObjectInfo(
+        name=name,
+        generation=generation,
+        size=int(size),
+        mtime_ns=(updated - _EPOCH) // _MICROSECOND * 1000,
+        metageneration=metageneration,
+        crc32c=_checksum(resource.get("crc32c")),
+        content_type=_shared(resource.get("contentType", "")),
+        content_encoding=_shared(resource.get("contentEncoding", "")),
+        storage_class=_shared(resource.get("storageClass", "")),
+        metadata=_texts(metadata) if metadata else {},
+    )
+
+
+def _checksum(text: str | None) -> int | None:
+    """Return a CRC32C from its text, the base64 of its big-endian bytes."""
+    if text is None:
+        return None
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError("malformed crc32c") from error
+    if len(data) != 4:
+        raise ValueError("malformed crc32c")
+    return int.from_bytes(data, "big")
+
+
+def _shared(text: object) -> str:
+    """Return a text that occurs in many objects, as one object in memory."""
+    if type(text) is not str:
+        raise TypeError("not a text")
+    return sys.intern(text)
+
+
+def _texts(metadata: Mapping[str, str]) -> dict[str, str]:
+    if any(type(text) is not str for text in metadata.values()):
+        raise TypeError("not a text")
+    return dict(metadata)
+
+
+def _is_number(text: str) -> bool:
+    return (
+        type(text) is str
+        and text.isdecimal()
+        and text.isascii()
+        and len(text) <= _MAX_INT64_DIGITS
+        and int(text) <= _MAX_INT64
+    )
+
+
+def _number(text: str) -> int:
+    """Return a decimal number of at most 64 bits; 0 if the text is anything else."""
+    return int(text) if _is_number(text) else 0
+
+
+def _seconds(text: str) -> float:
+    """Return a time in RFC 3339 in seconds since 1970; 0 if the text is anything else."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+        return (moment - _EPOCH).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
